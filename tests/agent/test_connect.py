@@ -1,0 +1,137 @@
+"""Connecting: real HTTP, real processes, and every failure as one error without a group around it."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import StdioServerParameters
+from mcp.server.mcpserver import MCPServer
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
+
+from workshop.agent.connect import connect
+from workshop.agent.events import Connected, Connecting, Event
+from workshop.agent.mcp_tools import McpTools
+from workshop.errors import DeadlineError, WorkshopError
+from workshop.ports import free_port
+
+SERVER = """
+from mcp.server.mcpserver import MCPServer
+server = MCPServer("by hand", log_level="ERROR")
+@server.tool()
+def hello() -> str:
+    return "world"
+@server.tool()
+def leave() -> str:
+    import os
+    os._exit(3)
+server.run("stdio")
+"""
+
+
+def _http_server() -> Starlette:
+    server = MCPServer("over http", log_level="ERROR")
+
+    @server.tool()
+    def hello() -> str:
+        return "world"
+
+    return server.streamable_http_app()
+
+
+def _program(tmp_path: Path, text: str) -> StdioServerParameters:
+    path = tmp_path / "server.py"
+    path.write_text(text)
+    return StdioServerParameters(command=sys.executable, args=[str(path)])
+
+
+async def test_a_server_over_http_is_connected_and_announced(serve: Any) -> None:
+    events: list[Event] = []
+    async with (
+        serve(_http_server(), free_port()) as url,
+        connect(f"{url}/mcp", observe=events.append) as client,
+    ):
+        assert (await McpTools(client).call_tool("hello", {})).text == "world"
+    assert events == [Connecting(f"{url}/mcp"), Connected(f"{url}/mcp", "over http", "2026-07-28")]
+
+
+async def test_a_server_over_stdio_is_started_and_connected(tmp_path: Path) -> None:
+    events: list[Event] = []
+    async with connect(_program(tmp_path, SERVER), observe=events.append) as client:
+        assert (await McpTools(client).call_tool("hello", {})).text == "world"
+    name = f"{Path(sys.executable).name} server.py"
+    assert events == [Connecting(name), Connected(name, "by hand", "2026-07-28")]
+
+
+async def test_a_server_that_dies_during_a_call_is_told(tmp_path: Path) -> None:
+    with pytest.raises(WorkshopError, match="ended the connection"):
+        async with connect(_program(tmp_path, SERVER)) as client:
+            await McpTools(client).call_tool("leave", {})
+
+
+async def test_nobody_at_the_address_is_told_with_the_command_that_helps() -> None:
+    with pytest.raises(WorkshopError, match="Nothing answers at http://localhost:") as caught:
+        async with connect(f"http://localhost:{free_port()}/mcp"):
+            pass
+    assert "`workshop up`" in caught.value.hint
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://localhost/mcp", "http://[::1/mcp"])
+async def test_what_is_no_url_is_told(url: str) -> None:
+    with pytest.raises(WorkshopError, match="is not the URL of an MCP server"):
+        async with connect(url):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("response", "told"),
+    [
+        (PlainTextResponse("bad", 502), "HTTP 502 Bad Gateway"),
+        (PlainTextResponse("no", 401), "HTTP 401 Unauthorized"),
+        (PlainTextResponse("hello"), "Unexpected content type"),
+        (JSONResponse({"hello": "world"}), "parse"),
+    ],
+)
+async def test_a_server_that_does_not_speak_mcp_is_told_with_its_answer(
+    serve: Any, response: PlainTextResponse | JSONResponse, told: str
+) -> None:
+    app = Starlette(routes=[Route("/mcp", lambda _: response, methods=["GET", "POST", "DELETE"])])
+    async with serve(app, free_port()) as url:
+        with pytest.raises(WorkshopError, match="refused the request") as caught:
+            async with connect(f"{url}/mcp"):
+                pass
+    assert told in caught.value.why
+
+
+async def test_a_server_that_never_answers_is_a_deadline_error(serve: Any) -> None:
+    async def silent(_: object) -> None:
+        await anyio.sleep_forever()
+
+    app = Starlette(routes=[Route("/mcp", silent, methods=["GET", "POST"])])
+    async with serve(app, free_port()) as url:
+        with pytest.raises(DeadlineError, match=r"did not answer within 0\.1 seconds"):
+            async with connect(f"{url}/mcp", seconds=0.1):
+                pass
+
+
+async def test_a_program_that_cannot_be_started_is_told() -> None:
+    with pytest.raises(WorkshopError, match="Cannot start `no-such-program`"):
+        async with connect(StdioServerParameters(command="no-such-program")):
+            pass
+
+
+async def test_a_program_that_ends_at_once_is_told_with_the_command_to_try(tmp_path: Path) -> None:
+    with pytest.raises(WorkshopError, match="ended before it answered") as caught:
+        async with connect(_program(tmp_path, "raise SystemExit(1)")):
+            pass
+    assert "server.py" in caught.value.what
+
+
+async def test_an_error_in_the_body_comes_out_as_it_is(serve: Any) -> None:
+    async with serve(_http_server(), free_port()) as url:
+        with pytest.raises(KeyError, match="a learner's mistake"):
+            async with connect(f"{url}/mcp"):
+                raise KeyError("a learner's mistake")

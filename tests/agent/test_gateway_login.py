@@ -1,0 +1,312 @@
+"""The whole login against our gateway and the practice GitHub, over HTTP, with the MCP client on top."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urljoin
+
+import anyio
+import httpx2
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from workshop.agent.agent import Agent
+from workshop.agent.approval import Approval, ApproveAs
+from workshop.agent.events import ApprovalNeeded, Connected, Event
+from workshop.agent.form_walker import PageParser
+from workshop.agent.listener import LoopbackListener
+from workshop.agent.mcp_tools import McpTools
+from workshop.agent.oauth import OAuthClient
+from workshop.agent.part import Part
+from workshop.agent.rehearsal import RehearsalModel
+from workshop.errors import CredentialsError
+from workshop.gateway import app as gateway_app
+from workshop.gateway import config as gateway_config
+from workshop.paths import parts_dir
+from workshop.ports import free_port
+from workshop.practice.app import create_app as create_practice
+from workshop.practice.config import PracticeConfig
+
+SECRET = "practice-client-secret"
+
+
+@dataclass
+class Room:
+    """A practice GitHub, a gateway in front of it that can be restarted, and one learner's agent."""
+
+    folder: Path
+    serve: Any
+    practice_url: str = ""
+    gateway_port: int = 0
+    events: list[Event] = field(default_factory=list)
+    stores: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.gateway_port}/mcp"
+
+    @contextlib.asynccontextmanager
+    async def gateway(self, *, access_seconds: int = 3600) -> AsyncIterator[None]:
+        path = self.folder / "gateway.json"
+        path.write_text(json.dumps(self._gateway_config(access_seconds)))
+        app = gateway_app.create_app(gateway_config.load(path))
+        async with self.serve(app, self.gateway_port):
+            yield
+
+    def lose_the_store(self) -> None:
+        self.stores += 1
+
+    def kinds(self) -> list[str]:
+        return [type(event).__name__ for event in self.events]
+
+    async def ask(
+        self, user: str = "learner", question: str | None = None, approval: Approval | None = None
+    ) -> str:
+        part = Part.load(parts_dir() / "04_remote_oauth")
+        agent = Agent(
+            question=question or part.question,
+            model=RehearsalModel(part.plans, part.question),
+            approval=approval or ApproveAs(user),
+            logins=self.folder / "logins",
+            observe=self.events.append,
+        )
+        async with LoopbackListener(free_port()) as listener:
+            login = OAuthClient(
+                self.url,
+                listener=listener,
+                approval=agent.approval,
+                tokens=agent.tokens,
+                observe=agent.observe,
+                approval_seconds=10,
+            )
+            async with agent.connect(self.url, auth=login) as client:
+                return await agent.ask(McpTools(client))
+
+    def _gateway_config(self, access_seconds: int) -> dict[str, Any]:
+        origin, practice = f"http://localhost:{self.gateway_port}", self.practice_url
+        return {
+            "name": "github-remote",
+            "port": self.gateway_port,
+            "remote_url": f"{practice}/mcp/",
+            "store": str(self.folder / f"store-{self.stores}.sqlite"),
+            "auth": {
+                "issuer": origin,
+                "audience": f"{origin}/",
+                "resource_url": f"{origin}/",
+                "scopes": ["openid", "profile", "email", "offline_access"],
+                "signing_key_files": [str(self._file("signing-key.pem", _signing_key()))],
+                "hmac_files": [str(self._file("hmac", b"h" * 32))],
+                "access_token_seconds": access_seconds,
+                "upstream": {
+                    "name": "github",
+                    "authorization_endpoint": f"{practice}/login/oauth/authorize",
+                    "token_endpoint": f"{practice}/login/oauth/access_token",
+                    "client_id": "practice-workshop-app",
+                    "client_secret_file": str(self._file("client-secret", SECRET.encode())),
+                    "redirect_uri": f"{origin}/oauth/callback",
+                    "scopes": ["repo", "read:user"],
+                    "userinfo": {
+                        "url": f"{practice}/user",
+                        "subject_fields": ["id", "login"],
+                        "name_fields": ["name", "login"],
+                    },
+                },
+            },
+        }
+
+    def _file(self, name: str, content: bytes) -> Path:
+        path = self.folder / name
+        if not path.exists():
+            path.write_bytes(content)
+        return path
+
+
+def _signing_key() -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+@pytest.fixture
+async def room(tmp_path: Path, serve: Any) -> AsyncIterator[Room]:
+    gateway_port, practice_port = free_port(), free_port()
+    config = PracticeConfig(
+        port=practice_port,
+        client_id="practice-workshop-app",
+        client_secret=SECRET,
+        callback_url=f"http://localhost:{gateway_port}/oauth/callback",
+        app_name="MCP workshop",
+    )
+    async with serve(create_practice(config), practice_port) as url:
+        yield Room(tmp_path, serve, url, gateway_port)
+
+
+async def test_the_first_run_logs_in_once_and_answers(room: Room) -> None:
+    async with room.gateway():
+        answer = await room.ask()
+    assert "trail-mapper" in answer
+    assert "#42: GPX export drops the last waypoint" in answer
+    assert room.kinds().count("ApprovalNeeded") == 1
+
+
+async def test_the_second_example_question_is_answered_too(room: Room) -> None:
+    async with room.gateway():
+        answer = await room.ask(question="Which of my repositories has the most open issues?")
+    assert answer == "trail-mapper has the most open issues: 4"
+
+
+async def test_the_second_run_needs_no_approval(room: Room) -> None:
+    async with room.gateway():
+        await room.ask()
+        await room.ask()
+    assert room.kinds().count("ApprovalNeeded") == 1
+    assert "LoginReused" in room.kinds()
+
+
+async def test_after_a_restart_of_the_gateway_an_expired_token_is_refreshed(room: Room) -> None:
+    async with room.gateway():
+        await room.ask()
+    (path,) = (room.folder / "logins").glob("*.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"expires_at": 1}))
+    async with room.gateway():
+        assert "trail-mapper" in await room.ask()
+    assert room.kinds().count("ApprovalNeeded") == 1
+    assert "TokenRefreshed" in room.kinds()
+
+
+async def test_a_gateway_that_lost_its_store_asks_once_and_works(room: Room) -> None:
+    async with room.gateway():
+        await room.ask()
+    room.lose_the_store()
+    async with room.gateway():
+        assert "trail-mapper" in await room.ask()
+        assert room.kinds().count("ClientRegistered") == 2
+        before = len(room.events)
+        await room.ask()
+    assert "ApprovalNeeded" not in room.kinds()[before:]
+
+
+async def test_t92_the_practice_github_never_sees_the_agents_own_token(room: Room) -> None:
+    async with room.gateway():
+        await room.ask()
+    async with httpx2.AsyncClient() as http:
+        seen = (await http.get(f"{room.practice_url}/practice/requests")).text
+    (path,) = (room.folder / "logins").glob("*.json")
+    tokens = json.loads(path.read_text())["tokens"]
+    assert tokens["access_token"] not in seen
+    assert tokens["refresh_token"] not in seen
+
+
+async def test_an_unknown_practice_user_is_told(room: Room) -> None:
+    async with room.gateway():
+        with pytest.raises(CredentialsError, match="no user 'nobody'") as caught:
+            await room.ask("nobody")
+    assert "learner" in caught.value.hint
+
+
+async def test_the_address_to_approve_at_is_the_gateways_own(room: Room) -> None:
+    async with room.gateway():
+        await room.ask()
+    (asked,) = [event for event in room.events if isinstance(event, ApprovalNeeded)]
+    assert asked.url.startswith(f"http://localhost:{room.gateway_port}/oauth/authorize?")
+    assert (asked.way, asked.user) == ("practice user", "learner")
+
+
+async def test_a_registration_made_with_another_callback_port_still_serves(room: Room) -> None:
+    """RFC 8252 section 7.3: the port of a loopback redirect URI may change; each run here has its own."""
+    async with room.gateway():
+        await room.ask()
+        (path,) = (room.folder / "logins").glob("*.json")
+        path.write_text(json.dumps({**json.loads(path.read_text()), "tokens": None}))
+        assert "trail-mapper" in await room.ask()
+    assert room.kinds().count("ClientRegistered") == 1
+    assert room.kinds().count("ApprovalNeeded") == 2
+
+
+async def test_a_second_login_only_authorizes_and_asks_for_the_token(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The documents may still be used (Cache-Control), the registration is known, and nothing is probed."""
+    async with room.gateway():
+        await room.ask()
+        (path,) = (room.folder / "logins").glob("*.json")
+        path.write_text(json.dumps({**json.loads(path.read_text()), "tokens": None}))
+        with caplog.at_level("INFO", "workshop.gateway.requests"):
+            await room.ask()
+    seen = [record.getMessage().split()[:2] for record in caplog.records if "/mcp" not in record.getMessage()]
+    assert [" ".join(words) for words in seen if words[0] in {"GET", "POST"}] == [
+        "GET /oauth/authorize",
+        "POST /oauth/consent",
+        "GET /oauth/callback",
+        "POST /oauth/token",
+    ]
+
+
+async def test_a_gateway_that_forgot_the_agent_is_registered_with_again(room: Room) -> None:
+    async with room.gateway():
+        await room.ask()
+    (path,) = (room.folder / "logins").glob("*.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "tokens": None}))
+    room.lose_the_store()
+    async with room.gateway():
+        assert "trail-mapper" in await room.ask()
+    assert room.kinds().count("ClientForgotten") == 1
+    assert room.kinds().count("ClientRegistered") == 2
+
+
+async def test_a_grant_withdrawn_at_the_upstream_is_asked_for_again(room: Room) -> None:
+    async with room.gateway():
+        await room.ask()
+        async with httpx2.AsyncClient(headers={"X-Practice-Control": "1"}) as http:
+            fault = {"fault": "revoked", "user": "learner"}
+            answer = await http.post(f"{room.practice_url}/practice/faults", json=fault)
+        assert answer.status_code == 200, answer.text
+        assert "trail-mapper" in await room.ask()
+    assert room.kinds().count("ApprovalNeeded") == 2
+
+
+@dataclass(frozen=True)
+class Deny:
+    """A person who presses the other button."""
+
+    way: Literal["printed"] = "printed"
+    user: str = ""
+
+    async def start(self, url: str) -> None:
+        async with httpx2.AsyncClient(follow_redirects=True) as browser:
+            response = await browser.get(url)
+            page = PageParser()
+            page.feed(response.text)
+            (form,) = [form for form in page.forms if ("decision", "deny") in form.buttons]
+            fields = {**form.fields, "decision": "deny"}
+            await browser.post(urljoin(str(response.url), form.action), data=fields)
+
+
+async def test_a_person_who_denies_ends_the_run_with_the_credentials_exit_code(room: Room) -> None:
+    async with room.gateway():
+        with pytest.raises(CredentialsError, match="not approved") as caught:
+            await room.ask(approval=Deny())
+    assert caught.value.exit_code == 4
+
+
+async def test_a_person_may_take_longer_than_any_request_may(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK stops a request's clock while its login waits on a person; ours must keep that."""
+
+    class AnHourLater(ApproveAs):
+        async def start(self, url: str) -> None:
+            loop = asyncio.get_running_loop()
+            now = loop.time
+            monkeypatch.setattr(loop, "time", lambda: now() + 3600)
+            await anyio.lowlevel.checkpoint()
+            await super().start(url)
+
+    async with room.gateway():
+        assert "trail-mapper" in await room.ask(approval=AnHourLater("learner"))
+    # A first request that timed out would have fallen back to the older handshake.
+    assert [event.protocol for event in room.events if isinstance(event, Connected)] == ["2026-07-28"]

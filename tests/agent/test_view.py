@@ -1,0 +1,101 @@
+"""What a person sees of a run: plain lines when nothing is a terminal, and nothing that could harm one."""
+
+import contextlib
+import io
+
+import pytest
+
+from workshop.agent import events as on
+from workshop.agent.view import View
+from workshop.console import Console
+from workshop.errors import WorkshopError
+
+
+class Screen:
+    def __init__(self) -> None:
+        self.out, self.err = io.StringIO(), io.StringIO()
+        self.console = Console(self.out, self.err)
+
+    def show(self, *events: on.Event) -> str:
+        with View(self.console) as view:
+            for event in events:
+                view.observe(event)
+        return self.err.getvalue()
+
+
+def test_a_login_is_told_step_by_step_with_the_whole_address_on_a_line_of_its_own() -> None:
+    url = f"http://localhost:8080/oauth/authorize?state={'x' * 300}"
+    shown = Screen().show(
+        on.LoginRequired("http://localhost:8080/mcp", 401),
+        on.ResourceDiscovered("http://localhost:8080/", "http://localhost:8080"),
+        on.ServerDiscovered("http://localhost:8080"),
+        on.ClientRegistered("c" * 300),
+        on.ApprovalNeeded(url, "printed"),
+        on.Approved(),
+        on.TokenReceived("repo", 3600),
+    )
+    assert "wants a login first: it answered 401" in shown
+    assert "its authorization server is http://localhost:8080" in shown
+    assert "c" * 25 not in shown
+    assert f"\n  {url}\n" in shown
+    assert "✓ Wait for the approval · the code came back" in shown
+    assert "access token, valid for 1 h, scope: repo" in shown
+
+
+def test_nobody_has_to_open_an_address_when_a_practice_user_approves() -> None:
+    shown = Screen().show(on.ApprovalNeeded("http://localhost:1/a?state=s", "practice user", "learner"))
+    assert "Approving as practice user learner" in shown
+    assert "http://" not in shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(None, "token;"), (59, "valid for 59 s"), (900, "valid for 15 min"), (7200, "valid for 2 h")],
+)
+def test_a_lifetime_is_told_in_its_largest_unit(seconds: int | None, told: str) -> None:
+    assert told in Screen().show(on.TokenRefreshed(seconds))
+
+
+def test_a_call_is_shown_with_its_arguments_and_result() -> None:
+    shown = Screen().show(
+        on.ToolCalled("list_issues", {"repository": "trail-mapper", "state": "open"}),
+        on.ToolReturned("list_issues", '{"issues": []}', is_error=False),
+    )
+    assert '… Call list_issues(repository="trail-mapper", state="open")' in shown
+    assert '· {"issues": []}' in shown
+
+
+def test_a_failed_call_is_marked_as_failed() -> None:
+    shown = Screen().show(on.ToolCalled("add", {}), on.ToolReturned("add", "it broke", is_error=True))
+    assert "✗ Call add() · it broke" in shown
+
+
+def test_what_a_server_says_cannot_steer_the_terminal() -> None:
+    evil = "\x1b]0;owned\x07\u202e[red]"
+    shown = Screen().show(
+        on.ToolsFound((evil,)),
+        on.ToolCalled(evil, {evil: evil}),
+        on.ToolReturned(evil, evil, is_error=False),
+        on.Connecting(evil),
+        on.Connected(evil, evil, evil),
+        on.TokenReceived(evil, 1),
+    )
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+    assert "\u202e" not in shown
+    assert "[red]" in shown
+
+
+def test_a_step_that_an_error_ends_is_shown_as_failed() -> None:
+    screen = Screen()
+    with contextlib.suppress(WorkshopError), View(screen.console) as view:
+        view.observe(on.Connecting("http://localhost:1/mcp"))
+        raise WorkshopError("Nothing answers")
+    assert "✗ Connect to http://localhost:1/mcp" in screen.err.getvalue()
+
+
+def test_progress_leaves_stdout_alone() -> None:
+    screen = Screen()
+    screen.show(on.ModelAnnounced("rehearsal model (no LLM)"), on.ModelAsked(1), on.ModelReplied(1, 0))
+    assert not screen.out.getvalue()
+    assert "Model: rehearsal model (no LLM)" in screen.err.getvalue()

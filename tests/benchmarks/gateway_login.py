@@ -1,0 +1,111 @@
+"""The gateway benchmark's handshake: a whole login with our agent's OAuth client, nobody at the keyboard."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urljoin
+
+import httpx2
+
+from tests.benchmarks.gateway_load import Target
+from tests.benchmarks.gateway_paths import Server
+from tests.gateway.harness import DISCOVER, MCP_HEADERS, NO_TLS, PRACTICE_SECRET
+from workshop.agent.approval import Approval, ApproveAs
+from workshop.agent.form_walker import PageParser
+from workshop.agent.listener import LoopbackListener
+from workshop.agent.oauth import OAuthClient
+from workshop.agent.token_store import TokenStore
+from workshop.ports import free_port
+from workshop.practice.tokens import Tokens
+
+_BUTTONS = {("decision", "approve"), ("action", "approve"), ("user", "learner")}
+
+
+@dataclass(frozen=True)
+class PressAnyApproval:
+    """Approves on the peer's consent page, which names its button differently."""
+
+    way: Literal["printed"] = "printed"
+    user: str = ""
+
+    async def start(self, url: str) -> None:
+        async with httpx2.AsyncClient(follow_redirects=True, verify=NO_TLS) as browser:
+            response = await browser.get(url)
+            while forms := _forms(response):
+                action, fields = forms[0]
+                response = await browser.post(action, data=fields)
+
+
+def _forms(response: httpx2.Response) -> list[tuple[str, dict[str, str]]]:
+    page = PageParser()
+    page.feed(response.text)
+    return [
+        (urljoin(str(response.url), form.action), {**form.fields, **dict([button])})
+        for form in page.forms
+        for button in form.buttons
+        if button in _BUTTONS
+    ]
+
+
+@dataclass(frozen=True)
+class Handshake:
+    """Milliseconds from the first request to its answer, and the requests the server saw on the way."""
+
+    milliseconds: float
+    requests: tuple[str, ...]
+
+
+class Attendee:
+    """One agent with its stored logins."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self._server = server
+        self._folder = folder
+        self._approval: Approval = ApproveAs("learner") if server.name == "ours" else PressAnyApproval()
+
+    async def log_in(self) -> Handshake:
+        """Log in and call; the second time the registration is still known, the tokens are not."""
+        self._forget_tokens()
+        before = len(self._server.requests())
+        async with self._http() as http:
+            began = time.perf_counter()
+            answer = await http.post(f"{self._server.url}/mcp", json=DISCOVER)
+            milliseconds = (time.perf_counter() - began) * 1000
+        if not answer.is_success:
+            raise SystemExit(f"{self._server.name} answered {answer.status_code}: {answer.text[:500]}")
+        seen = await asyncio.to_thread(self._server.requests)
+        return Handshake(milliseconds, tuple(seen[before:]))
+
+    async def target(self) -> Target:
+        """The endpoint with a token of a fresh login."""
+        await self.log_in()
+        (path,) = self._folder.glob("*.json")
+        token = json.loads(path.read_text(encoding="utf-8"))["tokens"]["access_token"]
+        return Target(self._server.name, f"{self._server.url}/mcp", token)
+
+    @asynccontextmanager
+    async def _http(self) -> AsyncIterator[httpx2.AsyncClient]:
+        async with LoopbackListener(free_port()) as listener:
+            auth = OAuthClient(
+                f"{self._server.url}/mcp",
+                listener=listener,
+                approval=self._approval,
+                tokens=TokenStore(self._folder),
+            )
+            async with httpx2.AsyncClient(auth=auth, headers=MCP_HEADERS, verify=NO_TLS, timeout=30) as http:
+                yield http
+
+    def _forget_tokens(self) -> None:
+        for path in self._folder.glob("*.json"):
+            login = json.loads(path.read_text(encoding="utf-8"))
+            path.write_text(json.dumps({**login, "tokens": None}), encoding="utf-8")
+
+
+def direct_target(upstream: Server) -> Target:
+    """The upstream itself, with a token such as its OAuth app gets."""
+    return Target(upstream.name, f"{upstream.url}/mcp", Tokens(PRACTICE_SECRET).issue("learner", ("repo",)))

@@ -1,0 +1,144 @@
+"""The processes of the gateway benchmark: upstream, our gateway and the peer, each with its files and log."""
+
+import http.client
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from tests.gateway.harness import PRACTICE_CLIENT, PRACTICE_SECRET, settings
+from workshop.ports import free_port
+
+DISCOVERY = "/.well-known/oauth-authorization-server"
+_DEADLINE = 30.0
+_REQUEST = re.compile(r"\b(GET|POST|DELETE) (/[^\s?]*)")
+
+
+@dataclass(frozen=True)
+class Server:
+    """One process under test; `name` is its column in the table."""
+
+    name: str
+    port: int
+    process: psutil.Process
+    log: Path
+    seconds: float
+    """From starting the process to its first 200."""
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}"
+
+    def cpu_seconds(self) -> float:
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+    def megabytes(self) -> float:
+        return float(self.process.memory_info().rss / 1e6)
+
+    def requests(self) -> list[str]:
+        """Method and path of each request so far, out of its log."""
+        status(self.port, "/health")  # when this has its answer, the lines before it are written
+        lines = self.log.read_text(encoding="utf-8").splitlines()
+        seen = [match.group(0) for line in lines if (match := _REQUEST.search(line))]
+        return [request for request in seen if request != "GET /health"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """Where the benchmark takes place: a scratch folder and a running upstream."""
+
+    folder: Path
+    upstream: Server
+    names: tuple[str, ...]
+    """The proxies that can run here: ours, and the peer in two settings if it is installed."""
+
+    @contextmanager
+    def proxy(self, name: str) -> Iterator[Server]:
+        """A fresh proxy, without memory of any earlier one."""
+        port = free_port()
+        folder = self.folder / f"{name}-{port}"
+        folder.mkdir()
+        config = settings(folder, upstream=self.upstream.url, port=port)
+        config["remote_url"] = f"{self.upstream.url}/mcp"
+        modules = {"ours": ["workshop.gateway"], "peer": ["tests.benchmarks.gateway_peer"]}
+        modules["tuned peer"] = [*modules["peer"], "--tuned"]
+        with _running(name, modules[name], folder, config, DISCOVERY) as server:
+            yield server
+
+
+@contextmanager
+def field(folder: Path, *, with_peer: bool) -> Iterator[Field]:
+    """Start the upstream; the peer takes part if it is installed and wanted."""
+    port = free_port()
+    (folder / "secret").write_text(PRACTICE_SECRET)
+    config = {
+        "port": port,
+        "client_id": PRACTICE_CLIENT,
+        "client_secret_file": "secret",
+        "callback_url": "http://localhost:8080/oauth/callback",
+        "app_name": "Benchmark",
+    }
+    names = ("ours", "peer", "tuned peer") if with_peer and peer_is_installed() else ("ours",)
+    with _running("direct", ["tests.benchmarks.gateway_upstream"], folder, config, "/health") as upstream:
+        yield Field(folder, upstream, names)
+
+
+def peer_is_installed() -> bool:
+    return importlib.util.find_spec("fastmcp") is not None
+
+
+@contextmanager
+def _running(
+    name: str, module: list[str], folder: Path, config: dict[str, object], probe: str
+) -> Iterator[Server]:
+    path, log = folder / "config.json", folder / "log.txt"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    port = int(str(config["port"]))
+    with ExitStack() as stack:
+        output = stack.enter_context(log.open("wb"))
+        began = time.perf_counter()
+        process = _start([*module, "--config", str(path)], output)
+        stack.callback(_stop, process)
+        while status(port, probe) != http.client.OK:
+            if process.poll() is not None or time.perf_counter() - began > _DEADLINE:
+                raise SystemExit(f"{name} did not start:\n{log.read_text(encoding='utf-8')}")
+        seconds = time.perf_counter() - began
+        yield Server(name, port, psutil.Process(process.pid), log, seconds)
+
+
+def _start(module: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", *module], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+    )
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_DEADLINE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def status(port: int, path: str) -> int | None:
+    """The status of a GET, None while nothing answers."""
+    connection = http.client.HTTPConnection("localhost", port, timeout=_DEADLINE)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except OSError:
+        time.sleep(0.002)
+        return None
+    finally:
+        connection.close()

@@ -1,0 +1,91 @@
+"""`workshop login`: what is listed, and what has to be named."""
+
+import json
+from pathlib import Path
+
+import pytest
+from mcp.shared.auth import OAuthClientInformationFull, OAuthMetadata, OAuthToken
+
+from tests.cli.conftest import Workshop
+from workshop.agent.token_store import Login, TokenStore
+
+ISSUER = "http://localhost:8080"
+
+
+def stored(resource: str) -> Login:
+    metadata = {"issuer": ISSUER, "authorization_endpoint": f"{ISSUER}/a", "token_endpoint": f"{ISSUER}/t"}
+    return Login(
+        resource=resource,
+        issuer=ISSUER,
+        client=OAuthClientInformationFull(client_id="0123456789-a-client"),
+        authorization_server=OAuthMetadata.model_validate(metadata),
+        tokens=OAuthToken(access_token="practice_access", refresh_token="practice_refresh", scope="repo"),
+        expires_at=2_000_000_000,
+    )
+
+
+@pytest.fixture
+def logins(workshop: Workshop, tmp_path: Path) -> TokenStore:
+    return TokenStore(tmp_path / "state" / "default" / "logins")
+
+
+def test_without_logins_both_commands_say_so(workshop: Workshop) -> None:
+    for command in (("list",), ("revoke",), ("revoke", "--all")):
+        outcome = workshop("login", *command)
+        assert (outcome.code, outcome.out) == (0, "No login is stored\n")
+
+
+def test_a_login_is_listed_without_its_tokens(workshop: Workshop, logins: TokenStore) -> None:
+    logins.save(stored("http://localhost:8080/mcp"))
+    table = workshop("login", "list")
+    document = workshop("login", "list", "--json")
+    (login,) = json.loads(document.out)["data"]
+    assert login["resource"] == "http://localhost:8080/mcp"
+    assert (login["issuer"], login["scope"], login["client"]) == (ISSUER, "repo", "01234567…")
+    assert login["refreshable"] is True
+    assert login["expires"].startswith("2033-05-1")
+    for word in ("8080/mcp", "repo", "2033-05-1", "01234567…"):
+        assert word in table.out
+    for outcome in (table, document):
+        assert "practice_" not in outcome.out + outcome.err
+
+
+def test_of_several_logins_one_has_to_be_named(workshop: Workshop, logins: TokenStore) -> None:
+    logins.save(stored("http://localhost:8080/mcp"))
+    logins.save(stored("http://localhost:9090/mcp"))
+    outcome = workshop("login", "revoke")
+    assert outcome.code == 2
+    assert "http://localhost:9090/mcp" in outcome.err
+    assert workshop("login", "revoke", "http://localhost:9090/mcp", "--forget").code == 0
+    assert [login.resource for login in logins.all()] == ["http://localhost:8080/mcp"]
+
+
+@pytest.mark.parametrize("arguments", [("http://localhost:1/mcp",), ("http://localhost:8080/mcp", "--all")])
+def test_a_name_that_fits_nothing_is_a_usage_error(
+    workshop: Workshop, logins: TokenStore, arguments: tuple[str, ...]
+) -> None:
+    logins.save(stored("http://localhost:8080/mcp"))
+    assert workshop("login", "revoke", *arguments).code == 2
+    assert len(logins.all()) == 1
+
+
+def test_a_login_that_cannot_be_revoked_stays_until_it_is_to_be_forgotten(
+    workshop: Workshop, logins: TokenStore
+) -> None:
+    logins.save(stored("http://localhost:8080/mcp"))
+    outcome = workshop("login", "revoke", "--json")
+    document = json.loads(outcome.out)
+    assert (outcome.code, document["status"]) == (1, "error")
+    assert "no revocation endpoint" in document["data"][0]["told"]
+    assert len(logins.all()) == 1
+    assert workshop("login", "revoke", "--forget").code == 0
+    assert logins.all() == []
+
+
+def test_a_damaged_login_is_told_and_left_out(workshop: Workshop, logins: TokenStore) -> None:
+    path = logins.path(ISSUER, "http://localhost:8080/mcp")
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    outcome = workshop("login", "list")
+    assert outcome.out == "No login is stored\n"
+    assert "it is damaged" in outcome.err

@@ -1,0 +1,113 @@
+"""The program that the conformance suite drives: the agent's own client, sent to a server of the suite.
+
+The suite's contract: the last argument is the server's URL, the environment names the scenario, and nobody is
+there to click, so its authorization servers redirect at once. The agent answers no elicitation; the two
+scenarios about that judge the SDK's client over the agent's HTTP and login.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import anyio
+import httpx2
+from mcp import Client
+from mcp.client.context import ClientRequestContext
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.auth import OAuthClientInformationFull
+from mcp.types import ElicitRequestFormParams, ElicitRequestParams, ElicitResult
+
+from workshop.agent import LoopbackListener, McpTools, OAuthClient, TokenStore, ToolSpec
+from workshop.agent.connect import connect
+from workshop.agent.http import open_client
+from workshop.errors import WorkshopError
+from workshop.ports import free_port
+
+ELICITING = ("elicitation-sep1034-client-defaults", "sep-2322-client-request-state")
+METADATA_URL = "https://conformance-test.local/client-metadata.json"
+SECONDS = 60
+
+
+@dataclass(frozen=True)
+class FollowRedirect:
+    """An approval that goes where the authorization server redirects to: our listener."""
+
+    way: Literal["printed"] = "printed"
+    user: str = ""
+
+    async def start(self, url: str) -> None:
+        async with open_client(SECONDS) as http:
+            await http.get(url, follow_redirects=True)
+
+
+async def accept_defaults(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:
+    """Accept a form with the default of every field that has one."""
+    fields = params.requested_schema["properties"] if isinstance(params, ElicitRequestFormParams) else {}
+    defaults = {name: field["default"] for name, field in fields.items() if "default" in field}
+    return ElicitResult(action="accept", content=defaults)
+
+
+@contextlib.asynccontextmanager
+async def connected(url: str, auth: httpx2.Auth, scenario: str) -> AsyncIterator[Client]:
+    if scenario not in ELICITING:
+        async with connect(url, auth=auth, seconds=SECONDS) as client:
+            yield client
+        return
+    async with open_client(SECONDS, auth=auth) as http:
+        transport = streamable_http_client(url, http_client=http)
+        async with Client(transport, elicitation_callback=accept_defaults) as client:
+            yield client
+
+
+def calls(tools: list[ToolSpec], context: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The calls the scenarios look for: those they ask for, an echoed schema, or every tool they offer."""
+    if wanted := context.get("toolCalls"):
+        return [(call["name"], call["arguments"]) for call in wanted]
+    if "json_schema_echo" in [tool.name for tool in tools]:
+        return [("json_schema_echo", {"schema": tools[0].input_schema})]
+    numbers = {"a": 5, "b": 3}
+    return [(tool.name, numbers if tool.name == "add_numbers" else {}) for tool in tools]
+
+
+def registered(context: dict[str, Any]) -> OAuthClientInformationFull | None:
+    """The client that the scenario registered by hand, if it did."""
+    if "client_id" not in context:
+        return None
+    method = "client_secret_basic" if "client_secret" in context else "none"
+    return OAuthClientInformationFull(
+        client_id=context["client_id"],
+        client_secret=context.get("client_secret"),
+        token_endpoint_auth_method=method,
+    )
+
+
+async def main(url: str) -> None:
+    scenario = os.environ["MCP_CONFORMANCE_SCENARIO"]
+    context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}"))
+    with tempfile.TemporaryDirectory() as folder:
+        async with LoopbackListener(free_port()) as listener:
+            auth = OAuthClient(
+                url,
+                listener=listener,
+                approval=FollowRedirect(),
+                tokens=TokenStore(Path(folder)),
+                client=registered(context),
+                client_metadata_url=METADATA_URL,
+            )
+            async with connected(url, auth, scenario) as client:
+                toolbox = McpTools(client, timeout=SECONDS)
+                for name, arguments in calls(await toolbox.list_tools(), context):
+                    await toolbox.call_tool(name, arguments)
+
+
+if __name__ == "__main__":
+    try:
+        anyio.run(main, sys.argv[-1])
+    except WorkshopError as error:
+        sys.exit(f"{error}: {error.why}")

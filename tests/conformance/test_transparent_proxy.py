@@ -1,0 +1,35 @@
+"""A server that has everything gives the same answers behind our gateway as without it, check by check."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.npm import Npm
+from tests.conformance.servers import bearer_hop, gateway, log_in
+from tests.conformance.verdicts import judge_server
+from tests.gateway.harness import settings
+from workshop.ports import free_port
+
+REVISIONS = ["2025-11-25", "2026-07-28"]
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_the_gateway_changes_no_answer_of_a_server(
+    npm: Npm, tmp_path: Path, practice: str, everything_url: str, revision: str
+) -> None:
+    """Directly, behind a gateway without a login, and behind one with: there a hop of ours adds the token."""
+    direct = await judge_server(npm, everything_url, revision)
+    assert direct.status == 0, direct.summary
+
+    values = settings(tmp_path, upstream=practice, port=free_port()) | {"remote_url": everything_url}
+    async with gateway(tmp_path, values | {"auth": None}) as url:
+        open_gateway = await judge_server(npm, f"{url}/mcp", revision)
+    assert open_gateway.checks == direct.checks, open_gateway.summary
+
+    async with (
+        gateway(tmp_path, values) as url,
+        bearer_hop(url, await log_in(f"{url}/mcp", tmp_path)) as hop,
+    ):
+        behind_login = await judge_server(npm, f"{hop}/mcp", revision)
+    assert behind_login.checks == direct.checks, behind_login.summary

@@ -1,0 +1,49 @@
+"""The record of what is up survives, or is refused with the way out."""
+
+from pathlib import Path
+
+import pytest
+
+from workshop.errors import DeadlineError, UsageError
+from workshop.instance import Instance, Record
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("WORKSHOP_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_what_was_saved_is_loaded_again() -> None:
+    record = Record("embedded", "practice", {"a": 1}, {"a": "http://localhost:1"})
+    Instance.load().save(record)
+    loaded = Instance.load()
+    assert loaded.record == record
+    assert loaded.upstream == "practice"
+    assert loaded.endpoints == {"a": "http://localhost:1"}
+
+
+def test_nothing_saved_is_nothing_up() -> None:
+    assert Instance.load().record is None
+    assert Instance.load().endpoints == {}
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": 99}', '{"version": 1, "strange": 2}', "\x00"])
+def test_a_damaged_record_is_refused_and_teardown_is_named(home: Path, text: str) -> None:
+    (home / "default").mkdir()
+    (home / "default" / "instance.json").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        Instance.load()
+    assert "teardown" in caught.value.hint
+    assert Instance.locate().directory == home / "default"
+
+
+def test_a_second_command_waits_its_turn_and_then_says_who_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workshop.instance._LOCK_SECONDS", 0)
+    instance = Instance.load()
+    with (
+        instance.lock(),
+        pytest.raises(DeadlineError, match="still at work"),
+        Instance.load().lock(),
+    ):
+        pytest.fail("two commands hold the instance")

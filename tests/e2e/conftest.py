@@ -1,0 +1,89 @@
+"""A room of one: a state directory and free ports of its own, the real command line, and a sure end."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pexpect
+import psutil
+import pytest
+
+from workshop.backends import process
+from workshop.backends.process import ProcessState
+from workshop.ports import free_port
+
+WORKLOADS = ("github-remote", "practice-github", "workshop")
+
+
+@dataclass(frozen=True)
+class Room:
+    """Runs `workshop` as a person does, in an empty folder, with its own state and ports."""
+
+    home: Path
+    folder: Path
+    ports: dict[str, int]
+
+    @property
+    def directory(self) -> Path:
+        return self.home / "default"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+        return {**kept, "WORKSHOP_HOME": str(self.home), "COLUMNS": "100", "BROWSER": "true"}
+
+    @property
+    def port_options(self) -> list[str]:
+        return [f"--port={name}={port}" for name, port in self.ports.items()]
+
+    def run(self, *arguments: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
+        """Run one command to its end, without a terminal."""
+        return subprocess.run(
+            [sys.executable, "-m", "workshop", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def spawn(self, *arguments: str, timeout: float = 30) -> "pexpect.spawn[str]":
+        """Start one command on a real terminal."""
+        return pexpect.spawn(
+            sys.executable,
+            ["-m", "workshop", *arguments],
+            cwd=str(self.folder),
+            env={**self.environment, "TERM": "xterm-256color"},
+            encoding="utf-8",
+            timeout=timeout,
+            dimensions=(40, 100),
+        )
+
+    def up(self) -> subprocess.CompletedProcess[str]:
+        """Bring everything up with the practice GitHub."""
+        done = self.run("up", *self.port_options)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    def states(self) -> dict[str, ProcessState]:
+        return process.read_states(self.directory / "workloads")
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that names this room's state directory."""
+        return list(process.strays(self.directory / "workloads"))
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / ".env").touch()  # the checkout's own is not read then
+    made = Room(tmp_path / "state", folder, {name: free_port() for name in WORKLOADS})
+    yield made
+    for left in made.processes():
+        process.end(left)

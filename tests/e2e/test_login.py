@@ -1,0 +1,41 @@
+"""A login that was ended is gone at the gateway too, and the next run asks again."""
+
+import json
+
+import psutil
+
+from tests.e2e.conftest import Room
+
+ASKED = "Approving as practice user"
+
+
+def run(room: Room) -> str:
+    done = room.run("part", "4", "run", "--model", "rehearsal", "--approve-as", "learner")
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_after_a_revoke_approval_is_asked_for_again(room: Room) -> None:
+    room.up()
+    assert ASKED in run(room)
+    assert ASKED not in run(room)
+    (file,) = (room.directory / "logins").glob("*.json")
+    login = file.read_bytes()
+    assert room.run("login", "revoke").returncode == 0
+    assert room.run("login", "list").stdout == "No login is stored\n"
+    file.write_bytes(login)  # whoever had copied the tokens has nothing left
+    assert ASKED in run(room)
+
+
+def test_without_the_gateway_a_login_is_kept_unless_it_is_to_be_forgotten(room: Room) -> None:
+    room.up()
+    run(room)
+    gateway = psutil.Process(room.states()["github-remote"].pid)
+    gateway.kill()
+    gateway.wait(10)
+    kept = room.run("login", "revoke", "--json")
+    assert kept.returncode == 1
+    assert "cannot be reached" in json.loads(kept.stdout)["data"][0]["told"]
+    assert "localhost" in room.run("login", "list").stdout
+    assert room.run("login", "revoke", "--all", "--forget").returncode == 0
+    assert ASKED in run(room)

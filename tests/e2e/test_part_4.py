@@ -1,0 +1,113 @@
+"""Part 4 end to end: a login, the token swap, and what happens after something is lost."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.conftest import Room
+from workshop.practice.recorder import read_requests
+
+FACT = "GPX export drops the last waypoint"
+
+
+def ask(room: Room, *options: str) -> "subprocess.CompletedProcess[str]":
+    return room.run("part", "4", "run", "--model", "rehearsal", *options)
+
+
+def approve(room: Room, *options: str) -> str:
+    done = ask(room, "--approve-as", "learner", *options)
+    assert done.returncode == 0, done.stderr
+    assert FACT in done.stdout or options
+    return done.stderr
+
+
+def kill_gateway(room: Room) -> None:
+    process = psutil.Process(room.states()["github-remote"].pid)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(10)
+
+
+def test_github_sees_its_own_token_and_never_ours(room: Room) -> None:
+    room.up()
+    approve(room)
+    requests = asyncio.run(read_requests(f"http://localhost:{room.ports['practice-github']}"))
+    calls = [request.authorization for request in requests if request.path.startswith("/mcp")]
+    assert calls
+    assert {(call or {}).get("kind") for call in calls} == {"practice token"}
+    assert {(call or {}).get("user") for call in calls} == {"learner"}
+
+
+def test_another_question_is_answered_from_the_same_tools(room: Room) -> None:
+    room.up()
+    done = ask(
+        room, "--approve-as", "learner", "--question", "Which of my repositories has the most open issues?"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("trail-mapper")
+
+
+def test_another_user_gets_their_own_answer(room: Room) -> None:
+    room.up()
+    done = ask(room, "--approve-as", "mentor")
+    assert done.returncode == 0, done.stderr
+    assert "trail-mapper" not in done.stdout
+
+
+def test_a_killed_gateway_needs_no_second_approval(room: Room) -> None:
+    room.up()
+    approve(room)
+    kill_gateway(room)
+    done = ask(room, "--no-browser")  # it would wait for a person, and time out
+    assert done.returncode == 0, done.stderr
+    assert FACT in done.stdout
+    assert "approve the login" not in done.stderr
+
+
+def test_a_lost_store_asks_once_and_works(room: Room) -> None:
+    room.up()
+    approve(room)
+    kill_gateway(room)
+    for path in (room.directory / "workloads" / "github-remote").glob("store.sqlite*"):
+        path.unlink()
+    progress = approve(room)
+    assert progress.count("Approving as practice user") == 1
+    assert "Approving" not in approve(room), "the new login is kept"
+
+
+def test_a_user_who_denies_is_exit_code_4(room: Room) -> None:
+    room.up()
+    done = ask(room, "--approve-as", "nobody")
+    assert done.returncode == 4
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.split("Error: ")[1].splitlines()) <= 6
+
+
+def test_secrets_of_the_run_are_in_no_log_and_no_output(room: Room) -> None:
+    room.up()
+    output = approve(room)
+    logins = [json.loads(path.read_text()) for path in (room.directory / "logins").glob("*.json")]
+    secrets = {login["tokens"][kind] for login in logins for kind in ("access_token", "refresh_token")}
+    secrets |= {
+        path.read_text().strip() for path in (room.directory / "secrets").rglob("*") if path.is_file()
+    }
+    assert len(secrets) >= 5
+    told = output + "".join(Path(state.log).read_text("utf-8") for state in room.states().values())
+    arguments = " ".join(word for process in room.processes() for word in process.cmdline())
+    for secret in secrets:
+        assert secret not in told
+        assert secret not in arguments
+
+
+@pytest.mark.parametrize("path", ["logins", "secrets", "workloads", "instance.json"])
+def test_the_state_is_its_owners_alone(room: Room, path: str) -> None:
+    room.up()
+    approve(room)
+    for found in [room.directory / path, *(room.directory / path).rglob("*")]:
+        if found.name != "log.txt" and not found.name.startswith("."):
+            assert found.stat().st_mode & 0o077 == 0, found

@@ -1,0 +1,36 @@
+"""The probe against everything `up` starts: it says what is true of each."""
+
+import json
+from typing import Any
+
+from tests.e2e.conftest import Room
+
+
+def probe(room: Room, name: str, path: str, code: int) -> dict[str, Any]:
+    done = room.run("probe", f"http://localhost:{room.ports[name]}{path}", "--json")
+    assert done.returncode == code, done.stdout + done.stderr
+    data: dict[str, Any] = json.loads(done.stdout)["data"]
+    data["found"] = {(finding["id"], finding["severity"]) for finding in data["findings"]}
+    return data
+
+
+def test_it_says_what_is_true_of_each_server(room: Room) -> None:
+    room.up()
+    gateway = probe(room, "github-remote", "/mcp", 0)
+    assert gateway["findings"] == []
+    assert len(gateway["passed"]) >= 39
+    assert [remark["id"] for remark in gateway["undecided"]] == ["M2"]
+    assert len(gateway["requests"]) <= 20
+
+    without_login = probe(room, "workshop", "/mcp", 0)
+    assert without_login["found"] == {("R8", "low")}
+    assert {"R9", "T90", "M2"} <= {remark["id"] for remark in without_login["passed"]}
+
+    practice = probe(room, "practice-github", "/mcp/", 6)
+    # It says `error` without a token as GitHub does, looks at no Origin, and lets nobody register.
+    assert {("T78", "low"), ("R9", "medium"), ("A2", "medium")} <= practice["found"]
+    assert not [finding for finding in practice["findings"] if finding["severity"] == "high"]
+
+    no_server = room.run("probe", f"http://localhost:{room.ports['practice-github']}/", "--json")
+    assert no_server.returncode == 1
+    assert "No MCP server answers" in json.loads(no_server.stdout)["error"]["what"]

@@ -1,0 +1,19 @@
+"""One gateway a module: a property is looked at many times, and a start each time would be all it does."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.bench import Bench, bench
+from tests.gateway.fixtures import practice_server
+from tests.gateway.harness import settings
+
+__all__ = ["practice_server"]
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory, practice_server: str) -> Iterator[Bench]:
+    folder: Path = tmp_path_factory.mktemp("gateway")
+    with bench(folder, lambda _: settings(folder, upstream=practice_server)) as running:
+        yield running

@@ -1,0 +1,252 @@
+"""The lessons and the real processes they talk to: part 2's server, gateways, the practice GitHub."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+import pytest
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+ROOT = Path(__file__).resolve().parents[2]
+STOP_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """Part 2's server over HTTP: where it answers, and the process."""
+
+    port: int
+    process: subprocess.Popen[str]
+
+    @property
+    def url(self) -> str:
+        return f"http://localhost:{self.port}/mcp"
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """Signal the process and return its exit code and the rest of its log."""
+        self.process.send_signal(number)
+        _, log = self.process.communicate(timeout=STOP_SECONDS)
+        return self.process.returncode, log
+
+
+StartServer = Callable[[Mapping[str, str]], AbstractContextManager[RunningServer]]
+
+
+@pytest.fixture(scope="session")
+def parts() -> Path:
+    """The folder of the lessons."""
+    return ROOT / "parts"
+
+
+@pytest.fixture(scope="session")
+def server_script(parts: Path) -> Path:
+    return parts / "02_local_mcp" / "server.py"
+
+
+@pytest.fixture(scope="session")
+def start_server(server_script: Path) -> StartServer:
+    """Start the server over HTTP on a free port, with further environment."""
+
+    @contextlib.contextmanager
+    def start(environment: Mapping[str, str]) -> Iterator[RunningServer]:
+        port = _unused_port()
+        process = subprocess.Popen(
+            [sys.executable, str(server_script)],
+            env={**http_environment(port), **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            _wait_until_it_listens(process)
+            yield RunningServer(port, process)
+        finally:
+            process.kill()
+            process.communicate(timeout=STOP_SECONDS)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def http_server(start_server: StartServer) -> Iterator[RunningServer]:
+    """One server for the tests of a module that only ask it things."""
+    with start_server({}) as running:
+        yield running
+
+
+def http_environment(port: int) -> dict[str, str]:
+    """What ToolHive tells a container, but on loopback; INFO makes the server say when it listens."""
+    told = {
+        "MCP_TRANSPORT": "streamable-http",
+        "MCP_PORT": str(port),
+        "MCP_HOST": "127.0.0.1",
+        "LOG_LEVEL": "INFO",
+    }
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return kept | {"PYTHONDONTWRITEBYTECODE": "1"} | told
+
+
+@pytest.fixture
+def free_port() -> int:
+    return _unused_port()
+
+
+@pytest.fixture
+def free_ports() -> list[int]:
+    """A few ports, no two alike."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(4)]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in sockets]
+
+
+def _unused_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def _wait_until_it_listens(process: subprocess.Popen[str]) -> None:
+    assert process.stderr is not None
+    seen = []
+    for line in process.stderr:
+        if "Uvicorn running on" in line:
+            return
+        seen.append(line)
+    pytest.fail(f"the server ended before it listened:\n{''.join(seen)}")
+
+
+@contextlib.contextmanager
+def started(module: str, config: Mapping[str, Any], directory: Path) -> Iterator[int]:
+    """One of our servers as a process; its port, once it is healthy."""
+    path = directory / f"{module}.json"
+    path.write_text(json.dumps(config), encoding="utf-8")
+    argv = [sys.executable, "-m", module, "--config", str(path)]
+    with (directory / f"{module}.log").open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(argv, cwd=ROOT, stdout=log, stderr=log)
+    try:
+        _until_healthy(config["port"], process)
+        yield config["port"]
+    finally:
+        process.terminate()
+        process.wait(STOP_SECONDS)
+
+
+def _until_healthy(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the port is listened on; the health endpoint then has to answer."""
+    running = psutil.Process(process.pid)
+    while process.poll() is None:
+        listening = [
+            connection.laddr.port for connection in running.net_connections("tcp") if not connection.raddr
+        ]
+        if port in listening:
+            assert httpx2.get(f"http://localhost:{port}/health").status_code == 200
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+    pytest.fail(f"ended with {process.returncode} before it listened")
+
+
+def tool_rules() -> dict[str, Any]:
+    text = (ROOT / "parts" / "03_toolhive" / "toolhive" / "tools.yaml").read_text(encoding="utf-8")
+    spec = yaml.safe_load(text)["spec"]
+    return {"filter": spec["toolsFilter"], "override": spec["toolsOverride"]}
+
+
+@pytest.fixture
+def part_3(http_server: RunningServer, free_port: int, tmp_path: Path) -> Iterator[int]:
+    """Part 3's server behind a gateway, as `up` starts them; the gateway's port."""
+    config = {
+        "name": "workshop",
+        "port": free_port,
+        "remote_url": http_server.url,
+        "store": str(tmp_path / "store.sqlite"),
+        "header_forward": {},
+        "header_forward_files": {},
+        "tools": tool_rules(),
+        "auth": None,
+    }
+    with started("workshop.gateway", config, tmp_path) as port:
+        yield port
+
+
+@pytest.fixture
+def part_4(free_ports: list[int], tmp_path: Path) -> Iterator[dict[int, int]]:
+    """The practice GitHub and a gateway in front of it; the tutorial's ports to those of this test."""
+    gateway, practice = free_ports[:2]
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    secrets = {"key.pem": pem, "hmac": os.urandom(32).hex().encode(), "client": b"practice_test_app"}
+    for name, value in secrets.items():
+        (tmp_path / name).write_bytes(value)
+        (tmp_path / name).chmod(0o600)
+    github = {
+        "port": practice,
+        "client_id": "practice-workshop-app",
+        "client_secret_file": str(tmp_path / "client"),
+        "callback_url": f"http://localhost:{gateway}/oauth/callback",
+        "app_name": "practice",
+    }
+    with (
+        started("workshop.practice", github, tmp_path),
+        started("workshop.gateway", remote_proxy(gateway, practice, tmp_path), tmp_path),
+    ):
+        yield {8080: gateway, 8090: practice}
+
+
+def remote_proxy(port: int, practice: int, directory: Path) -> dict[str, Any]:
+    issuer, github = f"http://localhost:{port}", f"http://localhost:{practice}"
+    return {
+        "name": "github-remote",
+        "port": port,
+        "remote_url": f"{github}/mcp/",
+        "store": str(directory / "store.sqlite"),
+        "header_forward": {"X-MCP-Readonly": "true"},
+        "header_forward_files": {},
+        "tools": None,
+        "auth": {
+            "issuer": issuer,
+            "audience": f"{issuer}/",
+            "resource_url": f"{issuer}/",
+            "scopes": ["openid", "profile", "email", "offline_access"],
+            "signing_key_files": [str(directory / "key.pem")],
+            "hmac_files": [str(directory / "hmac")],
+            "access_token_seconds": 3600,
+            "refresh_token_seconds": 604800,
+            "code_seconds": 600,
+            "upstream": {
+                "name": "github",
+                "authorization_endpoint": f"{github}/login/oauth/authorize",
+                "token_endpoint": f"{github}/login/oauth/access_token",
+                "client_id": "practice-workshop-app",
+                "client_secret_file": str(directory / "client"),
+                "redirect_uri": f"{issuer}/oauth/callback",
+                "scopes": ["repo", "read:user"],
+                "userinfo": {
+                    "url": f"{github}/user",
+                    "method": "GET",
+                    "headers": {},
+                    "subject_fields": ["id", "login"],
+                    "name_fields": ["name", "login"],
+                    "email_fields": ["email"],
+                },
+            },
+        },
+    }

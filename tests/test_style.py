@@ -1,0 +1,57 @@
+"""The house style, held by the tools that know it."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MOST_LINES = 400
+# Written apart, so that this file does not name them.
+REGISTRY_HOSTS = ["pypi" + ".org", "pythonhosted" + ".org", "npmjs" + ".org", "deb." + "debian.org"]
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("this is no git checkout")
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "tool",
+    [
+        ["ruff", "check", "--quiet"],
+        ["ruff", "format", "--check", "--quiet"],
+        ["mypy"],
+    ],
+    ids=" ".join,
+)
+def test_the_tool_finds_nothing(tool: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *tool], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_file_of_ours_is_over_the_limit() -> None:
+    for path in tracked():
+        if path.suffix == ".py":
+            assert len(path.read_text("utf-8").splitlines()) <= MOST_LINES, path
+
+
+def test_no_file_names_a_package_registrys_host() -> None:
+    for path in tracked():
+        text = path.read_text("utf-8", errors="replace")
+        assert not [host for host in REGISTRY_HOSTS if host in text], path
+
+
+def test_nothing_in_the_repository_looks_like_a_real_token() -> None:
+    pattern = re.compile(
+        r"gh[oprsu]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|sk-[A-Za-z0-9]{20,}|AKIA[0-9A-Z]{16}"
+    )
+    for path in tracked():
+        assert not pattern.search(path.read_text("utf-8", errors="replace")), path

@@ -1,0 +1,68 @@
+"""What ToolHive would refuse, or quietly break on, is refused before anything starts."""
+
+import pytest
+
+from tests.toolhive.conftest import Change
+from workshop.errors import UsageError
+from workshop.toolhive.lint import check
+
+PROXY = "name: github-remote-auth"
+
+
+def test_the_parts_own_manifests_pass(change: Change) -> None:
+    check(change())
+    check(change(part="03_toolhive"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("issuer: http://localhost:8080", "issuer: http://localhost:8080/", "must not end with a slash"),
+        ("audience: http://localhost:8080/", "audience: http://localhost:8080", "must be the same text"),
+        (
+            "resourceUrl: http://localhost:8080/",
+            "resourceUrl: http://127.0.0.1:8080/",
+            "must be the same text",
+        ),
+        ("proxyPort: 8080", "proxyPort: 8081", "is not the port of the issuer"),
+        ("proxyPort: 8080", "proxyPort: 80800", "between 1 and 65535"),
+        ("/oauth/callback", "/callback", "redirectUri must be"),
+        ("accessTokenLifespan: 1h", "accessTokenLifespan: 25h", "Go duration from 60s to 86400s"),
+        ("accessTokenLifespan: 1h", "accessTokenLifespan: soon", "Go duration"),
+        ("storage: {type: memory}", "cimd: {enabled: sometimes}", "`cimd.enabled` must be true or false"),
+        ("storage: {type: memory}", "cimd: {enabled: true, cacheMaxSize: 0}", "cacheMaxSize"),
+        ("storage: {type: memory}", "cimd: {enabled: true, cacheFallbackTtl: 1s}", "from 10s to 86400s"),
+        ("remoteUrl: https://", "remoteUrl: ftp://", "http:// or https://"),
+        ("type: embeddedAuthServer", "type: tokenExchange", "must be `embeddedAuthServer`"),
+        ("tokenEndpoint:", "tokenEndpiont:", "tokenEndpoint` is missing"),
+        ("  remoteUrl:", "  remoteURL:", "remoteUrl` is missing"),
+    ],
+)
+def test_a_broken_rule_is_named(change: Change, old: str, new: str, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check(change(old, new))
+    assert told in caught.value.what
+
+
+def test_issuers_that_disagree_are_named(change: Change) -> None:
+    resources = change(
+        "inline:\n    issuer: http://localhost:8080", "inline:\n    issuer: http://localhost:8089"
+    )
+    with pytest.raises(UsageError, match="differs from"):
+        check(resources)
+
+
+def test_a_reference_to_nothing_is_named(change: Change) -> None:
+    with pytest.raises(UsageError, match="refers to MCPOIDCConfig `elsewhere`"):
+        check(change("oidcConfigRef:\n    name: github-remote-oidc", "oidcConfigRef:\n    name: elsewhere"))
+
+
+def test_a_proxy_without_auth_is_refused(change: Change) -> None:
+    with pytest.raises(UsageError, match="anyone could use it"):
+        check(change("authServerRef:", "authServer:"))
+
+
+@pytest.mark.parametrize("image", ["workshop/mcp-server", "workshop/mcp-server:latest"])
+def test_an_image_the_kubelet_would_pull_is_refused(change: Change, image: str) -> None:
+    with pytest.raises(UsageError, match="needs a tag"):
+        check(change("workshop/mcp-server:0.1.0", image, part="03_toolhive"))

@@ -1,0 +1,6 @@
+"""`python -m workshop`: the same as `workshop`."""
+
+from workshop.cli.main import run
+
+if __name__ == "__main__":
+    run()

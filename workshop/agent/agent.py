@@ -1,0 +1,55 @@
+"""One agent: a question, a model, and what it needs to reach tools."""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workshop.agent.approval import Approval
+from workshop.agent.events import Observer, ignore
+from workshop.agent.loop import run_agent
+from workshop.agent.messages import ChatModel, Toolbox
+from workshop.agent.part import Timeouts
+
+if TYPE_CHECKING:
+    import httpx2
+    from mcp import Client, StdioServerParameters
+
+    from workshop.agent.token_store import TokenStore
+
+
+@dataclass(frozen=True)
+class Agent:
+    """What a part's `answer` gets: everything but the tools, which are the part's own idea."""
+
+    question: str
+    model: ChatModel
+    approval: Approval
+    logins: Path
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    observe: Observer = ignore
+
+    @property
+    def tokens(self) -> "TokenStore":
+        """The stored logins of this instance."""
+        from workshop.agent.token_store import TokenStore
+
+        return TokenStore(self.logins, self.observe)
+
+    def endpoint(self, name: str, default: str) -> str:
+        """The URL of the workload `name` that `up` started, else `default`."""
+        return self.endpoints.get(name, default)
+
+    def connect(
+        self, target: "str | StdioServerParameters", *, auth: "httpx2.Auth | None" = None
+    ) -> "AbstractAsyncContextManager[Client]":
+        """Connect to an MCP server by URL, or start one as a program (see `workshop.agent.connect`)."""
+        from workshop.agent.connect import connect
+
+        return connect(target, auth=auth, seconds=self.timeouts.call, observe=self.observe)
+
+    async def ask(self, toolbox: Toolbox) -> str:
+        """Answer the question with these tools (see `workshop.agent.loop.run_agent`)."""
+        return await run_agent(self.question, self.model, toolbox, self.observe)

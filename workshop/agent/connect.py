@@ -1,0 +1,138 @@
+"""Connect to an MCP server over streamable HTTP or stdio; what goes wrong is told as one of our errors."""
+
+import contextlib
+import logging
+import shlex
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+from mcp import Client, MCPError, StdioServerParameters
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT
+
+from workshop.agent.events import Connected, Connecting, Observer, ignore
+from workshop.agent.http import open_client
+from workshop.console import plain
+from workshop.errors import DeadlineError, WorkshopError
+
+Target = str | StdioServerParameters
+
+# The SDK logs with tracebacks what it then raises; without a handler Python would print that to stderr.
+logging.getLogger("mcp").addHandler(logging.NullHandler())
+
+
+@contextlib.asynccontextmanager
+async def connect(
+    target: Target, *, auth: httpx2.Auth | None = None, seconds: float = 30, observe: Observer = ignore
+) -> AsyncIterator[Client]:
+    """A client connected to the server at a URL, or to a program it starts; requests end within `seconds`.
+
+    Raises WorkshopError when nothing answers or the session is refused, DeadlineError when it takes too
+    long; errors of the login and of the `async with` body come out as they are, never inside a group.
+    """
+    label = target if isinstance(target, str) else shlex.join([target.command, *target.args])
+    server = _Server(label, isinstance(target, str), seconds)
+    observe(Connecting(server.name))
+    try:
+        async with server.client(target, auth) as client:
+            name = client.server_info.name if client.server_info else ""
+            observe(Connected(server.name, name, client.protocol_version))
+            yield client
+    except Exception as error:  # noqa: BLE001 - every error is raised again, out of its group
+        cause = _first(error)
+        ours = server.explain(cause)
+        if ours is None:
+            raise cause from cause.__cause__
+        raise ours from cause
+
+
+@dataclass
+class _Server:
+    """The server at the other end, and the last HTTP failure it answered with."""
+
+    label: str
+    remote: bool
+    seconds: float
+    failure: httpx2.Response | None = None
+
+    @property
+    def name(self) -> str:
+        """The URL, or the command without its folders."""
+        return self.label if self.remote else " ".join(Path(word).name for word in shlex.split(self.label))
+
+    @contextlib.asynccontextmanager
+    async def client(self, target: Target, auth: httpx2.Auth | None) -> AsyncIterator[Client]:
+        async with contextlib.AsyncExitStack() as stack:
+            if isinstance(target, str):
+                # A little more than the protocol's own bound, which explains itself better.
+                http = open_client(self.seconds + 5, auth=auth, on_response=[self._note])
+                transport = streamable_http_client(target, http_client=await stack.enter_async_context(http))
+            else:
+                transport = stdio_client(target, errlog=sys.__stderr__ or sys.stderr)
+            yield await stack.enter_async_context(Client(transport, read_timeout_seconds=self.seconds))
+
+    async def _note(self, response: httpx2.Response) -> None:
+        self.failure = response if response.is_error else None
+
+    def explain(self, error: Exception) -> WorkshopError | None:
+        """Tell a failure of the transport or the protocol; None for an error that is not theirs."""
+        if isinstance(error, MCPError):
+            return self._refused(error)
+        if isinstance(error, httpx2.RequestError | httpx2.InvalidURL):
+            return self._unreachable(error)
+        if isinstance(error, FileNotFoundError | PermissionError) and not self.remote and error.filename:
+            return WorkshopError(f"Cannot start `{self.label}`", why=f"{error.strerror}: {error.filename}")
+        return None
+
+    def _unreachable(self, error: httpx2.RequestError | httpx2.InvalidURL) -> WorkshopError:
+        if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol):
+            return WorkshopError(
+                f"{plain(self.label)!r} is not the URL of an MCP server", why=plain(str(error))
+            )
+        if isinstance(error, httpx2.TimeoutException) and not isinstance(error, httpx2.ConnectTimeout):
+            return self._late()
+        nobody = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
+        return WorkshopError(
+            f"Nothing answers at {self.label}" if nobody else f"The connection to {self.label} was lost",
+            why=plain(str(error)) or type(error).__name__,
+            hint="`workshop up` starts what the parts need; `workshop status` shows what runs",
+        )
+
+    def _refused(self, error: MCPError) -> WorkshopError:
+        if error.code == REQUEST_TIMEOUT:
+            return self._late()
+        if error.code == CONNECTION_CLOSED and not self.remote:
+            return WorkshopError(
+                f"`{self.label}` ended before it answered",
+                why="Its own message, if it wrote one, stands above",
+                hint="Run that command by hand to see what it says",
+            )
+        status = f"HTTP {self.failure.status_code} {self.failure.reason_phrase}, " if self.failure else ""
+        return WorkshopError(
+            f"The MCP server at {self.label} refused the request",
+            why=f"It answered {status}{plain(error.message[:300])}",
+            hint="`workshop status` names where the server's log is",
+        )
+
+    def _late(self) -> DeadlineError:
+        return DeadlineError(
+            f"{self.label} did not answer within {self.seconds:g} seconds",
+            hint="`workshop status` shows what runs; `[timeouts] call` in part.toml sets the bound",
+        )
+
+
+def _first(error: Exception) -> Exception:
+    """The error that matters in a group: task groups wrap whatever ends them (PEP 654)."""
+    leaves = _leaves(error)
+    ours = [leaf for leaf in leaves if isinstance(leaf, WorkshopError)]
+    return (ours or leaves)[0]
+
+
+def _leaves(error: Exception) -> list[Exception]:
+    if not isinstance(error, ExceptionGroup):
+        return [error]
+    return [leaf for inner in error.exceptions for leaf in _leaves(inner)]

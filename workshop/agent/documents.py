@@ -1,0 +1,55 @@
+"""Discovery documents, kept for as long as their server allows (RFC 9111, `Cache-Control: max-age`)."""
+
+import re
+import time
+from collections.abc import Mapping
+
+import httpx2
+from pydantic import BaseModel, ConfigDict
+
+_WELL_KNOWN = "/.well-known/"
+_MAX_AGE = re.compile(r"(?:^|[,\s])max-age=(\d{1,9})(?:$|[,\s])")
+_LONGEST_SECONDS = 600.0
+
+
+class Document(BaseModel):
+    """One answer, and until when it may stand for the next one, in seconds since the epoch."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str
+    until: float
+
+
+class Documents:
+    """What was discovered, by address. A login that is repeated soon need not ask again."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Document] = {}
+
+    def adopt(self, kept: Mapping[str, Document]) -> None:
+        """Take over what an earlier run kept."""
+        self.kept = dict(kept)
+
+    def clear(self) -> None:
+        """Ask anew: something was wrong."""
+        self.kept.clear()
+
+    def answer(self, request: httpx2.Request) -> httpx2.Response | None:
+        """The kept answer to a request, if it is still good."""
+        document = self.kept.get(str(request.url)) if request.method == "GET" else None
+        if document is None or document.until <= time.time():
+            return None
+        return httpx2.Response(200, text=document.text, request=request)
+
+    def keep(self, response: httpx2.Response) -> None:
+        """Keep the answer to a request for discovery, if its server allows that; ten minutes at most."""
+        request = response.request
+        if request.method != "GET" or not request.url.path.startswith(_WELL_KNOWN):
+            return
+        control = response.headers.get("cache-control", "").lower()
+        age = _MAX_AGE.search(control)
+        if response.status_code != httpx2.codes.OK or age is None or "no-" in control:
+            return
+        until = time.time() + min(float(age.group(1)), _LONGEST_SECONDS)
+        self.kept[str(request.url)] = Document(text=response.text, until=until)

@@ -1,0 +1,183 @@
+"""What happens during a run, for whoever shows it; no event ever holds a token, a code or a secret."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class ModelAnnounced:
+    """Which model answers in this run."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Connecting:
+    """A session with an MCP server begins."""
+
+    target: str
+
+
+@dataclass(frozen=True)
+class Connected:
+    """The session stands; `protocol` is the negotiated protocol version."""
+
+    target: str
+    server: str
+    protocol: str
+
+
+@dataclass(frozen=True)
+class LoginRequired:
+    """The server answered 401 or 403 and challenged us (RFC 9728 section 5.1)."""
+
+    url: str
+    status: int
+
+
+@dataclass(frozen=True)
+class ResourceDiscovered:
+    """The protected-resource metadata named the authorization server (RFC 9728)."""
+
+    resource: str
+    issuer: str
+
+
+@dataclass(frozen=True)
+class ServerDiscovered:
+    """The authorization server's metadata was read (RFC 8414)."""
+
+    issuer: str
+
+
+@dataclass(frozen=True)
+class ClientRegistered:
+    """The authorization server gave us a client identifier (RFC 7591)."""
+
+    client_id: str
+
+
+@dataclass(frozen=True)
+class ClientForgotten:
+    """The authorization server no longer knows the client identifier it gave us."""
+
+    issuer: str
+
+
+@dataclass(frozen=True)
+class ApprovalNeeded:
+    """A person has to approve at `url`, and how they get there."""
+
+    url: str
+    way: Literal["browser", "printed", "practice user"]
+    user: str = ""
+
+
+@dataclass(frozen=True)
+class Approved:
+    """The authorization code came back to the listener."""
+
+
+@dataclass(frozen=True)
+class TokenReceived:
+    """The code was exchanged for an access token; `seconds` is its lifetime, None if not told."""
+
+    scope: str
+    seconds: int | None
+
+
+@dataclass(frozen=True)
+class TokenRefreshed:
+    """A refresh token replaced the access token, without a person."""
+
+    seconds: int | None
+
+
+@dataclass(frozen=True)
+class LoginReused:
+    """A stored login is used; no browser is needed."""
+
+    issuer: str
+
+
+@dataclass(frozen=True)
+class ToolsFound:
+    """The tools that the model may ask for."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelAsked:
+    """The model is asked for its turn `turn`, counted from 1."""
+
+    turn: int
+
+
+@dataclass(frozen=True)
+class ModelReplied:
+    """The model's turn: how many tools it asks for; 0 is an answer."""
+
+    turn: int
+    calls: int
+
+
+@dataclass(frozen=True)
+class ToolCalled:
+    """A tool call begins."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ToolReturned:
+    """A tool call ended; `text` is untrusted and already cut to a line."""
+
+    name: str
+    text: str
+    is_error: bool
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The model answered."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something is worth knowing but stops nothing."""
+
+    text: str
+
+
+Event = (
+    ModelAnnounced
+    | Connecting
+    | Connected
+    | LoginRequired
+    | ResourceDiscovered
+    | ServerDiscovered
+    | ClientRegistered
+    | ClientForgotten
+    | ApprovalNeeded
+    | Approved
+    | TokenReceived
+    | TokenRefreshed
+    | LoginReused
+    | ToolsFound
+    | ModelAsked
+    | ModelReplied
+    | ToolCalled
+    | ToolReturned
+    | Answered
+    | Warned
+)
+Observer = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
+    """Observe nothing."""

@@ -1,0 +1,109 @@
+"""Approve without a browser: submit the consent form, then the practice GitHub's, as a person would."""
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+import httpx2
+
+from workshop.agent.http import is_loopback, open_client
+from workshop.agent.oauth_errors import ForgottenClientError
+from workshop.errors import CredentialsError, DeadlineError, WorkshopError
+
+_MAX_PAGES = 12
+_PAGE_SECONDS = 10.0
+_MAX_PAGE = 512 * 1024
+
+
+async def walk(url: str, user: str) -> None:
+    """From the authorization request at `url` to the callback, approving as practice user `user`.
+
+    Raises CredentialsError when a page is not the gateway's consent or the practice GitHub's, so that no
+    real account is ever approved unattended; ForgottenClientError when the request itself is turned away.
+    """
+    redirect_uri = parse_qs(urlsplit(url).query).get("redirect_uri", [""])[0]
+    try:
+        async with open_client(_PAGE_SECONDS) as http:
+            await _walk(http, http.build_request("GET", url), redirect_uri, user)
+    except httpx2.TimeoutException as error:
+        raise DeadlineError(
+            "A page of the login did not answer in time", why=f"Waited {_PAGE_SECONDS:g} s"
+        ) from error
+    except httpx2.TransportError as error:
+        raise WorkshopError(
+            "A page of the login cannot be reached", why=str(error), hint="`workshop status`"
+        ) from error
+
+
+async def _walk(http: httpx2.AsyncClient, request: httpx2.Request, redirect_uri: str, user: str) -> None:
+    for number in range(_MAX_PAGES):
+        if not is_loopback(str(request.url)):
+            raise _not_practice(f"The login leads to {request.url.host}", user)
+        response = await http.send(request)
+        if number == 0 and response.is_client_error:
+            raise ForgottenClientError("The authorization server has forgotten the agent")
+        if response.next_request is not None:
+            request = response.next_request
+        elif str(request.url).partition("?")[0] == redirect_uri:
+            return
+        else:
+            request = _submit(http, response, user)
+    raise WorkshopError("The login goes round in circles", why=f"No callback after {_MAX_PAGES} pages")
+
+
+def _submit(http: httpx2.AsyncClient, response: httpx2.Response, user: str) -> httpx2.Request:
+    page = PageParser()
+    page.feed(response.text[:_MAX_PAGE])
+    wanted = {"decision": "approve", "user": user}
+    for form in page.forms:
+        for name, value in form.buttons:
+            if wanted.get(name) == value:
+                fields = {**form.fields, name: value}
+                url = urljoin(str(response.url), form.action)
+                if form.method == "post":
+                    return http.build_request("POST", url, data=fields)
+                return http.build_request("GET", url, params=fields)
+    users = [value for form in page.forms for name, value in form.buttons if name == "user"]
+    if users:
+        raise CredentialsError(
+            f"The practice GitHub has no user {user!r}", hint=f"Its users are: {', '.join(users)}"
+        )
+    raise _not_practice(
+        f"{response.url.host} answered {response.status_code} without the expected form", user
+    )
+
+
+def _not_practice(why: str, user: str) -> CredentialsError:
+    return CredentialsError(
+        f"Cannot approve as {user!r}: this is not the practice GitHub",
+        why=why,
+        hint="Leave out `--approve-as` and approve in the browser, or `workshop up --upstream practice`",
+    )
+
+
+@dataclass
+class Form:
+    """A form of a page: where it goes, its hidden fields, and its named buttons."""
+
+    action: str
+    method: str
+    fields: dict[str, str] = field(default_factory=dict)
+    buttons: list[tuple[str, str]] = field(default_factory=list)
+
+
+class PageParser(HTMLParser):
+    """Collects forms with their hidden fields and named buttons."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forms: list[Form] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.forms.append(Form(values.get("action", ""), values.get("method", "get").lower()))
+        elif self.forms and values.get("name"):
+            if tag == "input" and values.get("type", "").lower() == "hidden":
+                self.forms[-1].fields[values["name"]] = values.get("value", "")
+            elif tag == "button":
+                self.forms[-1].buttons.append((values["name"], values.get("value", "")))

@@ -1,0 +1,188 @@
+"""The loopback redirect URI: a small server that waits for the authorization code (RFC 8252 section 7.3)."""
+
+import asyncio
+import contextlib
+import hmac
+import socket
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qs, urlsplit
+
+from mcp.shared.auth import AuthorizationCodeResult
+
+from workshop.agent.callback_page import Page, read_request
+from workshop.console import plain
+from workshop.errors import CredentialsError, PreflightError, WorkshopError
+from workshop.ports import bind_loopback, free_port
+
+PATH = "/callback"
+_STRAY = Page(404, "Nothing here", "This address only waits for the end of a login.")
+_UNKNOWN_LOGIN = Page(
+    400, "Not this login", "This link does not belong to the login under way. Start again from the terminal."
+)
+_REFUSED = Page(400, "Refused", "The answer was refused; the terminal says why. You can close this window.")
+_DENIED = Page(200, "Not approved", "Nothing was allowed. You can close this window.")
+_DONE = Page(200, "Approved", "The workshop agent has what it needs. You can close this window.")
+
+
+@dataclass
+class _Login:
+    """The one login that is awaited: what the callback has to carry, and where its result goes."""
+
+    state: str
+    issuer: str
+    iss_required: bool
+    result: asyncio.Future[AuthorizationCodeResult]
+
+
+class LoopbackListener:
+    """Listens on both loopback addresses at `/callback`, on another free port when the wanted one is busy.
+
+    Whatever does not carry the awaited `state` gets an error page and changes nothing.
+    """
+
+    def __init__(self, port: int = 8765) -> None:
+        self._wanted = port
+        self._port = port
+        self._servers: list[asyncio.Server] = []
+        self._handlers: set[asyncio.Task[None]] = set()
+        self._login: _Login | None = None
+
+    @property
+    def redirect_uri(self) -> str:
+        """Where the authorization server sends the browser back to."""
+        return f"http://localhost:{self._port}{PATH}"
+
+    async def __aenter__(self) -> Self:
+        self._port, sockets = _bind(self._wanted)
+        self._servers = [await asyncio.start_server(self._accept, sock=sock) for sock in sockets]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for server in self._servers:
+            server.close()
+        for task in self._handlers:
+            task.cancel()
+        await asyncio.gather(*self._handlers, return_exceptions=True)
+
+    def expect(self, state: str, issuer: str, *, iss_required: bool) -> None:
+        """Await the callback of one login; `iss` must equal `issuer`, and must be there if `iss_required`.
+
+        RFC 9207 section 2.4: compared as strings, on errors too.
+        """
+        future: asyncio.Future[AuthorizationCodeResult] = asyncio.get_running_loop().create_future()
+        self._login = _Login(state, issuer, iss_required, future)
+
+    async def wait(self, seconds: float) -> AuthorizationCodeResult:
+        """The awaited code.
+
+        Raises CredentialsError when the person said no, WorkshopError when the answer cannot be trusted,
+        and TimeoutError when none came.
+        """
+        if self._login is None:
+            raise RuntimeError("`expect` comes before `wait`")
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._login.result
+        finally:
+            self._login = None
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._handlers.add(task)
+            task.add_done_callback(self._handlers.discard)
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            await self._serve(reader, writer)
+        writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await read_request(reader, self._port)
+        if request is None:
+            return
+        outcome: AuthorizationCodeResult | WorkshopError | None = None
+        login = self._login
+        if isinstance(request, Page):
+            page = request
+        elif urlsplit(request).path != PATH:
+            page = _STRAY
+        else:
+            page, outcome = _judge(parse_qs(urlsplit(request).query, keep_blank_values=True), login)
+        writer.write(page.response())
+        await writer.drain()
+        # Only now: whoever waits may end the process, and the browser should have its page.
+        if login and outcome is not None and not login.result.done():
+            _settle(login.result, outcome)
+
+
+def _settle(
+    future: asyncio.Future[AuthorizationCodeResult], outcome: AuthorizationCodeResult | WorkshopError
+) -> None:
+    if isinstance(outcome, WorkshopError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def _judge(
+    query: dict[str, list[str]], login: _Login | None
+) -> tuple[Page, AuthorizationCodeResult | WorkshopError | None]:
+    """Decide about a callback: whose it is, then whether it can be trusted, then what it says."""
+    states = query.get("state", [])
+    if login is None or login.result.done() or len(states) != 1 or not _same(states[0], login.state):
+        return _UNKNOWN_LOGIN, None
+    mistake = _mistake(query, login)
+    if mistake:
+        return _REFUSED, WorkshopError(
+            "The answer of the authorization server cannot be trusted",
+            why=mistake,
+            hint="Nothing was stored. If it happens again, another server may be interfering with the login",
+        )
+    if "error" in query:
+        return _DENIED, _denied(query["error"][0])
+    code, iss = query["code"][0], query.get("iss", [None])[0]
+    return _DONE, AuthorizationCodeResult(code=code, state=login.state, iss=iss)
+
+
+def _mistake(query: dict[str, list[str]], login: _Login) -> str:
+    repeated = [name for name in ("code", "error", "iss") if len(query.get(name, [])) > 1]
+    if repeated:
+        return f"It carries more than one `{repeated[0]}`"
+    issuers = query.get("iss", [])
+    if issuers and not _same(issuers[0], login.issuer):
+        return f"Its `iss` is {plain(issuers[0][:200])!r}, but the login went to {login.issuer!r} (RFC 9207)"
+    if login.iss_required and not issuers:
+        return f"It has no `iss`, though {login.issuer!r} promises one (RFC 9207)"
+    if "error" not in query and not query.get("code", [""])[0]:
+        return "It carries neither a code nor an error"
+    return ""
+
+
+def _denied(error: str) -> WorkshopError:
+    if error == "access_denied":
+        return CredentialsError(
+            "The login was not approved",
+            why="The authorization server reported `access_denied`",
+            hint="Run the part again and approve it in the browser",
+        )
+    return WorkshopError(
+        "The authorization server ended the login with an error",
+        why=f"It reported `{plain(error[:80])}`",
+        hint="Run the part again; `workshop status` names where the log is",
+    )
+
+
+def _same(given: str, awaited: str) -> bool:
+    return hmac.compare_digest(given.encode(), awaited.encode())
+
+
+def _bind(wanted: int) -> tuple[int, list[socket.socket]]:
+    for port in (wanted, free_port(), free_port()):
+        with contextlib.suppress(PreflightError):
+            return port, bind_loopback(port)
+    raise PreflightError(
+        "No loopback port is free for the login's callback", why=f"Tried {wanted} and two others"
+    )

@@ -1,0 +1,98 @@
+"""The agent loop: ask the model, run the tools it asks for, tell it the results, repeat."""
+
+from collections.abc import Sequence
+
+from workshop.agent.events import (
+    Answered,
+    ModelAnnounced,
+    ModelAsked,
+    ModelReplied,
+    Observer,
+    ToolCalled,
+    ToolReturned,
+    ToolsFound,
+    ignore,
+)
+from workshop.agent.messages import (
+    ChatModel,
+    Entry,
+    Question,
+    Toolbox,
+    ToolCall,
+    ToolReply,
+    ToolResult,
+    ToolSpec,
+)
+from workshop.errors import WorkshopError
+
+_SHOWN = 100
+
+
+class NoAnswerError(WorkshopError):
+    """The model went on asking for tools."""
+
+    def __init__(self, turns: int) -> None:
+        super().__init__(
+            f"The model gave no answer in {turns} turns",
+            why="It went on asking for tools",
+            hint="Ask a narrower question, or set another WORKSHOP_MODEL in `.env`",
+        )
+
+
+async def run_agent(
+    question: str, model: ChatModel, toolbox: Toolbox, observe: Observer = ignore, max_turns: int = 10
+) -> str:
+    """Answer `question` with the tools of `toolbox`.
+
+    Raises WorkshopError when there are no tools, NoAnswerError after `max_turns` turns of the model.
+    """
+    observe(ModelAnnounced(model.name))
+    tools = await _find_tools(toolbox)
+    observe(ToolsFound(tuple(tool.name for tool in tools)))
+    conversation: list[Entry] = [Question(question)]
+    for turn in range(1, max_turns + 1):
+        observe(ModelAsked(turn))
+        reply = await model.reply(conversation, tools)
+        observe(ModelReplied(turn, len(reply.calls)))
+        if not reply.calls:
+            observe(Answered(reply.text))
+            return reply.text
+        conversation.append(reply)
+        for call in reply.calls:
+            result = await _call(call, tools, toolbox, observe)
+            conversation.append(ToolReply(call, result))
+    raise NoAnswerError(max_turns)
+
+
+async def _find_tools(toolbox: Toolbox) -> Sequence[ToolSpec]:
+    tools = await toolbox.list_tools()
+    if not tools:
+        raise WorkshopError("There are no tools to answer with", why="The toolbox is empty")
+    return tools
+
+
+async def _call(call: ToolCall, tools: Sequence[ToolSpec], toolbox: Toolbox, observe: Observer) -> ToolResult:
+    observe(ToolCalled(call.name, call.arguments))
+    mistake = _mistake(call, tools)
+    result = (
+        ToolResult(mistake, is_error=True) if mistake else await toolbox.call_tool(call.name, call.arguments)
+    )
+    observe(ToolReturned(call.name, one_line(result.text), result.is_error))
+    return result
+
+
+def _mistake(call: ToolCall, tools: Sequence[ToolSpec]) -> str:
+    """What the model did wrong, told so that it can do better on its next turn."""
+    known = [tool.name for tool in tools]
+    if call.name not in known:
+        return f"There is no tool {one_line(call.name)!r}. The tools are: {', '.join(known)}"
+    if call.malformed:
+        return f"The arguments must be one JSON object; these are not: {one_line(call.malformed)}"
+    return ""
+
+
+def one_line(text: str, length: int = _SHOWN) -> str:
+    """The text on one line, cut to `length` characters."""
+    # cut before splitting: a tool may return megabytes
+    flat = " ".join(text[: 4 * length].split())
+    return flat if len(flat) <= length and len(text) <= 4 * length else f"{flat[:length]}…"

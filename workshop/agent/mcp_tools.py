@@ -1,0 +1,84 @@
+"""The tools of an MCP server, whatever transport leads to it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mcp import Client, MCPError
+from mcp.types import CONNECTION_CLOSED, CallToolResult, ContentBlock, TextContent, Tool
+from pydantic import ValidationError
+
+from workshop.agent.messages import ToolResult, ToolSpec
+from workshop.errors import WorkshopError
+
+_MAX_PAGES = 50
+_MAX_TEXT = 200_000
+
+
+class McpTools:
+    """`tools/list` and `tools/call` of a connected client; every request ends within `timeout` seconds."""
+
+    def __init__(self, client: Client, timeout: float = 30) -> None:
+        self._client = client
+        self._timeout = timeout
+
+    async def list_tools(self) -> list[ToolSpec]:
+        """List all pages of tools; raises WorkshopError when the server offers none."""
+        found: list[Tool] = []
+        cursor: str | None = None
+        for _ in range(_MAX_PAGES):
+            page = await self._client.list_tools(cursor=cursor)
+            found += page.tools
+            cursor = page.next_cursor
+            if not cursor:
+                break
+        if not found:
+            raise _no_tools()
+        return [ToolSpec(tool.name, tool.description or "", tool.input_schema) for tool in found]
+
+    async def call_tool(self, name: str, arguments: Mapping[str, Any]) -> ToolResult:
+        """Call a tool; refusals, timeouts and requests for input become results with `is_error`.
+
+        Raises WorkshopError when the connection itself is lost.
+        """
+        try:
+            result = await self._client.call_tool(name, dict(arguments), read_timeout_seconds=self._timeout)
+        except MCPError as error:
+            if error.code == CONNECTION_CLOSED:
+                raise WorkshopError(
+                    "The server ended the connection", why=f"While the tool {name} ran"
+                ) from error
+            return ToolResult(f"The server refused the call: {error.message}", is_error=True)
+        except (ValidationError, RuntimeError) as error:
+            return ToolResult(f"The server's answer cannot be used: {error}", is_error=True)
+        return _result(result)
+
+
+def _no_tools() -> WorkshopError:
+    return WorkshopError(
+        "The server accepted us but offers no tools",
+        why="Behind ToolHive's remote proxy this is its issue #6681: the login works, but the proxy sends "
+        "its own token to the remote server instead of the upstream's",
+        hint="Check a tool filter, the proxy's log, and that the pinned ToolHive version runs",
+    )
+
+
+def _result(result: CallToolResult) -> ToolResult:
+    text = "\n".join(map(_text, result.content))
+    data = result.structured_content if result.structured_content is not None else _parsed(text)
+    if not text and data is not None:
+        text = json.dumps(data, ensure_ascii=False)
+    if len(text) > _MAX_TEXT:
+        text = f"{text[:_MAX_TEXT]}\n[cut: the result had {len(text)} characters]"
+    return ToolResult(text, data, bool(result.is_error))
+
+
+def _text(block: ContentBlock) -> str:
+    return block.text if isinstance(block, TextContent) else f"[{block.type}]"
+
+
+def _parsed(text: str) -> Any:  # noqa: ANN401 - a tool returns what it likes
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

@@ -1,0 +1,151 @@
+"""Run a part: prepare its agent, load its `answer`, show the progress; from `main.py` or from the CLI."""
+
+import argparse
+import asyncio
+import importlib.util
+import inspect
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from workshop.agent.agent import Agent
+from workshop.agent.approval import approval_for
+from workshop.agent.events import Observer, ignore
+from workshop.agent.messages import ChatModel
+from workshop.agent.part import Part
+from workshop.agent.rehearsal import RehearsalModel
+from workshop.agent.view import View
+from workshop.console import Console, plain
+from workshop.errors import INTERRUPTED, UsageError, WorkshopError
+from workshop.instance import Instance
+from workshop.settings import Settings
+
+Answer = Callable[[Agent], Awaitable[str]]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a person may choose for one run of a part."""
+
+    question: str | None = None
+    no_browser: bool = False
+    approve_as: str | None = None
+    rehearsal_model: bool = False
+    env_file: Path | None = None
+
+
+def run_part(main_file: str, answer: Answer) -> NoReturn:
+    """Run the part whose `main.py` this is, with the options of the command line, and end the process.
+
+    Exit codes are those of our errors (see `workshop.errors`), 130 for Ctrl-C.
+    """
+    sys.exit(_main(Path(main_file).resolve().parent, answer, sys.argv[1:]))
+
+
+def _main(directory: Path, answer: Answer, arguments: Sequence[str]) -> int:
+    options = _options(arguments)
+    console = Console()
+    try:
+        console.out(run_answer(directory, answer, options, console))
+    except WorkshopError as error:
+        console.error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        console.say("Stopped")
+        return INTERRUPTED
+    return 0
+
+
+def _options(arguments: Sequence[str]) -> RunOptions:
+    parser = argparse.ArgumentParser(description="Run this part against what `workshop up` started.")
+    parser.add_argument("--question", metavar="TEXT", help="ask this, not the part's own question")
+    parser.add_argument("--no-browser", action="store_true", help="print the approval URL, do not open it")
+    parser.add_argument(
+        "--approve-as", metavar="USER", help="approve as this practice user: learner or mentor"
+    )
+    given = parser.parse_args(arguments)
+    return RunOptions(given.question, given.no_browser, given.approve_as)
+
+
+def run_answer(directory: Path, answer: Answer, options: RunOptions, console: Console) -> str:
+    """Run `answer` with the part's agent and show its progress; the answer is safe to print."""
+    console.hide(Settings.load(options.env_file).secrets())
+    with View(console) as view:
+        agent = prepare(directory, options, view.observe)
+        text = asyncio.run(_awaited(answer, agent))
+    if not isinstance(text, str):
+        raise UsageError(
+            f"`answer` of `{directory.name}/main.py` returned no text",
+            hint="It ends with `return await agent.ask(…)`",
+        )
+    return plain(text)
+
+
+async def _awaited(answer: Answer, agent: Agent) -> str:
+    return await answer(agent)
+
+
+def prepare(directory: Path, options: RunOptions, observe: Observer = ignore) -> Agent:
+    """The agent of a part, from `part.toml`, `.env` and what `up` started; raises UsageError for mistakes."""
+    part = Part.load(directory)
+    settings = Settings.load(options.env_file)
+    instance = Instance.load()
+    return Agent(
+        question=options.question or part.question,
+        model=_model(part, settings, rehearsal=options.rehearsal_model),
+        approval=approval_for(no_browser=options.no_browser, approve_as=options.approve_as),
+        logins=instance.directory / "logins",
+        endpoints=instance.endpoints,
+        timeouts=part.timeouts,
+        observe=observe,
+    )
+
+
+def _model(part: Part, settings: Settings, *, rehearsal: bool) -> ChatModel:
+    if rehearsal or not (settings.openai_api_key or settings.openai_base_url):
+        return RehearsalModel(part.plans, part.question)
+    from workshop.agent.openai_chat import DEFAULT_BASE_URL, OpenAIChat
+
+    if settings.model.value is None:
+        raise UsageError(
+            "WORKSHOP_MODEL is not set",
+            why="`.env` names a model's endpoint or key, but not the model",
+            hint="`.env.example` has a ready line for each provider",
+        )
+    base_url = settings.openai_base_url.value or DEFAULT_BASE_URL
+    return OpenAIChat(
+        base_url, settings.openai_api_key.value, settings.model.value, timeout=part.timeouts.model
+    )
+
+
+def load_answer(directory: Path) -> Answer:
+    """The `answer` of a part's `main.py`; raises UsageError when there is none.
+
+    An error inside the file itself comes out as it is: it is the learner's code, and its traceback helps.
+    """
+    path = directory / "main.py"
+    _forget_siblings(directory)
+    spec = importlib.util.spec_from_file_location(f"workshop_{directory.name}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise UsageError(f"There is no `{path}`")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(directory))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(directory))
+    answer = getattr(module, "answer", None)
+    if not inspect.iscoroutinefunction(answer):
+        raise UsageError(f"`{path}` has no `async def answer(agent)`")
+    found: Answer = answer
+    return found
+
+
+def _forget_siblings(directory: Path) -> None:
+    """Two parts may each have a `tools.py`; the one that was imported first must not serve both."""
+    for path in directory.glob("*.py"):
+        module = sys.modules.get(path.stem)
+        if module is not None and getattr(module, "__file__", None) not in (None, str(path)):
+            del sys.modules[path.stem]

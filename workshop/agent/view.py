@@ -1,0 +1,127 @@
+"""Shows a run as it happens: events in, lines of progress out."""
+
+import contextlib
+import json
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from workshop.agent import events as on
+from workshop.agent.loop import one_line
+from workshop.console import Console, Progress, Step, plain
+from workshop.errors import WorkshopError
+
+_SHOWN_ID = 24
+_SHOWN_ARGUMENTS = 120
+_MINUTE, _HOUR = 60, 3600
+_APPROVE = {
+    "browser": "Your browser opens to approve the login. If it does not, open this address:",
+    "printed": "Open this address in a browser on this computer to approve the login:",
+    "practice user": "Approving as practice user {user}, with nobody at a browser",
+}
+
+_SENTENCES: Mapping[type[on.Event], str] = {
+    on.ModelAnnounced: "Model: {name}",
+    on.LoginRequired: "  {url} wants a login first: it answered {status}",
+    on.ResourceDiscovered: "  Protected resource {resource}: its authorization server is {issuer}",
+    on.ServerDiscovered: "  Authorization server {issuer}: read its metadata, it offers PKCE",
+    on.ClientRegistered: "  Registered there as client {client_id}",
+    on.ClientForgotten: "  {issuer} no longer knows this client; registering again",
+    on.TokenReceived: "  Exchanged the code for an access token{lifetime}, scope: {scope}",
+    on.TokenRefreshed: "  Refreshed the access token{lifetime}; no approval needed",
+    on.LoginReused: "  Using the stored login from {issuer}",
+    on.ToolsFound: "{count}: {names}",
+    on.Warned: "Warning: {text}",
+}
+
+
+class View:
+    """An observer that draws on a console; a context manager, so that a failed step is shown as failed."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._stack = contextlib.ExitStack()
+        self._progress: Progress | None = None
+        self._open: list[tuple[Step, contextlib.AbstractContextManager[Step]]] = []
+
+    def __enter__(self) -> Self:
+        self._progress = self._stack.enter_context(self._console.progress())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._open:
+            _, step = self._open.pop()
+            step.__exit__(kind, error, trace)
+        self._stack.close()
+
+    def observe(self, event: on.Event) -> None:
+        """Show one event."""
+        match event:
+            case on.Connecting(target):
+                self._begin(f"Connect to {target}")
+            case on.Connected(_, server, protocol):
+                self._end(", ".join(filter(None, (server, f"MCP {protocol}"))))
+            case on.ApprovalNeeded(url, way, user):
+                self._say(_APPROVE[way].format(user=user))
+                if way != "practice user":  # then nobody has to open it
+                    self._say(f"  {url}")
+                self._begin("Wait for the approval")
+            case on.Approved():
+                self._end("the code came back")
+            case on.ModelAsked(turn):
+                self._begin(f"Model, turn {turn}")
+            case on.ModelReplied(_, calls):
+                self._end(f"asks for {_count(calls, 'tool call')}" if calls else "answers")
+            case on.ToolCalled(name, arguments):
+                self._begin(f"Call {name}({_arguments(arguments)})")
+            case on.ToolReturned(_, text, is_error):
+                self._end(text, failed=is_error)
+            case _:
+                self._say(_sentence(event))
+
+    def _say(self, text: str) -> None:
+        if self._progress and text:
+            self._progress.say(plain(text))
+
+    def _begin(self, label: str) -> None:
+        if self._progress:
+            step = self._progress.step(plain(label))
+            self._open.append((step.__enter__(), step))
+
+    def _end(self, detail: str, *, failed: bool = False) -> None:
+        if not self._open:
+            return
+        shown, step = self._open.pop()
+        shown.note(plain(detail))
+        failure = WorkshopError(detail) if failed else None
+        step.__exit__(type(failure) if failure else None, failure, None)
+
+
+def _sentence(event: on.Event) -> str:
+    values = vars(event)
+    if "seconds" in values:
+        values = {**values, "lifetime": _lifetime(values["seconds"])}
+    if isinstance(event, on.ToolsFound):
+        values = {"count": _count(len(event.names), "tool"), "names": ", ".join(event.names)}
+    if isinstance(event, on.ClientRegistered):
+        values = {"client_id": one_line(event.client_id, _SHOWN_ID)}
+    return _SENTENCES.get(type(event), "").format(**values)
+
+
+def _arguments(arguments: Mapping[str, Any]) -> str:
+    shown = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in arguments.items())
+    return one_line(", ".join(shown), _SHOWN_ARGUMENTS)
+
+
+def _lifetime(seconds: int | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds >= _HOUR:
+        return f", valid for {seconds // _HOUR} h"
+    return f", valid for {seconds // _MINUTE} min" if seconds >= _MINUTE else f", valid for {seconds} s"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,238 @@
+"""The embedded backend: the workloads of the same manifests as local processes, no cluster needed."""
+
+import json
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from workshop.backends import process
+from workshop.backends.base import (
+    PRACTICE_CLIENT_ID,
+    PRACTICE_GITHUB,
+    PRACTICE_PORT,
+    Applied,
+    Choices,
+    Deployment,
+    WorkloadStatus,
+)
+from workshop.backends.process import ProcessState
+from workshop.backends.workloads import Planned, Planner
+from workshop.console import Progress
+from workshop.errors import CredentialsError, PreflightError, UsageError, WorkshopError
+from workshop.paths import write_private
+from workshop.ports import free_port, is_free, owner
+from workshop.toolhive import lint, overrides
+from workshop.toolhive.manifests import Resource, Resources
+from workshop.toolhive.secrets import SecretFiles, auth_configs
+
+
+class EmbeddedBackend:
+    """Runs each workload as one detached process under the instance's directory."""
+
+    name = "embedded"
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory / "workloads"
+        self._secrets = SecretFiles(directory / "secrets")
+
+    def apply(
+        self, deployments: Sequence[Deployment], choices: Choices, progress: Progress, *, prune: bool = False
+    ) -> Applied:
+        """Start what is not running as these manifests say; with `prune`, stop what they do not name."""
+        planned = self._plan(deployments, choices)
+        states = process.read_states(self._directory)
+        if prune:
+            self._prune(planned, states, progress)
+        kept = [item for item in planned if self._is_current(item, states)]
+        changed = [item for item in planned if item not in kept]
+        _refuse_shared_ports(planned)
+        _refuse_taken_ports(changed, states)
+        with ExitStack() as undo:
+            self._start(changed, states, undo, progress)
+            undo.pop_all()
+        endpoints = {item.workload.name: item.workload.url for item in planned}
+        return Applied(
+            {name: url for name, url in endpoints.items() if not _is_pod(name, endpoints)},
+            started=[item.workload.name for item in changed],
+            kept=[item.workload.name for item in kept],
+        )
+
+    def status(self) -> Sequence[WorkloadStatus]:
+        """Every workload written down, and how it is now."""
+        return [_status(state) for state in process.read_states(self._directory).values()]
+
+    def teardown(self, progress: Progress) -> Sequence[str]:
+        """Stop every workload, and every stray process of this instance; remove the state."""
+        states = reversed(process.read_states(self._directory).values())
+        running = [(state.name, found) for state in states if (found := process.find(state))]
+        for _, found in running:
+            process.terminate(found)  # all at once: each may take its time
+        for name, found in running:
+            with progress.step(f"Stop {name}"):
+                process.end(found)
+        stopped = [name for name, _ in running]
+        for stray in process.strays(self._directory):
+            with progress.step(f"Stop a process without a state file (pid {stray.pid})"):
+                process.end(stray)
+                stopped.append(f"pid {stray.pid}")
+        shutil.rmtree(self._directory.parent, ignore_errors=True)
+        if self._directory.parent.exists():
+            raise WorkshopError(
+                f"Everything is stopped, but `{self._directory.parent}` cannot be removed",
+                hint="Remove it yourself; nothing of ours uses it now",
+            )
+        return stopped
+
+    def _plan(self, deployments: Sequence[Deployment], choices: Choices) -> list[Planned]:
+        for deployment in deployments:
+            lint.check(deployment.resources)
+        ports = self._ports(deployments, choices)
+        planner = Planner(self._directory, self._secrets, ports)
+        planned: list[Planned] = []
+        for deployment in deployments:
+            resources = self._resolve(deployment.resources, choices, ports)
+            configs = self._write_secrets(resources, choices)
+            if choices.upstream == "practice":
+                planned += [planner.practice(auth, self._practice_secret()) for auth in configs]
+            planned += planner.deployment(replace(deployment, resources=resources))
+        return planned
+
+    def _resolve(self, resources: Resources, choices: Choices, ports: Mapping[str, int]) -> Resources:
+        for proxy in resources.of("MCPRemoteProxy"):
+            resources = overrides.with_gateway_port(resources, proxy.name, ports[proxy.name])
+        if choices.upstream == "practice":
+            origin = f"http://localhost:{ports[PRACTICE_GITHUB]}"
+            return overrides.with_practice_github(resources, origin, PRACTICE_CLIENT_ID)
+        client_id = choices.settings.github_client_id.value
+        return overrides.with_client_id(resources, client_id) if client_id else resources
+
+    def _write_secrets(self, resources: Resources, choices: Choices) -> list[Resource]:
+        for secret in resources.of("Secret"):
+            self._secrets.write_resource(secret)
+        configs = auth_configs(resources)
+        for auth in configs:
+            self._secrets.generate(auth)
+            self._secrets.write_client_secret(auth, self._client_secret(choices))
+        return configs
+
+    def _client_secret(self, choices: Choices) -> bytes:
+        if choices.upstream == "practice":
+            return self._practice_secret().read_bytes()
+        value = choices.settings.github_client_secret.value
+        if value is None:
+            raise CredentialsError(
+                "GITHUB_OAUTH_CLIENT_SECRET is not set in `.env`",
+                why="GitHub exchanges no code without its OAuth app's secret",
+                hint="Add it, or use `workshop up --upstream practice`",
+            )
+        return value.encode()
+
+    def _practice_secret(self) -> Path:
+        path = self._secrets.path(PRACTICE_GITHUB, "client-secret")
+        return (
+            path
+            if path.exists()
+            else self._secrets.write(PRACTICE_GITHUB, "client-secret", secrets.token_urlsafe(32).encode())
+        )
+
+    def _ports(self, deployments: Sequence[Deployment], choices: Choices) -> dict[str, int]:
+        states = process.read_states(self._directory)
+        ports, pods = {PRACTICE_GITHUB: PRACTICE_PORT}, []
+        for deployment in deployments:
+            for proxy in deployment.resources.of("MCPRemoteProxy"):
+                ports[proxy.name] = proxy.port("spec.proxyPort", 8080)
+            for server in deployment.resources.of("MCPServer"):
+                entry = deployment.entrypoints.get(server.name)
+                ports[server.name] = entry.local_port if entry else server.port("spec.proxyPort", 8080)
+                pods.append(f"{server.name}-0")
+        ports.update({name: port for name, port in choices.ports.items() if name in ports or name in pods})
+        for pod in pods:
+            running = states.get(pod)
+            kept = running.port if running and process.find(running) else None
+            if kept is None or kept in ports.values():
+                kept = free_port(besides=ports.values())
+            ports.setdefault(pod, kept)
+        return ports
+
+    def _is_current(self, item: Planned, states: Mapping[str, ProcessState]) -> bool:
+        state = states.get(item.workload.name)
+        same = state is not None and state.fingerprint == item.workload.fingerprint
+        return same and state is not None and process.is_healthy(state)
+
+    def _prune(
+        self, planned: Sequence[Planned], states: Mapping[str, ProcessState], progress: Progress
+    ) -> None:
+        wanted = {item.workload.name for item in planned}
+        for state in states.values():
+            if state.name not in wanted:
+                with progress.step(f"Stop {state.name}, which is no longer wanted"):
+                    self._forget(state)
+
+    def _start(
+        self,
+        changed: Sequence[Planned],
+        states: Mapping[str, ProcessState],
+        undo: ExitStack,
+        progress: Progress,
+    ) -> None:
+        for item in changed:
+            old = states.get(item.workload.name)
+            if old:
+                process.stop(old)
+        started = []
+        for item in changed:
+            if item.config is not None:
+                path = self._directory / item.workload.name / "config.json"
+                write_private(path, json.dumps(item.config, indent=2).encode())
+            started.append(process.start(item.workload, self._directory))
+            undo.callback(self._forget, started[-1])
+        for item, state in zip(changed, started, strict=True):
+            with progress.step(f"Start {item.workload.name}") as step:
+                process.wait_ready(state, item.workload.ready_seconds)
+                step.note(item.workload.url)
+
+    def _forget(self, state: ProcessState) -> None:
+        process.stop(state)
+        process.state_path(self._directory, state.name).unlink(missing_ok=True)
+
+
+def _refuse_shared_ports(planned: Sequence[Planned]) -> None:
+    taken: dict[int, str] = {}
+    for workload in (item.workload for item in planned):
+        if workload.port in taken:
+            raise UsageError(
+                f"`{taken[workload.port]}` and `{workload.name}` both want port {workload.port}",
+                hint=_port_hint(workload.name),
+            )
+        taken[workload.port] = workload.name
+
+
+def _refuse_taken_ports(changed: Sequence[Planned], states: Mapping[str, ProcessState]) -> None:
+    ours = [states[item.workload.name] for item in changed if item.workload.name in states]
+    freed = {state.port for state in ours if process.find(state)}
+    for workload in (item.workload for item in changed):
+        if workload.port not in freed and not is_free(workload.port):
+            raise PreflightError(
+                f"Port {workload.port} is already in use, and `{workload.name}` wants it",
+                why=owner(workload.port),
+                hint=f"End that program, or choose another port: {_port_hint(workload.name)}",
+            )
+
+
+def _status(state: ProcessState) -> WorkloadStatus:
+    running = process.find(state)
+    if running is None:
+        return WorkloadStatus(state.name, "stopped", state.url, None, state.log)
+    healthy = process.is_healthy(state)
+    return WorkloadStatus(state.name, "running" if healthy else "unhealthy", state.url, state.pid, state.log)
+
+
+def _is_pod(name: str, endpoints: Mapping[str, str]) -> bool:
+    return name.endswith("-0") and name.removesuffix("-0") in endpoints
+
+
+def _port_hint(name: str) -> str:
+    return f"`workshop up --port {name}=PORT`"

@@ -1,0 +1,56 @@
+"""The command tree: verbs at the top, and under `part` one group for each part that is found."""
+
+from typing import Annotated
+
+import typer
+
+from workshop import __version__
+from workshop.cli import login, part, probe, rehearse, status, teardown, up
+from workshop.cli.groups import HeadedGroup
+from workshop.cli.terminal import console
+from workshop.lessons.find import find_lessons
+
+_HELP = """A tutorial on the Model Context Protocol in four parts.
+
+\b
+workshop up              start everything the parts need
+workshop part 1 show     read a lesson …
+workshop part 1 run      … and run it; then 2, 3, 4
+workshop teardown        stop everything
+workshop rehearse        all of it, unattended and checked
+"""
+
+
+def build_app() -> typer.Typer:
+    """The whole command line, with the parts that are there now."""
+    app = typer.Typer(
+        cls=HeadedGroup,
+        help=_HELP,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_options)
+    app.command("up", rich_help_panel="The room")(up.up)
+    app.add_typer(part.build_group(find_lessons()), name="part", rich_help_panel="The lessons")
+    app.command("status", rich_help_panel="The room")(status.status)
+    app.command("teardown", rich_help_panel="The room")(teardown.teardown)
+    app.add_typer(login.build_group(), name="login", rich_help_panel="Security")
+    app.command("probe", rich_help_panel="Security")(probe.probe)
+    app.command("rehearse", rich_help_panel="For facilitators")(rehearse.rehearse)
+    return app
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
+    if wanted:
+        console().out(f"workshop {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+]
+
+
+def _options(*, version: Version = False) -> None:
+    pass  # `version` has acted by now

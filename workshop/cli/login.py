@@ -1,0 +1,126 @@
+"""`workshop login …`: list the agent's stored logins, and end them."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workshop.cli.options import Json
+from workshop.cli.terminal import console, finish
+from workshop.console import plain
+from workshop.errors import UsageError, WorkshopError
+from workshop.instance import Instance
+from workshop.result import Result, Table
+
+if TYPE_CHECKING:
+    from workshop.agent.token_store import Login, TokenStore
+
+Resource = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RESOURCE", help="The MCP server whose login ends; see `list`.", show_default=False
+    ),
+]
+All = Annotated[bool, typer.Option("--all", help="End every login.")]
+Forget = Annotated[
+    bool, typer.Option("--forget", help="Forget a login here even where it could not be revoked.")
+]
+_NONE = "No login is stored"
+_SHOWN = 8
+
+
+def build_group() -> typer.Typer:
+    """The `login` group."""
+    group = typer.Typer(help="List and end the agent's logins.", no_args_is_help=True)
+    group.command("list")(list_logins)
+    group.command("revoke")(revoke)
+    return group
+
+
+def list_logins(*, json: Json = False) -> None:
+    """List the stored logins; tokens are never shown."""
+    logins = _store().all()
+    data = [_described(login) for login in logins]
+    if not data:
+        finish(Result("login list", data, _NONE, next="`workshop part 4 run`"), as_json=json)
+        return
+    columns = ("resource", "issuer", "scope", "expires", "client")
+    rows = [[plain(str(row[column])) for column in columns] for row in data]
+    finish(
+        Result("login list", data, table=Table(columns, rows), next="`workshop login revoke --all`"),
+        as_json=json,
+    )
+
+
+def revoke(
+    resource: Resource = None, *, all_logins: All = False, forget: Forget = False, json: Json = False
+) -> None:
+    """End a login: revoke its tokens at the authorization server, then forget it."""
+    from workshop.agent.sign_out import sign_out
+
+    store = _store()
+    logins = _chosen(store.all(), resource, everything=all_logins)
+    ended = asyncio.run(sign_out(store, logins, forget=forget)) if logins else []
+    failed = any(not one.forgotten for one in ended)
+    rows = [("✓" if one.ended else "✗", plain(one.resource), plain(one.told)) for one in ended]
+    result = Result(
+        "login revoke",
+        ended,
+        "" if ended else _NONE,
+        table=Table(("", "resource", "what happened"), rows) if rows else None,
+        next="the same with `--forget` drops what could not be revoked" if failed else "",
+        exit_code=WorkshopError.exit_code if failed else 0,
+    )
+    finish(result, as_json=json)
+
+
+def _store() -> "TokenStore":
+    from workshop.agent.events import Event, Warned
+    from workshop.agent.token_store import TokenStore
+
+    def observe(event: Event) -> None:
+        if isinstance(event, Warned):
+            console().warn(event.text)
+
+    return TokenStore(Instance.load().directory / "logins", observe)
+
+
+def _chosen(logins: "Sequence[Login]", resource: str | None, *, everything: bool) -> "Sequence[Login]":
+    if everything and resource is not None:
+        raise UsageError("`--all` and a resource exclude each other")
+    chosen = [login for login in logins if resource in {None, login.resource}]
+    names = sorted({login.resource for login in logins})
+    if resource is not None and not chosen:
+        raise UsageError(
+            f"There is no login for {resource!r}", hint=f"There are: {', '.join(names) or 'none'}"
+        )
+    if len(names) > 1 and resource is None and not everything:
+        raise UsageError("There are several logins", hint=f"Name one, or give `--all`: {', '.join(names)}")
+    return chosen
+
+
+def _described(login: "Login") -> dict[str, object]:
+    tokens = login.tokens
+    return {
+        "resource": login.resource,
+        "issuer": login.issuer,
+        "scope": (tokens.scope or "") if tokens else "",
+        "expires": _expiry(login),
+        "refreshable": bool(tokens and tokens.refresh_token),
+        "client": _shortened(str(login.client.client_id)),
+    }
+
+
+def _expiry(login: "Login") -> str:
+    """When the access token ends, as local time to the minute."""
+    if login.tokens is None:
+        return "no token"
+    if login.expires_at is None:
+        return "not told"
+    return datetime.fromtimestamp(login.expires_at).astimezone().isoformat(" ", "minutes")
+
+
+def _shortened(client_id: str) -> str:
+    return client_id if len(client_id) <= _SHOWN else f"{client_id[:_SHOWN]}…"

@@ -1,0 +1,83 @@
+"""`workshop part …`: list the parts, show a lesson, run it."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import typer
+
+from workshop.cli.groups import PartGroup
+from workshop.cli.options import EnvFile, Json
+from workshop.cli.terminal import console, finish
+from workshop.lessons.find import Lesson
+from workshop.result import Result, Table
+
+Question = Annotated[str | None, typer.Option("--question", help="Ask this, not the part's own question.")]
+NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the approval URL, do not open it.")]
+ApproveAs = Annotated[
+    str | None,
+    typer.Option("--approve-as", metavar="USER", help="Approve as this practice user: learner or mentor."),
+]
+Model = Annotated[
+    Literal["rehearsal"] | None,
+    typer.Option("--model", help="Use the rehearsal model whatever `.env` says.", show_default=False),
+]
+
+
+def build_group(lessons: Sequence[Lesson]) -> typer.Typer:
+    """The `part` group: `list`, and a group for each lesson, named by its number."""
+    group = typer.Typer(cls=PartGroup, help="Show and run the parts of the tutorial.", no_args_is_help=True)
+
+    @group.command("list")
+    def list_parts(*, json: Json = False) -> None:
+        """List the parts."""
+        finish(_listing(lessons), as_json=json)
+
+    nexts = [f"`workshop part {lesson.number} show`" for lesson in lessons[1:]]
+    for lesson, following in zip(lessons, [*nexts, "`workshop teardown`"], strict=True):
+        group.add_typer(_lesson_group(lesson, following), name=str(lesson.number))
+    return group
+
+
+def _lesson_group(lesson: Lesson, following: str) -> typer.Typer:
+    group = typer.Typer(help=f"Part {lesson.number}: {lesson.words}", no_args_is_help=True)
+
+    @group.command("show")
+    def show() -> None:
+        """Show the lesson's text."""
+        finish(Result("part show", markdown=lesson.readme, next=f"`workshop part {lesson.number} run`"))
+
+    @group.command("run")
+    def run(
+        *,
+        question: Question = None,
+        no_browser: NoBrowser = False,
+        approve_as: ApproveAs = None,
+        model: Model = None,
+        env_file: EnvFile = None,
+    ) -> None:
+        """Run the lesson: ask the agent its question."""
+        from workshop.agent.run import RunOptions
+        from workshop.lessons.run import run_lesson
+
+        options = RunOptions(question, no_browser, approve_as, model == "rehearsal", env_file)
+        answer = run_lesson(lesson, options, console())
+        data = {"part": lesson.number, "answer": answer}
+        finish(Result("part run", data, headline=answer, next=following))
+
+    return group
+
+
+def _listing(lessons: Sequence[Lesson]) -> Result:
+    described = [(lesson, lesson.describe()) for lesson in lessons]
+    data = [
+        {
+            "part": lesson.number,
+            "title": found.title,
+            "summary": found.summary,
+            "folder": str(lesson.directory),
+        }
+        for lesson, found in described
+    ]
+    rows = [(str(lesson.number), found.title, found.summary) for lesson, found in described]
+    table = Table(("part", "title", "what is new"), rows)
+    return Result("part list", data, table=table, next="`workshop part 1 show`")

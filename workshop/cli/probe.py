@@ -1,0 +1,65 @@
+"""`workshop probe URL`: what an MCP server tells anybody who asks."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workshop.cli.options import Json
+from workshop.cli.terminal import console, finish
+from workshop.console import plain
+from workshop.errors import CheckError
+from workshop.result import Result, Table
+
+if TYPE_CHECKING:
+    from workshop.probe.report import Report
+
+Url = Annotated[str, typer.Argument(metavar="URL", help="An MCP server, such as http://localhost:8080/mcp.")]
+Follow = Annotated[
+    bool, typer.Option("--follow", help="Also ask its authorization server when that is on another host.")
+]
+All = Annotated[bool, typer.Option("--all", help="Also list what passed, and what cannot be told.")]
+
+
+def probe(url: Url, *, follow: Follow = False, all_checks: All = False, json: Json = False) -> None:
+    """Look for weak spots of an MCP server, politely: at most 20 requests, no login."""
+    from workshop.probe.report import probe as run
+    from workshop.probe.target import Target
+
+    target = Target.parse(url)  # before anything is shown: the address might carry a password
+    with console().progress() as progress, progress.step(f"Probe {plain(target.url)}") as step:
+        report = run(target.url, follow=follow, sending=lambda request: step.note(plain(request)))
+        step.note(f"{len(report.requests)} requests")
+    result = Result(
+        "probe",
+        report,
+        _headline(report),
+        [f"Not looked at: {plain(skipped)}" for skipped in report.not_looked_at],
+        table=_table(report, all_checks=all_checks),
+        markdown=_mending(report),
+        next="" if all_checks else "`--all` also lists what passed",
+        exit_code=CheckError.exit_code if report.failed else 0,
+    )
+    finish(result, as_json=json)
+
+
+def _headline(report: "Report") -> str:
+    from workshop.probe.verdicts import Severity
+
+    counts = [f"{number} {severity}" for severity in Severity if (number := report.count(severity))]
+    found = f"Findings: {', '.join(counts)}" if counts else "No finding"
+    undecided = f", {len(report.undecided)} cannot be told" if report.undecided else ""
+    requests = f"{len(report.requests)} requests"
+    return f"{found}; {len(report.passed)} checks passed{undecided}; {requests} to {plain(report.url)}"
+
+
+def _table(report: "Report", *, all_checks: bool) -> Table | None:
+    rows = [(str(item.severity), item.id, item.title, plain(item.seen)) for item in report.findings]
+    if all_checks:
+        rows += [("unknown", item.id, item.title, plain(item.seen)) for item in report.undecided]
+        rows += [("passed", item.id, item.title, plain(item.seen)) for item in report.passed]
+    return Table(("severity", "id", "what should be", "what was seen"), rows) if rows else None
+
+
+def _mending(report: "Report") -> str:
+    lines = [f"- **{item.id}** {item.meaning} *Mend:* {item.mend}" for item in report.findings]
+    return "\n".join(lines)

@@ -1,0 +1,30 @@
+"""`workshop rehearse`: all parts, unattended and checked."""
+
+from typing import Annotated
+
+import typer
+
+from workshop.cli.options import Json, Ports, parse_ports
+from workshop.cli.terminal import console, finish
+from workshop.errors import WorkshopError
+from workshop.result import Result, Table
+
+Keep = Annotated[bool, typer.Option("--keep", help="Leave everything up afterwards.")]
+
+
+def rehearse(*, keep: Keep = False, port: Ports = None, json: Json = False) -> None:
+    """Set up, run and check every part without a person, then tear down."""
+    from workshop.lessons.find import find_lessons
+    from workshop.lessons.rehearse import Rehearsal
+
+    outcomes = Rehearsal(find_lessons(), console()).run(ports=parse_ports(port), keep=keep)
+    held = all(outcome.held for outcome in outcomes)
+    rows = [("✓" if step.held else "✗", step.name, f"{step.seconds:.1f} s", step.shown) for step in outcomes]
+    result = Result(
+        "rehearse",
+        {"held": held, "steps": outcomes},
+        table=Table(("", "step", "time", "what it showed"), rows),
+        next="`workshop up`" if held and not keep else "",
+        exit_code=0 if held else WorkshopError.exit_code,
+    )
+    finish(result, as_json=json)

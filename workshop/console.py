@@ -1,0 +1,209 @@
+"""The only module that prints: data to stdout, everything else to stderr."""
+
+import contextlib
+import sys
+import time
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console as RichConsole
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from workshop.errors import WorkshopError
+from workshop.result import Result, Table, envelope, error_envelope
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table as RichTable
+
+_BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_MARKS = {"done": ("✓", "green"), "failed": ("✗", "bold red"), "stopped": ("■", "yellow")}
+
+
+def plain(text: str) -> str:
+    """Untrusted text made safe for a terminal: control and direction characters become visible escapes."""
+    return "".join(char if _harmless(char) else f"\\x{ord(char):02x}" for char in text)
+
+
+def _harmless(char: str) -> bool:
+    return char in "\n\t" or (unicodedata.category(char) != "Cc" and char not in _BIDI)
+
+
+@dataclass
+class Step:
+    """One line of progress; `note` adds what is worth knowing behind its label."""
+
+    label: str
+    started: float = field(default_factory=time.monotonic)
+    detail: str = ""
+
+    def note(self, text: str) -> None:
+        """Set the detail shown behind the label."""
+        self.detail = text
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+
+class Console:
+    """Prints for a person or, when stdout or stderr is no terminal, for a log; hides known secrets."""
+
+    def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
+        self._out = RichConsole(file=out or sys.stdout, highlight=False, emoji=False)
+        self._err = RichConsole(file=err or sys.stderr, highlight=False, emoji=False)
+        self._secrets: list[str] = []
+
+    def hide(self, secrets: Sequence[str]) -> None:
+        """From now on print `***` in place of each of these values."""
+        self._secrets += [secret for secret in secrets if secret]
+
+    def out(self, text: str) -> None:
+        """Print data to stdout, as it is."""
+        self._out.print(Text(self.masked(text)), soft_wrap=True)
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a line for the person to stderr."""
+        self.print(Text(self.masked(text), style=style))
+
+    def print(self, text: Text) -> None:
+        """Print styled text to stderr; between words if need be, but an address stays in one piece."""
+        longest = max((len(word) for word in text.plain.split()), default=0)
+        whole = not self._err.is_terminal or longest >= self._err.width
+        self._err.print(text, soft_wrap=whole)
+
+    def warn(self, text: str) -> None:
+        """Print a warning to stderr."""
+        self.say(f"Warning: {text}", "yellow")
+
+    def error(self, error: WorkshopError) -> None:
+        """Print one of our errors: what, why, what to do."""
+        head = Text("Error: ", style="bold red").append(self.masked(error.what), style="not bold default")
+        self._err.print(head, soft_wrap=True)
+        if error.why:
+            self.say(f"  {error.why}")
+        if error.hint:
+            self.say(f"  → {error.hint}", "cyan")
+
+    def error_json(self, command: str, error: WorkshopError) -> None:
+        """Print the error envelope to stdout."""
+        self.out(error_envelope(command, error))
+
+    def render(self, result: Result, *, as_json: bool = False) -> None:
+        """Print a command's result, for a person or as one JSON envelope."""
+        if as_json:
+            self.out(envelope(result))
+            return
+        if result.headline:
+            self._headline(result.headline)
+        for line in result.lines:
+            self.out(line)
+        if result.table:
+            self._out.print(self._table(result.table))
+        if result.markdown:
+            from rich.markdown import Markdown
+
+            self._out.print(Markdown(self.masked(result.markdown)))
+        if result.next:
+            self.say(f"Next: {result.next}", "cyan")
+
+    def _headline(self, text: str) -> None:
+        if self._out.is_terminal:
+            self._out.print()
+        self._out.print(Text(self.masked(text), style="bold"), soft_wrap=not self._out.is_terminal)
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator["Progress"]:
+        """A live list of steps on a terminal; plain started/done lines elsewhere."""
+        from rich.live import Live
+
+        live = None
+        if self._err.is_terminal and not self._err.is_dumb_terminal:
+            live = Live(console=self._err, refresh_per_second=12.5, transient=True)
+        progress = Progress(self, live)
+        with live or contextlib.nullcontext():
+            yield progress
+
+    def _table(self, table: Table) -> "RichTable":
+        from rich.table import Table as RichTable
+
+        drawn = RichTable(
+            title=table.title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0)
+        )
+        for column in table.columns:
+            drawn.add_column(column, header_style="bold", overflow="fold")
+        for row in table.rows:
+            drawn.add_row(*(Text(self.masked(cell)) for cell in row))
+        return drawn
+
+    def masked(self, text: str) -> str:
+        """The text with every hidden value as `***`."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+class Progress:
+    """Steps under way; a finished one becomes a permanent line, a running one spins below."""
+
+    def __init__(self, console: Console, live: "Live | None") -> None:
+        self._console = console
+        self._live = live
+        self._running: list[Step] = []
+
+    def say(self, text: str) -> None:
+        """Print a line above the running steps; long lines stay whole, for copying."""
+        self._console.say(text)
+
+    @contextlib.contextmanager
+    def step(self, label: str) -> Iterator[Step]:
+        """Show `label` as running until the block ends, then as done, failed or stopped, with its time."""
+        step = Step(label)
+        self._running.append(step)
+        self._refresh()
+        if not self._live:
+            self._console.say(f"… {label}")
+        state = "stopped"
+        try:
+            yield step
+            state = "done"
+        except Exception:
+            state = "failed"
+            raise
+        finally:
+            self._finish(step, state)
+
+    def _finish(self, step: Step, state: str) -> None:
+        self._running.remove(step)
+        mark, style = _MARKS[state]
+        line = Text(f"{mark} ", style=style).append(
+            self._console.masked(step.label), style="not bold default"
+        )
+        if step.detail:
+            line.append(f" · {self._console.masked(step.detail)}", style="not bold dim default")
+        line.append(f" ({step.seconds:.1f} s)", style="not bold dim default")
+        self._console.print(line if self._live else line.append(f" {state}"))
+        self._refresh()
+
+    def _refresh(self) -> None:
+        if self._live:
+            rows: list[RenderableType] = [_Running(step) for step in self._running]
+            self._live.update(Group(*rows), refresh=True)
+
+
+class _Running:
+    """A spinner, a label and the seconds so far."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        from rich.spinner import Spinner
+
+        self._spinner = Spinner("dots", style="cyan")
+
+    def __rich__(self) -> RenderableType:
+        detail = f" · {self._step.detail}" if self._step.detail else ""
+        self._spinner.text = Text(f"{self._step.label}{detail} ({self._step.seconds:.0f} s)")
+        return self._spinner

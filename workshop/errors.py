@@ -1,0 +1,61 @@
+"""The errors a person can act on; each family owns one exit code.
+
+WorkshopError            1    a step failed
+├── UsageError           2    the command, `.env` or a manifest is wrong
+├── PreflightError       3    a tool is missing, a port is taken
+├── CredentialsError     4    credentials are missing or were refused
+├── DeadlineError        5    something did not answer in time
+└── CheckError           6    a learner's check has not passed
+Ctrl-C                 130
+"""
+
+
+class WorkshopError(Exception):
+    """A failure told in at most six lines: what happened, why, and what to do."""
+
+    exit_code = 1
+    code = "step-failed"
+
+    def __init__(self, what: str, *, why: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.hint = hint
+
+
+class UsageError(WorkshopError):
+    """The command line, `.env` or a manifest cannot be understood."""
+
+    exit_code = 2
+    code = "usage"
+
+
+class PreflightError(WorkshopError):
+    """This machine is not ready: a tool is missing or a port is taken."""
+
+    exit_code = 3
+    code = "preflight"
+
+
+class CredentialsError(WorkshopError):
+    """Credentials are missing, were refused, or the person said no."""
+
+    exit_code = 4
+    code = "credentials"
+
+
+class DeadlineError(WorkshopError):
+    """Something did not answer within its bound."""
+
+    exit_code = 5
+    code = "deadline"
+
+
+class CheckError(WorkshopError):
+    """A learner's check has not passed."""
+
+    exit_code = 6
+    code = "check"
+
+
+INTERRUPTED = 130

@@ -1,0 +1,75 @@
+"""Host, Origin, framing, before anything else: no web page gets to us by DNS rebinding (MCP R9)."""
+
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from workshop.gateway.config import GatewayConfig
+from workshop.gateway.responses import private_json
+
+_BAD_REQUEST = 400
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+class HostGuard:
+    """Answers 421 for a foreign Host, 403 for a foreign Origin, 400 for a body with two lengths.
+
+    With an authorization server only the issuer's own spelling is served, save for `/health`: its metadata,
+    cookies and redirects name that host, and a client that used 127.0.0.1 for localhost would fail later and
+    less clearly. Without one, every loopback spelling with our port is.
+    """
+
+    def __init__(self, app: ASGIApp, config: GatewayConfig) -> None:
+        self._app = app
+        loopback = {f"http://{host}:{config.port}" for host in ("localhost", "127.0.0.1", "[::1]")}
+        issuer = config.auth.issuer if config.auth else None
+        self._home = issuer or f"http://localhost:{config.port}"
+        self._origins = {issuer} if issuer else loopback
+        self._hosts = {host for origin in self._origins for host in _hosts(origin)}
+        self._probe_hosts = self._hosts | {urlsplit(origin).netloc for origin in loopback}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        problem = self._problem(scope["path"], scope["method"], Headers(scope=scope))
+        if problem is None:
+            await self._app(scope, receive, send)
+            return
+        status, error, description = problem
+        # What follows such a request on its connection is not believed either.
+        headers = {"connection": "close"} if status == _BAD_REQUEST else {}
+        body = {"error": error, "error_description": description}
+        response = private_json(body, status=status, headers=headers)
+        await response(scope, receive, send)
+
+    def _problem(self, path: str, method: str, headers: Headers) -> tuple[int, str, str] | None:
+        hosts = self._probe_hosts if path == "/health" else self._hosts
+        sent = [value.lower() for value in headers.getlist("host")]
+        if len(sent) != 1 or sent[0] not in hosts:
+            return (
+                421,
+                "misdirected_request",
+                f"This gateway answers at {self._home}; use exactly that address",
+            )
+        # Our pages are no-referrer, for which browsers send `Origin: null` with the form even to ourselves.
+        # That form is protected by its cookie, its CSRF token and Sec-Fetch-Site.
+        allowed = self._origins | ({"null"} if (path, method) == ("/oauth/consent", "POST") else set())
+        if any(origin.lower() not in allowed for origin in headers.getlist("origin")):
+            return 403, "forbidden_origin", "Requests from other web pages are refused"
+        if "transfer-encoding" in headers and "content-length" in headers:
+            # Whoever stands before us may have believed the other one (RFC 9112 section 6.3).
+            return _BAD_REQUEST, "invalid_request", "Content-Length and Transfer-Encoding exclude each other"
+        return None
+
+
+def _hosts(origin: str) -> set[str]:
+    parts = urlsplit(origin.lower())
+    default = _DEFAULT_PORTS[parts.scheme]
+    hosts = {parts.netloc}
+    if parts.port is None:
+        hosts.add(parts.netloc + default)
+    elif parts.netloc.endswith(default):
+        hosts.add(parts.netloc.removesuffix(default))
+    return hosts

@@ -1,0 +1,90 @@
+"""Every bound of the gateway in one place, and the two tools that enforce them."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from starlette.types import Receive
+
+Clock = Callable[[], float]
+"""Seconds since the epoch; tests bring their own."""
+
+FORM_BYTES = 64 * 1024
+QUERY_BYTES = 8 * 1024
+RELAY_BYTES = 4 * 1024 * 1024
+REWRITE_BYTES = 8 * 1024 * 1024
+UPSTREAM_BYTES = 256 * 1024
+DOCUMENT_BYTES = 5 * 1024
+CLIENTS = 10_000
+SIGN_INS = 10_000
+SESSIONS_PER_GRANT = 1_000
+SESSION_SECONDS = 2 * 3600.0
+SIGN_IN_SECONDS = 600.0
+REPEAT_SECONDS = 20.0
+"""How long a refresh token may be repeated: a client that lost our answer tries again."""
+CLOCK_LEEWAY = 30.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long the gateway waits, in seconds; a stream that has begun has no bound but its sign-in's end.
+
+    `revocation` is how often an open stream asks whether its sign-in still exists.
+    """
+
+    body: float = 30.0
+    connect: float = 10.0
+    sign_in: float = 10.0
+    document: float = 5.0
+    headers: float = 120.0
+    revocation: float = 5.0
+
+
+class BodyTooLargeError(Exception):
+    """The request body is longer than the bound."""
+
+
+class SlowBodyError(Exception):
+    """The request body did not arrive in time."""
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before its request was complete."""
+
+
+class TokenBucket:
+    """`rate` a second on average, `burst` at once."""
+
+    def __init__(self, rate: float, burst: int, clock: Clock) -> None:
+        self._rate, self._burst, self._clock = rate, burst, clock
+        self._left, self._seen = float(burst), clock()
+
+    def take(self) -> bool:
+        now = self._clock()
+        self._left = min(self._burst, self._left + max(0.0, now - self._seen) * self._rate)
+        self._seen = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+async def read_body(receive: Receive, limit: int, seconds: float) -> bytes:
+    """A whole request body.
+
+    Raises BodyTooLargeError, SlowBodyError or ClientGoneError.
+    """
+    chunks = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGoneError
+                chunks += message.get("body", b"")
+                if len(chunks) > limit:
+                    raise BodyTooLargeError
+                if not message.get("more_body", False):
+                    return bytes(chunks)
+    except TimeoutError as error:
+        raise SlowBodyError from error

@@ -1,0 +1,173 @@
+"""The relay: one MCP request in, the same one out, its answer streamed back as it comes.
+
+Bytes pass untouched (unless a tool filter is set) and `mcp-*` headers too, so that both protocol eras work:
+sessions with their GET stream and DELETE (2025-11-25), and self-contained POSTs (2026-07-28). The client's
+path and query are not passed on: the remote URL is the configured one (ToolHive, transparent_proxy.go).
+"""
+
+import asyncio
+import io
+import logging
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+from yarl import URL
+
+from workshop.gateway.admission import AdmissionLostError, while_admitted
+from workshop.gateway.challenge import RefusedError
+from workshop.gateway.config import GatewayConfig
+from workshop.gateway.connection import while_connected
+from workshop.gateway.gate import Answer, Gate, Visit, upstream_failure
+from workshop.gateway.limits import RELAY_BYTES, BodyTooLargeError, ClientGoneError, SlowBodyError, read_body
+from workshop.gateway.outbound import Outbound
+from workshop.gateway.parameters import query
+from workshop.gateway.proxies import proxy_for
+from workshop.gateway.relay_headers import RawHeaders, to_client, to_upstream
+from workshop.gateway.responses import private_json
+from workshop.gateway.tool_filter import ToolFilter, UnreadableAnswerError
+
+_LOG = logging.getLogger(__name__)
+_METHODS = ("GET", "POST", "DELETE")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5
+_ONE_OF_EACH = ("mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name", "content-type")
+
+
+@dataclass(frozen=True)
+class _Call:
+    method: str
+    headers: RawHeaders
+    body: bytes
+
+
+class Relay:
+    """Streams between MCP clients and the remote server; `gate` decides who passes and with which token."""
+
+    def __init__(self, config: GatewayConfig, outbound: Outbound, gate: Gate) -> None:
+        self._url = URL(config.remote_url, encoded=True)
+        self._proxy = proxy_for(config.remote_url)
+        self._added = config.headers
+        self._outbound = outbound
+        self._gate = gate
+        self._tools = ToolFilter(config.tools) if config.tools else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        try:
+            await self._relay(scope, receive, send)
+        except RefusedError as refusal:
+            await refusal.response(scope, receive, send)
+        except ClientGoneError:
+            return
+
+    async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        _check_shape(scope["method"], headers)
+        visit = await self._gate.admit(headers, query(Request(scope)))
+        body = await self._body(receive, headers) if scope["method"] == "POST" else b""
+        call = _Call(scope["method"], list(scope["headers"]), body)
+        if self._tools and call.method == "POST":
+            asked = self._tools.request(call.body, call.headers)
+            call = _Call(call.method, asked.headers, asked.body)
+        await while_connected(self._exchange(call, visit, send), receive)
+
+    async def _body(self, receive: Receive, headers: Headers) -> bytes:
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > RELAY_BYTES:
+            raise _too_large()
+        try:
+            body = await read_body(receive, RELAY_BYTES, self._outbound.patience.body)
+        except BodyTooLargeError as error:
+            raise _too_large() from error
+        except SlowBodyError as error:
+            raise _refused(408, "request_timeout", "The body did not arrive in time") from error
+        if body.lstrip()[:1] == b"[":
+            raise _refused(400, "invalid_request", "JSON-RPC batches are not supported")
+        return body
+
+    async def _exchange(self, call: _Call, visit: Visit, send: Send) -> None:
+        headers = to_upstream(call.headers, await visit.credentials(), self._added)
+        # A stream, because aiohttp warns of large bodies given as bytes.
+        body = io.BytesIO(call.body) if call.body else None
+        try:
+            async with asyncio.timeout(self._outbound.patience.headers):
+                response = await self._outbound.session.request(
+                    call.method,
+                    self._url,
+                    headers=headers,
+                    data=body,
+                    allow_redirects=False,
+                    proxy=self._proxy,
+                )
+        except TimeoutError as error:
+            raise upstream_failure(slow=True) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise upstream_failure(slow=False) from error
+        try:
+            async with response, while_admitted(visit.admitted, self._outbound.patience.revocation):
+                visit.answered(Answer(call.method, response.status, response.headers.get("mcp-session-id")))
+                await self._answer(response, send)
+        except AdmissionLostError:
+            _LOG.warning("an open answer was cut: its sign-in has ended")
+
+    async def _answer(self, response: aiohttp.ClientResponse, send: Send) -> None:
+        if "location" in response.headers or response.status in range(300, 400):
+            raise upstream_failure(slow=False, description="The remote server answered with a redirect")
+        headers, chunks = await self._content(response)
+        first = await _first(chunks) if response.content_length else b""
+        try:
+            await send({"type": "http.response.start", "status": response.status, "headers": headers})
+            if first:
+                await send({"type": "http.response.body", "body": first, "more_body": True})
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body"})
+        except (aiohttp.ClientError, UnreadableAnswerError) as error:
+            # The answer has begun: leaving it unfinished makes our server cut the connection, so that the
+            # client does not take half an answer for a whole one.
+            _LOG.warning("the remote server's answer broke off: %s", type(error).__name__)
+
+    async def _content(self, response: aiohttp.ClientResponse) -> tuple[RawHeaders, AsyncIterator[bytes]]:
+        chunks = response.content.iter_any()
+        if self._tools is None:
+            return to_client(response.raw_headers), chunks
+        encoding = response.headers.get("content-encoding", "identity").lower()
+        if encoding != "identity":
+            raise upstream_failure(
+                slow=False, description="The remote server compressed what was to be filtered"
+            )
+        rewritten = self._tools.answer(response.content_type, chunks)
+        return to_client(response.raw_headers, without=frozenset({b"content-length"})), rewritten
+
+
+async def _first(chunks: AsyncIterator[bytes]) -> bytes:
+    # The head of an answer whose length is known waits for its body: both then leave in one write.
+    try:
+        return await anext(chunks, b"")
+    except (aiohttp.ClientError, UnreadableAnswerError) as error:
+        raise upstream_failure(slow=False) from error
+
+
+def _check_shape(method: str, headers: Headers) -> None:
+    if method not in _METHODS:
+        allow = {"allow": ", ".join(_METHODS)}
+        raise RefusedError(private_json({"error": "method_not_allowed"}, status=405, headers=allow))
+    if any(len(headers.getlist(name)) > 1 for name in _ONE_OF_EACH):
+        # We and the upstream might each believe another one.
+        raise _refused(400, "invalid_request", "A header is repeated")
+    if any(_CONTROL.search(value) for _, value in headers.raw):
+        raise _refused(400, "invalid_request", "A header has a control character in it")
+
+
+def _too_large() -> RefusedError:
+    return _refused(413, "content_too_large", f"A request body has at most {RELAY_BYTES} bytes")
+
+
+def _refused(status: int, error: str, description: str) -> RefusedError:
+    return RefusedError(private_json({"error": error, "error_description": description}, status=status))

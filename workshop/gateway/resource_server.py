@@ -1,0 +1,97 @@
+"""The resource server's decision on each request: whose it is, and with which upstream token it goes on."""
+
+import logging
+
+from starlette.datastructures import Headers
+
+from workshop.gateway.access_tokens import AccessTokens
+from workshop.gateway.challenge import RefusedError, bad_request, bad_token, insufficient_scope, no_token
+from workshop.gateway.config_auth import Auth
+from workshop.gateway.limits import Clock
+from workshop.gateway.parameters import Parameters
+from workshop.gateway.records import Grant, UpstreamTokens
+from workshop.gateway.responses import private_json
+from workshop.gateway.store import Store
+from workshop.gateway.upstream_tokens import UpstreamTokenSource
+
+_LOG = logging.getLogger(__name__)
+
+
+class ResourceServer:
+    """Accepts only our own access tokens, and swaps them for the user's upstream token or refuses."""
+
+    def __init__(
+        self, config: Auth, store: Store, tokens: AccessTokens, source: UpstreamTokenSource, clock: Clock
+    ) -> None:
+        self._config = config
+        self.store = store
+        self._tokens = tokens
+        self._source = source
+        self.clock = clock
+
+    def authenticate(self, headers: Headers, query: Parameters | None) -> Grant:
+        """The grant behind a request's token, asked anew each time, so that revocation works at once.
+
+        Raises RefusedError.
+        """
+        if query is None or "access_token" in query:
+            # A token in a URL ends up in logs and histories (RFC 6750 section 2.3, MCP: header only).
+            raise (
+                bad_request(self._config, "Send the token in the Authorization header")
+                if _bearer_sent(headers)
+                else no_token(self._config)
+            )
+        token = self._bearer(headers)
+        claims = self._tokens.verify(token)
+        grant = self.store.grant(claims.tsid) if claims else None
+        if claims is None or grant is None or (grant.sub, grant.client_id) != (claims.sub, claims.client_id):
+            raise bad_token(self._config)
+        if not set(self._config.required_scopes) <= set(claims.scopes):
+            raise insufficient_scope(self._config)
+        return grant
+
+    async def swap(self, grant: Grant) -> UpstreamTokens:
+        """The upstream token that replaces the client's; without one the request does not go on.
+
+        The grant is read again: it may have been revoked while a slow body was on its way.
+
+        Raises RefusedError.
+        """
+        current = self.store.grant(grant.tsid)
+        tokens = await self._source.current(current) if current else None
+        if tokens is None:
+            self.store.revoke(grant.tsid)
+            _LOG.warning("grant revoked: client %s, no upstream token", grant.client_id)
+            raise bad_token(self._config, "The upstream token is no longer valid; sign in again")
+        return tokens
+
+    def upstream_refused(self, grant: Grant, used: UpstreamTokens | None) -> RefusedError:
+        """What to answer when the upstream did not take its own token: sign in again."""
+        current = self.store.grant(grant.tsid)
+        if current is not None and current.upstream == used:
+            self.store.revoke(grant.tsid)
+            _LOG.warning("grant revoked: client %s, the upstream refused its token", grant.client_id)
+        return bad_token(self._config, "The upstream token is no longer valid; sign in again")
+
+    def _bearer(self, headers: Headers) -> str:
+        values = headers.getlist("authorization")
+        if not values:
+            raise no_token(self._config)
+        if len(values) > 1:
+            raise bad_request(self._config, "More than one Authorization header")
+        scheme, _, token = values[0].partition(" ")
+        if scheme.lower() != "bearer":
+            raise no_token(self._config)
+        if not token.strip():
+            raise bad_request(self._config, "The Authorization header has no token")
+        return token.strip(" ")
+
+
+def _bearer_sent(headers: Headers) -> bool:
+    return headers.get("authorization", "").lower().startswith("bearer ")
+
+
+def session_not_found() -> RefusedError:
+    """404 in JSON-RPC's words, as ToolHive answers: the client starts a new session."""
+    error = {"code": -32001, "message": "Session not found"}
+    return RefusedError(private_json({"jsonrpc": "2.0", "id": None, "error": error}, status=404))

@@ -1,0 +1,40 @@
+"""The practice GitHub as a witness: which credentials did it really receive?"""
+
+import asyncio
+
+from workshop.agent.token_store import TokenStore
+from workshop.backends.base import PRACTICE_GITHUB
+from workshop.errors import CheckError
+from workshop.instance import Instance
+from workshop.practice.credentials import fingerprint
+from workshop.practice.recorder import RecordedRequest, read_requests
+
+_OWN = "practice token"
+_DEFECT = "This is ToolHive issue #6681 in another coat: see part 4's README"
+
+
+def require_token_swap(instance: Instance, proxy: str = "github-remote") -> str:
+    """What the witness saw, in a few words.
+
+    Raises CheckError unless every MCP request carried the practice GitHub's own token, and none the agent's.
+    """
+    requests = asyncio.run(read_requests(instance.endpoints[PRACTICE_GITHUB]))
+    login = TokenStore(instance.directory / "logins").find(instance.endpoints[proxy])
+    if login is None or login.tokens is None:
+        raise CheckError("The agent has no stored login to compare with")
+    ours = fingerprint(login.tokens.access_token)
+    calls = [request for request in requests if request.path.startswith("/mcp")]
+    if not calls:
+        raise CheckError("The practice GitHub saw no MCP request at all")
+    for request in calls:
+        if _kind(request) != _OWN:
+            raise CheckError(
+                f"The practice GitHub received `{_kind(request)}`, not its own token", hint=_DEFECT
+            )
+    if any(ours in str(request.headers) for request in requests):
+        raise CheckError("The agent's own token reached the practice GitHub", hint=_DEFECT)
+    return f"GitHub saw its own token {len(calls)} times, the agent's never"
+
+
+def _kind(request: RecordedRequest) -> str:
+    return str((request.authorization or {}).get("kind", "no credential"))

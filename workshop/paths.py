@@ -1,0 +1,51 @@
+"""Where things are: the lessons that came with the package, and the user's state."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def parts_dir() -> Path:
+    """The lessons: inside the package in a wheel, beside it in a checkout."""
+    inside = _PACKAGE / "parts"
+    return inside if inside.is_dir() else _PACKAGE.parent / "parts"
+
+
+def checkout_dir() -> Path | None:
+    """The checkout this package runs from, or None when it was installed from a wheel."""
+    root = _PACKAGE.parent
+    return root if (root / "pyproject.toml").is_file() and (root / "parts").is_dir() else None
+
+
+def state_home() -> Path:
+    """The state directory: `WORKSHOP_HOME`, else the user's state directory of this system."""
+    override = os.environ.get("WORKSHOP_HOME")
+    if override:
+        return Path(override).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("workshop", appauthor=False))
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file only its owner can read, whole or not at all (write, then replace)."""
+    make_private_dir(path.parent)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+
+
+def make_private_dir(path: Path) -> None:
+    """Create a directory, and the missing ones above it, that only its owner can enter."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)

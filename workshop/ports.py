@@ -1,0 +1,93 @@
+"""Loopback ports: bind them, tell whether they are free, and who has them if not."""
+
+import contextlib
+import itertools
+import random
+import socket
+from collections.abc import Collection
+
+from workshop.errors import PreflightError
+
+_LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
+LOWEST, HIGHEST = 1024, 65535
+# Below every system's ephemeral range: an outgoing connection cannot take the port before its server does.
+# Each process walks them in an order of its own, so it never gives one out twice in a row.
+_UNUSED = itertools.cycle(random.SystemRandom().sample(range(20_000, 32_000), 12_000))
+
+
+def bind_loopback(port: int) -> list[socket.socket]:
+    """Bind `port` on 127.0.0.1 and, where IPv6 exists, on ::1: `localhost` may mean either.
+
+    Raises PreflightError when one of them is taken; the other is closed again.
+    """
+    bound: list[socket.socket] = []
+    for family, host in _LOOPBACK:
+        try:
+            bound.append(_bind(family, host, port))
+        except OSError as error:
+            if family is socket.AF_INET6 and not _has_ipv6():
+                continue
+            for other in bound:
+                other.close()
+            raise PreflightError(f"Port {port} is already in use on {host}", why=owner(port)) from error
+    return bound
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on `port` on either loopback address."""
+    try:
+        bound = bind_loopback(port)
+    except PreflightError:
+        return False
+    for sock in bound:
+        sock.close()
+    return not _answers(port)
+
+
+def free_port(besides: Collection[int] = ()) -> int:
+    """A port that is free on both loopback addresses now, and is none of `besides`."""
+    return next(port for port in _UNUSED if port not in besides and is_free(port))
+
+
+def owner(port: int) -> str:
+    """Who listens on `port`, in words; says so when the system does not tell."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            listens = connection.status == psutil.CONN_LISTEN and getattr(connection.laddr, "port", 0) == port
+            if listens and connection.pid:
+                return f"It belongs to `{psutil.Process(connection.pid).name()}` (pid {connection.pid})"
+    return "This system does not tell which process has it"
+
+
+def _bind(family: int, host: str, port: int) -> socket.socket:
+    # asyncio turns Nagle's algorithm off only for sockets that say TCP: 40 ms a call otherwise
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen()  # two binds may both succeed; of two listeners one is refused
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _answers(port: int) -> bool:
+    # macOS lets a second program bind a more exact address beside a wildcard listener.
+    for family, host in _LOOPBACK:
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.settimeout(0.2)
+            sock.connect((host, port))
+            return True
+    return False
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True

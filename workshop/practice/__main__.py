@@ -1,0 +1,43 @@
+"""Run the practice GitHub: `python -m workshop.practice --config FILE`."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from workshop.errors import WorkshopError
+from workshop.practice import config as configuration
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM, or until the configuration file is removed; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m workshop.practice", description="The practice GitHub.")
+    parser.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="JSON file: port, OAuth app"
+    )
+    path: Path = parser.parse_args(arguments).config
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("mcp").setLevel(logging.WARNING)
+    try:
+        config = configuration.load(path)
+        _serve(config, path)
+    except WorkshopError as error:
+        lines = [
+            f"Error: {error.what}",
+            error.why and f"  {error.why}",
+            error.hint and f"  Hint: {error.hint}",
+        ]
+        sys.stderr.write("".join(f"{line}\n" for line in lines if line))
+        return error.exit_code
+    return 0
+
+
+def _serve(config: configuration.PracticeConfig, path: Path) -> None:
+    from workshop.practice.app import create_app
+    from workshop.serving import serve
+
+    serve(create_app(config), port=config.port, while_exists=path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""What a command returns: data for `--json`, and the lines and table a person reads."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+
+from workshop.errors import WorkshopError
+
+ENVELOPE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings; cells are plain text."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of one command; `headline` is what was asked for, `next` the one command to run now."""
+
+    command: str
+    data: object = None
+    headline: str = ""
+    lines: Sequence[str] = ()
+    table: Table | None = None
+    markdown: str = ""
+    next: str = ""
+    exit_code: int = 0
+
+
+def envelope(result: Result) -> str:
+    """The versioned JSON envelope of a result."""
+    status = "success" if result.exit_code == 0 else "error"
+    return _dump(command=result.command, status=status, data=_jsonable(result.data), next=result.next)
+
+
+def error_envelope(command: str, error: WorkshopError) -> str:
+    """The same envelope for a command that ended in one of our errors."""
+    told = {"code": error.code, "what": error.what, "why": error.why, "hint": error.hint}
+    return _dump(command=command, status="error", error=told, exit_code=error.exit_code)
+
+
+def _dump(**fields: object) -> str:
+    return json.dumps({"version": ENVELOPE_VERSION, **fields}, indent=2, default=str)
+
+
+def _jsonable(data: object) -> object:
+    if is_dataclass(data) and not isinstance(data, type):
+        return asdict(data)
+    if isinstance(data, Mapping):
+        return {key: _jsonable(value) for key, value in data.items()}
+    if isinstance(data, Sequence) and not isinstance(data, str):
+        return [_jsonable(value) for value in data]
+    return data

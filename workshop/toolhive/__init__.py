@@ -1,0 +1,1 @@
+"""What we know of ToolHive 0.44.0: its manifests, their rules, and the secrets they name."""

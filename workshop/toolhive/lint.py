@@ -1,0 +1,148 @@
+"""The rules ToolHive holds an embedded authorization server to, checked before anything starts.
+
+Sources: ToolHive 0.44.0, the CRD patterns and `controllerutil/authserver.go`
+(validateOIDCConfigForEmbeddedAuthServer); the ports and hosts follow from the port-forward.
+"""
+
+from urllib.parse import SplitResult, urlsplit
+
+from workshop.toolhive.durations import seconds
+from workshop.toolhive.manifests import Resource, Resources
+
+_LIFESPAN_BOUNDS = {
+    "accessTokenLifespan": (60, 24 * 3600),
+    "refreshTokenLifespan": (3600, 30 * 24 * 3600),
+    "authCodeLifespan": (30, 600),
+}
+_DOCUMENT_BOUNDS = (10, 24 * 3600)
+_MOST_DOCUMENTS = 10_000
+CALLBACK_PATH = "/oauth/callback"
+_SLASH_HINT = "The issuer has no final slash; audience and resourceUrl have one"
+
+
+def check(resources: Resources) -> None:
+    """Raise UsageError at the first resource that breaks a rule."""
+    for server in resources.of("MCPServer"):
+        _check_server(server, resources)
+    for proxy in resources.of("MCPRemoteProxy"):
+        _check_proxy(proxy, resources)
+
+
+def auth_config(proxy: Resource, resources: Resources) -> Resource | None:
+    """The MCPExternalAuthConfig with the embedded server a proxy uses, or None for none."""
+    for reference in ("authServerRef", "externalAuthConfigRef"):
+        if proxy.find(f"spec.{reference}"):
+            name = proxy.text(f"spec.{reference}.name")
+            return resources.named("MCPExternalAuthConfig", name, wanted_by=proxy)
+    return None
+
+
+def oidc_config(proxy: Resource, resources: Resources) -> Resource:
+    """The MCPOIDCConfig a proxy refers to."""
+    return resources.named("MCPOIDCConfig", proxy.text("spec.oidcConfigRef.name"), wanted_by=proxy)
+
+
+def _check_server(server: Resource, resources: Resources) -> None:
+    image = server.text("spec.image")
+    if ":" not in image.rsplit("/", 1)[-1] or image.endswith(":latest"):
+        raise server.error(
+            f"`spec.image` needs a tag other than latest, not `{image}`",
+            "Without one the kubelet pulls, and a side-loaded image is not found",
+        )
+    if server.find("spec.transport") != "streamable-http":
+        raise server.error("`spec.transport` must be `streamable-http` here")
+    server.port("spec.proxyPort", 8080)
+    server.port("spec.mcpPort", 8080)
+    _check_tools(server, resources)
+
+
+def _check_proxy(proxy: Resource, resources: Resources) -> None:
+    remote = _split(proxy.text("spec.remoteUrl"))
+    if remote is None or remote.scheme not in ("http", "https") or not remote.hostname:
+        raise proxy.error("`spec.remoteUrl` must start with http:// or https://")
+    _check_tools(proxy, resources)
+    auth = auth_config(proxy, resources)
+    if auth is None or proxy.find("spec.oidcConfigRef") is None:
+        raise proxy.error(
+            "has no `authServerRef` and `oidcConfigRef`, so anyone could use it",
+            "Part 4's manifest shows both references",
+        )
+    _check_auth_server(auth)
+    _check_agreement(proxy, auth, oidc_config(proxy, resources))
+
+
+def _check_auth_server(auth: Resource) -> None:
+    if auth.text("spec.type") != "embeddedAuthServer":
+        raise auth.error("`spec.type` must be `embeddedAuthServer` for a proxy's `authServerRef`")
+    issuer = auth.text("spec.embeddedAuthServer.issuer")
+    if issuer.endswith("/"):
+        raise auth.error(f"the issuer `{issuer}` must not end with a slash", _SLASH_HINT)
+    for name, (low, high) in _LIFESPAN_BOUNDS.items():
+        text = auth.find(f"spec.embeddedAuthServer.tokenLifespans.{name}")
+        if text is not None and not low <= (seconds(str(text)) or 0) <= high:
+            raise auth.error(
+                f"`tokenLifespans.{name}` must be a Go duration from {low}s to {high}s, not {text!r}"
+            )
+    _check_documents(auth)
+    upstreams = auth.items("spec.embeddedAuthServer.upstreamProviders")
+    if len(upstreams) != 1:
+        raise auth.error(f"needs exactly one upstream provider, not {len(upstreams)}")
+    for field in (
+        "authorizationEndpoint",
+        "tokenEndpoint",
+        "clientId",
+        "clientSecretRef.name",
+        "clientSecretRef.key",
+    ):
+        auth.text(f"spec.embeddedAuthServer.upstreamProviders.0.oauth2Config.{field}")
+
+
+def _check_documents(auth: Resource) -> None:
+    cimd = auth.mapping("spec.embeddedAuthServer.cimd")
+    if cimd and not isinstance(cimd.get("enabled"), bool):
+        raise auth.error("`cimd.enabled` must be true or false")
+    size, text = cimd.get("cacheMaxSize", 256), cimd.get("cacheFallbackTtl", "5m")
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= _MOST_DOCUMENTS:
+        raise auth.error(f"`cimd.cacheMaxSize` must be a number from 1 to {_MOST_DOCUMENTS}, not {size!r}")
+    low, high = _DOCUMENT_BOUNDS
+    if not low <= (seconds(str(text)) or 0) <= high:
+        raise auth.error(
+            f"`cimd.cacheFallbackTtl` must be a Go duration from {low}s to {high}s, not {text!r}"
+        )
+
+
+def _check_agreement(proxy: Resource, auth: Resource, oidc: Resource) -> None:
+    issuer = auth.text("spec.embeddedAuthServer.issuer")
+    if oidc.text("spec.inline.issuer") != issuer:
+        raise oidc.error(
+            f"`inline.issuer` differs from `{issuer}` in {auth.title}", "They are compared byte for byte"
+        )
+    audience = proxy.text("spec.oidcConfigRef.audience")
+    resource = proxy.text("spec.oidcConfigRef.resourceUrl")
+    if audience != resource:
+        raise proxy.error(
+            f"audience `{audience}` and resourceUrl `{resource}` must be the same text", _SLASH_HINT
+        )
+    if not resource.startswith(f"{issuer}/"):
+        raise proxy.error(f"audience `{audience}` is not under the issuer `{issuer}`", _SLASH_HINT)
+    port = proxy.port("spec.proxyPort", 8080)
+    parts = _split(issuer)
+    if parts is None or parts.port != port:
+        raise proxy.error(f"proxyPort {port} is not the port of the issuer `{issuer}`")
+    redirect = auth.find("spec.embeddedAuthServer.upstreamProviders.0.oauth2Config.redirectUri")
+    if redirect not in (None, f"{issuer}{CALLBACK_PATH}"):
+        raise auth.error(f"redirectUri must be `{issuer}{CALLBACK_PATH}`, not `{redirect}`")
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # an open bracket, or a port that is no number
+        return None
+    return parts
+
+
+def _check_tools(workload: Resource, resources: Resources) -> None:
+    if workload.find("spec.toolConfigRef"):
+        resources.named("MCPToolConfig", workload.text("spec.toolConfigRef.name"), wanted_by=workload)

@@ -1,0 +1,87 @@
+"""Change manifests before they are applied: another port, another OAuth app, the practice GitHub."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from workshop.toolhive.lint import auth_config
+from workshop.toolhive.manifests import Resource, Resources
+
+CLIENT_ID_PLACEHOLDER = "replace-with-your-github-oauth-client-id"
+_OAUTH = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config"
+
+
+def with_gateway_port(resources: Resources, name: str, port: int) -> Resources:
+    """Move a remote proxy, its issuer, audience and callback to another localhost port."""
+    proxy = next(found for found in resources.of("MCPRemoteProxy") if found.name == name)
+    auth = auth_config(proxy, resources)
+    if auth is None:
+        return resources
+    old = auth.text("spec.embeddedAuthServer.issuer")
+    new = f"{urlsplit(old).scheme}://{urlsplit(old).hostname}:{port}"
+    moved = _replace_prefix(resources, old, new)
+    return _edit(moved, "MCPRemoteProxy", lambda body: _put(body, "spec.proxyPort", port), name)
+
+
+def with_practice_github(resources: Resources, origin: str, client_id: str) -> Resources:
+    """Point every GitHub address at the practice GitHub; nothing else about the flow changes."""
+    for github, practice in (
+        ("https://github.com/", f"{origin}/"),
+        ("https://api.github.com/", f"{origin}/"),
+        ("https://api.githubcopilot.com/", f"{origin}/"),
+    ):
+        resources = _replace_prefix(resources, github, practice)
+
+    def edit(body: dict[str, Any]) -> None:
+        _put(body, f"{_OAUTH}.insecureAllowHTTP", value=True)
+        _put(body, f"{_OAUTH}.allowPrivateIPs", value=True)
+
+    resources = _edit(resources, "MCPExternalAuthConfig", edit)
+    return with_client_id(resources, client_id)
+
+
+def with_client_id(resources: Resources, client_id: str) -> Resources:
+    """Use another OAuth app's client id."""
+    return _edit(resources, "MCPExternalAuthConfig", lambda body: _put(body, f"{_OAUTH}.clientId", client_id))
+
+
+def _replace_prefix(resources: Resources, old: str, new: str) -> Resources:
+    def moved(value: object) -> object:
+        if isinstance(value, Mapping):
+            return {key: moved(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [moved(inner) for inner in value]
+        return _moved_url(value, old, new) if isinstance(value, str) else value
+
+    def body_of(resource: Resource) -> Mapping[str, Any]:
+        return {key: moved(value) if key == "spec" else value for key, value in resource.body.items()}
+
+    return Resources(tuple(Resource(r.kind, r.name, body_of(r), r.source) for r in resources.all))
+
+
+def _moved_url(text: str, old: str, new: str) -> str:
+    rest = text.removeprefix(old)
+    whole = old.endswith("/") or rest[:1] in ("", "/")
+    return new + rest if text.startswith(old) and whole else text
+
+
+def _edit(
+    resources: Resources, kind: str, change: Callable[[dict[str, Any]], None], name: str | None = None
+) -> Resources:
+    def edited(resource: Resource) -> Resource:
+        if resource.kind != kind or name not in (None, resource.name):
+            return resource
+        body = copy.deepcopy(dict(resource.body))
+        change(body)
+        return Resource(resource.kind, resource.name, body, resource.source)
+
+    return Resources(tuple(edited(resource) for resource in resources.all))
+
+
+def _put(body: dict[str, Any], path: str, value: object) -> None:
+    *parents, last = path.split(".")
+    place: Any = body
+    for key in parents:
+        place = place[int(key)] if key.isdigit() else place.setdefault(key, {})
+    place[last] = value

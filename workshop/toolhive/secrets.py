@@ -1,0 +1,95 @@
+"""The three secrets of an embedded authorization server, as files only their owner can read.
+
+Formats: ToolHive 0.44.0 `pkg/authserver/server/crypto/keys.go` (EC P-256 in PEM) and
+`pkg/authserver/config.go` (at least 32 bytes of HMAC secret, used raw).
+"""
+
+import base64
+import re
+import secrets
+from pathlib import Path
+
+from workshop.errors import UsageError
+from workshop.paths import write_private
+from workshop.toolhive.manifests import Resource, Resources
+
+_UPSTREAM = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config"
+_SAFE = re.compile(r"[A-Za-z0-9._-]{1,253}")
+
+
+class SecretFiles:
+    """Secrets under one directory, `<secret>/<key>`, the way ToolHive mounts them into the proxy."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def path(self, name: str, key: str) -> Path:
+        """Where a secret's key is kept; raises UsageError for a name that Kubernetes would refuse."""
+        for part in (name, key):
+            if not _SAFE.fullmatch(part) or part.startswith(".."):
+                raise UsageError(
+                    f"`{part}` cannot name a secret or its key", hint="Use letters, digits, `.`, `-`, `_`"
+                )
+        return self._directory / name / key
+
+    def write(self, name: str, key: str, value: bytes) -> Path:
+        """Write a secret's key unless it already has this value."""
+        path = self.path(name, key)
+        if not path.exists() or path.read_bytes() != value:
+            write_private(path, value)
+        return path
+
+    def write_resource(self, secret: Resource) -> None:
+        """Write every key of a `Secret` manifest."""
+        for key, text in secret.mapping("stringData").items():
+            self.write(secret.name, str(key), str(text).encode())
+        for key, text in secret.mapping("data").items():
+            try:
+                self.write(secret.name, str(key), base64.b64decode(str(text), validate=True))
+            except ValueError as error:  # binascii.Error, and a plain one for characters outside ASCII
+                raise secret.error(f"`data.{key}` is not base64") from error
+
+    def generate(self, auth: Resource) -> None:
+        """Make the signing key and the HMAC secret an auth config refers to, where they are not there yet."""
+        for name, key in references(auth, "spec.embeddedAuthServer.signingKeySecretRefs"):
+            if not self.path(name, key).exists():
+                self.write(name, key, new_signing_key())
+        for name, key in references(auth, "spec.embeddedAuthServer.hmacSecretRefs"):
+            if not self.path(name, key).exists():
+                self.write(name, key, secrets.token_urlsafe(48).encode())
+
+    def write_client_secret(self, auth: Resource, value: bytes) -> None:
+        """Write the upstream OAuth app's client secret where the auth config looks for it."""
+        name, key = client_secret_reference(auth)
+        self.write(name, key, value)
+
+
+def references(auth: Resource, path: str) -> list[tuple[str, str]]:
+    """The `{name, key}` pairs of a list of secret references."""
+    return [
+        (auth.text(f"{path}.{index}.name"), auth.text(f"{path}.{index}.key"))
+        for index in range(len(auth.items(path)))
+    ]
+
+
+def client_secret_reference(auth: Resource) -> tuple[str, str]:
+    """The secret and key that hold the upstream client secret."""
+    return auth.text(f"{_UPSTREAM}.clientSecretRef.name"), auth.text(f"{_UPSTREAM}.clientSecretRef.key")
+
+
+def new_signing_key() -> bytes:
+    """A fresh EC P-256 private key in PEM (PKCS#8)."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def auth_configs(resources: Resources) -> list[Resource]:
+    """Every auth config with an embedded authorization server."""
+    return [
+        config
+        for config in resources.of("MCPExternalAuthConfig")
+        if config.find("spec.type") == "embeddedAuthServer"
+    ]
