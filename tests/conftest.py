@@ -1,6 +1,7 @@
 """Shared by every test: async tests run on asyncio, and one way to start a real browser."""
 
 import shutil
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ _QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+# A shell that starts the suite in its background lets every child ignore Ctrl-C; these tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
