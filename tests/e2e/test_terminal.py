@@ -8,6 +8,7 @@ import pyte
 import pytest
 
 from tests.e2e.conftest import Room
+from workshop.errors import INTERRUPTED
 
 
 def watch(room: Room, *arguments: str, columns: int = 100) -> tuple[str, list[str], int]:
@@ -52,7 +53,11 @@ def test_the_address_to_open_is_written_in_one_piece_however_narrow_the_terminal
     child.expect(r"(http://localhost:\d+/oauth/authorize\?\S+)\r\n")
     assert isinstance(child.match, re.Match)
     assert child.match.group(1).count("=") >= 8, "no line break was put into it"
-    child.close(force=True)
+    child.sendintr()
+    child.expect("Stopped")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == INTERRUPTED
 
 
 def test_no_colour_means_no_colour(room: Room) -> None:
