@@ -12,10 +12,12 @@ import workshop
 
 PACKAGE = Path(workshop.__file__).parent
 BASE = {"errors", "result", "console", "settings", "paths", "ports", "instance", "serving", "gathering"}
+BASE |= {"sources", "source_values"}
 MAY_IMPORT = {
     "cli": BASE | {"cli", "lessons", "agent", "probe"},
     "lessons": BASE | {"lessons", "agent", "backends", "toolhive", "practice"},
-    "backends": BASE | {"backends", "toolhive"},
+    "backends": BASE | {"backends", "toolhive", "tools", "kube", "bundle"},
+    "bundle": BASE | {"bundle", "tools"},
     "agent": BASE | {"agent"},
     "toolhive": BASE | {"toolhive"},
     "probe": {"probe", "errors", "paths"},

@@ -14,6 +14,12 @@ def parts_dir() -> Path:
     return inside if inside.is_dir() else _PACKAGE.parent / "parts"
 
 
+def cluster_dir() -> Path:
+    """What the cluster is made from: inside the package in a wheel, beside it in a checkout."""
+    inside = _PACKAGE / "cluster"
+    return inside if inside.is_dir() else _PACKAGE.parent / "cluster"
+
+
 def checkout_dir() -> Path | None:
     """The checkout this package runs from, or None when it was installed from a wheel."""
     root = _PACKAGE.parent
