@@ -1,0 +1,187 @@
+"""Steps with *done already?*, *do* and *undo*: side by side where they can be, undone when a run fails."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from workshop.console import Progress
+from workshop.errors import WorkshopError
+
+Note = Callable[[str], None]
+_GRACE_SECONDS = 10.0
+
+
+def _never() -> bool:
+    return False
+
+
+def _nothing() -> Sequence[str]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to make: it runs after what it needs, unless it is done already.
+
+    `do` is given a function that notes progress, and that raises once the run is to stop.
+    `undo` takes back what `do` made, or half made. `plan` says what `do` would run and write.
+    """
+
+    name: str
+    label: str
+    do: Callable[[Note], None]
+    needs: tuple[str, ...] = ()
+    done: Callable[[], bool] = _never
+    undo: Callable[[], None] | None = None
+    plan: Callable[[], Sequence[str]] = _nothing
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Which steps a run did, and which were done already."""
+
+    did: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+class Stoppable(Protocol):
+    """What runs commands for the steps."""
+
+    def stop(self) -> None:
+        """End what runs now, and start nothing more."""
+
+    def resume(self) -> None:
+        """Start commands again."""
+
+
+class _StoppedError(BaseException):
+    """Ends a step of a run that has failed elsewhere; no `except Exception` may swallow it."""
+
+
+class StepRun:
+    """Runs steps in the order of their needs; whatever can overlap does."""
+
+    def __init__(self, steps: Sequence[Step], progress: Progress, runner: Stoppable | None = None) -> None:
+        self._steps = in_order(steps)
+        self._progress = progress
+        self._runner = runner
+        self._stopping = threading.Event()
+        self._ended: queue.SimpleQueue[tuple[Step, BaseException | None]] = queue.SimpleQueue()
+        self._running: dict[str, threading.Thread] = {}
+        self._begun: list[Step] = []
+        self._did: list[str] = []
+        self._kept: list[str] = []
+
+    def run(self, *, undo: bool) -> Outcome:
+        """Do every step that is not done; the first failure ends them all and is raised.
+
+        With `undo`, what this run began is then taken back, last first; Ctrl-C is a failure like any other,
+        and a second one ends the taking back.
+        """
+        try:
+            self._run()
+        except BaseException as error:
+            self._wind_up(error, undo=undo)
+            raise
+        return Outcome(tuple(self._did), tuple(self._kept))
+
+    def _run(self) -> None:
+        waiting = {step.name: step for step in self._steps}
+        while waiting or self._running:
+            finished = {*self._did, *self._kept}
+            for step in [found for found in waiting.values() if finished.issuperset(found.needs)]:
+                self._start(waiting.pop(step.name))
+            ended, error = self._ended.get()
+            self._running.pop(ended.name)
+            if error is not None:
+                raise error
+
+    def _start(self, step: Step) -> None:
+        # A daemon: a step that does not heed the stop must not keep the process from ending.
+        thread = threading.Thread(target=self._work, args=(step,), name=step.name, daemon=True)
+        self._running[step.name] = thread
+        thread.start()
+
+    def _work(self, step: Step) -> None:
+        error: BaseException | None = None
+        try:
+            self._do(step)
+        except BaseException as caught:  # noqa: BLE001 - the main thread raises it
+            error = caught
+        self._ended.put((step, error))
+
+    def _do(self, step: Step) -> None:
+        if step.done():
+            self._kept.append(step.name)
+            return
+        self._heed_stop()
+        self._begun.append(step)
+        with self._progress.step(step.label) as shown:
+
+            def note(text: str) -> None:
+                self._heed_stop()
+                shown.note(text)
+
+            step.do(note)
+            self._heed_stop()
+        self._did.append(step.name)
+
+    def _heed_stop(self) -> None:
+        if self._stopping.is_set():
+            raise _StoppedError
+
+    def _wind_up(self, error: BaseException, *, undo: bool) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            self._progress.say("Stopping; Ctrl-C again leaves things as they are")
+        try:
+            self._stop()
+            if undo:
+                self._undo()
+        except KeyboardInterrupt:
+            left = ", ".join(step.label for step in self._begun)
+            self._progress.say(f"Not taken back: {left}. `workshop teardown` removes it")
+            raise
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        if self._runner:
+            self._runner.stop()
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for thread in self._running.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if self._runner:
+            self._runner.resume()
+
+    def _undo(self) -> None:
+        for step in [begun for begun in reversed(self._begun) if begun.undo]:
+            try:
+                with self._progress.step(f"Take back: {step.label}"):
+                    step.undo()  # type: ignore[misc]  # those without were left out above
+            except WorkshopError as error:
+                self._progress.say(f"{error.what}: {error.why or error.hint}")
+            self._begun.remove(step)
+
+
+def plan(steps: Sequence[Step]) -> list[str]:
+    """What the steps would run and write, in order, under a heading for each."""
+    lines: list[str] = []
+    for step in in_order(steps):
+        lines += [f"# {step.label}", *step.plan(), ""]
+    return lines[:-1]
+
+
+def in_order(steps: Iterable[Step]) -> list[Step]:
+    """The steps, each behind those it needs; raises ValueError when that cannot be."""
+    waiting = list(steps)
+    ordered: list[Step] = []
+    while waiting:
+        known = {step.name for step in ordered}
+        step = next((found for found in waiting if known.issuperset(found.needs)), None)
+        if step is None:
+            raise ValueError(f"Steps that wait for each other: {', '.join(left.name for left in waiting)}")
+        waiting.remove(step)
+        ordered.append(step)
+    return ordered
