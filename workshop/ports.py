@@ -4,11 +4,12 @@ import contextlib
 import itertools
 import random
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from workshop.errors import PreflightError
 
 _LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
+_EVERYWHERE = ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"))
 LOWEST, HIGHEST = 1024, 65535
 # Below every system's ephemeral range: an outgoing connection cannot take the port before its server does.
 # Each process walks them in an order of its own, so it never gives one out twice in a row.
@@ -20,17 +21,15 @@ def bind_loopback(port: int) -> list[socket.socket]:
 
     Raises PreflightError when one of them is taken; the other is closed again.
     """
-    bound: list[socket.socket] = []
-    for family, host in _LOOPBACK:
-        try:
-            bound.append(_bind(family, host, port))
-        except OSError as error:
-            if family is socket.AF_INET6 and not _has_ipv6():
-                continue
-            for other in bound:
-                other.close()
-            raise PreflightError(f"Port {port} is already in use on {host}", why=owner(port)) from error
-    return bound
+    return _bind_each(_LOOPBACK, port)
+
+
+def bind_everywhere(port: int) -> list[socket.socket]:
+    """Bind `port` on every address, as a pod does, where the network decides who may come.
+
+    Raises PreflightError when it is taken.
+    """
+    return _bind_each(_EVERYWHERE, port)
 
 
 def is_free(port: int) -> bool:
@@ -61,10 +60,26 @@ def owner(port: int) -> str:
     return "This system does not tell which process has it"
 
 
+def _bind_each(addresses: Iterable[tuple[int, str]], port: int) -> list[socket.socket]:
+    bound: list[socket.socket] = []
+    for family, host in addresses:
+        try:
+            bound.append(_bind(family, host, port))
+        except OSError as error:
+            if family is socket.AF_INET6 and not _has_ipv6():
+                continue
+            for other in bound:
+                other.close()
+            raise PreflightError(f"Port {port} is already in use on {host}", why=owner(port)) from error
+    return bound
+
+
 def _bind(family: int, host: str, port: int) -> socket.socket:
     # asyncio turns Nagle's algorithm off only for sockets that say TCP: 40 ms a call otherwise
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # 0.0.0.0 has a socket of its own
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
         sock.listen()  # two binds may both succeed; of two listeners one is refused

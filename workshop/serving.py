@@ -1,4 +1,4 @@
-"""Serve an ASGI application on both loopback addresses until told to stop."""
+"""Serve an ASGI application until told to stop: on both loopback addresses, or in a pod on all."""
 
 import asyncio
 import contextlib
@@ -10,15 +10,15 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from workshop.gathering import GatheringProtocol
-from workshop.ports import bind_loopback
+from workshop.ports import bind_everywhere, bind_loopback
 
 _LOOK_SECONDS = 2.0
 
 
-def serve(app: ASGIApp, *, port: int, while_exists: Path) -> None:
-    """Serve `app` on loopback port `port` until SIGTERM, or until `while_exists` is removed.
+def serve(app: ASGIApp, *, port: int, while_exists: Path, everywhere: bool = False) -> None:
+    """Serve `app` on `port` of loopback, or of all addresses, until SIGTERM or the end of `while_exists`.
 
-    A workload whose state directory was deleted by hand thereby ends itself.
+    A workload whose state directory was removed by hand thereby ends itself.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     config = uvicorn.Config(
@@ -33,7 +33,8 @@ def serve(app: ASGIApp, *, port: int, while_exists: Path) -> None:
         h11_max_incomplete_event_size=64 * 1024,
     )
     server = uvicorn.Server(config)
-    asyncio.run(_serve(server, bind_loopback(port), while_exists))
+    sockets = bind_everywhere(port) if everywhere else bind_loopback(port)
+    asyncio.run(_serve(server, sockets, while_exists))
 
 
 async def _serve(server: uvicorn.Server, sockets: list[socket.socket], path: Path) -> None:

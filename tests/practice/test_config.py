@@ -51,6 +51,9 @@ def test_the_secret_does_not_show_in_the_representation(tmp_path: Path) -> None:
         ({"callback_url": "localhost:8080/callback"}, "`callback_url`"),
         ({"callback_url": "http://localhost:99999/callback"}, "`callback_url`"),
         ({"callback_url": "http://localhost/callback#part"}, "`callback_url`"),
+        ({"service_host": ""}, "`service_host`"),
+        ({"service_host": "*"}, "`service_host`"),
+        ({"service_host": "practice-github:8090"}, "`service_host`"),
         ({"client_secret": "never in here"}, "client_secret"),
     ],
 )
@@ -59,6 +62,12 @@ def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, Any], named: 
         config.load(write(tmp_path, **changes))
     assert named in caught.value.why
     assert "never in here" not in f"{caught.value.what}{caught.value.why}{caught.value.hint}"
+
+
+def test_a_cluster_names_the_service_and_nothing_else_does(tmp_path: Path) -> None:
+    assert config.load(write(tmp_path)).service_host == ""
+    loaded = config.load(write(tmp_path, service_host="practice-github"))
+    assert (loaded.service_host, loaded.url) == ("practice-github", "http://localhost:8090")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])

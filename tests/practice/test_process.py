@@ -1,6 +1,8 @@
 """`python -m workshop.practice` as a real process: start, kill, restart, refuse."""
 
+import json
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +38,38 @@ async def test_it_serves_both_loopback_addresses_and_mcp_and_ends_on_sigterm(
     assert "POST /mcp/ 200" in log
     assert token not in log
     assert SECRET not in log
+
+
+@pytest.fixture
+def in_a_cluster(config_file: Path) -> None:
+    config_file.write_text(json.dumps({**json.loads(config_file.read_text()), "service_host": "practice"}))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+async def test_in_a_cluster_it_serves_every_address_under_the_services_name(
+    in_a_cluster: None, start: Callable[[], Process], port: int
+) -> None:
+    start()
+    pod, name = f"http://127.0.0.2:{port}", f"practice:{port}"
+    token = Tokens(SECRET).issue("learner", ("repo",))
+    headers = {"Authorization": f"Bearer {token}", "Host": name}
+    async with httpx2.AsyncClient(headers=headers) as http:
+        async with Client(streamable_http_client(f"{pod}/mcp/", http_client=http)) as client:
+            assert not (await client.call_tool("get_me", {})).is_error
+        assert (await http.get(f"{pod}/user")).status_code == 200
+        for host, status in (
+            (f"localhost:{port}", 200),
+            ("practice.evil.example", 421),
+            (f"127.0.0.2:{port}", 421),
+        ):
+            assert (await http.get(f"{pod}/health", headers={"Host": host})).status_code == status, host
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+def test_outside_a_cluster_it_serves_loopback_only(start: Callable[[], Process], port: int) -> None:
+    start()
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(f"http://127.0.0.2:{port}/health")
 
 
 def test_a_token_survives_kill_9_and_nothing_else_does(start: Callable[[], Process], port: int) -> None:

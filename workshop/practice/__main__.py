@@ -36,7 +36,7 @@ def _serve(config: configuration.PracticeConfig, path: Path) -> None:
     from workshop.practice.app import create_app
     from workshop.serving import serve
 
-    serve(create_app(config), port=config.port, while_exists=path)
+    serve(create_app(config), port=config.port, while_exists=path, everywhere=bool(config.service_host))
 
 
 if __name__ == "__main__":

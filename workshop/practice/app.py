@@ -19,7 +19,7 @@ from workshop.practice.mcp_endpoint import McpEndpoint
 from workshop.practice.rest import Rest
 from workshop.practice.state import PracticeState
 from workshop.practice.token_endpoint import TokenEndpoint
-from workshop.practice.traffic import LoopbackHost, Recording
+from workshop.practice.traffic import OwnHost, Recording
 
 
 def create_app(config: PracticeConfig, clock: Callable[[], float] = time.time) -> Starlette:
@@ -36,7 +36,7 @@ def create_app(config: PracticeConfig, clock: Callable[[], float] = time.time) -
     app = Starlette(
         routes=[route for part in parts for route in part.routes()],
         middleware=[
-            Middleware(LoopbackHost),
+            Middleware(OwnHost, service_host=config.service_host),
             Middleware(Recording, state=state),
             Middleware(FaultInjection, state=state),
         ],

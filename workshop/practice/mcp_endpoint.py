@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 from starlette.requests import HTTPConnection
@@ -41,7 +42,9 @@ class McpEndpoint:
             middleware=[only_selected],
             log_level="WARNING",
         )
-        self._server.streamable_http_app(stateless_http=True)
+        self._server.streamable_http_app(
+            stateless_http=True, transport_security=_own_hosts(state.config.service_host)
+        )
 
     def routes(self) -> list[Route]:
         return [
@@ -109,6 +112,14 @@ async def only_selected(ctx: ServerRequestContext[Any, Any], call_next: CallNext
     if ctx.method == "tools/list" and isinstance(result, dict):
         return {**result, "tools": [tool for tool in result["tools"] if _selected(selection, tool["name"])]}
     return result
+
+
+def _own_hosts(service_host: str) -> TransportSecuritySettings:
+    hosts = ["127.0.0.1:*", "localhost:*", "[::1]:*"]
+    origins = [f"http://{host}" for host in hosts]  # a browser never knows the service's name
+    return TransportSecuritySettings(
+        allowed_hosts=[*hosts, *([f"{service_host}:*"] if service_host else [])], allowed_origins=origins
+    )
 
 
 def _selected(selection: Selection, name: object) -> bool:

@@ -20,25 +20,28 @@ _OWN: Final = ("/practice/", "/health", "/favicon.ico")
 _log = logging.getLogger("workshop.practice")
 
 
-class LoopbackHost:
-    """Answers 421 to a Host that is not this computer: a page that rebinds its name gets nothing."""
+class OwnHost:
+    """Answers 421 to a Host that is not this computer's: a page that rebinds its name gets nothing.
 
-    def __init__(self, app: ASGIApp) -> None:
+    In a cluster `service_host` is ours too, for it means this pod to every other one.
+    """
+
+    def __init__(self, app: ASGIApp, service_host: str = "") -> None:
         self._app = app
+        self._hosts = (_LOOPBACK | {service_host}) - {""}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _is_loopback(Headers(scope=scope).get("host", "")):
+        if scope["type"] != "http" or self._is_own(Headers(scope=scope).get("host", "")):
             await self._app(scope, receive, send)
             return
         refusal = PlainTextResponse("The practice GitHub answers to localhost only.\n", status_code=421)
         await refusal(scope, receive, send)
 
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return urlsplit(f"//{host}").hostname in _LOOPBACK
-    except ValueError:
-        return False
+    def _is_own(self, host: str) -> bool:
+        try:
+            return urlsplit(f"//{host}").hostname in self._hosts
+        except ValueError:
+            return False
 
 
 class Recording:
