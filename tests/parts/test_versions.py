@@ -29,7 +29,8 @@ def resources() -> list[dict[str, Any]]:
 
 
 def test_the_image_is_built_from_the_pinned_python() -> None:
-    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == [VERSIONS["images"]["python"]]
+    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${PYTHON_IMAGE}"]
+    assert re.findall(r"^ARG PYTHON_IMAGE=(\S+)", DOCKERFILE, re.MULTILINE) == [VERSIONS["images"]["python"]]
     assert IN_IMAGE["python_full_version"] in VERSIONS["images"]["python"]
 
 
