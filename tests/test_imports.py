@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "lessons": BASE | {"lessons", "agent", "backends", "toolhive", "practice"},
     "backends": BASE | {"backends", "toolhive", "tools", "kube", "bundle"},
     "bundle": BASE | {"bundle", "tools"},
+    "tools": BASE | {"tools"},
     "agent": BASE | {"agent"},
     "toolhive": BASE | {"toolhive"},
     "probe": {"probe", "errors", "paths"},

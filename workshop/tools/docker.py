@@ -1,0 +1,181 @@
+"""The `docker` command: the engine's state, and the few image operations a cluster needs."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from workshop.errors import DeadlineError, WorkshopError
+from workshop.tools import engine
+from workshop.tools.engine import Engine, EngineError
+from workshop.tools.run import Done, Runner
+from workshop.tools.shown import masked
+
+_ASK_SECONDS = 20.0
+_IMAGE_SECONDS = 900.0
+_COPY_SECONDS = 120.0
+_REFUSED = ("denied", "unauthorized", "403 forbidden")
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """An image the engine has: its id, its platform, and the digests it was pulled by."""
+
+    id: str
+    platform: str
+    digests: tuple[str, ...]
+    size: int
+
+
+class Docker:
+    """Drives `docker`; never logs in or out, never changes its context."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def examine(self) -> Engine:
+        """The engine that answers; raises EngineError (a PreflightError) for each state that does not serve."""
+        return self.engine
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine, examined once."""
+        if shutil.which("docker") is None:
+            raise engine.absent()
+        context, endpoint = self._endpoint()
+        try:
+            version = self._ask("version", "--format", "{{json .}}")
+            told = _json(version.stdout)
+            if version.code or not told.get("Server"):
+                raise engine.unreachable(version.stderr or version.stdout, endpoint, context)
+            info = self._ask("info", "--format", "{{json .}}")
+        except DeadlineError as error:
+            said = f"It did not answer within {_ASK_SECONDS:.0f} s"
+            raise engine.unreachable(said, endpoint, context) from error
+        if info.code:
+            raise engine.unreachable(info.stderr or info.stdout, endpoint, context)
+        return engine.read_engine(told, _json(info.stdout), endpoint)
+
+    def image(self, ref: str) -> ImageInfo | None:
+        """What the engine knows of an image; None when it does not have it."""
+        done = self._ask("image", "inspect", "--format", "{{json .}}", ref)
+        if done.code and "no such image" in done.stderr.lower():
+            return None
+        if done.code:
+            raise self._runner.failure(done)
+        told = _json(done.stdout)
+        variant = f"/{told['Variant']}" if told.get("Variant") else ""
+        return ImageInfo(
+            id=str(told.get("Id", "")),
+            platform=f"{told.get('Os', '')}/{told.get('Architecture', '')}{variant}",
+            digests=tuple(told.get("RepoDigests") or ()),
+            size=int(told.get("Size") or 0),
+        )
+
+    def pull(self, ref: str, platform: str) -> None:
+        """Pull one platform of an image; a login the registry refuses is left out in a second try."""
+        argv = ["docker", "pull", "--quiet", "--platform", platform, ref]
+        done = self._runner.run(argv, seconds=_IMAGE_SECONDS, check=False)
+        if done.code and any(mark in done.stderr.lower() for mark in _REFUSED) and self._pull_bare(argv):
+            return
+        if done.code:
+            raise self._runner.failure(done)
+
+    def build(
+        self,
+        tag: str,
+        context: Path,
+        dockerfile: Path,
+        build_args: Mapping[str, str],
+        network: str | None = None,
+    ) -> None:
+        """Build an image; an argument that holds a login goes by the environment, not the command line."""
+        secret = {name: value for name, value in build_args.items() if masked(value) != value}
+        words = [name if name in secret else f"{name}={value}" for name, value in build_args.items()]
+        argv = ["docker", "build", "--tag", tag, "--file", str(dockerfile)]
+        argv += [word for argument in words for word in ("--build-arg", argument)]
+        argv += ["--network", network] if network else []
+        # Attestations would make the result a multi-platform index, which kind cannot load.
+        env = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", **secret}
+        self._runner.run([*argv, str(context)], seconds=_IMAGE_SECONDS, env=env)
+
+    def save(self, refs: Sequence[str], archive: Path, platform: str) -> None:
+        """Write images to an archive of one platform, whole or not at all."""
+        part = archive.with_name(f".{archive.name}.part")
+        chosen = self._one_platform(platform)
+        try:
+            argv = ["docker", "save", *chosen, "--output", str(part), *refs]
+            self._runner.run(argv, seconds=_IMAGE_SECONDS)
+            part.replace(archive)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def load(self, archive: Path) -> tuple[str, ...]:
+        """Load an archive's images into the engine, and name them."""
+        done = self._runner.run(["docker", "load", "--input", str(archive)], seconds=_IMAGE_SECONDS)
+        lines = [line.partition(":") for line in done.stdout.splitlines() if line.startswith("Loaded image")]
+        return tuple(name.strip() for _, _, name in lines)
+
+    def tag(self, source: str, target: str) -> None:
+        """Give an image one more name."""
+        self._runner.run(["docker", "tag", source, target], seconds=_ASK_SECONDS)
+
+    def copy_into(self, container: str, source: Path, target: str) -> None:
+        """Copy a file into a running container."""
+        argv = ["docker", "cp", str(source), f"{container}:{target}"]
+        self._runner.run(argv, seconds=_COPY_SECONDS)
+
+    def exec(self, container: str, argv: Sequence[str], *, check: bool = True) -> Done:
+        """Run a command inside a running container."""
+        return self._runner.run(["docker", "exec", container, *argv], seconds=_COPY_SECONDS, check=check)
+
+    def _ask(self, *words: str) -> Done:
+        return self._runner.run(["docker", *words], seconds=_ASK_SECONDS, check=False)
+
+    def _endpoint(self) -> tuple[str, str]:
+        """The name of the current context and the address behind it."""
+        done = self._ask("context", "inspect", "--format", "{{json .}}")
+        if done.code:
+            raise EngineError(
+                "remote",
+                "Docker's current context cannot be used",
+                why=done.stderr.strip(),
+                hint="Run `docker context use default`, or unset DOCKER_CONTEXT",
+            )
+        told = _json(done.stdout)
+        return str(told.get("Name", "")), str(
+            ((told.get("Endpoints") or {}).get("docker") or {}).get("Host", "")
+        )
+
+    def _pull_bare(self, argv: Sequence[str]) -> bool:
+        """Pull without any stored login: a stale one is refused even where none is needed."""
+        _, endpoint = self._endpoint()
+        with tempfile.TemporaryDirectory() as empty:
+            env = {"DOCKER_CONFIG": empty, "DOCKER_HOST": endpoint}
+            return self._runner.run(argv, seconds=_IMAGE_SECONDS, env=env, check=False).code == 0
+
+    def _one_platform(self, platform: str) -> list[str]:
+        if self.engine.saves_platforms:
+            return ["--platform", platform]
+        if self.engine.containerd_store:
+            raise EngineError(
+                "too-old",
+                f"Docker {self.engine.version} keeps images of several platforms, but cannot save one",
+                why="`docker save --platform` came with Docker 28",
+                hint="Update Docker, or switch off its containerd image store",
+            )
+        return []  # the classic store has one platform of each image
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        told = json.loads(text)
+    except ValueError as error:
+        raise WorkshopError("`docker` answered something that is not JSON", why=text.strip()[:200]) from error
+    if isinstance(told, list):
+        told = told[0] if told else {}
+    return told if isinstance(told, dict) else {}

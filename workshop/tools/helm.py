@@ -1,0 +1,141 @@
+"""The `helm` command, 3.10+ and 4, with a home of its own: the person's logins and plug-ins stay out."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workshop.errors import PreflightError, WorkshopError
+from workshop.paths import make_private_dir, write_private
+from workshop.tools.access import Access
+from workshop.tools.run import Done, Runner
+from workshop.tools.version import Version, parsed, spelled
+
+MINIMUM: Version = (3, 10, 0)
+NEWEST_MAJOR = 4
+_ASK_SECONDS = 30.0
+_PULL_SECONDS = 180.0
+_HEAL_SECONDS = 120.0
+_DEPLOYED = "deployed"
+# An entry that matches nothing: a file with no entry at all makes Helm look for the system's own keychain.
+_NO_LOGIN = b'{"auths": {"no-login.invalid": {}}}\n'
+
+
+@dataclass(frozen=True)
+class Release:
+    """A Helm release as its last revision tells it; `chart` is `<name>-<version>`."""
+
+    status: str
+    revision: int
+    chart: str
+
+    @property
+    def deployed(self) -> bool:
+        return self.status == _DEPLOYED
+
+
+class Helm:
+    """Drives `helm` under `home`; each command that touches a cluster names kubeconfig and context."""
+
+    def __init__(self, runner: Runner, home: Path) -> None:
+        self._runner = runner
+        self._home = home
+
+    def examine(self) -> Version:
+        """The version of Helm; raises PreflightError when it is absent or out of range."""
+        done = self._run("version", "--template", "{{.Version}}", seconds=_ASK_SECONDS)
+        version = parsed(done.stdout)
+        if version is None or version < MINIMUM or version[0] > NEWEST_MAJOR:
+            raise PreflightError(
+                f"This version of Helm does not serve: {done.stdout.strip()}",
+                why=f"It takes {spelled(MINIMUM)} or newer of Helm 3, or Helm {NEWEST_MAJOR}",
+                hint="Install another: https://helm.sh/docs/intro/install/",
+            )
+        return version
+
+    def pull(self, chart: str, version: str, folder: Path) -> Path:
+        """The chart as a local path: fetched from its OCI reference unless `folder` has it already."""
+        if not chart.startswith("oci://"):
+            return Path(chart)
+        archive = folder / f"{chart.rsplit('/', 1)[-1]}-{version}.tgz"
+        if not archive.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            words = ("pull", chart, "--version", version, "--destination", str(folder))
+            self._run(*words, seconds=_PULL_SECONDS)
+        return archive
+
+    def status(self, release: str, namespace: str, at: Access) -> Release | None:
+        """The last revision of a release; None when there is none."""
+        words = ("history", release, "--namespace", namespace, "--max", "1", "--output", "json")
+        done = self._run(*words, *at.flags("--kube-context"), seconds=_ASK_SECONDS, check=False)
+        if done.code and "release: not found" in done.stderr:
+            return None
+        if done.code:
+            raise self._runner.failure(done)
+        try:
+            last = json.loads(done.stdout)[-1]
+            return Release(str(last["status"]), int(last["revision"]), str(last["chart"]))
+        except (ValueError, LookupError, TypeError) as error:
+            raise WorkshopError(
+                f"`helm history {release}` answered something unexpected", why=done.stdout.strip()[:200]
+            ) from error
+
+    def upgrade(
+        self,
+        release: str,
+        chart: str,
+        namespace: str,
+        *,
+        version: str,
+        values: Sequence[Path],
+        at: Access,
+        seconds: float,
+    ) -> None:
+        """Install or upgrade a release, healing what an interrupted Helm left; does not wait for its pods."""
+        self._heal(release, namespace, at)
+        words = ["upgrade", release, chart, "--install", "--namespace", namespace, "--create-namespace"]
+        words += ["--version", version] if chart.startswith("oci://") else []
+        words += [word for path in values for word in ("--values", str(path))]
+        words += ["--timeout", f"{seconds:.0f}s", *at.flags("--kube-context")]
+        self._run(*words, seconds=seconds + _ASK_SECONDS)
+
+    def uninstall(self, release: str, namespace: str, at: Access, seconds: float = _HEAL_SECONDS) -> bool:
+        """Uninstall a release and wait until its objects are gone; False when there was none."""
+        words = ["uninstall", release, "--namespace", namespace, "--wait", "--timeout", f"{seconds:.0f}s"]
+        done = self._run(*words, *at.flags("--kube-context"), seconds=seconds + _ASK_SECONDS, check=False)
+        if done.code and "release: not found" in done.stderr.lower():
+            return False
+        if done.code:
+            raise self._runner.failure(done)
+        return True
+
+    def _heal(self, release: str, namespace: str, at: Access) -> None:
+        """End an operation that was interrupted: Helm refuses to go on while one is pending."""
+        now = self.status(release, namespace, at)
+        if now is None:
+            return
+        if now.status in {"pending-install", "uninstalling"}:
+            self.uninstall(release, namespace, at)
+        elif now.status in {"pending-upgrade", "pending-rollback"}:
+            words = ("rollback", release, "--namespace", namespace, *at.flags("--kube-context"))
+            self._run(*words, seconds=_HEAL_SECONDS)
+
+    def _run(self, *words: str, seconds: float, check: bool = True) -> Done:
+        return self._runner.run(["helm", *words], seconds=seconds, env=self._environment(), check=check)
+
+    def _environment(self) -> dict[str, str | None]:
+        """Nothing of the person's: HELM_* variables may name a cluster, a namespace, a token."""
+        registry = self._home / "registry"
+        if not (registry / "config.json").is_file():
+            make_private_dir(registry)
+            write_private(registry / "config.json", _NO_LOGIN)
+        foreign = dict.fromkeys(name for name in os.environ if name.startswith("HELM_"))
+        return {
+            **foreign,
+            "HELM_CONFIG_HOME": str(self._home / "config"),
+            "HELM_CACHE_HOME": str(self._home / "cache"),
+            "HELM_DATA_HOME": str(self._home / "data"),
+            "HELM_REGISTRY_CONFIG": str(registry / "config.json"),
+            "DOCKER_CONFIG": str(registry),  # Helm falls back to Docker's logins
+        }
