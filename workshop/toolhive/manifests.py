@@ -99,7 +99,15 @@ class Resources:
 
 def load(folder: Path) -> Resources:
     """Every document of every `*.yaml` in `folder`, in name order; an absent folder has none."""
-    found = [resource for path in sorted(folder.glob("*.yaml")) for resource in _documents(path)]
+    return _once([resource for path in sorted(folder.glob("*.yaml")) for resource in _documents(path)])
+
+
+def load_file(path: Path) -> Resources:
+    """Every document of one file."""
+    return _once(list(_documents(path)))
+
+
+def _once(found: Sequence[Resource]) -> Resources:
     titles = [resource.title for resource in found]
     for resource in found:
         if titles.count(resource.title) > 1:
