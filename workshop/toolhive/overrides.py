@@ -1,7 +1,7 @@
 """Change manifests before they are applied: another port, another OAuth app, the practice GitHub."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,9 +41,45 @@ def with_practice_github(resources: Resources, origin: str, client_id: str) -> R
     return with_client_id(resources, client_id)
 
 
+def with_practice_in_cluster(
+    resources: Resources, *, service_origin: str, browser_origin: str, client_id: str
+) -> Resources:
+    """Point every GitHub address at the practice GitHub's Service, and the person's at the port-forward.
+
+    The proxy reads who logged in over plain http, which ToolHive 0.44.0 allows beyond loopback only where
+    `INSECURE_DISABLE_URL_VALIDATION` is set. Nothing is lost by it here: the OAuth endpoints are http too.
+    """
+    resources = with_practice_github(resources, service_origin, client_id)
+
+    def edit(body: dict[str, Any]) -> None:
+        upstream = body["spec"]["embeddedAuthServer"]["upstreamProviders"][0]["oauth2Config"]
+        endpoint = upstream["authorizationEndpoint"]
+        upstream["authorizationEndpoint"] = _moved_url(endpoint, f"{service_origin}/", f"{browser_origin}/")
+
+    resources = _edit(resources, "MCPExternalAuthConfig", edit)
+    return _with_proxy_environment(resources, ("MCPRemoteProxy",), "INSECURE_DISABLE_URL_VALIDATION", "true")
+
+
+def without_usage_metrics(resources: Resources) -> Resources:
+    """Let no proxy report to ToolHive's makers, which is on by default (ToolHive's `pkg/usagemetrics`)."""
+    kinds = ("MCPServer", "MCPRemoteProxy")
+    return _with_proxy_environment(resources, kinds, "TOOLHIVE_USAGE_METRICS_ENABLED", "false")
+
+
 def with_client_id(resources: Resources, client_id: str) -> Resources:
     """Use another OAuth app's client id."""
     return _edit(resources, "MCPExternalAuthConfig", lambda body: _put(body, f"{_OAUTH}.clientId", client_id))
+
+
+def _with_proxy_environment(resources: Resources, kinds: Iterable[str], name: str, value: str) -> Resources:
+    def edit(body: dict[str, Any]) -> None:
+        proxy = body["spec"].setdefault("resourceOverrides", {}).setdefault("proxyDeployment", {})
+        others = [item for item in proxy.get("env", ()) if item["name"] != name]
+        proxy["env"] = [*others, {"name": name, "value": value}]
+
+    for kind in kinds:
+        resources = _edit(resources, kind, edit)
+    return resources
 
 
 def _replace_prefix(resources: Resources, old: str, new: str) -> Resources:
