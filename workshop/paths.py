@@ -39,10 +39,22 @@ def state_home() -> Path:
 def write_private(path: Path, data: bytes) -> None:
     """Write a file only its owner can read, whole or not at all (write, then replace)."""
     make_private_dir(path.parent)
+    _replace(path, data, 0o600)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file of the person's own, whole or not at all; an existing one keeps its mode."""
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _replace(path, text.encode(), path.stat().st_mode & 0o777 if path.exists() else 0o644)
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
+        Path(name).chmod(mode)
         Path(name).replace(path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
