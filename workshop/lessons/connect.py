@@ -84,7 +84,7 @@ class Written:
 
 
 def connection(client: str, workload: str) -> Connection:
-    """How `client` reaches `workload`; raises PreflightError when nothing is up, UsageError for another name."""
+    """How `client` reaches `workload`; raises UsageError for another name."""
     endpoints = Instance.load().endpoints
     if not endpoints:
         raise PreflightError("Nothing is up that a client could connect to", hint="Run `workshop up` first")
