@@ -14,13 +14,16 @@ PACKAGE = Path(workshop.__file__).parent
 BASE = {"errors", "result", "console", "settings", "paths", "ports", "instance", "serving", "gathering"}
 BASE |= {"sources", "source_values"}
 MAY_IMPORT = {
-    "cli": BASE | {"cli", "lessons", "agent", "probe"},
-    "lessons": BASE | {"lessons", "agent", "backends", "toolhive", "practice"},
+    "cli": BASE | {"cli", "lessons", "agent", "probe", "tools", "trace"},
+    "lessons": BASE | {"lessons", "agent", "backends", "toolhive", "practice", "tools", "trace"},
     "backends": BASE | {"backends", "toolhive", "tools", "kube", "bundle"},
     "bundle": BASE | {"bundle", "tools"},
     "tools": BASE | {"tools"},
-    "agent": BASE | {"agent"},
-    "toolhive": BASE | {"toolhive"},
+    "agent": BASE | {"agent", "trace"},
+    "trace": {"trace", "errors", "paths"},
+    "toolhive": BASE | {"toolhive", "kube"},
+    "kube": BASE | {"kube"},
+    "forward": {"forward", "errors", "paths", "ports", "tools"},
     "probe": {"probe", "errors", "paths"},
     "gateway": {"gateway", "errors", "paths", "ports", "serving"},
     "practice": {"practice", "errors", "paths", "ports", "serving"},

@@ -1,0 +1,196 @@
+"""One cluster's objects as plain mappings; every refusal becomes one of our errors."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workshop.errors import WorkshopError
+from workshop.kube.connection import Connection
+from workshop.kube.kinds import Kinds
+from workshop.kube.refusals import InvalidError, NotFoundError
+
+FIELD_MANAGER = "workshop"
+
+Object = dict[str, Any]
+Objects = Sequence[Object]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What the cluster noted about an object."""
+
+    about: str
+    reason: str
+    message: str
+    warning: bool
+    at: str
+    count: int
+
+
+class Kube:
+    """A cluster as one context of a kubeconfig sees it; threads may share one."""
+
+    def __init__(self, kubeconfig: Path, context: str | None = None) -> None:
+        self._connection = Connection(kubeconfig, context)
+        self._kinds = Kinds(self._connection)
+
+    def apply(self, body: Mapping[str, Any], *, dry_run: bool = False) -> Object:
+        """Apply an object server-side as field manager `workshop`, taking over fields that others set."""
+        path = self._path(body, body["metadata"]["name"])
+        return self._send(
+            f"apply {_title(body)}",
+            "patch",
+            path,
+            body=dict(body),
+            content_type="application/apply-patch+yaml",
+            field_manager=FIELD_MANAGER,
+            force_conflicts=True,
+            dry_run="All" if dry_run else None,
+        )
+
+    def create(self, body: Mapping[str, Any]) -> Object:
+        """Create an object that is not there yet."""
+        doing = f"create {_title(body)}"
+        return self._send(doing, "post", self._path(body), body=dict(body), field_manager=FIELD_MANAGER)
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        """An object, or None when it, or its kind, is absent."""
+        found = self._kinds.find(api_version, kind)
+        if found is None:
+            return None
+        try:
+            return self._send(f"show {kind} `{name}`", "get", found.path(namespace, name))
+        except NotFoundError:
+            return None
+
+    def list(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        *,
+        fields: str | None = None,
+    ) -> Objects:
+        """The objects of a kind that carry these labels; none when the kind is absent."""
+        found = self._kinds.find(api_version, kind)
+        if found is None:
+            return ()
+        selector = ",".join(f"{key}={value}" for key, value in (labels or {}).items()) or None
+        listed = self._send(
+            f"list {kind}", "get", found.path(namespace), label_selector=selector, field_selector=fields
+        )
+        return [{"apiVersion": api_version, "kind": kind, **item} for item in listed["items"]]
+
+    def delete(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        *,
+        grace_seconds: int | None = None,
+    ) -> bool:
+        """Ask for an object's deletion; False when it, or its kind, is absent."""
+        found = self._kinds.find(api_version, kind)
+        if found is None:
+            return False
+        path = found.path(namespace, name)
+        try:
+            self._send(f"delete {kind} `{name}`", "delete", path, grace_period_seconds=grace_seconds)
+        except NotFoundError:
+            return False
+        return True
+
+    def patch(
+        self, api_version: str, kind: str, name: str, namespace: str | None, body: Mapping[str, Any]
+    ) -> Object | None:
+        """Change fields of an object with a JSON merge patch; None when it, or its kind, is absent."""
+        found = self._kinds.find(api_version, kind)
+        if found is None:
+            return None
+        try:
+            return self._send(
+                f"change {kind} `{name}`",
+                "patch",
+                found.path(namespace, name),
+                body=dict(body),
+                content_type="application/merge-patch+json",
+                field_manager=FIELD_MANAGER,
+            )
+        except NotFoundError:
+            return None
+
+    def logs(
+        self,
+        pod: str,
+        namespace: str,
+        container: str | None = None,
+        tail: int = 20,
+        *,
+        previous: bool = False,
+    ) -> Sequence[str]:
+        """The last lines a container wrote; none when it has no log yet, or no longer."""
+        query = [("tailLines", str(tail)), ("previous", str(previous).lower())]
+        query += [("container", container)] if container else []
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        try:
+            text = self._connection.request(f"show the log of pod `{pod}`", "get", path, query_params=query)
+        except (NotFoundError, InvalidError):  # the API's answer for a container that has not started
+            return ()
+        return text.decode(errors="replace").splitlines()
+
+    def events(self, namespace: str, names: Iterable[str]) -> Sequence[Event]:
+        """What was noted about the objects of these names, oldest first."""
+        found: list[Event] = []
+        for name in dict.fromkeys(names):
+            listed = self.list("v1", "Event", namespace, fields=f"involvedObject.name={name}")
+            found += [_event(item) for item in listed if item["involvedObject"].get("name") == name]
+        return sorted(found, key=lambda event: event.at)
+
+    def version(self) -> str:
+        """The API server's version, such as `v1.35.1`."""
+        return str(self._send("tell its version", "get", "/version")["gitVersion"])
+
+    def established(self, names: Iterable[str]) -> bool:
+        """Whether the API serves all of these custom resource definitions."""
+        return all(self._serves(name) for name in names)
+
+    def _serves(self, name: str) -> bool:
+        definition = self.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
+        conditions = (definition or {}).get("status", {}).get("conditions", ())
+        return any(item["type"] == "Established" and item["status"] == "True" for item in conditions)
+
+    def _path(self, body: Mapping[str, Any], name: str | None = None) -> str:
+        api_version, kind = body["apiVersion"], body["kind"]
+        found = self._kinds.find(api_version, kind)
+        if found is None:
+            raise WorkshopError(
+                f"The cluster does not know {kind} ({api_version})",
+                why="No custom resource definition for it is established",
+                hint="`workshop up` installs the operator and its definitions",
+            )
+        return found.path(body["metadata"].get("namespace"), name)
+
+    def _send(self, doing: str, method: str, path: str, **params: object) -> Object:
+        answer: Object = json.loads(self._connection.request(doing, method, path, **params))
+        return answer
+
+
+def _title(body: Mapping[str, Any]) -> str:
+    return f"{body['kind']} `{body['metadata']['name']}`"
+
+
+def _event(item: Mapping[str, Any]) -> Event:
+    series = item.get("series") or {}
+    times = (item.get("lastTimestamp"), series.get("lastObservedTime"), item.get("eventTime"))
+    return Event(
+        about=item["involvedObject"]["name"],
+        reason=item.get("reason", ""),
+        message=" ".join(str(item.get("message", "")).split()),
+        warning=item.get("type") == "Warning",
+        at=next((time for time in times if time), item["metadata"].get("creationTimestamp") or ""),
+        count=int(item.get("count") or series.get("count") or 1),
+    )

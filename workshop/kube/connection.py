@@ -1,0 +1,81 @@
+"""Requests to one cluster's API server, tried again while it is busy; a refusal becomes one of our errors."""
+
+import time
+from functools import cached_property
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workshop.errors import UsageError
+from workshop.kube.refusals import error_of, read, unreachable
+
+if TYPE_CHECKING:
+    from kubernetes.dynamic import DynamicClient
+
+# Seconds to connect, and to the next byte: a server that hangs must not hold a wait beyond its bound.
+_TIMEOUT = (5.0, 20.0)
+_ATTEMPTS = 3
+_PAUSE_SECONDS = 0.5
+_BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+
+
+class Connection:
+    """One context of a kubeconfig; neither that file nor its current context is ever changed."""
+
+    def __init__(self, kubeconfig: Path, context: str | None) -> None:
+        self._kubeconfig = kubeconfig
+        self._context = context
+
+    def request(self, doing: str, method: str, path: str, **params: object) -> bytes:
+        """The body of a successful answer; `doing` completes "The cluster refused to"."""
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        given = {key: value for key, value in params.items() if value is not None}
+        for attempt in range(1, _ATTEMPTS + 1):
+            last = attempt == _ATTEMPTS
+            try:
+                answer = self._client.request(
+                    method, path, serialize=False, _request_timeout=_TIMEOUT, **given
+                )
+                return bytes(answer.data)
+            except ApiException as refused:
+                refusal = read(refused.status, refused.reason, refused.body)
+                if refusal.status not in _BUSY or last:
+                    raise error_of(refusal, doing) from refused
+            except HTTPError as problem:
+                if last:
+                    raise unreachable(self._client.configuration.host, problem) from problem
+            time.sleep(_PAUSE_SECONDS * attempt)
+        raise AssertionError  # the last attempt returned or raised
+
+    @cached_property
+    def _client(self) -> "DynamicClient":
+        from kubernetes.client import Configuration
+        from kubernetes.config import ConfigException, new_client_from_config
+        from kubernetes.dynamic import DynamicClient
+
+        configuration = Configuration()
+        configuration.retries = False  # ours wait between two tries
+        try:
+            client = new_client_from_config(  # type: ignore[no-untyped-call]  # the package has no types here
+                str(self._kubeconfig),
+                self._context,
+                persist_config=False,
+                client_configuration=configuration,
+            )
+        except (ConfigException, OSError, ValueError, TypeError) as error:
+            raise UsageError(
+                f"Cannot use the kubeconfig `{self._kubeconfig}`",
+                why=" ".join(str(error).split())[:200],
+                hint="`kubectl config get-contexts` lists what it has",
+            ) from error
+        return DynamicClient(client, discoverer=_no_discovery)  # type: ignore[no-untyped-call]  # same
+
+
+def _no_discovery(_client: object, _cache_file: object) -> None:
+    """The package's discoverers keep what they find in a file under the system's temporary directory.
+
+    It is named after the server's address alone: a cluster made anew at the same address would be read from
+    the old one's. `Kinds` asks instead.
+    """

@@ -1,0 +1,45 @@
+"""Where an API server has the objects of a kind."""
+
+import json
+from dataclasses import dataclass
+
+from workshop.kube.connection import Connection
+from workshop.kube.refusals import NotFoundError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind as the API serves it: the path of its group and version, and its plural name."""
+
+    base: str
+    plural: str
+    namespaced: bool
+
+    def path(self, namespace: str | None, name: str | None = None) -> str:
+        """The path of the kind's objects, in a namespace or in all, or of one of them."""
+        within = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        return f"{self.base}{within}/{self.plural}" + (f"/{name}" if name else "")
+
+
+class Kinds:
+    """Asks once for all kinds of a group and version; a kind that was absent is asked for again."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._known: dict[tuple[str, str], Kind] = {}
+
+    def find(self, api_version: str, kind: str) -> Kind | None:
+        """How the API serves a kind; None when it does not."""
+        if (api_version, kind) not in self._known:
+            self._ask(api_version)
+        return self._known.get((api_version, kind))
+
+    def _ask(self, api_version: str) -> None:
+        base = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+        try:
+            answer = self._connection.request(f"list the kinds of {api_version}", "get", base)
+        except NotFoundError:
+            return
+        for item in json.loads(answer)["resources"]:
+            if "/" not in item["name"]:
+                self._known[api_version, item["kind"]] = Kind(base, item["name"], bool(item["namespaced"]))

@@ -1,0 +1,107 @@
+"""Why a workload does not run: the pod's reason, what the cluster noted last, its last words, what to do."""
+
+import json
+from collections.abc import Iterable, Sequence
+
+from workshop.console import plain
+from workshop.kube.client import Event, Kube, Object
+from workshop.kube.wait import Diagnosis
+from workshop.toolhive.known_messages import recognise
+from workshop.toolhive.pods import Trouble, is_ready, newest, pods_of, troubles
+
+__all__ = ["Diagnosis", "controllers_of", "crash_lines", "diagnose"]
+
+_MOST_LINES = 4  # with what happened and the hint, the six lines an error may have
+_LONGEST = 200
+_LOG_LINES = 2
+_TAIL = 20
+_APPS = "apps/v1"
+_BAD_WORDS = ("error", "fatal", "panic", "fail", "denied", "refused", "cannot", "traceback")
+
+
+def diagnose(kube: Kube, namespace: str, names: Iterable[str], told: Sequence[str] = ()) -> Diagnosis:
+    """What is wrong with the workloads of these names; `told` is what their own status says of it."""
+    workloads = list(names)
+    controllers = [controller for name in workloads for controller in controllers_of(kube, namespace, name)]
+    pods = newest(pods_of(kube, namespace, controllers))
+    about = [*workloads, *(pod["metadata"]["name"] for pod in pods)]
+    noted = [event for event in kube.events(namespace, about) if event.warning]
+    wrong = [trouble for pod in pods for trouble in troubles(pod, _of(pod, noted))]
+    words = _last_words(kube, namespace, pods, wrong)
+    lines = [*told, *(f"Pod {trouble.pod}: {trouble.told}" for trouble in wrong[:1])]
+    lines += [] if pods else [_no_pod(workloads)]
+    lines += [f"Event: {event.reason}: {event.message}" for event in _untold(noted, lines)]
+    lines = [*lines[: _MOST_LINES - len(words)], *words]
+    texts = [*words, *(trouble.told for trouble in wrong), *told, *(event.message for event in noted[-5:])]
+    known = recognise(texts)
+    hint = known.hint if known else _look_closer(namespace, workloads, pods)
+    return Diagnosis(tuple(_short(line) for line in lines), hint)
+
+
+def controllers_of(kube: Kube, namespace: str, name: str) -> Sequence[Object]:
+    """The Deployment and the StatefulSet of a workload, as far as they exist."""
+    found = (kube.get(_APPS, kind, name, namespace) for kind in ("Deployment", "StatefulSet"))
+    return [controller for controller in found if controller]
+
+
+def crash_lines(kube: Kube, namespace: str, trouble: Trouble) -> Sequence[str]:
+    """The last lines of a container that crashed: what the run before this one wrote."""
+    before = kube.logs(trouble.pod, namespace, trouble.container or None, _TAIL, previous=True)
+    return before or kube.logs(trouble.pod, namespace, trouble.container or None, _TAIL)
+
+
+def _last_words(
+    kube: Kube, namespace: str, pods: Sequence[Object], wrong: Sequence[Trouble]
+) -> Sequence[str]:
+    for trouble in wrong:
+        if trouble.reason == "CrashLoopBackOff":
+            return _words(crash_lines(kube, namespace, trouble))
+    for pod in (pod for pod in pods if not is_ready(pod) and not wrong):
+        for container in pod.get("status", {}).get("containerStatuses", ()):
+            if not container.get("ready"):
+                name = pod["metadata"]["name"]
+                lines = kube.logs(name, namespace, container["name"], _TAIL)
+                return _words(lines)
+    return []
+
+
+def _words(lines: Sequence[str]) -> Sequence[str]:
+    spoken = [_message(line) for line in lines if line.strip()]
+    bad = [line for line in spoken if any(word in line.lower() for word in _BAD_WORDS)]
+    return [f"Log: {_short(line)}" for line in (bad or spoken)[-_LOG_LINES:]]
+
+
+def _message(line: str) -> str:
+    """A log line as text: of JSON, as ToolHive writes it, the message and the error."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(entry, dict) or "msg" not in entry:
+        return line
+    return ": ".join(str(entry[key]) for key in ("msg", "error", "err") if entry.get(key))
+
+
+def _untold(noted: Sequence[Event], lines: Sequence[str]) -> Sequence[Event]:
+    fresh = [event for event in noted if not any(event.message[:60] in line for line in lines)]
+    telling = [event for event in fresh if event.reason not in ("BackOff", "Unhealthy")]
+    return (telling or fresh)[-1:]
+
+
+def _of(pod: Object, events: Sequence[Event]) -> Sequence[Event]:
+    return [event for event in events if event.about == pod["metadata"]["name"]]
+
+
+def _no_pod(names: Sequence[str]) -> str:
+    return f"There is no pod of {' or '.join(f'`{name}`' for name in names)} yet"
+
+
+def _look_closer(namespace: str, names: Sequence[str], pods: Sequence[Object]) -> str:
+    if pods:
+        return f"Look closer: `kubectl describe pod {pods[0]['metadata']['name']} -n {namespace}`"
+    return f"Look closer: `kubectl get events -n {namespace}`, and the operator's log" if names else ""
+
+
+def _short(line: str) -> str:
+    text = plain(" ".join(line.split()))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

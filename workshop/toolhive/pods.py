@@ -1,0 +1,127 @@
+"""What keeps a pod from running, and how long that may still heal by itself."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workshop.kube.client import Event, Kube, Object
+from workshop.toolhive.known_messages import recognise
+
+_NEVER = 2.0  # what cannot heal: not at the first sight, which may be of a pod about to be replaced
+_SOON = 15.0  # a secret made a moment later, a volume that is mounted at the second try
+_REGISTRY = 60.0  # a registry or a network that stumbles
+_ROOM = 45.0  # a pod that is still leaving, a node that is not ready yet
+_FAR = float("inf")  # the caller's bound alone
+
+_MOST_RESTARTS = 2  # ToolHive's runner restarts once by itself while its server's image is pulled
+_PULLS = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError")
+_HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
+_WAITS = ("ContainerCreating", "PodInitializing")
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One reason why a pod does not run; it counts as final once it has lasted `patience` seconds."""
+
+    pod: str
+    container: str
+    reason: str
+    message: str
+    patience: float
+
+    @property
+    def told(self) -> str:
+        return f"{self.reason}: {self.message}" if self.message else self.reason
+
+
+def pods_of(kube: Kube, namespace: str, controllers: Iterable[Object]) -> Sequence[Object]:
+    """The pods that Deployments and StatefulSets select, each once."""
+    found: dict[str, Object] = {}
+    for controller in controllers:
+        labels = controller["spec"]["selector"].get("matchLabels", {})
+        found |= {pod["metadata"]["name"]: pod for pod in kube.list("v1", "Pod", namespace, labels)}
+    return list(found.values())
+
+
+def is_leaving(pod: Object) -> bool:
+    """Whether a pod has been told to end, or has ended."""
+    over = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+    return over or "deletionTimestamp" in pod["metadata"]
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether a pod serves and will go on doing so."""
+    conditions = pod.get("status", {}).get("conditions", ())
+    ready = any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+    return ready and not is_leaving(pod)
+
+
+def newest(pods: Sequence[Object]) -> Sequence[Object]:
+    """The pods of the controllers' latest revisions: an older one's troubles end with it."""
+    latest: dict[str, tuple[str, str]] = {}
+    for pod in pods:
+        controller, revision = _revision(pod)
+        made = str(pod["metadata"].get("creationTimestamp", ""))
+        latest[controller] = max(latest.get(controller, ("", "")), (made, revision))
+    return [pod for pod in pods if _revision(pod)[1] == latest[_revision(pod)[0]][1] and not is_leaving(pod)]
+
+
+def troubles(pod: Object, events: Sequence[Event] = ()) -> Sequence[Trouble]:
+    """Everything that keeps this pod from running."""
+    name = pod["metadata"]["name"]
+    status = pod.get("status", {})
+    found = [
+        trouble
+        for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()))
+        if (trouble := _container(name, container))
+    ]
+    found += [_unschedulable(name, item) for item in status.get("conditions", ()) if _is_unschedulable(item)]
+    found += [
+        Trouble(name, "", event.reason, event.message, _SOON)
+        for event in events
+        if event.reason in ("FailedMount", "FailedCreatePodSandBox") and _is_creating(pod)
+    ][-1:]
+    return found
+
+
+def _container(pod: str, container: Mapping[str, Any]) -> Trouble | None:
+    waiting = container.get("state", {}).get("waiting") or {}
+    reason, message = waiting.get("reason", ""), " ".join(str(waiting.get("message", "")).split())
+    if not reason or reason in _WAITS:
+        return None
+    if reason == "CrashLoopBackOff":
+        ended = container.get("lastState", {}).get("terminated") or {}
+        count = int(container.get("restartCount", 0))
+        told = f"it ended {count} times, last with {ended.get('reason', 'Error')} ({ended.get('exitCode')})"
+        return Trouble(pod, container["name"], reason, told, _NEVER if count > _MOST_RESTARTS else _FAR)
+    return Trouble(pod, container["name"], reason, message, _patience(reason, message))
+
+
+def _patience(reason: str, message: str) -> float:
+    if reason in _HOPELESS:
+        return _NEVER
+    known = recognise([message])
+    if known and not known.heals:
+        return _NEVER
+    return _REGISTRY if reason in _PULLS else _SOON
+
+
+def _unschedulable(pod: str, condition: Mapping[str, Any]) -> Trouble:
+    message = " ".join(str(condition.get("message", "")).split())
+    starting = "not-ready" in message or "not ready" in message
+    return Trouble(pod, "", "Unschedulable", message, _FAR if starting else _ROOM)
+
+
+def _is_unschedulable(condition: Mapping[str, Any]) -> bool:
+    return condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable"
+
+
+def _is_creating(pod: Object) -> bool:
+    states = [item.get("state", {}) for item in pod.get("status", {}).get("containerStatuses", ())]
+    return any((state.get("waiting") or {}).get("reason") in _WAITS for state in states)
+
+
+def _revision(pod: Object) -> tuple[str, str]:
+    owners = pod["metadata"].get("ownerReferences") or [{}]
+    kind, owner = owners[0].get("kind", ""), owners[0].get("name", "")
+    return (kind, owner) if kind == "ReplicaSet" else (f"{kind}/{owner}", owner)
