@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from workshop.errors import DeadlineError, WorkshopError
 from workshop.tools import engine
 from workshop.tools.engine import Engine, EngineError
 from workshop.tools.run import Done, Runner
-from workshop.tools.shown import masked
 
 _ASK_SECONDS = 20.0
 _IMAGE_SECONDS = 900.0
@@ -29,6 +28,7 @@ class ImageInfo:
     platform: str
     digests: tuple[str, ...]
     size: int
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class Docker:
@@ -74,6 +74,7 @@ class Docker:
             platform=f"{told.get('Os', '')}/{told.get('Architecture', '')}{variant}",
             digests=tuple(told.get("RepoDigests") or ()),
             size=int(told.get("Size") or 0),
+            labels=(told.get("Config") or {}).get("Labels") or {},
         )
 
     def pull(self, ref: str, platform: str) -> None:
@@ -92,15 +93,15 @@ class Docker:
         dockerfile: Path,
         build_args: Mapping[str, str],
         network: str | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> None:
-        """Build an image; an argument that holds a login goes by the environment, not the command line."""
-        secret = {name: value for name, value in build_args.items() if masked(value) != value}
-        words = [name if name in secret else f"{name}={value}" for name, value in build_args.items()]
+        """Build an image; the arguments' values go by the environment, for one may hold a login."""
         argv = ["docker", "build", "--tag", tag, "--file", str(dockerfile)]
-        argv += [word for argument in words for word in ("--build-arg", argument)]
+        argv += [word for name in build_args for word in ("--build-arg", name)]
+        argv += [word for name, value in (labels or {}).items() for word in ("--label", f"{name}={value}")]
         argv += ["--network", network] if network else []
         # Attestations would make the result a multi-platform index, which kind cannot load.
-        env = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", **secret}
+        env = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", **build_args}
         self._runner.run([*argv, str(context)], seconds=_IMAGE_SECONDS, env=env)
 
     def save(self, refs: Sequence[str], archive: Path, platform: str) -> None:
