@@ -92,6 +92,7 @@ class Docker:
         context: Path,
         dockerfile: Path,
         build_args: Mapping[str, str],
+        *,
         network: str | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> None:
