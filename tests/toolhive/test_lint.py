@@ -1,10 +1,14 @@
 """What ToolHive would refuse, or quietly break on, is refused before anything starts."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from tests.toolhive.conftest import Change
 from workshop.errors import UsageError
 from workshop.toolhive.lint import check
+from workshop.toolhive.manifests import Resource, Resources
 
 PROXY = "name: github-remote-auth"
 
@@ -24,6 +28,10 @@ def test_the_parts_own_manifests_pass(change: Change) -> None:
             "resourceUrl: http://127.0.0.1:8080/",
             "must be the same text",
         ),
+        ("replicas: 1", "replicas: 2", "`replicas` must be 1, not 2"),
+        ("  proxyPort:", "  externalAuthConfigRef: {name: x}\n  proxyPort:", "has both `authServerRef`"),
+        ("http://localhost:8080", "http://gateway.example:8080", "must be https"),
+        ("http://localhost:8080", "ftp://localhost:8080", "must start with http:// or https://"),
         ("proxyPort: 8080", "proxyPort: 8081", "is not the port of the issuer"),
         ("proxyPort: 8080", "proxyPort: 80800", "between 1 and 65535"),
         ("/oauth/callback", "/callback", "redirectUri must be"),
@@ -66,3 +74,35 @@ def test_a_proxy_without_auth_is_refused(change: Change) -> None:
 def test_an_image_the_kubelet_would_pull_is_refused(change: Change, image: str) -> None:
     with pytest.raises(UsageError, match="needs a tag"):
         check(change("workshop/mcp-server:0.1.0", image, part="03_toolhive"))
+
+
+def test_two_replicas_are_fine_where_logins_are_shared(change: Change) -> None:
+    resources = change("storage: {type: memory}", "storage: {type: redis}")
+    (proxy,) = resources.of("MCPRemoteProxy")
+    check(replaced(resources, {**proxy.body, "spec": {**proxy.body["spec"], "replicas": 2}}))
+
+
+def test_an_https_issuer_may_be_anywhere_and_an_http_one_where_the_manifest_insists(change: Change) -> None:
+    check(change("http://localhost:8080", "https://gateway.example:8080"))
+    resources = change("http://localhost:8080", "http://gateway.example:8080")
+    (auth,) = resources.of("MCPExternalAuthConfig")
+    server = {**auth.body["spec"]["embeddedAuthServer"], "insecureAllowHTTP": True}
+    check(replaced(resources, {**auth.body, "spec": {**auth.body["spec"], "embeddedAuthServer": server}}))
+
+
+def test_a_server_and_a_proxy_of_one_name_are_refused(change: Change) -> None:
+    both = Resources(
+        (*change(part="03_toolhive").all, *change("name: github-remote\n", "name: workshop\n").all)
+    )
+    with pytest.raises(UsageError, match="has the name of an MCPServer"):
+        check(both)
+
+
+def replaced(resources: Resources, body: Mapping[str, Any]) -> Resources:
+    """The same resources, one of them with another body."""
+    return Resources(
+        tuple(
+            Resource(each.kind, each.name, body, each.source) if each.kind == body["kind"] else each
+            for each in resources.all
+        )
+    )

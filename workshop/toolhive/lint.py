@@ -17,11 +17,13 @@ _LIFESPAN_BOUNDS = {
 _DOCUMENT_BOUNDS = (10, 24 * 3600)
 _MOST_DOCUMENTS = 10_000
 CALLBACK_PATH = "/oauth/callback"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _SLASH_HINT = "The issuer has no final slash; audience and resourceUrl have one"
 
 
 def check(resources: Resources) -> None:
     """Raise UsageError at the first resource that breaks a rule."""
+    _check_names(resources)
     for server in resources.of("MCPServer"):
         _check_server(server, resources)
     for proxy in resources.of("MCPRemoteProxy"):
@@ -40,6 +42,15 @@ def auth_config(proxy: Resource, resources: Resources) -> Resource | None:
 def oidc_config(proxy: Resource, resources: Resources) -> Resource:
     """The MCPOIDCConfig a proxy refers to."""
     return resources.named("MCPOIDCConfig", proxy.text("spec.oidcConfigRef.name"), wanted_by=proxy)
+
+
+def _check_names(resources: Resources) -> None:
+    servers = [server.name for server in resources.of("MCPServer")]
+    for proxy in resources.of("MCPRemoteProxy"):
+        if proxy.name in servers:
+            raise proxy.error(
+                "has the name of an MCPServer", "The operator would give both the same Deployment"
+            )
 
 
 def _check_server(server: Resource, resources: Resources) -> None:
@@ -67,7 +78,13 @@ def _check_proxy(proxy: Resource, resources: Resources) -> None:
             "has no `authServerRef` and `oidcConfigRef`, so anyone could use it",
             "Part 4's manifest shows both references",
         )
+    if proxy.find("spec.authServerRef") and proxy.find("spec.externalAuthConfigRef"):
+        raise proxy.error(
+            "has both `authServerRef` and `externalAuthConfigRef`",
+            "Keep `authServerRef`: with both, the operator never makes the proxy ready",
+        )
     _check_auth_server(auth)
+    _check_replicas(proxy, auth)
     _check_agreement(proxy, auth, oidc_config(proxy, resources))
 
 
@@ -77,6 +94,7 @@ def _check_auth_server(auth: Resource) -> None:
     issuer = auth.text("spec.embeddedAuthServer.issuer")
     if issuer.endswith("/"):
         raise auth.error(f"the issuer `{issuer}` must not end with a slash", _SLASH_HINT)
+    _check_issuer_scheme(auth, issuer)
     for name, (low, high) in _LIFESPAN_BOUNDS.items():
         text = auth.find(f"spec.embeddedAuthServer.tokenLifespans.{name}")
         if text is not None and not low <= (seconds(str(text)) or 0) <= high:
@@ -95,6 +113,27 @@ def _check_auth_server(auth: Resource) -> None:
         "clientSecretRef.key",
     ):
         auth.text(f"spec.embeddedAuthServer.upstreamProviders.0.oauth2Config.{field}")
+
+
+def _check_issuer_scheme(auth: Resource, issuer: str) -> None:
+    parts = _split(issuer)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise auth.error(f"the issuer `{issuer}` must start with http:// or https://")
+    loopback = parts.hostname in _LOOPBACK or auth.find("spec.embeddedAuthServer.insecureAllowHTTP") is True
+    if parts.scheme == "http" and not loopback:
+        raise auth.error(
+            f"the issuer `{issuer}` must be https: only localhost may do without",
+            "Here it is `http://localhost:` and the port that is forwarded",
+        )
+
+
+def _check_replicas(proxy: Resource, auth: Resource) -> None:
+    stored = auth.find("spec.embeddedAuthServer.storage.type") or "memory"
+    if stored == "memory" and proxy.find("spec.replicas") not in (None, 1):
+        raise proxy.error(
+            f"`replicas` must be 1, not {proxy.find('spec.replicas')!r}",
+            "With `storage: {type: memory}` each pod knows only the logins it has seen itself",
+        )
 
 
 def _check_documents(auth: Resource) -> None:
