@@ -131,9 +131,11 @@ class Docker:
         argv = ["docker", "cp", str(source), f"{container}:{target}"]
         self._runner.run(argv, seconds=_COPY_SECONDS)
 
-    def exec(self, container: str, argv: Sequence[str], *, check: bool = True) -> Done:
+    def exec(
+        self, container: str, argv: Sequence[str], *, seconds: float = _COPY_SECONDS, check: bool = True
+    ) -> Done:
         """Run a command inside a running container."""
-        return self._runner.run(["docker", "exec", container, *argv], seconds=_COPY_SECONDS, check=check)
+        return self._runner.run(["docker", "exec", container, *argv], seconds=seconds, check=check)
 
     def _ask(self, *words: str) -> Done:
         return self._runner.run(["docker", *words], seconds=_ASK_SECONDS, check=False)
