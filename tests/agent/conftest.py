@@ -71,6 +71,8 @@ class Authority:
     refreshes: bool = True
     refresh_status: int = 400
     always_insufficient: bool = False
+    upstream_revoked: bool = False
+    """The account behind a proxy has revoked its app: refreshed tokens are refused, a new login mends it."""
     access_seconds: int = 3600
     clients: set[str] = field(default_factory=set)
     codes: dict[str, str] = field(default_factory=dict)
@@ -165,13 +167,16 @@ class Authority:
             if not (known and self.refreshes):
                 return JSONResponse({"error": "invalid_grant"}, status_code=self.refresh_status)
             self.refresh.discard(str(form["refresh_token"]))
-        elif self.codes.pop(str(form["code"]), None) != _challenge_of(str(form["code_verifier"])):
+            return self._issue(works=not self.upstream_revoked)
+        if self.codes.pop(str(form["code"]), None) != _challenge_of(str(form["code_verifier"])):
             return JSONResponse({"error": "invalid_grant"}, status_code=400)
-        return self._issue()
+        self.upstream_revoked = False
+        return self._issue(works=True)
 
-    def _issue(self) -> Response:
+    def _issue(self, *, works: bool) -> Response:
         access, refresh = f"practice_{secrets.token_hex(8)}", f"practice_refresh_{secrets.token_hex(8)}"
-        self.access.add(access)
+        if works:
+            self.access.add(access)
         self.refresh.add(refresh)
         body = {"access_token": access, "token_type": "bearer", "refresh_token": refresh}
         return JSONResponse(body | {"expires_in": self.access_seconds, "scope": "repo offline_access"})

@@ -99,6 +99,23 @@ async def test_a_token_revoked_by_the_server_is_refreshed_without_a_browser(sess
     assert session.authority.count("refresh_token") == 1
 
 
+async def test_a_refreshed_token_that_is_refused_too_leads_to_one_login(session: Any) -> None:
+    """ToolHive 0.44.0 refreshes its own token for ever when GitHub's token is revoked; only a login heals it.
+
+    It also passes GitHub's challenge on as it is, which describes another resource at another server.
+    """
+    authority = session.authority
+    async with session.client() as http:
+        await http.get(authority.resource)
+        authority.access.clear()
+        authority.upstream_revoked = True
+        upstream = "https://upstream.example/.well-known/oauth-protected-resource"
+        authority.challenge = f'Bearer error="invalid_token", resource_metadata="{upstream}"'
+        assert (await http.get(authority.resource)).status_code == 200
+    assert authority.count("refresh_token") == 1
+    assert session.kinds().count("ApprovalNeeded") == 2
+
+
 async def test_parallel_refusals_lead_to_one_refresh(session: Any) -> None:
     async with session.client() as http:
         await http.get(session.authority.resource)

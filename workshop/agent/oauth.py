@@ -46,6 +46,7 @@ from workshop.agent.oauth_checks import (
     OAUTH_SECONDS,
     check_address,
     check_metadata,
+    is_foreign,
     oauth_error,
     send_bounded,
 )
@@ -58,6 +59,7 @@ from workshop.agent.oauth_errors import (
     unknown_client,
 )
 from workshop.agent.token_store import Login, TokenStore
+from workshop.trace.current import current
 
 _MAX_APPROVALS = 3
 _MAX_STEP_UPS = 2
@@ -123,13 +125,14 @@ class OAuthClient(OAuthClientProvider):
             await self._renew(None)
         sent = self._sign(request)
         response = yield request
-        logins = 0
+        logins, renewed = 0, False
         while _is_challenge(response):
             if logins >= (_MAX_STEP_UPS if response.status_code == httpx2.codes.FORBIDDEN else 1):
                 raise refused_again(self._resource, response)
             # A person may take their time now: its connection goes back to the pool first, to age there.
             await response.aread()
-            logins += await self._answer(request, response, sent)
+            logins += await self._answer(request, response, sent, refresh=not renewed)
+            renewed = True
             sent = self._sign(request)
             response = yield request
 
@@ -155,13 +158,19 @@ class OAuthClient(OAuthClientProvider):
             if self._token() in (None, used):
                 await self._refresh(used)
 
-    async def _answer(self, request: httpx2.Request, challenge: httpx2.Response, used: str | None) -> bool:
-        """Get another token than `used`; True when a person had to approve it."""
+    async def _answer(
+        self, request: httpx2.Request, challenge: httpx2.Response, used: str | None, *, refresh: bool
+    ) -> bool:
+        """Get another token than `used`; True when a person had to approve it.
+
+        Once a refreshed token is refused too (ToolHive goes on refreshing when the upstream's token is dead),
+        only a login helps.
+        """
         async with self._one_at_a_time:
             if self._token() not in (None, used):
                 return False
             refused = challenge.status_code == httpx2.codes.UNAUTHORIZED
-            if refused and await self._refresh(used):
+            if refused and refresh and await self._refresh(used):
                 return False
             await self._login(request, challenge)
             return True
@@ -218,6 +227,8 @@ class OAuthClient(OAuthClientProvider):
         """Drive the SDK's flow from the refusal we already have to the new token, not sending `request`."""
         context = self.context
         if challenge.status_code == httpx2.codes.UNAUTHORIZED:
+            if context.protected_resource_metadata and is_foreign(challenge, self._resource):
+                challenge = httpx2.Response(challenge.status_code, request=challenge.request)
             context.clear_tokens()
         context.protected_resource_metadata = context.oauth_metadata = context.auth_server_url = None
         self._registered_now = False

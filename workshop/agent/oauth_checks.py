@@ -5,6 +5,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 import httpx2
+from mcp.client.auth.utils import extract_resource_metadata_from_www_auth
 from mcp.shared.auth import OAuthMetadata
 
 from workshop.agent.http import is_loopback
@@ -63,6 +64,18 @@ def check_metadata(metadata: OAuthMetadata | None, server_url: str) -> OAuthMeta
         )
     check_address(str(metadata.authorization_endpoint), server_url)
     return metadata
+
+
+def is_foreign(challenge: httpx2.Response, server_url: str) -> bool:
+    """Whether a refusal speaks of another resource than the MCP server: some proxies pass the upstream's on.
+
+    RFC 9728 section 3 puts a resource's metadata at the resource's own origin.
+    """
+    metadata = extract_resource_metadata_from_www_auth(challenge)
+    if metadata is None:
+        return False
+    theirs, ours = urlsplit(metadata), urlsplit(server_url)
+    return (theirs.scheme, theirs.netloc) != (ours.scheme, ours.netloc)
 
 
 async def send_bounded(http: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
