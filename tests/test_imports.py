@@ -14,7 +14,8 @@ PACKAGE = Path(workshop.__file__).parent
 BASE = {"errors", "result", "console", "settings", "paths", "ports", "instance", "serving", "gathering"}
 BASE |= {"sources", "source_values"}
 MAY_IMPORT = {
-    "cli": BASE | {"cli", "lessons", "agent", "probe", "tools", "trace"},
+    "cli": BASE | {"cli", "lessons", "agent", "probe", "tools", "trace", "doctor"},
+    "doctor": BASE | {"doctor", "tools"},
     "lessons": BASE | {"lessons", "agent", "backends", "toolhive", "practice", "tools", "trace"},
     "backends": BASE | {"backends", "toolhive", "tools", "kube", "bundle"},
     "bundle": BASE | {"bundle", "tools"},

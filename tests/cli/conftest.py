@@ -27,6 +27,7 @@ def workshop(
 ) -> Iterator[Workshop]:
     """Run a command in an empty folder with an empty state directory."""
     monkeypatch.setenv("WORKSHOP_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("WORKSHOP_BACKEND", "embedded")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr("workshop.settings.checkout_dir", lambda: None)
     (tmp_path / "here").mkdir()

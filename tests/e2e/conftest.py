@@ -33,7 +33,13 @@ class Room:
     @property
     def environment(self) -> dict[str, str]:
         kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
-        return {**kept, "WORKSHOP_HOME": str(self.home), "COLUMNS": "100", "BROWSER": "true"}
+        return {
+            **kept,
+            "WORKSHOP_HOME": str(self.home),
+            "WORKSHOP_BACKEND": "embedded",
+            "COLUMNS": "100",
+            "BROWSER": "true",
+        }
 
     @property
     def port_options(self) -> list[str]:

@@ -14,7 +14,8 @@ PRACTICE_GITHUB = "practice-github"
 PRACTICE_PORT = 8090
 PRACTICE_CLIENT_ID = "practice-workshop-app"
 
-State = Literal["running", "stopped", "unhealthy"]
+BackendName = Literal["kind", "kubernetes", "embedded"]
+State = Literal["running", "starting", "stopped", "unhealthy"]
 
 
 @dataclass(frozen=True)
@@ -48,38 +49,67 @@ class Choices:
 
 
 @dataclass(frozen=True)
+class ClusterChoices:
+    """What a person chose for a cluster; what is unset stays as the last `up` had it."""
+
+    cluster_name: str | None = None
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    bundle: Path | None = None
+    context: str | None = None
+    namespace: str | None = None
+    install_operator: bool = False
+    yes: bool = False
+    keep: bool = False
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class WorkloadStatus:
-    """One workload as it is now."""
+    """One workload as it is now; on a cluster also the cluster, the operator and the pods behind it."""
 
     name: str
     state: State
     url: str
     pid: int | None
     log: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What applying did: the endpoints, which workloads were started, which ran already."""
+    """What applying did: the endpoints, which workloads were started, which ran already.
+
+    `commands` are what a person would type to do the same.
+    """
 
     endpoints: Mapping[str, str]
     started: Sequence[str]
     kept: Sequence[str]
+    commands: Sequence[str] = ()
 
 
 class Backend(Protocol):
     """A place that runs workloads."""
 
-    name: str
+    name: BackendName
 
     def apply(
         self, deployments: Sequence[Deployment], choices: Choices, progress: Progress, *, prune: bool = False
     ) -> Applied:
         """Make these deployments run; what already runs unchanged is left alone.
 
-        With `prune`, workloads that none of them wants are stopped. When it fails or is interrupted, what
-        this call started is stopped again.
+        With `prune` they are all there is: what they run on is made too, and workloads that none of them
+        wants are stopped. When it fails or is interrupted, what this call started is stopped again.
         """
+
+    def plan(self, deployments: Sequence[Deployment], choices: Choices) -> Sequence[str]:
+        """The commands and files of `apply` with `prune`, without running or writing any."""
+
+    def submit(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
+        """Only hand one part's manifests over, without waiting for anything."""
+
+    def forward(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
+        """Only make what runs of one part reachable on this machine."""
 
     def status(self) -> Sequence[WorkloadStatus]:
         """Every workload this backend knows of."""

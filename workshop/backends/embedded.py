@@ -2,7 +2,9 @@
 
 import json
 import secrets
+import shlex
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,6 +16,7 @@ from workshop.backends.base import (
     PRACTICE_GITHUB,
     PRACTICE_PORT,
     Applied,
+    BackendName,
     Choices,
     Deployment,
     WorkloadStatus,
@@ -32,7 +35,7 @@ from workshop.toolhive.secrets import SecretFiles, auth_configs
 class EmbeddedBackend:
     """Runs each workload as one detached process under the instance's directory."""
 
-    name = "embedded"
+    name: BackendName = "embedded"
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory / "workloads"
@@ -42,7 +45,7 @@ class EmbeddedBackend:
         self, deployments: Sequence[Deployment], choices: Choices, progress: Progress, *, prune: bool = False
     ) -> Applied:
         """Start what is not running as these manifests say; with `prune`, stop what they do not name."""
-        planned = self._plan(deployments, choices)
+        planned = self.prepare(deployments, choices)
         states = process.read_states(self._directory)
         if prune:
             self._prune(planned, states, progress)
@@ -59,6 +62,22 @@ class EmbeddedBackend:
             started=[item.workload.name for item in changed],
             kept=[item.workload.name for item in kept],
         )
+
+    def plan(self, deployments: Sequence[Deployment], choices: Choices) -> Sequence[str]:
+        """The files and commands of these deployments; prepared elsewhere, so that nothing changes here."""
+        home = self._directory.parent
+        with tempfile.TemporaryDirectory() as elsewhere:
+            planned = EmbeddedBackend(Path(elsewhere) / home.name).prepare(deployments, choices)
+            lines = [line for item in planned for line in _planned_lines(item, Path(elsewhere) / home.name)]
+            return [line.replace(str(Path(elsewhere) / home.name), str(home)) for line in lines]
+
+    def submit(self, deployment: Deployment, _choices: Choices, _progress: Progress) -> Applied:
+        """Refused: no API takes manifests here."""
+        raise _only_on_a_cluster("apply", deployment.part)
+
+    def forward(self, deployment: Deployment, _choices: Choices, _progress: Progress) -> Applied:
+        """Refused: every workload listens on this machine already."""
+        raise _only_on_a_cluster("forward", deployment.part)
 
     def status(self) -> Sequence[WorkloadStatus]:
         """Every workload written down, and how it is now."""
@@ -86,7 +105,8 @@ class EmbeddedBackend:
             )
         return stopped
 
-    def _plan(self, deployments: Sequence[Deployment], choices: Choices) -> list[Planned]:
+    def prepare(self, deployments: Sequence[Deployment], choices: Choices) -> list[Planned]:
+        """The processes of these deployments, their secrets written."""
         for deployment in deployments:
             lint.check(deployment.resources)
         ports = self._ports(deployments, choices)
@@ -197,6 +217,20 @@ class EmbeddedBackend:
     def _forget(self, state: ProcessState) -> None:
         process.stop(state)
         process.state_path(self._directory, state.name).unlink(missing_ok=True)
+
+
+def _planned_lines(item: Planned, home: Path) -> list[str]:
+    folder = home / "workloads" / item.workload.name
+    config = [f"write {folder / 'config.json'}"] if item.config is not None else []
+    return [f"# Start {item.workload.name}: {item.workload.url}", *config, shlex.join(item.workload.argv), ""]
+
+
+def _only_on_a_cluster(verb: str, part: int) -> UsageError:
+    return UsageError(
+        f"`part {part} {verb}` is for a cluster, and the embedded backend is up",
+        why="Its workloads are processes on this machine: nothing is applied, nothing needs a forward",
+        hint=f"`workshop part {part} run` starts them; `workshop up --backend kind` makes a cluster",
+    )
 
 
 def _refuse_shared_ports(planned: Sequence[Planned]) -> None:

@@ -8,6 +8,17 @@ import typer
 
 from workshop.errors import UsageError
 
+_CLUSTER = "For a cluster"
+
+Backend = Annotated[
+    Literal["kind", "kubernetes", "embedded"] | None,
+    typer.Option(
+        "--backend",
+        envvar="WORKSHOP_BACKEND",
+        help="Where the workloads run; unset: kind if Docker answers and its tools are here, else embedded.",
+        show_default=False,
+    ),
+]
 EnvFile = Annotated[
     Path | None,
     typer.Option("--env-file", help="Read settings from this file instead of `.env`.", show_default=False),
@@ -27,6 +38,68 @@ UpstreamChoice = Annotated[
         show_default=False,
     ),
 ]
+Verbose = Annotated[
+    int,
+    typer.Option("--verbose", "-v", count=True, help="Show the commands that are run; twice: their output."),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Go ahead where a person would be asked.")]
+Keep = Annotated[bool, typer.Option("--keep", help="Leave what a failed first run made, to look at it.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the commands and files, and do nothing.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option("--timeout", metavar="SECONDS", min=1, help="Bound every wait so.", show_default=False),
+]
+Bundle = Annotated[
+    Path | None,
+    typer.Option(
+        "--bundle",
+        metavar="FILE",
+        help="Take images and charts from this file, with no network.",
+        show_default=False,
+        rich_help_panel=_CLUSTER,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--override",
+        metavar="NAME=VALUE",
+        help="Take an image or chart from elsewhere, such as node-image=…; WORKSHOP_… variables do, too.",
+        rich_help_panel=_CLUSTER,
+    ),
+]
+ClusterName = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster-name", help="The kind cluster's name.", show_default=False, rich_help_panel=_CLUSTER
+    ),
+]
+Context = Annotated[
+    str | None,
+    typer.Option(
+        "--context",
+        help="With `--backend kubernetes`: the context of your kubeconfig.",
+        show_default=False,
+        rich_help_panel=_CLUSTER,
+    ),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace",
+        help="With `--backend kubernetes`: where the workloads go.",
+        show_default=False,
+        rich_help_panel=_CLUSTER,
+    ),
+]
+InstallOperator = Annotated[
+    bool,
+    typer.Option(
+        "--install-operator",
+        help="With `--backend kubernetes`: install the operator over one that is there.",
+        rich_help_panel=_CLUSTER,
+    ),
+]
 
 
 def parse_ports(given: Sequence[str] | None) -> dict[str, int]:
@@ -38,3 +111,17 @@ def parse_ports(given: Sequence[str] | None) -> dict[str, int]:
             raise UsageError(f"`--port {word}` is not NAME=PORT", hint="Write `--port github-remote=8088`")
         ports[name] = int(port)
     return ports
+
+
+def parse_overrides(given: Sequence[str] | None) -> dict[str, str]:
+    """`NAME=VALUE` words as a mapping; raises UsageError for anything else."""
+    overrides = {}
+    for word in given or ():
+        name, _, value = word.partition("=")
+        if not name or not value:
+            raise UsageError(
+                f"`--override {name}` is not NAME=VALUE",
+                hint="Write `--override node-image=REGISTRY/kindest/node:v1.34.3`",
+            )
+        overrides[name] = value
+    return overrides

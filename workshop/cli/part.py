@@ -1,12 +1,14 @@
 """`workshop part …`: list the parts, show a lesson, run it."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from workshop.cli.groups import PartGroup
-from workshop.cli.options import EnvFile, Json
+from workshop.cli.options import EnvFile, Json, Verbose
+from workshop.cli.single_steps import add_single_steps
 from workshop.cli.terminal import console, finish
 from workshop.lessons.find import Lesson
 from workshop.result import Result, Table
@@ -20,6 +22,15 @@ ApproveAs = Annotated[
 Model = Annotated[
     Literal["rehearsal"] | None,
     typer.Option("--model", help="Use the rehearsal model whatever `.env` says.", show_default=False),
+]
+Trace = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--trace",
+        metavar="FILE",
+        help="Write what went over HTTP to FILE: .html, .json or .har.",
+        show_default=False,
+    ),
 ]
 
 
@@ -54,16 +65,21 @@ def _lesson_group(lesson: Lesson, following: str) -> typer.Typer:
         approve_as: ApproveAs = None,
         model: Model = None,
         env_file: EnvFile = None,
+        verbose: Verbose = 0,
+        trace: Trace = None,
     ) -> None:
         """Run the lesson: ask the agent its question."""
         from workshop.agent.run import RunOptions
         from workshop.lessons.run import run_lesson
 
-        options = RunOptions(question, no_browser, approve_as, model == "rehearsal", env_file)
-        answer = run_lesson(lesson, options, console())
+        options = RunOptions(
+            question, no_browser, approve_as, model == "rehearsal", env_file, tuple(trace or ())
+        )
+        answer = run_lesson(lesson, options, console(), verbose)
         data = {"part": lesson.number, "answer": answer}
         finish(Result("part run", data, headline=answer, next=following))
 
+    add_single_steps(group, lesson)
     return group
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from workshop.cli.options import Json, Ports, parse_ports
+from workshop.cli.options import Backend, Json, Ports, parse_ports
 from workshop.cli.terminal import console, finish
 from workshop.errors import WorkshopError
 from workshop.result import Result, Table
@@ -12,12 +12,15 @@ from workshop.result import Result, Table
 Keep = Annotated[bool, typer.Option("--keep", help="Leave everything up afterwards.")]
 
 
-def rehearse(*, keep: Keep = False, port: Ports = None, json: Json = False) -> None:
-    """Set up, run and check every part without a person, then tear down."""
+def rehearse(*, backend: Backend = None, keep: Keep = False, port: Ports = None, json: Json = False) -> None:
+    """Set up, run and check every part without a person, then tear down.
+
+    On the embedded backend unless `--backend` names another or another is up: a rehearsal is to be quick.
+    """
     from workshop.lessons.find import find_lessons
     from workshop.lessons.rehearse import Rehearsal
 
-    outcomes = Rehearsal(find_lessons(), console()).run(ports=parse_ports(port), keep=keep)
+    outcomes = Rehearsal(find_lessons(), console()).run(ports=parse_ports(port), keep=keep, backend=backend)
     held = all(outcome.held for outcome in outcomes)
     rows = [("✓" if step.held else "✗", step.name, f"{step.seconds:.1f} s", step.shown) for step in outcomes]
     result = Result(

@@ -1,17 +1,32 @@
-"""The console of this process, and how a command ends."""
+"""The console of this process, and how a command runs programs and ends."""
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import typer
 
-from workshop.console import Console
+from workshop.console import Console, Progress
 from workshop.result import Result
+
+if TYPE_CHECKING:
+    from workshop.tools.run import Runner
 
 
 @functools.cache
 def console() -> Console:
     """The one console of this process."""
     return Console()
+
+
+@contextmanager
+def running(verbose: int) -> Iterator[tuple[Progress, "Runner"]]:
+    """Progress on the screen, and a runner of programs that shows there what `-v` asks for."""
+    from workshop.lessons.environment import runner_for
+
+    with console().progress() as progress:
+        yield progress, runner_for(progress, verbose)
 
 
 def finish(result: Result, *, as_json: bool = False) -> None:

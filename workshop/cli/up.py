@@ -1,21 +1,75 @@
 """`workshop up`: start everything the parts need."""
 
-from workshop.cli.options import EnvFile, Json, Ports, UpstreamChoice, parse_ports
-from workshop.cli.terminal import console, finish
+from workshop.cli.options import (
+    Backend,
+    Bundle,
+    ClusterName,
+    Context,
+    DryRun,
+    EnvFile,
+    InstallOperator,
+    Json,
+    Keep,
+    Namespace,
+    Overrides,
+    Ports,
+    Timeout,
+    UpstreamChoice,
+    Verbose,
+    Yes,
+    parse_overrides,
+    parse_ports,
+)
+from workshop.cli.terminal import finish, running
 from workshop.result import Result
 
 
 def up(
-    *, upstream: UpstreamChoice = None, port: Ports = None, env_file: EnvFile = None, json: Json = False
+    *,
+    backend: Backend = None,
+    upstream: UpstreamChoice = None,
+    port: Ports = None,
+    env_file: EnvFile = None,
+    dry_run: DryRun = False,
+    keep: Keep = False,
+    timeout: Timeout = None,
+    yes: Yes = False,
+    cluster_name: ClusterName = None,
+    bundle: Bundle = None,
+    override: Overrides = None,
+    context: Context = None,
+    namespace: Namespace = None,
+    install_operator: InstallOperator = False,
+    verbose: Verbose = 0,
+    json: Json = False,
 ) -> None:
     """Start everything the parts need; what already runs is left alone."""
     from workshop.lessons import environment
     from workshop.lessons.find import find_lessons
 
-    with console().progress() as progress:
-        report = environment.up(
-            find_lessons(), progress, upstream=upstream, ports=parse_ports(port), env_file=env_file
-        )
+    options = environment.UpOptions(
+        backend=backend,
+        upstream=upstream,
+        ports=parse_ports(port),
+        env_file=env_file,
+        cluster_name=cluster_name,
+        overrides=parse_overrides(override),
+        bundle=bundle,
+        context=context,
+        namespace=namespace,
+        install_operator=install_operator,
+        yes=yes,
+        keep=keep,
+        seconds=timeout,
+    )
+    with running(verbose) as (progress, runner):
+        if dry_run:
+            planned = environment.plan(find_lessons(), options, runner)
+        else:
+            report = environment.up(find_lessons(), progress, options, runner)
+    if dry_run:
+        finish(Result("up", planned, planned.reason, planned.commands, next="`workshop up`"), as_json=json)
+        return
     lines = [f"{name:<16} {url}" for name, url in report.endpoints.items()]
     if report.kept:
         lines.append(f"Already running: {', '.join(report.kept)}")

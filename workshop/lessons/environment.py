@@ -1,11 +1,21 @@
 """What the parts run on: bring it up, bring one part's workloads up again, tell its state, tear it down."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from workshop.backends.base import PRACTICE_GITHUB, Applied, Backend, Choices, Deployment, WorkloadStatus
-from workshop.backends.embedded import EmbeddedBackend
+from workshop.backends.base import (
+    PRACTICE_GITHUB,
+    Applied,
+    Backend,
+    BackendName,
+    Choices,
+    ClusterChoices,
+    Deployment,
+    WorkloadStatus,
+)
+from workshop.backends.choose import Chosen, backend_for, check_options, choose, existing_backend
 from workshop.console import Progress
 from workshop.errors import CredentialsError, PreflightError, UsageError
 from workshop.instance import Instance, Record, Upstream
@@ -14,8 +24,21 @@ from workshop.ports import HIGHEST, LOWEST
 from workshop.settings import Settings
 from workshop.toolhive.overrides import CLIENT_ID_PLACEHOLDER
 from workshop.toolhive.secrets import auth_configs
+from workshop.tools.run import Runner
 
 _OAUTH_CLIENT_ID = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config.clientId"
+
+_STREAMED = 2
+
+
+@dataclass(frozen=True)
+class UpOptions(ClusterChoices):
+    """What a person may choose for `up`; what is unset stays as before, or is chosen for them."""
+
+    backend: BackendName | None = None
+    upstream: Upstream | None = None
+    ports: Mapping[str, int] = field(default_factory=dict)
+    env_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -31,6 +54,16 @@ class UpReport:
 
 
 @dataclass(frozen=True)
+class PlanReport:
+    """What `up` would choose, run and write."""
+
+    backend: str
+    upstream: Upstream
+    reason: str
+    commands: Sequence[str]
+
+
+@dataclass(frozen=True)
 class StatusReport:
     """What exists now."""
 
@@ -41,31 +74,52 @@ class StatusReport:
     workloads: Sequence[WorkloadStatus]
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """An `up`, decided: on what, with what, and the reasons in one line."""
+
+    backend: Backend
+    deployments: Sequence[Deployment]
+    choices: Choices
+    reason: str
+
+
+def runner_for(progress: Progress, verbose: int) -> Runner:
+    """A runner of programs that shows each command, or with 2 its output too, among the steps."""
+
+    def echo(command: str) -> None:
+        progress.say(f"$ {command}")
+
+    return Runner(echo=echo if verbose else None, stream=progress.say if verbose >= _STREAMED else None)
+
+
 def up(
-    lessons: Sequence[Lesson],
-    progress: Progress,
-    *,
-    upstream: Upstream | None = None,
-    ports: Mapping[str, int] | None = None,
-    env_file: Path | None = None,
+    lessons: Sequence[Lesson], progress: Progress, options: UpOptions, runner: Runner | None = None
 ) -> UpReport:
     """Start everything the parts need; what already runs unchanged is left alone."""
-    settings = Settings.load(env_file)
     instance = Instance.load()
-    chosen, reason = _choose_upstream(upstream, settings)
-    deployments = [found for lesson in lessons if (found := lesson.deployment())]
-    wanted = {**(instance.record.ports if instance.record else {}), **(ports or {})}
-    _check_ports(wanted, deployments)
-    if chosen == "github":
-        _require_oauth_app(settings, deployments)
-    backend = EmbeddedBackend(instance.directory)
+    wanted = _decide(instance, lessons, options, runner or Runner())
+    if wanted.backend.name != "embedded":
+        progress.say(wanted.reason)  # minutes before the result says it
+    backend, choices = wanted.backend, wanted.choices
     with instance.lock():
-        applied = backend.apply(deployments, Choices(chosen, settings, wanted), progress, prune=True)
-        instance.save(Record(backend.name, chosen, wanted, applied.endpoints))
-    return UpReport(backend.name, chosen, reason, applied.endpoints, applied.started, applied.kept)
+        applied = backend.apply(wanted.deployments, choices, progress, prune=True)
+        instance.save(Record(backend.name, choices.upstream, choices.ports, applied.endpoints))
+    return UpReport(
+        backend.name, choices.upstream, wanted.reason, applied.endpoints, applied.started, applied.kept
+    )
 
 
-def ensure(lesson: Lesson, progress: Progress, *, env_file: Path | None = None) -> Applied | None:
+def plan(lessons: Sequence[Lesson], options: UpOptions, runner: Runner | None = None) -> PlanReport:
+    """What `up` with these options would run and write."""
+    wanted = _decide(Instance.load(), lessons, options, runner or Runner())
+    commands = wanted.backend.plan(wanted.deployments, wanted.choices)
+    return PlanReport(wanted.backend.name, wanted.choices.upstream, wanted.reason, commands)
+
+
+def ensure(
+    lesson: Lesson, progress: Progress, *, env_file: Path | None = None, runner: Runner | None = None
+) -> Applied | None:
     """Make sure one part's workloads run as its manifests say; None when it needs none.
 
     Raises PreflightError when nothing is up.
@@ -73,6 +127,76 @@ def ensure(lesson: Lesson, progress: Progress, *, env_file: Path | None = None) 
     deployment = lesson.deployment()
     if deployment is None:
         return None
+    with _existing(lesson, env_file, runner) as (backend, choices):
+        return backend.apply([deployment], choices, progress)
+
+
+def submit(
+    lesson: Lesson, progress: Progress, *, env_file: Path | None = None, runner: Runner | None = None
+) -> Applied:
+    """Hand one part's manifests to the cluster, and no more."""
+    with _existing(lesson, env_file, runner) as (backend, choices):
+        return backend.submit(_deployment(lesson), choices, progress)
+
+
+def forward(
+    lesson: Lesson, progress: Progress, *, env_file: Path | None = None, runner: Runner | None = None
+) -> Applied:
+    """Make one part's workloads in the cluster reachable here, and no more."""
+    with _existing(lesson, env_file, runner) as (backend, choices):
+        return backend.forward(_deployment(lesson), choices, progress)
+
+
+def status() -> StatusReport:
+    """What is up, workload by workload."""
+    instance = Instance.load()
+    record = instance.record
+    name = backend_now()
+    backend = backend_for(name or "embedded", instance.directory, Runner())
+    return StatusReport(
+        up=name is not None,
+        backend=name,
+        upstream=record.upstream if record else None,
+        directory=str(instance.directory),
+        workloads=backend.status(),
+    )
+
+
+def backend_now() -> BackendName | None:
+    """The backend that is up, or None."""
+    instance = Instance.load()
+    return existing_backend(instance.directory, instance.record.backend if instance.record else None)
+
+
+def teardown(progress: Progress, runner: Runner | None = None) -> Sequence[str]:
+    """Stop everything and remove the state, damaged or not; the names of what was stopped."""
+    instance = Instance.locate()
+    with instance.lock():
+        name = existing_backend(instance.directory, None) or "embedded"
+        return backend_for(name, instance.directory, runner or Runner()).teardown(progress)
+
+
+def _decide(instance: Instance, lessons: Sequence[Lesson], options: UpOptions, runner: Runner) -> _Wanted:
+    settings = Settings.load(options.env_file)
+    recorded = instance.record.backend if instance.record else None
+    chosen = choose(options.backend, existing_backend(instance.directory, recorded), runner)
+    check_options(chosen.name, options)
+    upstream, reason = _choose_upstream(options.upstream, settings, chosen)
+    deployments = [found for lesson in lessons if (found := lesson.deployment())]
+    if options.seconds is not None:
+        deployments = [replace(found, ready_seconds=options.seconds) for found in deployments]
+    ports = {**(instance.record.ports if instance.record else {}), **options.ports}
+    _check_ports(ports, deployments)
+    if upstream == "github":
+        _require_oauth_app(settings, deployments)
+    backend = backend_for(chosen.name, instance.directory, runner, options)
+    return _Wanted(backend, deployments, Choices(upstream, settings, ports), reason)
+
+
+@contextmanager
+def _existing(
+    lesson: Lesson, env_file: Path | None, runner: Runner | None
+) -> Iterator[tuple[Backend, Choices]]:
     with Instance.locate().lock():
         instance = Instance.load()
         if instance.record is None:
@@ -80,43 +204,29 @@ def ensure(lesson: Lesson, progress: Progress, *, env_file: Path | None = None) 
                 f"Part {lesson.number} needs its workloads, and nothing is up",
                 hint="Run `workshop up` first",
             )
+        name = existing_backend(instance.directory, instance.record.backend) or "embedded"
         choices = Choices(instance.record.upstream, Settings.load(env_file), instance.record.ports)
-        return backend_of(instance).apply([deployment], choices, progress)
+        yield backend_for(name, instance.directory, runner or Runner()), choices
 
 
-def status() -> StatusReport:
-    """What is up, workload by workload."""
-    instance = Instance.load()
-    record = instance.record
-    return StatusReport(
-        up=record is not None,
-        backend=record.backend if record else None,
-        upstream=record.upstream if record else None,
-        directory=str(instance.directory),
-        workloads=backend_of(instance).status(),
-    )
+def _deployment(lesson: Lesson) -> Deployment:
+    deployment = lesson.deployment()
+    if deployment is None:
+        raise UsageError(
+            f"Part {lesson.number} deploys nothing",
+            why="It has no manifests: its tools live on this machine",
+            hint=f"`workshop part {lesson.number} run` is all it takes",
+        )
+    return deployment
 
 
-def teardown(progress: Progress) -> Sequence[str]:
-    """Stop everything and remove the state, damaged or not; the names of what was stopped."""
-    instance = Instance.locate()
-    with instance.lock():
-        return backend_of(instance).teardown(progress)
-
-
-def backend_of(instance: Instance) -> Backend:
-    """The backend that an instance runs on."""
-    return EmbeddedBackend(instance.directory)
-
-
-def _choose_upstream(wanted: Upstream | None, settings: Settings) -> tuple[Upstream, str]:
-    backend = "Embedded backend (the only one in this version)"
+def _choose_upstream(wanted: Upstream | None, settings: Settings, backend: Chosen) -> tuple[Upstream, str]:
     if wanted:
-        return wanted, f"{backend}, {wanted} upstream (`--upstream`)"
+        return wanted, f"{backend.told}, {wanted} upstream (`--upstream`)"
     if settings.github_client_secret:
         source = settings.github_client_secret.source
-        return "github", f"{backend}, GitHub upstream (GITHUB_OAUTH_CLIENT_SECRET is in `{source}`)"
-    return "practice", f"{backend}, practice GitHub (no GITHUB_OAUTH_CLIENT_SECRET in `.env`)"
+        return "github", f"{backend.told}, GitHub upstream (GITHUB_OAUTH_CLIENT_SECRET is in `{source}`)"
+    return "practice", f"{backend.told}, practice GitHub (no GITHUB_OAUTH_CLIENT_SECRET in `.env`)"
 
 
 def _require_oauth_app(settings: Settings, deployments: Sequence[Deployment]) -> None:

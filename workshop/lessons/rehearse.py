@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from workshop.agent.run import RunOptions
+from workshop.backends.base import BackendName
 from workshop.console import Console
 from workshop.errors import CheckError, PreflightError, WorkshopError
 from workshop.instance import Instance
@@ -34,9 +35,12 @@ class Rehearsal:
         self._console = console
         self.outcomes: list[Outcome] = []
 
-    def run(self, *, ports: Mapping[str, int], keep: bool) -> Sequence[Outcome]:
+    def run(
+        self, *, ports: Mapping[str, int], keep: bool, backend: BackendName | None = None
+    ) -> Sequence[Outcome]:
         """Run everything; what was up before, or is to be kept, stays up.
 
+        Without a word on it the backend is the one that is up, else the embedded one: it is quick everywhere.
         Raises PreflightError when this instance is up with the real GitHub.
         """
         before = Instance.load()
@@ -46,7 +50,7 @@ class Rehearsal:
                 hint="Run `workshop teardown` first",
             )
         try:
-            if self._step("up", lambda: self._up(ports)):
+            if self._step("up", lambda: self._up(ports, backend or environment.backend_now() or "embedded")):
                 for lesson in self._lessons:
                     self._step(f"part {lesson.number}", lambda lesson=lesson: self._part(lesson))  # type: ignore[misc]
         finally:
@@ -65,10 +69,12 @@ class Rehearsal:
         self.outcomes.append(Outcome(name, held, time.monotonic() - started, shown))
         return held
 
-    def _up(self, ports: Mapping[str, int]) -> str:
+    def _up(self, ports: Mapping[str, int], backend: BackendName) -> str:
+        options = environment.UpOptions(backend=backend, upstream="practice", ports=ports)
         with self._console.progress() as progress:
-            report = environment.up(self._lessons, progress, upstream="practice", ports=ports)
-        return f"{len(report.started)} workloads started, {len(report.kept)} already running"
+            report = environment.up(self._lessons, progress, options)
+        started = f"{len(report.started)} workloads started, {len(report.kept)} already running"
+        return f"{backend} backend: {started}"
 
     def _part(self, lesson: Lesson) -> str:
         answer = run_lesson(lesson, _OPTIONS, self._console)

@@ -2,15 +2,17 @@
 
 from workshop.agent.run import RunOptions, load_answer, run_answer
 from workshop.console import Console
-from workshop.lessons.environment import ensure
+from workshop.instance import Instance
+from workshop.lessons.environment import ensure, runner_for
 from workshop.lessons.find import Lesson
+from workshop.lessons.flight import upstream_of
 from workshop.settings import Settings
 
 
-def run_lesson(lesson: Lesson, options: RunOptions, console: Console) -> str:
+def run_lesson(lesson: Lesson, options: RunOptions, console: Console, verbose: int = 0) -> str:
     """Make sure the part's workloads run, ask its agent, and return the answer."""
     console.hide(Settings.load(options.env_file).secrets())
     answer = load_answer(lesson.directory)
     with console.progress() as progress:
-        ensure(lesson, progress, env_file=options.env_file)
-    return run_answer(lesson.directory, answer, options, console)
+        ensure(lesson, progress, env_file=options.env_file, runner=runner_for(progress, verbose))
+    return run_answer(lesson.directory, answer, options, console, upstream_of(Instance.load()))
