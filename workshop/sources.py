@@ -31,6 +31,14 @@ _BUILT_HERE = frozenset({"mcp_server", "practice"})
 
 
 @dataclass(frozen=True)
+class Archive:
+    """An image in a file, and the id a node gives it."""
+
+    path: Path
+    image_id: str
+
+
+@dataclass(frozen=True)
 class Sources:
     """Every image, chart and address a cluster is made from; `prebuilt` names the fields not to build."""
 
@@ -51,6 +59,7 @@ class Sources:
     no_proxy: str | None = None
     ca_file: Path | None = None
     prebuilt: frozenset[str] = frozenset()
+    archives: Mapping[str, Archive] = field(default_factory=dict)  # by reference; what a bundle brought
 
     @classmethod
     def load(cls, overrides: Mapping[str, str] | None = None) -> "Sources":

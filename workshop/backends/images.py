@@ -1,0 +1,204 @@
+"""The images of a cluster: pulled, built here or taken from a bundle, then loaded into its node."""
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from workshop.backends.recipes import LABEL, Recipe, build_arguments, build_network, recipes_for
+from workshop.errors import WorkshopError
+from workshop.paths import make_private_dir, write_private
+from workshop.sources import Sources
+from workshop.tools.docker import Docker, ImageInfo
+from workshop.tools.image_archive import image_ids
+from workshop.tools.kind import Kind
+from workshop.tools.run import copyable
+
+Note = Callable[[str], None]
+_NODE_IMAGE = "node_image"
+_PULL_SECONDS = 600.0
+
+
+class Images:
+    """Brings images into the engine and into a cluster's node; names are those of the fields of Sources."""
+
+    def __init__(self, docker: Docker, sources: Sources, folder: Path) -> None:
+        self._docker = docker
+        self._sources = sources
+        self._folder = folder
+
+    def fetched(self, names: Sequence[str]) -> bool:
+        """Whether the engine has all it needs of these; `node_image` may be among them."""
+        return not any(self._to_build(name) or self._is_absent(name) for name in names)
+
+    def fetch(self, names: Sequence[str], note: Note) -> None:
+        """Pull or build what the engine lacks; it needs no cluster."""
+        for name in names:
+            for recipe in self._to_build(name):
+                note(f"building {recipe.tag}")
+                self._build(recipe)
+            if self._is_absent(name):
+                note(f"pulling {self._reference(name)}")
+                self._bring(self._reference(name))
+
+    def loaded(self, kind: Kind, names: Sequence[str]) -> bool:
+        """Whether the cluster's node has these images, and each as it is here."""
+        return not self._lacking(_node(kind, self._sources), names)
+
+    def load(self, kind: Kind, names: Sequence[str], note: Note) -> tuple[str, ...]:
+        """Bring what the node lacks into it, and name that: pods keep an older image until they are replaced."""
+        node = _node(kind, self._sources)
+        lacking = self._lacking(node, names)
+        for name in lacking:
+            reference = self._reference(name)
+            note(f"loading {reference}")
+            if archive := self._sources.archives.get(reference):
+                kind.load_archive(self._sources.cluster_name, archive.path)
+            elif self._node_pulls(name):
+                self._docker.exec(node, ["crictl", "pull", reference], seconds=_PULL_SECONDS)
+            else:
+                self._load_from_engine(kind, node, reference)
+        return tuple(self._reference(name) for name in lacking)
+
+    def plan(self, names: Sequence[str]) -> list[str]:
+        """The commands that fetching and loading these would come to, as a person would type them."""
+        return [copyable(words) for name in names for words in self._planned(name)]
+
+    def _reference(self, name: str) -> str:
+        return str(getattr(self._sources, name))
+
+    def _to_build(self, name: str) -> list[Recipe]:
+        """The recipes whose image is not here, or is made of other files; each stands on the one before."""
+        if self._reference(name) in self._sources.archives:
+            return []
+        recipes = recipes_for(name, self._sources)
+        stale = [recipe for recipe in recipes if self._label(recipe.tag) != recipe.made_of()]
+        return recipes[recipes.index(stale[0]) :] if stale else []
+
+    def _label(self, tag: str) -> str | None:
+        image = self._docker.image(tag)
+        return image.labels.get(LABEL) if image else None
+
+    def _build(self, recipe: Recipe) -> None:
+        with recipe.context() as context:
+            self._docker.build(
+                recipe.tag,
+                context,
+                recipe.dockerfile,
+                build_arguments(recipe, self._sources),
+                network=build_network(),
+                labels={LABEL: recipe.made_of()},
+            )
+
+    def _is_absent(self, name: str) -> bool:
+        """Whether the engine has to be given this image before anything can go on."""
+        archived = self._reference(name) in self._sources.archives
+        if recipes_for(name, self._sources) or (archived and name != _NODE_IMAGE):
+            return False
+        return not self._node_pulls(name) and self._here(self._reference(name)) is None
+
+    def _node_pulls(self, name: str) -> bool:
+        """With a mirror the node pulls what is not here: it knows the mirror, and the engine does not."""
+        if self._sources.registry_mirror is None or name == _NODE_IMAGE:
+            return False
+        known = recipes_for(name, self._sources) or self._reference(name) in self._sources.archives
+        return not known and self._here(self._reference(name)) is None
+
+    def _here(self, reference: str) -> ImageInfo | None:
+        """The image if the engine has it, and for its own platform."""
+        image = self._docker.image(reference)
+        fits = image is not None and f"{image.platform}/".startswith(f"{self._docker.engine.platform}/")
+        return image if fits else None
+
+    def _bring(self, reference: str) -> None:
+        if archive := self._sources.archives.get(reference):
+            self._docker.load(archive.path)
+        else:
+            self._docker.pull(reference, self._docker.engine.platform)
+
+    def _lacking(self, node: str, names: Sequence[str]) -> list[str]:
+        """The names of the images that the node has not, or has of another build."""
+        told = self._docker.exec(node, ["crictl", "images", "--output", "json"]).stdout
+        there = _inventory(told)
+        return [name for name in names if not self._is_there(name, there.get(_full(self._reference(name))))]
+
+    def _is_there(self, name: str, node_id: str | None) -> bool:
+        reference = self._reference(name)
+        if node_id is None or self._node_pulls(name):
+            return node_id is not None
+        if archive := self._sources.archives.get(reference):
+            return node_id == archive.image_id
+        image = self._docker.image(reference)
+        return image is not None and node_id in {image.id, self._known_ids().get(image.id)}
+
+    def _load_from_engine(self, kind: Kind, node: str, reference: str) -> None:
+        """Load an archive of one platform: `kind load docker-image` fails with Docker's containerd store."""
+        make_private_dir(self._folder)
+        image = self._docker.image(reference)
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix="load-") as folder:
+            archive = Path(folder) / "image.tar"
+            self._docker.save([reference], archive, self._docker.engine.platform)
+            node_id = next(iter(image_ids(archive).values()), "")
+            there = _inventory(self._docker.exec(node, ["crictl", "images", "--output", "json"]).stdout)
+            if there.get(_full(reference)) != node_id:
+                kind.load_archive(self._sources.cluster_name, archive)
+        if image is not None and image.id != node_id:
+            self._remember_id(image.id, node_id)
+
+    def _known_ids(self) -> Mapping[str, str]:
+        """A node's ids by the engine's, where Docker's containerd store counts differently."""
+        try:
+            known: dict[str, str] = json.loads(self._ids_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return known
+
+    def _remember_id(self, engine_id: str, node_id: str) -> None:
+        known = {**self._known_ids(), engine_id: node_id}
+        write_private(self._ids_file, json.dumps(known, indent=2).encode())
+
+    @property
+    def _ids_file(self) -> Path:
+        return self._folder / "image-ids.json"
+
+    def _planned(self, name: str) -> list[list[str]]:
+        reference = self._reference(name)
+        load = ["kind", "load", "image-archive", "ARCHIVE", "--name", self._sources.cluster_name]
+        if archive := self._sources.archives.get(reference):
+            path = str(archive.path)
+            return [
+                ["docker", "load", "--input", path] if name == _NODE_IMAGE else [*load[:3], path, *load[4:]]
+            ]
+        recipes = recipes_for(name, self._sources)
+        made = [["docker", "build", "--tag", one.tag, "--file", str(one.dockerfile)] for one in recipes]
+        made = made or [["docker", "pull", reference]]
+        if name == _NODE_IMAGE:
+            return made
+        return [*made, ["docker", "save", "--output", "ARCHIVE", reference], load]
+
+
+def _node(kind: Kind, sources: Sources) -> str:
+    nodes = kind.nodes(sources.cluster_name)
+    if not nodes:
+        raise WorkshopError(f"There is no cluster `{sources.cluster_name}`", hint="`workshop up` makes it")
+    return nodes[0]
+
+
+def _inventory(told: str) -> dict[str, str]:
+    """The id of each tagged image of a node, from `crictl images`."""
+    try:
+        images = json.loads(told)["images"]
+        return {tag: image["id"] for image in images for tag in image["repoTags"] or ()}
+    except (ValueError, KeyError, TypeError) as error:
+        raise WorkshopError(
+            "`crictl images` answered something unexpected", why=told.strip()[:200]
+        ) from error
+
+
+def _full(reference: str) -> str:
+    """The reference as containerd writes it: with its registry, and `library` where Docker leaves it out."""
+    first, slash, _ = reference.partition("/")
+    if not slash:
+        return f"docker.io/library/{reference}"
+    named = "." in first or ":" in first or first == "localhost"
+    return reference if named else f"docker.io/{reference}"
