@@ -46,7 +46,7 @@ class Images:
         return not self._lacking(_node(kind, self._sources), names)
 
     def load(self, kind: Kind, names: Sequence[str], note: Note) -> tuple[str, ...]:
-        """Bring what the node lacks into it, and name that: pods keep an older image until they are replaced."""
+        """Bring what the node lacks into it, and name that: a pod keeps an older image until its end."""
         node = _node(kind, self._sources)
         lacking = self._lacking(node, names)
         for name in lacking:
