@@ -44,7 +44,7 @@ class Settings:
 
         Raises UsageError when the file cannot be read, is not UTF-8, or has a line that is not KEY=VALUE.
         """
-        path = env_file or _find()
+        path = env_path(env_file)
         if path is None:
             return cls()
         values = _parse(path, _read(path))
@@ -57,7 +57,10 @@ class Settings:
         return tuple(value for value in held if value)
 
 
-def _find() -> Path | None:
+def env_path(env_file: Path | None = None) -> Path | None:
+    """The file that settings are read from: the one named, `.env` here, the checkout's, or none."""
+    if env_file is not None:
+        return env_file
     root = checkout_dir()
     places = [Path.cwd() / ".env", *([root / ".env"] if root else [])]
     return next((path for path in places if path.exists()), None)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from workshop import __version__
-from workshop.cli import connect, login, part, probe, rehearse, status, teardown, up
+from workshop.cli import connect, doctor, login, part, probe, rehearse, status, teardown, up
 from workshop.cli.groups import HeadedGroup
 from workshop.cli.terminal import console
 from workshop.lessons.find import find_lessons
@@ -35,6 +35,7 @@ def build_app() -> typer.Typer:
     app.add_typer(part.build_group(find_lessons()), name="part", rich_help_panel="The lessons")
     app.command("status", rich_help_panel="The room")(status.status)
     app.command("teardown", rich_help_panel="The room")(teardown.teardown)
+    app.command("doctor", rich_help_panel="The room")(doctor.doctor)
     app.command("connect", rich_help_panel="The lessons")(connect.connect)
     app.command("disconnect", rich_help_panel="The lessons")(connect.disconnect)
     app.add_typer(login.build_group(), name="login", rich_help_panel="Security")

@@ -1,0 +1,72 @@
+"""`workshop doctor`: is this machine ready, and if not, what to do."""
+
+from typing import Annotated
+
+import typer
+
+from workshop.cli.options import EnvFile, Json
+from workshop.cli.terminal import console, finish
+from workshop.errors import PreflightError
+from workshop.result import Result, Table
+
+ForCluster = Annotated[bool, typer.Option("--cluster", help="A cluster is wanted: its tools must be here.")]
+Online = Annotated[bool, typer.Option("--online", help="Ask the image registry too.")]
+Fix = Annotated[bool, typer.Option("--fix", help="Mend what can be mended without harm.")]
+All = Annotated[bool, typer.Option("--all", help="Show what is fine, too.")]
+_MARKS = {"ok": "✓", "info": "·", "warn": "!", "fail": "✗"}
+
+
+def doctor(
+    *,
+    cluster: ForCluster = False,
+    online: Online = False,
+    fix: Fix = False,
+    show_all: All = False,
+    env_file: EnvFile = None,
+    json: Json = False,
+) -> None:
+    """Look at this machine before the room does; exit 3 when something would fail."""
+    from workshop.doctor.examine import examine, repair
+    from workshop.doctor.finding import Machine
+    from workshop.paths import state_home
+    from workshop.tools.run import Runner
+
+    machine = Machine(Runner(), state_home(), env_file, cluster=cluster, online=online)
+    with console().progress() as progress, progress.step("Look at this machine"):
+        findings = list(examine(machine))
+        mended = repair(findings) if fix else []
+        findings = list(examine(machine)) if mended else findings
+    shown = [found for found in findings if show_all or found.severity in {"warn", "fail"}]
+    rows = [(_MARKS[found.severity], found.id, found.found, found.remedy) for found in shown]
+    failed = any(found.severity == "fail" for found in findings)
+    data = {
+        "findings": [
+            {
+                "id": found.id,
+                "severity": found.severity,
+                "found": found.found,
+                "remedy": found.remedy,
+                "fixable": found.fixable,
+            }
+            for found in findings
+        ],
+        "mended": mended,
+    }
+    result = Result(
+        "doctor",
+        data,
+        _headline([found.severity for found in findings]),
+        mended,
+        table=Table(("", "check", "found", "remedy"), rows) if rows else None,
+        next="" if failed else "`workshop up`",
+        exit_code=PreflightError.exit_code if failed else 0,
+    )
+    finish(result, as_json=json)
+
+
+def _headline(severities: list[str]) -> str:
+    bad, warned = severities.count("fail"), severities.count("warn")
+    if bad:
+        return f"Not ready: {bad} of {len(severities)} checks failed"
+    told = f"Ready: {len(severities)} checks" + (f", {warned} with a warning" if warned else ", none failed")
+    return f"{told}; `--all` shows each"

@@ -1,0 +1,1 @@
+"""Looks at this machine before a room full of people does."""
