@@ -54,6 +54,7 @@ class Connection:
         from kubernetes.client import Configuration
         from kubernetes.config import ConfigException, new_client_from_config
         from kubernetes.dynamic import DynamicClient
+        from yaml import YAMLError
 
         configuration = Configuration()
         configuration.retries = False  # ours wait between two tries
@@ -64,7 +65,15 @@ class Connection:
                 persist_config=False,
                 client_configuration=configuration,
             )
-        except (ConfigException, OSError, ValueError, TypeError) as error:
+        except (
+            ConfigException,
+            YAMLError,
+            OSError,
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+        ) as error:
             raise UsageError(
                 f"Cannot use the kubeconfig `{self._kubeconfig}`",
                 why=" ".join(str(error).split())[:200],

@@ -52,7 +52,7 @@ def wait_for(
     deadline = time.monotonic() + seconds
     good = 0
     while True:
-        seen = _reach(look, deadline)
+        seen = _reach(look, deadline, lambda: note(f"the cluster does not answer, {bound(seconds)}"))
         good = good + 1 if done(seen) else 0
         if good >= settled:
             note(state(seen))
@@ -70,7 +70,7 @@ def wait_for(
         time.sleep(_LOOK_SECONDS)
 
 
-def _reach(look: Callable[[], T], deadline: float) -> T:
+def _reach(look: Callable[[], T], deadline: float, note: Callable[[], None]) -> T:
     until = min(deadline, time.monotonic() + _UNREACHABLE_SECONDS)
     while True:
         try:
@@ -78,4 +78,5 @@ def _reach(look: Callable[[], T], deadline: float) -> T:
         except UnreachableError:
             if time.monotonic() + _LOOK_SECONDS > until:
                 raise
+            note()
             time.sleep(_LOOK_SECONDS)

@@ -1,0 +1,253 @@
+"""A Kubernetes API in memory: kmock, with what it leaves out and our client needs added by hand.
+
+kmock keeps objects and answers discovery, get, list, create, merge patch and delete. Added here: server-side
+apply (its own `PATCH` refuses an absent object), selectors, the metadata an API server sets, logs, refusals.
+"""
+
+import asyncio
+import copy
+import itertools
+import json
+import threading
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp.web
+from kmock import KubernetesEmulator, Request, ResourceInfo, Server
+from kmock import resource as kmock_resource
+from typing_extensions import override
+
+from workshop.kube.client import Kube
+
+T = TypeVar("T")
+
+NAMESPACE = "toolhive-system"
+TOOLHIVE = "toolhive.stacklok.dev/v1beta1"
+KINDS = {
+    ("v1", "Pod"): "pods",
+    ("v1", "Secret"): "secrets",
+    ("v1", "ConfigMap"): "configmaps",
+    ("v1", "Event"): "events",
+    ("v1", "Service"): "services",
+    ("apps/v1", "Deployment"): "deployments",
+    ("apps/v1", "StatefulSet"): "statefulsets",
+    (TOOLHIVE, "MCPServer"): "mcpservers",
+    (TOOLHIVE, "MCPRemoteProxy"): "mcpremoteproxies",
+    (TOOLHIVE, "MCPOIDCConfig"): "mcpoidcconfigs",
+    (TOOLHIVE, "MCPExternalAuthConfig"): "mcpexternalauthconfigs",
+    (TOOLHIVE, "MCPToolConfig"): "mcptoolconfigs",
+    ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): "customresourcedefinitions",
+}
+CLUSTER_WIDE = ("customresourcedefinitions",)
+
+
+@dataclass
+class Refusal:
+    """Answers to requests whose method and path start so, as often as `times` says."""
+
+    start: str
+    status: int
+    message: str
+    times: int = 1_000_000
+    reason: str = ""
+
+
+@dataclass
+class Api:
+    """What a test arranges and looks at: refusals, logs, and the requests that came."""
+
+    refusals: list[Refusal] = field(default_factory=list)
+    logs: dict[tuple[str, bool], str] = field(default_factory=dict)
+    seen: list[str] = field(default_factory=list)
+    clock: datetime = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
+
+
+class Emulator(KubernetesEmulator):
+    """kmock's emulator, and what it leaves out."""
+
+    def __init__(self, api: Api) -> None:
+        super().__init__()
+        self.api = api
+        self.numbers = itertools.count(1)
+        for (version, _), plural in KINDS.items():
+            self.resources[kmock_resource(f"{version}/{plural}")] = _info(version, plural)
+
+    @override
+    async def _handle(self, request: Request) -> aiohttp.web.StreamResponse:
+        line = f"{request.method.value} {request.url.raw_path_qs}"
+        self.api.seen.append(line)
+        for refusal in self.api.refusals:
+            if line.startswith(refusal.start) and refusal.times > 0:
+                refusal.times -= 1
+                return _status(refusal.status, refusal.message, refusal.reason)
+        if request.subresource == "log":
+            return self._log(request)
+        if request.method.value == "PATCH" and "apply-patch" in request.headers["Content-Type"]:
+            return self._apply(request)
+        if request.method.value == "POST":
+            self._stamp(request.data)
+        answer = await super()._handle(request)
+        return _selected(request, answer) if "items" in _body(answer) else answer
+
+    def _log(self, request: Request) -> aiohttp.web.StreamResponse:
+        previous = request.params.get("previous") == "true"
+        text = self.api.logs.get((str(request.name), previous))
+        if text is None:
+            return _status(400, f'container in pod "{request.name}" is waiting to start', "BadRequest")
+        lines = text.splitlines()[-int(request.params["tailLines"]) :]
+        return aiohttp.web.Response(text="\n".join(lines))
+
+    def _apply(self, request: Request) -> aiohttp.web.StreamResponse:
+        body = json.loads(request.body)
+        assert request.resource
+        assert request.name
+        key = (request.resource, request.namespace, request.name)
+        old = self.objects[key] if key in self.objects and not self.objects[key].deleted else None
+        made = copy.deepcopy(body)
+        if old is None:
+            self._stamp(made)
+        else:
+            was = dict(old.raw)
+            made["metadata"] = {**was["metadata"], **made["metadata"]}
+            made["metadata"]["generation"] += was.get("spec") != made.get("spec")
+            made["status"] = was.get("status", {})
+        if request.params.get("dryRun") != "All":
+            self.objects[key] = made
+        return aiohttp.web.json_response(made)
+
+    def _stamp(self, body: dict[str, Any]) -> None:
+        number = next(self.numbers)
+        stamp = {"uid": f"uid-{number}", "creationTimestamp": rfc3339(self.api.clock), "generation": 1}
+        body["metadata"] = {**stamp, **body["metadata"]}
+
+
+class Cluster:
+    """A running API in memory, as tests see it."""
+
+    def __init__(self, emulator: Emulator, loop: asyncio.AbstractEventLoop, kubeconfig: Path) -> None:
+        self._emulator = emulator
+        self._loop = loop
+        self.kubeconfig = kubeconfig
+        self.api = emulator.api
+
+    @property
+    def kube(self) -> Kube:
+        return Kube(self.kubeconfig, "test")
+
+    def put(self, body: Mapping[str, Any]) -> None:
+        """Make or replace an object, as a controller or a kubelet would."""
+
+        async def put() -> None:
+            made = copy.deepcopy(dict(body))
+            self._emulator._stamp(made)
+            self._emulator.objects[self._key(body)] = made
+
+        self._run(put())
+
+    def get(self, kind: str, name: str) -> dict[str, Any] | None:
+        """An object as it is now."""
+
+        async def get() -> dict[str, Any] | None:
+            version = next(version for version, known in KINDS if known == kind)
+            key = self._key({"apiVersion": version, "kind": kind, "metadata": {"name": name}})
+            found = self._emulator.objects
+            return dict(found[key].raw) if key in found and not found[key].deleted else None
+
+        return self._run(get())
+
+    def pass_time(self, seconds: float = 60) -> None:
+        """Let what is made from now on be younger."""
+        self.api.clock += timedelta(seconds=seconds)
+
+    def _key(self, body: Mapping[str, Any]) -> tuple[kmock_resource, str | None, str]:
+        plural = KINDS[body["apiVersion"], body["kind"]]
+        namespace = None if plural in CLUSTER_WIDE else body["metadata"].get("namespace", NAMESPACE)
+        return kmock_resource(f"{body['apiVersion']}/{plural}"), namespace, body["metadata"]["name"]
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+
+@contextmanager
+def running_cluster(folder: Path) -> Iterator[Cluster]:
+    """Serve an empty cluster from a thread of its own, with a kubeconfig for it."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    emulator = Emulator(Api())
+    server = Server(emulator)
+
+    async def enter() -> str:
+        await emulator.__aenter__()
+        await server.__aenter__()
+        return str(server.url)
+
+    async def leave() -> None:
+        await server.__aexit__(None, None, None)
+        await emulator.__aexit__(None, None, None)
+
+    url = asyncio.run_coroutine_threadsafe(enter(), loop).result(10)
+    try:
+        yield Cluster(emulator, loop, write_kubeconfig(folder / "kubeconfig", url.rstrip("/")))
+    finally:
+        asyncio.run_coroutine_threadsafe(leave(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+def write_kubeconfig(path: Path, server: str) -> Path:
+    """A kubeconfig with one context, `test`, that is not its current one."""
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": {"server": server}}],
+        "users": [{"name": "test", "user": {}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "current-context": "",
+    }
+    path.write_text(json.dumps(config))
+    return path
+
+
+def rfc3339(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _info(version: str, plural: str) -> ResourceInfo:
+    kind = next(kind for (known, kind), name in KINDS.items() if (known, name) == (version, plural))
+    return ResourceInfo(kind=kind, namespaced=plural not in CLUSTER_WIDE, verbs=["get", "list"])
+
+
+def _body(answer: aiohttp.web.StreamResponse) -> dict[str, Any]:
+    body = json.loads(answer.body) if isinstance(answer, aiohttp.web.Response) and answer.body else {}  # type: ignore[arg-type]  # bytes here
+    return body if isinstance(body, dict) else {}
+
+
+def _selected(request: Request, answer: aiohttp.web.StreamResponse) -> aiohttp.web.StreamResponse:
+    listed = _body(answer)
+    labels = dict(item.split("=", 1) for item in request.params.get("labelSelector", "").split(",") if item)
+    fields = dict(item.split("=", 1) for item in request.params.get("fieldSelector", "").split(",") if item)
+    listed["items"] = [
+        item
+        for item in listed["items"]
+        if labels.items() <= item["metadata"].get("labels", {}).items()
+        and all(_at(item, path) == value for path, value in fields.items())
+    ]
+    return aiohttp.web.json_response(listed)
+
+
+def _at(item: Mapping[str, Any], path: str) -> object:
+    value: Any = item
+    for key in path.split("."):
+        value = value.get(key, {})
+    return value
+
+
+def _status(code: int, message: str, reason: str = "") -> aiohttp.web.Response:
+    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code}
+    return aiohttp.web.json_response({**body, "message": message, "reason": reason}, status=code)
