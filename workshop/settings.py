@@ -14,7 +14,7 @@ _KEYS = {
     "OPENAI_API_KEY": "openai_api_key",
     "WORKSHOP_MODEL": "model",
 }
-_SECRET_KEYS = frozenset({"GITHUB_OAUTH_CLIENT_SECRET", "OPENAI_API_KEY"})
+SECRET_KEYS = frozenset({"GITHUB_OAUTH_CLIENT_SECRET", "OPENAI_API_KEY"})
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class Settings:
         values = _parse(path, _read(path))
         known = {_KEYS[key]: _checked(key, value, path) for key, value in values.items() if key in _KEYS}
         return cls(**known)
+
+    def by_key(self) -> dict[str, Setting]:
+        """Each setting by its name in `.env`."""
+        return {key: getattr(self, name) for key, name in _KEYS.items()}
 
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be shown."""
@@ -106,6 +110,6 @@ def _checked(key: str, value: str, path: Path) -> Setting:
             why="It would be sent as it stands, and refused",
             hint="Write it without spaces inside the quotes",
         )
-    if key in _SECRET_KEYS and any(char.isspace() for char in value):
+    if key in SECRET_KEYS and any(char.isspace() for char in value):
         raise UsageError(f"{key} in `{path}` contains a space", hint="Copy the value once more")
     return Setting(value or None, f"{path}" if value else "not set")

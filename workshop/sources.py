@@ -93,6 +93,12 @@ def override_names() -> tuple[str, ...]:
     return tuple(name.replace("_", "-") for name in _VARIABLES)
 
 
+def origins(overrides: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Where each replaced field comes from: a `WORKSHOP_…` variable, or an override."""
+    given = {**_from_environment(), **_from_overrides(overrides or {})}
+    return {name: told for name, (told, _) in given.items()}
+
+
 @functools.cache
 def _defaults() -> Sources:
     pinned: dict[str, Any] = tomllib.loads((cluster_dir() / "versions.toml").read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from workshop import __version__
-from workshop.cli import connect, doctor, login, part, probe, rehearse, status, teardown, up
+from workshop.cli import config, connect, doctor, login, part, probe, rehearse, report, status, teardown, up
 from workshop.cli.groups import HeadedGroup
 from workshop.cli.terminal import console
 from workshop.lessons.find import find_lessons
@@ -36,6 +36,8 @@ def build_app() -> typer.Typer:
     app.command("status", rich_help_panel="The room")(status.status)
     app.command("teardown", rich_help_panel="The room")(teardown.teardown)
     app.command("doctor", rich_help_panel="The room")(doctor.doctor)
+    app.command("config", rich_help_panel="The room")(config.config)
+    app.command("report", rich_help_panel="The room")(report.report)
     app.command("connect", rich_help_panel="The lessons")(connect.connect)
     app.command("disconnect", rich_help_panel="The lessons")(connect.disconnect)
     app.add_typer(login.build_group(), name="login", rich_help_panel="Security")

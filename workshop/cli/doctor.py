@@ -1,6 +1,7 @@
 """`workshop doctor`: is this machine ready, and if not, what to do."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,6 +9,9 @@ from workshop.cli.options import EnvFile, Json
 from workshop.cli.terminal import console, finish
 from workshop.errors import PreflightError
 from workshop.result import Result, Table
+
+if TYPE_CHECKING:
+    from workshop.doctor.finding import Finding
 
 ForCluster = Annotated[bool, typer.Option("--cluster", help="A cluster is wanted: its tools must be here.")]
 Online = Annotated[bool, typer.Option("--online", help="Ask the image registry too.")]
@@ -39,19 +43,7 @@ def doctor(
     shown = [found for found in findings if show_all or found.severity in {"warn", "fail"}]
     rows = [(_MARKS[found.severity], found.id, found.found, found.remedy) for found in shown]
     failed = any(found.severity == "fail" for found in findings)
-    data = {
-        "findings": [
-            {
-                "id": found.id,
-                "severity": found.severity,
-                "found": found.found,
-                "remedy": found.remedy,
-                "fixable": found.fixable,
-            }
-            for found in findings
-        ],
-        "mended": mended,
-    }
+    data = {"findings": [_told(found) for found in findings], "mended": mended}
     result = Result(
         "doctor",
         data,
@@ -62,6 +54,26 @@ def doctor(
         exit_code=PreflightError.exit_code if failed else 0,
     )
     finish(result, as_json=json)
+
+
+def examined(env_file: Path | None) -> list[dict[str, object]]:
+    """Every finding, as `--json` tells it."""
+    from workshop.doctor.examine import examine
+    from workshop.doctor.finding import Machine
+    from workshop.paths import state_home
+    from workshop.tools.run import Runner
+
+    return [_told(found) for found in examine(Machine(Runner(), state_home(), env_file))]
+
+
+def _told(found: "Finding") -> dict[str, object]:
+    return {
+        "id": found.id,
+        "severity": found.severity,
+        "found": found.found,
+        "remedy": found.remedy,
+        "fixable": found.fixable,
+    }
 
 
 def _headline(severities: list[str]) -> str:
