@@ -1,0 +1,21 @@
+"""Exercise 2.2: a mistake of the model, told so that it can do better."""
+
+from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+
+server = MCPServer("exercise")
+PLACES = {"Hut on the Ridge": 2140, "Mill Bridge": 890, "Lake End": 1260}
+
+
+@server.tool()
+def altitude(place: str) -> int:
+    """How high a place is, in metres."""
+    # ↓ What the model did wrong, and what would work.
+    if place not in PLACES:
+        raise ToolError(f"There is no place `{place}`; there are {', '.join(PLACES)}")
+    return PLACES[place]
+    # ↑
+
+
+if __name__ == "__main__":
+    server.run("stdio")

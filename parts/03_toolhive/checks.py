@@ -1,0 +1,259 @@
+"""The checks of part 3: the server is somewhere else now, and an operator decides what it shows."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from mcp import Client
+
+from workshop.agent import McpTools
+from workshop.agent.connect import connect
+from workshop.agent.http import open_client
+from workshop.lessons.checks import (
+    NotApplicableError,
+    Script,
+    Subject,
+    WorkshopError,
+    check,
+    expect,
+    random_number,
+)
+
+WORKLOAD = "workshop"
+SLOW = "slow_count"
+CONFIG = "workshop-tools"
+LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+MISDIRECTED = 421
+AGENTS = 3
+
+
+@check(hints=("`workshop part 3 run` asks the same question as before",))
+def it_was_run(subject: Subject) -> None:
+    """You have run this part, and it answered."""
+    expect(subject.ran, "It has not been run from here yet")
+
+
+@check(
+    hints=(
+        "`workshop status` shows what runs, and what has stopped",
+        "`workshop up` starts what is not running; the log that `workshop status` names says why it ended",
+    ),
+    seconds=15,
+    retries=3,
+)
+async def the_endpoint_answers(subject: Subject) -> None:
+    """An MCP server answers at the URL."""
+    async with _connected(subject) as client:
+        expect(client.server_info and client.server_info.name, "It does not say who it is")
+
+
+@check(
+    hints=(
+        "`toolsFilter` in toolhive/tools.yaml lists the names that agents see",
+        "What you change in the YAML counts after the next `workshop up`",
+    ),
+    needs=(the_endpoint_answers,),
+)
+async def the_tools_are_the_filtered_ones(subject: Subject) -> None:
+    """An agent finds exactly the tools that the `MCPToolConfig` shows."""
+    wanted = set(_config(subject).get("toolsFilter") or ())
+    if not wanted:
+        raise NotApplicableError("There is no `toolsFilter`: every tool is shown")
+    async with _connected(subject) as client:
+        found = {tool.name for tool in (await client.list_tools()).tools}
+    expect(not wanted - found, f"{_names(wanted - found)} should be there and is not")
+    expect(not found - wanted, f"{_names(found - wanted)} is there and should not be")
+
+
+@check(
+    hints=(
+        "`toolsOverride` is keyed by the server's own name; `name` below it is the one that agents see",
+        "The proxy shows `read_issue` and asks the server for `get_issue`",
+    ),
+    needs=(the_endpoint_answers,),
+)
+async def a_renamed_tool_works(subject: Subject) -> None:
+    """A tool works under its new name, with the operator's description."""
+    described = {new["name"]: new.get("description") for new in _overrides(subject).values()}
+    if "read_issue" not in described:
+        raise NotApplicableError("No tool is renamed to `read_issue`")
+    async with _connected(subject) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        result = await McpTools(client).call_tool("read_issue", {"repository": "trail-mapper", "number": 42})
+    expect("read_issue" in tools, "`read_issue` is not among the tools")
+    told = tools["read_issue"].description
+    expect(told == described["read_issue"], f"Its description is {told!r}, not the one in tools.yaml")
+    expect(not result.is_error and "GPX export" in result.text, f"Issue 42 came back as {result.text[:120]}")
+
+
+@check(
+    hints=(
+        "A filter on the list alone would protect nothing: the proxy has to refuse the call as well",
+        "Is `slow_count` in `toolsFilter` again? Then it may be called",
+    ),
+    needs=(the_endpoint_answers,),
+)
+async def a_hidden_tool_is_refused(subject: Subject) -> None:
+    """A tool that is not shown cannot be called either, and nor can one under its old name."""
+    shown = _config(subject).get("toolsFilter") or ()
+    hidden = [SLOW] if SLOW not in shown else []
+    for name in (*hidden, *_overrides(subject)):
+        expect(await _is_refused(subject, name), f"`{name}` is not shown, and was called nevertheless")
+
+
+@check(
+    hints=(
+        "`calculate` runs in the server; the proxy passes arguments and results on as they are",
+        "`workshop logs` shows what the server and the proxy wrote",
+    ),
+    needs=(the_endpoint_answers,),
+)
+async def numbers_come_back(subject: Subject) -> None:
+    """A call with numbers made up just now reaches the server and comes back right."""
+    a, b = random_number(), random_number()
+    async with _connected(subject) as client:
+        result = await McpTools(client).call_tool("calculate", {"operation": "multiply", "a": a, "b": b})
+    expect(result.data == {"result": a * b}, f"{a} times {b} came back as {result.text[:120]}")
+
+
+@check(
+    hints=(
+        "In part 2 each agent had a server of its own; this one has a URL, and serves everyone",
+        "Each session has an id of its own: look at `Mcp-Session-Id` in the README's curl commands",
+    ),
+    needs=(the_endpoint_answers,),
+)
+async def agents_share_it(subject: Subject) -> None:
+    """Three agents at once are served by the same endpoint, and each gets its own result."""
+
+    async def asks(number: int) -> bool:
+        async with _connected(subject) as client:
+            result = await McpTools(client).call_tool("calculate", {"operation": "add", "a": number, "b": 1})
+            return bool(result.data == {"result": number + 1})
+
+    right = await asyncio.gather(*(asks(random_number()) for _ in range(AGENTS)))
+    expect(all(right), f"Only {sum(right)} of {AGENTS} got the result of their own call")
+
+
+@check(
+    hints=(
+        "Add `slow_count` to `toolsFilter`, then `workshop up`: only this workload restarts",
+        "Progress comes as events of one HTTP response; a proxy must not wait for its end",
+    ),
+    needs=(the_endpoint_answers,),
+)
+async def progress_passes_the_proxy(subject: Subject) -> None:
+    """A slow tool's progress arrives through the proxy, event by event."""
+    if SLOW not in (_config(subject).get("toolsFilter") or ()):
+        raise NotApplicableError(f'`{SLOW}` is not shown; the README\'s "Try this" shows it')
+    seen: list[float] = []
+
+    async def note(progress: float, _total: float | None, _message: str | None) -> None:
+        seen.append(progress)
+
+    async with _connected(subject) as client:
+        await client.call_tool(SLOW, {"steps": 3, "seconds": 0.1}, progress_callback=note)
+    expect(seen == [1, 2, 3], f"Of three steps, these arrived: {seen}")
+
+
+@check(
+    hints=(
+        "`SERVER` in main.py is used where `up` knows no `workshop`; `agent.endpoint` prefers the real one",
+        "Compare main.py with part 2's: one argument of `agent.connect` changed, nothing else",
+    ),
+    seconds=20,
+    needs=(the_endpoint_answers,),
+)
+async def main_uses_the_url(subject: Subject) -> None:
+    """`main.py` reaches the tools by URL, and the loop of part 1 uses them."""
+    a, b = random_number(), random_number()
+    script = Script(("calculate", {"operation": "subtract", "a": a, "b": b}), answer="done")
+    await subject.module().answer(subject.agent(script))
+    expect(script.results, "The model asked for a tool and was never told a result")
+    told = script.results[0]
+    expect(told.data == {"result": a - b}, f"{a} minus {b} came back as {told.text[:120]}")
+
+
+def _connected(subject: Subject) -> AbstractAsyncContextManager[Client]:
+    return connect(subject.endpoint(WORKLOAD), seconds=8)
+
+
+def _config(subject: Subject) -> Mapping[str, Any]:
+    manifests = subject.manifests()
+    (server,) = (found for found in manifests.of("MCPServer") if found.name == WORKLOAD)
+    if not server.find("spec.toolConfigRef"):
+        raise NotApplicableError("The `MCPServer` names no `toolConfigRef`: every tool is shown")
+    config = manifests.named("MCPToolConfig", server.text("spec.toolConfigRef.name"), wanted_by=server)
+    return config.mapping("spec")
+
+
+def _overrides(subject: Subject) -> dict[str, Any]:
+    overrides = _config(subject).get("toolsOverride") or {}
+    return {name: new for name, new in overrides.items() if new.get("name")}
+
+
+async def _is_refused(subject: Subject, name: str) -> bool:
+    try:
+        async with _connected(subject) as client:
+            return (await McpTools(client).call_tool(name, {})).is_error
+    except WorkshopError:  # ToolHive may refuse with an HTTP status
+        return True
+
+
+def _names(names: set[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))
+
+
+@check(
+    hints=(
+        "The filter lists the names that agents see, so it has to list the new one",
+        "`toolsOverride`, then `slow_count:`, and below it `name: count_with_progress` and `description:`",
+        "`toolsFilter` is then `list_repositories`, `list_issues` and `count_with_progress`",
+    ),
+    seconds=60,
+    exercise=1,
+)
+async def exercise_1(subject: Subject) -> None:
+    """Agents see `count_with_progress` and the two lists; nothing else can be called."""
+    wanted = {"list_repositories", "list_issues", "count_with_progress"}
+    own = subject.own_manifest().of("MCPToolConfig")
+    expect([found.name for found in own] == [CONFIG], f"The file has to define the `{CONFIG}` that is used")
+    async with (
+        subject.embedded(*own) as running,
+        connect(running.servers[WORKLOAD], seconds=15) as server,
+        connect(running.proxies[WORKLOAD], seconds=15) as client,
+    ):
+        before = {tool.name: tool.description for tool in (await server.list_tools()).tools}
+        shown = {tool.name: tool.description for tool in (await client.list_tools()).tools}
+        expect(not wanted - set(shown), f"An agent does not see {_names(wanted - set(shown))}")
+        expect(not set(shown) - wanted, f"An agent still sees {_names(set(shown) - wanted)}")
+        counted = await McpTools(client).call_tool("count_with_progress", {"steps": 2, "seconds": 0})
+    told = shown["count_with_progress"]
+    expect(told and told != before[SLOW], f"Its description is still the server's: {told!r}")
+    expect(counted.data == {"result": 2}, f"Counting to 2 came back as {counted.text}")
+
+
+@check(
+    hints=(
+        "The image is in no registry, so nobody may try to pull it; and a proxy cannot reach stdin",
+        "`toolConfigRef` has to name a config that exists: `workshop-tools` does",
+        "Under `spec`: `env:`, and below it `- {name: MCP_ALLOWED_HOSTS, value: mcp-team-tools}`",
+    ),
+    seconds=60,
+    exercise=2,
+)
+async def exercise_2(subject: Subject) -> None:
+    """`team-tools` runs behind its proxy, and answers to the name of its Service."""
+    own = subject.own_manifest().of("MCPServer")
+    expect([found.name for found in own] == ["team-tools"], "The server has to be called `team-tools`")
+    async with subject.embedded(*own) as running:
+        async with connect(running.proxies["team-tools"], seconds=15) as client:
+            expect((await client.list_tools()).tools, "Its proxy shows no tools")
+        async with open_client(5) as http:
+            headers = {"Host": "mcp-team-tools:8000", "Accept": "application/json, text/event-stream"}
+            answer = await http.post(running.servers["team-tools"], json=LIST_TOOLS, headers=headers)
+    expect(
+        answer.status_code != MISDIRECTED,
+        f"Called as `mcp-team-tools`, the server answers {answer.status_code}: {answer.text[:80]}",
+    )

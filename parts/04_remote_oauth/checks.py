@@ -1,0 +1,331 @@
+"""The checks of part 4: discovery, the login, whom a token is for, and where it never goes."""
+
+import base64
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from mcp import Client
+
+from workshop.agent import LoopbackListener, McpTools, OAuthClient
+from workshop.agent.connect import connect
+from workshop.agent.events import Event, TokenRefreshed
+from workshop.agent.http import open_client
+from workshop.lessons.checks import NotPassedError, Subject, check, expect, random_number
+
+PROXY = "github-remote"
+ISSUER = "http://localhost:8080"
+PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+UNAUTHORIZED = 401
+LOGIN_HINT = (
+    "`workshop part 4 run` logs in; with the practice GitHub, `--approve-as learner` needs no browser"
+)
+
+
+@check(hints=(LOGIN_HINT,))
+def it_was_run(subject: Subject) -> None:
+    """You have run this part, and it answered."""
+    expect(subject.ran, "It has not been run from here yet")
+
+
+@check(
+    hints=(
+        "`workshop status` shows whether the proxy runs",
+        "Ask yourself: `curl -si -X POST http://localhost:8080/mcp`, and read `WWW-Authenticate`",
+    ),
+    seconds=15,
+    retries=3,
+)
+async def the_challenge_is_seen(subject: Subject) -> None:
+    """Without a token the proxy answers 401, and says where to read on."""
+    status, challenge = await _ask(subject)
+    expect(status == UNAUTHORIZED, f"It answered {status}, not 401")
+    wanted = f"{_origin(subject)}/.well-known/oauth-protected-resource"
+    named = challenge.get("resource_metadata", "nothing")
+    expect(named == wanted, f"`resource_metadata` names {named}, not {wanted}")
+
+
+@check(
+    hints=(
+        "`resource` is `resourceUrl` of toolhive/github-remote.yaml, and has a slash at the end",
+        "`authorization_servers` names the issuer of toolhive/auth.yaml, without a slash",
+    ),
+    needs=(the_challenge_is_seen,),
+)
+async def the_resource_metadata_is_exact(subject: Subject) -> None:
+    """The protected-resource metadata names this resource and its issuer, letter by letter."""
+    _, challenge = await _ask(subject)
+    document = await _document(challenge["resource_metadata"])
+    expect(document.get("resource") == _resource(subject), f"`resource` is {document.get('resource')!r}")
+    issuers = document.get("authorization_servers")
+    expect(issuers == [_issuer(subject)], f"`authorization_servers` is {issuers}, not [{_issuer(subject)}]")
+
+
+@check(
+    hints=(
+        "RFC 8414: the `issuer` inside has to be the address that the document was asked for under",
+        "`code_challenge_methods_supported` has to offer S256; an agent stops where it does not",
+    ),
+    needs=(the_resource_metadata_is_exact,),
+)
+async def the_server_metadata_is_exact(subject: Subject) -> None:
+    """The authorization server's metadata names the same issuer, its endpoints, and PKCE with S256."""
+    issuer = _issuer(subject)
+    document = await _document(f"{issuer}/.well-known/oauth-authorization-server")
+    expect(document.get("issuer") == issuer, f"`issuer` is {document.get('issuer')!r}, not {issuer!r}")
+    for name in ("authorization_endpoint", "token_endpoint", "registration_endpoint", "jwks_uri"):
+        address = str(document.get(name, "missing"))
+        expect(address.startswith(f"{issuer}/"), f"`{name}` is {address}")
+    methods = document.get("code_challenge_methods_supported", [])
+    expect("S256" in methods, f"PKCE is offered with {methods}, not with S256")
+    ways = document.get("token_endpoint_auth_methods_supported", [])
+    expect("none" in ways, f"A public client cannot log in: the token endpoint wants {ways}")
+
+
+@check(
+    hints=(
+        "A token is only worth something with the signature of the issuer's key; `alg: none` has none",
+        "`oidcConfigRef` in toolhive/github-remote.yaml is what makes the proxy check tokens",
+    ),
+    needs=(the_challenge_is_seen,),
+)
+async def a_forged_token_is_refused(subject: Subject) -> None:
+    """A token that nobody signed is refused, though every claim in it is right."""
+    claims = {"iss": _issuer(subject), "aud": [_resource(subject)], "sub": "anyone", "exp": 4102444800}
+    forged = f"{_encoded({'alg': 'none', 'typ': 'JWT'})}.{_encoded(claims)}."
+    status, challenge = await _ask(subject, forged)
+    expect(status == UNAUTHORIZED, f"The proxy answered {status} to it")
+    expect(challenge.get("error") == "invalid_token", f"It reported {challenge.get('error', 'no error')}")
+
+
+@check(hints=(LOGIN_HINT, "`workshop login list` shows the logins that are stored, never a token"))
+def you_are_logged_in(subject: Subject) -> None:
+    """The agent has a login at the proxy."""
+    login = subject.login(PROXY)
+    expect(login and login.tokens, "There is no stored login for this proxy")
+
+
+@check(
+    hints=(
+        "`audience` in toolhive/github-remote.yaml is written into each token as `aud`",
+        "The issuer has no final slash, the audience has one; both are compared as text",
+    ),
+    needs=(you_are_logged_in, the_challenge_is_seen),
+)
+def the_token_is_for_this_proxy(subject: Subject) -> None:
+    """The agent's token names this proxy as its audience, and nobody else."""
+    login = subject.login(PROXY)
+    claims = _claims(login.tokens.access_token)
+    audience = claims.get("aud")
+    audience = audience if isinstance(audience, list) else [audience]
+    expect(audience == [_resource(subject)], f"`aud` is {audience}, not [{_resource(subject)}]")
+    expect(claims.get("iss") == _issuer(subject), f"`iss` is {claims.get('iss')!r}")
+    expect(isinstance(claims.get("exp"), int), "It never expires: it has no `exp`")
+
+
+@check(
+    hints=(
+        "`workshop login list` shows until when the login is good; `workshop part 4 run` renews it",
+        "No tools at all? Then the proxy sent its own token to GitHub: see the README",
+    ),
+    seconds=25,
+    needs=(you_are_logged_in, the_challenge_is_seen),
+)
+async def a_real_tool_is_called(subject: Subject) -> None:
+    """GitHub's `get_me`, called through the proxy, says who you are."""
+    async with _logged_in(subject) as client:
+        result = await McpTools(client).call_tool("get_me", {})
+    expect(not result.is_error, f"It failed: {result.text[:200]}")
+    name = result.data.get("login") if isinstance(result.data, dict) else None
+    expect(name, f"It names nobody: {result.text[:200]}")
+
+
+@check(
+    hints=(
+        '`X-MCP-Readonly: "true"` below `headerForward` asks GitHub for the tools that only read',
+        "The proxy adds the header to every request: an agent cannot leave it out",
+    ),
+    seconds=25,
+    needs=(a_real_tool_is_called,),
+)
+async def only_reading_tools_are_offered(subject: Subject) -> None:
+    """Each of GitHub's tools that you see only reads."""
+    async with _logged_in(subject) as client:
+        tools = (await client.list_tools()).tools
+    writing = [tool.name for tool in tools if not (tool.annotations and tool.annotations.read_only_hint)]
+    expect(tools, "There are no tools at all")
+    expect(not writing, f"{', '.join(writing[:4])} may change something")
+
+
+@check(
+    hints=(
+        "The practice GitHub keeps a hash of what it received: `curl -s http://localhost:8090/practice/requests`",
+        'Token 1 is for the proxy, token 2 for GitHub: the README\'s "The hops", number 9',
+    ),
+    seconds=15,
+    needs=(a_real_tool_is_called,),
+)
+def the_token_never_left(subject: Subject) -> None:
+    """GitHub received its own token with every request, and the agent's never."""
+    subject.witness()
+
+
+@check(
+    hints=(
+        "A refresh token comes with the scope `offline_access`; `workshop login list` shows the scopes",
+        "`workshop login revoke`, then `workshop part 4 run`: a new login has a new refresh token",
+    ),
+    seconds=25,
+    needs=(a_real_tool_is_called,),
+)
+async def the_login_is_refreshed(subject: Subject) -> None:
+    """When the token has run out, a refresh brings a new one, and nobody has to approve again."""
+    login = subject.login(PROXY)
+    expect(login.tokens.refresh_token, "The login has no refresh token")
+    before = login.tokens.access_token
+    subject.agent().tokens.save(login.model_copy(update={"expires_at": 1.0}))
+    seen: list[Event] = []
+    async with _logged_in(subject, seen.append) as client:
+        await client.list_tools()
+    expect(any(isinstance(event, TokenRefreshed) for event in seen), "The token that ran out was still used")
+    expect(subject.login(PROXY).tokens.access_token != before, "The refresh brought the same token again")
+
+
+@dataclass(frozen=True)
+class NobodyApproves:
+    """A check never opens a browser: where a login is needed, it has not passed."""
+
+    way: Literal["printed"] = "printed"
+    user: str = ""
+
+    async def start(self, _url: str) -> None:
+        raise NotPassedError("The stored login is no longer accepted: you would have to approve again")
+
+
+@asynccontextmanager
+async def _logged_in(
+    subject: Subject, observe: Callable[[Event], None] = lambda _: None
+) -> AsyncIterator[Client]:
+    url = subject.endpoint(PROXY)
+    async with LoopbackListener() as listener:
+        login = OAuthClient(
+            url, listener=listener, approval=NobodyApproves(), tokens=subject.agent().tokens, observe=observe
+        )
+        async with connect(url, auth=login, seconds=15) as client:
+            yield client
+
+
+async def _ask(subject: Subject, token: str = "") -> tuple[int, dict[str, str]]:
+    headers = {"Accept": "application/json, text/event-stream"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    async with open_client(5) as http:
+        response = await http.post(subject.endpoint(PROXY), json=LIST_TOOLS, headers=headers)
+    return response.status_code, dict(PARAMETER.findall(response.headers.get("WWW-Authenticate", "")))
+
+
+async def _document(url: str) -> dict[str, Any]:
+    async with open_client(5) as http:
+        response = await http.get(url)
+    expect(response.is_success, f"{url} answered {response.status_code}")
+    document = response.json()
+    return document if isinstance(document, dict) else {}
+
+
+def _origin(subject: Subject) -> str:
+    parts = urlsplit(subject.endpoint(PROXY))
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _manifest(subject: Subject, kind: str, path: str) -> str:
+    (found,) = subject.manifests().of(kind)
+    return found.text(path)
+
+
+def _issuer(subject: Subject) -> str:
+    """The issuer in the manifest; only its port follows `up --port`."""
+    written = _manifest(subject, "MCPExternalAuthConfig", "spec.embeddedAuthServer.issuer")
+    return _origin(subject) + urlsplit(written).path
+
+
+def _resource(subject: Subject) -> str:
+    written = _manifest(subject, "MCPRemoteProxy", "spec.oidcConfigRef.resourceUrl")
+    return _origin(subject) + urlsplit(written).path
+
+
+def _encoded(part: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+
+
+def _claims(token: str) -> dict[str, Any]:
+    middle = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
+    return claims
+
+
+@check(
+    hints=(
+        "An issuer ends without a slash, and both configs name the same one, character for character",
+        "`audience` and `resourceUrl` are one text, and it ends with a slash: `http://localhost:8080/`",
+        "The callback is the issuer with `/oauth/callback` behind it",
+    ),
+    exercise=1,
+)
+def exercise_1(subject: Subject) -> None:
+    """Issuer, audience and callback agree, as ToolHive's rules want them."""
+    own = subject.own_manifest()
+    subject.lint(own)
+    for kind, path, wanted in (
+        ("MCPOIDCConfig", "spec.inline.issuer", ISSUER),
+        ("MCPExternalAuthConfig", "spec.embeddedAuthServer.issuer", ISSUER),
+        ("MCPRemoteProxy", "spec.oidcConfigRef.audience", f"{ISSUER}/"),
+        ("MCPRemoteProxy", "spec.oidcConfigRef.resourceUrl", f"{ISSUER}/"),
+    ):
+        found = own.of(kind)
+        expect(len(found) == 1, f"The file has {len(found)} resources of the kind {kind}, not one")
+        written = found[0].find(path)
+        expect(written == wanted, f"`{path}` of the {kind} is {written!r}, not {wanted!r}")
+
+
+@check(
+    hints=(
+        'What may be missing is read with `query.get("state")`: that is None, and equal to nothing',
+        'First whose it is: `if query.get("state") != state: raise ValueError(…)`; then `iss`, the same way',
+        'Then `if "error" in query: raise ValueError(query["error"])`, and the same where there is no `code`',
+    ),
+    exercise=2,
+)
+def exercise_2(subject: Subject) -> None:
+    """`code_of` returns the code of this login, and of no other."""
+    code_of = subject.function("code_of")
+    code, state, issuer = f"code-{random_number()}", f"state-{random_number()}", ISSUER
+    right = {"code": code, "state": state, "iss": issuer}
+    returned = code_of(right, state=state, issuer=issuer)
+    expect(returned == code, f"The right callback gave {returned!r}, not its code")
+    wrong = {
+        "the state of another login": right | {"state": f"{state}-of-another"},
+        "no state": {"code": code, "iss": issuer},
+        "another issuer": right | {"iss": f"https://login-{random_number()}.example"},
+        "an issuer with a slash too many": right | {"iss": f"{issuer}/"},
+        "no issuer": {"code": code, "state": state},
+        "an error": {"error": "access_denied", "state": state, "iss": issuer},
+        "neither a code nor an error": {"state": state, "iss": issuer},
+    }
+    for what, query in wrong.items():
+        told = _refusal(lambda query=query: code_of(query, state=state, issuer=issuer))
+        expect(told is not None, f"A callback with {what} was accepted")
+        named = what != "an error" or "access_denied" in str(told)
+        expect(named, f"The person said no, and all that is told is {told!r}")
+
+
+def _refusal(act: Callable[[], object]) -> str | None:
+    try:
+        act()
+    except ValueError as error:
+        return str(error)
+    return None
