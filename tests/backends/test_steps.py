@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from workshop.backends.steps import Note, Outcome, Step, StepRun, in_order, plan
+from workshop import console
+from workshop.backends.steps import Outcome, Step, StepRun, in_order, plan
 from workshop.console import Console
 from workshop.errors import WorkshopError
 
@@ -89,7 +90,7 @@ def test_what_is_done_already_is_not_done_again(site: Site) -> None:
 def test_independent_steps_overlap(site: Site) -> None:
     meeting = threading.Barrier(2, timeout=10)
 
-    def meet(_note: Note) -> None:
+    def meet(_note: console.Step) -> None:
         meeting.wait()
 
     steps = [Step(name, name, do=meet) for name in ("build", "create")]
@@ -155,13 +156,13 @@ class Runner:
 def stop_at(site: Site, interrupt: Callable[[], None], runner: Runner) -> None:
     waiting = threading.Event()
 
-    def pull(note: Note) -> None:
+    def pull(line: console.Step) -> None:
         waiting.set()
         assert runner.stopped.wait(10)
-        note("half way")
+        line.note("half way")
         site.made.add("never reached")
 
-    def fail(_note: Note) -> None:
+    def fail(_note: console.Step) -> None:
         assert waiting.wait(10)
         interrupt()
 

@@ -1,7 +1,6 @@
 """The embedded backend: the workloads of the same manifests as local processes, no cluster needed."""
 
 import json
-import secrets
 import shlex
 import shutil
 import tempfile
@@ -21,15 +20,16 @@ from workshop.backends.base import (
     Deployment,
     WorkloadStatus,
 )
+from workshop.backends.credentials import practice_secret, write_secrets
 from workshop.backends.process import ProcessState
 from workshop.backends.workloads import Planned, Planner
 from workshop.console import Progress
-from workshop.errors import CredentialsError, PreflightError, UsageError, WorkshopError
+from workshop.errors import PreflightError, UsageError, WorkshopError
 from workshop.paths import write_private
 from workshop.ports import free_port, is_free, owner
 from workshop.toolhive import lint, overrides
-from workshop.toolhive.manifests import Resource, Resources
-from workshop.toolhive.secrets import SecretFiles, auth_configs
+from workshop.toolhive.manifests import Resources
+from workshop.toolhive.secrets import SecretFiles
 
 
 class EmbeddedBackend:
@@ -114,9 +114,9 @@ class EmbeddedBackend:
         planned: list[Planned] = []
         for deployment in deployments:
             resources = self._resolve(deployment.resources, choices, ports)
-            configs = self._write_secrets(resources, choices)
+            configs = write_secrets(self._secrets, resources, choices)
             if choices.upstream == "practice":
-                planned += [planner.practice(auth, self._practice_secret()) for auth in configs]
+                planned += [planner.practice(auth, practice_secret(self._secrets)) for auth in configs]
             planned += planner.deployment(replace(deployment, resources=resources))
         return planned
 
@@ -128,35 +128,6 @@ class EmbeddedBackend:
             return overrides.with_practice_github(resources, origin, PRACTICE_CLIENT_ID)
         client_id = choices.settings.github_client_id.value
         return overrides.with_client_id(resources, client_id) if client_id else resources
-
-    def _write_secrets(self, resources: Resources, choices: Choices) -> list[Resource]:
-        for secret in resources.of("Secret"):
-            self._secrets.write_resource(secret)
-        configs = auth_configs(resources)
-        for auth in configs:
-            self._secrets.generate(auth)
-            self._secrets.write_client_secret(auth, self._client_secret(choices))
-        return configs
-
-    def _client_secret(self, choices: Choices) -> bytes:
-        if choices.upstream == "practice":
-            return self._practice_secret().read_bytes()
-        value = choices.settings.github_client_secret.value
-        if value is None:
-            raise CredentialsError(
-                "GITHUB_OAUTH_CLIENT_SECRET is not set in `.env`",
-                why="GitHub exchanges no code without its OAuth app's secret",
-                hint="Add it, or use `workshop up --upstream practice`",
-            )
-        return value.encode()
-
-    def _practice_secret(self) -> Path:
-        path = self._secrets.path(PRACTICE_GITHUB, "client-secret")
-        return (
-            path
-            if path.exists()
-            else self._secrets.write(PRACTICE_GITHUB, "client-secret", secrets.token_urlsafe(32).encode())
-        )
 
     def _ports(self, deployments: Sequence[Deployment], choices: Choices) -> dict[str, int]:
         states = process.read_states(self._directory)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from workshop import console
 from workshop.console import Progress
 from workshop.errors import WorkshopError
 
-Note = Callable[[str], None]
 _GRACE_SECONDS = 10.0
 
 
@@ -26,13 +26,13 @@ def _nothing() -> Sequence[str]:
 class Step:
     """One thing to make: it runs after what it needs, unless it is done already.
 
-    `do` is given a function that notes progress, and that raises once the run is to stop.
+    `do` is given the line of progress it is; to note there raises once the run is to stop.
     `undo` takes back what `do` made, or half made. `plan` says what `do` would run and write.
     """
 
     name: str
     label: str
-    do: Callable[[Note], None]
+    do: Callable[[console.Step], None]
     needs: tuple[str, ...] = ()
     done: Callable[[], bool] = _never
     undo: Callable[[], None] | None = None
@@ -59,6 +59,20 @@ class Stoppable(Protocol):
 
 class _StoppedError(BaseException):
     """Ends a step of a run that has failed elsewhere; no `except Exception` may swallow it."""
+
+
+@dataclass
+class _Line(console.Step):
+    """A step's line of progress that ends the step once the run is to stop."""
+
+    heed: Callable[[], object] = _nothing
+    shown: console.Step | None = None
+
+    def note(self, text: str) -> None:
+        """Show the detail, unless it is time to stop."""
+        self.heed()
+        if self.shown:
+            self.shown.note(text)
 
 
 class StepRun:
@@ -120,12 +134,7 @@ class StepRun:
         self._heed_stop()
         self._begun.append(step)
         with self._progress.step(step.label) as shown:
-
-            def note(text: str) -> None:
-                self._heed_stop()
-                shown.note(text)
-
-            step.do(note)
+            step.do(_Line(step.label, heed=self._heed_stop, shown=shown))
             self._heed_stop()
         self._did.append(step.name)
 
