@@ -28,6 +28,7 @@ _EVERY_SECONDS = 5.0
 _LEAST_SECONDS = 1.0  # between two probes, or two tries, however many connections come
 _MOST_SILENT = 2
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 15.0
+_STEADY_SECONDS = 15.0  # a kubectl that ran so long was well: the next is started at once
 _LOOK_SECONDS = 2.0
 
 
@@ -72,7 +73,7 @@ class Supervisor:
             if problem.what != self._state.last_error:
                 _LOG.warning("%s", problem.what)
             self._set("connecting", problem.what, restarts=self._state.restarts + 1)
-            steady = time.monotonic() - started > _LONGEST_PAUSE
+            steady = time.monotonic() - started > _STEADY_SECONDS
             pause = _FIRST_PAUSE if steady else min(2 * pause, _LONGEST_PAUSE)
             await self._wait(pause, least=min(pause, _LEAST_SECONDS))
 
