@@ -11,6 +11,10 @@ class Access:
     kubeconfig: Path
     context: str | None = None
 
+    @property
+    def env(self) -> dict[str, str]:
+        return {"KUBECONFIG": str(self.kubeconfig)}
+
     def flags(self, context_flag: str) -> list[str]:
         """The flags that lead a program here; kubectl and helm name the context differently."""
         chosen = [context_flag, self.context] if self.context else []

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -38,7 +38,7 @@ class Docker:
         self._runner = runner
 
     def examine(self) -> Engine:
-        """The engine that answers; raises EngineError (a PreflightError) for each state that does not serve."""
+        """The engine that answers; raises EngineError, a PreflightError, for each other state."""
         return self.engine
 
     @cached_property
@@ -79,7 +79,7 @@ class Docker:
 
     def pull(self, ref: str, platform: str) -> None:
         """Pull one platform of an image; a login the registry refuses is left out in a second try."""
-        argv = ["docker", "pull", "--quiet", "--platform", platform, ref]
+        argv = self.pull_argv(ref, platform)
         done = self._runner.run(argv, seconds=_IMAGE_SECONDS, check=False)
         if done.code and any(mark in done.stderr.lower() for mark in _REFUSED) and self._pull_bare(argv):
             return
@@ -97,21 +97,17 @@ class Docker:
         labels: Mapping[str, str] | None = None,
     ) -> None:
         """Build an image; the arguments' values go by the environment, for one may hold a login."""
-        argv = ["docker", "build", "--tag", tag, "--file", str(dockerfile)]
-        argv += [word for name in build_args for word in ("--build-arg", name)]
-        argv += [word for name, value in (labels or {}).items() for word in ("--label", f"{name}={value}")]
-        argv += ["--network", network] if network else []
+        argv = self.build_argv(tag, context, dockerfile, build_args, network=network, labels=labels)
         # Attestations would make the result a multi-platform index, which kind cannot load.
         env = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", **build_args}
-        self._runner.run([*argv, str(context)], seconds=_IMAGE_SECONDS, env=env)
+        self._runner.run(argv, seconds=_IMAGE_SECONDS, env=env)
 
     def save(self, refs: Sequence[str], archive: Path, platform: str) -> None:
         """Write images to an archive of one platform, whole or not at all."""
         part = archive.with_name(f".{archive.name}.part")
         chosen = self._one_platform(platform)
         try:
-            argv = ["docker", "save", *chosen, "--output", str(part), *refs]
-            self._runner.run(argv, seconds=_IMAGE_SECONDS)
+            self._runner.run(self.save_argv(refs, part, chosen), seconds=_IMAGE_SECONDS)
             part.replace(archive)
         finally:
             part.unlink(missing_ok=True)
@@ -136,6 +132,39 @@ class Docker:
     ) -> Done:
         """Run a command inside a running container."""
         return self._runner.run(["docker", "exec", container, *argv], seconds=seconds, check=check)
+
+    def copy_from(self, container: str, source: str, target: Path) -> None:
+        """Copy a file out of a container, running or not."""
+        argv = ["docker", "cp", f"{container}:{source}", str(target)]
+        self._runner.run(argv, seconds=_COPY_SECONDS)
+
+    @staticmethod
+    def pull_argv(ref: str, platform: str) -> list[str]:
+        """The command that pulls one platform of an image."""
+        return ["docker", "pull", "--quiet", "--platform", platform, ref]
+
+    @staticmethod
+    def build_argv(
+        tag: str,
+        context: Path,
+        dockerfile: Path,
+        build_args: Iterable[str] = (),
+        *,
+        network: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """The command that builds an image, with the names of the arguments that the environment holds."""
+        argv = ["docker", "build", "--tag", tag, "--file", str(dockerfile)]
+        argv += [word for name in build_args for word in ("--build-arg", name)]
+        argv += [word for name, value in (labels or {}).items() for word in ("--label", f"{name}={value}")]
+        argv += ["--network", network] if network else []
+        return [*argv, str(context)]
+
+    @staticmethod
+    def save_argv(refs: Sequence[str], archive: Path, platform: str | None = None) -> list[str]:
+        """The command that writes images to an archive."""
+        chosen = ["--platform", platform] if platform else []
+        return ["docker", "save", *chosen, "--output", str(archive), *refs]
 
     def _ask(self, *words: str) -> Done:
         return self._runner.run(["docker", *words], seconds=_ASK_SECONDS, check=False)
@@ -162,9 +191,9 @@ class Docker:
             env = {"DOCKER_CONFIG": empty, "DOCKER_HOST": endpoint}
             return self._runner.run(argv, seconds=_IMAGE_SECONDS, env=env, check=False).code == 0
 
-    def _one_platform(self, platform: str) -> list[str]:
+    def _one_platform(self, platform: str) -> str | None:
         if self.engine.saves_platforms:
-            return ["--platform", platform]
+            return platform
         if self.engine.containerd_store:
             raise EngineError(
                 "too-old",
@@ -172,7 +201,7 @@ class Docker:
                 why="`docker save --platform` came with Docker 28",
                 hint="Update Docker, or switch off its containerd image store",
             )
-        return []  # the classic store has one platform of each image
+        return None  # the classic store has one platform of each image
 
 
 def _json(text: str) -> dict[str, Any]:

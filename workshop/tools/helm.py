@@ -17,8 +17,7 @@ NEWEST_MAJOR = 4
 _ASK_SECONDS = 30.0
 _PULL_SECONDS = 180.0
 _HEAL_SECONDS = 120.0
-_DEPLOYED = "deployed"
-# An entry that matches nothing: a file with no entry at all makes Helm look for the system's own keychain.
+# An entry that matches nothing: a file with no entry at all makes Helm look into the system's keychain.
 _NO_LOGIN = b'{"auths": {"no-login.invalid": {}}}\n'
 
 
@@ -32,19 +31,20 @@ class Release:
 
     @property
     def deployed(self) -> bool:
-        return self.status == _DEPLOYED
+        return self.status == "deployed"
 
 
 class Helm:
     """Drives `helm` under `home`; each command that touches a cluster names kubeconfig and context."""
 
-    def __init__(self, runner: Runner, home: Path) -> None:
+    def __init__(self, runner: Runner, home: Path, ca_file: Path | None = None) -> None:
         self._runner = runner
         self._home = home
+        self._trusted = ["--ca-file", str(ca_file)] if ca_file else []
 
     def examine(self) -> Version:
         """The version of Helm; raises PreflightError when it is absent or out of range."""
-        done = self._run("version", "--template", "{{.Version}}", seconds=_ASK_SECONDS)
+        done = self._run(["helm", "version", "--template", "{{.Version}}"], seconds=_ASK_SECONDS)
         version = parsed(done.stdout)
         if version is None or version < MINIMUM or version[0] > NEWEST_MAJOR:
             raise PreflightError(
@@ -61,15 +61,14 @@ class Helm:
         archive = folder / f"{chart.rsplit('/', 1)[-1]}-{version}.tgz"
         if not archive.is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            words = ("pull", chart, "--version", version, "--destination", str(folder))
-            self._run(*words, seconds=_PULL_SECONDS)
+            self._run(self.pull_argv(chart, version, folder), seconds=_PULL_SECONDS)
         return archive
 
     def status(self, release: str, namespace: str, at: Access) -> Release | None:
         """The last revision of a release; None when there is none."""
-        words = ("history", release, "--namespace", namespace, "--max", "1", "--output", "json")
-        done = self._run(*words, *at.flags("--kube-context"), seconds=_ASK_SECONDS, check=False)
-        if done.code and "release: not found" in done.stderr:
+        argv = ["helm", "history", release, "--namespace", namespace, "--max", "1", "--output", "json"]
+        done = self._run([*argv, *at.flags("--kube-context")], seconds=_ASK_SECONDS, check=False)
+        if _is_absent(done):
             return None
         if done.code:
             raise self._runner.failure(done)
@@ -94,39 +93,42 @@ class Helm:
     ) -> None:
         """Install or upgrade a release, healing what an interrupted Helm left; does not wait for its pods."""
         self._heal(release, namespace, at)
-        words = ["upgrade", release, chart, "--install", "--namespace", namespace, "--create-namespace"]
-        words += ["--version", version] if chart.startswith("oci://") else []
-        words += [word for path in values for word in ("--values", str(path))]
-        words += ["--timeout", f"{seconds:.0f}s", *at.flags("--kube-context")]
-        self._run(*words, seconds=seconds + _ASK_SECONDS)
+        argv = self.upgrade_argv(release, chart, namespace, version=version, values=values, at=at)
+        self._run([*argv, "--timeout", f"{seconds:.0f}s"], seconds=seconds + _ASK_SECONDS)
 
     def uninstall(self, release: str, namespace: str, at: Access, seconds: float = _HEAL_SECONDS) -> bool:
         """Uninstall a release and wait until its objects are gone; False when there was none."""
-        words = ["uninstall", release, "--namespace", namespace, "--wait", "--timeout", f"{seconds:.0f}s"]
-        done = self._run(*words, *at.flags("--kube-context"), seconds=seconds + _ASK_SECONDS, check=False)
-        if done.code and "release: not found" in done.stderr.lower():
+        argv = [*self.uninstall_argv(release, namespace, at), "--wait", "--timeout", f"{seconds:.0f}s"]
+        done = self._run(argv, seconds=seconds + _ASK_SECONDS, check=False)
+        if _is_absent(done):
             return False
         if done.code:
             raise self._runner.failure(done)
         return True
 
-    def _heal(self, release: str, namespace: str, at: Access) -> None:
-        """End an operation that was interrupted: Helm refuses to go on while one is pending."""
-        now = self.status(release, namespace, at)
-        if now is None:
-            return
-        if now.status in {"pending-install", "uninstalling"}:
-            self.uninstall(release, namespace, at)
-        elif now.status in {"pending-upgrade", "pending-rollback"}:
-            words = ("rollback", release, "--namespace", namespace, *at.flags("--kube-context"))
-            self._run(*words, seconds=_HEAL_SECONDS)
+    def pull_argv(self, chart: str, version: str, folder: Path) -> list[str]:
+        """The command that fetches a chart."""
+        argv = ["helm", "pull", chart, "--version", version, "--destination", str(folder)]
+        return argv + self._trusted
 
-    def _run(self, *words: str, seconds: float, check: bool = True) -> Done:
-        return self._runner.run(["helm", *words], seconds=seconds, env=self._environment(), check=check)
+    def upgrade_argv(
+        self, release: str, chart: str, namespace: str, *, version: str, values: Sequence[Path], at: Access
+    ) -> list[str]:
+        """The command that installs or upgrades a release; a local chart has its version in it."""
+        argv = ["helm", "upgrade", release, chart, "--install"]
+        argv += ["--namespace", namespace, "--create-namespace"]
+        argv += ["--version", version, *self._trusted] if chart.startswith("oci://") else []
+        argv += [word for path in values for word in ("--values", str(path))]
+        return argv + at.flags("--kube-context")
 
-    def _environment(self) -> dict[str, str | None]:
-        """Nothing of the person's: HELM_* variables may name a cluster, a namespace, a token."""
-        registry = self._home / "registry"
+    @staticmethod
+    def uninstall_argv(release: str, namespace: str, at: Access) -> list[str]:
+        """The command that uninstalls a release."""
+        return ["helm", "uninstall", release, "--namespace", namespace, *at.flags("--kube-context")]
+
+    def environment(self) -> dict[str, str | None]:
+        """Nothing of the person's: their HELM_* variables may name a cluster, a namespace, a token."""
+        registry = self._home / "config" / "registry"  # where Helm looks for it
         if not (registry / "config.json").is_file():
             make_private_dir(registry)
             write_private(registry / "config.json", _NO_LOGIN)
@@ -136,6 +138,23 @@ class Helm:
             "HELM_CONFIG_HOME": str(self._home / "config"),
             "HELM_CACHE_HOME": str(self._home / "cache"),
             "HELM_DATA_HOME": str(self._home / "data"),
-            "HELM_REGISTRY_CONFIG": str(registry / "config.json"),
             "DOCKER_CONFIG": str(registry),  # Helm falls back to Docker's logins
         }
+
+    def _heal(self, release: str, namespace: str, at: Access) -> None:
+        """End an operation that was interrupted: Helm refuses to go on while one is pending."""
+        now = self.status(release, namespace, at)
+        if now is None:
+            return
+        if now.status in {"pending-install", "uninstalling"}:
+            self.uninstall(release, namespace, at)
+        elif now.status in {"pending-upgrade", "pending-rollback"}:
+            argv = ["helm", "rollback", release, "--namespace", namespace, *at.flags("--kube-context")]
+            self._run(argv, seconds=_HEAL_SECONDS)
+
+    def _run(self, argv: Sequence[str], *, seconds: float, check: bool = True) -> Done:
+        return self._runner.run(argv, seconds=seconds, env=self.environment(), check=check)
+
+
+def _is_absent(done: Done) -> bool:
+    return done.code != 0 and "release: not found" in done.stderr.lower()

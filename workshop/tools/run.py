@@ -1,32 +1,27 @@
 """Runs external programs: argument lists, each with a deadline, none left behind."""
 
-import contextlib
 import os
 import shutil
-import signal
-import subprocess
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from workshop.errors import DeadlineError, PreflightError, WorkshopError
+from workshop.tools.child import Child
 from workshop.tools.known import known_hint
-from workshop.tools.shown import copyable, masked, telling
+from workshop.tools.shown import copyable, masked, named, telling
 
-__all__ = ["Done", "Runner", "copyable"]
+__all__ = ["Done", "Runner", "absent", "copyable"]
 
-_GRACE_SECONDS = 5.0
-_DRAIN_SECONDS = 2.0
-_POLL_SECONDS = 0.05
 _INSTALL = {
     "docker": "Install Docker: https://docs.docker.com/get-docker/",
     "kind": "Install kind: https://kind.sigs.k8s.io/docs/user/quick-start/#installation",
     "helm": "Install Helm: https://helm.sh/docs/intro/install/",
     "kubectl": "Install kubectl: https://kubernetes.io/docs/tasks/tools/",
 }
+
+Environment = Mapping[str, str | None]  # added to our own; None takes a variable away
 
 
 @dataclass(frozen=True)
@@ -39,12 +34,17 @@ class Done:
     stderr: str
 
     @property
-    def output(self) -> str:
-        return f"{self.stdout}\n{self.stderr}"
+    def said(self) -> str:
+        """What it wrote for a person."""
+        return self.stderr if self.stderr.strip() else self.stdout
 
 
 class Runner:
-    """Runs programs for all tools; `echo` gets each command in copyable form, `stream` its output's lines."""
+    """Runs programs for all tools, from any thread.
+
+    `echo` gets each command in copyable form, `stream` each line that one writes; the values of `hide` are
+    masked in both, and in errors.
+    """
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Runner:
         self._echo = echo
         self._stream = stream
         self._hide = tuple(hide)
-        self._children: set[_Child] = set()
+        self._children: set[Child] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
@@ -64,22 +64,24 @@ class Runner:
         argv: Sequence[str],
         *,
         seconds: float,
-        env: Mapping[str, str | None] | None = None,
+        env: Environment | None = None,
         stdin: bytes | None = None,
         cwd: Path | None = None,
         check: bool = True,
     ) -> Done:
-        """Run a program to its end; `env` is added to ours, where None takes a variable away."""
+        """Run a program to its end; raises DeadlineError past `seconds`, and WorkshopError when it fails."""
         if self._echo:
             self._echo(copyable(argv, env, self._hide))
-        child = self._start(argv, env, cwd)
+        child = self._start(argv, env or {}, stdin, cwd)
         try:
-            in_time = child.finish(stdin, seconds)
+            in_time = child.finished(seconds)
         finally:
-            child.end()  # the deadline, Ctrl-C, or children that outlived it
+            child.end()  # the deadline, Ctrl-C, or children of its own that outlived it
             with self._lock:
                 self._children.discard(child)
-        done = Done(tuple(argv), child.code, child.text(0), child.text(1))
+        done = Done(tuple(argv), child.code, *child.output())
+        if child.stopped:
+            raise _stopped(argv)
         if not in_time:
             raise self._too_slow(done, seconds)
         if check and done.code:
@@ -92,119 +94,48 @@ class Runner:
             self._stopped = True
             children = list(self._children)
         for child in children:
+            child.stop()
+        for child in children:
             child.end()
 
-    def failure(self, done: Done, env: Mapping[str, str | None] | None = None) -> WorkshopError:
+    def resume(self) -> None:
+        """Start programs again, to take back what was made."""
+        with self._lock:
+            self._stopped = False
+
+    def failure(self, done: Done, env: Environment | None = None) -> WorkshopError:
         """The error for a program that ended with a code we did not expect."""
-        told = done.stderr if done.stderr.strip() else done.stdout
         return WorkshopError(
-            f"`{masked(_named(done.argv), self._hide)}` failed (exit code {done.code})",
-            why=telling(told, self._hide) or "It said nothing",
-            hint=known_hint(told) or f"By hand: {copyable(done.argv, env, self._hide)}",
+            f"`{masked(named(done.argv), self._hide)}` failed (exit code {done.code})",
+            why=telling(done.said, self._hide) or "It said nothing",
+            hint=known_hint(done.said) or f"By hand: {copyable(done.argv, env, self._hide)}",
         )
 
     def _too_slow(self, done: Done, seconds: float) -> DeadlineError:
-        told = done.stderr if done.stderr.strip() else done.stdout
         return DeadlineError(
-            f"`{masked(_named(done.argv), self._hide)}` did not finish within {seconds:.0f} s and was ended",
-            why=telling(told, self._hide) or "It said nothing",
-            hint=known_hint(told),
+            f"`{masked(named(done.argv), self._hide)}` did not finish within {seconds:.0f} s and was ended",
+            why=telling(done.said, self._hide) or "It said nothing",
+            hint=known_hint(done.said),
         )
 
-    def _start(self, argv: Sequence[str], env: Mapping[str, str | None] | None, cwd: Path | None) -> "_Child":
-        environment = _environment(env or {})
-        program = shutil.which(argv[0], path=environment.get("PATH"))
+    def _start(
+        self, argv: Sequence[str], changes: Environment, stdin: bytes | None, cwd: Path | None
+    ) -> Child:
+        merged = {**os.environ, **changes}
+        env = {name: value for name, value in merged.items() if value is not None}
+        program = shutil.which(argv[0], path=env.get("PATH"))
         if program is None:
             raise absent(argv[0])
         with self._lock:
             if self._stopped:
-                raise WorkshopError(f"`{_named(argv)}` was not started: everything is being stopped")
-            child = _Child([program, *argv[1:]], environment, cwd, self._stream)
+                raise _stopped(argv)
+            child = Child([program, *argv[1:]], env=env, cwd=cwd, stdin=stdin, tell=self._tell)
             self._children.add(child)
         return child
 
-
-class _Child:
-    """A process in a session of its own, with readers that never let it block on a full pipe."""
-
-    def __init__(
-        self,
-        argv: Sequence[str],
-        env: Mapping[str, str],
-        cwd: Path | None,
-        stream: Callable[[str], None] | None,
-    ) -> None:
-        self._stream = stream
-        self._process = subprocess.Popen(
-            argv,
-            env=env,
-            cwd=cwd,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # the group can be ended whole, and a terminal's Ctrl-C is ours to handle
-        )
-        self._lines: tuple[list[str], list[str]] = ([], [])
-        pipes = (self._process.stdout, self._process.stderr)
-        self._readers = [
-            threading.Thread(target=self._read, args=(pipe, lines), daemon=True)
-            for pipe, lines in zip(pipes, self._lines, strict=True)
-        ]
-        for reader in self._readers:
-            reader.start()
-
-    @property
-    def code(self) -> int:
-        return self._process.returncode or 0
-
-    def text(self, stream: int) -> str:
-        return "".join(self._lines[stream])
-
-    def finish(self, stdin: bytes | None, seconds: float) -> bool:
-        """Feed it and wait for its end; False when the deadline came first."""
-        threading.Thread(target=self._feed, args=(stdin or b"",), daemon=True).start()
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
-    def end(self) -> None:
-        """End what is left of its group: terminate, wait, kill."""
-        if self._process.poll() is None:
-            self._signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_GRACE_SECONDS)
-        else:
-            self._drain(_DRAIN_SECONDS)
-        self._signal(signal.SIGKILL)
-        self._process.wait()
-        self._drain(_DRAIN_SECONDS)
-
-    def _drain(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        for reader in self._readers:
-            reader.join(max(0.0, deadline - time.monotonic()))
-
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
-
-    def _feed(self, data: bytes) -> None:
-        pipe = self._process.stdin
-        if pipe is not None:
-            with contextlib.suppress(BrokenPipeError), pipe:
-                pipe.write(data)
-
-    def _read(self, pipe: IO[bytes] | None, lines: list[str]) -> None:
-        if pipe is None:
-            return
-        with pipe:
-            for raw in pipe:
-                line = raw.decode("utf-8", "replace")
-                lines.append(line)
-                if self._stream:
-                    self._stream(line.rstrip("\n"))
+    def _tell(self, line: str) -> None:
+        if self._stream:
+            self._stream(masked(line, self._hide))
 
 
 def absent(program: str) -> PreflightError:
@@ -216,16 +147,5 @@ def absent(program: str) -> PreflightError:
     )
 
 
-def _environment(changes: Mapping[str, str | None]) -> dict[str, str]:
-    merged = {**os.environ, **changes}
-    return {name: value for name, value in merged.items() if value is not None}
-
-
-def _named(argv: Sequence[str]) -> str:
-    """The program and its verbs, without flags and values: enough to know which command it was."""
-    words = []
-    for word in argv[1:]:
-        if word.startswith("-"):
-            break
-        words.append(word)
-    return " ".join([argv[0], *words[:2]])
+def _stopped(argv: Sequence[str]) -> WorkshopError:
+    return WorkshopError(f"`{named(argv)}` was stopped", why="The command it belongs to is ending")

@@ -1,5 +1,6 @@
 """A command as a person would type it, and the part of its output that tells most; secrets masked in both."""
 
+import itertools
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -50,3 +51,9 @@ def telling(output: str, hide: Sequence[str] = ()) -> str:
 
 def _short(line: str) -> str:
     return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…"
+
+
+def named(argv: Sequence[str]) -> str:
+    """The program and its verbs, without flags and values: enough to know which command it was."""
+    verbs = list(itertools.takewhile(lambda word: not word.startswith("-"), argv[1:]))
+    return " ".join([argv[0], *verbs[:2]])
