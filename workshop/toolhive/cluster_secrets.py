@@ -49,8 +49,8 @@ class ClusterSecrets:
 
         Raises UsageError, before anything is touched, when one of these secrets is somebody else's.
         """
-        wanted = {workload: _references(workload, resources) for workload in _workloads(resources)}
-        keys = sorted({pair for pairs in wanted.values() for pair in pairs} | set(_own(resources)))
+        wanted = [(workload, _references(workload, resources)) for workload in _workloads(resources)]
+        keys = sorted({pair for _, pairs in wanted for pair in pairs} | set(_own(resources)))
         values: dict[str, dict[str, bytes]] = {}
         for name, key in keys:
             values.setdefault(name, {})[key] = files.path(name, key).read_bytes()
@@ -58,7 +58,7 @@ class ClusterSecrets:
         since = {name: self._make(name, data, old[name]) for name, data in values.items()}
         replaced = [
             pod
-            for workload, pairs in wanted.items()
+            for workload, pairs in wanted
             for pod in self._replace(workload, max((since[name] for name, _ in pairs), default=""))
         ]
         return Recreated(sorted(values), replaced)
