@@ -23,7 +23,7 @@ async def walk(url: str, user: str) -> None:
     """
     redirect_uri = parse_qs(urlsplit(url).query).get("redirect_uri", [""])[0]
     try:
-        async with open_client(_PAGE_SECONDS) as http:
+        async with open_client(_PAGE_SECONDS, sender="browser") as http:
             await _walk(http, http.build_request("GET", url), redirect_uri, user)
     except httpx2.TimeoutException as error:
         raise DeadlineError(

@@ -15,6 +15,7 @@ from workshop.agent.callback_page import Page, read_request
 from workshop.console import plain
 from workshop.errors import CredentialsError, PreflightError, WorkshopError
 from workshop.ports import bind_loopback, free_port
+from workshop.trace.current import current
 
 PATH = "/callback"
 _STRAY = Page(404, "Nothing here", "This address only waits for the end of a login.")
@@ -111,6 +112,8 @@ class LoopbackListener:
             page = _STRAY
         else:
             page, outcome = _judge(parse_qs(urlsplit(request).query, keep_blank_values=True), login)
+            if recorder := current():
+                recorder.received(f"http://localhost:{self._port}{request}", page.status)
         writer.write(page.response())
         await writer.drain()
         # Only now: whoever waits may end the process, and the browser should have its page.

@@ -250,6 +250,8 @@ class OAuthClient(OAuthClientProvider):
         if request.method == "POST":
             check_metadata(self.context.oauth_metadata, self._resource)
         if known := self._documents.answer(request):
+            if recorder := current():
+                recorder.remembered(request, known)
             return known
         response = await send_bounded(http, request)
         self._documents.keep(response)
@@ -280,6 +282,8 @@ class OAuthClient(OAuthClientProvider):
             iss_required=bool(metadata.authorization_response_iss_parameter_supported),
         )
         self._observe(ApprovalNeeded(url, self._approval.way, self._approval.user))
+        if recorder := current():
+            recorder.built(url)
         await self._approval.start(url)
 
     async def _receive(self) -> AuthorizationCodeResult:

@@ -63,7 +63,7 @@ class OpenAIChat:
             "tools": [_function(tool) for tool in tools],
         }
         try:
-            async with asyncio.timeout(self._timeout), open_client(self._timeout) as http:
+            async with asyncio.timeout(self._timeout), open_client(self._timeout, sender=None) as http:
                 response = await self._send(http, body)
         except (TimeoutError, httpx2.TimeoutException) as error:
             raise DeadlineError(

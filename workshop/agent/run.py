@@ -13,6 +13,7 @@ from typing import NoReturn
 from workshop.agent.agent import Agent
 from workshop.agent.approval import approval_for
 from workshop.agent.events import Observer, ignore
+from workshop.agent.flight import noted, recorded
 from workshop.agent.messages import ChatModel
 from workshop.agent.part import Part
 from workshop.agent.rehearsal import RehearsalModel
@@ -21,6 +22,7 @@ from workshop.console import Console, plain
 from workshop.errors import INTERRUPTED, UsageError, WorkshopError
 from workshop.instance import Instance
 from workshop.settings import Settings
+from workshop.trace.upstream import UNKNOWN, Upstream
 
 Answer = Callable[[Agent], Awaitable[str]]
 
@@ -34,6 +36,7 @@ class RunOptions:
     approve_as: str | None = None
     rehearsal_model: bool = False
     env_file: Path | None = None
+    trace: tuple[Path, ...] = ()
 
 
 def run_part(main_file: str, answer: Answer) -> NoReturn:
@@ -65,15 +68,26 @@ def _options(arguments: Sequence[str]) -> RunOptions:
     parser.add_argument(
         "--approve-as", metavar="USER", help="approve as this practice user: learner or mentor"
     )
+    parser.add_argument(
+        "--trace",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="write what went over HTTP to FILE: .html, .json or .har",
+    )
     given = parser.parse_args(arguments)
-    return RunOptions(given.question, given.no_browser, given.approve_as)
+    return RunOptions(given.question, given.no_browser, given.approve_as, trace=tuple(given.trace))
 
 
-def run_answer(directory: Path, answer: Answer, options: RunOptions, console: Console) -> str:
+def run_answer(
+    directory: Path, answer: Answer, options: RunOptions, console: Console, upstream: Upstream = UNKNOWN
+) -> str:
     """Run `answer` with the part's agent and show its progress; the answer is safe to print."""
-    console.hide(Settings.load(options.env_file).secrets())
-    with View(console) as view:
-        agent = prepare(directory, options, view.observe)
+    settings = Settings.load(options.env_file)
+    console.hide(settings.secrets())
+    with recorded(directory, options.trace, settings, console, upstream), View(console) as view:
+        agent = prepare(directory, options, noted(view.observe))
         text = asyncio.run(_awaited(answer, agent))
     if not isinstance(text, str):
         raise UsageError(

@@ -1,0 +1,109 @@
+"""The flight recorder of a run: listens from its first request to its last, and writes what it heard."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workshop.agent import events as on
+from workshop.agent.events import Event, Observer
+from workshop.agent.part import Part
+from workshop.console import Console
+from workshop.errors import WorkshopError
+from workshop.settings import Settings
+from workshop.trace.current import current, recording
+from workshop.trace.files import check_targets, write
+from workshop.trace.hop import Hop
+from workshop.trace.model import Outcome, Subject
+from workshop.trace.upstream import Upstream
+
+if TYPE_CHECKING:
+    from workshop.trace.recorder import Recorder
+
+_NOTES: Mapping[type[Event], str] = {
+    on.LoginReused: "The agent has a stored login from {issuer}",
+    on.ClientForgotten: "{issuer} has forgotten this client; the agent registers again",
+    on.ApprovalNeeded: "A person opens the address in a browser",
+    on.ModelReplied: "The model answers the question",
+}
+
+
+@contextlib.contextmanager
+def recorded(
+    directory: Path, targets: Sequence[Path], settings: Settings, console: Console, upstream: Upstream
+) -> Iterator[None]:
+    """Record the block and write it to `targets`, however it ends; without targets, do nothing.
+
+    Raises UsageError before the block for a target that could not be written.
+    """
+    if not targets:
+        yield
+        return
+    from workshop.trace.recorder import Recorder
+    from workshop.trace.story import tell
+
+    check_targets(targets)
+    recorder, outcome = Recorder(), Outcome()
+    try:
+        with recording(recorder):
+            yield
+    except BaseException as error:
+        outcome = _outcome(error)
+        raise
+    finally:
+        subject = Subject(_title(directory), upstream.url, upstream.name, settings.secrets())
+        trace = tell(recorder, subject, outcome, _seen(recorder, upstream, console))
+        for path in targets:
+            try:
+                write(trace, path)
+            except WorkshopError as error:  # the run's own end matters more
+                console.warn(f"{error.what}: {error.why}")
+            else:
+                console.say(f"Trace: {path}")
+
+
+def noted(observe: Observer) -> Observer:
+    """`observe`, and the flight recorder hears what happens between the hops too."""
+    recorder = current()
+    if recorder is None:
+        return observe
+
+    def both(event: Event) -> None:
+        if text := _note(event):
+            recorder.note(text)
+        observe(event)
+
+    return both
+
+
+def _title(directory: Path) -> str:
+    number, title = directory.name.partition("_")[0].lstrip("0"), Part.load(directory).title
+    return f"Part {number}: {title}" if number.isdigit() else title
+
+
+def _seen(recorder: "Recorder", upstream: Upstream, console: Console) -> Sequence[Hop]:
+    try:
+        return upstream.seen(recorder.began)
+    except WorkshopError as error:
+        console.warn(f"The trace lacks what {upstream.name} saw: {error.what}")
+        return ()
+
+
+def _outcome(error: BaseException) -> Outcome:
+    if isinstance(error, WorkshopError):
+        return Outcome("failed", error.what, error.why, error.hint)
+    if isinstance(error, Exception):
+        return Outcome("failed", f"The run ended with {type(error).__name__}")
+    return Outcome("interrupted", "The run was stopped from the keyboard")
+
+
+def _note(event: Event) -> str:
+    match event:
+        case on.ApprovalNeeded(_, "practice user", user):
+            return f"`--approve-as` plays the browser, as practice user {user}"
+        case on.ModelReplied(turn, calls) if calls:
+            return f"The model, turn {turn}, asks for {calls} tool call{'s' if calls > 1 else ''}"
+        case on.Warned(text):
+            return text
+        case _:
+            return _NOTES.get(type(event), "").format(**vars(event))

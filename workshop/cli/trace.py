@@ -1,0 +1,44 @@
+"""`workshop trace …`: tell a recorded run in the terminal, or draw it anew."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workshop.cli.options import Json
+from workshop.cli.terminal import finish
+from workshop.console import plain
+from workshop.result import Result
+
+File = Annotated[Path, typer.Argument(metavar="FILE.json", help="A trace that `part 4 run --trace` wrote.")]
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="Where to: .html, .har or .json.")]
+
+
+def build_group() -> typer.Typer:
+    """The `trace` group."""
+    group = typer.Typer(help="Read what the flight recorder wrote.", no_args_is_help=True)
+    group.command("explain")(explain)
+    group.command("render")(render)
+    return group
+
+
+def explain(file: File, *, json: Json = False) -> None:
+    """Walk through a recorded run, hop by hop, each with a sentence and where it is specified."""
+    from workshop.trace.explain import explain as told
+    from workshop.trace.explain import headline
+    from workshop.trace.files import read
+
+    trace = read(file)
+    lines = [plain(line) for line in told(trace)]
+    following = f"`workshop trace render {file} {file.stem}.html`"
+    finish(Result("trace explain", trace, plain(headline(trace)), lines, next=following), as_json=json)
+
+
+def render(file: File, out: Out, *, json: Json = False) -> None:
+    """Draw a recorded run as a page, or write it as a HAR."""
+    from workshop.trace.files import check_targets, read, write
+
+    check_targets([out])
+    write(read(file), out)
+    data = {"trace": str(file), "written": str(out)}
+    finish(Result("trace render", data, f"Written: {out}"), as_json=json)

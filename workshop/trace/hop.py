@@ -1,0 +1,45 @@
+"""One HTTP exchange as it was seen, with its secrets: never written, never shown."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+MOST_BODY = 512 * 1024
+
+Witness = Literal["agent", "listener", "memory", "upstream", "built"]
+"""Who saw a hop: the agent's HTTP client, listener or cache, the upstream; or it was only prepared."""
+
+
+@dataclass
+class Hop:
+    """One HTTP exchange as it was seen; times are seconds since the recording began."""
+
+    sender: str
+    method: str
+    url: str
+    at: float
+    seen_by: Witness = "agent"
+    request_headers: list[tuple[str, str]] = field(default_factory=list)
+    request_body: bytes = b""
+    status: int | None = None
+    reason: str = ""
+    http_version: str = "HTTP/1.1"
+    response_headers: list[tuple[str, str]] = field(default_factory=list)
+    answered: float | None = None
+    ended: float | None = None
+    body: bytearray = field(default_factory=bytearray, repr=False)
+    size: int = 0
+    credential: tuple[str, str] | None = None
+    """Kind and SHA-256 of the credential, where a witness tells no more than that."""
+
+    def take(self, chunk: bytes) -> None:
+        """Keep what has just passed by, up to the limit."""
+        self.size += len(chunk)
+        self.body += chunk[: MOST_BODY - len(self.body)]
+
+    def header(self, name: str) -> str:
+        """A response header's value, or an empty string."""
+        return next((value for key, value in self.response_headers if key.lower() == name), "")
+
+    def sent(self, name: str) -> str:
+        """A request header's value, or an empty string."""
+        return next((value for key, value in self.request_headers if key.lower() == name), "")

@@ -1,0 +1,170 @@
+"""What each kind of hop is for, in a sentence, and where that is written."""
+
+from dataclasses import dataclass
+
+_MINUTE = 60.0
+
+PHASES = {
+    "refusal": "Refused at the door",
+    "discovery": "Who issues tokens?",
+    "registration": "The agent introduces itself",
+    "approval": "A person approves",
+    "token": "From code to token",
+    "calls": "The calls",
+}
+
+
+@dataclass(frozen=True)
+class Words:
+    """Title, sentence and references of one kind of hop, and the phase it belongs to."""
+
+    phase: str
+    title: str
+    sentence: str
+    references: tuple[str, ...] = ()
+
+
+_MCP_DISCOVERY = "MCP authorization, Authorization Server Discovery"
+_SWAP = "MCP authorization, Access Token Privilege Restriction"
+
+WORDS = {
+    "challenge": Words(
+        "refusal",
+        "No way in without a token",
+        "The gateway refuses the request and names the document that says where a token can be had.",
+        ("RFC 9728 §5.1", "RFC 6750 §3", _MCP_DISCOVERY),
+    ),
+    "resource-metadata": Words(
+        "discovery",
+        "What is this resource, and who issues tokens for it?",
+        "The protected-resource metadata names the resource and its authorization server.",
+        ("RFC 9728 §3", _MCP_DISCOVERY),
+    ),
+    "server-metadata": Words(
+        "discovery",
+        "Where are the authorization server's endpoints?",
+        "The issuer's own metadata lists its endpoints and offers PKCE with S256, or the agent would stop.",
+        ("RFC 8414 §3", "RFC 7636 §4.2", _MCP_DISCOVERY),
+    ),
+    "register": Words(
+        "registration",
+        "The agent registers itself",
+        "It gets a client id and no secret: a program on a laptop could not keep one.",
+        ("RFC 7591 §3", "RFC 8252 §8.4"),
+    ),
+    "ask-first": Words(
+        "approval",
+        "Does the server still know this client?",
+        "The agent asks before it sends a person there: a forgotten client id would end on an error page.",
+        ("RFC 6749 §4.1.2.1",),
+    ),
+    "authorize": Words(
+        "approval",
+        "The browser carries the request",
+        "Who asks, for which resource, where the code may go, and the hash of a secret: the PKCE challenge.",
+        ("RFC 6749 §4.1.1", "RFC 7636 §4.3", "RFC 8707 §2"),
+    ),
+    "consent": Words(
+        "approval",
+        "The person says yes to this agent",
+        "The gateway asks whether this agent may act for this person, and sends the browser on to sign in.",
+        ("MCP security best practices, Confused Deputy",),
+    ),
+    "upstream-authorize": Words(
+        "approval",
+        "Now the gateway is the client",
+        "The browser is sent on with the gateway's own client id and state; the agent has no part in it.",
+        ("RFC 6749 §4.1.1",),
+    ),
+    "upstream-consent": Words(
+        "approval",
+        "The person signs in",
+        "The agent never sees this page, nor any password.",
+        ("RFC 6749 §4.1.1",),
+    ),
+    "upstream-callback": Words(
+        "approval",
+        "The upstream's code goes to the gateway",
+        "The gateway takes this code for itself, and makes another one for the agent.",
+        ("RFC 6749 §4.1.2",),
+    ),
+    "upstream-token": Words(
+        "approval",
+        "The gateway fetches the upstream's token",
+        "This is the other token of this story. It stays in the gateway.",
+        ("RFC 6749 §4.1.3",),
+    ),
+    "upstream-user": Words(
+        "approval",
+        "The gateway asks who has approved",
+        "With the upstream's token, which only the gateway has.",
+    ),
+    "callback": Words(
+        "approval",
+        "The code comes back to the agent",
+        "The browser brings a code that works once, the agent's own state, and the issuer's name.",
+        ("RFC 6749 §4.1.2", "RFC 9207 §2", "RFC 8252 §7.3"),
+    ),
+    "page": Words("approval", "The browser opens a page", "A page on the way to the approval."),
+    "token": Words(
+        "token",
+        "The code becomes an access token",
+        "The agent shows the secret behind the hash: a stolen code alone is worth nothing.",
+        ("RFC 6749 §4.1.3", "RFC 7636 §4.5", "RFC 8707 §2.2"),
+    ),
+    "refresh": Words(
+        "token",
+        "A refresh token brings a new access token",
+        "No person is needed. The old refresh token is spent with it.",
+        ("RFC 6749 §6", "RFC 9700 §4.14"),
+    ),
+    "mcp": Words(
+        "calls",
+        "An MCP request",
+        "The agent asks, and the answer comes back through the gateway.",
+        ("MCP transports, Streamable HTTP",),
+    ),
+    "upstream-mcp": Words(
+        "calls",
+        "The token swap",
+        "The gateway has checked the agent's token, and sends the upstream's own in its place.",
+        (_SWAP,),
+    ),
+    "upstream-call": Words("calls", "The gateway asks the upstream", "A request of the gateway's own."),
+}
+
+METHODS = {
+    "initialize": (
+        "The session begins",
+        "Both sides say which protocol version they speak, and what they can do.",
+    ),
+    "notifications/initialized": ("The session stands", "The agent is ready; no answer is expected."),
+    "server/discover": (
+        "What server is this?",
+        "One question in place of a handshake: since 2026-07-28 every request stands alone.",
+    ),
+    "tools/list": ("Which tools are there?", "The list the model may choose from."),
+    "tools/call": ("A tool is called", "The model asked for it; the agent carries it out."),
+    "ping": ("Still there?", "Either side may ask."),
+}
+BUILT = (
+    "The agent built this address and gave it to the browser. What browser, gateway and upstream say to "
+    "each other from here on, the agent cannot see."
+)
+REMEMBERED = "Nothing was sent: the agent kept this document from its last login, as its server allows."
+CUT_OFF = "No answer came."
+
+SIGNS = {"equals": "=", "covers": "covers", "contains": "contains", "differs from": "≠"}
+UNEQUAL = {"equals": "≠", "covers": "does not cover", "contains": "lacks", "differs from": "="}
+"""How a comparison is written that holds, and one that does not."""
+
+
+def span(seconds: float | None) -> str:
+    """A duration for people, or an empty string for one that is not known."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // _MINUTE)} min {int(seconds % _MINUTE)} s"
