@@ -5,7 +5,20 @@ from typing import Annotated
 import typer
 
 from workshop import __version__
-from workshop.cli import config, connect, doctor, login, part, probe, rehearse, report, status, teardown, up
+from workshop.cli import (
+    config,
+    connect,
+    doctor,
+    login,
+    part,
+    probe,
+    rehearse,
+    report,
+    status,
+    teardown,
+    trace,
+    up,
+)
 from workshop.cli.groups import HeadedGroup
 from workshop.cli.terminal import console
 from workshop.lessons.find import find_lessons
@@ -40,6 +53,7 @@ def build_app() -> typer.Typer:
     app.command("report", rich_help_panel="The room")(report.report)
     app.command("connect", rich_help_panel="The lessons")(connect.connect)
     app.command("disconnect", rich_help_panel="The lessons")(connect.disconnect)
+    app.add_typer(trace.build_group(), name="trace", rich_help_panel="The lessons")
     app.add_typer(login.build_group(), name="login", rich_help_panel="Security")
     app.command("probe", rich_help_panel="Security")(probe.probe)
     app.command("rehearse", rich_help_panel="For facilitators")(rehearse.rehearse)
