@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import textwrap
 import time
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -65,6 +66,11 @@ class Console:
         """Print data to stdout, as it is."""
         self._out.print(Text(self.masked(text)), soft_wrap=True)
 
+    def raw(self, text: str) -> None:
+        """Pass a terminal program's own output through to stdout."""
+        self._out.file.write(text)
+        self._out.file.flush()
+
     def say(self, text: str, style: str = "") -> None:
         """Print a line for the person to stderr."""
         self.print(Text(self.masked(text), style=style))
@@ -84,7 +90,7 @@ class Console:
         head = Text("Error: ", style="bold red").append(self.masked(error.what), style="not bold default")
         self._err.print(head, soft_wrap=True)
         if error.why:
-            self.say(f"  {error.why}")
+            self.say(textwrap.indent(error.why, "  "))
         if error.hint:
             self.say(f"  → {error.hint}", "cyan")
 

@@ -59,7 +59,7 @@ def wait_for(
             return seen
         if reason := failed(seen):
             found = diagnose()
-            raise WorkshopError(f"{what}: {reason}", why=found.why, hint=found.hint)
+            raise WorkshopError(f"{what} cannot become ready: {reason}", why=found.why, hint=found.hint)
         note(", ".join(part for part in (state(seen), bound(seconds)) if part))
         if time.monotonic() + _LOOK_SECONDS > deadline:
             found = diagnose()
