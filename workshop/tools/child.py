@@ -39,6 +39,7 @@ class Child:
         )
         self._stdout: list[str] = []
         self._stderr: list[str] = []
+        self._both: list[str] = []
         self._readers = [
             _thread(self._read, self._process.stdout, self._stdout),
             _thread(self._read, self._process.stderr, self._stderr),
@@ -50,9 +51,9 @@ class Child:
     def code(self) -> int:
         return self._process.returncode
 
-    def output(self) -> tuple[str, str]:
-        """What it wrote to stdout, and to stderr."""
-        return "".join(self._stdout), "".join(self._stderr)
+    def output(self) -> tuple[str, str, str]:
+        """What it wrote to stdout, to stderr, and to both as it came."""
+        return "".join(self._stdout), "".join(self._stderr), "".join(self._both)
 
     def finished(self, seconds: float) -> bool:
         """Wait for its end; False when the deadline came first."""
@@ -104,6 +105,7 @@ class Child:
             for raw in pipe:
                 line = raw.decode("utf-8", "replace")
                 lines.append(line)
+                self._both.append(line)
                 self._tell(line.rstrip("\r\n"))
 
 

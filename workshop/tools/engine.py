@@ -1,5 +1,6 @@
 """The container engine behind `docker`: which one it is, where, and what stands in the way."""
 
+import ipaddress
 import platform as machine
 import re
 from collections.abc import Mapping, Sequence
@@ -14,13 +15,12 @@ MINIMUM: Version = (20, 10, 0)
 SAVE_PLATFORM_API: Version = (1, 48, 0)
 _LOW_MEMORY = 4 * 2**30
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _KINDS = (  # by what `docker info` and `docker version` say of themselves
-    ("Podman", r"podman"),
+    ("Podman", r"podman engine"),
     ("Docker Desktop", r"docker desktop|docker-desktop"),
     ("OrbStack", r"orbstack"),
     ("Colima", r"colima"),
-    ("Rancher Desktop", r"rancher"),
+    ("Rancher Desktop", r"rancher.?desktop"),
 )
 _START = {
     "Docker Desktop": "Start Docker Desktop and wait until it says that it is running",
@@ -103,7 +103,7 @@ def read_engine(version: Mapping[str, Any], info: Mapping[str, Any], endpoint: s
 def remote_part(endpoint: str) -> str:
     """The endpoint when it is another machine's, without any login in it; empty when it is this one's."""
     parts = urlsplit(endpoint)
-    if parts.scheme not in {"tcp", "ssh", "http", "https"} or (parts.hostname or "") in _LOOPBACK:
+    if parts.scheme not in {"tcp", "ssh", "http", "https"} or _is_loopback(parts.hostname or "localhost"):
         return ""
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname}{port}"
@@ -113,7 +113,7 @@ def unreachable(said: str, endpoint: str, context: str) -> EngineError:
     """The error for what `docker version` said when no engine answered it."""
     last = said.strip().splitlines()[-1] if said.strip() else "It said nothing"
     low = said.lower()
-    if "permission denied" in low and "publickey" not in low:
+    if re.search(r"permission denied while trying to connect|dial unix .*permission denied", low):
         return EngineError(
             "no-permission",
             "Docker is running, but you may not use it",
@@ -150,6 +150,13 @@ def absent() -> EngineError:
         why="There is no `docker` on the PATH",
         hint="Install it (https://docs.docker.com/get-docker/), or use `--backend embedded`",
     )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _start_hint(endpoint: str, context: str) -> str:

@@ -32,11 +32,7 @@ class Done:
     code: int
     stdout: str
     stderr: str
-
-    @property
-    def said(self) -> str:
-        """What it wrote for a person."""
-        return self.stderr if self.stderr.strip() else self.stdout
+    said: str = ""  # both, in the order they came
 
 
 class Runner:

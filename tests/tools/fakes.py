@@ -1,0 +1,97 @@
+"""Fake programs on the PATH: each records how it was called, and replays what a test told it to answer."""
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+_PROGRAM = """#!{python} -IS
+import json, os, pathlib, sys, time
+folder = pathlib.Path({folder!r})
+name, words = {name!r}, sys.argv[1:]
+replies = json.loads((folder / "replies.json").read_text())
+
+def fits(wanted):
+    rest = iter(words)
+    return all(word in rest for word in wanted)
+
+found = [reply for reply in replies if reply["name"] == name and fits(reply["words"])]
+stdin = sys.stdin.buffer.read().decode() if any(reply["reads"] for reply in found) else ""
+call = dict(argv=[name, *words], env=dict(os.environ), stdin=stdin)
+(folder / f"{{time.time_ns()}}-{{os.getpid()}}.tmp").write_text(json.dumps(call))
+for path in folder.glob(f"*-{{os.getpid()}}.tmp"):
+    path.rename(path.with_suffix(".call"))
+for index, reply in reversed(list(enumerate(replies))):
+    if reply not in found:
+        continue
+    if reply["times"] is not None:
+        used = folder / f"used-{{index}}"
+        done = int(used.read_text()) if used.exists() else 0
+        if done >= reply["times"]:
+            continue
+        used.write_text(str(done + 1))
+    exec(reply["does"], dict(argv=sys.argv))
+    sys.stdout.write(reply["stdout"])
+    sys.stderr.write(reply["stderr"])
+    sys.exit(reply["code"])
+sys.exit(f"the fake {{name}} was not told what to answer to {{words}}")
+"""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a fake: its arguments, its environment, and its input where the reply asked for it."""
+
+    argv: list[str]
+    env: dict[str, str]
+    stdin: str
+
+
+class FakeTools:
+    """Puts fakes on the PATH, alone or in front of what is there."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, alone: bool = True) -> None:
+        self._calls = folder / "calls"
+        self._bin = folder / "bin"
+        self._replies: list[dict[str, object]] = []
+        self._calls.mkdir(parents=True)
+        self._bin.mkdir()
+        path = str(self._bin) if alone else f"{self._bin}{os.pathsep}{os.environ['PATH']}"
+        monkeypatch.setenv("PATH", path)
+
+    def on(
+        self,
+        name: str,
+        *words: str,
+        stdout: str = "",
+        stderr: str = "",
+        code: int = 0,
+        times: int | None = None,
+        reads: bool = False,
+        does: str = "",
+    ) -> None:
+        """Answer calls that have these words in this order; later answers come first, `times` bounds one.
+
+        `does` is Python that runs before the answer, with `argv` at hand; `reads` records the input.
+        """
+        reply = {"name": name, "words": words, "stdout": stdout, "stderr": stderr, "code": code}
+        self._replies.append({**reply, "times": times, "reads": reads, "does": does})
+        (self._calls / "replies.json").write_text(json.dumps(self._replies))
+        program = self._bin / name
+        if not program.exists():
+            text = _PROGRAM.format(python=sys.executable, folder=str(self._calls), name=name)
+            program.write_text(text)
+            program.chmod(0o755)
+
+    def calls(self, name: str | None = None, *words: str) -> list[Call]:
+        """The calls so far, in their order; only those of `name`, and with `words` among the arguments."""
+        told = [json.loads(path.read_text()) for path in sorted(self._calls.glob("*.call"))]
+        calls = [Call(**call) for call in told if name is None or call["argv"][0] == name]
+        return [call for call in calls if set(words).issubset(call.argv)]
+
+    def argvs(self, name: str | None = None, *words: str) -> list[list[str]]:
+        """The argument lists of the calls so far."""
+        return [call.argv for call in self.calls(name, *words)]
