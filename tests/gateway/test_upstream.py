@@ -32,16 +32,17 @@ async def provider(
 
 
 async def test_the_code_is_exchanged_as_github_wants_it(tmp_path: Path) -> None:
-    seen: list[tuple[dict[str, str], str]] = []
+    seen: list[tuple[dict[str, str], tuple[str, str]]] = []
 
     async def token(request: web.Request) -> web.Response:
-        seen.append((dict(parse_qsl(await request.text())), request.headers["Accept"]))
+        kinds = (request.headers["Accept"], request.headers["Content-Type"])
+        seen.append((dict(parse_qsl(await request.text())), kinds))
         return web.json_response({"access_token": "practice_a", "scope": "repo,gist", "token_type": "bearer"})
 
     async with provider(tmp_path, web.post("/login/oauth/access_token", token)) as upstream:
         assert await upstream.exchange("the-code", "the-verifier") == UpstreamTokens("practice_a", None, None)
-    ((fields, accept),) = seen
-    assert accept == "application/json"
+    ((fields, kinds),) = seen
+    assert kinds == ("application/json", "application/x-www-form-urlencoded")
     assert fields == {
         "grant_type": "authorization_code",
         "code": "the-code",

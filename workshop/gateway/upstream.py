@@ -25,6 +25,7 @@ from workshop.gateway.vault import s256
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _AGENT = "mcp-workshop-gateway"
+_FORM = "application/x-www-form-urlencoded"
 _HTTP_OK = 200
 _LONGEST_LIFE = 100 * 365 * 24 * 3600  # a number of any length is JSON, and not every one is a time
 _SERVER_ERROR = 500
@@ -114,7 +115,7 @@ class UpstreamProvider:
 
     async def _token_request(self, grant: Mapping[str, str]) -> UpstreamTokens:
         credentials = {"client_id": self._config.client_id, "client_secret": self._config.client_secret}
-        headers = {"Accept": "application/json", "User-Agent": _AGENT}
+        headers = {"Accept": "application/json", "User-Agent": _AGENT, "Content-Type": _FORM}
         answer = await self._fetch("POST", self._config.token_endpoint, headers, {**grant, **credentials})
         if "error" in answer:
             raise UpstreamError(Trouble.REFUSED)
