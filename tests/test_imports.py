@@ -14,9 +14,10 @@ PACKAGE = Path(workshop.__file__).parent
 BASE = {"errors", "result", "console", "settings", "paths", "ports", "instance", "serving", "gathering"}
 BASE |= {"sources", "source_values"}
 MAY_IMPORT = {
-    "cli": BASE | {"cli", "lessons", "agent", "probe", "tools", "trace", "doctor"},
+    "cli": BASE | {"cli", "lessons", "agent", "probe", "tools", "trace", "doctor", "demo"},
+    "demo": BASE | {"demo"},
     "doctor": BASE | {"doctor", "tools"},
-    "lessons": BASE | {"lessons", "agent", "backends", "toolhive", "practice", "tools", "trace"},
+    "lessons": BASE | {"lessons", "agent", "backends", "toolhive", "practice", "tools", "trace", "bundle"},
     "backends": BASE | {"backends", "toolhive", "tools", "kube", "bundle"},
     "bundle": BASE | {"bundle", "tools"},
     "tools": BASE | {"tools"},

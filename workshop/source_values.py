@@ -1,6 +1,7 @@
 """What an override may say: an image, a chart, an address, a file; anything else is told at once."""
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -108,7 +109,8 @@ def _certificates(told: str, value: str) -> Path:
             hint="Name a file with the certificates alone",
         )
     try:
-        x509.load_pem_x509_certificates(held)
+        with warnings.catch_warnings(action="ignore"):  # a system's own bundle holds odd old ones
+            x509.load_pem_x509_certificates(held)
     except ValueError as error:
         raise UsageError(
             f"`{told}` names `{value}`, which holds no certificate",

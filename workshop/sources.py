@@ -69,7 +69,7 @@ class Sources:
         """
         given = {**_from_environment(), **_from_overrides(overrides or {})}
         checked: dict[str, Any] = {name: CHECKS[name](told, value) for name, (told, value) in given.items()}
-        return replace(_defaults(), **checked, prebuilt=_BUILT_HERE.intersection(given))
+        return replace(pinned(), **checked, prebuilt=_BUILT_HERE.intersection(given))
 
     def images(self) -> tuple[str, ...]:
         """The images that the cluster runs, to be there before the first pod asks for one."""
@@ -100,9 +100,10 @@ def origins(overrides: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 @functools.cache
-def _defaults() -> Sources:
-    pinned: dict[str, Any] = tomllib.loads((cluster_dir() / "versions.toml").read_text(encoding="utf-8"))
-    toolhive, kind, charts = pinned["toolhive"], pinned["kind"], pinned["charts"]
+def pinned() -> Sources:
+    """The sources as `cluster/versions.toml` has them, with nothing replaced."""
+    told: dict[str, Any] = tomllib.loads((cluster_dir() / "versions.toml").read_text(encoding="utf-8"))
+    toolhive, kind, charts = told["toolhive"], told["kind"], told["charts"]
     return Sources(
         toolhive_version=toolhive["version"],
         namespace=toolhive["namespace"],
@@ -111,7 +112,7 @@ def _defaults() -> Sources:
         node_image=kind["node_image"],
         chart_crds=charts["crds"],
         chart_operator=charts["operator"],
-        **pinned["images"],
+        **told["images"],
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class Images:
         self._docker = docker
         self._sources = sources
         self._folder = folder
+        self._lock = threading.Lock()  # images are loaded side by side
 
     def fetched(self, names: Sequence[str]) -> bool:
         """Whether the engine has all it needs of these; `node_image` may be among them."""
@@ -154,8 +156,9 @@ class Images:
         return known
 
     def _remember_id(self, engine_id: str, node_id: str) -> None:
-        known = {**self._known_ids(), engine_id: node_id}
-        write_private(self._ids_file, json.dumps(known, indent=2).encode())
+        with self._lock:
+            known = {**self._known_ids(), engine_id: node_id}
+            write_private(self._ids_file, json.dumps(known, indent=2).encode())
 
     @property
     def _ids_file(self) -> Path:

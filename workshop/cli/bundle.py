@@ -1,0 +1,55 @@
+"""`workshop bundle`: everything a cluster needs in one file, for a room without a network."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workshop.cli.groups import HeadedGroup
+from workshop.cli.options import Json, Overrides, Verbose, parse_overrides
+from workshop.cli.terminal import finish, running
+from workshop.result import Result
+
+if TYPE_CHECKING:
+    from workshop.lessons.bundles import BundleReport
+
+_File = Annotated[Path, typer.Argument(metavar="FILE", help="The bundle.", show_default=False)]
+_HELP = "Everything a cluster needs in one file: made at home, used in the room with `up --bundle FILE`."
+
+
+def build_group() -> typer.Typer:
+    """The commands under `workshop bundle`."""
+    group = typer.Typer(cls=HeadedGroup, help=_HELP, no_args_is_help=True, rich_markup_mode=None)
+    group.command("create")(create)
+    group.command("verify")(verify)
+    return group
+
+
+def create(*, file: _File, override: Overrides = None, verbose: Verbose = 0, json: Json = False) -> None:
+    """Pull and build everything a cluster needs, and write it to FILE; on a good network."""
+    from workshop.lessons import bundles
+
+    with running(verbose) as (progress, runner):
+        report = bundles.create(file, parse_overrides(override), progress, runner)
+    _finish("bundle create", f"Wrote {report.file}", report, json=json)
+
+
+def verify(*, file: _File, verbose: Verbose = 0, json: Json = False) -> None:
+    """Check every digest in FILE, and that this machine and this version can use it."""
+    from workshop.lessons import bundles
+
+    with running(verbose) as (progress, runner):
+        report = bundles.verify(file, progress, runner)
+    _finish("bundle verify", f"{report.file} is whole, and for this machine", report, json=json)
+
+
+def _finish(command: str, headline: str, report: "BundleReport", *, json: bool) -> None:
+    manifest = report.manifest
+    versions = f"workshop {manifest.workshop}, ToolHive {manifest.toolhive}"
+    lines = [
+        f"{manifest.platform}, {versions}, {report.bytes / 2**20:.0f} MB",
+        *(f"{image.reference:<52} {image.image_id[:19]}" for image in manifest.images.values()),
+    ]
+    finish(
+        Result(command, report, headline, lines, next=f"`workshop up --bundle {report.file}`"), as_json=json
+    )
