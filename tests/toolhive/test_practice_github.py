@@ -1,5 +1,6 @@
 """The practice GitHub's manifests: what the pod finds in its Secret really runs, and the probes agree."""
 
+import copy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -8,6 +9,8 @@ from typing import Any
 
 import httpx2
 import pytest
+from kubernetes import client
+from pydantic import BaseModel, ValidationError
 
 from workshop.ports import free_port
 from workshop.toolhive.manifests import Resource, Resources
@@ -104,3 +107,20 @@ def get(url: str, headers: dict[str, str]) -> httpx2.Response:
     transport = httpx2.HTTPTransport(retries=10)  # 0, 0.5, 1, 2 … seconds: the process is starting
     with httpx2.Client(transport=transport) as http:
         return http.get(url, headers=headers)
+
+
+def test_kubernetes_knows_every_field_of_the_manifests(make: Make) -> None:
+    """The client's models are made from the API's own description, and take no field it has not."""
+    models: dict[str, type[BaseModel]] = {
+        "Deployment": client.V1Deployment,
+        "Service": client.V1Service,
+        "Secret": client.V1Secret,
+    }
+    resources = make()
+    assert [resource.kind for resource in resources.all] == ["Secret", "Service", "Deployment"]
+    for resource in resources.all:
+        models[resource.kind].model_validate(resource.body)
+    misspelt = copy.deepcopy(dict(one(resources, "Deployment").body))
+    misspelt["spec"]["template"]["spec"]["enableServiceLink"] = False
+    with pytest.raises(ValidationError, match="enableServiceLink"):
+        client.V1Deployment.model_validate(misspelt)

@@ -1,0 +1,166 @@
+"""Our manifests, in every form we apply, pass ToolHive's own CRDs: their structure and their CEL rules."""
+
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.toolhive.conftest import Change
+from workshop import paths
+from workshop.toolhive.manifests import Resource, Resources
+from workshop.toolhive.overrides import (
+    with_client_id,
+    with_gateway_port,
+    with_practice_in_cluster,
+    without_usage_metrics,
+)
+
+if TYPE_CHECKING:
+    from tests.toolhive.crds import Crd
+
+Crds = Mapping[str, "Crd"]
+KINDS = {"MCPServer", "MCPToolConfig", "MCPRemoteProxy", "MCPOIDCConfig", "MCPExternalAuthConfig"}
+
+
+@pytest.fixture(scope="module")
+def crds() -> Crds:
+    """The CRDs of ToolHive 0.44.0; they are not ours, so they lie beside the checkout."""
+    checkout = paths.checkout_dir()
+    folder = checkout.parent / "shared" / "toolhive-crds" if checkout else Path("nowhere")
+    if not folder.is_dir():
+        pytest.skip("ToolHive's CRDs are not in `../shared/toolhive-crds`")
+    pytest.importorskip("cel_expr_python", reason="no CEL runtime for this Python")
+    from tests.toolhive.crds import Crd
+
+    return {crd.kind: crd for path in sorted(folder.glob("*.yaml")) for crd in (Crd(path),)}
+
+
+def refusals(crds: Crds, resources: Resources) -> list[str]:
+    return [refusal for resource in resources.all for refusal in crds[resource.kind].refusals(resource)]
+
+
+def in_cluster(resources: Resources) -> Resources:
+    return with_practice_in_cluster(
+        resources,
+        service_origin="http://practice-github:8090",
+        browser_origin="http://localhost:8090",
+        client_id="practice-workshop-app",
+    )
+
+
+FORMS: dict[str, Callable[[Resources], Resources]] = {
+    "as written": lambda resources: resources,
+    "another OAuth app": lambda resources: with_client_id(resources, "Iv1.mine"),
+    "another port": lambda resources: with_gateway_port(resources, "github-remote", 9090),
+    "practice in the cluster": in_cluster,
+    "no usage metrics": without_usage_metrics,
+    "all at once": lambda resources: without_usage_metrics(
+        in_cluster(with_gateway_port(resources, "github-remote", 9090))
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_part_4_is_accepted_in_every_form_we_apply(crds: Crds, change: Change, form: str) -> None:
+    resources = FORMS[form](change())
+    assert {resource.kind for resource in resources.all} == KINDS - {"MCPServer", "MCPToolConfig"}
+    assert refusals(crds, resources) == []
+
+
+@pytest.mark.parametrize("form", ["as written", "no usage metrics"])
+def test_part_3_is_accepted_in_every_form_we_apply(crds: Crds, change: Change, form: str) -> None:
+    resources = FORMS[form](change(part="03_toolhive"))
+    assert {resource.kind for resource in resources.all} == {"MCPServer", "MCPToolConfig"}
+    assert refusals(crds, resources) == []
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_rule_of_the_kinds_we_apply_can_be_evaluated(crds: Crds, kind: str) -> None:
+    from cel_expr_python import cel
+
+    for program in crds[kind].programs():
+        assert program.return_type() == cel.Type.BOOL
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("issuer: http://localhost:8080", "issuer: http://localhost:8080/", "does not match"),
+        ("  authServerRef:", "  authServer:", "'authServer' was unexpected"),
+        ("proxyPort: 8080", "proxyport: 8080", "'proxyport' was unexpected"),
+        ("proxyPort: 8080", "proxyPort: '8080'", "is not of type 'integer'"),
+        ("transport: streamable-http", "transport: stdio", "is not one of"),
+        ("  remoteUrl: ", "  # ", "'remoteUrl' is a required property"),
+        ("remoteUrl: https://", "remoteUrl: ftp://", "does not match"),
+        ("tokenEndpoint:", "#", "'tokenEndpoint' is a required property"),
+        ("accessTokenLifespan: 1h", "accessTokenLifespan: soon", "does not match"),
+        ("httpMethod: GET", "httpMethod: PUT", "is not one of"),
+        ("    audience:", "    # ", "'audience' is a required property"),
+        (
+            "proxyPort: 8080",
+            "resourceOverrides: {proxyDeployment: {env: [{name: A, value: b}, {name: A, value: c}]}}",
+            "comes twice",
+        ),
+    ],
+)
+def test_a_fault_of_structure_is_found(crds: Crds, change: Change, old: str, new: str, told: str) -> None:
+    found = refusals(crds, change(old, new))
+    assert any(told in refusal for refusal in found), found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "  type: inline\n",
+            "  type: inline\n  kubernetesServiceAccount: {}\n",
+            "kubernetesServiceAccount must be set when type is",
+        ),
+        (
+            "  type: inline\n",
+            "  type: kubernetesServiceAccount\n",
+            "inline must be set when type is 'inline'",
+        ),
+        ("type: oauth2\n", "type: oidc\n", "oidcConfig must be set when type is 'oidc'"),
+        (
+            "        oauth2Config:\n",
+            "        oidcConfig: {issuerUrl: 'https://a.example', clientId: c}\n        oauth2Config:\n",
+            "(and the other must not be set)",
+        ),
+        ("  type: embeddedAuthServer\n", "  type: tokenExchange\n", "if and only if type is 'tokenExchange'"),
+        (
+            "  embeddedAuthServer:\n",
+            "  headerInjection: {headerName: A, valueSecretRef: {name: a, key: b}}\n  embeddedAuthServer:\n",
+            "if and only if type is 'headerInjection'",
+        ),
+        ("          clientId: replace", "          # ", "exactly one of clientId or dcrConfig"),
+        (
+            "          clientId: replace",
+            "          dcrConfig: {discoveryUrl: 'https://a.example/x'}\n          clientId: replace",
+            "exactly one of clientId or dcrConfig",
+        ),
+    ],
+)
+def test_a_fault_that_only_a_rule_sees_is_found(
+    crds: Crds, change: Change, old: str, new: str, told: str
+) -> None:
+    found = refusals(crds, change(old, new))
+    assert any(told in refusal for refusal in found), found
+
+
+def test_an_upstream_without_its_config_is_found(crds: Crds, change: Change) -> None:
+    resources = change()
+    (auth,) = resources.of("MCPExternalAuthConfig")
+    body = copy.deepcopy(dict(auth.body))
+    del body["spec"]["embeddedAuthServer"]["upstreamProviders"][0]["oauth2Config"]
+    (refusal,) = crds[auth.kind].refusals(Resource(auth.kind, auth.name, body, auth.source))
+    assert "oauth2Config must be set when type is 'oauth2'" in refusal
+
+
+def test_both_authorization_policies_at_once_are_found(crds: Crds, change: Change) -> None:
+    both = "authzConfig: {type: inline, inline: {policies: [x]}}\n  authzConfigRef: {name: x}\n"
+    for part in ("03_toolhive", "04_remote_oauth"):
+        found = refusals(crds, change("proxyPort: 8080", f"{both}  proxyPort: 8080", part=part))
+        assert any("authzConfig and authzConfigRef" in refusal for refusal in found), found
