@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "demo": BASE | {"demo"},
     "doctor": BASE | {"doctor", "tools"},
     "lessons": BASE | {"lessons", "agent", "backends", "toolhive", "practice", "tools", "trace", "bundle"},
-    "backends": BASE | {"backends", "toolhive", "tools", "kube", "bundle"},
+    "backends": BASE | {"backends", "toolhive", "tools", "kube", "bundle", "forward"},
     "bundle": BASE | {"bundle", "tools"},
     "tools": BASE | {"tools"},
     "agent": BASE | {"agent", "trace"},

@@ -111,6 +111,11 @@ class Backend(Protocol):
     def forward(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
         """Only make what runs of one part reachable on this machine."""
 
+    def prove(
+        self, deployment: Deployment, choices: Choices, tokens: Mapping[str, str], progress: Progress, /
+    ) -> None:
+        """The self-test behind a login, with access tokens by URL; raises what is wrong, in its own words."""
+
     def status(self) -> Sequence[WorkloadStatus]:
         """Every workload this backend knows of."""
 

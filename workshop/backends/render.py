@@ -1,7 +1,5 @@
 """The manifests of the parts as a cluster gets them: with its ports, upstream, images and labels."""
 
-import functools
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,8 +7,8 @@ from typing import Any
 
 from workshop.backends.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, PRACTICE_PORT, Choices, Deployment
 from workshop.backends.credentials import practice_secret, write_secrets
-from workshop.paths import cluster_dir, write_private
-from workshop.sources import Sources
+from workshop.paths import write_private
+from workshop.sources import Sources, pinned
 from workshop.toolhive import cluster_lint, overrides
 from workshop.toolhive.lint import CALLBACK_PATH
 from workshop.toolhive.manifests import Resource, Resources
@@ -139,16 +137,9 @@ class Renderer:
         labels = {**(metadata.get("labels") or {}), **self._labels}
         body: dict[str, Any] = {**resource.body, "metadata": {**metadata, "labels": labels}}
         body["metadata"]["namespace"] = self._namespace
-        if resource.kind == "MCPServer" and resource.find("spec.image") == _pinned_image():
+        if resource.kind == "MCPServer" and resource.find("spec.image") == pinned().mcp_server:
             body["spec"] = {**body["spec"], "image": self._sources.mcp_server}
         return replace(resource, body=body)
-
-
-@functools.cache
-def _pinned_image() -> str:
-    """The image that part 3's manifest names: any other is a learner's own, and is left alone."""
-    pinned = tomllib.loads((cluster_dir() / "versions.toml").read_text(encoding="utf-8"))
-    return str(pinned["images"]["mcp_server"])
 
 
 def _workloads(resources: Resources) -> list[Resource]:

@@ -162,6 +162,20 @@ def status() -> StatusReport:
     )
 
 
+def prove(lesson: Lesson, progress: Progress, *, env_file: Path | None = None) -> None:
+    """Test what is behind the agent's logins; raises CredentialsError when only a new one is needed."""
+    from workshop.agent.token_store import TokenStore
+
+    deployment = lesson.deployment()
+    instance = Instance.load()
+    if deployment is None or instance.record is None or instance.record.backend == "embedded":
+        return
+    logins = TokenStore(instance.directory / "logins").all()
+    tokens = {login.resource: login.tokens.access_token for login in logins if login.tokens}
+    with _existing(lesson, env_file, None) as (backend, choices):
+        backend.prove(deployment, choices, tokens, progress)
+
+
 def backend_now() -> BackendName | None:
     """The backend that is up, or None."""
     instance = Instance.load()

@@ -2,8 +2,9 @@
 
 from workshop.agent.run import RunOptions, load_answer, run_answer
 from workshop.console import Console
+from workshop.errors import WorkshopError
 from workshop.instance import Instance
-from workshop.lessons.environment import ensure, runner_for
+from workshop.lessons.environment import ensure, prove, runner_for
 from workshop.lessons.find import Lesson
 from workshop.lessons.flight import upstream_of
 from workshop.settings import Settings
@@ -15,4 +16,15 @@ def run_lesson(lesson: Lesson, options: RunOptions, console: Console, verbose: i
     answer = load_answer(lesson.directory)
     with console.progress() as progress:
         ensure(lesson, progress, env_file=options.env_file, runner=runner_for(progress, verbose))
-    return run_answer(lesson.directory, answer, options, console, upstream_of(Instance.load()))
+    try:
+        text = run_answer(lesson.directory, answer, options, console, upstream_of(Instance.load()))
+    except WorkshopError:
+        _prove(lesson, options, console)  # it may know better what is wrong
+        raise
+    _prove(lesson, options, console)
+    return text
+
+
+def _prove(lesson: Lesson, options: RunOptions, console: Console) -> None:
+    with console.progress() as progress:
+        prove(lesson, progress, env_file=options.env_file)

@@ -1,0 +1,147 @@
+"""The Kubernetes backend: a namespace of a cluster that is there already; only what is ours is touched."""
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from workshop.backends.base import BackendName, Choices, Deployment
+from workshop.backends.cluster import ClusterBackend
+from workshop.backends.cluster_record import ClusterRecord
+from workshop.backends.operator import Operator
+from workshop.backends.removal import Removal
+from workshop.backends.site import WAIT_SECONDS, Site, Tools
+from workshop.backends.steps import Step
+from workshop.backends.workloads_in_cluster import Workloads
+from workshop.console import Progress
+from workshop.console import Step as Line
+from workshop.errors import CredentialsError, PreflightError, UsageError
+from workshop.paths import write_private
+from workshop.sources import Sources
+from workshop.tools.access import Access
+from workshop.tools.run import copyable
+
+_PRODUCTION = re.compile(r"(?<![a-z0-9])(prod|production|prd|live)(?![a-z])", re.IGNORECASE)
+_ASK_SECONDS = 30.0
+_REMOVE_SECONDS = 60.0
+
+
+class KubernetesBackend(ClusterBackend):
+    """Brings the parts to a context of the person's kubeconfig, which is read and never written."""
+
+    name: BackendName = "kubernetes"
+    adopts = False
+
+    def open(self, *, new: bool) -> Site:
+        """The site; a new one copies the context that was asked for into a kubeconfig of our own."""
+        record = self._file.read()
+        overrides = {**(record.overrides if record else {}), **self._choices.overrides}
+        sources = Sources.load(overrides)
+        if record is None or new:
+            record = self._record(record, sources, overrides)
+        images: dict[str, Any] = dict(record.images)
+        sources = replace(sources, **images)
+        tools = Tools(self._runner, self._home, sources.ca_file)
+        at = Access(self._home / "kubeconfig", record.name)
+        return Site(self._home, record, sources, at, tools, self._file, self._choices.seconds or WAIT_SECONDS)
+
+    def steps(
+        self, site: Site, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
+    ) -> list[Step]:
+        """No cluster and no images are made: both have to be there."""
+        del deployments
+        _require_images(site.sources, practice=choices.upstream == "practice")
+        operator = Operator(site, install=self._choices.install_operator)
+        applied = tuple(f"apply-{part.part}" for part in workloads.parts)
+        return [
+            Step("preflight", "Look at the tools", lambda line: _look(site, line)),
+            Step(
+                "access",
+                f"Copy the context {site.record.name}",
+                lambda line: self._copy_access(site, line),
+                needs=("preflight",),
+                plan=lambda: [f"write {site.at.kubeconfig}", copyable(_view_argv(site.record.name))],
+            ),
+            *(_after_access(step) for step in operator.steps(after=("access",))),
+            *workloads.steps(after=("crds",), operator=("operator-ready",), images=()),
+            workloads.prune(applied),
+        ]
+
+    def remove(self, site: Site, progress: Progress) -> list[str]:
+        """Take everything of ours out of the cluster; the cluster stays."""
+        seconds = self._choices.seconds or _REMOVE_SECONDS
+        return Removal(site, seconds=seconds).run(progress, must=True)
+
+    def _record(
+        self, known: ClusterRecord | None, sources: Sources, overrides: dict[str, str]
+    ) -> ClusterRecord:
+        context = self._choices.context or (known.name if known else None)
+        if context is None:
+            raise UsageError(
+                "`--backend kubernetes` needs `--context NAME`",
+                why="The current context is not taken: it may be any cluster",
+                hint="`kubectl config get-contexts` lists yours",
+            )
+        namespace = self._choices.namespace or (known.namespace if known else sources.namespace)
+        if known and (known.name, known.namespace) != (context, namespace):
+            raise UsageError(
+                f"This instance is in namespace `{known.namespace}` of `{known.name}`",
+                hint="`workshop teardown` first, or leave `--context` and `--namespace` out",
+            )
+        known = known or ClusterRecord("kubernetes", secrets.token_hex(4), context, namespace)
+        images = {"mcp_server": sources.mcp_server, "practice": sources.practice}
+        return replace(known, overrides=overrides, images=images)
+
+    def _copy_access(self, site: Site, line: Line) -> None:
+        """Our own kubeconfig with this one context; what a credential plugin needs stays as it is."""
+        done = site.tools.runner.run(_view_argv(site.record.name), seconds=_ASK_SECONDS, check=False)
+        if done.code:
+            raise UsageError(
+                f"There is no context `{site.record.name}` in your kubeconfig",
+                why=done.stderr.strip()[:200],
+                hint="`kubectl config get-contexts` lists what there is",
+            )
+        server = _server(done.stdout)
+        told = next((text for text in (site.record.name, server) if _PRODUCTION.search(text)), None)
+        if told and not self._choices.yes:
+            raise CredentialsError(
+                f"The context `{site.record.name}` looks like production",
+                why=f"By its name: {told}",
+                hint="If you are sure: the same with `--yes`",
+            )
+        write_private(site.at.kubeconfig, done.stdout.encode())
+        line.note(f"{server}, Kubernetes {site.kube.version()}")
+
+
+def _look(site: Site, _line: Line) -> None:
+    site.tools.helm.examine()
+    site.tools.kubectl.examine()
+
+
+def _view_argv(context: str) -> list[str]:
+    return ["kubectl", "config", "view", "--minify", "--flatten", "--raw", f"--context={context}"]
+
+
+def _server(kubeconfig: str) -> str:
+    import yaml
+
+    try:
+        return str(yaml.safe_load(kubeconfig)["clusters"][0]["cluster"]["server"])
+    except (yaml.YAMLError, LookupError, TypeError) as error:
+        raise PreflightError("`kubectl config view` answered something unexpected") from error
+
+
+def _require_images(sources: Sources, *, practice: bool) -> None:
+    wanted = ("mcp_server", *(["practice"] if practice else []))
+    for name in (name for name in wanted if name not in sources.prebuilt):
+        option = name.replace("_", "-")
+        raise UsageError(
+            f"The image `{getattr(sources, name)}` is in no registry that this cluster could pull from",
+            why="Only a kind cluster of ours is given images from this machine",
+            hint=f"Push it where the cluster can pull it, then add `--override {option}=REGISTRY/NAME:TAG`",
+        )
+
+
+def _after_access(step: Step) -> Step:
+    return step if step.needs else replace(step, needs=("access",))

@@ -1,0 +1,108 @@
+"""Take an instance out of its cluster, proxies first, the operator last: finalizers end then."""
+
+import time
+from collections.abc import Callable
+
+from workshop.backends.operator import Operator
+from workshop.backends.site import Site
+from workshop.backends.workloads_in_cluster import KINDS, of_ours
+from workshop.console import Progress
+from workshop.console import Step as Line
+from workshop.errors import WorkshopError
+from workshop.toolhive.cluster_secrets import ClusterSecrets
+from workshop.toolhive.manifests import TOOLHIVE_API
+
+_LOOK_SECONDS = 0.3
+_PROXIES = KINDS[:2]
+_CONFIGS = KINDS[2:5]
+_PLAIN = KINDS[5:]
+
+
+class Removal:
+    """Removes what this instance applied and installed; each stage has its bound."""
+
+    def __init__(self, site: Site, *, seconds: float) -> None:
+        self._site = site
+        self._seconds = seconds
+        self.removed: list[str] = []
+
+    def run(self, progress: Progress, *, must: bool) -> list[str]:
+        """Everything, in order; what was removed. What fails is told, and with `must` raised in the end."""
+        failures: list[WorkshopError] = []
+        stages: list[tuple[str, Callable[[Line], None]]] = [
+            ("Remove the proxies and servers", lambda line: self._objects(_PROXIES, line)),
+            ("Remove their configurations", lambda line: self._objects(_CONFIGS, line)),
+            ("Remove the secrets", self._secrets),
+            ("Remove the practice GitHub", lambda line: self._objects(_PLAIN, line)),
+            ("Uninstall the operator", self._operator),
+            ("Remove the namespaces", self._namespaces),
+        ]
+        for label, act in stages:
+            try:
+                with progress.step(label) as line:
+                    act(line)
+            except WorkshopError as error:
+                progress.say(f"{error.what}: {error.why or error.hint}")
+                failures.append(error)
+                if not must:
+                    break  # the cluster goes anyway
+        if failures and must:
+            raise failures[0]
+        return self.removed
+
+    def _objects(self, kinds: tuple[tuple[str, str], ...], line: Line) -> None:
+        for api, kind in kinds:
+            for found in of_ours(self._site, api, kind):
+                name = found["metadata"]["name"]
+                line.note(f"{kind}/{name}")
+                self._site.kube.delete(api, kind, name, self._site.namespace)
+                self.removed.append(f"{kind}/{name}")
+        deadline = time.monotonic() + self._seconds
+        while left := self._left(kinds):
+            if time.monotonic() > deadline:
+                self._release(left, line)
+                return
+            line.note(f"{len(left)} left")
+            time.sleep(_LOOK_SECONDS)
+
+    def _left(self, kinds: tuple[tuple[str, str], ...]) -> list[tuple[str, str, str]]:
+        return [
+            (api, kind, found["metadata"]["name"])
+            for api, kind in kinds
+            for found in of_ours(self._site, api, kind)
+        ]
+
+    def _release(self, left: list[tuple[str, str, str]], line: Line) -> None:
+        """Clear the finalizers of what does not go: all of it carries our label."""
+        for api, kind, name in left:
+            if api == TOOLHIVE_API:
+                line.note(f"{kind}/{name} did not go in {self._seconds:.0f} s: its finalizers are cleared")
+                body = {"metadata": {"finalizers": None}}
+                self._site.kube.patch(api, kind, name, self._site.namespace, body)
+
+    def _secrets(self, line: Line) -> None:
+        secrets = ClusterSecrets(self._site.kube, self._site.namespace, self._site.record.id)
+        names = secrets.delete()
+        line.note(", ".join(names) or "none")
+        self.removed += [f"Secret/{name}" for name in names]
+
+    def _operator(self, line: Line) -> None:
+        if not self._site.made("operator"):
+            line.note("it is not ours, and stays")
+            return
+        Operator(self._site).remove()
+        self.removed.append("operator")
+        line.note("its definitions (CRDs) stay: they may hold what others made")
+
+    def _namespaces(self, line: Line) -> None:
+        record = self._site.file.read()
+        ours = [thing for thing in (record.made if record else ()) if thing.startswith("namespace/")]
+        for thing in ours:
+            name = thing.partition("/")[2]
+            found = self._site.kube.get("v1", "Namespace", name)
+            labels = (found or {}).get("metadata", {}).get("labels") or {}
+            if found and self._site.record.labels.items() <= labels.items():
+                line.note(name)
+                self._site.kube.delete("v1", "Namespace", name)
+                self.removed.append(thing)
+            self._site.file.unmade(thing)

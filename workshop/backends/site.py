@@ -1,0 +1,61 @@
+"""One instance's cluster as one command sees it: how it is reached, what it is made from, and with."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from workshop.backends.cluster_record import ClusterFile, ClusterRecord
+from workshop.kube.client import Kube
+from workshop.sources import Sources
+from workshop.tools.access import Access
+from workshop.tools.docker import Docker
+from workshop.tools.helm import Helm
+from workshop.tools.kind import Kind
+from workshop.tools.kubectl import Kubectl
+from workshop.tools.run import Runner
+
+WAIT_SECONDS = 300.0
+
+
+class Tools:
+    """The programs a cluster is made with, on one runner."""
+
+    def __init__(self, runner: Runner, home: Path, ca_file: Path | None = None) -> None:
+        self.runner = runner
+        self.docker = Docker(runner)
+        self.kind = Kind(runner)
+        self.helm = Helm(runner, home / "helm", ca_file)
+        self.kubectl = Kubectl(runner)
+
+
+@dataclass(frozen=True)
+class Site:
+    """The cluster of one instance: its folder here, its record, its access, its sources."""
+
+    home: Path
+    record: ClusterRecord
+    sources: Sources
+    at: Access
+    tools: Tools = field(repr=False)
+    file: ClusterFile = field(repr=False)
+    seconds: float = WAIT_SECONDS
+
+    @cached_property
+    def kube(self) -> Kube:
+        """The cluster's objects."""
+        return Kube(self.at.kubeconfig, self.at.context)
+
+    @property
+    def namespace(self) -> str:
+        """Where the workloads are."""
+        return self.record.namespace
+
+    def made(self, thing: str) -> bool:
+        """Whether this instance made, or began to make, a thing in its cluster."""
+        record = self.file.read()
+        return record is not None and thing in record.made
+
+    def installed(self, thing: str) -> str | None:
+        """From what a thing is installed, as it was noted last."""
+        record = self.file.read()
+        return record.installed.get(thing) if record else None

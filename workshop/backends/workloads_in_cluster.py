@@ -1,0 +1,221 @@
+"""The steps that bring the parts into a cluster, and from there to this machine."""
+
+from collections.abc import Sequence
+
+from workshop.backends.base import PRACTICE_GITHUB
+from workshop.backends.forwards import Forwards
+from workshop.backends.render import Endpoint, Rendered
+from workshop.backends.site import Site
+from workshop.backends.steps import Step
+from workshop.console import Step as Line
+from workshop.errors import UsageError
+from workshop.kube.client import Object
+from workshop.kube.wait import bound
+from workshop.toolhive.cluster_secrets import ClusterSecrets
+from workshop.toolhive.manifests import Resource, Resources
+from workshop.toolhive.readiness import wait_deployment, wait_workload
+from workshop.toolhive.secrets import SecretFiles
+from workshop.tools.run import copyable
+
+KINDS = (  # in the order of their removal: whoever refers to another goes first
+    ("toolhive.stacklok.dev/v1beta1", "MCPRemoteProxy"),
+    ("toolhive.stacklok.dev/v1beta1", "MCPServer"),
+    ("toolhive.stacklok.dev/v1beta1", "MCPExternalAuthConfig"),
+    ("toolhive.stacklok.dev/v1beta1", "MCPOIDCConfig"),
+    ("toolhive.stacklok.dev/v1beta1", "MCPToolConfig"),
+    ("apps/v1", "Deployment"),
+    ("v1", "Service"),
+)
+_PLAIN = ("apps/v1", "v1")
+_OF_THE_WORKSHOP = {"app.kubernetes.io/part-of": "workshop"}
+
+
+class Workloads:
+    """The rendered `parts` on one site; `changed` names what applying them made or altered."""
+
+    def __init__(self, site: Site, parts: Sequence[Rendered], *, adopt: bool) -> None:
+        self._site = site
+        self.parts = parts
+        self._adopt = adopt
+        self.forwards = Forwards(site.home)
+        self.changed: set[str] = set()
+
+    def steps(
+        self, *, after: tuple[str, ...], operator: tuple[str, ...], images: tuple[str, ...]
+    ) -> list[Step]:
+        """All steps of all parts: `after` the definitions are there, `operator` runs, `images` are loaded."""
+        steps = [self.secrets(after)]
+        for part in self.parts:
+            own = images if part.practice or part.resources.of("MCPServer") else ()
+            steps.append(self.apply(part, (*after, "secrets", *own)))
+            for endpoint in part.endpoints:
+                steps += self.reach(part, endpoint, (f"apply-{part.part}", *operator))
+        return steps
+
+    def secrets(self, after: tuple[str, ...] = ()) -> Step:
+        """Delete the secrets and make them anew; pods that started with older ones are replaced."""
+        everything = Resources(tuple(item for part in self.parts for item in part.all.all))
+
+        def do(line: Line) -> None:
+            files = SecretFiles(self._site.home / "secrets")
+            for secret in everything.of("Secret"):
+                files.write_resource(secret)
+            made = self._secrets.recreate(everything, files)
+            replaced = f", replaced {', '.join(made.replaced)}" if made.replaced else ""
+            line.note(f"{', '.join(made.secrets)}{replaced}")
+
+        def undo() -> None:
+            self._secrets.delete()
+
+        folder = self._site.home / "secrets"
+        return Step(
+            "secrets",
+            "Make the secrets",
+            do,
+            needs=after,
+            undo=undo,
+            plan=lambda: [f"write {folder}, and each secret in it to the cluster; values are never shown"],
+        )
+
+    def apply(self, part: Rendered, needs: tuple[str, ...] = ()) -> Step:
+        """Apply a part's manifests, each behind what it refers to; first a try that changes nothing."""
+        return Step(
+            f"apply-{part.part}",
+            f"Apply the manifests of part {part.part}",
+            lambda line: self._apply(part, line),
+            needs=needs,
+            undo=lambda: self._delete(part.objects),
+            plan=lambda: [f"write {part.file}", self.apply_command(part)],
+        )
+
+    def reach(self, part: Rendered, endpoint: Endpoint, needs: tuple[str, ...]) -> list[Step]:
+        """Wait for one workload, and forward it to this machine."""
+        ready = f"ready-{endpoint.name}"
+        return [
+            Step(
+                ready,
+                f"Wait for {endpoint.name}, {bound(self._site.seconds)}",
+                lambda line: self._wait(part, endpoint.name, line),
+                needs=needs,
+            ),
+            self.forward(endpoint, (ready,)),
+        ]
+
+    def forward(self, endpoint: Endpoint, needs: tuple[str, ...] = ()) -> Step:
+        """Forward one workload to this machine."""
+
+        def do(line: Line) -> None:
+            if self.forwards.ensure(endpoint, self._site.at, self._site.namespace, line):
+                self.changed.add(endpoint.name)
+
+        return Step(
+            f"forward-{endpoint.name}",
+            f"Forward {endpoint.name}",
+            do,
+            needs=needs,
+            undo=lambda: _drop(self.forwards.stop(endpoint.name)),
+            plan=lambda: [self.forward_command(endpoint)],
+        )
+
+    def prune(self, needs: tuple[str, ...]) -> Step:
+        """Delete what this instance applied before and no manifest wants any more."""
+        wanted = {(item.kind, item.name) for part in self.parts for item in part.objects}
+        return Step(
+            "prune",
+            "Remove what is no longer wanted",
+            lambda line: self._prune(wanted, line),
+            needs=needs,
+            done=lambda: not self._unwanted(wanted),
+        )
+
+    def apply_command(self, part: Rendered) -> str:
+        """What a person would type to apply a part."""
+        words = ["apply", "--server-side", "--force-conflicts", "--field-manager=workshop"]
+        argv = self._site.tools.kubectl.argv(self._site.at, *words, "--filename", str(part.file))
+        return copyable(argv)
+
+    def forward_command(self, endpoint: Endpoint) -> str:
+        """What a person would type to forward a workload."""
+        site = self._site
+        return copyable(
+            site.tools.kubectl.port_forward_argv(
+                site.at, site.namespace, endpoint.target, endpoint.port, endpoint.remote_port
+            )
+        )
+
+    @property
+    def _secrets(self) -> ClusterSecrets:
+        return ClusterSecrets(self._site.kube, self._site.namespace, self._site.record.id)
+
+    def _apply(self, part: Rendered, line: Line) -> None:
+        kube = self._site.kube
+        before = {item.title: self._existing(item) for item in part.objects}
+        for item in part.objects:
+            line.note(f"checking {item.title}")
+            kube.apply(item.body, dry_run=True)
+        for item in part.objects:
+            line.note(item.title)
+            after = kube.apply(item.body)
+            if _version(before[item.title]) != _version(after):
+                self.changed.add(item.name)
+        ours = [item.title for item in part.objects if item.name in self.changed]
+        line.note(f"changed {', '.join(ours)}" if ours else "unchanged")
+
+    def _existing(self, item: Resource) -> Object | None:
+        """What is there under this name; raises UsageError when it is somebody else's."""
+        found = self._site.kube.get(item.text("apiVersion"), item.kind, item.name, self._site.namespace)
+        if found is not None and not self._adopt and not self._is_ours(found):
+            raise UsageError(
+                f"{item.title} in namespace `{self._site.namespace}` was not made by this instance",
+                why="It does not carry our label, and is left alone",
+                hint="Choose another namespace (`--namespace`), or delete it if nobody needs it",
+            )
+        return found
+
+    def _is_ours(self, found: Object) -> bool:
+        labels = found["metadata"].get("labels") or {}
+        return self._site.record.labels.items() <= labels.items()
+
+    def _wait(self, part: Rendered, name: str, line: Line) -> None:
+        kube, seconds = self._site.kube, self._site.seconds
+        if name == PRACTICE_GITHUB:
+            wait_deployment(kube, self._site.namespace, name, seconds, line)
+            return
+        workload = next(item for item in part.workloads if item.name == name)
+        wait_workload(kube, workload, seconds, line)
+
+    def _delete(self, items: Sequence[Resource]) -> None:
+        for item in reversed(items):
+            found = self._site.kube.get(item.text("apiVersion"), item.kind, item.name, self._site.namespace)
+            if found is not None and self._is_ours(found):
+                self._site.kube.delete(item.text("apiVersion"), item.kind, item.name, self._site.namespace)
+
+    def _unwanted(self, wanted: set[tuple[str, str]]) -> list[tuple[str, str, str]]:
+        return [
+            (api, kind, found["metadata"]["name"])
+            for api, kind in KINDS
+            for found in of_ours(self._site, api, kind)
+            if (kind, found["metadata"]["name"]) not in wanted
+        ]
+
+    def _prune(self, wanted: set[tuple[str, str]], line: Line) -> None:
+        for api, kind, name in self._unwanted(wanted):
+            line.note(f"{kind}/{name}")
+            self.forwards.stop(name)
+            self._site.kube.delete(api, kind, name, self._site.namespace)
+
+
+def of_ours(site: Site, api_version: str, kind: str) -> Sequence[Object]:
+    """The objects of a kind that this instance applied; not what the operator made of them."""
+    labels = {**site.record.labels, **(_OF_THE_WORKSHOP if api_version in _PLAIN else {})}
+    return site.kube.list(api_version, kind, site.namespace, labels)
+
+
+def _version(found: Object | None) -> object:
+    """What changes when an object's wish changes; not when its status does, where that is told apart."""
+    metadata = (found or {}).get("metadata", {})
+    return metadata.get("generation") or metadata.get("resourceVersion")
+
+
+def _drop(_told: object) -> None:
+    pass
