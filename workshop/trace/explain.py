@@ -8,6 +8,7 @@ from workshop.trace.model import Comparison, Step, Trace
 from workshop.trace.wording import PHASES, SIGNS, UNEQUAL, span
 
 _LONGEST = 100
+_SAID = frozenset({"challenge", "mcp", "register", "token", "refresh"})
 
 
 def headline(trace: Trace) -> str:
@@ -50,6 +51,8 @@ def _step(trace: Trace, step: Step) -> Iterator[str]:
     took = f", {span(step.seconds)}" if step.seconds is not None else ""
     yield f"{indent}{sender} → {receiver}: {step.method} {step.path}{answered}{took}"
     yield f"{indent}{step.sentence}"
+    if step.kind in _SAID:
+        yield from (f"{indent}· {name}: {cut(value, _LONGEST)}" for name, value in step.facts)
     yield from (f"{indent}{_comparison(one)}" for one in step.comparisons)
     if step.claims:
         named = ", ".join(
@@ -63,7 +66,8 @@ def _step(trace: Trace, step: Step) -> Iterator[str]:
 def _comparison(one: Comparison) -> str:
     mark, signs = ("✓", SIGNS) if one.holds else ("✗", UNEQUAL)
     left, right = cut(one.left, _LONGEST), cut(one.right, _LONGEST)
-    return f"{mark} {one.left_name} {left} {signs[one.relation]} {one.right_name} {right}  [{one.reference}]"
+    compared = f"{one.left_name}: {left}  {signs[one.relation]}  {one.right_name}: {right}"
+    return f"{mark} {compared}  [{one.reference}]"
 
 
 def _plain(line: str) -> str:

@@ -121,7 +121,7 @@ WORDS = {
     "mcp": Words(
         "calls",
         "An MCP request",
-        "The agent asks, and the answer comes back through the gateway.",
+        "The agent asks, and the server answers.",
         ("MCP transports, Streamable HTTP",),
     ),
     "upstream-mcp": Words(
