@@ -14,7 +14,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from workshop.errors import WorkshopError
-from workshop.result import Result, Table, envelope, error_envelope
+from workshop.result import Point, Result, Table, envelope, error_envelope
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _MARKS = {"done": ("✓", "green"), "failed": ("✗", "bold red"), "stopped": ("■", "yellow")}
+_STYLES = {**dict(_MARKS.values()), "→": "cyan"}
 
 
 def plain(text: str) -> str:
@@ -107,6 +108,8 @@ class Console:
             self._headline(result.headline)
         for line in result.lines:
             self.out(line)
+        for point in result.points:
+            self._point(point)
         if result.table:
             self._out.print(self._table(result.table))
         if result.markdown:
@@ -120,6 +123,31 @@ class Console:
         if self._out.is_terminal:
             self._out.print()
         self._out.print(Text(self.masked(text), style="bold"), soft_wrap=not self._out.is_terminal)
+
+    def _point(self, point: Point) -> None:
+        self._hanging(f"{point.mark} {point.text}", "")
+        for detail in point.details:
+            self._hanging(detail, "    ")
+
+    def _hanging(self, text: str, margin: str) -> None:
+        """Print a line; where it is broken on a terminal, the rest stands below its first word."""
+        first, _, rest = self.masked(text).partition(" ")
+        style = _STYLES.get(first, "")
+        indent = margin + " " * (len(first) + 1) if first in _STYLES or len(first) == 1 else margin
+        whole = f"{margin}{first} {rest}".rstrip()
+        lines = [whole]
+        if self._out.is_terminal:
+            lines = textwrap.wrap(
+                whole,
+                self._out.width,
+                subsequent_indent=indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        shown = Text("\n".join(lines))
+        if style:
+            shown.stylize(style, len(margin), len(margin) + len(first))
+        self._out.print(shown, soft_wrap=True)
 
     @contextlib.contextmanager
     def progress(self) -> Iterator["Progress"]:

@@ -19,6 +19,15 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Point:
+    """One line of a checklist: its mark, such as ✓ or ✗, what it is about, and what there is to say of it."""
+
+    mark: str
+    text: str
+    details: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Result:
     """The outcome of one command; `headline` is what was asked for, `next` the one command to run now."""
 
@@ -30,6 +39,7 @@ class Result:
     markdown: str = ""
     next: str = ""
     exit_code: int = 0
+    points: Sequence[Point] = ()
 
 
 def envelope(result: Result) -> str:

@@ -40,7 +40,7 @@ def test_the_answer_stands_alone_below_the_progress(room: Room) -> None:
     assert screen[-2] == (
         "trail-mapper has the most open issues (4); its newest is #42: GPX export drops the last waypoint"
     )
-    assert screen[-1] == "Next: `workshop part 2 show`"
+    assert screen[-1] == "Next: `workshop part 1 check`"
 
 
 @pytest.mark.parametrize("columns", [60, 100])

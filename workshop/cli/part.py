@@ -1,4 +1,4 @@
-"""`workshop part …`: list the parts, show a lesson, run it."""
+"""`workshop part …`: list the parts, show a lesson, run it, check it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from workshop.cli.check import add_check, note_progress
+from workshop.cli.exercise import add_exercises
 from workshop.cli.groups import PartGroup
 from workshop.cli.options import EnvFile, Json, Verbose
 from workshop.cli.single_steps import add_single_steps
@@ -43,18 +45,18 @@ def build_group(lessons: Sequence[Lesson]) -> typer.Typer:
         """List the parts."""
         finish(_listing(lessons), as_json=json)
 
-    nexts = [f"`workshop part {lesson.number} show`" for lesson in lessons[1:]]
-    for lesson, following in zip(lessons, [*nexts, "`workshop teardown`"], strict=True):
-        group.add_typer(_lesson_group(lesson, following), name=str(lesson.number))
+    for lesson in lessons:
+        group.add_typer(_lesson_group(lesson), name=str(lesson.number))
     return group
 
 
-def _lesson_group(lesson: Lesson, following: str) -> typer.Typer:
+def _lesson_group(lesson: Lesson) -> typer.Typer:
     group = typer.Typer(help=f"Part {lesson.number}: {lesson.words}", no_args_is_help=True)
 
     @group.command("show")
     def show() -> None:
         """Show the lesson's text."""
+        note_progress(lesson, shown=True)
         finish(Result("part show", markdown=lesson.readme, next=f"`workshop part {lesson.number} run`"))
 
     @group.command("run")
@@ -76,9 +78,12 @@ def _lesson_group(lesson: Lesson, following: str) -> typer.Typer:
             question, no_browser, approve_as, model == "rehearsal", env_file, tuple(trace or ())
         )
         answer = run_lesson(lesson, options, console(), verbose)
+        note_progress(lesson, ran=True)
         data = {"part": lesson.number, "answer": answer}
-        finish(Result("part run", data, headline=answer, next=following))
+        finish(Result("part run", data, headline=answer, next=f"`workshop part {lesson.number} check`"))
 
+    add_check(group, lesson)
+    add_exercises(group, lesson)
     add_single_steps(group, lesson)
     return group
 

@@ -1,0 +1,20 @@
+"""Ask a person before something is done; without a terminal nobody is asked."""
+
+import sys
+
+import typer
+
+from workshop.errors import UsageError
+
+
+def agreed(question: str, *, yes: bool) -> bool:
+    """Whether to go ahead; raises UsageError when nobody can be asked and `--yes` was not given."""
+    if yes:
+        return True
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            "This would have to be asked, and there is no terminal to ask at",
+            why=question,
+            hint="`--yes` goes ahead without asking",
+        )
+    return typer.confirm(question, err=True)

@@ -1,0 +1,117 @@
+"""`workshop part N check`: what is done and what is not, why, and a hint."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workshop.cli.options import Json
+from workshop.cli.terminal import console, finish
+from workshop.errors import CheckError
+from workshop.lessons.find import Lesson
+from workshop.result import Point, Result
+
+if TYPE_CHECKING:
+    from workshop.lessons.check import Checked, CheckReport
+
+Number = Annotated[
+    int | None,
+    typer.Argument(metavar="[EXERCISE]", help="Check this exercise only.", show_default=False),
+]
+Hint = Annotated[bool, typer.Option("--hint", help="Give the next hint for the first check that fails.")]
+_MARKS: Mapping[str, str] = {"passed": "✓", "failed": "✗", "not tried": "·", "not applicable": "○"}
+
+
+def add_check(group: typer.Typer, lesson: Lesson) -> None:
+    """Add `check` to a lesson's group."""
+
+    @group.command("check")
+    def check(exercise: Number = None, *, hint: Hint = False, json: Json = False) -> None:
+        """Check this part, and the exercises you have begun."""
+        from workshop.lessons.check import check_part
+        from workshop.lessons.progress import ProgressFile
+        from workshop.settings import Settings
+
+        console().hide(Settings.load().secrets())
+        label = f"Check exercise {exercise}" if exercise is not None else f"Check part {lesson.number}"
+        with console().progress() as progress, progress.step(label) as step:
+            report = check_part(lesson, ProgressFile(console().warn), step.note, only=exercise, hint=hint)
+            step.note("")
+        finish(_result(lesson, report, exercise, asked=hint), as_json=json)
+
+
+def note_progress(lesson: Lesson, *, shown: bool = False, ran: bool = False) -> None:
+    """Remember that a part was read or run."""
+    from workshop.lessons.progress import ProgressFile
+
+    with ProgressFile(console().warn).change() as standing:
+        part = standing.touch(lesson.number)
+        part.shown = part.shown or shown
+        part.ran = part.ran or ran
+
+
+def _result(lesson: Lesson, report: "CheckReport", only: int | None, *, asked: bool) -> Result:
+    passed, made = report.counted
+    if only is None:
+        headline = f"{passed} of {made} checks of part {lesson.number} have passed"
+    else:
+        headline = f"Exercise {only} has {'passed' if report.passed else 'not passed yet'}"
+    return Result(
+        "part check",
+        _data(report, passed, made),
+        headline,
+        points=[*(_point(found, lesson, asked) for found in report.checks), *_open(report)],
+        next=_next(report, only),
+        exit_code=0 if report.passed else CheckError.exit_code,
+    )
+
+
+def _point(found: "Checked", lesson: Lesson, asked: bool) -> Point:  # noqa: FBT001 - whether `--hint` was
+    outcome = found.outcome
+    says = outcome.says if outcome.exercise is None else f"Exercise {outcome.exercise}: {outcome.says}"
+    details = [outcome.reason] if outcome.reason else []
+    details += [f"→ {hint}" for hint in found.hints]
+    if asked and outcome.state == "failed" and not found.hints_left:
+        details.append(_last_word(lesson.number, outcome.exercise))
+    return Point(_MARKS[outcome.state], says, details)
+
+
+def _last_word(part: int, exercise: int | None) -> str:
+    if exercise is None:
+        return "These are all the hints; ask the person next to you, or the room"
+    return f"These are all the hints; `workshop part {part} solve {exercise}` shows a solution"
+
+
+def _open(report: "CheckReport") -> list[Point]:
+    begin = f"workshop part {report.part} exercise"
+    return [Point("○", f"Exercise {number} is not begun: `{begin} {number}`") for number in report.not_begun]
+
+
+def _next(report: "CheckReport", only: int | None) -> str:
+    if report.passed:
+        return "`workshop next`"
+    again = f"workshop part {report.part} check" + (f" {only}" if only is not None else "")
+    more = next((found.hints_left for found in report.checks if found.outcome.state == "failed"), 0)
+    return f"`{again} --hint`" if more else f"`{again}`"
+
+
+def _data(report: "CheckReport", passed: int, made: int) -> dict[str, object]:
+    return {
+        "part": report.part,
+        "passed": report.passed,
+        "counted": {"passed": passed, "made": made},
+        "checks": [
+            {
+                "id": found.outcome.name,
+                "says": found.outcome.says,
+                "exercise": found.outcome.exercise,
+                "state": found.outcome.state,
+                "reason": found.outcome.reason,
+                "hints": list(found.hints),
+                "hints_left": found.hints_left,
+                "seconds": found.outcome.seconds,
+            }
+            for found in report.checks
+        ],
+        "exercises_not_begun": list(report.not_begun),
+    }

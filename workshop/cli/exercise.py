@@ -1,0 +1,168 @@
+"""`workshop part N exercise`, `solve` and `reset`: the learner's files, none of them ever lost."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workshop.cli.asking import agreed
+from workshop.cli.options import Json
+from workshop.cli.terminal import console, finish
+from workshop.lessons.find import Lesson
+from workshop.result import Point, Result
+
+if TYPE_CHECKING:
+    from workshop.lessons.exercise import Exercise, Placed
+    from workshop.lessons.progress import ProgressFile
+
+Number = Annotated[int, typer.Argument(metavar="EXERCISE", help="1 or 2.")]
+OneOrAll = Annotated[
+    int | None,
+    typer.Argument(metavar="[EXERCISE]", help="This exercise only.", show_default=False),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
+
+
+def add_exercises(group: typer.Typer, lesson: Lesson) -> None:
+    """Add `exercise`, `solve` and `reset` to a lesson's group."""
+
+    @group.command("exercise")
+    def exercise(number: OneOrAll = None, *, json: Json = False) -> None:
+        """Begin an exercise: its file is put into `workshop-exercises`."""
+        finish(_listed(lesson) if number is None else _begun(lesson, number), as_json=json)
+
+    @group.command("solve")
+    def solve(number: Number, *, json: Json = False) -> None:
+        """Put an exercise's solution in place, and keep your own file beside it."""
+        finish(_solved(lesson, number), as_json=json)
+
+    @group.command("reset")
+    def reset(number: OneOrAll = None, *, yes: Yes = False, json: Json = False) -> None:
+        """Start an exercise, or the whole part, again; your work is kept in a copy."""
+        finish(_reset(lesson, number, yes=yes), as_json=json)
+
+
+def _progress() -> "ProgressFile":
+    from workshop.lessons.progress import ProgressFile
+
+    return ProgressFile(console().warn)
+
+
+def _listed(lesson: Lesson) -> Result:
+    from workshop.lessons.exercise import begun, exercises_of
+    from workshop.lessons.progress import exercise_folder
+
+    standing = _progress().read()
+    exercises = exercises_of(lesson)
+    files = begun(exercises, exercise_folder(standing))
+    points, data = [], []
+    for found in exercises:
+        done = standing.part(lesson.number).exercise(found.number)
+        file = files.get(found.number)
+        details = [f"Your file is {file}"] if file else []
+        points.append(Point("✓" if done.passed else "○", f"Exercise {found.number}: {found.title}", details))
+        data.append({"exercise": found.number, "title": found.title, "passed": done.passed, "file": file})
+    first = next((item["exercise"] for item in data if not item["passed"]), 1)
+    following = f"`workshop part {lesson.number} exercise {first}`"
+    return Result("part exercise", {"part": lesson.number, "exercises": data}, points=points, next=following)
+
+
+def _begun(lesson: Lesson, number: int) -> Result:
+    from workshop.lessons.exercise import begin, exercise_of
+    from workshop.lessons.progress import exercise_folder
+
+    found = exercise_of(lesson, number)
+    with _progress().change() as standing:
+        folder = exercise_folder(standing)
+        placed = begin(found, folder)
+        standing.folder = str(folder)
+        standing.touch(lesson.number)
+    file = _shown(placed.file)
+    told = f"Your file is `{file}`" if placed.changed else f"Your file is there already: `{file}`"
+    return Result(
+        "part exercise",
+        _data(found, placed),
+        markdown=f"{found.task}\n{told}",
+        next=f"`workshop part {lesson.number} check {number}`",
+    )
+
+
+def _solved(lesson: Lesson, number: int) -> Result:
+    from workshop.lessons.exercise import exercise_of, solve
+    from workshop.lessons.progress import exercise_folder
+
+    found = exercise_of(lesson, number)
+    with _progress().change() as standing:
+        folder = exercise_folder(standing)
+        placed = solve(found, folder)
+        standing.folder = str(folder)
+        standing.touch(lesson.number).exercise(number).solved = True
+    following = f"`workshop part {lesson.number} check {number}`"
+    return Result(
+        "part solve", _data(found, placed), _told(placed, "The solution"), _kept(placed), next=following
+    )
+
+
+def _reset(lesson: Lesson, number: int | None, *, yes: bool) -> Result:
+    from workshop.lessons.exercise import begun, exercise_of, exercises_of, is_own_work
+    from workshop.lessons.exercise import reset as put_start
+    from workshop.lessons.progress import PartStanding, exercise_folder
+
+    progress = _progress()
+    exercises = exercises_of(lesson) if number is None else (exercise_of(lesson, number),)
+    folder = exercise_folder(progress.read())
+    files = begun(exercises, folder)
+    work = [file for found in exercises if (file := files.get(found.number)) and is_own_work(found, file)]
+    if not agreed(_question(lesson, number, work), yes=yes):
+        return Result("part reset", {"part": lesson.number, "reset": []}, "Nothing was changed")
+    with progress.change() as standing:
+        placed = [put_start(found, folder) for found in exercises if found.number in files]
+        if number is None:
+            standing.parts[str(lesson.number)] = PartStanding()
+        else:
+            standing.part(lesson.number).exercises.pop(str(number), None)
+            standing.part(lesson.number).hints.pop(f"exercise_{number}", None)
+    what = f"Part {lesson.number}" if number is None else f"Exercise {number}"
+    again = f"workshop part {lesson.number} " + ("show" if number is None else f"exercise {number}")
+    return Result(
+        "part reset",
+        {"part": lesson.number, "reset": placed},
+        f"{what} starts again",
+        [line for one in placed for line in _kept(one)],
+        next=f"`{again}`",
+    )
+
+
+def _question(lesson: Lesson, number: int | None, work: Sequence[Path]) -> str:
+    what = f"part {lesson.number}: its exercises and what you have done of it" if number is None else ""
+    start = f"Start again with {what or f'exercise {number}'}?"
+    if not work:
+        return start
+    files = ", ".join(file.name for file in work)
+    return f"{start} Your work in {files} is kept in a copy beside it"
+
+
+def _told(placed: "Placed", what: str) -> str:
+    file = _shown(placed.file)
+    return f"{what} is in `{file}`" if placed.changed else f"{what} was in `{file}` already"
+
+
+def _kept(placed: "Placed") -> list[str]:
+    return [f"Your own file is kept as `{_shown(placed.copy)}`"] if placed.copy else []
+
+
+def _shown(file: Path) -> str:
+    """The path from here, where that is shorter."""
+    return str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)
+
+
+def _data(found: "Exercise", placed: "Placed") -> dict[str, object]:
+    return {
+        "part": found.part,
+        "exercise": found.number,
+        "title": found.title,
+        "file": placed.file,
+        "changed": placed.changed,
+        "copy": placed.copy,
+    }

@@ -1,0 +1,71 @@
+"""`workshop next`: where you are, and the one command to run."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workshop.cli.options import Json
+from workshop.cli.terminal import console, finish
+from workshop.result import Result, Table
+
+if TYPE_CHECKING:
+    from workshop.lessons.next_step import NextStep, Room, Row
+
+Forget = Annotated[bool, typer.Option("--forget", help="Forget your progress; your files stay.")]
+
+
+def next_command(*, forget: Forget = False, json: Json = False) -> None:
+    """Show where you are, and the one command to run now."""
+    from workshop.lessons.find import find_lessons
+    from workshop.lessons.next_step import next_step, overview
+    from workshop.lessons.progress import ProgressFile
+
+    progress = ProgressFile(console().warn)
+    if forget:
+        line = "Your progress is forgotten" if progress.forget() else "There was no progress to forget"
+        finish(Result("next", {"forgotten": True}, line, next="`workshop next`"), as_json=json)
+        return
+    lessons, standing = find_lessons(), progress.read()
+    step, rows = next_step(lessons, standing, _room()), overview(lessons, standing)
+    result = Result(
+        "next",
+        {"step": step, "parts": rows},
+        _headline(step, rows),
+        table=_table(rows),
+        next=_command(step),
+    )
+    finish(result, as_json=json)
+
+
+def _room() -> "Room":
+    from workshop.lessons import environment
+    from workshop.lessons.next_step import Room
+
+    report = environment.status()
+    stopped = [item.name for item in report.workloads if item.state == "stopped"]
+    return Room(report.up, stopped)
+
+
+def _headline(step: "NextStep", rows: "Sequence[Row]") -> str:
+    title = next((row.title for row in rows if row.part == step.part), "")
+    return f"You are in part {step.part}, {title}. {step.why}" if step.part is not None else step.why
+
+
+def _command(step: "NextStep") -> str:
+    if not step.command:
+        return ""
+    return f"`{step.command}`" + (f", or go on with `{step.instead}`" if step.instead else "")
+
+
+def _table(rows: "Sequence[Row]") -> Table:
+    cells = [
+        (
+            str(row.part),
+            row.title,
+            *("✓" if done else "" for done in (row.read, row.ran, row.checked)),
+            ", ".join(row.exercises),
+        )
+        for row in rows
+    ]
+    return Table(("part", "title", "read", "run", "checked", "exercises"), cells)
