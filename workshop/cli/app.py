@@ -47,7 +47,7 @@ def build_app() -> typer.Typer:
     app.callback()(_options)
     app.command("up", rich_help_panel="The room")(up.up)
     app.add_typer(part.build_group(find_lessons()), name="part", rich_help_panel="The lessons")
-    app.command("next", rich_help_panel="The lessons")(next.next_command)
+    app.command("next", rich_help_panel="The lessons")(next.show_next)
     app.command("status", rich_help_panel="The room")(status.status)
     app.command("teardown", rich_help_panel="The room")(teardown.teardown)
     app.command("doctor", rich_help_panel="The room")(doctor.doctor)

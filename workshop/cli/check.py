@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workshop.cli.next import find_next, next_command
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
 from workshop.errors import CheckError
@@ -33,7 +34,8 @@ def add_check(group: typer.Typer, lesson: Lesson) -> None:
         from workshop.settings import Settings
 
         console().hide(Settings.load().secrets())
-        label = f"Check exercise {exercise}" if exercise is not None else f"Check part {lesson.number}"
+        what = f"exercise {exercise} of " if exercise is not None else ""
+        label = f"Run the checks of {what}part {lesson.number}"
         with console().progress() as progress, progress.step(label) as step:
             report = check_part(lesson, ProgressFile(console().warn), step.note, only=exercise, hint=hint)
             step.note("")
@@ -89,7 +91,7 @@ def _open(report: "CheckReport") -> list[Point]:
 
 def _next(report: "CheckReport", only: int | None) -> str:
     if report.passed:
-        return "`workshop next`"
+        return next_command(find_next())
     again = f"workshop part {report.part} check" + (f" {only}" if only is not None else "")
     more = next((found.hints_left for found in report.checks if found.outcome.state == "failed"), 0)
     return f"`{again} --hint`" if more else f"`{again}`"

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 Forget = Annotated[bool, typer.Option("--forget", help="Forget your progress; your files stay.")]
 
 
-def next_command(*, forget: Forget = False, json: Json = False) -> None:
+def show_next(*, forget: Forget = False, json: Json = False) -> None:
     """Show where you are, and the one command to run now."""
     from workshop.lessons.find import find_lessons
-    from workshop.lessons.next_step import next_step, overview
+    from workshop.lessons.next_step import overview
     from workshop.lessons.progress import ProgressFile
 
     progress = ProgressFile(console().warn)
@@ -26,16 +26,24 @@ def next_command(*, forget: Forget = False, json: Json = False) -> None:
         line = "Your progress is forgotten" if progress.forget() else "There was no progress to forget"
         finish(Result("next", {"forgotten": True}, line, next="`workshop next`"), as_json=json)
         return
-    lessons, standing = find_lessons(), progress.read()
-    step, rows = next_step(lessons, standing, _room()), overview(lessons, standing)
+    step, rows = find_next(), overview(find_lessons(), progress.read())
     result = Result(
         "next",
         {"step": step, "parts": rows},
         _headline(step, rows),
         table=_table(rows),
-        next=_command(step),
+        next=next_command(step),
     )
     finish(result, as_json=json)
+
+
+def find_next() -> "NextStep":
+    """The step that comes next, from what is kept and what is up."""
+    from workshop.lessons.find import find_lessons
+    from workshop.lessons.next_step import next_step
+    from workshop.lessons.progress import ProgressFile
+
+    return next_step(find_lessons(), ProgressFile(console().warn).read(), _room())
 
 
 def _room() -> "Room":
@@ -52,7 +60,8 @@ def _headline(step: "NextStep", rows: "Sequence[Row]") -> str:
     return f"You are in part {step.part}, {title}. {step.why}" if step.part is not None else step.why
 
 
-def _command(step: "NextStep") -> str:
+def next_command(step: "NextStep") -> str:
+    """The command of a step as it is shown, with what may be done instead."""
     if not step.command:
         return ""
     return f"`{step.command}`" + (f", or go on with `{step.instead}`" if step.instead else "")
