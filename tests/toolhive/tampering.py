@@ -45,7 +45,7 @@ class Tampering:
                 headers=headers,
                 content=await request.body(),
             )
-        if path in self.changes:
+        if path in self.changes and answer.content:
             return JSONResponse(self.changes[path](answer.json()), answer.status_code)
         response = Response(answer.content, answer.status_code)
         kept = [pair for pair in answer.headers.multi_items() if pair[0].lower() not in _HOP]

@@ -379,3 +379,18 @@ async def test_a_server_without_its_filter_is_told(site: Site) -> None:
     assert "not expected: get_issue, slow_count" in failed(await of_server(unfiltered)).found
     callable_still = failed(await of_server(replace(unfiltered, tools=frozenset())))
     assert "`get_issue` is hidden, and can be called" in callable_still.found
+
+
+async def test_a_filter_that_keeps_nothing_but_the_tools_is_no_fault(site: Site) -> None:
+    """As ToolHive 0.44.0's: without `resultType` and `ttlMs`, which MCP 2026-07-28 requires."""
+
+    def only_tools(answer: Any) -> Any:
+        result = answer.get("result", {})
+        return {**answer, "result": {"tools": result["tools"]}} if "tools" in result else answer
+
+    server = MCPServer("one tool")
+    server.add_tool(only_tools)
+    app = server.streamable_http_app(stateless_http=True, json_response=True)
+    async with serve(app) as url, serve(Tampering(url, changes={"/mcp": only_tools}).app()) as filtered:
+        (result,) = await of_server(ServerContract(url=f"{filtered}/mcp"))
+    assert (result.passed, result.found) == (True, "only_tools")

@@ -58,7 +58,8 @@ async def session(url: str, seconds: float, *, token: str = "", issuer: str = ""
     hooks = {"response": [note]}
     http = httpx2.AsyncClient(headers=headers, event_hooks=hooks, timeout=seconds, trust_env=False)
     try:
-        async with http, Client(streamable_http_client(url, http_client=http)) as client:
+        # "legacy": ToolHive 0.44.0's tool filter drops fields that MCP 2026-07-28 requires.
+        async with http, Client(streamable_http_client(url, http_client=http), mode="legacy") as client:
             yield Session(client)
     except Exception as error:  # noqa: BLE001 - the SDK raises groups of anything; all become one MissedError
         cause = _first(error)
