@@ -37,7 +37,7 @@ def ask_engine(address: str) -> str:
 
 @contextlib.contextmanager
 def own_engine(folder: Path) -> Iterator[str]:
-    """An engine of the tests' own, when WORKSHOP_TEST_DOCKERD is set; else an empty address: the usual one."""
+    """An engine of our own when WORKSHOP_TEST_DOCKERD is set; else an empty address: the usual one."""
     if not os.environ.get("WORKSHOP_TEST_DOCKERD"):
         yield ""
         return

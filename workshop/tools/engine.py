@@ -17,7 +17,7 @@ _LOW_MEMORY = 4 * 2**30
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 _KINDS = (  # by what `docker info` and `docker version` say of themselves
     ("Podman", r"podman engine"),
-    ("Docker Desktop", r"docker desktop|docker-desktop"),
+    ("Docker Desktop", r"docker.desktop|desktop-linux|/\.docker/(run|desktop)/"),
     ("OrbStack", r"orbstack"),
     ("Colima", r"colima"),
     ("Rancher Desktop", r"rancher.?desktop"),
