@@ -8,7 +8,7 @@ import typer
 from workshop.cli.next import find_next, next_command
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
-from workshop.errors import CheckError
+from workshop.errors import CheckError, WorkshopError
 from workshop.lessons.find import Lesson
 from workshop.result import Point, Result
 
@@ -91,7 +91,10 @@ def _open(report: "CheckReport") -> list[Point]:
 
 def _next(report: "CheckReport", only: int | None) -> str:
     if report.passed:
-        return next_command(find_next())
+        try:
+            return next_command(find_next())
+        except WorkshopError:  # damaged state is told there, not in the place of what has passed here
+            return "`workshop next`"
     again = f"workshop part {report.part} check" + (f" {only}" if only is not None else "")
     more = next((found.hints_left for found in report.checks if found.outcome.state == "failed"), 0)
     return f"`{again} --hint`" if more else f"`{again}`"

@@ -120,6 +120,7 @@ def _reset(lesson: Lesson, number: int | None, *, yes: bool) -> Result:
         placed = [put_start(found, folder) for found in exercises if found.number in files]
         if number is None:
             standing.parts[str(lesson.number)] = PartStanding()
+            standing.touch(lesson.number)
         else:
             standing.part(lesson.number).exercises.pop(str(number), None)
             standing.part(lesson.number).hints.pop(f"exercise_{number}", None)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
+from typer import Abort
 from typer.exceptions import TyperException
 
 from workshop.cli.app import build_app
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _tell(error, given)
     except TyperException as error:
         return _tell_usage(error, given)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Abort):  # Typer's prompts turn Ctrl-C and Ctrl-D into the latter
         code = INTERRUPTED
     if code == INTERRUPTED:
         console().say("Stopped")
