@@ -40,7 +40,7 @@ class Images:
                 note(f"building {recipe.tag}")
                 self._build(recipe)
             if self._is_absent(name):
-                note(f"pulling {self._reference(name)}")
+                note(f"fetching {self._reference(name)}")
                 self._bring(self._reference(name))
 
     def loaded(self, kind: Kind, names: Sequence[str]) -> bool:
@@ -64,7 +64,8 @@ class Images:
 
     def plan(self, names: Sequence[str]) -> list[str]:
         """The commands that fetching and loading these would come to, as a person would type them."""
-        return [copyable(words) for name in names for words in self._planned(name)]
+        lines = (copyable(words) for name in names for words in self._planned(name))
+        return list(dict.fromkeys(lines))  # what one image stands on may be planned already
 
     def _reference(self, name: str) -> str:
         return str(getattr(self._sources, name))
@@ -164,20 +165,27 @@ class Images:
     def _ids_file(self) -> Path:
         return self._folder / "image-ids.json"
 
-    def _planned(self, name: str) -> list[list[str]]:
-        reference = self._reference(name)
-        load = ["kind", "load", "image-archive", "ARCHIVE", "--name", self._sources.cluster_name]
-        if archive := self._sources.archives.get(reference):
-            path = str(archive.path)
-            return [
-                ["docker", "load", "--input", path] if name == _NODE_IMAGE else [*load[:3], path, *load[4:]]
-            ]
-        recipes = recipes_for(name, self._sources)
-        made = [["docker", "build", "--tag", one.tag, "--file", str(one.dockerfile)] for one in recipes]
-        made = made or [["docker", "pull", reference]]
+    def _planned(self, name: str) -> list[str]:
+        reference, archive = self._reference(name), f"{name}.tar"
+        made = [self._planned_build(recipe) for recipe in recipes_for(name, self._sources)]
+        if bundled := self._sources.archives.get(reference):
+            made, archive = [], str(bundled.path)
+        elif not made and self._sources.registry_mirror and name != _NODE_IMAGE:
+            node = f"{self._sources.cluster_name}-control-plane"
+            return [copyable(["docker", "exec", node, "crictl", "pull", reference])]
+        elif not made:
+            made = [copyable(["docker", "pull", reference])]
         if name == _NODE_IMAGE:
-            return made
-        return [*made, ["docker", "save", "--output", "ARCHIVE", reference], load]
+            return made or [copyable(["docker", "load", "--input", archive])]
+        saved = [] if bundled else [copyable(Docker.save_argv([reference], Path(archive)))]
+        load = ["kind", "load", "image-archive", archive, "--name", self._sources.cluster_name]
+        return [*made, *saved, copyable(load)]
+
+    def _planned_build(self, recipe: Recipe) -> str:
+        arguments = build_arguments(recipe, self._sources)
+        context = recipe.folder or Path("CONTEXT")
+        argv = Docker.build_argv(recipe.tag, context, recipe.dockerfile, arguments, network=build_network())
+        return copyable(argv, {recipe.argument: recipe.base})
 
 
 def _node(kind: Kind, sources: Sources) -> str:

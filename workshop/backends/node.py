@@ -13,11 +13,8 @@ _HOSTS_FOLDER = "/etc/containerd/certs.d"
 _CERTIFICATE = "/usr/local/share/ca-certificates/workshop.crt"
 _TRUSTED = "/etc/ssl/certs/workshop.pem"  # what update-ca-certificates makes of it
 _SECONDS = 60
-# Which of the two kind applies depends on the format of the node image's own configuration.
-_PATCHES = [
-    f'version = {version}\n[plugins."{plugin}".registry]\n  config_path = "{_HOSTS_FOLDER}"\n'
-    for version, plugin in ((2, "io.containerd.grpc.v1.cri"), (3, "io.containerd.cri.v1.images"))
-]
+# Node images of kind 0.27 and later look there by themselves; this is for older ones, as kind documents it.
+_PATCH = f'[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "{_HOSTS_FOLDER}"\n'
 
 
 def write_kind_config(sources: Sources, folder: Path, instance: str) -> Path:
@@ -31,7 +28,7 @@ def write_kind_config(sources: Sources, folder: Path, instance: str) -> Path:
             folder / "certs.d" / "_default" / "hosts.toml", _hosts(sources.registry_mirror).encode()
         )
         mounts.append(_mount(folder / "certs.d", _HOSTS_FOLDER))
-        config["containerdConfigPatches"] = _PATCHES
+        config["containerdConfigPatches"] = [_PATCH]
     if sources.ca_file:
         write_private(folder / "ca.crt", sources.ca_file.read_bytes())
         mounts.append(_mount(folder / "ca.crt", _CERTIFICATE))
