@@ -64,7 +64,7 @@ class Images:
 
     def plan(self, names: Sequence[str]) -> list[str]:
         """The commands that fetching and loading these would come to, as a person would type them."""
-        lines = (copyable(words) for name in names for words in self._planned(name))
+        lines = (line for name in names for line in self._planned(name))
         return list(dict.fromkeys(lines))  # what one image stands on may be planned already
 
     def _reference(self, name: str) -> str:
