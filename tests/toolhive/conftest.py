@@ -1,12 +1,15 @@
-"""Part 4's own manifests, and a way to change one line of them."""
+"""Part 4's own manifests, a way to change one line of them, and a Kubernetes API in memory."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.kube.conftest import cluster
 from workshop.paths import parts_dir
 from workshop.toolhive.manifests import Resources, load
+
+__all__ = ["change", "cluster"]
 
 Change = Callable[..., Resources]
 

@@ -53,7 +53,7 @@ class ClusterSecrets:
         keys = sorted({pair for _, pairs in wanted for pair in pairs} | set(_own(resources)))
         values: dict[str, dict[str, bytes]] = {}
         for name, key in keys:
-            values.setdefault(name, {})[key] = files.path(name, key).read_bytes()
+            values.setdefault(name, {})[key] = _value(files, name, key)
         old = {name: self._existing(name) for name in values}
         since = {name: self._make(name, data, old[name]) for name, data in values.items()}
         replaced = [
@@ -149,6 +149,18 @@ def _own(resources: Resources) -> Sequence[tuple[str, str]]:
         for field in ("stringData", "data")
         for key in secret.mapping(field)
     ]
+
+
+def _value(files: SecretFiles, name: str, key: str) -> bytes:
+    path = files.path(name, key)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"Secret `{name}` has no value for `{key}`",
+            why=str(error),
+            hint="A manifest refers to it: add a `Secret` to the manifests that has it",
+        ) from error
 
 
 def _hash(data: Mapping[str, bytes]) -> str:

@@ -1,8 +1,8 @@
 """What ToolHive's operator says of a resource, and whether it has acted on what the manifests say now.
 
 From ToolHive 0.44.0 `cmd/thv-operator/controllers`: a changed config leaves the generation of the workload
-that refers to it as it was. What tells are the config's hash in the workload's status, and the checksum of the
-run configuration in the pods' template.
+that refers to it as it was. What tells are the config's hash in the workload's status, and the checksum of
+the run configuration in the pods' template.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -84,8 +84,8 @@ class OperatorView:
     def _runs_in(self, controllers: Sequence[Object]) -> bool:
         deployments = [controller for controller in controllers if controller["kind"] == "Deployment"]
         metadata = [controller["spec"]["template"].get("metadata") or {} for controller in deployments]
-        templates = [item.get("annotations") or {} for item in metadata]
-        return bool(templates) and all(item.get(_RUNS_WITH, self.checksum) == self.checksum for item in templates)
+        runs_with = [(item.get("annotations") or {}).get(_RUNS_WITH, self.checksum) for item in metadata]
+        return bool(runs_with) and all(checksum == self.checksum for checksum in runs_with)
 
 
 def view(kube: Kube, namespace: str, kind: str, name: str) -> OperatorView:
