@@ -1,6 +1,7 @@
 """The only module that prints: data to stdout, everything else to stderr."""
 
 import contextlib
+import shutil
 import sys
 import textwrap
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console as RichConsole
-from rich.console import Group, RenderableType
+from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.text import Text
 
 from workshop.errors import WorkshopError
@@ -55,8 +56,8 @@ class Console:
     """Prints for a person or, when stdout or stderr is no terminal, for a log; hides known secrets."""
 
     def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
-        self._out = RichConsole(file=out or sys.stdout, highlight=False, emoji=False)
-        self._err = RichConsole(file=err or sys.stderr, highlight=False, emoji=False)
+        self._out = _rich(out or sys.stdout)
+        self._err = _rich(err or sys.stderr)
         self._secrets: list[str] = []
 
     def hide(self, secrets: Sequence[str]) -> None:
@@ -178,6 +179,13 @@ class Console:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text
+
+
+def _rich(file: TextIO) -> RichConsole:
+    made = RichConsole(file=file, highlight=False, emoji=False)
+    if made.is_dumb_terminal:  # rich takes it for 80 columns whatever it is
+        made.size = ConsoleDimensions(*shutil.get_terminal_size())
+    return made
 
 
 class Progress:

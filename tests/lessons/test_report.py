@@ -2,12 +2,13 @@
 
 import json
 import platform
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from workshop.cli.main import main
 from workshop.instance import Instance, Record
 from workshop.lessons.configuration import configuration
 from workshop.lessons.report import redacted, write_report
@@ -83,6 +84,8 @@ def test_the_configuration_tells_every_source_and_no_secret(
     assert not set(SECRETS) & {value for value, _ in told.values()}
 
 
-def test_both_commands_answer_in_json(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["config", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["command"] == "config"
+def test_both_commands_answer_in_json(state: Path) -> None:
+    for words in (["config"], ["report", "out.zip"]):
+        argv = [sys.executable, "-m", "workshop", *words, "--json"]
+        told = json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+        assert (told["command"], told["status"]) == (words[0], "success")

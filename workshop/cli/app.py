@@ -6,8 +6,10 @@ import typer
 
 from workshop import __version__
 from workshop.cli import (
+    bundle,
     config,
     connect,
+    demo,
     doctor,
     login,
     next,  # noqa: A004 - the command's name; the builtin is not used here
@@ -58,6 +60,8 @@ def build_app() -> typer.Typer:
     app.add_typer(trace.build_group(), name="trace", rich_help_panel="The lessons")
     app.add_typer(login.build_group(), name="login", rich_help_panel="Security")
     app.command("probe", rich_help_panel="Security")(probe.probe)
+    app.add_typer(demo.build_group(), name="demo", rich_help_panel="For facilitators")
+    app.add_typer(bundle.build_group(), name="bundle", rich_help_panel="For facilitators")
     app.command("rehearse", rich_help_panel="For facilitators")(rehearse.rehearse)
     return app
 

@@ -27,7 +27,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 Ports = Annotated[
     list[str] | None,
     typer.Option(
-        "--port", metavar="NAME=PORT", help="Give a workload another port, such as github-remote=8088."
+        "--port",
+        metavar="NAME=PORT",
+        envvar="WORKSHOP_PORT",
+        help="Give a workload another port, such as github-remote=8088.",
     ),
 ]
 UpstreamChoice = Annotated[
