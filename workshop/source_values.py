@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from workshop.errors import UsageError
 
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::\d{1,5})?"
-_NAME = rf"(?:{_HOST}/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*"
+_REGISTRY = rf"(?=[^/]*[.:]|localhost){_HOST}"  # as Docker tells a registry from the first part of a name
+_NAME = rf"(?:{_REGISTRY}/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"sha256:[0-9a-f]{64}"
 _OCI = re.compile(rf"oci://{_HOST}(?:/[A-Za-z0-9._-]+)+")
@@ -53,12 +54,13 @@ def _chart(told: str, value: str) -> str:
 
 
 def _address(told: str, value: str) -> str:
-    parts = urlsplit(value)
     try:
+        parts = urlsplit(value)
         sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        sound = sound and not parts.query and not parts.fragment
     except ValueError:  # the port is no number
         sound = False
-    if not sound or parts.query or parts.fragment or re.search(r"[\s\"'\\]", value):
+    if not sound or re.search(r"[\s\"'\\]", value):
         raise UsageError(  # the value is not repeated: it may hold a password
             f"`{told}` is no http or https address", hint="Write http://HOST:PORT"
         )
