@@ -127,10 +127,8 @@ def _open_exercise(lesson: Lesson, standing: Standing) -> Exercise | None:
 
 def _state(exercise: Exercise, standing: Standing) -> str:
     done = standing.part(exercise.part).exercise(exercise.number)
-    if done.passed:
-        return "solved for you" if done.solved else "passed"
-    if done.solved:
-        return "solved for you"
+    if done.passed or done.solved:
+        return "solution" if done.solved else "passed"
     return "begun" if begun([exercise], exercise_folder(standing)) else "open"
 
 
