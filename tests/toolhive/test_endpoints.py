@@ -366,11 +366,13 @@ async def test_a_call_that_fails_is_told_apart_from_the_tools(site: Site, call: 
     assert told in missed.found
 
 
-@pytest.mark.parametrize("status", [403, 500, 503])
-async def test_other_refusals_are_told_by_their_status(site: Site, status: int) -> None:
-    async with tampered(site, answers={"/mcp": Response(status_code=status)}) as contract:
+@pytest.mark.parametrize(
+    ("status", "said"), [(403, "no such tool"), (421, "Invalid Host header"), (429, "slowly"), (503, "")]
+)
+async def test_other_refusals_are_told_by_their_status(site: Site, status: int, said: str) -> None:
+    async with tampered(site, answers={"/mcp": Response(said, status_code=status)}) as contract:
         missed = failed(await after_login(contract, site.token))
-    assert str(status) in missed.found
+    assert f"{status}: {said}" in missed.found
     assert not missed.needs_login
 
 

@@ -1,6 +1,5 @@
 """What an MCP session through a proxy shows: its tools, and one call; over the SDK's own client."""
 
-import json
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ DEFECT = (
     "Compare its version with 0.44.0, and `upstreamswap` in its runconfig"
 )
 _SIGN_IN = "Sign in again: `workshop part 4 run`"
+_SIGN_IN_AFRESH = "The login may have been withdrawn there: `workshop login revoke`, then sign in again"
 _MOST_PAGES = 50
 
 
@@ -51,7 +51,8 @@ async def session(url: str, seconds: float, *, token: str = "", issuer: str = ""
     refusals: list[httpx2.Response] = []
 
     async def note(response: httpx2.Response) -> None:
-        if response.status_code in (401, 403) or response.is_server_error:
+        if response.is_error and response.request.method == "POST":
+            await response.aread()
             refusals.append(response)
 
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -128,18 +129,18 @@ def _told(cause: Exception, refusals: list[httpx2.Response], issuer: str) -> Mis
     if not refusals:
         return MissedError(f"{type(cause).__name__}: {str(cause)[:200]}", "The proxy's log tells more")
     response = refusals[-1]
-    said = json.dumps(response.headers.get("www-authenticate", ""))[:200]
+    said = response.text[:200] or response.reason_phrase
     if response.status_code == httpx2.codes.FORBIDDEN:
-        return MissedError(
-            f"Refused: 403 {said}", "Signed in, but the upstream does not allow this account that"
-        )
+        return MissedError(f"403: {said}", "You are signed in, but this account may not do that upstream")
+    if response.status_code == httpx2.codes.MISDIRECTED_REQUEST:
+        hint = "The server behind the proxy does not know the name it is called by: `MCP_ALLOWED_HOSTS`"
+        return MissedError(f"421: {said}", hint)
     if response.status_code != httpx2.codes.UNAUTHORIZED:
-        return MissedError(f"The proxy answered {response.status_code}", "The proxy's log tells more")
+        return MissedError(f"{response.status_code}: {said}", "The proxy's log tells more")
     metadata = challenged_metadata(response)
     if metadata and not metadata.startswith(f"{issuer}/"):
-        return MissedError(
-            f"The upstream itself refused the token it was sent: its 401 names {metadata}", DEFECT
-        )
+        found = f"The upstream itself refused the token it was sent: its 401 names {metadata}"
+        return MissedError(found, f"{_SIGN_IN_AFRESH}; if that is refused too, it is {DEFECT}")
     # The proxy's own refusals: with its metadata for its token, without for the upstream's that it has lost.
     return MissedError("The proxy does not know this login (any more)", _SIGN_IN, needs_login=True)
 
