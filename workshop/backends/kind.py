@@ -69,7 +69,7 @@ class KindBackend(ClusterBackend):
         ours = ("mcp_server", *(["practice"] if choices.upstream == "practice" else []))
         cluster = _Cluster(site)
         images = Images(site.tools.docker, site.sources, site.home / "images")
-        operator = Operator(site)
+        operator = Operator(site, shared=False)
         steps = [
             Step("preflight", "Look at the tools", cluster.look),
             *_image_steps(images, site, "node", ("node_image",), load=False),

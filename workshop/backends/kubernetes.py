@@ -52,7 +52,7 @@ class KubernetesBackend(ClusterBackend):
         """No cluster and no images are made: both have to be there."""
         del deployments
         _require_images(site.sources, practice=choices.upstream == "practice")
-        operator = Operator(site, install=self._choices.install_operator)
+        operator = Operator(site, shared=True, install=self._choices.install_operator)
         applied = tuple(f"apply-{part.part}" for part in workloads.parts)
         return [
             Step("preflight", "Look at the tools", lambda line: _look(site, line)),

@@ -7,6 +7,7 @@ from workshop.backends.node import write_operator_values
 from workshop.backends.site import Site
 from workshop.backends.steps import Step
 from workshop.console import Step as Line
+from workshop.kube.client import Kube
 from workshop.kube.wait import bound, wait_for
 from workshop.toolhive.readiness import OPERATOR, wait_operator
 from workshop.tools.run import copyable
@@ -21,8 +22,9 @@ _HELM_SECONDS = 120.0
 class Operator:
     """The operator of one site; one that somebody else installed is used as it is, unless told otherwise."""
 
-    def __init__(self, site: Site, *, install: bool = False) -> None:
+    def __init__(self, site: Site, *, shared: bool, install: bool = False) -> None:
         self._site = site
+        self._shared = shared  # in a cluster of our own there is no other
         self._install = install
         self._charts = site.home / "charts"
 
@@ -32,7 +34,16 @@ class Operator:
         spaces = [self._namespace(name, after) for name in names]
         ready = tuple(step.name for step in spaces)
         return [
-            Step("charts", "Fetch the charts", self._fetch, done=self._fetched, plan=self._fetch_plan),
+            Step(
+                "charts",
+                "Fetch the charts",
+                self._fetch,
+                needs=after if self._shared else (),  # on a cluster of our own, while it is being made
+                done=lambda: (
+                    self._fetched() or (self._shared and self._crds_there() and self._operator_there())
+                ),
+                plan=self._fetch_plan,
+            ),
             *spaces,
             Step(
                 "crds",
@@ -79,7 +90,12 @@ class Operator:
         thing = f"namespace/{name}"
         kube, file = self._site.kube, self._site.file
 
-        def make(_line: Line) -> None:
+        def is_there() -> bool:
+            found = kube.get("v1", "Namespace", name)
+            return found is not None and "deletionTimestamp" not in found["metadata"]
+
+        def make(line: Line) -> None:
+            wait_gone(kube, name, self._site.seconds, line)  # one of an earlier teardown
             file.making(thing)
             metadata = {"name": name, "labels": self._site.record.labels}
             kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
@@ -94,7 +110,7 @@ class Operator:
             f"Make namespace {name}",
             make,
             needs=after,
-            done=lambda: kube.get("v1", "Namespace", name) is not None,
+            done=is_there,
             undo=remove,
             plan=lambda: [
                 copyable(["kubectl", *self._site.at.flags("--context"), "create", "namespace", name])
@@ -195,7 +211,7 @@ class Operator:
 
     def _foreign(self) -> str | None:
         """The namespace of an operator that this instance did not install."""
-        if self._site.made("operator"):
+        if not self._shared or self._site.made("operator"):
             return None
         named = {"app.kubernetes.io/name": OPERATOR}
         found = self._site.kube.list("apps/v1", "Deployment", None, named)
@@ -206,3 +222,16 @@ class Operator:
         for path in self._values(release):
             digest.update(path.read_bytes())
         return digest.hexdigest()
+
+
+def wait_gone(kube: Kube, namespace: str, seconds: float, line: Line) -> None:
+    """Wait until a namespace that is being deleted is gone."""
+    wait_for(
+        f"The end of namespace `{namespace}`",
+        lambda: kube.get("v1", "Namespace", namespace),
+        done=lambda found: found is None,
+        failed=lambda _: "",
+        seconds=seconds,
+        note=line.note,
+        state=lambda found: "gone" if found is None else f"{namespace} is being deleted",
+    )

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from workshop.backends.operator import Operator
+from workshop.backends.operator import Operator, wait_gone
 from workshop.backends.site import Site
 from workshop.backends.workloads_in_cluster import KINDS, of_ours
 from workshop.console import Progress
@@ -90,7 +90,7 @@ class Removal:
         if not self._site.made("operator"):
             line.note("it is not ours, and stays")
             return
-        Operator(self._site).remove()
+        Operator(self._site, shared=True).remove()
         self.removed.append("operator")
         line.note("its definitions (CRDs) stay: they may hold what others made")
 
@@ -104,5 +104,6 @@ class Removal:
             if found and self._site.record.labels.items() <= labels.items():
                 line.note(name)
                 self._site.kube.delete("v1", "Namespace", name)
+                wait_gone(self._site.kube, name, self._seconds, line)
                 self.removed.append(thing)
             self._site.file.unmade(thing)

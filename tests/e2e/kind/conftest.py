@@ -1,0 +1,165 @@
+"""The whole course on a real cluster: one that kind makes for it, or one that an environment variable names.
+
+`uv run pytest -m kind` makes a cluster of its own with kind, and leaves nothing. On an existing cluster:
+
+    WORKSHOP_E2E_CONTEXT=NAME        run there instead, with the Kubernetes backend
+    WORKSHOP_E2E_KUBECONFIG=FILE     the kubeconfig that has it; unset: KUBECONFIG, or kubectl's default
+    WORKSHOP_E2E_NAMESPACE=NAME      the namespace; unset: one of its own, removed again
+    WORKSHOP_E2E_BUNDLE=FILE         with kind: take everything from this bundle
+    WORKSHOP_E2E_SECONDS=900         how long any one wait may take
+    WORKSHOP_IMAGE_…, WORKSHOP_CHART_…, WORKSHOP_NODE_IMAGE, WORKSHOP_REGISTRY_MIRROR, …: as for `up`
+"""
+
+import hashlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from workshop.backends import process
+from workshop.ports import free_port
+
+WORKLOADS = ("github-remote", "practice-github", "workshop")
+SECONDS = float(os.environ.get("WORKSHOP_E2E_SECONDS", "900"))
+_TOOLS = ("docker", "kind", "helm", "kubectl")
+
+
+@dataclass(frozen=True)
+class Course:
+    """Runs `workshop` as a person in the room does: own state, own ports, own cluster or namespace."""
+
+    home: Path
+    folder: Path
+    name: str
+    context: str | None
+    kubeconfig: Path
+    ports: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def directory(self) -> Path:
+        return self.home / "default"
+
+    @property
+    def namespace(self) -> str:
+        if self.context is None:
+            return "toolhive-system"
+        return os.environ.get("WORKSHOP_E2E_NAMESPACE", self.name)
+
+    @property
+    def up_options(self) -> list[str]:
+        """What says where: the rest of the commands know it from then on."""
+        ports = [f"--port={name}={port}" for name, port in self.ports.items()]
+        common = ["--upstream=practice", f"--timeout={SECONDS:.0f}", *ports]
+        if self.context:
+            where = ["--backend=kubernetes", f"--context={self.context}", f"--namespace={self.namespace}"]
+            return [*where, *common]
+        bundle = os.environ.get("WORKSHOP_E2E_BUNDLE")
+        packed = [f"--bundle={bundle}"] if bundle else []
+        return ["--backend=kind", f"--cluster-name={self.name}", *packed, *common]
+
+    def run(self, *arguments: str, seconds: float = SECONDS) -> subprocess.CompletedProcess[str]:
+        """Run one command to its end, without a terminal."""
+        return subprocess.run(
+            [sys.executable, "-m", "workshop", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
+    def ok(self, *arguments: str, seconds: float = SECONDS) -> subprocess.CompletedProcess[str]:
+        """Run one command that must succeed; what there is to know stands in the failure."""
+        done = self.run(*arguments, seconds=seconds)
+        if done.returncode:
+            status = self.run("status").stdout
+            pytest.fail(
+                f"workshop {' '.join(arguments)} ended with {done.returncode}\n"
+                f"{done.stdout}\n{done.stderr}\n{status}\n{self.seen()}"
+            )
+        return done
+
+    def kubectl(self, *words: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run kubectl against the cluster with the instance's own access."""
+        own = self.directory / "kubeconfig"
+        argv = ["kubectl", "--kubeconfig", str(own), "--namespace", self.namespace, *words]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=seconds, check=False)
+
+    def seen(self) -> str:
+        """Pods and events, for the report of a failure."""
+        return "\n".join(
+            f"$ kubectl {' '.join(words)}\n{done.stdout}{done.stderr}"
+            for words in (["get", "pods", "-A", "-o", "wide"], ["get", "events", "-A"])
+            for done in [self.kubectl(*words)]
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        given = {name: value for name, value in os.environ.items() if not name.startswith("WORKSHOP_E2E_")}
+        ours = {"WORKSHOP_HOME": str(self.home), "KUBECONFIG": str(self.kubeconfig), "BROWSER": "true"}
+        given.pop("WORKSHOP_BACKEND", None)
+        return {**given, **ours, "COLUMNS": "100"}
+
+    def clusters(self) -> list[str]:
+        done = subprocess.run(["kind", "get", "clusters"], capture_output=True, text=True, check=False)
+        return done.stdout.split()
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that names this course's state directory."""
+        return list(process.strays(self.directory / "workloads"))
+
+    def digest(self) -> str:
+        """What the person's kubeconfig holds, in short."""
+        return hashlib.sha256(self.kubeconfig.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
+    context = os.environ.get("WORKSHOP_E2E_CONTEXT")
+    reason = _missing(context)
+    if reason:
+        pytest.skip(reason)
+    root = tmp_path_factory.mktemp("course")
+    folder = root / "here"
+    folder.mkdir()
+    (folder / ".env").touch()  # the checkout's own is not read then
+    name = f"workshop-e2e-{secrets.token_hex(3)}"
+    kubeconfig = _kubeconfig(context, root)
+    ports = {workload: free_port() for workload in WORKLOADS}
+    made = Course(root / "state", folder, name, context, kubeconfig, ports)
+    yield made
+    made.run("teardown")
+    for left in made.processes():
+        process.end(left)
+    if context is None and name in made.clusters():
+        subprocess.run(["kind", "delete", "cluster", "--name", name], check=False, timeout=300)
+
+
+def _missing(context: str | None) -> str:
+    wanted = ("kubectl", "helm") if context else _TOOLS
+    absent = [tool for tool in wanted if shutil.which(tool) is None]
+    if absent:
+        return f"{', '.join(absent)} not installed"
+    if context:
+        return ""
+    asked = subprocess.run(["docker", "version"], capture_output=True, text=True, timeout=60, check=False)
+    return f"Docker does not answer: {asked.stderr.strip()}" if asked.returncode else ""
+
+
+def _kubeconfig(context: str | None, root: Path) -> Path:
+    """The person's kubeconfig: with kind, one with something in it that must stay as it is."""
+    if context:
+        given = os.environ.get("WORKSHOP_E2E_KUBECONFIG") or os.environ.get("KUBECONFIG")
+        return Path(given) if given else Path.home() / ".kube" / "config"
+    path = root / "kubeconfig"
+    path.write_text("apiVersion: v1\nkind: Config\ncurrent-context: somewhere-else\n")
+    return path

@@ -1,0 +1,109 @@
+"""Up, part 3, part 4, a proxy pod that dies, part 4 again, teardown: on a real cluster, in this order."""
+
+import json
+import re
+
+import pytest
+
+from tests.e2e.kind.conftest import SECONDS, WORKLOADS, Course
+
+pytestmark = [pytest.mark.kind, pytest.mark.timeout(4 * SECONDS)]
+
+ANSWER = "trail-mapper has the most open issues"
+PROXY_PODS = "app.kubernetes.io/instance=github-remote"
+
+
+@pytest.fixture(scope="module")
+def room(course: Course) -> Course:
+    """The course, up; the tests follow each other in it."""
+    course.ok("up", "-v", *course.up_options, seconds=3 * SECONDS)
+    return course
+
+
+def proxy_pods(room: Course) -> set[str]:
+    found = room.kubectl("get", "pods", "-l", PROXY_PODS, "-o", "json")
+    assert found.returncode == 0, found.stderr
+    return {
+        item["metadata"]["uid"]
+        for item in json.loads(found.stdout)["items"]
+        if "deletionTimestamp" not in item["metadata"]
+    }
+
+
+def test_up_leaves_everything_running_and_reachable(room: Course) -> None:
+    report = json.loads(room.ok("status", "--json").stdout)["data"]
+    states = {item["name"]: item["state"] for item in report["workloads"]}
+    assert set(states.values()) == {"running"}, report
+    assert {"cluster", "operator", "MCPServer/workshop", "MCPRemoteProxy/github-remote", *WORKLOADS} <= set(
+        states
+    )
+
+
+def test_the_kubeconfig_of_the_person_is_as_it_was(room: Course) -> None:
+    before = room.digest()
+    room.ok("up")
+    room.ok("part", "3", "forward")
+    assert room.digest() == before
+    assert room.kubeconfig.resolve() != (room.directory / "kubeconfig").resolve()
+
+
+def test_a_second_up_changes_nothing_that_runs(room: Course) -> None:
+    before = proxy_pods(room)
+    done = room.ok("up")
+    assert "Already running: " in done.stdout
+    assert "unchanged" in done.stderr
+    assert proxy_pods(room) == before
+
+
+def test_part_3_answers_through_toolhives_proxy(room: Course) -> None:
+    done = room.ok("part", "3", "run", "--model", "rehearsal")
+    assert ANSWER in done.stdout
+    assert "Check workshop" in done.stderr
+    assert "4 tools: " in done.stderr, "the operator's filter is in force"
+
+
+def test_part_4_logs_in_and_the_swap_is_proven(room: Course) -> None:
+    done = room.ok("part", "4", "run", "--approve-as", "learner", "--model", "rehearsal")
+    assert ANSWER in done.stdout
+    assert "Check github-remote" in done.stderr
+    assert "Check github-remote with the login" in done.stderr
+
+
+def test_what_a_person_would_type_applies_as_it_stands(room: Course) -> None:
+    applied = room.ok("part", "4", "apply")
+    command = next(line for line in applied.stdout.splitlines() if line.startswith("kubectl "))
+    by_hand = room.kubectl(*command.split()[1:])
+    assert by_hand.returncode == 0, by_hand.stderr
+    assert "serverside-applied" in by_hand.stdout
+    forwarded = room.ok("part", "4", "forward")
+    assert re.search(
+        r"^kubectl .* port-forward svc/mcp-github-remote-remote-proxy \d+:\d+$",
+        forwarded.stdout,
+        re.MULTILINE,
+    )
+
+
+def test_part_4_goes_on_after_its_proxy_pod_has_died(room: Course) -> None:
+    before = proxy_pods(room)
+    killed = room.kubectl("delete", "pod", "-l", PROXY_PODS, "--wait=false")
+    assert killed.returncode == 0, killed.stderr
+    done = room.ok("part", "4", "run", "--approve-as", "learner", "--model", "rehearsal")
+    assert ANSWER in done.stdout
+    assert not proxy_pods(room) & before, "another pod answers now"
+
+
+def test_a_rehearsal_runs_on_the_cluster_that_is_up(room: Course) -> None:
+    report = json.loads(room.ok("rehearse", "--json", seconds=2 * SECONDS).stdout)["data"]
+    assert report["held"], report
+    assert "GitHub saw its own token" in report["steps"][-1]["shown"]
+
+
+def test_teardown_leaves_nothing(room: Course) -> None:
+    done = room.ok("teardown")
+    assert "Stopped " in done.stdout
+    assert not room.directory.exists()
+    assert room.processes() == []
+    if room.context is None:
+        assert room.name not in room.clusters()
+    again = room.ok("teardown")
+    assert again.stdout == "Nothing was running\n"
