@@ -89,6 +89,14 @@ def test_a_command_is_named_by_its_verbs() -> None:
         ("no matching manifest for linux/arm64/v8 in the manifest list entries", "architecture"),
         ("all predefined address pools have been fully subnetted", "network prune"),
         ("inotify_init: too many open files", "sysctl"),
+        (
+            'CustomResourceDefinition "x" exists and cannot be imported: invalid ownership metadata',
+            "another way",
+        ),
+        (
+            'Get "https://x": proxyconnect tcp: dial tcp 10.0.0.1:3128: connect: connection refused',
+            "HTTPS_PROXY",
+        ),
     ],
 )
 def test_messages_we_know_have_a_hint(said: str, hint: str) -> None:

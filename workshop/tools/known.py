@@ -37,6 +37,10 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "This network does not reach it: check the proxy, or use a bundle (`workshop up --bundle FILE`)",
     ),
     (
+        r"invalid ownership metadata",
+        "It was installed another way or in another namespace: remove it there, or use what is there",
+    ),
+    (
         r"proxyconnect tcp",
         "The proxy does not answer: check HTTPS_PROXY, and the engine's own proxy settings",
     ),
