@@ -112,6 +112,20 @@ async def test_a_remembered_document_is_told_as_not_sent(room: Room) -> None:
     assert all(one.holds for _, one in again.trace.comparisons)
 
 
+async def test_a_refresh_is_told_with_its_new_token_and_no_person(room: Room) -> None:
+    async with room.gateway():
+        await fly(room)
+        (path,) = (room.folder / "logins").glob("*.json")
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"expires_at": 1}))
+        again = await fly(room)
+    found = again.step("refresh")
+    assert "⟨refresh-token-1⟩" in found.request.body
+    assert dict(found.facts)["refresh_token"] == "⟨refresh-token-2⟩"
+    assert found.claims is not None
+    assert all(one.holds for _, one in again.trace.comparisons)
+    assert "browser" not in {party.id for party in again.trace.parties}
+
+
 async def login(authority: Authority, session: Session, **bent: object) -> Trace:
     """A login at a server that bends a rule, recorded to its bitter end."""
     for name, value in bent.items():

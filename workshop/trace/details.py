@@ -127,6 +127,7 @@ def _callback(hop: Hop, scene: Scene, labels: Labels) -> Detail:
 
 def _token(hop: Hop, scene: Scene, labels: Labels) -> Detail:
     form, given = form_of(hop), returned_object(hop)
+    masked_parameters(form.items(), labels)  # what was sent is counted before what was answered
     compared = list(comparing.of_exchange(scene, form, labels)) if "code" in form else []
     refresh = given.get("refresh_token")
     facts = [

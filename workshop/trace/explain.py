@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from workshop.trace.labels import LABEL
 from workshop.trace.masking import cut
 from workshop.trace.model import Comparison, Step, Trace
-from workshop.trace.wording import PHASES, SIGNS, UNEQUAL, span
+from workshop.trace.wording import PHASES, SAID, SIGNS, UNEQUAL, span
 
 _LONGEST = 100
-_SAID = frozenset({"challenge", "mcp", "register", "token", "refresh"})
 
 
 def headline(trace: Trace) -> str:
@@ -51,7 +50,7 @@ def _step(trace: Trace, step: Step) -> Iterator[str]:
     took = f", {span(step.seconds)}" if step.seconds is not None else ""
     yield f"{indent}{sender} → {receiver}: {step.method} {step.path}{answered}{took}"
     yield f"{indent}{step.sentence}"
-    if step.kind in _SAID:
+    if step.kind in SAID:
         yield from (f"{indent}· {name}: {cut(value, _LONGEST)}" for name, value in step.facts)
     yield from (f"{indent}{_comparison(one)}" for one in step.comparisons)
     if step.claims:

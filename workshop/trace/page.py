@@ -15,12 +15,13 @@ from markupsafe import Markup, escape
 
 from workshop.trace.labels import LABEL
 from workshop.trace.model import Comparison, Message, Step, Trace
-from workshop.trace.wording import PHASES, SIGNS, UNEQUAL, span
+from workshop.trace.wording import PHASES, SAID, SIGNS, UNEQUAL, span
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _TIMES = frozenset({"exp", "iat", "nbf", "auth_time"})
 _REFUSED = 400
 _MOST_CARRIED = 4
+_SHORT = 16
 _TOLD = frozenset({"code", "github-token", "refresh-token", "state", "token", "verifier"})
 
 
@@ -65,6 +66,7 @@ def to_html(trace: Trace) -> str:
             policy=f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
             "base-uri 'none'; form-action 'none'",
             swap=_swap(trace),
+            said=SAID,
             failed=[one for _, one in trace.comparisons if not one.holds],
             began=_moment(trace.began),
         )
@@ -152,7 +154,9 @@ def _chips(value: object) -> Markup:
 
 
 def _breakable(text: str) -> Markup:
-    """Text, escaped, that may be broken after a slash."""
+    """Text, escaped, that may be broken after a slash if it is long."""
+    if len(text) <= _SHORT:
+        return escape(text)
     return Markup("/<wbr>").join(text.split("/"))
 
 

@@ -68,7 +68,7 @@ WORDS = {
         "approval",
         "The person says yes to this agent",
         "The gateway asks whether this agent may act for this person, and sends the browser on to sign in.",
-        ("MCP security best practices, Confused Deputy",),
+        ("MCP security best practices, Confused Deputy Problem",),
     ),
     "upstream-authorize": Words(
         "approval",
@@ -153,6 +153,9 @@ BUILT = (
 )
 REMEMBERED = "Nothing was sent: the agent kept this document from its last login, as its server allows."
 CUT_OFF = "No answer came."
+
+SAID = frozenset({"challenge", "mcp", "refresh", "register", "token"})
+"""Kinds of hop whose headers and bodies are the point of them."""
 
 SIGNS = {"equals": "=", "covers": "covers", "contains": "contains", "differs from": "≠"}
 UNEQUAL = {"equals": "≠", "covers": "does not cover", "contains": "lacks", "differs from": "="}
