@@ -287,11 +287,17 @@ def test_a_pull_names_one_platform(fakes: FakeTools) -> None:
     assert fakes.argvs() == [["docker", "pull", "--quiet", "--platform", "linux/arm64", "ghcr.io/a/b:1"]]
 
 
-def test_a_pull_that_a_stale_login_spoils_is_tried_without_any(fakes: FakeTools) -> None:
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        'Error response from daemon: Head "https://ghcr.io/v2/a/manifests/1": denied: denied',
+        'error getting credentials - err: exec: "docker-credential-desktop.exe": executable file not found',
+    ],
+)
+def test_a_pull_that_a_stored_login_spoils_is_tried_without_any(fakes: FakeTools, refusal: str) -> None:
     found = docker(fakes, "unix:///run/other.sock")
     fakes.on("docker", "pull")
-    denied = 'Error response from daemon: Head "https://ghcr.io/v2/a/manifests/1": denied: denied'
-    fakes.on("docker", "pull", stderr=denied, code=1, times=1)
+    fakes.on("docker", "pull", stderr=refusal, code=1, times=1)
     found.pull("ghcr.io/a:1", "linux/amd64")
     first, second = fakes.calls("docker", "pull")
     assert first.argv == second.argv

@@ -89,6 +89,7 @@ def test_a_command_is_named_by_its_verbs() -> None:
         ("no matching manifest for linux/arm64/v8 in the manifest list entries", "architecture"),
         ("all predefined address pools have been fully subnetted", "network prune"),
         ("inotify_init: too many open files", "sysctl"),
+        ("error getting credentials - err: exec: docker-credential-desktop: not found", "credsStore"),
         (
             'CustomResourceDefinition "x" exists and cannot be imported: invalid ownership metadata',
             "another way",

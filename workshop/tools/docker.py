@@ -17,7 +17,7 @@ from workshop.tools.run import Done, Runner
 _ASK_SECONDS = 20.0
 _IMAGE_SECONDS = 900.0
 _COPY_SECONDS = 120.0
-_REFUSED = ("denied", "unauthorized", "403 forbidden")
+_REFUSED = ("denied", "unauthorized", "403 forbidden", "error getting credentials")
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,10 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "This network does not reach it: check the proxy, or use a bundle (`workshop up --bundle FILE`)",
     ),
     (
+        r"error getting credentials|docker-credential-\S+.*not found",
+        "Docker's credential helper is missing: remove `credsStore` from ~/.docker/config.json",
+    ),
+    (
         r"invalid ownership metadata",
         "It was installed another way or in another namespace: remove it there, or use what is there",
     ),
