@@ -305,7 +305,10 @@ def test_a_crash_loop_ends_the_wait_at_the_third_restart(cluster: Cluster) -> No
 @pytest.mark.parametrize(
     ("message", "hint"),
     [
-        ("HMAC secret must be at least 32 bytes, got 12", "make a new one"),
+        (
+            "HMAC secret in /etc/toolhive/authserver/hmac/hmac-0 is 9 bytes, but must be at least 32 bytes",
+            "make a new one",
+        ),
         ("failed to decode PEM block", "signing key"),
         (
             'environment variable "TOOLHIVE_UPSTREAM_CLIENT_SECRET_GITHUB" is not set',

@@ -14,8 +14,10 @@ __all__ = ["Diagnosis", "controllers_of", "crash_lines", "diagnose"]
 _MOST_LINES = 4  # with what happened and the hint, the six lines an error may have
 _LONGEST = 200
 _LOG_LINES = 2
+_SAME = 60
 _TAIL = 20
 _APPS = "apps/v1"
+_VAGUE = ("BackOff", "Unhealthy")
 _BAD_WORDS = ("error", "fatal", "panic", "fail", "denied", "refused", "cannot", "traceback")
 
 
@@ -30,11 +32,11 @@ def diagnose(kube: Kube, namespace: str, names: Iterable[str], told: Sequence[st
     words = _last_words(kube, namespace, pods, wrong)
     lines = [*told, *(f"Pod {trouble.pod}: {trouble.told}" for trouble in wrong[:1])]
     lines += [] if pods else [_no_pod(workloads)]
-    lines += [f"Event: {event.reason}: {event.message}" for event in _untold(noted, lines)]
+    lines += [f"Event: {event.reason}: {event.message}" for event in _untold(noted, lines, wrong)]
     lines = [*lines[: _MOST_LINES - len(words)], *words]
     texts = [*words, *(trouble.told for trouble in wrong), *told, *(event.message for event in noted[-5:])]
     known = recognise(texts)
-    hint = known.hint if known else _look_closer(namespace, workloads, pods)
+    hint = known.hint if known else _look_closer(namespace, workloads, pods, told)
     return Diagnosis(tuple(_short(line) for line in lines), hint)
 
 
@@ -68,7 +70,10 @@ def _last_words(
 def _words(lines: Sequence[str]) -> Sequence[str]:
     spoken = [_message(line) for line in lines if line.strip()]
     bad = [line for line in spoken if any(word in line.lower() for word in _BAD_WORDS)]
-    return [f"Log: {_short(line)}" for line in (bad or spoken)[-_LOG_LINES:]]
+    once = {
+        line[-_SAME:]: line for line in bad or spoken
+    }  # programs tell their end twice, with another start
+    return [f"Log: {_short(line)}" for line in list(once.values())[-_LOG_LINES:]]
 
 
 def _message(line: str) -> str:
@@ -82,10 +87,10 @@ def _message(line: str) -> str:
     return ": ".join(str(entry[key]) for key in ("msg", "error", "err") if entry.get(key))
 
 
-def _untold(noted: Sequence[Event], lines: Sequence[str]) -> Sequence[Event]:
-    fresh = [event for event in noted if not any(event.message[:60] in line for line in lines)]
-    telling = [event for event in fresh if event.reason not in ("BackOff", "Unhealthy")]
-    return (telling or fresh)[-1:]
+def _untold(noted: Sequence[Event], lines: Sequence[str], wrong: Sequence[Trouble]) -> Sequence[Event]:
+    fresh = [event for event in noted if not any(event.message[:_SAME] in line for line in lines)]
+    telling = [event for event in fresh if event.reason not in _VAGUE]
+    return (telling if wrong else telling or fresh)[-1:]
 
 
 def _of(pod: Object, events: Sequence[Event]) -> Sequence[Event]:
@@ -96,7 +101,9 @@ def _no_pod(names: Sequence[str]) -> str:
     return f"There is no pod of {' or '.join(f'`{name}`' for name in names)} yet"
 
 
-def _look_closer(namespace: str, names: Sequence[str], pods: Sequence[Object]) -> str:
+def _look_closer(namespace: str, names: Sequence[str], pods: Sequence[Object], told: Sequence[str]) -> str:
+    if told:
+        return "Correct the manifest, then run this command again"
     if pods:
         return f"Look closer: `kubectl describe pod {pods[0]['metadata']['name']} -n {namespace}`"
     return f"Look closer: `kubectl get events -n {namespace}`, and the operator's log" if names else ""

@@ -30,15 +30,15 @@ _MESSAGES = (
         f"The OAuth app's secret is empty: set GITHUB_OAUTH_CLIENT_SECRET in `.env`, {_AGAIN}",
     ),
     _known(
-        r"HMAC secret must be at least 32 bytes",
+        r"HMAC secret.{0,120}must be at least 32 bytes",
         "The HMAC secret is too short: `workshop teardown` and `workshop up` make a new one",
     ),
     _known(
-        r"failed to decode PEM block|failed to parse (EC |RSA )?private key",
+        r"failed to decode PEM block|failed to parse (signing|private) key",
         "The signing key is no PEM private key: `workshop teardown` and `workshop up` make a new one",
     ),
     _known(
-        r"must not have a? ?trailing slash",
+        r"must not have (a )?trailing slash",
         "The issuer ends in a slash, which belongs to the audience only: see part 4's manifests",
     ),
     _known(

@@ -92,7 +92,8 @@ def _container(pod: str, container: Mapping[str, Any]) -> Trouble | None:
     if reason == "CrashLoopBackOff":
         ended = container.get("lastState", {}).get("terminated") or {}
         count = int(container.get("restartCount", 0))
-        told = f"it ended {count} times, last with {ended.get('reason', 'Error')} ({ended.get('exitCode')})"
+        times = "once" if count == 1 else f"{count} times, last"
+        told = f"it ended {times} with {ended.get('reason', 'Error')} ({ended.get('exitCode')})"
         return Trouble(pod, container["name"], reason, told, _NEVER if count > _MOST_RESTARTS else _FAR)
     return Trouble(pod, container["name"], reason, message, _patience(reason, message))
 
