@@ -9,10 +9,13 @@ from typing import Any
 
 import httpx2
 import pytest
+import yaml
 from kubernetes import client
 from pydantic import BaseModel, ValidationError
 
+from workshop.paths import cluster_dir
 from workshop.ports import free_port
+from workshop.sources import pinned
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.practice_github import practice_manifests
 
@@ -56,6 +59,15 @@ def test_service_pod_and_secret_find_each_other(make: Make) -> None:
     assert container(resources)["image"] == "mirror.example/practice:1"
     assert deployment.find("spec.template.spec.volumes.0.secret.secretName") == one(resources, "Secret").name
     assert {resource.find("metadata.namespace") for resource in resources.all} == {"room-1"}
+
+
+def test_the_file_by_itself_names_the_pinned_image_and_namespace() -> None:
+    deployment, service = yaml.safe_load_all(
+        (cluster_dir() / "practice" / "practice-github.yaml").read_text()
+    )
+    (inside,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert inside["image"] == pinned().practice
+    assert {body["metadata"]["namespace"] for body in (deployment, service)} == {pinned().namespace}
 
 
 def test_the_pod_may_do_nothing_it_does_not_need(make: Make) -> None:
