@@ -25,6 +25,12 @@ SLOW = "slow_count"
 CONFIG = "workshop-tools"
 LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 MISDIRECTED = 421
+ARGUMENTS = {  # that a tool takes, so that a refusal is about its name and nothing else
+    "list_issues": {"repository": "trail-mapper"},
+    "get_issue": {"repository": "trail-mapper", "number": 42},
+    "calculate": {"operation": "add", "a": 1, "b": 2},
+    SLOW: {"steps": 1, "seconds": 0},
+}
 AGENTS = 3
 
 
@@ -196,7 +202,7 @@ def _overrides(subject: Subject) -> dict[str, Any]:
 async def _is_refused(subject: Subject, name: str) -> bool:
     try:
         async with _connected(subject) as client:
-            return (await McpTools(client).call_tool(name, {})).is_error
+            return (await McpTools(client).call_tool(name, ARGUMENTS.get(name, {}))).is_error
     except WorkshopError:  # ToolHive may refuse with an HTTP status
         return True
 

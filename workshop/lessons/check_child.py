@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workshop.console import plain
-from workshop.errors import WorkshopError
+from workshop.errors import CheckError, WorkshopError
 from workshop.lessons.checks import Check, NotApplicableError, NotPassedError, Subject, checks_of
 
 State = Literal["passed", "failed", "not tried", "not applicable"]
@@ -122,8 +122,8 @@ async def _awaited(check: Check, subject: Subject) -> None:
                 try:
                     await check.act(subject)  # type: ignore[misc]  # an async function's result
                 except (NotPassedError, WorkshopError) as error:
-                    if attempt == check.retries:
-                        raise
+                    if attempt == check.retries or isinstance(error, CheckError):
+                        raise  # what is not up does not come up by waiting
                     reasons.append(str(error))
                     await asyncio.sleep(_PAUSE_SECONDS)
                 else:
