@@ -1,7 +1,6 @@
 """Run a part: prepare its agent, load its `answer`, show the progress; from `main.py` or from the CLI."""
 
 import argparse
-import asyncio
 import importlib.util
 import inspect
 import sys
@@ -21,6 +20,7 @@ from workshop.agent.view import View
 from workshop.console import Console, plain
 from workshop.errors import INTERRUPTED, UsageError, WorkshopError
 from workshop.instance import Instance
+from workshop.interrupts import interrupts
 from workshop.settings import Settings
 from workshop.trace.upstream import UNKNOWN, Upstream
 
@@ -50,6 +50,7 @@ def run_part(main_file: str, answer: Answer) -> NoReturn:
 def _main(directory: Path, answer: Answer, arguments: Sequence[str]) -> int:
     options = _options(arguments)
     console = Console()
+    interrupts.install(console)
     try:
         console.out(run_answer(directory, answer, options, console))
     except WorkshopError as error:
@@ -88,7 +89,7 @@ def run_answer(
     console.hide(settings.secrets())
     with recorded(directory, options.trace, settings, console, upstream), View(console) as view:
         agent = prepare(directory, options, noted(view.observe))
-        text = asyncio.run(_awaited(answer, agent))
+        text = interrupts.run(_awaited(answer, agent))
     if not isinstance(text, str):
         raise UsageError(
             f"`answer` of `{directory.name}/main.py` returned no text",

@@ -97,8 +97,8 @@ class StepRun:
         """
         try:
             self._run()
-        except BaseException as error:
-            self._wind_up(error, undo=undo)
+        except BaseException:
+            self._wind_up(undo=undo)
             raise
         return Outcome(tuple(self._did), tuple(self._kept))
 
@@ -142,9 +142,7 @@ class StepRun:
         if self._stopping.is_set():
             raise _StoppedError
 
-    def _wind_up(self, error: BaseException, *, undo: bool) -> None:
-        if isinstance(error, KeyboardInterrupt):
-            self._progress.say("Stopping; Ctrl-C again leaves things as they are")
+    def _wind_up(self, *, undo: bool) -> None:
         try:
             self._stop()
             if undo:

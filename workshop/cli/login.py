@@ -1,6 +1,5 @@
 """`workshop login …`: list the agent's stored logins, and end them."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ from workshop.cli.terminal import console, finish
 from workshop.console import plain
 from workshop.errors import UsageError, WorkshopError
 from workshop.instance import Instance
+from workshop.interrupts import interrupts
 from workshop.result import Result, Table
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def revoke(
 
     store = _store()
     logins = _chosen(store.all(), resource, everything=all_logins)
-    ended = asyncio.run(sign_out(store, logins, forget=forget)) if logins else []
+    ended = interrupts.run(sign_out(store, logins, forget=forget)) if logins else []
     failed = any(not one.forgotten for one in ended)
     rows = [("✓" if one.ended else "✗", plain(one.resource), plain(one.told)) for one in ended]
     result = Result(

@@ -1,9 +1,7 @@
 """The one way in: parse, run, and turn every error into its exit code."""
 
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
 
 from typer import Abort
 from typer.exceptions import TyperException
@@ -11,14 +9,13 @@ from typer.exceptions import TyperException
 from workshop.cli.app import build_app
 from workshop.cli.terminal import console
 from workshop.errors import INTERRUPTED, UsageError, WorkshopError
+from workshop.interrupts import interrupts
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code (see `workshop.errors`)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
+    interrupts.install(console())
     try:
         code = build_app()(given, prog_name="workshop", standalone_mode=False)
     except WorkshopError as error:
@@ -30,10 +27,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:
         console().say("Stopped")
     return code if isinstance(code, int) else 0
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _tell_usage(error: TyperException, given: list[str]) -> int:

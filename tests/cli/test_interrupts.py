@@ -1,0 +1,86 @@
+"""Ctrl-C on a real terminal: the first says what it does, the second leaves at once."""
+
+import sys
+from pathlib import Path
+
+import pexpect
+import pytest
+
+MAIN = """
+import asyncio, pathlib, time
+from workshop.agent import Agent, run_part
+
+async def answer(agent: Agent) -> str:
+    {body}
+
+if __name__ == "__main__":
+    run_part(__file__, answer)
+"""
+PART = """
+title = "t"
+summary = "s"
+question = "q"
+[[rehearsal]]
+keywords = []
+answer = "a"
+"""
+STUBBORN = """
+    print("waiting", flush=True)
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            print("not yet", flush=True)
+"""
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> Path:
+    (tmp_path / "part.toml").write_text(PART)
+    return tmp_path
+
+
+def started(part: Path, body: str) -> "pexpect.spawn[str]":
+    (part / "main.py").write_text(MAIN.replace("    {body}", body))
+    child = pexpect.spawn(sys.executable, [str(part / "main.py")], cwd=part, encoding="utf-8", timeout=30)
+    child.expect("waiting")
+    return child
+
+
+def ended(child: "pexpect.spawn[str]") -> int | None:
+    child.expect(pexpect.EOF)
+    child.close()
+    return child.exitstatus
+
+
+def test_the_first_ends_what_is_under_way_and_says_so(part: Path) -> None:
+    body = """
+    print("waiting", flush=True)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        pathlib.Path("cleaned").touch()
+"""
+    child = started(part, body)
+    child.sendintr()
+    child.expect("Stopping; Ctrl-C again leaves at once")
+    child.expect("Stopped")
+    assert ended(child) == 130
+    assert (part / "cleaned").exists()
+
+
+def test_the_second_leaves_what_will_not_end_and_says_what_may_be_left(part: Path) -> None:
+    child = started(part, STUBBORN)
+    child.sendintr()
+    child.expect("not yet")
+    child.sendintr()
+    child.expect("Left at once: `workshop status` tells what is still there")
+    assert ended(child) == 130
+
+
+def test_a_blocking_part_is_interrupted_too(part: Path) -> None:
+    child = started(part, '    print("waiting", flush=True)\n    time.sleep(60)\n    return ""\n')
+    child.sendintr()
+    child.expect("Stopping")
+    child.sendintr()
+    assert ended(child) == 130
