@@ -9,6 +9,12 @@ import pytest
 
 from tests.toolhive.conftest import Change
 from workshop import paths
+from workshop.backends.base import Choices
+from workshop.backends.render import Renderer
+from workshop.instance import Upstream
+from workshop.lessons.find import find_lessons
+from workshop.settings import Setting, Settings
+from workshop.sources import Sources
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.overrides import (
     with_client_id,
@@ -74,6 +80,20 @@ def test_part_3_is_accepted_in_every_form_we_apply(crds: Crds, change: Change, f
     resources = FORMS[form](change(part="03_toolhive"))
     assert {resource.kind for resource in resources.all} == {"MCPServer", "MCPToolConfig"}
     assert refusals(crds, resources) == []
+
+
+@pytest.mark.parametrize("upstream", ["practice", "github"])
+def test_what_up_applies_to_a_cluster_is_accepted(crds: Crds, tmp_path: Path, upstream: Upstream) -> None:
+    settings = Settings(Setting("Iv1.mine", ".env"), Setting("the app's secret", ".env"))
+    choices = Choices(upstream, settings, {"github-remote": 9090, "practice-github": 9091})
+    labels = {"app.kubernetes.io/managed-by": "workshop", "workshop/instance": "i-1"}
+    sources = Sources.load({"mcp-server": "mirror.example/mcp-server:2"})
+    deployments = [found for lesson in find_lessons() if (found := lesson.deployment())]
+    parts = Renderer(tmp_path, sources, "room-7", labels).render(deployments, choices)
+    applied = [resource for part in parts for resource in part.objects if resource.kind in crds]
+    assert {resource.kind for resource in applied} == KINDS
+    assert {resource.find("metadata.namespace") for resource in applied} == {"room-7"}
+    assert refusals(crds, Resources(tuple(applied))) == []
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
