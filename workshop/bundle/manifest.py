@@ -82,7 +82,7 @@ def _read(told: dict[str, Any]) -> Manifest:
     charts = {name: BundledChart(**_texts(chart)) for name, chart in told["charts"].items()}
     files = {name: _file(name, **file) for name, file in told["files"].items()}
     for image in images.values():  # it goes on command lines, and into pods
-        CHECKS["operator"](MANIFEST, image.reference)
+        _check_reference(image.reference)
     if set(images) != set(IMAGES) or set(charts) != set(CHARTS):
         raise ValueError("an image or a chart is missing")
     named = [image.file for image in images.values()] + [chart.file for chart in charts.values()]
@@ -90,6 +90,13 @@ def _read(told: dict[str, Any]) -> Manifest:
         raise ValueError("its files are not those of its images and charts")
     heading = _texts({key: told[key] for key in ("workshop", "toolhive", "platform", "created")})
     return Manifest(**heading, images=images, charts=charts, files=files)
+
+
+def _check_reference(reference: str) -> None:
+    try:
+        CHECKS["operator"](MANIFEST, reference)
+    except UsageError as error:
+        raise ValueError(error.what) from error
 
 
 def _file(name: str, sha256: str, size: int, unpacked: int) -> File:
