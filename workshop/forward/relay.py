@@ -6,7 +6,10 @@ import time
 from collections.abc import Callable
 
 _CHUNK = 64 * 1024
-_HOLD_SECONDS = 10.0
+_HOLD_SECONDS = 20.0
+_LINGER_SECONDS = (
+    5.0  # a client that has closed looks like one that has only sent all: nothing tells them apart
+)
 _RETRY_SECONDS = 0.1
 _UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
@@ -22,7 +25,13 @@ class Relay:
         self._problem = problem
         self._port: int | None = None
         self._open = asyncio.Event()
+        self._serving: set[asyncio.Task[None] | None] = set()  # the event loop itself holds its tasks weakly
         self.heard = 0.0  # when the other side sent something last
+
+    @property
+    def connections(self) -> int:
+        """How many connections are being served or held."""
+        return len(self._serving)
 
     def use(self, port: int | None) -> None:
         """From now on pass connections on to `port`; None holds them."""
@@ -34,6 +43,7 @@ class Relay:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection to its end; a 503 that says why when there is no tunnel in time."""
+        self._serving.add(asyncio.current_task())
         self._wanted()
         try:
             through = await self._connect()
@@ -48,6 +58,7 @@ class Relay:
             pass  # either side went away: so does the other
         finally:
             writer.close()
+            self._serving.discard(asyncio.current_task())
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         deadline = time.monotonic() + _HOLD_SECONDS
@@ -69,29 +80,35 @@ class Relay:
         back: asyncio.StreamReader,
         forth: asyncio.StreamWriter,
     ) -> None:
-        """Copy both ways until both sides have ended, or one breaks."""
-        ways = [
-            asyncio.create_task(self._copy(reader, forth)),
-            asyncio.create_task(self._copy(back, writer, heard=True)),
-        ]
+        """Copy both ways until the service has ended, or the client has and no answer is coming any more."""
+        sending = asyncio.create_task(self._copy(reader, forth))
+        answering = asyncio.create_task(self._copy(back, writer, heard=True))
         try:
-            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_EXCEPTION)
-            for way in done:
-                way.result()
+            await asyncio.wait({sending, answering}, return_when=asyncio.FIRST_COMPLETED)
+            if answering.done() or sending.exception():
+                return
+            forth.write_eof()
+            answering.cancel()
+            with contextlib.suppress(TimeoutError):
+                await self._copy(back, writer, heard=True, patience=_LINGER_SECONDS)
         finally:
-            for way in ways:
-                way.cancel()
+            sending.cancel()
+            answering.cancel()
+            await asyncio.gather(sending, answering, return_exceptions=True)
 
     async def _copy(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, heard: bool = False
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        heard: bool = False,
+        patience: float | None = None,
     ) -> None:
-        while data := await reader.read(_CHUNK):
+        while data := await asyncio.wait_for(reader.read(_CHUNK), patience):
             if heard:
                 self.heard = time.monotonic()
             writer.write(data)
             await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
 
     async def _refuse(self, writer: asyncio.StreamWriter) -> None:
         text = f"The forward to the cluster is not up: {self._problem() or 'still connecting'}\n".encode()
