@@ -10,6 +10,7 @@ from workshop.toolhive.secrets import SecretFiles, references
 
 _UPSTREAM = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config"
 _NAMESPACE = "toolhive-system"
+FORWARD_HINT = "Does the port-forward live? `workshop status`"
 
 
 @dataclass(frozen=True)

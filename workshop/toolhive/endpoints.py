@@ -9,7 +9,14 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 from workshop.errors import CredentialsError, WorkshopError
-from workshop.toolhive.contracts import CheckResult, MissedError, ProxyContract, ServerContract, ToolCall
+from workshop.toolhive.contracts import (
+    FORWARD_HINT,
+    CheckResult,
+    MissedError,
+    ProxyContract,
+    ServerContract,
+    ToolCall,
+)
 
 if TYPE_CHECKING:
     import httpx2
@@ -17,7 +24,6 @@ if TYPE_CHECKING:
     from workshop.toolhive.session_checks import Session
 
 _SECONDS = 10.0
-_FORWARD_HINT = "Does the port-forward live? `workshop status`"
 
 Checks = Mapping[str, Callable[[], Awaitable[str]]]
 SessionChecks = Mapping[str, Callable[["Session"], Awaitable[str]]]
@@ -129,7 +135,7 @@ async def _in_session(
     except (MissedError, TimeoutError) as error:
         untried = [name for name in checks if name not in {result.id for result in results}]
         if untried:
-            missed = error if isinstance(error, MissedError) else MissedError("No answer", _FORWARD_HINT)
+            missed = error if isinstance(error, MissedError) else MissedError("No answer", FORWARD_HINT)
             results.append(_missed(untried[0], missed))
     return results
 
@@ -145,8 +151,8 @@ async def _run(checks: Checks, seconds: float) -> list[CheckResult]:
         except MissedError as missed:
             return [*results, _missed(name, missed)]
         except (httpx2.TransportError, TimeoutError) as error:
-            found = f"No answer: {str(error) or f'not within {seconds:.0f} s'}"
-            return [*results, CheckResult(name, passed=False, found=found, hint=_FORWARD_HINT)]
+            found = f"No answer: {str(error) or f'not within {seconds:g} s'}"
+            return [*results, CheckResult(name, passed=False, found=found, hint=FORWARD_HINT)]
     return results
 
 

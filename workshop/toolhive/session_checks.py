@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from workshop.toolhive.contracts import MissedError, ServerContract, ToolCall
+from workshop.toolhive.contracts import FORWARD_HINT, MissedError, ServerContract, ToolCall
 from workshop.toolhive.endpoint_checks import challenged_metadata
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ DEFECT = (
 )
 _SIGN_IN = "Sign in again: `workshop part 4 run`"
 _SIGN_IN_AFRESH = "The login may have been withdrawn there: `workshop login revoke`, then sign in again"
+_LOG = "The proxy's log tells more"
 _MOST_PAGES = 50
 
 
@@ -126,9 +127,14 @@ async def _is_refused(opened: Session, tool: str) -> bool:
 
 
 def _told(cause: Exception, refusals: list[httpx2.Response], issuer: str) -> MissedError:
-    if not refusals:
-        return MissedError(f"{type(cause).__name__}: {str(cause)[:200]}", "The proxy's log tells more")
-    response = refusals[-1]
+    if isinstance(cause, httpx2.TransportError):
+        return MissedError(f"No answer: {cause or type(cause).__name__}", FORWARD_HINT)
+    if refusals:
+        return _refused(refusals[-1], issuer)
+    return MissedError(f"{type(cause).__name__}: {str(cause)[:200]}", _LOG)
+
+
+def _refused(response: httpx2.Response, issuer: str) -> MissedError:
     said = response.text[:200] or response.reason_phrase
     if response.status_code == httpx2.codes.FORBIDDEN:
         return MissedError(f"403: {said}", "You are signed in, but this account may not do that upstream")
@@ -136,7 +142,7 @@ def _told(cause: Exception, refusals: list[httpx2.Response], issuer: str) -> Mis
         hint = "The server behind the proxy does not know the name it is called by: `MCP_ALLOWED_HOSTS`"
         return MissedError(f"421: {said}", hint)
     if response.status_code != httpx2.codes.UNAUTHORIZED:
-        return MissedError(f"{response.status_code}: {said}", "The proxy's log tells more")
+        return MissedError(f"{response.status_code}: {said}", _LOG)
     metadata = challenged_metadata(response)
     if metadata and not metadata.startswith(f"{issuer}/"):
         found = f"The upstream itself refused the token it was sent: its 401 names {metadata}"
