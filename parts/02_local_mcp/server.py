@@ -11,6 +11,7 @@ Settings come from the environment, under the names that ToolHive gives to a con
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import math
 import os
@@ -18,6 +19,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
+from urllib.parse import urlsplit
 
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -166,14 +168,24 @@ def find(name: str) -> dict[str, Any]:
     raise ToolError(f"There is no repository `{name}`; there are {known}")
 
 
+class Hosts(list[str]):
+    """The names that are ours, and any address: ToolHive's proxy calls the server of a session by address."""
+
+    def __contains__(self, host: object) -> bool:
+        with contextlib.suppress(ValueError):
+            return bool(ipaddress.ip_address(urlsplit(f"//{host}").hostname or ""))
+        return super().__contains__(host)
+
+
 def host_check() -> TransportSecuritySettings:
     """Answer only to names that are ours: a web page that rebinds its DNS name to this port gets a 421."""
     extra = [host.strip() for host in setting("MCP_ALLOWED_HOSTS", "").split(",") if host.strip()]
     names = [*LOCAL, *(CLUSTER + zone for zone in ZONES), *extra]
-    return TransportSecuritySettings(
-        allowed_hosts=[pattern for name in names for pattern in (name, f"{name}:*")],
+    check = TransportSecuritySettings(
         allowed_origins=[pattern for name in LOCAL for pattern in (f"http://{name}", f"http://{name}:*")],
     )
+    check.allowed_hosts = Hosts(pattern for name in names for pattern in (name, f"{name}:*"))
+    return check
 
 
 def port() -> int:

@@ -1,5 +1,6 @@
 """Connecting: real HTTP, real processes, and every failure as one error without a group around it."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from mcp.server.mcpserver import MCPServer
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workshop.agent.connect import connect
-from workshop.agent.events import Connected, Connecting, Event
+from workshop.agent.events import Connected, Connecting, Event, Warned
 from workshop.agent.mcp_tools import McpTools
 from workshop.errors import DeadlineError, WorkshopError
 from workshop.ports import free_port
@@ -56,6 +58,51 @@ async def test_a_server_over_http_is_connected_and_announced(serve: Any) -> None
     ):
         assert (await McpTools(client).call_tool("hello", {})).text == "world"
     assert events == [Connecting(f"{url}/mcp"), Connected(f"{url}/mcp", "over http", "2026-07-28")]
+
+
+def _as_toolhive_filters(app: ASGIApp) -> ASGIApp:
+    """Pass requests on; of a list of tools only the tools come back, as from ToolHive 0.44.0's filter."""
+
+    async def filtering(scope: Scope, receive: Receive, send: Send) -> None:
+        async def filtered(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [pair for pair in message["headers"] if pair[0] != b"content-length"]
+            elif b'"tools":[' in message.get("body", b""):
+                prefix, data, answer = message["body"].rpartition(b"data: ")
+                listed = json.loads(answer)
+                listed["result"] = {"tools": listed["result"]["tools"]}
+                message["body"] = prefix + data + json.dumps(listed).encode() + b"\n\n"
+            await send(message)
+
+        await app(scope, receive, filtered)
+
+    return filtering
+
+
+async def test_behind_a_filter_that_only_knows_the_older_era_the_older_era_is_spoken(serve: Any) -> None:
+    events: list[Event] = []
+    async with (
+        serve(_as_toolhive_filters(_http_server()), free_port()) as url,
+        connect(f"{url}/mcp", observe=events.append) as client,
+    ):
+        assert [tool.name for tool in await McpTools(client).list_tools()] == ["hello"]
+        assert (await McpTools(client).call_tool("hello", {})).text == "world"
+    assert events[-1] == Connected(f"{url}/mcp", "over http", "2025-11-25")
+    assert [type(event) for event in events] == [Connecting, Warned, Connected]
+
+
+async def test_the_tools_are_listed_once_though_connecting_looks_at_them_too(serve: Any) -> None:
+    app, asked = _http_server(), list[str]()
+
+    async def counting(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.extend(value.decode() for name, value in scope.get("headers", ()) if name == b"mcp-method")
+        await app(scope, receive, send)
+
+    async with serve(counting, free_port()) as url, connect(f"{url}/mcp") as client:
+        await McpTools(client).list_tools()
+        assert asked == ["server/discover", "tools/list"]
+        await McpTools(client).list_tools()
+        assert asked == ["server/discover", "tools/list", "tools/list"]
 
 
 async def test_a_server_over_stdio_is_started_and_connected(tmp_path: Path) -> None:

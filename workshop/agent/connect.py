@@ -14,6 +14,7 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT
 
+from workshop.agent.eras import open_in_an_era
 from workshop.agent.events import Connected, Connecting, Observer, ignore
 from workshop.agent.http import open_client
 from workshop.console import plain
@@ -38,7 +39,7 @@ async def connect(
     server = _Server(label, isinstance(target, str), seconds)
     observe(Connecting(server.name))
     try:
-        async with server.client(target, auth) as client:
+        async with server.client(target, auth, observe) as client:
             name = client.server_info.name if client.server_info else ""
             observe(Connected(server.name, name, client.protocol_version))
             yield client
@@ -65,15 +66,21 @@ class _Server:
         return self.label if self.remote else " ".join(Path(word).name for word in shlex.split(self.label))
 
     @contextlib.asynccontextmanager
-    async def client(self, target: Target, auth: httpx2.Auth | None) -> AsyncIterator[Client]:
-        async with contextlib.AsyncExitStack() as stack:
-            if isinstance(target, str):
-                # A little more than the protocol's own bound, which explains itself better.
-                http = open_client(self.seconds + 5, auth=auth, on_response=[self._note])
-                transport = streamable_http_client(target, http_client=await stack.enter_async_context(http))
-            else:
-                transport = stdio_client(target, errlog=sys.__stderr__ or sys.stderr)
-            yield await stack.enter_async_context(Client(transport, read_timeout_seconds=self.seconds))
+    async def client(
+        self, target: Target, auth: httpx2.Auth | None, observe: Observer
+    ) -> AsyncIterator[Client]:
+        if not isinstance(target, str):
+            transport = stdio_client(target, errlog=sys.__stderr__ or sys.stderr)
+            async with Client(transport, read_timeout_seconds=self.seconds) as client:
+                yield client
+            return
+        # A little more than the protocol's own bound, which explains itself better.
+        async with open_client(self.seconds + 5, auth=auth, on_response=[self._note]) as http:
+            opened = open_in_an_era(
+                lambda: streamable_http_client(target, http_client=http), self.seconds, observe
+            )
+            async with opened as client:
+                yield client
 
     async def _note(self, response: httpx2.Response) -> None:
         self.failure = response if response.is_error else None
