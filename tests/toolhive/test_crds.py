@@ -133,6 +133,23 @@ def test_a_fault_of_structure_is_found(crds: Crds, change: Change, old: str, new
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
+        ("image: workshop/mcp-server:0.1.0", "image:", "None is not of type 'string'"),
+        ("  transport:", "  imagePullPolicy: Never\n  transport:", "'imagePullPolicy' was unexpected"),
+        ("transport: streamable-http", "transport: http", "is not one of"),
+        ("proxyPort: 8080", "proxyPort: 65536", "greater than the maximum"),
+        ("toolsFilter:", "toolsFilters:", "'toolsFilters' was unexpected"),
+    ],
+)
+def test_a_fault_of_part_3s_structure_is_found(
+    crds: Crds, change: Change, old: str, new: str, told: str
+) -> None:
+    found = refusals(crds, change(old, new, part="03_toolhive"))
+    assert any(told in refusal for refusal in found), found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
         (
             "  type: inline\n",
             "  type: inline\n  kubernetesServiceAccount: {}\n",
