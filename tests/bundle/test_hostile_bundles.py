@@ -149,6 +149,25 @@ def test_a_manifest_that_does_not_fit_is_refused(
     refused("room.bundle")
 
 
+@pytest.mark.parametrize("name", ["../../evil", "images/../../evil", "/tmp/workshop-evil", "images/.hidden"])
+def test_a_name_that_leads_elsewhere_is_refused_even_when_all_agree_on_it(
+    bundle: Path, refused: Callable[[str], None], name: str
+) -> None:
+    with_manifest(bundle, lambda told: moved(told, name))
+    rewrite(bundle, renamed(members(bundle), name))
+    refused("the entry of")
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE])
+def test_what_is_no_plain_file_is_refused_even_when_all_agree_on_it(
+    bundle: Path, refused: Callable[[str], None], kind: bytes
+) -> None:
+    empty = hashlib.sha256(b"").hexdigest()
+    with_manifest(bundle, entry(OPERATOR, sha256=empty, size=0, unpacked=0))
+    rewrite(bundle, linked(members(bundle), kind))
+    refused("is not what its manifest says")
+
+
 def test_a_file_that_unpacks_to_more_than_it_says_is_stopped(bundle: Path, tmp_path: Path) -> None:
     (first, text), *others = members(bundle)
     bomb = gzip.compress(bytes(2**26))
