@@ -13,6 +13,7 @@ from tests.forward.conftest import Bench, until
 from workshop.errors import PreflightError
 from workshop.forward import relay, supervisor
 from workshop.forward.config import load
+from workshop.forward.probe import probe as ask
 from workshop.forward.supervisor import Supervisor
 from workshop.ports import bind_loopback
 
@@ -137,6 +138,24 @@ async def test_a_kubectl_that_hangs_is_replaced(bench: Bench, monkeypatch: pytes
         assert (await get(bench)).status_code == 200
         assert bench.kubectl().pid != hanging.pid
         assert not hanging.is_running()
+
+
+async def test_a_kubectl_that_never_answers_is_replaced_each_with_more_patience(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_FIRST_ANSWER", 0.01)
+    monkeypatch.setattr(supervisor, "_LONGEST_ANSWER", 5)
+    given: list[float] = []
+
+    async def probe(port: int, path: str, host: str, seconds: float) -> int | None:
+        given.append(seconds)
+        return None if len(given) < 5 else await ask(port, path, host, 5)
+
+    monkeypatch.setattr(supervisor, "probe", probe)
+    async with running(bench):
+        await standing(bench)
+        assert bench.state.restarts > 0
+        assert max(given) > 0.011
 
 
 async def test_a_service_that_is_unwell_keeps_its_forward_and_says_so(bench: Bench) -> None:

@@ -22,7 +22,9 @@ from workshop.ports import bind_loopback
 _LOG = logging.getLogger(__name__)
 
 _OPEN_SECONDS = 30.0  # kubectl's own way to the API server and to a running pod
-_ANSWER_SECONDS = 30.0  # from a forwarded port to the first answer
+# From a forwarded port to the first answer. kubectl may have chosen the pod that is just leaving, and then
+# hangs: try another soon, but give a slow machine more each time.
+_FIRST_ANSWER, _LONGEST_ANSWER = 4.0, 30.0
 _PROBE_SECONDS = 4.0
 _EVERY_SECONDS = 5.0
 _LEAST_SECONDS = 1.0  # between two probes, or two tries, however many connections come
@@ -41,6 +43,7 @@ class Supervisor:
         self._state = ForwardState("connecting", time.time())
         self._relay = Relay(self._wanted.set, lambda: self._state.last_error)
         self._host = f"localhost:{config.port}"
+        self._patience = _FIRST_ANSWER
 
     async def run(self, while_exists: Path) -> None:
         """Forward until SIGTERM, or until `while_exists` is removed.
@@ -110,13 +113,15 @@ class Supervisor:
         return WorkshopError(f"`{self._config.target}` does not answer any more")
 
     async def _first_answer(self, port: int) -> bool:
-        deadline = time.monotonic() + _ANSWER_SECONDS
-        while time.monotonic() < deadline:
-            answer = await probe(port, self._config.health_path, self._host, _PROBE_SECONDS)
+        deadline = time.monotonic() + self._patience
+        while (left := deadline - time.monotonic()) > 0:
+            answer = await probe(port, self._config.health_path, self._host, left)
             if answer:
+                self._patience = _FIRST_ANSWER
                 self._answered(answer)
                 return True
             await asyncio.sleep(_FIRST_PAUSE)
+        self._patience = min(2 * self._patience, _LONGEST_ANSWER)
         return False
 
     def _answered(self, status: int) -> None:
