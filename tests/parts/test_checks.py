@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from tests.lessons.conftest import ALL, Judge, called, judge
+from tests.parts.conftest import RunningServer
 from workshop.agent.run import RunOptions, load_answer, prepare
 from workshop.agent.sign_out import sign_out
 from workshop.instance import Instance, Record
@@ -20,7 +21,6 @@ from workshop.lessons.checks import checks_of
 from workshop.lessons.exercise import Exercise
 from workshop.lessons.find import Lesson, find_lessons
 from workshop.paths import parts_dir
-from workshop.practice.recorder import read_requests
 
 LESSONS = find_lessons(parts_dir())
 Change = Callable[[int, str, str, str], Path]
@@ -162,35 +162,27 @@ def test_with_nothing_up_the_first_check_says_so_and_the_rest_is_not_tried(
     assert len([one for one in outcomes.values() if one.state == "not tried"]) >= 4
 
 
-def test_part_3_passes_behind_the_proxy(judge: Judge, part_3: int) -> None:
+def test_part_3_passes_behind_a_proxy_that_does_as_the_yaml_says_and_fails_behind_another(
+    judge: Judge, change: Change, part_3: int, http_server: RunningServer
+) -> None:
     up(workshop=part_3)
     outcomes = judge(LESSONS[2].directory)
     assert failed(outcomes) == []
     assert [one.name for one in outcomes.values() if one.state != "passed"] == ["progress_passes_the_proxy"]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "check"),
-    [
-        ("    - calculate\n", "", "the_tools_are_the_filtered_ones"),
-        ("as the operator describes it", "as nobody does", "a_renamed_tool_works"),
-        ("    get_issue: ", "    list_issues: ", "a_hidden_tool_is_refused"),
-    ],
-    ids=["filter", "description", "hidden"],
-)
-def test_a_proxy_that_does_not_do_as_the_yaml_says_fails(
-    judge: Judge, change: Change, part_3: int, old: str, new: str, check: str
-) -> None:
-    folder = change(3, "toolhive/tools.yaml", old, new)
-    up(workshop=part_3)
-    assert check in failed(judge(folder))
-
-
-def test_progress_is_checked_where_the_slow_tool_is_shown(
-    judge: Judge, change: Change, http_server: "object", part_3: int
-) -> None:
-    folder = change(3, "toolhive/tools.yaml", "    - calculate\n", "    - calculate\n    - slow_count\n")
-    up(workshop=http_server.port)  # type: ignore[attr-defined]  # the server itself shows every tool
+    folder = change(3, "toolhive/tools.yaml", "    - calculate\n", "")
+    assert failed(judge(folder)) == ["the_tools_are_the_filtered_ones"]
+    yaml, text = (
+        folder / "toolhive" / "tools.yaml",
+        (LESSONS[2].directory / "toolhive/tools.yaml").read_text(),
+    )
+    yaml.write_text(text.replace("as the operator describes it", "as nobody does"), encoding="utf-8")
+    assert failed(judge(folder)) == ["a_renamed_tool_works"]
+    yaml.write_text(text.replace("    get_issue: ", "    list_issues: "), encoding="utf-8")
+    assert failed(judge(folder)) == ["a_hidden_tool_is_refused"]
+    yaml.write_text(
+        text.replace("    - calculate\n", "    - calculate\n    - slow_count\n"), encoding="utf-8"
+    )
+    up(workshop=http_server.port)  # no proxy: every tool is shown
     assert judge(folder)["progress_passes_the_proxy"].state == "passed"
 
 
@@ -200,38 +192,33 @@ def log_in() -> None:
     asyncio.run(load_answer(folder)(agent))  # type: ignore[arg-type]  # an answer is a coroutine
 
 
-def test_part_4_passes_with_a_login_and_fails_with_one_that_was_revoked(
+def test_part_4_passes_with_a_login_and_fails_with_a_token_that_got_out_or_was_revoked(
     judge: Judge, part_4: dict[int, int]
 ) -> None:
+    part = LESSONS[3].directory
+    practice = f"http://localhost:{part_4[8090]}"
     up(github_remote=part_4[8080], practice_github=part_4[8090])
-    before = judge(LESSONS[3].directory)
-    assert failed(before) == ["you_are_logged_in"]
+    assert failed(judge(part)) == ["you_are_logged_in"]
     log_in()
     for _ in range(2):
-        outcomes = judge(LESSONS[3].directory)
+        outcomes = judge(part)
         assert {one.state for one in outcomes.values()} == {"passed"}, outcomes
-    store = prepare(LESSONS[3].directory, RunOptions(rehearsal_model=True)).tokens
+
+    store = prepare(part, RunOptions(rehearsal_model=True)).tokens
+    (login,) = store.all()
+    assert login.tokens
+    token = login.tokens.access_token
+    httpx2.post(f"{practice}/mcp/", headers={"Authorization": f"Bearer {token}"}, json={})
+    outcomes = judge(part)
+    assert failed(outcomes) == ["the_token_never_left"]
+    assert token not in str(outcomes)
+
     (login,) = store.all()
     asyncio.run(sign_out(store, [login], forget=False))
     store.save(login)
-    outcomes = judge(LESSONS[3].directory)
+    outcomes = judge(part)
     assert failed(outcomes) == ["a_real_tool_is_called"]
     assert "approve again" in outcomes["a_real_tool_is_called"].reason
-
-
-def test_a_token_that_reached_github_fails(judge: Judge, part_4: dict[int, int]) -> None:
-    up(github_remote=part_4[8080], practice_github=part_4[8090])
-    log_in()
-    agent = prepare(LESSONS[3].directory, RunOptions(rehearsal_model=True))
-    (login,) = agent.tokens.all()
-    assert login.tokens
-    headers = {"Authorization": f"Bearer {login.tokens.access_token}"}
-    httpx2.post(f"http://localhost:{part_4[8090]}/mcp/", headers=headers, json={})
-    assert asyncio.run(read_requests(f"http://localhost:{part_4[8090]}"))
-    outcomes = judge(LESSONS[3].directory)
-    assert failed(outcomes) == ["the_token_never_left"]
-    told = str(outcomes)
-    assert login.tokens.access_token not in told
 
 
 def test_checks_import_only_what_a_part_may_and_the_one_module_for_checks() -> None:
