@@ -22,7 +22,7 @@ LABEL = re.compile(r"⟨([a-z-]+)-(\d+)⟩")
 
 def fingerprint(value: str) -> str:
     """SHA-256 in hexadecimal digits, as the practice GitHub writes down what it received."""
-    return hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Labels:
@@ -41,7 +41,7 @@ class Labels:
             return self.of_digest(kind, value.removeprefix(DIGEST))
         label = self.of_digest(kind, fingerprint(value))
         if len(value) >= SHORTEST_SWEPT:
-            self._values |= {value: label, quote(value, safe=""): label}
+            self._values |= {value: label, quote(value, safe="", errors="replace"): label}
         return label
 
     def of_digest(self, kind: str, digest: str) -> str:

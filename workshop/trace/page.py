@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ def to_html(trace: Trace) -> str:
     )
 
 
+@cache
 def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -99,18 +101,19 @@ def _rows(trace: Trace) -> Iterator[Row]:
     parents = {step.inside for step in trace.steps}
     for step in trace.steps:
         while waiting and step.inside != waiting[-1].number:
-            yield _late(trace, waiting.pop())
+            yield from _late(trace, waiting.pop())
         if step.number in parents:
             waiting.append(step)
             yield Row(step, [_ask(trace, step)])
         else:
             yield Row(step, [_ask(trace, step), *_answer(trace, step)])
     while waiting:
-        yield _late(trace, waiting.pop())
+        yield from _late(trace, waiting.pop())
 
 
-def _late(trace: Trace, step: Step) -> Row:
-    return Row(step, _answer(trace, step), late=True)
+def _late(trace: Trace, step: Step) -> Iterator[Row]:
+    if arrows := _answer(trace, step):
+        yield Row(step, arrows, late=True)
 
 
 def _ask(trace: Trace, step: Step) -> Arrow:

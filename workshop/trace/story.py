@@ -239,7 +239,7 @@ def _unseen(steps: Sequence[Step], subject: Subject) -> tuple[str, ...]:
 
 def _swept(value: Any, labels: Labels) -> Any:  # noqa: ANN401 - JSON is what it is
     if isinstance(value, str):
-        return labels.sweep(value)
+        return labels.sweep(value).encode("utf-8", "replace").decode()  # JSON may carry half a character
     if isinstance(value, dict):
         return {name: _swept(inner, labels) for name, inner in value.items()}
     return [_swept(inner, labels) for inner in value] if isinstance(value, list | tuple) else value
