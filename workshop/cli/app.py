@@ -31,7 +31,9 @@ _HELP = """A tutorial on the Model Context Protocol in four parts.
 \b
 workshop up              start everything the parts need
 workshop part 1 show     read a lesson …
-workshop part 1 run      … and run it; then 2, 3, 4
+workshop part 1 run      … run it …
+workshop part 1 check    … and see what holds; then 2, 3, 4
+workshop next            where you are, and what to run now
 workshop teardown        stop everything
 workshop rehearse        all of it, unattended and checked
 """

@@ -29,17 +29,17 @@ def add_exercises(group: typer.Typer, lesson: Lesson) -> None:
 
     @group.command("exercise")
     def exercise(number: OneOrAll = None, *, json: Json = False) -> None:
-        """Begin an exercise: its file is put into `workshop-exercises`."""
+        """Begin an exercise: put its file into `workshop-exercises`."""
         finish(_listed(lesson) if number is None else _begun(lesson, number), as_json=json)
 
     @group.command("solve")
     def solve(number: Number, *, json: Json = False) -> None:
-        """Put an exercise's solution in place, and keep your own file beside it."""
+        """Put an exercise's solution in place; your file is kept."""
         finish(_solved(lesson, number), as_json=json)
 
     @group.command("reset")
     def reset(number: OneOrAll = None, *, yes: Yes = False, json: Json = False) -> None:
-        """Start an exercise, or the whole part, again; your work is kept in a copy."""
+        """Start an exercise or the part again; your work is kept."""
         finish(_reset(lesson, number, yes=yes), as_json=json)
 
 
