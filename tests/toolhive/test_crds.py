@@ -19,6 +19,7 @@ from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.overrides import (
     with_client_id,
     with_gateway_port,
+    with_node_authorities,
     with_practice_in_cluster,
     without_usage_metrics,
 )
@@ -62,6 +63,7 @@ FORMS: dict[str, Callable[[Resources], Resources]] = {
     "another port": lambda resources: with_gateway_port(resources, "github-remote", 9090),
     "practice in the cluster": in_cluster,
     "no usage metrics": without_usage_metrics,
+    "the node's authorities": with_node_authorities,
     "all at once": lambda resources: without_usage_metrics(
         in_cluster(with_gateway_port(resources, "github-remote", 9090))
     ),

@@ -6,6 +6,7 @@ from workshop.toolhive.manifests import Resources
 from workshop.toolhive.overrides import (
     with_client_id,
     with_gateway_port,
+    with_node_authorities,
     with_practice_github,
     with_practice_in_cluster,
     without_usage_metrics,
@@ -23,6 +24,21 @@ def test_another_port_moves_issuer_audience_and_callback_together(change: Change
     assert auth.find("spec.embeddedAuthServer.issuer") == "http://localhost:9191"
     assert auth.find(f"{OAUTH}.redirectUri") == "http://localhost:9191/oauth/callback"
     assert auth.find(f"{OAUTH}.tokenEndpoint") == "https://github.com/login/oauth/access_token"
+
+
+def test_the_remote_proxy_reads_the_authorities_of_its_node(change: Change) -> None:
+    changed = with_node_authorities(change())
+    check(changed)
+    (proxy,) = changed.of("MCPRemoteProxy")
+    (volume,) = proxy.find("spec.podTemplateSpec.spec.volumes")
+    (container,) = proxy.find("spec.podTemplateSpec.spec.containers")
+    assert container["name"] == "toolhive"  # the name ToolHive gives it, by which it is patched
+    (mount,) = container["volumeMounts"]
+    assert (mount["name"], mount["mountPath"]) == (volume["name"], volume["hostPath"]["path"])
+    environment = {
+        item["name"]: item["value"] for item in proxy.find("spec.resourceOverrides.proxyDeployment.env")
+    }
+    assert environment["SSL_CERT_FILE"] == mount["mountPath"]
 
 
 def test_the_practice_github_takes_the_place_of_every_github_address(change: Change) -> None:

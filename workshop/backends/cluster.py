@@ -112,7 +112,13 @@ class ClusterBackend(ABC):
 
     def workloads(self, site: Site, deployments: Sequence[Deployment], choices: Choices) -> Workloads:
         """These deployments rendered for the site, their secrets and files written."""
-        renderer = Renderer(site.home, site.sources, site.namespace, site.record.labels)
+        renderer = Renderer(
+            site.home,
+            site.sources,
+            site.namespace,
+            site.record.labels,
+            own_nodes=site.record.backend == "kind",
+        )
         return Workloads(site, renderer.render(deployments, choices), adopt=self.adopts)
 
     def _up(self, deployments: Sequence[Deployment], choices: Choices, progress: Progress) -> Applied:

@@ -65,11 +65,20 @@ class Rendered:
 class Renderer:
     """Renders the parts for one instance in one namespace."""
 
-    def __init__(self, home: Path, sources: Sources, namespace: str, labels: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        home: Path,
+        sources: Sources,
+        namespace: str,
+        labels: Mapping[str, str],
+        *,
+        own_nodes: bool = False,
+    ) -> None:
         self._home = home
         self._sources = sources
         self._namespace = namespace
         self._labels = labels
+        self._own_nodes = own_nodes
         self.secrets = SecretFiles(home / "secrets")
 
     def render(self, deployments: Sequence[Deployment], choices: Choices) -> list[Rendered]:
@@ -116,6 +125,8 @@ class Renderer:
             )
         elif client_id := choices.settings.github_client_id.value:
             resources = overrides.with_client_id(resources, client_id)
+        if self._sources.ca_file and self._own_nodes:
+            resources = overrides.with_node_authorities(resources)
         return overrides.without_usage_metrics(resources)
 
     def _practice(self, auth: Resource, port: int) -> Resources:

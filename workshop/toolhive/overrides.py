@@ -10,6 +10,7 @@ from workshop.toolhive.manifests import Resource, Resources
 
 CLIENT_ID_PLACEHOLDER = "replace-with-your-github-oauth-client-id"
 _OAUTH = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config"
+_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"  # Debian's bundle, as kind's nodes have it
 
 
 def with_gateway_port(resources: Resources, name: str, port: int) -> Resources:
@@ -64,6 +65,28 @@ def without_usage_metrics(resources: Resources) -> Resources:
     """Let no proxy report to ToolHive's makers, which is on by default (ToolHive's `pkg/usagemetrics`)."""
     kinds = ("MCPServer", "MCPRemoteProxy")
     return _with_proxy_environment(resources, kinds, "TOOLHIVE_USAGE_METRICS_ENABLED", "false")
+
+
+def with_node_authorities(resources: Resources) -> Resources:
+    """Let the remote proxy trust what its node trusts: on networks that sign every connection themselves.
+
+    A proxy for outgoing connections is not handed over: ToolHive 0.44.0 asks GitHub for tokens without one
+    (`pkg/networking/http_client.go`), so that logging in would fail all the same.
+    """
+    mount = {"name": "authorities", "mountPath": _AUTHORITIES, "readOnly": True}
+    volume = {"name": "authorities", "hostPath": {"path": _AUTHORITIES, "type": "File"}}
+
+    def edit(body: dict[str, Any]) -> None:
+        template = body["spec"].setdefault("podTemplateSpec", {}).setdefault("spec", {})
+        template["volumes"] = [*template.get("volumes", ()), volume]
+        containers = template.setdefault("containers", [])
+        ours = next((container for container in containers if container["name"] == "toolhive"), None)
+        if ours is None:
+            containers.append(ours := {"name": "toolhive"})
+        ours["volumeMounts"] = [*ours.get("volumeMounts", ()), mount]
+
+    resources = _edit(resources, "MCPRemoteProxy", edit)
+    return _with_proxy_environment(resources, ("MCPRemoteProxy",), "SSL_CERT_FILE", _AUTHORITIES)
 
 
 def with_client_id(resources: Resources, client_id: str) -> Resources:
