@@ -28,6 +28,7 @@ T = TypeVar("T")
 NAMESPACE = "toolhive-system"
 TOOLHIVE = "toolhive.stacklok.dev/v1beta1"
 KINDS = {
+    ("v1", "Namespace"): "namespaces",
     ("v1", "Pod"): "pods",
     ("v1", "Secret"): "secrets",
     ("v1", "ConfigMap"): "configmaps",
@@ -42,7 +43,7 @@ KINDS = {
     (TOOLHIVE, "MCPToolConfig"): "mcptoolconfigs",
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): "customresourcedefinitions",
 }
-CLUSTER_WIDE = ("customresourcedefinitions",)
+CLUSTER_WIDE = ("customresourcedefinitions", "namespaces")
 
 
 @dataclass
@@ -173,12 +174,12 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(folder: Path) -> Iterator[Cluster]:
+def running_cluster(folder: Path, made: type[Emulator] = Emulator) -> Iterator[Cluster]:
     """Serve an empty cluster from a thread of its own, with a kubeconfig for it."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    emulator = Emulator(Api())
+    emulator = made(Api())
     server = Server(emulator)
 
     async def enter() -> str:

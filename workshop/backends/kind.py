@@ -23,7 +23,6 @@ from workshop.bundle.read import open_bundle
 from workshop.console import Progress
 from workshop.console import Step as Line
 from workshop.errors import DeadlineError, PreflightError, UsageError, WorkshopError
-from workshop.kube.refusals import UnreachableError
 from workshop.sources import Sources
 from workshop.tools.access import Access
 from workshop.tools.run import copyable
@@ -207,7 +206,7 @@ class _Cluster:
     def _reached(self) -> bool:
         try:
             self._site.kube.version()
-        except UnreachableError:
+        except WorkshopError:  # out of reach, starting, or with a kubeconfig of the cluster before
             return False
         return True
 

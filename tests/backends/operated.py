@@ -1,0 +1,115 @@
+"""The Kubernetes API in memory, with ToolHive's operator and a kubelet: what is applied runs at once."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp.web
+from kmock import Request
+from kmock import resource as kmock_resource
+from typing_extensions import override
+
+from tests.kube.cluster import TOOLHIVE, Api, Cluster, Emulator
+from tests.toolhive.workloads import condition, controller, pod, run_config
+from workshop.backends.operator import DEFINITIONS
+from workshop.toolhive.readiness import OPERATOR
+
+_NAMESPACE_DEPTH = 4
+_HELD = ("OIDCConfigRefValidated", "AuthServerRefValidated", "Ready")
+
+
+class OperatedEmulator(Emulator):
+    """Gives every applied resource the status and the pods that it would come to have."""
+
+    def __init__(self, api: Api) -> None:
+        super().__init__(api)
+        self._namespaces: dict[str, dict[str, Any]] = {}
+
+    @override
+    async def _handle(self, request: Request) -> aiohttp.web.StreamResponse:
+        path = request.url.path.rstrip("/")
+        if path.startswith("/api/v1/namespaces/") and path.count("/") == _NAMESPACE_DEPTH:
+            return self._namespace(
+                request, path.rsplit("/", 1)[-1]
+            )  # kmock takes this path for a namespace's
+        return await super()._handle(request)
+
+    def _namespace(self, request: Request, name: str) -> aiohttp.web.StreamResponse:
+        self.api.seen.append(f"{request.method.value} {request.url.path}")
+        if request.method.value == "PATCH":
+            self._namespaces[name] = json.loads(request.body)
+        found = self._namespaces.get(name)
+        if request.method.value == "DELETE":
+            self._namespaces.pop(name, None)
+        return aiohttp.web.json_response(
+            found or {"kind": "Status", "code": 404}, status=200 if found else 404
+        )
+
+    @override
+    def _apply(self, request: Request) -> aiohttp.web.StreamResponse:
+        answer = super()._apply(request)
+        if request.params.get("dryRun") != "All":
+            assert isinstance(answer, aiohttp.web.Response)
+            self._operate(json.loads(answer.body))  # type: ignore[arg-type]  # bytes here
+        return answer
+
+    def _operate(self, body: dict[str, Any]) -> None:
+        name, namespace = body["metadata"]["name"], body["metadata"].get("namespace")
+        if body["apiVersion"] == TOOLHIVE:
+            held = [condition(kind, holds=True) for kind in _HELD]
+            generation = body["metadata"]["generation"]
+            body["status"] = {"phase": "Ready", "observedGeneration": generation, "conditions": held}
+            self._keep(body)
+        if body["kind"] in {"MCPServer", "MCPRemoteProxy"}:
+            self._run(controller(name), pod(f"{name}-1", of=name), namespace)
+            runs = run_config(name)
+            self._keep({**runs, "metadata": {**runs["metadata"], "namespace": namespace}})
+        if body["kind"] == "MCPServer":
+            running = pod(f"{name}-0", of=name, kind="StatefulSet")
+            self._run(controller(name, "StatefulSet"), running, namespace)
+        if body["kind"] == "Deployment":
+            self._keep({**body, "status": controller(name)["status"]})
+            labels = body["spec"]["selector"]["matchLabels"]
+            self._run(None, pod(f"{name}-1", of=name, metadata={"labels": labels}), namespace)
+
+    def _run(self, made: dict[str, Any] | None, running: dict[str, Any], namespace: str) -> None:
+        running["spec"] = {"containers": [{"name": "toolhive", "image": "some/image:1"}]}
+        for body in (made, running):
+            if body:
+                body["metadata"]["namespace"] = namespace
+                self._stamp(body)
+                self._keep(body)
+
+    def _keep(self, body: Mapping[str, Any]) -> None:
+        plural = {
+            "Pod": "pods",
+            "ConfigMap": "configmaps",
+            "Deployment": "deployments",
+            "StatefulSet": "statefulsets",
+            "MCPServer": "mcpservers",
+            "MCPRemoteProxy": "mcpremoteproxies",
+            "MCPOIDCConfig": "mcpoidcconfigs",
+            "MCPExternalAuthConfig": "mcpexternalauthconfigs",
+            "MCPToolConfig": "mcptoolconfigs",
+        }[body["kind"]]
+        found = kmock_resource(f"{body['apiVersion']}/{plural}")
+        self.objects[found, body["metadata"]["namespace"], body["metadata"]["name"]] = dict(body)
+
+
+def install_operator(cluster: Cluster, namespace: str = "toolhive-system") -> None:
+    """The definitions, and the operator's Deployment with its pod."""
+    for name in DEFINITIONS:
+        cluster.put(
+            {
+                "apiVersion": "apiextensions.k8s.io/v1",
+                "kind": "CustomResourceDefinition",
+                "metadata": {"name": name},
+                "status": {"conditions": [{"type": "Established", "status": "True"}]},
+            }
+        )
+    made, running = controller(OPERATOR), pod(f"{OPERATOR}-1", of=OPERATOR)
+    made["metadata"] |= {"labels": {"app.kubernetes.io/name": OPERATOR}}
+    running["spec"] = {"containers": []}
+    for body in (made, running):
+        body["metadata"]["namespace"] = namespace
+        cluster.put(body)

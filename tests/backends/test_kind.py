@@ -1,0 +1,330 @@
+"""The kind backend from nothing to nothing, on fake tools that remember and an API that operates."""
+
+import io
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.backends.fake_tools import FakeMachine
+from tests.backends.operated import OperatedEmulator, install_operator
+from tests.kube.cluster import Cluster, Refusal, running_cluster
+from workshop.backends import process
+from workshop.backends.cluster_record import ClusterFile
+from workshop.console import Console, Step
+from workshop.errors import PreflightError, UsageError, WorkshopError
+from workshop.instance import Instance
+from workshop.kube import connection, wait
+from workshop.lessons import environment
+from workshop.lessons.environment import UpOptions, UpReport
+from workshop.lessons.find import find_lessons
+from workshop.ports import free_port
+from workshop.tools.run import Runner
+
+IMAGES = {"mcp-server": "room/mcp-server:1", "practice": "room/practice:1"}
+WORKLOADS = ("workshop", "github-remote", "practice-github")
+
+
+class Room:
+    """A machine with fake tools, a cluster's API, and one instance."""
+
+    def __init__(self, home: Path, machine: FakeMachine, cluster: Cluster) -> None:
+        self.directory = home / "default"
+        self.machine = machine
+        self.cluster = cluster
+        self.ports = {name: free_port() for name in WORKLOADS}
+        self.shown = io.StringIO()
+        self.first: UpReport | None = None
+
+    def up(self, **changes: object) -> UpReport:
+        given = {"backend": "kind", "upstream": "practice", "ports": self.ports, "overrides": IMAGES}
+        options = UpOptions(**{**given, **changes})  # type: ignore[arg-type]  # the tests' own choice
+        with Console(self.shown, self.shown).progress() as progress:
+            return environment.up(find_lessons(), progress, options, Runner())
+
+    def teardown(self) -> list[str]:
+        with Console(self.shown, self.shown).progress() as progress:
+            return list(environment.teardown(progress, Runner()))
+
+    def alive(self) -> set[str]:
+        states = process.read_states(self.directory / "workloads")
+        return {name for name, state in states.items() if process.find(state)}
+
+    def made(self) -> tuple[str, ...]:
+        record = ClusterFile(self.directory).read()
+        return record.made if record else ()
+
+
+@contextmanager
+def furnished(folder: Path) -> Iterator[Room]:
+    """A machine with the tools, a cluster's API to come, and an instance with nothing up."""
+    with pytest.MonkeyPatch.context() as patch, running_cluster(folder, OperatedEmulator) as cluster:
+        patch.setenv("WORKSHOP_HOME", str(folder / "state"))
+        patch.setattr("workshop.settings.checkout_dir", lambda: None)
+        patch.chdir(folder)
+        patch.setattr(wait, "_LOOK_SECONDS", 0.1)
+        patch.setattr(connection, "_PAUSE_SECONDS", 0)
+        install_operator(cluster)
+        text = cluster.kubeconfig.read_text()
+        text = text.replace('"name": "test", "context"', '"name": "CONTEXT", "context"')
+        machine = FakeMachine.install(folder, patch, text)
+        made = Room(folder / "state", machine, cluster)
+        yield made
+        machine.fail()
+        cluster.api.refusals.clear()
+        made.teardown()
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    with furnished(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+    """A room that is up, for all tests that leave it as it is."""
+    with furnished(tmp_path_factory.mktemp("kept")) as made:
+        made.first = made.up()
+        yield made
+
+
+@pytest.fixture
+def up(kept: Room) -> Iterator[Room]:
+    kept.shown.seek(0)
+    kept.shown.truncate()
+    yield kept
+    kept.cluster.api.refusals.clear()
+    assert kept.alive() == set(WORKLOADS)
+
+
+def test_up_makes_everything_and_forwards_it_and_a_second_up_nothing(up: Room) -> None:
+    assert up.first
+    assert set(up.first.started) == set(WORKLOADS)
+    assert up.alive() == set(WORKLOADS)
+    assert up.machine.held("clusters") == ["workshop"]
+    assert up.machine.held("releases") == ["toolhive-operator", "toolhive-operator-crds"]
+    assert set(IMAGES.values()) <= set(up.machine.held("node"))
+    again = up.up()
+    assert list(again.started) == []
+    assert set(again.kept) == set(WORKLOADS)
+    for once in ("create", "upgrade", "load", "pull"):
+        assert all(up.machine.calls(once).count(call) == 1 for call in up.machine.calls(once)), once
+
+
+def test_what_is_applied_carries_our_label_images_and_ports(up: Room) -> None:
+    server = up.cluster.get("MCPServer", "workshop")
+    proxy = up.cluster.get("MCPRemoteProxy", "github-remote")
+    assert server
+    assert proxy
+    record = ClusterFile(up.directory).read()
+    assert record
+    for body in (server, proxy, up.cluster.get("Secret", "github-remote-hmac")):
+        assert body
+        assert body["metadata"]["labels"]["workshop/instance"] == record.id
+    assert server["spec"]["image"] == IMAGES["mcp-server"]
+    assert proxy["spec"]["proxyPort"] == up.ports["github-remote"]
+    assert proxy["spec"]["remoteUrl"] == f"http://practice-github:{up.ports['practice-github']}/mcp/"
+
+
+STEPS = {
+    "the engine": "docker info",
+    "the node's image": "docker pull kindest/node:v1.34.3",
+    "an image": "docker pull room/mcp-server:1",
+    "the cluster": "kind create",
+    "loading": "kind load",
+    "a chart": "helm pull",
+    "the definitions": "helm upgrade toolhive-operator-crds",
+    "the operator": "helm upgrade toolhive-operator",
+    "a forward": "kubectl port-forward",
+}
+
+
+@pytest.mark.parametrize("command", STEPS.values(), ids=STEPS.keys())
+def test_a_first_up_that_fails_anywhere_takes_back_what_it_made(
+    room: Room, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if command == STEPS["the node's image"]:
+        monkeypatch.setenv("WORKSHOP_NODE_IMAGE", "kindest/node:v1.34.3")
+    monkeypatch.setattr("workshop.backends.forwards._SECONDS", 0.5)
+    room.machine.fail(command)
+    with pytest.raises(WorkshopError):
+        room.up()
+    assert room.machine.held("clusters") == []
+    assert room.alive() == set()
+    assert not room.directory.exists()
+    assert Instance.load().record is None
+
+
+@pytest.mark.parametrize(
+    "command", [STEPS["loading"], STEPS["the operator"]], ids=["loading", "the operator"]
+)
+def test_a_kept_failure_goes_on_from_there(room: Room, command: str) -> None:
+    room.machine.fail(command)
+    with pytest.raises(WorkshopError, match="failed"):
+        room.up(keep=True)
+    assert room.machine.held("clusters") == ["workshop"]
+    assert "the same command again goes on from there" in room.shown.getvalue()
+    room.machine.fail()
+    assert set(room.up(backend=None).started) == set(WORKLOADS)
+    assert len(room.machine.calls("kind", "create")) == 1
+
+
+def test_a_later_up_that_fails_leaves_everything_that_runs(up: Room) -> None:
+    up.cluster.api.refusals.append(Refusal("PATCH /apis/toolhive", 422, "spec.image: no such thing"))
+    with pytest.raises(UsageError, match="refused to apply"):
+        up.up()
+    assert up.machine.held("clusters") == ["workshop"]
+    assert up.alive() == set(WORKLOADS)
+
+
+def test_a_refused_manifest_is_told_in_the_apis_own_words_and_taken_back(room: Room) -> None:
+    room.cluster.api.refusals.append(Refusal("PATCH /apis/toolhive", 422, "spec.image: no such thing"))
+    with pytest.raises(UsageError) as caught:
+        room.up()
+    assert "spec.image: no such thing" in caught.value.why
+    assert room.machine.held("clusters") == []
+
+
+def test_ctrl_c_takes_back_what_was_made(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    pressed = threading.Lock()
+
+    def press(_kube: object, _workload: object, _seconds: float, line: Step) -> None:
+        if pressed.acquire(blocking=False):
+            os.kill(os.getpid(), signal.SIGINT)
+        while True:
+            line.note("waiting, as long as nothing stops it")
+            time.sleep(0.01)
+
+    monkeypatch.setattr("workshop.backends.workloads_in_cluster.wait_workload", press)
+    with pytest.raises(KeyboardInterrupt):
+        room.up()
+    assert room.machine.held("clusters") == []
+    assert room.alive() == set()
+    assert not room.directory.exists()
+
+
+def test_a_cluster_of_that_name_that_is_not_ours_is_refused(room: Room) -> None:
+    room.machine.add("clusters", "workshop")
+    with pytest.raises(PreflightError, match="left alone") as caught:
+        room.up()
+    assert "kind delete cluster --name workshop" in caught.value.hint
+    assert room.machine.held("clusters") == ["workshop"]
+    assert room.up(cluster_name="mine").started
+    assert room.machine.held("clusters") == ["mine", "workshop"]
+
+
+def test_a_taken_port_is_refused_before_anything_is_made(room: Room) -> None:
+    from workshop.ports import bind_loopback
+
+    taken = bind_loopback(room.ports["workshop"])
+    try:
+        with pytest.raises(PreflightError, match=f"Port {room.ports['workshop']}"):
+            room.up()
+    finally:
+        for sock in taken:
+            sock.close()
+    assert room.machine.calls("create") == []
+    assert not room.directory.exists()
+
+
+def test_teardown_removes_in_order_then_the_cluster_and_the_state(room: Room) -> None:
+    room.up()
+    room.cluster.api.seen.clear()
+    told = room.teardown()
+    deleted = [line for line in room.cluster.api.seen if line.startswith("DELETE")]
+    places = [
+        next(index for index, line in enumerate(deleted) if f"/{plural}/" in line)
+        for plural in ("mcpremoteproxies", "mcpservers", "mcpexternalauthconfigs", "secrets", "deployments")
+    ]
+    assert places == sorted(places)
+    assert room.machine.calls("helm", "uninstall", "toolhive-operator")
+    assert room.machine.held("clusters") == []
+    assert "cluster workshop" in told
+    assert room.alive() == set()
+    assert not room.directory.exists()
+    assert room.teardown() == []
+
+
+def test_teardown_deletes_the_cluster_even_when_it_does_not_answer(room: Room) -> None:
+    room.up()
+    room.cluster.api.refusals.append(Refusal("", 503, "the server is down"))
+    room.teardown()
+    assert room.machine.held("clusters") == []
+
+
+def test_teardown_leaves_a_cluster_whose_node_is_not_ours(room: Room) -> None:
+    room.up()
+    (room.machine.folder / "kubeadm.conf").write_text('node-labels: "workshop/instance=another"')
+    told = room.teardown()
+    assert "cluster workshop" not in told
+    assert room.machine.held("clusters") == ["workshop"]
+    assert "`kind delete cluster --name workshop`" in room.shown.getvalue()
+    assert room.alive() == set()
+
+
+def test_a_cluster_that_was_stopped_is_started_again(up: Room) -> None:
+    up.cluster.api.refusals.append(Refusal("GET /version", 503, "starting", times=3))
+    up.up()
+    assert up.machine.calls("docker", "start", "workshop-control-plane")
+    assert len(up.machine.calls("kind", "create")) == 1
+
+
+def test_another_backend_is_refused_while_this_one_is_up(up: Room) -> None:
+    with pytest.raises(PreflightError, match="The kind backend is up") as caught:
+        up.up(backend="embedded", overrides={})
+    assert "teardown" in caught.value.hint
+
+
+def test_status_tells_cluster_operator_workloads_and_forwards(up: Room) -> None:
+    report = environment.status()
+    states = {item.name: item.state for item in report.workloads}
+    assert set(states.values()) == {"running"}
+    assert {"cluster", "operator", "MCPServer/workshop", "MCPRemoteProxy/github-remote", *WORKLOADS} <= set(
+        states
+    )
+    assert report.backend == "kind"
+
+
+def test_one_part_is_applied_and_forwarded_by_itself(up: Room) -> None:
+    (lesson,) = [found for found in find_lessons() if found.number == 4]
+    with Console(up.shown, up.shown).progress() as progress:
+        applied = environment.submit(lesson, progress)
+        forwarded = environment.forward(lesson, progress)
+    assert "MCPRemoteProxy/github-remote" in applied.kept
+    (command,) = applied.commands
+    assert command.startswith(
+        f"kubectl --kubeconfig {up.directory}/kubeconfig --context kind-workshop apply "
+    )
+    assert (up.directory / "manifests" / "part-4.yaml").is_file()
+    assert "kind: Secret" not in (up.directory / "manifests" / "part-4.yaml").read_text()
+    assert forwarded.commands[0].endswith(f":{up.ports['github-remote']}")
+
+
+def test_the_secrets_are_made_anew_by_every_up(up: Room) -> None:
+    before = up.cluster.get("Secret", "github-remote-signing-key")
+    up.up()
+    after = up.cluster.get("Secret", "github-remote-signing-key")
+    assert before
+    assert after
+    assert before["metadata"]["uid"] != after["metadata"]["uid"]
+    assert before["data"] == after["data"], "keys last as long as the instance: nobody is signed out"
+
+
+def test_no_command_carries_a_secret_and_none_touches_the_persons_kubeconfig(room: Room) -> None:
+    room.up()
+    path = room.directory / "secrets" / "github-oauth-client" / "client-secret"
+    secret = path.read_text()
+    room.teardown()
+    assert secret not in json.dumps(room.machine.calls())
+    for call in room.machine.calls():
+        if call[0] in {"helm", "kubectl"} and not {"version", "pull"} & set(call):
+            assert str(room.directory / "kubeconfig") in call or "port-forward" in call, call
+        if call[0] == "kind" and {"create", "delete", "export"} & set(call):
+            assert str(room.directory / "kubeconfig") in call, call
