@@ -105,6 +105,10 @@ def test_with_a_browser_of_ones_own_the_agents_side_and_the_upstreams_are_told(s
     assert seen["authorize"] == "built"
     assert seen["upstream-authorize"] == seen["upstream-consent"] == seen["upstream-token"] == "upstream"
     assert seen["callback"] == "listener"
+    order = [kind for kind in kinds(trace) if kind.startswith("upstream") or kind in ("callback", "token")]
+    assert order[:6] == [
+        *("upstream-authorize", "upstream-consent", "upstream-token", "upstream-user", "callback", "token")
+    ]
     assert all(one["holds"] for step in trace["steps"] for one in step["comparisons"])
     assert leaks(secrets_of(stage), {"person.json": json.dumps(trace)}) == []
 

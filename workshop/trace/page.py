@@ -67,6 +67,7 @@ def to_html(trace: Trace) -> str:
             policy=f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
             "base-uri 'none'; form-action 'none'",
             swap=_swap(trace),
+            lanes={party.id: lane for lane, party in enumerate(trace.parties)},
             said=SAID,
             failed=[one for _, one in trace.comparisons if not one.holds],
             began=_moment(trace.began),
