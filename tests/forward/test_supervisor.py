@@ -155,7 +155,7 @@ async def test_a_kubectl_that_never_answers_is_replaced_each_with_more_patience(
     async with running(bench):
         await standing(bench)
         assert bench.state.restarts > 0
-        assert max(given) > 0.011
+        assert given[-1] > given[0]
 
 
 async def test_a_service_that_is_unwell_keeps_its_forward_and_says_so(bench: Bench) -> None:

@@ -25,6 +25,7 @@ _OPEN_SECONDS = 30.0  # kubectl's own way to the API server and to a running pod
 # From a forwarded port to the first answer. kubectl may have chosen the pod that is just leaving, and then
 # hangs: try another soon, but give a slow machine more each time.
 _FIRST_ANSWER, _LONGEST_ANSWER = 4.0, 30.0
+_TRIES = 4
 _PROBE_SECONDS = 4.0
 _EVERY_SECONDS = 5.0
 _LEAST_SECONDS = 1.0  # between two probes, or two tries, however many connections come
@@ -114,8 +115,9 @@ class Supervisor:
 
     async def _first_answer(self, port: int) -> bool:
         deadline = time.monotonic() + self._patience
-        while (left := deadline - time.monotonic()) > 0:
-            answer = await probe(port, self._config.health_path, self._host, left)
+        while time.monotonic() < deadline:
+            each = self._patience / _TRIES  # one that was made before the pod had its address never ends
+            answer = await probe(port, self._config.health_path, self._host, each)
             if answer:
                 self._patience = _FIRST_ANSWER
                 self._answered(answer)
