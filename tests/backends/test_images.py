@@ -75,6 +75,7 @@ def test_an_image_is_built_once_and_again_when_its_files_change(
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     images(tmp_path).fetch(["mcp_server"], quiet)
+    assert engine.did("docker", "pull", PINS.python)  # a build would not try without a stale login
     (build,) = engine.fakes.calls("docker", "build")
     assert build.argv[build.argv.index("--build-arg") + 1] == "PYTHON_IMAGE"
     assert "HTTPS_PROXY" in build.argv

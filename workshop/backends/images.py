@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from workshop.backends.recipes import LABEL, Recipe, build_arguments, build_network, recipes_for
+from workshop.backends.recipes import LABEL, TRUSTING, Recipe, build_arguments, build_network, recipes_for
 from workshop.errors import WorkshopError
 from workshop.paths import make_private_dir, write_private
 from workshop.sources import Sources
@@ -83,6 +83,12 @@ class Images:
         return image.labels.get(LABEL) if image else None
 
     def _build(self, recipe: Recipe) -> None:
+        built_here = "mcp_server" not in self._sources.prebuilt and recipe.base == self._sources.mcp_server
+        trusting = recipe.base.startswith(TRUSTING)
+        if not built_here and not trusting and self._here(recipe.base) is None:
+            self._docker.pull(
+                recipe.base, self._docker.engine.platform
+            )  # a build would not try without login
         with recipe.context() as context:
             self._docker.build(
                 recipe.tag,

@@ -14,6 +14,7 @@ from workshop.errors import UsageError
 from workshop.sources import Sources
 
 LABEL = "workshop.made-of"
+TRUSTING = "workshop/python-trusting:"
 _PACKAGE = Path(paths.__file__).parent
 _SHARED_MODULES = ("__init__.py", "errors.py", "gathering.py", "paths.py", "ports.py", "serving.py")
 _INDEX_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
@@ -105,7 +106,7 @@ def _trusting(sources: Sources, certificate: Path) -> Recipe:
     dockerfile = paths.cluster_dir() / "trusting" / "Dockerfile"
     name = hashlib.sha256(sources.python.encode() + certificate.read_bytes()).hexdigest()[:12]
     return Recipe(
-        f"workshop/python-trusting:{name}",
+        f"{TRUSTING}{name}",
         sources.python,
         dockerfile,
         {"ca.crt": certificate},
