@@ -149,16 +149,28 @@ class Cluster:
 
         self._run(put())
 
-    def get(self, kind: str, name: str) -> dict[str, Any] | None:
+    def get(self, kind: str, name: str, namespace: str = NAMESPACE) -> dict[str, Any] | None:
         """An object as it is now."""
 
         async def get() -> dict[str, Any] | None:
-            version = next(version for version, known in KINDS if known == kind)
-            key = self._key({"apiVersion": version, "kind": kind, "metadata": {"name": name}})
+            key = self._named(kind, name, namespace)
             found = self._emulator.objects
             return dict(found[key].raw) if key in found and not found[key].deleted else None
 
         return self._run(get())
+
+    def drop(self, kind: str, name: str, namespace: str = NAMESPACE) -> None:
+        """Take an object away, as if it had never been."""
+
+        async def drop() -> None:
+            del self._emulator.objects[self._named(kind, name, namespace)]
+
+        self._run(drop())
+
+    def _named(self, kind: str, name: str, namespace: str) -> tuple[kmock_resource, str | None, str]:
+        version = next(version for version, known in KINDS if known == kind)
+        metadata = {"name": name, "namespace": namespace}
+        return self._key({"apiVersion": version, "kind": kind, "metadata": metadata})
 
     def pass_time(self, seconds: float = 60) -> None:
         """Let what is made from now on be younger."""

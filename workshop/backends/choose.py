@@ -85,6 +85,20 @@ def backend_for(
     return made(directory, runner, choices or ClusterChoices())
 
 
+def forgotten_cluster(runner: Runner) -> str:
+    """The command that deletes a cluster of our name whose state is lost; empty when there is none."""
+    from workshop.sources import pinned
+    from workshop.tools.kind import Kind
+
+    name = pinned().cluster_name
+    if any(shutil.which(tool) is None for tool in ("docker", "kind")):
+        return ""
+    try:
+        return f"kind delete cluster --name {name}" if name in Kind(runner).clusters() else ""
+    except WorkshopError:  # Docker does not answer: there is nothing to tell
+        return ""
+
+
 def _missing(runner: Runner) -> str:
     """What keeps this machine from having a kind cluster, in a few words; empty for nothing."""
     absent = [tool for tool in _TOOLS if shutil.which(tool) is None]

@@ -23,6 +23,7 @@ from workshop.bundle.read import open_bundle
 from workshop.console import Progress
 from workshop.console import Step as Line
 from workshop.errors import DeadlineError, PreflightError, UsageError, WorkshopError
+from workshop.kube.client import Kube
 from workshop.sources import Sources
 from workshop.tools.access import Access
 from workshop.tools.run import copyable
@@ -204,8 +205,9 @@ class _Cluster:
         self._trust()
 
     def _reached(self) -> bool:
+        at = self._site.at
         try:
-            self._site.kube.version()
+            Kube(at.kubeconfig, at.context).version()  # each time anew: the file changes with the cluster
         except WorkshopError:  # out of reach, starting, or with a kubeconfig of the cluster before
             return False
         return True

@@ -103,7 +103,7 @@ class KubernetesBackend(ClusterBackend):
                 hint="`kubectl config get-contexts` lists what there is",
             )
         server = _server(done.stdout)
-        told = next((text for text in (site.record.name, server) if _PRODUCTION.search(text)), None)
+        told = next((text for text in (site.record.name, server) if looks_like_production(text)), None)
         if told and not self._choices.yes:
             raise CredentialsError(
                 f"The context `{site.record.name}` looks like production",
@@ -112,6 +112,11 @@ class KubernetesBackend(ClusterBackend):
             )
         write_private(site.at.kubeconfig, done.stdout.encode())
         line.note(f"{server}, Kubernetes {site.kube.version()}")
+
+
+def looks_like_production(name: str) -> bool:
+    """Whether a context or an address is named like one that people depend on."""
+    return _PRODUCTION.search(name) is not None
 
 
 def _look(site: Site, _line: Line) -> None:

@@ -15,7 +15,14 @@ from workshop.backends.base import (
     Deployment,
     WorkloadStatus,
 )
-from workshop.backends.choose import Chosen, backend_for, check_options, choose, existing_backend
+from workshop.backends.choose import (
+    Chosen,
+    backend_for,
+    check_options,
+    choose,
+    existing_backend,
+    forgotten_cluster,
+)
 from workshop.console import Progress
 from workshop.errors import CredentialsError, PreflightError, UsageError
 from workshop.instance import Instance, Record, Upstream
@@ -184,10 +191,19 @@ def backend_now() -> BackendName | None:
 
 def teardown(progress: Progress, runner: Runner | None = None) -> Sequence[str]:
     """Stop everything and remove the state, damaged or not; the names of what was stopped."""
-    instance = Instance.locate()
+    instance, runner = Instance.locate(), runner or Runner()
     with instance.lock():
-        name = existing_backend(instance.directory, None) or "embedded"
-        return backend_for(name, instance.directory, runner or Runner()).teardown(progress)
+        try:
+            name = existing_backend(instance.directory, None)
+        except UsageError as error:  # the record of a cluster is damaged: what runs here can still be ended
+            progress.say(f"{error.what}: {error.why}")
+            name = None
+        stopped = backend_for(name or "embedded", instance.directory, runner).teardown(progress)
+    if name is None and (command := forgotten_cluster(runner)):
+        progress.say(
+            f"A kind cluster is here that no state speaks of; if it was this workshop's: `{command}`"
+        )
+    return stopped
 
 
 def _decide(instance: Instance, lessons: Sequence[Lesson], options: UpOptions, runner: Runner) -> _Wanted:

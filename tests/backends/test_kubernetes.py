@@ -1,0 +1,141 @@
+"""The Kubernetes backend on somebody's cluster: only what carries our label is made, changed or removed."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.backends.operated import install_operator
+from tests.backends.test_kind import IMAGES, Room, furnished
+from workshop.backends.operator import Operator
+from workshop.errors import CredentialsError, PreflightError, UsageError
+from workshop.lessons import environment
+from workshop.lessons.environment import UpReport
+from workshop.toolhive.readiness import OPERATOR
+
+NAMESPACE = "team-a"
+FOREIGN = {
+    "apiVersion": "toolhive.stacklok.dev/v1beta1",
+    "kind": "MCPServer",
+    "metadata": {"name": "workshop", "namespace": NAMESPACE, "labels": {"owner": "somebody"}},
+    "spec": {"image": "their/own:1"},
+}
+
+
+class Shared(Room):
+    """A cluster that was there before, with the operator in it."""
+
+    def up(self, **changes: object) -> UpReport:
+        given = {"backend": "kubernetes", "context": "lab", "namespace": NAMESPACE, **changes}
+        return super().up(**given)
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Shared]:
+    with furnished(tmp_path) as room:
+        yield Shared(tmp_path / "state", room.machine, room.cluster)
+
+
+def test_up_brings_the_parts_into_the_namespace_and_uses_the_operator_that_is_there(shared: Shared) -> None:
+    report = shared.up()
+    assert set(report.started) == {"workshop", "github-remote", "practice-github"}
+    server = shared.cluster.get("MCPServer", "workshop", NAMESPACE)
+    assert server
+    assert server["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "workshop"
+    assert shared.machine.calls("helm", "upgrade") == []
+    assert shared.machine.calls("kind") == []
+    assert shared.machine.calls("docker") == []
+    told = shared.teardown()
+    assert f"namespace/{NAMESPACE}" in told
+    assert "operator" not in told
+    assert shared.machine.calls("helm", "uninstall") == []
+    assert shared.cluster.get("MCPServer", "workshop", NAMESPACE) is None
+    assert shared.cluster.get("Deployment", "toolhive-operator", "toolhive-system")
+
+
+def test_an_absent_operator_is_installed_and_removed_again(shared: Shared) -> None:
+    shared.cluster.drop("Deployment", "toolhive-operator", "toolhive-system")
+    shared.machine.fail("kubectl port-forward")
+
+    def install(_operator: Operator, release: str) -> None:
+        if release == OPERATOR:
+            install_operator(shared.cluster)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Operator, "_upgrade", install)
+        patch.setattr("workshop.backends.forwards._SECONDS", 0.5)
+        with pytest.raises(Exception, match="forward"):
+            shared.up(keep=True)
+    assert "operator" in shared.made()
+    shared.machine.add("releases", "toolhive-operator")
+    assert "operator" in shared.teardown()
+    assert shared.machine.held("releases") == []
+
+
+def test_what_somebody_else_made_under_our_name_is_left_alone(shared: Shared) -> None:
+    shared.cluster.put(FOREIGN)
+    with pytest.raises(UsageError, match="was not made by this instance"):
+        shared.up()
+    found = shared.cluster.get("MCPServer", "workshop", NAMESPACE)
+    assert found
+    assert found["spec"] == FOREIGN["spec"]
+    assert "labels" in found["metadata"]
+    assert "workshop/instance" not in found["metadata"]["labels"]
+
+
+@pytest.mark.parametrize(
+    "server", ["https://api.prod.example", "https://prd-3.example", "https://x.example/live"]
+)
+def test_a_context_that_looks_like_production_takes_a_yes(shared: Shared, server: str) -> None:
+    path = shared.machine.folder / "kubeconfig"
+    text = path.read_text()
+    real = text.split('"server": "')[1].split('"')[0]
+    path.write_text(text.replace(real, server))
+    with pytest.raises(CredentialsError, match="looks like production"):
+        shared.up()
+    assert not shared.directory.exists()
+    path.write_text(text)
+
+
+@pytest.mark.parametrize("name", ["reproduction", "delivery", "product-lab", "alive"])
+def test_a_name_that_only_holds_the_letters_does_not(name: str) -> None:
+    from workshop.backends.kubernetes import looks_like_production
+
+    assert not looks_like_production(name)
+
+
+def test_images_that_the_cluster_cannot_pull_are_refused_with_the_options_name(shared: Shared) -> None:
+    with pytest.raises(UsageError) as caught:
+        shared.up(overrides={"practice": IMAGES["practice"]})
+    assert "--override mcp-server=" in caught.value.hint
+
+
+def test_a_context_has_to_be_named_and_to_exist(shared: Shared) -> None:
+    with pytest.raises(UsageError, match="needs `--context"):
+        shared.up(context=None)
+    with pytest.raises(UsageError, match="no context `other`"):
+        shared.up(context="other")
+
+
+def test_what_is_for_kind_is_refused_here(shared: Shared) -> None:
+    with pytest.raises(UsageError, match="`--cluster-name` is not for the kubernetes backend"):
+        shared.up(cluster_name="mine")
+
+
+def test_the_persons_kubeconfig_is_read_only(shared: Shared) -> None:
+    path = shared.machine.folder / "kubeconfig"
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    shared.up()
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == before
+    own = shared.directory / "kubeconfig"
+    assert own.stat().st_mode & 0o777 == 0o600
+    assert environment.status().backend == "kubernetes"
+
+
+def test_another_namespace_needs_a_teardown_first(shared: Shared) -> None:
+    shared.up()
+    with pytest.raises(UsageError, match=f"namespace `{NAMESPACE}`"):
+        shared.up(namespace="team-b")
+    with pytest.raises(PreflightError, match="The kubernetes backend is up"):
+        shared.up(backend="kind")
