@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from workshop.trace.labels import LABEL
 from workshop.trace.masking import cut
 from workshop.trace.model import Comparison, Step, Trace
-from workshop.trace.wording import PHASES, SAID, SIGNS, UNEQUAL, span
+from workshop.trace.wording import PHASES, SAID, SIGNS, UNEQUAL, counted, span
 
 _LONGEST = 100
 
@@ -13,14 +13,15 @@ _LONGEST = 100
 def headline(trace: Trace) -> str:
     """How the run ended, in a line."""
     failed = sum(not one.holds for _, one in trace.comparisons)
-    held = f", {failed} do not hold" if failed else ", all hold" if trace.comparisons else ""
-    counted = f"{len(trace.steps)} hops, {len(trace.comparisons)} comparisons{held}, {span(trace.seconds)}"
+    held = f", {failed} do not hold" if failed else ", all hold" if len(trace.comparisons) > 1 else ""
+    compared = f"{counted(len(trace.comparisons), 'comparison')}{held}"
+    figures = f"{counted(len(trace.steps), 'hop')}, {compared}, {span(trace.seconds)}"
     ended = {
         "done": "It worked",
         "failed": f"It failed: {trace.outcome.what}",
         "interrupted": "It was stopped",
     }
-    return _plain(f"{trace.title}. {ended[trace.outcome.status]}. {counted}")
+    return _plain(f"{trace.title}. {ended[trace.outcome.status]}. {figures}")
 
 
 def explain(trace: Trace) -> list[str]:

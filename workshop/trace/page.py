@@ -16,12 +16,13 @@ from markupsafe import Markup, escape
 
 from workshop.trace.labels import LABEL
 from workshop.trace.model import Comparison, Message, Step, Trace
-from workshop.trace.wording import PHASES, SAID, SIGNS, UNEQUAL, span
+from workshop.trace.wording import PHASES, SAID, SIGNS, UNEQUAL, counted, span
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _TIMES = frozenset({"exp", "iat", "nbf", "auth_time"})
 _REFUSED = 400
 _MOST_CARRIED = 4
+_COLORS = ("agent", "browser", "gateway", "upstream")
 _SHORT = 16
 _TOLD = frozenset({"code", "github-token", "refresh-token", "state", "token", "verifier"})
 
@@ -67,7 +68,6 @@ def to_html(trace: Trace) -> str:
             policy=f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
             "base-uri 'none'; form-action 'none'",
             swap=_swap(trace),
-            lanes={party.id: lane for lane, party in enumerate(trace.parties)},
             said=SAID,
             failed=[one for _, one in trace.comparisons if not one.holds],
             began=_moment(trace.began),
@@ -84,7 +84,15 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"chips": _chips, "span": span, "claims": _claims, "sign": _sign, "breakable": _breakable}
+    made.filters |= {
+        "chips": _chips,
+        "span": span,
+        "claims": _claims,
+        "sign": _sign,
+        "breakable": _breakable,
+        "color": _color,
+        "noun": _noun,
+    }
     return made
 
 
@@ -136,7 +144,15 @@ def _arrow(trace: Trace, sender: str, receiver: str) -> Arrow:
     lanes = [party.id for party in trace.parties]
     start, end = (lanes.index(name) if name in lanes else 0 for name in (sender, receiver))
     side = "right" if end >= start else "left"
-    return Arrow("ask", min(start, end), max(start, end), side, start, "", good=True, carries=())
+    return Arrow("ask", min(start, end), max(start, end), side, _color(sender), "", good=True, carries=())
+
+
+def _color(party: str) -> int:
+    return _COLORS.index(party) if party in _COLORS else len(_COLORS)
+
+
+def _noun(number: int, noun: str) -> str:
+    return counted(number, noun).partition(" ")[2]
 
 
 def _fields(message: Message, name: str) -> list[str]:
