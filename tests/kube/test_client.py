@@ -207,6 +207,11 @@ def test_a_definition_counts_once_the_api_serves_it(cluster: Cluster) -> None:
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         "metadata": {"name": name},
+        "spec": {
+            "group": "toolhive.stacklok.dev",
+            "names": {"kind": "MCPServer"},
+            "versions": [{"name": "v1beta1", "served": True}, {"name": "v1alpha1", "served": False}],
+        },
     }
     cluster.put(definition)
     assert not kube.established([name])
@@ -214,5 +219,7 @@ def test_a_definition_counts_once_the_api_serves_it(cluster: Cluster) -> None:
         "conditions": [{"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"}]
     }
     cluster.put({**definition, "status": served})
+    cluster.api.refusals = [Refusal("GET /apis/toolhive", 404, "not yet", times=1)]
+    assert not kube.established([name])
     assert kube.established([name])
     assert not kube.established([name, "mcptoolconfigs.toolhive.stacklok.dev"])

@@ -160,8 +160,14 @@ class Kube:
 
     def _serves(self, name: str) -> bool:
         definition = self.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
-        conditions = (definition or {}).get("status", {}).get("conditions", ())
-        return any(item["type"] == "Established" and item["status"] == "True" for item in conditions)
+        if definition is None:
+            return False
+        conditions = definition.get("status", {}).get("conditions", ())
+        if not any(item["type"] == "Established" and item["status"] == "True" for item in conditions):
+            return False
+        spec = definition["spec"]  # the API answers for a kind a moment after it is established
+        versions = [f"{spec['group']}/{version['name']}" for version in spec["versions"] if version["served"]]
+        return all(self._kinds.find(version, spec["names"]["kind"]) for version in versions)
 
     def _path(self, body: Mapping[str, Any], name: str | None = None) -> str:
         api_version, kind = body["apiVersion"], body["kind"]

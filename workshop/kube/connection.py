@@ -51,6 +51,7 @@ class Connection:
 
     @cached_property
     def _client(self) -> "DynamicClient":
+        import urllib3
         from kubernetes.client import Configuration
         from kubernetes.config import ConfigException, new_client_from_config
         from kubernetes.dynamic import DynamicClient
@@ -79,6 +80,10 @@ class Connection:
                 why=" ".join(str(error).split())[:200],
                 hint="`kubectl config get-contexts` lists what it has",
             ) from error
+        if (
+            not configuration.verify_ssl
+        ):  # the kubeconfig says so; kubectl does not warn at each request either
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         return DynamicClient(client, discoverer=_no_discovery)  # type: ignore[no-untyped-call]  # same
 
 

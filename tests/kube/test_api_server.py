@@ -1,0 +1,158 @@
+"""What the tests with a Kubernetes API in memory assume holds for a real API server too."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kube.api_server import assets, running_api_server
+from workshop.errors import CredentialsError, UsageError, WorkshopError
+from workshop.kube.client import Kube
+from workshop.kube.refusals import InvalidError, NotFoundError
+from workshop.kube.wait import wait_for
+from workshop.toolhive.cluster_secrets import ClusterSecrets, owner_labels
+from workshop.toolhive.manifests import Resource, Resources
+from workshop.toolhive.secrets import SecretFiles
+
+pytestmark = pytest.mark.skipif(
+    assets() is None, reason="KUBEBUILDER_ASSETS does not name a folder with etcd and kube-apiserver"
+)
+
+GROUP = "workshop.test"
+CRD = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": f"colours.{GROUP}"},
+    "spec": {
+        "group": GROUP,
+        "scope": "Namespaced",
+        "names": {"plural": "colours", "singular": "colour", "kind": "Colour"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "subresources": {"status": {}},
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "properties": {
+                            "spec": {
+                                "type": "object",
+                                "properties": {"name": {"type": "string", "pattern": "^[a-z]+$"}},
+                                "x-kubernetes-validations": [
+                                    {"rule": "self.name != 'puce'", "message": "puce is no colour"}
+                                ],
+                            },
+                            "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                        },
+                    }
+                },
+            }
+        ],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def kubeconfigs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    programs = assets()
+    assert programs is not None
+    with running_api_server(programs, tmp_path_factory.mktemp("api-server")) as found:
+        yield found
+
+
+@pytest.fixture
+def kube(kubeconfigs: dict[str, Path]) -> Kube:
+    return Kube(kubeconfigs["admin"], "test")
+
+
+def namespace(kube: Kube, name: str) -> str:
+    kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    return name
+
+
+def colour(space: str, name: str) -> dict[str, Any]:
+    metadata = {"name": "sample", "namespace": space}
+    return {"apiVersion": f"{GROUP}/v1", "kind": "Colour", "metadata": metadata, "spec": {"name": name}}
+
+
+def test_a_custom_kind_is_absent_then_established_then_applied(kube: Kube) -> None:
+    space = namespace(kube, "colours")
+    assert kube.version().startswith("v1.")
+    assert kube.get(f"{GROUP}/v1", "Colour", "sample", space) is None
+    with pytest.raises(WorkshopError, match="does not know Colour"):
+        kube.apply(colour(space, "red"))
+    kube.apply(CRD)
+    wait_for(
+        "colours",
+        lambda: kube.established([f"colours.{GROUP}"]),
+        done=bool,
+        failed=lambda _: "",
+        seconds=60,
+    )
+    first = kube.apply(colour(space, "red"))
+    same, other = kube.apply(colour(space, "red")), kube.apply(colour(space, "green"))
+    assert [made["metadata"]["generation"] for made in (first, same, other)] == [1, 1, 2]
+    assert same["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+    kube.apply(colour(space, "blue"), dry_run=True)
+    assert kube.list(f"{GROUP}/v1", "Colour", space)[0]["spec"] == {"name": "green"}
+    with pytest.raises(InvalidError, match="apply Colour `sample`") as caught:
+        kube.apply(colour(space, "No Colour"))
+    assert "spec.name" in caught.value.why
+    with pytest.raises(InvalidError) as caught:
+        kube.apply(colour(space, "puce"))
+    assert "puce is no colour" in caught.value.why
+    changed = kube.patch(f"{GROUP}/v1", "Colour", "sample", space, {"metadata": {"labels": {"a": "b"}}})
+    assert changed is not None
+    assert [item["metadata"]["name"] for item in kube.list(f"{GROUP}/v1", "Colour", space, {"a": "b"})]
+    assert kube.delete(f"{GROUP}/v1", "Colour", "sample", space)
+    assert not kube.delete(f"{GROUP}/v1", "Colour", "sample", space)
+
+
+def test_a_missing_namespace_is_told(kube: Kube) -> None:
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "absent"}}
+    with pytest.raises(NotFoundError) as caught:
+        kube.apply(body)
+    assert caught.value.hint == "The namespace is missing: run `workshop up` again"
+
+
+def test_a_missing_right_names_verb_resource_and_namespace(kubeconfigs: dict[str, Path]) -> None:
+    guest = Kube(kubeconfigs["guest"], "test")
+    with pytest.raises(CredentialsError) as caught:
+        guest.list("v1", "Secret", "default")
+    assert caught.value.what == "Your account may not list secrets in namespace `default`"
+
+
+def test_a_wrong_token_is_told_as_credentials(kubeconfigs: dict[str, Path], tmp_path: Path) -> None:
+    text = kubeconfigs["guest"].read_text().replace("made-up-guest-token", "made-up-wrong-token")
+    (tmp_path / "wrong").write_text(text)
+    with pytest.raises(CredentialsError, match="does not accept"):
+        Kube(tmp_path / "wrong", "test").list("v1", "Pod", "default")
+
+
+def test_logs_and_events_of_what_is_not_there_are_empty(kube: Kube) -> None:
+    assert kube.logs("absent", "default") == ()
+    assert kube.events("default", ["absent"]) == []
+
+
+def test_secrets_are_made_anew_know_since_when_and_leave_strangers_alone(kube: Kube, tmp_path: Path) -> None:
+    space = namespace(kube, "secrets")
+    files = SecretFiles(tmp_path)
+    files.write("tokens", "key", b"one")
+    server = {"spec": {"secrets": [{"name": "tokens", "key": "key", "targetEnvName": "TOKEN"}]}}
+    resources = Resources((Resource("MCPServer", "workshop", server, "test"),))
+    ours = ClusterSecrets(kube, space, "ours")
+    ours.recreate(resources, files)
+    first = kube.get("v1", "Secret", "tokens", space)
+    ours.recreate(resources, files)
+    second = kube.get("v1", "Secret", "tokens", space)
+    assert first is not None
+    assert second is not None
+    assert second["metadata"]["uid"] != first["metadata"]["uid"]
+    assert second["metadata"]["annotations"]["workshop/since"] == first["metadata"]["creationTimestamp"]
+    assert owner_labels("ours").items() <= second["metadata"]["labels"].items()
+    with pytest.raises(UsageError, match="not this instance's"):
+        ClusterSecrets(kube, space, "other").recreate(resources, files)
+    assert ours.delete() == ["tokens"]
