@@ -33,7 +33,10 @@ def access(cluster, path):
     Path(path).write_text((here / "kubeconfig").read_text().replace("CONTEXT", "kind-" + cluster))
 
 def docker():
-    if is_("version"): say(dict(Server=dict(Version="28.2.2", ApiVersion="1.50", Arch="amd64")))
+    if is_("version") and held("stopped"):
+        say(dict(Client=dict(), Server=None))
+        sys.exit("Cannot connect to the Docker daemon. Is the docker daemon running?")
+    elif is_("version"): say(dict(Server=dict(Version="28.2.2", ApiVersion="1.50", Arch="amd64")))
     elif is_("info"): say(dict(Architecture="x86_64", MemTotal=8 << 30, NCPU=4, OperatingSystem="Debian"))
     elif is_("context"): say(dict(Name="default", Endpoints=dict(docker=dict(Host="unix:///run/docker.sock"))))
     elif is_("image", "inspect"):
