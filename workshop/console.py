@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table as RichTable
 
+_NO_WARNINGS = -2
 _BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _MARKS = {"done": ("✓", "green"), "failed": ("✗", "bold red"), "stopped": ("■", "yellow")}
 _STYLES = {**dict(_MARKS.values()), "→": "cyan"}
@@ -53,12 +54,24 @@ class Step:
 
 
 class Console:
-    """Prints for a person or, when stdout or stderr is no terminal, for a log; hides known secrets."""
+    """Prints for a person or, when stdout or stderr is no terminal, for a log; hides known secrets.
+
+    `verbosity` is one number: below 0 nothing but data, errors and what has to be read; 1 shows the commands
+    that are run, 2 their output too.
+    """
 
     def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
         self._out = _rich(out or sys.stdout)
         self._err = _rich(err or sys.stderr)
         self._secrets: list[str] = []
+        self.verbosity = 0
+        self.asks = True  # whether a person may be asked, where there is a terminal
+        self.answered = False  # whether the one JSON document is out
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether somebody is there to be asked."""
+        return self.asks and sys.stdin.isatty() and self._err.file.isatty()
 
     def hide(self, secrets: Sequence[str]) -> None:
         """From now on print `***` in place of each of these values."""
@@ -74,36 +87,46 @@ class Console:
         self._out.file.flush()
 
     def say(self, text: str, style: str = "") -> None:
-        """Print a line for the person to stderr."""
+        """Print a line for the person to stderr, unless all is to be quiet."""
+        if self.verbosity >= 0:
+            self.tell(text, style)
+
+    def tell(self, text: str, style: str = "") -> None:
+        """Print a line that has to be read to stderr."""
         self.print(Text(self.masked(text), style=style))
 
     def print(self, text: Text) -> None:
         """Print styled text to stderr; between words if need be, but an address stays in one piece."""
         longest = max((len(word) for word in text.plain.split()), default=0)
-        whole = not self._err.is_terminal or longest >= self._err.width
+        whole = not self._err.file.isatty() or longest >= self._err.width
         self._err.print(text, soft_wrap=whole)
 
     def warn(self, text: str) -> None:
-        """Print a warning to stderr."""
-        self.say(f"Warning: {text}", "yellow")
+        """Print a warning to stderr; `-qq` silences it."""
+        if self.verbosity > _NO_WARNINGS:
+            self.tell(f"Warning: {text}", "yellow")
 
     def error(self, error: WorkshopError) -> None:
         """Print one of our errors: what, why, what to do."""
         head = Text("Error: ", style="bold red").append(self.masked(error.what), style="not bold default")
         self._err.print(head, soft_wrap=True)
         if error.why:
-            self.say(textwrap.indent(error.why, "  "))
+            self.tell(textwrap.indent(error.why, "  "))
         if error.hint:
-            self.say(f"  → {error.hint}", "cyan")
+            self.tell(f"  → {error.hint}", "cyan")
 
     def error_json(self, command: str, error: WorkshopError) -> None:
-        """Print the error envelope to stdout."""
-        self.out(error_envelope(command, error))
+        """Print the error envelope to stdout, unless the one document is out already."""
+        if not self.answered:
+            self.answered = True
+            self.out(error_envelope(command, error))
 
     def render(self, result: Result, *, as_json: bool = False) -> None:
         """Print a command's result, for a person or as one JSON envelope."""
         if as_json:
-            self.out(envelope(result))
+            document = envelope(result)
+            self.answered = True
+            self.out(document)
             return
         if result.headline:
             self._headline(result.headline)
@@ -121,9 +144,10 @@ class Console:
             self.say(f"Next: {result.next}", "cyan")
 
     def _headline(self, text: str) -> None:
-        if self._out.is_terminal:
+        at_terminal = self._out.file.isatty()
+        if at_terminal:
             self._out.print()
-        self._out.print(Text(self.masked(text), style="bold"), soft_wrap=not self._out.is_terminal)
+        self._out.print(Text(self.masked(text), style="bold"), soft_wrap=not at_terminal)
 
     def _point(self, point: Point) -> None:
         self._hanging(f"{point.mark} {point.text}", "")
@@ -137,7 +161,7 @@ class Console:
         indent = margin + " " * (len(first) + 1) if first in _STYLES or len(first) == 1 else margin
         whole = f"{margin}{first} {rest}".rstrip()
         lines = [whole]
-        if self._out.is_terminal:
+        if self._out.file.isatty():
             lines = textwrap.wrap(
                 whole,
                 self._out.width,
@@ -156,7 +180,7 @@ class Console:
         from rich.live import Live
 
         live = None
-        if self._err.is_terminal and not self._err.is_dumb_terminal:
+        if self.verbosity >= 0 and self._err.is_interactive and self._err.file.isatty():
             live = Live(console=self._err, refresh_per_second=12.5, transient=True)
         progress = Progress(self, live)
         with live or contextlib.nullcontext():
@@ -196,9 +220,17 @@ class Progress:
         self._live = live
         self._running: list[Step] = []
 
+    @property
+    def verbosity(self) -> int:
+        return self._console.verbosity
+
     def say(self, text: str) -> None:
         """Print a line above the running steps; long lines stay whole, for copying."""
         self._console.say(text)
+
+    def tell(self, text: str) -> None:
+        """Print a line above the running steps that has to be read."""
+        self._console.tell(text)
 
     @contextlib.contextmanager
     def step(self, label: str) -> Iterator[Step]:
@@ -227,7 +259,8 @@ class Progress:
         if step.detail:
             line.append(f" · {self._console.masked(step.detail)}", style="not bold dim default")
         line.append(f" ({step.seconds:.1f} s)", style="not bold dim default")
-        self._console.print(line if self._live else line.append(f" {state}"))
+        if self._console.verbosity >= 0:
+            self._console.print(line if self._live else line.append(f" {state}"))
         self._refresh()
 
     def _refresh(self) -> None:

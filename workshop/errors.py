@@ -5,8 +5,8 @@ WorkshopError            1    a step failed
 ├── PreflightError       3    a tool is missing, a port is taken
 ├── CredentialsError     4    credentials are missing or were refused
 ├── DeadlineError        5    something did not answer in time
-└── CheckError           6    a learner's check has not passed
-Ctrl-C                 130
+├── CheckError           6    a learner's check has not passed
+└── InterruptError     130    Ctrl-C
 """
 
 
@@ -59,3 +59,16 @@ class CheckError(WorkshopError):
 
 
 INTERRUPTED = 130
+
+
+class InterruptError(WorkshopError):
+    """The person pressed Ctrl-C, or whoever started us ended us."""
+
+    exit_code = INTERRUPTED
+    code = "interrupted"
+
+
+def code_of(exit_code: int) -> str:
+    """The word for an exit code, as `--json` tells it."""
+    families = {family.exit_code: family for family in WorkshopError.__subclasses__()}
+    return families.get(exit_code, WorkshopError).code

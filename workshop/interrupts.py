@@ -25,11 +25,15 @@ class Interrupts:
         self._console: Console | None = None
         self._told = 0
         self._cancel: Callable[[], object] | None = None
+        self._leaving: Callable[[], object] = lambda: None
         self._restore: Callable[[], None] = lambda: None
 
-    def install(self, console: "Console") -> None:
-        """Take the signals over, unless whoever started us wants Ctrl-C ignored."""
-        self._console, self._told = console, 0
+    def install(self, console: "Console", leaving: Callable[[], object] = lambda: None) -> None:
+        """Take the signals over, unless whoever started us wants Ctrl-C ignored.
+
+        `leaving` is called before the process is left at once.
+        """
+        self._console, self._told, self._leaving = console, 0, leaving
         self._restore = _terminal_as_it_is()
         for name in _SIGNALS:
             number = getattr(signal, name, None)
@@ -73,12 +77,15 @@ class Interrupts:
     def _leave(self) -> NoReturn:
         self._restore()
         self._say("Left at once: `workshop status` tells what is still there, `workshop teardown` removes it")
+        with contextlib.suppress(Exception):  # same
+            self._leaving()
+            sys.stdout.flush()
         os._exit(INTERRUPTED)
 
     def _say(self, text: str) -> None:
         with contextlib.suppress(Exception):  # in a signal's handler: the message is not worth a traceback
             if self._console:
-                self._console.say(text)
+                self._console.tell(text)
 
 
 def _terminal_as_it_is() -> Callable[[], None]:

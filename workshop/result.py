@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 
-from workshop.errors import WorkshopError
+from workshop.errors import WorkshopError, code_of
 
 ENVELOPE_VERSION = 1
 
@@ -43,15 +43,19 @@ class Result:
 
 
 def envelope(result: Result) -> str:
-    """The versioned JSON envelope of a result."""
-    status = "success" if result.exit_code == 0 else "error"
-    return _dump(command=result.command, status=status, data=_jsonable(result.data), next=result.next)
+    """The versioned JSON envelope of a result; `error` is there whenever the exit code is not 0."""
+    told: dict[str, object] = {"data": _jsonable(result.data), "next": result.next}
+    if result.exit_code:
+        what = result.headline or "Not everything held; `data` tells which"
+        told["error"] = {"code": code_of(result.exit_code), "what": what, "why": "", "hint": result.next}
+    status = "error" if result.exit_code else "success"
+    return _dump(command=result.command, status=status, exit_code=result.exit_code, **told)
 
 
 def error_envelope(command: str, error: WorkshopError) -> str:
     """The same envelope for a command that ended in one of our errors."""
     told = {"code": error.code, "what": error.what, "why": error.why, "hint": error.hint}
-    return _dump(command=command, status="error", error=told, exit_code=error.exit_code)
+    return _dump(command=command, status="error", exit_code=error.exit_code, error=told)
 
 
 def _dump(**fields: object) -> str:

@@ -39,8 +39,10 @@ def test_json_is_one_envelope_and_nothing_else(
         "version": 1,
         "command": "x",
         "status": "error",
+        "exit_code": 1,
         "data": {"a": [1, 2]},
         "next": "",
+        "error": {"code": "step-failed", "what": "a line", "why": "", "hint": ""},
     }
     assert streams[1].getvalue() == ""
 

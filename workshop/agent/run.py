@@ -57,7 +57,7 @@ def _main(directory: Path, answer: Answer, arguments: Sequence[str]) -> int:
         console.error(error)
         return error.exit_code
     except KeyboardInterrupt:
-        console.say("Stopped")
+        console.tell("Stopped")
         return INTERRUPTED
     return 0
 

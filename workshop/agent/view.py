@@ -64,9 +64,10 @@ class View:
             case on.Connected(_, server, protocol):
                 self._end(", ".join(filter(None, (server, f"MCP {protocol}"))))
             case on.ApprovalNeeded(url, way, user):
-                self._say(_APPROVE[way].format(user=user))
-                if way != "practice user":  # then nobody has to open it
-                    self._say(f"  {url}")
+                if way == "practice user":
+                    self._say(_APPROVE[way].format(user=user))
+                else:  # somebody has to open it, however quiet we are
+                    self._tell(_APPROVE[way], f"  {url}")
                 self._begin("Wait for the approval")
             case on.Approved():
                 self._end("the code came back")
@@ -84,6 +85,11 @@ class View:
     def _say(self, text: str) -> None:
         if self._progress and text:
             self._progress.say(plain(text))
+
+    def _tell(self, *lines: str) -> None:
+        for line in lines:
+            if self._progress:
+                self._progress.tell(plain(line))
 
     def _begin(self, label: str) -> None:
         if self._progress:

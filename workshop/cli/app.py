@@ -1,6 +1,6 @@
 """The command tree: verbs at the top, and under `part` one group for each part that is found."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +22,7 @@ from workshop.cli import (
     trace,
     up,
 )
+from workshop.cli.everywhere import NoInput, Quiet, Verbose, spread
 from workshop.cli.groups import HeadedGroup
 from workshop.cli.terminal import console
 from workshop.lessons.find import find_lessons
@@ -39,11 +40,19 @@ workshop rehearse        all of it, unattended and checked
 """
 
 
+def build_tree() -> Any:  # noqa: ANN401 - Typer keeps its commands' types private
+    """The whole command line as the tree that parses it."""
+    tree = typer.main.get_command(build_app())
+    spread(tree)
+    return tree
+
+
 def build_app() -> typer.Typer:
     """The whole command line, with the parts that are there now."""
     app = typer.Typer(
         cls=HeadedGroup,
         help=_HELP,
+        context_settings={"help_option_names": ["-h", "--help"]},
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
@@ -79,5 +88,7 @@ Version = Annotated[
 ]
 
 
-def _options(*, version: Version = False) -> None:
-    pass  # `version` has acted by now
+def _options(
+    *, version: Version = False, verbose: Verbose = 0, quiet: Quiet = 0, no_input: NoInput = False
+) -> None:
+    pass  # each has acted by now

@@ -1,9 +1,8 @@
 """Ask a person before something is done; without a terminal nobody is asked."""
 
-import sys
-
 import typer
 
+from workshop.cli.terminal import console
 from workshop.errors import UsageError
 
 
@@ -11,9 +10,9 @@ def agreed(question: str, *, yes: bool) -> bool:
     """Whether to go ahead; raises UsageError when nobody can be asked and `--yes` was not given."""
     if yes:
         return True
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not console().can_ask:
         raise UsageError(
-            "This would have to be asked, and there is no terminal to ask at",
+            "This would have to be asked, and there is nobody to ask here",
             why=question,
             hint="`--yes` goes ahead without asking",
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workshop.cli.groups import HeadedGroup
-from workshop.cli.options import Json, Overrides, Verbose, parse_overrides
+from workshop.cli.options import Json, Overrides, parse_overrides
 from workshop.cli.terminal import finish, running
 from workshop.result import Result
 
@@ -25,20 +25,20 @@ def build_group() -> typer.Typer:
     return group
 
 
-def create(*, file: _File, override: Overrides = None, verbose: Verbose = 0, json: Json = False) -> None:
+def create(*, file: _File, override: Overrides = None, json: Json = False) -> None:
     """Pull and build everything a cluster needs, and write it to FILE; on a good network."""
     from workshop.lessons import bundles
 
-    with running(verbose) as (progress, runner):
+    with running() as (progress, runner):
         report = bundles.create(file, parse_overrides(override), progress, runner)
     _finish("bundle create", f"Wrote {report.file}", report, json=json)
 
 
-def verify(*, file: _File, verbose: Verbose = 0, json: Json = False) -> None:
+def verify(*, file: _File, json: Json = False) -> None:
     """Check every digest in FILE, and that this machine and this version can use it."""
     from workshop.lessons import bundles
 
-    with running(verbose) as (progress, runner):
+    with running() as (progress, runner):
         report = bundles.verify(file, progress, runner)
     _finish("bundle verify", f"{report.file} is whole, and for this machine", report, json=json)
 

@@ -1,51 +1,80 @@
 """The one way in: parse, run, and turn every error into its exit code."""
 
+import itertools
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from typer import Abort
 from typer.exceptions import TyperException
 
-from workshop.cli.app import build_app
+from workshop.cli.app import build_tree
 from workshop.cli.terminal import console
-from workshop.errors import INTERRUPTED, UsageError, WorkshopError
+from workshop.errors import INTERRUPTED, InterruptError, UsageError, WorkshopError
 from workshop.interrupts import interrupts
+
+_STOPPED = InterruptError("Stopped", hint="`workshop status` tells what is there now")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code (see `workshop.errors`)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    interrupts.install(console())
+    tree = None
+    interrupts.install(console(), lambda: _tell_stopped(tree, given))
     try:
-        code = build_app()(given, prog_name="workshop", standalone_mode=False)
+        tree = build_tree()
+        code = tree(given, prog_name="workshop", standalone_mode=False)
     except WorkshopError as error:
-        return _tell(error, given)
+        return _tell(error, tree, given)
     except TyperException as error:
-        return _tell_usage(error, given)
+        return _tell_usage(error, tree, given)
     except (KeyboardInterrupt, Abort):  # Typer's prompts turn Ctrl-C and Ctrl-D into the latter
         code = INTERRUPTED
     if code == INTERRUPTED:
-        console().say("Stopped")
+        console().tell("Stopped")
+        _tell_stopped(tree, given)
     return code if isinstance(code, int) else 0
 
 
-def _tell_usage(error: TyperException, given: list[str]) -> int:
+def _tell_usage(error: TyperException, tree: Any, given: list[str]) -> int:  # noqa: ANN401 - Typer's own type
     tell = getattr(error, "format_message", None)
     message = str(tell() if tell else error)
-    if message.startswith("Usage:"):  # no command was named: the message is the help
-        console().say(message)
-        return UsageError.exit_code
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "workshop"
-    return _tell(UsageError(message.rstrip("."), hint=f"`{path} --help` shows what there is"), given)
+    if message.startswith("Usage:"):  # no command was named: the message is the help
+        if not _wants_json(given):
+            console().tell(message)
+            return UsageError.exit_code
+        message = f"`{path}` needs a command"
+    return _tell(UsageError(message.rstrip("."), hint=f"`{path} --help` shows what there is"), tree, given)
 
 
-def _tell(error: WorkshopError, given: list[str]) -> int:
-    if "--json" in given:
-        console().error_json(" ".join(word for word in given if not word.startswith("-")), error)
+def _tell(error: WorkshopError, tree: Any, given: list[str]) -> int:  # noqa: ANN401 - same
+    if _wants_json(given):
+        console().error_json(_named(tree, given), error)
     else:
         console().error(error)
     return error.exit_code
+
+
+def _tell_stopped(tree: Any, given: list[str]) -> None:  # noqa: ANN401 - same
+    if _wants_json(given):
+        console().error_json(_named(tree, given), _STOPPED)
+
+
+def _wants_json(given: list[str]) -> bool:
+    return "--json" in itertools.takewhile(lambda word: word != "--", given)
+
+
+def _named(tree: Any, given: list[str]) -> str:  # noqa: ANN401 - same
+    """The command as results name it: the path of words to it, without the part's number."""
+    path = []
+    for word in given:
+        command = getattr(tree, "commands", {}).get(word)
+        if command is not None:
+            tree = command
+            path += [] if word.isdigit() else [word]
+    return " ".join(path) or "workshop"
 
 
 def run() -> None:

@@ -41,10 +41,6 @@ UpstreamChoice = Annotated[
         show_default=False,
     ),
 ]
-Verbose = Annotated[
-    int,
-    typer.Option("--verbose", "-v", count=True, help="Show the commands that are run; twice: their output."),
-]
 Yes = Annotated[bool, typer.Option("--yes", help="Go ahead where a person would be asked.")]
 Keep = Annotated[bool, typer.Option("--keep", help="Leave what a failed first run made, to look at it.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the commands and files, and do nothing.")]

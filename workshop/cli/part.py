@@ -9,7 +9,7 @@ import typer
 from workshop.cli.check import add_check, note_progress
 from workshop.cli.exercise import add_exercises
 from workshop.cli.groups import PartGroup
-from workshop.cli.options import EnvFile, Json, Verbose
+from workshop.cli.options import EnvFile, Json
 from workshop.cli.single_steps import add_single_steps
 from workshop.cli.terminal import console, finish
 from workshop.lessons.find import Lesson
@@ -67,7 +67,6 @@ def _lesson_group(lesson: Lesson) -> typer.Typer:
         approve_as: ApproveAs = None,
         model: Model = None,
         env_file: EnvFile = None,
-        verbose: Verbose = 0,
         trace: Trace = None,
     ) -> None:
         """Run the lesson: ask the agent its question."""
@@ -77,7 +76,7 @@ def _lesson_group(lesson: Lesson) -> typer.Typer:
         options = RunOptions(
             question, no_browser, approve_as, model == "rehearsal", env_file, tuple(trace or ())
         )
-        answer = run_lesson(lesson, options, console(), verbose)
+        answer = run_lesson(lesson, options, console())
         note_progress(lesson, ran=True)
         data = {"part": lesson.number, "answer": answer}
         finish(Result("part run", data, headline=answer, next=f"`workshop part {lesson.number} check`"))

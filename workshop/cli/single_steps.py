@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from workshop.cli.options import EnvFile, Verbose
+from workshop.cli.options import EnvFile
 from workshop.cli.terminal import finish, running
 from workshop.lessons.find import Lesson
 from workshop.result import Result
@@ -16,11 +16,11 @@ def add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
         return
 
     @group.command("apply")
-    def apply(*, env_file: EnvFile = None, verbose: Verbose = 0) -> None:
+    def apply(*, env_file: EnvFile = None) -> None:
         """On a cluster: only apply the lesson's manifests."""
         from workshop.lessons import environment
 
-        with running(verbose) as (progress, runner):
+        with running() as (progress, runner):
             applied = environment.submit(lesson, progress, env_file=env_file, runner=runner)
         done = [f"{name} applied" for name in applied.started] + [
             f"{name} unchanged" for name in applied.kept
@@ -28,11 +28,11 @@ def add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
         finish(_typed("part apply", done, applied.commands, f"`workshop part {lesson.number} forward`"))
 
     @group.command("forward")
-    def forward(*, env_file: EnvFile = None, verbose: Verbose = 0) -> None:
+    def forward(*, env_file: EnvFile = None) -> None:
         """On a cluster: only forward the lesson's workloads to this machine."""
         from workshop.lessons import environment
 
-        with running(verbose) as (progress, runner):
+        with running() as (progress, runner):
             applied = environment.forward(lesson, progress, env_file=env_file, runner=runner)
         done = [f"{name:<16} {url}" for name, url in applied.endpoints.items()]
         finish(_typed("part forward", done, applied.commands, f"`workshop part {lesson.number} run`"))

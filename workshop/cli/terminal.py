@@ -21,12 +21,12 @@ def console() -> Console:
 
 
 @contextmanager
-def running(verbose: int) -> Iterator[tuple[Progress, "Runner"]]:
+def running() -> Iterator[tuple[Progress, "Runner"]]:
     """Progress on the screen, and a runner of programs that shows there what `-v` asks for."""
     from workshop.lessons.environment import runner_for
 
     with console().progress() as progress:
-        yield progress, runner_for(progress, verbose)
+        yield progress, runner_for(progress)
 
 
 def finish(result: Result, *, as_json: bool = False) -> None:

@@ -15,7 +15,6 @@ from workshop.cli.options import (
     Ports,
     Timeout,
     UpstreamChoice,
-    Verbose,
     Yes,
     parse_overrides,
     parse_ports,
@@ -40,7 +39,6 @@ def up(
     context: Context = None,
     namespace: Namespace = None,
     install_operator: InstallOperator = False,
-    verbose: Verbose = 0,
     json: Json = False,
 ) -> None:
     """Start everything the parts need; what already runs is left alone."""
@@ -62,7 +60,7 @@ def up(
         keep=keep,
         seconds=timeout,
     )
-    with running(verbose) as (progress, runner):
+    with running() as (progress, runner):
         if dry_run:
             planned = environment.plan(find_lessons(), options, runner)
         else:

@@ -91,13 +91,14 @@ class _Wanted:
     reason: str
 
 
-def runner_for(progress: Progress, verbose: int) -> Runner:
-    """A runner of programs that shows each command, or with 2 its output too, among the steps."""
+def runner_for(progress: Progress) -> Runner:
+    """A runner of programs that shows among the steps what `-v` or `-vv` asks for."""
 
     def echo(command: str) -> None:
         progress.say(f"$ {command}")
 
-    return Runner(echo=echo if verbose else None, stream=progress.say if verbose >= _STREAMED else None)
+    loud = progress.verbosity
+    return Runner(echo=echo if loud > 0 else None, stream=progress.say if loud >= _STREAMED else None)
 
 
 def up(

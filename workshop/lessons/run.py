@@ -10,12 +10,12 @@ from workshop.lessons.flight import upstream_of
 from workshop.settings import Settings
 
 
-def run_lesson(lesson: Lesson, options: RunOptions, console: Console, verbose: int = 0) -> str:
+def run_lesson(lesson: Lesson, options: RunOptions, console: Console) -> str:
     """Make sure the part's workloads run, ask its agent, and return the answer."""
     console.hide(Settings.load(options.env_file).secrets())
     answer = load_answer(lesson.directory)
     with console.progress() as progress:
-        ensure(lesson, progress, env_file=options.env_file, runner=runner_for(progress, verbose))
+        ensure(lesson, progress, env_file=options.env_file, runner=runner_for(progress))
     try:
         text = run_answer(lesson.directory, answer, options, console, upstream_of(Instance.load()))
     except WorkshopError:
