@@ -1,14 +1,13 @@
 """`workshop connect …` and `disconnect`: let another MCP client use what is up."""
 
 import json as jsonlib
-import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from workshop.cli.asking import agreed
 from workshop.cli.options import Json
 from workshop.cli.terminal import finish
-from workshop.errors import UsageError
 from workshop.result import Result
 
 if TYPE_CHECKING:
@@ -83,9 +82,5 @@ def _data(found: "Connection") -> dict[str, object]:
 
 
 def _ask(question: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError("There is no terminal to ask at", hint="`--yes` does it without asking")
-    if not typer.confirm(question, err=True):
+    if not agreed(question, yes=yes):
         raise typer.Exit
