@@ -134,6 +134,17 @@ def test_a_busy_server_is_asked_again_but_not_for_ever(cluster: Cluster, status:
         cluster.kube.apply(secret())
 
 
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"])
+def test_a_cluster_on_this_machine_is_never_asked_through_a_proxy(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    Kube(cluster.kubeconfig, "test").apply(secret())
+    assert cluster.get("Secret", "github-oauth-client")
+
+
 def test_a_server_that_is_not_there_is_told_with_its_address(tmp_path: Path) -> None:
     port = free_port()
     kube = Kube(write_kubeconfig(tmp_path / "kubeconfig", f"http://127.0.0.1:{port}"), "test")

@@ -351,13 +351,14 @@ def test_a_pod_without_room_is_told(cluster: Cluster) -> None:
     assert "give Docker more" in error.hint
 
 
-def test_a_node_that_is_still_starting_is_waited_for(cluster: Cluster) -> None:
+@pytest.mark.parametrize("taint", [" {node.kubernetes.io/not-ready: }", "(s)"], ids=["named", "since-1.34.2"])
+def test_a_node_that_is_still_starting_is_waited_for(cluster: Cluster, taint: str) -> None:
     put_starting(cluster)
     starting = {
         "type": "PodScheduled",
         "status": "False",
         "reason": "Unschedulable",
-        "message": "1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }.",
+        "message": f"0/1 nodes are available: 1 node(s) had untolerated taint{taint}.",
     }
     unplaced = pod(ready=False, conditions=[starting])
     wait_proxy(cluster, lambda: cluster.put(unplaced), lambda: None, lambda: cluster.put(pod()))

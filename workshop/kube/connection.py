@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _TIMEOUT = (5.0, 20.0)
 _ATTEMPTS = 3
 _PAUSE_SECONDS = 0.5
+# Never through a proxy, as with kubectl and Helm: kind's API server is on this machine.
+_DIRECT = "localhost,127.0.0.0/8,::1"
 _BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 
 
@@ -59,6 +61,7 @@ class Connection:
 
         configuration = Configuration()
         configuration.retries = False  # ours wait between two tries
+        configuration.no_proxy = ",".join(filter(None, [configuration.no_proxy, _DIRECT]))
         try:
             client = new_client_from_config(  # type: ignore[no-untyped-call]  # the package has no types here
                 str(self._kubeconfig),

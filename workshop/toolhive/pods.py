@@ -10,7 +10,8 @@ from workshop.toolhive.known_messages import recognise
 _NEVER = 2.0  # what cannot heal: not at the first sight, which may be of a pod about to be replaced
 _SOON = 15.0  # a secret made a moment later, a volume that is mounted at the second try
 _REGISTRY = 60.0  # a registry or a network that stumbles
-_ROOM = 45.0  # a pod that is still leaving, a node that is not ready yet
+_ROOM = 45.0  # a pod that is still leaving
+_NODE = 150.0  # a node that is being made; which taint it has is not told since Kubernetes 1.34.2
 _FAR = float("inf")  # the caller's bound alone
 
 _MOST_RESTARTS = 2  # ToolHive's runner restarts once by itself while its server's image is pulled
@@ -110,7 +111,8 @@ def _patience(reason: str, message: str) -> float:
 def _unschedulable(pod: str, condition: Mapping[str, Any]) -> Trouble:
     message = " ".join(str(condition.get("message", "")).split())
     starting = "not-ready" in message or "not ready" in message
-    return Trouble(pod, "", "Unschedulable", message, _FAR if starting else _ROOM)
+    tainted = "untolerated taint" in message and "Insufficient" not in message
+    return Trouble(pod, "", "Unschedulable", message, _FAR if starting else _NODE if tainted else _ROOM)
 
 
 def _is_unschedulable(condition: Mapping[str, Any]) -> bool:
