@@ -8,9 +8,11 @@ from pathlib import Path
 
 from workshop.backends.base import Applied, BackendName, Choices, ClusterChoices, Deployment, WorkloadStatus
 from workshop.backends.cluster_checks import check_after, check_before
+from workshop.backends.cluster_logs import cluster_logs
 from workshop.backends.cluster_record import ClusterFile
 from workshop.backends.cluster_status import cluster_status
 from workshop.backends.forwards import Forwards
+from workshop.backends.logs import Log, file_logs
 from workshop.backends.render import Renderer
 from workshop.backends.site import Site
 from workshop.backends.steps import Outcome, Step, StepRun, plan
@@ -83,6 +85,10 @@ class ClusterBackend(ABC):
         """The cluster, the operator, the workloads' pods, and the forwards."""
         return [*cluster_status(self._known()), *self._forwards.status()]
 
+    def logs(self) -> Sequence[Log]:
+        """The containers' in the cluster, and those of the forwards here."""
+        return [*cluster_logs(self._reached()), *file_logs(self._home / "workloads", "forward/")]
+
     def teardown(self, progress: Progress) -> Sequence[str]:
         """Stop the forwards, take ours out of the cluster, or the cluster away, and remove the state."""
         with progress.step("Stop the forwards"):
@@ -142,7 +148,8 @@ class ClusterBackend(ABC):
         if first and not self._choices.keep and not left:
             shutil.rmtree(self._home, ignore_errors=True)
             return
-        progress.say("What was made stays; the same command again goes on from there")
+        stays = "What was made" if not first or self._choices.keep else ", ".join(left)
+        progress.say(f"{stays} stays; the same command again goes on from there")
 
     def _again(self, deployments: Sequence[Deployment], choices: Choices, progress: Progress) -> Applied:
         site = self._reached()

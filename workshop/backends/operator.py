@@ -6,8 +6,10 @@ from pathlib import Path
 from workshop.backends.node import write_operator_values
 from workshop.backends.site import Site
 from workshop.backends.steps import Step
+from workshop.backends.workloads_in_cluster import release_ours
 from workshop.console import Step as Line
-from workshop.kube.client import Kube
+from workshop.errors import DeadlineError
+from workshop.kube.client import Kube, Object
 from workshop.kube.wait import bound, wait_for
 from workshop.toolhive.readiness import OPERATOR, wait_operator
 from workshop.tools.run import copyable
@@ -17,6 +19,7 @@ _GROUP = "toolhive.stacklok.dev"
 _PLURALS = ("mcpservers", "mcpremoteproxies", "mcpoidcconfigs", "mcpexternalauthconfigs", "mcptoolconfigs")
 DEFINITIONS = tuple(f"{plural}.{_GROUP}" for plural in _PLURALS)
 _HELM_SECONDS = 120.0
+_LINGER_SECONDS = 15.0  # a namespace that ends in its own time takes less
 
 
 class Operator:
@@ -95,7 +98,7 @@ class Operator:
             return found is not None and "deletionTimestamp" not in found["metadata"]
 
         def make(line: Line) -> None:
-            wait_gone(kube, name, self._site.seconds, line)  # one of an earlier teardown
+            self._see_off(name, line)
             file.making(thing)
             metadata = {"name": name, "labels": self._site.record.labels}
             kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
@@ -116,6 +119,18 @@ class Operator:
                 copyable(["kubectl", *self._site.at.flags("--context"), "create", "namespace", name])
             ],
         )
+
+    def _see_off(self, namespace: str, line: Line) -> None:
+        """Wait until a namespace of an earlier time is gone; where its operator went first, help."""
+        if self._site.kube.get("v1", "Namespace", namespace) is None:
+            return
+        try:
+            wait_gone(self._site.kube, namespace, min(_LINGER_SECONDS, self._site.seconds), line)
+        except DeadlineError:
+            line.note(
+                f"cleared the finalizers of {', '.join(release_ours(self._site, namespace)) or 'nothing'}"
+            )
+            wait_gone(self._site.kube, namespace, self._site.seconds, line)
 
     def _chart(self, release: str) -> str:
         sources = self._site.sources
@@ -233,5 +248,11 @@ def wait_gone(kube: Kube, namespace: str, seconds: float, line: Line) -> None:
         failed=lambda _: "",
         seconds=seconds,
         note=line.note,
-        state=lambda found: "gone" if found is None else f"{namespace} is being deleted",
+        state=lambda found: "gone" if found is None else f"{namespace} is being deleted{_because(found)}",
     )
+
+
+def _because(namespace: Object) -> str:
+    conditions = namespace.get("status", {}).get("conditions", ())
+    held = [item for item in conditions if item["type"] == "NamespaceFinalizersRemaining"]
+    return "".join(f": {item['message']}" for item in held if item["status"] == "True")

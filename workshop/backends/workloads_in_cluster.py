@@ -1,5 +1,6 @@
 """The steps that bring the parts into a cluster, and from there to this machine."""
 
+import time
 from collections.abc import Sequence
 
 from workshop.backends.base import PRACTICE_GITHUB
@@ -27,6 +28,8 @@ KINDS = (  # in the order of their removal: whoever refers to another goes first
     ("v1", "Service"),
 )
 _PLAIN = ("apps/v1", "v1")
+_GONE_SECONDS = 30.0
+_LOOK_SECONDS = 0.3
 _OF_THE_WORKSHOP = {"app.kubernetes.io/part-of": "workshop"}
 
 
@@ -163,7 +166,7 @@ class Workloads:
 
     def _existing(self, item: Resource) -> Object | None:
         """What is there under this name; raises UsageError when it is somebody else's."""
-        found = self._site.kube.get(item.text("apiVersion"), item.kind, item.name, self._site.namespace)
+        found = self._found(item)
         if found is not None and not self._adopt and not self._is_ours(found):
             raise UsageError(
                 f"{item.title} in namespace `{self._site.namespace}` was not made by this instance",
@@ -185,10 +188,19 @@ class Workloads:
         wait_workload(kube, workload, seconds, line)
 
     def _delete(self, items: Sequence[Resource]) -> None:
-        for item in reversed(items):
-            found = self._site.kube.get(item.text("apiVersion"), item.kind, item.name, self._site.namespace)
-            if found is not None and self._is_ours(found):
-                self._site.kube.delete(item.text("apiVersion"), item.kind, item.name, self._site.namespace)
+        """Delete what is ours of these, and see it go while there is an operator to clear its finalizers."""
+        ours = [item for item in reversed(items) if (found := self._found(item)) and self._is_ours(found)]
+        for item in ours:
+            self._site.kube.delete(item.text("apiVersion"), item.kind, item.name, self._site.namespace)
+        deadline = time.monotonic() + _GONE_SECONDS
+        while any(self._found(item) for item in ours):
+            if time.monotonic() > deadline:
+                release_ours(self._site, self._site.namespace)
+                return
+            time.sleep(_LOOK_SECONDS)
+
+    def _found(self, item: Resource) -> Object | None:
+        return self._site.kube.get(item.text("apiVersion"), item.kind, item.name, self._site.namespace)
 
     def _unwanted(self, wanted: set[tuple[str, str]]) -> list[tuple[str, str, str]]:
         return [
@@ -209,6 +221,19 @@ def of_ours(site: Site, api_version: str, kind: str) -> Sequence[Object]:
     """The objects of a kind that this instance applied; not what the operator made of them."""
     labels = {**site.record.labels, **(_OF_THE_WORKSHOP if api_version in _PLAIN else {})}
     return site.kube.list(api_version, kind, site.namespace, labels)
+
+
+def release_ours(site: Site, namespace: str) -> Sequence[str]:
+    """Clear the finalizers of what this instance applied, where no operator does; what that was."""
+    stuck = [
+        (api, kind, found["metadata"]["name"])
+        for api, kind in KINDS
+        for found in site.kube.list(api, kind, namespace, site.record.labels)
+        if found["metadata"].get("finalizers") and "deletionTimestamp" in found["metadata"]
+    ]
+    for api, kind, name in stuck:
+        site.kube.patch(api, kind, name, namespace, {"metadata": {"finalizers": None}})
+    return [f"{kind}/{name}" for _, kind, name in stuck]
 
 
 def _version(found: Object | None) -> object:
