@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from workshop.backends.logs import Log
 from workshop.console import Progress
 from workshop.instance import Upstream
 from workshop.settings import Settings
@@ -118,6 +119,9 @@ class Backend(Protocol):
 
     def status(self) -> Sequence[WorkloadStatus]:
         """Every workload this backend knows of."""
+
+    def logs(self) -> Sequence[Log]:
+        """Every log there is now: of what runs, and of what ran last."""
 
     def teardown(self, progress: Progress) -> Sequence[str]:
         """Stop every workload and remove the state; the names of what was stopped."""

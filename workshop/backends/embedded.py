@@ -21,6 +21,7 @@ from workshop.backends.base import (
     WorkloadStatus,
 )
 from workshop.backends.credentials import practice_secret, write_secrets
+from workshop.backends.logs import Log, file_logs
 from workshop.backends.process import ProcessState
 from workshop.backends.workloads import Planned, Planner
 from workshop.console import Progress
@@ -87,6 +88,10 @@ class EmbeddedBackend:
     def status(self) -> Sequence[WorkloadStatus]:
         """Every workload written down, and how it is now."""
         return [_status(state) for state in process.read_states(self._directory).values()]
+
+    def logs(self) -> Sequence[Log]:
+        """The file of each workload, also of one whose start failed."""
+        return file_logs(self._directory)
 
     def teardown(self, progress: Progress) -> Sequence[str]:
         """Stop every workload, and every stray process of this instance; remove the state."""

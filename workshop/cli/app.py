@@ -12,6 +12,7 @@ from workshop.cli import (
     demo,
     doctor,
     login,
+    logs,
     next,  # noqa: A004 - the command's name; the builtin is not used here
     part,
     probe,
@@ -62,6 +63,7 @@ def build_app() -> typer.Typer:
     app.add_typer(part.build_group(find_lessons()), name="part", rich_help_panel="The lessons")
     app.command("next", rich_help_panel="The lessons")(next.show_next)
     app.command("status", rich_help_panel="The room")(status.status)
+    app.command("logs", rich_help_panel="The room")(logs.logs)
     app.command("teardown", rich_help_panel="The room")(teardown.teardown)
     app.command("doctor", rich_help_panel="The room")(doctor.doctor)
     app.command("config", rich_help_panel="The room")(config.config)

@@ -131,10 +131,17 @@ class Kube:
         tail: int = 20,
         *,
         previous: bool = False,
+        timestamps: bool = False,
+        since: str = "",
     ) -> Sequence[str]:
-        """The last lines a container wrote; none when it has no log yet, or no longer."""
+        """The last lines a container wrote; none when it has no log yet, or no longer.
+
+        With `timestamps` each begins with its time, and such a time is what `since` may be.
+        """
         query = [("tailLines", str(tail)), ("previous", str(previous).lower())]
         query += [("container", container)] if container else []
+        query += [("timestamps", "true")] if timestamps else []
+        query += [("sinceTime", since)] if since else []
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         try:
             text = self._connection.request(f"show the log of pod `{pod}`", "get", path, query_params=query)

@@ -23,6 +23,7 @@ from workshop.backends.choose import (
     existing_backend,
     forgotten_cluster,
 )
+from workshop.backends.logs import Log
 from workshop.console import Progress
 from workshop.errors import CredentialsError, PreflightError, UsageError
 from workshop.instance import Instance, Record, Upstream
@@ -168,6 +169,16 @@ def status() -> StatusReport:
         directory=str(instance.directory),
         workloads=backend.status(),
     )
+
+
+def logs() -> Sequence[Log]:
+    """Every log there is; raises PreflightError when nothing has been started."""
+    instance = Instance.locate()
+    backend = backend_for(backend_now() or "embedded", instance.directory, Runner())
+    found = backend.logs()
+    if not found:
+        raise PreflightError("There are no logs: nothing has been started", hint="Run `workshop up` first")
+    return found
 
 
 def prove(lesson: Lesson, progress: Progress, *, env_file: Path | None = None) -> None:

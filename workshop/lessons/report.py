@@ -2,7 +2,6 @@
 
 import json
 import platform
-import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -15,20 +14,16 @@ from workshop.errors import WorkshopError
 from workshop.instance import Instance
 from workshop.lessons import environment
 from workshop.lessons.configuration import configuration
+from workshop.lessons.redaction import known_secrets, without_secrets
 from workshop.paths import write_private
-from workshop.settings import Settings
 
 _LOG_BYTES = 100_000
-_SHORTEST = 8
-_TOKENS = re.compile(
-    r"eyJ[\w-]+\.[\w-]+\.[\w-]+|gh[a-z]_\w{8,}|github_pat_\w+|(?<=[Bb]earer )\S+|practice_[\w-]+_\w{16,}"
-)
 
 
 def write_report(target: Path, findings: Iterable[Mapping[str, Any]], env_file: Path | None) -> list[str]:
     """Write the bundle and name what is in it; raises WorkshopError when the file cannot be written."""
     texts = {name: _json(content) for name, content in _documents(findings, env_file).items()} | _logs()
-    hidden = _secrets(env_file)
+    hidden = known_secrets(env_file)
     stream = BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name, text in texts.items():
@@ -42,9 +37,7 @@ def write_report(target: Path, findings: Iterable[Mapping[str, Any]], env_file: 
 
 def redacted(text: str, hidden: Iterable[str]) -> str:
     """The text without these values, without anything shaped like a token, and without the person's name."""
-    for value in hidden:
-        text = text.replace(value, "***")
-    text = _TOKENS.sub("***", text).replace(str(Path.home()), "~")
+    text = without_secrets(text, hidden).replace(str(Path.home()), "~")
     name = platform.node()
     return text if name in {"", "localhost"} else text.replace(name, "this-machine")
 
@@ -77,30 +70,6 @@ def _logs() -> dict[str, str]:
             log.seek(max(0, path.stat().st_size - _LOG_BYTES))
             found[f"logs/{path.parent.name}.txt"] = log.read().decode("utf-8", "replace")
     return found
-
-
-def _secrets(env_file: Path | None) -> list[str]:
-    """Every value that must not leave: of `.env`, of the generated secrets, of the stored logins."""
-    try:
-        values = set(Settings.load(env_file).secrets())
-    except WorkshopError:
-        values = set()
-    directory = Instance.locate().directory
-    for path in (directory / "secrets").rglob("*"):
-        if path.is_file():
-            text = path.read_text(encoding="utf-8", errors="replace")
-            values |= {text, *text.splitlines()}
-    for path in (directory / "logins").glob("*.json"):
-        values |= set(_strings(path))
-    return sorted((value for value in values if len(value.strip()) >= _SHORTEST), key=len, reverse=True)
-
-
-def _strings(path: Path) -> Iterable[str]:
-    try:
-        tokens = json.loads(path.read_text(encoding="utf-8")).get("tokens") or {}
-    except (OSError, ValueError, AttributeError):
-        return []
-    return [str(tokens[kind]) for kind in ("access_token", "refresh_token", "id_token") if tokens.get(kind)]
 
 
 def _json(content: object) -> str:

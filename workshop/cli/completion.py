@@ -1,0 +1,45 @@
+"""What the shell may complete: names that depend on what is here; nothing where it cannot be told."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from workshop.errors import WorkshopError
+
+
+def complete_logs(incomplete: str) -> list[str]:
+    """The workloads that have a log."""
+    from workshop.lessons import environment
+
+    return _matching(incomplete, lambda: (log.name for log in environment.logs()))
+
+
+def complete_endpoints(incomplete: str) -> list[str]:
+    """The workloads that another client can connect to."""
+    from workshop.instance import Instance
+
+    return _matching(incomplete, lambda: Instance.load().endpoints)
+
+
+def complete_demos(incomplete: str) -> list[str]:
+    """The demos that come with the package."""
+    from workshop.demo.script import names
+
+    return _matching(incomplete, names)
+
+
+def complete_logins(incomplete: str) -> list[str]:
+    """The MCP servers that a login is stored for."""
+    from workshop.agent.token_store import TokenStore
+    from workshop.instance import Instance
+
+    return _matching(
+        incomplete,
+        lambda: {login.resource for login in TokenStore(Instance.locate().directory / "logins").all()},
+    )
+
+
+def _matching(incomplete: str, look: Callable[[], Iterable[Any]]) -> list[str]:
+    try:
+        return [name for name in sorted(look()) if name.startswith(incomplete)]
+    except WorkshopError:  # nothing is up, or its state is damaged: a completion is no place to say so
+        return []

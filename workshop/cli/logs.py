@@ -1,0 +1,64 @@
+"""`workshop logs`: what the workloads wrote, and write."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workshop.cli.completion import complete_logs
+from workshop.cli.options import EnvFile, Json
+from workshop.cli.terminal import console, finish
+from workshop.errors import UsageError
+from workshop.result import Result
+
+if TYPE_CHECKING:
+    from workshop.lessons.logs import Written
+
+Workload = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[WORKLOAD]",
+        help="This workload only, such as github-remote.",
+        show_default=False,
+        autocompletion=complete_logs,
+    ),
+]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written, until Ctrl-C.")]
+Lines = Annotated[int, typer.Option("--lines", "-n", min=0, max=10_000, help="The last lines of each.")]
+
+
+def logs(
+    workload: Workload = None,
+    *,
+    follow: Follow = False,
+    lines: Lines = 20,
+    env_file: EnvFile = None,
+    json: Json = False,
+) -> None:
+    """Show what the workloads wrote last; secrets are hidden."""
+    from workshop.lessons.logs import Logs
+
+    if follow and json:
+        raise UsageError("`--json` is one document, and `--follow` has no end", hint="Leave one of them out")
+    found = Logs(workload, env_file)
+    told = found.last(lines)
+    if not follow:
+        named = len(told) > 1
+        shown = [line for written in told for line in _shown(written, named=named)]
+        if not (shown or json):
+            console().say("Nothing has been written yet")
+        again = f"`workshop logs {workload} --follow`" if workload else "`workshop logs --follow`"
+        finish(Result("logs", {"logs": told}, lines=shown, next=again), as_json=json)
+        return
+    _print(told, named=len(told) > 1)
+    for written in found.follow():
+        _print([written], named=len(found.names) > 1)
+
+
+def _print(told: "list[Written]", *, named: bool) -> None:
+    for written in told:
+        for line in _shown(written, named=named):
+            console().out(line)
+
+
+def _shown(written: "Written", *, named: bool) -> list[str]:
+    return [f"{written.name} | {line}" if named else line for line in written.lines]
