@@ -289,6 +289,54 @@ def test_a_pull_that_fails_and_pauses_in_turns_is_one_trouble(
 
 
 @pytest.mark.usefixtures("patient")
+def test_a_pause_after_a_hopeless_pull_does_not_make_it_hopeful(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pods, "_NEVER", 0.05)
+    put_starting(cluster)
+    hopeless = pod(ready=False, waiting=("ErrImagePull", PULL + "403 Forbidden"))
+    pause = pod(ready=False, waiting=("ImagePullBackOff", "Back-off pulling image"))
+    assert refused(cluster, hopeless, pause).what == "`github-remote` cannot become ready: ImagePullBackOff"
+
+
+def test_a_stuck_pod_of_an_older_stateful_set_is_replaced_since_the_set_itself_would_wait(
+    cluster: Cluster,
+) -> None:
+    put_configs(cluster)
+    server = remote_proxy() | {"kind": "MCPServer", "spec": {}}
+    server["metadata"]["name"] = SERVER
+    stuck = pod(
+        "workshop-0", of=SERVER, kind="StatefulSet", ready=False, waiting=("ErrImagePull", "not found")
+    )
+    stuck["metadata"]["labels"]["controller-revision-hash"] = "old"
+    for made in (server, run_config(SERVER), controller(SERVER), pod("workshop-1", of=SERVER)):
+        cluster.put(made)
+
+    def updated() -> None:
+        cluster.put(
+            controller(SERVER, "StatefulSet", status={"updateRevision": "new", "currentRevision": "new"})
+        )
+        cluster.put(stuck)
+
+    def replaced() -> None:
+        assert cluster.get("Pod", "workshop-0") is None
+        fresh = pod("workshop-0", of=SERVER, kind="StatefulSet")
+        fresh["metadata"]["labels"]["controller-revision-hash"] = "new"
+        cluster.put(fresh)
+
+    script = Script(updated, lambda: None, replaced)
+    wait_workload(cluster.kube, resource("MCPServer", SERVER), 30, script)
+    assert script.changes == []
+
+
+def test_what_happened_before_these_pods_is_not_told(cluster: Cluster) -> None:
+    cluster.put(event(PROXY, "RemoteURLInvalid", "of yesterday", at="2026-11-20T08:00:00Z"))
+    put_proxy(cluster)
+    cluster.put(pod(ready=False))
+    assert "yesterday" not in late(cluster).why
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_crash_loop_ends_the_wait_at_the_third_restart(cluster: Cluster) -> None:
     put_starting(cluster)
     cluster.api.logs = {("github-remote-1", True): "starting\nlevel=ERROR msg=boom"}

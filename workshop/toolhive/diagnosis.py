@@ -27,7 +27,7 @@ def diagnose(kube: Kube, namespace: str, names: Iterable[str], told: Sequence[st
     controllers = [controller for name in workloads for controller in controllers_of(kube, namespace, name)]
     pods = newest(pods_of(kube, namespace, controllers))
     about = [*workloads, *(pod["metadata"]["name"] for pod in pods)]
-    noted = [event for event in kube.events(namespace, about) if event.warning]
+    noted = [event for event in kube.events(namespace, about) if event.warning and _is_recent(event, pods)]
     wrong = [trouble for pod in pods for trouble in troubles(pod, _of(pod, noted))]
     words = _last_words(kube, namespace, pods, wrong)
     lines = [*told, *(f"Pod {trouble.pod}: {trouble.told}" for trouble in wrong[:1])]
@@ -91,6 +91,12 @@ def _untold(noted: Sequence[Event], lines: Sequence[str], wrong: Sequence[Troubl
     fresh = [event for event in noted if not any(event.message[:_SAME] in line for line in lines)]
     telling = [event for event in fresh if event.reason not in _VAGUE]
     return (telling if wrong else telling or fresh)[-1:]
+
+
+def _is_recent(event: Event, pods: Sequence[Object]) -> bool:
+    """Whether an event is of these pods, or not of a time before them."""
+    made = {pod["metadata"]["name"]: str(pod["metadata"].get("creationTimestamp", "")) for pod in pods}
+    return event.about in made or event.at >= max(made.values(), default="")
 
 
 def _of(pod: Object, events: Sequence[Event]) -> Sequence[Event]:

@@ -63,7 +63,7 @@ class _Watch:
         self._namespace = namespace
         self._name = name
         self._kind = kind
-        self._since: dict[tuple[str, str], float] = {}
+        self._until: dict[tuple[str, str], float] = {}
 
     def wait(self, seconds: float, step: Step) -> None:
         """Wait for it; raises WorkshopError at once for what cannot heal, DeadlineError after `seconds`."""
@@ -86,10 +86,28 @@ class _Watch:
             if troubles(pod, _about(pod, seen.events)):
                 self._kube.delete("v1", "Pod", pod["metadata"]["name"], self._namespace, grace_seconds=1)
 
+    def _without_outdated(self, controllers: Sequence[Object], pods: Sequence[Object]) -> Sequence[Object]:
+        """Delete a StatefulSet's stuck pods of an older revision: it waits for them to be ready, for ever."""
+        latest = {
+            controller.get("status", {}).get("updateRevision")
+            for controller in controllers
+            if controller["kind"] == "StatefulSet"
+        }
+        kept = []
+        for pod in pods:
+            revision = pod["metadata"].get("labels", {}).get("controller-revision-hash", "")
+            if revision and revision not in latest and troubles(pod) and not is_leaving(pod):
+                self._kube.delete("v1", "Pod", pod["metadata"]["name"], self._namespace, grace_seconds=1)
+            else:
+                kept.append(pod)
+        return kept
+
     def _look(self) -> Seen:
         operator = view(self._kube, self._namespace, self._kind, self._name) if self._kind else None
         controllers = controllers_of(self._kube, self._namespace, self._name)
         pods = pods_of(self._kube, self._namespace, controllers)
+        if self._kind is not None:
+            pods = self._without_outdated(controllers, pods)
         starting = [pod["metadata"]["name"] for pod in pods if not is_ready(pod) and not is_leaving(pod)]
         return Seen(operator, controllers, pods, self._kube.events(self._namespace, starting))
 
@@ -114,9 +132,12 @@ class _Watch:
                 for trouble in troubles(pod, _about(pod, seen.events)):
                     wrong[trouble.pod, _kind_of(trouble)] = (trouble.reason, self._patience(trouble))
         now = time.monotonic()
-        self._since = {key: self._since.get(key, now) for key in wrong}
-        over = (reason for key, (reason, patience) in wrong.items() if now - self._since[key] >= patience)
-        return next(over, "")
+        # A pause between two pulls does not tell what the pull told: the least patience is what counts.
+        self._until = {
+            key: min(now + patience, self._until.get(key, now + patience))
+            for key, (_, patience) in wrong.items()
+        }
+        return next((reason for key, (reason, _) in wrong.items() if now >= self._until[key]), "")
 
     def _patience(self, trouble: Trouble) -> float:
         if trouble.reason != "CrashLoopBackOff":
