@@ -9,7 +9,7 @@ from kmock import Request
 from kmock import resource as kmock_resource
 from typing_extensions import override
 
-from tests.kube.cluster import TOOLHIVE, Api, Cluster, Emulator
+from tests.kube.cluster import KINDS, TOOLHIVE, Api, Cluster, Emulator
 from tests.toolhive.workloads import condition, controller, pod, run_config
 from workshop.backends.operator import DEFINITIONS
 from workshop.toolhive.readiness import OPERATOR
@@ -98,12 +98,18 @@ class OperatedEmulator(Emulator):
 
 def install_operator(cluster: Cluster, namespace: str = "toolhive-system") -> None:
     """The definitions, and the operator's Deployment with its pod."""
+    kinds = {plural: kind for (_, kind), plural in KINDS.items()}
     for name in DEFINITIONS:
         cluster.put(
             {
                 "apiVersion": "apiextensions.k8s.io/v1",
                 "kind": "CustomResourceDefinition",
                 "metadata": {"name": name},
+                "spec": {
+                    "group": TOOLHIVE.partition("/")[0],
+                    "names": {"kind": kinds[name.partition(".")[0]]},
+                    "versions": [{"name": TOOLHIVE.partition("/")[2], "served": True}],
+                },
                 "status": {"conditions": [{"type": "Established", "status": "True"}]},
             }
         )

@@ -8,6 +8,7 @@ import pytest
 
 from tests.backends.operated import install_operator
 from tests.backends.test_kind import IMAGES, Room, furnished
+from workshop.backends.cluster_record import ClusterFile
 from workshop.backends.operator import Operator
 from workshop.errors import CredentialsError, PreflightError, UsageError
 from workshop.lessons import environment
@@ -71,6 +72,30 @@ def test_an_absent_operator_is_installed_and_removed_again(shared: Shared) -> No
     shared.machine.add("releases", "toolhive-operator")
     assert "operator" in shared.teardown()
     assert shared.machine.held("releases") == []
+
+
+def test_an_operator_of_ours_that_others_have_come_to_need_stays(shared: Shared) -> None:
+    shared.up()
+    ClusterFile(shared.directory).making("operator")
+    ClusterFile(shared.directory).making("namespace/toolhive-system")
+    shared.machine.add("releases", "toolhive-operator")
+    shared.cluster.put({**FOREIGN, "metadata": {"name": "theirs", "namespace": "team-b"}})
+    told = shared.teardown()
+    assert "operator" not in told
+    assert "namespace/toolhive-system" not in told
+    assert shared.machine.held("releases") == ["toolhive-operator"]
+    assert "it stays: team-b needs it" in shared.shown.getvalue()
+
+
+def test_finalizers_that_stick_are_told_and_cleared_for_what_is_ours(shared: Shared) -> None:
+    shared.up()
+    shared.cluster.api.finalizing.add("mcpremoteproxies")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("workshop.backends.kubernetes._REMOVE_SECONDS", 0.2)
+        told = shared.teardown()
+    assert "MCPRemoteProxy/github-remote" in told
+    assert "its finalizers are cleared" in shared.shown.getvalue()
+    assert shared.cluster.get("MCPRemoteProxy", "github-remote", NAMESPACE) is None
 
 
 def test_what_somebody_else_made_under_our_name_is_left_alone(shared: Shared) -> None:

@@ -58,8 +58,8 @@ def test_a_dry_run_prints_every_command_and_file_and_leaves_nothing(
     ]
     assert plan["Forward github-remote"] == [
         (
-            "kubectl --kubeconfig HOME/kubeconfig --context kind-room --namespace toolhive-system port-forward "
-            "svc/mcp-github-remote-remote-proxy 8080:8080"
+            "kubectl --kubeconfig HOME/kubeconfig --context kind-room --namespace toolhive-system "
+            "port-forward svc/mcp-github-remote-remote-proxy 8080:8080"
         )
     ]
     assert not (tmp_path / "state" / "default").exists()

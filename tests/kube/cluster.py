@@ -59,8 +59,12 @@ class Refusal:
 
 @dataclass
 class Api:
-    """What a test arranges and looks at: refusals, logs, and the requests that came."""
+    """What a test arranges and looks at: refusals, logs, and the requests that came.
 
+    Objects of the plurals in `finalizing` go only when their finalizers are cleared.
+    """
+
+    finalizing: set[str] = field(default_factory=set)
     refusals: list[Refusal] = field(default_factory=list)
     logs: dict[tuple[str, bool], str] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
@@ -89,6 +93,14 @@ class Emulator(KubernetesEmulator):
             return self._log(request)
         if request.method.value == "PATCH" and "apply-patch" in request.headers["Content-Type"]:
             return self._apply(request)
+        if any(f"/{plural}/" in line for plural in self.api.finalizing):
+            if request.method.value == "DELETE":
+                return aiohttp.web.json_response({})
+            if request.method.value == "PATCH" and json.loads(request.body)["metadata"]["finalizers"] is None:
+                assert request.resource
+                assert request.name
+                del self.objects[request.resource, request.namespace, request.name]
+                return aiohttp.web.json_response({})
         if request.method.value == "POST":
             self._stamp(request.data)
         answer = await super()._handle(request)

@@ -90,14 +90,23 @@ class Removal:
         if not self._site.made("operator"):
             line.note("it is not ours, and stays")
             return
+        if others := self._others():
+            line.note(f"it stays: {', '.join(others)} needs it")
+            return
         Operator(self._site, shared=True).remove()
         self.removed.append("operator")
         line.note("its definitions (CRDs) stay: they may hold what others made")
 
+    def _others(self) -> list[str]:
+        """The namespaces where somebody has workloads that the operator serves."""
+        found = [each for api, kind in _PROXIES for each in self._site.kube.list(api, kind)]
+        return sorted({str(each["metadata"]["namespace"]) for each in found})
+
     def _namespaces(self, line: Line) -> None:
         record = self._site.file.read()
-        ours = [thing for thing in (record.made if record else ()) if thing.startswith("namespace/")]
-        for thing in ours:
+        made = record.made if record else ()
+        kept = f"namespace/{self._site.sources.namespace}" if "operator" in made else ""
+        for thing in (each for each in made if each.startswith("namespace/") and each != kept):
             name = thing.partition("/")[2]
             found = self._site.kube.get("v1", "Namespace", name)
             labels = (found or {}).get("metadata", {}).get("labels") or {}
