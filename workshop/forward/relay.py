@@ -54,8 +54,8 @@ class Relay:
                 await self._join(reader, writer, *through)
             finally:
                 through[1].close()
-        except OSError:
-            pass  # either side went away: so does the other
+        except (OSError, asyncio.CancelledError):
+            pass  # either side went away, or we do: asyncio would log a cancelled connection as an error
         finally:
             writer.close()
             self._serving.discard(asyncio.current_task())
