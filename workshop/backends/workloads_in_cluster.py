@@ -27,6 +27,7 @@ KINDS = (  # in the order of their removal: whoever refers to another goes first
     ("apps/v1", "Deployment"),
     ("v1", "Service"),
 )
+_CONFIGS = ("MCPExternalAuthConfig", "MCPOIDCConfig", "MCPToolConfig")
 _PLAIN = ("apps/v1", "v1")
 _GONE_SECONDS = 30.0
 _LOOK_SECONDS = 0.3
@@ -188,12 +189,20 @@ class Workloads:
         wait_workload(kube, workload, seconds, line)
 
     def _delete(self, items: Sequence[Resource]) -> None:
-        """Delete what is ours of these, and see it go while there is an operator to clear its finalizers."""
+        """Delete what is ours of these, and see it go while there is an operator to clear its finalizers.
+
+        A config that is deleted while something refers to it is looked at again only much later.
+        """
         ours = [item for item in reversed(items) if (found := self._found(item)) and self._is_ours(found)]
-        for item in ours:
-            self._site.kube.delete(item.text("apiVersion"), item.kind, item.name, self._site.namespace)
+        configs = [item for item in ours if item.kind in _CONFIGS]
+        for several in ([item for item in ours if item not in configs], configs):
+            for item in several:
+                self._site.kube.delete(item.text("apiVersion"), item.kind, item.name, self._site.namespace)
+            self._await_end(several)
+
+    def _await_end(self, items: Sequence[Resource]) -> None:
         deadline = time.monotonic() + _GONE_SECONDS
-        while any(self._found(item) for item in ours):
+        while any(self._found(item) for item in items):
             if time.monotonic() > deadline:
                 release_ours(self._site, self._site.namespace)
                 return
