@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 _NO_WARNINGS = -2
+_WIDE = 10_000
 _BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _MARKS = {"done": ("✓", "green"), "failed": ("✗", "bold red"), "stopped": ("■", "yellow")}
 _STYLES = {**dict(_MARKS.values()), "→": "cyan"}
@@ -135,7 +136,7 @@ class Console:
         for point in result.points:
             self._point(point)
         if result.table:
-            self._out.print(self._table(result.table))
+            self._print_table(self._table(result.table))
         if result.markdown:
             from rich.markdown import Markdown
 
@@ -185,6 +186,16 @@ class Console:
         progress = Progress(self, live)
         with live or contextlib.nullcontext():
             yield progress
+
+    def _print_table(self, table: "RichTable") -> None:
+        """Print a table; whoever reads it through a pipe gets each row as one line."""
+        if self._out.file.isatty():
+            self._out.print(table)
+            return
+        with self._out.capture() as captured:
+            self._out.print(table, width=_WIDE)
+        for line in captured.get().splitlines():
+            self.raw(f"{line.rstrip()}\n")
 
     def _table(self, table: Table) -> "RichTable":
         from rich.table import Table as RichTable

@@ -72,7 +72,7 @@ def test_a_part_without_workloads_runs_with_nothing_up(workshop: Workshop, numbe
 def test_teardown_and_status_are_fine_with_nothing_there(workshop: Workshop) -> None:
     assert workshop("teardown").out == "Nothing was running\n"
     assert workshop("teardown").code == 0
-    assert workshop("status").out == "Nothing is up\n"
+    assert workshop("status").out == "Nothing is up\nPart: 1, The agent loop\n"
     assert json.loads(workshop("status", "--json").out)["data"]["up"] is False
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workshop.cli.completion import complete_exercises
 from workshop.cli.next import find_next, next_command
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 Number = Annotated[
     int | None,
-    typer.Argument(metavar="[EXERCISE]", help="Check this exercise only.", show_default=False),
+    typer.Argument(
+        metavar="[EXERCISE]",
+        help="Check this exercise only.",
+        show_default=False,
+        autocompletion=complete_exercises,
+    ),
 ]
 Hint = Annotated[bool, typer.Option("--hint", help="Give the next hint for the first check that fails.")]
 _MARKS: Mapping[str, str] = {"passed": "✓", "failed": "✗", "not tried": "·", "not applicable": "○"}

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import typer
+
 from workshop.errors import WorkshopError
 
 
@@ -25,6 +27,23 @@ def complete_demos(incomplete: str) -> list[str]:
     from workshop.demo.script import names
 
     return _matching(incomplete, names)
+
+
+def complete_exercises(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The exercises of the part that stands before them on the command line."""
+    from workshop.lessons.exercise import exercises_of
+    from workshop.lessons.find import find_lessons
+
+    part = ctx.parent.info_name if ctx.parent else ""
+    return _matching(
+        incomplete,
+        lambda: [
+            str(exercise.number)
+            for lesson in find_lessons()
+            if str(lesson.number) == part
+            for exercise in exercises_of(lesson)
+        ],
+    )
 
 
 def complete_logins(incomplete: str) -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from workshop.cli.asking import agreed
+from workshop.cli.completion import complete_endpoints
 from workshop.cli.options import Json
 from workshop.cli.terminal import finish
 from workshop.result import Result
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
     from workshop.lessons.connect import Connection
 
 ClientName = Annotated[Literal["claude-code", "vscode", "cursor", "inspector"], typer.Argument()]
-Workload = Annotated[str, typer.Argument(help="The workload to connect to: github-remote or workshop.")]
+Workload = Annotated[
+    str,
+    typer.Argument(
+        help="The workload to connect to: github-remote or workshop.", autocompletion=complete_endpoints
+    ),
+]
 Write = Annotated[bool, typer.Option("--write", help="Write the entry into the client's project file here.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
 

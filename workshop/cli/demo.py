@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workshop.cli.completion import complete_demos
 from workshop.cli.options import EnvFile, Json
 from workshop.cli.terminal import console, finish
 from workshop.errors import CheckError, UsageError
@@ -17,8 +18,16 @@ from workshop.result import Result, Table
 if TYPE_CHECKING:
     from workshop.demo.script import Step
 
-Name = Annotated[str, typer.Argument(help="A demo of `workshop demo list`, or a TOML file of your own.")]
-MaybeName = Annotated[str | None, typer.Argument(help="Show the steps of this demo.", show_default=False)]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="A demo of `workshop demo list`, or a TOML file of your own.", autocompletion=complete_demos
+    ),
+]
+MaybeName = Annotated[
+    str | None,
+    typer.Argument(help="Show the steps of this demo.", show_default=False, autocompletion=complete_demos),
+]
 Auto = Annotated[bool, typer.Option("--auto", help="Do not wait at pauses.")]
 Speed = Annotated[
     float, typer.Option("--speed", min=0.1, max=100, help="How many times as fast as a person.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workshop.cli.options import EnvFile, Json
-from workshop.cli.terminal import console, finish
+from workshop.cli.terminal import finish, running
 from workshop.errors import PreflightError
 from workshop.result import Result, Table
 
@@ -33,10 +33,9 @@ def doctor(
     from workshop.doctor.examine import examine, repair
     from workshop.doctor.finding import Machine
     from workshop.paths import state_home
-    from workshop.tools.run import Runner
 
-    machine = Machine(Runner(), state_home(), env_file, cluster=cluster, online=online)
-    with console().progress() as progress, progress.step("Look at this machine"):
+    with running() as (progress, runner), progress.step("Look at this machine"):
+        machine = Machine(runner, state_home(), env_file, cluster=cluster, online=online)
         findings = list(examine(machine))
         mended = repair(findings) if fix else []
         findings = list(examine(machine)) if mended else findings

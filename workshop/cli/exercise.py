@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workshop.cli.asking import agreed
+from workshop.cli.completion import complete_exercises
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
 from workshop.lessons.find import Lesson
@@ -16,10 +17,15 @@ if TYPE_CHECKING:
     from workshop.lessons.exercise import Exercise, Placed
     from workshop.lessons.progress import ProgressFile
 
-Number = Annotated[int, typer.Argument(metavar="EXERCISE", help="1 or 2.")]
+Number = Annotated[int, typer.Argument(metavar="EXERCISE", help="1 or 2.", autocompletion=complete_exercises)]
 OneOrAll = Annotated[
     int | None,
-    typer.Argument(metavar="[EXERCISE]", help="This exercise only.", show_default=False),
+    typer.Argument(
+        metavar="[EXERCISE]",
+        help="This exercise only.",
+        show_default=False,
+        autocompletion=complete_exercises,
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workshop.cli.completion import complete_logins
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
 from workshop.console import plain
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
 Resource = Annotated[
     str | None,
     typer.Argument(
-        metavar="RESOURCE", help="The MCP server whose login ends; see `list`.", show_default=False
+        metavar="[RESOURCE]",
+        help="The MCP server whose login ends; see `list`.",
+        show_default=False,
+        autocompletion=complete_logins,
     ),
 ]
 All = Annotated[bool, typer.Option("--all", help="End every login.")]
@@ -41,8 +46,7 @@ def build_group() -> typer.Typer:
 
 def list_logins(*, json: Json = False) -> None:
     """List the stored logins; tokens are never shown."""
-    logins = _store().all()
-    data = [_described(login) for login in logins]
+    data = logins_now()
     if not data:
         finish(Result("login list", data, _NONE, next="`workshop part 4 run`"), as_json=json)
         return
@@ -52,6 +56,13 @@ def list_logins(*, json: Json = False) -> None:
         Result("login list", data, table=Table(columns, rows), next="`workshop login revoke --all`"),
         as_json=json,
     )
+
+
+def logins_now() -> list[dict[str, object]]:
+    """The stored logins as they are told: never a token."""
+    if not any(_folder().glob("*.json")):
+        return []  # and the store, which is slow to import, stays closed
+    return [_described(login) for login in _store().all()]
 
 
 def revoke(
@@ -84,7 +95,11 @@ def _store() -> "TokenStore":
         if isinstance(event, Warned):
             console().warn(event.text)
 
-    return TokenStore(Instance.load().directory / "logins", observe)
+    return TokenStore(_folder(), observe)
+
+
+def _folder() -> Path:
+    return Instance.load().directory / "logins"
 
 
 def _chosen(logins: "Sequence[Login]", resource: str | None, *, everything: bool) -> "Sequence[Login]":

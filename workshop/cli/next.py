@@ -10,6 +10,7 @@ from workshop.cli.terminal import console, finish
 from workshop.result import Result, Table
 
 if TYPE_CHECKING:
+    from workshop.lessons.environment import StatusReport
     from workshop.lessons.next_step import NextStep, Room, Row
 
 Forget = Annotated[bool, typer.Option("--forget", help="Forget your progress; your files stay.")]
@@ -37,20 +38,20 @@ def show_next(*, forget: Forget = False, json: Json = False) -> None:
     finish(result, as_json=json)
 
 
-def find_next() -> "NextStep":
-    """The step that comes next, from what is kept and what is up."""
+def find_next(report: "StatusReport | None" = None) -> "NextStep":
+    """The step that comes next, from what is kept and what is up; `report` spares a second look."""
     from workshop.lessons.find import find_lessons
     from workshop.lessons.next_step import next_step
     from workshop.lessons.progress import ProgressFile
 
-    return next_step(find_lessons(), ProgressFile(console().warn).read(), _room())
+    return next_step(find_lessons(), ProgressFile(console().warn).read(), _room(report))
 
 
-def _room() -> "Room":
+def _room(report: "StatusReport | None") -> "Room":
     from workshop.lessons import environment
     from workshop.lessons.next_step import Room
 
-    report = environment.status()
+    report = report or environment.status()
     stopped = [item.name for item in report.workloads if item.state == "stopped"]
     return Room(report.up, stopped)
 

@@ -1,42 +1,83 @@
-"""`workshop status`: what exists now."""
+"""`workshop status`: what exists now, what answers, who is logged in, and where you are."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from workshop.cli.login import logins_now
+from workshop.cli.next import find_next, next_command
 from workshop.cli.options import Json
 from workshop.cli.terminal import finish
 from workshop.result import Result, Table
 
 if TYPE_CHECKING:
     from workshop.lessons.environment import StatusReport
+    from workshop.lessons.next_step import NextStep
 
 
 def status(*, json: Json = False) -> None:
-    """Show what is up, where it answers, and the next command."""
+    """Show what is up, what answers, your logins, your part, and the next command."""
     from workshop.lessons import environment
 
     report = environment.status()
+    answers, logins, step = _answers(report), logins_now(), find_next(report)
+    data = {**asdict(report), "endpoints": answers, "logins": logins, "step": step}
+    lines = [*_about_endpoints(answers), *_about_logins(logins), *_about_part(step, up=report.up)]
     if not report.up:
-        finish(Result("status", report, "Nothing is up", next="`workshop up`"), as_json=json)
+        finish(Result("status", data, "Nothing is up", lines, next="`workshop up`"), as_json=json)
         return
-    rows = [_row(item.name, item.state, item.url, item.pid, item.detail) for item in report.workloads]
-    wide = any(item.detail for item in report.workloads)
-    columns = ("workload", "state", "address", "pid", *(["what it is"] if wide else []))
     down = [item.name for item in report.workloads if item.state != "running"]
     result = Result(
         "status",
-        report,
+        data,
         f"{_told(report)}; state and logs in {report.directory}",
-        table=Table(columns, [row[: len(columns)] for row in rows]),
-        next="`workshop up` starts what is stopped" if down else "`workshop part list`",
+        lines,
+        table=_table(report),
+        next="`workshop up` starts what is stopped" if down else next_command(step),
     )
     finish(result, as_json=json)
+
+
+def _answers(report: "StatusReport") -> list[dict[str, object]]:
+    """Each address a person may use, and whether its own process answered there just now."""
+    return [
+        {"name": item.name, "url": item.url, "answers": item.state == "running"}
+        for item in report.workloads
+        if item.url and not item.name.endswith("-0")  # a server behind its proxy: nobody is to address it
+    ]
+
+
+def _about_endpoints(answers: Sequence[Mapping[str, object]]) -> list[str]:
+    silent = [str(each["name"]) for each in answers if not each["answers"]]
+    if not answers:
+        return []
+    told = f"Endpoints: {len(answers) - len(silent)} of {len(answers)} answer"
+    return [f"{told}, not {', '.join(silent)}" if silent else told]
+
+
+def _about_logins(logins: Sequence[Mapping[str, object]]) -> list[str]:
+    told = [f"{each['resource']} until {each['expires']}" for each in logins]
+    return [f"Logins: {len(told)}, for {'; '.join(told)}"] if told else []
+
+
+def _about_part(step: "NextStep", *, up: bool) -> list[str]:
+    from workshop.lessons.find import find_lessons
+
+    titles = [lesson.describe().title for lesson in find_lessons() if lesson.number == step.part]
+    return [f"Part: {step.part}, {title}" + (f". {step.why}" if up else "") for title in titles]
+
+
+def _table(report: "StatusReport") -> Table:
+    wide = any(item.detail for item in report.workloads)
+    columns = ("workload", "state", "address", "pid", *(["what it is"] if wide else []))
+    rows = [
+        (item.name, item.state, item.url, str(item.pid or ""), item.detail)[: len(columns)]
+        for item in report.workloads
+    ]
+    return Table(columns, rows)
 
 
 def _told(report: "StatusReport") -> str:
     if report.upstream is None:
         return f"{report.backend} backend, where no `workshop up` has come to its end"
     return f"{report.backend} backend, {report.upstream} upstream"
-
-
-def _row(name: str, state: str, url: str, pid: int | None, detail: str) -> tuple[str, ...]:
-    return (name, state, url, str(pid or ""), detail)
