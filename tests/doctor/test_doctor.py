@@ -37,13 +37,16 @@ def found(check: Check, machine: Machine) -> dict[str, Finding]:
     return {finding.id: finding for finding in check(machine)}
 
 
-def test_a_readable_env_file_is_told_and_mended(machine: Machine) -> None:
+def test_secrets_that_others_can_read_are_told_and_the_file_is_mended(machine: Machine) -> None:
     Path(".env").chmod(0o644)
-    findings = list(examine(machine, [env_file.env_file]))
+    assert list(env_file.readers(machine)) == [], "there is nothing in it yet"
+    Path(".env").write_text("OPENAI_API_KEY=not-a-real-key\n")
+    findings = list(examine(machine, [env_file.readers]))
     assert [(finding.severity, finding.fixable) for finding in findings] == [("warn", True)]
+    assert "Others can read" in before_up(machine)[0]
     assert repair(findings)
     assert Path(".env").stat().st_mode & 0o777 == 0o600
-    assert found(env_file.env_file, machine)["env-file"].severity == "ok"
+    assert list(env_file.readers(machine)) == []
 
 
 def test_a_damaged_env_file_fails_without_showing_its_line(machine: Machine) -> None:
@@ -51,8 +54,7 @@ def test_a_damaged_env_file_fails_without_showing_its_line(machine: Machine) -> 
     finding = found(env_file.env_file, machine)["env-file"]
     assert finding.severity == "fail"
     assert "not-a-real-key" not in repr(finding)
-    with pytest.raises(PreflightError, match="KEY=VALUE"):
-        before_up(machine)
+    assert before_up(machine) == [], "`up` itself tells it"
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
@@ -99,6 +101,8 @@ def test_a_taken_port_names_who_has_it(machine: Machine, monkeypatch: pytest.Mon
 
 def test_a_state_directory_that_cannot_be_made_fails(machine: Machine) -> None:
     machine.home.write_text("a file is in the way")
+    with pytest.raises(PreflightError, match="cannot be written"):
+        before_up(machine)
     assert found(computer.state_directory, machine)["state-directory"].severity == "fail"
 
 

@@ -19,7 +19,8 @@ from workshop.cli.options import (
     parse_overrides,
     parse_ports,
 )
-from workshop.cli.terminal import finish, running
+from workshop.cli.terminal import console, finish, running
+from workshop.paths import state_home
 from workshop.result import Result
 
 
@@ -42,6 +43,8 @@ def up(
     json: Json = False,
 ) -> None:
     """Start everything the parts need; what already runs is left alone."""
+    from workshop.doctor.examine import before_up
+    from workshop.doctor.finding import Machine
     from workshop.lessons import environment
     from workshop.lessons.find import find_lessons
 
@@ -64,6 +67,8 @@ def up(
         if dry_run:
             planned = environment.plan(find_lessons(), options, runner)
         else:
+            for warning in before_up(Machine(runner, state_home(), env_file)):
+                console().warn(warning)
             report = environment.up(find_lessons(), progress, options, runner)
     if dry_run:
         finish(Result("up", planned, planned.reason, planned.commands, next="`workshop up`"), as_json=json)

@@ -48,7 +48,7 @@ def state_directory(machine: Machine) -> Iterator[Finding]:
         remedy = "Set WORKSHOP_HOME to a folder you may write"
         yield Finding("state-directory", "fail", f"Cannot make `{home}`: {error.strerror}", remedy)
         return
-    if not os.access(home, os.W_OK | os.X_OK):
+    if not home.is_dir() or not os.access(home, os.W_OK | os.X_OK):
         remedy = "Make it yours, or set WORKSHOP_HOME to another folder"
         yield Finding("state-directory", "fail", f"`{home}` cannot be written", remedy)
     elif os.name == "posix" and home.stat().st_mode & 0o077:

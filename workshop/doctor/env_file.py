@@ -13,7 +13,7 @@ _GIT_SECONDS = 10.0
 
 
 def env_file(machine: Machine) -> Iterator[Finding]:
-    """Whether `.env` can be read, and who else can."""
+    """Whether `.env` is there, and can be read."""
     path = env_path(machine.env_file)
     if path is None:
         remedy = "For the real GitHub or a model: `cp .env.example .env`, and fill it in"
@@ -23,12 +23,20 @@ def env_file(machine: Machine) -> Iterator[Finding]:
         Settings.load(path)
     except WorkshopError as error:
         yield Finding("env-file", "fail", f"{error.what}. {error.why}", error.hint)
-        return
-    if os.name == "posix" and path.stat().st_mode & 0o077:
-        remedy = f"Run `chmod 600 {path}`"
-        yield Finding("env-file", "warn", f"Others can read `{path}`", remedy, lambda: _make_private(path))
     else:
         yield Finding("env-file", "ok", str(path))
+
+
+def readers(machine: Machine) -> Iterator[Finding]:
+    """Who else can read the secrets in `.env`."""
+    path = env_path(machine.env_file)
+    try:
+        secrets = Settings.load(path).secrets() if path else ()
+    except WorkshopError:
+        return  # told by `env_file`, and by every command that needs it
+    if path and secrets and os.name == "posix" and path.stat().st_mode & 0o077:
+        remedy = f"Run `chmod 600 {path}`"
+        yield Finding("env-mode", "warn", f"Others can read `{path}`", remedy, lambda: _make_private(path))
 
 
 def git_ignored(machine: Machine) -> Iterator[Finding]:

@@ -6,13 +6,19 @@ from workshop.doctor import cluster, computer, env_file, network
 from workshop.doctor.finding import Check, Finding, Machine
 from workshop.errors import PreflightError, WorkshopError
 
-FAST: tuple[Check, ...] = (computer.state_directory, computer.disk, env_file.env_file, env_file.git_ignored)
+BEFORE_UP: tuple[Check, ...] = (
+    computer.state_directory,
+    computer.disk,
+    env_file.readers,
+    env_file.git_ignored,
+)
 ALL: tuple[Check, ...] = (
     computer.python,
     computer.packages,
     computer.terminal,
     computer.browser,
-    *FAST,
+    *BEFORE_UP,
+    env_file.env_file,
     env_file.keys,
     computer.ports,
     computer.inotify,
@@ -46,11 +52,11 @@ def repair(findings: Sequence[Finding]) -> list[str]:
 
 
 def before_up(machine: Machine) -> list[str]:
-    """The fast checks; what they warn of as lines. Raises PreflightError for what would make `up` fail."""
+    """The fast checks; what they warn of as lines. Raises PreflightError when the state cannot be written."""
     warnings = []
-    for finding in examine(machine, FAST):
-        if finding.severity == "fail":
+    for finding in examine(machine, BEFORE_UP):
+        if finding.severity == "fail" and finding.id == "state-directory":
             raise PreflightError(finding.found, hint=finding.remedy)
-        if finding.severity == "warn":
+        if finding.severity in {"fail", "warn"}:
             warnings.append(f"{finding.found}. {finding.remedy}")
     return warnings
