@@ -54,10 +54,12 @@ def _lesson_group(lesson: Lesson) -> typer.Typer:
     group = typer.Typer(help=f"Part {lesson.number}: {lesson.words}", no_args_is_help=True)
 
     @group.command("show")
-    def show() -> None:
+    def show(*, json: Json = False) -> None:
         """Show the lesson's text."""
         note_progress(lesson, shown=True)
-        finish(Result("part show", markdown=lesson.readme, next=f"`workshop part {lesson.number} run`"))
+        data = {"part": lesson.number, "markdown": lesson.readme}
+        following = f"`workshop part {lesson.number} run`"
+        finish(Result("part show", data, markdown=lesson.readme, next=following), as_json=json)
 
     @group.command("run")
     def run(
@@ -68,6 +70,7 @@ def _lesson_group(lesson: Lesson) -> typer.Typer:
         model: Model = None,
         env_file: EnvFile = None,
         trace: Trace = None,
+        json: Json = False,
     ) -> None:
         """Run the lesson: ask the agent its question."""
         from workshop.agent.run import RunOptions
@@ -79,7 +82,8 @@ def _lesson_group(lesson: Lesson) -> typer.Typer:
         answer = run_lesson(lesson, options, console())
         note_progress(lesson, ran=True)
         data = {"part": lesson.number, "answer": answer}
-        finish(Result("part run", data, headline=answer, next=f"`workshop part {lesson.number} check`"))
+        following = f"`workshop part {lesson.number} check`"
+        finish(Result("part run", data, headline=answer, next=following), as_json=json)
 
     add_check(group, lesson)
     add_exercises(group, lesson)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from workshop.cli.options import EnvFile
+from workshop.cli.options import EnvFile, Json
 from workshop.cli.terminal import finish, running
 from workshop.lessons.find import Lesson
 from workshop.result import Result
@@ -16,7 +16,7 @@ def add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
         return
 
     @group.command("apply")
-    def apply(*, env_file: EnvFile = None) -> None:
+    def apply(*, env_file: EnvFile = None, json: Json = False) -> None:
         """On a cluster: only apply the lesson's manifests."""
         from workshop.lessons import environment
 
@@ -25,17 +25,19 @@ def add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
         done = [f"{name} applied" for name in applied.started] + [
             f"{name} unchanged" for name in applied.kept
         ]
-        finish(_typed("part apply", done, applied.commands, f"`workshop part {lesson.number} forward`"))
+        following = f"`workshop part {lesson.number} forward`"
+        finish(_typed("part apply", done, applied.commands, following), as_json=json)
 
     @group.command("forward")
-    def forward(*, env_file: EnvFile = None) -> None:
+    def forward(*, env_file: EnvFile = None, json: Json = False) -> None:
         """On a cluster: only forward the lesson's workloads to this machine."""
         from workshop.lessons import environment
 
         with running() as (progress, runner):
             applied = environment.forward(lesson, progress, env_file=env_file, runner=runner)
         done = [f"{name:<16} {url}" for name, url in applied.endpoints.items()]
-        finish(_typed("part forward", done, applied.commands, f"`workshop part {lesson.number} run`"))
+        following = f"`workshop part {lesson.number} run`"
+        finish(_typed("part forward", done, applied.commands, following), as_json=json)
 
 
 def _typed(command: str, done: Sequence[str], commands: Sequence[str], following: str) -> Result:
