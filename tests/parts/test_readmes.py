@@ -86,7 +86,7 @@ def test_part_3_is_asked_with_curl(part_3: int) -> None:
     assert re.search(r"^session: \S+$", output, re.MULTILINE)
     assert re.search(r'"name": ?"read_issue"', output)
     assert "slow_count" not in output
-    assert "The file has eight: the car park at the end is gone" in output
+    assert "GPX export drops the last waypoint" in output
 
 
 def test_progress_arrives_event_by_event_once_the_tool_is_shown(http_server: RunningServer) -> None:
