@@ -74,6 +74,13 @@ def test_the_dockerfiles_take_the_arguments_they_are_given() -> None:
             assert [path for path in recipe.files if path == name or path.startswith(f"{name}/")]
 
 
+def test_files_that_only_their_owner_may_read_are_made_readable_for_the_images_user() -> None:
+    for recipe in recipes_for("practice", PINS):  # a checkout keeps the umask it was made with
+        text = recipe.dockerfile.read_text("utf-8")
+        last = text.rindex("\nCOPY ")
+        assert last < text.index("\nRUN chmod -R a+rX .\n") < text.index("\nUSER 1000:1000\n")
+
+
 def test_the_practice_image_runs_as_its_own_user_with_its_configuration() -> None:
     text = (CLUSTER / "practice" / "Dockerfile").read_text("utf-8")
     instructions = [line for line in text.splitlines() if re.match(r"[A-Z]+ ", line)]
@@ -112,6 +119,28 @@ def test_the_build_knows_the_networks_proxy_and_index(monkeypatch: pytest.Monkey
     assert arguments["https_proxy"] == "http://proxy.example:3128"
     ours = build_arguments(recipe, replace(PINS, proxy="http://other.example:3128"))
     assert ours["HTTPS_PROXY"] == "http://other.example:3128"
+
+
+@pytest.mark.parametrize(
+    ("told", "used"),
+    [
+        ("https://index.example/simple", True),
+        ("room=https://index.example/simple", True),
+        ("https://me:word@index.example/simple", False),
+        ("http://localhost:3141/root", False),
+        ("/srv/wheels", False),
+    ],
+)
+def test_the_build_takes_the_index_that_uv_was_told_where_a_container_can_use_it(
+    monkeypatch: pytest.MonkeyPatch, told: str, *, used: bool
+) -> None:
+    (recipe,) = recipes_for("mcp_server", PINS)
+    monkeypatch.delenv("PIP_INDEX_URL", raising=False)
+    monkeypatch.setenv("UV_DEFAULT_INDEX", told)
+    index = build_arguments(recipe, PINS).get("PIP_INDEX_URL")
+    assert index == ("https://index.example/simple" if used else None)
+    monkeypatch.setenv("PIP_INDEX_URL", "https://pip.example/simple")
+    assert build_arguments(recipe, PINS)["PIP_INDEX_URL"] == "https://pip.example/simple"
 
 
 def test_an_index_with_a_password_is_refused_without_telling_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,20 +81,33 @@ def test_a_pull_that_fails_for_another_reason_is_tried_once(fakes: FakeTools) ->
 
 
 def test_build_arguments_reach_docker_by_the_environment_only(fakes: FakeTools, tmp_path: Path) -> None:
+    docker(fakes)
     fakes.on("docker", "build")
     echoed: list[str] = []
     proxy = "http://me:pass@proxy:3128"
     Docker(Runner(echoed.append)).build(
         "t:1", tmp_path, tmp_path / "F", {"HTTP_PROXY": proxy}, network="host", labels={"a": "b"}
     )
-    (call,) = fakes.calls()
+    (call,) = fakes.calls("docker", "build")
     assert call.argv == [
         *("docker", "build", "--tag", "t:1", "--file", str(tmp_path / "F"), "--build-arg", "HTTP_PROXY"),
         *("--label", "a=b", "--network", "host", str(tmp_path)),
     ]
     assert call.env["HTTP_PROXY"] == proxy
     assert call.env["BUILDX_NO_DEFAULT_ATTESTATIONS"] == "1"
-    assert "HTTP_PROXY='http://***@proxy:3128'" in echoed[0]
+    assert "HTTP_PROXY='http://***@proxy:3128'" in echoed[-1]
+
+
+def test_a_build_goes_to_the_engine_and_for_its_platform_whatever_else_is_chosen(
+    fakes: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUILDX_BUILDER", "elsewhere")
+    monkeypatch.setenv("DOCKER_DEFAULT_PLATFORM", "linux/s390x")
+    fakes.on("docker", "build")
+    docker(fakes).build("t:1", tmp_path, tmp_path / "F", {})
+    (call,) = fakes.calls("docker", "build")
+    assert call.env["BUILDX_BUILDER"] == "default"
+    assert call.env["DOCKER_DEFAULT_PLATFORM"] == "linux/amd64"
 
 
 def write_output(text: str) -> str:

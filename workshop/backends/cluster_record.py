@@ -1,6 +1,7 @@
 """What this instance knows of its cluster: on disk before anything is made, so that nothing is forgotten."""
 
 import json
+import secrets
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -12,6 +13,11 @@ from workshop.paths import write_private
 
 INSTANCE_LABEL = "workshop/instance"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "workshop"}
+
+
+def new_id() -> str:
+    """An id for one more instance; it starts with a letter, for YAML would read `123e4567` as a number."""
+    return f"w{secrets.token_hex(4)}"
 
 
 @dataclass(frozen=True)

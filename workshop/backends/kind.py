@@ -1,7 +1,6 @@
 """The kind backend: a cluster of this instance's own in Docker, removed without trace."""
 
 import re
-import secrets
 import tempfile
 import time
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 from workshop.backends.base import BackendName, Choices, Deployment
 from workshop.backends.cluster import ClusterBackend
-from workshop.backends.cluster_record import INSTANCE_LABEL, ClusterRecord
+from workshop.backends.cluster_record import INSTANCE_LABEL, ClusterRecord, new_id
 from workshop.backends.images import Images
 from workshop.backends.node import trust_certificate, trusts_certificate, write_kind_config
 from workshop.backends.operator import Operator
@@ -29,7 +28,7 @@ from workshop.tools.access import Access
 from workshop.tools.run import copyable
 
 _CREATE_SECONDS = 900.0
-_AGAIN_SECONDS = 60.0
+_AGAIN_SECONDS = 180.0
 _ORDERLY_SECONDS = 10.0
 _LOOK_SECONDS = 1.0
 _NODE_CONFIG = "/kind/kubeadm.conf"
@@ -96,7 +95,7 @@ class KindBackend(ClusterBackend):
                 f"This instance's cluster is `{known.name}`, not `{name}`",
                 hint="`workshop teardown` first, or leave `--cluster-name` out",
             )
-        known = known or ClusterRecord("kind", secrets.token_hex(4), name, sources.namespace)
+        known = known or ClusterRecord("kind", new_id(), name, sources.namespace)
         return replace(known, overrides=overrides, bundle=bundle or known.bundle, images=_images(sources))
 
 

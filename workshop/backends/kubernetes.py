@@ -1,14 +1,13 @@
 """The Kubernetes backend: a namespace of a cluster that is there already; only what is ours is touched."""
 
 import re
-import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from workshop.backends.base import BackendName, Choices, Deployment
 from workshop.backends.cluster import ClusterBackend
-from workshop.backends.cluster_record import ClusterRecord
+from workshop.backends.cluster_record import ClusterRecord, new_id
 from workshop.backends.operator import Operator
 from workshop.backends.removal import Removal
 from workshop.backends.site import WAIT_SECONDS, Site, Tools
@@ -89,7 +88,7 @@ class KubernetesBackend(ClusterBackend):
                 f"This instance is in namespace `{known.namespace}` of `{known.name}`",
                 hint="`workshop teardown` first, or leave `--context` and `--namespace` out",
             )
-        known = known or ClusterRecord("kubernetes", secrets.token_hex(4), context, namespace)
+        known = known or ClusterRecord("kubernetes", new_id(), context, namespace)
         images = {"mcp_server": sources.mcp_server, "practice": sources.practice}
         return replace(known, overrides=overrides, images=images)
 

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,8 @@ TRUSTING = "workshop/python-trusting:"
 _PACKAGE = Path(paths.__file__).parent
 _SHARED_MODULES = ("__init__.py", "errors.py", "gathering.py", "paths.py", "ports.py", "serving.py")
 _INDEX_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
+# One that a container reaches without a password; uv may give it a name.
+_OPEN_INDEX = re.compile(r"(?:[\w-]+=)?(https?://(?!localhost\b|127\.)[^@\s]+)")
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
 
 
@@ -72,6 +75,9 @@ def build_arguments(recipe: Recipe, sources: Sources) -> dict[str, str]:
     """
     spellings = [*_INDEX_VARIABLES, *_PROXY_VARIABLES, *(name.lower() for name in _PROXY_VARIABLES)]
     found = {name: os.environ[name] for name in spellings if os.environ.get(name)}
+    told = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL") or ""
+    if index := _OPEN_INDEX.fullmatch(told):  # where this very project came from
+        found.setdefault("PIP_INDEX_URL", index[1])
     for name in _INDEX_VARIABLES:
         if "@" in found.get(name, ""):
             raise UsageError(

@@ -98,8 +98,13 @@ class Docker:
     ) -> None:
         """Build an image; the arguments' values go by the environment, for one may hold a login."""
         argv = self.build_argv(tag, context, dockerfile, build_args, network=network, labels=labels)
-        # Attestations would make the result a multi-platform index, which kind cannot load.
-        env = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1", **build_args}
+        context_name, _ = self._endpoint()
+        env = {
+            "BUILDX_BUILDER": context_name,  # another keeps the image to itself
+            "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",  # they make an index of several platforms: kind loads none
+            "DOCKER_DEFAULT_PLATFORM": self.engine.platform,
+            **build_args,
+        }
         self._runner.run(argv, seconds=_IMAGE_SECONDS, env=env)
 
     def save(self, refs: Sequence[str], archive: Path, platform: str) -> None:

@@ -29,6 +29,10 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "Another program has that port: end it, or choose another with `--port`",
     ),
     (
+        r"no suitable export target found",  # moby#52193: layers that were unpacked, and not kept packed
+        "Docker has not kept all of that image: `docker image rm` it, and run this again",
+    ),
+    (
         r"no matching manifest for|does not (match|provide) the specified platform",
         "That image does not exist for this machine's architecture",
     ),
