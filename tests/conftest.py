@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-_QUIET = [
+CHROMIUM_OPTIONS = [
     "--no-sandbox",  # Chromium as root, as in CI
     "--disable-gpu",
     "--disable-quic",
@@ -38,6 +38,6 @@ def browser() -> Iterator["Browser"]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=chromium, args=_QUIET)
+        opened = started.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
         yield opened
         opened.close()

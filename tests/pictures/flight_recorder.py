@@ -1,0 +1,50 @@
+"""The README's picture of the flight recorder: the page of a real part 4, photographed in Chromium.
+
+Run: uv run python -m tests.pictures.flight_recorder
+"""
+
+import shutil
+from pathlib import Path
+
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
+
+from tests.conftest import CHROMIUM_OPTIONS
+from tests.e2e.conftest import Room
+from tests.pictures.room import PICTURES, PORTS, open_room
+
+FILE = PICTURES / "flight-recorder.png"
+_SCREEN = ViewportSize(width=1100, height=820)
+
+
+def main() -> None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        message = "Chromium is not installed"
+        raise SystemExit(message)
+    with open_room(PORTS) as room, sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
+        photograph(browser, recorded(room), FILE)
+        browser.close()
+
+
+def recorded(room: Room) -> Path:
+    """The page that `part 4 run --trace` writes in a room that is up."""
+    page = room.folder / "trace.html"
+    done = room.run("part", "4", "run", "--approve-as", "learner", "--trace", str(page))
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return page
+
+
+def photograph(browser: Browser, page_file: Path, picture: Path) -> None:
+    """The first screen of the page, light."""
+    context = browser.new_context(viewport=_SCREEN, color_scheme="light", reduced_motion="reduce")
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    picture.parent.mkdir(exist_ok=True)
+    page.screenshot(path=picture)
+    context.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""The README's picture of the terminal: part 4, run for real on a terminal, drawn by rich.
+
+Run: uv run python -m tests.pictures.terminal
+"""
+
+import io
+import re
+from pathlib import Path
+
+import pexpect
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+from rich.text import Text
+
+from tests.e2e.conftest import Room
+from tests.pictures.room import PICTURES, PORTS, open_room
+from tests.pictures.transcript import transcript
+
+FILE = PICTURES / "terminal.svg"
+COMMAND = ("part", "4", "run", "--approve-as", "learner")
+_WIDTH = 100  # the width of the room's terminals
+# rich's own form would fetch its font from a network; the reader's monospace does.
+_FORM = re.sub(r" *@font-face {{.*?}}\n|<!--.*?-->", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+
+
+def main() -> None:
+    with open_room(PORTS) as room:
+        draw(room, FILE)
+
+
+def draw(room: Room, file: Path) -> None:
+    """Run the command in a room that is up, and draw what is left on the screen."""
+    words = " ".join(("workshop", *COMMAND))
+    console = Console(record=True, width=_WIDTH, file=io.StringIO(), color_system="truecolor")
+    console.print(Text.assemble(("$ ", "bold green"), (words, "bold")))
+    for line in Text.from_ansi(performed(room)).split(allow_blank=True):
+        for row in line.divide(range(_WIDTH, len(line), _WIDTH)):  # where a terminal breaks, in mid-word too
+            console.print(row)
+    svg = console.export_svg(title="Part 4: GitHub's server behind OAuth", code_format=_FORM, unique_id="w")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("\n".join(line.rstrip() for line in svg.splitlines()) + "\n", encoding="utf-8")
+
+
+def performed(room: Room) -> str:
+    """What the command leaves on a terminal."""
+    child = room.spawn(*COMMAND, timeout=100)
+    child.expect(pexpect.EOF)
+    child.close()
+    shown = str(child.before)
+    if child.exitstatus:
+        raise SystemExit(shown)
+    return transcript(shown)
+
+
+if __name__ == "__main__":
+    main()
