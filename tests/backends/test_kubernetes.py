@@ -10,7 +10,7 @@ from tests.backends.operated import install_operator
 from tests.backends.test_kind import IMAGES, Room, furnished
 from workshop.backends.cluster_record import ClusterFile
 from workshop.backends.operator import Operator
-from workshop.errors import CredentialsError, PreflightError, UsageError
+from workshop.errors import CredentialsError, PreflightError, UsageError, WorkshopError
 from workshop.lessons import environment
 from workshop.lessons.environment import UpReport
 from workshop.toolhive.readiness import OPERATOR
@@ -72,6 +72,31 @@ def test_an_absent_operator_is_installed_and_removed_again(shared: Shared) -> No
     shared.machine.add("releases", "toolhive-operator")
     assert "operator" in shared.teardown()
     assert shared.machine.held("releases") == []
+
+
+def test_what_a_failed_up_made_goes_before_the_operator_does(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared.cluster.drop("Deployment", "toolhive-operator", "toolhive-system")
+    shared.cluster.api.finalizing |= {"mcpremoteproxies", "mcptoolconfigs"}
+    shared.machine.fail("kubectl port-forward")
+    left: list[object] = []
+
+    def install(_operator: Operator, release: str) -> None:
+        if release == OPERATOR:
+            install_operator(shared.cluster)
+
+    def remove(_operator: Operator) -> None:
+        left.append(shared.cluster.get("MCPRemoteProxy", "github-remote", NAMESPACE))
+        left.append(shared.cluster.get("MCPToolConfig", "workshop-tools", NAMESPACE))
+
+    monkeypatch.setattr(Operator, "_upgrade", install)
+    monkeypatch.setattr(Operator, "remove", remove)
+    monkeypatch.setattr("workshop.backends.forwards._SECONDS", 0.5)
+    monkeypatch.setattr("workshop.backends.workloads_in_cluster._GONE_SECONDS", 0.2)
+    with pytest.raises(WorkshopError, match="forward"):
+        shared.up()
+    assert left == [None, None]
 
 
 def test_an_operator_of_ours_that_others_have_come_to_need_stays(shared: Shared) -> None:

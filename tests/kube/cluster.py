@@ -94,17 +94,31 @@ class Emulator(KubernetesEmulator):
         if request.method.value == "PATCH" and "apply-patch" in request.headers["Content-Type"]:
             return self._apply(request)
         if any(f"/{plural}/" in line for plural in self.api.finalizing):
-            if request.method.value == "DELETE":
-                return aiohttp.web.json_response({})
-            if request.method.value == "PATCH" and json.loads(request.body)["metadata"]["finalizers"] is None:
-                assert request.resource
-                assert request.name
-                del self.objects[request.resource, request.namespace, request.name]
-                return aiohttp.web.json_response({})
+            answer = self._finalize(request)
+            if answer is not None:
+                return answer
         if request.method.value == "POST":
             self._stamp(request.data)
         answer = await super()._handle(request)
         return _selected(request, answer) if "items" in _body(answer) else answer
+
+    def _finalize(self, request: Request) -> aiohttp.web.StreamResponse | None:
+        """Only mark a deleted object; it goes when its finalizers are cleared."""
+        if (
+            request.method.value not in {"DELETE", "PATCH"}
+            or "apply-patch" in request.headers["Content-Type"]
+        ):
+            return None
+        assert request.resource
+        assert request.name
+        key = (request.resource, request.namespace, request.name)
+        if request.method.value == "PATCH":
+            del self.objects[key]
+        else:
+            body = dict(self.objects[key].raw)
+            marks = {"deletionTimestamp": rfc3339(self.api.clock), "finalizers": ["an-operators-own"]}
+            self.objects[key] = {**body, "metadata": {**body["metadata"], **marks}}
+        return aiohttp.web.json_response({})
 
     def _log(self, request: Request) -> aiohttp.web.StreamResponse:
         previous = request.params.get("previous") == "true"
