@@ -12,6 +12,7 @@ _FORBIDDEN = re.compile(
     r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]*)"(?: in API group "(?P<group>[^"]*)")?'
     r'(?: in the namespace "(?P<namespace>[^"]*)")?'
 )
+_UNTYPED = "failed to create typed patch object"  # a field unknown or of another type comes with status 500
 _LONGEST = 400
 
 
@@ -61,7 +62,8 @@ def error_of(refusal: Refusal, doing: str) -> WorkshopError:
     if refusal.status == HTTPStatus.FORBIDDEN and forbidden:
         return _missing_right(forbidden, refusal)
     what = f"The cluster refused to {doing}"
-    if refusal.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):
+    unfit = refusal.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY)
+    if unfit or _UNTYPED in refusal.message:
         return InvalidError(
             what, why=refusal.message, hint="Correct the manifest; the message names the field"
         )
