@@ -153,6 +153,21 @@ def test_with_dockers_containerd_store_an_image_is_recognised_by_its_configurati
     assert len(engine.did("docker", "save")) == 1
 
 
+def test_the_node_pulls_what_docker_has_not_kept_whole(fakes: FakeTools, kind: Kind, tmp_path: Path) -> None:
+    engine = FakeEngine(fakes, containerd_store=True)
+    engine.has(PINS.operator, "sha256:index")
+    built(engine)
+    told = "Error response from daemon: no suitable export target found: image was found but does not provide"
+    fakes.on("docker", "save", stderr=told, code=1)
+    with pytest.raises(WorkshopError, match="docker save"):
+        images(tmp_path).load(kind, ["mcp_server"], quiet)
+    assert not engine.did("docker", "exec", "crictl", "pull")
+    engine.node_has({OPERATOR_IN_NODE: "sha256:config"})
+    assert images(tmp_path).load(kind, ["operator"], quiet) == (PINS.operator,)
+    assert engine.did("docker", "exec", "crictl", "pull", PINS.operator)
+    assert images(tmp_path).loaded(kind, ["operator"])
+
+
 def test_with_a_mirror_the_node_pulls_what_the_engine_has_not(
     engine: FakeEngine, kind: Kind, tmp_path: Path
 ) -> None:

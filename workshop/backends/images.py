@@ -18,6 +18,7 @@ from workshop.tools.run import copyable
 Note = Callable[[str], None]
 _NODE_IMAGE = "node_image"
 _PULL_SECONDS = 600.0
+_NOT_WHOLE = "no suitable export target found"  # moby#52193, with Docker's containerd store
 
 
 class Images:
@@ -59,7 +60,7 @@ class Images:
             elif self._node_pulls(name):
                 self._docker.exec(node, ["crictl", "pull", reference], seconds=_PULL_SECONDS)
             else:
-                self._load_from_engine(kind, node, reference)
+                self._load_from_engine(kind, node, name)
         return tuple(self._reference(name) for name in lacking)
 
     def plan(self, names: Sequence[str]) -> list[str]:
@@ -127,8 +128,7 @@ class Images:
 
     def _lacking(self, node: str, names: Sequence[str]) -> list[str]:
         """The names of the images that the node has not, or has of another build."""
-        told = self._docker.exec(node, ["crictl", "images", "--output", "json"]).stdout
-        there = _inventory(told)
+        there = self._inventory(node)
         return [name for name in names if not self._is_there(name, there.get(_full(self._reference(name))))]
 
     def _is_there(self, name: str, node_id: str | None) -> bool:
@@ -140,19 +140,33 @@ class Images:
         image = self._docker.image(reference)
         return image is not None and node_id in {image.id, self._known_ids().get(image.id)}
 
-    def _load_from_engine(self, kind: Kind, node: str, reference: str) -> None:
+    def _inventory(self, node: str) -> dict[str, str]:
+        return _inventory(self._docker.exec(node, ["crictl", "images", "--output", "json"]).stdout)
+
+    def _load_from_engine(self, kind: Kind, node: str, name: str) -> None:
+        """Load what the engine has; the node pulls what the engine has unpacked but not kept whole."""
+        reference = self._reference(name)
+        image = self._docker.image(reference)
+        try:
+            node_id = self._hand_over(kind, node, reference)
+        except WorkshopError as error:
+            if _NOT_WHOLE not in error.why or recipes_for(name, self._sources):
+                raise
+            self._docker.exec(node, ["crictl", "pull", reference], seconds=_PULL_SECONDS)
+            node_id = self._inventory(node).get(_full(reference), "")
+        if image is not None and image.id != node_id:
+            self._remember_id(image.id, node_id)
+
+    def _hand_over(self, kind: Kind, node: str, reference: str) -> str:
         """Load an archive of one platform: `kind load docker-image` fails with Docker's containerd store."""
         make_private_dir(self._folder)
-        image = self._docker.image(reference)
         with tempfile.TemporaryDirectory(dir=self._folder, prefix="load-") as folder:
             archive = Path(folder) / "image.tar"
             self._docker.save([reference], archive, self._docker.engine.platform)
             node_id = next(iter(image_ids(archive).values()), "")
-            there = _inventory(self._docker.exec(node, ["crictl", "images", "--output", "json"]).stdout)
-            if there.get(_full(reference)) != node_id:
+            if self._inventory(node).get(_full(reference)) != node_id:
                 kind.load_archive(self._sources.cluster_name, archive)
-        if image is not None and image.id != node_id:
-            self._remember_id(image.id, node_id)
+        return node_id
 
     def _known_ids(self) -> Mapping[str, str]:
         """A node's ids by the engine's, where Docker's containerd store counts differently."""
