@@ -108,7 +108,7 @@ def test_a_missing_right_names_verb_resource_and_namespace(cluster: Cluster) -> 
         (400, "strict decoding error: unknown field spec.isuer", InvalidError, "names the field"),
         (
             500,  # so a real API server answers to a server-side apply, v1.35
-            "failed to create typed patch object (ns/x; v1, Kind=X): .spec.isuer: field not declared in schema",
+            "failed to create typed patch object (x; v1): .spec.isuer: field not declared in schema",
             InvalidError,
             "names the field",
         ),
