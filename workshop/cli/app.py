@@ -11,6 +11,7 @@ from workshop.cli import (
     connect,
     demo,
     doctor,
+    help,  # noqa: A004 - the command's name; the builtin is not used here
     login,
     logs,
     next,  # noqa: A004 - the command's name; the builtin is not used here
@@ -24,6 +25,7 @@ from workshop.cli import (
     up,
 )
 from workshop.cli.everywhere import NoInput, Quiet, Verbose, spread
+from workshop.cli.examples import add_examples
 from workshop.cli.groups import HeadedGroup
 from workshop.cli.terminal import console
 from workshop.lessons.find import find_lessons
@@ -38,12 +40,22 @@ workshop part 1 check    … and see what holds; then 2, 3, 4
 workshop next            where you are, and what to run now
 workshop teardown        stop everything
 workshop rehearse        all of it, unattended and checked
+workshop help            exit codes, JSON, environment, troubleshooting
 """
+_ORDER = (
+    *("up", "status", "logs", "teardown"),
+    *("part", "next", "trace", "connect", "disconnect"),
+    *("doctor", "config", "report", "help"),
+    *("login", "probe"),
+    *("rehearse", "demo", "bundle"),
+)
 
 
 def build_tree() -> Any:  # noqa: ANN401 - Typer keeps its commands' types private
     """The whole command line as the tree that parses it."""
-    tree = typer.main.get_command(build_app())
+    tree: Any = typer.main.get_command(build_app())
+    tree.commands = {name: tree.commands[name] for name in _ORDER}
+    add_examples(tree)
     spread(tree)
     return tree
 
@@ -65,9 +77,10 @@ def build_app() -> typer.Typer:
     app.command("status", rich_help_panel="The room")(status.status)
     app.command("logs", rich_help_panel="The room")(logs.logs)
     app.command("teardown", rich_help_panel="The room")(teardown.teardown)
-    app.command("doctor", rich_help_panel="The room")(doctor.doctor)
-    app.command("config", rich_help_panel="The room")(config.config)
-    app.command("report", rich_help_panel="The room")(report.report)
+    app.command("doctor", rich_help_panel="When something is wrong")(doctor.doctor)
+    app.command("config", rich_help_panel="When something is wrong")(config.config)
+    app.command("report", rich_help_panel="When something is wrong")(report.report)
+    app.command("help", rich_help_panel="When something is wrong")(help.show_help)
     app.command("connect", rich_help_panel="The lessons")(connect.connect)
     app.command("disconnect", rich_help_panel="The lessons")(connect.disconnect)
     app.add_typer(trace.build_group(), name="trace", rich_help_panel="The lessons")
