@@ -14,6 +14,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,11 +24,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.e2e.kind.evidence import evidence
 from workshop.backends import process
 from workshop.ports import free_port
 
 WORKLOADS = ("github-remote", "practice-github", "workshop")
 SECONDS = float(os.environ.get("WORKSHOP_E2E_SECONDS", "900"))
+_WIND_UP_SECONDS = 300
 _TOOLS = ("docker", "kind", "helm", "kubectl")
 
 
@@ -65,23 +68,30 @@ class Course:
         return ["--backend=kind", f"--cluster-name={self.name}", *packed, *common]
 
     def run(self, *arguments: str, seconds: float = SECONDS) -> subprocess.CompletedProcess[str]:
-        """Run one command to its end, without a terminal."""
-        return subprocess.run(
-            [sys.executable, "-m", "workshop", *arguments],
+        """Run one command to its end, without a terminal; one that does not end is ended as by Ctrl-C."""
+        argv = [sys.executable, "-m", "workshop", *arguments]
+        running = subprocess.Popen(
+            argv,
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=seconds,
-            check=False,
         )
+        try:
+            out, err = running.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            running.send_signal(signal.SIGINT)
+            out, err = running.communicate(timeout=_WIND_UP_SECONDS)
+            err += f"\n(ended by the test after {seconds:.0f} s)"
+        return subprocess.CompletedProcess(argv, running.returncode, out, err)
 
     def ok(self, *arguments: str, seconds: float = SECONDS) -> subprocess.CompletedProcess[str]:
         """Run one command that must succeed; what there is to know stands in the failure."""
         done = self.run(*arguments, seconds=seconds)
         if done.returncode:
-            status = self.run("status").stdout
+            status = self.run("status", seconds=120).stdout
             pytest.fail(
                 f"workshop {' '.join(arguments)} ended with {done.returncode}\n"
                 f"{done.stdout}\n{done.stderr}\n{status}\n{self.seen()}"
@@ -90,17 +100,17 @@ class Course:
 
     def kubectl(self, *words: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
         """Run kubectl against the cluster with the instance's own access."""
-        own = self.directory / "kubeconfig"
-        argv = ["kubectl", "--kubeconfig", str(own), "--namespace", self.namespace, *words]
+        argv = [*self._kubectl, "--namespace", self.namespace, *words]
         return subprocess.run(argv, capture_output=True, text=True, timeout=seconds, check=False)
 
     def seen(self) -> str:
-        """Pods and events, for the report of a failure."""
-        return "\n".join(
-            f"$ kubectl {' '.join(words)}\n{done.stdout}{done.stderr}"
-            for words in (["get", "pods", "-A", "-o", "wide"], ["get", "events", "-A"])
-            for done in [self.kubectl(*words)]
-        )
+        """Everything for the report of a failure."""
+        node = None if self.context else f"{self.name}-control-plane"
+        return evidence(self._kubectl, self.namespace, node, self.directory / "workloads")
+
+    @property
+    def _kubectl(self) -> list[str]:
+        return ["kubectl", "--kubeconfig", str(self.directory / "kubeconfig")]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -137,11 +147,14 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
     ports = {workload: free_port() for workload in WORKLOADS}
     made = Course(root / "state", folder, name, context, kubeconfig, ports)
     yield made
-    made.run("teardown")
-    for left in made.processes():
-        process.end(left)
-    if context is None and name in made.clusters():
-        subprocess.run(["kind", "delete", "cluster", "--name", name], check=False, timeout=300)
+    try:
+        made.run("teardown")
+    finally:
+        for left in made.processes():
+            process.end(left)
+        if context is None and name in made.clusters():
+            away = ["kind", "delete", "cluster", "--name", name, "--kubeconfig", str(root / "none")]
+            subprocess.run(away, check=False, timeout=300)
 
 
 def _missing(context: str | None) -> str:

@@ -14,9 +14,13 @@ PROXY_PODS = "app.kubernetes.io/instance=github-remote"
 
 
 @pytest.fixture(scope="module")
-def room(course: Course) -> Course:
+def room(course: Course, request: pytest.FixtureRequest) -> Course:
     """The course, up; the tests follow each other in it."""
-    course.ok("up", "-v", *course.up_options, seconds=3 * SECONDS)
+    try:
+        course.ok("up", "-v", "--keep", *course.up_options, seconds=3 * SECONDS)  # a failure can be looked at
+    except pytest.fail.Exception:
+        request.session.shouldstop = "without a cluster there is no more to see"  # once is enough
+        raise
     return course
 
 
