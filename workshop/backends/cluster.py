@@ -79,7 +79,7 @@ class ClusterBackend(ABC):
         """The self-test after a login: the token, the tools behind it, one call."""
         site = self._known()
         (part,) = self.workloads(site, [deployment], choices).parts
-        check_after(part, site.home, tokens, progress)
+        check_after(part, site, tokens, progress)
 
     def status(self) -> Sequence[WorkloadStatus]:
         """The cluster, the operator, the workloads' pods, and the forwards."""
@@ -156,7 +156,7 @@ class ClusterBackend(ABC):
         workloads = self.workloads(site, deployments, choices)
         self._run(workloads.steps(after=(), operator=(), images=()), progress)
         for part in workloads.parts:
-            check_before(part, site.home, progress)
+            check_before(part, site, progress)
         return self._applied(workloads, [])
 
     def _run(self, steps: Sequence[Step], progress: Progress, *, undo: bool = False) -> Outcome:
