@@ -88,6 +88,20 @@ def test_a_ca_file_is_trusted_where_a_registry_is_asked(fakes: FakeTools, tmp_pa
     assert "--ca-file" not in helm.upgrade_argv("op", "/c.tgz", "ns", **given)  # type: ignore[arg-type]
 
 
+def test_a_chart_is_fetched_through_the_proxy_and_a_cluster_is_asked_without(
+    fakes: FakeTools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HTTPS_PROXY", raising=False)
+    helm = Helm(Runner(), tmp_path, proxy={"HTTPS_PROXY": "http://proxy.example:3128"})
+    fakes.on("helm", "pull")
+    fakes.on("helm", "history", stdout=history("deployed"))
+    helm.pull(CHART, "0.44.0", tmp_path / "charts")
+    helm.status("op", "ns", AT)
+    pulled, asked = fakes.calls()
+    assert pulled.env["HTTPS_PROXY"] == "http://proxy.example:3128"
+    assert "HTTPS_PROXY" not in asked.env
+
+
 def test_the_status_is_that_of_the_last_revision(fakes: FakeTools, helm: Helm) -> None:
     fakes.on("helm", "history", stdout=history("deployed", 3))
     found = helm.status("op", "ns", AT)

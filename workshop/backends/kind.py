@@ -49,7 +49,7 @@ class KindBackend(ClusterBackend):
         if record is None or new:
             record = self._record(record, sources, overrides)
         sources = replace(sources, cluster_name=record.name)
-        tools = Tools(self._runner, self._home, sources.ca_file)
+        tools = Tools(self._runner, self._home, sources)
         if new and record.bundle:
             sources = open_bundle(
                 Path(record.bundle), self._home / "bundle", sources, tools.docker.examine().platform, _quiet

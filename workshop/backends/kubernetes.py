@@ -41,7 +41,7 @@ class KubernetesBackend(ClusterBackend):
             record = self._record(record, sources, overrides)
         images: dict[str, Any] = dict(record.images)
         sources = replace(sources, **images)
-        tools = Tools(self._runner, self._home, sources.ca_file)
+        tools = Tools(self._runner, self._home, sources)
         at = Access(self._home / "kubeconfig", record.name)
         return Site(self._home, record, sources, at, tools, self._file, self._choices.seconds or WAIT_SECONDS)
 

@@ -20,11 +20,11 @@ WAIT_SECONDS = 300.0
 class Tools:
     """The programs a cluster is made with, on one runner."""
 
-    def __init__(self, runner: Runner, home: Path, ca_file: Path | None = None) -> None:
+    def __init__(self, runner: Runner, home: Path, sources: Sources) -> None:
         self.runner = runner
         self.docker = Docker(runner)
         self.kind = Kind(runner)
-        self.helm = Helm(runner, home / "helm", ca_file)
+        self.helm = Helm(runner, home / "helm", sources.ca_file, sources.proxy_environment())
         self.kubectl = Kubectl(runner)
 
 

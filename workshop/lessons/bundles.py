@@ -34,7 +34,8 @@ def create(target: Path, overrides: Mapping[str, str], progress: Progress, runne
     sources = replace(Sources.load(overrides), registry_mirror=None)  # a node would ask it, and there is none
     docker = Docker(runner)
     docker.examine()
-    with bundling(target, sources, docker, lambda home: Helm(runner, home, sources.ca_file)) as made:
+    proxy = sources.proxy_environment()
+    with bundling(target, sources, docker, lambda home: Helm(runner, home, sources.ca_file, proxy)) as made:
         made.helm.examine()
         with progress.step("Fetch the charts") as step:
             made.add_charts(step.note)

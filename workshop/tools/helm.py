@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,9 +37,16 @@ class Release:
 class Helm:
     """Drives `helm` under `home`; each command that touches a cluster names kubeconfig and context."""
 
-    def __init__(self, runner: Runner, home: Path, ca_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        home: Path,
+        ca_file: Path | None = None,
+        proxy: Mapping[str, str] | None = None,
+    ) -> None:
         self._runner = runner
         self._home = home
+        self._proxy = proxy or {}  # on the way to a registry, not to a cluster
         self._trusted = ["--ca-file", str(ca_file)] if ca_file else []
 
     def examine(self) -> Version:
@@ -61,7 +68,8 @@ class Helm:
         archive = folder / f"{chart.rsplit('/', 1)[-1]}-{version}.tgz"
         if not archive.is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            self._run(self.pull_argv(chart, version, folder), seconds=_PULL_SECONDS)
+            argv, env = self.pull_argv(chart, version, folder), {**self.environment(), **self._proxy}
+            self._runner.run(argv, seconds=_PULL_SECONDS, env=env)
         return archive
 
     def status(self, release: str, namespace: str, at: Access) -> Release | None:
