@@ -125,7 +125,11 @@ class Emulator(KubernetesEmulator):
         text = self.api.logs.get((str(request.name), previous))
         if text is None:
             return _status(400, f'container in pod "{request.name}" is waiting to start', "BadRequest")
-        lines = text.splitlines()[-int(request.params["tailLines"]) :]
+        lines = text.splitlines()
+        if request.params.get("timestamps") == "true":
+            lines = [f"2026-11-21T08:00:{second:02}.000000000Z {line}" for second, line in enumerate(lines)]
+        lines = [line for line in lines if line >= request.params.get("sinceTime", "")]
+        lines = lines[-int(request.params["tailLines"]) :]
         return aiohttp.web.Response(text="\n".join(lines))
 
     def _apply(self, request: Request) -> aiohttp.web.StreamResponse:

@@ -50,7 +50,7 @@ class FileLog:
                 self._position = log.tell()
         except OSError:
             return ()
-        return _decoded(text.removesuffix(b"\n").split(b"\n")[-lines:] if text else ())
+        return _decoded(text.removesuffix(b"\n").split(b"\n")[-lines:] if text and lines else ())
 
     def new(self) -> Sequence[str]:
         """The lines that were finished since; from the start in a file that was cut or replaced."""
@@ -63,6 +63,7 @@ class FileLog:
                 text = self._unfinished + log.read(_MOST)
                 self._position = log.tell()
         except OSError:
+            self._file = None  # what comes in its place is another, even with the same number
             return ()
         *whole, self._unfinished = text.split(b"\n")
         if len(self._unfinished) > _MOST:
@@ -84,7 +85,9 @@ class ContainerLog:
 
     def last(self, lines: int) -> Sequence[str]:
         """The last lines, of the run before this one where this one wrote nothing."""
-        found = self._read(lines)
+        found = self._read(max(lines, 1))  # one at least, to know what is new
+        if not lines:
+            return ()
         return found or self.kube.logs(self.pod, self.namespace, self.container, lines, previous=True)
 
     def new(self) -> Sequence[str]:
