@@ -2,7 +2,7 @@
 
 from workshop.agent.run import RunOptions, load_answer, run_answer
 from workshop.console import Console
-from workshop.errors import WorkshopError
+from workshop.errors import CredentialsError, WorkshopError
 from workshop.instance import Instance
 from workshop.lessons.environment import ensure, prove, runner_for
 from workshop.lessons.find import Lesson
@@ -18,6 +18,8 @@ def run_lesson(lesson: Lesson, options: RunOptions, console: Console) -> str:
         ensure(lesson, progress, env_file=options.env_file, runner=runner_for(progress))
     try:
         text = run_answer(lesson.directory, answer, options, console, upstream_of(Instance.load()))
+    except CredentialsError:
+        raise
     except WorkshopError:
         _prove(lesson, options, console)  # it may know better what is wrong
         raise
