@@ -35,7 +35,8 @@ def site(tmp_path: Path, cluster: Cluster) -> Site:
     record = ClusterRecord("kind", "w1", "workshop", NAMESPACE)
     at = Access(cluster.kubeconfig, "test")
     home = tmp_path / "home"
-    return Site(home, record, pinned(), at, Tools(Runner(), home), ClusterFile(home))
+    tools = Tools(Runner(), home, pinned())
+    return Site(home, record, pinned(), at, tools, ClusterFile(home))
 
 
 @pytest.fixture
