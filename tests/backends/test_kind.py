@@ -146,6 +146,13 @@ def test_what_is_applied_carries_our_label_images_and_ports(up: Room) -> None:
     assert proxy["spec"]["remoteUrl"] == f"http://practice-github:{up.ports['practice-github']}/mcp/"
 
 
+def test_a_bundle_that_is_not_there_makes_nothing(room: Room, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="There is no bundle"):
+        room.up(bundle=tmp_path / "none.bundle")
+    assert room.machine.held("clusters") == []
+    assert not room.directory.exists() or ClusterFile(room.directory).read() is None
+
+
 def test_no_id_of_an_instance_reads_as_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("secrets.token_hex", lambda _bytes: "123e4567")
     assert not new_id()[0].isdigit()  # kubectl would refuse it as a label's value

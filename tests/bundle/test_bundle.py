@@ -73,6 +73,17 @@ def test_what_is_unpacked_is_not_unpacked_again(bundle: Path, tmp_path: Path) ->
     assert told
 
 
+def test_a_bundle_that_was_unpacked_whole_may_be_away(bundle: Path, tmp_path: Path) -> None:
+    first = open_bundle(bundle, tmp_path / "state", pinned(), AMD64, quiet)
+    bundle.unlink()
+    assert open_bundle(bundle, tmp_path / "state", pinned(), AMD64, quiet) == first
+    with pytest.raises(PreflightError, match="linux/arm64"):
+        open_bundle(bundle, tmp_path / "state", pinned(), "linux/arm64", quiet)
+    Path(first.archives[first.operator].path).unlink()
+    with pytest.raises(UsageError, match="Cannot use"):
+        open_bundle(bundle, tmp_path / "state", pinned(), AMD64, quiet)
+
+
 def test_a_bundle_for_another_platform_is_refused(bundle: Path, tmp_path: Path) -> None:
     for use in (
         lambda: verify(bundle, "linux/arm64", quiet),

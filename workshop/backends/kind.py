@@ -89,7 +89,10 @@ class KindBackend(ClusterBackend):
         self, known: ClusterRecord | None, sources: Sources, overrides: dict[str, str]
     ) -> ClusterRecord:
         name = self._choices.cluster_name or (known.name if known else sources.cluster_name)
-        bundle = str(self._choices.bundle.absolute()) if self._choices.bundle else None
+        named = self._choices.bundle
+        if named and not named.exists():  # one that was named before may be away by now
+            raise UsageError(f"There is no bundle `{named}`", hint="Is the disk with it there?")
+        bundle = str(named.absolute()) if named else None
         if known and known.name != name:
             raise UsageError(
                 f"This instance's cluster is `{known.name}`, not `{name}`",

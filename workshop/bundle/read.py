@@ -38,8 +38,11 @@ def verify(bundle: Path, platform: str | None, note: Note) -> Manifest:
 def open_bundle(bundle: Path, folder: Path, sources: Sources, platform: str, note: Note) -> Sources:
     """Verify a bundle while unpacking it into `folder`; the sources that need no network.
 
-    What is unpacked already is used as it is; what an interrupted or refused bundle left is removed.
+    What is unpacked already is used as it is, and then the bundle itself may be away: the stick is in the
+    next laptop. What an interrupted or refused bundle left is removed.
     """
+    if not bundle.exists() and (kept := _kept(folder)):
+        return _sources(_fitting(bundle, kept, platform), folder, sources)
     with _opened(bundle) as tar:
         manifest = _fitting(bundle, _manifest(bundle, tar), platform)
         if not _is_unpacked(folder, manifest):
@@ -113,6 +116,15 @@ def _members(bundle: Path, tar: tarfile.TarFile, manifest: Manifest) -> Iterator
             yield member.name, held, file
     if missing:
         raise _damaged(bundle, f"{', '.join(sorted(missing))} is missing")
+
+
+def _kept(folder: Path) -> Manifest | None:
+    """The manifest of what is unpacked in `folder`; None when that is nothing whole."""
+    try:
+        manifest = parsed((folder / MANIFEST).read_bytes(), MANIFEST)
+    except (OSError, UsageError):
+        return None
+    return manifest if _is_unpacked(folder, manifest) else None
 
 
 def _is_unpacked(folder: Path, manifest: Manifest) -> bool:
