@@ -1,0 +1,138 @@
+"""How much is said, to whom, in which colours: the same everywhere on the command line."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+
+from tests.cli.conftest import Workshop
+from tests.e2e.conftest import Room, room
+from tests.tools.fakes import FakeTools
+from workshop.cli.app import build_tree
+
+__all__ = ["room"]  # a fixture of the end-to-end tests
+RUN = ("part", "1", "run", "--model", "rehearsal")
+ANIMATION = ("\x1b[?25l", "\x1b[2K", "\x1b[1A", "\r")
+
+
+def every_command(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, child in getattr(command, "commands", {}).items():
+        yield from every_command(child, (*path, name))
+
+
+def test_every_command_and_group_knows_how_much_to_say(workshop: Workshop) -> None:
+    for path in every_command(build_tree()):
+        told = workshop(*path, "-v", "-q", "--no-input", "--help")
+        assert told.code == 0, path
+        assert all(option in told.out for option in ("-v, --verbose", "-q, --quiet", "--no-input")), path
+
+
+@pytest.mark.parametrize("arguments", [("-q", *RUN), (*RUN, "-q"), (*RUN, "--quiet"), (*RUN, "-qqv")])
+def test_quiet_says_the_answer_and_nothing_else(workshop: Workshop, arguments: tuple[str, ...]) -> None:
+    outcome = workshop(*arguments)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith("trail-mapper has the most open issues")
+
+
+def test_a_value_that_looks_like_an_option_stays_a_value(workshop: Workshop) -> None:
+    outcome = workshop(*RUN, "--question", "-q")
+    assert outcome.code == 0
+    assert "rehearsal model (no LLM)" in outcome.err
+
+
+def test_an_error_is_told_however_quiet_we_are(workshop: Workshop) -> None:
+    outcome = workshop("part", "3", "run", "-qqq")
+    assert outcome.code == 3
+    assert outcome.err.startswith("Error: ")
+    assert "→ Run `workshop up` first" in outcome.err
+
+
+@pytest.mark.parametrize(("quiet", "warned"), [("-q", True), ("-qq", False)])
+def test_a_warning_takes_two_to_be_silent(
+    workshop: Workshop,
+    tmp_path: Path,
+    quiet: str,
+    warned: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "progress.json").write_text("{", encoding="utf-8")
+    assert ("Warning: Your progress could not be read" in workshop("next", quiet).err) is warned
+
+
+@pytest.mark.parametrize(
+    ("loud", "echoed", "streamed"), [("-q", False, False), ("-v", True, False), ("-vv", True, True)]
+)
+def test_external_commands_are_shown_by_one_v_and_their_output_by_two(
+    workshop: Workshop,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    loud: str,
+    echoed: bool,  # noqa: FBT001 - parameters of the test
+    streamed: bool,  # noqa: FBT001
+) -> None:
+    fakes = FakeTools(tmp_path / "fakes", monkeypatch)
+    fakes.on("docker", stdout="canary-output\n", code=1)
+    outcome = workshop("doctor", loud)
+    assert ("$ docker " in outcome.err) is echoed
+    assert ("canary-output" in outcome.err) is streamed
+
+
+def written(room: Room, *arguments: str, **variables: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "workshop", *arguments],
+        cwd=room.folder,
+        env={**room.environment, **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.stdout
+
+
+def test_without_a_terminal_there_is_neither_colour_nor_animation(room: Room) -> None:
+    assert "\x1b" not in written(room, *RUN)
+
+
+def test_forced_colour_through_a_pipe_brings_no_animation_and_breaks_no_line(room: Room) -> None:
+    told = written(room, *RUN, FORCE_COLOR="1", COLUMNS="40")
+    assert "\x1b[1m" in told
+    assert "\x1b[36mNext: `workshop part 1 check`" in told
+    assert not [code for code in ANIMATION if code in told]
+    assert "(4); its newest is #42: GPX export drops the last waypoint" in told
+
+
+def test_no_colour_wins_over_forced_colour(room: Room) -> None:
+    assert "\x1b[36m" not in written(room, *RUN, FORCE_COLOR="1", NO_COLOR="1")
+
+
+def test_json_is_never_coloured(room: Room) -> None:
+    assert json.loads(written(room, "part", "list", "--json", FORCE_COLOR="1"))["status"] == "success"
+
+
+def test_without_input_nobody_is_asked_at_a_terminal_either(room: Room) -> None:
+    child = room.spawn("part", "1", "reset", "--no-input")
+    child.expect("there is nobody to ask here")
+    child.expect("`--yes` goes ahead without asking")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 2
+
+
+def test_an_address_that_has_to_be_opened_is_told_however_quiet_we_are(room: Room) -> None:
+    room.up()
+    child = room.spawn("part", "4", "run", "--no-browser", "--model", "rehearsal", "-qq", timeout=60)
+    child.expect(r"Open this address in a browser")
+    child.expect(r"http://localhost:\d+/oauth/authorize\?\S+\r\n")
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
