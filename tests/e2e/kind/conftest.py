@@ -165,6 +165,8 @@ def _missing(context: str | None) -> str:
     if context:
         return ""
     asked = subprocess.run(["docker", "version"], capture_output=True, text=True, timeout=60, check=False)
+    if "permission denied" in asked.stderr:
+        pytest.fail(f"Docker is here, and may not be used: {asked.stderr.strip()}")
     return f"Docker does not answer: {asked.stderr.strip()}" if asked.returncode else ""
 
 
