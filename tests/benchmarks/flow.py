@@ -28,6 +28,7 @@ def main() -> None:
     for number in range(ROUNDS + 1):
         with tempfile.TemporaryDirectory() as home:
             os.environ["WORKSHOP_HOME"] = str(Path(home))
+            os.environ["WORKSHOP_BACKEND"] = "embedded"
             ports = [
                 f"--port={name}={free_port()}" for name in ("github-remote", "practice-github", "workshop")
             ]
