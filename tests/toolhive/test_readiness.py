@@ -173,6 +173,15 @@ def test_an_mcp_server_needs_its_stateful_set_too(cluster: Cluster) -> None:
     wait_workload(cluster.kube, resource("MCPServer", SERVER), 30, Step("wait"))
 
 
+def test_the_pod_to_look_at_is_the_one_in_trouble(cluster: Cluster) -> None:
+    looping = ("CrashLoopBackOff", "back-off")
+    cluster.put(controller(SERVER))
+    cluster.put(controller(SERVER, "StatefulSet"))
+    cluster.put(pod("workshop-1", of=SERVER))
+    cluster.put(pod("workshop-0", of=SERVER, kind="StatefulSet", ready=False, waiting=looping, restarts=1))
+    assert "`kubectl describe pod workshop-0 " in late(cluster, "MCPServer", SERVER).hint
+
+
 @pytest.mark.usefixtures("patient")
 def test_a_passing_failed_is_sat_out(cluster: Cluster) -> None:
     put_configs(cluster)

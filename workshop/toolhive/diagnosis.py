@@ -36,7 +36,8 @@ def diagnose(kube: Kube, namespace: str, names: Iterable[str], told: Sequence[st
     lines = [*lines[: _MOST_LINES - len(words)], *words]
     texts = [*words, *(trouble.told for trouble in wrong), *told, *(event.message for event in noted[-5:])]
     known = recognise(texts)
-    hint = known.hint if known else _look_closer(namespace, workloads, pods, told)
+    which = [trouble.pod for trouble in wrong] or [pod["metadata"]["name"] for pod in pods]
+    hint = known.hint if known else _look_closer(namespace, workloads, which, told)
     return Diagnosis(tuple(_short(line) for line in lines), hint)
 
 
@@ -107,11 +108,11 @@ def _no_pod(names: Sequence[str]) -> str:
     return f"There is no pod of {' or '.join(f'`{name}`' for name in names)} yet"
 
 
-def _look_closer(namespace: str, names: Sequence[str], pods: Sequence[Object], told: Sequence[str]) -> str:
+def _look_closer(namespace: str, names: Sequence[str], pods: Sequence[str], told: Sequence[str]) -> str:
     if told:
         return "Correct the manifest, then run this command again"
     if pods:
-        return f"Look closer: `kubectl describe pod {pods[0]['metadata']['name']} -n {namespace}`"
+        return f"Look closer: `kubectl describe pod {pods[0]} -n {namespace}`"
     return f"Look closer: `kubectl get events -n {namespace}`, and the operator's log" if names else ""
 
 
