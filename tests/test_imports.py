@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "toolhive": BASE | {"toolhive", "kube"},
     "kube": BASE | {"kube"},
     "forward": {"forward", "errors", "paths", "ports", "tools"},
-    "probe": {"probe", "errors", "paths"},
+    "probe": {"probe", "errors", "paths", "interrupts"},
     "gateway": {"gateway", "errors", "paths", "ports", "serving"},
     "practice": {"practice", "errors", "paths", "ports", "serving"},
 }

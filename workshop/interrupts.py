@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -44,6 +45,8 @@ class Interrupts:
         """Run a coroutine to its end; Ctrl-C cancels it and then is KeyboardInterrupt."""
         import asyncio
 
+        if threading.current_thread() is not threading.main_thread():  # signals are not for this one
+            return asyncio.run(coroutine)
         return asyncio.run(self._cancellable(coroutine))
 
     async def _cancellable(self, coroutine: Coroutine[Any, Any, T]) -> T:

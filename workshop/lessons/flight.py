@@ -1,6 +1,5 @@
 """What the practice GitHub saw of a run, for the flight recorder: the hops the agent cannot see."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,6 +8,7 @@ from urllib.parse import urlencode
 from workshop.backends.base import PRACTICE_GITHUB
 from workshop.errors import WorkshopError
 from workshop.instance import Instance
+from workshop.interrupts import interrupts
 from workshop.practice.recorder import RecordedRequest, read_requests
 from workshop.trace.hop import Hop
 from workshop.trace.labels import DIGEST
@@ -30,7 +30,7 @@ def _seen(url: str, since: datetime) -> Sequence[Hop]:
     import httpx2
 
     try:
-        requests = asyncio.run(read_requests(url))
+        requests = interrupts.run(read_requests(url))
     except httpx2.HTTPError as error:
         raise WorkshopError("its record cannot be read") from error
     return [

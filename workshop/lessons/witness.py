@@ -1,11 +1,11 @@
 """The practice GitHub as a witness: which credentials did it really receive?"""
 
-import asyncio
 
 from workshop.agent.token_store import TokenStore
 from workshop.backends.base import PRACTICE_GITHUB
 from workshop.errors import CheckError
 from workshop.instance import Instance
+from workshop.interrupts import interrupts
 from workshop.practice.credentials import fingerprint
 from workshop.practice.recorder import RecordedRequest, read_requests
 
@@ -18,7 +18,7 @@ def require_token_swap(instance: Instance, proxy: str = "github-remote") -> str:
 
     Raises CheckError unless every MCP request carried the practice GitHub's own token, and none the agent's.
     """
-    requests = asyncio.run(read_requests(instance.endpoints[PRACTICE_GITHUB]))
+    requests = interrupts.run(read_requests(instance.endpoints[PRACTICE_GITHUB]))
     login = TokenStore(instance.directory / "logins").find(instance.endpoints[proxy])
     if login is None or login.tokens is None:
         raise CheckError("The agent has no stored login to compare with")

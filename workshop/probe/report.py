@@ -1,9 +1,9 @@
 """The probe from end to end: ask, judge, report."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from workshop.interrupts import interrupts
 from workshop.probe.checks import CHECKS
 from workshop.probe.evidence import Evidence
 from workshop.probe.exchange import Exchange
@@ -63,7 +63,7 @@ def probe(url: str, *, follow: bool = False, sending: Callable[[str], None] = la
     Raises UsageError for a URL that is none, and WorkshopError, PreflightError or DeadlineError when no MCP
     server answers there.
     """
-    return asyncio.run(probe_async(Target.parse(url), follow=follow, sending=sending))
+    return interrupts.run(probe_async(Target.parse(url), follow=follow, sending=sending))
 
 
 async def probe_async(target: Target, *, follow: bool, sending: Callable[[str], None]) -> Report:

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 from workshop.errors import CredentialsError, WorkshopError
+from workshop.interrupts import interrupts
 from workshop.toolhive.contracts import (
     FORWARD_HINT,
     CheckResult,
@@ -34,7 +35,7 @@ def require_before_login(contract: ProxyContract, *, sign_in: bool = False) -> S
 
     Raises WorkshopError naming the first check that has not passed.
     """
-    return require(asyncio.run(before_login(contract, sign_in=sign_in)), contract.name)
+    return require(interrupts.run(before_login(contract, sign_in=sign_in)), contract.name)
 
 
 def require_after_login(
@@ -44,7 +45,7 @@ def require_after_login(
 
     Raises CredentialsError when only a new login is needed, WorkshopError naming any other check.
     """
-    return require(asyncio.run(after_login(contract, access_token, call)), contract.name)
+    return require(interrupts.run(after_login(contract, access_token, call)), contract.name)
 
 
 def require_server(contract: ServerContract, call: ToolCall | None = None) -> Sequence[CheckResult]:
@@ -52,7 +53,7 @@ def require_server(contract: ServerContract, call: ToolCall | None = None) -> Se
 
     Raises WorkshopError naming the first check that has not passed.
     """
-    return require(asyncio.run(of_server(contract, call)), contract.url)
+    return require(interrupts.run(of_server(contract, call)), contract.url)
 
 
 def require(results: Sequence[CheckResult], name: str) -> Sequence[CheckResult]:
