@@ -26,6 +26,7 @@ from workshop.errors import DeadlineError, WorkshopError
 from workshop.kube import connection, wait
 from workshop.kube.refusals import UnreachableError
 from workshop.toolhive import operator_view, pods, rollout
+from workshop.toolhive.diagnosis import diagnose
 from workshop.toolhive.readiness import wait_deployment, wait_operator, wait_workload
 
 PULL = 'failed to pull and unpack image "ghcr.io/stacklok/toolhive/proxyrunner:v0.44.0": '
@@ -179,7 +180,7 @@ def test_the_pod_to_look_at_is_the_one_in_trouble(cluster: Cluster) -> None:
     cluster.put(controller(SERVER, "StatefulSet"))
     cluster.put(pod("workshop-1", of=SERVER))
     cluster.put(pod("workshop-0", of=SERVER, kind="StatefulSet", ready=False, waiting=looping, restarts=1))
-    assert "`kubectl describe pod workshop-0 " in late(cluster, "MCPServer", SERVER).hint
+    assert "`kubectl describe pod workshop-0 " in diagnose(cluster.kube, NAMESPACE, [SERVER]).hint
 
 
 @pytest.mark.usefixtures("patient")
