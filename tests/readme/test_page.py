@@ -1,0 +1,113 @@
+"""What the README states: its links, options, tables and variables agree with the program."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+
+from tests.readme.page import ROOT, TEXT, code, commands, links, rows
+from workshop import errors
+from workshop.backends.base import PRACTICE_GITHUB, PRACTICE_PORT, BackendName, Entrypoint
+from workshop.cli.app import build_tree
+from workshop.lessons.find import Lesson, find_lessons
+from workshop.paths import cluster_dir
+
+EXIT_CODES = "| Code | Meaning |"
+TREE = build_tree()
+
+
+def words_of(text: str) -> list[str]:
+    """A mention of our command as its words; empty for anything else, and a part to come."""
+    words = text.removeprefix("uv run ").removeprefix("workshop ").split()
+    return words if words and words[0] in TREE.commands and words != ["part", "5"] else []
+
+
+def mentions() -> Iterator[list[str]]:
+    for text in [*code(), *(command.text for command in commands())]:
+        words = words_of(text)
+        if words:
+            yield words
+
+
+def resolved(words: list[str]) -> Any:
+    """The command that these words name; other parts of the line are its arguments."""
+    command: Any = TREE
+    for word in words:
+        if word not in getattr(command, "commands", {}):
+            break
+        command = command.commands[word]
+    return command
+
+
+def entrypoints(lesson: Lesson) -> Iterator[Entrypoint]:
+    yield from lesson.describe().entrypoints.values()
+
+
+def options_of(command: Any) -> set[str]:
+    return {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
+
+
+def every_option(command: Any) -> set[str]:
+    below = getattr(command, "commands", {}).values()
+    return (
+        options_of(command) | {"--help", "--version"} | {name for one in below for name in every_option(one)}
+    )
+
+
+@pytest.mark.parametrize("words", list(mentions()), ids=" ".join)
+def test_a_command_that_is_named_exists_with_its_options(words: list[str]) -> None:
+    command = resolved(words)
+    assert not getattr(command, "commands", None) or len(words) == 1, f"{words} ends at a group"
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options_of(command)
+
+
+def test_an_option_that_is_named_alone_exists_somewhere() -> None:
+    there = every_option(TREE)
+    named = {text.split()[0].partition("=")[0] for text in code() if re.match(r"--?[a-z]", text)}
+    assert len(named) > 5
+    assert named <= there
+
+
+@pytest.mark.parametrize("link", sorted({link for link in links() if "://" not in link}))
+def test_what_is_linked_or_shown_is_there(link: str) -> None:
+    assert (ROOT / link).is_file()
+
+
+def test_files_that_are_named_exist() -> None:
+    named = {text for text in code() if re.fullmatch(r"(\.ci|tests|workshop|parts|cluster)/[\w./-]+", text)}
+    assert len(named) > 3
+    missing = {text for text in named if not (ROOT / text).exists()}
+    assert missing == {"parts/05_name"}
+
+
+def test_the_exit_codes_are_those_of_the_error_tree() -> None:
+    told = {int(code): meaning for code, meaning in rows(TEXT, EXIT_CODES)}
+    families = {family.exit_code for family in errors.WorkshopError.__subclasses__()}
+    assert set(told) == families | {0, errors.WorkshopError.exit_code}
+    topic = (ROOT / "workshop/cli/topics/exit-codes.md").read_text(encoding="utf-8")
+    assert rows(topic, EXIT_CODES) == rows(TEXT, EXIT_CODES), "`workshop help exit-codes` says the same"
+
+
+def test_the_variables_that_are_named_are_told_in_the_topic() -> None:
+    topic = (ROOT / "workshop/cli/topics/environment.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\bWORKSHOP_[A-Z_]*[A-Z]\b", TEXT)) - {"WORKSHOP_FUZZ"}
+    assert {"WORKSHOP_HOME", "WORKSHOP_BACKEND", "WORKSHOP_PORT"} <= named
+    assert named <= set(re.findall(r"\bWORKSHOP_[A-Z_]+\b", topic))
+
+
+def test_the_version_of_toolhive_is_the_pinned_one() -> None:
+    pinned = tomllib.loads((cluster_dir() / "versions.toml").read_text(encoding="utf-8"))
+    assert set(re.findall(r"ToolHive (\d[\d.]*\d)", TEXT)) == {pinned["toolhive"]["version"]}
+
+
+def test_the_tables_name_every_workload_and_backend() -> None:
+    addresses = {name.strip("`"): url for name, url, _ in rows(TEXT, "| Workload | Address | What it is |")}
+    ports = {
+        workload.name: workload.local_port for lesson in find_lessons() for workload in entrypoints(lesson)
+    }
+    ports[PRACTICE_GITHUB] = PRACTICE_PORT
+    assert {name: int(re.findall(r":(\d+)", url)[0]) for name, url in addresses.items()} == ports
+    backends = [row[0].strip("`") for row in rows(TEXT, "| Backend | What runs | What it needs |")]
+    assert sorted(backends) == sorted(get_args(BackendName))

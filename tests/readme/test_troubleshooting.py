@@ -1,0 +1,208 @@
+"""Each text of the README's troubleshooting table is provoked, here or in a test that is named."""
+
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from tests.backends.fake_tools import FakeMachine
+from tests.cli.conftest import Outcome, Workshop, workshop
+from tests.e2e.conftest import WORKLOADS
+from tests.readme.page import ROOT, TEXT, rows
+from workshop.instance import Instance, Record
+from workshop.ports import free_port
+
+__all__ = ["workshop"]
+
+TOLD = [text.strip("`") for text, _ in rows(TEXT, "| It says | Do this |")]
+# Provoked by tests of their own: the file, and the words it is recognised by there.
+ELSEWHERE = {
+    "… cannot become ready: …": ("tests/toolhive/test_readiness.py", "cannot become ready: ImagePullBackOff"),
+    "The login was not approved": (
+        "workshop/demo/scripts/what-goes-wrong.golden.txt",
+        "The login was not approved",
+    ),
+    "Nobody approved the login within … seconds": ("tests/agent/test_oauth.py", 'match="Nobody approved"'),
+    "The server accepted us but offers no tools": ("tests/agent/test_mcp_tools.py", "us but offers no tools"),
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a command is provoked with: the command line, a folder, and the machine around it."""
+
+    run: Workshop
+    folder: Path
+    patch: pytest.MonkeyPatch
+
+    def env(self, text: str) -> None:
+        Path(".env").write_text(text)
+
+    def up(self, backend: str) -> None:
+        Instance.load().save(Record(backend, "practice", {}, {}))
+
+    def machine(self) -> FakeMachine:
+        made = FakeMachine.install(self.folder, self.patch, "{}")
+        self.patch.setenv("PATH", str(self.folder / "bin"))
+        return made
+
+
+def free_ports() -> list[str]:
+    return [f"--port={name}={free_port()}" for name in WORKLOADS]
+
+
+def taken_port(scene: Scene) -> Outcome:
+    ports = free_ports()
+    with socket.create_server(("127.0.0.1", int(ports[-1].rpartition("=")[2]))):
+        return scene.run("up", *ports)
+
+
+def nothing_up(scene: Scene) -> Outcome:
+    return scene.run("part", "3", "run")
+
+
+def another_backend(scene: Scene) -> Outcome:
+    scene.up("embedded")
+    return scene.run("up", "--backend", "kind")
+
+
+def no_secret(scene: Scene) -> Outcome:
+    return scene.run("up", "--upstream", "github")
+
+
+def a_space(scene: Scene) -> Outcome:
+    scene.env("OPENAI_API_KEY='a b'\n")
+    return scene.run("config")
+
+
+def docker_stopped(scene: Scene) -> Outcome:
+    scene.machine().add("stopped", "docker")
+    return scene.run("up", "--backend", "kind", *free_ports())
+
+
+def no_kind(scene: Scene) -> Outcome:
+    scene.machine()
+    (scene.folder / "bin" / "kind").unlink()
+    return scene.run("up", "--backend", "kind", *free_ports())
+
+
+def no_bundle(scene: Scene) -> Outcome:
+    Path("room.bundle").write_bytes(b"half a file")
+    return scene.run("bundle", "verify", "room.bundle")
+
+
+def no_model(scene: Scene) -> Outcome:
+    scene.env("OPENAI_API_KEY=x\n")
+    return scene.run("part", "1", "run")
+
+
+def refused_key(scene: Scene) -> Outcome:
+    with answering(401) as url:
+        scene.env(f"OPENAI_BASE_URL={url}\nOPENAI_API_KEY=x\nWORKSHOP_MODEL=m\n")
+        return scene.run("part", "1", "run")
+
+
+def still_at_work(scene: Scene) -> Outcome:
+    scene.patch.setattr("workshop.instance._LOCK_SECONDS", 0.1)
+    directory = Instance.load().directory
+    directory.parent.mkdir(parents=True)
+    with FileLock(directory.parent / f"{directory.name}.lock"):
+        return scene.run("teardown")
+
+
+def damaged_state(scene: Scene) -> Outcome:
+    scene.up("embedded")
+    (Instance.load().directory / "instance.json").write_text("{")
+    return scene.run("status")
+
+
+def no_terminal(scene: Scene) -> Outcome:
+    return scene.run("demo", "play", "tutorial")
+
+
+def not_practice(scene: Scene) -> Outcome:
+    """A login page that is nobody's practice GitHub, met by the one who clicks for the person."""
+    import asyncio
+
+    from workshop.agent.form_walker import walk
+    from workshop.errors import CredentialsError
+
+    with answering(200) as url, pytest.raises(CredentialsError) as caught:
+        asyncio.run(walk(f"{url}/authorize?redirect_uri=http://localhost:1/", "learner"))
+    return Outcome(caught.value.exit_code, "", f"Error: {caught.value.what}")
+
+
+HERE: dict[str, Callable[[Scene], Outcome]] = {
+    "Port … is already in use, and … wants it": taken_port,
+    "Part … needs its workloads, and nothing is up": nothing_up,
+    "The … backend is up, and the … backend was asked for": another_backend,
+    "GITHUB_OAUTH_CLIENT_SECRET is not set in …": no_secret,
+    "… contains a space": a_space,
+    "Docker is installed, but its engine is not running": docker_stopped,
+    "… is not installed": no_kind,
+    "… is damaged or no bundle": no_bundle,
+    "Cannot approve as …: this is not the practice GitHub": not_practice,
+    "WORKSHOP_MODEL is not set": no_model,
+    "The model's endpoint refused the API key": refused_key,
+    "Another … command is still at work": still_at_work,
+    "Cannot use the state in …": damaged_state,
+    "There is no terminal to wait at": no_terminal,
+}
+
+
+@contextmanager
+def answering(status: int) -> Iterator[str]:
+    """A server that answers everything with this status."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_response(status)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        do_POST = do_GET  # noqa: N815 - the name http.server calls
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def pattern(text: str) -> str:
+    return ".+".join(re.escape(piece) for piece in text.split("…"))
+
+
+def test_each_text_of_the_table_is_provoked() -> None:
+    assert sorted(TOLD) == sorted([*HERE, *ELSEWHERE])
+
+
+@pytest.mark.parametrize("text", HERE)
+def test_a_text_of_the_table_is_what_is_printed(
+    text: str, workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = HERE[text](Scene(workshop, tmp_path, monkeypatch))
+    assert outcome.code != 0
+    assert re.search(f"^Error: {pattern(text)}", outcome.err, re.MULTILINE), outcome.err
+    assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize("text", ELSEWHERE)
+def test_a_text_that_is_provoked_elsewhere_is_written_so_in_the_program(text: str) -> None:
+    file, words = ELSEWHERE[text]
+    assert words in (ROOT / file).read_text(encoding="utf-8")
+    pieces = [piece.strip() for piece in text.split("…") if piece.strip(" :")]
+    lines = [line for path in (ROOT / "workshop").rglob("*.py") for line in path.read_text().splitlines()]
+    assert any(all(piece in line for piece in pieces) for line in lines)
