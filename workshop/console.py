@@ -192,8 +192,9 @@ class Console:
         if self._out.file.isatty():
             self._out.print(table)
             return
-        with self._out.capture() as captured:
-            self._out.print(table, width=_WIDE)
+        wide = RichConsole(file=self._out.file, width=_WIDE, highlight=False, emoji=False)
+        with wide.capture() as captured:
+            wide.print(table)
         for line in captured.get().splitlines():
             self.raw(f"{line.rstrip()}\n")
 

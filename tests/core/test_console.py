@@ -31,6 +31,13 @@ def test_data_goes_to_stdout_and_the_next_step_to_stderr(
     assert err == "Next: `workshop up`\n"
 
 
+def test_through_a_pipe_a_row_is_one_line_however_long(
+    console: Console, streams: tuple[io.StringIO, io.StringIO]
+) -> None:
+    console.render(Result("x", table=Table(("k", "v"), [("a", "word " * 100), ("b", "")])))
+    assert streams[0].getvalue() == f"k   v\na   {('word ' * 100).rstrip()}\nb\n"
+
+
 def test_json_is_one_envelope_and_nothing_else(
     console: Console, streams: tuple[io.StringIO, io.StringIO]
 ) -> None:
