@@ -87,6 +87,7 @@ def test_a_command_is_named_by_its_verbs() -> None:
         ('Get "https://x/v2/": dial tcp: lookup x on 10.0.0.1:53: no such host', "does not reach"),
         ("listen tcp 127.0.0.1:8080: bind: address already in use", "--port"),
         ("no matching manifest for linux/arm64/v8 in the manifest list entries", "architecture"),
+        ('failed to save image: invalid output path: directory "/home/a/.local" does not exist', "snap"),
         (
             "Error response from daemon: no suitable export target found: image a:1 was found but does not",
             "docker image rm",

@@ -29,6 +29,10 @@ _HINTS: tuple[tuple[str, str], ...] = (
         "Another program has that port: end it, or choose another with `--port`",
     ),
     (
+        r"invalid output path|unable to prepare context: path .* not found",
+        "A Docker from a snap sees neither /tmp nor hidden folders: install Docker's own packages",
+    ),
+    (
         r"no suitable export target found",  # moby#52193: layers that were unpacked, and not kept packed
         "Docker has not kept all of that image: `docker image rm` it, and run this again",
     ),
