@@ -1,0 +1,308 @@
+"""What the main commands print, whole, as text and as JSON; `--inline-snapshot=fix` takes over a change."""
+
+import json
+import re
+
+from inline_snapshot import snapshot
+
+from tests.cli.conftest import Workshop
+from tests.e2e.conftest import Room, room
+
+__all__ = ["room"]  # a fixture of the end-to-end tests
+
+
+class Shown:
+    """Runs commands in a room, and tells what they print without times, ports, paths and pids."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+
+    def __call__(self, *arguments: str) -> str:
+        done = self._room.run(*arguments)
+        return self.steady(f"{done.stdout}--\n{done.stderr}")
+
+    def steady(self, text: str) -> str:
+        text = re.sub(r'(  |"pid": )\d+(?=,?$)', r"\1<pid>", text, flags=re.MULTILINE)
+        for name, port in self._room.ports.items():
+            text = re.sub(rf":{port}\b", f":<{name}>", text)
+        text = text.replace(str(self._room.home), "<state>").replace(str(self._room.folder), "<here>")
+        text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:<port>", text)
+        text = re.sub(r"\(\d+\.\d s\)", "(<time>)", text)
+        text = re.sub(r"(?<=\S) {2,}(?=\S)", "  ", text)  # columns are as wide as what was there
+        return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("Warning: "))
+
+
+def test_a_room_from_up_to_teardown(room: Room) -> None:
+    shown = Shown(room)
+    assert shown("up", *room.port_options) == snapshot("""\
+Embedded backend (as asked for), practice GitHub (no GITHUB_OAUTH_CLIENT_SECRET in `.env`)
+workshop  http://localhost:<workshop>/mcp
+practice-github  http://localhost:<practice-github>
+github-remote  http://localhost:<github-remote>/mcp
+--
+… Start workshop-0
+✓ Start workshop-0 · http://127.0.0.1:<port>/mcp (<time>) done
+… Start workshop
+✓ Start workshop · http://localhost:<workshop>/mcp (<time>) done
+… Start practice-github
+✓ Start practice-github · http://localhost:<practice-github> (<time>) done
+… Start github-remote
+✓ Start github-remote · http://localhost:<github-remote>/mcp (<time>) done
+Next: `workshop part 1 show`
+""")
+    assert shown("status") == snapshot("""\
+embedded backend, practice upstream; state and logs in <state>/default
+Endpoints: 3 of 3 answer
+Part: 1, The agent loop. It begins with its text
+workload  state  address  pid
+github-remote  running  http://localhost:<github-remote>/mcp  <pid>
+practice-github  running  http://localhost:<practice-github>  <pid>
+workshop  running  http://localhost:<workshop>/mcp  <pid>
+workshop-0  running  http://127.0.0.1:<port>/mcp  <pid>
+--
+Next: `workshop part 1 show`
+""")
+    assert shown("status", "--json") == snapshot("""\
+{
+  "version": 1,
+  "command": "status",
+  "status": "success",
+  "exit_code": 0,
+  "data": {
+    "up": true,
+    "backend": "embedded",
+    "upstream": "practice",
+    "directory": "<state>/default",
+    "workloads": [
+      {
+        "name": "github-remote",
+        "state": "running",
+        "url": "http://localhost:<github-remote>/mcp",
+        "pid": <pid>,
+        "log": "<state>/default/workloads/github-remote/log.txt",
+        "detail": ""
+      },
+      {
+        "name": "practice-github",
+        "state": "running",
+        "url": "http://localhost:<practice-github>",
+        "pid": <pid>,
+        "log": "<state>/default/workloads/practice-github/log.txt",
+        "detail": ""
+      },
+      {
+        "name": "workshop",
+        "state": "running",
+        "url": "http://localhost:<workshop>/mcp",
+        "pid": <pid>,
+        "log": "<state>/default/workloads/workshop/log.txt",
+        "detail": ""
+      },
+      {
+        "name": "workshop-0",
+        "state": "running",
+        "url": "http://127.0.0.1:<port>/mcp",
+        "pid": <pid>,
+        "log": "<state>/default/workloads/workshop-0/log.txt",
+        "detail": ""
+      }
+    ],
+    "endpoints": [
+      {
+        "name": "github-remote",
+        "url": "http://localhost:<github-remote>/mcp",
+        "answers": true
+      },
+      {
+        "name": "practice-github",
+        "url": "http://localhost:<practice-github>",
+        "answers": true
+      },
+      {
+        "name": "workshop",
+        "url": "http://localhost:<workshop>/mcp",
+        "answers": true
+      }
+    ],
+    "logins": [],
+    "step": {
+      "part": 1,
+      "why": "It begins with its text",
+      "command": "workshop part 1 show",
+      "instead": ""
+    }
+  },
+  "next": "`workshop part 1 show`"
+}
+--
+""")
+    assert shown("teardown", "--json", "-q") == snapshot("""\
+{
+  "version": 1,
+  "command": "teardown",
+  "status": "success",
+  "exit_code": 0,
+  "data": {
+    "stopped": [
+      "workshop-0",
+      "workshop",
+      "practice-github",
+      "github-remote"
+    ]
+  },
+  "next": ""
+}
+--
+""")
+
+
+def test_nothing_is_up(workshop: Workshop) -> None:
+    outcome = workshop("status")
+    assert outcome.out + outcome.err == snapshot("""\
+Nothing is up
+Part: 1, The agent loop
+Next: `workshop up`
+""")
+    outcome = workshop("status", "--json")
+    document = json.loads(outcome.out)
+    document["data"]["directory"] = "<state>"
+    assert document == snapshot(
+        {
+            "version": 1,
+            "command": "status",
+            "status": "success",
+            "exit_code": 0,
+            "data": {
+                "up": False,
+                "backend": None,
+                "upstream": None,
+                "directory": "<state>",
+                "workloads": [],
+                "endpoints": [],
+                "logins": [],
+                "step": {"part": 1, "why": "Nothing is up", "command": "workshop up", "instead": ""},
+            },
+            "next": "`workshop up`",
+        }
+    )
+
+
+def test_the_help(workshop: Workshop) -> None:
+    assert workshop("--help").out == snapshot("""\
+Usage: workshop [OPTIONS] COMMAND [ARGS]...
+
+  A tutorial on the Model Context Protocol in four parts.
+
+  workshop up              start everything the parts need
+  workshop part 1 show     read a lesson …
+  workshop part 1 run      … run it …
+  workshop part 1 check    … and see what holds; then 2, 3, 4
+  workshop next            where you are, and what to run now
+  workshop teardown        stop everything
+  workshop rehearse        all of it, unattended and checked
+  workshop help            exit codes, JSON, environment, troubleshooting
+
+Options:
+  --version             Print the version.
+  -v, --verbose         Show the commands that are run; twice: their output
+                        too.
+  -q, --quiet           No progress and no hints; twice: no warnings.
+  --no-input            Ask nobody, as if there were no terminal.
+  --install-completion  Install completion for the current shell.
+  --show-completion     Show completion for the current shell, to copy it or
+                        customize the installation.
+  -h, --help            Show this message and exit.
+
+The room:
+  up        Start everything the parts need; what already runs is left alone.
+  status    Show what is up, what answers, your logins, your part, and the
+            next command.
+  logs      Show what the workloads wrote last; secrets are hidden.
+  teardown  Stop everything `up` started and remove its state; fine with
+            nothing to do.
+
+The lessons:
+  part        Show and run the parts of the tutorial.
+  next        Show where you are, and the one command to run now.
+  trace       Read what the flight recorder wrote.
+  connect     Show how another MCP client connects, or write it into its
+              project file.
+  disconnect  Take our entry out of another client's project file.
+
+When something is wrong:
+  doctor  Look at this machine before the room does; exit 3 when something
+          would fail.
+  config  Show every setting, its value and where it came from; secrets as
+          `***`.
+  report  Write a zip file with versions, findings, settings and logs, and
+          without any secret.
+  help    List the topics, or explain one; with a command's words, show its
+          help.
+
+Security:
+  login  List and end the agent's logins.
+  probe  Look for weak spots of an MCP server, politely: at most 20 requests,
+         no login.
+
+For facilitators:
+  rehearse  Set up, run and check every part without a person, then tear down.
+  demo      Play the demos on stage, record them, verify them.
+  bundle    Everything a cluster needs in one file: made at home, used in the
+            room with `up --bundle FILE`.
+""")
+
+
+def test_next_and_a_check(workshop: Workshop) -> None:
+    outcome = workshop("next")
+    assert outcome.out + outcome.err == snapshot("""\
+You are in part 1, The agent loop. Nothing is up
+part   title                          read   run   checked   exercises
+1      The agent loop                                        open, open
+2      A local MCP server                                    open, open
+3      The server on ToolHive                                open, open
+4      GitHub's server behind OAuth                          open, open
+Next: `workshop up`
+""")
+    outcome = workshop("part", "1", "check")
+    assert re.sub(r"\(\d+\.\d s\)", "(<time>)", outcome.out + outcome.err) == snapshot("""\
+6 of 7 checks of part 1 have passed
+✗ You have run this part, and it answered
+    It has not been run from here yet
+    → `workshop part 1 run` asks the agent its question
+✓ Each tool tells a model what it does and what it takes
+✓ A tool that the model asks for is called, and the model gets the result
+✓ The loop repeats until the model answers, and each turn hears all that went before
+✓ A tool that fails does not end the loop: the model reads why
+✓ A model that never answers is stopped after `MAX_TURNS` turns
+✓ The answer names the facts that are in data.json
+○ Exercise 1 is not begun: `workshop part 1 exercise 1`
+○ Exercise 2 is not begun: `workshop part 1 exercise 2`
+… Run the checks of part 1
+✓ Run the checks of part 1 (<time>) done
+Next: `workshop part 1 check`
+""")
+
+
+def test_errors(workshop: Workshop) -> None:
+    assert workshop("part", "3", "run").err == snapshot("""\
+Error: Part 3 needs its workloads, and nothing is up
+  → Run `workshop up` first
+""")
+    assert workshop("part", "3", "run", "--json").out == snapshot("""\
+{
+  "version": 1,
+  "command": "part run",
+  "status": "error",
+  "exit_code": 3,
+  "error": {
+    "code": "preflight",
+    "what": "Part 3 needs its workloads, and nothing is up",
+    "why": "",
+    "hint": "Run `workshop up` first"
+  }
+}
+""")
+    assert workshop("up", "--bakend", "kind").err == snapshot("""\
+Error: No such option: --bakend (Possible options: --backend, --bundle)
+  → `workshop up --help` shows what there is
+""")
