@@ -29,10 +29,10 @@ class Command:
 def commands() -> Iterator[Command]:
     """Every command line of every code block, in order."""
     for block in _BLOCK.findall(TEXT):
-        for line in block.splitlines():
+        for line in block.replace("\\\n", "").splitlines():
             text, _, comment = line.partition(" #")
             told = re.search(r"exit (\d+) until", comment)
-            yield Command(text.strip(), int(told[1]) if told else 0)
+            yield Command(" ".join(text.split()), int(told[1]) if told else 0)
 
 
 def rows(page: str, heading: str) -> list[list[str]]:

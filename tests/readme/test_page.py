@@ -1,5 +1,6 @@
 """What the README states: its links, options, tables and variables agree with the program."""
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from workshop.backends.base import PRACTICE_GITHUB, PRACTICE_PORT, BackendName, 
 from workshop.cli.app import build_tree
 from workshop.lessons.find import Lesson, find_lessons
 from workshop.paths import cluster_dir
+from workshop.result import Result, envelope, error_envelope
 
 EXIT_CODES = "| Code | Meaning |"
 TREE = build_tree()
@@ -88,6 +90,22 @@ def test_the_exit_codes_are_those_of_the_error_tree() -> None:
     assert set(told) == families | {0, errors.WorkshopError.exit_code}
     topic = (ROOT / "workshop/cli/topics/exit-codes.md").read_text(encoding="utf-8")
     assert rows(topic, EXIT_CODES) == rows(TEXT, EXIT_CODES), "`workshop help exit-codes` says the same"
+
+
+def test_the_fields_of_the_json_document_are_those_it_has() -> None:
+    succeeded = json.loads(envelope(Result("up")))
+    failed = json.loads(error_envelope("up", errors.WorkshopError("no")))
+    (told,) = [block for block in TEXT.split("\n\n") if block.startswith("Every command that has data")]
+    fields = [*succeeded, "error", *failed["error"]]
+    assert re.findall(r"`([a-z_]+)`", told.partition(": see")[0]) == fields
+
+
+def test_only_this_machine_s_addresses_are_named() -> None:
+    assert set(re.findall(r"https?://([\w.-]+)", TEXT)) == {"localhost"}
+
+
+def test_a_line_of_a_block_can_be_read_without_scrolling_far() -> None:
+    assert [line for line in TEXT.splitlines() if line.startswith("uv run") and len(line) > 110] == []
 
 
 def test_the_variables_that_are_named_are_told_in_the_topic() -> None:
