@@ -198,6 +198,13 @@ def test_a_kept_failure_goes_on_from_there(room: Room) -> None:
     assert len(room.machine.calls("kind", "create")) == 1
 
 
+def test_a_changed_configuration_is_told_of_the_workload_it_changes(up: Room) -> None:
+    config = up.cluster.get("MCPToolConfig", "workshop-tools")
+    assert config
+    up.cluster.put({**config, "spec": {}, "metadata": {**config["metadata"], "generation": 7}})
+    assert list(up.up().started) == ["workshop"]
+
+
 def test_a_later_up_that_fails_leaves_everything_that_runs(up: Room) -> None:
     up.cluster.api.refusals.append(Refusal("PATCH /apis/toolhive", 422, "spec.image: no such thing"))
     with pytest.raises(UsageError, match="refused to apply"):

@@ -123,6 +123,16 @@ def test_finalizers_that_stick_are_told_and_cleared_for_what_is_ours(shared: Sha
     assert shared.cluster.get("MCPRemoteProxy", "github-remote", NAMESPACE) is None
 
 
+def test_a_first_up_that_was_taken_back_is_followed_by_a_first_one(shared: Shared) -> None:
+    shared.cluster.drop("Deployment", "toolhive-operator", "toolhive-system")
+    for _ in range(2):
+        shared.machine.fail("helm upgrade toolhive-operator")
+        with pytest.raises(WorkshopError, match="helm upgrade"):
+            shared.up()
+        assert not shared.directory.exists(), "its definitions alone are no reason to remember it"
+        shared.machine.fail()
+
+
 def test_what_somebody_else_made_under_our_name_is_left_alone(shared: Shared) -> None:
     shared.cluster.put(FOREIGN)
     with pytest.raises(UsageError, match="was not made by this instance"):

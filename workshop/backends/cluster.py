@@ -144,7 +144,7 @@ class ClusterBackend(ABC):
     def _wind_up(self, progress: Progress, *, first: bool) -> None:
         """After a failure: forget a first try that left nothing, else say that the next one goes on."""
         record = self._file.read()
-        left = [thing for thing in (record.made if record else ()) if thing != "crds" or self.name != "kind"]
+        left = [thing for thing in (record.made if record else ()) if thing != "crds"]
         if first and not self._choices.keep and not left:
             shutil.rmtree(self._home, ignore_errors=True)
             return
@@ -184,6 +184,6 @@ class ClusterBackend(ABC):
     ) -> Applied:
         endpoints = [endpoint for part in workloads.parts for endpoint in part.endpoints]
         names = [getattr(item, "title", "") for item in objects] or [each.name for each in endpoints]
-        started = [name for name in names if name.rpartition("/")[2] in workloads.changed]
+        started = [name for name in names if name in workloads.changed | workloads.affected]
         kept = [name for name in names if name not in started]
         return Applied({each.name: each.url for each in endpoints}, started, kept, commands)

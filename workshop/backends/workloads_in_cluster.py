@@ -35,7 +35,10 @@ _OF_THE_WORKSHOP = {"app.kubernetes.io/part-of": "workshop"}
 
 
 class Workloads:
-    """The rendered `parts` on one site; `changed` names what applying them made or altered."""
+    """The rendered `parts` on one site.
+
+    `changed` has the resources that applying them made or altered, `affected` the workloads that follow.
+    """
 
     def __init__(self, site: Site, parts: Sequence[Rendered], *, adopt: bool) -> None:
         self._site = site
@@ -43,6 +46,7 @@ class Workloads:
         self._adopt = adopt
         self.forwards = Forwards(site.home)
         self.changed: set[str] = set()
+        self.affected: set[str] = set()
 
     def steps(
         self, *, after: tuple[str, ...], operator: tuple[str, ...], images: tuple[str, ...]
@@ -110,7 +114,7 @@ class Workloads:
 
         def do(line: Line) -> None:
             if self.forwards.ensure(endpoint, self._site.at, self._site.namespace, line):
-                self.changed.add(endpoint.name)
+                self.affected.add(endpoint.name)
 
         return Step(
             f"forward-{endpoint.name}",
@@ -161,8 +165,11 @@ class Workloads:
             line.note(item.title)
             after = kube.apply(item.body)
             if _version(before[item.title]) != _version(after):
-                self.changed.add(item.name)
-        ours = [item.title for item in part.objects if item.name in self.changed]
+                self.changed.add(item.title)
+                self.affected |= (
+                    {each.name for each in part.workloads} if item.kind in _CONFIGS else {item.name}
+                )
+        ours = [item.title for item in part.objects if item.title in self.changed]
         line.note(f"changed {', '.join(ours)}" if ours else "unchanged")
 
     def _existing(self, item: Resource) -> Object | None:
