@@ -58,6 +58,8 @@ ELSEWHERE = {
         "gateway",
     ),
 }
+# Judges the machine it runs on, which may be right either way.
+DOCTOR = "uv run workshop doctor"
 HERE = [command for command in commands() if command.text not in ELSEWHERE]
 
 
@@ -99,7 +101,8 @@ def test_a_command_of_the_readme_does_what_it_says(command: Command, room: Room,
         timeout=TIMEOUT,
         check=False,
     )
-    assert done.returncode == command.exit_code, done.stdout + done.stderr
+    allowed = {0, 3} if command.text == DOCTOR else {command.exit_code}
+    assert done.returncode in allowed, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
 
