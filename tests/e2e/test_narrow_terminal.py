@@ -1,0 +1,65 @@
+"""Progress on a terminal that is narrow, or becomes so while something is under way."""
+
+import re
+import sys
+
+import pexpect
+import pyte
+import pytest
+
+from tests.e2e.conftest import Room
+from workshop.errors import INTERRUPTED
+
+SPINNER = r"[⠀-⣿]"
+
+
+def spawn(room: Room, columns: int, *arguments: str) -> "pexpect.spawn[str]":
+    """Start a command on a terminal that is asked for its size itself."""
+    environment = {**room.environment, "TERM": "xterm-256color"}
+    del environment["COLUMNS"]
+    return pexpect.spawn(
+        sys.executable,
+        ["-m", "workshop", *arguments],
+        cwd=str(room.folder),
+        env=environment,
+        encoding="utf-8",
+        timeout=60,
+        dimensions=(100, columns),
+    )
+
+
+def screen_of(written: str, columns: int) -> list[str]:
+    screen = pyte.Screen(columns, 100)
+    pyte.Stream(screen).feed(written)
+    return [line.rstrip() for line in screen.display if line.strip()]
+
+
+@pytest.mark.parametrize("columns", [24, 36, 100])
+def test_progress_leaves_no_trace_of_its_animation(room: Room, columns: int) -> None:
+    child = spawn(room, columns, "part", "1", "run", "--model", "rehearsal")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    lines = screen_of(str(child.before), columns)
+    assert not [line for line in lines if re.search("[⠁-⣿]", line)], lines
+    told = " ".join(" ".join(lines).split())
+    assert told.count("✓ Model, turn 1") == 1
+    assert told.endswith("Next: `workshop part 1 check`")
+
+
+def test_a_terminal_may_be_resized_while_something_is_under_way(room: Room) -> None:
+    room.up()
+    child = spawn(room, 100, "part", "4", "run", "--no-browser", "--model", "rehearsal")
+    child.expect(r"http://localhost:\d+/oauth/authorize\?\S+\r\n")
+    child.expect(SPINNER)
+    child.setwinsize(40, 28)
+    child.expect(SPINNER)
+    child.setwinsize(40, 120)
+    child.expect(SPINNER)
+    child.sendintr()
+    child.expect("Stopped")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == INTERRUPTED
+    assert "Traceback" not in str(child.before)
+    assert "\x1b[?25h" in str(child.before) or "\x1b[?25l" not in str(child.before), "the cursor is back"
