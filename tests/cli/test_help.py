@@ -67,6 +67,8 @@ def test_the_exit_codes_are_those_of_the_errors() -> None:
     assert set(told) == {"0", *(str(family.exit_code) for family in families)}
     text = (TOPICS / "exit-codes.md").read_text("utf-8")
     assert all(f"`{family.code}`" in text for family in families)
+    table = text[text.index("| Code") : text.index("\n\nWith")]
+    assert table in (PACKAGE.parent / "README.md").read_text("utf-8"), "the README tells the same"
 
 
 def test_every_variable_is_told_and_none_that_is_not_read() -> None:
