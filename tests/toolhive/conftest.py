@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.kube.conftest import cluster
+from workshop.kube import connection, wait
 from workshop.paths import parts_dir
+from workshop.toolhive import operator_view, pods, rollout
 from workshop.toolhive.manifests import Resources, load
 
 __all__ = ["change", "cluster"]
@@ -28,3 +30,25 @@ def change(tmp_path: Path) -> Change:
         return load(tmp_path)
 
     return changed
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks follow each other at once, and what may heal is given no time."""
+    monkeypatch.setattr(wait, "_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(connection, "_PAUSE_SECONDS", 0)
+    for module, names in (
+        (operator_view, ("_FAILED_GRACE_SECONDS", "_AT_ONCE_SECONDS")),
+        (pods, ("_NEVER", "_SOON", "_REGISTRY", "_ROOM")),
+        (rollout, ("_BLOCKED_SECONDS",)),
+    ):
+        for name in names:
+            monkeypatch.setattr(module, name, 0)
+
+
+@pytest.fixture
+def patient(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What may heal is given all the time there is."""
+    monkeypatch.setattr(operator_view, "_FAILED_GRACE_SECONDS", 3600)
+    for name in ("_SOON", "_REGISTRY", "_ROOM"):
+        monkeypatch.setattr(pods, name, 3600)

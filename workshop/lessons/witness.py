@@ -1,6 +1,5 @@
 """The practice GitHub as a witness: which credentials did it really receive?"""
 
-
 from workshop.agent.token_store import TokenStore
 from workshop.backends.base import PRACTICE_GITHUB
 from workshop.errors import CheckError
