@@ -72,6 +72,7 @@ def test_github_without_its_secret_is_exit_code_4(workshop: Workshop) -> None:
 
 def test_github_without_a_client_id_is_exit_code_4(workshop: Workshop) -> None:
     Path(".env").write_text(f"{SECRET}=a-sample\n")
+    Path(".env").chmod(0o600)  # or a warning comes first
     outcome = workshop("up")
     assert outcome.code == 4
     assert "GITHUB_OAUTH_CLIENT_ID is not set" in told(outcome.err)

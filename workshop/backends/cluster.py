@@ -149,7 +149,7 @@ class ClusterBackend(ABC):
             shutil.rmtree(self._home, ignore_errors=True)
             return
         stays = "What was made" if not first or self._choices.keep else ", ".join(left)
-        progress.say(f"{stays} stays; the same command again goes on from there")
+        progress.tell(f"{stays} stays; the same command again goes on from there")
 
     def _again(self, deployments: Sequence[Deployment], choices: Choices, progress: Progress) -> Applied:
         site = self._reached()

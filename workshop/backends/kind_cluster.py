@@ -67,7 +67,7 @@ class KindCluster:
         owner = self._owner()
         if owner != site.record.id:
             error = _not_ours(self._name, _said(owner))
-            progress.say(f"{error.what}: {error.why}. {error.hint}")
+            progress.tell(f"{error.what}: {error.why}. {error.hint}")
             return []
         removed: list[str] = []
         if self._reached():

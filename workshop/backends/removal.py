@@ -42,7 +42,7 @@ class Removal:
                 with progress.step(label) as line:
                     act(line)
             except WorkshopError as error:
-                progress.say(f"{error.what}: {error.why or error.hint}")
+                progress.tell(f"{error.what}: {error.why or error.hint}")
                 failures.append(error)
                 if not must:
                     break  # the cluster goes anyway

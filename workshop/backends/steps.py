@@ -149,7 +149,7 @@ class StepRun:
                 self._undo()
         except KeyboardInterrupt:
             left = ", ".join(step.label for step in self._begun)
-            self._progress.say(f"Not taken back: {left}. `workshop teardown` removes it")
+            self._progress.tell(f"Not taken back: {left}. `workshop teardown` removes it")
             raise
 
     def _stop(self) -> None:
@@ -168,7 +168,7 @@ class StepRun:
                 with self._progress.step(f"Take back: {step.label}"):
                     step.undo()  # type: ignore[misc]  # those without were left out above
             except WorkshopError as error:
-                self._progress.say(f"{error.what}: {error.why or error.hint}")
+                self._progress.tell(f"{error.what}: {error.why or error.hint}")
             self._begun.remove(step)
 
 
