@@ -120,9 +120,9 @@ def verify(name: Name, *, update: Update = False, env_file: EnvFile = None, json
 
 
 def _secrets(env_file: Path | None) -> Sequence[str]:
-    from workshop.settings import Settings
+    from workshop.lessons.redaction import known_secrets
 
-    return Settings.load(env_file).secrets()
+    return known_secrets(env_file)
 
 
 def _pause(key: Callable[[], str], *, auto: bool) -> "Callable[[Step], None]":
