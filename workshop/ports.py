@@ -34,12 +34,13 @@ def bind_everywhere(port: int) -> list[socket.socket]:
 
 def is_free(port: int) -> bool:
     """Whether nothing listens on `port` on either loopback address."""
-    try:
-        bound = bind_loopback(port)
-    except PreflightError:
-        return False
-    for sock in bound:
-        sock.close()
+    # Bound, but not listened at: a program that another thread is starting has our sockets too for a moment.
+    for family, host in _LOOPBACK:
+        try:
+            _bind(family, host, port, listen=False).close()
+        except OSError:
+            if family is not socket.AF_INET6 or _has_ipv6():
+                return False
     return not _answers(port)
 
 
@@ -74,7 +75,7 @@ def _bind_each(addresses: Iterable[tuple[int, str]], port: int) -> list[socket.s
     return bound
 
 
-def _bind(family: int, host: str, port: int) -> socket.socket:
+def _bind(family: int, host: str, port: int, *, listen: bool = True) -> socket.socket:
     # asyncio turns Nagle's algorithm off only for sockets that say TCP: 40 ms a call otherwise
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
@@ -82,7 +83,8 @@ def _bind(family: int, host: str, port: int) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # 0.0.0.0 has a socket of its own
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
-        sock.listen()  # two binds may both succeed; of two listeners one is refused
+        if listen:
+            sock.listen()  # two binds may both succeed; of two listeners one is refused
     except OSError:
         sock.close()
         raise

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -55,3 +57,12 @@ def test_a_refused_bind_leaves_nothing_bound() -> None:
 
 def test_an_unowned_port_says_so() -> None:
     assert owner(free_port()) == "This system does not tell which process has it"
+
+
+def test_a_port_is_found_free_while_other_threads_start_programs() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        started = [pool.submit(subprocess.run, ["true"], check=True) for _ in range(150)]
+        looks = [is_free(free_port()) for _ in range(600)]
+        for each in started:
+            each.result()
+    assert all(looks)

@@ -24,7 +24,7 @@ __all__ = ["workshop"]
 TOLD = [text.strip("`") for text, _ in rows(TEXT, "| It says | Do this |")]
 # Provoked by tests of their own: the file, and the words it is recognised by there.
 ELSEWHERE = {
-    "… cannot become ready: …": ("tests/toolhive/test_readiness.py", "cannot become ready: ImagePullBackOff"),
+    "… cannot become ready: …": ("tests/toolhive/test_troubles.py", "cannot become ready: ImagePullBackOff"),
     "The login was not approved": (
         "workshop/demo/scripts/what-goes-wrong.golden.txt",
         "The login was not approved",
