@@ -66,10 +66,6 @@ class Shell:
         """Type this text now."""
         self._child.send(text)
 
-    def resize(self, columns: int, rows: int) -> None:
-        """Follow the terminal that shows us."""
-        self._child.setwinsize(rows, columns)
-
     def pump(self) -> int | None:
         """Show what has been written; the exit code when the prompt came back, else None."""
         try:

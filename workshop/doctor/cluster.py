@@ -12,7 +12,6 @@ from workshop.doctor.finding import Finding, Machine
 from workshop.errors import WorkshopError
 from workshop.instance import Instance
 from workshop.sources import Sources
-from workshop.tools.docker import Docker
 from workshop.tools.helm import Helm
 from workshop.tools.kind import Kind
 from workshop.tools.kubectl import Kubectl
@@ -26,7 +25,9 @@ _FEW_CPUS = 2
 def engine(machine: Machine) -> Iterator[Finding]:
     """Docker's engine: in which of its states, whose, and how big."""
     try:
-        found = Docker(machine.runner).examine()
+        found = machine.engine
+        if isinstance(found, WorkshopError):
+            raise found
         found.refuse_remote()
     except WorkshopError as error:
         yield Finding(error.code, machine.unless_wanted, f"{error.what}. {error.why}", error.hint)
@@ -55,7 +56,7 @@ def tools(machine: Machine) -> Iterator[Finding]:
 
 def leftovers(machine: Machine) -> Iterator[Finding]:
     """A cluster with our name that nothing here remembers."""
-    if not _answers(machine):
+    if isinstance(machine.engine, WorkshopError):
         return
     name = Sources.load().cluster_name
     try:
@@ -72,12 +73,11 @@ def leftovers(machine: Machine) -> Iterator[Finding]:
 
 def images(machine: Machine) -> Iterator[Finding]:
     """How many images `up` would still have to fetch or build."""
-    if not machine.cluster or not _answers(machine):
+    if not machine.cluster or isinstance(machine.engine, WorkshopError):
         return
     sources = Sources.load()
     wanted = (sources.node_image, *sources.images())
-    docker = Docker(machine.runner)
-    missing = [ref for ref in wanted if docker.image(ref) is None]
+    missing = [ref for ref in wanted if machine.docker.image(ref) is None]
     if missing:
         remedy = "Run `workshop up` at home, or bring `workshop bundle create FILE` along"
         yield Finding("images", "info", f"Still to fetch or build: {', '.join(missing)}", remedy)
@@ -87,7 +87,7 @@ def images(machine: Machine) -> Iterator[Finding]:
 
 def clock(machine: Machine) -> Iterator[Finding]:
     """Whether the engine's clock is ours: after a sleep it may not be, and tokens are then not yet valid."""
-    if not _answers(machine):
+    if isinstance(machine.engine, WorkshopError):
         return
     argv = ["docker", "info", "--format", "{{.SystemTime}}"]
     told = machine.runner.run(argv, seconds=_ASK_SECONDS, check=False).stdout.strip()
@@ -104,7 +104,7 @@ def clock(machine: Machine) -> Iterator[Finding]:
 
 def subnets(machine: Machine) -> Iterator[Finding]:
     """A network of Docker's that overlaps one of this machine's own, as a VPN's may."""
-    if not _answers(machine):
+    if isinstance(machine.engine, WorkshopError):
         return
     listed = machine.runner.run(["docker", "network", "ls", "--quiet"], seconds=_ASK_SECONDS, check=False)
     names = listed.stdout.split()
@@ -130,14 +130,6 @@ def registry_login(_: Machine) -> Iterator[Finding]:
     if registry in stored.get("auths", {}) or registry in stored.get("credHelpers", {}):
         remedy = f"If pulls fail with 403: `docker logout {registry}`. Helm is kept from it already"
         yield Finding("registry-login", "info", f"Docker has a login for {registry}", remedy)
-
-
-def _answers(machine: Machine) -> bool:
-    try:
-        Docker(machine.runner).examine()
-    except WorkshopError:
-        return False
-    return True
 
 
 def _docker_networks(text: str) -> Iterator[tuple[str, ipaddress.IPv4Network]]:

@@ -2,9 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from workshop.errors import WorkshopError
+from workshop.tools.docker import Docker
+from workshop.tools.engine import Engine
 from workshop.tools.run import Runner
 
 Severity = Literal["ok", "info", "warn", "fail"]
@@ -34,6 +38,19 @@ class Machine:
     env_file: Path | None = None
     cluster: bool = False
     online: bool = False
+
+    @cached_property
+    def docker(self) -> Docker:
+        """The one `docker` of all checks: it examines its engine once."""
+        return Docker(self.runner)
+
+    @cached_property
+    def engine(self) -> Engine | WorkshopError:
+        """The engine that answers, or why none does."""
+        try:
+            return self.docker.examine()
+        except WorkshopError as error:
+            return error
 
     @property
     def unless_wanted(self) -> Severity:
