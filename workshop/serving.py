@@ -1,18 +1,58 @@
 """Serve an ASGI application until told to stop: on both loopback addresses, or in a pod on all."""
 
+import argparse
 import asyncio
 import contextlib
+import json
 import logging
 import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from workshop.errors import UsageError, WorkshopError
 from workshop.gathering import GatheringProtocol
 from workshop.ports import bind_everywhere, bind_loopback
 
+CreateApp = Callable[[Mapping[str, Any]], ASGIApp]
 _LOOK_SECONDS = 2.0
+
+
+def main(create_app: CreateApp, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Serve what `create_app` makes of the JSON file after `--config`, on its `port`; ends the process.
+
+    Exit codes are those of our errors (see `workshop.errors`).
+    """
+    parser = argparse.ArgumentParser(description="Serve on this machine until SIGTERM.")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="JSON, with a `port`")
+    path: Path = parser.parse_args(arguments).config
+    try:
+        config = read_config(path)
+        serve(create_app(config), port=config["port"], while_exists=path)
+    except WorkshopError as error:
+        told = [
+            f"Error: {error.what}",
+            error.why and f"  {error.why}",
+            error.hint and f"  Hint: {error.hint}",
+        ]
+        sys.stderr.write("".join(f"{line}\n" for line in told if line))
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The JSON object in a server's configuration file; raises UsageError when it is none, or has no port."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"The configuration `{path}` cannot be read", why=str(error)) from error
+    if not isinstance(config, dict) or type(config.get("port")) is not int:
+        raise UsageError(f"The configuration `{path}` is no JSON object with a `port`")
+    return config
 
 
 def serve(app: ASGIApp, *, port: int, while_exists: Path, everywhere: bool = False) -> None:
