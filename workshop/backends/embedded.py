@@ -1,11 +1,9 @@
 """The embedded backend: the workloads of the same manifests as local processes, no cluster needed."""
 
-import json
 import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,12 +19,12 @@ from workshop.backends.base import (
     WorkloadStatus,
 )
 from workshop.backends.credentials import practice_secret, write_secrets
+from workshop.backends.local_processes import LocalProcesses, Planned
 from workshop.backends.logs import Log, file_logs
 from workshop.backends.process import ProcessState
-from workshop.backends.workloads import Planned, Planner
+from workshop.backends.workloads import Planner
 from workshop.console import Progress
 from workshop.errors import PreflightError, UsageError, WorkshopError
-from workshop.paths import write_private
 from workshop.ports import free_port, is_free, owner
 from workshop.toolhive import lint, overrides
 from workshop.toolhive.manifests import Resources
@@ -40,6 +38,7 @@ class EmbeddedBackend:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory / "workloads"
+        self._processes = LocalProcesses(self._directory)
         self._secrets = SecretFiles(directory / "secrets")
 
     def apply(
@@ -47,16 +46,13 @@ class EmbeddedBackend:
     ) -> Applied:
         """Start what is not running as these manifests say; with `prune`, stop what they do not name."""
         planned = self.prepare(deployments, choices)
-        states = process.read_states(self._directory)
         if prune:
-            self._prune(planned, states, progress)
-        kept = [item for item in planned if self._is_current(item, states)]
+            self._processes.prune(planned, progress)
+        kept = [item for item in planned if self._processes.is_current(item)]
         changed = [item for item in planned if item not in kept]
         _refuse_shared_ports(planned)
-        _refuse_taken_ports(changed, states)
-        with ExitStack() as undo:
-            self._start(changed, states, undo, progress)
-            undo.pop_all()
+        _refuse_taken_ports(changed, self._processes.states())
+        self._processes.start(changed, progress)
         endpoints = {item.workload.name: item.workload.url for item in planned}
         return Applied(
             {name: url for name, url in endpoints.items() if not _is_pod(name, endpoints)},
@@ -87,7 +83,7 @@ class EmbeddedBackend:
 
     def status(self) -> Sequence[WorkloadStatus]:
         """Every workload written down, and how it is now."""
-        return [_status(state) for state in process.read_states(self._directory).values()]
+        return self._processes.status()
 
     def logs(self) -> Sequence[Log]:
         """The file of each workload, also of one whose start failed."""
@@ -95,18 +91,7 @@ class EmbeddedBackend:
 
     def teardown(self, progress: Progress) -> Sequence[str]:
         """Stop every workload, and every stray process of this instance; remove the state."""
-        states = reversed(process.read_states(self._directory).values())
-        running = [(state.name, found) for state in states if (found := process.find(state))]
-        for _, found in running:
-            process.terminate(found)  # all at once: each may take its time
-        for name, found in running:
-            with progress.step(f"Stop {name}"):
-                process.end(found)
-        stopped = [name for name, _ in running]
-        for stray in process.strays(self._directory):
-            with progress.step(f"Stop a process without a state file (pid {stray.pid})"):
-                process.end(stray)
-                stopped.append(f"pid {stray.pid}")
+        stopped = self._processes.stop(progress)
         shutil.rmtree(self._directory.parent, ignore_errors=True)
         if self._directory.parent.exists():
             raise WorkshopError(
@@ -140,7 +125,7 @@ class EmbeddedBackend:
         return overrides.with_client_id(resources, client_id) if client_id else resources
 
     def _ports(self, deployments: Sequence[Deployment], choices: Choices) -> dict[str, int]:
-        states = process.read_states(self._directory)
+        states = self._processes.states()
         ports, pods = {PRACTICE_GITHUB: PRACTICE_PORT}, []
         for deployment in deployments:
             for proxy in deployment.resources.of("MCPRemoteProxy"):
@@ -157,47 +142,6 @@ class EmbeddedBackend:
                 kept = free_port(besides=ports.values())
             ports.setdefault(pod, kept)
         return ports
-
-    def _is_current(self, item: Planned, states: Mapping[str, ProcessState]) -> bool:
-        state = states.get(item.workload.name)
-        same = state is not None and state.fingerprint == item.workload.fingerprint
-        return same and state is not None and process.is_healthy(state)
-
-    def _prune(
-        self, planned: Sequence[Planned], states: Mapping[str, ProcessState], progress: Progress
-    ) -> None:
-        wanted = {item.workload.name for item in planned}
-        for state in states.values():
-            if state.name not in wanted:
-                with progress.step(f"Stop {state.name}, which is no longer wanted"):
-                    self._forget(state)
-
-    def _start(
-        self,
-        changed: Sequence[Planned],
-        states: Mapping[str, ProcessState],
-        undo: ExitStack,
-        progress: Progress,
-    ) -> None:
-        for item in changed:
-            old = states.get(item.workload.name)
-            if old:
-                process.stop(old)
-        started = []
-        for item in changed:
-            if item.config is not None:
-                path = self._directory / item.workload.name / "config.json"
-                write_private(path, json.dumps(item.config, indent=2).encode())
-            started.append(process.start(item.workload, self._directory))
-            undo.callback(self._forget, started[-1])
-        for item, state in zip(changed, started, strict=True):
-            with progress.step(f"Start {item.workload.name}") as step:
-                process.wait_ready(state, item.workload.ready_seconds)
-                step.note(item.workload.url)
-
-    def _forget(self, state: ProcessState) -> None:
-        process.stop(state)
-        process.state_path(self._directory, state.name).unlink(missing_ok=True)
 
 
 def _planned_lines(item: Planned, home: Path) -> list[str]:
@@ -235,14 +179,6 @@ def _refuse_taken_ports(changed: Sequence[Planned], states: Mapping[str, Process
                 why=owner(workload.port),
                 hint=f"End that program, or choose another port: {_port_hint(workload.name)}",
             )
-
-
-def _status(state: ProcessState) -> WorkloadStatus:
-    running = process.find(state)
-    if running is None:
-        return WorkloadStatus(state.name, "stopped", state.url, None, state.log)
-    healthy = process.is_healthy(state)
-    return WorkloadStatus(state.name, "running" if healthy else "unhealthy", state.url, state.pid, state.log)
 
 
 def _is_pod(name: str, endpoints: Mapping[str, str]) -> bool:

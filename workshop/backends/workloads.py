@@ -4,16 +4,13 @@ An MCPServer becomes the server and the proxy in front of it, an MCPRemoteProxy 
 as ToolHive makes a StatefulSet `<name>` (pod `<name>-0`) and a Deployment `<name>`.
 """
 
-import hashlib
-import json
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workshop import __version__
 from workshop.backends.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, Deployment, Entrypoint
+from workshop.backends.local_processes import Planned, files_beside, fingerprint
 from workshop.backends.process import Workload
 from workshop.toolhive.durations import seconds
 from workshop.toolhive.lint import CALLBACK_PATH, auth_config, oidc_config
@@ -23,14 +20,6 @@ from workshop.toolhive.secrets import SecretFiles, client_secret_reference, refe
 DEFAULT_SCOPES = ("openid", "profile", "email", "offline_access")
 _UPSTREAM = "spec.embeddedAuthServer.upstreamProviders.0"
 _PRACTICE_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A workload, and the configuration file to write before it starts."""
-
-    workload: Workload
-    config: Mapping[str, Any] | None = None
 
 
 class Planner:
@@ -81,7 +70,7 @@ class Planner:
             argv=argv,
             port=inner,
             url=f"http://127.0.0.1:{inner}{entry.path}",
-            fingerprint=_fingerprint(argv, env, _packed_with(script)),
+            fingerprint=fingerprint(argv, env, files_beside(script)),
             env=env,
             ready_seconds=deployment.ready_seconds,
         )
@@ -135,7 +124,7 @@ class Planner:
             argv=argv,
             port=config["port"],
             url=url,
-            fingerprint=_fingerprint(argv, config, files),
+            fingerprint=fingerprint(argv, config, files),
             env={},
             ready_seconds=ready,
         )
@@ -249,15 +238,3 @@ def _tools(workload: Resource, resources: Resources) -> dict[str, Any] | None:
         for tool, value in config.mapping("spec.toolsOverride").items()
     }
     return {"filter": list(config.items("spec.toolsFilter")), "override": override}
-
-
-def _packed_with(script: Path) -> list[Path]:
-    """The files that an image of this program holds: those in its folder."""
-    return sorted(path for path in script.parent.iterdir() if path.is_file() and path.suffix != ".md")
-
-
-def _fingerprint(argv: tuple[str, ...], config: Mapping[str, Any], files: list[Path]) -> str:
-    digest = hashlib.sha256(json.dumps([__version__, argv, config], sort_keys=True).encode())
-    for file in files:
-        digest.update(file.read_bytes() if file.exists() else b"absent")
-    return digest.hexdigest()
