@@ -3,6 +3,9 @@
 Sources: docs.github.com/rest/issues; github/github-mcp-server, pkg/github/minimal_types.go and issues.go.
 """
 
+from collections.abc import Mapping
+from urllib.parse import quote
+
 from workshop.practice.data import Comment, Issue, Repository, User
 from workshop.practice.shapes import Json, person, stamp
 
@@ -35,6 +38,51 @@ def read(repo: Repository, item: Issue, author: User, url: str) -> Json:
         "has_parent": False,
         "has_children": False,
         "closed_by_pull_requests": {"total_count": 0, "references": []},
+    }
+
+
+def rest_issue(repo: Repository, item: Issue, people: Mapping[str, User], url: str) -> Json:
+    """An issue in `GET /repos/{owner}/{repo}/issues`: nothing is left out, what is not there is null."""
+    here = f"{url}/repos/{repo.full_name}/issues/{item.number}"
+    assignees = [_account(people[login], url) for login in item.assignees]
+    return found(repo, item, url) | {
+        "node_id": f"I_{repo.id * 1000 + item.number}",
+        "url": here,
+        "labels_url": f"{here}/labels{{/name}}",
+        "comments_url": f"{here}/comments",
+        "events_url": f"{here}/events",
+        "user": _account(people[item.author], url),
+        "labels": [_label(repo, name, url) for name in item.labels],
+        "assignee": assignees[0] if assignees else None,
+        "assignees": assignees,
+        "milestone": None,
+        "active_lock_reason": None,
+        "state_reason": item.state_reason or None,
+        "closed_at": stamp(item.closed_at) if item.closed_at else None,
+    }
+
+
+def _account(user: User, url: str) -> Json:
+    return {
+        "login": user.login,
+        "id": user.id,
+        "node_id": f"U_{user.id}",
+        "avatar_url": "",
+        "url": f"{url}/users/{user.login}",
+        "html_url": f"{url}/{user.login}",
+        "type": "User",
+        "site_admin": False,
+    }
+
+
+def _label(repo: Repository, name: str, url: str) -> Json:
+    known = next((label for label in repo.labels if label.name == name), None)
+    return {
+        "name": name,
+        "url": f"{url}/repos/{repo.full_name}/labels/{quote(name)}",
+        "color": known.color if known else "ededed",
+        "description": known.description if known else None,
+        "default": False,
     }
 
 
