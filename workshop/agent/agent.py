@@ -30,6 +30,8 @@ class Agent:
     endpoints: Mapping[str, str] = field(default_factory=dict)
     timeouts: Timeouts = field(default_factory=Timeouts)
     observe: Observer = ignore
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What `connect` sends along to the MCP server, and to nobody else; it may hold secrets."""
 
     @property
     def tokens(self) -> "TokenStore":
@@ -48,7 +50,9 @@ class Agent:
         """Connect to an MCP server by URL, or start one as a program (see `workshop.agent.connect`)."""
         from workshop.agent.connect import connect
 
-        return connect(target, auth=auth, seconds=self.timeouts.call, observe=self.observe)
+        return connect(
+            target, auth=auth, headers=self.headers, seconds=self.timeouts.call, observe=self.observe
+        )
 
     async def ask(self, toolbox: Toolbox) -> str:
         """Answer the question with these tools (see `workshop.agent.loop.run_agent`)."""

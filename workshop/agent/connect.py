@@ -4,8 +4,8 @@ import contextlib
 import logging
 import shlex
 import sys
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
@@ -16,9 +16,10 @@ from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT
 
 from workshop.agent.eras import open_in_an_era
 from workshop.agent.events import Connected, Connecting, Observer, ignore
-from workshop.agent.http import open_client
+from workshop.agent.http import headers_for, open_client
 from workshop.console import plain
 from workshop.errors import DeadlineError, WorkshopError
+from workshop.trace.current import current
 
 Target = str | StdioServerParameters
 
@@ -28,15 +29,24 @@ logging.getLogger("mcp").addHandler(logging.NullHandler())
 
 @contextlib.asynccontextmanager
 async def connect(
-    target: Target, *, auth: httpx2.Auth | None = None, seconds: float = 30, observe: Observer = ignore
+    target: Target,
+    *,
+    auth: httpx2.Auth | None = None,
+    headers: Mapping[str, str] | None = None,
+    seconds: float = 30,
+    observe: Observer = ignore,
 ) -> AsyncIterator[Client]:
     """A client connected to the server at a URL, or to a program it starts; requests end within `seconds`.
+
+    Extra `headers` go to that URL alone; a program gets none.
 
     Raises WorkshopError when nothing answers or the session is refused, DeadlineError when it takes too
     long; errors of the login and of the `async with` body come out as they are, never inside a group.
     """
     label = target if isinstance(target, str) else shlex.join([target.command, *target.args])
-    server = _Server(label, isinstance(target, str), seconds)
+    if recorder := current():
+        recorder.secrets += (headers or {}).values()
+    server = _Server(label, isinstance(target, str), seconds, headers or {})
     observe(Connecting(server.name))
     try:
         async with server.client(target, auth, observe) as client:
@@ -58,6 +68,7 @@ class _Server:
     label: str
     remote: bool
     seconds: float
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     failure: httpx2.Response | None = None
 
     @property
@@ -74,8 +85,11 @@ class _Server:
             async with Client(transport, read_timeout_seconds=self.seconds) as client:
                 yield client
             return
+        given = [headers_for(target, self.headers)] if self.headers else []
         # A little more than the protocol's own bound, which explains itself better.
-        async with open_client(self.seconds + 5, auth=auth, on_response=[self._note]) as http:
+        async with open_client(
+            self.seconds + 5, auth=auth, on_request=given, on_response=[self._note]
+        ) as http:
             opened = open_in_an_era(
                 lambda: streamable_http_client(target, http_client=http), self.seconds, observe
             )

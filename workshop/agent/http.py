@@ -3,7 +3,7 @@
 import functools
 import ipaddress
 import ssl
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,14 +16,15 @@ IDLE_SECONDS = 4.0
 """Servers end idle connections after 5 seconds (uvicorn, Node); a request sent right then would be lost."""
 _LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
-ResponseHook = Callable[[Any], Coroutine[Any, Any, None]]
+Hook = Callable[[Any], Coroutine[Any, Any, None]]
 
 
 def open_client(
     timeout: float,
     *,
     auth: httpx2.Auth | None = None,
-    on_response: Sequence[ResponseHook] = (),
+    on_request: Sequence[Hook] = (),
+    on_response: Sequence[Hook] = (),
     sender: str | None = "agent",
 ) -> httpx2.AsyncClient:
     """An HTTP client that waits at most `timeout` seconds for each read.
@@ -31,10 +32,10 @@ def open_client(
     A room behind a corporate proxy rarely excludes `localhost` from it, so loopback is always direct. A
     flight recorder, if there is one, hears it as from `sender`; None keeps it out.
     """
-    hooks: dict[str, list[ResponseHook]] = {"request": [], "response": list(on_response)}
+    hooks: dict[str, list[Hook]] = {"request": list(on_request), "response": list(on_response)}
     if sender and (recorder := current()):
         requested, responded = recorder.hooks(sender)
-        hooks = {"request": [requested], "response": [responded, *on_response]}
+        hooks = {"request": [*on_request, requested], "response": [responded, *on_response]}
     direct: dict[str, httpx2.AsyncBaseTransport | None] = {f"all://{host}": None for host in _LOOPBACK_HOSTS}
     return httpx2.AsyncClient(
         auth=auth,
@@ -44,6 +45,30 @@ def open_client(
         mounts=direct,
         event_hooks=hooks,
     )
+
+
+def headers_for(url: str, headers: Mapping[str, str]) -> Hook:
+    """A request hook that gives `headers` to the endpoint at `url` alone, and takes them off elsewhere.
+
+    An HTTP client's own headers would go along to any host of a redirect. What the protocol or the login has
+    set stays as it is.
+    """
+    home = httpx2.URL(url)
+
+    async def given(request: httpx2.Request) -> None:
+        if not same_origin(request.url, home):
+            for name in headers:
+                request.headers.pop(name, None)
+        elif request.url.path == home.path:
+            for name, value in headers.items():
+                request.headers.setdefault(name, value)
+
+    return given
+
+
+def same_origin(url: httpx2.URL, other: httpx2.URL) -> bool:
+    """Whether both have the same scheme, host and port (RFC 6454 section 4)."""
+    return (url.scheme, url.host, url.port) == (other.scheme, other.host, other.port)
 
 
 @functools.cache

@@ -40,7 +40,7 @@ from workshop.agent.events import (
     TokenRefreshed,
     ignore,
 )
-from workshop.agent.http import open_client
+from workshop.agent.http import open_client, same_origin
 from workshop.agent.listener import LoopbackListener
 from workshop.agent.oauth_checks import (
     OAUTH_SECONDS,
@@ -118,7 +118,7 @@ class OAuthClient(OAuthClientProvider):
         self, request: httpx2.Request
     ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
         """Send `request` with the token there is; where that is refused, renew the login and send again."""
-        if not _same_origin(request.url, httpx2.URL(self._resource)):
+        if not same_origin(request.url, httpx2.URL(self._resource)):
             yield request
             return
         if await self._usable_token() is None:
@@ -375,7 +375,3 @@ def _is_challenge(response: httpx2.Response) -> bool:
     if response.status_code == httpx2.codes.FORBIDDEN:
         return extract_field_from_www_auth(response, "error") == "insufficient_scope"
     return response.status_code == httpx2.codes.UNAUTHORIZED
-
-
-def _same_origin(url: httpx2.URL, other: httpx2.URL) -> bool:
-    return (url.scheme, url.host, url.port) == (other.scheme, other.host, other.port)

@@ -23,6 +23,7 @@ class Recorder:
         self.began = datetime.now(UTC)
         self.hops: list[Hop] = []
         self.notes: list[tuple[float, str]] = []
+        self.secrets: list[str] = []
         self.dropped = 0
         self._zero = time.monotonic()
         self._open: WeakKeyDictionary[httpx2.Request, Hop] = WeakKeyDictionary()

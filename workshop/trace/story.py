@@ -18,7 +18,7 @@ from workshop.trace.step import told
 def tell(recorder: Recorder, subject: Subject, outcome: Outcome, seen: Sequence[Hop] = ()) -> Trace:
     """The trace of a recording; `seen` are hops that the upstream saw and the agent could not."""
     labels = Labels()
-    for secret in subject.secrets:
+    for secret in (*subject.secrets, *recorder.secrets):
         labels.of("secret", secret)
     first = next((hop.url for hop in recorder.hops if hop.sender == AGENT), "")
     scene = Scene(bare(first), subject.upstream_url)
