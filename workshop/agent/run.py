@@ -4,8 +4,8 @@ import argparse
 import importlib.util
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
@@ -37,6 +37,14 @@ class RunOptions:
     rehearsal_model: bool = False
     env_file: Path | None = None
     trace: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where workloads answer, by name, when it is not where `up` put them; and what the agent sends along."""
+
+    endpoints: Mapping[str, str]
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def run_part(main_file: str, answer: Answer) -> NoReturn:
@@ -82,13 +90,19 @@ def _options(arguments: Sequence[str]) -> RunOptions:
 
 
 def run_answer(
-    directory: Path, answer: Answer, options: RunOptions, console: Console, upstream: Upstream = UNKNOWN
+    directory: Path,
+    answer: Answer,
+    options: RunOptions,
+    console: Console,
+    upstream: Upstream = UNKNOWN,
+    *,
+    place: Place | None = None,
 ) -> str:
     """Run `answer` with the part's agent and show its progress; the answer is safe to print."""
     settings = Settings.load(options.env_file)
     console.hide(settings.secrets())
     with recorded(directory, options.trace, settings, console, upstream), View(console) as view:
-        agent = prepare(directory, options, noted(view.observe))
+        agent = prepare(directory, options, noted(view.observe), place)
         text = interrupts.run(_awaited(answer, agent))
     if not isinstance(text, str):
         raise UsageError(
@@ -102,7 +116,9 @@ async def _awaited(answer: Answer, agent: Agent) -> str:
     return await answer(agent)
 
 
-def prepare(directory: Path, options: RunOptions, observe: Observer = ignore) -> Agent:
+def prepare(
+    directory: Path, options: RunOptions, observe: Observer = ignore, place: Place | None = None
+) -> Agent:
     """The agent of a part, from `part.toml`, `.env` and what `up` started; raises UsageError for mistakes."""
     part = Part.load(directory)
     settings = Settings.load(options.env_file)
@@ -112,7 +128,8 @@ def prepare(directory: Path, options: RunOptions, observe: Observer = ignore) ->
         model=_model(part, settings, rehearsal=options.rehearsal_model),
         approval=approval_for(no_browser=options.no_browser, approve_as=options.approve_as),
         logins=instance.directory / "logins",
-        endpoints=instance.endpoints,
+        endpoints=place.endpoints if place else instance.endpoints,
+        headers=place.headers if place else {},
         timeouts=part.timeouts,
         observe=observe,
     )

@@ -9,6 +9,7 @@ from workshop.cli.completion import complete_exercises
 from workshop.cli.next import find_next, next_command
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
+from workshop.cli.variation import VariationName, lesson_or_variation, variation_name
 from workshop.errors import CheckError, WorkshopError
 from workshop.lessons.find import Lesson
 from workshop.result import Point, Result
@@ -33,19 +34,22 @@ def add_check(group: typer.Typer, lesson: Lesson) -> None:
     """Add `check` to a lesson's group."""
 
     @group.command("check")
-    def check(exercise: Number = None, *, hint: Hint = False, json: Json = False) -> None:
+    def check(
+        exercise: Number = None, *, variation: VariationName = None, hint: Hint = False, json: Json = False
+    ) -> None:
         """Check this part, and the exercises you have begun."""
         from workshop.lessons.check import check_part
         from workshop.lessons.progress import ProgressFile
         from workshop.settings import Settings
 
         console().hide(Settings.load().secrets())
+        chosen = lesson_or_variation(lesson, variation)
         what = f"exercise {exercise} of " if exercise is not None else ""
-        label = f"Run the checks of {what}part {lesson.number}"
+        label = f"Run the checks of {what}{chosen.label}"
         with console().progress() as progress, progress.step(label) as step:
-            report = check_part(lesson, ProgressFile(console().warn), step.note, only=exercise, hint=hint)
+            report = check_part(chosen, ProgressFile(console().warn), step.note, only=exercise, hint=hint)
             step.note("")
-        finish(_result(lesson, report, exercise, asked=hint), as_json=json)
+        finish(_result(chosen, report, exercise, asked=hint), as_json=json)
 
 
 def note_progress(lesson: Lesson, *, shown: bool = False, ran: bool = False) -> None:
@@ -53,7 +57,7 @@ def note_progress(lesson: Lesson, *, shown: bool = False, ran: bool = False) -> 
     from workshop.lessons.progress import ProgressFile
 
     with ProgressFile(console().warn).change() as standing:
-        part = standing.touch(lesson.number)
+        part = standing.touch(lesson.key)
         part.shown = part.shown or shown
         part.ran = part.ran or ran
 
@@ -61,7 +65,7 @@ def note_progress(lesson: Lesson, *, shown: bool = False, ran: bool = False) -> 
 def _result(lesson: Lesson, report: "CheckReport", only: int | None, *, asked: bool) -> Result:
     passed, made = report.counted
     if only is None:
-        headline = f"{passed} of {made} checks of part {lesson.number} have passed"
+        headline = f"{passed} of {made} checks of {lesson.label} have passed"
     else:
         headline = f"Exercise {only} has {'passed' if report.passed else 'not passed yet'}"
     return Result(
@@ -80,19 +84,22 @@ def _point(found: "Checked", lesson: Lesson, asked: bool) -> Point:  # noqa: FBT
     details = [outcome.reason] if outcome.reason else []
     details += [f"→ {hint}" for hint in found.hints]
     if asked and outcome.state == "failed" and not found.hints_left:
-        details.append(_last_word(lesson.number, outcome.exercise))
+        details.append(_last_word(lesson, outcome.exercise))
     return Point(_MARKS[outcome.state], says, details)
 
 
-def _last_word(part: int, exercise: int | None) -> str:
+def _last_word(lesson: Lesson, exercise: int | None) -> str:
     if exercise is None:
         return "These are all the hints; ask the person next to you, or the room"
-    return f"These are all the hints; `workshop part {part} solve {exercise}` shows a solution"
+    return f"These are all the hints; `{lesson.command('solve', str(exercise))}` shows a solution"
 
 
 def _open(report: "CheckReport") -> list[Point]:
-    begin = f"workshop part {report.part} exercise"
-    return [Point("○", f"Exercise {number} is not begun: `{begin} {number}`") for number in report.not_begun]
+    begin = report.lesson.command
+    return [
+        Point("○", f"Exercise {number} is not begun: `{begin('exercise', str(number))}`")
+        for number in report.not_begun
+    ]
 
 
 def _next(report: "CheckReport", only: int | None) -> str:
@@ -101,14 +108,15 @@ def _next(report: "CheckReport", only: int | None) -> str:
             return next_command(find_next())
         except WorkshopError:  # damaged state is told there, not in the place of what has passed here
             return "`workshop next`"
-    again = f"workshop part {report.part} check" + (f" {only}" if only is not None else "")
+    again = report.lesson.command("check", *([str(only)] if only is not None else []))
     more = next((found.hints_left for found in report.checks if found.outcome.state == "failed"), 0)
     return f"`{again} --hint`" if more else f"`{again}`"
 
 
 def _data(report: "CheckReport", passed: int, made: int) -> dict[str, object]:
     return {
-        "part": report.part,
+        "part": report.lesson.number,
+        "variation": variation_name(report.lesson),
         "passed": report.passed,
         "counted": {"passed": passed, "made": made},
         "checks": [

@@ -46,6 +46,23 @@ def complete_exercises(ctx: typer.Context, incomplete: str) -> list[str]:
     )
 
 
+def complete_variations(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The variations of the part that stands before them on the command line."""
+    from workshop.lessons.find import find_lessons
+    from workshop.lessons.variations import variations_of
+
+    part = ctx.parent.info_name if ctx.parent else ""
+    return _matching(
+        incomplete,
+        lambda: [
+            variation.name
+            for lesson in find_lessons()
+            if str(lesson.number) == part
+            for variation in variations_of(lesson)
+        ],
+    )
+
+
 def complete_logins(incomplete: str) -> list[str]:
     """The MCP servers that a login is stored for."""
     from workshop.agent.token_store import TokenStore

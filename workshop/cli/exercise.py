@@ -10,6 +10,7 @@ from workshop.cli.asking import agreed
 from workshop.cli.completion import complete_exercises
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
+from workshop.cli.variation import VariationName, lesson_or_variation
 from workshop.lessons.find import Lesson
 from workshop.result import Point, Result
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from workshop.lessons.exercise import Exercise, Placed
     from workshop.lessons.progress import ProgressFile
 
-Number = Annotated[int, typer.Argument(metavar="EXERCISE", help="1 or 2.", autocompletion=complete_exercises)]
+Number = Annotated[
+    int, typer.Argument(metavar="EXERCISE", help="Its number.", autocompletion=complete_exercises)
+]
 OneOrAll = Annotated[
     int | None,
     typer.Argument(
@@ -34,19 +37,22 @@ def add_exercises(group: typer.Typer, lesson: Lesson) -> None:
     """Add `exercise`, `solve` and `reset` to a lesson's group."""
 
     @group.command("exercise")
-    def exercise(number: OneOrAll = None, *, json: Json = False) -> None:
+    def exercise(number: OneOrAll = None, *, variation: VariationName = None, json: Json = False) -> None:
         """Begin an exercise: put its file into `workshop-exercises`."""
-        finish(_listed(lesson) if number is None else _begun(lesson, number), as_json=json)
+        chosen = lesson_or_variation(lesson, variation)
+        finish(_listed(chosen) if number is None else _begun(chosen, number), as_json=json)
 
     @group.command("solve")
-    def solve(number: Number, *, json: Json = False) -> None:
+    def solve(number: Number, *, variation: VariationName = None, json: Json = False) -> None:
         """Put an exercise's solution in place; your file is kept."""
-        finish(_solved(lesson, number), as_json=json)
+        finish(_solved(lesson_or_variation(lesson, variation), number), as_json=json)
 
     @group.command("reset")
-    def reset(number: OneOrAll = None, *, yes: Yes = False, json: Json = False) -> None:
+    def reset(
+        number: OneOrAll = None, *, variation: VariationName = None, yes: Yes = False, json: Json = False
+    ) -> None:
         """Start an exercise or the part again; your work is kept."""
-        finish(_reset(lesson, number, yes=yes), as_json=json)
+        finish(_reset(lesson_or_variation(lesson, variation), number, yes=yes), as_json=json)
 
 
 def _progress() -> "ProgressFile":
@@ -64,13 +70,13 @@ def _listed(lesson: Lesson) -> Result:
     files = begun(exercises, exercise_folder(standing))
     points, data = [], []
     for found in exercises:
-        done = standing.part(lesson.number).exercise(found.number)
+        done = standing.part(lesson.key).exercise(found.number)
         file = files.get(found.number)
         details = [f"Your file is {file}"] if file else []
         points.append(Point("✓" if done.passed else "○", f"Exercise {found.number}: {found.title}", details))
         data.append({"exercise": found.number, "title": found.title, "passed": done.passed, "file": file})
     first = next((item["exercise"] for item in data if not item["passed"]), 1)
-    following = f"`workshop part {lesson.number} exercise {first}`"
+    following = f"`{lesson.command('exercise', str(first))}`"
     return Result("part exercise", {"part": lesson.number, "exercises": data}, points=points, next=following)
 
 
@@ -83,14 +89,14 @@ def _begun(lesson: Lesson, number: int) -> Result:
         folder = exercise_folder(standing)
         placed = begin(found, folder)
         standing.folder = str(folder)
-        standing.touch(lesson.number)
+        standing.touch(lesson.key)
     file = _shown(placed.file)
     told = f"Your file is `{file}`" if placed.changed else f"Your file is there already: `{file}`"
     return Result(
         "part exercise",
         _data(found, placed),
         markdown=f"{found.task}\n{told}",
-        next=f"`workshop part {lesson.number} check {number}`",
+        next=f"`{lesson.command('check', str(number))}`",
     )
 
 
@@ -103,8 +109,8 @@ def _solved(lesson: Lesson, number: int) -> Result:
         folder = exercise_folder(standing)
         placed = solve(found, folder)
         standing.folder = str(folder)
-        standing.touch(lesson.number).exercise(number).solved = True
-    following = f"`workshop part {lesson.number} check {number}`"
+        standing.touch(lesson.key).exercise(number).solved = True
+    following = f"`{lesson.command('check', str(number))}`"
     return Result(
         "part solve", _data(found, placed), _told(placed, "The solution"), _kept(placed), next=following
     )
@@ -125,13 +131,13 @@ def _reset(lesson: Lesson, number: int | None, *, yes: bool) -> Result:
     with progress.change() as standing:
         placed = [put_start(found, folder) for found in exercises if found.number in files]
         if number is None:
-            standing.parts[str(lesson.number)] = PartStanding()
-            standing.touch(lesson.number)
+            standing.parts[lesson.key] = PartStanding()
+            standing.touch(lesson.key)
         else:
-            standing.part(lesson.number).exercises.pop(str(number), None)
-            standing.part(lesson.number).hints.pop(f"exercise_{number}", None)
-    what = f"Part {lesson.number}" if number is None else f"Exercise {number}"
-    again = f"workshop part {lesson.number} " + ("show" if number is None else f"exercise {number}")
+            standing.part(lesson.key).exercises.pop(str(number), None)
+            standing.part(lesson.key).hints.pop(f"exercise_{number}", None)
+    what = f"{lesson.label[:1].upper()}{lesson.label[1:]}" if number is None else f"Exercise {number}"
+    again = lesson.command("show") if number is None else lesson.command("exercise", str(number))
     return Result(
         "part reset",
         {"part": lesson.number, "reset": placed},
@@ -142,7 +148,7 @@ def _reset(lesson: Lesson, number: int | None, *, yes: bool) -> Result:
 
 
 def _question(lesson: Lesson, number: int | None, work: Sequence[Path]) -> str:
-    what = f"part {lesson.number}: its exercises and what you have done of it" if number is None else ""
+    what = f"{lesson.label}: its exercises and what you have done of it" if number is None else ""
     start = f"Start again with {what or f'exercise {number}'}?"
     if not work:
         return start

@@ -11,7 +11,8 @@ from workshop.cli.exercise import add_exercises
 from workshop.cli.groups import PartGroup
 from workshop.cli.options import EnvFile, Json
 from workshop.cli.single_steps import add_single_steps
-from workshop.cli.terminal import console, finish
+from workshop.cli.terminal import finish
+from workshop.cli.variation import VariationName, Weak, add_variations, ask, lesson_or_variation
 from workshop.lessons.find import Lesson
 from workshop.result import Result, Table
 
@@ -54,16 +55,19 @@ def _lesson_group(lesson: Lesson) -> typer.Typer:
     group = typer.Typer(help=f"Part {lesson.number}: {lesson.words}", no_args_is_help=True)
 
     @group.command("show")
-    def show(*, json: Json = False) -> None:
+    def show(*, variation: VariationName = None, json: Json = False) -> None:
         """Show the lesson's text."""
-        note_progress(lesson, shown=True)
-        data = {"part": lesson.number, "markdown": lesson.readme}
-        following = f"`workshop part {lesson.number} run`"
-        finish(Result("part show", data, markdown=lesson.readme, next=following), as_json=json)
+        chosen = lesson_or_variation(lesson, variation)
+        note_progress(chosen, shown=True)
+        data = {"part": lesson.number, "variation": variation, "markdown": chosen.readme}
+        following = f"`{chosen.command('run')}`"
+        finish(Result("part show", data, markdown=chosen.readme, next=following), as_json=json)
 
     @group.command("run")
     def run(
         *,
+        variation: VariationName = None,
+        weak: Weak = False,
         question: Question = None,
         no_browser: NoBrowser = False,
         approve_as: ApproveAs = None,
@@ -74,20 +78,21 @@ def _lesson_group(lesson: Lesson) -> typer.Typer:
     ) -> None:
         """Run the lesson: ask the agent its question."""
         from workshop.agent.run import RunOptions
-        from workshop.lessons.run import run_lesson
 
         options = RunOptions(
             question, no_browser, approve_as, model == "rehearsal", env_file, tuple(trace or ())
         )
-        answer = run_lesson(lesson, options, console())
-        note_progress(lesson, ran=True)
-        data = {"part": lesson.number, "answer": answer}
-        following = f"`workshop part {lesson.number} check`"
-        finish(Result("part run", data, headline=answer, next=following), as_json=json)
+        chosen = lesson_or_variation(lesson, variation)
+        answer, lines = ask(chosen, options, weak=weak)
+        note_progress(chosen, ran=True)
+        data = {"part": lesson.number, "variation": variation, "answer": answer}
+        following = f"`{chosen.command('check')}`"
+        finish(Result("part run", data, answer, lines, next=following), as_json=json)
 
     add_check(group, lesson)
     add_exercises(group, lesson)
     add_single_steps(group, lesson)
+    add_variations(group, lesson)
     return group
 
 

@@ -22,9 +22,12 @@ def status(*, json: Json = False) -> None:
     report = environment.status()
     answers, logins, step = _answers(report), logins_now(), find_next(report)
     data = {**asdict(report), "endpoints": answers, "logins": logins, "step": step}
+    running = [item.name for item in report.variations if item.state == "running"]
     lines = [*_about_endpoints(answers), *_about_logins(logins), *_about_part(step, up=report.up)]
     if not report.up:
-        finish(Result("status", data, "Nothing is up", lines, next="`workshop up`"), as_json=json)
+        headline = f"Nothing is up but {', '.join(running)}" if running else "Nothing is up"
+        table = _table(report) if running else None
+        finish(Result("status", data, headline, lines, table=table, next="`workshop up`"), as_json=json)
         return
     down = [item.name for item in report.workloads if item.state != "running"]
     result = Result(
@@ -72,7 +75,7 @@ def _table(report: "StatusReport") -> Table:
     columns = ("workload", "state", "address", "pid", *(["what it is"] if wide else []))
     rows = [
         (item.name, item.state, item.url, str(item.pid or ""), item.detail)[: len(columns)]
-        for item in report.workloads
+        for item in (*report.workloads, *report.variations)
     ]
     return Table(columns, rows)
 

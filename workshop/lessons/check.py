@@ -26,7 +26,7 @@ class Checked:
 class CheckReport:
     """A part's checks, its begun exercises', and the exercises that are not begun."""
 
-    part: int
+    lesson: Lesson
     passed: bool
     checks: tuple[Checked, ...]
     not_begun: tuple[int, ...]
@@ -50,25 +50,25 @@ def check_part(
     files = begun(exercises, exercise_folder(standing))
     if only is not None and exercise_of(lesson, only).number not in files:
         raise UsageError(
-            f"Exercise {only} of part {lesson.number} is not begun",
+            f"Exercise {only} of {lesson.label} is not begun",
             why=f"There is no file of it in `{exercise_folder(standing)}`",
-            hint=f"`workshop part {lesson.number} exercise {only}` begins it",
+            hint=f"`{lesson.command('exercise', str(only))}` begins it",
         )
     job = Job(
         directory=str(lesson.directory),
         scratch="",
-        ran=standing.part(lesson.number).ran,
+        ran=standing.part(lesson.key).ran,
         works={str(number): str(file) for number, file in files.items()},
         only=only,
     )
     outcomes = run_checks(job, note)
     with progress.change() as standing:
-        part = standing.touch(lesson.number)
+        part = standing.touch(lesson.key)
         _remember(part, outcomes, only)
         checks = _with_hints(part, outcomes, hint=hint)
     passed = all(outcome.state in ("passed", "not applicable") for outcome in outcomes)
     not_begun = tuple(found.number for found in exercises if found.number not in files)
-    return CheckReport(lesson.number, passed, checks, not_begun if only is None else ())
+    return CheckReport(lesson, passed, checks, not_begun if only is None else ())
 
 
 def _remember(part: PartStanding, outcomes: list[Outcome], only: int | None) -> None:

@@ -4,7 +4,7 @@ import functools
 import importlib.util
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,8 +90,11 @@ class Subject:
         return replace(made, approval=PrintUrl(), model=model or made.model)
 
     def endpoint(self, name: str) -> str:
-        """Where a workload answers; not passed when it is not up."""
-        url = self.instance.endpoints.get(name)
+        """Where a workload answers, of the room or of this variation; not passed when it is not up."""
+        url = self.instance.endpoints.get(name) or self._variation().get(name)
+        if url is None and self.directory.parent.name == "variations":
+            hint = f"`workshop part 4 run --variation {self.directory.name}` starts it"
+            raise CheckError(f"`{name}` is not up", hint=hint)
         if url is None:
             raise CheckError(f"`{name}` is not up", hint="`workshop up` starts what the parts need")
         return url
@@ -128,11 +131,23 @@ class Subject:
 
     def witness(self) -> str:
         """What the practice GitHub saw of our tokens; not passed when it saw the wrong ones."""
+        github, server = f"{self.directory.name}-github", self.directory.name
+        if github in self._variation():
+            from workshop.lessons.witness import API, token_swap
+
+            logins = self.instance.directory / "logins"
+            return token_swap(self.endpoint(github), self.endpoint(server), logins, API)
         if self.instance.upstream == "github":
             raise NotApplicableError("Only the practice GitHub tells what it received")
         from workshop.lessons.witness import require_token_swap
 
         return require_token_swap(self.instance)
+
+    def _variation(self) -> Mapping[str, str]:
+        from workshop.lessons.variation_run import rooms
+
+        mine = [room for room in rooms() if room.directory.name == self.directory.name]
+        return mine[0].endpoints() if mine else {}
 
     def _load(self, path: Path) -> ModuleType:
         spec = importlib.util.spec_from_file_location(f"checked_{path.parent.name}_{path.stem}", path)

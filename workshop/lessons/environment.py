@@ -27,6 +27,7 @@ from workshop.backends.logs import Log
 from workshop.console import Progress
 from workshop.errors import CredentialsError, PreflightError, UsageError
 from workshop.instance import Instance, Record, Upstream
+from workshop.lessons import variation_run
 from workshop.lessons.find import Lesson
 from workshop.ports import HIGHEST, LOWEST
 from workshop.settings import Settings
@@ -80,6 +81,7 @@ class StatusReport:
     upstream: Upstream | None
     directory: str
     workloads: Sequence[WorkloadStatus]
+    variations: Sequence[WorkloadStatus] = ()
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,7 @@ def status() -> StatusReport:
         upstream=record.upstream if record else None,
         directory=str(instance.directory),
         workloads=backend.status(),
+        variations=[found for room in variation_run.rooms() for found in room.status()],
     )
 
 
@@ -175,7 +178,7 @@ def logs() -> Sequence[Log]:
     """Every log there is; raises PreflightError when nothing has been started."""
     instance = Instance.locate()
     backend = backend_for(backend_now() or "embedded", instance.directory, Runner())
-    found = backend.logs()
+    found = [*backend.logs(), *(log for room in variation_run.rooms() for log in room.logs())]
     if not found:
         raise PreflightError("There are no logs: nothing has been started", hint="Run `workshop up` first")
     return found
@@ -205,6 +208,7 @@ def teardown(progress: Progress, runner: Runner | None = None) -> Sequence[str]:
     """Stop everything and remove the state, damaged or not; the names of what was stopped."""
     instance, runner = Instance.locate(), runner or Runner()
     with instance.lock():
+        variations = variation_run.stop_all(progress)
         try:
             name = existing_backend(instance.directory, None)
         except UsageError as error:  # the record of a cluster is damaged: what runs here can still be ended
@@ -215,7 +219,7 @@ def teardown(progress: Progress, runner: Runner | None = None) -> Sequence[str]:
         progress.say(
             f"A kind cluster is here that no state speaks of; if it was this workshop's: `{command}`"
         )
-    return stopped
+    return [*variations, *stopped]
 
 
 def _decide(instance: Instance, lessons: Sequence[Lesson], options: UpOptions, runner: Runner) -> _Wanted:

@@ -18,6 +18,8 @@ class Exercise:
     part: int
     number: int
     directory: Path
+    key: str = ""
+    """The key of the lesson it belongs to, where that is not the part itself (see `Lesson.key`)."""
 
     @property
     def task(self) -> str:
@@ -38,7 +40,7 @@ class Exercise:
 
     def file(self, folder: Path) -> Path:
         """The learner's file below the folder for all exercises."""
-        return folder / f"part{self.part}" / f"{self.directory.name}{self.start.suffix}"
+        return folder / f"part{self.key or self.part}" / f"{self.directory.name}{self.start.suffix}"
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,9 @@ def exercises_of(lesson: Lesson) -> tuple[Exercise, ...]:
     """The exercises of a part, in order."""
     folders = sorted((lesson.directory / "exercises").glob("*_*"))
     matches = [(folder, _FOLDER.fullmatch(folder.name)) for folder in folders]
-    return tuple(Exercise(lesson.number, int(match[1]), folder) for folder, match in matches if match)
+    return tuple(
+        Exercise(lesson.number, int(match[1]), folder, lesson.key) for folder, match in matches if match
+    )
 
 
 def exercise_of(lesson: Lesson, number: int) -> Exercise:
@@ -64,7 +68,8 @@ def exercise_of(lesson: Lesson, number: int) -> Exercise:
         if exercise.number == number:
             return exercise
     there = " and ".join(f"{exercise.number}, {exercise.title}" for exercise in exercises) or "none"
-    raise UsageError(f"Part {lesson.number} has no exercise {number}", hint=f"There are: {there}")
+    named = f"{lesson.label[:1].upper()}{lesson.label[1:]}"
+    raise UsageError(f"{named} has no exercise {number}", hint=f"There are: {there}")
 
 
 def begun(exercises: Sequence[Exercise], folder: Path) -> dict[int, Path]:

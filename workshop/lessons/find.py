@@ -24,6 +24,20 @@ class Lesson:
     directory: Path
 
     @property
+    def key(self) -> str:
+        """What a learner's progress and files of it are kept under."""
+        return str(self.number)
+
+    @property
+    def label(self) -> str:
+        """What it is called in a sentence."""
+        return f"part {self.number}"
+
+    def command(self, *words: str) -> str:
+        """A command about it, such as `workshop part 4 run`."""
+        return " ".join(("workshop part", str(self.number), *words))
+
+    @property
     def words(self) -> str:
         """The folder's name in words, such as `agent loop`."""
         return self.directory.name.split("_", 1)[1].replace("_", " ")
@@ -79,20 +93,25 @@ def find_lessons(root: Path | None = None) -> tuple[Lesson, ...]:
 
 
 def _describe(path: Path) -> Description:
-    import tomllib
-
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"Cannot read `{path}`", why=str(error)) from error
+    data = read_toml(path)
     return Description(
-        title=_text(data, "title", path),
-        summary=_text(data, "summary", path),
-        question=_text(data, "question", path),
+        title=text_in(data, "title", path),
+        summary=text_in(data, "summary", path),
+        question=text_in(data, "question", path),
         expect=tuple(str(fact) for fact in data.get("expect", ())),
         entrypoints=_entrypoints(data, path),
         ready_seconds=_ready_seconds(data.get("timeouts", {}), path),
     )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file; raises UsageError when it cannot be read."""
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"Cannot read `{path}`", why=str(error)) from error
 
 
 def _entrypoints(data: Mapping[str, Any], path: Path) -> "dict[str, Entrypoint]":
@@ -100,7 +119,7 @@ def _entrypoints(data: Mapping[str, Any], path: Path) -> "dict[str, Entrypoint]"
 
     found = {}
     for item in data.get("workloads", ()):
-        name, port = _text(item, "name", path), item.get("local_port")
+        name, port = text_in(item, "name", path), item.get("local_port")
         if not isinstance(port, int) or not 0 < port < 1 << 16:
             raise UsageError(f"`{path}`: `local_port` of `{name}` must be a port, not {port!r}")
         argv = tuple(str(word) for word in item.get("entrypoint", ()))
@@ -115,7 +134,8 @@ def _ready_seconds(timeouts: object, path: Path) -> float:
     return float(value)
 
 
-def _text(data: Mapping[str, Any], key: str, path: Path) -> str:
+def text_in(data: Mapping[str, Any], key: str, path: Path) -> str:
+    """A text that a `part.toml` must have; raises UsageError when it has none."""
     value = data.get(key)
     if not isinstance(value, str) or not value:
         raise UsageError(f"`{path}` has no `{key}`", hint="`parts/01_agent_loop/part.toml` shows the form")

@@ -23,6 +23,11 @@ def upstream_of(instance: Instance) -> Upstream:
     url = instance.endpoints.get(PRACTICE_GITHUB)
     if instance.upstream != "practice" or url is None:
         return UNKNOWN
+    return practice_upstream(url)
+
+
+def practice_upstream(url: str) -> Upstream:
+    """The practice GitHub at `url` as a witness."""
     return Upstream("Practice GitHub", url, lambda since: _seen(url, since))
 
 

@@ -45,18 +45,18 @@ class PartStanding:
 
 @dataclass
 class Standing:
-    """All parts by their number, and the folder the exercises are in."""
+    """All parts and variations by their key (see `Lesson.key`), and the folder the exercises are in."""
 
     parts: dict[str, PartStanding] = field(default_factory=dict)
     folder: str = ""
 
-    def part(self, number: int) -> PartStanding:
+    def part(self, key: int | str) -> PartStanding:
         """The standing of one part."""
-        return self.parts.setdefault(str(number), PartStanding())
+        return self.parts.setdefault(str(key), PartStanding())
 
-    def touch(self, number: int) -> PartStanding:
+    def touch(self, key: int | str) -> PartStanding:
         """The standing of the part that is worked on now."""
-        part = self.part(number)
+        part = self.part(key)
         part.touched = time.time()
         return part
 

@@ -1,5 +1,7 @@
 """The practice GitHub as a witness: which credentials did it really receive?"""
 
+from pathlib import Path
+
 from workshop.agent.token_store import TokenStore
 from workshop.backends.base import PRACTICE_GITHUB
 from workshop.errors import CheckError
@@ -8,23 +10,31 @@ from workshop.interrupts import interrupts
 from workshop.practice.credentials import fingerprint
 from workshop.practice.recorder import RecordedRequest, read_requests
 
+API = ("/mcp", "/user", "/repos")
+"""Where the practice GitHub wants its own token."""
 _OWN = "practice token"
 _DEFECT = "This is ToolHive issue #6681 in another coat: see part 4's README"
 
 
 def require_token_swap(instance: Instance, proxy: str = "github-remote") -> str:
-    """What the witness saw, in a few words.
+    """What the witness of this instance saw, in a few words; raises CheckError as `token_swap` does."""
+    endpoints = instance.endpoints
+    return token_swap(endpoints[PRACTICE_GITHUB], endpoints[proxy], instance.directory / "logins")
 
-    Raises CheckError unless every MCP request carried the practice GitHub's own token, and none the agent's.
+
+def token_swap(github: str, server: str, logins: Path, api: tuple[str, ...] = ("/mcp",)) -> str:
+    """What the practice GitHub at `github` saw of the agent's login at `server`, in a few words.
+
+    Raises CheckError unless every request below `api` carried its own token, and none the agent's.
     """
-    requests = interrupts.run(read_requests(instance.endpoints[PRACTICE_GITHUB]))
-    login = TokenStore(instance.directory / "logins").find(instance.endpoints[proxy])
+    requests = interrupts.run(read_requests(github))
+    login = TokenStore(logins).find(server)
     if login is None or login.tokens is None:
         raise CheckError("The agent has no stored login to compare with")
     ours = fingerprint(login.tokens.access_token)
-    calls = [request for request in requests if request.path.startswith("/mcp")]
+    calls = [request for request in requests if request.path.startswith(api)]
     if not calls:
-        raise CheckError("The practice GitHub saw no MCP request at all")
+        raise CheckError(f"The practice GitHub saw no request for {', '.join(api)}")
     for request in calls:
         if _kind(request) != _OWN:
             raise CheckError(

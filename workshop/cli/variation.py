@@ -1,0 +1,104 @@
+"""`workshop part 4 variations` and `--variation`: other ways to put authorization in front of MCP."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workshop.cli.completion import complete_variations
+from workshop.cli.options import Json
+from workshop.cli.terminal import console, finish
+from workshop.errors import UsageError
+from workshop.lessons.find import Lesson
+from workshop.lessons.variations import Variation, variation_of, variations_of
+from workshop.result import Result, Table
+
+if TYPE_CHECKING:
+    from workshop.agent.run import RunOptions
+
+VariationName = Annotated[
+    str | None,
+    typer.Option(
+        "--variation",
+        metavar="NAME",
+        help="Another way to do part 4: `part 4 variations`.",
+        show_default=False,
+        autocompletion=complete_variations,
+    ),
+]
+Weak = Annotated[
+    bool, typer.Option("--weak", help="The edition with the holes, to find and to mend them: worker only.")
+]
+Cleanup = Annotated[bool, typer.Option("--cleanup", help="Take back what was set up, in reverse order.")]
+_SET_UP = "elicitation"
+
+
+def lesson_or_variation(lesson: Lesson, name: str | None) -> Lesson:
+    """The lesson itself, or its variation of this name; raises UsageError for one that there is not."""
+    return variation_of(lesson, name) if name is not None else lesson
+
+
+def variation_name(lesson: Lesson) -> str | None:
+    """What the JSON output calls a lesson's variation."""
+    return lesson.name if isinstance(lesson, Variation) else None
+
+
+def ask(lesson: Lesson, options: "RunOptions", *, weak: bool) -> tuple[str, Sequence[str]]:
+    """The agent's answer, with the part's workloads or the variation's, and what is to be said beside it."""
+    if not isinstance(lesson, Variation):
+        from workshop.lessons.run import run_lesson
+
+        if weak:
+            raise UsageError("`--weak` is for a variation", hint="`--variation worker --weak`")
+        return run_lesson(lesson, options, console()), ()
+    from workshop.lessons.variation_answer import run_variation
+
+    if weak and not lesson.layout().has_editions:
+        raise UsageError(f"The {lesson.label} has no weak edition", hint="`--variation worker` has one")
+    answer, running = run_variation(lesson, options, console(), weak=weak)
+    warning = [f"This is the weak edition: `workshop probe {running.url}` finds its holes"] if weak else []
+    return answer, [f"Answered by {running.url}", *warning]
+
+
+def add_variations(group: typer.Typer, lesson: Lesson) -> None:
+    """Add what only a part with variations has."""
+    if not (lesson.directory / "variations").is_dir():
+        return
+
+    @group.command("variations")
+    def variations(*, json: Json = False) -> None:
+        """List the other ways to do this part."""
+        finish(_listed(lesson), as_json=json)
+
+    @group.command("construct")
+    def construct(*, cleanup: Cleanup = False, json: Json = False) -> None:
+        """Set up the variation elicitation step by step, or take it back."""
+        finish(_constructed(lesson, cleanup=cleanup), as_json=json)
+
+
+def _listed(lesson: Lesson) -> Result:
+    from workshop.lessons.variation_run import room_of
+
+    data, rows = [], []
+    for found in variations_of(lesson):
+        url = room_of(found).endpoints().get(found.name)
+        described = found.describe()
+        data.append({"name": found.name, "title": described.title, "summary": described.summary, "url": url})
+        rows.append((found.name, described.summary, url or ""))
+    table = Table(("variation", "what it is", "running at"), rows)
+    told = {"part": lesson.number, "variations": data}
+    first = rows[0][0] if rows else ""
+    return Result("part variations", told, table=table, next=f"`{lesson.command('run')} --variation {first}`")
+
+
+def _constructed(lesson: Lesson, *, cleanup: bool) -> Result:
+    from workshop.lessons.variation_run import construct
+
+    variation = variation_of(lesson, _SET_UP)
+    with console().progress() as progress:
+        lines = construct(variation, progress, cleanup=cleanup)
+    headline = "What was set up is taken back" if cleanup else "It is set up"
+    following = lesson.command("construct") if cleanup else variation.command("run")
+    return Result(
+        "part construct", {"cleanup": cleanup, "steps": lines}, headline, lines, next=f"`{following}`"
+    )
