@@ -115,12 +115,22 @@ def prepare(running: Running, progress: Progress, edition: Edition, *words: str)
         except subprocess.TimeoutExpired as error:
             raise DeadlineError(f"`{layout.prepare}` did not end within {_PREPARE_SECONDS} s") from error
         if done.returncode:
-            said = [plain(line.strip()) for line in done.stderr.splitlines() if line.strip()]
-            what = said[0].removeprefix("Error: ") if said else f"`{layout.prepare}` failed"
-            raise WorkshopError(what, why=" ".join(said[1:3]))
+            raise _told(done.stderr, layout.prepare)
         lines = [plain(line) for line in done.stdout.splitlines()]
         step.note(f"{len(lines)} steps")
     return lines
+
+
+def _told(stderr: str, script: str) -> WorkshopError:
+    """A script's own error, as its last lines on stderr have it."""
+    lines = [plain(line.strip()) for line in stderr.splitlines() if line.strip()]
+    first = next((number for number, line in enumerate(lines) if line.startswith("Error: ")), None)
+    if first is None:
+        return WorkshopError(f"`{script}` failed", why=lines[-1] if lines else "It said nothing")
+    what, *more = lines[first:]
+    hint = next((line.removeprefix("Hint: ") for line in more if line.startswith("Hint: ")), "")
+    why = " ".join(line for line in more if not line.startswith("Hint: "))
+    return WorkshopError(what.removeprefix("Error: "), why=why, hint=hint)
 
 
 def construct(variation: Variation, progress: Progress, *, cleanup: bool) -> Sequence[str]:

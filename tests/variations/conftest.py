@@ -1,0 +1,29 @@
+"""Variations in rooms of their own: nothing of the person's state is touched, and every process ends."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from workshop.backends.process import strays
+from workshop.console import Console, Progress
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A state directory and a working directory of the test's own; nothing may run in it at the end."""
+    monkeypatch.setenv("WORKSHOP_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path / "home"
+    left = list(strays(tmp_path))
+    for process in left:
+        process.kill()
+    assert left == []
+
+
+@pytest.fixture
+def quiet() -> Iterator[Progress]:
+    """Progress that nobody sees."""
+    with Console(io.StringIO(), io.StringIO()).progress() as progress:
+        yield progress
