@@ -37,6 +37,18 @@ def test_the_tool_finds_nothing(tool: list[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["worker", "elicitation", "resource-server", "prefix-gateway"])
+def test_a_variations_own_code_is_typed(name: str) -> None:
+    """One folder a call: each has a `server.py`, and mypy knows a module by its name."""
+    folder = ROOT / "parts" / "04_remote_oauth" / "variations" / name
+    files = [str(path) for path in sorted(folder.glob("*.py"))]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *files], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_no_file_of_ours_is_over_the_limit() -> None:
     for path in tracked():
         if path.suffix == ".py":

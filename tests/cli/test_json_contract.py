@@ -16,6 +16,8 @@ EXTRA = {
     "rehearse": ["--port", "nobody=8080"],
     "bundle create": ["--override", "nobody=1"],
     "part run": ["--model", "rehearsal"],
+    "part construct": ["--cleanup"],
+    "part compare": ["--only", "nobody"],
     **{f"part {number} check": ["9"] for number in "234"},  # the first stands for them: seconds each
 }
 SAMPLES = {"number": "1", "client": "cursor"}
@@ -29,6 +31,8 @@ SUCCEED = {
     "login revoke",
     "demo list",
     "part list",
+    "part variations",
+    "part construct",
 }
 
 

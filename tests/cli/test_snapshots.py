@@ -107,6 +107,7 @@ Next: `workshop part 1 show`
         "detail": ""
       }
     ],
+    "variations": [],
     "endpoints": [
       {
         "name": "github-remote",
@@ -178,6 +179,7 @@ Next: `workshop up`
                 "upstream": None,
                 "directory": "<state>",
                 "workloads": [],
+                "variations": [],
                 "endpoints": [],
                 "logins": [],
                 "step": {"part": 1, "why": "Nothing is up", "command": "workshop up", "instead": ""},

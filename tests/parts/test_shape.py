@@ -11,9 +11,11 @@ import pytest
 
 from workshop.agent.part import Part
 from workshop.lessons.find import find_lessons
+from workshop.lessons.variations import variation_of
 
 PARTS = Path(__file__).resolve().parents[2] / "parts"
 FOLDERS = ["01_agent_loop", "02_local_mcp", "03_toolhive", "04_remote_oauth"]
+VARIATIONS = ["worker", "elicitation", "resource-server", "prefix-gateway"]
 QUESTION = "Which of my repositories has the most open issues, and what is its newest issue about?"
 FACTS = ["trail-mapper", "GPX export drops the last waypoint"]
 HEADINGS = [
@@ -123,6 +125,27 @@ def test_files_a_readme_names_exist(folder: str) -> None:
 @pytest.mark.parametrize("folder", FOLDERS[:-1])
 def test_each_part_leads_to_the_next(folder: str) -> None:
     assert f"`workshop part {int(folder[:2]) + 1} show`" in readme(folder).partition("## Next")[2]
+
+
+@pytest.mark.parametrize("name", VARIATIONS)
+def test_a_variation_has_the_parts_question_facts_and_agent(name: str) -> None:
+    part = next(lesson for lesson in find_lessons(PARTS) if lesson.number == 4)
+    variation = variation_of(part, name)
+    described = variation.describe()
+    assert (described.question, list(described.expect)) == (QUESTION, FACTS)
+    assert Part.load(variation.directory).plans[0].calls
+    assert variation.main_directory == part.directory
+    assert {path.name for path in variation.directory.iterdir()} >= {"README.md", "server.py", "checks.py"}
+
+
+@pytest.mark.parametrize("name", VARIATIONS)
+def test_a_variations_readme_fits_a_terminal_and_pastes_into_any_shell(name: str) -> None:
+    text = readme(f"{FOLDERS[-1]}/variations/{name}")
+    blocks = CODE.findall(text)
+    assert f"workshop part 4 run --variation {name}" in text
+    assert [line for _, block in blocks for line in block.splitlines() if len(line) > CODE_COLUMNS] == []
+    shell = [line for language, block in blocks if language == "sh" for line in block.splitlines()]
+    assert [line for line in shell if re.search(r"(^|\s)#", line)] == []
 
 
 def imported(path: Path) -> list[str]:

@@ -97,7 +97,10 @@ def _constructed(lesson: Lesson, *, cleanup: bool) -> Result:
     variation = variation_of(lesson, _SET_UP)
     with console().progress() as progress:
         lines = construct(variation, progress, cleanup=cleanup)
-    headline = "What was set up is taken back" if cleanup else "It is set up"
+    if cleanup:
+        headline = "What was set up is taken back" if lines else "Nothing was set up"
+    else:
+        headline = "It is set up"
     following = lesson.command("construct") if cleanup else variation.command("run")
     return Result(
         "part construct", {"cleanup": cleanup, "steps": lines}, headline, lines, next=f"`{following}`"

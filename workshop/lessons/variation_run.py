@@ -136,6 +136,8 @@ def _told(stderr: str, script: str) -> WorkshopError:
 def construct(variation: Variation, progress: Progress, *, cleanup: bool) -> Sequence[str]:
     """Run the script that sets a variation up, or takes that back, with its programs running."""
     with Instance.locate().lock():
+        if cleanup and not room_of(variation).directory.exists():
+            return ()
         running = start(variation, progress, prepared=False)
         return prepare(running, progress, Edition(), *(["--cleanup"] if cleanup else []))
 
