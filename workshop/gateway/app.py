@@ -23,7 +23,7 @@ from workshop.gateway.outbound import Outbound
 from workshop.gateway.relay import Relay
 from workshop.gateway.request_log import RequestLog
 from workshop.gateway.resource_server import ResourceServer
-from workshop.gateway.routes import auth_routes, common_routes
+from workshop.gateway.routes import FORM_PATHS, auth_routes, common_routes
 from workshop.gateway.server import AuthServer
 from workshop.gateway.sessions import Sessions
 from workshop.gateway.store import Store, StoreUnavailableError
@@ -63,7 +63,8 @@ def create_app(
         default=relay,
         lifespan=lambda _: _running(outbound, store, clock),
     )
-    return RequestLog(HostGuard(router, config))
+    issuer = config.auth.issuer if config.auth else None
+    return RequestLog(HostGuard(router, issuer, port=config.port, forms=FORM_PATHS))
 
 
 _NO_ROUTES: list[BaseRoute] = []

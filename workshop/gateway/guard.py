@@ -1,11 +1,11 @@
 """Host, Origin, framing, before anything else: no web page gets to us by DNS rebinding (MCP R9)."""
 
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from workshop.gateway.config import GatewayConfig
 from workshop.gateway.responses import private_json
 
 _BAD_REQUEST = 400
@@ -15,19 +15,22 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 class HostGuard:
     """Answers 421 for a foreign Host, 403 for a foreign Origin, 400 for a body with two lengths.
 
-    With an authorization server only the issuer's own spelling is served, save for `/health`: its metadata,
-    cookies and redirects name that host, and a client that used 127.0.0.1 for localhost would fail later and
-    less clearly. Without one, every loopback spelling with our port is.
+    A server with an address of its own (an issuer, a protected resource) is served under that spelling only,
+    save for `/health`: metadata, cookies and redirects name that host, and a client that used 127.0.0.1 for
+    localhost would fail later and less clearly. Without one, every loopback spelling with our port is.
     """
 
-    def __init__(self, app: ASGIApp, config: GatewayConfig) -> None:
+    def __init__(
+        self, app: ASGIApp, origin: str | None, *, port: int | None, forms: Collection[str] = ()
+    ) -> None:
+        """`origin` or `port` must be given; `forms` are the paths our own pages send a form to."""
         self._app = app
-        loopback = {f"http://{host}:{config.port}" for host in ("localhost", "127.0.0.1", "[::1]")}
-        issuer = config.auth.issuer if config.auth else None
-        self._home = issuer or f"http://localhost:{config.port}"
-        self._origins = {issuer} if issuer else loopback
-        self._hosts = {host for origin in self._origins for host in _hosts(origin)}
-        self._probe_hosts = self._hosts | {urlsplit(origin).netloc for origin in loopback}
+        self._forms = frozenset(forms)
+        loopback = {f"http://{host}:{port}" for host in ("localhost", "127.0.0.1", "[::1]") if port}
+        self._home = origin or f"http://localhost:{port}"
+        self._origins = {origin} if origin else loopback
+        self._hosts = {host for known in self._origins for host in _hosts(known)}
+        self._probe_hosts = self._hosts | {urlsplit(known).netloc for known in loopback}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,11 +54,11 @@ class HostGuard:
             return (
                 421,
                 "misdirected_request",
-                f"This gateway answers at {self._home}; use exactly that address",
+                f"This server answers at {self._home}; use exactly that address",
             )
         # Our pages are no-referrer, for which browsers send `Origin: null` with the form even to ourselves.
-        # That form is protected by its cookie, its CSRF token and Sec-Fetch-Site.
-        allowed = self._origins | ({"null"} if (path, method) == ("/oauth/consent", "POST") else set())
+        # Such a form is protected by its cookie, its CSRF token and Sec-Fetch-Site.
+        allowed = self._origins | ({"null"} if method == "POST" and path in self._forms else set())
         if any(origin.lower() not in allowed for origin in headers.getlist("origin")):
             return 403, "forbidden_origin", "Requests from other web pages are refused"
         if "transfer-encoding" in headers and "content-length" in headers:

@@ -30,6 +30,7 @@ from workshop.gateway.token_endpoint import token
 Handler = Callable[[Request], Awaitable[Response]]
 _READ = ("GET", "HEAD")
 _ANY = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+FORM_PATHS = ("/oauth/consent",)
 _AUTHORIZATION_SERVER_PATH = "/.well-known/oauth-authorization-server"
 _OPENID_PATH = "/.well-known/openid-configuration"
 
@@ -81,7 +82,7 @@ def auth_routes(server: AuthServer) -> list[BaseRoute]:
         route("/.well-known/jwks.json", jwks, *_READ),
         route("/oauth/register", register, "POST"),
         route("/oauth/authorize", authorize, "GET"),
-        route("/oauth/consent", consent, "POST"),
+        route(FORM_PATHS[0], consent, "POST"),
         route("/oauth/callback", callback, "GET"),
         route("/oauth/token", token, "POST"),
         route("/oauth/revoke", revoke, "POST"),
