@@ -3,7 +3,7 @@
 Written as plain JSON: a URL type would add a slash to the issuer, and clients compare it byte for byte.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -16,14 +16,18 @@ _PUBLIC = {"cache-control": "public, max-age=3600", "x-content-type-options": "n
 
 async def protected_resource(server: AuthServer, request: Request) -> Response:
     del request
-    return _public(
-        {
-            "resource": server.config.resource,
-            "authorization_servers": [server.config.issuer],
-            "bearer_methods_supported": ["header"],
-            "scopes_supported": list(server.config.challenge_scopes),
-        }
-    )
+    config = server.config
+    return resource_document(config.resource, [config.issuer], config.challenge_scopes)
+
+
+def resource_document(resource: str, issuers: Sequence[str], scopes: Sequence[str]) -> Response:
+    """Protected-resource metadata (RFC 9728 section 2); without scopes of its own a resource names none."""
+    document = {
+        "resource": resource,
+        "authorization_servers": list(issuers),
+        "bearer_methods_supported": ["header"],
+    }
+    return _public({**document, **({"scopes_supported": list(scopes)} if scopes else {})})
 
 
 async def authorization_server(server: AuthServer, request: Request) -> Response:

@@ -5,9 +5,10 @@ import logging
 from starlette.datastructures import Headers
 
 from workshop.gateway.access_tokens import AccessTokens
-from workshop.gateway.challenge import RefusedError, bad_request, bad_token, insufficient_scope, no_token
+from workshop.gateway.challenge import Challenge, RefusedError
 from workshop.gateway.config_auth import Auth
 from workshop.gateway.limits import Clock
+from workshop.gateway.metadata import PROTECTED_RESOURCE_PATH
 from workshop.gateway.parameters import Parameters
 from workshop.gateway.records import Grant, UpstreamTokens
 from workshop.gateway.responses import private_json
@@ -23,7 +24,10 @@ class ResourceServer:
     def __init__(
         self, config: Auth, store: Store, tokens: AccessTokens, source: UpstreamTokenSource, clock: Clock
     ) -> None:
-        self._config = config
+        self._required = frozenset(config.required_scopes)
+        self._challenge = Challenge(
+            config.issuer, config.issuer + PROTECTED_RESOURCE_PATH, config.challenge_scopes
+        )
         self.store = store
         self._tokens = tokens
         self._source = source
@@ -37,17 +41,16 @@ class ResourceServer:
         if query is None or "access_token" in query:
             # A token in a URL ends up in logs and histories (RFC 6750 section 2.3, MCP: header only).
             raise (
-                bad_request(self._config, "Send the token in the Authorization header")
+                self._challenge.bad_request("Send the token in the Authorization header")
                 if _bearer_sent(headers)
-                else no_token(self._config)
+                else self._challenge.no_token()
             )
-        token = self._bearer(headers)
-        claims = self._tokens.verify(token)
+        claims = self._tokens.verify(self._challenge.token_in(headers))
         grant = self.store.grant(claims.tsid) if claims else None
         if claims is None or grant is None or (grant.sub, grant.client_id) != (claims.sub, claims.client_id):
-            raise bad_token(self._config)
-        if not set(self._config.required_scopes) <= set(claims.scopes):
-            raise insufficient_scope(self._config)
+            raise self._challenge.bad_token()
+        if not self._required <= set(claims.scopes):
+            raise self._challenge.insufficient_scope()
         return grant
 
     async def swap(self, grant: Grant) -> UpstreamTokens:
@@ -62,7 +65,7 @@ class ResourceServer:
         if tokens is None:
             self.store.revoke(grant.tsid)
             _LOG.warning("grant revoked: client %s, no upstream token", grant.client_id)
-            raise bad_token(self._config, "The upstream token is no longer valid; sign in again")
+            raise self._challenge.bad_token("The upstream token is no longer valid; sign in again")
         return tokens
 
     def upstream_refused(self, grant: Grant, used: UpstreamTokens | None) -> RefusedError:
@@ -71,20 +74,7 @@ class ResourceServer:
         if current is not None and current.upstream == used:
             self.store.revoke(grant.tsid)
             _LOG.warning("grant revoked: client %s, the upstream refused its token", grant.client_id)
-        return bad_token(self._config, "The upstream token is no longer valid; sign in again")
-
-    def _bearer(self, headers: Headers) -> str:
-        values = headers.getlist("authorization")
-        if not values:
-            raise no_token(self._config)
-        if len(values) > 1:
-            raise bad_request(self._config, "More than one Authorization header")
-        scheme, _, token = values[0].partition(" ")
-        if scheme.lower() != "bearer":
-            raise no_token(self._config)
-        if not token.strip():
-            raise bad_request(self._config, "The Authorization header has no token")
-        return token.strip(" ")
+        return self._challenge.bad_token("The upstream token is no longer valid; sign in again")
 
 
 def _bearer_sent(headers: Headers) -> bool:
