@@ -24,7 +24,7 @@ _UPSTREAM = frozenset(
 )
 _USERINFO = frozenset({"url", "method", "headers", "subject_fields", "name_fields", "email_fields"})
 _DEFAULT_SCOPES = ("openid", "profile", "email", "offline_access")
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
+SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
 _SHORTEST_HMAC = 32
 _DAY = 24 * 3600
 
@@ -132,7 +132,7 @@ def _resource(block: Section, issuer: str) -> str:
 
 def _scopes(block: Section, name: str) -> tuple[str, ...]:
     scopes = block.texts(name)
-    if not all(_SCOPE.fullmatch(scope) for scope in scopes):
+    if not all(SCOPE.fullmatch(scope) for scope in scopes):
         raise bad(block.path(name), "A scope has no spaces, quotes or backslashes")
     return scopes
 
