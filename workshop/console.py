@@ -245,6 +245,17 @@ class Progress:
         self._console.tell(text)
 
     @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing spins inside the block: a person is typing."""
+        if self._live:
+            self._live.stop()
+        try:
+            yield
+        finally:
+            if self._live:
+                self._live.start(refresh=True)
+
+    @contextlib.contextmanager
     def step(self, label: str) -> Iterator[Step]:
         """Show `label` as running until the block ends, then as done, failed or stopped, with its time."""
         step = Step(label)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workshop.agent.approval import Approval
+from workshop.agent.approval import Approval, Consent, nobody
 from workshop.agent.events import Observer, ignore
 from workshop.agent.loop import run_agent
 from workshop.agent.messages import ChatModel, Toolbox
@@ -32,6 +32,8 @@ class Agent:
     observe: Observer = ignore
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What `connect` sends along to the MCP server, and to nobody else; it may hold secrets."""
+    consent: Consent = nobody
+    """Asks the person before a server's page is opened."""
 
     @property
     def tokens(self) -> "TokenStore":
@@ -47,11 +49,20 @@ class Agent:
     def connect(
         self, target: "str | StdioServerParameters", *, auth: "httpx2.Auth | None" = None
     ) -> "AbstractAsyncContextManager[Client]":
-        """Connect to an MCP server by URL, or start one as a program (see `workshop.agent.connect`)."""
+        """Connect to an MCP server by URL, or start one as a program (see `workshop.agent.connect`).
+
+        Its tools may send the person to a page (see `workshop.agent.elicitation`).
+        """
         from workshop.agent.connect import connect
+        from workshop.agent.elicitation import Person
 
         return connect(
-            target, auth=auth, headers=self.headers, seconds=self.timeouts.call, observe=self.observe
+            target,
+            auth=auth,
+            headers=self.headers,
+            person=Person(self.approval, self.consent, self.timeouts.approval),
+            seconds=self.timeouts.call,
+            observe=self.observe,
         )
 
     async def ask(self, toolbox: Toolbox) -> str:

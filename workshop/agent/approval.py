@@ -4,8 +4,16 @@ import os
 import sys
 import threading
 import webbrowser
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+Consent = Callable[[str], Awaitable[bool | None]]
+"""Asks the person a question that is answered with yes or no; None where nobody is there to be asked."""
+
+
+async def nobody(_question: str) -> None:
+    """Nobody is there to be asked."""
 
 
 class Approval(Protocol):

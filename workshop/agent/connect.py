@@ -14,6 +14,8 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT
 
+from workshop.agent.asking_client import AskingClient
+from workshop.agent.elicitation import Elicitation, Person
 from workshop.agent.eras import open_in_an_era
 from workshop.agent.events import Connected, Connecting, Observer, ignore
 from workshop.agent.http import headers_for, open_client
@@ -33,12 +35,13 @@ async def connect(
     *,
     auth: httpx2.Auth | None = None,
     headers: Mapping[str, str] | None = None,
+    person: Person | None = None,
     seconds: float = 30,
     observe: Observer = ignore,
 ) -> AsyncIterator[Client]:
     """A client connected to the server at a URL, or to a program it starts; requests end within `seconds`.
 
-    Extra `headers` go to that URL alone; a program gets none.
+    Extra `headers` go to that URL alone; a program gets none. Without a `person` no tool can ask for one.
 
     Raises WorkshopError when nothing answers or the session is refused, DeadlineError when it takes too
     long; errors of the login and of the `async with` body come out as they are, never inside a group.
@@ -49,7 +52,8 @@ async def connect(
     server = _Server(label, isinstance(target, str), seconds, headers or {})
     observe(Connecting(server.name))
     try:
-        async with server.client(target, auth, observe) as client:
+        elicitation = Elicitation(server.name, server.home, person, observe) if person else None
+        async with server.client(target, auth, observe, elicitation) as client:
             name = client.server_info.name if client.server_info else ""
             observe(Connected(server.name, name, client.protocol_version))
             yield client
@@ -76,13 +80,18 @@ class _Server:
         """The URL, or the command without its folders."""
         return self.label if self.remote else " ".join(Path(word).name for word in shlex.split(self.label))
 
+    @property
+    def home(self) -> str:
+        """Where the server is; a program that we start is on this machine."""
+        return self.label if self.remote else "http://localhost"
+
     @contextlib.asynccontextmanager
     async def client(
-        self, target: Target, auth: httpx2.Auth | None, observe: Observer
+        self, target: Target, auth: httpx2.Auth | None, observe: Observer, elicitation: Elicitation | None
     ) -> AsyncIterator[Client]:
         if not isinstance(target, str):
             transport = stdio_client(target, errlog=sys.__stderr__ or sys.stderr)
-            async with Client(transport, read_timeout_seconds=self.seconds) as client:
+            async with AskingClient.over(transport, self.seconds, elicitation) as client:
                 yield client
             return
         given = [headers_for(target, self.headers)] if self.headers else []
@@ -91,7 +100,7 @@ class _Server:
             self.seconds + 5, auth=auth, on_request=given, on_response=[self._note]
         ) as http:
             opened = open_in_an_era(
-                lambda: streamable_http_client(target, http_client=http), self.seconds, observe
+                lambda: streamable_http_client(target, http_client=http), self.seconds, observe, elicitation
             )
             async with opened as client:
                 yield client

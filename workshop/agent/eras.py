@@ -15,6 +15,8 @@ from mcp.types import ListToolsResult
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
+from workshop.agent.asking_client import AskingClient
+from workshop.agent.elicitation import Elicitation
 from workshop.agent.events import Observer, Warned
 
 _TOLD = (
@@ -23,7 +25,7 @@ _TOLD = (
 )
 
 
-class CheckedClient(Client):
+class CheckedClient(AskingClient):
     """A client that has listed the tools once already, and hands that list to who asks first."""
 
     listed: ListToolsResult | None = None
@@ -38,17 +40,20 @@ class CheckedClient(Client):
 
 @contextlib.asynccontextmanager
 async def open_in_an_era(
-    transport: Callable[[], Transport], seconds: float, observe: Observer
+    transport: Callable[[], Transport],
+    seconds: float,
+    observe: Observer,
+    elicitation: Elicitation | None = None,
 ) -> AsyncIterator[Client]:
     """A client in the newest era there is, or in the older where the newest does not get through."""
-    client = CheckedClient(transport(), read_timeout_seconds=seconds)
+    client = CheckedClient.over(transport(), seconds, elicitation)
     async with client:
         version = client.protocol_version
         if await _speaks(client):
             yield client
             return
     observe(Warned(_TOLD.format(version=version)))
-    async with Client(transport(), read_timeout_seconds=seconds, mode="legacy") as older:
+    async with AskingClient.over(transport(), seconds, elicitation, mode="legacy") as older:
         yield older
 
 

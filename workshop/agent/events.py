@@ -141,6 +141,24 @@ class ToolReturned:
 
 
 @dataclass(frozen=True)
+class VisitRequested:
+    """A tool call needs the person at a page (URL elicitation); `url` is checked, all of it is untrusted."""
+
+    server: str
+    url: str
+    message: str
+
+
+@dataclass(frozen=True)
+class VisitStarted:
+    """The person agreed, or chose how before; how they get to the page on `host`."""
+
+    way: Literal["browser", "printed", "practice user"]
+    host: str
+    user: str = ""
+
+
+@dataclass(frozen=True)
 class Answered:
     """The model answered."""
 
@@ -173,6 +191,8 @@ Event = (
     | ModelReplied
     | ToolCalled
     | ToolReturned
+    | VisitRequested
+    | VisitStarted
     | Answered
     | Warned
 )

@@ -25,6 +25,8 @@ _NOTES: Mapping[type[Event], str] = {
     on.ClientForgotten: "{issuer} has forgotten this client; the agent registers again",
     on.ApprovalNeeded: "A person opens the address in a browser",
     on.ModelReplied: "The model answers the question",
+    on.VisitRequested: "The tool call needs the person at a page of its own, and waits (URL elicitation)",
+    on.VisitStarted: "A person opens the page on {host} in a browser",
 }
 
 
@@ -99,7 +101,7 @@ def _outcome(error: BaseException) -> Outcome:
 
 def _note(event: Event) -> str:
     match event:
-        case on.ApprovalNeeded(_, "practice user", user):
+        case on.ApprovalNeeded(_, "practice user", user) | on.VisitStarted("practice user", _, user):
             return f"`--approve-as` plays the browser, as practice user {user}"
         case on.ModelReplied(turn, calls) if calls:
             return f"The model, turn {turn}, asks for {calls} tool call{'s' if calls > 1 else ''}"

@@ -5,7 +5,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -103,6 +103,7 @@ def run_answer(
     console.hide(settings.secrets())
     with recorded(directory, options.trace, settings, console, upstream), View(console) as view:
         agent = prepare(directory, options, noted(view.observe), place)
+        agent = replace(agent, consent=view.agrees)
         text = interrupts.run(_awaited(answer, agent))
     if not isinstance(text, str):
         raise UsageError(

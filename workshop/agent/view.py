@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from workshop.agent import events as on
 from workshop.agent.loop import one_line
+from workshop.agent.typed import typed_line
 from workshop.console import Console, Progress, Step, plain
 from workshop.errors import WorkshopError
 
@@ -18,6 +19,12 @@ _APPROVE = {
     "browser": "Your browser opens to approve the login. If it does not, open this address:",
     "printed": "Open this address in a browser on this computer to approve the login:",
     "practice user": "Approving as practice user {user}, with nobody at a browser",
+}
+_WANTED = "{server} needs you at a page before it can answer. It says: {message}"
+_VISIT = {
+    "browser": "Your browser opens {host}; the agent waits until you are done there",
+    "printed": "Open that address in a browser on this computer; the agent waits until you are done there",
+    "practice user": "Going there as practice user {user}, with nobody at a browser",
 }
 
 _SENTENCES: Mapping[type[on.Event], str] = {
@@ -63,14 +70,13 @@ class View:
                 self._begin(f"Connect to {target}")
             case on.Connected(_, server, protocol):
                 self._end(", ".join(filter(None, (server, f"MCP {protocol}"))))
-            case on.ApprovalNeeded(url, way, user):
-                if way == "practice user":
-                    self._say(_APPROVE[way].format(user=user))
-                else:  # somebody has to open it, however quiet we are
-                    self._tell(_APPROVE[way], f"  {url}")
+            case on.ApprovalNeeded():
+                self._approve(event)
                 self._begin("Wait for the approval")
             case on.Approved():
                 self._end("the code came back")
+            case on.VisitRequested() | on.VisitStarted():
+                self._visit(event)
             case on.ModelAsked(turn):
                 self._begin(f"Model, turn {turn}")
             case on.ModelReplied(_, calls):
@@ -81,6 +87,27 @@ class View:
                 self._end(text, failed=is_error)
             case _:
                 self._say(_sentence(event))
+
+    def _approve(self, event: on.ApprovalNeeded) -> None:
+        if event.way == "practice user":
+            self._say(_APPROVE[event.way].format(user=event.user))
+        else:  # somebody has to open it, however quiet we are
+            self._tell(_APPROVE[event.way], f"  {event.url}")
+
+    def _visit(self, event: on.VisitRequested | on.VisitStarted) -> None:
+        if isinstance(event, on.VisitRequested):
+            self._tell(_WANTED.format(**vars(event)), f"  {event.url}")
+        else:
+            show = self._say if event.way == "practice user" else self._tell
+            show(_VISIT[event.way].format(**vars(event)))
+
+    async def agrees(self, question: str) -> bool | None:
+        """Ask the person at the terminal; only a yes is one, and None says that nobody is there."""
+        if self._progress is None or not self._console.can_ask:
+            return None
+        with self._progress.paused():
+            self._console.tell(plain(f"{question} [y/N]"), "bold")
+            return (await typed_line()).strip().lower() in ("y", "yes")
 
     def _say(self, text: str) -> None:
         if self._progress and text:

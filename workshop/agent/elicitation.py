@@ -1,0 +1,207 @@
+"""URL elicitation: a server needs the person at a page of its own, and the model never learns which.
+
+MCP 2025-11-25 and 2026-07-28, "Elicitation", URL mode: nothing is opened or fetched before the person has
+seen the whole address and agreed. What the server says is untrusted; its forms are declined.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+import anyio
+from mcp import MCPError
+from mcp.client import ClientRequestContext
+from mcp.client.session import IncomingMessage
+from mcp.types import (
+    INVALID_REQUEST,
+    ElicitationRequiredErrorData,
+    ElicitCompleteNotification,
+    ElicitRequestFormParams,
+    ElicitRequestParams,
+    ElicitRequestURLParams,
+    ElicitResult,
+    ErrorData,
+)
+from pydantic import ValidationError
+
+from workshop.agent.approval import Approval, Consent, nobody
+from workshop.agent.elicited_address import mistake_in
+from workshop.agent.events import Observer, VisitRequested, VisitStarted, Warned, ignore
+from workshop.agent.loop import one_line
+from workshop.errors import WorkshopError
+
+MOST_ADDRESSES = 3
+"""Different addresses that one tool call may need."""
+EVERY = 1.0
+"""Seconds between two calls while the person is at the page."""
+_MOST_REFUSALS = 3
+_SHOWN_MESSAGE = 300
+
+Action = Literal["accept", "decline", "cancel"]
+
+
+@dataclass(frozen=True)
+class Person:
+    """Whoever sits at this computer: how they get to a page, how they are asked, how long they may take."""
+
+    approval: Approval
+    consent: Consent = nobody
+    seconds: float = 300
+
+
+class Elicitation:
+    """What one server may ask of the person; once for each address, and only while it answers a tool call."""
+
+    def __init__(self, server: str, home: str, person: Person, observe: Observer = ignore) -> None:
+        """`server` is the name shown to the person, `home` the URL against which addresses are checked."""
+        self._server = server
+        self._home = home
+        self._person = person
+        self._observe = observe
+        self._one_at_a_time = anyio.Lock()
+        self._calls = 0
+        self._forget()
+
+    @property
+    def seconds(self) -> float:
+        """How long the person may take for all that one tool call needs."""
+        return self._person.seconds
+
+    @property
+    def refusal(self) -> str:
+        """Why this call cannot go on, in words that the model may read; empty while it can."""
+        return self._refusal
+
+    @contextlib.contextmanager
+    def call(self) -> Iterator[None]:
+        """A tool call; what was asked and agreed to holds for it, and for those at the same time."""
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._forget()
+
+    def _forget(self) -> None:
+        self._agreed: set[str] = set()
+        self._completed: dict[str, anyio.Event] = {}
+        self._deadline: float | None = None
+        self._refusal = ""
+        self._refusals = 0
+        self._action: Action = "accept"
+
+    async def answer(
+        self,
+        context: ClientRequestContext,  # noqa: ARG002 - the SDK passes it by this name
+        params: ElicitRequestParams,
+    ) -> ElicitResult | ErrorData:
+        """Answer an `elicitation/create`: the SDK calls this, and sends the call again where one needs it."""
+        if not self._calls:
+            return ElicitResult(action="decline")
+        action = await self._respond(params)
+        if self._refusals > _MOST_REFUSALS:
+            return ErrorData(code=INVALID_REQUEST, message=self._refusal)
+        return ElicitResult(action=action)
+
+    async def heard(self, message: IncomingMessage) -> None:
+        """Take note of `notifications/elicitation/complete`: nobody has to wait any longer."""
+        if isinstance(message, ElicitCompleteNotification):
+            completed = self._completed.get(message.params.elicitation_id)
+            if completed:
+                completed.set()
+
+    async def settle(self, error: MCPError) -> bool:
+        """Do what a URL_ELICITATION_REQUIRED error asks for; whether the call is worth another try."""
+        try:
+            wanted = ElicitationRequiredErrorData.model_validate(error.data).elicitations
+        except ValidationError:
+            wanted = []
+        if not wanted:
+            self._refuse("cancel", "The server wants the person at a page, but does not say at which")
+        for params in wanted[: MOST_ADDRESSES + 1]:
+            await self._respond(params)
+        return not self._refusal
+
+    async def _respond(self, params: ElicitRequestParams) -> Action:
+        async with self._one_at_a_time:
+            if self._refusal:
+                return self._refuse(self._action, self._refusal)
+            if isinstance(params, ElicitRequestFormParams):
+                self._observe(Warned(f"{self._server} asks for input in a form; the agent declines those"))
+                return self._refuse("decline", "The server asked for input in a form, which is declined here")
+            if params.url in self._agreed:
+                return await self._wait(params)
+            return await self._ask(params)
+
+    async def _ask(self, params: ElicitRequestURLParams) -> Action:
+        if len(self._agreed) == MOST_ADDRESSES:
+            why = f"The server wants the person at more than {MOST_ADDRESSES} addresses for one call"
+            return self._refuse("cancel", why)
+        if mistake := mistake_in(params.url, self._home):
+            self._observe(Warned(f"{self._server} asks for an address that is not opened: {mistake}"))
+            return self._refuse("decline", f"The server asked for an address that is not opened: {mistake}")
+        message = one_line(params.message, _SHOWN_MESSAGE)
+        self._observe(VisitRequested(self._server, params.url, message))
+        with anyio.move_on_after(self._remaining()):
+            return await self._visit(params)
+        return self._late()
+
+    async def _visit(self, params: ElicitRequestURLParams) -> Action:
+        approval, host = self._person.approval, urlsplit(params.url).hostname or ""
+        way, agreed = approval.way, None
+        if way != "practice user":  # who chose a practice user has agreed, and only to practice pages
+            agreed = await self._person.consent(_question(way, host))
+            if agreed is False:
+                return self._refuse("decline", "The person did not agree to go to the page the server needs")
+            way = way if agreed else "printed"
+        self._observe(VisitStarted(way, host, approval.user))
+        self._agreed.add(params.url)
+        if params.elicitation_id:
+            self._completed[params.elicitation_id] = anyio.Event()
+        return await self._start(params.url, way)
+
+    async def _start(self, url: str, way: str) -> Action:
+        approval = self._person.approval
+        try:
+            if way == "practice user":
+                from workshop.agent.form_walker import visit
+
+                await visit(url, approval.user)
+            elif way == "browser":
+                await approval.start(url)
+        except WorkshopError as error:
+            self._observe(Warned(f"{error.what}: {error.why}"))
+            return self._refuse("cancel", "Nobody could go through the page that the server needs")
+        return "accept"
+
+    async def _wait(self, params: ElicitRequestURLParams) -> Action:
+        """The person is still at the page: let a second pass, or less where the server tells the end."""
+        remaining = self._remaining()
+        if remaining <= 0:
+            return self._late()
+        completed = self._completed.get(params.elicitation_id or "")
+        with anyio.move_on_after(min(EVERY, remaining)):
+            await (completed or anyio.Event()).wait()
+            self._completed.pop(params.elicitation_id or "", None)
+        return "accept"
+
+    def _remaining(self) -> float:
+        now = anyio.current_time()
+        if self._deadline is None:
+            self._deadline = now + self._person.seconds
+        return self._deadline - now
+
+    def _late(self) -> Action:
+        return self._refuse("cancel", f"The person was not done within {self._person.seconds:g} seconds")
+
+    def _refuse(self, action: Action, why: str) -> Action:
+        self._action, self._refusal = action, why
+        self._refusals += 1
+        return action
+
+
+def _question(way: str, host: str) -> str:
+    return f"Open {host} in your browser?" if way == "browser" else f"Will you open it? It leads to {host}."
