@@ -114,7 +114,9 @@ class UpstreamProvider:
         return Identity(subject, first_text(answer, info.name_fields), first_text(answer, info.email_fields))
 
     async def _token_request(self, grant: Mapping[str, str]) -> UpstreamTokens:
-        credentials = {"client_id": self._config.client_id, "client_secret": self._config.client_secret}
+        credentials = {"client_id": self._config.client_id}
+        if self._config.client_secret:  # a public client has none, and a strict server refuses an empty one
+            credentials["client_secret"] = self._config.client_secret
         headers = {"Accept": "application/json", "User-Agent": _AGENT, "Content-Type": _FORM}
         answer = await self._fetch("POST", self._config.token_endpoint, headers, {**grant, **credentials})
         if "error" in answer:

@@ -1,0 +1,1 @@
+"""Connect a person's account upstream to a gateway: a link, session binding, consent, and the vault."""

@@ -1,0 +1,98 @@
+"""Links that ask one person for one connection: random, good once, for ten minutes; and what came of them."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from weakref import WeakValueDictionary
+
+from workshop.gateway.limits import SIGN_IN_SECONDS
+from workshop.gateway.records import UpstreamTokens
+from workshop.gateway.sealed_records import SealedRecords
+from workshop.gateway.vault import random_token
+
+CONNECTED, REFUSED = "connected", "refused"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Whose call needs a connection, with which client, and for which target: the link is for nobody else."""
+
+    subject: str
+    client_id: str
+    target: str
+
+
+class Elicitations:
+    """Opened by a call, claimed by the person's approval, settled by the callback."""
+
+    def __init__(self, records: SealedRecords) -> None:
+        self._records = records
+        self._settled: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()  # while somebody waits
+        self._told: dict[str, tuple[float, Callable[[], Awaitable[None]]]] = {}
+
+    def open(self, asked: Asked) -> str:
+        """A new link's id; raises StoreFullError."""
+        link = random_token()
+        self._records.put("elicitation", link, asdict(asked), seconds=SIGN_IN_SECONDS)
+        return link
+
+    def find(self, link: str) -> Asked | None:
+        found = self._records.get("elicitation", link)
+        return Asked(**found) if found else None
+
+    def claim(self, link: str) -> Asked | None:
+        """Who asked, the first time only: the link is used from now on."""
+        found = self._records.take("elicitation", link)
+        return Asked(**found) if found else None
+
+    def tell(self, link: str, notify: Callable[[], Awaitable[None]]) -> None:
+        """Call `notify` when it is settled, if this process still lives then."""
+        now = time.monotonic()
+        self._told = {known: told for known, told in self._told.items() if told[0] > now}
+        self._told[link] = now + 2 * SIGN_IN_SECONDS, notify
+
+    async def settle(self, link: str, outcome: str) -> None:
+        self._records.put("outcome", link, {"outcome": outcome}, seconds=SIGN_IN_SECONDS)
+        if event := self._settled.get(link):
+            event.set()
+        if told := self._told.pop(link, None):
+            with contextlib.suppress(Exception):  # nobody may be listening any more
+                await told[1]()
+
+    async def outcome(self, link: str, seconds: float) -> str | None:
+        """What came of it, waiting so long; None while the person is still at it."""
+        if (known := self._outcome(link)) is None:
+            event = self._settled.setdefault(link, asyncio.Event())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(event.wait(), seconds)
+            known = self._outcome(link)
+        return known
+
+    def _outcome(self, link: str) -> str | None:
+        found = self._records.get("outcome", link)
+        return str(found["outcome"]) if found else None
+
+
+class Grants:
+    """The upstream's tokens by person and target: the vault. No token leaves it but towards the upstream."""
+
+    def __init__(self, records: SealedRecords) -> None:
+        self._records = records
+
+    def put(self, asked: Asked, tokens: UpstreamTokens) -> None:
+        self._records.put("grant", _owner(asked), asdict(tokens))
+
+    def get(self, asked: Asked) -> UpstreamTokens | None:
+        found = self._records.get("grant", _owner(asked))
+        return UpstreamTokens(**found) if found else None
+
+    def evict(self, asked: Asked, refused: UpstreamTokens) -> None:
+        """Forget tokens that the upstream refused, unless newer ones have come meanwhile."""
+        if self.get(asked) == refused:
+            self._records.take("grant", _owner(asked))
+
+
+def _owner(asked: Asked) -> str:
+    return f"{asked.target}\0{asked.subject}"

@@ -1,0 +1,42 @@
+"""The gateway as a client of the identity provider: who is it that sits at this browser?"""
+
+import time
+from dataclasses import dataclass
+
+from workshop.gateway.config_auth import Upstream
+from workshop.gateway.limits import Clock
+from workshop.gateway.oauth_errors import PageError
+from workshop.gateway.outbound import Outbound
+from workshop.gateway.outside_tokens import Caller, KeysUnavailableError, OutsideTokens
+from workshop.gateway.parameters import Parameters
+from workshop.gateway.upstream import UpstreamError, UpstreamProvider
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Signs a person in, with PKCE, and learns who it is from a token made for this gateway."""
+
+    config: Upstream
+    tokens: OutsideTokens
+    outbound: Outbound
+    clock: Clock = time.time
+
+    def peer(self, config: Upstream) -> UpstreamProvider:
+        """Any OAuth server that the gateway is a client of: this one, or GitHub."""
+        return UpstreamProvider(config, self.outbound, self.clock)
+
+    async def caller(self, parameters: Parameters, verifier: str) -> Caller:
+        """Who signed in; raises PageError when nobody did, or another issuer says so (RFC 9207)."""
+        code = parameters.get("code")
+        if parameters.get("iss") != self.tokens.issuer.issuer or code is None or "error" in parameters:
+            raise PageError("You did not sign in", "Nothing was connected.")
+        try:
+            answer = await self.peer(self.config).exchange(code, verifier)
+            caller = await self.tokens.verify(answer.access_token)
+        except (UpstreamError, KeysUnavailableError) as error:
+            raise PageError(
+                "Signing in failed", "The identity provider could not be asked.", status=502
+            ) from error
+        if caller is None or caller.client_id != self.config.client_id:
+            raise PageError("Signing in failed", "The token was not made for this gateway.", status=502)
+        return caller
