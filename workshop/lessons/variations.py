@@ -71,7 +71,9 @@ def variation_of(lesson: Lesson, name: str) -> Variation:
     if name in found:
         return found[name]
     if not found:
-        raise UsageError(f"Part {lesson.number} has no variations", hint="Part 4 has some: `workshop part 4 variations`")
+        raise UsageError(
+            f"Part {lesson.number} has no variations", hint="Part 4 has some: `workshop part 4 variations`"
+        )
     raise UsageError(f"Part {lesson.number} has no variation `{name}`", hint=f"There are {', '.join(found)}")
 
 
