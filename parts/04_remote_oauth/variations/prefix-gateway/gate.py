@@ -1,0 +1,103 @@
+"""What is decided before MCP: whose credential goes where, and what this caller may not call.
+
+The answers are Kuadrant's. They only speak more plainly: what is refused here, the broker refuses as well.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from registrations import Registration, find
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from workshop.gateway.bearer_guard import caller_of
+from workshop.gateway.challenge import RefusedError
+from workshop.gateway.limits import (
+    RELAY_BYTES,
+    BodyTooLargeError,
+    ClientGoneError,
+    Patience,
+    SlowBodyError,
+    read_body,
+)
+from workshop.gateway.responses import private_json
+
+VISIT = "prefix-gateway.visit"
+UNAUTHORIZED = {"error": "Unauthorized", "message": "Access denied: Authentication required."}
+_FORBIDDEN = "Access denied: Unsupported method. New authentication required (401)."
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,2048}=*")  # RFC 6750 section 2.1: no space, no control character
+
+
+@dataclass(frozen=True)
+class Visit:
+    """Who is asking, and the credentials that came along, each under the prefix it is for."""
+
+    subject: str
+    user: str
+    credentials: Mapping[str, str] = field(repr=False)
+
+
+class Gate:
+    """Admits a request to the broker, or answers it."""
+
+    def __init__(self, app: ASGIApp, registered: tuple[Registration, ...], challenge: str) -> None:
+        self._app, self._registered, self._challenge = app, registered, challenge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            visit = self._visit(scope)
+            body = await _body(receive)
+            self._judge(visit, _called(body))
+        except RefusedError as refusal:
+            await refusal.response(scope, receive, send)
+            return
+        except ClientGoneError:
+            return
+        messages: list[Message] = [{"type": "http.request", "body": body}]
+
+        async def again() -> Message:
+            return messages.pop() if messages else await receive()
+
+        await self._app({**scope, VISIT: visit}, again, send)
+
+    def _visit(self, scope: Scope) -> Visit:
+        caller, sent, found = caller_of(scope), Headers(scope=scope), dict[str, str]()
+        for one in self._registered:
+            values = [value for value in sent.getlist(one.user_header) if value] if one.user_header else []
+            if len(values) > 1 or not all(map(_TOKEN.fullmatch, values)):
+                raise _refused(400, "Bad Request", f"Invalid {one.user_header} header")
+            found.update((one.prefix, value) for value in values)
+        return Visit(caller.subject, str(caller.claims.get("preferred_username", "")), found)
+
+    def _judge(self, visit: Visit, called: str) -> None:
+        found = find(self._registered, called)
+        if found is None:
+            return
+        one, tool = found
+        if not one.allows(tool, visit.user):
+            raise _refused(401, "Forbidden", _FORBIDDEN, {"www-authenticate": self._challenge})
+        if one.user_header and one.prefix not in visit.credentials:
+            raise _refused(400, "Bad Request", f"Missing required {one.user_header} header")
+
+
+async def _body(receive: Receive) -> bytes:
+    try:
+        return await read_body(receive, RELAY_BYTES, Patience.body)
+    except (BodyTooLargeError, SlowBodyError) as error:
+        raise _refused(413, "Content Too Large", "The body is too large, or came too slowly") from error
+
+
+def _called(body: bytes) -> str:
+    """The tool that is called, if any; what is no JSON-RPC is for the SDK to refuse."""
+    try:
+        message: Any = json.loads(body)
+        return str(message["params"]["name"]) if message["method"] == "tools/call" else ""
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+
+
+def _refused(status: int, error: str, message: str, headers: Mapping[str, str] | None = None) -> RefusedError:
+    return RefusedError(private_json({"error": error, "message": message}, status=status, headers=headers))
