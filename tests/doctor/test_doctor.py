@@ -133,6 +133,21 @@ def test_missing_cluster_tools_matter_only_when_a_cluster_is_wanted(
     assert all(finding.remedy for finding in findings.values())
 
 
+@pytest.mark.parametrize(("minor", "told"), [(30, True), (34, False)])
+def test_a_kubectl_far_from_the_clusters_version_is_told(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, minor: int, told: bool
+) -> None:
+    program = tmp_path / "bin" / "kubectl"
+    program.parent.mkdir()
+    version = json.dumps({"clientVersion": {"gitVersion": f"v1.{minor}.1"}})
+    program.write_text(f"#!/bin/sh\necho '{version}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    findings = found(cluster.tools, machine)
+    assert findings["kubectl"].found == f"kubectl 1.{minor}.1"
+    assert ("kubectl-skew" in findings) is told
+
+
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A `docker` that answers these words with these texts."""

@@ -14,8 +14,8 @@ from workshop.instance import Instance
 from workshop.sources import Sources
 from workshop.tools.helm import Helm
 from workshop.tools.kind import Kind
-from workshop.tools.kubectl import Kubectl
-from workshop.tools.version import Version, spelled
+from workshop.tools.kubectl import Kubectl, skew_note
+from workshop.tools.version import Version, parsed, spelled
 
 _ASK_SECONDS = 20.0
 _DRIFT_SECONDS = 30.0
@@ -49,9 +49,19 @@ def tools(machine: Machine) -> Iterator[Finding]:
     }
     for name, examine in examined.items():
         try:
-            yield Finding(name, "ok", f"{name} {spelled(examine())}")
+            version = examine()
+            yield Finding(name, "ok", f"{name} {spelled(version)}")
+            if name == "kubectl":
+                yield from _skew(version)
         except WorkshopError as error:
             yield Finding(name, machine.unless_wanted, f"{error.what}. {error.why}".strip(), error.hint)
+
+
+def _skew(version: Version) -> Iterator[Finding]:
+    """A kubectl that is too far from the cluster that `up` would make."""
+    node = parsed(Sources.load().node_image.rpartition(":v")[2]) or version
+    if note := skew_note(version, node):
+        yield Finding("kubectl-skew", "info", note, "A nearer kubectl: https://kubernetes.io/docs/tasks/tools/")
 
 
 def leftovers(machine: Machine) -> Iterator[Finding]:
