@@ -127,11 +127,6 @@ class Docker:
         """Give an image one more name."""
         self._runner.run(["docker", "tag", source, target], seconds=_ASK_SECONDS)
 
-    def copy_into(self, container: str, source: Path, target: str) -> None:
-        """Copy a file into a running container."""
-        argv = ["docker", "cp", str(source), f"{container}:{target}"]
-        self._runner.run(argv, seconds=_COPY_SECONDS)
-
     def exec(
         self, container: str, argv: Sequence[str], *, seconds: float = _COPY_SECONDS, check: bool = True
     ) -> Done:
