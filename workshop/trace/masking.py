@@ -43,7 +43,6 @@ _ADDRESSES = frozenset({"location", "referer", "content-location"})
 _SECRET_KEY = re.compile(
     r"(?:^|_|-)(?:token|secret|password|verifier|assertion|cookie|api_?key|ticket)$", re.IGNORECASE
 )
-_STATE_KEYS = frozenset({"requestState"})
 _SESSION_CLAIMS = frozenset({"tsid", "sid"})
 
 
@@ -116,15 +115,17 @@ def masked_json(value: Any, labels: Labels, key: str = "") -> Any:  # noqa: ANN4
         return {str(name): masked_json(inner, labels, str(name)) for name, inner in value.items()}
     if isinstance(value, list):
         return [masked_json(inner, labels, key) for inner in value[:50]]
-    if isinstance(value, str):
-        if key in _STATE_KEYS:
-            return labels.of("state", value)
-        if key == "url" and "?" in value:  # where a server sends the person (MCP, URL elicitation)
-            return cut(masked_url(value, labels))
-        if _SECRET_KEY.search(key):
-            return labels.of(KIND_OF_PARAMETER.get(key, "value"), value)
-        return cut(value)
-    return value
+    return _masked_text(value, labels, key) if isinstance(value, str) else value
+
+
+def _masked_text(value: str, labels: Labels, key: str) -> str:
+    if key == "requestState":
+        return labels.of("state", value)
+    if key == "url" and "?" in value:  # where a server sends the person (MCP, URL elicitation)
+        return cut(masked_url(value, labels))
+    if _SECRET_KEY.search(key):
+        return labels.of(KIND_OF_PARAMETER.get(key, "value"), value)
+    return cut(value)
 
 
 def masked_claims(claims: Mapping[str, Any], labels: Labels) -> dict[str, Any]:
