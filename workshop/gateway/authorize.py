@@ -44,7 +44,7 @@ async def _known_client(server: AuthServer, client_id: str) -> Client:
     if client is None:
         raise PageError(
             "This application is not registered here",
-            "Its registration may have been lost with this gateway's store. Let it register again.",
+            "Its registration may have been lost with this server's store. Let it register again.",
         )
     return client
 

@@ -19,7 +19,7 @@ _UNSAFE_IN_URL = re.compile(r"[\s\x00-\x20\x7f-\uffff\\]")
 
 
 def bad(where: str, problem: str, hint: str = "") -> UsageError:
-    return UsageError(f"The gateway's configuration is wrong at `{where}`", why=problem, hint=hint)
+    return UsageError(f"The configuration is wrong at `{where}`", why=problem, hint=hint)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def connect(path: str) -> sqlite3.Connection:
         _prepare(connection, path)
     except sqlite3.DatabaseError as error:
         raise UsageError(
-            f"The gateway's store {path} cannot be used",
+            f"The store {path} cannot be used",
             why=str(error),
             hint="Remove the file; everyone signs in once more",
         ) from error
@@ -59,7 +59,7 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     if found not in {0, VERSION}:
         connection.close()
         raise UsageError(
-            f"The gateway's store {path} has version {found}, this program writes {VERSION}",
+            f"The store {path} has version {found}, this program writes {VERSION}",
             hint="Remove the file; everyone signs in once more",
         )
     # WAL with NORMAL: a commit is a write without fsync, so a statement costs the event loop some 20-100 µs.
@@ -77,4 +77,4 @@ def _make_private(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         path.chmod(0o600)  # SQLite gives its -wal and -shm files the mode of this one
     except OSError as error:
-        raise UsageError(f"The gateway's store {path} cannot be opened", why=str(error.strerror)) from error
+        raise UsageError(f"The store {path} cannot be opened", why=str(error.strerror)) from error
