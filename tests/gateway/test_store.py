@@ -71,6 +71,15 @@ def test_a_pending_sign_in_is_given_out_once_and_in_time(store: SqliteStore) -> 
     assert store.take_pending("late", NOW + 1) is None
 
 
+def test_a_pending_sign_in_can_be_looked_at_while_it_waits(store: SqliteStore) -> None:
+    pending = PendingSignIn(ASKED, "flow", "digest", "verifier")
+    store.add_pending("state", pending, expires=NOW + 1, limit=9)
+    assert store.pending("state", NOW) == store.pending("state", NOW) == pending
+    assert store.pending("state", NOW + 1) is None
+    assert store.take_pending("state", NOW) == pending
+    assert store.pending("state", NOW) is None
+
+
 def test_a_user_of_the_upstream_is_one_subject(store: SqliteStore) -> None:
     assert store.subject("github", "1") == store.subject("github", "1")
     assert len({store.subject("github", "1"), store.subject("github", "2"), store.subject("other", "1")}) == 3

@@ -6,6 +6,7 @@ import re
 import uuid
 from base64 import urlsafe_b64decode
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ _LONGEST = 8 * 1024
 _SHAPE = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _CACHE_SECONDS = 60.0
 _CACHE_SIZE = 10_000
+ClaimsOf = Callable[[Grant], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,10 @@ class AccessTokens:
     Whether its grant still exists is not decided here: the caller asks the store each time.
     """
 
-    def __init__(self, config: Auth, clock: Clock) -> None:
+    def __init__(self, config: Auth, clock: Clock, more: ClaimsOf = lambda _: {}) -> None:
+        """`more` gives claims that ToolHive's tokens do not have."""
         self._config = config
+        self._more = more
         self._clock = clock
         self._keys = {key.kid: key for key in config.signing_keys}
         self._verified: OrderedDict[bytes, tuple[Claims, float]] = OrderedDict()
@@ -55,6 +59,7 @@ class AccessTokens:
         """A token for `grant`; the claims are ToolHive's, with `scope` (RFC 9068) beside its `scp`."""
         now = int(self._clock())
         claims: dict[str, Any] = {
+            **self._more(grant),
             "iss": self._config.issuer,
             "sub": grant.sub,
             "aud": [grant.resource],

@@ -1,9 +1,7 @@
 """The gateway's one port: discovery, the authorization server, health, and the relay for everything else."""
 
-import asyncio
 import contextlib
 import json
-import logging
 import time
 from collections.abc import AsyncIterator
 
@@ -11,14 +9,15 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
 from workshop.gateway.access_tokens import AccessTokens
-from workshop.gateway.client_documents import ClientDocuments, Fetch
+from workshop.gateway.authorization import authorization_server
+from workshop.gateway.client_documents import Fetch
 from workshop.gateway.config import GatewayConfig
 from workshop.gateway.config_auth import Auth
 from workshop.gateway.config_reader import origin_of
 from workshop.gateway.gate import Gate, OpenGate, TokenGate
 from workshop.gateway.guard import HostGuard
 from workshop.gateway.guarded_fetch import GuardedFetch
-from workshop.gateway.limits import Clock, Patience, TokenBucket
+from workshop.gateway.limits import Clock, Patience
 from workshop.gateway.outbound import Outbound
 from workshop.gateway.relay import Relay
 from workshop.gateway.request_log import RequestLog
@@ -26,15 +25,12 @@ from workshop.gateway.resource_server import ResourceServer
 from workshop.gateway.routes import FORM_PATHS, auth_routes, common_routes
 from workshop.gateway.server import AuthServer
 from workshop.gateway.sessions import Sessions
-from workshop.gateway.store import Store, StoreUnavailableError
+from workshop.gateway.store import Store
 from workshop.gateway.store_sqlite import SqliteStore
+from workshop.gateway.upkeep import kept
 from workshop.gateway.upstream import UpstreamProvider
 from workshop.gateway.upstream_tokens import UpstreamTokenSource
 from workshop.gateway.vault import Vault
-
-_LOG = logging.getLogger(__name__)
-_PURGE_SECONDS = 60.0
-_REGISTRATIONS_A_SECOND, _REGISTRATION_BURST = 1.0, 5
 
 
 def create_app(
@@ -52,8 +48,7 @@ def create_app(
     """
     outbound = Outbound(patience or Patience())
     fetch = fetch or GuardedFetch(outbound.patience.document)
-    server = _auth_server(config, config.auth, outbound, clock, fetch) if config.auth else None
-    gate: Gate = _token_gate(server) if server else OpenGate()
+    server, gate = _with_auth(config, config.auth, outbound, clock, fetch) if config.auth else _OPEN
     store = server.store if server else None
     relay = Relay(config, outbound, gate)
     router = Router(
@@ -68,25 +63,29 @@ def create_app(
 
 
 _NO_ROUTES: list[BaseRoute] = []
+_OPEN: tuple[None, Gate] = (None, OpenGate())
 
 
-def _auth_server(
+def _with_auth(
     config: GatewayConfig, auth: Auth, outbound: Outbound, clock: Clock, fetch: Fetch
-) -> AuthServer:
+) -> tuple[AuthServer, Gate]:
     vault = Vault(*auth.secrets, bound_to=sealed_for(config.remote_url, auth))
-    documents = ClientDocuments(auth.documents, auth.scopes, fetch, clock)
-    return AuthServer(
-        config=auth,
+    store, tokens = SqliteStore(config.store, vault), AccessTokens(auth, clock)
+    upstream = UpstreamProvider(auth.upstream, outbound, clock)
+    server = authorization_server(
+        auth,
         remote_url=config.remote_url,
-        store=SqliteStore(config.store, vault),
+        store=store,
         vault=vault,
-        tokens=AccessTokens(auth, clock),
-        upstream=UpstreamProvider(auth.upstream, outbound, clock),
-        registrations=TokenBucket(_REGISTRATIONS_A_SECOND, _REGISTRATION_BURST, clock),
-        documents=documents if auth.documents.enabled else None,
+        tokens=tokens,
+        upstream=upstream,
         clock=clock,
         patience=outbound.patience,
+        fetch=fetch,
     )
+    source = UpstreamTokenSource(store, upstream, clock)
+    resource_server = ResourceServer(auth, store, tokens, source, clock)
+    return server, TokenGate(resource_server, Sessions(store, clock))
 
 
 def sealed_for(remote_url: str, auth: Auth) -> str:
@@ -94,30 +93,7 @@ def sealed_for(remote_url: str, auth: Auth) -> str:
     return json.dumps([auth.upstream.token_endpoint, auth.upstream.client_id, origin_of(remote_url)])
 
 
-def _token_gate(server: AuthServer) -> TokenGate:
-    source = UpstreamTokenSource(server.store, server.upstream, server.clock)
-    resource_server = ResourceServer(server.config, server.store, server.tokens, source, server.clock)
-    return TokenGate(resource_server, Sessions(server.store, server.clock))
-
-
 @contextlib.asynccontextmanager
 async def _running(outbound: Outbound, store: Store | None, clock: Clock) -> AsyncIterator[None]:
-    async with outbound:
-        upkeep = asyncio.create_task(_purge(store, clock)) if store else None
-        try:
-            yield
-        finally:
-            if upkeep:
-                upkeep.cancel()
-                await asyncio.gather(upkeep, return_exceptions=True)
-            if store:
-                store.close()
-
-
-async def _purge(store: Store, clock: Clock) -> None:
-    while True:
-        try:
-            store.purge(clock())
-        except StoreUnavailableError as error:
-            _LOG.warning("expired rows not deleted: %s", error)
-        await asyncio.sleep(_PURGE_SECONDS)
+    async with outbound, kept(store, clock) if store else contextlib.nullcontext():
+        yield

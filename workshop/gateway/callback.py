@@ -6,7 +6,7 @@ import uuid
 from starlette.requests import Request
 from starlette.responses import Response
 
-from workshop.gateway.flow_cookie import clear_flow_cookie, flow_cookie
+from workshop.gateway.flow_cookie import clear_flow_cookie
 from workshop.gateway.limits import QUERY_BYTES
 from workshop.gateway.oauth_errors import PageError, RedirectError
 from workshop.gateway.parameters import Parameters, query
@@ -19,9 +19,10 @@ from workshop.gateway.records import (
     UpstreamTokens,
 )
 from workshop.gateway.responses import error_redirect, redirect
+from workshop.gateway.same_browser import check_browser
 from workshop.gateway.server import AuthServer
 from workshop.gateway.upstream import Trouble, UpstreamError
-from workshop.gateway.vault import digest, random_token, same
+from workshop.gateway.vault import random_token
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,14 +63,7 @@ def _take(server: AuthServer, request: Request, state: str) -> PendingSignIn:
         raise PageError(
             "This sign-in is not known", "It was completed already, or it took longer than ten minutes."
         )
-    browser = flow_cookie(server, request, pending.flow)
-    if browser is None or not same(digest(browser), pending.browser):
-        _LOG.warning("sign-in refused: client %s, another browser", pending.request.client_id)
-        raise PageError(
-            "This sign-in was started in another browser",
-            "If someone sent you here, they may be trying to use your account. Nothing was handed out.",
-            status=403,
-        )
+    check_browser(server, request, pending)
     return pending
 
 

@@ -23,7 +23,7 @@ _UPSTREAM = frozenset(
     | {"scopes", "userinfo"}
 )
 _USERINFO = frozenset({"url", "method", "headers", "subject_fields", "name_fields", "email_fields"})
-_DEFAULT_SCOPES = ("openid", "profile", "email", "offline_access")
+DEFAULT_SCOPES = ("openid", "profile", "email", "offline_access")
 SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
 _SHORTEST_HMAC = 32
 _DAY = 24 * 3600
@@ -84,8 +84,8 @@ def load_auth(root: Section) -> Auth:
     """
     block = Section.of(root.values["auth"], root.path("auth"), known=_AUTH)
     issuer = _issuer(block)
-    scopes = _scopes(block, "scopes") or _DEFAULT_SCOPES
-    required = _scopes(block, "required_scopes")
+    scopes = read_scopes(block, "scopes") or DEFAULT_SCOPES
+    required = read_scopes(block, "required_scopes")
     if not set(required) <= set(scopes):
         raise bad(block.path("required_scopes"), "A required scope must be one of `scopes`")
     return Auth(
@@ -130,7 +130,7 @@ def _resource(block: Section, issuer: str) -> str:
     return resource
 
 
-def _scopes(block: Section, name: str) -> tuple[str, ...]:
+def read_scopes(block: Section, name: str) -> tuple[str, ...]:
     scopes = block.texts(name)
     if not all(SCOPE.fullmatch(scope) for scope in scopes):
         raise bad(block.path(name), "A scope has no spaces, quotes or backslashes")
@@ -150,13 +150,19 @@ def _signing_keys(block: Section) -> tuple[SigningKey, ...]:
 def _hmac_secrets(block: Section) -> tuple[bytes, ...]:
     where = block.path("hmac_files")
     secrets = tuple(read_secret(file, where) for file in block.texts("hmac_files"))
-    if not secrets or min(map(len, secrets)) < _SHORTEST_HMAC:
+    for secret in secrets or (b"",):
+        check_hmac(secret, where)
+    return secrets
+
+
+def check_hmac(secret: bytes, where: str) -> None:
+    """Raises UsageError for a secret that could be guessed."""
+    if len(secret) < _SHORTEST_HMAC:
         raise bad(
             where,
             f"The HMAC secret must be at least {_SHORTEST_HMAC} bytes",
             "It is used as it is, not decoded",
         )
-    return secrets
 
 
 def _upstream(block: Section, issuer: str) -> Upstream:

@@ -23,6 +23,7 @@ from workshop.gateway.parameters import Parameters, form
 from workshop.gateway.records import AuthorizationRequest, Client, PendingSignIn
 from workshop.gateway.redirects import shown_host
 from workshop.gateway.responses import error_redirect, redirect
+from workshop.gateway.same_browser import refuse_other_sites
 from workshop.gateway.server import AuthServer
 from workshop.gateway.store import StoreFullError
 from workshop.gateway.vault import digest, random_token, same
@@ -48,6 +49,7 @@ def consent_page(server: AuthServer, client: Client, asked: AuthorizationRequest
         only_loopback=all(shown_host(uri)[1] for uri in client.redirect_uris),
         remote_host=urlsplit(server.remote_url).netloc,
         scopes=[(scope, _MEANINGS.get(scope, "")) for scope in asked.scopes],
+        own_sign_in=server.signs_in_itself,
         upstream_name=server.upstream.name,
         upstream_host=urlsplit(server.config.upstream.authorization_endpoint).netloc,
         upstream_scopes=server.config.upstream.scopes,
@@ -63,7 +65,7 @@ def consent_page(server: AuthServer, client: Client, asked: AuthorizationRequest
 async def consent(server: AuthServer, request: Request) -> Response:
     """Take the decision, once: on to the upstream, or back to the client with `access_denied`."""
     fields = await form(request, seconds=server.patience.body)
-    _refuse_other_sites(request)
+    refuse_other_sites(request)
     flow, expires, asked = _open(server, fields.get("ticket") or "")
     browser = flow_cookie(server, request, flow)
     expected = server.vault.macs("csrf", flow, browser or "", asked.client_id)
@@ -102,12 +104,6 @@ def _denied(server: AuthServer, flow: str, asked: AuthorizationRequest) -> Respo
     response = error_redirect(server.config.issuer, asked.redirect_uri, asked.state, error)
     clear_flow_cookie(server, response, flow)
     return response
-
-
-def _refuse_other_sites(request: Request) -> None:
-    # With no-referrer a browser sends `Origin: null` even to ourselves, but says truly where the form was.
-    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
-        raise PageError("This form was sent by another site", "Nothing was approved.", status=403)
 
 
 def _decision(fields: Parameters) -> bool:

@@ -4,7 +4,7 @@ import base64
 import hashlib
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
@@ -29,8 +29,13 @@ _HEADERS = {
 }
 
 
-def page(template: str, *, status: int = 200, **values: object) -> Response:
-    """Render a template of this package."""
+def template_in(path: Path) -> Template:
+    """A template of another server's, which may extend `base.html`."""
+    return _ENVIRONMENT.from_string(path.read_text(encoding="utf-8"))
+
+
+def page(template: str | Template, *, status: int = 200, **values: object) -> Response:
+    """Render a template of this package, by its name, or another's."""
     return HTMLResponse(_ENVIRONMENT.get_template(template).render(values), status, _HEADERS)
 
 

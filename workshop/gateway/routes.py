@@ -28,6 +28,7 @@ from workshop.gateway.store import Store
 from workshop.gateway.token_endpoint import token
 
 Handler = Callable[[Request], Awaitable[Response]]
+ServerHandler = Callable[[AuthServer, Request], Awaitable[Response]]
 _READ = ("GET", "HEAD")
 _ANY = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 FORM_PATHS = ("/oauth/consent",)
@@ -65,16 +66,21 @@ class Endpoint:
 
 
 def auth_routes(server: AuthServer) -> list[BaseRoute]:
+    """A gateway's: it is the protected resource, and the authorization server too."""
+    return [
+        server_route(server, PROTECTED_RESOURCE_PATH, protected_resource, *_READ),
+        server_route(server, f"{PROTECTED_RESOURCE_PATH}/mcp", protected_resource, *_READ),
+        *authorization_server_routes(server),
+    ]
+
+
+def authorization_server_routes(server: AuthServer) -> list[BaseRoute]:
     """Discovery and OAuth endpoints; metadata also below its path, where clients of path-ful servers look."""
 
-    def route(
-        path: str, handler: Callable[[AuthServer, Request], Awaitable[Response]], *methods: str
-    ) -> Route:
-        return Route(path, Endpoint(lambda request: handler(server, request), methods))
+    def route(path: str, handler: ServerHandler, *methods: str) -> Route:
+        return server_route(server, path, handler, *methods)
 
     return [
-        route(PROTECTED_RESOURCE_PATH, protected_resource, *_READ),
-        route(f"{PROTECTED_RESOURCE_PATH}/mcp", protected_resource, *_READ),
         route(_AUTHORIZATION_SERVER_PATH, authorization_server, *_READ),
         route(f"{_AUTHORIZATION_SERVER_PATH}/{{rest:path}}", authorization_server, *_READ),
         route(_OPENID_PATH, openid_configuration, *_READ),
@@ -88,6 +94,10 @@ def auth_routes(server: AuthServer) -> list[BaseRoute]:
         route("/oauth/revoke", revoke, "POST"),
         Route("/oauth/{rest:path}", Endpoint(_not_found, _ANY)),
     ]
+
+
+def server_route(server: AuthServer, path: str, handler: ServerHandler, *methods: str) -> Route:
+    return Route(path, Endpoint(lambda request: handler(server, request), methods))
 
 
 def common_routes(store: Store | None) -> list[BaseRoute]:

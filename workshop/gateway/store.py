@@ -51,6 +51,9 @@ class Store(Protocol):
     def add_pending(self, state: str, pending: PendingSignIn, *, expires: float, limit: int) -> None:
         """Raises StoreFullError at `limit` sign-ins in progress."""
 
+    def pending(self, state: str, now: float) -> PendingSignIn | None:
+        """A sign-in in progress, which goes on."""
+
     def take_pending(self, state: str, now: float) -> PendingSignIn | None:
         """Each sign-in is given out once."""
 

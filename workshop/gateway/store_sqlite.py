@@ -73,9 +73,15 @@ class SqliteStore:
                 "INSERT INTO pending (state, sealed, expires) VALUES (?, ?, ?)", (key, sealed, expires)
             )
 
+    def pending(self, state: str, now: float) -> PendingSignIn | None:
+        return self._pending("SELECT sealed, expires FROM pending WHERE state = ?", state, now)
+
     def take_pending(self, state: str, now: float) -> PendingSignIn | None:
+        return self._pending("DELETE FROM pending WHERE state = ? RETURNING sealed, expires", state, now)
+
+    def _pending(self, statement: str, state: str, now: float) -> PendingSignIn | None:
         key = digest(state)
-        row = self._one("DELETE FROM pending WHERE state = ? RETURNING sealed, expires", key)
+        row = self._one(statement, key)
         plain = self._vault.unseal(row[0], f"pending {key}") if row and row[1] > now else None
         return PendingSignIn.from_json(json.loads(plain)) if plain else None
 

@@ -1,0 +1,39 @@
+"""Put an authorization server together: the gateway's own, or one that stands for itself."""
+
+from workshop.gateway.access_tokens import AccessTokens
+from workshop.gateway.client_documents import ClientDocuments, Fetch
+from workshop.gateway.config_auth import Auth
+from workshop.gateway.limits import Clock, Patience, TokenBucket
+from workshop.gateway.server import AuthServer, SignIn
+from workshop.gateway.store import Store
+from workshop.gateway.vault import Vault
+
+_REGISTRATIONS_A_SECOND, _REGISTRATION_BURST = 1.0, 5
+
+
+def authorization_server(
+    auth: Auth,
+    *,
+    remote_url: str,
+    store: Store,
+    vault: Vault,
+    tokens: AccessTokens,
+    upstream: SignIn,
+    clock: Clock,
+    patience: Patience,
+    fetch: Fetch,
+) -> AuthServer:
+    """With its rate limits, and with documents of clients where the configuration has them."""
+    documents = ClientDocuments(auth.documents, auth.scopes, fetch, clock)
+    return AuthServer(
+        config=auth,
+        remote_url=remote_url,
+        store=store,
+        vault=vault,
+        tokens=tokens,
+        upstream=upstream,
+        registrations=TokenBucket(_REGISTRATIONS_A_SECOND, _REGISTRATION_BURST, clock),
+        documents=documents if auth.documents.enabled else None,
+        clock=clock,
+        patience=patience,
+    )
