@@ -14,7 +14,8 @@ PACKAGE = Path(workshop.__file__).parent
 BASE = {"errors", "result", "console", "settings", "paths", "ports", "instance", "serving", "gathering"}
 BASE |= {"sources", "source_values", "interrupts"}
 MAY_IMPORT = {
-    "cli": BASE | {"cli", "lessons", "agent", "probe", "tools", "trace", "doctor", "demo"},
+    "cli": BASE | {"cli", "lessons", "agent", "probe", "tools", "trace", "doctor", "demo", "compare"},
+    "compare": BASE | {"compare", "lessons", "agent", "backends", "probe", "practice"},
     "demo": BASE | {"demo"},
     "doctor": BASE | {"doctor", "tools"},
     "lessons": BASE | {"lessons", "agent", "backends", "toolhive", "practice", "tools", "trace", "bundle"},
@@ -29,6 +30,7 @@ MAY_IMPORT = {
     "probe": {"probe", "errors", "paths", "interrupts"},
     "gateway": {"gateway", "errors", "paths", "ports", "serving"},
     "practice": {"practice", "errors", "paths", "ports", "serving"},
+    "identity": {"identity", "gateway", "practice", "errors", "paths", "ports", "serving"},
 }
 HEAVY = ("mcp", "kubernetes", "aiohttp", "httpx2", "starlette", "uvicorn", "pydantic", "psutil", "yaml")
 
