@@ -37,8 +37,13 @@ class Operation:
             if str(arguments[name]) in {"", ".", ".."}:
                 raise ValueError(f"`{name}` cannot be {arguments[name]!r}")
         path = _PLACEHOLDER.sub(lambda match: quote(str(arguments[match[1]]), safe=""), self.path)
-        query = urlencode({name: value for name, value in arguments.items() if name not in names})
+        rest = {name: value for name, value in arguments.items() if name not in names}
+        query = urlencode({name: _written(value) for name, value in rest.items()})
         return f"{path}?{query}" if query else path
+
+
+def _written(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,9 @@ class SealedRecords:
         rows = self._rows("SELECT key, sealed, expires FROM records WHERE kind = ? ORDER BY key", kind)
         return [value for row in rows if (value := self._opened(kind, [row])) is not None]
 
+    def clear(self, kind: str) -> None:
+        self._rows("DELETE FROM records WHERE kind = ?", kind)
+
     def close(self) -> None:
         self._db.close()
 

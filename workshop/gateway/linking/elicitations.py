@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
@@ -13,6 +14,7 @@ from workshop.gateway.sealed_records import SealedRecords
 from workshop.gateway.vault import random_token
 
 CONNECTED, REFUSED = "connected", "refused"
+_AWAY_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,16 @@ class Elicitations:
         self._told: dict[str, tuple[float, Callable[[], Awaitable[None]]]] = {}
 
     def open(self, asked: Asked) -> str:
-        """A new link's id; raises StoreFullError."""
+        """The id of a link: the same while the person may still be at it, so that a client can call again.
+
+        Raises StoreFullError.
+        """
+        current = self._records.get("current", _key(asked))
+        if current is not None:
+            return str(current["link"])
         link = random_token()
         self._records.put("elicitation", link, asdict(asked), seconds=SIGN_IN_SECONDS)
+        self._records.put("current", _key(asked), {"link": link}, seconds=SIGN_IN_SECONDS / 2)
         return link
 
     def find(self, link: str) -> Asked | None:
@@ -45,7 +54,12 @@ class Elicitations:
     def claim(self, link: str) -> Asked | None:
         """Who asked, the first time only: the link is used from now on."""
         found = self._records.take("elicitation", link)
-        return Asked(**found) if found else None
+        if found is None:
+            return None
+        asked = Asked(**found)
+        # The person is on the way to the upstream. Should they never come back, the next link is a new one.
+        self._records.put("current", _key(asked), {"link": link}, seconds=_AWAY_SECONDS)
+        return asked
 
     def tell(self, link: str, notify: Callable[[], Awaitable[None]]) -> None:
         """Call `notify` when it is settled, if this process still lives then."""
@@ -53,7 +67,8 @@ class Elicitations:
         self._told = {known: told for known, told in self._told.items() if told[0] > now}
         self._told[link] = now + 2 * SIGN_IN_SECONDS, notify
 
-    async def settle(self, link: str, outcome: str) -> None:
+    async def settle(self, link: str, asked: Asked, outcome: str) -> None:
+        self._records.take("current", _key(asked))
         self._records.put("outcome", link, {"outcome": outcome}, seconds=SIGN_IN_SECONDS)
         if event := self._settled.get(link):
             event.set()
@@ -76,23 +91,35 @@ class Elicitations:
 
 
 class Grants:
-    """The upstream's tokens by person and target: the vault. No token leaves it but towards the upstream."""
+    """The upstream's tokens by person and target: the vault. No token leaves it but towards the upstream.
+
+    `home` is where a token comes from and goes to: when that changes, it is no longer this target's.
+    """
 
     def __init__(self, records: SealedRecords) -> None:
         self._records = records
 
-    def put(self, asked: Asked, tokens: UpstreamTokens) -> None:
-        self._records.put("grant", _owner(asked), asdict(tokens))
+    def put(self, asked: Asked, home: str, tokens: UpstreamTokens) -> None:
+        self._records.put(grants_of(asked.target), asked.subject, {"home": home, "tokens": asdict(tokens)})
 
-    def get(self, asked: Asked) -> UpstreamTokens | None:
-        found = self._records.get("grant", _owner(asked))
-        return UpstreamTokens(**found) if found else None
+    def get(self, asked: Asked, home: str) -> UpstreamTokens | None:
+        found = self._records.get(grants_of(asked.target), asked.subject)
+        if found is None or found["home"] != home:
+            return None
+        tokens = UpstreamTokens(**found["tokens"])
+        expired = tokens.expires_at is not None and tokens.expires_at <= time.time()
+        return None if expired else tokens
 
-    def evict(self, asked: Asked, refused: UpstreamTokens) -> None:
+    def evict(self, asked: Asked, home: str, refused: UpstreamTokens) -> None:
         """Forget tokens that the upstream refused, unless newer ones have come meanwhile."""
-        if self.get(asked) == refused:
-            self._records.take("grant", _owner(asked))
+        if self.get(asked, home) == refused:
+            self._records.take(grants_of(asked.target), asked.subject)
 
 
-def _owner(asked: Asked) -> str:
-    return f"{asked.target}\0{asked.subject}"
+def grants_of(target: str) -> str:
+    """The kind of record that a target's grants are."""
+    return f"grant {target}"
+
+
+def _key(asked: Asked) -> str:
+    return json.dumps(asdict(asked))

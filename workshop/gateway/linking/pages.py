@@ -46,7 +46,13 @@ class Leg:
     browser: str
     verifier: str = field(repr=False)
     subject: str = ""
+    client_id: str = ""
     target: str = ""
+
+    @property
+    def asked(self) -> Asked:
+        """Who asked, once that is known."""
+        return Asked(self.subject, self.client_id, self.target)
 
 
 class Connect:
@@ -113,16 +119,16 @@ class Connect:
             code = parameters.get("code")
             if code is None or "error" in parameters:
                 raise PageError("The account was not connected", "The other side did not grant access.")
-            provider = self._identity.peer(self._target(leg.target).provider)
-            tokens = await provider.exchange(code, leg.verifier)
-            self._grants.put(Asked(leg.subject, "", leg.target), tokens)
+            target = self._target(leg.target)
+            tokens = await self._identity.peer(target.provider).exchange(code, leg.verifier)
+            self._grants.put(leg.asked, target.home, tokens)
             outcome = CONNECTED
         except UpstreamError as error:
             raise PageError(
                 "The account was not connected", f"{error.trouble.value}.".capitalize(), status=502
             ) from error
         finally:
-            await self._elicitations.settle(leg.link, outcome)
+            await self._elicitations.settle(leg.link, leg.asked, outcome)
         _LOG.info("connected: user %s, target %s", leg.subject, leg.target)
         return self._finished(leg, "Your account is connected", "The gateway keeps its token sealed.")
 
@@ -149,9 +155,9 @@ class Connect:
         if asked is None or asked.subject != subject:
             raise PageError(*_GONE)
         if fields.get("decision") == "deny":
-            await self._elicitations.settle(leg.link, REFUSED)
+            await self._elicitations.settle(leg.link, asked, REFUSED)
             return self._finished(leg, "Nothing was connected", "You said no.")
-        onward = Leg(leg.link, leg.flow, leg.browser, random_token(), subject, asked.target)
+        onward = Leg(leg.link, leg.flow, leg.browser, random_token(), **asdict(asked))
         return self._leave("upstream", onward, self._target(asked.target).provider)
 
     def _ticket(self, request: Request, fields: Parameters) -> tuple[Leg, str]:

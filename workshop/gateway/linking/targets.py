@@ -9,6 +9,7 @@ from typing import Any
 from workshop.errors import UsageError
 from workshop.gateway.config_auth import Upstream
 from workshop.gateway.config_reader import Section, bad
+from workshop.gateway.linking.elicitations import grants_of
 from workshop.gateway.openapi_tools import Api, read_api
 from workshop.gateway.sealed_records import SealedRecords
 
@@ -36,6 +37,11 @@ class Target:
     name: str
     api: Api
     provider: Upstream = field(repr=False)
+
+    @property
+    def home(self) -> str:
+        """Where a grant comes from and goes to."""
+        return f"{self.api.server} {self.provider.token_endpoint} {self.provider.client_id}"
 
 
 class Resources:
@@ -72,10 +78,12 @@ class Resources:
         return "updated" if known else "created", made
 
     def delete(self, kind: str, name: str) -> bool:
-        """Whether it was there; raises ConflictError while a target needs it."""
+        """Whether it was there; a target goes with its grants. Raises ConflictError while one needs it."""
         for target in self._records.all("target"):
             if any(USES[use] == kind and target[use] == name for use in USES):
                 raise ConflictError(f"The target {target['name']} still needs it")
+        if kind == "target":
+            self._records.clear(grants_of(name))
         return self._records.take(kind, name) is not None
 
     def _check(self, kind: str, section: Section, wanted: Json) -> None:

@@ -1,0 +1,111 @@
+"""A gateway with a token vault: it checks the client's token, keeps GitHub's, asks for it by URL elicitation.
+
+    A  POST /mcp, tools/call with a token of the identity provider
+    │  no grant of this person at GitHub: -32042 (2025-11-25), or an input-required result (2026-07-28)
+    ▼
+browser  /connect ─▶ identity provider ─▶ /signed-in: is it who asked? ─▶ approve ─▶ GitHub ─▶ /oauth/callback
+    ▲
+    │  the same call again: answered, with GitHub's token from the vault
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+from tools import Tools
+
+from workshop.gateway.bearer_guard import BearerGuard, caller_of
+from workshop.gateway.config_auth import Upstream
+from workshop.gateway.guard import HostGuard
+from workshop.gateway.limits import Patience
+from workshop.gateway.linking.control import Control
+from workshop.gateway.linking.elicitations import Elicitations, Grants
+from workshop.gateway.linking.pages import Connect
+from workshop.gateway.linking.request_state import RequestState
+from workshop.gateway.linking.sign_in import Identity
+from workshop.gateway.linking.targets import Resources
+from workshop.gateway.outbound import Outbound
+from workshop.gateway.outside_tokens import OutsideIssuer, OutsideTokens
+from workshop.gateway.request_log import RequestLog
+from workshop.gateway.sealed_records import SealedRecords
+from workshop.gateway.vault import Vault
+from workshop.serving import main
+
+
+def create_app(config: Mapping[str, Any]) -> ASGIApp:
+    """Everything of the gateway on one port; all of it needs a token, save for metadata, health and pages."""
+    url, resource = config["url"], f"{config['url']}/mcp"
+    vault = Vault(Path(config["vault_key_file"]).read_bytes(), bound_to=url)
+    records, outbound = SealedRecords(config["store"], vault), Outbound(Patience())
+    issuer = OutsideIssuer(config["issuer"], resource, jwks_uri=config["jwks_uri"])
+    tokens = OutsideTokens(issuer)
+    resources = Resources(records, url=url, issuer=issuer.issuer, audience=resource)
+    elicitations, grants = Elicitations(records), Grants(records)
+    connect = Connect(
+        elicitations,
+        grants,
+        resources,
+        records=records,
+        vault=vault,
+        identity=Identity(_sign_in(config), tokens, outbound),
+        secure_cookies=url.startswith("https:"),
+    )
+    tools = Tools(resources, elicitations, grants, outbound=outbound, states=RequestState(vault), url=url)
+    # Sessions, for the handshake of 2025-11-25 says once what the client can do.
+    mcp = StreamableHTTPSessionManager(tools.server())
+    control = Control(resources, Path(config["control_file"]).read_text("utf-8"))
+
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncIterator[None]:
+        async with outbound, mcp.run():
+            yield
+        records.close()
+
+    guarded = BearerGuard(_Owned(mcp), tokens, resource)
+    router = Router(
+        [Route("/mcp", guarded), *connect.routes(), *control.routes()], default=guarded, lifespan=lifespan
+    )
+    router.redirect_slashes = False
+    return RequestLog(HostGuard(router, url, port=config["port"], forms=("/connect",)))
+
+
+def _sign_in(config: Mapping[str, Any]) -> Upstream:
+    """The gateway's own registration at the identity provider: a public client, so PKCE and no secret."""
+    return Upstream(
+        name="the identity provider",
+        authorization_endpoint=config["authorization_endpoint"],
+        token_endpoint=config["token_endpoint"],
+        client_id=config["client_id"],
+        client_secret="",
+        redirect_uri=f"{config['url']}/signed-in",
+        scopes=("openid", "profile"),
+        userinfo=None,
+    )
+
+
+class _Owned:
+    """Tells the SDK whose request it is, so that a session answers only to who opened it."""
+
+    def __init__(self, mcp: StreamableHTTPSessionManager) -> None:
+        self._mcp = mcp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        caller = caller_of(scope)
+        token = AccessToken(
+            token="",
+            client_id=caller.client_id or "",
+            scopes=list(caller.scopes),
+            subject=caller.subject,
+            claims={"iss": caller.claims["iss"]},
+        )
+        await self._mcp.handle_request({**scope, "user": AuthenticatedUser(token)}, receive, send)
+
+
+if __name__ == "__main__":
+    main(create_app)
