@@ -1,0 +1,109 @@
+"""Exercise 3: is this the person's will, and is this still their browser?"""
+
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+from worker import SCOPES, Worker
+
+from workshop.gateway.oauth_errors import PageError
+from workshop.gateway.pages import page
+from workshop.gateway.parameters import form, query
+from workshop.gateway.redirects import shown_host
+from workshop.gateway.responses import redirect
+from workshop.gateway.upstream import UpstreamError
+from workshop.gateway.vault import digest, random_token, same
+
+_TEN_MINUTES = 600
+_COOKIE = "workshop-worker"
+
+
+def metadata(url: str) -> dict[str, object]:
+    """What the server's metadata says of this group."""
+    del url
+    return {"authorization_response_iss_parameter_supported": True}
+
+
+# ↓ A page that asks, tied to the browser by a cookie; what is stored has names that nobody else can know.
+def ask(worker: Worker, request: Request, asked: dict[str, str]) -> Response:
+    """Send the browser on: to GitHub, or to a page that asks first."""
+    if not asked.get("redirect_uri"):
+        raise PageError("The application gave no address", "There is nowhere to go from here.")
+    ticket, csrf, browser = random_token(), random_token(), request.cookies.get(_COOKIE) or random_token()
+    waiting = {"asked": asked, "csrf": csrf, "browser": digest(browser)}
+    worker.records.put("consent", ticket, waiting, _TEN_MINUTES)
+    response = _page(worker, asked, ticket, csrf)
+    secure = worker.url.startswith("https:")
+    response.set_cookie(_COOKIE, browser, max_age=_TEN_MINUTES, secure=secure, httponly=True, samesite="lax")
+    return response
+
+
+def _page(worker: Worker, asked: dict[str, str], ticket: str, csrf: str) -> Response:
+    client_id = asked.get("client_id", "")
+    client = worker.records.get("client", client_id) or {}
+    redirect_host, is_loopback = shown_host(asked["redirect_uri"])
+    return page(
+        "consent.html",
+        client_name=client.get("client_name") or "An application without a name",
+        client_id=client_id,
+        client_host="",
+        only_loopback=is_loopback,
+        remote_host=urlsplit(worker.url).netloc,
+        scopes=[(scope, "") for scope in SCOPES],
+        own_sign_in=False,
+        upstream_name=worker.app.name,
+        upstream_host=urlsplit(worker.app.authorization_endpoint).netloc,
+        upstream_scopes=SCOPES,
+        redirect_host=redirect_host,
+        redirect_is_loopback=is_loopback,
+        ticket=ticket,
+        csrf=csrf,
+    )
+
+
+async def decide(worker: Worker, request: Request) -> Response:
+    """Take the answer to the page: it comes here, to `/oauth/consent`."""
+    fields = await form(request, seconds=30)
+    waiting = worker.records.take("consent", fields.get("ticket") or "")
+    if waiting is None:
+        raise PageError("This page was used already", "It is good once, and for ten minutes.")
+    if not _same_browser(request, waiting) or not same(fields.get("csrf") or "", waiting["csrf"]):
+        raise PageError("This page belongs to another browser", "Nothing was approved.", status=403)
+    if fields.get("decision") != "approve":
+        return _back(worker, waiting["asked"], error="access_denied")
+    state, verifier = random_token(), random_token()
+    worker.records.put("state", state, {**waiting, "verifier": verifier}, _TEN_MINUTES)
+    return worker.to_github(state, verifier)
+
+
+async def callback(worker: Worker, request: Request) -> Response:
+    """Take the browser back from GitHub, and send it to the client with a code."""
+    given = query(request)
+    pending = worker.records.take("state", given.get("state") or "") if given else None
+    if given is None or pending is None:
+        raise PageError("This sign-in is not known", "It has ended, or it took longer than ten minutes.")
+    if not _same_browser(request, pending):
+        raise PageError("This sign-in began in another browser", "Nothing was handed out.", status=403)
+    asked, code = pending["asked"], given.get("code")
+    try:
+        person = await worker.sign_in(code, pending["verifier"]) if code else None
+    except UpstreamError:
+        return _back(worker, asked, error="server_error")
+    if person is None:
+        return _back(worker, asked, error="access_denied")
+    ours = random_token()
+    worker.records.put("code", ours, {"asked": asked, **person}, _TEN_MINUTES)
+    worker.log("code issued", code=ours, **person)
+    return _back(worker, asked, code=ours)
+
+
+def _same_browser(request: Request, kept: dict[str, str]) -> bool:
+    return same(digest(request.cookies.get(_COOKIE, "")), kept["browser"])
+
+
+def _back(worker: Worker, asked: dict[str, str], **answer: str) -> Response:
+    """To the client, saying whose answer it is (RFC 9207)."""
+    return redirect(asked["redirect_uri"], {**answer, "state": asked.get("state"), "iss": worker.url})
+
+
+# ↑

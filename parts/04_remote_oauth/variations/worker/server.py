@@ -1,0 +1,154 @@
+"""An OAuth authorization server and an MCP server in one app, as on an edge worker, with GitHub upstream.
+
+What can be done wrong is not here: those functions are the exercises, in six groups.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from tools import SESSION, mcp_server
+from worker import SCOPES, WEAK, Worker, make_worker
+
+from workshop.gateway.request_log import RequestLog
+from workshop.gateway.responses import private_json
+from workshop.gateway.routes import Endpoint
+from workshop.serving import main
+
+_LOG = logging.getLogger("worker")
+_PRM = "/.well-known/oauth-protected-resource"
+_THE_DOOR_HAS_LOOKED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+
+
+def create_app(config: Mapping[str, Any]) -> ASGIApp:
+    """The worker; raises UsageError for a configuration it must not start with."""
+    worker = make_worker(config)
+    if worker.groups.weak:
+        _LOG.warning(WEAK)  # the log's first line
+    server = mcp_server(worker)
+    server.streamable_http_app(stateless_http=True, transport_security=_THE_DOOR_HAS_LOOKED)
+    sse = Guarded(server.sse_app(transport_security=_THE_DOOR_HAS_LOOKED), worker)
+
+    @asynccontextmanager
+    async def running(_: object) -> AsyncIterator[None]:
+        async with worker.outbound, server.session_manager.run():
+            yield
+
+    routes = [
+        Route("/mcp", Guarded(server.session_manager.asgi_app, worker)),
+        Route("/sse", sse),
+        Route("/messages/{rest:path}", sse),
+        *_routes(worker),
+    ]
+    return RequestLog(Door(Router(routes, redirect_slashes=False, lifespan=running), worker))
+
+
+def _routes(worker: Worker) -> list[Route]:
+    def route(path: str, group: str, function: str, method: str) -> Route:
+        async def handle(request: Request) -> Response:
+            response: Response = await getattr(worker.groups(group), function)(worker, request)
+            return response
+
+        return Route(path, Endpoint(handle, (method,)))
+
+    async def health(_: Request) -> Response:
+        return private_json({"status": "ok", "edition": WEAK if worker.groups.weak else "mended"})
+
+    async def authorize(request: Request) -> Response:
+        asked = worker.groups("authorization").asked(worker, request)
+        response: Response = asked
+        if not isinstance(asked, Response):
+            response = worker.groups("consent").ask(worker, request, asked)
+        return response
+
+    async def metadata(_: Request) -> Response:
+        return JSONResponse(_metadata(worker))
+
+    return [
+        Route("/health", Endpoint(health, ("GET", "HEAD"))),
+        Route("/.well-known/oauth-authorization-server", Endpoint(metadata, ("GET",))),
+        route(f"{_PRM}{{suffix:path}}", "resource", "metadata", "GET"),
+        route("/register", "registration", "register", "POST"),
+        *(Route(path, Endpoint(authorize, ("GET",))) for path in ("/", "/auth")),
+        route("/oauth/consent", "consent", "decide", "POST"),
+        route("/callback", "consent", "callback", "GET"),
+        route("/token", "tokens", "token", "POST"),
+        route("/revoke", "tokens", "revoke", "POST"),
+    ]
+
+
+def _metadata(worker: Worker) -> dict[str, object]:
+    """What every edition announces (RFC 8414), and what its groups add."""
+    return {
+        "issuer": worker.url,
+        "authorization_endpoint": f"{worker.url}/auth",
+        "registration_endpoint": f"{worker.url}/register",
+        "scopes_supported": SCOPES,
+        "response_types_supported": ["code"],
+        "code_challenge_methods_supported": ["S256"],
+        **worker.groups("consent").metadata(worker.url),
+        **worker.groups("tokens").metadata(worker.url),
+    }
+
+
+class Guarded:
+    """Lets a request through with a session only, and hands that on with it."""
+
+    def __init__(self, app: ASGIApp, worker: Worker) -> None:
+        self._app, self._worker = app, worker
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = self._worker.groups("resource").session(self._worker, Request(scope))
+        if isinstance(found, Response):
+            await found(scope, receive, send)
+            return
+        # The SDK ties a stream of `/sse` to this user: nobody else may post to it.
+        user = AuthenticatedUser(AccessToken(token="", client_id="", scopes=[], subject=found["login"]))
+        await self._app({**scope, SESSION: found, "user": user}, receive, send)
+
+
+class Door:
+    """What every request but `/health` passes; in the weak edition a learner's mistake is told."""
+
+    def __init__(self, app: ASGIApp, worker: Worker) -> None:
+        self._app, self._worker = app, worker
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] == "/health":
+            await self._app(scope, receive, send)
+            return
+        begun, headers = False, dict[str, str]()
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                MutableHeaders(scope=message).update(headers)
+            await send(message)
+
+        try:
+            resource = self._worker.groups("resource")
+            headers |= resource.headers(self._worker)
+            await (resource.admit(self._worker, Request(scope)) or self._app)(scope, receive, sending)
+        except Exception as error:
+            if begun or not self._worker.groups.weak:
+                raise
+            told = self._worker.groups.explain(error)
+            _LOG.warning(told)
+            sorry = private_json({"error": "server_error", "error_description": told}, status=500)
+            await sorry(scope, receive, send)
+
+
+if __name__ == "__main__":
+    # Before the MCP SDK's server does, which would keep our lines out of the log.
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    main(create_app)
