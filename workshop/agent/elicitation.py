@@ -36,6 +36,8 @@ MOST_ADDRESSES = 3
 """Different addresses that one tool call may need."""
 EVERY = 1.0
 """Seconds between two calls while the person is at the page."""
+AFTER_A_VISIT = 10.0
+"""Seconds in which a server has to see that a practice user is through: nobody else will come."""
 _MOST_REFUSALS = 3
 _SHOWN_MESSAGE = 300
 
@@ -88,7 +90,8 @@ class Elicitation:
     def _forget(self) -> None:
         self._agreed: set[str] = set()
         self._completed: dict[str, anyio.Event] = {}
-        self._deadline: float | None = None
+        self._began: float | None = None
+        self._allowed = self._person.seconds
         self._refusal = ""
         self._refusals = 0
         self._action: Action = "accept"
@@ -145,7 +148,7 @@ class Elicitation:
             return self._refuse("decline", f"The server asked for an address that is not opened: {mistake}")
         message = one_line(params.message, _SHOWN_MESSAGE)
         self._observe(VisitRequested(self._server, params.url, message))
-        with anyio.move_on_after(self._remaining()):
+        with anyio.move_on_after(self._allowed - self._elapsed()):
             return await self._visit(params)
         return self._late()
 
@@ -170,6 +173,7 @@ class Elicitation:
                 from workshop.agent.form_walker import visit
 
                 await visit(url, approval.user)
+                self._allowed = min(self._allowed, self._elapsed() + AFTER_A_VISIT)
             elif way == "browser":
                 await approval.start(url)
         except WorkshopError as error:
@@ -179,7 +183,7 @@ class Elicitation:
 
     async def _wait(self, params: ElicitRequestURLParams) -> Action:
         """The person is still at the page: let a second pass, or less where the server tells the end."""
-        remaining = self._remaining()
+        remaining = self._allowed - self._elapsed()
         if remaining <= 0:
             return self._late()
         completed = self._completed.get(params.elicitation_id or "")
@@ -188,14 +192,14 @@ class Elicitation:
             self._completed.pop(params.elicitation_id or "", None)
         return "accept"
 
-    def _remaining(self) -> float:
+    def _elapsed(self) -> float:
+        """Seconds since the person was first needed."""
         now = anyio.current_time()
-        if self._deadline is None:
-            self._deadline = now + self._person.seconds
-        return self._deadline - now
+        self._began = now if self._began is None else self._began
+        return now - self._began
 
     def _late(self) -> Action:
-        return self._refuse("cancel", f"The person was not done within {self._person.seconds:g} seconds")
+        return self._refuse("cancel", f"The person was not done within {self._allowed:.3g} seconds")
 
     def _refuse(self, action: Action, why: str) -> Action:
         self._action, self._refusal = action, why
