@@ -26,21 +26,23 @@ from workshop.ports import free_port
 
 
 @asynccontextmanager
-async def process(path: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def process(path: Path) -> AsyncIterator[bytearray]:
+    """The provider; gives its log, which is whole after the end."""
     command = [sys.executable, "-m", "workshop.identity", "--config", str(path)]
     started = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
     assert started.stderr is not None
-    log = b""
+    log = bytearray()
     try:
         while b"startup complete" not in log:
             line = await asyncio.wait_for(started.stderr.readline(), DEADLINE)
             assert line, log.decode()
             log += line
-        yield started
+        yield log
     finally:
         if started.returncode is None:
             started.kill()
-        await started.communicate()
+        _, rest = await started.communicate()
+        log += rest
 
 
 async def whoami(scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,7 +64,7 @@ async def test_the_agent_signs_in_there_for_a_resource_elsewhere(tmp_path: Path)
     outside = OutsideIssuer(issuer, resource, jwks_uri=f"{issuer}/.well-known/jwks.json")
     guard = BearerGuard(whoami, OutsideTokens(outside), resource)
     async with (
-        process(path),
+        process(path) as log,
         served(guard, httpx2.URL(home).port or 0),
         LoopbackListener(free_port()) as listener,
     ):
@@ -80,7 +82,14 @@ async def test_the_agent_signs_in_there_for_a_resource_elsewhere(tmp_path: Path)
     assert [(e.resource, e.issuer) for e in events if isinstance(e, ResourceDiscovered)] == [
         (resource, issuer)
     ]
-    assert len([event for event in events if isinstance(event, ApprovalNeeded)]) == 1
+    [asked] = [event.url for event in events if isinstance(event, ApprovalNeeded)]
+    [kept] = TokenStore(tmp_path / "logins").all()
+    assert kept.tokens is not None
+    secrets = [kept.tokens.access_token, kept.tokens.refresh_token or "", httpx2.URL(asked).params["state"]]
+    assert all(secrets)
+    assert not [secret for secret in [*secrets, "hhhh"] if secret in log.decode()]
+    assert b"POST /login 303" in log
+    assert b"code issued" in log
 
 
 def test_a_wrong_configuration_is_told_in_plain_lines(tmp_path: Path) -> None:
