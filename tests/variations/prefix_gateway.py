@@ -110,7 +110,7 @@ def who(context: Context) -> str:
 
 @dataclass
 class Site:
-    """A gateway with four registrations: two with a header of the caller's, one without, one that is down."""
+    """A gateway with five registrations: two with a header of the caller's, one without, two out of order."""
 
     url: str
     issuer: Issuer
@@ -191,7 +191,7 @@ def gateway(directory: Path) -> Iterator[Site]:
         def serve(app: ASGIApp) -> str:
             return stack.enter_context(in_thread(app, free_port()))
 
-        keys = serve(Starlette(routes=[Route("/jwks", _answering(issuer.jwks))]))
+        keys = serve(Starlette(routes=[Route("/jwks", _answering(issuer.jwks), methods=["GET", "POST"])]))
         urls = [f"{serve(upstream.app())}/mcp" for upstream in (github, other, notes)]
         config = configuration(f"{keys}/jwks", *urls)
         program = Program("prefix-gateway", "server.py", FOLDER, 0, "/mcp", config)
@@ -224,6 +224,7 @@ def configuration(jwks: str, github: str, other: str, notes: str) -> dict[str, A
             },
             {"prefix": "notes_", "url": notes},
             {"prefix": "gone_", "url": f"http://localhost:{free_port()}/mcp"},
+            {"prefix": "broken_", "url": jwks},  # this server speaks, but no MCP
         ],
     }
 

@@ -282,8 +282,16 @@ async def test_an_upstream_that_is_down_takes_nothing_else_with_it(site: Site) -
         dead = await client.call_tool("gone_anything", {})
         alive = await client.call_tool("github_get_me", {})
     assert dead.is_error
-    assert "The server behind gone_ does not answer" in text_of(dead)
+    assert "The server behind gone_ gives no usable answer" in text_of(dead)
     assert text_of(alive) == PAT
+
+
+async def test_an_upstream_that_speaks_no_mcp_is_told_in_one_line(site: Site) -> None:
+    async with site.client() as client:
+        result = await client.call_tool("broken_anything", {})
+    assert result.is_error
+    assert text_of(result).startswith("MCP error -32700")
+    assert "\n" not in text_of(result)
 
 
 async def test_sessions_of_an_upstream_stay_behind_the_gateway(site: Site) -> None:
@@ -353,9 +361,11 @@ async def test_no_credential_is_logged(site: Site) -> None:
     async with site.client(x_github_pat=PAT) as client:
         await client.list_tools()
         await client.call_tool("github_get_me", {})
-        await client.call_tool("gone_anything", {})
+        for name in ("gone_anything", "broken_anything"):
+            await client.call_tool(name, {})
     log = (site.room.directory / "prefix-gateway" / "log.txt").read_text()
     assert "the tools of gone_ are not listed" in log
+    assert "the tools of broken_ are not listed" in log
     assert "Traceback" not in log
     for secret in (PAT, site.token(), site.discovery("github"), site.discovery("other")):
         assert secret not in log

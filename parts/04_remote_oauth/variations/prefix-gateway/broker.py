@@ -27,8 +27,9 @@ from registrations import Registration, find
 from starlette.requests import Request
 
 _LOG = logging.getLogger(__name__)
+logging.getLogger("mcp.client").setLevel(logging.CRITICAL)  # it logs, with tracebacks, what it then raises
 _SELF = "prefix-gateway"
-_SECONDS = 30.0
+_LIST_SECONDS, _CALL_SECONDS = 5.0, 25.0  # the agent waits 30
 _MOST_PAGES = 50
 _Context = ServerRequestContext[Any, Request]
 
@@ -61,7 +62,8 @@ class Broker:
 
     async def _offer(self, one: Registration, user: str) -> list[Tool]:
         try:
-            async with self._session(one, one.credential or self._passes.issue(_SELF, one.url)) as client:
+            token = one.credential or self._passes.issue(_SELF, one.url)
+            async with self._session(one, token, _LIST_SECONDS) as client:
                 found = await _all_tools(client)
         except UpstreamError as error:
             _LOG.warning("the tools of %s are not listed: %s", one.prefix, error)
@@ -76,7 +78,7 @@ class Broker:
         one, tool = found
         request = CallToolRequest(params=CallToolRequestParams(name=tool, arguments=params.arguments))
         try:
-            async with self._session(one, self._credential(one, visit)) as client:
+            async with self._session(one, self._credential(one, visit), _CALL_SECONDS) as client:
                 # Not `client.call_tool`: it would list the tools too, in the caller's name.
                 return await client.session.send_request(request, CallToolResult)
         except UpstreamError as error:
@@ -90,17 +92,16 @@ class Broker:
         return visit.credentials[one.prefix]
 
     @asynccontextmanager
-    async def _session(self, one: Registration, token: str) -> AsyncIterator[Client]:
+    async def _session(self, one: Registration, token: str, seconds: float) -> AsyncIterator[Client]:
         """Nothing of the client's own request goes upstream: the token is all it is sent."""
         headers = {"Authorization": f"Bearer {token}"}
         try:
             async with (
+                asyncio.timeout(seconds),
                 httpx2.AsyncClient(
-                    headers=headers, verify=self._tls, timeout=_SECONDS, trust_env=False
+                    headers=headers, verify=self._tls, timeout=seconds, trust_env=False
                 ) as http,
-                Client(
-                    streamable_http_client(one.url, http_client=http), read_timeout_seconds=_SECONDS
-                ) as client,
+                Client(streamable_http_client(one.url, http_client=http)) as client,
             ):
                 yield client
         except Exception as error:  # the SDK's, httpx2's, pydantic's, and groups of them
@@ -111,8 +112,8 @@ def _told(error: BaseException, one: Registration) -> str:
     if isinstance(error, BaseExceptionGroup):
         return _told(error.exceptions[0], one)
     if isinstance(error, MCPError):
-        return f"MCP error {error.code}: {error.message}"
-    return f"The server behind {one.prefix} does not answer: {type(error).__name__}"
+        return f"MCP error {error.code}: {error.message.partition(chr(10))[0][:300]}"
+    return f"The server behind {one.prefix} gives no usable answer: {type(error).__name__}"
 
 
 async def _all_tools(client: Client) -> list[Tool]:

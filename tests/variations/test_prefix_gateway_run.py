@@ -1,0 +1,186 @@
+"""The variation as it is run: with the practice identity provider, the practice GitHub, and the notes."""
+
+import json
+import runpy
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from joserfc import jwt
+from mcp.client import Client
+from mcp.client.streamable_http import streamable_http_client
+
+from tests.gateway.harness import NO_TLS, ec_pem
+from tests.variations.prefix_gateway import ERAS, FOLDER, text_of
+from workshop.errors import UsageError
+from workshop.gateway.config_reader import Section
+from workshop.gateway.keys import SigningKey, load_signing_key
+from workshop.lessons.variation_run import Running, variation_running
+from workshop.lessons.variations import find_variation
+from workshop.practice.credentials import fingerprint
+from workshop.practice.recorder import RecordedRequest, read_requests
+
+PEOPLE = {"learner": "9000001", "mentor": "9000002"}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with variation_running(find_variation("prefix-gateway"), tmp_path_factory.mktemp("room")) as found:
+        yield found
+
+
+def token(running: Running, user: str, audience: str = "", key: SigningKey | None = None) -> str:
+    """What the identity provider issues to that user, without its pages."""
+    key = key or load_signing_key(running.secret("signing-key-identity"), "the identity provider's key")
+    claims = {
+        "iss": running.endpoints["prefix-gateway-identity"],
+        "sub": PEOPLE[user],
+        "aud": [audience or running.url],
+        "exp": int(time.time()) + 60,
+        "client_id": "test",
+        "preferred_username": user,
+    }
+    header = {"alg": key.algorithm, "typ": "at+jwt", "kid": key.kid}
+    return jwt.encode(header, claims, key.key, algorithms=[key.algorithm])
+
+
+@asynccontextmanager
+async def client(running: Running, user: str, mode: str = "auto", *, pat: str = "") -> AsyncIterator[Client]:
+    headers = {"Authorization": f"Bearer {token(running, user)}"}
+    if pat:
+        headers["x-github-pat"] = running.secret(f"pat-{pat}").decode()
+    async with (
+        httpx2.AsyncClient(headers=headers, verify=NO_TLS, trust_env=False) as http,
+        Client(streamable_http_client(running.url, http_client=http), mode=mode) as found,
+    ):
+        yield found
+
+
+async def recorded(running: Running, method: str) -> list[RecordedRequest]:
+    seen = await read_requests(running.endpoints["prefix-gateway-github"])
+    return [request for request in seen if request.headers.get("mcp-method") == method]
+
+
+def hashes(requests: list[RecordedRequest]) -> set[str]:
+    return {str((request.authorization or {}).get("sha256")) for request in requests}
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_the_discovery_credential_lists_and_the_callers_calls(running: Running, mode: str) -> None:
+    async with client(running, "learner", mode, pat="learner") as learner:
+        names = [tool.name for tool in (await learner.list_tools()).tools]
+        answer = json.loads(text_of(await learner.call_tool("github_get_me", {})))
+    assert {"github_get_me", "github_list_issues", "notes_add_note"} < set(names)
+    assert answer["login"] == "learner"
+    mentor, own = (fingerprint(running.secret(f"pat-{user}").decode()) for user in ("mentor", "learner"))
+    assert hashes(await recorded(running, "tools/list")) == {mentor}
+    assert hashes(await recorded(running, "tools/call")) == {own}
+
+
+async def test_no_upstream_saw_the_identity_or_the_header(running: Running) -> None:
+    async with client(running, "learner", pat="learner") as learner:
+        await learner.call_tool("github_get_me", {})
+        await learner.call_tool("notes_list_notes", {})
+    for request in await read_requests(running.endpoints["prefix-gateway-github"]):
+        assert "x-github-pat" not in request.headers
+        assert (request.authorization or {}).get("kind") == "practice token"
+
+
+async def test_without_the_header_the_list_is_there_and_a_call_is_a_bad_request(running: Running) -> None:
+    async with client(running, "learner") as learner:
+        assert "github_get_me" in [tool.name for tool in (await learner.list_tools()).tools]
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "github_get_me"}}
+    headers = {"Authorization": f"Bearer {token(running, 'learner')}"}
+    async with httpx2.AsyncClient(verify=NO_TLS, trust_env=False) as http:
+        answer = await http.post(running.url, headers=headers, json=body)
+    assert answer.status_code == 400
+    assert answer.json()["message"] == "Missing required x-github-pat header"
+
+
+@pytest.mark.parametrize("mode", ERAS)
+async def test_notes_belong_to_who_is_asking(running: Running, mode: str) -> None:
+    async with client(running, "learner", mode) as learner, client(running, "mentor", mode) as mentor:
+        for person, text in ((learner, f"L {mode}"), (mentor, f"M {mode}")):
+            assert not (await person.call_tool("notes_add_note", {"text": text})).is_error
+        mine = (await learner.call_tool("notes_list_notes", {})).structured_content
+        theirs = (await mentor.call_tool("notes_list_notes", {})).structured_content
+    assert mine is not None
+    assert theirs is not None
+    assert f"L {mode}" in mine["result"]
+    assert not [text for text in mine["result"] if text.startswith("M")]
+    assert not [text for text in theirs["result"] if text.startswith("L")]
+
+
+async def test_a_note_without_text_and_one_too_long_are_refused(running: Running) -> None:
+    async with client(running, "learner") as learner:
+        for text in ("", "x" * 1001):
+            assert (await learner.call_tool("notes_add_note", {"text": text})).is_error
+
+
+async def test_the_writing_tool_is_the_mentors(running: Running) -> None:
+    for user, there in (("learner", False), ("mentor", True)):
+        async with client(running, user) as person:
+            names = [tool.name for tool in (await person.list_tools()).tools]
+        assert ("github_add_issue_comment" in names) is there
+
+
+async def test_the_notes_believe_the_gateway_and_nobody_else(running: Running) -> None:
+    notes = running.endpoints["prefix-gateway-notes"]
+    forged = load_signing_key(ec_pem(), "another key")
+    tokens = {
+        "the identity provider": token(running, "learner", notes),
+        "the client's own": token(running, "learner"),
+        "another key": token(running, "learner", notes, forged),
+        "a credential for GitHub": running.secret("pat-learner").decode(),
+    }
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    async with httpx2.AsyncClient(verify=NO_TLS, trust_env=False) as http:
+        for whose, value in tokens.items():
+            answer = await http.post(notes, headers={"Authorization": f"Bearer {value}"}, json=body)
+            assert answer.status_code == 401, whose
+
+
+def registration(**changes: Any) -> dict[str, Any]:
+    return {"prefix": "github_", "url": "https://example.com/mcp", **changes}
+
+
+@pytest.mark.parametrize(
+    ("registrations", "told"),
+    [
+        ([], "It must be a list of upstream servers"),
+        ([registration(prefix="GitHub_")], "does not match"),
+        ([registration(prefix="_github")], "does not match"),
+        ([registration(prefix="")], "not empty"),
+        ([registration(), registration(prefix="github_extra_")], "starts with another one's prefix"),
+        ([registration(), registration()], "starts with another one's prefix"),
+        ([registration(url="http://example.com/mcp")], "in the open"),
+        ([registration(url="file:///etc/passwd")], "absolute http or https URL"),
+        ([registration(filters=["get_me"])], "There is no such setting"),
+        ([registration(filter="get_me")], "list of texts"),
+        ([registration(only=["get_me"])], "map tools to lists of users"),
+        ([registration(only={"get_me": "mentor"})], "list of texts"),
+        ([registration(credential_file="/nowhere/pat")], "No such file"),
+    ],
+    ids=range(13),
+)
+def test_a_registration_that_is_wrong_is_named(registrations: list[dict[str, Any]], told: str) -> None:
+    module = runpy.run_path(str(FOLDER / "registrations.py"))
+    with pytest.raises(UsageError) as caught:
+        module["read_registrations"](Section({"registrations": registrations}, ""))
+    assert told in caught.value.why
+
+
+def test_a_wrong_configuration_ends_the_gateway_with_our_error(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"port": 8134, "url": "http://localhost:8134", "registrations": [{}]}))
+    argv = [sys.executable, str(FOLDER / "server.py"), "--config", str(path)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert "configuration is wrong at `registrations.0.prefix`" in done.stderr
+    assert "Traceback" not in done.stderr
