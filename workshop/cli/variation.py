@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workshop.cli.compare import add_compare
 from workshop.cli.completion import complete_variations
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
@@ -74,6 +75,8 @@ def add_variations(group: typer.Typer, lesson: Lesson) -> None:
     def construct(*, cleanup: Cleanup = False, json: Json = False) -> None:
         """Set up the variation elicitation step by step, or take it back."""
         finish(_constructed(lesson, cleanup=cleanup), as_json=json)
+
+    add_compare(group, lesson)
 
 
 def _listed(lesson: Lesson) -> Result:

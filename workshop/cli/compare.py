@@ -1,0 +1,106 @@
+"""`workshop part 4 compare`: every way to do the part, side by side, from what is seen of each now."""
+
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workshop.cli.completion import complete_variations
+from workshop.cli.options import Json
+from workshop.cli.terminal import console, finish
+from workshop.console import plain
+from workshop.errors import WorkshopError
+from workshop.lessons.find import Lesson
+from workshop.result import Result, Table
+
+if TYPE_CHECKING:
+    from workshop.compare.comparison import Column, Comparison
+
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="NAME",
+        help="Look at this one, and at others named so; unset: at all.",
+        show_default=False,
+        autocompletion=complete_variations,
+    ),
+]
+Weak = Annotated[
+    bool, typer.Option("--weak", help="Look at the edition with the holes, too: worker has one.")
+]
+Html = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write it as a page to FILE.", show_default=False),
+]
+_COMMAND = "part compare"
+_LABEL, _CELL = 18, 20
+"""Columns of a terminal: what the labels take, and what a system needs to be read easily."""
+
+
+def add_compare(group: typer.Typer, lesson: Lesson) -> None:
+    """Add `compare` to a lesson that has variations."""
+
+    @group.command("compare")
+    def compare(*, only: Only = None, weak: Weak = False, html: Html = None, json: Json = False) -> None:
+        """Run every way to do this part, probe each, and tell side by side what was seen."""
+        from workshop.compare import comparison as comparing
+        from workshop.compare import page
+        from workshop.compare.rooms import systems_of
+
+        systems = systems_of(lesson, only or (), weak=weak)
+        if html is not None:
+            page.check_target(html)
+        with console().progress() as progress:
+            found = comparing.compare(systems, progress)
+        if html is not None:
+            page.write(found, html)
+        _finish(found, html, as_json=json)
+
+
+def _finish(found: "Comparison", html: Path | None, *, as_json: bool) -> None:
+    tables = [] if as_json else list(_tables(found.columns))
+    failed = [plain(f"{one.name} did not start: {one.what}. {one.why}") for one in found.not_started]
+    shown = f"`{html}` tells what was seen" if html else "`--html compare.html` tells what was seen, too"
+    code = WorkshopError.exit_code if failed else 0
+    last = Result(_COMMAND, _data(found, html), _headline(found), failed, next=shown, exit_code=code)
+    for table in tables[:-1]:
+        console().render(replace(last, table=table, next=""))
+        last = replace(last, headline="", lines=[""])  # told with the first table
+    finish(replace(last, table=tables[-1] if tables else None), as_json=as_json)
+
+
+def _headline(found: "Comparison") -> str:
+    cells = sum(len(column.cells) for column in found.columns)
+    unseen = f", {found.unseen} not seen" if found.unseen else ""
+    failed = f"; {len(found.not_started)} did not start" if found.not_started else ""
+    return f"{len(found.columns)} systems, {cells} observations{unseen}, {found.seconds:.0f} s{failed}"
+
+
+def _tables(columns: Sequence["Column"]) -> Iterator[Table]:
+    """One table; on a narrow terminal several, down to a list for each system."""
+    from workshop.compare.rows import ROWS
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    each = max(1, (width - _LABEL) // _CELL) if width else max(1, len(columns))
+    for start in range(0, len(columns), each):
+        some = columns[start : start + each]
+        rows = [(row.label, *(column.cells[row.id].value for column in some)) for row in ROWS]
+        yield Table(("", *(column.name for column in some)), rows)
+
+
+def _data(found: "Comparison", html: Path | None) -> dict[str, Any]:
+    from workshop.compare.rows import ROWS
+
+    rows = [{"id": row.id, "label": row.label, "question": row.question} for row in ROWS]
+    return {
+        "rows": rows,
+        "systems": [asdict(column) for column in found.columns],
+        "not_started": [asdict(one) for one in found.not_started],
+        "seconds": round(found.seconds, 1),
+        "html": str(html) if html else None,
+    }

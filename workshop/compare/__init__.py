@@ -1,0 +1,5 @@
+"""Five ways to put authorization in front of MCP, side by side, from what was seen of each in this run.
+
+`gather` makes the same probes against each system in a room of its own; `rows` tells what they saw. No row
+knows which system it looks at.
+"""

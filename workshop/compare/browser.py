@@ -1,0 +1,105 @@
+"""A browser that writes down where it is sent, from an authorization request to the client's callback."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urljoin, urlsplit
+
+import httpx2
+
+from workshop.agent.form_walker import PageParser
+from workshop.agent.http import is_loopback, open_client
+from workshop.compare.wire import SECONDS
+
+_MOST_PAGES = 12
+_MOST_TEXT = 512 * 1024
+USER = "learner"
+_PRESSED = {"decision": "approve", "user": USER}
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that a person was shown: by whom, which buttons it has, and whether it names our client."""
+
+    origin: str
+    path: str
+    buttons: tuple[str, ...]
+    names_client: bool
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The way from the authorization endpoint: pages in order, then what came to the callback, or why not."""
+
+    pages: tuple[Page, ...] = ()
+    callback: Mapping[str, str] | None = None
+    refusal: str = ""
+
+    @property
+    def code(self) -> str:
+        """The authorization code; empty without one."""
+        return (self.callback or {}).get("code", "")
+
+    @property
+    def refused(self) -> str:
+        """Why there is no code, in a few words; empty where there is one."""
+        if self.code:
+            return ""
+        return (self.callback or {}).get("error", "") or self.refusal or "no code came back"
+
+
+async def walk(url: str, redirect_uri: str, client_name: str) -> Walk:
+    """Approve everything as a practice user, up to the redirect to the client, which is not followed.
+
+    Raises httpx2.HTTPError when a page does not answer.
+    """
+    pages: list[Page] = []
+    async with open_client(SECONDS, sender=None) as http:
+        request = http.build_request("GET", url)
+        for _ in range(_MOST_PAGES):
+            if str(request.url).startswith(redirect_uri):
+                return Walk(tuple(pages), dict(parse_qsl(urlsplit(str(request.url)).query)))
+            if not is_loopback(str(request.url)):
+                return Walk(tuple(pages), None, f"sent to {request.url.host}")
+            response = await http.send(request, follow_redirects=False)
+            if response.next_request is not None:
+                request = response.next_request
+                continue
+            following = _submit(http, response)
+            if following is None:
+                return Walk(tuple(pages), None, _refusal(response))
+            pages.append(_page(response, client_name))
+            request = following
+    return Walk(tuple(pages), None, f"no callback after {_MOST_PAGES} pages")
+
+
+def _page(response: httpx2.Response, client_name: str) -> Page:
+    url = urlsplit(str(response.url))
+    text = response.text[:_MOST_TEXT]
+    buttons = tuple(dict.fromkeys(name for form in _parsed(text).forms for name, _ in form.buttons))
+    return Page(f"{url.scheme}://{url.netloc}", url.path, buttons, client_name in text)
+
+
+def _submit(http: httpx2.AsyncClient, response: httpx2.Response) -> httpx2.Request | None:
+    for form in _parsed(response.text[:_MOST_TEXT]).forms:
+        for name, value in form.buttons:
+            if _PRESSED.get(name) == value:
+                fields, url = {**form.fields, name: value}, urljoin(str(response.url), form.action)
+                if form.method == "post":
+                    return http.build_request("POST", url, data=fields)
+                return http.build_request("GET", url, params=fields)
+    return None
+
+
+def _parsed(text: str) -> PageParser:
+    parser = PageParser()
+    parser.feed(text)
+    return parser
+
+
+def _refusal(response: httpx2.Response) -> str:
+    try:
+        document = response.json()
+    except ValueError:
+        document = None
+    error = document.get("error", "") if isinstance(document, dict) else ""
+    return f"{response.status_code} {error}".strip()
