@@ -17,7 +17,7 @@ from workshop.gateway.vault import s256
 HERE, ELSEWHERE = "http://localhost:8765/callback", "https://evil.example/callback"
 LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 _PAGES = 8
-_OK, _CREATED, _FAILED = 200, 201, 500
+_OK, _CREATED, _TOO_MANY, _FAILED = 200, 201, 429, 500
 
 
 class BrokenError(Exception):
@@ -139,6 +139,8 @@ def a_browser() -> httpx2.AsyncClient:
 
 
 def _unbroken(answer: httpx2.Response) -> httpx2.Response:
+    if answer.status_code == _TOO_MANY:
+        raise BrokenError("It does not take so many requests at once")
     if answer.status_code == _FAILED and "json" in answer.headers.get("content-type", ""):
         raise BrokenError(str(answer.json().get("error_description", "")))
     return answer

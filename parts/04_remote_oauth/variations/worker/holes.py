@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from attacker import ELSEWHERE, HERE, Attacker, a_browser
 
@@ -97,6 +98,41 @@ async def telling_log(attacker: Attacker) -> bool:
     return await _readable(attacker, "log")
 
 
+async def plain_http(attacker: Attacker) -> bool:
+    return bool(await attacker.register("http://evil.example/callback"))
+
+
+async def begun_without_pkce(attacker: Attacker) -> bool:
+    return await attacker.login(code_challenge=None, code_challenge_method=None) is not None
+
+
+async def begun_for_another(attacker: Attacker) -> bool:
+    return await attacker.login(resource=_OTHER_SERVER) is not None
+
+
+async def no_issuer(attacker: Attacker) -> bool:
+    """The answer does not say whose it is (RFC 9207)."""
+    async with a_browser() as browser:
+        end = await attacker.travel(browser, attacker.request(client_id=await _client_id(attacker)))
+    return f"iss={quote(attacker.url, safe='')}" not in end
+
+
+async def traded_for_another(attacker: Attacker) -> bool:
+    login = await attacker.login()
+    return login is not None and (await attacker.redeem(login, resource=_OTHER_SERVER)).is_success
+
+
+async def nothing_below(attacker: Attacker) -> bool:
+    answer = await attacker.ask("GET", "/.well-known/oauth-protected-resource/mcp")
+    return not answer.is_success
+
+
+async def any_page(attacker: Attacker) -> bool:
+    """A web page of somebody else's may talk to the worker."""
+    answer = await attacker.ask("OPTIONS", "/mcp", headers={"origin": "https://evil.example"})
+    return answer.is_success or "access-control-allow-origin" in answer.headers
+
+
 async def _readable(attacker: Attacker, file: str) -> bool:
     """Whether a file tells tokens, GitHub's or ours, of a login made now; earlier ones may be there still."""
     before = set(_GITHUB_TOKEN.findall(attacker.written(file)))
@@ -130,3 +166,14 @@ HOLES = (
     Hole("GitHub's tokens stand in the store in clear", 6, clear_store),
     Hole("tokens stand in the log", 6, telling_log),
 )
+
+ALSO = (
+    Hole("an address on plain http, not on this computer, is registered", 1, plain_http),
+    Hole("a login begins without PKCE", 2, begun_without_pkce),
+    Hole("a login for another server begins", 2, begun_for_another),
+    Hole("the answer to the client does not say whose it is: no `iss`", 3, no_issuer),
+    Hole("a code is traded for a token for another server", 4, traded_for_another),
+    Hole("the metadata is not below the path", 5, nothing_below),
+    Hole("any web page may talk to it", 5, any_page),
+)
+"""What the exercises close besides the thirteen."""

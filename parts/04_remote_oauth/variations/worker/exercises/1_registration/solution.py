@@ -19,7 +19,7 @@ from workshop.gateway.parameters import bounded_body
 from workshop.gateway.responses import private_json
 
 _MONTH = 30 * 24 * 3600
-_REGISTRATIONS = TokenBucket(1, 30, time.time)
+_REGISTRATIONS = TokenBucket(10, 200, time.time)
 
 
 async def register(worker: Worker, request: Request) -> Response:

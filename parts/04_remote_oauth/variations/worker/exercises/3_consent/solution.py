@@ -11,6 +11,7 @@ from workshop.gateway.pages import page
 from workshop.gateway.parameters import form, query
 from workshop.gateway.redirects import shown_host
 from workshop.gateway.responses import redirect
+from workshop.gateway.same_browser import refuse_other_sites
 from workshop.gateway.upstream import UpstreamError
 from workshop.gateway.vault import digest, random_token, same
 
@@ -64,6 +65,7 @@ def _page(worker: Worker, asked: dict[str, str], ticket: str, csrf: str) -> Resp
 async def decide(worker: Worker, request: Request) -> Response:
     """Take the answer to the page: it comes here, to `/oauth/consent`."""
     fields = await form(request, seconds=30)
+    refuse_other_sites(request)
     waiting = worker.records.take("consent", fields.get("ticket") or "")
     if waiting is None:
         raise PageError("This page was used already", "It is good once, and for ten minutes.")

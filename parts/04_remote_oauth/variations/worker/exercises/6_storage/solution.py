@@ -9,7 +9,10 @@ from typing import Any
 
 from workshop.gateway.vault import Vault, digest
 
-_TABLE = "CREATE TABLE IF NOT EXISTS records (key TEXT PRIMARY KEY, value BLOB, expires REAL)"
+_TABLE = """
+PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON;
+CREATE TABLE IF NOT EXISTS records (key TEXT PRIMARY KEY, value BLOB, expires REAL);
+"""
 _TOLD = ("client_id", "login")
 
 
@@ -21,7 +24,7 @@ class Records:
     def __init__(self, path: str) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.executescript(f"PRAGMA secure_delete = ON; {_TABLE};")
+        self._db.executescript(_TABLE)
 
     def put(self, kind: str, secret: str, value: Mapping[str, Any], seconds: float) -> None:
         self._db.execute("DELETE FROM records WHERE expires <= ?", [time.time()])

@@ -6,7 +6,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-_TABLE = "CREATE TABLE IF NOT EXISTS records (key TEXT PRIMARY KEY, value TEXT, expires REAL)"
+_TABLE = """
+PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
+CREATE TABLE IF NOT EXISTS records (key TEXT PRIMARY KEY, value TEXT, expires REAL);
+"""
 
 
 class Records:
@@ -15,7 +18,7 @@ class Records:
     # ↓ Your turn
     def __init__(self, path: str) -> None:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._db.execute(_TABLE)
+        self._db.executescript(_TABLE)
 
     def put(self, kind: str, secret: str, value: Mapping[str, Any], seconds: float) -> None:
         self._db.execute("DELETE FROM records WHERE expires <= ?", [time.time()])

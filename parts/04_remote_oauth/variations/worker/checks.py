@@ -1,0 +1,320 @@
+"""The checks of the worker: what the mended edition holds; for each exercise, a worker with that file."""
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from attacker import LIST_TOOLS, BrokenError, attacking
+from holes import ALSO, HOLES
+from mcp import Client
+
+from workshop.agent import LoopbackListener, McpTools, OAuthClient
+from workshop.agent.connect import connect
+from workshop.agent.http import open_client
+from workshop.agent.token_store import Login
+from workshop.gateway.vault import s256
+from workshop.lessons.checks import NotApplicableError, NotPassedError, Subject, check, expect
+from workshop.lessons.variation_run import room_of, variation_running
+from workshop.lessons.variations import find_variation
+from workshop.probe.report import probe_async
+from workshop.probe.target import Target
+
+NAME = "worker"
+PRM = "/.well-known/oauth-protected-resource"
+OTHER_SERVER = "https://other.example/mcp"
+UNAUTHORIZED = 401
+LOGIN_HINT = "`workshop part 4 run --variation worker --approve-as learner` logs in, and needs no browser"
+MENDED_HINT = "The weak edition has holes: `workshop part 4 run --variation worker` starts the mended one"
+
+
+@check(hints=(LOGIN_HINT,))
+def it_was_run(subject: Subject) -> None:
+    """You have run this variation, and it answered."""
+    expect(subject.ran, "It has not been run from here yet")
+
+
+@check(
+    hints=(MENDED_HINT, "Ask yourself: `curl -si -X POST http://localhost:8101/mcp`"), seconds=15, retries=2
+)
+async def the_challenge_is_seen(subject: Subject) -> None:
+    """Without a token the worker answers 401, and says where to read on."""
+    await _require_mended(subject)
+    status, challenge = await _ask(subject)
+    expect(status == UNAUTHORIZED, f"It answered {status}, not 401")
+    expect(f'resource_metadata="{_origin(subject)}{PRM}/mcp"' in challenge, f"The challenge is {challenge!r}")
+    expect("error=" not in challenge, "It names an error, and nobody has made one yet")
+
+
+@check(
+    hints=(MENDED_HINT, "`issuer`, `resource` and the address you use are compared letter by letter"),
+    needs=(the_challenge_is_seen,),
+)
+async def both_documents_are_exact(subject: Subject) -> None:
+    """Both well-known documents name this server, PKCE with S256, `iss`, and a way to revoke."""
+    await _require_mended(subject)
+    origin = _origin(subject)
+    resource = await _document(f"{origin}{PRM}/mcp")
+    expect(resource.get("resource") == subject.endpoint(NAME), f"`resource` is {resource.get('resource')!r}")
+    expect(resource.get("authorization_servers") == [origin], "It names another authorization server")
+    server = await _document(f"{origin}/.well-known/oauth-authorization-server")
+    expect(server.get("issuer") == origin, f"`issuer` is {server.get('issuer')!r}, not {origin!r}")
+    expect(server.get("code_challenge_methods_supported") == ["S256"], "PKCE is not S256 alone")
+    expect(server.get("authorization_response_iss_parameter_supported") is True, "`iss` is not announced")
+    expect(server.get("revocation_endpoint") == f"{origin}/revoke", "There is no way to revoke a token")
+
+
+@check(hints=(MENDED_HINT, "The token is looked up by its digest: what is not in the store is no token"))
+async def a_made_up_token_is_refused(subject: Subject) -> None:
+    """A token that nobody issued is refused."""
+    status, _ = await _ask(subject, "nobody-issued-this")
+    expect(status == UNAUTHORIZED, f"It answered {status} to it")
+
+
+@check(hints=(LOGIN_HINT, "`workshop login list` shows the logins that are stored, never a token"))
+def you_are_logged_in(subject: Subject) -> None:
+    """The agent has a login at the worker."""
+    expect(_stored(subject).tokens, "The stored login has no token")
+
+
+@check(
+    hints=(MENDED_HINT, "RFC 8707: the client says for which `resource` it wants a token"),
+    needs=(you_are_logged_in,),
+)
+async def tokens_are_for_this_worker_only(subject: Subject) -> None:
+    """Who asks for a token for another server gets none, and is told so at the registered address."""
+    await _require_mended(subject)
+    client = _stored(subject).client
+    asked = {
+        "response_type": "code",
+        "client_id": client.client_id,
+        "redirect_uri": str(client.redirect_uris[0] if client.redirect_uris else ""),
+        "code_challenge": s256("a" * 43),
+        "code_challenge_method": "S256",
+        "resource": OTHER_SERVER,
+    }
+    async with open_client(5) as http:
+        answer = await http.get(f"{_origin(subject)}/auth?{urlencode(asked)}")
+    told = parse_qs(urlsplit(answer.headers.get("location", "")).query)
+    expect(told.get("error") == ["invalid_target"], f"It answered {answer.status_code} {told.get('error')}")
+    expect(told.get("iss") == [_origin(subject)], "The error does not say whose it is: no `iss`")
+
+
+@check(
+    hints=(LOGIN_HINT, "A token of this worker lives for an hour, and there is no refresh: log in again"),
+    seconds=25,
+    needs=(you_are_logged_in,),
+)
+async def real_tools_are_called(subject: Subject) -> None:
+    """The tools say who you are and what your repositories are, and calculate."""
+    async with _logged_in(subject) as client:
+        tools = McpTools(client)
+        who = await tools.call_tool("get_user_info", {})
+        repositories = await tools.call_tool("get_github_repos", {"limit": 3})
+        by_zero = await tools.call_tool("calculate", {"operation": "divide", "a": 1, "b": 0})
+    expect(not who.is_error and who.data.get("login"), f"It names nobody: {who.text[:200]}")
+    expect(not repositories.is_error, f"GitHub was not asked: {repositories.text[:200]}")
+    expect(by_zero.is_error and "Division by zero" in by_zero.text, "A division by zero is no tool error")
+
+
+@check(
+    hints=(
+        "The practice GitHub keeps a hash of what it received: `curl -s http://localhost:8102/practice/requests`",
+        "The session holds GitHub's own token; the agent's ends at the worker",
+    ),
+    seconds=15,
+    needs=(real_tools_are_called,),
+)
+def the_token_never_left(subject: Subject) -> None:
+    """GitHub received its own token with every request, and the agent's never."""
+    subject.witness()
+
+
+@check(
+    hints=(MENDED_HINT, "Exercise 6 is about these two files"),
+    needs=(real_tools_are_called,),
+)
+async def no_file_tells_a_token(subject: Subject) -> None:
+    """Neither the store nor the log tells the agent's token."""
+    await _require_mended(subject)
+    tokens = _stored(subject).tokens
+    token = tokens.access_token if tokens else ""
+    folder = room_of(find_variation(NAME)).directory / NAME
+    for file in (*folder.glob("store-mended*"), folder / "log.txt"):
+        expect(token.encode() not in file.read_bytes(), f"The token can be read in `{file.name}`")
+
+
+@check(hints=(MENDED_HINT, "`workshop probe http://localhost:8101/mcp` says more"), seconds=30)
+async def the_probe_finds_nothing_bad(subject: Subject) -> None:
+    """The probe has no finding of high or medium severity."""
+    await _require_mended(subject)
+    target = Target.parse(subject.endpoint(NAME))
+    report = await probe_async(target, follow=False, sending=lambda _: None)
+    expect(not report.failed, f"It found: {', '.join(finding.title for finding in report.findings)}")
+
+
+@dataclass(frozen=True)
+class NobodyApproves:
+    """A check never opens a browser: where a login is needed, it has not passed."""
+
+    way: Literal["printed"] = "printed"
+    user: str = ""
+
+    async def start(self, _url: str) -> None:
+        raise NotPassedError("The stored login is no longer accepted: you would have to approve again")
+
+
+@asynccontextmanager
+async def _logged_in(subject: Subject) -> AsyncIterator[Client]:
+    url = subject.endpoint(NAME)
+    async with LoopbackListener() as listener:
+        tokens = subject.agent().tokens
+        login = OAuthClient(url, listener=listener, approval=NobodyApproves(), tokens=tokens)
+        async with connect(url, auth=login, seconds=15) as client:
+            yield client
+
+
+def _stored(subject: Subject) -> Login:
+    login = subject.login(NAME)
+    if login is None:
+        raise NotPassedError("There is no stored login for this worker")
+    return login
+
+
+async def _require_mended(subject: Subject) -> None:
+    document = await _document(f"{_origin(subject)}/health")
+    if document.get("edition") != "mended":
+        raise NotApplicableError("The weak edition runs, and this is one of its holes")
+
+
+async def _ask(subject: Subject, token: str = "") -> tuple[int, str]:
+    headers = {"Accept": "application/json, text/event-stream"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    async with open_client(5) as http:
+        response = await http.post(subject.endpoint(NAME), json=LIST_TOOLS, headers=headers)
+    return response.status_code, response.headers.get("WWW-Authenticate", "")
+
+
+async def _document(url: str) -> dict[str, Any]:
+    async with open_client(5) as http:
+        response = await http.get(url)
+    expect(response.is_success, f"{url} answered {response.status_code}")
+    document = response.json()
+    return document if isinstance(document, dict) else {}
+
+
+def _origin(subject: Subject) -> str:
+    parts = urlsplit(subject.endpoint(NAME))
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+async def _closed(subject: Subject, number: int) -> None:
+    """In a weak worker with the learner's file, the holes of an exercise are closed, and a login works."""
+    (folder,) = Path(__file__).with_name("exercises").glob(f"{number}_*")
+    mine = subject.scratch / f"exercise-{number}"
+    mine.mkdir(exist_ok=True)
+    shutil.copy(subject.file, mine / f"{folder.name}.py")
+    room = subject.scratch / f"worker-{number}"
+    try:
+        with variation_running(find_variation(NAME), room, edition="weak", exercises=mine) as running:
+            async with attacking(running.url, running.directory / NAME) as attacker:
+                expect(
+                    await attacker.works(await attacker.token()),
+                    "Nobody can log in any more",
+                )
+                for hole in (*HOLES, *ALSO):
+                    if hole.exercise == number:
+                        expect(not await hole.is_open(attacker), f"Still so: {hole.name}")
+    except BrokenError as error:
+        raise NotPassedError(f"Your file failed in the worker: {error}") from error
+
+
+@check(
+    hints=(
+        "`workshop.gateway.client_metadata` has what the gateway asks of a client, one function each",
+        "`redirect_uris(document)` refuses an empty list, and whatever is neither https nor on loopback",
+        "`private_json` answers with `no-store`; and a client on somebody's computer keeps no secret",
+    ),
+    seconds=40,
+    exercise=1,
+)
+async def exercise_1(subject: Subject) -> None:
+    """Only clients with addresses that may be sent a code are registered."""
+    await _closed(subject, 1)
+
+
+@check(
+    hints=(
+        "Before the client and its address are known, the only answer is a page: `PageError`",
+        "`matches` of `workshop.gateway.redirects` compares two addresses as RFC 8252 wants it",
+        "After that, `error_redirect` tells the client: `invalid_request` without S256, `invalid_target`",
+    ),
+    seconds=40,
+    exercise=2,
+)
+async def exercise_2(subject: Subject) -> None:
+    """A login begins for a registered client and ends at its address."""
+    await _closed(subject, 2)
+
+
+@check(
+    hints=(
+        "In `ask`, keep what was asked under `random_token()`, set a cookie, and show `consent.html`",
+        "In `decide`, `take` that record; the cookie's digest and the form's `csrf` have to be the record's",
+        "The `state` for GitHub is another `random_token()`; in `callback` the cookie has to fit again",
+        "The client's own `state` goes back to the client, with `iss`, and nowhere else",
+    ),
+    seconds=40,
+    exercise=3,
+)
+async def exercise_3(subject: Subject) -> None:
+    """A person is asked, and a login ends in the browser that it began in."""
+    await _closed(subject, 3)
+
+
+@check(
+    hints=(
+        "`form` of `workshop.gateway.parameters` reads a form, and nothing else",
+        "`s256(verifier)` has to be the `code_challenge` of the login; compare with `same`",
+        "`take` the code before you judge it, then it works once whatever comes of it",
+        "To revoke is to `drop` the session, if it is this client's; the answer is 200 in any case",
+    ),
+    seconds=40,
+    exercise=4,
+)
+async def exercise_4(subject: Subject) -> None:
+    """A code is traded by who began the login; the token is stored by no cache, and can be revoked."""
+    await _closed(subject, 4)
+
+
+@check(
+    hints=(
+        "`Challenge` of `workshop.gateway.challenge` reads the header, and knows both refusals",
+        "What the client asked for is in the session: `found['asked'].get('resource')`",
+        "Clients look for the metadata below the path too: `suffix` is then `/mcp`",
+        "`admit` sees every request: compare Host and Origin with `worker.url`",
+    ),
+    seconds=40,
+    exercise=5,
+)
+async def exercise_5(subject: Subject) -> None:
+    """A token comes in the header, was made for this server, and who has none is told where to get one."""
+    await _closed(subject, 5)
+
+
+@check(
+    hints=(
+        "A record can be found by the `digest` of its secret as well as by the secret",
+        "`Vault(secret.encode()).seal(…, kind)` needs no key of the server's at all",
+        "In `log_line`, name what may be told; what must not be told is a longer list, and grows",
+    ),
+    seconds=40,
+    exercise=6,
+)
+async def exercise_6(subject: Subject) -> None:
+    """Who gets the store's file or the log has no token."""
+    await _closed(subject, 6)
