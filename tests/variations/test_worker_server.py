@@ -235,6 +235,28 @@ def test_a_consent_counts_once_from_its_own_browser_and_with_its_own_form(mended
     assert at(mended, misuse) == [403, 403, 400]
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": "null", "sec-fetch-site": "same-origin"}, 303),
+        ({"origin": "null", "sec-fetch-site": "cross-site"}, 403),
+        ({"origin": "https://evil.example"}, 403),
+        ({"host": "evil.example"}, 421),
+    ],
+    ids=["our own page", "another site's frame", "another site", "a name that was bound to us"],
+)
+def test_the_form_counts_as_a_browser_sends_it_from_our_own_page(
+    mended: Running, headers: dict[str, str], status: int
+) -> None:
+    async def approve(attacker: Any) -> int:
+        async with consent_form(attacker) as (browser, fields):
+            data = {**fields, "decision": "approve"}
+            answer = await attacker.ask("POST", "/oauth/consent", browser, data=data, headers=headers)
+            return int(answer.status_code)
+
+    assert at(mended, approve) == status
+
+
 def test_the_store_is_readable_by_its_owner_only(mended: Running) -> None:
     (store,) = (mended.directory / "worker").glob("*.sqlite")
     assert store.stat().st_mode & 0o777 == 0o600
