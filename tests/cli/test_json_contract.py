@@ -18,7 +18,6 @@ EXTRA = {
     "part run": ["--model", "rehearsal"],
     "part compare": ["--only", "nobody"],
     "part construct": ["--cleanup"],
-    "part compare": ["--only", "nobody"],
     **{f"part {number} check": ["9"] for number in "234"},  # the first stands for them: seconds each
 }
 SAMPLES = {"number": "1", "client": "cursor"}

@@ -58,6 +58,7 @@ async def test_the_words_of_other_issuers_are_understood(issuer: Issuer) -> None
         header={"typ": "JWT"},
         client_id=None,
         azp="keycloak-client",
+        typ="Bearer",
         scope=None,
         scp=["read", "write"],
         name=None,
@@ -96,6 +97,9 @@ async def test_the_audience_may_be_a_text_or_a_list_with_ours(issuer: Issuer, au
         {"scope": {"read": 1}},
         {"scope": ["read", 7]},
         {"cnf": {"jkt": "thumbprint"}},
+        {"typ": "ID"},
+        {"typ": "Refresh"},
+        {"typ": 7},
     ],
     ids=str,
 )

@@ -25,7 +25,7 @@ def status(*, json: Json = False) -> None:
     running = [item.name for item in report.variations if item.state == "running"]
     lines = [*_about_endpoints(answers), *_about_logins(logins), *_about_part(step, up=report.up)]
     if not report.up:
-        headline = f"Nothing is up but {', '.join(running)}" if running else "Nothing is up"
+        headline = f"Nothing is up but variations: {len(running)} workloads" if running else "Nothing is up"
         table = _table(report) if running else None
         finish(Result("status", data, headline, lines, table=table, next="`workshop up`"), as_json=json)
         return

@@ -120,6 +120,9 @@ class OutsideTokens:
         # A token that is bound to a key (RFC 7800) is worth nothing in the hands of who merely bears it.
         if not self._is_in_time(claims) or "cnf" in claims:
             return None
+        # Keycloak's claim `typ`: an ID token has an audience too, and is nobody's permission.
+        if claims.get("typ", "Bearer") != "Bearer":
+            return None
         if not isinstance(subject, str) or not subject or scopes is None:
             return None
         return Caller(
