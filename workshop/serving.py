@@ -32,6 +32,7 @@ def main(create_app: CreateApp, arguments: Sequence[str] | None = None) -> NoRet
     path: Path = parser.parse_args(arguments).config
     try:
         config = read_config(path)
+        log_to_stderr()  # before the MCP SDK's server does, which would leave our lines out
         serve(create_app(config), port=config["port"], while_exists=path)
     except WorkshopError as error:
         told = [
@@ -42,6 +43,11 @@ def main(create_app: CreateApp, arguments: Sequence[str] | None = None) -> NoRet
         sys.stderr.write("".join(f"{line}\n" for line in told if line))
         sys.exit(error.exit_code)
     sys.exit(0)
+
+
+def log_to_stderr() -> None:
+    """Write a line for each thing worth knowing, with its time; a second call changes nothing."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -60,7 +66,7 @@ def serve(app: ASGIApp, *, port: int, while_exists: Path, everywhere: bool = Fal
 
     A workload whose state directory was removed by hand thereby ends itself.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to_stderr()
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -149,6 +149,4 @@ class Door:
 
 
 if __name__ == "__main__":
-    # Before the MCP SDK's server does, which would keep our lines out of the log.
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     main(create_app)
