@@ -27,6 +27,7 @@ from workshop.gateway.pages import page
 from workshop.gateway.parameters import Parameters, form, query
 from workshop.gateway.responses import redirect
 from workshop.gateway.routes import Endpoint
+from workshop.gateway.same_browser import refuse_other_sites
 from workshop.gateway.sealed_records import SealedRecords
 from workshop.gateway.store import StoreFullError
 from workshop.gateway.upstream import UpstreamError
@@ -165,7 +166,8 @@ class Connect:
             plain = self._vault.unseal(bytes.fromhex(fields.get("ticket") or ""), "connect ticket")
         except ValueError:
             plain = None
-        if plain is None or request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        refuse_other_sites(request)
+        if plain is None:
             raise PageError("This form is not ours", "Nothing was connected.", status=403)
         ticket = json.loads(plain)
         leg = Leg(**ticket["leg"])

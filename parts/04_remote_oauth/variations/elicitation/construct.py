@@ -7,7 +7,8 @@ that may exist. To run it again is no error, and neither is to clean up what is 
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,34 @@ class State:
         write_private(self._path, json.dumps({"begun": self.begun}, indent=2).encode())
 
 
-def construct(config: Json, say: Say) -> None:
+class Control:
+    """The gateway's control plane, as whoever can read the control secret's file."""
+
+    def __init__(self, config: Json) -> None:
+        secret = Path(config["control_file"]).read_text("utf-8")
+        self._url = f"{config['control']}/control"
+        self._http = httpx2.Client(
+            trust_env=False, timeout=SECONDS, headers={"Authorization": f"Bearer {secret}"}
+        )
+
+    def ask(self, method: str, kind: str, name: str, body: Json | None = None) -> Json:
+        """Raises WorkshopError with what it answered."""
+        try:
+            answer = self._http.request(method, f"{self._url}/{kind}/{name}", json=body)
+        except httpx2.TransportError as error:
+            hint = "`workshop part 4 run --variation elicitation` starts it"
+            raise DeadlineError("The gateway does not answer", why=str(error), hint=hint) from error
+        told: Json = answer.json() if answer.headers.get("content-type") == "application/json" else {}
+        if answer.status_code != OK:
+            why = str(told.get("error", f"It answered {answer.status_code}"))
+            raise WorkshopError(f"The gateway refused the {kind} {name}", why=why)
+        return told
+
+    def close(self) -> None:
+        self._http.close()
+
+
+def construct(config: Json, control: Control, say: Say) -> None:
     """All steps, then `config.json`, which tells the ids; what is there already stays."""
     state = State(Path(config["state"]))
     region = "local"
@@ -103,7 +131,7 @@ def construct(config: Json, say: Say) -> None:
     told["oauth_callback_url"] = f"{config['url']}/oauth/callback"
     for step in steps(config):
         state.begin((step.kind, step.name))
-        answer = ask(config, "PUT", step.kind, step.name, step.body)
+        answer = control.ask("PUT", step.kind, step.name, step.body)
         identifier, name = step.told
         arn = f"arn:workshop:{region}:{step.kind}/{answer['id']}"
         told |= {identifier: arn if identifier.endswith("_arn") else answer["id"], name: step.name}
@@ -113,50 +141,36 @@ def construct(config: Json, say: Say) -> None:
     say("✓ config.json")
 
 
-def cleanup(config: Json, say: Say) -> None:
+def cleanup(config: Json, control: Control, say: Say) -> None:
     """Whatever was begun, the last first; then the files."""
     state = State(Path(config["state"]))
     if not state.begun:
         say("· nothing was set up")
     for kind, name in reversed(tuple(state.begun)):
-        gone = ask(config, "DELETE", kind, name)["outcome"] == "absent"
+        gone = control.ask("DELETE", kind, name)["outcome"] == "absent"
         state.end((kind, name))
         say(f"{'·' if gone else '✓'} {kind} {name} {'was not there' if gone else 'deleted'}")
     for file in ("output", "state"):
         Path(config[file]).unlink(missing_ok=True)
 
 
-def ask(config: Json, method: str, kind: str, name: str, body: Json | None = None) -> Json:
-    """One request to the gateway's control plane; raises WorkshopError with what it answered."""
-    secret = Path(config["control_file"]).read_text("utf-8")
-    url = f"{config['control']}/control/{kind}/{name}"
-    try:
-        with httpx2.Client(trust_env=False, timeout=SECONDS) as http:
-            answer = http.request(method, url, json=body, headers={"Authorization": f"Bearer {secret}"})
-    except httpx2.TransportError as error:
-        raise DeadlineError(
-            "The gateway does not answer", why=str(error), hint="`workshop part 4 run`"
-        ) from error
-    told: Json = answer.json() if answer.headers.get("content-type") == "application/json" else {}
-    if answer.status_code != OK:
-        raise WorkshopError(
-            f"The gateway refused the {kind} {name}", why=str(told.get("error", answer.status_code))
-        )
-    return told
-
-
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Set the gateway up, or take that back.")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE")
     parser.add_argument("--cleanup", action="store_true", help="delete what was set up, the last first")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
 
     def say(line: str) -> None:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
     try:
-        (cleanup if arguments.cleanup else construct)(read(arguments.config), say)
+        config = read(arguments.config)
+        with closing(Control(config)) as control:
+            (cleanup if arguments.cleanup else construct)(config, control, say)
+    except OSError as error:
+        sys.stderr.write(f"Error: A file cannot be used\n{error.strerror}: {error.filename}\n")
+        return UsageError.exit_code
     except WorkshopError as error:
         hint = error.hint and f"Hint: {error.hint}"
         sys.stderr.write("".join(f"{line}\n" for line in (f"Error: {error.what}", error.why, hint) if line))

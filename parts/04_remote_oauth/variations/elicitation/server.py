@@ -56,7 +56,15 @@ def create_app(config: Mapping[str, Any]) -> ASGIApp:
         identity=Identity(_sign_in(config), tokens, outbound),
         secure_cookies=url.startswith("https:"),
     )
-    tools = Tools(resources, elicitations, grants, outbound=outbound, states=RequestState(vault), url=url)
+    tools = Tools(
+        resources,
+        elicitations,
+        grants,
+        outbound=outbound,
+        states=RequestState(vault),
+        url=url,
+        wait_seconds=config.get("wait_seconds", 20.0),
+    )
     # Sessions, for the handshake of 2025-11-25 says once what the client can do.
     mcp = StreamableHTTPSessionManager(tools.server())
     control = Control(resources, Path(config["control_file"]).read_text("utf-8"))

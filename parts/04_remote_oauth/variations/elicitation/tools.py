@@ -39,7 +39,6 @@ SEPARATOR = "___"
 QUESTION = "github"
 MESSAGE = "This needs your account at {name}. Connect it on the gateway's own page; it checks that it is you."
 UNAUTHORIZED = 401
-WAIT_SECONDS = 20.0
 ROUNDS = 10  # after so many the SDK's client gives up
 
 
@@ -55,9 +54,12 @@ class Tools:
         outbound: Outbound,
         states: RequestState,
         url: str,
+        wait_seconds: float,
     ) -> None:
+        """`wait_seconds`: how long a call is held while its person is at the page."""
         self._resources, self._elicitations, self._grants = resources, elicitations, grants
-        self._outbound, self._states, self._url = outbound, states, url
+        self._outbound, self._states = outbound, states
+        self._url, self._wait_seconds = url, wait_seconds
 
     def server(self) -> Server[Any]:
         return Server("elicitation-gateway", version="1.0.0", on_list_tools=self.list, on_call_tool=self.call)
@@ -148,7 +150,7 @@ class Tools:
         response = (params.input_responses or {}).get(QUESTION)
         if isinstance(response, ElicitResult) and response.action != "accept":
             return _result(failed("You did not want to connect the account, so this cannot be answered"))
-        outcome = await self._elicitations.outcome(link, WAIT_SECONDS)
+        outcome = await self._elicitations.outcome(link, self._wait_seconds)
         if outcome is None and turn < ROUNDS:
             return InputRequiredResult(request_state=self._states.seal(_call(asked, params), link, turn + 1))
         if outcome != CONNECTED:
