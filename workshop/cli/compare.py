@@ -63,8 +63,9 @@ def add_compare(group: typer.Typer, lesson: Lesson) -> None:
 
 
 def _finish(found: "Comparison", html: Path | None, *, as_json: bool) -> None:
-    tables = [] if as_json else list(_tables(found.columns))
-    failed = [plain(f"{one.name} did not start: {one.what}. {one.why}") for one in found.not_started]
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    tables = [] if as_json else list(tables_for(found.columns, width))
+    failed = [plain(f"{one.name} did not start: {one.said}") for one in found.not_started]
     shown = f"`{html}` tells what was seen" if html else "`--html compare.html` tells what was seen, too"
     code = WorkshopError.exit_code if failed else 0
     last = Result(_COMMAND, _data(found, html), _headline(found), failed, next=shown, exit_code=code)
@@ -81,11 +82,10 @@ def _headline(found: "Comparison") -> str:
     return f"{len(found.columns)} systems, {cells} observations{unseen}, {found.seconds:.0f} s{failed}"
 
 
-def _tables(columns: Sequence["Column"]) -> Iterator[Table]:
-    """One table; on a narrow terminal several, down to a list for each system."""
+def tables_for(columns: Sequence["Column"], width: int | None) -> Iterator[Table]:
+    """One table; several where the terminal is narrow, down to a list for each system."""
     from workshop.compare.rows import ROWS
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     each = max(1, (width - _LABEL) // _CELL) if width else max(1, len(columns))
     for start in range(0, len(columns), each):
         some = columns[start : start + each]

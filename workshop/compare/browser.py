@@ -8,7 +8,7 @@ import httpx2
 
 from workshop.agent.form_walker import PageParser
 from workshop.agent.http import is_loopback, open_client
-from workshop.compare.wire import SECONDS
+from workshop.compare.wire import SECONDS, is_refusal
 
 _MOST_PAGES = 12
 _MOST_TEXT = 512 * 1024
@@ -33,6 +33,8 @@ class Walk:
     pages: tuple[Page, ...] = ()
     callback: Mapping[str, str] | None = None
     refusal: str = ""
+    status: int = 0
+    """Of the page that was no way on; 0 where the browser was sent back to the client."""
 
     @property
     def code(self) -> str:
@@ -45,6 +47,11 @@ class Walk:
         if self.code:
             return ""
         return (self.callback or {}).get("error", "") or self.refusal or "no code came back"
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the server decided: a page of one that failed says nothing about what it allows."""
+        return not self.status or is_refusal(self.status)
 
 
 async def walk(url: str, redirect_uri: str, client_name: str) -> Walk:
@@ -66,7 +73,7 @@ async def walk(url: str, redirect_uri: str, client_name: str) -> Walk:
                 continue
             following = _submit(http, response)
             if following is None:
-                return Walk(tuple(pages), None, _refusal(response))
+                return Walk(tuple(pages), None, _refusal(response), response.status_code)
             pages.append(_page(response, client_name))
             request = following
     return Walk(tuple(pages), None, f"no callback after {_MOST_PAGES} pages")

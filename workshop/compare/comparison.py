@@ -44,6 +44,10 @@ class NotStarted:
     why: str
     hint: str
 
+    @property
+    def said(self) -> str:
+        return ". ".join(part for part in (self.what, self.why, self.hint) if part)
+
 
 @dataclass(frozen=True)
 class Comparison:

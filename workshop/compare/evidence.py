@@ -85,6 +85,8 @@ class Witnessed:
     carried: Sequence[str]
     """The paths of requests that had a token of the client's in them, wherever."""
     total: int = 0
+    tokens: int = 0
+    """How many requests there were, and how many tokens of the client's were looked for in them."""
 
 
 @dataclass(frozen=True)

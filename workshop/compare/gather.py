@@ -105,8 +105,7 @@ async def _sent(room: Room, logins: Path) -> Sent:
 
 
 async def _searched(room: Room, found: Evidence, first: Sequence[RecordedRequest] | Unseen) -> Searched:
-    requests = () if isinstance(first, Unseen) else first
-    digests = upstream.credentials(upstream.calls(requests))
+    digests = upstream.credentials(upstream.calls(seen(first)))
     return search(room.directory, room.secrets, digests, [seen(found.asked).token])
 
 
@@ -123,8 +122,9 @@ async def _recorded(room: Room) -> Sequence[RecordedRequest]:
 async def _witnessed(room: Room, found: Evidence, first: Sequence[RecordedRequest] | Unseen) -> Witnessed:
     before, every = seen(first), await _recorded(room)
     again = found.again.first("Connecting") if isinstance(found.again, Asked) else None
+    tokens = _client_tokens(found)
     after = [each for each in every if again is not None and upstream.moment(each) >= again - 0.001]
-    return Witnessed(before, after, upstream.carrying(every, _client_tokens(found)), len(every))
+    return Witnessed(before, after, upstream.carrying(every, tokens), len(every), len(tokens))
 
 
 def _client_tokens(found: Evidence) -> set[str]:

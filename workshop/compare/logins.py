@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping
 
-from workshop.compare.browser import USER
+from workshop.compare.browser import USER, Walk
 from workshop.compare.client import CREATED, FOREIGN, HOSTILE, Client, Pkce, Provider, register
 from workshop.compare.evidence import (
     ForAnother,
@@ -60,7 +60,7 @@ class LoginProbes:
     async def without_proof(self) -> WithoutProof:
         """Ask for a code without a challenge; then redeem a proper one with a verifier that is wrong."""
         client = self._registered()
-        bare = await client.authorize(None)
+        bare = _decided(await client.authorize(None))
         proper = await client.authorize(Pkce())
         if not proper.code:
             raise NotSeenError(f"there was no code to redeem: {proper.refused}")
@@ -69,7 +69,7 @@ class LoginProbes:
     async def for_another(self) -> ForAnother:
         """Ask for a token for somebody else's server; if it comes, use it here."""
         client, pkce = self._registered(), Pkce()
-        walk = await client.authorize(pkce, resource=FOREIGN)
+        walk = _decided(await client.authorize(pkce, resource=FOREIGN))
         if not walk.code:
             return ForAnother(walk)
         answered = await client.redeem(walk.code, pkce.verifier, resource=FOREIGN)
@@ -113,6 +113,12 @@ class LoginProbes:
     async def _knock(self, token: str) -> Reply:
         headers: Mapping[str, str] = self._room.headers
         return await self._wire.knock(self._room.url, token, headers)
+
+
+def _decided(walk: Walk) -> Walk:
+    if not walk.is_answer:
+        raise NotSeenError(f"the authorization server failed: {walk.refused}")
+    return walk
 
 
 def token_for_upstream(room: Room) -> str:

@@ -23,7 +23,7 @@ from workshop.ports import free_port, is_free
 OWN_WAY = "toolhive"
 """What part 4 itself is called among its variations."""
 _WEAK = " (weak)"
-_READY_SECONDS = 30.0
+_READY_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Room:
 def systems_of(lesson: Lesson, only: Sequence[str] = (), *, weak: bool = False) -> tuple[System, ...]:
     """What is to be compared: the part and its variations, or those named.
 
-    With `weak`, one that has a weak edition comes a second time. Raises UsageError for a name there is not.
+    With `weak`, one that has a weak edition comes a second time. Raises UsageError for a name there is not, and where none has one.
     """
     known: list[System] = [System(OWN_WAY, lesson)]
     known += [System(variation.name, variation) for variation in variations_of(lesson)]
@@ -108,7 +108,12 @@ def systems_of(lesson: Lesson, only: Sequence[str] = (), *, weak: bool = False) 
         if name not in names:
             raise UsageError(f"There is no `{name}` to compare", hint=f"There are {', '.join(names)}")
     chosen = [system for system in known if not only or system.name in only]
-    return tuple(found for system in chosen for found in _editions(system, weak=weak))
+    found = tuple(edition for system in chosen for edition in _editions(system, weak=weak))
+    if weak and not any(system.weak for system in found):
+        raise UsageError(
+            f"There is no weak edition of {', '.join(only)}", hint="`--only worker --weak` has one"
+        )
+    return found
 
 
 def _editions(system: System, *, weak: bool) -> Iterator[System]:

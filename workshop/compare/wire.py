@@ -12,7 +12,7 @@ import httpx2
 from workshop.agent.http import open_client
 
 SECONDS = 5.0
-_REFUSED = (401, 403)
+_FAILED = 500
 _MOST = 256 * 1024
 _INITIALIZE: Mapping[str, Any] = {
     "jsonrpc": "2.0",
@@ -95,9 +95,9 @@ def is_let_in(reply: Reply) -> bool:
     return reply.status < httpx2.codes.BAD_REQUEST
 
 
-def is_refused(reply: Reply) -> bool:
-    """Whether the caller was refused for who they are (RFC 6750 section 3.1)."""
-    return reply.status in _REFUSED
+def is_refusal(status: int) -> bool:
+    """Whether a status means no; one of a server that failed, or that has too much to do, means nothing."""
+    return httpx2.codes.BAD_REQUEST <= status < _FAILED and status != httpx2.codes.TOO_MANY_REQUESTS
 
 
 async def _read(response: httpx2.Response) -> bytes:

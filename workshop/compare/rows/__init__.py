@@ -13,7 +13,7 @@ ROWS = (
     Row("audience", "audience", "Is a token for somebody else refused?", login.audience),
     Row("challenge", "challenge", "What is a request without a token told?", login.challenge),
     Row("registration", "registration", "Can a client introduce itself?", issuing.registration),
-    Row("iss", "iss", "Does the authorization response name its issuer?", issuing.iss),
+    Row("iss", "iss (RFC 9207)", "Does the authorization response name its issuer?", issuing.iss),
     Row("refresh", "refresh", "Can a login be renewed without a person?", issuing.refresh),
     Row("prefix", "tool prefix", "What stands before the tools' own names?", around.prefix),
     Row("cleanup", "cleanup", "What is left when it is taken away?", around.cleanup),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from workshop.agent.loop import one_line
 from workshop.compare import upstream
 from workshop.compare.cell import Cell, bad, good
-from workshop.compare.evidence import Asked, Evidence, Searched, Unseen, Witnessed, seen
+from workshop.compare.evidence import Asked, Evidence, NotSeenError, Searched, Unseen, Witnessed, seen
 
 _SHOWN = 120
 _NOWHERE = "There is no GitHub behind it."
@@ -16,7 +16,7 @@ def got(evidence: Evidence) -> Cell:
     """Where the credential comes from that GitHub saw while the tools ran."""
     if evidence.github is None:
         return Cell("none", f"{_NOWHERE} The tools answer from the server itself.")
-    witnessed, asked = seen(evidence.witnessed), seen(evidence.asked)
+    witnessed, asked = seen(evidence.witnessed), _run(evidence)
     calls = upstream.calls_of_tools(witnessed.first, asked)
     used = upstream.credentials(calls)
     if not used:
@@ -43,7 +43,7 @@ def kept(evidence: Evidence) -> Cell:
     """Where the credential is, and whether it can be read there: files searched, the server restarted."""
     if evidence.github is None:
         return Cell("nowhere", _NOWHERE)
-    witnessed, asked, searched = seen(evidence.witnessed), seen(evidence.asked), seen(evidence.searched)
+    witnessed, asked, searched = seen(evidence.witnessed), _run(evidence), seen(evidence.searched)
     used = upstream.credentials(upstream.calls_of_tools(witnessed.first, asked))
     if not used:
         return Cell("nowhere", "GitHub saw no credential.")
@@ -64,9 +64,20 @@ def reaches(evidence: Evidence) -> Cell:
         return bad(
             "yes", f"{len(witnessed.carried)} requests to GitHub had the client's token in them: {paths}."
         )
-    if not witnessed.total:
-        return Cell("nothing sent", "GitHub received no request at all.")
-    return good("no", f"None of {witnessed.total} requests to GitHub had a token of the client's in it.")
+    if not witnessed.tokens:
+        raise NotSeenError("the client got no token that could be looked for")
+    return good(
+        "no",
+        f"None of {witnessed.total} requests to GitHub had one of the client's {witnessed.tokens} tokens.",
+    )
+
+
+def _run(evidence: Evidence) -> Asked:
+    """The agent's first run; where it failed, what GitHub did not see tells nothing."""
+    asked = seen(evidence.asked)
+    if asked.failure:
+        raise NotSeenError(f"the agent did not get so far: {asked.failure}")
+    return asked
 
 
 def _header(evidence: Evidence, used: list[str]) -> str:
@@ -108,8 +119,8 @@ def _told(searched: Searched) -> str:
 
 
 def _names(paths: Sequence[str]) -> str:
-    """The files without their folders, stores before logs."""
-    names = list(dict.fromkeys(path.rpartition("/")[2] for path in paths))
+    """The files without their folders, stores before logs; a store's write-ahead log is the store."""
+    names = list(dict.fromkeys(path.rpartition("/")[2].removesuffix("-wal") for path in paths))
     return " and ".join(sorted(names, key=lambda name: name.endswith(".txt")))
 
 

@@ -3,9 +3,9 @@
 from urllib.parse import urlsplit
 
 from workshop.compare.cell import Cell, bad, good
-from workshop.compare.client import CREATED, TOO_MANY
-from workshop.compare.evidence import Evidence, seen
-from workshop.compare.wire import is_let_in
+from workshop.compare.client import CREATED
+from workshop.compare.evidence import Evidence, NotSeenError, seen
+from workshop.compare.wire import is_let_in, is_refusal
 
 
 def issuer(evidence: Evidence) -> Cell:
@@ -13,8 +13,10 @@ def issuer(evidence: Evidence) -> Cell:
     session = seen(evidence.session)
     token_endpoint = session.provider.endpoint("token")
     name = workload_at(evidence, token_endpoint)
-    taken = "took" if is_let_in(session.knock) else "did not take"
-    told = f"`{token_endpoint}` gave the token, and the server {taken} it ({session.knock.status})"
+    told = f"`{token_endpoint}` gave a token"
+    if not is_let_in(session.knock):
+        return bad("nobody it believes", f"{told}, and the server refused it ({session.knock.said}).")
+    told += f", and the server took it ({session.knock.status})"
     if name == evidence.server:
         return Cell("the server itself", f"{told}: the endpoint is the server's own.")
     return Cell("an outside server", f"{told}: the endpoint is that of `{name or 'another program'}`.")
@@ -28,6 +30,8 @@ def registration(evidence: Evidence) -> Cell:
     found = seen(evidence.registered)
     documents = metadata is not None and metadata.get("client_id_metadata_document_supported") is True
     also = ", CIMD" if documents else ""
+    if found.good.status not in CREATED and not is_refusal(found.good.status):
+        raise NotSeenError(f"the registration endpoint failed: {found.good.said}")
     if found.good.status not in CREATED:
         return Cell(f"refused{also}", f"A registration that was in order got {found.good.said}.")
     taken = [uri for uri, reply in found.hostile.items() if reply.status in CREATED]
@@ -36,9 +40,9 @@ def registration(evidence: Evidence) -> Cell:
         return bad(
             f"anybody, unchecked{also}", f"Redirect URIs that nobody may have were registered: {shown}."
         )
-    if any(reply.status == TOO_MANY for reply in found.hostile.values()):
-        return Cell(f"anybody{also}", "The server counts registrations: hostile ones were not looked at.")
     shown = ", ".join(f"`{uri}` got {reply.said}" for uri, reply in found.hostile.items())
+    if not all(is_refusal(reply.status) for reply in found.hostile.values()):
+        return Cell(f"anybody{also}", f"Whether redirect URIs are looked at was not seen: {shown}.")
     return good(f"anybody, checked{also}", f"A loopback client was registered; {shown}.")
 
 

@@ -1,9 +1,11 @@
 """What a login has to be: proven, asked for, meant for this server, and begun by a challenge."""
 
+import itertools
+
 from workshop.compare.cell import Cell, bad, good
-from workshop.compare.evidence import Evidence, ForAnother, Presented, Unseen, seen
+from workshop.compare.evidence import Evidence, ForAnother, NotSeenError, Presented, Unseen, seen
 from workshop.compare.rows.issuing import workload_at
-from workshop.compare.wire import is_let_in
+from workshop.compare.wire import Reply, is_let_in, is_refusal
 
 _ASKING = "decision"
 
@@ -15,6 +17,8 @@ def pkce(evidence: Evidence) -> Cell:
     first = f"without `code_challenge`: {bare}" if bare else "without `code_challenge` a code came"
     second = "a wrong verifier got a token" if wrong else f"a wrong verifier: {found.wrong.reply.said}"
     told = f"A login {first}; {second}."
+    if not wrong and not is_refusal(found.wrong.reply.status):
+        raise NotSeenError(f"the token endpoint failed: {found.wrong.reply.said}")
     if wrong:
         return bad("not checked", told)
     return good("enforced", told) if bare else bad("only if sent", told)
@@ -25,9 +29,10 @@ def consent(evidence: Evidence) -> Cell:
     pages = seen(evidence.session).walk.pages
     shown = [(workload_at(evidence, page.origin), page) for page in pages]
     way = ", then ".join(f"{page.path} of `{name or page.origin}`" for name, page in shown) or "no page"
-    asking = [(name, page) for name, page in shown if _ASKING in page.buttons and name != evidence.github]
+    before = list(itertools.takewhile(lambda each: each[0] != evidence.github, shown))
+    asking = [(name, page) for name, page in before if _ASKING in page.buttons]
     if not asking:
-        return bad("nobody asks", f"The browser saw {way}: no page asked about this client.")
+        return bad("nobody asks", f"The browser saw {way}: no page before GitHub's asked about this client.")
     name, page = asking[0]
     value = "asked by the server" if name == evidence.server else "asked by its provider"
     if not page.names_client:
@@ -48,8 +53,8 @@ def audience(evidence: Evidence) -> Cell:
     if taken:
         return bad("not checked", f"The server took {', '.join(taken)}; {asked}.")
     shown = f"refused: {', '.join(refused)}" if refused else "no foreign token could be shown"
-    if presented.readdressed is not None and not _control_failed(presented):
-        return good("checked (`aud`)", f"{asked[:1].upper()}{asked[1:]}; {shown}.")
+    if (readdressed := _readdressed(presented)) and is_refusal(readdressed.status):
+        return good("checked (aud)", f"{asked[:1].upper()}{asked[1:]}; {shown}.")
     kind = "The token says whom it is for" if presented.claims else "The token is opaque"
     if _is_refused_early(another):
         return good("checked", f"{kind}; {asked}; {shown}.")
@@ -77,16 +82,17 @@ def _foreign(evidence: Evidence, presented: Presented) -> tuple[list[str], list[
         **presented.foreign,
         **{f"the token of {name}": reply for name, reply in evidence.neighbours.items()},
     }
-    if presented.readdressed is not None and not _control_failed(presented):
-        shown["its own token with another `aud`, signed by the same key"] = presented.readdressed
+    if readdressed := _readdressed(presented):
+        shown["its own token with another `aud`, signed by the same key"] = readdressed
     taken = [f"{what} ({reply.status})" for what, reply in shown.items() if is_let_in(reply)]
-    refused = [f"{what} ({reply.said})" for what, reply in shown.items() if not is_let_in(reply)]
+    refused = [f"{what} ({reply.said})" for what, reply in shown.items() if is_refusal(reply.status)]
     return taken, refused
 
 
-def _control_failed(presented: Presented) -> bool:
-    """A token signed again, but unchanged, has to be taken, or its refusal says nothing of `aud`."""
-    return presented.control is None or not is_let_in(presented.control)
+def _readdressed(presented: Presented) -> Reply | None:
+    """The answer to a token with another `aud`; it says nothing where the token is refused unchanged."""
+    is_control_good = presented.control is not None and is_let_in(presented.control)
+    return presented.readdressed if is_control_good else None
 
 
 def _asked_for(another: ForAnother) -> str:
