@@ -13,7 +13,7 @@ from workshop.agent.oauth_errors import ForgottenClientError
 from workshop.console import plain
 from workshop.errors import CredentialsError, DeadlineError, WorkshopError
 
-_MAX_PAGES = 12
+_MAX_PAGES = 16
 _PAGE_SECONDS = 10.0
 _MAX_PAGE = 512 * 1024
 

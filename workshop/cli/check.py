@@ -1,6 +1,6 @@
 """`workshop part N check`: what is done and what is not, why, and a hint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +12,7 @@ from workshop.cli.terminal import console, finish
 from workshop.cli.variation import VariationName, lesson_or_variation, variation_name
 from workshop.errors import CheckError, WorkshopError
 from workshop.lessons.find import Lesson
+from workshop.lessons.variations import Variation
 from workshop.result import Point, Result
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ def _open(report: "CheckReport") -> list[Point]:
 
 
 def _next(report: "CheckReport", only: int | None) -> str:
+    if report.passed and isinstance(report.lesson, Variation):
+        return _next_of(report.lesson, report.not_begun)
     if report.passed:
         try:
             return next_command(find_next())
@@ -111,6 +114,12 @@ def _next(report: "CheckReport", only: int | None) -> str:
     again = report.lesson.command("check", *([str(only)] if only is not None else []))
     more = next((found.hints_left for found in report.checks if found.outcome.state == "failed"), 0)
     return f"`{again} --hint`" if more else f"`{again}`"
+
+
+def _next_of(variation: Variation, not_begun: Sequence[int]) -> str:
+    if not_begun:
+        return f"`{variation.command('exercise', str(not_begun[0]))}`"
+    return f"`{variation.part.command('compare')}` puts it beside the others"
 
 
 def _data(report: "CheckReport", passed: int, made: int) -> dict[str, object]:

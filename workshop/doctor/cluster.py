@@ -61,7 +61,9 @@ def _skew(version: Version) -> Iterator[Finding]:
     """A kubectl that is too far from the cluster that `up` would make."""
     node = parsed(Sources.load().node_image.rpartition(":v")[2]) or version
     if note := skew_note(version, node):
-        yield Finding("kubectl-skew", "info", note, "A nearer kubectl: https://kubernetes.io/docs/tasks/tools/")
+        yield Finding(
+            "kubectl-skew", "info", note, "A nearer kubectl: https://kubernetes.io/docs/tasks/tools/"
+        )
 
 
 def leftovers(machine: Machine) -> Iterator[Finding]:
