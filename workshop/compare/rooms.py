@@ -99,7 +99,8 @@ class Room:
 def systems_of(lesson: Lesson, only: Sequence[str] = (), *, weak: bool = False) -> tuple[System, ...]:
     """What is to be compared: the part and its variations, or those named.
 
-    With `weak`, one that has a weak edition comes a second time. Raises UsageError for a name there is not, and where none has one.
+    With `weak`, one that has a weak edition comes a second time. Raises UsageError for a name there is not,
+    and where no system named has such an edition.
     """
     known: list[System] = [System(OWN_WAY, lesson)]
     known += [System(variation.name, variation) for variation in variations_of(lesson)]
