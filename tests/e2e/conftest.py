@@ -81,7 +81,7 @@ class Room:
 
     def processes(self) -> list[psutil.Process]:
         """Every process that names this room's state directory."""
-        return list(process.strays(self.directory / "workloads"))
+        return list(process.strays(self.directory))
 
 
 @pytest.fixture

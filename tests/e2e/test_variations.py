@@ -1,0 +1,112 @@
+"""Variations as people meet them: on a terminal, in a browser, as JSON, and in every list of what runs."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pexpect
+import psutil
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.e2e.conftest import Room
+
+ADDRESS = r"(http://localhost:\d+/{path}\?[^\s\x1b]+)"
+ANSWER = "trail-mapper has the most open issues"
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 390, "height": 800})
+    opened = context.new_page()
+    opened.set_default_timeout(15_000)
+    yield opened
+    context.close()
+
+
+def found(child: "pexpect.spawn[str]", path: str) -> str:
+    child.expect(ADDRESS.format(path=path))
+    assert isinstance(child.match, re.Match)
+    return str(child.match.group(1))
+
+
+def click(page: Page, *names: str) -> None:
+    """One button a page; each of them fits a phone."""
+    for name in names:
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, page.url
+        page.get_by_role("button", name=re.compile(name)).click()
+
+
+def test_a_person_is_asked_in_the_middle_of_a_call_and_connects_in_the_browser(
+    room: Room, page: Page
+) -> None:
+    child = room.spawn("part", "4", "run", "--variation", "elicitation", "--no-browser", timeout=60)
+    page.goto(found(child, "oauth/authorize"))
+    click(page, "Approve", "learner")
+    connect = found(child, "connect")
+    child.expect(r"\[y/N\]")
+    child.sendline("y")
+    page.goto(connect)
+    click(page, "Approve", "learner", "Approve", "learner")
+    page.get_by_text("Your account is connected").wait_for()
+    child.expect(ANSWER)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    assert room.run("teardown").returncode == 0
+    assert room.processes() == []
+
+
+def test_the_model_hears_of_a_person_who_does_not_want_to_connect(room: Room, page: Page) -> None:
+    child = room.spawn("part", "4", "run", "--variation", "elicitation", "--no-browser", timeout=60)
+    page.goto(found(child, "oauth/authorize"))
+    click(page, "Approve", "learner")
+    child.expect(r"\[y/N\]")
+    child.sendline("n")
+    child.expect("I cannot answer: the tool GitHubTarget___getUserProfile failed")
+    child.expect("You\\s+did not want to connect the account")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    room.run("teardown")
+
+
+def test_the_weak_edition_says_what_it_is_and_gives_way_to_the_mended_one(room: Room) -> None:
+    weak = room.run("part", "4", "run", "--variation", "worker", "--weak", "--approve-as", "learner")
+    assert weak.returncode == 0, weak.stderr
+    assert ANSWER in weak.stdout
+    address = re.search(r"`workshop probe (\S+)`", weak.stdout)
+    assert address is not None
+    assert "weak edition" in weak.stdout
+    assert room.run("probe", address[1]).returncode == 6
+    mended = room.run("part", "4", "run", "--variation", "worker", "--approve-as", "learner", "--json")
+    document = json.loads(mended.stdout)
+    assert document["data"]["variation"] == "worker"
+    assert ANSWER in document["data"]["answer"]
+    assert room.run("probe", address[1]).returncode == 0
+
+    status = json.loads(room.run("status", "--json").stdout)["data"]
+    assert not status["up"]
+    assert {one["name"] for one in status["variations"]} == {"worker", "worker-github"}
+    assert "Weak edition" in room.run("logs", "worker", "-n", "1000").stdout
+    assert all(psutil.pid_exists(one["pid"]) for one in status["variations"])
+    assert "worker" in room.run("teardown").stdout
+    assert room.processes() == []
+    assert not (room.directory / "variations").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["part", "1", "run", "--variation", "worker"], "Part 1 has no variations"),
+        (["part", "4", "run", "--variation", "nothing"], "There are worker, elicitation"),
+        (["part", "4", "run", "--variation", "elicitation", "--weak"], "has no weak edition"),
+        (["part", "4", "run", "--weak"], "`--weak` is for a variation"),
+        (["part", "4", "exercise", "9", "--variation", "worker"], "Variation worker has no exercise 9"),
+    ],
+)
+def test_a_variation_that_there_is_not_is_a_usage_error(room: Room, words: list[str], told: str) -> None:
+    done = room.run(*words)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert not room.directory.exists()
