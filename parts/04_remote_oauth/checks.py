@@ -1,27 +1,14 @@
 """The checks of part 4: discovery, the login, whom a token is for, and where it never goes."""
 
-import base64
-import json
-import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from mcp import Client
-
-from workshop.agent import LoopbackListener, McpTools, OAuthClient
-from workshop.agent.connect import connect
+from workshop.agent import McpTools
 from workshop.agent.events import Event, TokenRefreshed
-from workshop.agent.http import open_client
-from workshop.lessons.checks import NotPassedError, Subject, check, expect, random_number
+from workshop.lessons.checks import Subject, check, expect, random_number
 
 PROXY = "github-remote"
 ISSUER = "http://localhost:8080"
-PARAMETER = re.compile(r'(\w+)="([^"]*)"')
-LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
-UNAUTHORIZED = 401
 LOGIN_HINT = (
     "`workshop part 4 run` logs in; with the practice GitHub, `--approve-as learner` needs no browser"
 )
@@ -43,10 +30,9 @@ def it_was_run(subject: Subject) -> None:
 )
 async def the_challenge_is_seen(subject: Subject) -> None:
     """Without a token the proxy answers 401, and says where to read on."""
-    status, challenge = await _ask(subject)
-    expect(status == UNAUTHORIZED, f"It answered {status}, not 401")
-    wanted = f"{_origin(subject)}/.well-known/oauth-protected-resource"
-    named = challenge.get("resource_metadata", "nothing")
+    proxy = subject.server(PROXY)
+    wanted = f"{proxy.origin}/.well-known/oauth-protected-resource"
+    named = (await proxy.refusal()).get("resource_metadata", "nothing")
     expect(named == wanted, f"`resource_metadata` names {named}, not {wanted}")
 
 
@@ -59,11 +45,9 @@ async def the_challenge_is_seen(subject: Subject) -> None:
 )
 async def the_resource_metadata_is_exact(subject: Subject) -> None:
     """The protected-resource metadata names this resource and its issuer, letter by letter."""
-    _, challenge = await _ask(subject)
-    document = await _document(challenge["resource_metadata"])
-    expect(document.get("resource") == _resource(subject), f"`resource` is {document.get('resource')!r}")
-    issuers = document.get("authorization_servers")
-    expect(issuers == [_issuer(subject)], f"`authorization_servers` is {issuers}, not [{_issuer(subject)}]")
+    proxy = subject.server(PROXY)
+    where = (await proxy.refusal())["resource_metadata"]
+    await proxy.expect_metadata(url=where, resource=_resource(subject), issuer=_issuer(subject))
 
 
 @check(
@@ -76,7 +60,7 @@ async def the_resource_metadata_is_exact(subject: Subject) -> None:
 async def the_server_metadata_is_exact(subject: Subject) -> None:
     """The authorization server's metadata names the same issuer, its endpoints, and PKCE with S256."""
     issuer = _issuer(subject)
-    document = await _document(f"{issuer}/.well-known/oauth-authorization-server")
+    document = await subject.server(PROXY).document(f"{issuer}/.well-known/oauth-authorization-server")
     expect(document.get("issuer") == issuer, f"`issuer` is {document.get('issuer')!r}, not {issuer!r}")
     for name in ("authorization_endpoint", "token_endpoint", "registration_endpoint", "jwks_uri"):
         address = str(document.get(name, "missing"))
@@ -97,17 +81,15 @@ async def the_server_metadata_is_exact(subject: Subject) -> None:
 async def a_forged_token_is_refused(subject: Subject) -> None:
     """A token that nobody signed is refused, though every claim in it is right."""
     claims = {"iss": _issuer(subject), "aud": [_resource(subject)], "sub": "anyone", "exp": 4102444800}
-    forged = f"{_encoded({'alg': 'none', 'typ': 'JWT'})}.{_encoded(claims)}."
-    status, challenge = await _ask(subject, forged)
-    expect(status == UNAUTHORIZED, f"The proxy answered {status} to it")
-    expect(challenge.get("error") == "invalid_token", f"It reported {challenge.get('error', 'no error')}")
+    proxy = subject.server(PROXY)
+    reported = (await proxy.refusal(proxy.forged(claims))).get("error", "no error")
+    expect(reported == "invalid_token", f"It reported {reported}")
 
 
 @check(hints=(LOGIN_HINT, "`workshop login list` shows the logins that are stored, never a token"))
 def you_are_logged_in(subject: Subject) -> None:
     """The agent has a login at the proxy."""
-    login = subject.login(PROXY)
-    expect(login and login.tokens, "There is no stored login for this proxy")
+    expect(subject.server(PROXY).token, "The stored login has no token")
 
 
 @check(
@@ -119,11 +101,8 @@ def you_are_logged_in(subject: Subject) -> None:
 )
 def the_token_is_for_this_proxy(subject: Subject) -> None:
     """The agent's token names this proxy as its audience, and nobody else."""
-    login = subject.login(PROXY)
-    claims = _claims(login.tokens.access_token)
-    audience = claims.get("aud")
-    audience = audience if isinstance(audience, list) else [audience]
-    expect(audience == [_resource(subject)], f"`aud` is {audience}, not [{_resource(subject)}]")
+    claims = subject.server(PROXY).claims
+    expect(claims["aud"] == [_resource(subject)], f"`aud` is {claims['aud']}, not [{_resource(subject)}]")
     expect(claims.get("iss") == _issuer(subject), f"`iss` is {claims.get('iss')!r}")
     expect(isinstance(claims.get("exp"), int), "It never expires: it has no `exp`")
 
@@ -138,7 +117,7 @@ def the_token_is_for_this_proxy(subject: Subject) -> None:
 )
 async def a_real_tool_is_called(subject: Subject) -> None:
     """GitHub's `get_me`, called through the proxy, says who you are."""
-    async with _logged_in(subject) as client:
+    async with subject.server(PROXY).client() as client:
         result = await McpTools(client).call_tool("get_me", {})
     expect(not result.is_error, f"It failed: {result.text[:200]}")
     name = result.data.get("login") if isinstance(result.data, dict) else None
@@ -155,7 +134,7 @@ async def a_real_tool_is_called(subject: Subject) -> None:
 )
 async def only_reading_tools_are_offered(subject: Subject) -> None:
     """Each of GitHub's tools that you see only reads."""
-    async with _logged_in(subject) as client:
+    async with subject.server(PROXY).client() as client:
         tools = (await client.list_tools()).tools
     writing = [tool.name for tool in tools if not (tool.annotations and tool.annotations.read_only_hint)]
     expect(tools, "There are no tools at all")
@@ -185,61 +164,15 @@ def the_token_never_left(subject: Subject) -> None:
 )
 async def the_login_is_refreshed(subject: Subject) -> None:
     """When the token has run out, a refresh brings a new one, and nobody has to approve again."""
-    login = subject.login(PROXY)
+    proxy = subject.server(PROXY)
+    login, before = proxy.login, proxy.token
     expect(login.tokens.refresh_token, "The login has no refresh token")
-    before = login.tokens.access_token
-    subject.agent().tokens.save(login.model_copy(update={"expires_at": 1.0}))
+    proxy.tokens.save(login.model_copy(update={"expires_at": 1.0}))
     seen: list[Event] = []
-    async with _logged_in(subject, seen.append) as client:
+    async with proxy.client(observe=seen.append) as client:
         await client.list_tools()
     expect(any(isinstance(event, TokenRefreshed) for event in seen), "The token that ran out was still used")
-    expect(subject.login(PROXY).tokens.access_token != before, "The refresh brought the same token again")
-
-
-@dataclass(frozen=True)
-class NobodyApproves:
-    """A check never opens a browser: where a login is needed, it has not passed."""
-
-    way: Literal["printed"] = "printed"
-    user: str = ""
-
-    async def start(self, _url: str) -> None:
-        raise NotPassedError("The stored login is no longer accepted: you would have to approve again")
-
-
-@asynccontextmanager
-async def _logged_in(
-    subject: Subject, observe: Callable[[Event], None] = lambda _: None
-) -> AsyncIterator[Client]:
-    url = subject.endpoint(PROXY)
-    async with LoopbackListener() as listener:
-        login = OAuthClient(
-            url, listener=listener, approval=NobodyApproves(), tokens=subject.agent().tokens, observe=observe
-        )
-        async with connect(url, auth=login, seconds=15) as client:
-            yield client
-
-
-async def _ask(subject: Subject, token: str = "") -> tuple[int, dict[str, str]]:
-    headers = {"Accept": "application/json, text/event-stream"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
-    async with open_client(5) as http:
-        response = await http.post(subject.endpoint(PROXY), json=LIST_TOOLS, headers=headers)
-    return response.status_code, dict(PARAMETER.findall(response.headers.get("WWW-Authenticate", "")))
-
-
-async def _document(url: str) -> dict[str, Any]:
-    async with open_client(5) as http:
-        response = await http.get(url)
-    expect(response.is_success, f"{url} answered {response.status_code}")
-    document = response.json()
-    return document if isinstance(document, dict) else {}
-
-
-def _origin(subject: Subject) -> str:
-    parts = urlsplit(subject.endpoint(PROXY))
-    return f"{parts.scheme}://{parts.netloc}"
+    expect(proxy.token != before, "The refresh brought the same token again")
 
 
 def _manifest(subject: Subject, kind: str, path: str) -> str:
@@ -250,22 +183,12 @@ def _manifest(subject: Subject, kind: str, path: str) -> str:
 def _issuer(subject: Subject) -> str:
     """The issuer in the manifest; only its port follows `up --port`."""
     written = _manifest(subject, "MCPExternalAuthConfig", "spec.embeddedAuthServer.issuer")
-    return _origin(subject) + urlsplit(written).path
+    return subject.server(PROXY).origin + urlsplit(written).path
 
 
 def _resource(subject: Subject) -> str:
     written = _manifest(subject, "MCPRemoteProxy", "spec.oidcConfigRef.resourceUrl")
-    return _origin(subject) + urlsplit(written).path
-
-
-def _encoded(part: dict[str, Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
-
-
-def _claims(token: str) -> dict[str, Any]:
-    middle = token.split(".")[1]
-    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
-    return claims
+    return subject.server(PROXY).origin + urlsplit(written).path
 
 
 @check(

@@ -5,8 +5,12 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+from workshop.errors import CredentialsError
+
+_NOBODY = "A login was wanted, and nobody is at the browser"
 
 Consent = Callable[[str], Awaitable[bool | None]]
 """Asks the person a question that is answered with yes or no; None where nobody is there to be asked."""
@@ -43,6 +47,19 @@ class PrintUrl:
 
     async def start(self, url: str) -> None:
         """Do nothing: the event that announced `url` has shown it."""
+
+
+@dataclass(frozen=True)
+class NobodyApproves:
+    """Nobody is at the browser: where a login needs a person, it ends with this error."""
+
+    error: Exception = field(default_factory=lambda: CredentialsError(_NOBODY))
+    way: Literal["printed"] = "printed"
+    user: str = ""
+
+    async def start(self, _url: str) -> None:
+        """Raise the error."""
+        raise self.error
 
 
 @dataclass(frozen=True)

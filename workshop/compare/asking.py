@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from workshop.agent.agent import Agent
-from workshop.agent.approval import Approval, ApproveAs
+from workshop.agent.approval import Approval, ApproveAs, NobodyApproves
 from workshop.agent.events import Event, ToolsFound
 from workshop.agent.part import Part
 from workshop.agent.rehearsal import RehearsalModel
@@ -17,22 +16,11 @@ from workshop.compare.browser import USER
 from workshop.compare.evidence import Asked, Moment
 from workshop.compare.rooms import Room
 from workshop.console import plain
-from workshop.errors import CredentialsError, WorkshopError
+from workshop.errors import WorkshopError
 from workshop.lessons.variation_run import PROXY
 
 _APPROVAL_SECONDS = 10.0
 _NOBODY_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class NobodyApproves:
-    """Whatever needs a person fails."""
-
-    way: Literal["printed"] = "printed"
-    user: str = ""
-
-    async def start(self, _url: str) -> None:
-        raise CredentialsError("A login was wanted, and nobody is at the browser")
 
 
 async def ask(room: Room, logins: Path, *, approval: Approval | None = None) -> Asked:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from workshop.agent.approval import NobodyApproves
 from workshop.compare import upstream
-from workshop.compare.asking import NobodyApproves, ask
+from workshop.compare.asking import ask
 from workshop.compare.attempts import attempt
 from workshop.compare.client import Provider
 from workshop.compare.evidence import (

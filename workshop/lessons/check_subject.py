@@ -18,8 +18,8 @@ from workshop.instance import Instance
 
 if TYPE_CHECKING:
     from workshop.agent.agent import Agent
-    from workshop.agent.token_store import Login
     from workshop.lessons.check_embedded import Embedded
+    from workshop.lessons.check_login import ProtectedServer
     from workshop.toolhive.manifests import Resource, Resources
 
 
@@ -117,11 +117,12 @@ class Subject:
 
         check(manifests)
 
-    def login(self, name: str) -> "Login | None":
-        """The agent's stored login at a workload."""
+    def server(self, name: str) -> "ProtectedServer":
+        """A workload that wants a token, with the agent's stored login there."""
         from workshop.agent.token_store import TokenStore
+        from workshop.lessons.check_login import ProtectedServer
 
-        return TokenStore(self.instance.directory / "logins").find(self.endpoint(name))
+        return ProtectedServer(self.endpoint(name), TokenStore(self.instance.directory / "logins"))
 
     def embedded(self, *changed: "Resource") -> "AbstractAsyncContextManager[Embedded]":
         """Run the part's manifests, with these in place of those of the same name, as local processes."""

@@ -1,26 +1,7 @@
 """The checks of the gateway with prefixes: who gets in, what goes where, what is hidden and refused."""
 
-import base64
-import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
-
-import httpx2
-from mcp import Client
-
-from workshop.agent import LoopbackListener, McpTools, OAuthClient
-from workshop.agent.connect import connect
-from workshop.agent.http import open_client
-from workshop.lessons.checks import (
-    NotApplicableError,
-    NotPassedError,
-    Subject,
-    check,
-    expect,
-    random_number,
-)
+from workshop.agent import McpTools
+from workshop.lessons.checks import NotApplicableError, Subject, check, expect, random_number
 from workshop.lessons.variation_run import room_of
 from workshop.lessons.variations import find_variation
 from workshop.practice.recorder import read_requests
@@ -48,12 +29,13 @@ def it_was_run(subject: Subject) -> None:
 )
 async def nobody_gets_in_without_an_identity(subject: Subject) -> None:
     """Without a token the gateway answers 401, says so in Kuadrant's words, and names the metadata."""
-    answer = await _post(subject, "tools/list")
+    gateway = subject.server(GATEWAY)
+    answer = await gateway.ask()
     expect(answer.status_code == UNAUTHORIZED, f"It answered {answer.status_code}, not 401")
     expect(answer.json() == NO_IDENTITY, f"It said {answer.text[:120]}")
-    named = f'resource_metadata="{_origin(subject)}/.well-known/oauth-protected-resource/mcp"'
-    challenge = answer.headers.get("WWW-Authenticate", "nothing")
-    expect(named in challenge, f"`WWW-Authenticate` is {challenge}")
+    named = gateway.challenge(answer).get("resource_metadata", "nothing")
+    wanted = f"{gateway.origin}/.well-known/oauth-protected-resource/mcp"
+    expect(named == wanted, f"`resource_metadata` is {named}")
 
 
 @check(
@@ -62,19 +44,13 @@ async def nobody_gets_in_without_an_identity(subject: Subject) -> None:
 )
 async def somebody_else_says_who_you_are(subject: Subject) -> None:
     """The metadata names the identity provider, and the gateway as the resource."""
-    async with open_client(5) as http:
-        document = (await http.get(f"{_origin(subject)}/.well-known/oauth-protected-resource/mcp")).json()
-    provider = subject.endpoint(f"{GATEWAY}-identity")
-    expect(document.get("resource") == subject.endpoint(GATEWAY), f"`resource` is {document.get('resource')}")
-    issuers = document.get("authorization_servers")
-    expect(issuers == [provider], f"`authorization_servers` is {issuers}, not [{provider}]")
+    await subject.server(GATEWAY).expect_metadata(issuer=subject.endpoint(f"{GATEWAY}-identity"))
 
 
 @check(hints=(LOGIN_HINT, "`workshop login list` shows the logins that are stored, never a token"))
 def you_are_logged_in(subject: Subject) -> None:
     """The agent has a login for this gateway."""
-    login = subject.login(GATEWAY)
-    expect(login and login.tokens, "There is no stored login for this gateway")
+    expect(subject.server(GATEWAY).token, "The stored login has no token")
 
 
 @check(
@@ -84,7 +60,7 @@ def you_are_logged_in(subject: Subject) -> None:
 )
 async def tools_are_listed_without_your_credential(subject: Subject) -> None:
     """The tools of both servers are listed with their prefixes, though you sent no credential for GitHub."""
-    async with _logged_in(subject, {}) as client:
+    async with subject.server(GATEWAY).client() as client:
         names = [tool.name for tool in (await client.list_tools()).tools]
     for wanted in ("github_get_me", "github_list_issues", "notes_list_notes", "notes_add_note"):
         expect(wanted in names, f"`{wanted}` is not among {', '.join(names) or 'no tools'}")
@@ -99,7 +75,8 @@ async def tools_are_listed_without_your_credential(subject: Subject) -> None:
 )
 async def a_call_needs_your_credential(subject: Subject) -> None:
     """A call of a GitHub tool without your own credential is a bad request."""
-    answer = await _post(subject, "tools/call", _login_token(subject))
+    gateway = subject.server(GATEWAY)
+    answer = await gateway.ask(gateway.token, "tools/call", {"name": "github_get_me", "arguments": {}})
     expect(answer.status_code == BAD_REQUEST, f"It answered {answer.status_code}, not 400")
     expect(answer.json() == NO_CREDENTIAL, f"It said {answer.text[:120]}")
 
@@ -111,7 +88,7 @@ async def a_call_needs_your_credential(subject: Subject) -> None:
 )
 async def a_call_answers_for_you(subject: Subject) -> None:
     """`github_get_me` answers for you, not for the one whose credential lists the tools."""
-    async with _logged_in(subject, _own(subject)) as client:
+    async with subject.server(GATEWAY).client(_own(subject)) as client:
         result = await McpTools(client).call_tool("github_get_me", {})
     name = result.data.get("login") if isinstance(result.data, dict) else None
     expect(name == _user(subject), f"It answered for {name or result.text[:120]}")
@@ -148,7 +125,7 @@ def the_token_never_left(subject: Subject) -> None:
 )
 async def what_is_hidden_is_refused(subject: Subject) -> None:
     """A tool that is not listed cannot be called either, nor one without its prefix."""
-    async with _logged_in(subject, _own(subject)) as client:
+    async with subject.server(GATEWAY).client(_own(subject)) as client:
         for name in FILTERED:
             result = await McpTools(client).call_tool(name, {})
             expect(result.is_error, f"`{name}` was called, and answered {result.text[:80]}")
@@ -162,59 +139,16 @@ async def what_is_hidden_is_refused(subject: Subject) -> None:
 async def notes_are_yours(subject: Subject) -> None:
     """A note is kept for you, and no credential for GitHub is needed for it."""
     text = f"Note {random_number()}{random_number()}"
-    async with _logged_in(subject, {}) as client:
+    async with subject.server(GATEWAY).client() as client:
         await McpTools(client).call_tool("notes_add_note", {"text": text})
         kept = await McpTools(client).call_tool("notes_list_notes", {})
     expect(not kept.is_error and text in kept.text, f"Your notes are {kept.text[:120]}")
 
 
-@dataclass(frozen=True)
-class NobodyApproves:
-    """A check never opens a browser: where a login is needed, it has not passed."""
-
-    way: Literal["printed"] = "printed"
-    user: str = ""
-
-    async def start(self, _url: str) -> None:
-        raise NotPassedError("The stored login is no longer accepted: you would have to approve again")
-
-
-@asynccontextmanager
-async def _logged_in(subject: Subject, headers: dict[str, str]) -> AsyncIterator[Client]:
-    url = subject.endpoint(GATEWAY)
-    async with LoopbackListener() as listener:
-        login = OAuthClient(url, listener=listener, approval=NobodyApproves(), tokens=subject.agent().tokens)
-        async with connect(url, auth=login, headers=headers, seconds=15) as client:
-            yield client
-
-
-async def _post(subject: Subject, method: str, token: str = "") -> httpx2.Response:
-    headers = {"Accept": "application/json, text/event-stream"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
-    params = {"name": "github_get_me", "arguments": {}} if method == "tools/call" else {}
-    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-    async with open_client(5) as http:
-        return await http.post(subject.endpoint(GATEWAY), json=body, headers=headers)
-
-
-def _login_token(subject: Subject) -> str:
-    login = subject.login(GATEWAY)
-    if login is None or login.tokens is None:
-        raise NotPassedError("There is no stored login for this gateway")
-    return login.tokens.access_token
-
-
 def _user(subject: Subject) -> str:
-    middle = _login_token(subject).split(".")[1]
-    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
-    return str(claims.get("preferred_username"))
+    return str(subject.server(GATEWAY).claims.get("preferred_username"))
 
 
 def _own(subject: Subject) -> dict[str, str]:
     secret = room_of(find_variation(GATEWAY)).secret(f"pat-{_user(subject)}")
     return {HEADER: secret.read_text()}
-
-
-def _origin(subject: Subject) -> str:
-    return subject.endpoint(GATEWAY).removesuffix("/mcp")

@@ -1,21 +1,14 @@
 """The checks of the worker: what the mended edition holds; for each exercise, a worker with that file."""
 
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from attacker import LIST_TOOLS, BrokenError, attacking
+from attacker import BrokenError, attacking
 from holes import ALSO, HOLES
-from mcp import Client
 
-from workshop.agent import LoopbackListener, McpTools, OAuthClient
-from workshop.agent.connect import connect
+from workshop.agent import McpTools
 from workshop.agent.http import open_client
-from workshop.agent.token_store import Login
 from workshop.gateway.vault import s256
 from workshop.lessons.checks import NotApplicableError, NotPassedError, Subject, check, expect
 from workshop.lessons.variation_run import room_of, variation_running
@@ -26,7 +19,6 @@ from workshop.probe.target import Target
 NAME = "worker"
 PRM = "/.well-known/oauth-protected-resource"
 OTHER_SERVER = "https://other.example/mcp"
-UNAUTHORIZED = 401
 LOGIN_HINT = "`workshop part 4 run --variation worker --approve-as learner` logs in, and needs no browser"
 MENDED_HINT = "The weak edition has holes: `workshop part 4 run --variation worker` starts the mended one"
 
@@ -43,10 +35,11 @@ def it_was_run(subject: Subject) -> None:
 async def the_challenge_is_seen(subject: Subject) -> None:
     """Without a token the worker answers 401, and says where to read on."""
     await _require_mended(subject)
-    status, challenge = await _ask(subject)
-    expect(status == UNAUTHORIZED, f"It answered {status}, not 401")
-    expect(f'resource_metadata="{_origin(subject)}{PRM}/mcp"' in challenge, f"The challenge is {challenge!r}")
-    expect("error=" not in challenge, "It names an error, and nobody has made one yet")
+    worker = subject.server(NAME)
+    challenge = await worker.refusal()
+    wanted = f"{worker.origin}{PRM}/mcp"
+    expect(challenge.get("resource_metadata") == wanted, f"The challenge is {challenge!r}")
+    expect("error" not in challenge, "It names an error, and nobody has made one yet")
 
 
 @check(
@@ -56,11 +49,10 @@ async def the_challenge_is_seen(subject: Subject) -> None:
 async def both_documents_are_exact(subject: Subject) -> None:
     """Both well-known documents name this server, PKCE with S256, `iss`, and a way to revoke."""
     await _require_mended(subject)
-    origin = _origin(subject)
-    resource = await _document(f"{origin}{PRM}/mcp")
-    expect(resource.get("resource") == subject.endpoint(NAME), f"`resource` is {resource.get('resource')!r}")
-    expect(resource.get("authorization_servers") == [origin], "It names another authorization server")
-    server = await _document(f"{origin}/.well-known/oauth-authorization-server")
+    worker = subject.server(NAME)
+    origin = worker.origin
+    await worker.expect_metadata(issuer=origin)
+    server = await worker.document("/.well-known/oauth-authorization-server")
     expect(server.get("issuer") == origin, f"`issuer` is {server.get('issuer')!r}, not {origin!r}")
     expect(server.get("code_challenge_methods_supported") == ["S256"], "PKCE is not S256 alone")
     expect(server.get("authorization_response_iss_parameter_supported") is True, "`iss` is not announced")
@@ -70,14 +62,13 @@ async def both_documents_are_exact(subject: Subject) -> None:
 @check(hints=(MENDED_HINT, "The token is looked up by its digest: what is not in the store is no token"))
 async def a_made_up_token_is_refused(subject: Subject) -> None:
     """A token that nobody issued is refused."""
-    status, _ = await _ask(subject, "nobody-issued-this")
-    expect(status == UNAUTHORIZED, f"It answered {status} to it")
+    await subject.server(NAME).refusal("nobody-issued-this")
 
 
 @check(hints=(LOGIN_HINT, "`workshop login list` shows the logins that are stored, never a token"))
 def you_are_logged_in(subject: Subject) -> None:
     """The agent has a login at the worker."""
-    expect(_stored(subject).tokens, "The stored login has no token")
+    expect(subject.server(NAME).token, "The stored login has no token")
 
 
 @check(
@@ -87,7 +78,8 @@ def you_are_logged_in(subject: Subject) -> None:
 async def tokens_are_for_this_worker_only(subject: Subject) -> None:
     """Who asks for a token for another server gets none, and is told so at the registered address."""
     await _require_mended(subject)
-    client = _stored(subject).client
+    worker = subject.server(NAME)
+    client = worker.login.client
     asked = {
         "response_type": "code",
         "client_id": client.client_id,
@@ -97,10 +89,10 @@ async def tokens_are_for_this_worker_only(subject: Subject) -> None:
         "resource": OTHER_SERVER,
     }
     async with open_client(5) as http:
-        answer = await http.get(f"{_origin(subject)}/auth?{urlencode(asked)}")
+        answer = await http.get(f"{worker.origin}/auth?{urlencode(asked)}")
     told = parse_qs(urlsplit(answer.headers.get("location", "")).query)
     expect(told.get("error") == ["invalid_target"], f"It answered {answer.status_code} {told.get('error')}")
-    expect(told.get("iss") == [_origin(subject)], "The error does not say whose it is: no `iss`")
+    expect(told.get("iss") == [worker.origin], "The error does not say whose it is: no `iss`")
 
 
 @check(
@@ -110,7 +102,7 @@ async def tokens_are_for_this_worker_only(subject: Subject) -> None:
 )
 async def real_tools_are_called(subject: Subject) -> None:
     """The tools say who you are and what your repositories are, and calculate."""
-    async with _logged_in(subject) as client:
+    async with subject.server(NAME).client() as client:
         tools = McpTools(client)
         who = await tools.call_tool("get_user_info", {})
         repositories = await tools.call_tool("get_github_repos", {"limit": 3})
@@ -140,8 +132,7 @@ def the_token_never_left(subject: Subject) -> None:
 async def no_file_tells_a_token(subject: Subject) -> None:
     """Neither the store nor the log tells the agent's token."""
     await _require_mended(subject)
-    tokens = _stored(subject).tokens
-    token = tokens.access_token if tokens else ""
+    token = subject.server(NAME).token
     folder = room_of(find_variation(NAME)).directory / NAME
     for file in (*folder.glob("store-mended*"), folder / "log.txt"):
         expect(token.encode() not in file.read_bytes(), f"The token can be read in `{file.name}`")
@@ -156,60 +147,10 @@ async def the_probe_finds_nothing_bad(subject: Subject) -> None:
     expect(not report.failed, f"It found: {', '.join(finding.title for finding in report.findings)}")
 
 
-@dataclass(frozen=True)
-class NobodyApproves:
-    """A check never opens a browser: where a login is needed, it has not passed."""
-
-    way: Literal["printed"] = "printed"
-    user: str = ""
-
-    async def start(self, _url: str) -> None:
-        raise NotPassedError("The stored login is no longer accepted: you would have to approve again")
-
-
-@asynccontextmanager
-async def _logged_in(subject: Subject) -> AsyncIterator[Client]:
-    url = subject.endpoint(NAME)
-    async with LoopbackListener() as listener:
-        tokens = subject.agent().tokens
-        login = OAuthClient(url, listener=listener, approval=NobodyApproves(), tokens=tokens)
-        async with connect(url, auth=login, seconds=15) as client:
-            yield client
-
-
-def _stored(subject: Subject) -> Login:
-    login = subject.login(NAME)
-    if login is None:
-        raise NotPassedError("There is no stored login for this worker")
-    return login
-
-
 async def _require_mended(subject: Subject) -> None:
-    document = await _document(f"{_origin(subject)}/health")
+    document = await subject.server(NAME).document("/health")
     if document.get("edition") != "mended":
         raise NotApplicableError("The weak edition runs, and this is one of its holes")
-
-
-async def _ask(subject: Subject, token: str = "") -> tuple[int, str]:
-    headers = {"Accept": "application/json, text/event-stream"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
-    async with open_client(5) as http:
-        response = await http.post(subject.endpoint(NAME), json=LIST_TOOLS, headers=headers)
-    return response.status_code, response.headers.get("WWW-Authenticate", "")
-
-
-async def _document(url: str) -> dict[str, Any]:
-    async with open_client(5) as http:
-        response = await http.get(url)
-    expect(response.is_success, f"{url} answered {response.status_code}")
-    document = response.json()
-    return document if isinstance(document, dict) else {}
-
-
-def _origin(subject: Subject) -> str:
-    parts = urlsplit(subject.endpoint(NAME))
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 async def _closed(subject: Subject, number: int) -> None:
