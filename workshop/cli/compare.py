@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workshop.cli.completion import complete_variations
+from workshop.cli.completion import complete_systems
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
 from workshop.console import plain
@@ -27,7 +27,7 @@ Only = Annotated[
         metavar="NAME",
         help="Look at this one, and at others named so; unset: at all.",
         show_default=False,
-        autocompletion=complete_variations,
+        autocompletion=complete_systems,
     ),
 ]
 Weak = Annotated[

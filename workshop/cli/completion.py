@@ -63,6 +63,12 @@ def complete_variations(ctx: typer.Context, incomplete: str) -> list[str]:
     )
 
 
+def complete_systems(ctx: typer.Context, incomplete: str) -> list[str]:
+    """What can be compared: the part itself, and its variations."""
+    itself = [name for name in ("toolhive",) if name.startswith(incomplete)]
+    return [*itself, *complete_variations(ctx, incomplete)]
+
+
 def complete_logins(incomplete: str) -> list[str]:
     """The MCP servers that a login is stored for."""
     from workshop.agent.token_store import TokenStore
