@@ -30,18 +30,20 @@ def complete_demos(incomplete: str) -> list[str]:
 
 
 def complete_exercises(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The exercises of the part that stands before them on the command line."""
+    """The exercises of the part, or the variation, that stands before them on the command line."""
     from workshop.lessons.exercise import exercises_of
     from workshop.lessons.find import find_lessons
+    from workshop.lessons.variations import variation_of
 
     part = ctx.parent.info_name if ctx.parent else ""
+    name = ctx.params.get("variation")
     return _matching(
         incomplete,
         lambda: [
             str(exercise.number)
             for lesson in find_lessons()
             if str(lesson.number) == part
-            for exercise in exercises_of(lesson)
+            for exercise in exercises_of(variation_of(lesson, name) if name else lesson)
         ],
     )
 
