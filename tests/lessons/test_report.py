@@ -14,7 +14,11 @@ from workshop.lessons.configuration import configuration
 from workshop.lessons.report import redacted, write_report
 
 NODE = platform.node()
-SECRETS = ("canary-of-the-oauth-app", "canary-of-the-model", "canary-generated-secret", "canary-access-token")
+SECRETS = (
+    *("canary-of-the-oauth-app", "canary-of-the-model", "canary-generated-secret", "canary-access-token"),
+    *("canary-of-a-variation", "canary-client-secret", "canary-code"),
+)
+WEAK_LOG = 'said {0} {{"client_secret": "{1}", "code": "{2}", "login": "learner"}}'
 
 
 @pytest.fixture
@@ -28,7 +32,9 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     files = {
         "secrets/hmac/key": SECRETS[2],
         "logins/a.json": json.dumps({"tokens": {"access_token": SECRETS[3]}}),
-        "workloads/gateway/log.txt": f"started; said {' '.join(SECRETS)} and Bearer abc.def at {NODE}",
+        "variations/worker/secrets/pat": SECRETS[4],
+        "variations/worker/worker/log.txt": WEAK_LOG.format(*SECRETS[4:]),
+        "workloads/gateway/log.txt": f"started; said {' '.join(SECRETS[:4])} and Bearer abc.def at {NODE}",
     }
     for name, text in files.items():
         path = instance.directory / name
@@ -45,7 +51,9 @@ def contents(file: Path) -> dict[str, str]:
 def test_a_report_has_what_helps_and_no_secret(state: Path, tmp_path: Path) -> None:
     write_report(tmp_path / "out.zip", [{"id": "python"}], None)
     told = contents(tmp_path / "out.zip")
-    assert set(told) == {"versions.json", "doctor.json", "config.json", "status.json", "logs/gateway.txt"}
+    documents = {"versions.json", "doctor.json", "config.json", "status.json"}
+    assert set(told) == documents | {"logs/gateway.txt", "logs/worker.txt"}
+    assert '{"client_secret": "***", "code": "***", "login": "learner"}' in told["logs/worker.txt"]
     assert told["logs/gateway.txt"].startswith("started; said *** *** *** *** and Bearer *** at ")
     for text in told.values():
         for secret in (*SECRETS, NODE):

@@ -14,12 +14,15 @@ _TOKENS = re.compile(
     r"eyJ[\w-]+\.[\w-]+\.[\w-]+|gh[a-z]_\w{8,}|github_pat_\w+|(?<=[Bb]earer )\S+|practice_[\w-]+_\w{16,}"
 )
 
+# What the weak edition of a variation writes into its log, on purpose.
+_MEMBERS = re.compile(r'("(?:client_secret|code|code_verifier|token|\w+_token)": ?")[^"]+')
+
 
 def without_secrets(text: str, hidden: Iterable[str]) -> str:
     """The text without these values, and without anything shaped like a token."""
     for value in hidden:
         text = text.replace(value, "***")
-    return _TOKENS.sub("***", text)
+    return _MEMBERS.sub(r"\1***", _TOKENS.sub("***", text))
 
 
 def known_secrets(env_file: Path | None) -> list[str]:
@@ -29,7 +32,8 @@ def known_secrets(env_file: Path | None) -> list[str]:
     except WorkshopError:
         values = set()
     directory = Instance.locate().directory
-    for path in (directory / "secrets").rglob("*"):
+    folders = [directory / "secrets", *directory.glob("variations/*/secrets")]
+    for path in (path for folder in folders for path in folder.rglob("*")):
         if path.is_file():
             text = path.read_text(encoding="utf-8", errors="replace")
             values |= {text, *text.splitlines()}

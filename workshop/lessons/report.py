@@ -63,9 +63,9 @@ def _documents(findings: Iterable[Mapping[str, Any]], env_file: Path | None) -> 
 
 
 def _logs() -> dict[str, str]:
-    directory = Instance.locate().directory / "workloads"
+    directory = Instance.locate().directory
     found = {}
-    for path in sorted(directory.glob("*/log.txt")):
+    for path in sorted([*directory.glob("workloads/*/log.txt"), *directory.glob("variations/*/*/log.txt")]):
         with path.open("rb") as log:
             log.seek(max(0, path.stat().st_size - _LOG_BYTES))
             found[f"logs/{path.parent.name}.txt"] = log.read().decode("utf-8", "replace")
