@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "gateway": {"gateway", "errors", "paths", "ports", "serving"},
     "practice": {"practice", "errors", "paths", "ports", "serving"},
     "identity": {"identity", "gateway", "practice", "errors", "paths", "ports", "serving"},
+    "variation": {"variation", "gateway", "practice", "errors", "paths", "ports", "serving"},
 }
 HEAVY = ("mcp", "kubernetes", "aiohttp", "httpx2", "starlette", "uvicorn", "pydantic", "psutil", "yaml")
 

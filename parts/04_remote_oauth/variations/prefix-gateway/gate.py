@@ -3,27 +3,19 @@
 The answers are Kuadrant's. They only speak more plainly: what is refused here, the broker refuses as well.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from registrations import Registration, find
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workshop.gateway.bearer_guard import caller_of
 from workshop.gateway.challenge import RefusedError
-from workshop.gateway.limits import (
-    RELAY_BYTES,
-    BodyTooLargeError,
-    ClientGoneError,
-    Patience,
-    SlowBodyError,
-    read_body,
-)
+from workshop.gateway.limits import BodyTooLargeError, ClientGoneError, SlowBodyError
 from workshop.gateway.responses import private_json
+from workshop.gateway.tool_call import read_tool_call
 
 VISIT = "prefix-gateway.visit"
 UNAUTHORIZED = {"error": "Unauthorized", "message": "Access denied: Authentication required."}
@@ -49,19 +41,17 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             visit = self._visit(scope)
-            body = await _body(receive)
-            self._judge(visit, _called(body))
+            called, again = await read_tool_call(receive)
+            self._judge(visit, called)
+        except (BodyTooLargeError, SlowBodyError):
+            refusal = _refused(413, "Content Too Large", "The body is too large, or came too slowly")
+            await refusal.response(scope, receive, send)
         except RefusedError as refusal:
             await refusal.response(scope, receive, send)
-            return
         except ClientGoneError:
             return
-        messages: list[Message] = [{"type": "http.request", "body": body}]
-
-        async def again() -> Message:
-            return messages.pop() if messages else await receive()
-
-        await self._app({**scope, VISIT: visit}, again, send)
+        else:
+            await self._app({**scope, VISIT: visit}, again, send)
 
     def _visit(self, scope: Scope) -> Visit:
         caller, sent, found = caller_of(scope), Headers(scope=scope), dict[str, str]()
@@ -81,22 +71,6 @@ class Gate:
             raise _refused(401, "Forbidden", _FORBIDDEN, {"www-authenticate": self._challenge})
         if one.user_header and one.prefix not in visit.credentials:
             raise _refused(400, "Bad Request", f"Missing required {one.user_header} header")
-
-
-async def _body(receive: Receive) -> bytes:
-    try:
-        return await read_body(receive, RELAY_BYTES, Patience.body)
-    except (BodyTooLargeError, SlowBodyError) as error:
-        raise _refused(413, "Content Too Large", "The body is too large, or came too slowly") from error
-
-
-def _called(body: bytes) -> str:
-    """The tool that is called, if any; what is no JSON-RPC is for the SDK to refuse."""
-    try:
-        message: Any = json.loads(body)
-        return str(message["params"]["name"]) if message["method"] == "tools/call" else ""
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return ""
 
 
 def _refused(status: int, error: str, message: str, headers: Mapping[str, str] | None = None) -> RefusedError:

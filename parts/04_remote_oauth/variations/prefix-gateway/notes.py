@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from workshop.gateway.bearer_guard import BearerGuard, caller_of
 from workshop.gateway.outside_tokens import OutsideIssuer, OutsideTokens
 from workshop.serving import main
+from workshop.variation.caller import scope_of
 
 _MOST = 100
 
@@ -26,7 +27,7 @@ class Notes:
 
     def list_notes(self, context: Context) -> list[str]:
         """My notes, oldest first."""
-        return self._notes[_subject(context)]
+        return self._notes[caller_of(scope_of(context)).subject]
 
     def add_note(
         self,
@@ -34,18 +35,11 @@ class Notes:
         text: Annotated[str, Field(description="The note", min_length=1, max_length=1000)],
     ) -> str:
         """Add a note to mine."""
-        mine = self._notes[_subject(context)]
+        mine = self._notes[caller_of(scope_of(context)).subject]
         if len(mine) >= _MOST:
             raise ToolError(f"You have {_MOST} notes, and there is no room for more")
         mine.append(text)
         return f"Note {len(mine)} is kept"
-
-
-def _subject(context: Context) -> str:
-    request = context.request_context.request
-    if request is None:
-        raise TypeError("without an HTTP request nobody knows whose notes these are")
-    return caller_of(request.scope).subject
 
 
 def create_app(config: Mapping[str, Any]) -> ASGIApp:

@@ -5,7 +5,6 @@ from typing import Any
 
 from broker import Broker
 from gate import UNAUTHORIZED, Gate
-from passes import Passes
 from registrations import read_registrations
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
@@ -13,6 +12,7 @@ from starlette.types import ASGIApp
 
 from workshop.gateway.bearer_guard import BearerGuard
 from workshop.gateway.config_reader import Section
+from workshop.gateway.internal_tokens import InternalTokens
 from workshop.gateway.keys import load_signing_key
 from workshop.gateway.outside_tokens import OutsideIssuer, OutsideTokens
 from workshop.serving import main
@@ -26,7 +26,8 @@ def create_app(config: Mapping[str, Any]) -> ASGIApp:
     url, registered = section.url("url"), read_registrations(section)
     resource = f"{url}/mcp"
     challenge = f'Bearer resource_metadata="{url}/.well-known/oauth-protected-resource/mcp"'
-    passes = Passes(url, load_signing_key(section.secret_file("signing_key_file"), "signing_key_file"))
+    key = load_signing_key(section.secret_file("signing_key_file"), "signing_key_file")
+    passes = InternalTokens(url, key)
     broker = Broker(registered, passes)
     mcp = Gate(broker.server.streamable_http_app(stateless_http=True), registered, challenge)
     issuer = OutsideIssuer(section.url("issuer"), resource, jwks_uri=section.url("jwks_uri"))

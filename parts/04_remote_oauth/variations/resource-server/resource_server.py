@@ -9,21 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-from mcp.server.auth.provider import AccessToken
 from mcp.server.transport_security import TransportSecuritySettings
 from references import InputTrans, Middleware, mk_mcp_from_refs
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workshop.errors import UsageError
-from workshop.gateway.bearer_guard import BearerGuard, caller_of
+from workshop.gateway.bearer_guard import BearerGuard
 from workshop.gateway.config_reader import LOOPBACK_HOSTS, Section
 from workshop.gateway.outside_tokens import OutsideIssuer, OutsideTokens
 from workshop.serving import serve
+from workshop.variation.caller import CallerForSdk
 
 HTTP = "streamable-http"
 _EVERYWHERE = ("0.0.0.0", "::")
@@ -126,26 +123,6 @@ def serve_http(
     if host not in LOOPBACK_HOSTS and host not in _EVERYWHERE:
         raise UsageError(f"{host!r} is neither loopback nor 0.0.0.0")
     serve(app, port=port, while_exists=while_exists, everywhere=host in _EVERYWHERE)
-
-
-class CallerForSdk:
-    """Tells the SDK who calls, so a session stays with whoever began it; the token stays with the guard."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = AuthContextMiddleware(app)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            caller = caller_of(scope)
-            known = AccessToken(
-                token="",
-                client_id=caller.client_id or "",
-                scopes=list(caller.scopes),
-                subject=caller.subject,
-                claims=dict(caller.claims),
-            )
-            scope = {**scope, "user": AuthenticatedUser(known)}
-        await self._app(scope, receive, send)
 
 
 async def _health(_: Request) -> JSONResponse:

@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-from mcp.server.auth.provider import AccessToken
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -23,6 +21,8 @@ from workshop.gateway.request_log import RequestLog
 from workshop.gateway.responses import private_json
 from workshop.gateway.routes import Endpoint
 from workshop.serving import main
+from workshop.variation.caller import sdk_user
+from workshop.variation.editions import MistakesTold
 
 _LOG = logging.getLogger("worker")
 _PRM = "/.well-known/oauth-protected-resource"
@@ -49,7 +49,8 @@ def create_app(config: Mapping[str, Any]) -> ASGIApp:
         Route("/messages/{rest:path}", sse),
         *_routes(worker),
     ]
-    return RequestLog(Door(Router(routes, redirect_slashes=False, lifespan=running), worker))
+    door = Door(Router(routes, redirect_slashes=False, lifespan=running), worker)
+    return RequestLog(MistakesTold(door, worker.groups))
 
 
 def _routes(worker: Worker) -> list[Route]:
@@ -112,12 +113,11 @@ class Guarded:
             await found(scope, receive, send)
             return
         # The SDK ties a stream of `/sse` to this user: nobody else may post to it.
-        user = AuthenticatedUser(AccessToken(token="", client_id="", scopes=[], subject=found["login"]))
-        await self._app({**scope, SESSION: found, "user": user}, receive, send)
+        await self._app({**scope, SESSION: found, "user": sdk_user(found["login"])}, receive, send)
 
 
 class Door:
-    """What every request but `/health` passes; in the weak edition a learner's mistake is told."""
+    """What every request but `/health` passes."""
 
     def __init__(self, app: ASGIApp, worker: Worker) -> None:
         self._app, self._worker = app, worker
@@ -126,26 +126,15 @@ class Door:
         if scope["type"] != "http" or scope["path"] == "/health":
             await self._app(scope, receive, send)
             return
-        begun, headers = False, dict[str, str]()
+        resource = self._worker.groups("resource")
+        headers = resource.headers(self._worker)
 
         async def sending(message: Message) -> None:
-            nonlocal begun
             if message["type"] == "http.response.start":
-                begun = True
                 MutableHeaders(scope=message).update(headers)
             await send(message)
 
-        try:
-            resource = self._worker.groups("resource")
-            headers |= resource.headers(self._worker)
-            await (resource.admit(self._worker, Request(scope)) or self._app)(scope, receive, sending)
-        except Exception as error:
-            if begun or not self._worker.groups.weak:
-                raise
-            told = self._worker.groups.explain(error)
-            _LOG.warning(told)
-            sorry = private_json({"error": "server_error", "error_description": told}, status=500)
-            await sorry(scope, receive, send)
+        await (resource.admit(self._worker, Request(scope)) or self._app)(scope, receive, sending)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from worker import WEAK, Worker
 
 from workshop.gateway import api_call
 from workshop.gateway.upstream import UpstreamError
+from workshop.variation.caller import scope_of
 
 SESSION = "worker.session"
 Operation = Literal["add", "subtract", "multiply", "divide", "power"]
@@ -86,5 +87,5 @@ def mcp_server(worker: Worker) -> MCPServer:
 
 
 def _session(context: Context) -> dict[str, Any]:
-    session: dict[str, Any] = context.request_context.request.scope[SESSION]  # type: ignore[union-attr]
+    session: dict[str, Any] = scope_of(context)[SESSION]
     return session

@@ -5,19 +5,21 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from groups import Groups
 from starlette.responses import HTMLResponse, Response
 
 from workshop.errors import UsageError
-from workshop.gateway.config_auth import Upstream, UserInfo
+from workshop.gateway.config_auth import Upstream
 from workshop.gateway.config_reader import LOOPBACK_HOSTS, Section
+from workshop.gateway.github_app import api_of, github_app
 from workshop.gateway.limits import Patience
 from workshop.gateway.outbound import Outbound
 from workshop.gateway.responses import redirect
 from workshop.gateway.upstream import UpstreamProvider
+from workshop.variation.editions import Editions
 
 SCOPES = ("read:user", "user:email")
 WEAK = "Weak edition, for learning: it has the holes of a public server on purpose. This computer only."
@@ -36,7 +38,7 @@ class Worker:
     url: str
     api: str
     allowed: frozenset[str]
-    groups: Groups
+    groups: Editions
     store: str
     outbound: Outbound
     app: Upstream
@@ -91,17 +93,15 @@ def make_worker(config: Mapping[str, Any]) -> Worker:
     allowed = frozenset(name.lower() for name in section.texts("allowed_usernames"))
     if not allowed:
         raise UsageError("`allowed_usernames` is empty", why="Nobody could log in")
-    api = "https://api.github.com" if github == "https://github.com" else github
-    app = Upstream(
-        "GitHub",
-        f"{github}/login/oauth/authorize",
-        f"{github}/login/oauth/access_token",
-        section.text("client_id"),
-        section.secret_file("client_secret_file").decode().strip(),
-        f"{url}/callback",
-        SCOPES,
-        UserInfo(f"{api}/user", "GET", {}, ("login",), ("name",), ("email",)),
+    app = github_app(
+        github,
+        client_id=section.text("client_id"),
+        client_secret=section.secret_file("client_secret_file").decode().strip(),
+        redirect_uri=f"{url}/callback",
+        scopes=SCOPES,
     )
-    outbound, groups = Outbound(Patience()), Groups(weak=weak, own=str(config.get("exercises") or ""))
+    exercises = Path(__file__).with_name("exercises")
+    groups = Editions(exercises, weak=weak, own=str(config.get("exercises") or ""))
+    outbound = Outbound(Patience())
     provider = UpstreamProvider(app, outbound, time.time)
-    return Worker(url, api, allowed, groups, section.text("store"), outbound, app, provider)
+    return Worker(url, api_of(github), allowed, groups, section.text("store"), outbound, app, provider)

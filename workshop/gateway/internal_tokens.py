@@ -13,7 +13,7 @@ from workshop.gateway.limits import Clock
 _SECONDS = 30
 
 
-class Passes:
+class InternalTokens:
     """Issues access tokens (RFC 9068) in place of the client's own, which is for the gateway alone."""
 
     def __init__(self, issuer: str, key: SigningKey, clock: Clock = time.time) -> None:
@@ -34,5 +34,5 @@ class Passes:
         return jwt.encode(header, claims, self._key.key, algorithms=[self._key.algorithm])
 
     async def keys(self, _: Request) -> Response:
-        """The public key, for whoever receives a pass."""
+        """The public key, for whoever receives such a token."""
         return JSONResponse({"keys": [self._key.public_jwk()]})
