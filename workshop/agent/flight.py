@@ -20,6 +20,8 @@ from workshop.trace.upstream import Upstream
 if TYPE_CHECKING:
     from workshop.trace.recorder import Recorder
 
+_SERVERS = ("Gateway", "Worker", "Resource server")
+
 _NOTES: Mapping[type[Event], str] = {
     on.LoginReused: "The agent has a stored login from {issuer}",
     on.ClientForgotten: "{issuer} has forgotten this client; the agent registers again",
@@ -53,7 +55,7 @@ def recorded(
         outcome = _outcome(error)
         raise
     finally:
-        subject = Subject(_title(directory), upstream.url, upstream.name, settings.secrets())
+        subject = Subject(*_titled(directory, upstream), secrets=settings.secrets())
         trace = tell(recorder, subject, outcome, _seen(recorder, upstream, console))
         for path in targets:
             try:
@@ -78,17 +80,23 @@ def noted(observe: Observer) -> Observer:
     return both
 
 
-def _title(directory: Path) -> str:
-    number, title = directory.name.partition("_")[0].lstrip("0"), Part.load(directory).title
-    return f"Part {number}: {title}" if number.isdigit() else title
+def _titled(directory: Path, upstream: Upstream) -> tuple[str, str, str, str]:
+    """The title, the upstream's address and name, and what the title calls the server that is asked."""
+    title = Part.load(directory).title
+    words = (word for word in _SERVERS if word.lower() in title.lower())
+    varied = directory.parent.name == "variations"
+    part = (directory.parents[1] if varied else directory).name.partition("_")[0].lstrip("0")
+    number = f"Part {part}, {directory.name}: " if varied else f"Part {part}: "
+    named = f"{number}{title}" if part.isdigit() else title
+    return named, upstream.url, upstream.name, next(words, _SERVERS[0]) if varied else _SERVERS[0]
 
 
-def _seen(recorder: "Recorder", upstream: Upstream, console: Console) -> Sequence[Hop]:
+def _seen(recorder: "Recorder", upstream: Upstream, console: Console) -> Sequence[Hop] | None:
     try:
         return upstream.seen(recorder.began)
     except WorkshopError as error:
         console.warn(f"The trace lacks what {upstream.name} saw: {error.what}")
-        return ()
+        return None
 
 
 def _outcome(error: BaseException) -> Outcome:

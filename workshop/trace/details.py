@@ -10,11 +10,32 @@ from typing import Any
 
 from workshop.trace import comparing
 from workshop.trace.hop import Hop
-from workshop.trace.labels import Labels
-from workshop.trace.masking import cut, masked_claims, masked_parameters
+from workshop.trace.labels import Labels, fingerprint
+from workshop.trace.masking import cut, is_credential, masked_claims, masked_headers, masked_parameters
 from workshop.trace.model import Claims, Comparison, Pairs
-from workshop.trace.scene import Scene, form_of, query_of, returned_object, sent_object, strings
+from workshop.trace.scene import (
+    AGENT,
+    GATEWAY,
+    Scene,
+    form_of,
+    query_of,
+    returned_object,
+    sent_object,
+    strings,
+)
+from workshop.trace.wording import (
+    CONFIDENTIAL,
+    KEPT,
+    LEAKED,
+    NAMELESS,
+    OPAQUE,
+    SENT_ALONG,
+    SERVERS_OWN,
+    SOUGHT,
+    UNGUIDED,
+)
 
+_UNAUTHORIZED = 401
 _JWT_PARTS = 3
 _CHALLENGE = re.compile(r'([\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _ASKED = (
@@ -35,6 +56,7 @@ class Detail:
     facts: Pairs = ()
     comparisons: tuple[Comparison, ...] = ()
     claims: Claims | None = None
+    title: str = ""
     sentence: str = ""
 
 
@@ -58,13 +80,14 @@ def _challenge(hop: Hop, _scene: Scene, _labels: Labels) -> Detail:
     value = hop.header("www-authenticate")
     scheme = value.partition(" ")[0]
     found = [(name, quoted or word) for name, quoted, word in _CHALLENGE.findall(value)]
-    return Detail(_facts([("WWW-Authenticate", scheme), *found]))
+    silent = hop.status == _UNAUTHORIZED and "resource_metadata" not in dict(found)
+    return Detail(_facts([("WWW-Authenticate", scheme), *found]), sentence=UNGUIDED if silent else "")
 
 
 def _resource(hop: Hop, scene: Scene, _labels: Labels) -> Detail:
     data = returned_object(hop)
     if "resource" not in data:
-        return Detail()
+        return Detail(sentence=SOUGHT)
     scene.resource, scene.issuers = str(data["resource"]), strings(data.get("authorization_servers", []))
     names = ("resource", "authorization_servers", "scopes_supported")
     return Detail(_facts((name, data.get(name)) for name in names), tuple(comparing.of_resource(scene)))
@@ -73,7 +96,7 @@ def _resource(hop: Hop, scene: Scene, _labels: Labels) -> Detail:
 def _server(hop: Hop, scene: Scene, _labels: Labels) -> Detail:
     data = returned_object(hop)
     if "issuer" not in data:
-        return Detail()
+        return Detail(sentence=SOUGHT)
     scene.issuer = str(data["issuer"])
     scene.iss_promised = data.get("authorization_response_iss_parameter_supported") is True
     names = [name for name in data if name == "issuer" or name.endswith("_endpoint")]
@@ -94,13 +117,18 @@ def _register(hop: Hop, scene: Scene, labels: Labels) -> Detail:
         ("client_id", given["client_id"]),
         ("client_secret", labels.of("client-secret", str(secret)) if secret else "none: a public client"),
     ]
-    return Detail(_facts(facts))
+    return Detail(_facts(facts), sentence=CONFIDENTIAL if secret else "")
 
 
 def _authorize(hop: Hop, scene: Scene, labels: Labels) -> Detail:
-    scene.asked = query_of(hop)
+    scene.asked, scene.client = query_of(hop), AGENT
     shown = dict(masked_parameters(scene.asked.items(), labels))
     return Detail(_facts((name, shown.get(name)) for name in _ASKED), tuple(comparing.of_request(scene)))
+
+
+def _own_authorize(hop: Hop, scene: Scene, labels: Labels) -> Detail:
+    scene.client, scene.own_redirect = GATEWAY, query_of(hop).get("redirect_uri", "")
+    return _upstream_authorize(hop, scene, labels)
 
 
 def _upstream_authorize(hop: Hop, _scene: Scene, labels: Labels) -> Detail:
@@ -113,13 +141,18 @@ def _returned(hop: Hop, labels: Labels) -> Pairs:
     return _facts((name, shown.get(name)) for name in ("code", "state", "iss", "error", "error_description"))
 
 
-def _upstream_callback(hop: Hop, _scene: Scene, labels: Labels) -> Detail:
+def _other_callback(hop: Hop, scene: Scene, labels: Labels) -> Detail:
+    kept = KEPT if scene.waits(hop) and scene.receiver(hop) == GATEWAY else ""
+    return Detail(_returned(hop, labels), sentence=kept)
+
+
+def _own_callback(hop: Hop, _scene: Scene, labels: Labels) -> Detail:
     return Detail(_returned(hop, labels))
 
 
 def _callback(hop: Hop, scene: Scene, labels: Labels) -> Detail:
     scene.returned = query_of(hop)
-    sentence = ""
+    sentence = "" if "iss" in scene.returned else NAMELESS
     if error := scene.returned.get("error"):
         sentence = f"No code this time: the authorization server reports `{cut(error, 80)}`."
     return Detail(_returned(hop, labels), tuple(comparing.of_callback(scene, labels)), sentence=sentence)
@@ -144,6 +177,8 @@ def _token(hop: Hop, scene: Scene, labels: Labels) -> Detail:
     scene.token = token
     facts.append(("access_token", labels.of("token", token)))
     claims, about = _read_token(token, scene, labels)
+    if claims is None:
+        facts.append(("which is", OPAQUE))
     return Detail(_facts(facts), (*compared, *about), claims)
 
 
@@ -174,9 +209,12 @@ def _decoded(part: str) -> dict[str, Any] | None:
 
 def _mcp(hop: Hop, scene: Scene, labels: Labels) -> Detail:
     token = hop.sent("authorization").removeprefix("Bearer ")
+    along = {name: value for name, value in hop.request_headers if is_credential(name.lower())}
+    scene.sent_along |= {fingerprint(value): name for name, value in along.items()}
+    besides = masked_headers(along.items(), labels)
     if not token:
-        return Detail()
-    shown = _facts([("Authorization", f"Bearer {labels.of('token', token)}")])
+        return Detail(_facts(besides))
+    shown = _facts([("Authorization", f"Bearer {labels.of('token', token)}"), *besides])
     scene.token = token
     if token in scene.tokens_read:
         return Detail(shown)
@@ -191,9 +229,16 @@ def _upstream(hop: Hop, scene: Scene, labels: Labels) -> Detail:
     theirs = labels.of_digest("github-token", digest)
     ours = labels.of("token", scene.token) if scene.token else ""
     compared = tuple(comparing.of_swap(ours, theirs)) if ours else ()
-    leaked = "" if ours != theirs else "The agent's own token was passed on: this must not happen."
     facts = _facts([("Authorization", theirs), ("which is a", kind)])
-    return Detail(facts, compared, sentence=leaked)
+    if ours == theirs:
+        return Detail(facts, compared, sentence=LEAKED)
+    if not scene.sent_along:
+        return Detail(facts, compared)
+    header = scene.sent_along.get(digest)
+    title, sentence = SENT_ALONG if header else SERVERS_OWN
+    asked = cut(hop.sent("mcp-name") or hop.sent("mcp-method"), 60)
+    sentence = f"{sentence} It asks for `{asked}`." if asked else sentence
+    return Detail(facts, compared, title=title, sentence=sentence.replace("{header}", header or ""))
 
 
 _READERS: dict[str, Callable[[Hop, Scene, Labels], Detail]] = {
@@ -203,8 +248,11 @@ _READERS: dict[str, Callable[[Hop, Scene, Labels], Detail]] = {
     "register": _register,
     "authorize": _authorize,
     "callback": _callback,
+    "own-authorize": _own_authorize,
+    "own-callback": _own_callback,
+    "issuer-callback": _own_callback,
     "upstream-authorize": _upstream_authorize,
-    "upstream-callback": _upstream_callback,
+    "upstream-callback": _other_callback,
     "token": _token,
     "refresh": _token,
     "mcp": _mcp,

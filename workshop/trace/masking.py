@@ -4,10 +4,10 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 from workshop.trace.hop import Hop
-from workshop.trace.labels import Labels
+from workshop.trace.labels import DIGEST, Labels, fingerprint
 
 LONGEST_TEXT = 600
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e⟨⟩]")
@@ -16,6 +16,7 @@ _OPEN_PARAMETERS = frozenset(
     {
         *("client_id", "client_name", "code_challenge", "code_challenge_method", "decision", "display"),
         *("error", "error_description", "error_uri", "grant_type", "iss", "login", "prompt", "redirect_uri"),
+        *("page", "per_page"),
         *("resource", "response_mode", "response_type", "scope", "token_type", "token_type_hint", "user"),
     }
 )
@@ -25,6 +26,8 @@ KIND_OF_PARAMETER = {
     "client_secret": "client-secret",
     "code": "code",
     "code_verifier": "verifier",
+    "elicitation_id": "link",
+    "elicitationId": "link",
     "id_token": "token",
     "refresh_token": "refresh-token",
     "state": "state",
@@ -43,6 +46,11 @@ _ADDRESSES = frozenset({"location", "referer", "content-location"})
 _SECRET_KEY = re.compile(
     r"(?:^|_|-)(?:token|secret|password|verifier|assertion|cookie|api_?key|ticket)$", re.IGNORECASE
 )
+_CREDENTIAL_HEADER = re.compile(r"(?:^|-)(?:credential|key|pat|secret|token)$")
+_WORDS_OF_A_PATH = re.compile(
+    r".{0,21}|_WORD(?:[-_.]_WORD)*".replace("_WORD", r"(?:[A-Z]?[a-z]+|[A-Z]+|\d{1,4})")
+)
+_LISTED = {fingerprint(word): word for word in ("all", "closed", "open")}  # a `state` that is no secret
 _SESSION_CLAIMS = frozenset({"tsid", "sid"})
 
 
@@ -53,7 +61,16 @@ def masked_url(url: str, labels: Labels) -> str:
         netloc = parts.netloc.rpartition("@")[2]
     except ValueError:
         return "(not a URL)"
-    return urlunsplit((parts.scheme, netloc, parts.path, masked_query(parts.query, labels), ""))
+    path = masked_path(parts.path, labels)
+    return urlunsplit((parts.scheme, netloc, path, masked_query(parts.query, labels), ""))
+
+
+def masked_path(path: str, labels: Labels) -> str:
+    """A path; a part of it that is long and no words is taken for a secret, as it is in a link."""
+    parts = path.split("/")
+    return "/".join(
+        part if _WORDS_OF_A_PATH.fullmatch(part) else labels.of("link", unquote(part)) for part in parts
+    )
 
 
 def masked_query(query: str, labels: Labels) -> str:
@@ -76,6 +93,8 @@ def masked_parameter(name: str, value: str, labels: Labels) -> str:
     """One parameter's value: itself where it is known to be harmless."""
     if name in _OPEN_PARAMETERS:
         return value[:LONGEST_TEXT]
+    if name == "state" and (word := _LISTED.get(value.removeprefix(DIGEST), value)) in _LISTED.values():
+        return word
     return labels.of(KIND_OF_PARAMETER.get(name, "value"), value)
 
 
@@ -93,15 +112,22 @@ def _header(name: str, value: str, labels: Labels) -> str:
     if name == "set-cookie":
         pair, *attributes = value.split(";")
         return ";".join([_cookie(pair.strip(), labels), *attributes])
-    if name == "mcp-session-id":
-        return labels.of("session", value)
+    if is_credential(name) or name == "mcp-session-id":
+        kind = "github-token" if "github" in name else "secret"
+        return labels.of(kind if is_credential(name) else "session", value)
     if name in _ADDRESSES:
         return masked_url(value, labels)
     return value[:LONGEST_TEXT] if name in _OPEN_HEADERS else "(not shown)"
 
 
+def is_credential(header: str) -> bool:
+    """Whether a header field of this name, in lower case, has a credential besides the usual one."""
+    return bool(_CREDENTIAL_HEADER.search(header))
+
+
 def _cookie(pair: str, labels: Labels) -> str:
     name, _, value = pair.partition("=")
+    value = value.strip('"')
     return f"{name}={labels.of('cookie', value)}"
 
 
@@ -121,9 +147,9 @@ def masked_json(value: Any, labels: Labels, key: str = "") -> Any:  # noqa: ANN4
 def _masked_text(value: str, labels: Labels, key: str) -> str:
     if key == "requestState":
         return labels.of("state", value)
-    if key == "url" and "?" in value:  # where a server sends the person (MCP, URL elicitation)
+    if key == "url" and "://" in value:  # where a server sends the person (MCP, URL elicitation)
         return cut(masked_url(value, labels))
-    if _SECRET_KEY.search(key):
+    if _SECRET_KEY.search(key) or KIND_OF_PARAMETER.get(key) == "link":
         return labels.of(KIND_OF_PARAMETER.get(key, "value"), value)
     return cut(value)
 

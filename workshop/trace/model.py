@@ -121,9 +121,10 @@ class Trace:
 
 @dataclass(frozen=True)
 class Subject:
-    """What was recorded, as far as HTTP does not tell: the title, and the upstream behind the gateway."""
+    """What was recorded, as far as HTTP does not tell: the title, who was asked, and what is behind it."""
 
     title: str
     upstream_url: str = ""
     upstream_name: str = "GitHub"
+    server_name: str = "Gateway"
     secrets: tuple[str, ...] = field(default=(), repr=False)

@@ -9,6 +9,7 @@ from workshop.trace.model import Step
 from workshop.trace.scene import AGENT, BROWSER, GATEWAY, bare, origin
 
 _ROUNDED = 0.0002
+_CUT = 0.001  # seconds; the upstream's times are cut to milliseconds
 _SLACK = 0.25  # seconds; two clocks, one of them cut to milliseconds
 
 
@@ -31,14 +32,25 @@ def settled(hops: Sequence[Hop], server_url: str) -> Iterator[Hop]:
     there = origin(server_url)
     seen = [hop for hop in hops if hop.seen_by == "agent" and hop.ended and origin(hop.url) == there]
     for hop in hops:
-        asker = AGENT if urlsplit(bare(hop.url)).path.startswith("/mcp") else BROWSER
-        spans = [(one.at, one.ended or one.at) for one in seen if one.sender == asker]
-        if hop.sender != GATEWAY or not spans:
+        span = _span(hop, seen) if hop.sender == GATEWAY else None
+        if span is None:
             yield hop
             continue
-        began, ended = min(spans, key=lambda span: max(span[0] - hop.at, hop.at - span[1], 0.0))
-        moved = min(max(hop.at, began), ended)
+        moved = min(max(hop.at, span[0]), span[1])
         yield replace(hop, at=moved if abs(moved - hop.at) <= _SLACK else hop.at)
+
+
+def _span(hop: Hop, seen: Sequence[Hop]) -> tuple[float, float] | None:
+    """When the hop began and ended that made one of the gateway's own necessary."""
+    path = urlsplit(bare(hop.url)).path
+    asker = AGENT if path.startswith("/mcp") else BROWSER
+    if asker == BROWSER and not path.endswith("/access_token"):  # a tool may call the upstream's API too
+        calls = [(one.at, one.ended or one.at) for one in seen if b'"tools/call"' in one.request_body]
+        during = [span for span in calls if span[0] - _CUT <= hop.at <= span[1]]
+        if during:
+            return during[-1]
+    spans = [(one.at, one.ended or one.at) for one in seen if one.sender == asker]
+    return min(spans, key=lambda span: max(span[0] - hop.at, hop.at - span[1], 0.0), default=None)
 
 
 def nested(steps: Sequence[Step]) -> tuple[Step, ...]:
@@ -46,14 +58,15 @@ def nested(steps: Sequence[Step]) -> tuple[Step, ...]:
     found = []
     for step in steps:
         parents = [
-            other.number
+            other
             for other in steps
             if step.sender == GATEWAY
             and other.seconds is not None
             and other.receiver == GATEWAY
             and other.at <= step.at <= other.at + other.seconds + _ROUNDED
         ]
-        found.append(replace(step, inside=parents[-1]) if parents else step)
+        parent = parents[-1] if parents else None
+        found.append(replace(step, inside=parent.number, phase=parent.phase) if parent else step)
     return tuple(found)
 
 

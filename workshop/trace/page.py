@@ -15,7 +15,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from workshop.trace.labels import LABEL
+from workshop.trace.masking import is_credential
 from workshop.trace.model import Comparison, Message, Step, Trace
+from workshop.trace.tokens import picture
 from workshop.trace.wording import PHASES, SAID, SIGNS, UNEQUAL, counted, span
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -24,7 +26,7 @@ _REFUSED = 400
 _MOST_CARRIED = 4
 _COLORS = ("agent", "browser", "gateway", "upstream")
 _SHORT = 16
-_TOLD = frozenset({"code", "github-token", "refresh-token", "state", "token", "verifier"})
+_TOLD = frozenset({"code", "github-token", "link", "refresh-token", "state", "token", "verifier"})
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def to_html(trace: Trace) -> str:
             script=Markup(script),  # noqa: S704 - our own file
             policy=f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
             "base-uri 'none'; form-action 'none'",
-            swap=_swap(trace),
+            swap=picture(trace),
             said=SAID,
             failed=[one for _, one in trace.comparisons if not one.holds],
             began=_moment(trace.began),
@@ -90,6 +92,7 @@ def _environment() -> Environment:
         "claims": _claims,
         "sign": _sign,
         "breakable": _breakable,
+        "divisible": _divisible,
         "color": _color,
         "noun": _noun,
     }
@@ -126,7 +129,8 @@ def _late(trace: Trace, step: Step) -> Iterator[Row]:
 
 
 def _ask(trace: Trace, step: Step) -> Arrow:
-    carried = [step.url, *_fields(step.request, "authorization"), step.request.body]
+    besides = [value for name, value in step.request.headers if is_credential(name.lower())]
+    carried = [step.url, *_fields(step.request, "authorization"), *besides, step.request.body]
     arrow = _arrow(trace, step.sender, step.receiver)
     return replace(arrow, text=f"{step.method} {step.path}", carries=_carried(carried))
 
@@ -180,6 +184,11 @@ def _breakable(text: str) -> Markup:
     return Markup("/<wbr>").join(text.split("/"))
 
 
+def _divisible(name: str) -> str:
+    """A name whose longest word may be divided, as a lane is narrow."""
+    return name.replace("Authorization", "Authori\N{SOFT HYPHEN}zation")
+
+
 def _sign(comparison: Comparison) -> str:
     """How the relation is written between the two values."""
     return (SIGNS if comparison.holds else UNEQUAL)[comparison.relation]
@@ -203,9 +212,3 @@ def _moment(text: str) -> str:
         return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     except ValueError:
         return text
-
-
-def _swap(trace: Trace) -> Comparison | None:
-    """The comparison of the two tokens, the failed one if there is one."""
-    found = [one for _, one in trace.comparisons if one.relation == "differs from"]
-    return min(found, key=lambda one: one.holds) if found else None

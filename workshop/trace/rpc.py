@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from workshop.trace.labels import Labels
-from workshop.trace.masking import cut, masked_json
+from workshop.trace.masking import cut, masked_json, masked_url
 
 _LONGEST_RESULT = 240
+_URL_ELICITATION_REQUIRED = -32042
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,24 @@ class Rpc:
         """The name of the tool that is called, if one is."""
         return str(self.params.get("name") or "") if self.method == "tools/call" else ""
 
+    @property
+    def visits(self) -> list[Mapping[str, Any]]:
+        """What sends a person to a page before the call can go on (MCP, URL elicitation): url and message."""
+        found: list[object] = [self.params] if self.method == "elicitation/create" else []
+        error, result = self.message.get("error"), self.message.get("result")
+        if isinstance(error, Mapping) and error.get("code") == _URL_ELICITATION_REQUIRED:
+            data = error.get("data")
+            listed = data.get("elicitations") if isinstance(data, Mapping) else None
+            found += listed if isinstance(listed, list) else []
+        asked = result.get("inputRequests") if isinstance(result, Mapping) else None
+        if isinstance(asked, Mapping):
+            found += [one.get("params") for one in asked.values() if isinstance(one, Mapping)]
+        return [one for one in found if isinstance(one, Mapping) and isinstance(one.get("url"), str)]
+
     def told(self, labels: Labels) -> str:
         """What the message says, in a line or two."""
+        if visits := self.visits:
+            return "; ".join(_visit(one, labels) for one in visits)
         if self.method:
             shown = {name: value for name, value in self.params.items() if name != "_meta"}
             shown = shown.get("arguments", {}) if self.tool else shown
@@ -44,6 +61,12 @@ class Rpc:
         if "error" in self.message:
             return f"error {cut(_line(masked_json(self.message['error'], labels)), _LONGEST_RESULT)}"
         return _result(self.message.get("result"), labels)
+
+
+def _visit(asked: Mapping[str, Any], labels: Labels) -> str:
+    link = cut(masked_url(asked["url"], labels))
+    said = labels.sweep(_line(masked_json(asked.get("message", ""), labels)))  # before it is cut
+    return f"please open {link}: {cut(said, _LONGEST_RESULT)}"
 
 
 def _result(result: object, labels: Labels) -> str:

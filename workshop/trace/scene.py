@@ -1,4 +1,4 @@
-"""What is known at a point of the story, and from it: what kind of hop the next one is, and to whom."""
+"""What is known at a point of the story, and from it: who is asked next, and whether a call waits."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,6 @@ from workshop.trace.hop import Hop
 from workshop.trace.masking import decoded, parameters
 
 AGENT, BROWSER, GATEWAY, ISSUER, UPSTREAM = "agent", "browser", "gateway", "authorization-server", "upstream"
-_CHALLENGES = (401, 403)
 
 
 def origin(url: str) -> str:
@@ -68,6 +67,7 @@ class Scene:
 
     server_url: str = ""
     upstream_url: str = ""
+    server_name: str = "gateway"
     resource: str = ""
     issuer: str = ""
     issuers: list[str] = field(default_factory=list)
@@ -77,6 +77,26 @@ class Scene:
     returned: dict[str, str] = field(default_factory=dict)
     token: str = ""
     tokens_read: set[str] = field(default_factory=set)
+    sent_along: dict[str, str] = field(default_factory=dict)
+    """The credentials that the agent sends beside its token: the header of each, by fingerprint."""
+    client: str = AGENT
+    """For whom the authorization server is asked: for the agent, or for the gateway's own page."""
+    own_redirect: str = ""
+    """Where the gateway wants its own code, as a client of the authorization server."""
+    asker: str = AGENT
+    """Who sent the last hop that was not the gateway's own."""
+    waiting_call: str = ""
+    """The tool whose call needs a person at a page first."""
+    waited_until: float = -1.0
+
+    def waits(self, hop: Hop) -> bool:
+        """Whether a call waits for the person while this hop happens."""
+        return hop.at < self.waited_until
+
+    @property
+    def issued_elsewhere(self) -> bool:
+        """Whether another server than the one that was asked issues the tokens."""
+        return bool(self.issuer) and origin(self.issuer) != origin(self.server_url)
 
     def receiver(self, hop: Hop) -> str:
         """Who is asked."""
@@ -90,45 +110,3 @@ class Scene:
         if there == origin(self.upstream_url) or hop.seen_by == "upstream":
             return UPSTREAM
         return ISSUER if there in {origin(self.issuer), *map(origin, self.issuers)} else there
-
-    def kind(self, hop: Hop) -> str:
-        """What kind of hop this is, by what it carries."""
-        path = urlsplit(bare(hop.url)).path
-        if "/.well-known/oauth-protected-resource" in path:
-            return "resource-metadata"
-        if "/.well-known/o" in path:
-            return "server-metadata"
-        if hop.sender == GATEWAY:
-            return _upstream_kind(path)
-        return self._browser_kind(hop) if hop.sender == BROWSER else _agent_kind(hop)
-
-    def _browser_kind(self, hop: Hop) -> str:
-        query, receiver = query_of(hop), self.receiver(hop)
-        if receiver == AGENT:
-            return "callback"
-        upstream = receiver not in (GATEWAY, ISSUER)
-        if "response_type" in query or (upstream and "client_id" in query):
-            return "upstream-authorize" if upstream else "authorize"
-        if "state" in query and ("code" in query or "error" in query):
-            return "upstream-callback"
-        if hop.method == "POST":
-            return "upstream-consent" if upstream else "consent"
-        return "page"
-
-
-def _agent_kind(hop: Hop) -> str:
-    if grant := form_of(hop).get("grant_type"):
-        return "refresh" if grant == "refresh_token" else "token"
-    if "redirect_uris" in sent_object(hop):
-        return "register"
-    if "response_type" in query_of(hop):
-        return "ask-first"
-    return "challenge" if hop.status in _CHALLENGES else "mcp"
-
-
-def _upstream_kind(path: str) -> str:
-    if path.startswith("/mcp"):
-        return "upstream-mcp"
-    if path.endswith("/access_token"):
-        return "upstream-token"
-    return "upstream-user" if path == "/user" else "upstream-call"

@@ -1,45 +1,53 @@
 """One hop as it is told: what it is for, what it said, and what was compared in it."""
 
+import math
 from collections.abc import Iterable, Sequence
 from urllib.parse import urljoin, urlsplit
 
 from workshop.trace import details, rpc
 from workshop.trace.hop import Hop
+from workshop.trace.kinds import kind_of
 from workshop.trace.labels import Labels
 from workshop.trace.masking import decoded, masked_body, masked_headers, masked_url, media_type
 from workshop.trace.model import Message, Step
-from workshop.trace.scene import GATEWAY, Scene, bare
-from workshop.trace.wording import BUILT, CUT_OFF, METHODS, REMEMBERED, WORDS
+from workshop.trace.scene import GATEWAY, ISSUER, Scene
+from workshop.trace.wording import AGAIN, ASKED, BUILT, CUT_OFF, METHODS, REMEMBERED, WORDS
 
 _REFUSED = 400
 
 
 def told(number: int, hop: Hop, scene: Scene, labels: Labels) -> Step:
     """The step of a hop; the scene moves on with it."""
-    kind = scene.kind(hop)
+    kind = kind_of(hop, scene)
     detail = details.read(kind, hop, scene, labels)
     words = WORDS[kind]
+    receiver, url = scene.receiver(hop), masked_url(hop.url, labels)
     sent = media_type(hop.request_headers)
     given = media_type(hop.response_headers) or ("application/json" if hop.seen_by == "memory" else "")
     asking, answering = rpc.read(hop.request_body, sent), rpc.read(decoded(hop), given)
-    title, sentence = _mcp_words(kind, asking, (words.title, words.sentence))
+    title, sentence = (detail.title or words.title, detail.sentence or words.sentence)
+    waits = scene.waits(hop)
+    if kind == "mcp" and asking:
+        title, sentence = _mcp_words(asking[0], answering, scene, hop) or (title, sentence)
+    if hop.sender != GATEWAY:
+        scene.asker = hop.sender
     return Step(
         number=number,
         at=round(hop.at, 4),
         seconds=_since(hop, hop.ended),
         wait=_since(hop, hop.answered),
-        phase=words.phase,
+        phase=_phase(kind, words.phase, waits=waits and (kind != "mcp" or scene.waited_until == math.inf)),
         kind=kind,
         sender=hop.sender,
-        receiver=scene.receiver(hop),
+        receiver=receiver,
         method=hop.method,
-        url=masked_url(hop.url, labels),
-        path=urlsplit(bare(hop.url)).path or "/",
+        url=url,
+        path=_path(url),
         status=hop.status,
         reason=hop.reason,
         http_version=hop.http_version,
-        title=title,
-        sentence=_sentence(kind, hop, detail.sentence or sentence),
+        title=_named(title, scene, receiver),
+        sentence=_named(_sentence(kind, hop, sentence), scene, receiver),
         references=words.references,
         seen_by=hop.seen_by,
         request=_message(hop.request_headers, hop.request_body, asking, labels),
@@ -55,11 +63,38 @@ def _since(hop: Hop, moment: float | None) -> float | None:
     return None if moment is None or hop.seen_by != "agent" else round(moment - hop.at, 4)
 
 
-def _mcp_words(kind: str, asking: Sequence[rpc.Rpc], words: tuple[str, str]) -> tuple[str, str]:
-    if kind != "mcp" or not asking:
-        return words
-    title, sentence = METHODS.get(asking[0].method, (f"MCP: {asking[0].method[:60]}", words[1]))
-    return (f"The tool {asking[0].tool[:60]} is called" if asking[0].tool else title), sentence
+def _path(url: str) -> str:
+    try:
+        return urlsplit(url).path or "/"
+    except ValueError:
+        return "/"
+
+
+def _phase(kind: str, phase: str, *, waits: bool) -> str:
+    return "visit" if waits and (phase == "approval" or kind == "mcp") else phase
+
+
+def _named(text: str, scene: Scene, receiver: str) -> str:
+    """The text with whom it is about: the server that was asked, and whoever receives this hop."""
+    known = {GATEWAY: scene.server_name, ISSUER: "authorization server"}
+    return text.replace("{server}", scene.server_name).replace("{receiver}", known.get(receiver, "server"))
+
+
+def _mcp_words(
+    asked: rpc.Rpc, answering: Sequence[rpc.Rpc], scene: Scene, hop: Hop
+) -> tuple[str, str] | None:
+    """Title and sentence of an MCP request; where its answer is a link, the scene waits from here on."""
+    again = bool(asked.tool) and asked.tool == scene.waiting_call and scene.waits(hop)
+    link = any(message.visits for message in answering)
+    if link:
+        scene.waiting_call, scene.waited_until = asked.tool, math.inf
+    elif again:
+        scene.waited_until = hop.at if hop.ended is None else hop.ended
+    title, sentence = METHODS.get(asked.method, (f"MCP: {asked.method[:60]}", WORDS["mcp"].sentence))
+    if again:
+        return AGAIN[0].replace("{tool}", asked.tool[:60]), AGAIN[2 if link else 1]
+    title = f"The tool {asked.tool[:60]} is called" if asked.tool else title
+    return title, f"{sentence} {ASKED}" if link else sentence
 
 
 def _sentence(kind: str, hop: Hop, sentence: str) -> str:

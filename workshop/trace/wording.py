@@ -9,6 +9,7 @@ PHASES = {
     "discovery": "Who issues tokens?",
     "registration": "The agent introduces itself",
     "approval": "A person approves",
+    "visit": "A call waits for a person",
     "token": "From code to token",
     "calls": "The calls",
 }
@@ -25,13 +26,14 @@ class Words:
 
 
 _MCP_DISCOVERY = "MCP authorization, Authorization Server Discovery"
+_WHO = "MCP elicitation, Phishing"
 _SWAP = "MCP authorization, Access Token Privilege Restriction"
 
 WORDS = {
     "challenge": Words(
         "refusal",
         "No way in without a token",
-        "The gateway refuses the request and names the document that says where a token can be had.",
+        "The {server} refuses the request and names the document that says where a token can be had.",
         ("RFC 9728 §5.1", "RFC 6750 §3", _MCP_DISCOVERY),
     ),
     "resource-metadata": Words(
@@ -67,13 +69,54 @@ WORDS = {
     "consent": Words(
         "approval",
         "The person says yes to this agent",
-        "The gateway asks whether this agent may act for this person, and sends the browser on to sign in.",
+        "The {receiver} asks whether this agent may act for the person, and sends the browser on to sign in.",
+        ("MCP security best practices, Confused Deputy Problem",),
+    ),
+    "sign-in": Words(
+        "approval",
+        "The person signs in",
+        "At the {receiver} itself. The agent never sees this page, nor any password.",
+        ("RFC 6749 §4.1.1",),
+    ),
+    "issuer-callback": Words(
+        "approval",
+        "The sign-in is done",
+        "The {receiver} brings the result back to itself. Now it makes a code for the client that asked.",
+        ("RFC 6749 §4.1.2",),
+    ),
+    "visit": Words(
+        "approval",
+        "The browser opens the link",
+        "The {receiver} tells nothing about it yet: first it wants to know who has opened it.",
+        (_WHO,),
+    ),
+    "own-authorize": Words(
+        "approval",
+        "Now the {server} is a client of the authorization server",
+        "With its own client id, state and PKCE challenge, to learn who is at the browser.",
+        (_WHO, "RFC 6749 §4.1.1"),
+    ),
+    "own-consent": Words(
+        "approval",
+        "The person says yes to the {server}",
+        "The {receiver} asks whether the {server} may learn who this person is.",
+    ),
+    "own-callback": Words(
+        "approval",
+        "The {server} learns who opened the link",
+        "It trades this code itself, and compares: only the person who made the call may go on.",
+        (_WHO, "RFC 6749 §4.1.2"),
+    ),
+    "connect": Words(
+        "approval",
+        "The person says yes to the connection",
+        "The page has named the account and what is wanted there. Only now the browser is sent on to it.",
         ("MCP security best practices, Confused Deputy Problem",),
     ),
     "upstream-authorize": Words(
         "approval",
-        "Now the gateway is the client",
-        "The browser is sent on with the gateway's own client id and state; the agent has no part in it.",
+        "Now the {server} is the client",
+        "The browser is sent on with the {server}'s own client id and state; the agent has no part in it.",
         ("RFC 6749 §4.1.1",),
     ),
     "upstream-consent": Words(
@@ -84,20 +127,20 @@ WORDS = {
     ),
     "upstream-callback": Words(
         "approval",
-        "The upstream's code goes to the gateway",
-        "The gateway takes this code for itself, and makes another one for the agent.",
+        "The upstream's code goes to the {server}",
+        "The {server} takes this code for itself, and makes another one for the agent.",
         ("RFC 6749 §4.1.2",),
     ),
     "upstream-token": Words(
         "approval",
-        "The gateway fetches the upstream's token",
-        "This is the other token of this story. It stays in the gateway.",
+        "The {server} fetches the upstream's token",
+        "This is the other token of this story. It stays in the {server}.",
         ("RFC 6749 §4.1.3",),
     ),
     "upstream-user": Words(
         "approval",
-        "The gateway asks who has approved",
-        "With the upstream's token, which only the gateway has.",
+        "The {server} asks who has approved",
+        "With the upstream's token, which only the {server} has.",
     ),
     "callback": Words(
         "approval",
@@ -105,11 +148,13 @@ WORDS = {
         "The browser brings a code that works once, the agent's own state, and the issuer's name.",
         ("RFC 6749 §4.1.2", "RFC 9207 §2", "RFC 8252 §7.3"),
     ),
-    "page": Words("approval", "The browser opens a page", "A page on the way to the approval."),
+    "page": Words(
+        "approval", "The browser opens a page", "A page of the {receiver}, on the way to the approval."
+    ),
     "token": Words(
         "token",
         "The code becomes an access token",
-        "The agent shows the secret behind the hash: a stolen code alone is worth nothing.",
+        "The agent shows the secret behind the hash: where it is checked, a stolen code is worth nothing.",
         ("RFC 6749 §4.1.3", "RFC 7636 §4.5", "RFC 8707 §2.2"),
     ),
     "refresh": Words(
@@ -127,10 +172,12 @@ WORDS = {
     "upstream-mcp": Words(
         "calls",
         "The token swap",
-        "The gateway has checked the agent's token, and sends the upstream's own in its place.",
+        "The {server} has checked the agent's token, and sends the upstream's own in its place.",
         (_SWAP,),
     ),
-    "upstream-call": Words("calls", "The gateway asks the upstream", "A request of the gateway's own."),
+    "upstream-call": Words(
+        "calls", "The {server} asks the upstream", "Its own request, with a token that the agent never has."
+    ),
 }
 
 METHODS = {
@@ -153,6 +200,32 @@ BUILT = (
 )
 REMEMBERED = "Nothing was sent: the agent kept this document from its last login, as its server allows."
 CUT_OFF = "No answer came."
+
+SOUGHT = "The agent looks for this document here."
+UNGUIDED = (
+    "The {server} refuses the request and does not say where a token can be had: the agent has to guess."
+)
+CONFIDENTIAL = "It gets a client id, and a secret that a program on a laptop cannot keep."
+NAMELESS = (
+    "The browser brings a code that works once, and the agent's own state. It does not say whose code it is."
+)
+KEPT = "The {server} takes this code for itself. Nothing is made for the agent: it only calls again."
+OPAQUE = "a text that says nothing by itself: only its issuer knows what it stands for"
+LEAKED = "The agent's own token was passed on: this must not happen."
+SENT_ALONG = (
+    "The person's own token goes on",
+    "The {server} has checked the agent's token and keeps it. In its place goes what came in `{header}`.",
+)
+SERVERS_OWN = (
+    "The {server} uses a token of its own",
+    "Neither the agent's token nor what was sent along with it: this one is the {server}'s.",
+)
+ASKED = "The answer is a link: the {server} needs the person at a page of its own before it can go on."
+AGAIN = (
+    "The tool {tool} is called again",
+    "The same call once more: it goes on when the person has been at the page.",
+    "The same call, and the same answer: the person is not through with the page.",
+)
 
 SAID = frozenset({"challenge", "mcp", "refresh", "register", "token"})
 """Kinds of hop whose headers and bodies are the point of them."""
