@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -9,7 +10,7 @@ from tests.trace.conftest import Flight
 from workshop.trace import files
 from workshop.trace.hop import Hop
 from workshop.trace.labels import Labels
-from workshop.trace.masking import masked_body, masked_headers, masked_url, parameters
+from workshop.trace.masking import decoded, masked_body, masked_headers, masked_url, parameters
 from workshop.trace.model import Outcome, Subject
 from workshop.trace.recorder import Recorder
 from workshop.trace.scene import returned_object
@@ -22,22 +23,31 @@ PUBLIC = {
 
 
 def secrets_of(hops: list[Hop]) -> dict[str, str]:
-    """What the recorder heard and must not repeat, by where it stood."""
-    found = {}
-    for hop in hops:
-        form = parameters(hop.request_body.decode()) if b"=" in hop.request_body else []
-        for name, value in itertools.chain(parameters(hop.url.partition("?")[2]), form):
-            if name not in PUBLIC:
-                found[f"{name} of {hop.url.partition('?')[0]}"] = value
-        for name, value in (*hop.request_headers, *hop.response_headers):
-            if name == "authorization":
-                found["authorization"] = value.removeprefix("Bearer ")
-            elif "cookie" in name:
-                pairs = [pair.strip() for pair in value.split(";")]
-                found |= {f"cookie {pair.partition('=')[0]}": pair.partition("=")[2] for pair in pairs}
-        answered = returned_object(hop)
-        found |= {kind: answered[kind] for kind in ("access_token", "refresh_token") if kind in answered}
-    return {name: value for name, value in found.items() if len(value) >= 8 and value != "/"}
+    """What the recorder heard and must not repeat, by where it stood; a name that comes again is numbered."""
+    found: dict[str, str] = {}
+    for name, value in itertools.chain.from_iterable(map(_heard, hops)):
+        if len(value) >= 8 and value not in found.values():
+            found[f"{name} #{len(found)}" if name in found else name] = value
+    return found
+
+
+def _heard(hop: Hop) -> Iterator[tuple[str, str]]:
+    form = parameters(hop.request_body.decode()) if b"=" in hop.request_body else []
+    for name, value in itertools.chain(parameters(hop.url.partition("?")[2]), form):
+        if name not in PUBLIC:
+            yield f"{name} of {hop.url.partition('?')[0]}", value
+    for name, value in (*hop.request_headers, *hop.response_headers):
+        if name == "authorization":
+            yield "authorization", value.removeprefix("Bearer ")
+        elif name == "x-github-pat":
+            yield name, value
+        elif "cookie" in name:
+            pairs = value.split(";")[: 1 if name == "set-cookie" else None]
+            yield from ((f"cookie {one.partition('=')[0].strip()}", one.partition("=")[2]) for one in pairs)
+    answered = returned_object(hop)
+    yield from ((kind, answered[kind]) for kind in ("access_token", "refresh_token") if kind in answered)
+    for name, said in itertools.product(("requestState", "elicitationId"), (hop.request_body, decoded(hop))):
+        yield from ((name, one.decode()) for one in re.findall(rf'"{name}": ?"([^"]+)'.encode(), said))
 
 
 async def test_no_secret_of_a_login_is_in_any_form_of_its_trace(flight: Flight) -> None:
@@ -50,7 +60,6 @@ async def test_no_secret_of_a_login_is_in_any_form_of_its_trace(flight: Flight) 
         "access_token",
         "refresh_token",
         "cookie",
-        "authorization",
     ):
         assert kind in kinds, f"the test itself has to see a {kind}"
     secrets |= {"signature": secrets["access_token"].rpartition(".")[2]}
