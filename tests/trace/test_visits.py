@@ -1,4 +1,4 @@
-"""Calls that wait for a person: in both eras, while somebody takes their time, wherever a link has its secret."""
+"""Calls that wait for a person: in both eras, for as long as they take, wherever a link has its secret."""
 
 import json
 from typing import Any
