@@ -37,6 +37,9 @@ def test_a_wheel_in_a_fresh_venv_lists_and_runs_the_parts(
     folders = [Path(part["folder"]) for part in listed["data"]]
     assert [folder.name[:2] for folder in folders] == ["01", "02", "03", "04"]
     assert all(folder.is_relative_to(tmp_path / "venv") for folder in folders)
+    words = ("part", "4", "run", "--variation", "worker", "--weak", "--approve-as", "learner")
+    assert "trail-mapper" in run(workshop, *words, cwd=tmp_path)
+    run(workshop, "teardown", cwd=tmp_path)
     assert "trail-mapper" in run(workshop, "part", "2", "run", "--model", "rehearsal", cwd=tmp_path)
 
 
