@@ -52,12 +52,20 @@ def log_to_stderr() -> None:
 
 def read_config(path: Path) -> dict[str, Any]:
     """The JSON object in a server's configuration file; raises UsageError when it is none, or has no port."""
+    config = read_object(path)
+    if type(config.get("port")) is not int:
+        raise UsageError(f"The configuration `{path}` has no `port`")
+    return config
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a configuration file; raises UsageError when it is none."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"The configuration `{path}` cannot be read", why=str(error)) from error
-    if not isinstance(config, dict) or type(config.get("port")) is not int:
-        raise UsageError(f"The configuration `{path}` is no JSON object with a `port`")
+    if not isinstance(config, dict):
+        raise UsageError(f"The configuration `{path}` is no JSON object")
     return config
 
 

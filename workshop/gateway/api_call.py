@@ -53,6 +53,19 @@ async def get(outbound: Outbound, url: str, token: str) -> ApiAnswer:
         raise UpstreamError(Trouble.UNREACHABLE) from error
 
 
+async def count(outbound: Outbound, answer: ApiAnswer, token: str) -> int:
+    """How long a list is of which `answer` is the first page: the pages before the last, and what is on that.
+
+    For an API that gives no total. Raises UpstreamError.
+    """
+    here = len(answer.body)
+    last, following = answer.links.get("last"), answer.links.get("next")
+    if last is None or following is None:
+        return here
+    page, number = await get(outbound, last, token), page_of(last)
+    return here * (number - 1) + len(page.body) if isinstance(page.body, list) and number else here
+
+
 async def _json(response: aiohttp.ClientResponse) -> Any:  # noqa: ANN401 - an API answers what it likes
     body = bytearray()
     async for chunk in response.content.iter_any():

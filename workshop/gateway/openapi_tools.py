@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+import jsonschema
+
 from workshop.errors import UsageError
 from workshop.gateway.config_reader import LOOPBACK_HOSTS, split_url
 
@@ -28,10 +30,14 @@ class Operation:
     path: str
 
     def address(self, arguments: Mapping[str, Any]) -> str:
-        """Path and query for arguments that fit the schema.
+        """Path and query for arguments.
 
-        Raises ValueError for one that would lead to another path.
+        Raises ValueError for those that do not fit the schema, and for one that would lead to another path.
         """
+        try:
+            jsonschema.validate(arguments, self.input_schema)
+        except jsonschema.ValidationError as error:
+            raise ValueError(error.message) from error
         names = _PLACEHOLDER.findall(self.path)
         for name in names:
             if str(arguments[name]) in {"", ".", ".."}:

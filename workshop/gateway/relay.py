@@ -23,11 +23,12 @@ from workshop.gateway.challenge import RefusedError
 from workshop.gateway.config import GatewayConfig
 from workshop.gateway.connection import while_connected
 from workshop.gateway.gate import Answer, Gate, Visit, upstream_failure
-from workshop.gateway.limits import RELAY_BYTES, BodyTooLargeError, ClientGoneError, SlowBodyError, read_body
+from workshop.gateway.limits import RELAY_BYTES, ClientGoneError
 from workshop.gateway.outbound import Outbound
 from workshop.gateway.parameters import query
 from workshop.gateway.proxies import proxy_for
 from workshop.gateway.relay_headers import RawHeaders, to_client, to_upstream
+from workshop.gateway.relayed_body import relayed_body, too_large
 from workshop.gateway.responses import private_json
 from workshop.gateway.tool_filter import ToolFilter, UnreadableAnswerError
 
@@ -80,13 +81,8 @@ class Relay:
     async def _body(self, receive: Receive, headers: Headers) -> bytes:
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > RELAY_BYTES:
-            raise _too_large()
-        try:
-            body = await read_body(receive, RELAY_BYTES, self._outbound.patience.body)
-        except BodyTooLargeError as error:
-            raise _too_large() from error
-        except SlowBodyError as error:
-            raise _refused(408, "request_timeout", "The body did not arrive in time") from error
+            raise too_large()
+        body = await relayed_body(receive, self._outbound.patience.body)
         if body.lstrip()[:1] == b"[":
             raise _refused(400, "invalid_request", "JSON-RPC batches are not supported")
         return body
@@ -163,10 +159,6 @@ def _check_shape(method: str, headers: Headers) -> None:
         raise _refused(400, "invalid_request", "A header is repeated")
     if any(_CONTROL.search(value) for _, value in headers.raw):
         raise _refused(400, "invalid_request", "A header has a control character in it")
-
-
-def _too_large() -> RefusedError:
-    return _refused(413, "content_too_large", f"A request body has at most {RELAY_BYTES} bytes")
 
 
 def _refused(status: int, error: str, description: str) -> RefusedError:

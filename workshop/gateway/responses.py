@@ -4,7 +4,9 @@ import json
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
+from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
+from starlette.types import Message, Send
 
 from workshop.gateway.oauth_errors import OAuthError, RedirectError
 
@@ -17,6 +19,17 @@ def private_json(
     """JSON that no cache may keep; in ASCII, for a request may hold a lone surrogate, which has no UTF-8."""
     text = json.dumps(dict(body), separators=(",", ":"))
     return Response(text, status, {**NO_STORE, **(headers or {})}, "application/json")
+
+
+def with_headers(send: Send, headers: Mapping[str, str]) -> Send:
+    """A `send` that gives these headers to whatever answer goes through it."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(headers)
+        await send(message)
+
+    return sending
 
 
 def error_json(error: OAuthError) -> Response:

@@ -5,15 +5,16 @@ from typing import Any
 
 from starlette.types import Message, Receive
 
-from workshop.gateway.limits import RELAY_BYTES, Patience, read_body
+from workshop.gateway.limits import Patience
+from workshop.gateway.relayed_body import relayed_body
 
 
 async def read_tool_call(receive: Receive) -> tuple[str, Receive]:
     """The name of the tool, empty for any other request, and a `receive` that begins anew.
 
-    What is no JSON-RPC calls no tool: it is for the server to refuse. Raises as `limits.read_body`.
+    What is no JSON-RPC calls no tool: it is for the server to refuse. Raises as `relayed_body`.
     """
-    body = await read_body(receive, RELAY_BYTES, Patience.body)
+    body = await relayed_body(receive, Patience.body)
     messages: list[Message] = [{"type": "http.request", "body": body}]
 
     async def again() -> Message:

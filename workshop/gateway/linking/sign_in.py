@@ -1,7 +1,9 @@
 """The gateway as a client of the identity provider: who is it that sits at this browser?"""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from workshop.gateway.config_auth import Upstream
 from workshop.gateway.limits import Clock
@@ -10,6 +12,20 @@ from workshop.gateway.outbound import Outbound
 from workshop.gateway.outside_tokens import Caller, KeysUnavailableError, OutsideTokens
 from workshop.gateway.parameters import Parameters
 from workshop.gateway.upstream import UpstreamError, UpstreamProvider
+
+
+def own_registration(config: Mapping[str, Any]) -> Upstream:
+    """The gateway's own registration at the identity provider: a public client, so PKCE and no secret."""
+    return Upstream(
+        name="the identity provider",
+        authorization_endpoint=config["authorization_endpoint"],
+        token_endpoint=config["token_endpoint"],
+        client_id=config["client_id"],
+        client_secret="",
+        redirect_uri=f"{config['url']}/signed-in",
+        scopes=("openid", "profile"),
+        userinfo=None,
+    )
 
 
 @dataclass(frozen=True)

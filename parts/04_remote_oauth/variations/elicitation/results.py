@@ -21,23 +21,12 @@ async def shown(outbound: Outbound, name: str, answer: ApiAnswer, token: str) ->
         return {"status": "success", **(_profile(answer.body) if name == "getUserProfile" else answer.body)}
     items = [item for item in answer.body if isinstance(item, dict)]
     what, one = _LISTS.get(name, ("items", dict))
-    total = await _total(outbound, answer, token)
+    total = await api_call.count(outbound, answer, token)
     return {"status": "success", what: [one(item) for item in items[:MOST]], "total_count": total}
 
 
 def failed(message: str) -> Json:
     return {"status": "error", "message": message}
-
-
-async def _total(outbound: Outbound, answer: ApiAnswer, token: str) -> int:
-    """GitHub's lists have no total: it is the pages before the last, and what is on that one."""
-    here = len(answer.body)
-    last, here_url = answer.links.get("last"), answer.links.get("next")
-    if last is None or here_url is None:
-        return here
-    page = await api_call.get(outbound, last, token)
-    number = api_call.page_of(last)
-    return here * (number - 1) + len(page.body) if isinstance(page.body, list) and number else here
 
 
 def _profile(user: Mapping[str, Any]) -> Json:

@@ -13,22 +13,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
-from mcp.server.auth.provider import AccessToken
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.routing import Route, Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 from tools import Tools
 
-from workshop.gateway.bearer_guard import BearerGuard, caller_of
-from workshop.gateway.config_auth import Upstream
+from workshop.gateway.bearer_guard import BearerGuard
 from workshop.gateway.guard import HostGuard
 from workshop.gateway.limits import Patience
 from workshop.gateway.linking.control import Control
 from workshop.gateway.linking.elicitations import Elicitations, Grants
 from workshop.gateway.linking.pages import Connect
 from workshop.gateway.linking.request_state import RequestState
-from workshop.gateway.linking.sign_in import Identity
+from workshop.gateway.linking.sign_in import Identity, own_registration
 from workshop.gateway.linking.targets import Resources
 from workshop.gateway.outbound import Outbound
 from workshop.gateway.outside_tokens import OutsideIssuer, OutsideTokens
@@ -36,6 +33,7 @@ from workshop.gateway.request_log import RequestLog
 from workshop.gateway.sealed_records import SealedRecords
 from workshop.gateway.vault import Vault
 from workshop.serving import main
+from workshop.variation.caller import CallerForSdk
 
 
 def create_app(config: Mapping[str, Any]) -> ASGIApp:
@@ -53,7 +51,7 @@ def create_app(config: Mapping[str, Any]) -> ASGIApp:
         resources,
         records=records,
         vault=vault,
-        identity=Identity(_sign_in(config), tokens, outbound),
+        identity=Identity(own_registration(config), tokens, outbound),
         secure_cookies=url.startswith("https:"),
     )
     tools = Tools(
@@ -75,44 +73,12 @@ def create_app(config: Mapping[str, Any]) -> ASGIApp:
             yield
         records.close()
 
-    guarded = BearerGuard(_Owned(mcp), tokens, resource)
+    guarded = BearerGuard(CallerForSdk(mcp.asgi_app), tokens, resource)
     router = Router(
         [Route("/mcp", guarded), *connect.routes(), *control.routes()], default=guarded, lifespan=lifespan
     )
     router.redirect_slashes = False
     return RequestLog(HostGuard(router, url, port=config["port"], forms=("/connect",)))
-
-
-def _sign_in(config: Mapping[str, Any]) -> Upstream:
-    """The gateway's own registration at the identity provider: a public client, so PKCE and no secret."""
-    return Upstream(
-        name="the identity provider",
-        authorization_endpoint=config["authorization_endpoint"],
-        token_endpoint=config["token_endpoint"],
-        client_id=config["client_id"],
-        client_secret="",
-        redirect_uri=f"{config['url']}/signed-in",
-        scopes=("openid", "profile"),
-        userinfo=None,
-    )
-
-
-class _Owned:
-    """Tells the SDK whose request it is, so that a session answers only to who opened it."""
-
-    def __init__(self, mcp: StreamableHTTPSessionManager) -> None:
-        self._mcp = mcp
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        caller = caller_of(scope)
-        token = AccessToken(
-            token="",
-            client_id=caller.client_id or "",
-            scopes=list(caller.scopes),
-            subject=caller.subject,
-            claims={"iss": caller.claims["iss"]},
-        )
-        await self._mcp.handle_request({**scope, "user": AuthenticatedUser(token)}, receive, send)
 
 
 if __name__ == "__main__":

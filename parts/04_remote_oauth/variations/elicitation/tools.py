@@ -1,9 +1,9 @@
 """The MCP side: each target's tools under its prefix, with the caller's own grant, or a link to get one."""
 
 import json
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
-import jsonschema
 from mcp import MCPError, UrlElicitationRequiredError
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
@@ -18,8 +18,6 @@ from mcp_types import (
     ListToolsResult,
     PaginatedRequestParams,
     TextContent,
-    Tool,
-    ToolAnnotations,
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from results import Json, failed, shown
@@ -33,6 +31,8 @@ from workshop.gateway.openapi_tools import Operation
 from workshop.gateway.outbound import Outbound
 from workshop.gateway.store import StoreFullError
 from workshop.gateway.upstream import UpstreamError
+from workshop.variation.caller import scope_of
+from workshop.variation.described_tools import tools_of
 
 Context = ServerRequestContext[Any, Any]
 SEPARATOR = "___"
@@ -42,65 +42,49 @@ UNAUTHORIZED = 401
 ROUNDS = 10  # after so many the SDK's client gives up
 
 
+@dataclass(frozen=True)
 class Tools:
-    """Answers `tools/list` and `tools/call`; who calls is what the verified token says, and nothing else."""
+    """Answers `tools/list` and `tools/call`; who calls is what the verified token says, and nothing else.
 
-    def __init__(
-        self,
-        resources: Resources,
-        elicitations: Elicitations,
-        grants: Grants,
-        *,
-        outbound: Outbound,
-        states: RequestState,
-        url: str,
-        wait_seconds: float,
-    ) -> None:
-        """`wait_seconds`: how long a call is held while its person is at the page."""
-        self._resources, self._elicitations, self._grants = resources, elicitations, grants
-        self._outbound, self._states = outbound, states
-        self._url, self._wait_seconds = url, wait_seconds
+    `wait_seconds`: how long a call is held while its person is at the page.
+    """
+
+    resources: Resources
+    elicitations: Elicitations
+    grants: Grants
+    outbound: Outbound
+    states: RequestState
+    url: str
+    wait_seconds: float
 
     def server(self) -> Server[Any]:
         return Server("elicitation-gateway", version="1.0.0", on_list_tools=self.list, on_call_tool=self.call)
 
     async def list(self, _: Context, __: PaginatedRequestParams | None) -> ListToolsResult:
         """Nothing before `construct.py` has set a target up."""
-        targets = self._resources.targets().values()
-        return ListToolsResult(
-            tools=[
-                Tool(
-                    name=f"{target.name}{SEPARATOR}{operation.name}",
-                    description=operation.description,
-                    input_schema=dict(operation.input_schema),
-                    annotations=ToolAnnotations(read_only_hint=True, open_world_hint=True),
-                )
-                for target in targets
-                for operation in target.api.operations.values()
-            ]
-        )
+        targets = self.resources.targets().values()
+        offered = (tools_of(target.api, target.name + SEPARATOR) for target in targets)
+        return ListToolsResult(tools=[tool for tools in offered for tool in tools])
 
     async def call(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult | InputRequiredResult:
         target, operation = self._find(params.name)
-        arguments = params.arguments or {}
         try:
-            jsonschema.validate(arguments, operation.input_schema)
-            url = target.api.server + operation.address(arguments)
-        except (jsonschema.ValidationError, ValueError) as error:
-            return _result(failed(getattr(error, "message", str(error))))
-        caller = caller_of(cast("Any", ctx.request).scope)
+            url = target.api.server + operation.address(params.arguments or {})
+        except ValueError as error:
+            return _result(failed(str(error)))
+        caller = caller_of(scope_of(ctx))
         asked = Asked(caller.subject, caller.client_id or "", target.name)
         if params.request_state is not None:
             waiting = await self._resumed(asked, target, params)
             if waiting is not None:
                 return waiting
         try:
-            tokens = self._grants.get(asked, target.home)
+            tokens = self.grants.get(asked, target.home)
             if tokens is not None:
-                answer = await api_call.get(self._outbound, url, tokens.access_token)
+                answer = await api_call.get(self.outbound, url, tokens.access_token)
                 if answer.status != UNAUTHORIZED:
-                    return _result(await shown(self._outbound, operation.name, answer, tokens.access_token))
-                self._grants.evict(asked, target.home, tokens)
+                    return _result(await shown(self.outbound, operation.name, answer, tokens.access_token))
+                self.grants.evict(asked, target.home, tokens)
             return self._ask(ctx, asked, target, params)
         except UpstreamError as error:
             return _result(failed(f"{target.provider.name}: {error.trouble.value}"))
@@ -109,7 +93,7 @@ class Tools:
 
     def _find(self, name: str) -> tuple[Target, Operation]:
         prefix, _, rest = name.partition(SEPARATOR)
-        target = self._resources.targets().get(prefix)
+        target = self.resources.targets().get(prefix)
         operation = target.api.operations.get(rest) if target else None
         if target is None or operation is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {name}")
@@ -118,8 +102,8 @@ class Tools:
     def _ask(
         self, ctx: Context, asked: Asked, target: Target, params: CallToolRequestParams
     ) -> CallToolResult | InputRequiredResult:
-        link = self._elicitations.open(asked)
-        url, message = f"{self._url}/connect?elicitation_id={link}", MESSAGE.format(name=target.provider.name)
+        link = self.elicitations.open(asked)
+        url, message = f"{self.url}/connect?elicitation_id={link}", MESSAGE.format(name=target.provider.name)
         capabilities = ctx.session.client_capabilities
         if not (capabilities and capabilities.elicitation and capabilities.elicitation.url):
             told = (
@@ -130,9 +114,9 @@ class Tools:
             )
         if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
             request = ElicitRequest(params=ElicitRequestURLParams(message=message, url=url))
-            state = self._states.seal(_call(asked, params), link, 1)
+            state = self.states.seal(_call(asked, params), link, 1)
             return InputRequiredResult(input_requests={QUESTION: request}, request_state=state)
-        self._elicitations.tell(link, lambda: ctx.session.send_elicit_complete(link))
+        self.elicitations.tell(link, lambda: ctx.session.send_elicit_complete(link))
         raise UrlElicitationRequiredError(
             [ElicitRequestURLParams(message=message, url=url, elicitation_id=link)]
         )
@@ -141,18 +125,18 @@ class Tools:
         self, asked: Asked, target: Target, params: CallToolRequestParams
     ) -> CallToolResult | InputRequiredResult | None:
         """None when the person is done; else a result, which may be: not yet, ask again."""
-        opened = self._states.open(_call(asked, params), params.request_state or "")
+        opened = self.states.open(_call(asked, params), params.request_state or "")
         if opened is None:
             raise MCPError(INVALID_PARAMS, "Invalid or expired requestState")
         link, turn = opened
-        if self._grants.get(asked, target.home) is not None:
+        if self.grants.get(asked, target.home) is not None:
             return None
         response = (params.input_responses or {}).get(QUESTION)
         if isinstance(response, ElicitResult) and response.action != "accept":
             return _result(failed("You did not want to connect the account, so this cannot be answered"))
-        outcome = await self._elicitations.outcome(link, self._wait_seconds)
+        outcome = await self.elicitations.outcome(link, self.wait_seconds)
         if outcome is None and turn < ROUNDS:
-            return InputRequiredResult(request_state=self._states.seal(_call(asked, params), link, turn + 1))
+            return InputRequiredResult(request_state=self.states.seal(_call(asked, params), link, turn + 1))
         if outcome != CONNECTED:
             return _result(failed("The account was not connected; call again for a new link"))
         return None

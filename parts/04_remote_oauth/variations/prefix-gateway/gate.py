@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workshop.gateway.bearer_guard import caller_of
 from workshop.gateway.challenge import RefusedError
-from workshop.gateway.limits import BodyTooLargeError, ClientGoneError, SlowBodyError
+from workshop.gateway.limits import ClientGoneError
 from workshop.gateway.responses import private_json
 from workshop.gateway.tool_call import read_tool_call
 
@@ -43,9 +43,6 @@ class Gate:
             visit = self._visit(scope)
             called, again = await read_tool_call(receive)
             self._judge(visit, called)
-        except (BodyTooLargeError, SlowBodyError):
-            refusal = _refused(413, "Content Too Large", "The body is too large, or came too slowly")
-            await refusal.response(scope, receive, send)
         except RefusedError as refusal:
             await refusal.response(scope, receive, send)
         except ClientGoneError:

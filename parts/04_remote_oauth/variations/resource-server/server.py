@@ -8,7 +8,6 @@ FILE is JSON: name, refs, auth, host, port, and `"transport": "streamable-http"`
 
 import argparse
 import contextlib
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from resource_server import HTTP, mk_auth_provider, serve_http
 
 from workshop.errors import UsageError, WorkshopError
 from workshop.gateway.config_reader import Section
+from workshop.serving import log_to_stderr, read_object
 
 PART_1 = Path(__file__).resolve().parents[3] / "01_agent_loop"
 SETTINGS = frozenset({"name", "refs", "auth", "host", "port", "transport"})
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--host", help="loopback (the default), or with `auth` also 0.0.0.0")
     add("--port", type=int, help="8000 unless given")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_to_stderr()
     logging.getLogger("mcp").setLevel(logging.WARNING)
     try:
         _serve(options)
@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _serve(options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in ("name", "host", "port")}
     given = {name: value for name, value in given.items() if value is not None}
-    config = Section.of({**_read(options.config), **given}, "", known=SETTINGS)
+    written = read_object(options.config) if options.config else {}
+    config = Section.of({**written, **given}, "", known=SETTINGS)
     transport = HTTP if options.http else config.values.get("transport", "stdio")
     if transport not in ("stdio", HTTP):
         raise UsageError(f"`transport` is {transport!r}", hint=f"It is stdio or {HTTP}")
@@ -66,16 +67,6 @@ def _serve(options: argparse.Namespace) -> None:
     with contextlib.redirect_stdout(sys.stderr):  # what a module prints is no MCP message
         server = mk_mcp_from_refs(refs, name=name)
     server.run("stdio")
-
-
-def _read(path: Path | None) -> dict[str, object]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8")) if path else {}
-    except (OSError, ValueError) as error:
-        raise UsageError(f"`{path}` cannot be read", why=str(error)) from error
-    if not isinstance(config, dict):
-        raise UsageError(f"`{path}` is no JSON object")
-    return config
 
 
 if __name__ == "__main__":

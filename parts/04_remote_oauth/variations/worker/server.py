@@ -9,16 +9,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from mcp.server.transport_security import TransportSecuritySettings
-from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from tools import SESSION, mcp_server
 from worker import SCOPES, WEAK, Worker, make_worker
 
 from workshop.gateway.request_log import RequestLog
-from workshop.gateway.responses import private_json
+from workshop.gateway.responses import private_json, with_headers
 from workshop.gateway.routes import Endpoint
 from workshop.serving import main
 from workshop.variation.caller import sdk_user
@@ -127,14 +126,8 @@ class Door:
             await self._app(scope, receive, send)
             return
         resource = self._worker.groups("resource")
-        headers = resource.headers(self._worker)
-
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(headers)
-            await send(message)
-
-        await (resource.admit(self._worker, Request(scope)) or self._app)(scope, receive, sending)
+        admitted = resource.admit(self._worker, Request(scope)) or self._app
+        await admitted(scope, receive, with_headers(send, resource.headers(self._worker)))
 
 
 if __name__ == "__main__":
