@@ -17,7 +17,7 @@ _NORMAL = (
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4})*-?…"), "ID…"),
     (re.compile(r"\[(\d+)\] \d+"), r"[\1] PID"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "ID"),
-    (re.compile(r"(state|client_id|code_challenge|nonce)=[\w~.%-]+"), r"\1=…"),
+    (re.compile(r"(state|client_id|code_challenge|elicitation_id|nonce)=[\w~.%-]+"), r"\1=…"),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?(\.\d+)?([+-]\d\d:\d\d|Z)?"), "TIME"),
     (re.compile(r"(/[\w.@~-]+)+/(?=default\b|state\b|here\b)"), "…/"),
     (re.compile(r"[ \t]+\n"), "\n"),
