@@ -184,7 +184,7 @@ def test_a_secret_is_masked_however_the_stream_is_cut(text: str, cuts: list[int]
         ("Start (1.2 s) done\r\n", "Start (… s) done\n"),
         ("http://localhost:20067/mcp   18600", "http://localhost:PORT/mcp   PID\n"),
         ("client 76ef36bc-d735-4dbc-adcd-…", "client ID…\n"),
-        ("http://localhost:1/a?elicitation_id=x-1_y z", "http://localhost:1/a?elicitation_id=… z\n"),
+        ("http://localhost:1/a?elicitation_id=x-1_y z", "http://localhost:PORT/a?elicitation_id=… z\n"),
         ("at 2026-11-21T08:31:00+00:00 x", "at TIME x\n"),
         ("port 8080 of 4 issues, #42", "port PORT of 4 issues, #42\n"),
     ],
