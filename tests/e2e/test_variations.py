@@ -95,6 +95,17 @@ def test_the_weak_edition_says_what_it_is_and_gives_way_to_the_mended_one(room: 
     assert not (room.directory / "variations").exists()
 
 
+@pytest.mark.parametrize("name", ["worker", "elicitation", "resource-server", "prefix-gateway"])
+def test_every_check_of_a_variation_passes_after_its_run(room: Room, name: str) -> None:
+    ran = room.run("part", "4", "run", "--variation", name, "--approve-as", "learner")
+    assert ANSWER in ran.stdout, ran.stderr
+    done = room.run("part", "4", "check", "--variation", name, "--json")
+    checks = json.loads(done.stdout)["data"]["checks"]
+    assert {check["id"]: check["reason"] for check in checks if check["state"] != "passed"} == {}
+    assert len(checks) > 5
+    room.run("teardown")
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

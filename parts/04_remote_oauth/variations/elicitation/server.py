@@ -41,7 +41,8 @@ def create_app(config: Mapping[str, Any]) -> ASGIApp:
     url, resource = config["url"], f"{config['url']}/mcp"
     vault = Vault(Path(config["vault_key_file"]).read_bytes(), bound_to=url)
     records, outbound = SealedRecords(config["store"], vault), Outbound(Patience())
-    issuer = OutsideIssuer(config["issuer"], resource, jwks_uri=config["jwks_uri"])
+    scopes = tuple(config.get("required_scopes", ()))
+    issuer = OutsideIssuer(config["issuer"], resource, jwks_uri=config["jwks_uri"], required_scopes=scopes)
     tokens = OutsideTokens(issuer)
     resources = Resources(records, url=url, issuer=issuer.issuer, audience=resource)
     elicitations, grants = Elicitations(records), Grants(records)

@@ -17,7 +17,9 @@ from workshop.gateway.keys import load_signing_key
 from workshop.gateway.outside_tokens import OutsideIssuer, OutsideTokens
 from workshop.serving import main
 
-_KNOWN = frozenset({"port", "url", "issuer", "jwks_uri", "signing_key_file", "registrations"})
+_KNOWN = frozenset(
+    {"port", "url", "issuer", "jwks_uri", "required_scopes", "signing_key_file", "registrations"}
+)
 
 
 def create_app(config: Mapping[str, Any]) -> ASGIApp:
@@ -30,7 +32,12 @@ def create_app(config: Mapping[str, Any]) -> ASGIApp:
     passes = InternalTokens(url, key)
     broker = Broker(registered, passes)
     mcp = Gate(broker.server.streamable_http_app(stateless_http=True), registered, challenge)
-    issuer = OutsideIssuer(section.url("issuer"), resource, jwks_uri=section.url("jwks_uri"))
+    issuer = OutsideIssuer(
+        section.url("issuer"),
+        resource,
+        jwks_uri=section.url("jwks_uri"),
+        required_scopes=section.texts("required_scopes"),
+    )
     guarded = BearerGuard(mcp, OutsideTokens(issuer), resource, refusals={401: UNAUTHORIZED})
     return Starlette(
         routes=[Route("/.well-known/jwks.json", passes.keys), Mount("/", guarded)],
