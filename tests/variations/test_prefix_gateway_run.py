@@ -35,7 +35,14 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield found
 
 
-def token(running: Running, user: str, audience: str = "", key: SigningKey | None = None) -> str:
+def token(
+    running: Running,
+    user: str,
+    audience: str = "",
+    key: SigningKey | None = None,
+    *,
+    scope: str = "openid mcp:tools",
+) -> str:
     """What the identity provider issues to that user, without its pages."""
     key = key or load_signing_key(running.secret("signing-key-identity"), "the identity provider's key")
     claims = {
@@ -45,6 +52,7 @@ def token(running: Running, user: str, audience: str = "", key: SigningKey | Non
         "exp": int(time.time()) + 60,
         "client_id": "test",
         "preferred_username": user,
+        "scope": scope,
     }
     header = {"alg": key.algorithm, "typ": "at+jwt", "kid": key.kid}
     return jwt.encode(header, claims, key.key, algorithms=[key.algorithm])
@@ -144,6 +152,17 @@ async def test_the_notes_believe_the_gateway_and_nobody_else(running: Running) -
         for whose, value in tokens.items():
             answer = await http.post(notes, headers={"Authorization": f"Bearer {value}"}, json=body)
             assert answer.status_code == 401, whose
+
+
+async def test_a_token_without_the_scope_is_told_which_one_is_missing(running: Running) -> None:
+    headers = {"Authorization": f"Bearer {token(running, 'learner', scope='openid profile')}"}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    async with httpx2.AsyncClient(verify=NO_TLS, trust_env=False) as http:
+        bare = await http.post(running.url, json=body)
+        lacking = await http.post(running.url, headers=headers, json=body)
+    assert (bare.status_code, lacking.status_code) == (401, 403)
+    assert all('scope="mcp:tools"' in answer.headers["www-authenticate"] for answer in (bare, lacking))
+    assert "insufficient_scope" in lacking.headers["www-authenticate"]
 
 
 def registration(**changes: Any) -> dict[str, Any]:
