@@ -9,9 +9,10 @@ import pytest
 
 from tests.trace.test_canaries import secrets_of
 from workshop.agent.run import RunOptions, load_answer, run_answer
+from workshop.backends.variation_room import Edition
 from workshop.console import Console
 from workshop.lessons.variation_answer import upstream_of
-from workshop.lessons.variation_run import Running, variation_running
+from workshop.lessons.variation_run import Running, prepare, variation_running
 from workshop.lessons.variations import find_variation
 from workshop.trace import files
 from workshop.trace.current import recording
@@ -68,12 +69,13 @@ VISIT = [
 
 @dataclass(frozen=True)
 class Flown:
-    """A variation's run, raw and told, and the run after it."""
+    """A variation's run, raw and told; the run after it; and one more, where the grants are gone by then."""
 
     name: str
     recorder: Recorder
     trace: Trace
     again: Trace
+    later: Trace | None
     secrets: dict[str, str]
 
     def phase(self, name: str) -> list[Step]:
@@ -110,7 +112,16 @@ def flown(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         patched.chdir(room)
         recorder, trace = fly(running, NAMES[name])
         _, again = fly(running, NAMES[name])
-        yield Flown(name, recorder, trace, again, files_of_secrets(running))
+        later = without_grants(running, NAMES[name]) if name == "elicitation" else None
+        yield Flown(name, recorder, trace, again, later, files_of_secrets(running))
+
+
+def without_grants(running: Running, called: str) -> Trace:
+    """The run after everything was taken back and set up anew, with the login still stored."""
+    with Console(io.StringIO(), io.StringIO()).progress() as quiet:
+        prepare(running, quiet, Edition(), "--cleanup")
+        prepare(running, quiet, Edition())
+    return fly(running, called)[1]
 
 
 def files_of_secrets(running: Running) -> dict[str, str]:
@@ -223,6 +234,14 @@ def test_a_call_that_waits_for_a_person_is_told_as_the_gateways_own_affair(flown
         step.sentence for step in visit if step.kind == "upstream-callback"
     )
     assert "visit" not in {step.phase for step in flown.again.steps}
+
+
+@pytest.mark.parametrize("flown", ["elicitation"], indirect=True)
+def test_a_visit_is_told_the_same_when_the_login_is_a_stored_one(flown: Flown) -> None:
+    assert flown.later is not None
+    hops = [(step.kind, step.sender, step.receiver) for step in flown.later.steps if step.phase == "visit"]
+    assert hops == VISIT
+    assert "server-metadata" not in {step.kind for step in flown.later.steps}
 
 
 @pytest.mark.parametrize("flown", ["prefix-gateway"], indirect=True)

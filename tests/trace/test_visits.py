@@ -56,6 +56,7 @@ def test_a_link_is_named_and_its_secret_is_not(asking: dict[str, Any]) -> None:
         ("calls", "mcp"),
     ]
     answer = dict(trace.steps[0].facts)["answer"]
+    assert not any("browser" in text for text in trace.unseen)
     assert answer.startswith("please open http://localhost:1/connect/⟨link-1⟩: Please go to ")
     assert trace.steps[1].path == "/connect/⟨link-1⟩"
     assert trace.steps[3].title == "The tool who is called again"
@@ -67,6 +68,7 @@ def test_a_call_that_is_repeated_while_the_person_is_away_belongs_to_the_visit()
     trace = told(call(0, LEGACY, 0.1), call(1, LEGACY, 1.1), call(2, DONE, 2.1), call(3, DONE, 3.1))
     assert [step.phase for step in trace.steps] == ["calls", "visit", "calls", "calls"]
     assert "not through" in trace.steps[1].sentence
+    assert "What the person's browser exchanged" in trace.unseen[-1]
     assert [step.title for step in trace.steps[2:]] == [
         "The tool who is called again",
         "The tool who is called",

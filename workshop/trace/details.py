@@ -187,6 +187,7 @@ def _read_token(token: str, scene: Scene, labels: Labels) -> tuple[Claims | None
     header, payload = _jwt(token)
     if header is None or payload is None:
         return None, ()
+    scene.token_issuer = next(iter(strings(payload.get("iss"))), "")
     claims = Claims(labels.of("token", token), masked_claims(header, labels), masked_claims(payload, labels))
     return claims, tuple(comparing.of_claims(scene, payload))
 

@@ -76,6 +76,8 @@ class Scene:
     asked: dict[str, str] = field(default_factory=dict)
     returned: dict[str, str] = field(default_factory=dict)
     token: str = ""
+    token_issuer: str = ""
+    """Who has issued the token, by its own word: of a stored login the metadata is not read again."""
     tokens_read: set[str] = field(default_factory=set)
     sent_along: dict[str, str] = field(default_factory=dict)
     """The credentials that the agent sends beside its token: the header of each, by fingerprint."""
@@ -96,7 +98,7 @@ class Scene:
     @property
     def issued_elsewhere(self) -> bool:
         """Whether another server than the one that was asked issues the tokens."""
-        return bool(self.issuer) and origin(self.issuer) != origin(self.server_url)
+        return origin(self.issuer or self.token_issuer) not in ("", origin(self.server_url))
 
     def receiver(self, hop: Hop) -> str:
         """Who is asked."""
@@ -109,4 +111,5 @@ class Scene:
             return GATEWAY
         if there == origin(self.upstream_url) or hop.seen_by == "upstream":
             return UPSTREAM
-        return ISSUER if there in {origin(self.issuer), *map(origin, self.issuers)} else there
+        issuers = (self.issuer, self.token_issuer, *self.issuers)
+        return ISSUER if there in map(origin, issuers) else there

@@ -52,7 +52,7 @@ def _parties(steps: Sequence[Step], scene: Scene, subject: Subject) -> tuple[Par
         AGENT: Party(AGENT, "Agent", "MCP client"),
         BROWSER: Party(BROWSER, "Browser", "the person"),
         GATEWAY: Party(GATEWAY, *server, origin(scene.server_url)),
-        ISSUER: Party(ISSUER, "Authorization server", people, origin(scene.issuer)),
+        ISSUER: Party(ISSUER, "Authorization server", people, origin(scene.issuer or scene.token_issuer)),
         UPSTREAM: Party(UPSTREAM, subject.upstream_name, f"{behind}{login}", origin(subject.upstream_url)),
     }
     others = [Party(name, urlsplit(name).netloc or name, "", name) for name in sorted(here - set(known))]
@@ -90,7 +90,8 @@ def _unseen(steps: Sequence[Step], scene: Scene, subject: Subject, *, told: bool
             f"What the {server} asks of others, such as the public keys of the authorization server, is not "
             "here: the agent cannot see it."
         )
-    if any(step.seen_by == "built" for step in steps):
+    visited_unseen = scene.waiting_call and not any(step.kind == "visit" for step in steps)
+    if visited_unseen or any(step.seen_by == "built" for step in steps):
         yield "What the person's browser exchanged with the servers is not here either."
 
 
