@@ -25,6 +25,7 @@ KEYS = st.sampled_from(
         ),
         *("expires_in", "id", "issuer", "jsonrpc", "method", "params", "redirect_uris", "resource", "result"),
         *("serverInfo", "tools", "token_endpoint", "name", "arguments", "error"),
+        *("code", "data", "elicitations", "inputRequests", "message", "url"),
     ]
 )
 WORDS = st.sampled_from(
@@ -42,7 +43,15 @@ WORDS = st.sampled_from(
         *("e30.e30.", "a.b.c", "bnVsbA.W10.x", "⟨code-1⟩", "authorization_code", "\x00\x1b[31m"),
     ]
 )
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | WORDS | st.text(max_size=8)
+LEAVES = (
+    st.none()
+    | st.just(-32042)
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=True)
+    | WORDS
+    | st.text(max_size=8)
+)
 VALUES = st.recursive(
     LEAVES,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
@@ -53,6 +62,15 @@ BODIES = (
     | VALUES.map(lambda value: b"data: " + json.dumps(value).encode() + b"\n\n")
     | st.dictionaries(KEYS, VALUES, max_size=5).map(
         lambda value: json.dumps({"jsonrpc": "2.0", **value}).encode()
+    )
+    | st.tuples(KEYS, VALUES).map(
+        lambda pair: json.dumps(
+            {
+                "jsonrpc": "2.0",
+                "error": {"code": -32042, "data": {"elicitations": [{"url": pair[1], "message": pair[1]}]}},
+                "result": {"inputRequests": {"x": {"params": {"url": "http://[", pair[0]: pair[1]}}}},
+            }
+        ).encode()
     )
     | st.just(b"grant_type=authorization_code&code=x&code_verifier=\xff&refresh_token=")
     | st.binary(max_size=20)
@@ -72,7 +90,10 @@ PATHS = st.sampled_from(
 HEADERS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["content-type", "location", "www-authenticate", "authorization", "set-cookie", "x", "cookie"]
+            [
+                *("content-type", "location", "www-authenticate", "authorization", "set-cookie", "x"),
+                *("cookie", "x-github-pat"),
+            ]
         ),
         WORDS
         | st.sampled_from(
