@@ -10,9 +10,11 @@ from typing import Any
 import httpx2
 import pytest
 
+from workshop.agent.token_store import Login, TokenStore
 from workshop.backends.variation_room import Edition
 from workshop.console import Progress
 from workshop.errors import UsageError, WorkshopError
+from workshop.instance import Instance, Record
 from workshop.lessons import environment
 from workshop.lessons.find import Lesson, find_lessons
 from workshop.lessons.variation_run import (
@@ -151,6 +153,26 @@ def test_one_that_does_not_start_leaves_none_running_and_says_why(tmp_path: Path
         start(broken, quiet)
     assert "I cannot go on" in failed.value.why
     assert room_of(broken).endpoints() == {}
+
+
+def test_stopping_them_leaves_nothing_but_the_rest(tmp_path: Path, quiet: Progress, home: Path) -> None:
+    kept = Instance.load().save(Record("embedded", "practice"))
+    running = start(tiny(tmp_path), quiet)
+    store = TokenStore(home / "default" / "logins")
+    here, there = (login_at(url) for url in (running.url, "http://localhost:8080/mcp"))
+    store.save(here)
+    store.save(there)
+    assert sorted(stop_all(quiet)) == ["tiny", "tiny-other"]
+    assert store.all() == [there]
+    assert Instance.load() == kept
+    assert stop_all(quiet) == []
+
+
+def login_at(url: str) -> Login:
+    metadata = {"issuer": url, "authorization_endpoint": url, "token_endpoint": url}
+    return Login.model_validate(
+        {"resource": url, "issuer": url, "client": {"client_id": "x"}, "authorization_server": metadata}
+    )
 
 
 def test_status_logs_and_teardown_know_of_variations(tmp_path: Path, quiet: Progress, home: Path) -> None:

@@ -31,6 +31,7 @@ Weak = Annotated[
     bool, typer.Option("--weak", help="The edition with the holes, to find and to mend them: worker only.")
 ]
 Cleanup = Annotated[bool, typer.Option("--cleanup", help="Take back what was set up, in reverse order.")]
+Stop = Annotated[bool, typer.Option("--stop", help="Stop those that run; what `up` started stays.")]
 _SET_UP = "elicitation"
 
 
@@ -67,9 +68,9 @@ def add_variations(group: typer.Typer, lesson: Lesson) -> None:
         return
 
     @group.command("variations")
-    def variations(*, json: Json = False) -> None:
-        """List the other ways to do this part."""
-        finish(_listed(lesson), as_json=json)
+    def variations(*, stop: Stop = False, json: Json = False) -> None:
+        """List the other ways to do this part, or stop those that run."""
+        finish(_stopped() if stop else _listed(lesson), as_json=json)
 
     @group.command("construct")
     def construct(*, cleanup: Cleanup = False, json: Json = False) -> None:
@@ -92,6 +93,16 @@ def _listed(lesson: Lesson) -> Result:
     told = {"part": lesson.number, "variations": data}
     first = rows[0][0] if rows else ""
     return Result("part variations", told, table=table, next=f"`{lesson.command('run')} --variation {first}`")
+
+
+def _stopped() -> Result:
+    from workshop.instance import Instance
+    from workshop.lessons.variation_run import stop_all
+
+    with Instance.locate().lock(), console().progress() as progress:
+        stopped = stop_all(progress)
+    line = f"Stopped {', '.join(stopped)}" if stopped else "No variation was running"
+    return Result("part variations", {"stopped": list(stopped)}, line)
 
 
 def _constructed(lesson: Lesson, *, cleanup: bool) -> Result:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workshop.agent.run import Place
+from workshop.agent.token_store import TokenStore
 from workshop.backends.variation_room import Edition, VariationRoom
 from workshop.console import Console, Progress, plain
 from workshop.errors import DeadlineError, WorkshopError
@@ -143,10 +144,17 @@ def construct(variation: Variation, progress: Progress, *, cleanup: bool) -> Seq
 
 
 def stop_all(progress: Progress) -> Sequence[str]:
-    """Stop the programs of every variation, and remove what they kept; the names of those stopped."""
-    base = _rooms()
-    stopped = [name for room in rooms() for name in room.stop(progress)]
-    shutil.rmtree(base, ignore_errors=True)
+    """Stop the programs of every variation, remove what they kept, and the agent's logins there.
+
+    Returns the names of those stopped.
+    """
+    logins = TokenStore(Instance.locate().directory / "logins")
+    stopped: list[str] = []
+    for room in rooms():
+        for url in room.endpoints().values():
+            logins.forget(url)
+        stopped += room.stop(progress)
+    shutil.rmtree(_rooms(), ignore_errors=True)
     return stopped
 
 
