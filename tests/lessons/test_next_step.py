@@ -73,10 +73,10 @@ def test_parts_may_be_done_in_any_order_and_those_left_out_come_last() -> None:
     assert asked(passed(3, 4)).command == "workshop part 1 show"
 
 
-def test_the_end_is_a_teardown_and_after_it_nothing() -> None:
-    everything = passed(1, 2, 3, 4)
-    assert asked(everything) == NextStep(None, "Every part has passed", "workshop teardown")
-    assert asked(everything, DOWN).command == ""
+def test_the_end_is_a_teardown_or_other_ways_and_after_it_those() -> None:
+    everything, more = passed(1, 2, 3, 4), "workshop part 4 variations"
+    assert asked(everything) == NextStep(None, "Every part has passed", "workshop teardown", more)
+    assert asked(everything, DOWN).command == more
 
 
 def test_exercises_at_home_need_nothing_up() -> None:

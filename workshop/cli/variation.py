@@ -11,7 +11,7 @@ from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
 from workshop.errors import UsageError
 from workshop.lessons.find import Lesson
-from workshop.lessons.variations import Variation, variation_of, variations_of
+from workshop.lessons.variations import Variation, has_variations, variation_of, variations_of
 from workshop.result import Result, Table
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def ask(lesson: Lesson, options: "RunOptions", *, weak: bool) -> tuple[str, Sequ
 
 def add_variations(group: typer.Typer, lesson: Lesson) -> None:
     """Add what only a part with variations has."""
-    if not (lesson.directory / "variations").is_dir():
+    if not has_variations(lesson):
         return
 
     @group.command("variations")

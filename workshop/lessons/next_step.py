@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from workshop.lessons.exercise import Exercise, begun, exercises_of
 from workshop.lessons.find import Lesson
 from workshop.lessons.progress import Standing, exercise_folder
+from workshop.lessons.variations import has_variations
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,12 @@ def next_step(lessons: Sequence[Lesson], standing: Standing, room: Room) -> Next
     """
     current = _current(lessons, standing)
     if current is None:
-        return _all_done(room)
+        return _all_done(lessons, room)
     if not standing.part(current.number).passed:
         return _room_step(current.number, room) or _part_step(current.number, standing)
     onward = _after(lessons, standing, current)
     instead = f"workshop part {onward.number} show" if onward else "workshop teardown" if room.up else ""
-    return _exercise_step(current, standing, instead) or _all_done(room)
+    return _exercise_step(current, standing, instead) or _all_done(lessons, room)
 
 
 def _room_step(number: int, room: Room) -> NextStep | None:
@@ -132,7 +133,10 @@ def _state(exercise: Exercise, standing: Standing) -> str:
     return "begun" if begun([exercise], exercise_folder(standing)) else "open"
 
 
-def _all_done(room: Room) -> NextStep:
+def _all_done(lessons: Sequence[Lesson], room: Room) -> NextStep:
+    more = next(
+        (f"workshop part {lesson.number} variations" for lesson in lessons if has_variations(lesson)), ""
+    )
     if room.up:
-        return NextStep(None, "Every part has passed", "workshop teardown")
-    return NextStep(None, "Every part has passed, and nothing is up", "")
+        return NextStep(None, "Every part has passed", "workshop teardown", more)
+    return NextStep(None, "Every part has passed, and nothing is up", more)

@@ -58,6 +58,11 @@ class Layout:
         return any("{edition}" in str(program.config) for program in self.programs)
 
 
+def has_variations(lesson: Lesson) -> bool:
+    """Whether there are other ways to do a part."""
+    return (lesson.directory / _FOLDER).is_dir()
+
+
 def variations_of(lesson: Lesson) -> tuple[Variation, ...]:
     """The variations of a part, in the order of their preferred ports."""
     folders = sorted((lesson.directory / _FOLDER).glob("*/part.toml"))
@@ -79,7 +84,7 @@ def variation_of(lesson: Lesson, name: str) -> Variation:
 
 def find_variation(name: str) -> Variation:
     """A variation of any part; raises UsageError when there is none of this name."""
-    (lesson,) = (lesson for lesson in find_lessons() if (lesson.directory / _FOLDER).is_dir())
+    (lesson,) = (lesson for lesson in find_lessons() if has_variations(lesson))
     return variation_of(lesson, name)
 
 
