@@ -25,7 +25,7 @@ from workshop.lessons.variation_run import (
     variation_running,
 )
 from workshop.lessons.variations import Variation, find_variation, variation_of, variations_of
-from workshop.ports import bind_loopback, free_port
+from workshop.ports import bind_loopback, free_port, is_free
 from workshop.practice.tokens import Tokens
 
 SERVER = """
@@ -141,6 +141,27 @@ def test_a_taken_port_gives_way_to_a_free_one(tmp_path: Path, quiet: Progress) -
         running = start(variation, quiet)
         assert running.url != f"http://localhost:{wanted}/mcp"
         assert config_of(running.url)["edition"] == "mended"
+    finally:
+        stop_all(quiet)
+        for sock in taken:
+            sock.close()
+
+
+def test_a_port_that_is_lost_while_it_starts_gives_way_too(
+    tmp_path: Path, quiet: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two rooms that start at once both find the port free; one of them gets it."""
+    variation = tiny(tmp_path)
+    wanted = variation.layout().programs[1].local_port
+    taken = bind_loopback(wanted)
+    looks = iter([True, True])  # what the first look at each preferred port says
+    monkeypatch.setattr(
+        "workshop.backends.variation_room.is_free", lambda port: next(looks, None) or is_free(port)
+    )
+    try:
+        running = start(variation, quiet)
+        assert running.url != f"http://localhost:{wanted}/mcp"
+        assert sorted(running.started) == ["tiny", "tiny-other"]
     finally:
         stop_all(quiet)
         for sock in taken:

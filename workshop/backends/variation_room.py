@@ -14,7 +14,7 @@ from workshop.backends.local_processes import LocalProcesses, Planned, files_bes
 from workshop.backends.logs import Log, file_logs
 from workshop.backends.process import Workload
 from workshop.console import Progress
-from workshop.errors import UsageError
+from workshop.errors import UsageError, WorkshopError
 from workshop.paths import write_private
 from workshop.ports import free_port, is_free
 from workshop.toolhive.secrets import new_signing_key
@@ -59,6 +59,23 @@ class VariationRoom:
     ) -> Applied:
         """Start what does not run as described; a preferred port that is taken gives way to a free one."""
         ports = self._ports(programs)
+        try:
+            return self._start(programs, ports, edition, seconds, progress)
+        except WorkshopError:
+            running = self.endpoints()
+            if all(name in running or is_free(port) for name, port in ports.items()):
+                raise
+            # Another room that started at the same moment has found the same port free, and got it.
+            return self._start(programs, self._ports(programs), edition, seconds, progress)
+
+    def _start(
+        self,
+        programs: Sequence[Program],
+        ports: Mapping[str, int],
+        edition: Edition,
+        seconds: float,
+        progress: Progress,
+    ) -> Applied:
         planned = [self._plan(program, ports, edition, seconds) for program in programs]
         self._processes.prune(planned, progress)
         kept = [item for item in planned if self._processes.is_current(item)]
