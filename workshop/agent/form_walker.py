@@ -95,9 +95,7 @@ def _submit(http: httpx2.AsyncClient, response: httpx2.Response, user: str) -> h
                 return http.build_request("GET", url, params=fields)
     users = [value for form in forms for name, value in form.buttons if name == "user"]
     if users:
-        raise CredentialsError(
-            f"The practice GitHub has no user {user!r}", hint=f"Its users are: {', '.join(users)}"
-        )
+        raise CredentialsError(f"There is no practice user {user!r}", hint=f"There are: {', '.join(users)}")
     raise _not_practice(
         f"{response.url.host} answered {response.status_code} without the expected form", user
     )
