@@ -84,7 +84,7 @@ async def test_approving_as_a_practice_user_submits_both_forms_as_a_browser_woul
 async def test_an_unknown_practice_user_is_told_with_those_there_are(serve: Any) -> None:
     with pytest.raises(CredentialsError, match="no user 'nobody'") as caught:
         await _approve(serve, Pages(), "nobody")
-    assert caught.value.hint == "Its users are: learner, mentor"
+    assert caught.value.hint == "There are: learner, mentor"
 
 
 async def test_a_page_that_is_not_the_practice_github_is_not_approved(serve: Any) -> None:

@@ -203,7 +203,7 @@ async def test_t92_the_practice_github_never_sees_the_agents_own_token(room: Roo
 
 async def test_an_unknown_practice_user_is_told(room: Room) -> None:
     async with room.gateway():
-        with pytest.raises(CredentialsError, match="no user 'nobody'") as caught:
+        with pytest.raises(CredentialsError, match="no practice user 'nobody'") as caught:
             await room.ask("nobody")
     assert "learner" in caught.value.hint
 
