@@ -82,7 +82,7 @@ async def test_approving_as_a_practice_user_submits_both_forms_as_a_browser_woul
 
 
 async def test_an_unknown_practice_user_is_told_with_those_there_are(serve: Any) -> None:
-    with pytest.raises(CredentialsError, match="no user 'nobody'") as caught:
+    with pytest.raises(CredentialsError, match="no practice user 'nobody'") as caught:
         await _approve(serve, Pages(), "nobody")
     assert caught.value.hint == "There are: learner, mentor"
 
