@@ -10,6 +10,7 @@ from pathlib import Path
 import pexpect
 import psutil
 import pytest
+from playwright.sync_api import Browser, Page
 
 from workshop.backends import process
 from workshop.backends.process import ProcessState
@@ -93,3 +94,13 @@ def room(tmp_path: Path) -> Iterator[Room]:
     yield made
     for left in made.processes():
         process.end(left)
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page as wide as a telephone."""
+    context = browser.new_context(viewport={"width": 390, "height": 800})
+    opened = context.new_page()
+    opened.set_default_timeout(15_000)
+    yield opened
+    context.close()

@@ -1,22 +1,11 @@
 """A person with a browser: the pages as Chromium shows them, and the way through them."""
 
 import re
-from collections.abc import Iterator
 
 import pexpect
-import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from tests.e2e.conftest import Room
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 390, "height": 800})
-    opened = context.new_page()
-    opened.set_default_timeout(15_000)
-    yield opened
-    context.close()
 
 
 def start(room: Room) -> "tuple[pexpect.spawn[str], str]":

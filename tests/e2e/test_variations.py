@@ -2,26 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterator
 
 import pexpect
 import psutil
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from tests.e2e.conftest import Room
 
 ADDRESS = r"(http://localhost:\d+/{path}\?[^\s\x1b]+)"
 ANSWER = "trail-mapper has the most open issues"
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 390, "height": 800})
-    opened = context.new_page()
-    opened.set_default_timeout(15_000)
-    yield opened
-    context.close()
 
 
 def found(child: "pexpect.spawn[str]", path: str) -> str:

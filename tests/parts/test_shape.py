@@ -134,7 +134,7 @@ def test_a_variation_has_the_parts_question_facts_and_agent(name: str) -> None:
     described = variation.describe()
     assert (described.question, list(described.expect)) == (QUESTION, FACTS)
     assert Part.load(variation.directory).plans[0].calls
-    assert variation.main_directory == part.directory
+    assert not (variation.directory / "main.py").exists(), "the agent is the part's"
     assert {path.name for path in variation.directory.iterdir()} >= {"README.md", "server.py", "checks.py"}
 
 

@@ -93,7 +93,7 @@ def fly(running: Running, called: str) -> tuple[Recorder, Trace]:
     variation, upstream = running.variation, upstream_of(running)
     options = RunOptions(approve_as="learner")
     with recording(recorder):
-        answer = load_answer(variation.main_directory)
+        answer = load_answer(variation.part.directory)
         run_answer(variation.directory, answer, options, quiet, upstream, place=running.place("learner"))
     subject = Subject("x", upstream.url, upstream.name, called)
     return recorder, tell(recorder, subject, Outcome(), upstream.seen(recorder.began))

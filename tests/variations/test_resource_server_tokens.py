@@ -50,7 +50,7 @@ async def answered(running: Running, logins: Path, events: list[Event]) -> str:
         endpoints=place.endpoints,
         observe=events.append,
     )
-    return await load_answer(variation.main_directory)(agent)
+    return await load_answer(variation.part.directory)(agent)
 
 
 def identity(running: Running) -> str:

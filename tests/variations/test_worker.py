@@ -150,7 +150,7 @@ def test_the_agent_answers_the_question(request: pytest.FixtureRequest, home: Pa
     told = io.StringIO()
     answer = run_answer(
         variation.directory,
-        load_answer(variation.main_directory),
+        load_answer(variation.part.directory),
         options,
         Console(io.StringIO(), told),
         place=running.place("learner"),

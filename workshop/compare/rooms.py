@@ -41,7 +41,7 @@ class System:
     @property
     def main_directory(self) -> Path:
         """Where the agent's `main.py` is."""
-        return self.lesson.main_directory if isinstance(self.lesson, Variation) else self.lesson.directory
+        return self.lesson.part.directory if isinstance(self.lesson, Variation) else self.lesson.directory
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ def run_variation(
 ) -> tuple[str, Running]:
     """Make sure the variation runs, ask the part's agent, and return the answer."""
     console.hide(Settings.load(options.env_file).secrets())
-    answer = load_answer(variation.main_directory)
+    answer = load_answer(variation.part.directory)
     with Instance.locate().lock(), console.progress() as progress:
         running = start(variation, progress, weak=weak, exercises=learners_files(variation, console))
     place = running.place(options.approve_as)

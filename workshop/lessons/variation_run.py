@@ -20,7 +20,7 @@ from workshop.lessons.variations import Variation
 from workshop.paths import write_private
 from workshop.practice.tokens import Tokens
 
-_USER = "learner"
+_PEOPLE = ("learner", "mentor")
 _PREPARE_SECONDS = 60
 _SCOPES = ("repo", "read:org", "read:user", "user:email")
 PROXY = "github-remote"
@@ -52,7 +52,8 @@ class Running:
     def headers(self, user: str | None = None) -> dict[str, str]:
         """The headers that the agent adds, as this practice user."""
         named = self.variation.layout().headers.items()
-        return {name: self.secret(secret.replace("{user}", user or _USER)).decode() for name, secret in named}
+        person = user if user in _PEOPLE else _PEOPLE[0]  # of anybody else the login itself will tell
+        return {name: self.secret(secret.replace("{user}", person)).decode() for name, secret in named}
 
     def place(self, user: str | None = None) -> Place:
         """Where the part's agent finds this variation."""

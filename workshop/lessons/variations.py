@@ -33,11 +33,6 @@ class Variation(Lesson):
     def command(self, *words: str) -> str:
         return f"{super().command(*words)} --variation {self.name}"
 
-    @property
-    def main_directory(self) -> Path:
-        """Where the agent's `main.py` is: the part's, unless the variation has one of its own."""
-        return self.directory if (self.directory / "main.py").is_file() else self.part.directory
-
     def layout(self) -> "Layout":
         """What runs for it; raises UsageError when `part.toml` is wrong."""
         return _layout(self)
