@@ -17,6 +17,7 @@ TIMEOUT = 100
 CLUSTER = "needs Docker, a cluster or a bundle: planned with `--dry-run` by"
 FIGURES = "measures for a minute, and only on an idle machine:"
 STAGE = "needs a terminal or takes its time: done by"
+LONGER = "takes longer than a page of commands may: run and looked into by"
 # What is not run here as it stands: why, the file that does as much as can be done, and what that file has.
 ELSEWHERE = {
     "pip install uv && uv run workshop rehearse": (
@@ -38,6 +39,15 @@ ELSEWHERE = {
         "tests/bundle/test_bundle.py",
         "open",
     ),
+    "uv run workshop part 4 compare": (LONGER, "tests/compare/test_comparison.py", "compare("),
+    **{
+        f"uv run workshop part 4 run --variation {name} --approve-as learner": (
+            LONGER,
+            "tests/e2e/test_variations.py",
+            f'"{name}"',
+        )
+        for name in ("elicitation", "prefix-gateway")
+    },
     "uv run pytest -m kind": (CLUSTER, "tests/e2e/kind/test_course.py", "pytest.mark.kind"),
     "WORKSHOP_FUZZ=thorough uv run pytest tests/fuzz --timeout 7200": (
         "takes hours: its short form is",
