@@ -46,8 +46,13 @@ ELSEWHERE = {
             "tests/e2e/test_variations.py",
             f'"{name}"',
         )
-        for name in ("elicitation", "prefix-gateway")
+        for name in ("worker", "elicitation", "resource-server", "prefix-gateway")
     },
+    "uv run workshop part 4 check --variation resource-server": (
+        LONGER,
+        "tests/e2e/test_variations.py",
+        '"check", "--variation", name',
+    ),
     "uv run pytest -m kind": (CLUSTER, "tests/e2e/kind/test_course.py", "pytest.mark.kind"),
     "WORKSHOP_FUZZ=thorough uv run pytest tests/fuzz --timeout 7200": (
         "takes hours: its short form is",
