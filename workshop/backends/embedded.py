@@ -48,7 +48,7 @@ class EmbeddedBackend:
         planned = self.prepare(deployments, choices)
         if prune:
             self._processes.prune(planned, progress)
-        kept = [item for item in planned if self._processes.is_current(item)]
+        kept = self._processes.current(planned)
         changed = [item for item in planned if item not in kept]
         _refuse_shared_ports(planned)
         _refuse_taken_ports(changed, self._processes.states())

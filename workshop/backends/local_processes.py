@@ -34,11 +34,10 @@ class LocalProcesses:
         """What is written down of each, by name."""
         return process.read_states(self.directory)
 
-    def is_current(self, item: Planned) -> bool:
-        """Whether it runs as planned, and is healthy."""
-        state = self.states().get(item.workload.name)
-        same = state is not None and state.fingerprint == item.workload.fingerprint
-        return same and state is not None and process.is_healthy(state)
+    def current(self, planned: Sequence[Planned]) -> list[Planned]:
+        """Those that run as planned, and are healthy."""
+        states = self.states()
+        return [item for item in planned if _is_current(item.workload, states.get(item.workload.name))]
 
     def prune(self, planned: Sequence[Planned], progress: Progress) -> None:
         """Stop what is not planned."""
@@ -104,6 +103,10 @@ def fingerprint(argv: Sequence[str], config: Mapping[str, Any], files: Iterable[
 def files_beside(script: Path) -> list[Path]:
     """The files that a program may read: those in its folder."""
     return sorted(path for path in script.parent.iterdir() if path.is_file() and path.suffix != ".md")
+
+
+def _is_current(workload: Workload, state: ProcessState | None) -> bool:
+    return state is not None and state.fingerprint == workload.fingerprint and process.is_healthy(state)
 
 
 def _status(state: ProcessState) -> WorkloadStatus:

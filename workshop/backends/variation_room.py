@@ -78,7 +78,7 @@ class VariationRoom:
     ) -> Applied:
         planned = [self._plan(program, ports, edition, seconds) for program in programs]
         self._processes.prune(planned, progress)
-        kept = [item for item in planned if self._processes.is_current(item)]
+        kept = self._processes.current(planned)
         changed = [item for item in planned if item not in kept]
         self._processes.start(changed, progress)
         return Applied(
