@@ -12,7 +12,7 @@ import workshop
 
 PACKAGE = Path(workshop.__file__).parent
 BASE = {"errors", "result", "console", "settings", "paths", "ports", "instance", "serving", "gathering"}
-BASE |= {"sources", "source_values", "interrupts"}
+BASE |= {"sources", "source_values", "interrupts", "browser"}
 MAY_IMPORT = {
     "cli": BASE | {"cli", "lessons", "agent", "probe", "tools", "trace", "doctor", "demo", "compare"},
     "compare": BASE | {"compare", "lessons", "agent", "backends", "probe", "practice"},

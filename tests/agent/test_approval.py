@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from workshop.agent.approval import ApproveAs, OpenBrowser, PrintUrl, approval_for
+from workshop.browser import following, press
 from workshop.errors import CredentialsError, WorkshopError
 from workshop.ports import free_port
 
@@ -35,8 +37,10 @@ USERS = """
 class Pages:
     """A gateway and a practice GitHub reduced to their pages; every submitted form is kept."""
 
-    def __init__(self, upstream: str = USERS) -> None:
+    def __init__(self, upstream: str = USERS, policy: str = "same-origin") -> None:
         self.upstream = upstream
+        self.policy = policy
+        self.origins: list[tuple[str, list[str]]] = []
         self.submitted: list[dict[str, str]] = []
         self.redirect_uri = ""
 
@@ -45,24 +49,38 @@ class Pages:
             routes=[
                 Route("/authorize", self._authorize),
                 Route("/consent", self._consent, methods=["POST"]),
-                Route("/upstream", lambda _: HTMLResponse(self.upstream)),
+                Route("/upstream", self._upstream),
                 Route("/login", self._login, methods=["POST"]),
-                Route("/callback", lambda _: HTMLResponse("You can close this window")),
+                Route("/callback", self._callback),
                 Route("/circle", lambda _: RedirectResponse("/circle")),
             ]
         )
 
+    def _note(self, request: Request) -> None:
+        self.origins.append((request.url.path, request.headers.getlist("origin")))
+
     async def _authorize(self, request: Request) -> Response:
+        self._note(request)
         self.redirect_uri = request.query_params["redirect_uri"]
-        response = HTMLResponse(CONSENT)
+        response = HTMLResponse(CONSENT, headers={"referrer-policy": self.policy})
         response.set_cookie("flow", "bound")
         return response
 
+    async def _upstream(self, request: Request) -> Response:
+        self._note(request)
+        return HTMLResponse(self.upstream)
+
+    async def _callback(self, request: Request) -> Response:
+        self._note(request)
+        return HTMLResponse("You can close this window")
+
     async def _consent(self, request: Request) -> Response:
+        self._note(request)
         self.submitted.append(dict(await request.form()) | {"cookie": request.cookies["flow"]})  # type: ignore[arg-type]
         return RedirectResponse("/upstream", 303)
 
     async def _login(self, request: Request) -> Response:
+        self._note(request)
         self.submitted.append(dict(await request.form()) | dict(request.query_params))  # type: ignore[arg-type]
         return RedirectResponse(f"{self.redirect_uri}?code=x", 303)
 
@@ -79,6 +97,36 @@ async def test_approving_as_a_practice_user_submits_both_forms_as_a_browser_woul
         {"csrf": "<a>", "decision": "approve", "cookie": "bound"},
         {"user": "learner", "step": "2"},
     ]
+
+
+@pytest.mark.parametrize(("policy", "shown"), [("same-origin", ""), ("", ""), ("no-referrer", "null")])
+async def test_a_form_carries_one_origin_and_the_page_after_it_none(
+    serve: Any, policy: str, shown: str
+) -> None:
+    """What ToolHive's consent page insists on, and what a server that lets no other site in wants."""
+    pages = Pages(policy=policy)
+    await _approve(serve, pages)
+    own = pages.redirect_uri.removesuffix("/callback")
+    assert pages.origins == [
+        ("/authorize", []),
+        ("/consent", [shown or own]),
+        ("/upstream", []),
+        ("/login", [own]),
+        ("/callback", []),
+    ]
+
+
+async def test_a_redirect_that_repeats_a_form_elsewhere_hides_where_it_came_from() -> None:
+    """RFC 9110 section 15.4.8: a 307 keeps method and body; the new origin learns no other's name."""
+    page = httpx2.Response(200, text=CONSENT, request=httpx2.Request("GET", "http://localhost:1/page"))
+    for target, origin in (("http://localhost:1/again", "http://localhost:1"), ("http://elsewhere/", "null")):
+        answer = httpx2.Response(307, headers={"location": target})
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(lambda _, to=answer: to)) as http:
+            sent = press(http, page, ("decision", "approve"))
+            assert sent
+            onward = following(await http.send(sent))
+        assert onward
+        assert (onward.method, onward.headers.get_list("origin")) == ("POST", [origin])
 
 
 async def test_an_unknown_practice_user_is_told_with_those_there_are(serve: Any) -> None:

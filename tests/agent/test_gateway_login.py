@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urljoin
 
 import anyio
 import httpx2
@@ -18,12 +17,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from workshop.agent.agent import Agent
 from workshop.agent.approval import Approval, ApproveAs
 from workshop.agent.events import ApprovalNeeded, Connected, Event
-from workshop.agent.form_walker import PageParser
 from workshop.agent.listener import LoopbackListener
 from workshop.agent.mcp_tools import McpTools
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.part import Part
 from workshop.agent.rehearsal import RehearsalModel
+from workshop.browser import following, press
 from workshop.errors import CredentialsError
 from workshop.gateway import app as gateway_app
 from workshop.gateway import config as gateway_config
@@ -277,13 +276,12 @@ class Deny:
     user: str = ""
 
     async def start(self, url: str) -> None:
-        async with httpx2.AsyncClient(follow_redirects=True) as browser:
-            response = await browser.get(url)
-            page = PageParser()
-            page.feed(response.text)
-            (form,) = [form for form in page.forms if ("decision", "deny") in form.buttons]
-            fields = {**form.fields, "decision": "deny"}
-            await browser.post(urljoin(str(response.url), form.action), data=fields)
+        async with httpx2.AsyncClient() as browser:
+            denied = press(browser, await browser.get(url), ("decision", "deny"))
+            assert denied
+            callback = following(await browser.send(denied))
+            assert callback
+            await browser.send(callback)
 
 
 async def test_a_person_who_denies_ends_the_run_with_the_credentials_exit_code(room: Room) -> None:

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urljoin
 
 import httpx2
 
@@ -16,14 +15,14 @@ from tests.benchmarks.gateway_load import Target
 from tests.benchmarks.gateway_paths import Server
 from tests.gateway.harness import DISCOVER, MCP_HEADERS, NO_TLS, PRACTICE_SECRET
 from workshop.agent.approval import Approval, ApproveAs
-from workshop.agent.form_walker import PageParser
 from workshop.agent.listener import LoopbackListener
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.token_store import TokenStore
+from workshop.browser import following, press
 from workshop.ports import free_port
 from workshop.practice.tokens import Tokens
 
-_BUTTONS = {("decision", "approve"), ("action", "approve"), ("user", "learner")}
+_BUTTONS = (("decision", "approve"), ("action", "approve"), ("user", "learner"))
 
 
 @dataclass(frozen=True)
@@ -34,22 +33,10 @@ class PressAnyApproval:
     user: str = ""
 
     async def start(self, url: str) -> None:
-        async with httpx2.AsyncClient(follow_redirects=True, verify=NO_TLS) as browser:
+        async with httpx2.AsyncClient(verify=NO_TLS) as browser:
             response = await browser.get(url)
-            while forms := _forms(response):
-                action, fields = forms[0]
-                response = await browser.post(action, data=fields)
-
-
-def _forms(response: httpx2.Response) -> list[tuple[str, dict[str, str]]]:
-    page = PageParser()
-    page.feed(response.text)
-    return [
-        (urljoin(str(response.url), form.action), {**form.fields, **dict([button])})
-        for form in page.forms
-        for button in form.buttons
-        if button in _BUTTONS
-    ]
+            while onward := following(response) or press(browser, response, *_BUTTONS):
+                response = await browser.send(onward)
 
 
 @dataclass(frozen=True)

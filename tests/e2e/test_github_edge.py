@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 
 from tests.e2e.conftest import Room
-from workshop.agent.form_walker import PageParser
+from workshop.browser import press
 
 VERIFIER = "v" * 43
 CALLBACK = "http://localhost:8765/callback"
@@ -65,10 +65,9 @@ def approve(origin: str) -> str:
                 "state": "s" * 20,
             },
         )
-        parser = PageParser()
-        parser.feed(page.text)
-        form = parser.forms[0]
-        return http.post(form.action, data={**form.fields, "decision": "approve"}).headers["location"]
+        approved = press(http, page, ("decision", "approve"))
+        assert approved
+        return http.send(approved).headers["location"]
 
 
 def challenge() -> str:

@@ -101,7 +101,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             practice,
             process.read_states(directory / "workloads")["workshop-0"].url,
             ServerContract.of(part_3.of("MCPServer")[0], part_3, endpoints["workshop"]),
-            ProxyContract.of(resources.of("MCPRemoteProxy")[0], resources, secrets, asks_consent=True),
+            ProxyContract.of(resources.of("MCPRemoteProxy")[0], resources, secrets),
             asyncio.run(sign_in(endpoints["github-remote"], directory / "logins")),
         )
     finally:
@@ -218,8 +218,8 @@ async def test_a_document_that_says_something_else_is_told(
             "Too many registrations",
         ),
         ("/oauth/register", JSONResponse({}, 400), "sign-in", "answered 400, not 201"),
-        ("/oauth/authorize", Response(status_code=400), "sign-in", "answered 400 without a consent page"),
-        ("/oauth/consent", Response(status_code=400), "sign-in", "answered 400, no redirect"),
+        ("/oauth/authorize", Response(status_code=400), "sign-in", "400: no redirect, and no consent page"),
+        ("/oauth/consent", Response(status_code=400), "sign-in", "consent form was answered 400"),
     ],
 )
 async def test_an_endpoint_that_answers_otherwise_is_told(
@@ -263,7 +263,6 @@ async def test_a_private_key_that_is_published_is_told(site: Site) -> None:
             {"upstream_endpoint": "https://github.com/login/oauth/authorize"},
             "A login goes to http://localhost",
         ),
-        ({"asks_consent": False}, "answered 200, no redirect"),
     ],
 )
 async def test_a_login_that_goes_elsewhere_is_told(site: Site, changes: Mapping[str, Any], told: str) -> None:

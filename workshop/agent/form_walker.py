@@ -2,20 +2,18 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
-from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 
 from workshop.agent.http import is_loopback, open_client
 from workshop.agent.oauth_errors import ForgottenClientError
+from workshop.browser import following, forms, press
 from workshop.console import plain
 from workshop.errors import CredentialsError, DeadlineError, WorkshopError
 
 _MAX_PAGES = 16
 _PAGE_SECONDS = 10.0
-_MAX_PAGE = 512 * 1024
 
 
 async def walk(url: str, user: str) -> None:
@@ -67,8 +65,8 @@ async def _walk(
         response = await http.send(request)
         if number == 0 and response.is_client_error and redirect_uri is not None:
             raise ForgottenClientError("The authorization server has forgotten the agent")
-        if response.next_request is not None:
-            request = response.next_request
+        if (onward := following(response)) is not None:
+            request = onward
         elif _is_end(response, redirect_uri):
             return
         else:
@@ -78,33 +76,20 @@ async def _walk(
 
 def _is_end(response: httpx2.Response, redirect_uri: str | None) -> bool:
     if redirect_uri is None:
-        return response.status_code == httpx2.codes.OK and not _forms(response)
+        return response.status_code == httpx2.codes.OK and not forms(response)
     return str(response.url).partition("?")[0] == redirect_uri
 
 
 def _submit(http: httpx2.AsyncClient, response: httpx2.Response, user: str) -> httpx2.Request:
-    forms = _forms(response)
-    wanted = {"decision": "approve", "user": user}
-    for form in forms:
-        for name, value in form.buttons:
-            if wanted.get(name) == value:
-                fields = {**form.fields, name: value}
-                url = urljoin(str(response.url), form.action)
-                if form.method == "post":
-                    return http.build_request("POST", url, data=fields)
-                return http.build_request("GET", url, params=fields)
-    users = [value for form in forms for name, value in form.buttons if name == "user"]
+    request = press(http, response, ("decision", "approve"), ("user", user))
+    if request is not None:
+        return request
+    users = [value for form in forms(response) for name, value in form.buttons if name == "user"]
     if users:
         raise CredentialsError(f"There is no practice user {user!r}", hint=f"There are: {', '.join(users)}")
     raise _not_practice(
         f"{response.url.host} answered {response.status_code} without the expected form", user
     )
-
-
-def _forms(response: httpx2.Response) -> "list[Form]":
-    page = PageParser()
-    page.feed(response.text[:_MAX_PAGE])
-    return page.forms
 
 
 def _not_practice(why: str, user: str) -> CredentialsError:
@@ -113,31 +98,3 @@ def _not_practice(why: str, user: str) -> CredentialsError:
         why=why,
         hint="Leave out `--approve-as` and approve in the browser, or `workshop up --upstream practice`",
     )
-
-
-@dataclass
-class Form:
-    """A form of a page: where it goes, its hidden fields, and its named buttons."""
-
-    action: str
-    method: str
-    fields: dict[str, str] = field(default_factory=dict)
-    buttons: list[tuple[str, str]] = field(default_factory=list)
-
-
-class PageParser(HTMLParser):
-    """Collects forms with their hidden fields and named buttons."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.forms: list[Form] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = {name: value or "" for name, value in attrs}
-        if tag == "form":
-            self.forms.append(Form(values.get("action", ""), values.get("method", "get").lower()))
-        elif self.forms and values.get("name"):
-            if tag == "input" and values.get("type", "").lower() == "hidden":
-                self.forms[-1].fields[values["name"]] = values.get("value", "")
-            elif tag == "button":
-                self.forms[-1].buttons.append((values["name"], values.get("value", "")))

@@ -2,18 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urljoin, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 
-from workshop.agent.form_walker import PageParser
 from workshop.agent.http import is_loopback, open_client
+from workshop.browser import following, forms, press
 from workshop.compare.wire import SECONDS, is_refusal
 
 _MOST_PAGES = 12
-_MOST_TEXT = 512 * 1024
 USER = "learner"
-_PRESSED = {"decision": "approve", "user": USER}
+_PRESSED = (("decision", "approve"), ("user", USER))
 
 
 @dataclass(frozen=True)
@@ -68,39 +67,21 @@ async def walk(url: str, redirect_uri: str, client_name: str) -> Walk:
             if not is_loopback(str(request.url)):
                 return Walk(tuple(pages), None, f"sent to {request.url.host}")
             response = await http.send(request, follow_redirects=False)
-            if response.next_request is not None:
-                request = response.next_request
+            if (onward := following(response)) is not None:
+                request = onward
                 continue
-            following = _submit(http, response)
-            if following is None:
+            sent = press(http, response, *_PRESSED)
+            if sent is None:
                 return Walk(tuple(pages), None, _refusal(response), response.status_code)
             pages.append(_page(response, client_name))
-            request = following
+            request = sent
     return Walk(tuple(pages), None, f"no callback after {_MOST_PAGES} pages")
 
 
 def _page(response: httpx2.Response, client_name: str) -> Page:
     url = urlsplit(str(response.url))
-    text = response.text[:_MOST_TEXT]
-    buttons = tuple(dict.fromkeys(name for form in _parsed(text).forms for name, _ in form.buttons))
-    return Page(f"{url.scheme}://{url.netloc}", url.path, buttons, client_name in text)
-
-
-def _submit(http: httpx2.AsyncClient, response: httpx2.Response) -> httpx2.Request | None:
-    for form in _parsed(response.text[:_MOST_TEXT]).forms:
-        for name, value in form.buttons:
-            if _PRESSED.get(name) == value:
-                fields, url = {**form.fields, name: value}, urljoin(str(response.url), form.action)
-                if form.method == "post":
-                    return http.build_request("POST", url, data=fields)
-                return http.build_request("GET", url, params=fields)
-    return None
-
-
-def _parsed(text: str) -> PageParser:
-    parser = PageParser()
-    parser.feed(text)
-    return parser
+    buttons = tuple(dict.fromkeys(name for form in forms(response) for name, _ in form.buttons))
+    return Page(f"{url.scheme}://{url.netloc}", url.path, buttons, client_name in response.text)
 
 
 def _refusal(response: httpx2.Response) -> str:

@@ -58,8 +58,6 @@ class ProxyContract:
     upstream_endpoint: str
     upstream_client_id: str
     redirect_uri: str
-    asks_consent: bool = False
-    """Whether it has a consent page of its own before the upstream's, as the embedded backend's gateway."""
 
     @classmethod
     def of(
@@ -70,7 +68,6 @@ class ProxyContract:
         *,
         base_url: str = "",
         path: str = "/mcp",
-        asks_consent: bool = False,
     ) -> "ProxyContract":
         """Read it from the resources as they were applied; without a `base_url` it is at its issuer."""
         auth = auth_config(proxy, resources)
@@ -91,7 +88,6 @@ class ProxyContract:
             upstream_endpoint=auth.text(f"{_UPSTREAM}.authorizationEndpoint"),
             upstream_client_id=auth.text(f"{_UPSTREAM}.clientId"),
             redirect_uri=auth.find(f"{_UPSTREAM}.redirectUri") or f"{issuer}{CALLBACK_PATH}",
-            asks_consent=asks_consent,
         )
 
 

@@ -1,19 +1,26 @@
-"""A login begun and left: everything of it but the person."""
+"""A login begun and left: everything of it but the person.
+
+ToolHive asks for consent with a page of its own since 0.55, as our gateway does; before, it sent the browser
+on at once. The operator on somebody's cluster may be of either kind, so both are right.
+"""
 
 import asyncio
 import base64
 import hashlib
 import secrets
-from html.parser import HTMLParser
-from urllib.parse import parse_qs, urljoin, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 
+from workshop.browser import following, press
 from workshop.toolhive.contracts import MissedError, ProxyContract
 from workshop.toolhive.endpoint_checks import STALE, STRANGER, same
 
 _AGENT_CALLBACK = "http://localhost:8765/callback"
 _LONGEST_WAIT = 2.0
+_OTHER_ADDRESS = (
+    "It takes the form from the page at its issuer's address alone: is it reached by another one?"
+)
 
 
 async def sign_in(http: httpx2.AsyncClient, contract: ProxyContract) -> str:
@@ -29,10 +36,11 @@ async def sign_in(http: httpx2.AsyncClient, contract: ProxyContract) -> str:
         "resource": contract.resource,
     }
     response = await http.get("/oauth/authorize", params=query)
-    if contract.asks_consent:
+    through = ""
+    if following(response) is None:
         response = await _consent(http, response)
+        through = "its consent page and then "
     _check_upstream(response, contract)
-    through = "its consent page and then " if contract.asks_consent else ""
     return f"A login goes to {through}{urlsplit(contract.upstream_endpoint).netloc}"
 
 
@@ -62,17 +70,20 @@ def _wait_seconds(response: httpx2.Response) -> float:
 
 
 async def _consent(http: httpx2.AsyncClient, page: httpx2.Response) -> httpx2.Response:
-    form = _Form()
-    form.feed(page.text)
-    if page.status_code != httpx2.codes.OK or not form.action:
-        raise MissedError(f"/oauth/authorize answered {page.status_code} without a consent page", STRANGER)
-    return await http.post(urljoin(str(page.url), form.action), data={**form.fields, "decision": "approve"})
+    approved = press(http, page, ("decision", "approve"))
+    if page.status_code != httpx2.codes.OK or approved is None:
+        found = f"/oauth/authorize answered {page.status_code}: no redirect, and no consent page"
+        raise MissedError(found, STRANGER)
+    response = await http.send(approved)
+    if following(response) is None:
+        plain = response.headers.get("content-type", "").startswith("text/plain")
+        said = response.text.strip()[:100] if plain else response.reason_phrase
+        raise MissedError(f"The consent form was answered {response.status_code}: {said}", _OTHER_ADDRESS)
+    return response
 
 
 def _check_upstream(response: httpx2.Response, contract: ProxyContract) -> None:
     location = response.headers.get("location", "")
-    if not response.has_redirect_location:
-        raise MissedError(f"A login was answered {response.status_code}, no redirect", STRANGER)
     if location.partition("?")[0] != contract.upstream_endpoint:
         raise MissedError(
             f"A login goes to {location.partition('?')[0]}, not {contract.upstream_endpoint}", STALE
@@ -84,22 +95,6 @@ def _check_upstream(response: httpx2.Response, contract: ProxyContract) -> None:
     for name in ("state", "code_challenge"):
         if not query.get(name):
             raise MissedError(f"The login it starts at the upstream has no `{name}`", STRANGER)
-
-
-class _Form(HTMLParser):
-    """The first form of a page: where it is sent, and its hidden fields."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.action = ""
-        self.fields: dict[str, str] = {}
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        named = {name: value or "" for name, value in attrs}
-        if tag == "form":
-            self.action = self.action or named.get("action", "")
-        elif tag == "input" and named.get("type") == "hidden":
-            self.fields[named.get("name", "")] = named.get("value", "")
 
 
 def _random_challenge() -> str:

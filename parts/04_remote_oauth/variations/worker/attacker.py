@@ -10,13 +10,14 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import httpx2
 
-from workshop.agent.form_walker import PageParser
 from workshop.agent.http import open_client
+from workshop.browser import following, press
 from workshop.gateway.vault import s256
 
 HERE, ELSEWHERE = "http://localhost:8765/callback", "https://evil.example/callback"
 LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 _PAGES = 8
+_APPROVING = (("decision", "approve"), ("user", "learner"))
 _OK, _CREATED, _TOO_MANY, _FAILED = 200, 201, 429, 500
 
 
@@ -80,10 +81,10 @@ class Attacker:
             if any(stop in str(request.url).partition("?")[0] for stop in (HERE, ELSEWHERE, *stops)):
                 break
             answer = _unbroken(await browser.send(request))
-            following = answer.next_request or _submitted(browser, answer)
-            if following is None:
+            onward = following(answer) or press(browser, answer, *_APPROVING)
+            if onward is None:
                 break
-            request = following
+            request = onward
         return str(request.url)
 
     async def login(self, **changed: str | None) -> Login | None:
@@ -144,15 +145,3 @@ def _unbroken(answer: httpx2.Response) -> httpx2.Response:
     if answer.status_code == _FAILED and "json" in answer.headers.get("content-type", ""):
         raise BrokenError(str(answer.json().get("error_description", "")))
     return answer
-
-
-def _submitted(browser: httpx2.AsyncClient, page: httpx2.Response) -> httpx2.Request | None:
-    """The form of a page, sent by somebody who approves; None for a page without."""
-    parser = PageParser()
-    parser.feed(page.text)
-    for form in parser.forms:
-        for button in form.buttons:
-            if button in {("decision", "approve"), ("user", "learner")}:
-                fields = {**form.fields, button[0]: button[1]}
-                return browser.build_request("POST", urljoin(str(page.url), form.action), data=fields)
-    return None

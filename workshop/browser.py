@@ -1,0 +1,98 @@
+"""What a browser does with a page, for a program that takes a person's place: send a form, follow a redirect.
+
+Servers may hold a browser to it. ToolHive's consent page wants exactly one `Origin` with the form, its own
+(`pkg/authserver/server/handlers/consent.go`); and a server that lets no other site in refuses the GET that
+follows, if it still carries that `Origin`. The rules are those of the Fetch standard, "append a request
+`Origin` header".
+"""
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from urllib.parse import urljoin
+
+import httpx2
+
+_MAX_PAGE = 512 * 1024
+_NO_ORIGIN = "null"
+
+_Client = httpx2.Client | httpx2.AsyncClient
+Button = tuple[str, str]
+"""The name and the value that a pressed button adds to its form."""
+
+
+@dataclass
+class Form:
+    """A form of a page: where it goes, its hidden fields, and its named buttons."""
+
+    action: str
+    method: str
+    fields: dict[str, str] = field(default_factory=dict)
+    buttons: list[Button] = field(default_factory=list)
+
+
+class PageParser(HTMLParser):
+    """Collects forms with their hidden fields and named buttons."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forms: list[Form] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.forms.append(Form(values.get("action", ""), values.get("method", "get").lower()))
+        elif self.forms and values.get("name"):
+            if tag == "input" and values.get("type", "").lower() == "hidden":
+                self.forms[-1].fields[values["name"]] = values.get("value", "")
+            elif tag == "button":
+                self.forms[-1].buttons.append((values["name"], values.get("value", "")))
+
+
+def forms(page: httpx2.Response) -> list[Form]:
+    """The forms of a page."""
+    parser = PageParser()
+    parser.feed(page.text[:_MAX_PAGE])
+    return parser.forms
+
+
+def press(http: _Client, page: httpx2.Response, *buttons: Button) -> httpx2.Request | None:
+    """The request that sends the first form with one of these buttons; None where the page has none."""
+    for form in forms(page):
+        for button in form.buttons:
+            if button in buttons:
+                return _sent(http, page, form, button)
+    return None
+
+
+def following(response: httpx2.Response) -> httpx2.Request | None:
+    """The request that a redirect leads to; None for an answer that is none."""
+    request, before = response.next_request, response.request
+    if request is None:
+        return None
+    if request.method in {"GET", "HEAD"}:
+        request.headers.pop("origin", None)
+    elif _origin(request.url) != _origin(before.url) and "origin" in request.headers:
+        request.headers["origin"] = _NO_ORIGIN
+    return request
+
+
+def _sent(http: _Client, page: httpx2.Response, form: Form, button: Button) -> httpx2.Request:
+    url, fields = urljoin(str(page.url), form.action), {**form.fields, button[0]: button[1]}
+    if form.method != "post":
+        return http.build_request("GET", url, params=fields)
+    request = http.build_request("POST", url, data=fields)
+    request.headers["origin"] = _shown_origin(page, request.url)
+    return request
+
+
+def _shown_origin(page: httpx2.Response, target: httpx2.URL) -> str:
+    """The origin that the page's `Referrer-Policy` lets the target see."""
+    own, policy = _origin(page.url), page.headers.get("referrer-policy", "").strip().lower()
+    if policy == "no-referrer" or (policy == "same-origin" and own != _origin(target)):
+        return _NO_ORIGIN
+    return own
+
+
+def _origin(url: httpx2.URL) -> str:
+    """Scheme, host and port, without the port that the scheme has anyway (RFC 6454 section 6.2)."""
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"
