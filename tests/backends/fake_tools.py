@@ -83,7 +83,7 @@ def helm():
         Path(after("--destination"), chart).write_text("chart")
     elif is_("history"):
         if words[1] not in held("releases"): sys.exit("Error: release: not found")
-        say([dict(revision=1, status="deployed", chart=words[1] + "-0.44.0")])
+        say([dict(revision=1, status="deployed", chart=words[1] + "-0.63.0")])
     elif is_("upgrade"): add("releases", words[1])
     elif is_("uninstall"): drop("releases", words[1])
 

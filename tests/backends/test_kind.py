@@ -160,7 +160,7 @@ def test_no_id_of_an_instance_reads_as_a_number(monkeypatch: pytest.MonkeyPatch)
 
 STEPS = {
     "the engine": "docker info",
-    "the node's image": "docker pull kindest/node:v1.34.3",
+    "the node's image": "docker pull kindest/node:v1.35.8",
     "an image": "docker pull room/mcp-server:1",
     "the cluster": "kind create",
     "loading": "kind load",
@@ -176,7 +176,7 @@ def test_a_first_up_that_fails_anywhere_takes_back_what_it_made(
     room: Room, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if command == STEPS["the node's image"]:
-        monkeypatch.setenv("WORKSHOP_NODE_IMAGE", "kindest/node:v1.34.3")
+        monkeypatch.setenv("WORKSHOP_NODE_IMAGE", "kindest/node:v1.35.8")
     monkeypatch.setattr("workshop.backends.forwards._SECONDS", 0.5)
     room.machine.fail(command)
     with pytest.raises(WorkshopError):

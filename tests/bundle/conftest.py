@@ -19,7 +19,7 @@ from workshop.tools.helm import Helm
 from workshop.tools.run import Runner
 
 Members = list[tuple[tarfile.TarInfo, bytes]]
-NODE = f"workshop/kind-node:v1.34.3-{pinned().node_image.partition('sha256:')[2][:12]}"
+NODE = f"workshop/kind-node:v1.35.8-{pinned().node_image.partition('sha256:')[2][:12]}"
 
 
 def quiet(_told: str) -> None:

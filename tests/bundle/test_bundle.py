@@ -23,7 +23,7 @@ AMD64 = "linux/amd64"
 
 def test_a_bundle_says_what_it_holds_and_for_what(bundle: Path) -> None:
     manifest = verify(bundle, AMD64, quiet)
-    assert (manifest.platform, manifest.workshop, manifest.toolhive) == (AMD64, __version__, "0.44.0")
+    assert (manifest.platform, manifest.workshop, manifest.toolhive) == (AMD64, __version__, "0.63.0")
     assert manifest.images["node_image"].source == pinned().node_image
     assert manifest.images["node_image"].reference == NODE
     assert manifest.images["operator"].reference == pinned().operator

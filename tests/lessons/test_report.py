@@ -80,14 +80,14 @@ def test_anything_shaped_like_a_token_is_taken_out() -> None:
 def test_the_configuration_tells_every_source_and_no_secret(
     state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WORKSHOP_NODE_IMAGE", "mirror.invalid/kindest/node:v1.34.3")
+    monkeypatch.setenv("WORKSHOP_NODE_IMAGE", "mirror.invalid/kindest/node:v1.35.8")
     told = {item.name: (item.value, item.source) for item in configuration()}
     assert told["GITHUB_OAUTH_CLIENT_ID"] == ("abc", str(tmp_path / ".env"))
     assert told["GITHUB_OAUTH_CLIENT_SECRET"] == ("***", str(tmp_path / ".env"))
     assert told["WORKSHOP_MODEL"] == ("", "not set")
     assert told["state"] == (str(tmp_path / "state"), "WORKSHOP_HOME")
     assert told["ports"] == ("workshop=9999", "the last `workshop up`")
-    assert told["node-image"] == ("mirror.invalid/kindest/node:v1.34.3", "WORKSHOP_NODE_IMAGE")
+    assert told["node-image"] == ("mirror.invalid/kindest/node:v1.35.8", "WORKSHOP_NODE_IMAGE")
     assert told["operator"][1] == "cluster/versions.toml"
     assert not set(SECRETS) & {value for value, _ in told.values()}
 

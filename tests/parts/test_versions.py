@@ -55,6 +55,13 @@ def test_toolhive_images_are_of_the_pinned_release() -> None:
     assert [image.rpartition(":")[2] for image in images] == [f"v{release}"] * 2
 
 
+def test_the_readme_names_the_pinned_versions() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"ToolHive (\S+) by Helm", readme)) == {VERSIONS["toolhive"]["version"]}
+    node = VERSIONS["kind"]["node_image"].partition("@")[0].rpartition("/")[2]
+    assert set(re.findall(r"kindest/(node:\S+)", readme)) == {node}
+
+
 def test_every_manifest_is_of_the_pinned_api_version_and_namespace() -> None:
     toolhive = VERSIONS["toolhive"]
     assert len(resources()) == 5

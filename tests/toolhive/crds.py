@@ -16,7 +16,9 @@ from jsonschema import Draft202012Validator
 from workshop.toolhive.manifests import TOOLHIVE_API, Resource
 
 Schema = Mapping[str, Any]
-_ENVIRONMENT = cel.NewEnv(variables={"self": cel.Type.DYN})
+_ENVIRONMENT = cel.NewEnv(  # with the string functions that an API server has too
+    config=cel.NewEnvConfigFromYaml("extensions:\n- name: strings\n"), variables={"self": cel.Type.DYN}
+)
 
 
 class Crd:

@@ -31,13 +31,16 @@ Crds = Mapping[str, "Crd"]
 KINDS = {"MCPServer", "MCPToolConfig", "MCPRemoteProxy", "MCPOIDCConfig", "MCPExternalAuthConfig"}
 
 
-@pytest.fixture(scope="module")
-def crds() -> Crds:
-    """The CRDs of ToolHive 0.44.0; they are not ours, so they lie beside the checkout."""
+@pytest.fixture(scope="module", params=["toolhive-crds-0.63", "toolhive-crds"], ids=["pinned", "0.44.0"])
+def crds(request: pytest.FixtureRequest) -> Crds:
+    """ToolHive's CRDs: the pinned version's, and older ones that may be on a cluster already.
+
+    They are not ours, so they lie beside the checkout.
+    """
     checkout = paths.checkout_dir()
-    folder = checkout.parent / "shared" / "toolhive-crds" if checkout else Path("nowhere")
+    folder = checkout.parent / "shared" / request.param if checkout else Path("nowhere")
     if not folder.is_dir():
-        pytest.skip("ToolHive's CRDs are not in `../shared/toolhive-crds`")
+        pytest.skip(f"ToolHive's CRDs are not in `../shared/{request.param}`")
     pytest.importorskip("cel_expr_python", reason="no CEL runtime for this Python")
     from tests.toolhive.crds import Crd
 

@@ -22,7 +22,7 @@ from workshop.toolhive import pods
 from workshop.toolhive.readiness import wait_workload
 
 pytestmark = pytest.mark.usefixtures("quick")
-PULL = 'failed to pull and unpack image "ghcr.io/stacklok/toolhive/proxyrunner:v0.44.0": '
+PULL = 'failed to pull and unpack image "ghcr.io/stacklok/toolhive/proxyrunner:v0.63.0": '
 
 
 @pytest.mark.usefixtures("patient")

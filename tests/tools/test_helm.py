@@ -22,12 +22,12 @@ def helm(tmp_path: Path) -> Helm:
 
 
 def history(status: str, revision: int = 1) -> str:
-    return json.dumps([{"revision": revision, "status": status, "chart": "toolhive-operator-0.44.0"}])
+    return json.dumps([{"revision": revision, "status": status, "chart": "toolhive-operator-0.63.0"}])
 
 
 def upgrade(helm: Helm, chart: str = CHART) -> None:
     values = [Path("/c/a.yaml"), Path("/c/b.yaml")]
-    helm.upgrade("op", chart, "ns", version="0.44.0", values=values, at=AT, seconds=90)
+    helm.upgrade("op", chart, "ns", version="0.63.0", values=values, at=AT, seconds=90)
 
 
 @pytest.mark.parametrize(
@@ -67,16 +67,16 @@ def test_nothing_of_the_persons_helm_is_used(
 
 def test_a_chart_is_fetched_once(fakes: FakeTools, helm: Helm, tmp_path: Path) -> None:
     folder = tmp_path / "charts"
-    writes = "open(argv[argv.index('--destination') + 1] + '/toolhive-operator-0.44.0.tgz', 'w').write('x')"
+    writes = "open(argv[argv.index('--destination') + 1] + '/toolhive-operator-0.63.0.tgz', 'w').write('x')"
     fakes.on("helm", "pull", does=writes)
-    archive = helm.pull(CHART, "0.44.0", folder)
-    assert archive == folder / "toolhive-operator-0.44.0.tgz"
-    assert helm.pull(CHART, "0.44.0", folder) == archive
-    assert fakes.argvs() == [["helm", "pull", CHART, "--version", "0.44.0", "--destination", str(folder)]]
+    archive = helm.pull(CHART, "0.63.0", folder)
+    assert archive == folder / "toolhive-operator-0.63.0.tgz"
+    assert helm.pull(CHART, "0.63.0", folder) == archive
+    assert fakes.argvs() == [["helm", "pull", CHART, "--version", "0.63.0", "--destination", str(folder)]]
 
 
 def test_a_chart_that_is_here_already_is_not_fetched(fakes: FakeTools, helm: Helm, tmp_path: Path) -> None:
-    assert helm.pull("/bundle/op.tgz", "0.44.0", tmp_path) == Path("/bundle/op.tgz")
+    assert helm.pull("/bundle/op.tgz", "0.63.0", tmp_path) == Path("/bundle/op.tgz")
     assert fakes.calls() == []
 
 
@@ -95,7 +95,7 @@ def test_a_chart_is_fetched_through_the_proxy_and_a_cluster_is_asked_without(
     helm = Helm(Runner(), tmp_path, proxy={"HTTPS_PROXY": "http://proxy.example:3128"})
     fakes.on("helm", "pull")
     fakes.on("helm", "history", stdout=history("deployed"))
-    helm.pull(CHART, "0.44.0", tmp_path / "charts")
+    helm.pull(CHART, "0.63.0", tmp_path / "charts")
     helm.status("op", "ns", AT)
     pulled, asked = fakes.calls()
     assert pulled.env["HTTPS_PROXY"] == "http://proxy.example:3128"
@@ -105,7 +105,7 @@ def test_a_chart_is_fetched_through_the_proxy_and_a_cluster_is_asked_without(
 def test_the_status_is_that_of_the_last_revision(fakes: FakeTools, helm: Helm) -> None:
     fakes.on("helm", "history", stdout=history("deployed", 3))
     found = helm.status("op", "ns", AT)
-    assert found == Release("deployed", 3, "toolhive-operator-0.44.0")
+    assert found == Release("deployed", 3, "toolhive-operator-0.63.0")
     assert found.deployed
     (argv,) = fakes.argvs()
     assert argv == ["helm", "history", "op", "--namespace", "ns", "--max", "1", "--output", "json", *FLAGS]
@@ -130,7 +130,7 @@ def test_an_install_neither_waits_nor_rolls_back(fakes: FakeTools, helm: Helm) -
         *("helm", "upgrade", "op", CHART, "--install", "--namespace", "ns", "--create-namespace"),
         *(
             "--version",
-            "0.44.0",
+            "0.63.0",
             "--values",
             "/c/a.yaml",
             "--values",

@@ -15,7 +15,7 @@ def test_a_version_in_range_is_given(fakes: FakeTools) -> None:
     assert Kind(Runner()).examine() == (0, 33, 0)
 
 
-@pytest.mark.parametrize("version", ["v0.26.0", "v1.0.0", "unknown"])
+@pytest.mark.parametrize("version", ["v0.31.0", "v1.0.0", "unknown"])
 def test_a_version_out_of_range_is_refused(fakes: FakeTools, version: str) -> None:
     fakes.on("kind", "version", stdout=f"kind {version} go1.24 linux/amd64\n")
     if version == "unknown":
@@ -23,7 +23,7 @@ def test_a_version_out_of_range_is_refused(fakes: FakeTools, version: str) -> No
     with pytest.raises(PreflightError) as caught:
         Kind(Runner()).examine()
     assert version in caught.value.what
-    assert "0.27.0" in caught.value.why
+    assert "0.32.0" in caught.value.why
 
 
 def test_clusters_and_nodes_are_lines_and_none_are_none(fakes: FakeTools) -> None:

@@ -41,7 +41,7 @@ def test_a_cluster_that_is_not_there_has_no_nodes_and_deleting_it_is_no_error(
 
 def test_a_node_image_that_cannot_be_pulled_leaves_no_cluster(kind: Kind, name: str, tmp_path: Path) -> None:
     (tmp_path / "kind.yaml").write_text(CONFIG)
-    image = "registry.invalid/kindest/node:v1.34.3"
+    image = "registry.invalid/kindest/node:v1.35.8"
     with pytest.raises(WorkshopError) as caught:
         kind.create(name, tmp_path / "kind.yaml", tmp_path / "ours", image, 120)
     assert "failed to pull image" in caught.value.why

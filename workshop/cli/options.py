@@ -120,7 +120,7 @@ def parse_overrides(given: Sequence[str] | None) -> dict[str, str]:
         if not name or not value:
             raise UsageError(
                 f"`--override {name}` is not NAME=VALUE",
-                hint="Write `--override node-image=REGISTRY/kindest/node:v1.34.3`",
+                hint="Write `--override node-image=REGISTRY/kindest/node:v1.35.8`",
             )
         overrides[name] = value
     return overrides

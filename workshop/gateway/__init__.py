@@ -1,6 +1,6 @@
 """The gateway: ToolHive's `MCPRemoteProxy` with its embedded authorization server, as one local process.
 
-Same as ToolHive 0.44.0 (so that what is learned here is true on the cluster): paths, callback, audience
+Same as ToolHive 0.63.0 (so that what is learned here is true on the cluster): paths, callback, audience
 pinning, lifetimes and their bounds, registration limits, token claims with `tsid`, header forwarding, tool
 filter.
 

@@ -1,1 +1,1 @@
-"""What we know of ToolHive 0.44.0: its manifests, their rules, and the secrets they name."""
+"""What we know of ToolHive 0.63.0: its manifests, their rules, and the secrets they name."""

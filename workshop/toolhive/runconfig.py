@@ -9,7 +9,7 @@ from workshop.toolhive.contracts import CheckResult
 _MIDDLEWARE = "upstreamswap"
 _HINT = (
     "Without it the proxy would send its own token to the upstream (ToolHive's issue #6681): "
-    "is the operator 0.44.0, and `authServerRef` in the manifest?"
+    "is the operator the version of `cluster/versions.toml`, and `authServerRef` in the manifest?"
 )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DEFECT = (
     "ToolHive's issue #6681: the proxy passes its own token on instead of the upstream's. "
-    "Compare its version with 0.44.0, and `upstreamswap` in its runconfig"
+    "Compare its version with `cluster/versions.toml`, and look for `upstreamswap` in its runconfig"
 )
 _SIGN_IN = "Sign in again: `workshop part 4 run`"
 _SIGN_IN_AFRESH = "The login may have been withdrawn there: `workshop login revoke`, then sign in again"

@@ -197,5 +197,5 @@ def _warnings(name: str, info: Mapping[str, Any]) -> Sequence[str]:
     if "name=rootless" in (info.get("SecurityOptions") or []):
         found.append("The engine is rootless: kind then needs cgroup delegation, see its documentation")
     if str(info.get("CgroupVersion", "")) == "1":
-        found.append("The engine uses cgroup v1, which newer Kubernetes versions refuse")
+        found.append("The engine uses cgroup v1, which Kubernetes 1.35 and newer refuse")
     return found
