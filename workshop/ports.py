@@ -4,9 +4,9 @@ import contextlib
 import itertools
 import random
 import socket
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
-from workshop.errors import PreflightError
+from workshop.errors import PreflightError, UsageError
 
 _LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 _EVERYWHERE = ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"))
@@ -47,6 +47,18 @@ def is_free(port: int) -> bool:
 def free_port(besides: Collection[int] = ()) -> int:
     """A port that is free on both loopback addresses now, and is none of `besides`."""
     return next(port for port in _UNUSED if port not in besides and is_free(port))
+
+
+def refuse_shared(ports: Mapping[str, int]) -> None:
+    """Raise UsageError when two of these workloads want the same port."""
+    taken: dict[int, str] = {}
+    for name, port in ports.items():
+        if port in taken:
+            raise UsageError(
+                f"`{taken[port]}` and `{name}` both want port {port}",
+                hint=f"Choose another port: `workshop up --port {name}=PORT`",
+            )
+        taken[port] = name
 
 
 def owner(port: int) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.backends.fake_tools import FakeMachine
 from tests.backends.operated import OperatedEmulator, install_operator
 from tests.kube.cluster import Cluster, Refusal, running_cluster
 from workshop.backends import process
+from workshop.backends import workloads_in_cluster as cluster_steps
 from workshop.backends.cluster_record import ClusterFile, new_id
 from workshop.console import Console, Step
 from workshop.errors import PreflightError, UsageError, WorkshopError
@@ -24,7 +26,8 @@ from workshop.kube import connection, wait
 from workshop.lessons import environment
 from workshop.lessons.environment import UpOptions, UpReport
 from workshop.lessons.find import find_lessons
-from workshop.ports import free_port
+from workshop.ports import bind_loopback, free_port
+from workshop.toolhive.readiness import wait_workload
 from workshop.tools.run import Runner
 
 IMAGES = {"mcp-server": "room/mcp-server:1", "practice": "room/practice:1"}
@@ -167,7 +170,6 @@ STEPS = {
     "a chart": "helm pull",
     "the definitions": "helm upgrade toolhive-operator-crds",
     "the operator": "helm upgrade toolhive-operator",
-    "a forward": "kubectl port-forward",
 }
 
 
@@ -177,7 +179,6 @@ def test_a_first_up_that_fails_anywhere_takes_back_what_it_made(
 ) -> None:
     if command == STEPS["the node's image"]:
         monkeypatch.setenv("WORKSHOP_NODE_IMAGE", "kindest/node:v1.35.8")
-    monkeypatch.setattr("workshop.backends.forwards._SECONDS", 0.5)
     room.machine.fail(command)
     with pytest.raises(WorkshopError):
         room.up()
@@ -187,12 +188,51 @@ def test_a_first_up_that_fails_anywhere_takes_back_what_it_made(
     assert Instance.load().record is None
 
 
+def test_a_forward_that_fails_leaves_the_cluster_and_the_log_that_the_error_names(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workshop.backends.forwards._SECONDS", 0.5)
+    room.machine.fail("kubectl port-forward")
+    with pytest.raises(WorkshopError, match="The forward to") as caught:
+        room.up()
+    (log,) = [Path(word) for word in caught.value.hint.split("`") if word.endswith("log.txt")]
+    assert log.is_file()
+    assert room.machine.held("clusters") == ["workshop"]
+    assert "Kept: cluster" in room.shown.getvalue()
+    room.machine.fail()
+    assert set(room.up().started) <= set(WORKLOADS)
+    assert len(room.machine.calls("kind", "create")) == 1
+
+
+def test_a_port_is_held_from_the_start_until_its_forward_takes_it_over(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited = wait_workload
+
+    def take_the_port(*given: Any) -> None:
+        with pytest.raises(PreflightError, match="already in use"):
+            bind_loopback(room.ports["github-remote"])
+        waited(*given)
+
+    monkeypatch.setattr(cluster_steps, "wait_workload", take_the_port)
+    room.up()
+    assert room.alive() == set(WORKLOADS)
+    states = process.read_states(room.directory / "workloads")
+    assert all(process.is_healthy(state) for state in states.values()), "the forward itself has its port"
+
+
+def test_two_workloads_on_one_port_are_refused_before_anything_is_made(room: Room) -> None:
+    with pytest.raises(UsageError, match="both want port"):
+        room.up(ports={**room.ports, "workshop": room.ports["github-remote"]})
+    assert room.machine.calls("create") == []
+
+
 def test_a_kept_failure_goes_on_from_there(room: Room) -> None:
     room.machine.fail(STEPS["the operator"])
     with pytest.raises(WorkshopError, match="failed"):
         room.up(keep=True)
     assert room.machine.held("clusters") == ["workshop"]
-    assert "the same command again goes on from there" in room.shown.getvalue()
+    assert "Run the same command again to resume" in room.shown.getvalue()
     room.machine.fail()
     assert set(room.up(backend=None).started) == set(WORKLOADS)
     assert len(room.machine.calls("kind", "create")) == 1
@@ -250,8 +290,6 @@ def test_a_cluster_of_that_name_that_is_not_ours_is_refused(room: Room) -> None:
 
 
 def test_a_taken_port_is_refused_before_anything_is_made(room: Room) -> None:
-    from workshop.ports import bind_loopback
-
     taken = bind_loopback(room.ports["workshop"])
     try:
         with pytest.raises(PreflightError, match=f"Port {room.ports['workshop']}"):

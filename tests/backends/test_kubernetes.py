@@ -79,12 +79,14 @@ def test_what_a_failed_up_made_goes_before_the_operator_does(
 ) -> None:
     shared.cluster.drop("Deployment", "toolhive-operator", "toolhive-system")
     shared.cluster.api.finalizing |= {"mcpremoteproxies", "mcptoolconfigs"}
-    shared.machine.fail("kubectl port-forward")
     left: list[object] = []
 
     def install(_operator: Operator, release: str) -> None:
         if release == OPERATOR:
             install_operator(shared.cluster)
+
+    def never_ready(*_given: object) -> None:
+        raise WorkshopError("It cannot become ready")
 
     def remove(_operator: Operator) -> None:
         left.append(shared.cluster.get("MCPRemoteProxy", "github-remote", NAMESPACE))
@@ -92,9 +94,9 @@ def test_what_a_failed_up_made_goes_before_the_operator_does(
 
     monkeypatch.setattr(Operator, "_upgrade", install)
     monkeypatch.setattr(Operator, "remove", remove)
-    monkeypatch.setattr("workshop.backends.forwards._SECONDS", 0.5)
+    monkeypatch.setattr("workshop.backends.workloads_in_cluster.wait_workload", never_ready)
     monkeypatch.setattr("workshop.backends.workloads_in_cluster._GONE_SECONDS", 0.2)
-    with pytest.raises(WorkshopError, match="forward"):
+    with pytest.raises(WorkshopError, match="cannot become ready"):
         shared.up()
     assert left == [None, None]
 

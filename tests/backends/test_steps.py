@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -105,6 +106,15 @@ def test_a_failure_takes_back_what_this_run_began_last_first(site: Site, failing
     assert site.made == set()
     assert site.undone == [name for name in reversed(site.did) if name in site.undone]
     assert failing in site.undone, "what is half made is taken back too"
+
+
+def test_a_step_that_keeps_takes_nothing_back_when_it_fails(site: Site) -> None:
+    steps = [replace(step, keeps=step.name == "resources") for step in site.steps()]
+    site.failing["resources"] = WorkshopError("its port is taken")
+    with pytest.raises(WorkshopError, match="taken"):
+        site.run(steps=steps)
+    assert site.undone == []
+    assert site.made == {*NAMES} - {"resources"}
 
 
 @pytest.mark.parametrize("failing", NAMES)

@@ -40,6 +40,20 @@ async def test_it_is_a_workload_like_the_others(bench: Bench) -> None:
     assert not process.is_healthy(state)
 
 
+async def test_it_takes_over_a_port_that_was_bound_for_it(bench: Bench) -> None:
+    sockets = bind_loopback(bench.port)
+    numbers = tuple(sock.fileno() for sock in sockets)
+    words = [word for number in numbers for word in ("--socket", str(number))]
+    argv = (sys.executable, "-m", "workshop.forward", "--config", str(bench.config), *words)
+    url = f"http://localhost:{bench.port}/mcp"
+    workload = Workload("github-remote", argv, bench.port, url, "f", {}, 30, handed_over=numbers)
+    state = process.start(workload, bench.folder / "workloads")
+    for sock in sockets:
+        sock.close()
+    process.wait_ready(state, 30)
+    assert process.stop(state)
+
+
 async def test_an_unwell_service_is_not_healthy(bench: Bench) -> None:
     state = start(bench)
     bench.service.status = 500

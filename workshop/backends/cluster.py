@@ -131,25 +131,26 @@ class ClusterBackend(ABC):
         first = self._file.read() is None
         site = self.open(new=True)
         self._file.write(site.record)
+        run: StepRun | None = None
         try:
             workloads = self.workloads(site, deployments, choices)
-            self._forwards.refuse_taken([each for part in workloads.parts for each in part.endpoints])
-            steps = self.steps(site, workloads, deployments, choices)
-            self._run(steps, progress, undo=first and not self._choices.keep)
+            with workloads.forwards.holding([each for part in workloads.parts for each in part.endpoints]):
+                run = StepRun(self.steps(site, workloads, deployments, choices), progress, self._runner)
+                run.run(undo=first and not self._choices.keep)
         except BaseException:
-            self._wind_up(progress, first=first)
+            self._wind_up(progress, first=first, left=run is not None and run.left)
             raise
         return self._applied(workloads, [])
 
-    def _wind_up(self, progress: Progress, *, first: bool) -> None:
-        """After a failure: forget a first try that left nothing, else say that the next one goes on."""
+    def _wind_up(self, progress: Progress, *, first: bool, left: bool) -> None:
+        """After a failure: forget a first try that left nothing, else say that the next one resumes."""
         record = self._file.read()
-        left = [thing for thing in (record.made if record else ()) if thing != "crds"]
-        if first and not self._choices.keep and not left:
+        made = [thing for thing in (record.made if record else ()) if thing != "crds"]
+        if first and not left and not made:
             shutil.rmtree(self._home, ignore_errors=True)
             return
-        stays = "What was made" if not first or self._choices.keep else ", ".join(left)
-        progress.tell(f"{stays} stays; the same command again goes on from there")
+        kept = ", ".join(made) or "what is applied"
+        progress.tell(f"Kept: {kept}. Run the same command again to resume")
 
     def _again(self, deployments: Sequence[Deployment], choices: Choices, progress: Progress) -> Applied:
         site = self._reached()

@@ -25,7 +25,7 @@ from workshop.backends.process import ProcessState
 from workshop.backends.workloads import Planner
 from workshop.console import Progress
 from workshop.errors import PreflightError, UsageError, WorkshopError
-from workshop.ports import free_port, is_free, owner
+from workshop.ports import free_port, is_free, owner, refuse_shared
 from workshop.toolhive import lint, overrides
 from workshop.toolhive.manifests import Resources
 from workshop.toolhive.secrets import SecretFiles
@@ -50,7 +50,7 @@ class EmbeddedBackend:
             self._processes.prune(planned, progress)
         kept = self._processes.current(planned)
         changed = [item for item in planned if item not in kept]
-        _refuse_shared_ports(planned)
+        refuse_shared({item.workload.name: item.workload.port for item in planned})
         _refuse_taken_ports(changed, self._processes.states())
         self._processes.start(changed, progress)
         endpoints = {item.workload.name: item.workload.url for item in planned}
@@ -158,17 +158,6 @@ def _only_on_a_cluster(verb: str, part: int) -> UsageError:
     )
 
 
-def _refuse_shared_ports(planned: Sequence[Planned]) -> None:
-    taken: dict[int, str] = {}
-    for workload in (item.workload for item in planned):
-        if workload.port in taken:
-            raise UsageError(
-                f"`{taken[workload.port]}` and `{workload.name}` both want port {workload.port}",
-                hint=_port_hint(workload.name),
-            )
-        taken[workload.port] = workload.name
-
-
 def _refuse_taken_ports(changed: Sequence[Planned], states: Mapping[str, ProcessState]) -> None:
     ours = [states[item.workload.name] for item in changed if item.workload.name in states]
     freed = {state.port for state in ours if process.find(state)}
@@ -177,13 +166,9 @@ def _refuse_taken_ports(changed: Sequence[Planned], states: Mapping[str, Process
             raise PreflightError(
                 f"Port {workload.port} is already in use, and `{workload.name}` wants it",
                 why=owner(workload.port),
-                hint=f"End that program, or choose another port: {_port_hint(workload.name)}",
+                hint=f"End that program, or choose another port: `workshop up --port {workload.name}=PORT`",
             )
 
 
 def _is_pod(name: str, endpoints: Mapping[str, str]) -> bool:
     return name.endswith("-0") and name.removesuffix("-0") in endpoints
-
-
-def _port_hint(name: str) -> str:
-    return f"`workshop up --port {name}=PORT`"

@@ -1,9 +1,11 @@
 """The forwards of an instance: one detached, supervised process a workload, recognised like any other."""
 
+import contextlib
 import hashlib
 import json
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from workshop.forward import state as forward_states
 from workshop.forward.config import ForwardConfig
 from workshop.kube.wait import Diagnosis, wait_for
 from workshop.paths import write_private
-from workshop.ports import is_free, owner
+from workshop.ports import bind_loopback, is_free, owner, refuse_shared
 from workshop.tools.access import Access
 
 _SECONDS = 60.0
@@ -29,6 +31,24 @@ class Forwards:
 
     def __init__(self, home: Path) -> None:
         self._directory = home / "workloads"
+        self._held: dict[int, list[socket.socket]] = {}
+
+    @contextlib.contextmanager
+    def holding(self, endpoints: Sequence[Endpoint]) -> Iterator[None]:
+        """Take the endpoints' local ports now, so that they are still ours when the forwards start.
+
+        Raises PreflightError for a port that another program has, UsageError for one that two workloads want.
+        """
+        refuse_shared({endpoint.name: endpoint.port for endpoint in endpoints})
+        forwarded = {state.port for state in self._states().values() if process.find(state)}
+        try:
+            for endpoint in endpoints:
+                if endpoint.port not in forwarded:
+                    self._held[endpoint.port] = _bind(endpoint)
+            yield
+        finally:
+            while self._held:
+                _close(self._held.popitem()[1])
 
     def ensure(self, endpoint: Endpoint, at: Access, namespace: str, step: Step) -> bool:
         """Make sure the forward stands and answers; whether it had to be started."""
@@ -41,14 +61,6 @@ class Forwards:
         self._wait(endpoint.name, step)
         step.note(endpoint.url)
         return started
-
-    def refuse_taken(self, endpoints: Sequence[Endpoint]) -> None:
-        """Raise PreflightError for a local port that another program has."""
-        states = self._states().values()
-        ours = {state.port for state in states if process.find(state)}
-        for endpoint in endpoints:
-            if endpoint.port not in ours and not is_free(endpoint.port):
-                raise _taken(endpoint)
 
     def stop(self, name: str) -> bool:
         """Stop a forward; False when there was none."""
@@ -90,14 +102,24 @@ class Forwards:
     ) -> ProcessState:
         if old:
             process.stop(old)
-        if not is_free(endpoint.port):
-            raise _taken(endpoint)
+        sockets = self._held.pop(endpoint.port, None) or _bind(endpoint)
+        try:
+            return self._hand_over(endpoint, config, fingerprint, sockets)
+        finally:
+            _close(sockets)
+
+    def _hand_over(
+        self, endpoint: Endpoint, config: ForwardConfig, fingerprint: str, sockets: Sequence[socket.socket]
+    ) -> ProcessState:
+        """Start the process with its port bound already: no other program can take it in between."""
         path = self._directory / endpoint.name / "config.json"
         write_private(path, json.dumps(asdict(config), indent=2).encode())
         self._state_file(endpoint.name).unlink(missing_ok=True)
-        argv = (sys.executable, "-m", "workshop.forward", "--config", str(path))
+        numbers = tuple(sock.fileno() for sock in sockets)
+        words = [word for number in numbers for word in ("--socket", str(number))]
+        argv = (sys.executable, "-m", "workshop.forward", "--config", str(path), *words)
         workload = Workload(
-            endpoint.name, argv, endpoint.port, endpoint.url, fingerprint, env={}, ready_seconds=_SECONDS
+            endpoint.name, argv, endpoint.port, endpoint.url, fingerprint, {}, _SECONDS, handed_over=numbers
         )
         return process.start(workload, self._directory)
 
@@ -146,8 +168,16 @@ def _fingerprint(config: ForwardConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _taken(endpoint: Endpoint) -> PreflightError:
-    return PreflightError(
+def _close(sockets: Sequence[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+def _bind(endpoint: Endpoint) -> list[socket.socket]:
+    if is_free(endpoint.port):  # on macOS a bind alone succeeds beside a program that has every address
+        with contextlib.suppress(PreflightError):
+            return bind_loopback(endpoint.port)
+    raise PreflightError(
         f"Port {endpoint.port} is already in use, and `{endpoint.name}` wants it",
         why=owner(endpoint.port),
         hint=f"End that program, or choose another port: `workshop up --port {endpoint.name}=PORT`",

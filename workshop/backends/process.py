@@ -39,6 +39,7 @@ class Workload:
     fingerprint: str
     env: Mapping[str, str]
     ready_seconds: float
+    handed_over: tuple[int, ...] = ()  # file descriptors that the process gets, such as a bound socket's
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def start(workload: Workload, directory: Path) -> ProcessState:
             stdout=output,
             stderr=output,
             start_new_session=True,
+            pass_fds=workload.handed_over,
         )
     process.returncode = 0  # it outlives us on purpose: no warning when this handle is dropped
     try:

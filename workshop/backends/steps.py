@@ -28,6 +28,7 @@ class Step:
 
     `do` is given the line of progress it is; to note there raises once the run is to stop.
     `undo` takes back what `do` made, or half made. `plan` says what `do` would run and write.
+    When a step with `keeps` fails, nothing is taken back: what the steps before it made is sound.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Step:
     needs: tuple[str, ...] = ()
     done: Callable[[], bool] = _never
     undo: Callable[[], None] | None = None
+    keeps: bool = False
     plan: Callable[[], Sequence[str]] = _nothing
 
 
@@ -86,18 +88,22 @@ class StepRun:
         self._ended: queue.SimpleQueue[tuple[Step, BaseException | None]] = queue.SimpleQueue()
         self._running: dict[str, threading.Thread] = {}
         self._begun: list[Step] = []
+        self._failed: Step | None = None
+        self.left = False  # whether a failed run left in place what it had begun
         self._did: list[str] = []
         self._kept: list[str] = []
 
     def run(self, *, undo: bool) -> Outcome:
         """Do every step that is not done; the first failure ends them all and is raised.
 
-        With `undo`, what this run began is then taken back, last first; Ctrl-C is a failure like any other,
-        and a second one ends the taking back.
+        With `undo`, what this run began is then taken back, last first, unless the step that failed keeps it.
+        Ctrl-C is a failure like any other, and a second one ends the taking back.
         """
         try:
             self._run()
         except BaseException:
+            undo = undo and not (self._failed and self._failed.keeps)
+            self.left = not undo and bool(self._begun)
             self._wind_up(undo=undo)
             raise
         return Outcome(tuple(self._did), tuple(self._kept))
@@ -111,6 +117,7 @@ class StepRun:
             ended, error = self._ended.get()
             self._running.pop(ended.name)
             if error is not None:
+                self._failed = ended
                 raise error
 
     def _start(self, step: Step) -> None:

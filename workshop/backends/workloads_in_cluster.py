@@ -122,6 +122,7 @@ class Workloads:
             do,
             needs=needs,
             undo=lambda: _drop(self.forwards.stop(endpoint.name)),
+            keeps=True,
             plan=lambda: [self.forward_command(endpoint)],
         )
 

@@ -3,7 +3,9 @@
 import argparse
 import asyncio
 import logging
+import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from workshop.errors import WorkshopError
@@ -15,10 +17,17 @@ def main() -> int:
         prog="python -m workshop.forward", description="Keep one forward standing."
     )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="its JSON configuration")
-    path = parser.parse_args().config
+    parser.add_argument(
+        "--socket",
+        type=int,
+        action="append",
+        metavar="NUMBER",
+        help="a listening socket that was handed over; without one, the configuration's port is bound here",
+    )
+    given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        asyncio.run(_forward(path))
+        asyncio.run(_forward(given.config, given.socket or ()))
     except WorkshopError as error:
         lines = [error.what, error.why, error.hint]
         sys.stderr.write("".join(f"{' '.join(line.split())}\n" for line in lines if line))
@@ -26,11 +35,12 @@ def main() -> int:
     return 0
 
 
-async def _forward(path: Path) -> None:
+async def _forward(path: Path, numbers: Sequence[int]) -> None:
     from workshop.forward.config import load
     from workshop.forward.supervisor import Supervisor
 
-    await Supervisor(load(path)).run(while_exists=path)
+    handed_over = [socket.socket(fileno=number) for number in numbers]
+    await Supervisor(load(path), handed_over).run(while_exists=path)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ import contextlib
 import logging
 import shutil
 import signal
+import socket
 import time
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
@@ -38,8 +40,9 @@ _LOOK_SECONDS = 2.0
 class Supervisor:
     """One forward: the listener that stays, and the kubectl behind it of the moment."""
 
-    def __init__(self, config: ForwardConfig) -> None:
+    def __init__(self, config: ForwardConfig, handed_over: Sequence[socket.socket] = ()) -> None:
         self._config = config
+        self._handed_over = handed_over  # listening sockets of the local port, bound by whoever started us
         self._wanted = asyncio.Event()
         self._state = ForwardState("connecting", time.time())
         self._relay = Relay(self._wanted.set, lambda: self._state.last_error)
@@ -53,7 +56,7 @@ class Supervisor:
         """
         if shutil.which(self._config.kubectl) is None:
             raise PreflightError("kubectl is not installed", hint="Install it, and run `workshop up` again")
-        listening = bind_loopback(self._config.port)
+        listening = self._handed_over or bind_loopback(self._config.port)
         self._write()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
