@@ -26,13 +26,13 @@ class OperatedEmulator(Emulator):
         self._namespaces: dict[str, dict[str, Any]] = {}
 
     @override
-    async def _handle(self, request: Request) -> aiohttp.web.StreamResponse:
+    async def _answer(self, request: Request) -> aiohttp.web.StreamResponse:
         path = request.url.path.rstrip("/")
         if path.startswith("/api/v1/namespaces/") and path.count("/") == _NAMESPACE_DEPTH:
             return self._namespace(
                 request, path.rsplit("/", 1)[-1]
             )  # kmock takes this path for a namespace's
-        return await super()._handle(request)
+        return await super()._answer(request)
 
     def _namespace(self, request: Request, name: str) -> aiohttp.web.StreamResponse:
         self.api.seen.append(f"{request.method.value} {request.url.path}")
@@ -94,6 +94,7 @@ class OperatedEmulator(Emulator):
         }[body["kind"]]
         found = kmock_resource(f"{body['apiVersion']}/{plural}")
         self.objects[found, body["metadata"]["namespace"], body["metadata"]["name"]] = dict(body)
+        self.young.add((plural, body["metadata"]["name"]))
 
 
 def install_operator(cluster: Cluster, namespace: str = "toolhive-system") -> None:

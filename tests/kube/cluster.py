@@ -1,7 +1,8 @@
 """A Kubernetes API in memory: kmock, with what it leaves out and our client needs added by hand.
 
 kmock keeps objects and answers discovery, get, list, create, merge patch and delete. Added here: server-side
-apply (its own `PATCH` refuses an absent object), selectors, the metadata an API server sets, logs, refusals.
+apply (its own `PATCH` refuses an absent object), selectors, the metadata an API server sets, logs, refusals,
+and the half-made states of a real API: null where a field has no value yet, and a status one look later.
 """
 
 import asyncio
@@ -44,6 +45,16 @@ KINDS = {
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): "customresourcedefinitions",
 }
 CLUSTER_WIDE = ("customresourcedefinitions", "namespaces")
+# What a real API server answers with null, or leaves out, as long as it has no value.
+_NULL_METADATA = ("labels", "annotations", "finalizers", "ownerReferences", "deletionTimestamp")
+_NULL_STATUS = {
+    "pods": ("conditions", "containerStatuses", "initContainerStatuses"),
+    "deployments": ("conditions", "observedGeneration"),
+    "statefulsets": ("conditions", "observedGeneration"),
+    "namespaces": ("conditions",),
+    "customresourcedefinitions": ("conditions", "storedVersions", "acceptedNames"),
+}
+_STATELESS = ("secrets", "configmaps", "events")
 
 
 @dataclass
@@ -78,11 +89,38 @@ class Emulator(KubernetesEmulator):
         super().__init__()
         self.api = api
         self.numbers = itertools.count(1)
+        self.young: set[tuple[str, str]] = set()
         for (version, _), plural in KINDS.items():
             self.resources[kmock_resource(f"{version}/{plural}")] = _info(version, plural)
 
     @override
     async def _handle(self, request: Request) -> aiohttp.web.StreamResponse:
+        answer = await self._answer(request)
+        body = _body(answer)
+        if request.resource and not request.subresource and ("metadata" in body or "items" in body):
+            half = self._half_made(request.resource.plural or "", body, looked=request.method.value == "GET")
+            return aiohttp.web.json_response(half, status=answer.status)
+        return answer
+
+    def _half_made(self, plural: str, body: dict[str, Any], *, looked: bool) -> dict[str, Any]:
+        """The body with null for every field without a value; of a young object, with no status yet."""
+        if "items" in body:
+            listed = [self._half_made(plural, item, looked=looked) for item in body["items"]]
+            return {**body, "items": listed or None}
+        body["metadata"] = {**dict.fromkeys(_NULL_METADATA), **body["metadata"]}
+        if plural in _STATELESS:
+            return body
+        status = body.get("status")
+        key = (plural, body["metadata"]["name"])
+        if key in self.young:
+            status = None
+            if looked:
+                self.young.discard(key)
+        fields = _NULL_STATUS.get(plural, ("conditions",))
+        return {**body, "status": {**dict.fromkeys(fields), **status} if status else dict.fromkeys(fields)}
+
+    async def _answer(self, request: Request) -> aiohttp.web.StreamResponse:
+        """The answer as kmock and what is added here give it: whole."""
         line = f"{request.method.value} {request.url.raw_path_qs}"
         self.api.seen.append(line)
         for refusal in self.api.refusals:
@@ -141,6 +179,7 @@ class Emulator(KubernetesEmulator):
         made = copy.deepcopy(body)
         if old is None:
             self._stamp(made)
+            self.young.add((request.resource.plural or "", request.name))
         else:
             was = dict(old.raw)
             made["metadata"] = {**was["metadata"], **made["metadata"]}
@@ -175,7 +214,10 @@ class Cluster:
         async def put() -> None:
             made = copy.deepcopy(dict(body))
             self._emulator._stamp(made)
-            self._emulator.objects[self._key(body)] = made
+            key = self._key(body)
+            if body["kind"] == "CustomResourceDefinition" and key not in self._emulator.objects:
+                self._emulator.young.add(("customresourcedefinitions", body["metadata"]["name"]))
+            self._emulator.objects[key] = made
 
         self._run(put())
 
@@ -267,7 +309,9 @@ def _info(version: str, plural: str) -> ResourceInfo:
 
 
 def _body(answer: aiohttp.web.StreamResponse) -> dict[str, Any]:
-    body = json.loads(answer.body) if isinstance(answer, aiohttp.web.Response) and answer.body else {}  # type: ignore[arg-type]  # bytes here
+    if not isinstance(answer, aiohttp.web.Response) or answer.content_type != "application/json":
+        return {}
+    body = json.loads(answer.body or "{}")  # type: ignore[arg-type]  # bytes here
     return body if isinstance(body, dict) else {}
 
 
@@ -278,7 +322,7 @@ def _selected(request: Request, answer: aiohttp.web.StreamResponse) -> aiohttp.w
     listed["items"] = [
         item
         for item in listed["items"]
-        if labels.items() <= item["metadata"].get("labels", {}).items()
+        if labels.items() <= (item["metadata"].get("labels") or {}).items()
         and all(_at(item, path) == value for path, value in fields.items())
     ]
     return aiohttp.web.json_response(listed)

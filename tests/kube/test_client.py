@@ -9,7 +9,13 @@ from tests.kube.cluster import NAMESPACE, Cluster, Refusal, write_kubeconfig
 from workshop.errors import CredentialsError, UsageError, WorkshopError
 from workshop.kube import connection
 from workshop.kube.client import Kube
-from workshop.kube.refusals import InvalidError, NotFoundError, UnreachableError
+from workshop.kube.refusals import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    UnreachableError,
+)
 from workshop.ports import free_port
 
 
@@ -95,7 +101,7 @@ def test_a_missing_right_names_verb_resource_and_namespace(cluster: Cluster) -> 
         'in the namespace "toolhive-system"'
     )
     cluster.api.refusals = [Refusal("POST", 403, told, reason="Forbidden")]
-    with pytest.raises(CredentialsError) as caught:
+    with pytest.raises(ForbiddenError) as caught:
         cluster.kube.create(secret())
     assert caught.value.what == "Your account may not create secrets in namespace `toolhive-system`"
     assert "kubectl auth can-i create secrets -n toolhive-system" in caught.value.hint
@@ -116,7 +122,7 @@ def test_a_missing_right_names_verb_resource_and_namespace(cluster: Cluster) -> 
         (403, "admission webhook denied the request: no", WorkshopError, ""),
         (403, "pods is forbidden: exceeded quota: small", WorkshopError, "quota"),
         (404, 'namespaces "toolhive-system" not found', NotFoundError, "namespace is missing"),
-        (409, "object is being deleted: being terminated", WorkshopError, "wait a moment"),
+        (409, "object is being deleted: being terminated", ConflictError, "wait a moment"),
         (500, "etcdserver: leader changed", WorkshopError, ""),
     ],
 )

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from workshop.backends.render import Rendered
 from workshop.backends.site import Site
 from workshop.console import Progress
+from workshop.kube.objects import text
 from workshop.toolhive.contracts import CheckResult, ProxyContract, ServerContract, ToolCall
 from workshop.toolhive.endpoints import (
     require,
@@ -57,8 +58,8 @@ def _token_swap(proxy: Resource, part: Rendered, site: Site) -> CheckResult:
     """Whether the operator told the proxy to send the upstream's token in place of its own."""
     auth = auth_config(proxy, part.resources)
     runs = site.kube.get("v1", "ConfigMap", f"{proxy.name}-runconfig", site.namespace)
-    text = str((runs or {}).get("data", {}).get("runconfig.json", ""))
-    return check_token_swap(text, auth.text(_PROVIDER) if auth else "")
+    found = text(runs, "data", "runconfig.json")
+    return check_token_swap(found, auth.text(_PROVIDER) if auth else "")
 
 
 def _passed(results: Sequence[CheckResult]) -> str:

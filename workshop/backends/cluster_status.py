@@ -6,10 +6,10 @@ from workshop.backends.base import State, WorkloadStatus
 from workshop.backends.site import Site
 from workshop.backends.workloads_in_cluster import KINDS, of_ours
 from workshop.errors import WorkshopError
-from workshop.kube.client import Object
+from workshop.kube.objects import Object, name_of, namespace_of
 from workshop.toolhive.diagnosis import controllers_of
 from workshop.toolhive.pods import is_ready, newest, pods_of, troubles
-from workshop.toolhive.readiness import OPERATOR
+from workshop.toolhive.readiness import OPERATOR, find_operator
 
 _WORKLOADS = (*KINDS[:2], ("apps/v1", "Deployment"))
 
@@ -26,16 +26,15 @@ def cluster_status(site: Site) -> Sequence[WorkloadStatus]:
 
 
 def _operator(site: Site) -> list[WorkloadStatus]:
-    found = site.kube.list("apps/v1", "Deployment", None, {"app.kubernetes.io/name": OPERATOR})
-    if not found:
+    found = find_operator(site.kube)
+    if found is None:
         return [WorkloadStatus("operator", "stopped", "", None, "", "not installed")]
-    namespace = found[0]["metadata"]["namespace"]
-    return [_pods(site, "operator", OPERATOR, str(namespace))]
+    return [_pods(site, "operator", OPERATOR, namespace_of(found))]
 
 
 def _workloads(site: Site) -> list[WorkloadStatus]:
     return [
-        _pods(site, f"{kind}/{found['metadata']['name']}", found["metadata"]["name"], site.namespace)
+        _pods(site, f"{kind}/{name_of(found)}", name_of(found), site.namespace)
         for api, kind in _WORKLOADS
         for found in of_ours(site, api, kind)
     ]
@@ -45,7 +44,7 @@ def _pods(site: Site, title: str, name: str, namespace: str) -> WorkloadStatus:
     controllers = controllers_of(site.kube, namespace, name)
     pods = newest(pods_of(site.kube, namespace, controllers))
     ready = [pod for pod in pods if is_ready(pod)]
-    names = ", ".join(pod["metadata"]["name"] for pod in pods)
+    names = ", ".join(name_of(pod) for pod in pods)
     detail = f"{len(ready)} of {len(pods)} pods ready"
     wrong = [trouble.told for pod in pods for trouble in troubles(pod)]
     told = " · ".join([detail, *([names] if names else []), *wrong[:1]])

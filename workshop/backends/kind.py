@@ -18,6 +18,7 @@ from workshop.bundle.read import open_bundle
 from workshop.console import Progress
 from workshop.console import Step as Line
 from workshop.errors import UsageError
+from workshop.kube.objects import items, name_of, namespace_of, text
 from workshop.sources import Sources
 from workshop.tools.access import Access
 
@@ -126,9 +127,9 @@ def _load(images: Images, site: Site, names: tuple[str, ...], line: Line) -> Non
     """Load the images, and replace the pods that run an older one of the same tag."""
     loaded = set(images.load(site.tools.kind, names, line.note))
     for pod in site.kube.list("v1", "Pod"):
-        used = {container["image"] for container in pod["spec"]["containers"]}
+        used = {text(container, "image") for container in items(pod, "spec", "containers")}
         if used & loaded:
-            site.kube.delete("v1", "Pod", pod["metadata"]["name"], pod["metadata"]["namespace"])
+            site.kube.delete("v1", "Pod", name_of(pod), namespace_of(pod))
 
 
 def _for_kind(step: Step) -> Step:

@@ -9,9 +9,10 @@ from workshop.backends.steps import Step
 from workshop.backends.workloads_in_cluster import release_ours
 from workshop.console import Step as Line
 from workshop.errors import DeadlineError
-from workshop.kube.client import Kube, Object
+from workshop.kube.client import Kube
+from workshop.kube.objects import Object, conditions_of, is_being_deleted, namespace_of
 from workshop.kube.wait import bound, wait_for
-from workshop.toolhive.readiness import OPERATOR, wait_operator
+from workshop.toolhive.readiness import OPERATOR, find_operator, wait_operator
 from workshop.tools.run import copyable
 
 CRDS_RELEASE = "toolhive-operator-crds"
@@ -95,7 +96,7 @@ class Operator:
 
         def is_there() -> bool:
             found = kube.get("v1", "Namespace", name)
-            return found is not None and "deletionTimestamp" not in found["metadata"]
+            return found is not None and not is_being_deleted(found)
 
         def make(line: Line) -> None:
             self._see_off(name, line)
@@ -228,9 +229,8 @@ class Operator:
         """The namespace of an operator that this instance did not install."""
         if not self._shared or self._site.made("operator"):
             return None
-        named = {"app.kubernetes.io/name": OPERATOR}
-        found = self._site.kube.list("apps/v1", "Deployment", None, named)
-        return str(found[0]["metadata"]["namespace"]) if found else None
+        found = find_operator(self._site.kube)
+        return namespace_of(found) if found else None
 
     def _fingerprint(self, release: str) -> str:
         digest = hashlib.sha256(f"{self._chart(release)} {self._site.sources.toolhive_version}".encode())
@@ -253,6 +253,5 @@ def wait_gone(kube: Kube, namespace: str, seconds: float, line: Line) -> None:
 
 
 def _because(namespace: Object) -> str:
-    conditions = namespace.get("status", {}).get("conditions", ())
-    held = [item for item in conditions if item["type"] == "NamespaceFinalizersRemaining"]
-    return "".join(f": {item['message']}" for item in held if item["status"] == "True")
+    held = conditions_of(namespace).get("NamespaceFinalizersRemaining")
+    return f": {held.message}" if held is not None and held.holds else ""

@@ -9,6 +9,7 @@ from workshop.backends.workloads_in_cluster import KINDS, of_ours
 from workshop.console import Progress
 from workshop.console import Step as Line
 from workshop.errors import WorkshopError
+from workshop.kube.objects import labels_of, name_of, namespace_of
 from workshop.toolhive.cluster_secrets import ClusterSecrets
 from workshop.toolhive.manifests import TOOLHIVE_API
 
@@ -53,7 +54,7 @@ class Removal:
     def _objects(self, kinds: tuple[tuple[str, str], ...], line: Line) -> None:
         for api, kind in kinds:
             for found in of_ours(self._site, api, kind):
-                name = found["metadata"]["name"]
+                name = name_of(found)
                 line.note(f"{kind}/{name}")
                 self._site.kube.delete(api, kind, name, self._site.namespace)
                 self.removed.append(f"{kind}/{name}")
@@ -67,9 +68,7 @@ class Removal:
 
     def _left(self, kinds: tuple[tuple[str, str], ...]) -> list[tuple[str, str, str]]:
         return [
-            (api, kind, found["metadata"]["name"])
-            for api, kind in kinds
-            for found in of_ours(self._site, api, kind)
+            (api, kind, name_of(found)) for api, kind in kinds for found in of_ours(self._site, api, kind)
         ]
 
     def _release(self, left: list[tuple[str, str, str]], line: Line) -> None:
@@ -100,7 +99,7 @@ class Removal:
     def _others(self) -> list[str]:
         """The namespaces where somebody has workloads that the operator serves."""
         found = [each for api, kind in _PROXIES for each in self._site.kube.list(api, kind)]
-        return sorted({str(each["metadata"]["namespace"]) for each in found})
+        return sorted({namespace_of(each) for each in found})
 
     def _namespaces(self, line: Line) -> None:
         record = self._site.file.read()
@@ -109,8 +108,7 @@ class Removal:
         for thing in (each for each in made if each.startswith("namespace/") and each != kept):
             name = thing.partition("/")[2]
             found = self._site.kube.get("v1", "Namespace", name)
-            labels = (found or {}).get("metadata", {}).get("labels") or {}
-            if found and self._site.record.labels.items() <= labels.items():
+            if found and self._site.record.labels.items() <= labels_of(found).items():
                 line.note(name)
                 self._site.kube.delete("v1", "Namespace", name)
                 wait_gone(self._site.kube, name, self._seconds, line)

@@ -10,7 +10,7 @@ from workshop.backends.site import Site
 from workshop.backends.steps import Step
 from workshop.console import Step as Line
 from workshop.errors import UsageError
-from workshop.kube.client import Object
+from workshop.kube.objects import Object, is_being_deleted, labels_of, mapping, name_of
 from workshop.kube.wait import bound
 from workshop.toolhive.cluster_secrets import ClusterSecrets
 from workshop.toolhive.manifests import Resource, Resources
@@ -185,8 +185,7 @@ class Workloads:
         return found
 
     def _is_ours(self, found: Object) -> bool:
-        labels = found["metadata"].get("labels") or {}
-        return self._site.record.labels.items() <= labels.items()
+        return self._site.record.labels.items() <= labels_of(found).items()
 
     def _wait(self, part: Rendered, name: str, line: Line) -> None:
         kube, seconds = self._site.kube, self._site.seconds
@@ -221,10 +220,10 @@ class Workloads:
 
     def _unwanted(self, wanted: set[tuple[str, str]]) -> list[tuple[str, str, str]]:
         return [
-            (api, kind, found["metadata"]["name"])
+            (api, kind, name_of(found))
             for api, kind in KINDS
             for found in of_ours(self._site, api, kind)
-            if (kind, found["metadata"]["name"]) not in wanted
+            if (kind, name_of(found)) not in wanted
         ]
 
     def _prune(self, wanted: set[tuple[str, str]], line: Line) -> None:
@@ -243,10 +242,10 @@ def of_ours(site: Site, api_version: str, kind: str) -> Sequence[Object]:
 def release_ours(site: Site, namespace: str) -> Sequence[str]:
     """Clear the finalizers of what this instance applied, where no operator does; what that was."""
     stuck = [
-        (api, kind, found["metadata"]["name"])
+        (api, kind, name_of(found))
         for api, kind in KINDS
         for found in site.kube.list(api, kind, namespace, site.record.labels)
-        if found["metadata"].get("finalizers") and "deletionTimestamp" in found["metadata"]
+        if mapping(found, "metadata").get("finalizers") and is_being_deleted(found)
     ]
     for api, kind, name in stuck:
         site.kube.patch(api, kind, name, namespace, {"metadata": {"finalizers": None}})
@@ -255,7 +254,7 @@ def release_ours(site: Site, namespace: str) -> Sequence[str]:
 
 def _version(found: Object | None) -> object:
     """What changes when an object's wish changes; not when its status does, where that is told apart."""
-    metadata = (found or {}).get("metadata", {})
+    metadata = mapping(found, "metadata")
     return metadata.get("generation") or metadata.get("resourceVersion")
 
 

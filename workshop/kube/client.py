@@ -1,6 +1,5 @@
 """One cluster's objects as plain mappings; every refusal becomes one of our errors."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,21 @@ from typing import Any
 from workshop.errors import WorkshopError
 from workshop.kube.connection import Connection
 from workshop.kube.kinds import Kinds
+from workshop.kube.objects import (
+    Object,
+    Objects,
+    conditions_of,
+    created_at,
+    items,
+    mapping,
+    name_of,
+    namespace_of,
+    number,
+    text,
+)
 from workshop.kube.refusals import InvalidError, NotFoundError
 
 FIELD_MANAGER = "workshop"
-
-Object = dict[str, Any]
-Objects = Sequence[Object]
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class Kube:
 
     def apply(self, body: Mapping[str, Any], *, dry_run: bool = False) -> Object:
         """Apply an object server-side as field manager `workshop`, taking over fields that others set."""
-        path = self._path(body, body["metadata"]["name"])
+        path = self._path(body, name_of(body))
         return self._send(
             f"apply {_title(body)}",
             "patch",
@@ -82,7 +90,7 @@ class Kube:
         listed = self._send(
             f"list {kind}", "get", found.path(namespace), label_selector=selector, field_selector=fields
         )
-        return [{"apiVersion": api_version, "kind": kind, **item} for item in listed["items"]]
+        return [{"apiVersion": api_version, "kind": kind, **item} for item in items(listed, "items")]
 
     def delete(
         self,
@@ -144,22 +152,22 @@ class Kube:
         query += [("sinceTime", since)] if since else []
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         try:
-            text = self._connection.request(f"show the log of pod `{pod}`", "get", path, query_params=query)
+            log = self._connection.request(f"show the log of pod `{pod}`", "get", path, query_params=query)
         except (NotFoundError, InvalidError):  # the API's answer for a container that has not started
             return ()
-        return text.decode(errors="replace").splitlines()
+        return log.decode(errors="replace").splitlines()
 
     def events(self, namespace: str, names: Iterable[str]) -> Sequence[Event]:
         """What was noted about the objects of these names, oldest first."""
         found: list[Event] = []
         for name in dict.fromkeys(names):
             listed = self.list("v1", "Event", namespace, fields=f"involvedObject.name={name}")
-            found += [_event(item) for item in listed if item["involvedObject"].get("name") == name]
+            found += [_event(item) for item in listed if text(item, "involvedObject", "name") == name]
         return sorted(found, key=lambda event: event.at)
 
     def version(self) -> str:
         """The API server's version, such as `v1.35.1`."""
-        return str(self._send("tell its version", "get", "/version")["gitVersion"])
+        return text(self._send("tell its version", "get", "/version"), "gitVersion")
 
     def established(self, names: Iterable[str]) -> bool:
         """Whether the API serves all of these custom resource definitions."""
@@ -167,14 +175,13 @@ class Kube:
 
     def _serves(self, name: str) -> bool:
         definition = self.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
-        if definition is None:
+        established = conditions_of(definition).get("Established")
+        if established is None or not established.holds:
             return False
-        conditions = definition.get("status", {}).get("conditions", ())
-        if not any(item["type"] == "Established" and item["status"] == "True" for item in conditions):
-            return False
-        spec = definition["spec"]  # the API answers for a kind a moment after it is established
-        versions = [f"{spec['group']}/{version['name']}" for version in spec["versions"] if version["served"]]
-        return all(self._kinds.find(version, spec["names"]["kind"]) for version in versions)
+        group, kind = text(definition, "spec", "group"), text(definition, "spec", "names", "kind")
+        served = [item for item in items(definition, "spec", "versions") if item.get("served")]
+        # The API answers for a kind only a moment after its definition is established.
+        return all(self._kinds.find(f"{group}/{text(version, 'name')}", kind) for version in served)
 
     def _path(self, body: Mapping[str, Any], name: str | None = None) -> str:
         api_version, kind = body["apiVersion"], body["kind"]
@@ -185,25 +192,24 @@ class Kube:
                 why="No custom resource definition for it is established",
                 hint="`workshop up` installs the operator and its definitions",
             )
-        return found.path(body["metadata"].get("namespace"), name)
+        return found.path(namespace_of(body) or None, name)
 
     def _send(self, doing: str, method: str, path: str, **params: object) -> Object:
-        answer: Object = json.loads(self._connection.request(doing, method, path, **params))
-        return answer
+        return self._connection.ask(doing, method, path, **params)
 
 
 def _title(body: Mapping[str, Any]) -> str:
-    return f"{body['kind']} `{body['metadata']['name']}`"
+    return f"{body['kind']} `{name_of(body)}`"
 
 
 def _event(item: Mapping[str, Any]) -> Event:
-    series = item.get("series") or {}
-    times = (item.get("lastTimestamp"), series.get("lastObservedTime"), item.get("eventTime"))
+    series = mapping(item, "series")
+    times = (text(item, "lastTimestamp"), text(series, "lastObservedTime"), text(item, "eventTime"))
     return Event(
-        about=item["involvedObject"]["name"],
-        reason=item.get("reason", ""),
-        message=" ".join(str(item.get("message", "")).split()),
+        about=text(item, "involvedObject", "name"),
+        reason=text(item, "reason"),
+        message=" ".join(text(item, "message").split()),
         warning=item.get("type") == "Warning",
-        at=next((time for time in times if time), item["metadata"].get("creationTimestamp") or ""),
-        count=int(item.get("count") or series.get("count") or 1),
+        at=next((time for time in times if time), created_at(item)),
+        count=number(item, "count") or number(series, "count") or 1,
     )

@@ -1,5 +1,6 @@
 """Requests to one cluster's API server, tried again while it is busy; a refusal becomes one of our errors."""
 
+import json
 import time
 from functools import cached_property
 from http import HTTPStatus
@@ -7,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workshop.errors import UsageError
-from workshop.kube.refusals import error_of, read, unreachable
+from workshop.kube.objects import Object, without_nulls
+from workshop.kube.refusals import error_of, read, unexpected, unreachable
 
 if TYPE_CHECKING:
     from kubernetes.dynamic import DynamicClient
@@ -27,6 +29,18 @@ class Connection:
     def __init__(self, kubeconfig: Path, context: str | None) -> None:
         self._kubeconfig = kubeconfig
         self._context = context
+
+    def ask(self, doing: str, method: str, path: str, **params: object) -> Object:
+        """The JSON object of a successful answer, without its null members: null and absent are one to us."""
+        body = self.request(doing, method, path, **params)
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise unexpected(doing, body)
+        found: Object = without_nulls(answer)
+        return found
 
     def request(self, doing: str, method: str, path: str, **params: object) -> bytes:
         """The body of a successful answer; `doing` completes "The cluster refused to"."""

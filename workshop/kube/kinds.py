@@ -1,9 +1,9 @@
 """Where an API server has the objects of a kind."""
 
-import json
 from dataclasses import dataclass
 
 from workshop.kube.connection import Connection
+from workshop.kube.objects import items, text
 from workshop.kube.refusals import NotFoundError
 
 
@@ -37,9 +37,10 @@ class Kinds:
     def _ask(self, api_version: str) -> None:
         base = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
         try:
-            answer = self._connection.request(f"list the kinds of {api_version}", "get", base)
+            answer = self._connection.ask(f"list the kinds of {api_version}", "get", base)
         except NotFoundError:
             return
-        for item in json.loads(answer)["resources"]:
-            if "/" not in item["name"]:
-                self._known[api_version, item["kind"]] = Kind(base, item["name"], bool(item["namespaced"]))
+        for item in items(answer, "resources"):
+            kind = Kind(base, text(item, "name"), bool(item.get("namespaced")))
+            if "/" not in kind.plural:  # with one it is a part of a kind, such as `pods/log`
+                self._known[api_version, text(item, "kind")] = kind

@@ -14,6 +14,7 @@ _FORBIDDEN = re.compile(
 )
 _UNTYPED = "failed to create typed patch object"  # a field unknown or of another type comes with status 500
 _LONGEST = 400
+_SHOWN = 100
 
 
 class UnreachableError(DeadlineError):
@@ -22,6 +23,14 @@ class UnreachableError(DeadlineError):
 
 class NotFoundError(WorkshopError):
     """The API server has no such object, or not yet."""
+
+
+class ConflictError(WorkshopError):
+    """The object is there already, or was changed since it was read."""
+
+
+class ForbiddenError(CredentialsError):
+    """These credentials lack a right; the message names the verb, the resource and the namespace."""
 
 
 class InvalidError(UsageError):
@@ -69,6 +78,8 @@ def error_of(refusal: Refusal, doing: str) -> WorkshopError:
         )
     if refusal.status == HTTPStatus.NOT_FOUND:
         return NotFoundError(what, why=refusal.message, hint=_hint(refusal))
+    if refusal.status == HTTPStatus.CONFLICT:
+        return ConflictError(what, why=refusal.message, hint=_hint(refusal))
     return WorkshopError(what, why=refusal.message, hint=_hint(refusal))
 
 
@@ -82,12 +93,22 @@ def unreachable(host: str, problem: Exception) -> UnreachableError:
     )
 
 
-def _missing_right(found: re.Match[str], refusal: Refusal) -> CredentialsError:
+def unexpected(doing: str, body: bytes) -> WorkshopError:
+    """The error for an answer that is not the API's, as a proxy's page on the way."""
+    begins = " ".join(body[:_LONGEST].decode(errors="replace").split())
+    return WorkshopError(
+        f"The cluster answered with something else than JSON when asked to {doing}",
+        why=f"It begins with: {begins[:_SHOWN]}",
+        hint="Does the kubeconfig's `server` name the API server, and not something in front of it?",
+    )
+
+
+def _missing_right(found: re.Match[str], refusal: Refusal) -> ForbiddenError:
     verb, resource, namespace = found["verb"], found["resource"], found["namespace"]
     kind = f"{resource}.{found['group']}" if found["group"] else resource
     where = f" in namespace `{namespace}`" if namespace else ""
     at = f" -n {namespace}" if namespace else ""
-    return CredentialsError(
+    return ForbiddenError(
         f"Your account may not {verb} {resource}{where}",
         why=refusal.message,
         hint=f"Ask the cluster's owner for it; `kubectl auth can-i {verb} {kind}{at}` tells when you have it",

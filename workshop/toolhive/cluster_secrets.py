@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from workshop.errors import UsageError
-from workshop.kube.client import Kube, Object
+from workshop.kube.client import Kube
+from workshop.kube.objects import Object, annotations_of, created_at, labels_of, name_of
 from workshop.toolhive.diagnosis import controllers_of
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.pods import is_leaving, pods_of
@@ -66,12 +67,12 @@ class ClusterSecrets:
     def delete(self) -> Sequence[str]:
         """Delete every secret of this instance; the names of what was deleted."""
         ours = self.kube.list("v1", "Secret", self.namespace, owner_labels(self.instance))
-        names = [secret["metadata"]["name"] for secret in ours]
+        names = [name_of(secret) for secret in ours]
         return [name for name in names if self.kube.delete("v1", "Secret", name, self.namespace)]
 
     def _existing(self, name: str) -> Object | None:
         found = self.kube.get("v1", "Secret", name, self.namespace)
-        labels = (found or {}).get("metadata", {}).get("labels") or {}
+        labels = labels_of(found)
         if found is None or owner_labels(self.instance).items() <= labels.items():
             return found
         other = labels.get(INSTANCE) if labels.get(MANAGED_BY) == "workshop" else None
@@ -86,10 +87,9 @@ class ClusterSecrets:
         """Make a secret; since when it has had these values, by the API server's clock."""
         told = _hash(data)
         annotations = {_HASH: told}
-        before = old["metadata"] if old else {}
-        noted = before.get("annotations") or {}
+        noted = annotations_of(old)
         if noted.get(_HASH) == told:
-            annotations[_SINCE] = noted.get(_SINCE, before["creationTimestamp"])
+            annotations[_SINCE] = noted.get(_SINCE, created_at(old))
         if old:
             self.kube.delete("v1", "Secret", name, self.namespace)
         made = self.kube.create(
@@ -106,15 +106,15 @@ class ClusterSecrets:
                 "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
             }
         )
-        return str(annotations.get(_SINCE, made["metadata"]["creationTimestamp"]))
+        return annotations.get(_SINCE, created_at(made))
 
     def _replace(self, workload: Resource, since: str) -> Sequence[str]:
         """Delete the pods that started before their secrets had these values."""
         controllers = controllers_of(self.kube, self.namespace, workload.name)
         stale = [
-            pod["metadata"]["name"]
+            name_of(pod)
             for pod in pods_of(self.kube, self.namespace, controllers)
-            if pod["metadata"]["creationTimestamp"] < since and not is_leaving(pod)
+            if created_at(pod) < since and not is_leaving(pod)
         ]
         for name in stale:
             self.kube.delete("v1", "Pod", name, self.namespace, grace_seconds=1)

@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable, Sequence
 
 from workshop.console import plain
-from workshop.kube.client import Event, Kube, Object
+from workshop.kube.client import Event, Kube
+from workshop.kube.objects import Object, container_statuses_of, created_at, name_of, text
 from workshop.kube.wait import Diagnosis
 from workshop.toolhive.known_messages import recognise
 from workshop.toolhive.pods import Trouble, is_ready, newest, pods_of, troubles
@@ -26,7 +27,7 @@ def diagnose(kube: Kube, namespace: str, names: Iterable[str], told: Sequence[st
     workloads = list(names)
     controllers = [controller for name in workloads for controller in controllers_of(kube, namespace, name)]
     pods = newest(pods_of(kube, namespace, controllers))
-    about = [*workloads, *(pod["metadata"]["name"] for pod in pods)]
+    about = [*workloads, *(name_of(pod) for pod in pods)]
     noted = [event for event in kube.events(namespace, about) if event.warning and _is_recent(event, pods)]
     wrong = [trouble for pod in pods for trouble in troubles(pod, _of(pod, noted))]
     words = _last_words(kube, namespace, pods, wrong)
@@ -36,7 +37,7 @@ def diagnose(kube: Kube, namespace: str, names: Iterable[str], told: Sequence[st
     lines = [*lines[: _MOST_LINES - len(words)], *words]
     texts = [*words, *(trouble.told for trouble in wrong), *told, *(event.message for event in noted[-5:])]
     known = recognise(texts)
-    which = [trouble.pod for trouble in wrong] or [pod["metadata"]["name"] for pod in pods]
+    which = [trouble.pod for trouble in wrong] or [name_of(pod) for pod in pods]
     hint = known.hint if known else _look_closer(namespace, workloads, which, told)
     return Diagnosis(tuple(_short(line) for line in lines), hint)
 
@@ -60,11 +61,9 @@ def _last_words(
         if trouble.reason == "CrashLoopBackOff":
             return _words(crash_lines(kube, namespace, trouble))
     for pod in (pod for pod in pods if not is_ready(pod) and not wrong):
-        for container in pod.get("status", {}).get("containerStatuses", ()):
+        for container in container_statuses_of(pod):
             if not container.get("ready"):
-                name = pod["metadata"]["name"]
-                lines = kube.logs(name, namespace, container["name"], _TAIL)
-                return _words(lines)
+                return _words(kube.logs(name_of(pod), namespace, text(container, "name") or None, _TAIL))
     return []
 
 
@@ -96,12 +95,12 @@ def _untold(noted: Sequence[Event], lines: Sequence[str], wrong: Sequence[Troubl
 
 def _is_recent(event: Event, pods: Sequence[Object]) -> bool:
     """Whether an event is of these pods, or not of a time before them."""
-    made = {pod["metadata"]["name"]: str(pod["metadata"].get("creationTimestamp", "")) for pod in pods}
+    made = {name_of(pod): created_at(pod) for pod in pods}
     return event.about in made or event.at >= max(made.values(), default="")
 
 
 def _of(pod: Object, events: Sequence[Event]) -> Sequence[Event]:
-    return [event for event in events if event.about == pod["metadata"]["name"]]
+    return [event for event in events if event.about == name_of(pod)]
 
 
 def _no_pod(names: Sequence[str]) -> str:

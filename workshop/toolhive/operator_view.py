@@ -8,7 +8,8 @@ the run configuration in the pods' template.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from workshop.kube.client import Kube, Object
+from workshop.kube.client import Kube
+from workshop.kube.objects import Object, annotations_of, conditions_of, mapping, number, text
 from workshop.toolhive.manifests import TOOLHIVE_API
 
 _FAILED_GRACE_SECONDS = 30.0  # applied all at once, resources fail until those they refer to are valid
@@ -51,17 +52,15 @@ class OperatorView:
 
     @property
     def message(self) -> str:
-        return str((self.workload or {}).get("status", {}).get("message") or "")
+        return text(self.workload, "status", "message")
 
     def is_current(self, controllers: Sequence[Object]) -> bool:
         """Whether the operator finds all in order, and made the pods' template from what it is now."""
         if self.workload is None or not self.is_observed:
             return False
-        conditions = {item["type"]: item["status"] for item in self.workload["status"].get("conditions", ())}
-        held = all(
-            conditions.get(_MUST_HOLD[field]) == "True" for field in _MUST_HOLD if field in self.configs
-        )
-        ready = self.workload["status"].get("phase") == "Ready"
+        holding = {kind for kind, condition in conditions_of(self.workload).items() if condition.holds}
+        held = {_MUST_HOLD[field] for field in _MUST_HOLD if field in self.configs} <= holding
+        ready = text(self.workload, "status", "phase") == "Ready"
         return held and ready and self._follows_configs() and self._runs_in(controllers)
 
     def refusals(self) -> Iterator[tuple[str, str, float]]:
@@ -71,51 +70,49 @@ class OperatorView:
                 yield from _refusals(resource)
 
     def _follows_configs(self) -> bool:
-        status = (self.workload or {}).get("status", {})
+        status = mapping(self.workload, "status")
         for field, _, kept in _REFERENCES:
             if field in self.configs:
                 config = self.configs[field]
                 if config is None or not _is_observed(config):
                     return False
-                if config["status"].get("configHash") != status.get(kept):
+                if text(config, "status", "configHash") != text(status, kept):
                     return False
         return True
 
     def _runs_in(self, controllers: Sequence[Object]) -> bool:
         deployments = [controller for controller in controllers if controller["kind"] == "Deployment"]
-        metadata = [controller["spec"]["template"].get("metadata") or {} for controller in deployments]
-        runs_with = [(item.get("annotations") or {}).get(_RUNS_WITH, self.checksum) for item in metadata]
+        templates = [mapping(controller, "spec", "template") for controller in deployments]
+        runs_with = [annotations_of(template).get(_RUNS_WITH, self.checksum) for template in templates]
         return bool(runs_with) and all(checksum == self.checksum for checksum in runs_with)
 
 
 def view(kube: Kube, namespace: str, kind: str, name: str) -> OperatorView:
     """Look at a workload's resource and at what belongs to it."""
     workload = kube.get(TOOLHIVE_API, kind, name, namespace)
-    spec = (workload or {}).get("spec", {})
     configs = {
-        field: kube.get(TOOLHIVE_API, kind, spec[field]["name"], namespace)
+        field: kube.get(TOOLHIVE_API, kind, referred, namespace)
         for field, kind, _ in _REFERENCES
-        if spec.get(field)
+        if (referred := text(workload, "spec", field, "name"))
     }
     runs = kube.get("v1", "ConfigMap", f"{name}-runconfig", namespace)
-    annotations = ((runs or {}).get("metadata") or {}).get("annotations") or {}
-    return OperatorView(workload, configs, str(annotations.get(_CHECKSUM, "")))
+    return OperatorView(workload, configs, str(annotations_of(runs).get(_CHECKSUM, "")))
 
 
 def _is_observed(resource: Object) -> bool:
-    generation = resource["metadata"].get("generation")
-    return bool(resource.get("status")) and resource["status"].get("observedGeneration") == generation
+    observed = number(resource, "status", "observedGeneration")
+    return bool(mapping(resource, "status")) and observed == number(resource, "metadata", "generation")
 
 
 def _refusals(resource: Object) -> Iterator[tuple[str, str, float]]:
-    generation = resource["metadata"].get("generation")
-    status = resource.get("status", {})
+    generation = number(resource, "metadata", "generation")
     told = False
-    for item in status.get("conditions", ()):
-        current = item.get("observedGeneration") in (None, generation)
-        if item["type"] in _TELLING and item["status"] == "False" and current:
+    for condition in conditions_of(resource).values():
+        current = condition.generation in (None, generation)
+        if condition.kind in _TELLING and condition.fails and current:
             told = True
-            passes = item["reason"].endswith(_MAY_HEAL)
-            yield item["reason"], item["message"], _FAILED_GRACE_SECONDS if passes else _AT_ONCE_SECONDS
-    if status.get("phase") == "Failed" and not told:
-        yield "Failed", status.get("message") or "", _FAILED_GRACE_SECONDS
+            passes = condition.reason.endswith(_MAY_HEAL)
+            grace = _FAILED_GRACE_SECONDS if passes else _AT_ONCE_SECONDS
+            yield condition.reason or condition.kind, condition.message, grace
+    if text(resource, "status", "phase") == "Failed" and not told:
+        yield "Failed", text(resource, "status", "message"), _FAILED_GRACE_SECONDS

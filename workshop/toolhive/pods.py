@@ -4,7 +4,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workshop.kube.client import Event, Kube, Object
+from workshop.kube.client import Event, Kube
+from workshop.kube.objects import (
+    Condition,
+    Object,
+    conditions_of,
+    container_statuses_of,
+    created_at,
+    is_being_deleted,
+    items,
+    mapping,
+    name_of,
+    number,
+    text,
+)
 from workshop.toolhive.known_messages import recognise
 
 _NEVER = 2.0  # what cannot heal: not at the first sight, which may be of a pod about to be replaced
@@ -39,22 +52,21 @@ def pods_of(kube: Kube, namespace: str, controllers: Iterable[Object]) -> Sequen
     """The pods that Deployments and StatefulSets select, each once."""
     found: dict[str, Object] = {}
     for controller in controllers:
-        labels = controller["spec"]["selector"].get("matchLabels", {})
-        found |= {pod["metadata"]["name"]: pod for pod in kube.list("v1", "Pod", namespace, labels)}
+        labels = mapping(controller, "spec", "selector", "matchLabels")
+        if labels:  # without any the API would list every pod of the namespace
+            found |= {name_of(pod): pod for pod in kube.list("v1", "Pod", namespace, labels)}
     return list(found.values())
 
 
 def is_leaving(pod: Object) -> bool:
     """Whether a pod has been told to end, or has ended."""
-    over = pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
-    return over or "deletionTimestamp" in pod["metadata"]
+    return is_being_deleted(pod) or text(pod, "status", "phase") in ("Succeeded", "Failed")
 
 
 def is_ready(pod: Object) -> bool:
     """Whether a pod serves and will go on doing so."""
-    conditions = pod.get("status", {}).get("conditions", ())
-    ready = any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
-    return ready and not is_leaving(pod)
+    ready = conditions_of(pod).get("Ready")
+    return ready is not None and ready.holds and not is_leaving(pod)
 
 
 def newest(pods: Sequence[Object]) -> Sequence[Object]:
@@ -62,21 +74,21 @@ def newest(pods: Sequence[Object]) -> Sequence[Object]:
     latest: dict[str, tuple[str, str]] = {}
     for pod in pods:
         controller, revision = _revision(pod)
-        made = str(pod["metadata"].get("creationTimestamp", ""))
-        latest[controller] = max(latest.get(controller, ("", "")), (made, revision))
+        latest[controller] = max(latest.get(controller, ("", "")), (created_at(pod), revision))
     return [pod for pod in pods if _revision(pod)[1] == latest[_revision(pod)[0]][1] and not is_leaving(pod)]
 
 
 def troubles(pod: Object, events: Sequence[Event] = ()) -> Sequence[Trouble]:
     """Everything that keeps this pod from running."""
-    name = pod["metadata"]["name"]
-    status = pod.get("status", {})
+    name = name_of(pod)
     found = [
         trouble
-        for container in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()))
+        for container in (*items(pod, "status", "initContainerStatuses"), *container_statuses_of(pod))
         if (trouble := _container(name, container))
     ]
-    found += [_unschedulable(name, item) for item in status.get("conditions", ()) if _is_unschedulable(item)]
+    scheduled = conditions_of(pod).get("PodScheduled")
+    if scheduled is not None and scheduled.reason == "Unschedulable":
+        found.append(_unschedulable(name, scheduled))
     found += [
         Trouble(name, "", event.reason, event.message, _SOON)
         for event in events
@@ -86,17 +98,17 @@ def troubles(pod: Object, events: Sequence[Event] = ()) -> Sequence[Trouble]:
 
 
 def _container(pod: str, container: Mapping[str, Any]) -> Trouble | None:
-    waiting = container.get("state", {}).get("waiting") or {}
-    reason, message = waiting.get("reason", ""), " ".join(str(waiting.get("message", "")).split())
+    waiting, name = mapping(container, "state", "waiting"), text(container, "name")
+    reason, message = text(waiting, "reason"), " ".join(text(waiting, "message").split())
     if not reason or reason in _WAITS:
         return None
     if reason == "CrashLoopBackOff":
-        ended = container.get("lastState", {}).get("terminated") or {}
-        count = int(container.get("restartCount", 0))
+        ended = mapping(container, "lastState", "terminated")
+        count = number(container, "restartCount")
         times = "once" if count == 1 else f"{count} times, last"
-        told = f"it ended {times} with {ended.get('reason', 'Error')} ({ended.get('exitCode')})"
-        return Trouble(pod, container["name"], reason, told, _NEVER if count > _MOST_RESTARTS else _FAR)
-    return Trouble(pod, container["name"], reason, message, _patience(reason, message))
+        told = f"it ended {times} with {text(ended, 'reason') or 'Error'} ({number(ended, 'exitCode')})"
+        return Trouble(pod, name, reason, told, _NEVER if count > _MOST_RESTARTS else _FAR)
+    return Trouble(pod, name, reason, message, _patience(reason, message))
 
 
 def _patience(reason: str, message: str) -> float:
@@ -108,23 +120,20 @@ def _patience(reason: str, message: str) -> float:
     return _REGISTRY if reason in _PULLS else _SOON
 
 
-def _unschedulable(pod: str, condition: Mapping[str, Any]) -> Trouble:
-    message = " ".join(str(condition.get("message", "")).split())
+def _unschedulable(pod: str, condition: Condition) -> Trouble:
+    message = condition.message
     starting = "not-ready" in message or "not ready" in message
     tainted = "untolerated taint" in message and "Insufficient" not in message
     return Trouble(pod, "", "Unschedulable", message, _FAR if starting else _NODE if tainted else _ROOM)
 
 
-def _is_unschedulable(condition: Mapping[str, Any]) -> bool:
-    return condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable"
-
-
 def _is_creating(pod: Object) -> bool:
-    states = [item.get("state", {}) for item in pod.get("status", {}).get("containerStatuses", ())]
-    return any((state.get("waiting") or {}).get("reason") in _WAITS for state in states)
+    return any(
+        text(container, "state", "waiting", "reason") in _WAITS for container in container_statuses_of(pod)
+    )
 
 
 def _revision(pod: Object) -> tuple[str, str]:
-    owners = pod["metadata"].get("ownerReferences") or [{}]
-    kind, owner = owners[0].get("kind", ""), owners[0].get("name", "")
+    owners = items(pod, "metadata", "ownerReferences") or [{}]
+    kind, owner = text(owners[0], "kind"), text(owners[0], "name")
     return (kind, owner) if kind == "ReplicaSet" else (f"{kind}/{owner}", owner)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workshop.console import Step
-from workshop.kube.client import Event, Kube, Object
+from workshop.kube.client import Event, Kube
+from workshop.kube.objects import Object, is_being_deleted, labels_of, name_of, text
 from workshop.kube.wait import Diagnosis, wait_for
 from workshop.toolhive.diagnosis import controllers_of, crash_lines, diagnose
 from workshop.toolhive.known_messages import recognise
@@ -32,6 +33,12 @@ class Seen:
     controllers: Sequence[Object]
     pods: Sequence[Object]
     events: Sequence[Event]
+
+
+def find_operator(kube: Kube) -> Object | None:
+    """The Deployment of ToolHive's operator in any namespace, unless it is being deleted."""
+    found = kube.list("apps/v1", "Deployment", None, {"app.kubernetes.io/name": OPERATOR})
+    return next((item for item in found if not is_being_deleted(item)), None)
 
 
 def wait_operator(kube: Kube, namespace: str, seconds: float, step: Step) -> None:
@@ -84,20 +91,20 @@ class _Watch:
         seen = self._look()
         for pod in newest(seen.pods):
             if troubles(pod, _about(pod, seen.events)):
-                self._kube.delete("v1", "Pod", pod["metadata"]["name"], self._namespace, grace_seconds=1)
+                self._kube.delete("v1", "Pod", name_of(pod), self._namespace, grace_seconds=1)
 
     def _without_outdated(self, controllers: Sequence[Object], pods: Sequence[Object]) -> Sequence[Object]:
         """Delete a StatefulSet's stuck pods of an older revision: it waits for them to be ready, for ever."""
         latest = {
-            controller.get("status", {}).get("updateRevision")
+            text(controller, "status", "updateRevision")
             for controller in controllers
             if controller["kind"] == "StatefulSet"
         }
         kept = []
         for pod in pods:
-            revision = pod["metadata"].get("labels", {}).get("controller-revision-hash", "")
+            revision = labels_of(pod).get("controller-revision-hash", "")
             if revision and revision not in latest and troubles(pod) and not is_leaving(pod):
-                self._kube.delete("v1", "Pod", pod["metadata"]["name"], self._namespace, grace_seconds=1)
+                self._kube.delete("v1", "Pod", name_of(pod), self._namespace, grace_seconds=1)
             else:
                 kept.append(pod)
         return kept
@@ -108,7 +115,7 @@ class _Watch:
         pods = pods_of(self._kube, self._namespace, controllers)
         if self._kind is not None:
             pods = self._without_outdated(controllers, pods)
-        starting = [pod["metadata"]["name"] for pod in pods if not is_ready(pod) and not is_leaving(pod)]
+        starting = [name_of(pod) for pod in pods if not is_ready(pod) and not is_leaving(pod)]
         return Seen(operator, controllers, pods, self._kube.events(self._namespace, starting))
 
     def _is_ready(self, seen: Seen) -> bool:
@@ -118,7 +125,7 @@ class _Watch:
         rolled_out = kinds >= expected and all(map(is_rolled_out, seen.controllers))
         wanted = sum(map(replicas, seen.controllers))
         ready = sum(map(is_ready, seen.pods)) >= wanted
-        leaving = any("deletionTimestamp" in pod["metadata"] for pod in seen.pods)
+        leaving = any(map(is_being_deleted, seen.pods))
         return current and rolled_out and ready and not leaving
 
     def _failure(self, seen: Seen) -> str:
@@ -157,7 +164,7 @@ class _Watch:
 
 
 def _about(pod: Object, events: Sequence[Event]) -> Sequence[Event]:
-    return [event for event in events if event.about == pod["metadata"]["name"]]
+    return [event for event in events if event.about == name_of(pod)]
 
 
 def _kind_of(trouble: Trouble) -> str:
