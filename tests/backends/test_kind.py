@@ -191,9 +191,9 @@ def test_a_first_up_that_fails_anywhere_takes_back_what_it_made(
 def test_a_forward_that_fails_leaves_the_cluster_and_the_log_that_the_error_names(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workshop.backends.forwards._SECONDS", 0.5)
     room.machine.fail("kubectl port-forward")
-    with pytest.raises(WorkshopError, match="The forward to") as caught:
+    with monkeypatch.context() as patch, pytest.raises(WorkshopError, match="The forward to") as caught:
+        patch.setattr("workshop.backends.forwards._SECONDS", 0.5)
         room.up()
     (log,) = [Path(word) for word in caught.value.hint.split("`") if word.endswith("log.txt")]
     assert log.is_file()
