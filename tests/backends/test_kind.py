@@ -192,9 +192,10 @@ def test_a_forward_that_fails_leaves_the_cluster_and_the_log_that_the_error_name
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room.machine.fail("kubectl port-forward")
-    with monkeypatch.context() as patch, pytest.raises(WorkshopError, match="The forward to") as caught:
+    with monkeypatch.context() as patch:
         patch.setattr("workshop.backends.forwards._SECONDS", 0.5)
-        room.up()
+        with pytest.raises(WorkshopError, match="The forward to") as caught:
+            room.up()
     (log,) = [Path(word) for word in caught.value.hint.split("`") if word.endswith("log.txt")]
     assert log.is_file()
     assert room.machine.held("clusters") == ["workshop"]

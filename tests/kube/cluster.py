@@ -213,8 +213,13 @@ class Cluster:
 
         async def put() -> None:
             made = copy.deepcopy(dict(body))
-            self._emulator._stamp(made)
             key = self._key(body)
+            objects = self._emulator.objects
+            if key in objects and not objects[key].deleted:  # what the API server sets once stays
+                was = objects[key].raw["metadata"]
+                kept = {name: was[name] for name in ("uid", "creationTimestamp")}
+                made["metadata"] = {**kept, **made["metadata"]}
+            self._emulator._stamp(made)
             if body["kind"] == "CustomResourceDefinition" and key not in self._emulator.objects:
                 self._emulator.young.add(("customresourcedefinitions", body["metadata"]["name"]))
             self._emulator.objects[key] = made

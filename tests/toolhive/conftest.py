@@ -8,7 +8,7 @@ import pytest
 from tests.kube.conftest import cluster
 from workshop.kube import connection, wait
 from workshop.paths import parts_dir
-from workshop.toolhive import operator_view, pods, rollout
+from workshop.toolhive import operator_view, pods, readiness, rollout
 from workshop.toolhive.manifests import Resources, load
 
 __all__ = ["change", "cluster"]
@@ -41,6 +41,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         (operator_view, ("_FAILED_GRACE_SECONDS", "_AT_ONCE_SECONDS")),
         (pods, ("_NEVER", "_SOON", "_REGISTRY", "_ROOM")),
         (rollout, ("_BLOCKED_SECONDS",)),
+        (readiness, ("_HOPELESS_SECONDS",)),
     ):
         for name in names:
             monkeypatch.setattr(module, name, 0)

@@ -214,9 +214,9 @@ def test_the_operator_and_a_plain_deployment_are_waited_for_by_their_rollout(clu
         "1 of 1 pods ready",
     ]
     cluster.put(controller("practice-github"))
-    cluster.put(pod("practice-1", of="practice-github", ready=False, waiting=("InvalidImageName", "")))
+    unnamed = pod("practice-1", of="practice-github", ready=False, waiting=("InvalidImageName", ""))
     with pytest.raises(WorkshopError, match="InvalidImageName"):
-        wait_deployment(cluster.kube, NAMESPACE, "practice-github", 30, Step("wait"))
+        wait_deployment(cluster.kube, NAMESPACE, "practice-github", 30, Script(lambda: cluster.put(unnamed)))
 
 
 def test_an_api_server_that_is_gone_for_a_moment_is_waited_for(

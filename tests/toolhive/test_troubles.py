@@ -19,7 +19,7 @@ from tests.toolhive.workloads import (
 )
 from workshop.errors import DeadlineError, WorkshopError
 from workshop.toolhive import pods
-from workshop.toolhive.readiness import wait_workload
+from workshop.toolhive.readiness import wait_deployment, wait_operator, wait_workload
 
 pytestmark = pytest.mark.usefixtures("quick")
 PULL = 'failed to pull and unpack image "ghcr.io/stacklok/toolhive/proxyrunner:v0.63.0": '
@@ -144,16 +144,58 @@ def test_what_happened_before_these_pods_is_not_told(cluster: Cluster) -> None:
 
 
 @pytest.mark.usefixtures("patient")
-def test_a_crash_loop_ends_the_wait_at_the_third_restart(cluster: Cluster) -> None:
+def test_a_crash_loop_ends_the_wait_at_the_fourth_restart(cluster: Cluster) -> None:
     put_starting(cluster)
     cluster.api.logs = {("github-remote-1", True): "starting\nlevel=ERROR msg=boom"}
-    loops = [pod(ready=False, waiting=("CrashLoopBackOff", "back-off"), restarts=n) for n in (1, 2, 3)]
+    loops = [pod(ready=False, waiting=("CrashLoopBackOff", "back-off"), restarts=n) for n in (1, 2, 3, 4)]
     error = refused(cluster, *loops)
     assert "CrashLoopBackOff" in error.what
     assert error.why.splitlines() == [
-        "Pod github-remote-1: CrashLoopBackOff: it ended 3 times, last with Error (1)",
+        "Pod github-remote-1: CrashLoopBackOff: it ended 4 times, last with Error (1)",
         "Log: level=ERROR msg=boom",
     ]
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("name", [PROXY, "practice-github"])
+def test_restarts_from_before_the_wait_do_not_count(cluster: Cluster, name: str) -> None:
+    """A node that was restarted five times: the pod's count is high, and it crashes once or twice more."""
+    put_proxy(cluster)
+    cluster.put(controller(name))
+    cluster.put(pod(f"{name}-1", of=name, ready=False, restarts=5))
+    looping = [
+        pod(f"{name}-1", of=name, ready=False, waiting=("CrashLoopBackOff", "back-off"), restarts=count)
+        for count in (6, 7, 8)
+    ]
+    changes = [lambda made=made: cluster.put(made) for made in looping]
+    script = Script(*changes, lambda: cluster.put(pod(f"{name}-1", of=name, restarts=8)))
+    if name == PROXY:
+        wait_workload(cluster.kube, resource(), 30, script)
+    else:
+        wait_deployment(cluster.kube, NAMESPACE, name, 30, script)
+    assert script.changes == []
+
+
+@pytest.mark.usefixtures("patient")
+def test_what_restarts_in_vain_during_the_wait_ends_it_whatever_came_before(cluster: Cluster) -> None:
+    put_starting(cluster)
+    cluster.put(pod(ready=False, restarts=5))
+    loops = [pod(ready=False, waiting=("CrashLoopBackOff", "back-off"), restarts=n) for n in (6, 7, 8, 9)]
+    assert refused(cluster, *loops).what == "`github-remote` cannot become ready: CrashLoopBackOff"
+
+
+def test_a_stuck_pod_of_a_deployment_of_ours_is_replaced_and_one_of_others_is_not(cluster: Cluster) -> None:
+    for name in ("practice-github", "toolhive-operator"):
+        cluster.put(controller(name))
+        cluster.put(pod(f"{name}-1", of=name, ready=False, waiting=("CrashLoopBackOff", ""), restarts=5))
+
+    def recovered(name: str) -> Script:
+        return Script(lambda: cluster.put(pod(f"{name}-1", of=name)))
+
+    wait_deployment(cluster.kube, NAMESPACE, "practice-github", 30, recovered("practice-github"))
+    wait_operator(cluster.kube, NAMESPACE, 30, recovered("toolhive-operator"))
+    deleted = [line.partition("?")[0] for line in cluster.api.seen if line.startswith("DELETE")]
+    assert deleted == [f"DELETE /api/v1/namespaces/{NAMESPACE}/pods/practice-github-1"]
 
 
 @pytest.mark.usefixtures("patient")

@@ -69,7 +69,9 @@ class Operator:
             Step(
                 "operator-ready",
                 f"Wait for the operator, {bound(self._site.seconds)}",
-                lambda line: wait_operator(self._site.kube, self.where, self._site.seconds, line),
+                lambda line: wait_operator(
+                    self._site.kube, self.where, self._site.seconds, line, replace_stuck=self._is_ours()
+                ),
                 needs=("operator",),
             ),
         ]
@@ -225,9 +227,12 @@ class Operator:
         release = site.tools.helm.status(OPERATOR, self.namespace, site.at)
         return release is not None and release.deployed
 
+    def _is_ours(self) -> bool:
+        return not self._shared or self._site.made("operator")
+
     def _foreign(self) -> str | None:
         """The namespace of an operator that this instance did not install."""
-        if not self._shared or self._site.made("operator"):
+        if self._is_ours():
             return None
         found = find_operator(self._site.kube)
         return namespace_of(found) if found else None

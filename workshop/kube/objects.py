@@ -74,6 +74,11 @@ def namespace_of(found: Mapping[str, Any] | None) -> str:
     return text(found, "metadata", "namespace")
 
 
+def uid_of(found: Mapping[str, Any] | None) -> str:
+    """What tells an object from an earlier one of the same name."""
+    return text(found, "metadata", "uid")
+
+
 def labels_of(found: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return mapping(found, "metadata", "labels")
 

@@ -27,7 +27,6 @@ _ROOM = 45.0  # a pod that is still leaving
 _NODE = 150.0  # a node that is being made; which taint it has is not told since Kubernetes 1.34.2
 _FAR = float("inf")  # the caller's bound alone
 
-_MOST_RESTARTS = 2  # ToolHive's runner restarts once by itself while its server's image is pulled
 _PULLS = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError")
 _HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
 _WAITS = ("ContainerCreating", "PodInitializing")
@@ -42,6 +41,7 @@ class Trouble:
     reason: str
     message: str
     patience: float
+    restarts: int = 0  # of the container, in the whole life of its pod
 
     @property
     def told(self) -> str:
@@ -107,7 +107,7 @@ def _container(pod: str, container: Mapping[str, Any]) -> Trouble | None:
         count = number(container, "restartCount")
         times = "once" if count == 1 else f"{count} times, last"
         told = f"it ended {times} with {text(ended, 'reason') or 'Error'} ({number(ended, 'exitCode')})"
-        return Trouble(pod, name, reason, told, _NEVER if count > _MOST_RESTARTS else _FAR)
+        return Trouble(pod, name, reason, told, _FAR, count)
     return Trouble(pod, name, reason, message, _patience(reason, message))
 
 

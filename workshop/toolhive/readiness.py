@@ -10,7 +10,16 @@ from dataclasses import dataclass
 
 from workshop.console import Step
 from workshop.kube.client import Event, Kube
-from workshop.kube.objects import Object, is_being_deleted, labels_of, name_of, text
+from workshop.kube.objects import (
+    Object,
+    container_statuses_of,
+    is_being_deleted,
+    labels_of,
+    name_of,
+    number,
+    text,
+    uid_of,
+)
 from workshop.kube.wait import Diagnosis, wait_for
 from workshop.toolhive.diagnosis import controllers_of, crash_lines, diagnose
 from workshop.toolhive.known_messages import recognise
@@ -23,6 +32,10 @@ OPERATOR = "toolhive-operator"
 NAMESPACE = "toolhive-system"
 
 _SETTLED_LOOKS = 2  # between two writes of the operator everything may look finished
+# ToolHive's runner restarts once by itself while its server's image is pulled. A crash loop then has two more
+# tries, after a back-off of 10 and of 20 seconds, and 40 seconds for a last one.
+_MOST_RESTARTS = 3
+_HOPELESS_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -41,14 +54,24 @@ def find_operator(kube: Kube) -> Object | None:
     return next((item for item in found if not is_being_deleted(item)), None)
 
 
-def wait_operator(kube: Kube, namespace: str, seconds: float, step: Step) -> None:
+def wait_operator(
+    kube: Kube, namespace: str, seconds: float, step: Step, *, replace_stuck: bool = False
+) -> None:
     """Wait until ToolHive's operator runs, all of its rollout done."""
-    wait_deployment(kube, namespace, OPERATOR, seconds, step)
+    wait_deployment(kube, namespace, OPERATOR, seconds, step, replace_stuck=replace_stuck)
 
 
-def wait_deployment(kube: Kube, namespace: str, name: str, seconds: float, step: Step) -> None:
-    """Wait until a plain Deployment runs, all of its rollout done."""
-    _Watch(kube, namespace, name, None).wait(seconds, step)
+def wait_deployment(
+    kube: Kube, namespace: str, name: str, seconds: float, step: Step, *, replace_stuck: bool = True
+) -> None:
+    """Wait until a plain Deployment runs, all of its rollout done.
+
+    A pod that is stuck from an earlier try is replaced once, unless it is somebody else's.
+    """
+    watch = _Watch(kube, namespace, name, None)
+    if replace_stuck:
+        watch.replace_stuck()
+    watch.wait(seconds, step)
 
 
 def wait_workload(kube: Kube, resource: Resource, seconds: float, step: Step) -> None:
@@ -71,6 +94,7 @@ class _Watch:
         self._name = name
         self._kind = kind
         self._until: dict[tuple[str, str], float] = {}
+        self._before: dict[tuple[str, str], int] = {}  # restarts of a pod's container when it was first seen
 
     def wait(self, seconds: float, step: Step) -> None:
         """Wait for it; raises WorkshopError at once for what cannot heal, DeadlineError after `seconds`."""
@@ -115,6 +139,10 @@ class _Watch:
         pods = pods_of(self._kube, self._namespace, controllers)
         if self._kind is not None:
             pods = self._without_outdated(controllers, pods)
+        for pod in pods:
+            for container in container_statuses_of(pod):
+                key = (uid_of(pod), text(container, "name"))
+                self._before.setdefault(key, number(container, "restartCount"))
         starting = [name_of(pod) for pod in pods if not is_ready(pod) and not is_leaving(pod)]
         return Seen(operator, controllers, pods, self._kube.events(self._namespace, starting))
 
@@ -137,7 +165,7 @@ class _Watch:
         if seen.operator is None or seen.operator.is_observed:
             for pod in newest(seen.pods):
                 for trouble in troubles(pod, _about(pod, seen.events)):
-                    wrong[trouble.pod, _kind_of(trouble)] = (trouble.reason, self._patience(trouble))
+                    wrong[trouble.pod, _kind_of(trouble)] = (trouble.reason, self._patience(trouble, pod))
         now = time.monotonic()
         # A pause between two pulls does not tell what the pull told: the least patience is what counts.
         self._until = {
@@ -146,11 +174,18 @@ class _Watch:
         }
         return next((reason for key, (reason, _) in wrong.items() if now >= self._until[key]), "")
 
-    def _patience(self, trouble: Trouble) -> float:
+    def _patience(self, trouble: Trouble, pod: Object) -> float:
+        """How long a trouble may still heal; of a crash loop, only what has happened in this wait counts.
+
+        A pod's count is of its whole life: one restart of its node after the other adds to it.
+        """
         if trouble.reason != "CrashLoopBackOff":
             return trouble.patience
         known = recognise(crash_lines(self._kube, self._namespace, trouble))
-        return 0.0 if known and not known.heals else trouble.patience
+        if known and not known.heals:
+            return 0.0
+        restarts = trouble.restarts - self._before.get((uid_of(pod), trouble.container), 0)
+        return _HOPELESS_SECONDS if restarts > _MOST_RESTARTS else trouble.patience
 
     def _diagnose(self) -> Diagnosis:
         seen = self._look()
