@@ -97,8 +97,8 @@ class OperatedEmulator(Emulator):
         self.young.add((plural, body["metadata"]["name"]))
 
 
-def install_operator(cluster: Cluster, namespace: str = "toolhive-system") -> None:
-    """The definitions, and the operator's Deployment with its pod."""
+def install_operator(cluster: Cluster, namespace: str = "toolhive-system", *, young: bool = False) -> None:
+    """The definitions, and the operator's Deployment with its pod; young ones were made a moment ago."""
     kinds = {plural: kind for (_, kind), plural in KINDS.items()}
     for name in DEFINITIONS:
         cluster.put(
@@ -112,11 +112,12 @@ def install_operator(cluster: Cluster, namespace: str = "toolhive-system") -> No
                     "versions": [{"name": TOOLHIVE.partition("/")[2], "served": True}],
                 },
                 "status": {"conditions": [{"type": "Established", "status": "True"}]},
-            }
+            },
+            young=young,
         )
     made, running = controller(OPERATOR), pod(f"{OPERATOR}-1", of=OPERATOR)
     made["metadata"] |= {"labels": {"app.kubernetes.io/name": OPERATOR}}
     running["spec"] = {"containers": []}
     for body in (made, running):
         body["metadata"]["namespace"] = namespace
-        cluster.put(body)
+        cluster.put(body, young=young)

@@ -72,15 +72,18 @@ class Room:
 
 
 @contextmanager
-def furnished(folder: Path) -> Iterator[Room]:
-    """A machine with the tools, a cluster's API to come, and an instance with nothing up."""
+def furnished(folder: Path, *, young: bool = True) -> Iterator[Room]:
+    """A machine with the tools, a cluster's API to come, and an instance with nothing up.
+
+    The definitions of a young cluster are established a look after they are there.
+    """
     with pytest.MonkeyPatch.context() as patch, running_cluster(folder, OperatedEmulator) as cluster:
         patch.setenv("WORKSHOP_HOME", str(folder / "state"))
         patch.setattr("workshop.settings.checkout_dir", lambda: None)
         patch.chdir(folder)
         patch.setattr(wait, "_LOOK_SECONDS", 0.1)
         patch.setattr(connection, "_PAUSE_SECONDS", 0)
-        install_operator(cluster)
+        install_operator(cluster, young=young)
         text = cluster.kubeconfig.read_text()
         text = text.replace('"name": "test", "context"', '"name": "CONTEXT", "context"')
         machine = FakeMachine.install(folder, patch, text)

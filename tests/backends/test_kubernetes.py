@@ -34,7 +34,7 @@ class Shared(Room):
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Iterator[Shared]:
-    with furnished(tmp_path) as room:
+    with furnished(tmp_path, young=False) as room:
         yield Shared(tmp_path / "state", room.machine, room.cluster)
 
 
@@ -61,7 +61,7 @@ def test_an_absent_operator_is_installed_and_removed_again(shared: Shared) -> No
 
     def install(_operator: Operator, release: str) -> None:
         if release == OPERATOR:
-            install_operator(shared.cluster)
+            install_operator(shared.cluster, young=True)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Operator, "_upgrade", install)
@@ -83,7 +83,7 @@ def test_what_a_failed_up_made_goes_before_the_operator_does(
 
     def install(_operator: Operator, release: str) -> None:
         if release == OPERATOR:
-            install_operator(shared.cluster)
+            install_operator(shared.cluster, young=True)
 
     def never_ready(*_given: object) -> None:
         raise WorkshopError("It cannot become ready")

@@ -208,8 +208,8 @@ class Cluster:
     def kube(self) -> Kube:
         return Kube(self.kubeconfig, "test")
 
-    def put(self, body: Mapping[str, Any]) -> None:
-        """Make or replace an object, as a controller or a kubelet would."""
+    def put(self, body: Mapping[str, Any], *, young: bool = False) -> None:
+        """Make or replace an object, as a controller or kubelet would; a young one has no status at first."""
 
         async def put() -> None:
             made = copy.deepcopy(dict(body))
@@ -220,8 +220,8 @@ class Cluster:
                 kept = {name: was[name] for name in ("uid", "creationTimestamp")}
                 made["metadata"] = {**kept, **made["metadata"]}
             self._emulator._stamp(made)
-            if body["kind"] == "CustomResourceDefinition" and key not in self._emulator.objects:
-                self._emulator.young.add(("customresourcedefinitions", body["metadata"]["name"]))
+            if young:
+                self._emulator.young.add((KINDS[body["apiVersion"], body["kind"]], body["metadata"]["name"]))
             self._emulator.objects[key] = made
 
         self._run(put())

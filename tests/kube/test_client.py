@@ -241,7 +241,8 @@ def test_a_definition_counts_once_the_api_serves_it(cluster: Cluster) -> None:
     served = {
         "conditions": [{"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"}]
     }
-    cluster.put({**definition, "status": served})
+    cluster.put({**definition, "status": served}, young=True)
+    assert not kube.established([name]), "a definition made a moment ago has null conditions"
     cluster.api.refusals = [Refusal("GET /apis/toolhive", 404, "not yet", times=1)]
     assert not kube.established([name])
     assert kube.established([name])
