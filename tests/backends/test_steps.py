@@ -98,6 +98,38 @@ def test_independent_steps_overlap(site: Site) -> None:
     assert set(site.run(steps=steps).did) == {"build", "create"}
 
 
+def test_the_times_name_what_each_step_waited_for_and_the_chain_that_decided(site: Site) -> None:
+    """`build` ends only after `look`, which begins once `create` has ended."""
+    looked = threading.Event()
+
+    def wait(_line: console.Step) -> None:
+        assert looked.wait(10)
+
+    def look(_line: console.Step) -> None:
+        looked.set()
+
+    steps = [
+        Step("tools", "Look at the tools", do=lambda _line: None, done=lambda: True),
+        Step("create", "Create", do=lambda _line: None, needs=("tools",)),
+        Step("build", "Build", do=wait, needs=("tools",)),
+        Step("look", "Look", do=look, needs=("create",)),
+        Step("start", "Start", do=lambda _line: None, needs=("create", "build", "look")),
+    ]
+    times = {time.name: time for time in site.run(steps=steps).times}
+    assert {name: time.waited_for for name, time in times.items()} == {
+        "tools": "",
+        "create": "tools",
+        "build": "tools",
+        "look": "create",
+        "start": "build",
+    }
+    assert {name for name, time in times.items() if time.critical} == {"tools", "build", "start"}
+    assert {name for name, time in times.items() if time.kept} == {"tools"}
+    assert next(iter(times)) == "tools"
+    assert list(times)[-1] == "start"
+    assert all(time.start >= 0 and time.seconds >= 0 for time in times.values())
+
+
 @pytest.mark.parametrize("failing", NAMES)
 def test_a_failure_takes_back_what_this_run_began_last_first(site: Site, failing: str) -> None:
     site.failing[failing] = WorkshopError(f"{failing} failed")

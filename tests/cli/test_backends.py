@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Workshop
+from workshop.backends.steps import StepTime
 from workshop.instance import Instance, Record
+from workshop.lessons import environment
 
 KIND = ("up", "--backend", "kind", "--upstream", "practice")
 PLAN = """\
@@ -139,3 +141,33 @@ def test_a_damaged_record_of_a_cluster_does_not_keep_teardown_from_clearing(
     assert workshop("up").code == 2
     assert workshop("teardown").code == 0
     assert not directory.exists()
+
+
+def test_where_the_time_went_is_shown_on_demand_and_always_in_the_document(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = [
+        StepTime("preflight", "Look at the tools", 0.0, 0.4, "", critical=True, kept=False),
+        StepTime("fetch-node", "Fetch", 0.4, 0.1, "preflight", critical=False, kept=True),
+        StepTime("cluster", "Create", 0.5, 9.6, "preflight", critical=True, kept=False),
+    ]
+    report = environment.UpReport("kind", "practice", "as asked for", {}, [], [], steps)
+    monkeypatch.setattr(environment, "up", lambda *_: report)
+    assert "Where" not in workshop("up").out
+    shown = workshop("up", "-v").out.splitlines()
+    assert shown[1] == "Where the 10.1 s went"
+    assert [line.split() for line in shown[3:]] == [
+        ["preflight", "0.0", "s", "0.4", "s", "●"],
+        ["fetch-node", "0.4", "s", "there", "already", "preflight"],
+        ["cluster", "0.5", "s", "9.6", "s", "preflight", "●"],
+    ]
+    document = json.loads(workshop("up", "--json").out)
+    assert document["data"]["steps"][2] == {
+        "name": "cluster",
+        "label": "Create",
+        "start": 0.5,
+        "seconds": 9.6,
+        "waited_for": "preflight",
+        "critical": True,
+        "kept": False,
+    }

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from workshop.backends.logs import Log
+from workshop.backends.steps import StepTime
 from workshop.console import Progress
 from workshop.instance import Upstream
 from workshop.settings import Settings
@@ -80,13 +81,14 @@ class WorkloadStatus:
 class Applied:
     """What applying did: the endpoints, which workloads were started, which ran already.
 
-    `commands` are what a person would type to do the same.
+    `commands` are what a person would type to do the same, `steps` where the time went.
     """
 
     endpoints: Mapping[str, str]
     started: Sequence[str]
     kept: Sequence[str]
     commands: Sequence[str] = ()
+    steps: Sequence[StepTime] = ()
 
 
 class Backend(Protocol):

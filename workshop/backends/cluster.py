@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from workshop.backends.base import Applied, BackendName, Choices, ClusterChoices, Deployment, WorkloadStatus
@@ -136,11 +137,11 @@ class ClusterBackend(ABC):
             workloads = self.workloads(site, deployments, choices)
             with workloads.forwards.holding([each for part in workloads.parts for each in part.endpoints]):
                 run = StepRun(self.steps(site, workloads, deployments, choices), progress, self._runner)
-                run.run(undo=first and not self._choices.keep)
+                outcome = run.run(undo=first and not self._choices.keep)
         except BaseException:
             self._wind_up(progress, first=first, left=run is not None and run.left)
             raise
-        return self._applied(workloads, [])
+        return replace(self._applied(workloads, []), steps=outcome.times)
 
     def _wind_up(self, progress: Progress, *, first: bool, left: bool) -> None:
         """After a failure: forget a first try that left nothing, else say that the next one resumes."""

@@ -42,11 +42,29 @@ class Step:
 
 
 @dataclass(frozen=True)
+class StepTime:
+    """When a step began, in seconds since the start of the run, how long it took, and what held it up.
+
+    `waited_for` names the needed step that ended last. The `critical` steps are the chain of these that ends
+    with the run: only a shorter one of them makes the run shorter. `kept` steps were done already.
+    """
+
+    name: str
+    label: str
+    start: float
+    seconds: float
+    waited_for: str
+    critical: bool
+    kept: bool
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """Which steps a run did, and which were done already."""
+    """Which steps a run did, which were done already, and where the time went."""
 
     did: tuple[str, ...]
     kept: tuple[str, ...]
+    times: tuple[StepTime, ...] = ()
 
 
 class Stoppable(Protocol):
@@ -92,6 +110,8 @@ class StepRun:
         self.left = False  # whether a failed run left in place what it had begun
         self._did: list[str] = []
         self._kept: list[str] = []
+        self._began: dict[str, float] = {}
+        self._finished: dict[str, float] = {}
 
     def run(self, *, undo: bool) -> Outcome:
         """Do every step that is not done; the first failure ends them all and is raised.
@@ -99,6 +119,7 @@ class StepRun:
         With `undo`, what this run began is then taken back, last first, unless the step that failed keeps it.
         Ctrl-C is a failure like any other, and a second one ends the taking back.
         """
+        start = time.monotonic()
         try:
             self._run()
         except BaseException:
@@ -106,7 +127,7 @@ class StepRun:
             self.left = not undo and bool(self._begun)
             self._wind_up(undo=undo)
             raise
-        return Outcome(tuple(self._did), tuple(self._kept))
+        return Outcome(tuple(self._did), tuple(self._kept), self._times(start))
 
     def _run(self) -> None:
         waiting = {step.name: step for step in self._steps}
@@ -126,12 +147,35 @@ class StepRun:
         self._running[step.name] = thread
         thread.start()
 
+    def _times(self, start: float) -> tuple[StepTime, ...]:
+        """Where the time went, step by step in the order of their beginnings."""
+        ended, waited_for = self._finished, {}
+        for step in self._steps:
+            waited_for[step.name] = max(step.needs, key=ended.__getitem__, default="")
+        critical = [max(ended, key=ended.__getitem__, default="")]
+        while before := waited_for.get(critical[-1]):
+            critical.append(before)
+        return tuple(
+            StepTime(
+                step.name,
+                step.label,
+                round(self._began[step.name] - start, 2),
+                round(ended[step.name] - self._began[step.name], 2),
+                waited_for[step.name],
+                critical=step.name in critical,
+                kept=step.name in self._kept,
+            )
+            for step in sorted(self._steps, key=lambda step: self._began[step.name])
+        )
+
     def _work(self, step: Step) -> None:
         error: BaseException | None = None
+        self._began[step.name] = time.monotonic()
         try:
             self._do(step)
         except BaseException as caught:  # noqa: BLE001 - the main thread raises it
             error = caught
+        self._finished[step.name] = time.monotonic()
         self._ended.put((step, error))
 
     def _do(self, step: Step) -> None:

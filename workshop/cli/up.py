@@ -1,5 +1,8 @@
 """`workshop up`: start everything the parts need."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from workshop.cli.options import (
     Backend,
     Bundle,
@@ -21,7 +24,10 @@ from workshop.cli.options import (
 )
 from workshop.cli.terminal import console, finish, running
 from workshop.paths import state_home
-from workshop.result import Result
+from workshop.result import Result, Table
+
+if TYPE_CHECKING:
+    from workshop.backends.steps import StepTime
 
 
 def up(
@@ -76,4 +82,22 @@ def up(
     lines = [f"{name:<16} {url}" for name, url in report.endpoints.items()]
     if report.kept:
         lines.append(f"Already running: {', '.join(report.kept)}")
-    finish(Result("up", report, report.reason, lines, next="`workshop part 1 show`"), as_json=json)
+    table = _times(report.steps) if console().verbosity > 0 and report.steps else None
+    finish(Result("up", report, report.reason, lines, table, next="`workshop part 1 show`"), as_json=json)
+
+
+def _times(steps: Sequence["StepTime"]) -> Table:
+    """Where the time went."""
+    columns = ("Step", "Start", "Took", "Waited for", "Critical path")
+    rows = [
+        (
+            step.name,
+            f"{step.start:.1f} s",
+            "there already" if step.kept else f"{step.seconds:.1f} s",
+            step.waited_for,
+            "●" if step.critical else "",
+        )
+        for step in steps
+    ]
+    total = max(step.start + step.seconds for step in steps)
+    return Table(columns, rows, f"Where the {total:.1f} s went")

@@ -24,6 +24,7 @@ from workshop.backends.choose import (
     forgotten_cluster,
 )
 from workshop.backends.logs import Log
+from workshop.backends.steps import StepTime
 from workshop.console import Progress
 from workshop.errors import CredentialsError, PreflightError, UsageError
 from workshop.instance import Instance, Record, Upstream
@@ -52,7 +53,7 @@ class UpOptions(ClusterChoices):
 
 @dataclass(frozen=True)
 class UpReport:
-    """What `up` chose, with the reason, and what it started or found running."""
+    """What `up` chose, with the reason, what it started or found running, and where the time went."""
 
     backend: str
     upstream: Upstream
@@ -60,6 +61,7 @@ class UpReport:
     endpoints: Mapping[str, str]
     started: Sequence[str]
     kept: Sequence[str]
+    steps: Sequence[StepTime] = ()
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,13 @@ def up(
         applied = backend.apply(wanted.deployments, choices, progress, prune=True)
         instance.save(Record(backend.name, choices.upstream, choices.ports, applied.endpoints))
     return UpReport(
-        backend.name, choices.upstream, wanted.reason, applied.endpoints, applied.started, applied.kept
+        backend.name,
+        choices.upstream,
+        wanted.reason,
+        applied.endpoints,
+        applied.started,
+        applied.kept,
+        applied.steps,
     )
 
 
