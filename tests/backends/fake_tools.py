@@ -45,7 +45,9 @@ def docker():
     elif is_("pull"): add("engine", words[-1])
     elif is_("save"):
         import io, tarfile
-        text = json.dumps([dict(Config=id_of(words[-1])[7:] + ".json", RepoTags=[words[-1]])]).encode()
+        saved = words[words.index("--output") + 2:]
+        told = [dict(Config=id_of(image)[7:] + ".json", RepoTags=[image]) for image in saved]
+        text = json.dumps(told).encode()
         with tarfile.open(after("--output"), "w") as tar:
             info = tarfile.TarInfo("manifest.json"); info.size = len(text)
             tar.addfile(info, io.BytesIO(text))
@@ -74,7 +76,7 @@ def kind():
     elif is_("load"):
         import tarfile
         with tarfile.open(words[2]) as tar:
-            add("node", *json.load(tar.extractfile("manifest.json"))[0]["RepoTags"])
+            for image in json.load(tar.extractfile("manifest.json")): add("node", *image["RepoTags"])
 
 def helm():
     if is_("version"): say("v3.19.0")

@@ -9,7 +9,7 @@ import pytest
 from tests.backends.engine import FakeEngine, archive_of
 from tests.tools.fakes import FakeTools
 from workshop.backends.images import Images
-from workshop.backends.recipes import LABEL, recipes_for
+from workshop.backends.recipes import BASE_LABEL, LABEL, recipes_for
 from workshop.errors import WorkshopError
 from workshop.sources import Archive, Sources, pinned
 from workshop.tools.docker import Docker
@@ -47,9 +47,9 @@ def quiet(_told: str) -> None:
 
 
 def built(engine: FakeEngine, name: str = "mcp_server", image_id: str = "sha256:aa") -> None:
-    """The engine has what these sources build."""
+    """The engine has what these sources build, and not what the first of it was built on."""
     for recipe in recipes_for(name, PINS):
-        engine.has(recipe.tag, image_id, labels={LABEL: recipe.made_of()})
+        engine.has(recipe.tag, image_id, labels={LABEL: recipe.made_of(), BASE_LABEL: image_id})
 
 
 def test_an_image_is_pulled_for_the_engines_platform_only_when_it_is_absent(
@@ -94,6 +94,43 @@ def test_what_the_practice_image_stands_on_is_built_first(engine: FakeEngine, tm
     assert tags == [PINS.mcp_server, PINS.practice]
 
 
+def test_nothing_is_built_while_the_files_and_the_bases_are_the_same(
+    engine: FakeEngine, tmp_path: Path
+) -> None:
+    built(engine, "practice")
+    names = ("mcp_server", "practice")
+    assert images(tmp_path).fetched(names)
+    images(tmp_path).fetch(names, quiet)
+    assert not engine.did("docker", "build")
+
+
+def test_what_stands_on_an_image_is_built_anew_when_that_has_become_another(
+    engine: FakeEngine, tmp_path: Path
+) -> None:
+    built(engine, "practice")
+    (server, _) = recipes_for("practice", PINS)
+    engine.has(PINS.mcp_server, "sha256:new", labels={LABEL: server.made_of()})
+    assert images(tmp_path).fetched(["mcp_server"])
+    assert not images(tmp_path).fetched(["practice"])
+    images(tmp_path).fetch(["mcp_server", "practice"], quiet)
+    (build,) = engine.did("docker", "build")
+    assert build[build.index("--tag") + 1] == PINS.practice
+    assert f"{BASE_LABEL}=sha256:new" in build
+
+
+def test_an_image_on_another_pull_of_python_is_built_anew(engine: FakeEngine, tmp_path: Path) -> None:
+    built(engine)
+    engine.has(PINS.python, "sha256:another")
+    assert not images(tmp_path).fetched(["mcp_server"])
+
+
+def test_an_image_of_the_same_name_that_somebody_else_built_is_built_anew(
+    engine: FakeEngine, tmp_path: Path
+) -> None:
+    engine.has(PINS.mcp_server, "sha256:foreign")
+    assert not images(tmp_path).fetched(["mcp_server"])
+
+
 def test_an_image_built_elsewhere_is_pulled_not_built(engine: FakeEngine, tmp_path: Path) -> None:
     sources = Sources.load({"mcp-server": "room.example/mcp-server:1"})
     images(tmp_path, sources).fetch(["mcp_server"], quiet)
@@ -125,6 +162,20 @@ def test_the_node_is_given_what_it_lacks_by_an_archive_of_one_platform(
     (load,) = engine.did("kind", "load")
     assert load[-2:] == ["--name", PINS.cluster_name]
     assert not list((tmp_path / "images").glob("load-*"))
+
+
+def test_images_that_the_node_lacks_come_in_one_archive(
+    engine: FakeEngine, kind: Kind, tmp_path: Path
+) -> None:
+    built(engine, "practice")
+    engine.saves({PINS.mcp_server: "sha256:aa", PINS.practice: "sha256:aa"})
+    told: list[str] = []
+    names = ("mcp_server", "practice")
+    assert images(tmp_path).load(kind, names, told.append) == (PINS.mcp_server, PINS.practice)
+    (save,) = engine.did("docker", "save")
+    assert save[-2:] == [PINS.mcp_server, PINS.practice]
+    assert len(engine.did("kind", "load")) == 1
+    assert told == [f"loading {PINS.mcp_server}, {PINS.practice}"]
 
 
 def test_an_image_of_the_same_name_and_another_build_is_loaded_anew(
@@ -168,6 +219,21 @@ def test_the_node_pulls_what_docker_has_not_kept_whole(fakes: FakeTools, kind: K
     assert images(tmp_path).loaded(kind, ["operator"])
 
 
+def test_one_image_that_is_not_whole_does_not_keep_the_other_from_its_archive(
+    fakes: FakeTools, kind: Kind, tmp_path: Path
+) -> None:
+    engine = FakeEngine(fakes, containerd_store=True)
+    for reference in (PINS.operator, PINS.proxy_runner):
+        engine.has(reference, "sha256:index")
+    engine.saves({PINS.proxy_runner: "sha256:runner"})
+    told = "Error response from daemon: no suitable export target found: image was found but does not provide"
+    fakes.on("docker", "save", PINS.operator, stderr=told, code=1)
+    images(tmp_path).load(kind, ["operator", "proxy_runner"], quiet)
+    assert engine.did("docker", "exec", "crictl", "pull", PINS.operator)
+    assert not engine.did("docker", "exec", "crictl", "pull", PINS.proxy_runner)
+    assert len(engine.did("kind", "load")) == 1
+
+
 def test_with_a_mirror_the_node_pulls_what_the_engine_has_not(
     engine: FakeEngine, kind: Kind, tmp_path: Path
 ) -> None:
@@ -209,7 +275,7 @@ def test_the_plan_tells_each_command_once(engine: FakeEngine, tmp_path: Path) ->
     lines = images(tmp_path).plan(["node_image", "operator", "mcp_server", "practice"])
     assert lines[0] == f"docker pull {PINS.node_image}"
     assert len([line for line in lines if f"--tag {PINS.mcp_server}" in line]) == 1
-    assert len([line for line in lines if line.startswith("kind load image-archive")]) == 3
+    assert len([line for line in lines if line.startswith("kind load image-archive")]) == 1
     assert engine.fakes.argvs() == []
 
 

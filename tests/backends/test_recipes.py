@@ -92,9 +92,9 @@ def test_a_recipe_changes_with_its_files_its_base_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "parts"
-    for name in ("02_local_mcp/server.py", "02_local_mcp/data.json", "03_toolhive/Dockerfile"):
+    for name in ("02_local_mcp/server.py", "02_local_mcp/main.py", "03_toolhive/Dockerfile"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(name)
+        (folder / name).write_text(f"COPY server.py \\\n  ./\n# {name}")
     monkeypatch.setattr(paths, "parts_dir", lambda: folder)
 
     def made_of() -> str:
@@ -103,11 +103,25 @@ def test_a_recipe_changes_with_its_files_its_base_and_nothing_else(
     first = made_of()
     (folder / "02_local_mcp" / "__pycache__").mkdir()
     (folder / "02_local_mcp" / "__pycache__" / "server.pyc").write_text("compiled")
+    (folder / "02_local_mcp" / "main.py").write_text("a learner's client, which is not in the image")
     assert made_of() == first
     (folder / "02_local_mcp" / "server.py").write_text("a learner's tool")
     changed = made_of()
     assert changed != first
     assert recipes_for("mcp_server", replace(PINS, python="other:1"))[0].made_of() != changed
+
+
+@pytest.mark.parametrize(
+    "instruction", ["COPY . .", 'COPY ["server.py", "./"]', "ADD server.py ./", "COPY *.py ./"]
+)
+def test_every_file_counts_where_a_dockerfile_does_not_name_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instruction: str
+) -> None:
+    for name in ("02_local_mcp/server.py", "02_local_mcp/main.py", "03_toolhive/Dockerfile"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(instruction)
+    monkeypatch.setattr(paths, "parts_dir", lambda: tmp_path)
+    assert set(recipes_for("mcp_server", PINS)[0].files) == {"server.py", "main.py"}
 
 
 def test_the_build_knows_the_networks_proxy_and_index(monkeypatch: pytest.MonkeyPatch) -> None:

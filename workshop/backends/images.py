@@ -6,7 +6,15 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from workshop.backends.recipes import LABEL, TRUSTING, Recipe, build_arguments, build_network, recipes_for
+from workshop.backends.recipes import (
+    BASE_LABEL,
+    LABEL,
+    TRUSTING,
+    Recipe,
+    build_arguments,
+    build_network,
+    recipes_for,
+)
 from workshop.errors import WorkshopError
 from workshop.paths import make_private_dir, write_private
 from workshop.sources import Sources
@@ -52,21 +60,29 @@ class Images:
         """Bring what the node lacks into it, and name that: a pod keeps an older image until its end."""
         node = _node(kind, self._sources)
         lacking = self._lacking(node, names)
+        in_engine = []
         for name in lacking:
             reference = self._reference(name)
-            note(f"loading {reference}")
             if archive := self._sources.archives.get(reference):
+                note(f"loading {reference}")
                 kind.load_archive(self._sources.cluster_name, archive.path)
             elif self._node_pulls(name):
+                note(f"loading {reference}")
                 self._docker.exec(node, ["crictl", "pull", reference], seconds=_PULL_SECONDS)
             else:
-                self._load_from_engine(kind, node, name)
+                in_engine.append(name)
+        if in_engine:
+            self._load_from_engine(kind, node, in_engine, note)
         return tuple(self._reference(name) for name in lacking)
 
     def plan(self, names: Sequence[str]) -> list[str]:
         """The commands that fetching and loading these would come to, as a person would type them."""
-        lines = (line for name in names for line in self._planned(name))
-        return list(dict.fromkeys(lines))  # what one image stands on may be planned already
+        lines = list(dict.fromkeys(line for name in names for line in self._planned(name)))
+        saved = [self._reference(name) for name in names if self._planned_to_save(name)]
+        if saved:
+            archive = Path(f"{saved[0].rpartition('/')[2].partition(':')[0]}.tar")
+            lines += [copyable(Docker.save_argv(saved, archive)), self._planned_load(archive)]
+        return lines
 
     def _reference(self, name: str) -> str:
         return str(getattr(self._sources, name))
@@ -76,12 +92,20 @@ class Images:
         if self._reference(name) in self._sources.archives:
             return []
         recipes = recipes_for(name, self._sources)
-        stale = [recipe for recipe in recipes if self._label(recipe.tag) != recipe.made_of()]
+        stale = [recipe for recipe in recipes if not self._is_built(recipe)]
         return recipes[recipes.index(stale[0]) :] if stale else []
 
-    def _label(self, tag: str) -> str | None:
-        image = self._docker.image(tag)
-        return image.labels.get(LABEL) if image else None
+    def _is_built(self, recipe: Recipe) -> bool:
+        """Whether the engine has this image, made of these files and of the base that it has now.
+
+        Images that somebody else built under the same name carry no such labels. A base that is not here any
+        more does not matter: its layers are in the image.
+        """
+        image = self._docker.image(recipe.tag)
+        if image is None or image.labels.get(LABEL) != recipe.made_of():
+            return False
+        base = self._docker.image(recipe.base)
+        return base is None or image.labels.get(BASE_LABEL) == base.id
 
     def _build(self, recipe: Recipe) -> None:
         built_here = "mcp_server" not in self._sources.prebuilt and recipe.base == self._sources.mcp_server
@@ -90,6 +114,7 @@ class Images:
             self._docker.pull(
                 recipe.base, self._docker.engine.platform
             )  # a build would not try without login
+        base = self._docker.image(recipe.base)
         with recipe.context() as context:
             self._docker.build(
                 recipe.tag,
@@ -97,7 +122,7 @@ class Images:
                 recipe.dockerfile,
                 build_arguments(recipe, self._sources),
                 network=build_network(),
-                labels={LABEL: recipe.made_of()},
+                labels={LABEL: recipe.made_of(), BASE_LABEL: base.id if base else ""},
             )
 
     def _is_absent(self, name: str) -> bool:
@@ -143,30 +168,39 @@ class Images:
     def _inventory(self, node: str) -> dict[str, str]:
         return _inventory(self._docker.exec(node, ["crictl", "images", "--output", "json"]).stdout)
 
-    def _load_from_engine(self, kind: Kind, node: str, name: str) -> None:
+    def _load_from_engine(self, kind: Kind, node: str, names: Sequence[str], note: Note) -> None:
         """Load what the engine has; the node pulls what the engine has unpacked but not kept whole."""
-        reference = self._reference(name)
-        image = self._docker.image(reference)
+        note(f"loading {', '.join(map(self._reference, names))}")
         try:
-            node_id = self._hand_over(kind, node, reference)
+            node_ids = self._hand_over(kind, node, names)
         except WorkshopError as error:
-            if _NOT_WHOLE not in error.why or recipes_for(name, self._sources):
+            if _NOT_WHOLE not in error.why or (len(names) == 1 and recipes_for(names[0], self._sources)):
                 raise
-            self._docker.exec(node, ["crictl", "pull", reference], seconds=_PULL_SECONDS)
-            node_id = self._inventory(node).get(_full(reference), "")
-        if image is not None and image.id != node_id:
-            self._remember_id(image.id, node_id)
+            if len(names) > 1:  # it does not say which of them
+                for name in names:
+                    self._load_from_engine(kind, node, [name], note)
+                return
+            self._docker.exec(node, ["crictl", "pull", self._reference(names[0])], seconds=_PULL_SECONDS)
+            node_ids = self._inventory(node)
+        for name in names:
+            image = self._docker.image(self._reference(name))
+            node_id = node_ids.get(_full(self._reference(name)), "")
+            if image is not None and image.id != node_id:
+                self._remember_id(image.id, node_id)
 
-    def _hand_over(self, kind: Kind, node: str, reference: str) -> str:
-        """Load an archive of one platform: `kind load docker-image` fails with Docker's containerd store."""
+    def _hand_over(self, kind: Kind, node: str, names: Sequence[str]) -> Mapping[str, str]:
+        """Load images as one archive, in which layers that they share are once; their ids in the node.
+
+        It is an archive of one platform: `kind load docker-image` fails with Docker's containerd store.
+        """
         make_private_dir(self._folder)
         with tempfile.TemporaryDirectory(dir=self._folder, prefix="load-") as folder:
-            archive = Path(folder) / "image.tar"
-            self._docker.save([reference], archive, self._docker.engine.platform)
-            node_id = next(iter(image_ids(archive).values()), "")
-            if self._inventory(node).get(_full(reference)) != node_id:
+            archive = Path(folder) / "images.tar"
+            self._docker.save(list(map(self._reference, names)), archive, self._docker.engine.platform)
+            node_ids = {_full(reference): node_id for reference, node_id in image_ids(archive).items()}
+            if len(node_ids) < len(names) or not node_ids.items() <= self._inventory(node).items():
                 kind.load_archive(self._sources.cluster_name, archive)
-        return node_id
+        return node_ids
 
     def _known_ids(self) -> Mapping[str, str]:
         """A node's ids by the engine's, where Docker's containerd store counts differently."""
@@ -186,20 +220,25 @@ class Images:
         return self._folder / "image-ids.json"
 
     def _planned(self, name: str) -> list[str]:
-        reference, archive = self._reference(name), f"{name}.tar"
-        made = [self._planned_build(recipe) for recipe in recipes_for(name, self._sources)]
+        """What one image takes by itself; those that the engine has are saved and loaded together."""
+        reference = self._reference(name)
         if bundled := self._sources.archives.get(reference):
-            made, archive = [], str(bundled.path)
-        elif not made and self._sources.registry_mirror and name != _NODE_IMAGE:
-            node = f"{self._sources.cluster_name}-control-plane"
-            return [copyable(["docker", "exec", node, "crictl", "pull", reference])]
-        elif not made:
-            made = [copyable(["docker", "pull", reference])]
-        if name == _NODE_IMAGE:
-            return made or [copyable(["docker", "load", "--input", archive])]
-        saved = [] if bundled else [copyable(Docker.save_argv([reference], Path(archive)))]
-        load = ["kind", "load", "image-archive", archive, "--name", self._sources.cluster_name]
-        return [*made, *saved, copyable(load)]
+            loaded = copyable(["docker", "load", "--input", str(bundled.path)])
+            return [loaded if name == _NODE_IMAGE else self._planned_load(bundled.path)]
+        if recipes := recipes_for(name, self._sources):
+            return [self._planned_build(recipe) for recipe in recipes]
+        if self._planned_to_save(name) or name == _NODE_IMAGE:
+            return [copyable(["docker", "pull", reference])]
+        node = f"{self._sources.cluster_name}-control-plane"
+        return [copyable(["docker", "exec", node, "crictl", "pull", reference])]
+
+    def _planned_to_save(self, name: str) -> bool:
+        if name == _NODE_IMAGE or self._reference(name) in self._sources.archives:
+            return False
+        return bool(recipes_for(name, self._sources)) or self._sources.registry_mirror is None
+
+    def _planned_load(self, archive: Path) -> str:
+        return copyable(["kind", "load", "image-archive", str(archive), "--name", self._sources.cluster_name])
 
     def _planned_build(self, recipe: Recipe) -> str:
         arguments = build_arguments(recipe, self._sources)

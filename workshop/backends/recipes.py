@@ -15,10 +15,13 @@ from workshop.errors import UsageError
 from workshop.sources import Sources
 
 LABEL = "workshop.made-of"
+BASE_LABEL = "workshop.base"  # the id that the base had
 TRUSTING = "workshop/python-trusting:"
 _PACKAGE = Path(paths.__file__).parent
 _SHARED_MODULES = ("__init__.py", "errors.py", "gathering.py", "paths.py", "ports.py", "serving.py")
 _INDEX_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
+_COPY = re.compile(r"^COPY +(?P<names>.+?) +\S+$", re.MULTILINE)
+_TAKES_MORE = re.compile(r"^ADD |^COPY +\[|^RUN .*--mount", re.MULTILINE)  # what `_COPY` does not see through
 # One that a container reaches without a password; uv may give it a name.
 _OPEN_INDEX = re.compile(r"(?:[\w-]+=)?(https?://(?!localhost\b|127\.)[^@\s]+)")
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
@@ -36,8 +39,12 @@ class Recipe:
     folder: Path | None = None
 
     def made_of(self) -> str:
-        """A digest of all that goes into the image: the same again needs no build."""
-        digest = hashlib.sha256(f"{self.tag} {self.base}".encode())
+        """A digest of all that goes into the image but its base's own content: the same needs no build.
+
+        Proxies and package indexes are the way to what is installed, and each package is pinned: another
+        network does not ask for another image.
+        """
+        digest = hashlib.sha256(f"{self.tag} {self.argument}={self.base}".encode())
         for name, path in {"": self.dockerfile, **self.files}.items():
             digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
@@ -96,7 +103,8 @@ def build_network() -> str | None:
 def _mcp_server(sources: Sources, base: str) -> Recipe:
     folder = paths.parts_dir() / "02_local_mcp"
     dockerfile = paths.parts_dir() / "03_toolhive" / "Dockerfile"
-    return Recipe(sources.mcp_server, base, dockerfile, _files_below(folder), "PYTHON_IMAGE", folder)
+    files = _copied(dockerfile.read_text(encoding="utf-8"), _files_below(folder))
+    return Recipe(sources.mcp_server, base, dockerfile, files, "PYTHON_IMAGE", folder)
 
 
 def _practice(sources: Sources) -> Recipe:
@@ -118,6 +126,15 @@ def _trusting(sources: Sources, certificate: Path) -> Recipe:
         {"ca.crt": certificate},
         "PYTHON_IMAGE",
     )
+
+
+def _copied(dockerfile: str, files: Mapping[str, Path]) -> Mapping[str, Path]:
+    """The files that a Dockerfile copies from its context; all of them where that is not plain to see."""
+    lines = re.sub(r"\\\n\s*", " ", dockerfile)
+    names = {name for found in _COPY.finditer(lines) for name in found["names"].split()}
+    if _TAKES_MORE.search(lines) or not names <= files.keys():
+        return files
+    return {name: path for name, path in files.items() if name in {*names, ".dockerignore"}}
 
 
 def _files_below(folder: Path) -> dict[str, Path]:
