@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,23 @@ import pytest
 from tests.backends.fake_tools import FakeMachine
 from tests.backends.operated import OperatedEmulator, install_operator
 from tests.kube.cluster import Cluster, Refusal, running_cluster
+from tests.tools.waiting import until
 from workshop.backends import process
 from workshop.backends import workloads_in_cluster as cluster_steps
 from workshop.backends.cluster_record import ClusterFile, new_id
+from workshop.backends.images import Images
 from workshop.console import Console, Step
 from workshop.errors import PreflightError, UsageError, WorkshopError
 from workshop.instance import Instance
 from workshop.kube import connection, wait
+from workshop.kube.client import Kube
 from workshop.lessons import environment
 from workshop.lessons.environment import UpOptions, UpReport
 from workshop.lessons.find import find_lessons
 from workshop.ports import bind_loopback, free_port
-from workshop.toolhive.readiness import wait_workload
+from workshop.sources import pinned
+from workshop.toolhive.readiness import wait_operator, wait_workload
+from workshop.tools.kind import Kind
 from workshop.tools.run import Runner
 
 IMAGES = {"mcp-server": "room/mcp-server:1", "practice": "room/practice:1"}
@@ -135,6 +140,42 @@ def test_up_makes_everything_and_a_second_up_only_the_secrets(up: Room) -> None:
     assert after
     assert before["metadata"]["uid"] != after["metadata"]["uid"], "deleted and made anew"
     assert before["data"] == after["data"], "keys last as long as the instance: nobody is signed out"
+
+
+def test_what_needs_no_image_of_the_workshop_starts_while_these_are_loaded(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = Images.load
+
+    def is_there(kind: str, name: str) -> Callable[[], bool]:
+        return lambda: room.cluster.get(kind, name) is not None
+
+    def loading(
+        images: Images, kind: Kind, names: Sequence[str], note: Callable[[str], None]
+    ) -> tuple[str, ...]:
+        if "mcp_server" in names:
+            assert set(room.machine.held("node")) >= {pinned().operator, pinned().proxy_runner}
+            until(is_there("MCPRemoteProxy", "github-remote"))
+            assert not is_there("MCPServer", "workshop")(), "its pod would try to pull the image"
+        return load(images, kind, names, note)
+
+    def waiting(kube: Kube, namespace: str, seconds: float, line: Step) -> None:
+        until(is_there("MCPServer", "workshop"))
+        wait_operator(kube, namespace, seconds, line)
+
+    monkeypatch.setattr(Images, "load", loading)
+    monkeypatch.setattr("workshop.backends.operator.wait_operator", waiting)
+    assert set(room.up().started) == set(WORKLOADS)
+
+
+def test_where_the_time_went_is_in_the_report(up: Room) -> None:
+    assert up.first
+    times = {time.name: time for time in up.first.steps}
+    assert {"cluster", "load-operator", "apply-3", "apply-3-images", "ready-workshop"} <= set(times)
+    assert times["preflight"].waited_for == ""
+    assert times["ready-workshop"].waited_for in {"apply-3-images", "operator-ready"}
+    again = {time.name: time for time in up.up().steps}
+    assert again["cluster"].kept
 
 
 def test_what_is_applied_carries_our_label_images_and_ports(up: Room) -> None:

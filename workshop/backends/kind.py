@@ -52,7 +52,11 @@ class KindBackend(ClusterBackend):
     def steps(
         self, site: Site, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
     ) -> list[Step]:
-        """Pulling and building overlap with kubeadm, and the manifests go in as soon as they can."""
+        """Pulling and building overlap with kubeadm, and the manifests go in as soon as they can.
+
+        Images are loaded one group after the other, in the order in which pods need them: loading is work for
+        the same few processors on which the node starts.
+        """
         del deployments
         ours = ("mcp_server", *(["practice"] if choices.upstream == "practice" else []))
         cluster = KindCluster(site)
@@ -62,12 +66,12 @@ class KindBackend(ClusterBackend):
             Step("preflight", "Look at the tools", cluster.look),
             *_image_steps(images, site, "node", ("node_image",), load=False),
             *_image_steps(images, site, "operator", _OF_OPERATOR),
-            *_image_steps(images, site, "workshop", ours),
+            *_image_steps(images, site, "workshop", ours, behind=("load-operator",)),
             cluster.step(("preflight", "fetch-node")),
             *operator.steps(after=("cluster",), images=("load-operator",)),
             *workloads.steps(after=("crds",), operator=("operator-ready",), images=("load-workshop",)),
         ]
-        applied = tuple(f"apply-{part.part}" for part in workloads.parts)
+        applied = tuple(step.name for step in steps if step.name.startswith("apply-"))
         return [_for_kind(step) for step in [*steps, workloads.prune(applied)]]
 
     def remove(self, site: Site, progress: Progress) -> list[str]:
@@ -92,7 +96,13 @@ class KindBackend(ClusterBackend):
 
 
 def _image_steps(
-    images: Images, site: Site, group: str, names: tuple[str, ...], *, load: bool = True
+    images: Images,
+    site: Site,
+    group: str,
+    names: tuple[str, ...],
+    *,
+    load: bool = True,
+    behind: tuple[str, ...] = (),
 ) -> list[Step]:
     fetch, kind = f"fetch-{group}", site.tools.kind
     steps = [
@@ -111,7 +121,7 @@ def _image_steps(
                 f"load-{group}",
                 f"Load the {group} images into the node",
                 lambda line: _load(images, site, names, line),
-                needs=(fetch, "cluster"),
+                needs=(fetch, "cluster", *behind),
                 done=lambda: images.loaded(kind, names),
                 plan=lambda: [line for line in images.plan(names) if _is_load(line)],
             )

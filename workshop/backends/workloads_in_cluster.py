@@ -29,6 +29,7 @@ KINDS = (  # in the order of their removal: whoever refers to another goes first
 )
 _CONFIGS = ("MCPExternalAuthConfig", "MCPOIDCConfig", "MCPToolConfig")
 _PLAIN = ("apps/v1", "v1")
+_ON_OUR_IMAGES = ("MCPServer", "Deployment")  # a pod whose image is not there yet pulls it, and fails
 _GONE_SECONDS = 30.0
 _LOOK_SECONDS = 0.3
 _OF_THE_WORKSHOP = {"app.kubernetes.io/part-of": "workshop"}
@@ -51,13 +52,20 @@ class Workloads:
     def steps(
         self, *, after: tuple[str, ...], operator: tuple[str, ...], images: tuple[str, ...]
     ) -> list[Step]:
-        """All steps of all parts: `after` the definitions are there, `operator` runs, `images` are loaded."""
+        """All steps of all parts: `after` the definitions are there, `operator` runs, `images` are loaded.
+
+        Only what runs on the images waits for them: the remote proxy starts while they are being loaded.
+        """
         steps = [self.secrets(after)]
         for part in self.parts:
-            own = images if part.practice or part.resources.of("MCPServer") else ()
-            steps.append(self.apply(part, (*after, "secrets", *own)))
+            later = [item for item in part.objects if images and item.kind in _ON_OUR_IMAGES]
+            steps.append(self.apply(part, (*after, "secrets"), later))
+            if later:
+                steps.append(self._apply_later(part, later, (steps[-1].name, *images)))
+            names = {item.name for item in later}
             for endpoint in part.endpoints:
-                steps += self.reach(part, endpoint, (f"apply-{part.part}", *operator))
+                applied = _later(part) if endpoint.name in names else _step(part)
+                steps += self.reach(part, endpoint, (applied, *operator))
         return steps
 
     def secrets(self, after: tuple[str, ...] = ()) -> Step:
@@ -85,15 +93,36 @@ class Workloads:
             plan=lambda: [f"write {folder}, and each secret in it to the cluster; values are never shown"],
         )
 
-    def apply(self, part: Rendered, needs: tuple[str, ...] = ()) -> Step:
-        """Apply a part's manifests, each behind what it refers to; first a try that changes nothing."""
+    def apply(self, part: Rendered, needs: tuple[str, ...] = (), later: Sequence[Resource] = ()) -> Step:
+        """Apply a part's manifests but for the `later` ones, each behind what it refers to.
+
+        First comes a try of all of them that changes nothing.
+        """
+        now = [item for item in part.objects if item not in later]
+
+        def do(line: Line) -> None:
+            self._check(part, line)
+            self._apply(part, now, line)
+
         return Step(
-            f"apply-{part.part}",
+            _step(part),
             f"Apply the manifests of part {part.part}",
-            lambda line: self._apply(part, line),
+            do,
             needs=needs,
-            undo=lambda: self._delete(part.objects),
+            undo=lambda: self._delete(now),
             plan=lambda: [f"write {part.file}", self.apply_command(part)],
+        )
+
+    def _apply_later(self, part: Rendered, later: Sequence[Resource], needs: tuple[str, ...]) -> Step:
+        """Apply the manifests of what runs on images that are in the node by now."""
+        titles = ", ".join(item.title for item in later)
+        return Step(
+            _later(part),
+            f"Apply what runs on the workshop's images in part {part.part}",
+            lambda line: self._apply(part, later, line),
+            needs=needs,
+            undo=lambda: self._delete(later),
+            plan=lambda: [f"# of {part.file.name} only now: {titles}"],
         )
 
     def reach(self, part: Rendered, endpoint: Endpoint, needs: tuple[str, ...]) -> list[Step]:
@@ -156,21 +185,24 @@ class Workloads:
     def _secrets(self) -> ClusterSecrets:
         return ClusterSecrets(self._site.kube, self._site.namespace, self._site.record.id)
 
-    def _apply(self, part: Rendered, line: Line) -> None:
-        kube = self._site.kube
-        before = {item.title: self._existing(item) for item in part.objects}
+    def _check(self, part: Rendered, line: Line) -> None:
+        """Raise what the API, or whose an object is, has against any of a part's manifests."""
         for item in part.objects:
             line.note(f"checking {item.title}")
-            kube.apply(item.body, dry_run=True)
-        for item in part.objects:
+            self._existing(item)
+            self._site.kube.apply(item.body, dry_run=True)
+
+    def _apply(self, part: Rendered, items: Sequence[Resource], line: Line) -> None:
+        before = {item.title: self._existing(item) for item in items}
+        for item in items:
             line.note(item.title)
-            after = kube.apply(item.body)
+            after = self._site.kube.apply(item.body)
             if _version(before[item.title]) != _version(after):
                 self.changed.add(item.title)
                 self.affected |= (
                     {each.name for each in part.workloads} if item.kind in _CONFIGS else {item.name}
                 )
-        ours = [item.title for item in part.objects if item.title in self.changed]
+        ours = [item.title for item in items if item.title in self.changed]
         line.note(f"changed {', '.join(ours)}" if ours else "unchanged")
 
     def _existing(self, item: Resource) -> Object | None:
@@ -250,6 +282,14 @@ def release_ours(site: Site, namespace: str) -> Sequence[str]:
     for api, kind, name in stuck:
         site.kube.patch(api, kind, name, namespace, {"metadata": {"finalizers": None}})
     return [f"{kind}/{name}" for _, kind, name in stuck]
+
+
+def _step(part: Rendered) -> str:
+    return f"apply-{part.part}"
+
+
+def _later(part: Rendered) -> str:
+    return f"{_step(part)}-images"
 
 
 def _version(found: Object | None) -> object:
