@@ -5,6 +5,7 @@ from workshop.toolhive.lint import check
 from workshop.toolhive.manifests import Resources
 from workshop.toolhive.overrides import (
     with_client_id,
+    with_early_probes,
     with_gateway_port,
     with_node_authorities,
     with_practice_github,
@@ -106,3 +107,22 @@ def env_of(resources: Resources, kind: str) -> dict[str, str]:
     env = workload.items("spec.resourceOverrides.proxyDeployment.env")
     assert len({item["name"] for item in env}) == len(env), "Kubernetes refuses a name that comes twice"
     return {item["name"]: item["value"] for item in env}
+
+
+def test_a_remote_proxy_is_asked_early_whether_it_is_ready(change: Change) -> None:
+    changed = with_early_probes(with_node_authorities(change()))
+    check(changed)
+    (proxy,) = changed.of("MCPRemoteProxy")
+    (container,) = proxy.find("spec.podTemplateSpec.spec.containers")
+    assert container["name"] == "toolhive"
+    assert container["volumeMounts"]
+    assert container["readinessProbe"]["initialDelaySeconds"] == 1
+    starting = container["startupProbe"]
+    assert starting["periodSeconds"] * starting["failureThreshold"] == 90
+
+
+def test_a_probe_that_a_manifest_sets_itself_is_kept(change: Change) -> None:
+    own = "{spec: {containers: [{name: toolhive, readinessProbe: {initialDelaySeconds: 40}}]}}"
+    changed = with_early_probes(change("  replicas: 1", f"  podTemplateSpec: {own}\n  replicas: 1"))
+    (container,) = changed.of("MCPRemoteProxy")[0].find("spec.podTemplateSpec.spec.containers")
+    assert container["readinessProbe"]["initialDelaySeconds"] == 40

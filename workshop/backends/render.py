@@ -127,7 +127,7 @@ class Renderer:
             resources = overrides.with_client_id(resources, client_id)
         if self._sources.ca_file and self._own_nodes:
             resources = overrides.with_node_authorities(resources)
-        return overrides.without_usage_metrics(resources)
+        return overrides.with_early_probes(overrides.without_usage_metrics(resources))
 
     def _practice(self, auth: Resource, port: int) -> Resources:
         issuer = auth.text("spec.embeddedAuthServer.issuer")

@@ -10,6 +10,12 @@ from workshop.toolhive.manifests import Resource, Resources
 
 CLIENT_ID_PLACEHOLDER = "replace-with-your-github-oauth-client-id"
 _OAUTH = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config"
+_CONTAINER = "toolhive"
+# Each second, for the 90 s that ToolHive gives it to start, and then at once: 0 would count as nothing said.
+_EARLY = {
+    "startupProbe": {"periodSeconds": 1, "failureThreshold": 90},
+    "readinessProbe": {"initialDelaySeconds": 1},
+}
 _AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"  # Debian's bundle, as kind's nodes have it
 
 
@@ -77,21 +83,43 @@ def with_node_authorities(resources: Resources) -> Resources:
     volume = {"name": "authorities", "hostPath": {"path": _AUTHORITIES, "type": "File"}}
 
     def edit(body: dict[str, Any]) -> None:
-        template = body["spec"].setdefault("podTemplateSpec", {}).setdefault("spec", {})
+        ours = _container(body)
+        template = body["spec"]["podTemplateSpec"]["spec"]
         template["volumes"] = [*template.get("volumes", ()), volume]
-        containers = template.setdefault("containers", [])
-        ours = next((container for container in containers if container["name"] == "toolhive"), None)
-        if ours is None:
-            containers.append(ours := {"name": "toolhive"})
         ours["volumeMounts"] = [*ours.get("volumeMounts", ()), mount]
 
     resources = _edit(resources, "MCPRemoteProxy", edit)
     return _with_proxy_environment(resources, ("MCPRemoteProxy",), "SSL_CERT_FILE", _AUTHORITIES)
 
 
+def with_early_probes(resources: Resources) -> Resources:
+    """Let a remote proxy count as ready once it answers: ToolHive first asks it 15 s after its start.
+
+    What it asks is the same as at the start, where it now asks each second. A manifest that says something of
+    these probes itself keeps that.
+    """
+
+    def edit(body: dict[str, Any]) -> None:
+        ours = _container(body)
+        for probe, changes in _EARLY.items():
+            ours[probe] = {**changes, **ours.get(probe, {})}
+
+    return _edit(resources, "MCPRemoteProxy", edit)
+
+
 def with_client_id(resources: Resources, client_id: str) -> Resources:
     """Use another OAuth app's client id."""
     return _edit(resources, "MCPExternalAuthConfig", lambda body: _put(body, f"{_OAUTH}.clientId", client_id))
+
+
+def _container(body: dict[str, Any]) -> dict[str, Any]:
+    """The patch of the remote proxy's one container, added where there is none."""
+    template = body["spec"].setdefault("podTemplateSpec", {}).setdefault("spec", {})
+    containers: list[dict[str, Any]] = template.setdefault("containers", [])
+    ours = next((container for container in containers if container["name"] == _CONTAINER), None)
+    if ours is None:
+        containers.append(ours := {"name": _CONTAINER})
+    return ours
 
 
 def _with_proxy_environment(resources: Resources, kinds: Iterable[str], name: str, value: str) -> Resources:
