@@ -1,4 +1,4 @@
-"""The gateway's benchmark runs from end to end; its figures are for reading, and no test depends on them."""
+"""The benchmarks run, or say what they lack; their figures are for reading, and no test depends on them."""
 
 import subprocess
 import sys
@@ -53,3 +53,20 @@ def test_it_measures_the_peer_where_it_is_installed(table: str) -> None:
     for era in ("2026-07-28", "2025-11-25"):
         assert f"times the peer, 2 conn., {era}" in table
         assert f"times the tuned peer, 2 conn., {era}" in table
+
+
+def test_the_clusters_benchmark_says_what_it_lacks(tmp_path: Path) -> None:
+    (tmp_path / "kind").touch(mode=0o755)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.cluster"],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (
+        "Skipped: this needs docker, kind, helm, kubectl, and there is no docker, helm, kubectl on the PATH\n"
+    )
