@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from mcp import StdioServerParameters
 from mcp.server.mcpserver import MCPServer
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from workshop.agent.connect import connect
 from workshop.agent.events import Connected, Connecting, Event, Warned
 from workshop.agent.mcp_tools import McpTools
+from workshop.agent.messages import ToolResult
 from workshop.errors import DeadlineError, WorkshopError
 from workshop.ports import free_port
 
@@ -89,6 +93,106 @@ async def test_behind_a_filter_that_only_knows_the_older_era_the_older_era_is_sp
         assert (await McpTools(client).call_tool("hello", {})).text == "world"
     assert events[-1] == Connected(f"{url}/mcp", "over http", "2025-11-25")
     assert [type(event) for event in events] == [Connecting, Warned, Connected]
+
+
+@dataclass
+class Renaming:
+    """Shows a tool under another name, and asks for the real one in the body alone: ToolHive's tool filter.
+
+    `asked` are the requests as they came in: the era they are of, the method, and how they were answered.
+    """
+
+    app: ASGIApp
+    shown: str
+    real: str
+    asked: list[tuple[str, str, int]] = field(default_factory=list)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
+        body = await Request(scope, receive).body()
+        asked = json.loads(body)
+        version = Headers(scope=scope).get("mcp-protocol-version", "none")
+
+        real = body.replace(self._name(self.shown), self._name(self.real))
+        again = [{"type": "http.request", "body": real}]
+
+        async def renamed() -> Message:
+            return again.pop() if again else await receive()
+
+        async def noting(answer: Message) -> None:
+            if answer["type"] == "http.response.start":
+                self.asked.append((version, asked["method"], answer["status"]))
+                answer["headers"] = [pair for pair in answer["headers"] if pair[0] != b"content-length"]
+            elif b'"tools":[' in answer.get("body", b""):
+                answer["body"] = answer["body"].replace(self._name(self.real), self._name(self.shown))
+            await send(answer)
+
+        headers = [pair for pair in scope["headers"] if pair[0] != b"content-length"]
+        await self.app({**scope, "headers": headers}, renamed, noting)
+
+    @staticmethod
+    def _name(name: str) -> bytes:
+        return f'"name":"{name}"'.encode()
+
+
+async def test_behind_a_filter_that_renames_in_the_body_alone_the_older_era_is_spoken(serve: Any) -> None:
+    """The sequence of ToolHive 0.63.0 in front of a server that compares header and body."""
+    events: list[Event] = []
+    renaming = Renaming(_http_server(), "greet", "hello")
+    async with (
+        serve(renaming, free_port()) as url,
+        connect(f"{url}/mcp", observe=events.append) as client,
+    ):
+        tools = McpTools(client)
+        assert [tool.name for tool in await tools.list_tools()] == ["greet"]
+        with anyio.move_on_after(30):  # over before the older client is: as a model's turn is
+            assert await tools.call_tool("greet", {}) == ToolResult("world", {"result": "world"})
+        assert (await tools.call_tool("greet", {})).text == "world"
+        assert [tool.name for tool in await tools.list_tools()] == ["greet"]
+    assert [asked for asked in renaming.asked if asked[1] != "notifications/initialized"] == [
+        ("2026-07-28", "server/discover", 200),
+        ("2026-07-28", "tools/list", 200),
+        ("2026-07-28", "tools/call", 400),
+        ("2026-07-28", "tools/list", 200),  # the SDK's own remedy: the schema may have changed
+        ("2026-07-28", "tools/call", 400),
+        ("none", "initialize", 200),
+        ("2025-11-25", "tools/call", 200),
+        ("2025-11-25", "tools/list", 200),  # the SDK's, for the schema of what came back
+        ("2025-11-25", "tools/call", 200),
+        ("2025-11-25", "tools/list", 200),
+    ]
+    (warned,) = [event for event in events if isinstance(event, Warned)]
+    assert "2025-11-25" in warned.text
+
+
+async def test_calls_at_once_step_back_together(serve: Any) -> None:
+    events: list[Event] = []
+    renaming = Renaming(_http_server(), "greet", "hello")
+    async with (
+        serve(renaming, free_port()) as url,
+        connect(f"{url}/mcp", observe=events.append) as client,
+        anyio.create_task_group() as tasks,
+    ):
+        for _ in range(4):
+            tasks.start_soon(McpTools(client).call_tool, "greet", {})
+    assert [asked[1] for asked in renaming.asked].count("initialize") == 1
+    assert len([event for event in events if isinstance(event, Warned)]) == 1
+
+
+async def test_where_the_older_era_is_not_spoken_the_refusal_is_told(serve: Any) -> None:
+    renaming = Renaming(_http_server(), "greet", "hello")
+
+    async def modern_only(scope: Scope, receive: Receive, send: Send) -> None:
+        modern = scope["type"] != "http" or Headers(scope=scope).get("mcp-protocol-version") == "2026-07-28"
+        await (renaming if modern else PlainTextResponse("no", 400))(scope, receive, send)
+
+    async with serve(modern_only, free_port()) as url, connect(f"{url}/mcp") as client:
+        refused = await McpTools(client).call_tool("greet", {})
+        assert refused.is_error
+        assert "header does not match" in refused.text
+        assert [tool.name for tool in await McpTools(client).list_tools()] == ["greet"]
 
 
 async def test_the_tools_are_listed_once_though_connecting_looks_at_them_too(serve: Any) -> None:
