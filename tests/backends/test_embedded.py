@@ -72,7 +72,7 @@ def test_applying_the_same_manifests_again_starts_nothing(site: Site) -> None:
 @pytest.mark.parametrize(
     ("path", "old", "new", "restarted"),
     [
-        ("03_toolhive/toolhive/tools.yaml", "name: read_issue", "name: show_issue", {"workshop"}),
+        ("03_toolhive/toolhive/tools.yaml", "as the operator", "as the owner", {"workshop"}),
         (
             "04_remote_oauth/toolhive/auth.yaml",
             "accessTokenLifespan: 1h",

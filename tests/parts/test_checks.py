@@ -176,9 +176,10 @@ def test_part_3_passes_behind_a_proxy_that_does_as_the_yaml_says_and_fails_behin
         (LESSONS[2].directory / "toolhive/tools.yaml").read_text(),
     )
     yaml.write_text(text.replace("as the operator describes it", "as nobody does"), encoding="utf-8")
-    assert failed(judge(folder)) == ["a_renamed_tool_works"]
-    yaml.write_text(text.replace("    get_issue: ", "    list_issues: "), encoding="utf-8")
-    assert failed(judge(folder)) == ["a_hidden_tool_is_refused"]
+    assert failed(judge(folder)) == ["the_operators_words_count"]
+    renames = text.replace("    get_issue: ", "    list_issues: {name: all_issues}\n    get_issue: ")
+    yaml.write_text(renames, encoding="utf-8")
+    assert failed(judge(folder)) == ["the_operators_words_count", "a_hidden_tool_is_refused"]
     yaml.write_text(
         text.replace("    - calculate\n", "    - calculate\n    - slow_count\n"), encoding="utf-8"
     )

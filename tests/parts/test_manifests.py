@@ -57,12 +57,13 @@ def test_no_manifest_holds_a_secret() -> None:
     assert "Secret" not in {body["kind"] for body in BODIES}
 
 
-def test_the_tool_config_hides_one_tool_and_renames_another() -> None:
+def test_the_tool_config_hides_one_tool_describes_another_and_renames_none() -> None:
+    """A renamed tool could not be called through ToolHive in MCP 2026-07-28: only the body is translated."""
     spec = named("MCPToolConfig")
-    assert {real: override["name"] for real, override in spec["toolsOverride"].items()} == {
-        "get_issue": "read_issue"
+    assert {real: set(override) for real, override in spec["toolsOverride"].items()} == {
+        "get_issue": {"description"}
     }
-    assert spec["toolsFilter"] == ["list_repositories", "list_issues", "read_issue", "calculate"]
+    assert spec["toolsFilter"] == ["list_repositories", "list_issues", "get_issue", "calculate"]
 
 
 def test_the_remote_proxy_asks_for_tools_that_only_read() -> None:

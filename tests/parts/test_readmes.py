@@ -83,11 +83,13 @@ def test_part_2_answers_lines_typed_by_hand() -> None:
 
 
 def test_part_3_is_asked_with_curl(part_3: int) -> None:
-    output = run(moved(commands("03_toolhive", "Try it without the SDK"), {8081: part_3}))
+    script = moved(commands("03_toolhive", "Try it without the SDK"), {8081: part_3})
+    output = run(script)
     assert re.search(r"^session: \S+$", output, re.MULTILINE)
-    assert re.search(r'"name": ?"read_issue"', output)
+    assert "as the operator describes it" in output
     assert "slow_count" not in output
     assert "GPX export drops the last waypoint" in output
+    assert "-32020" in run(script.replace("Mcp-Name: list_issues", "Mcp-Name: all_issues"))
 
 
 def test_progress_arrives_event_by_event_once_the_tool_is_shown(http_server: RunningServer) -> None:

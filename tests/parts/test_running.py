@@ -85,7 +85,7 @@ def test_part_3_shows_the_tools_that_its_tool_config_allows(run: Run, part_3: in
     ended = run("03_toolhive", "--question", "Read the newest issue of my top repository")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("#42 of trail-mapper: I planned the ridge loop")
-    assert "4 tools: list_repositories, list_issues, read_issue, calculate" in ended.stderr
+    assert "4 tools: list_repositories, list_issues, get_issue, calculate" in ended.stderr
 
 
 def test_part_4_logs_in_once_and_then_answers_without_a_person(run: Run, part_4: dict[int, int]) -> None:

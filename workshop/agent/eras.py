@@ -59,7 +59,8 @@ class _Older:
         self._end.set()
 
     async def _hold(self, *, task_status: TaskStatus[AskingClient]) -> None:
-        async with self.opening() as client:
+        client = self.opening()
+        async with client:
             task_status.started(client)
             await self._end.wait()
 
@@ -120,7 +121,8 @@ async def open_in_an_era(
     def older() -> AskingClient:
         return AskingClient.over(transport(), seconds, elicitation, mode="legacy")
 
-    async with CheckedClient.over(transport(), seconds, elicitation) as client:
+    client = CheckedClient.over(transport(), seconds, elicitation)
+    async with client:
         version = client.protocol_version
         if await _speaks(client):
             async with _stepping_back(

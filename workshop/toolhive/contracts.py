@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from secrets import token_hex as random_hex
 from typing import Any
 
 from workshop.toolhive.lint import CALLBACK_PATH, auth_config, oidc_config
@@ -93,7 +94,10 @@ class ProxyContract:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerContract:
-    """An MCPServer behind its proxy: where it is reached, which tools it shows, and one name it hides."""
+    """An MCPServer behind its proxy: where it is reached, which tools it shows, and a name that it does not.
+
+    Any name will do for `hidden`: a filter refuses what it does not show without asking the server.
+    """
 
     url: str
     tools: frozenset[str] = frozenset()
@@ -106,9 +110,7 @@ class ServerContract:
             return cls(url=url)
         config = resources.named("MCPToolConfig", server.text("spec.toolConfigRef.name"), wanted_by=server)
         shown = frozenset(str(name) for name in config.items("spec.toolsFilter"))
-        renamed = (str(name) for name in config.mapping("spec.toolsOverride"))
-        hidden = next((name for name in renamed if shown and name not in shown), "")
-        return cls(url=url, tools=shown, hidden=hidden)
+        return cls(url=url, tools=shown, hidden=f"hidden_{random_hex(4)}" if shown else "")
 
 
 def _signing_key(pem: bytes) -> tuple[str, str]:

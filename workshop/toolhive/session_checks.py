@@ -60,7 +60,8 @@ async def session(url: str, seconds: float, *, token: str = "", issuer: str = ""
     hooks = {"response": [note]}
     http = httpx2.AsyncClient(headers=headers, event_hooks=hooks, timeout=seconds, trust_env=False)
     try:
-        # "legacy": ToolHive 0.44.0's tool filter drops fields that MCP 2026-07-28 requires.
+        # "legacy": older tool filters of ToolHive drop fields that MCP 2026-07-28 requires, and up to 0.63.0
+        # at least a renamed tool cannot be called there.
         async with http, Client(streamable_http_client(url, http_client=http), mode="legacy") as client:
             yield Session(client)
     except Exception as error:  # noqa: BLE001 - the SDK raises groups of anything; all become one MissedError
@@ -89,7 +90,7 @@ async def exact_tools(opened: Session, contract: ServerContract) -> str:
         )
     if contract.hidden and not await _is_refused(opened, contract.hidden):
         raise MissedError(
-            f"`{contract.hidden}` is hidden, and can be called all the same",
+            f"A call of `{contract.hidden}`, which is not shown, reaches the server",
             "The tool filter is not in force: `kubectl describe mcptoolconfig`",
         )
     return ", ".join(sorted(tools))
@@ -121,8 +122,7 @@ async def _is_refused(opened: Session, tool: str) -> bool:
     try:
         await opened.client.call_tool(tool, {})
     except MCPError as error:
-        # The filter's words; a tool that is there misses its arguments instead.
-        return "not found" in error.message.lower()
+        return "not found" in error.message.lower()  # the filter's words; the server says "Unknown tool"
     return False
 
 
