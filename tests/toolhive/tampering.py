@@ -54,9 +54,9 @@ class Tampering:
 
 
 @contextlib.asynccontextmanager
-async def serve(app: ASGIApp) -> AsyncIterator[str]:
-    """Serve on a free loopback port inside this event loop; ready when entered."""
-    port = free_port()
+async def serve(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
+    """Serve on a loopback port, any free one by default, inside this event loop; ready when entered."""
+    port = port or free_port()
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)

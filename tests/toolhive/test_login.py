@@ -1,0 +1,231 @@
+"""Our agent and our checks before ToolHive's proxy: of 0.63.0, which asks for consent, and of 0.44.0."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.toolhive.double import APP, SECRET, ToolHive
+from tests.toolhive.tampering import serve
+from workshop.agent.agent import Agent
+from workshop.agent.approval import ApproveAs
+from workshop.agent.connect import connect
+from workshop.agent.events import ApprovalNeeded, Connected, Event
+from workshop.agent.listener import LoopbackListener
+from workshop.agent.mcp_tools import McpTools
+from workshop.agent.oauth import OAuthClient
+from workshop.agent.part import Part
+from workshop.agent.rehearsal import RehearsalModel
+from workshop.browser import following, press
+from workshop.compare.browser import walk
+from workshop.paths import parts_dir
+from workshop.ports import free_port
+from workshop.practice.app import create_app
+from workshop.practice.config import PracticeConfig
+from workshop.toolhive.contracts import ProxyContract, ToolCall
+from workshop.toolhive.endpoints import after_login, before_login
+
+QUESTION = "Who am I?"
+
+
+@dataclass
+class Room:
+    """A learner's agent, the proxy, and the practice GitHub behind it."""
+
+    proxy: ToolHive
+    folder: Path
+    events: list[Event] = field(default_factory=list)
+    callback: int = field(default_factory=free_port)
+
+    @property
+    def url(self) -> str:
+        return f"{self.proxy.url}/mcp"
+
+    def count(self, kind: type[Event]) -> int:
+        return sum(isinstance(event, kind) for event in self.events)
+
+    async def ask(self, question: str = QUESTION) -> str:
+        part = Part.load(parts_dir() / "04_remote_oauth")
+        agent = Agent(
+            question=question,
+            model=RehearsalModel(part.plans, part.question),
+            approval=ApproveAs("learner"),
+            logins=self.folder / "logins",
+            observe=self.events.append,
+        )
+        async with LoopbackListener(self.callback) as listener:
+            login = OAuthClient(
+                self.url,
+                listener=listener,
+                approval=agent.approval,
+                tokens=agent.tokens,
+                observe=agent.observe,
+                approval_seconds=10,
+            )
+            async with agent.connect(self.url, auth=login) as client:
+                return await agent.ask(McpTools(client))
+
+    def stored(self) -> dict[str, Any]:
+        (path,) = (self.folder / "logins").glob("*.json")
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+
+    def contract(self) -> ProxyContract:
+        return ProxyContract(
+            name="github-remote",
+            namespace="toolhive-system",
+            base_url=self.proxy.url,
+            path="/mcp",
+            issuer=self.proxy.url,
+            resource=f"{self.proxy.url}/",
+            algorithms={self.proxy.kid: "ES256"},
+            upstream_endpoint=f"{self.proxy.practice}/login/oauth/authorize",
+            upstream_client_id=APP,
+            redirect_uri=f"{self.proxy.url}/oauth/callback",
+        )
+
+
+@pytest.fixture(params=[True, False], ids=["0.63.0", "0.44.0"])
+async def room(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Room]:
+    """The proxy at the port that its issuer names."""
+    proxy = ToolHive("", "", consents=request.param)
+    async with serve(proxy.app()) as url:
+        proxy.url = url
+        config = PracticeConfig(
+            port=free_port(),
+            client_id=APP,
+            client_secret=SECRET,
+            callback_url=f"{url}/oauth/callback",
+            app_name="MCP workshop",
+        )
+        async with serve(create_app(config), config.port) as practice:
+            proxy.practice = practice
+            yield Room(proxy, tmp_path)
+
+
+async def test_a_login_goes_through_a_consent_page_where_there_is_one(room: Room) -> None:
+    assert await room.ask() == "You are learner"
+    consent = ["consent"] if room.proxy.consents else []
+    assert room.proxy.seen == ["register", "authorize", *consent, "callback", "authorization_code"]
+    await room.ask()
+    assert room.count(ApprovalNeeded) == 1
+
+
+async def test_the_sign_in_check_takes_both_and_says_which(room: Room) -> None:
+    results = await before_login(room.contract(), sign_in=True)
+    assert all(result.passed for result in results), results[-1]
+    assert ("its consent page" in results[-1].found) == room.proxy.consents
+
+
+@pytest.mark.parametrize("room", [True], indirect=True, ids=["0.63.0"])
+async def test_the_sign_in_check_tells_why_a_consent_form_was_refused(room: Room) -> None:
+    other = room.proxy.url.replace("localhost", "127.0.0.1")
+    missed = (await before_login(replace(room.contract(), base_url=other), sign_in=True))[-1]
+    assert "403: invalid origin" in missed.found
+    assert "another" in missed.hint
+
+
+async def test_the_checks_after_a_login_pass(room: Room) -> None:
+    await room.ask()
+    token = room.stored()["tokens"]["access_token"]
+    results = await after_login(room.contract(), token, ToolCall("get_me", {}, '"learner"'))
+    assert all(result.passed for result in results), results[-1]
+
+
+async def test_compare_walks_the_login_to_its_code(room: Room) -> None:
+    callback = f"http://localhost:{free_port()}/callback"
+    async with httpx2.AsyncClient() as http:
+        metadata = {"client_name": "compare", "redirect_uris": [callback]}
+        client = (await http.post(f"{room.proxy.url}/oauth/register", json=metadata)).json()
+    query = {
+        "client_id": client["client_id"],
+        "redirect_uri": callback,
+        "state": "s",
+        "code_challenge": "c",
+        "resource": f"{room.proxy.url}/",
+    }
+    walked = await walk(f"{room.proxy.url}/oauth/authorize?{httpx2.QueryParams(query)}", callback, "compare")
+    assert walked.code, walked.refused
+    assert [page.path for page in walked.pages][: len(walked.pages) - 1] == (
+        ["/oauth/authorize"] if room.proxy.consents else []
+    )
+
+
+async def test_a_new_pod_has_forgotten_everyone_and_the_agent_registers_and_logs_in_again(room: Room) -> None:
+    await room.ask()
+    before = room.stored()
+    room.proxy.restart()
+    room.proxy.seen.clear()
+    assert await room.ask() == "You are learner"
+    consent = ["consent"] if room.proxy.consents else []
+    again = ["register", "authorize", *consent, "callback", "authorization_code"]
+    assert room.proxy.seen == ["refresh_token", *again]
+    assert room.stored()["client"]["client_id"] != before["client"]["client_id"]
+    assert room.count(ApprovalNeeded) == 2
+
+
+async def test_a_new_pod_whose_refresh_token_is_gone_too_is_registered_with_again(room: Room) -> None:
+    """Authorize answers the old client id with 401 then, and the browser never comes back."""
+    await room.ask()
+    (path,) = (room.folder / "logins").glob("*.json")
+    path.write_text(json.dumps({**room.stored(), "tokens": None}))
+    room.proxy.restart()
+    assert await room.ask() == "You are learner"
+    assert list(room.proxy.clients) == [room.stored()["client"]["client_id"]]
+
+
+async def test_a_token_withdrawn_at_github_is_refreshed_once_and_then_logged_in_for(room: Room) -> None:
+    """The proxy does not notice: it goes on refreshing, and GitHub's 401 comes back for ever."""
+    await room.ask()
+    async with httpx2.AsyncClient(headers={"X-Practice-Control": "1"}) as http:
+        fault = {"fault": "revoked", "user": "learner"}
+        assert (await http.post(f"{room.proxy.practice}/practice/faults", json=fault)).is_success
+    room.proxy.seen.clear()
+    assert await room.ask() == "You are learner"
+    consent = ["consent"] if room.proxy.consents else []
+    assert room.proxy.seen == ["refresh_token", "authorize", *consent, "callback", "authorization_code"]
+    assert room.count(ApprovalNeeded) == 2
+
+
+@pytest.mark.parametrize("room", [True], indirect=True, ids=["0.63.0"])
+async def test_a_login_that_somebody_else_began_ends_at_the_consent_page(room: Room) -> None:
+    """Also a double has to refuse, or it proves nothing: no cookie, no login."""
+    await room.ask()
+    asked = next(event for event in room.events if isinstance(event, ApprovalNeeded))
+    async with httpx2.AsyncClient() as first, httpx2.AsyncClient() as second:
+        page = await first.get(asked.url)
+        form = press(second, page, ("decision", "approve"))
+        assert form
+        refused = await second.send(form)
+        assert (refused.status_code, following(refused)) == (400, None)
+        own = press(first, page, ("decision", "approve"))
+        assert own
+        assert following(await first.send(own)) is not None
+
+
+async def test_every_message_of_ours_is_one_envelope_without_a_null(room: Room) -> None:
+    """0.63.0 answers batches, `params: null` and odd ids with 400, whatever the era."""
+    assert "trail-mapper" in await room.ask("Which of my repositories has the most open issues?")
+    token = room.stored()["tokens"]["access_token"]
+    await after_login(room.contract(), token, ToolCall("get_me", {}))  # in 2025-11-25
+    headers = {"Authorization": f"Bearer {token}"}
+    async with connect(room.url, headers=headers, observe=room.events.append) as client:
+        assert client.protocol_version == "2026-07-28"
+        await client.call_tool("get_me")
+        await client.list_tools()
+    assert {message["method"] for message in room.proxy.posts} >= {
+        "server/discover",
+        "initialize",
+        "notifications/initialized",
+        "tools/list",
+        "tools/call",
+    }
+    for message in room.proxy.posts:
+        assert None not in message.values(), message
+        assert isinstance(message.get("params", {}), dict), message
+        assert type(message.get("id", 0)) in (int, str), message
+    assert room.count(Connected) == 2
