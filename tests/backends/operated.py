@@ -35,7 +35,6 @@ class OperatedEmulator(Emulator):
         return await super()._answer(request)
 
     def _namespace(self, request: Request, name: str) -> aiohttp.web.StreamResponse:
-        self.api.seen.append(f"{request.method.value} {request.url.path}")
         if request.method.value == "PATCH":
             self._namespaces[name] = json.loads(request.body)
         found = self._namespaces.get(name)

@@ -26,6 +26,8 @@ from workshop.kube.client import Kube
 
 T = TypeVar("T")
 
+_NO_ANSWER = 0
+
 NAMESPACE = "toolhive-system"
 TOOLHIVE = "toolhive.stacklok.dev/v1beta1"
 KINDS = {
@@ -59,13 +61,47 @@ _STATELESS = ("secrets", "configmaps", "events")
 
 @dataclass
 class Refusal:
-    """Answers to requests whose method and path start so, as often as `times` says."""
+    """Answers to requests whose method and path start so, as often as `times` says.
+
+    What is `done` before it is refused is a request whose answer gets lost.
+    """
 
     start: str
     status: int
     message: str
     times: int = 1_000_000
     reason: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    done: bool = False
+    body: str = ""
+
+
+def not_served_yet(start: str, times: int = 2) -> Refusal:
+    """A kind whose definition is established is answered with 404 for a moment."""
+    told = "the server could not find the requested resource"
+    return Refusal(start, 404, told, times, "NotFound")
+
+
+def version_too_old(start: str, times: int = 1) -> Refusal:
+    """The version that a list or a watch was to go on from is compacted away."""
+    return Refusal(start, 410, "The provided continue parameter is too old", times, "Expired")
+
+
+def changed_meanwhile(start: str, times: int = 2) -> Refusal:
+    """Somebody else's write came between the reading and the writing of an object."""
+    told = "the object has been modified; please apply your changes to the latest version and try again"
+    return Refusal(start, 409, f"Operation cannot be fulfilled on it: {told}", times, "Conflict")
+
+
+def too_many_requests(start: str, after: int, times: int = 1) -> Refusal:
+    """The API server's flow control asks for a pause."""
+    told = "too many requests, please try again later"
+    return Refusal(start, 429, told, times, "TooManyRequests", {"Retry-After": str(after)})
+
+
+def connection_lost(start: str, times: int = 1, *, done: bool = False) -> Refusal:
+    """The connection ends without an answer, as often as the API server takes to start again."""
+    return Refusal(start, _NO_ANSWER, "", times, done=done)
 
 
 @dataclass
@@ -95,6 +131,14 @@ class Emulator(KubernetesEmulator):
 
     @override
     async def _handle(self, request: Request) -> aiohttp.web.StreamResponse:
+        line = f"{request.method.value} {request.url.raw_path_qs}"
+        self.api.seen.append(line)
+        planned = (each for each in self.api.refusals if each.times > 0 and line.startswith(each.start))
+        if refusal := next(planned, None):
+            refusal.times -= 1
+            if refusal.done:
+                await self._answer(request)
+            return _refused(refusal)
         answer = await self._answer(request)
         body = _body(answer)
         if request.resource and not request.subresource and ("metadata" in body or "items" in body):
@@ -121,17 +165,11 @@ class Emulator(KubernetesEmulator):
 
     async def _answer(self, request: Request) -> aiohttp.web.StreamResponse:
         """The answer as kmock and what is added here give it: whole."""
-        line = f"{request.method.value} {request.url.raw_path_qs}"
-        self.api.seen.append(line)
-        for refusal in self.api.refusals:
-            if line.startswith(refusal.start) and refusal.times > 0:
-                refusal.times -= 1
-                return _status(refusal.status, refusal.message, refusal.reason)
         if request.subresource == "log":
             return self._log(request)
         if request.method.value == "PATCH" and "apply-patch" in request.headers["Content-Type"]:
             return self._apply(request)
-        if any(f"/{plural}/" in line for plural in self.api.finalizing):
+        if any(f"/{plural}/" in request.url.path for plural in self.api.finalizing):
             answer = self._finalize(request)
             if answer is not None:
                 return answer
@@ -338,6 +376,26 @@ def _at(item: Mapping[str, Any], path: str) -> object:
     for key in path.split("."):
         value = value.get(key, {})
     return value
+
+
+class _Lost(aiohttp.web.Response):
+    """Ends the connection in place of an answer."""
+
+    @override
+    async def prepare(self, request: aiohttp.web.BaseRequest) -> None:
+        assert request.transport
+        request.transport.abort()
+        raise ConnectionResetError
+
+
+def _refused(refusal: Refusal) -> aiohttp.web.Response:
+    if refusal.status == _NO_ANSWER:
+        return _Lost()
+    if refusal.body:
+        return aiohttp.web.Response(status=refusal.status, text=refusal.body)
+    answer = _status(refusal.status, refusal.message, refusal.reason)
+    answer.headers.update(refusal.headers)
+    return answer
 
 
 def _status(code: int, message: str, reason: str = "") -> aiohttp.web.Response:

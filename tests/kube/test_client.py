@@ -7,7 +7,7 @@ import pytest
 
 from tests.kube.cluster import NAMESPACE, Cluster, Refusal, write_kubeconfig
 from workshop.errors import CredentialsError, UsageError, WorkshopError
-from workshop.kube import connection
+from workshop.kube import connection, kinds
 from workshop.kube.client import Kube
 from workshop.kube.refusals import (
     ConflictError,
@@ -22,6 +22,7 @@ from workshop.ports import free_port
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(kinds, "_LAG_SECONDS", 0)
 
 
 def secret(name: str = "github-oauth-client", **labels: str) -> dict[str, Any]:
@@ -85,13 +86,14 @@ def test_kinds_are_asked_for_once_and_nothing_is_left_in_the_temporary_directory
 def test_a_kind_whose_definition_is_absent_reads_as_absent_and_cannot_be_applied(cluster: Cluster) -> None:
     kube = cluster.kube
     api = "toolhive.stacklok.dev/v1beta1"
-    cluster.api.refusals = [Refusal(f"GET /apis/{api}", 404, "not found", times=4)]
+    cluster.api.refusals = [Refusal(f"GET /apis/{api}", 404, "not found")]
     assert kube.get(api, "MCPServer", "workshop", NAMESPACE) is None
     assert kube.list(api, "MCPServer", NAMESPACE) == ()
     assert not kube.delete(api, "MCPServer", "workshop", NAMESPACE)
     body = {"apiVersion": api, "kind": "MCPServer", "metadata": {"name": "workshop", "namespace": NAMESPACE}}
     with pytest.raises(WorkshopError, match="does not know MCPServer"):
         kube.apply(body)
+    cluster.api.refusals.clear()
     assert kube.apply(body)["kind"] == "MCPServer", "once its definition is there it is found"
 
 
@@ -135,15 +137,6 @@ def test_a_refusal_is_told_in_the_apis_own_words(
     assert message in caught.value.why
     assert hint in caught.value.hint
     assert type(caught.value) is family
-
-
-@pytest.mark.parametrize("status", [429, 503, 504])
-def test_a_busy_server_is_asked_again_but_not_for_ever(cluster: Cluster, status: int) -> None:
-    cluster.api.refusals = [Refusal("PATCH", status, "try again", times=2)]
-    assert cluster.kube.apply(secret())["kind"] == "Secret"
-    cluster.api.refusals = [Refusal("PATCH", status, "try again", times=3)]
-    with pytest.raises(WorkshopError, match="refused to apply Secret `github-oauth-client`"):
-        cluster.kube.apply(secret())
 
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"])

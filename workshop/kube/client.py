@@ -20,7 +20,7 @@ from workshop.kube.objects import (
     number,
     text,
 )
-from workshop.kube.refusals import InvalidError, NotFoundError
+from workshop.kube.refusals import ConflictError, InvalidError, NotFoundError
 
 FIELD_MANAGER = "workshop"
 
@@ -61,7 +61,12 @@ class Kube:
     def create(self, body: Mapping[str, Any]) -> Object:
         """Create an object that is not there yet."""
         doing = f"create {_title(body)}"
-        return self._send(doing, "post", self._path(body), body=dict(body), field_manager=FIELD_MANAGER)
+        try:
+            return self._send(doing, "post", self._path(body), body=dict(body), field_manager=FIELD_MANAGER)
+        except ConflictError as conflict:
+            if not conflict.answer_lost:
+                raise
+            return self._send(doing, "get", self._path(body, name_of(body)))
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """An object, or None when it, or its kind, is absent."""
@@ -185,7 +190,7 @@ class Kube:
 
     def _path(self, body: Mapping[str, Any], name: str | None = None) -> str:
         api_version, kind = body["apiVersion"], body["kind"]
-        found = self._kinds.find(api_version, kind)
+        found = self._kinds.await_kind(api_version, kind)
         if found is None:
             raise WorkshopError(
                 f"The cluster does not know {kind} ({api_version})",

@@ -3,24 +3,49 @@
 import json
 import time
 from functools import cached_property
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workshop.errors import UsageError
 from workshop.kube.objects import Object, without_nulls
-from workshop.kube.refusals import error_of, read, unexpected, unreachable
+from workshop.kube.refusals import Refusal, error_of, passes, read, unexpected, unreachable
 
 if TYPE_CHECKING:
     from kubernetes.dynamic import DynamicClient
 
 # Seconds to connect, and to the next byte: a server that hangs must not hold a wait beyond its bound.
 _TIMEOUT = (5.0, 20.0)
-_ATTEMPTS = 3
 _PAUSE_SECONDS = 0.5
+_ATTEMPTS = 3  # while the API server has not answered once: it may not be there at all
+_PATIENT_ATTEMPTS = 6  # an API server that has answered and now does not is busy or starts again
+_PATIENCE_SECONDS = 30.0  # the most that is waited for one request when the server says how long
 # Never through a proxy, as with kubectl and Helm: kind's API server is on this machine.
 _DIRECT = "localhost,127.0.0.0/8,::1"
-_BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+
+
+class Waits:
+    """The waits between the attempts of one request."""
+
+    def __init__(self) -> None:
+        self._attempts = 0
+        self._waited = 0.0
+        self.answer_lost = False  # an attempt without an answer may have been carried out
+
+    def after(self, refusal: Refusal) -> float | None:
+        """Seconds until the next attempt after a refusal that may pass; None when there is none."""
+        if refusal.retry_after is None:
+            return self._next(_PATIENT_ATTEMPTS)
+        self._waited += max(refusal.retry_after, 1)
+        return refusal.retry_after if self._waited <= _PATIENCE_SECONDS else None
+
+    def without_answer(self, has_answered: bool) -> float | None:  # noqa: FBT001 - the only thing it depends on
+        """Seconds until the next attempt after none was answered; None when there is none."""
+        self.answer_lost = True
+        return self._next(_PATIENT_ATTEMPTS if has_answered else _ATTEMPTS)
+
+    def _next(self, most: int) -> float | None:
+        self._attempts += 1
+        return _PAUSE_SECONDS * self._attempts if self._attempts < most else None
 
 
 class Connection:
@@ -29,6 +54,7 @@ class Connection:
     def __init__(self, kubeconfig: Path, context: str | None) -> None:
         self._kubeconfig = kubeconfig
         self._context = context
+        self._has_answered = False
 
     def ask(self, doing: str, method: str, path: str, **params: object) -> Object:
         """The JSON object of a successful answer, without its null members: null and absent are one to us."""
@@ -48,22 +74,26 @@ class Connection:
         from urllib3.exceptions import HTTPError
 
         given = {key: value for key, value in params.items() if value is not None}
-        for attempt in range(1, _ATTEMPTS + 1):
-            last = attempt == _ATTEMPTS
+        waits = Waits()
+        while True:
             try:
                 answer = self._client.request(
                     method, path, serialize=False, _request_timeout=_TIMEOUT, **given
                 )
-                return bytes(answer.data)
             except ApiException as refused:
-                refusal = read(refused.status, refused.reason, refused.body)
-                if refusal.status not in _BUSY or last:
-                    raise error_of(refusal, doing) from refused
+                self._has_answered = True
+                refusal = read(refused.status, refused.reason, refused.body, refused.headers)
+                wait = waits.after(refusal) if passes(refusal, method, path, given.get("body")) else None
+                if wait is None:
+                    raise error_of(refusal, doing, answer_lost=waits.answer_lost) from refused
             except HTTPError as problem:
-                if last:
+                wait = waits.without_answer(self._has_answered)
+                if wait is None:
                     raise unreachable(self._client.configuration.host, problem) from problem
-            time.sleep(_PAUSE_SECONDS * attempt)
-        raise AssertionError  # the last attempt returned or raised
+            else:
+                self._has_answered = True
+                return bytes(answer.data)
+            time.sleep(wait)
 
     @cached_property
     def _client(self) -> "DynamicClient":

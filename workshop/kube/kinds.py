@@ -1,10 +1,14 @@
 """Where an API server has the objects of a kind."""
 
+import time
 from dataclasses import dataclass
 
 from workshop.kube.connection import Connection
 from workshop.kube.objects import items, text
 from workshop.kube.refusals import NotFoundError
+
+_LAG_ATTEMPTS = 5
+_LAG_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,14 @@ class Kinds:
         if (api_version, kind) not in self._known:
             self._ask(api_version)
         return self._known.get((api_version, kind))
+
+    def await_kind(self, api_version: str, kind: str) -> Kind | None:
+        """The same for a kind that should be there: discovery may follow a definition a few seconds later."""
+        for attempt in range(1, _LAG_ATTEMPTS):
+            if found := self.find(api_version, kind):
+                return found
+            time.sleep(_LAG_SECONDS * attempt)
+        return self.find(api_version, kind)
 
     def _ask(self, api_version: str) -> None:
         base = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"

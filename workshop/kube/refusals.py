@@ -2,10 +2,12 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
 from workshop.errors import CredentialsError, DeadlineError, UsageError, WorkshopError
+from workshop.kube.objects import text
 
 # A refusal by RBAC, in the API server's own words: what may not be done, to what, and where.
 _FORBIDDEN = re.compile(
@@ -13,6 +15,10 @@ _FORBIDDEN = re.compile(
     r'(?: in the namespace "(?P<namespace>[^"]*)")?'
 )
 _UNTYPED = "failed to create typed patch object"  # a field unknown or of another type comes with status 500
+# A kind whose definition was established a moment ago, or is not known to every API server yet.
+_NOT_SERVED = ("could not find the requested resource", "404 page not found")
+_DISCOVERY = re.compile(r"/api/[^/]+|/apis/[^/]+/[^/]+")
+_BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 _LONGEST = 400
 _SHOWN = 100
 
@@ -26,7 +32,12 @@ class NotFoundError(WorkshopError):
 
 
 class ConflictError(WorkshopError):
-    """The object is there already, or was changed since it was read."""
+    """The object is there already, or was changed since it was read.
+
+    `answer_lost` when an attempt before got no answer: it may be ours that made the object.
+    """
+
+    answer_lost = False
 
 
 class ForbiddenError(CredentialsError):
@@ -39,14 +50,33 @@ class InvalidError(UsageError):
 
 @dataclass(frozen=True)
 class Refusal:
-    """The status an API server answered with, and its own words for it."""
+    """The status an API server answered with, its own words for it, and the seconds it asks to wait."""
 
     status: int
     reason: str
     message: str
+    retry_after: float | None = None
 
 
-def read(status: int | None, reason: str | None, body: str | None) -> Refusal:
+def passes(refusal: Refusal, method: str, path: str, body: object) -> bool:
+    """Whether the same request may be answered well in a moment."""
+    if refusal.status in _BUSY:
+        return True
+    if refusal.status == HTTPStatus.CONFLICT:
+        # Another write came between. A body that names the version it was made from is refused each time.
+        versioned = isinstance(body, Mapping) and text(body, "metadata", "resourceVersion")
+        return refusal.reason == "Conflict" and method in ("patch", "delete") and not versioned
+    if refusal.status == HTTPStatus.GONE:
+        return method == "get"  # the version that a list was to continue from is too old
+    if refusal.status == HTTPStatus.NOT_FOUND:
+        # Discovery is not asked again: its 404 says that there is no such kind.
+        return not _DISCOVERY.fullmatch(path) and any(words in refusal.message for words in _NOT_SERVED)
+    return refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR and "etcdserver: " in refusal.message
+
+
+def read(
+    status: int | None, reason: str | None, body: str | None, headers: Mapping[str, str] | None = None
+) -> Refusal:
     """The refusal in an API answer, whether it is a `Status` object or plain text."""
     try:
         told = json.loads(body or "")
@@ -56,10 +86,12 @@ def read(status: int | None, reason: str | None, body: str | None) -> Refusal:
         told = {"message": body or reason or ""}
     message = " ".join(str(told.get("message") or reason or f"HTTP status {status}").split())
     short = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}…"
-    return Refusal(status or 0, str(told.get("reason") or reason or ""), short)
+    asked = str((headers or {}).get("Retry-After", ""))  # a date in its place is not honoured
+    after = float(asked) if asked.isdecimal() else None
+    return Refusal(status or 0, str(told.get("reason") or reason or ""), short, after)
 
 
-def error_of(refusal: Refusal, doing: str) -> WorkshopError:
+def error_of(refusal: Refusal, doing: str, *, answer_lost: bool = False) -> WorkshopError:
     """The error for a refusal; `doing` reads on from "The cluster refused to"."""
     if refusal.status == HTTPStatus.UNAUTHORIZED:
         return CredentialsError(
@@ -79,16 +111,18 @@ def error_of(refusal: Refusal, doing: str) -> WorkshopError:
     if refusal.status == HTTPStatus.NOT_FOUND:
         return NotFoundError(what, why=refusal.message, hint=_hint(refusal))
     if refusal.status == HTTPStatus.CONFLICT:
-        return ConflictError(what, why=refusal.message, hint=_hint(refusal))
+        conflict = ConflictError(what, why=refusal.message, hint=_hint(refusal))
+        conflict.answer_lost = answer_lost
+        return conflict
     return WorkshopError(what, why=refusal.message, hint=_hint(refusal))
 
 
 def unreachable(host: str, problem: Exception) -> UnreachableError:
     """The error for an API server that does not answer."""
-    text = " ".join(str(problem).split())
+    told = " ".join(str(problem).split())
     return UnreachableError(
         f"The cluster's API server does not answer at {host}",
-        why=text.partition(">: ")[2] or text,  # urllib3 puts the object in front of what happened
+        why=told.partition(">: ")[2] or told,  # urllib3 puts the object in front of what happened
         hint="Is the cluster running? `workshop status` tells, and `workshop up` starts it",
     )
 
@@ -116,13 +150,15 @@ def _missing_right(found: re.Match[str], refusal: Refusal) -> ForbiddenError:
 
 
 def _hint(refusal: Refusal) -> str:
-    text = refusal.message.lower()
-    if "namespaces" in text and "not found" in text:
+    told = refusal.message.lower()
+    if "namespaces" in told and "not found" in told:
         return "The namespace is missing: run `workshop up` again"
-    if "exceeded quota" in text or "must specify" in text:
+    if "exceeded quota" in told or "must specify" in told:
         return "The namespace has a quota: ask its owner for more, or delete what is not needed"
-    if "podsecurity" in text:
+    if "podsecurity" in told:
         return "The namespace's pod security level forbids this pod: choose another namespace"
-    if "being terminated" in text:
+    if "being terminated" in told:
         return "It is still being deleted: wait a moment, and run this command again"
+    if refusal.retry_after is not None:
+        return f"The cluster is busy: run this command again in {refusal.retry_after:.0f} s"
     return ""
