@@ -8,6 +8,7 @@ import pytest
 
 from tests.backends.operated import install_operator
 from tests.backends.test_kind import IMAGES, Room, furnished
+from tests.kube.cluster import TOOLHIVE
 from workshop.backends.cluster_record import ClusterFile
 from workshop.backends.operator import Operator
 from workshop.errors import CredentialsError, PreflightError, UsageError, WorkshopError
@@ -123,6 +124,37 @@ def test_finalizers_that_stick_are_told_and_cleared_for_what_is_ours(shared: Sha
     assert "MCPRemoteProxy/github-remote" in told
     assert "its finalizers are cleared" in shared.shown.getvalue()
     assert shared.cluster.get("MCPRemoteProxy", "github-remote", NAMESPACE) is None
+
+
+def test_what_is_still_being_deleted_is_seen_off_and_made_anew(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared.up()
+    before = shared.cluster.get("MCPToolConfig", "workshop-tools", NAMESPACE)
+    shared.cluster.api.finalizing.add("mcptoolconfigs")
+    assert shared.cluster.kube.delete(TOOLHIVE, "MCPToolConfig", "workshop-tools", NAMESPACE)
+    monkeypatch.setattr("workshop.backends.workloads_in_cluster._GONE_SECONDS", 0)
+    shared.up()
+    after = shared.cluster.get("MCPToolConfig", "workshop-tools", NAMESPACE)
+    assert before
+    assert after
+    assert "deletionTimestamp" not in after["metadata"]
+    assert after["metadata"]["uid"] != before["metadata"]["uid"]
+    shared.cluster.api.finalizing.clear()
+
+
+def test_an_operator_that_is_being_deleted_does_not_count(shared: Shared) -> None:
+    gone = shared.cluster.get("Deployment", "toolhive-operator", "toolhive-system")
+    assert gone
+    marks = {"namespace": "another", "deletionTimestamp": "2026-11-21T08:00:00Z"}
+    shared.cluster.put({**gone, "metadata": {**gone["metadata"], **marks}})
+    listed = shared.cluster.kube.list("apps/v1", "Deployment")
+    assert [item["metadata"]["namespace"] for item in listed] == ["another", "toolhive-system"], (
+        "it comes first"
+    )
+    shared.up()
+    (operator,) = (row for row in environment.status().workloads if row.name == "operator")
+    assert operator.state == "running"
 
 
 def test_a_first_up_that_was_taken_back_is_followed_by_a_first_one(shared: Shared) -> None:

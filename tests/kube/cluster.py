@@ -368,7 +368,8 @@ def _selected(request: Request, answer: aiohttp.web.StreamResponse) -> aiohttp.w
         if labels.items() <= (item["metadata"].get("labels") or {}).items()
         and all(_at(item, path) == value for path, value in fields.items())
     ]
-    return aiohttp.web.json_response(listed)
+    listed["items"].sort(key=lambda item: (item["metadata"].get("namespace", ""), item["metadata"]["name"]))
+    return aiohttp.web.json_response(listed)  # in the order of their keys, as etcd has them
 
 
 def _at(item: Mapping[str, Any], path: str) -> object:

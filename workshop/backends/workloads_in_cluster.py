@@ -194,6 +194,11 @@ class Workloads:
 
     def _apply(self, part: Rendered, items: Sequence[Resource], line: Line) -> None:
         before = {item.title: self._existing(item) for item in items}
+        leaving = [item for item in items if is_being_deleted(before[item.title])]
+        if leaving:  # what is applied to an object that is being deleted goes with it
+            line.note(f"waiting for the end of {', '.join(item.title for item in leaving)}")
+            self._await_end(leaving)
+            before |= dict.fromkeys(item.title for item in leaving)
         for item in items:
             line.note(item.title)
             after = self._site.kube.apply(item.body)
