@@ -1,5 +1,6 @@
 """Wait for something in the cluster: for its success, its failure, or the end of patience."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def wait_for(
     deadline = time.monotonic() + seconds
     good = 0
     while True:
-        seen = _reach(look, deadline, lambda: note(f"the cluster does not answer, {bound(seconds)}"))
+        seen = reach(look, seconds, note, deadline)
         good = good + 1 if done(seen) else 0
         if good >= settled:
             note(state(seen))
@@ -70,13 +71,16 @@ def wait_for(
         time.sleep(_LOOK_SECONDS)
 
 
-def _reach(look: Callable[[], T], deadline: float, note: Callable[[], None]) -> T:
-    until = min(deadline, time.monotonic() + _UNREACHABLE_SECONDS)
+def reach(
+    look: Callable[[], T], seconds: float, note: Callable[[str], None], deadline: float = math.inf
+) -> T:
+    """What a look sees, also of an API server that is gone for a moment, as while kubeadm restarts it."""
+    until = min(deadline, time.monotonic() + min(seconds, _UNREACHABLE_SECONDS))
     while True:
         try:
             return look()
         except UnreachableError:
             if time.monotonic() + _LOOK_SECONDS > until:
                 raise
-            note()
+            note(f"the cluster does not answer, {bound(seconds)}")
             time.sleep(_LOOK_SECONDS)

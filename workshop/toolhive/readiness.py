@@ -20,7 +20,7 @@ from workshop.kube.objects import (
     text,
     uid_of,
 )
-from workshop.kube.wait import Diagnosis, wait_for
+from workshop.kube.wait import Diagnosis, reach, wait_for
 from workshop.toolhive.diagnosis import controllers_of, crash_lines, diagnose
 from workshop.toolhive.known_messages import recognise
 from workshop.toolhive.manifests import Resource
@@ -70,7 +70,7 @@ def wait_deployment(
     """
     watch = _Watch(kube, namespace, name, None)
     if replace_stuck:
-        watch.replace_stuck()
+        watch.replace_stuck(seconds, step)
     watch.wait(seconds, step)
 
 
@@ -81,7 +81,7 @@ def wait_workload(kube: Kube, resource: Resource, seconds: float, step: Step) ->
     """
     namespace = str(resource.find("metadata.namespace") or NAMESPACE)
     watch = _Watch(kube, namespace, resource.name, resource.kind)
-    watch.replace_stuck()
+    watch.replace_stuck(seconds, step)
     watch.wait(seconds, step)
 
 
@@ -110,9 +110,9 @@ class _Watch:
             settled=_SETTLED_LOOKS,
         )
 
-    def replace_stuck(self) -> None:
+    def replace_stuck(self, seconds: float, step: Step) -> None:
         """Delete the pods that are in trouble now; their controllers make new ones at once."""
-        seen = self._look()
+        seen = reach(self._look, seconds, step.note)
         for pod in newest(seen.pods):
             if troubles(pod, _about(pod, seen.events)):
                 self._kube.delete("v1", "Pod", name_of(pod), self._namespace, grace_seconds=1)
