@@ -14,6 +14,7 @@ from workshop.backends.operator import Operator
 from workshop.errors import CredentialsError, PreflightError, UsageError, WorkshopError
 from workshop.lessons import environment
 from workshop.lessons.environment import UpReport
+from workshop.sources import pinned
 from workshop.toolhive.readiness import OPERATOR
 
 NAMESPACE = "team-a"
@@ -54,6 +55,21 @@ def test_up_brings_the_parts_into_the_namespace_and_uses_the_operator_that_is_th
     assert shared.machine.calls("helm", "uninstall") == []
     assert shared.cluster.get("MCPServer", "workshop", NAMESPACE) is None
     assert shared.cluster.get("Deployment", "toolhive-operator", "toolhive-system")
+
+
+def test_an_operator_of_another_version_is_used_and_told_of(shared: Shared) -> None:
+    operator = shared.cluster.get("Deployment", "toolhive-operator", "toolhive-system")
+    assert operator
+    image = "registry.example/toolhive/operator:v0.44.0"
+    operator["spec"]["template"]["spec"] = {"containers": [{"name": "manager", "image": image}]}
+    shared.cluster.put(operator)
+    shared.up()
+    told = f"ToolHive 0.44.0, and this workshop is made for {pinned().toolhive_version}"
+    assert told in shared.shown.getvalue()
+    (row,) = [item for item in environment.status().workloads if item.name == "operator"]
+    assert row.state == "running"
+    assert told in row.detail
+    assert "`workshop up --install-operator`" in row.detail
 
 
 def test_an_absent_operator_is_installed_and_removed_again(shared: Shared) -> None:

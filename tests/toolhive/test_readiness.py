@@ -25,7 +25,7 @@ from workshop.console import Step
 from workshop.errors import WorkshopError
 from workshop.kube.refusals import UnreachableError
 from workshop.toolhive.diagnosis import diagnose
-from workshop.toolhive.readiness import wait_deployment, wait_operator, wait_workload
+from workshop.toolhive.readiness import version_note, wait_deployment, wait_operator, wait_workload
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -251,3 +251,30 @@ def test_a_stopped_step_ends_the_wait(cluster: Cluster) -> None:
 
     with pytest.raises(WorkshopError, match="Stopped"):
         wait_workload(cluster.kube, resource(), 30, Script(stop))
+
+
+@pytest.mark.parametrize(
+    ("image", "label", "version"),
+    [
+        ("ghcr.io/stacklok/toolhive/operator:v0.44.0", "v0.63.0", "0.44.0"),
+        ("registry.example:5000/toolhive/operator:0.44.0@sha256:08497ee1", None, "0.44.0"),
+        ("registry.example:5000/toolhive/operator", "v0.44.0", "0.44.0"),
+        ("registry.example:5000/operator:of-our-own", "v0.44.0", "0.44.0"),
+        ("registry.example:5000/operator@sha256:08497ee1", None, ""),
+        ("ghcr.io/stacklok/toolhive/operator:v0.63.0", None, ""),
+        ("", None, ""),
+    ],
+)
+def test_an_operator_of_another_version_is_told_of_with_what_to_do(
+    image: str, label: str | None, version: str
+) -> None:
+    operator = controller("toolhive-operator")
+    operator["metadata"]["labels"] = {"app.kubernetes.io/version": label}
+    operator["spec"]["template"]["spec"] = {"containers": [{"image": image}]} if image else None
+    told = version_note(operator, "0.63.0", ours=False)
+    if version:
+        assert told.startswith(f"ToolHive {version}, and this workshop is made for 0.63.0")
+        assert "`workshop up --install-operator`" in told
+        assert "`workshop up` replaces" in version_note(operator, "0.63.0", ours=True)
+    else:
+        assert told == ""

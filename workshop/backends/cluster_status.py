@@ -1,15 +1,17 @@
 """How a cluster and what runs in it are now, for `status`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from workshop.backends.base import State, WorkloadStatus
 from workshop.backends.site import Site
 from workshop.backends.workloads_in_cluster import KINDS, of_ours
 from workshop.errors import WorkshopError
 from workshop.kube.objects import Object, name_of, namespace_of
+from workshop.sources import pinned
 from workshop.toolhive.diagnosis import controllers_of
 from workshop.toolhive.pods import is_ready, newest, pods_of, troubles
-from workshop.toolhive.readiness import OPERATOR, find_operator
+from workshop.toolhive.readiness import OPERATOR, find_operator, version_note
 
 _WORKLOADS = (*KINDS[:2], ("apps/v1", "Deployment"))
 
@@ -29,7 +31,9 @@ def _operator(site: Site) -> list[WorkloadStatus]:
     found = find_operator(site.kube)
     if found is None:
         return [WorkloadStatus("operator", "stopped", "", None, "", "not installed")]
-    return [_pods(site, "operator", OPERATOR, namespace_of(found))]
+    row = _pods(site, "operator", OPERATOR, namespace_of(found))
+    told = version_note(found, pinned().toolhive_version, ours=site.record.backend == "kind")
+    return [replace(row, detail=f"{row.detail} · {told}" if told else row.detail)]
 
 
 def _workloads(site: Site) -> list[WorkloadStatus]:

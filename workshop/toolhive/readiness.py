@@ -4,6 +4,7 @@
 crash loop counts as ready, and so does an old pod while a new one starts.
 """
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from workshop.kube.objects import (
     Object,
     container_statuses_of,
     is_being_deleted,
+    items,
     labels_of,
     name_of,
     number,
@@ -21,6 +23,7 @@ from workshop.kube.objects import (
     uid_of,
 )
 from workshop.kube.wait import Diagnosis, reach, wait_for
+from workshop.sources import pinned
 from workshop.toolhive.diagnosis import controllers_of, crash_lines, diagnose
 from workshop.toolhive.known_messages import recognise
 from workshop.toolhive.manifests import Resource
@@ -31,6 +34,7 @@ from workshop.toolhive.rollout import blocks, is_rolled_out, replicas
 OPERATOR = "toolhive-operator"
 NAMESPACE = "toolhive-system"
 
+_VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")
 _SETTLED_LOOKS = 2  # between two writes of the operator everything may look finished
 # ToolHive's runner restarts once by itself while its server's image is pulled. A crash loop then has two more
 # tries, after a back-off of 10 and of 20 seconds, and 40 seconds for a last one.
@@ -54,11 +58,33 @@ def find_operator(kube: Kube) -> Object | None:
     return next((item for item in found if not is_being_deleted(item)), None)
 
 
+def operator_version(operator: Object) -> str:
+    """Which ToolHive an operator's Deployment is of; empty where neither its image nor its labels say it."""
+    images = [
+        text(container, "image") for container in items(operator, "spec", "template", "spec", "containers")
+    ]
+    told = [image.partition("@")[0].rpartition(":")[2] for image in images]
+    told.append(text(labels_of(operator), "app.kubernetes.io/version"))
+    return next((found[1] for word in told if (found := _VERSION.fullmatch(word))), "")
+
+
+def version_note(operator: Object, wanted: str, *, ours: bool) -> str:
+    """What to know where the operator is of another version than is wanted; empty where it is not."""
+    found = operator_version(operator)
+    if found in ("", wanted):
+        return ""
+    command = "`workshop up`" if ours else "`workshop up --install-operator`"
+    return f"ToolHive {found}, and this workshop is made for {wanted}: {command} replaces it"
+
+
 def wait_operator(
     kube: Kube, namespace: str, seconds: float, step: Step, *, replace_stuck: bool = False
 ) -> None:
-    """Wait until ToolHive's operator runs, all of its rollout done."""
+    """Wait until ToolHive's operator runs, all of its rollout done; another version than ours is noted."""
     wait_deployment(kube, namespace, OPERATOR, seconds, step, replace_stuck=replace_stuck)
+    running = reach(lambda: kube.get("apps/v1", "Deployment", OPERATOR, namespace), seconds, step.note)
+    if told := version_note(running or {}, pinned().toolhive_version, ours=replace_stuck):
+        step.note(told)
 
 
 def wait_deployment(
