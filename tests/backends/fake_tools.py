@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,11 @@ for wanted in json.loads((here / "fail").read_text()):
         sys.exit("error: " + " ".join(wanted) + " was told to fail")
 
 def after(flag): return words[words.index(flag) + 1]
+def write(name, value): (here / name).write_text(json.dumps(value))
+def resolves(name):
+    left = json.loads((here / "unresolved").read_text())
+    if left.get(name): write("unresolved", left | dict([(name, left[name] - 1)]))
+    return not left.get(name)
 def held(what): return [path.name.replace("|", "/") for path in sorted((here / what).glob("*"))]
 def add(what, *items):
     (here / what).mkdir(exist_ok=True)
@@ -54,8 +60,17 @@ def docker():
     elif is_("exec") and "crictl" in words:
         full = lambda image: image if "." in image.split("/")[0] else "docker.io/" + image
         say(dict(images=[dict(id=id_of(image), repoTags=[full(image)]) for image in held("node")]))
+    elif is_("exec") and "bash" in words:
+        say("12 34 81 80 00 01 00 01" if resolves("kubernetes.default") else "12 34 81 82 00 01 00 00")
+    elif is_("container", "inspect"):
+        if words[-1].removesuffix("-control-plane") not in held("clusters"):
+            sys.exit("Error: No such container: " + words[-1])
+        say((here / "node.json").read_text())
     elif is_("cp"): Path(words[-1]).write_text((here / "kubeadm.conf").read_text())
-    elif is_("start"): pass
+    elif is_("start"):
+        state = json.loads((here / "node.json").read_text())
+        if not state["Running"]:
+            write("node.json", dict(Running=True, StartedAt="2026-11-22T09:00:00.123456789Z"))
     else: sys.exit("the fake docker does not know " + str(words))
 
 def kind():
@@ -68,6 +83,7 @@ def kind():
         label = config.split("workshop/instance:")[1].split()[0]
         (here / "kubeadm.conf").write_text('node-labels: "workshop/instance=' + label.strip("'") + '"')
         add("clusters", after("--name"))
+        write("node.json", dict(Running=True, StartedAt="2026-11-21T08:00:00.123456789Z"))
         access(after("--name"), after("--kubeconfig"))
     elif is_("export"): access(after("--name"), after("--kubeconfig"))
     elif is_("delete"):
@@ -94,6 +110,12 @@ def kubectl():
     elif is_("config", "view"):
         if words[-1] != "--context=lab": sys.exit("error: context was not found")
         say((here / "kubeconfig").read_text().replace("CONTEXT", "lab"))
+    elif "exec" in words:
+        if held("no-exec"):
+            sys.exit('Error from server (Forbidden): pods "p" is forbidden: User "seat" cannot create '
+                'resource "pods/exec" in API group "" in the namespace "n"')
+        for name in words[words.index("-c") + 2:]:
+            if not resolves(name): say(name + " Temporary failure in name resolution")
     elif "port-forward" in words:
         import http.server
         class Healthy(http.server.BaseHTTPRequestHandler):
@@ -126,11 +148,25 @@ class FakeMachine:
         monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
         machine = cls(here)
         machine.fail()
+        machine.unresolved({})
         return machine
 
     def fail(self, *commands: str) -> None:
         """From now on these commands fail, each given by words of it; none for all well again."""
         (self.folder / "fail").write_text(json.dumps([command.split() for command in commands]))
+
+    def restart(self, at: str) -> None:
+        """The node's container was started again, by nobody of ours."""
+        (self.folder / "node.json").write_text(json.dumps({"Running": True, "StartedAt": at}))
+
+    def stop(self) -> None:
+        """The node's container was stopped."""
+        state = json.loads((self.folder / "node.json").read_text())
+        (self.folder / "node.json").write_text(json.dumps({**state, "Running": False}))
+
+    def unresolved(self, times: Mapping[str, int]) -> None:
+        """How many times from now on the look-up of a name in the cluster fails."""
+        (self.folder / "unresolved").write_text(json.dumps(times))
 
     def held(self, what: str) -> list[str]:
         """What there is: `clusters`, `node` images, `engine` images, `releases`."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp.web
@@ -10,12 +11,26 @@ from kmock import resource as kmock_resource
 from typing_extensions import override
 
 from tests.kube.cluster import KINDS, TOOLHIVE, Api, Cluster, Emulator
-from tests.toolhive.workloads import condition, controller, pod, run_config
+from tests.toolhive.workloads import STARTED, condition, controller, pod, run_config
 from workshop.backends.operator import DEFINITIONS
 from workshop.toolhive.readiness import OPERATOR
 
 _NAMESPACE_DEPTH = 4
 _HELD = ("OIDCConfigRefValidated", "AuthServerRefValidated", "Ready")
+
+
+_NODE = {
+    "apiVersion": "v1",
+    "kind": "Node",
+    "metadata": {"name": "workshop-control-plane"},
+    "status": {"conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": STARTED}]},
+}
+_DNS = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "kube-dns", "namespace": "kube-system"},
+    "spec": {"clusterIP": "10.96.0.10"},
+}
 
 
 class OperatedEmulator(Emulator):
@@ -32,7 +47,25 @@ class OperatedEmulator(Emulator):
             return self._namespace(
                 request, path.rsplit("/", 1)[-1]
             )  # kmock takes this path for a namespace's
-        return await super()._answer(request)
+        answer = await super()._answer(request)
+        return self._since_boot(answer, path) if self.api.boot else answer
+
+    def _since_boot(self, answer: aiohttp.web.StreamResponse, path: str) -> aiohttp.web.StreamResponse:
+        """The list of all pods or nodes as the kubelet has reported them since its node's restart."""
+        if path not in {"/api/v1/pods", "/api/v1/nodes"} or answer.status != HTTPStatus.OK:
+            return answer
+        assert isinstance(answer, aiohttp.web.Response)
+        listed = json.loads(answer.body)  # type: ignore[arg-type]  # bytes here
+        nodes = path == "/api/v1/nodes"  # a kubelet tells of its node first, and of its pods one by one
+        for item in listed["items"] if self.api.unreported <= nodes else ():
+            for container in item["status"].get("containerStatuses", ()):
+                container["restartCount"] += 1
+                if "running" in container["state"]:
+                    container["state"]["running"]["startedAt"] = self.api.boot
+            for found in item["status"]["conditions"] if nodes else ():
+                found["lastHeartbeatTime"] = self.api.boot
+        self.api.unreported = max(0, self.api.unreported - (not nodes))
+        return aiohttp.web.json_response(listed)
 
     def _namespace(self, request: Request, name: str) -> aiohttp.web.StreamResponse:
         if request.method.value == "PATCH":
@@ -60,19 +93,20 @@ class OperatedEmulator(Emulator):
             body["status"] = {"phase": "Ready", "observedGeneration": generation, "conditions": held}
             self._keep(body)
         if body["kind"] in {"MCPServer", "MCPRemoteProxy"}:
-            self._run(controller(name), pod(f"{name}-1", of=name), namespace)
+            self._run(controller(name), pod(f"{name}-1", of=name), namespace, "some/proxy:1")
             runs = run_config(name)
             self._keep({**runs, "metadata": {**runs["metadata"], "namespace": namespace}})
         if body["kind"] == "MCPServer":
             running = pod(f"{name}-0", of=name, kind="StatefulSet")
-            self._run(controller(name, "StatefulSet"), running, namespace)
+            self._run(controller(name, "StatefulSet"), running, namespace, body["spec"]["image"])
         if body["kind"] == "Deployment":
             self._keep({**body, "status": controller(name)["status"]})
             labels = body["spec"]["selector"]["matchLabels"]
-            self._run(None, pod(f"{name}-1", of=name, metadata={"labels": labels}), namespace)
+            image = body["spec"]["template"]["spec"]["containers"][0]["image"]
+            self._run(None, pod(f"{name}-1", of=name, metadata={"labels": labels}), namespace, image)
 
-    def _run(self, made: dict[str, Any] | None, running: dict[str, Any], namespace: str) -> None:
-        running["spec"] = {"containers": [{"name": "toolhive", "image": "some/image:1"}]}
+    def _run(self, made: dict[str, Any] | None, running: dict[str, Any], namespace: str, image: str) -> None:
+        running["spec"] = {"containers": [{"name": "toolhive", "image": image}]}
         for body in (made, running):
             if body:
                 body["metadata"]["namespace"] = namespace
@@ -114,6 +148,8 @@ def install_operator(cluster: Cluster, namespace: str = "toolhive-system", *, yo
             },
             young=young,
         )
+    cluster.put(_NODE)
+    cluster.put(_DNS)
     made, running = controller(OPERATOR), pod(f"{OPERATOR}-1", of=OPERATOR)
     made["metadata"] |= {"labels": {"app.kubernetes.io/name": OPERATOR}}
     running["spec"] = {"containers": []}

@@ -159,9 +159,9 @@ def test_what_needs_no_image_of_the_workshop_starts_while_these_are_loaded(
             assert not is_there("MCPServer", "workshop")(), "its pod would try to pull the image"
         return load(images, kind, names, note)
 
-    def waiting(kube: Kube, namespace: str, seconds: float, line: Step) -> None:
+    def waiting(kube: Kube, namespace: str, seconds: float, line: Step, *, replace_stuck: bool) -> None:
         until(is_there("MCPServer", "workshop"))
-        wait_operator(kube, namespace, seconds, line)
+        wait_operator(kube, namespace, seconds, line, replace_stuck=replace_stuck)
 
     monkeypatch.setattr(Images, "load", loading)
     monkeypatch.setattr("workshop.backends.operator.wait_operator", waiting)
@@ -344,13 +344,6 @@ def test_a_taken_port_is_refused_before_anything_is_made(room: Room) -> None:
             sock.close()
     assert room.machine.calls("create") == []
     assert not room.directory.exists()
-
-
-def test_a_cluster_that_was_stopped_is_started_again(up: Room) -> None:
-    up.cluster.api.refusals.append(Refusal("GET /version", 503, "starting", times=3))
-    up.up()
-    assert up.machine.calls("docker", "start", "workshop-control-plane")
-    assert len(up.machine.calls("kind", "create")) == 1
 
 
 def test_another_backend_is_refused_while_this_one_is_up(up: Room) -> None:

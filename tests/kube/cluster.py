@@ -32,6 +32,7 @@ NAMESPACE = "toolhive-system"
 TOOLHIVE = "toolhive.stacklok.dev/v1beta1"
 KINDS = {
     ("v1", "Namespace"): "namespaces",
+    ("v1", "Node"): "nodes",
     ("v1", "Pod"): "pods",
     ("v1", "Secret"): "secrets",
     ("v1", "ConfigMap"): "configmaps",
@@ -46,7 +47,7 @@ KINDS = {
     (TOOLHIVE, "MCPToolConfig"): "mcptoolconfigs",
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): "customresourcedefinitions",
 }
-CLUSTER_WIDE = ("customresourcedefinitions", "namespaces")
+CLUSTER_WIDE = ("customresourcedefinitions", "namespaces", "nodes")
 # What a real API server answers with null, or leaves out, as long as it has no value.
 _NULL_METADATA = ("labels", "annotations", "finalizers", "ownerReferences", "deletionTimestamp")
 _NULL_STATUS = {
@@ -108,13 +109,17 @@ def connection_lost(start: str, times: int = 1, *, done: bool = False) -> Refusa
 class Api:
     """What a test arranges and looks at: refusals, logs, and the requests that came.
 
-    Objects of the plurals in `finalizing` go only when their finalizers are cleared.
+    Objects of the plurals in `finalizing` go only when their finalizers are cleared. When the node was
+    restarted at `boot`, the API answers with what was true before until its kubelet has reported: for as many
+    lists of all pods as `unreported` says.
     """
 
     finalizing: set[str] = field(default_factory=set)
     refusals: list[Refusal] = field(default_factory=list)
     logs: dict[tuple[str, bool], str] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
+    boot: str = ""
+    unreported: int = 0
     clock: datetime = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 
 

@@ -10,6 +10,7 @@ from workshop.toolhive.manifests import Resource
 Object = dict[str, Any]
 PROXY = "github-remote"
 SERVER = "workshop"
+STARTED = "2026-11-21T08:00:05Z"
 CHECKSUM = "toolhive.stacklok.dev/content-checksum"
 RUNS_WITH = "toolhive.stacklok.dev/runconfig-checksum"
 
@@ -107,7 +108,7 @@ def pod(
     revision: str = "one",
     **changes: Any,
 ) -> Object:
-    state: Object = {"running": {}}
+    state: Object = {"running": {"startedAt": STARTED}}
     if waiting:
         state = {"waiting": {"reason": waiting[0], "message": waiting[1]}}
     container = {"name": "toolhive", "ready": ready, "restartCount": restarts, "state": state}

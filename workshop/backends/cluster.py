@@ -50,7 +50,8 @@ class ClusterBackend(ABC):
         with tempfile.TemporaryDirectory() as folder:
             elsewhere = Path(folder) / self._home.name
             if self._home.is_dir():
-                shutil.copytree(self._home, elsewhere, ignore=shutil.ignore_patterns("workloads", "bundle"))
+                large = shutil.ignore_patterns("workloads", "bundle", "load-*")
+                shutil.copytree(self._home, elsewhere, ignore=large)
             twin = type(self)(elsewhere, self._runner, self._choices)
             site = twin.open(new=True)
             workloads = twin.workloads(site, deployments, choices)
@@ -59,7 +60,7 @@ class ClusterBackend(ABC):
 
     def submit(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
         """Only apply one part's manifests; the command a person would type stands in `commands`."""
-        site = self._reached()
+        site = self._reached(progress)
         workloads = self.workloads(site, [deployment], choices)
         (part,) = workloads.parts
         self._run([workloads.secrets(), workloads.apply(part, ("secrets",))], progress)
@@ -67,7 +68,7 @@ class ClusterBackend(ABC):
 
     def forward(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
         """Only forward one part's workloads; the commands a person would type stand in `commands`."""
-        site = self._reached()
+        site = self._reached(progress)
         workloads = self.workloads(site, [deployment], choices)
         (part,) = workloads.parts
         self._run([workloads.forward(endpoint) for endpoint in part.endpoints], progress)
@@ -114,6 +115,10 @@ class ClusterBackend(ABC):
         """Every step from this machine to running workloads."""
 
     @abstractmethod
+    def wait_awake(self, site: Site, progress: Progress) -> None:
+        """Wait for a cluster that was started a moment ago; one that is stopped stays so."""
+
+    @abstractmethod
     def remove(self, site: Site, progress: Progress) -> list[str]:
         """Take what is ours out of the cluster, or the cluster away; what was removed."""
 
@@ -154,7 +159,7 @@ class ClusterBackend(ABC):
         progress.tell(f"Kept: {kept}. Run the same command again to resume")
 
     def _again(self, deployments: Sequence[Deployment], choices: Choices, progress: Progress) -> Applied:
-        site = self._reached()
+        site = self._reached(progress)
         workloads = self.workloads(site, deployments, choices)
         self._run(workloads.steps(after=(), operator=(), images=()), progress)
         for part in workloads.parts:
@@ -169,9 +174,11 @@ class ClusterBackend(ABC):
             raise PreflightError("No cluster is up", hint="Run `workshop up` first")
         return self.open(new=False)
 
-    def _reached(self) -> Site:
+    def _reached(self, progress: Progress | None = None) -> Site:
         site = self._known()
         try:
+            if progress:
+                self.wait_awake(site, progress)
             site.kube.version()
         except UnreachableError as error:
             raise PreflightError(

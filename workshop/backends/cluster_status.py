@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from workshop.backends.base import State, WorkloadStatus
+from workshop.backends.kind_cluster import KindCluster
 from workshop.backends.site import Site
 from workshop.backends.workloads_in_cluster import KINDS, of_ours
 from workshop.errors import WorkshopError
 from workshop.kube.objects import Object, name_of, namespace_of
+from workshop.kube.refusals import UnreachableError
 from workshop.sources import pinned
 from workshop.toolhive.diagnosis import controllers_of
 from workshop.toolhive.pods import is_ready, newest, pods_of, troubles
@@ -21,10 +23,30 @@ def cluster_status(site: Site) -> Sequence[WorkloadStatus]:
     title = f"{site.record.backend} {site.record.name}"
     try:
         version = site.kube.version()
-        cluster = WorkloadStatus("cluster", "running", "", None, "", f"{title}, Kubernetes {version}")
+        state, told = _awake(site)
+        cluster = WorkloadStatus("cluster", state, "", None, "", f"{title}, Kubernetes {version}{told}")
         return [cluster, *_operator(site), *_workloads(site)]
     except WorkshopError as error:
-        return [WorkloadStatus("cluster", "stopped", "", None, "", f"{title}: {error.what}")]
+        state, told = _silent(site, error)
+        return [WorkloadStatus("cluster", state, "", None, "", f"{title}: {told}")]
+
+
+def _awake(site: Site) -> tuple[State, str]:
+    """Whether a cluster whose API answers is whole: the API is the first of a node's parts to be back."""
+    lacking = KindCluster(site).asleep() if site.record.backend == "kind" else ""
+    return ("starting", f": it still waits for {lacking}") if lacking else ("running", "")
+
+
+def _silent(site: Site, error: WorkshopError) -> tuple[State, str]:
+    """What to say of a cluster whose API does not answer as it should."""
+    if site.record.backend != "kind":
+        return "stopped" if isinstance(error, UnreachableError) else "unhealthy", error.what
+    node = KindCluster(site).node()
+    if node is None:
+        return "stopped", "its node is gone, or Docker does not answer"
+    if node.running:
+        return "starting", "its node runs, and the API is not ready yet"
+    return "stopped", "its node is stopped"
 
 
 def _operator(site: Site) -> list[WorkloadStatus]:

@@ -1,6 +1,7 @@
 """The images of a cluster: pulled, built here or taken from a bundle, then loaded into its node."""
 
 import json
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ from workshop.tools.run import copyable
 Note = Callable[[str], None]
 _NODE_IMAGE = "node_image"
 _PULL_SECONDS = 600.0
+_LOADING = "load-"
 _NOT_WHOLE = "no suitable export target found"  # moby#52193, with Docker's containerd store
 
 
@@ -37,6 +39,11 @@ class Images:
         self._sources = sources
         self._folder = folder
         self._lock = threading.Lock()  # images are loaded side by side
+
+    def clear(self) -> None:
+        """Remove the archives, hundreds of MB each, of a run that was killed while it loaded them."""
+        for left in self._folder.glob(f"{_LOADING}*"):
+            shutil.rmtree(left, ignore_errors=True)
 
     def fetched(self, names: Sequence[str]) -> bool:
         """Whether the engine has all it needs of these; `node_image` may be among them."""
@@ -194,7 +201,7 @@ class Images:
         It is an archive of one platform: `kind load docker-image` fails with Docker's containerd store.
         """
         make_private_dir(self._folder)
-        with tempfile.TemporaryDirectory(dir=self._folder, prefix="load-") as folder:
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix=_LOADING) as folder:
             archive = Path(folder) / "images.tar"
             self._docker.save(list(map(self._reference, names)), archive, self._docker.engine.platform)
             node_ids = {_full(reference): node_id for reference, node_id in image_ids(archive).items()}

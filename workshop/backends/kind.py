@@ -63,7 +63,7 @@ class KindBackend(ClusterBackend):
         images = Images(site.tools.docker, site.sources, site.home / "images")
         operator = Operator(site, shared=False)
         steps = [
-            Step("preflight", "Look at the tools", cluster.look),
+            Step("preflight", "Look at the tools", lambda line: _look(cluster, images, line)),
             *_image_steps(images, site, "node", ("node_image",), load=False),
             *_image_steps(images, site, "operator", _OF_OPERATOR),
             *_image_steps(images, site, "workshop", ours, behind=("load-operator",)),
@@ -73,6 +73,10 @@ class KindBackend(ClusterBackend):
         ]
         applied = tuple(step.name for step in steps if step.name.startswith("apply-"))
         return [_for_kind(step) for step in [*steps, workloads.prune(applied)]]
+
+    def wait_awake(self, site: Site, progress: Progress) -> None:
+        """Wait for all that workloads need of a node that was started a moment ago."""
+        KindCluster(site).wait_awake(progress)
 
     def remove(self, site: Site, progress: Progress) -> list[str]:
         """Delete the cluster if this instance made it and its node says so; else say what to do."""
@@ -127,6 +131,11 @@ def _image_steps(
             )
         )
     return steps
+
+
+def _look(cluster: KindCluster, images: Images, line: Line) -> None:
+    images.clear()
+    cluster.look(line)
 
 
 def _is_load(line: str) -> bool:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from workshop.backends.cluster_dns import answers_on_node
 from workshop.backends.cluster_record import INSTANCE_LABEL
 from workshop.backends.node import trust_certificate, trusts_certificate, write_kind_config
 from workshop.backends.removal import Removal
@@ -15,12 +16,16 @@ from workshop.console import Progress
 from workshop.console import Step as Line
 from workshop.errors import DeadlineError, PreflightError, WorkshopError
 from workshop.kube.client import Kube
+from workshop.kube.objects import Object, container_statuses_of, is_being_deleted, items, text
+from workshop.kube.wait import bound
+from workshop.tools.docker import ContainerState
 from workshop.tools.run import copyable
 
 _CREATE_SECONDS = 900.0
 _AGAIN_SECONDS = 180.0
 _ORDERLY_SECONDS = 10.0
 _LOOK_SECONDS = 1.0
+_TO_THE_SECOND = len("2026-11-29T02:00:00")  # Docker's times are finer than Kubernetes'
 _NODE_CONFIG = "/kind/kubeadm.conf"
 _LABEL = re.compile(rf"{re.escape(INSTANCE_LABEL)}=([A-Za-z0-9._-]+)")
 
@@ -45,10 +50,11 @@ class KindCluster:
         line.note("; ".join([f"{engine.name} {engine.version}", *engine.warnings]))
 
     def step(self, needs: tuple[str, ...]) -> Step:
-        """Make the cluster."""
+        """Make the cluster, or start the one that was made before."""
+        verb, seconds = ("Start", _AGAIN_SECONDS) if self._is_made() else ("Create", _CREATE_SECONDS)
         return Step(
             "cluster",
-            f"Create the kind cluster {self._name}, at most {_CREATE_SECONDS / 60:.0f} min",
+            f"{verb} the kind cluster {self._name}, {bound(seconds)}",
             self._make,
             needs=needs,
             done=self._answers,
@@ -82,12 +88,30 @@ class KindCluster:
             return False
         if not site.at.kubeconfig.exists():
             site.tools.kind.export_kubeconfig(self._name, site.at.kubeconfig)
-        return self._reached() and self._trusts()
+        return self._is_awake() and self._reached() and self._trusts()
+
+    def wait_awake(self, progress: Progress) -> None:
+        """Wait for a cluster whose node runs, and was started a moment ago; one that is stopped stays so."""
+        node = self.node()
+        if node and node.running and not self._is_awake():
+            with progress.step(f"Wait for the kind cluster {self._name}, {bound(_AGAIN_SECONDS)}") as line:
+                self._await(line)
+
+    def node(self) -> ContainerState | None:
+        """How the node's container is; None when it is gone, or Docker does not answer."""
+        try:
+            return self._site.tools.docker.container(self._node)
+        except WorkshopError:
+            return None
+
+    def asleep(self) -> str:
+        """What the node, which runs, still lacks since it was started; empty when nothing."""
+        return "" if self._is_awake() else self._lacks(self._boot())
 
     def _make(self, line: Line) -> None:
         site, kind = self._site, self._site.tools.kind
         if self._name in kind.clusters():
-            if site.installed("cluster") is not None:
+            if self._is_made():
                 self._wake(line)
                 return
             if self._owner() not in {site.record.id, None}:
@@ -105,6 +129,7 @@ class KindCluster:
         )
         self._trust()
         site.file.installed("cluster", site.sources.node_image)
+        site.file.installed("awake", self._boot())  # the steps that follow wait for each thing they need
 
     def _plan(self) -> list[str]:
         site = self._site
@@ -113,26 +138,68 @@ class KindCluster:
         return [f"write {config}", copyable(argv, site.sources.proxy_environment(), site.sources.secrets())]
 
     def _wake(self, line: Line) -> None:
-        """Start the node of a cluster that was made, and wait until it answers."""
-        for node in self._site.tools.kind.nodes(self._name):
+        """Start the node of a cluster that was made, and wait until workloads can run on it."""
+        for node in self._nodes():
             line.note(f"starting {node}")
-            self._site.tools.runner.run(["docker", "start", node], seconds=_AGAIN_SECONDS)
-        deadline = time.monotonic() + _AGAIN_SECONDS
-        while not self._reached():
-            if time.monotonic() > deadline:
-                raise DeadlineError(
-                    f"The kind cluster `{self._name}` did not answer within {_AGAIN_SECONDS:.0f} s",
-                    why="Its node runs, but its API server does not answer",
-                    hint="`workshop teardown`, then `workshop up` makes it anew",
-                )
-            line.note("waiting for its API server")
-            time.sleep(_LOOK_SECONDS)
+            self._site.tools.docker.start(node, _AGAIN_SECONDS)
+        self._await(line)
         self._trust()
 
-    def _reached(self) -> bool:
-        at = self._site.at
+    def _await(self, line: Line) -> None:
+        boot = self._boot()
+        deadline = time.monotonic() + _AGAIN_SECONDS
+        while lacking := self._lacks(boot):
+            if time.monotonic() > deadline:
+                raise DeadlineError(
+                    f"The kind cluster `{self._name}` was not ready within {_AGAIN_SECONDS:.0f} s",
+                    why=f"Its node runs, but it still waits for {lacking}",
+                    hint=f"See `docker logs {self._node}`; `workshop teardown`, then `up`, makes another",
+                )
+            line.note(f"waiting for {lacking}")
+            time.sleep(_LOOK_SECONDS)
+        self._site.file.installed("awake", boot)
+        line.note("API, node, pods and cluster DNS answer")
+
+    def _lacks(self, boot: str) -> str:
+        """What workloads need of the node and it does not give yet, since its start at `boot`.
+
+        After a restart the API answers with what was true before it, until the kubelet has reported anew.
+        """
         try:
-            Kube(at.kubeconfig, at.context).version()  # each time anew: the file changes with the cluster
+            kube = self._kube()
+            nodes, pods = kube.list("v1", "Node"), kube.list("v1", "Pod")
+            if not nodes or not all(_is_ready_since(node, boot) for node in nodes):
+                return "its node to be ready"
+            if before := sum(_ran_before(pod, boot) for pod in pods):
+                return f"{before} pods to start again"
+            answers = answers_on_node(self._site.tools.docker, kube, self._node)
+        except WorkshopError:
+            return "its API server"
+        return "" if answers else "cluster DNS"
+
+    def _is_made(self) -> bool:
+        return self._site.installed("cluster") is not None
+
+    def _is_awake(self) -> bool:
+        """Whether the node has been seen whole since its last start."""
+        awake = self._site.installed("awake")
+        return awake is not None and awake == self._boot()
+
+    def _boot(self) -> str:
+        state = self.node()
+        return state.started_at if state else ""
+
+    @property
+    def _node(self) -> str:
+        return f"{self._name}-control-plane"
+
+    def _kube(self) -> Kube:
+        at = self._site.at
+        return Kube(at.kubeconfig, at.context)  # each time anew: the file changes with the cluster
+
+    def _reached(self) -> bool:
+        try:
+            self._kube().version()
         except WorkshopError:  # out of reach, starting, or with a kubeconfig of the cluster before
             return False
         return True
@@ -170,6 +237,25 @@ class KindCluster:
         record = self._site.file.read()
         for thing in record.made if record else ():
             self._site.file.unmade(thing)
+
+
+def _is_ready_since(node: Object, boot: str) -> bool:
+    """Whether the kubelet has reported its node as ready since the boot."""
+    return any(
+        (text(item, "type"), text(item, "status")) == ("Ready", "True")
+        and _since(text(item, "lastHeartbeatTime"), boot)
+        for item in items(node, "status", "conditions")
+    )
+
+
+def _ran_before(pod: Object, boot: str) -> bool:
+    """Whether the API still tells of a container's run that the boot has ended."""
+    started = [text(item, "state", "running", "startedAt") for item in container_statuses_of(pod)]
+    return not is_being_deleted(pod) and any(each and not _since(each, boot) for each in started)
+
+
+def _since(moment: str, boot: str) -> bool:
+    return moment[:_TO_THE_SECOND] >= boot[:_TO_THE_SECOND]
 
 
 def _not_ours(name: str, why: str) -> PreflightError:

@@ -67,6 +67,9 @@ class KubernetesBackend(ClusterBackend):
             workloads.prune(applied),
         ]
 
+    def wait_awake(self, site: Site, progress: Progress) -> None:
+        """Nothing: whose cluster it is starts it, and what is not ready there is waited for part by part."""
+
     def remove(self, site: Site, progress: Progress) -> list[str]:
         """Take everything of ours out of the cluster; the cluster stays."""
         seconds = self._choices.seconds or _REMOVE_SECONDS

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from workshop.backends.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, PRACTICE_PORT, Choices, Deployment
 from workshop.backends.credentials import practice_secret, write_secrets
@@ -15,6 +16,7 @@ from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.practice_github import practice_manifests
 from workshop.toolhive.secrets import SecretFiles
 
+_EXCHANGED_AT = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config.tokenEndpoint"
 _FIRST = ("MCPOIDCConfig", "MCPExternalAuthConfig", "MCPToolConfig")
 _ORDER = (*_FIRST, "Service", "Deployment", "MCPServer", "MCPRemoteProxy")
 
@@ -54,6 +56,14 @@ class Rendered:
     def workloads(self) -> list[Resource]:
         """What the operator makes pods of."""
         return [*self.resources.of("MCPServer"), *self.resources.of("MCPRemoteProxy")]
+
+    @property
+    def outside(self) -> list[str]:
+        """The hosts outside the cluster that the part's proxies connect to."""
+        found = [proxy.find("spec.remoteUrl") for proxy in self.resources.of("MCPRemoteProxy")]
+        found += [auth.find(_EXCHANGED_AT) for auth in self.resources.of("MCPExternalAuthConfig")]
+        hosts = [urlsplit(str(url)).hostname or "" for url in found if url and not self.practice]
+        return list(dict.fromkeys(host for host in hosts if host))
 
     def text(self) -> str:
         """The file's text: what a person would give to kubectl."""

@@ -4,6 +4,8 @@ import time
 from collections.abc import Sequence
 
 from workshop.backends.base import PRACTICE_GITHUB
+from workshop.backends.cluster_dns import SECONDS as NAMES_SECONDS
+from workshop.backends.cluster_dns import check_names
 from workshop.backends.forwards import Forwards
 from workshop.backends.render import Endpoint, Rendered
 from workshop.backends.site import Site
@@ -66,7 +68,7 @@ class Workloads:
             for endpoint in part.endpoints:
                 applied = _later(part) if endpoint.name in names else _step(part)
                 steps += self.reach(part, endpoint, (applied, *operator))
-        return steps
+        return [*steps, self.names()]
 
     def secrets(self, after: tuple[str, ...] = ()) -> Step:
         """Delete the secrets and make them anew; pods that started with older ones are replaced."""
@@ -153,6 +155,19 @@ class Workloads:
             undo=lambda: _drop(self.forwards.stop(endpoint.name)),
             keeps=True,
             plan=lambda: [self.forward_command(endpoint)],
+        )
+
+    def names(self) -> Step:
+        """Look up from a pod what the parts' pods look up: a proxy that cannot ends a login with an error."""
+        endpoints = [endpoint for part in self.parts for endpoint in part.endpoints]
+        services = [endpoint.target.removeprefix("svc/") for endpoint in endpoints]
+        outside = [host for part in self.parts for host in part.outside]
+        return Step(
+            "dns",
+            f"Check cluster DNS from a pod, {bound(NAMES_SECONDS)}",
+            lambda line: check_names(self._site, services, outside, line),
+            needs=tuple(f"ready-{endpoint.name}" for endpoint in endpoints),
+            keeps=True,
         )
 
     def prune(self, needs: tuple[str, ...]) -> Step:

@@ -31,6 +31,14 @@ class ImageInfo:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ContainerState:
+    """Whether a container runs, and since when it does, or did: RFC 3339 text."""
+
+    running: bool
+    started_at: str
+
+
 class Docker:
     """Drives `docker`; never logs in or out, never changes its context."""
 
@@ -132,6 +140,20 @@ class Docker:
     ) -> Done:
         """Run a command inside a running container."""
         return self._runner.run(["docker", "exec", container, *argv], seconds=seconds, check=check)
+
+    def container(self, name: str) -> ContainerState | None:
+        """How a container is; None when there is none of that name."""
+        done = self._ask("container", "inspect", "--format", "{{json .State}}", name)
+        if done.code and "no such container" in done.stderr.lower():
+            return None
+        if done.code:
+            raise self._runner.failure(done)
+        told = _json(done.stdout)
+        return ContainerState(told.get("Running") is True, str(told.get("StartedAt") or ""))
+
+    def start(self, container: str, seconds: float) -> None:
+        """Start a container; one that runs goes on."""
+        self._runner.run(["docker", "start", container], seconds=seconds)
 
     def copy_from(self, container: str, source: str, target: Path) -> None:
         """Copy a file out of a container, running or not."""

@@ -1,6 +1,7 @@
 """The `kubectl` command: what a person would type, always with its kubeconfig and context."""
 
 import json
+from collections.abc import Sequence
 from typing import Final
 
 from workshop.errors import PreflightError
@@ -44,6 +45,13 @@ class Kubectl:
     ) -> list[str]:
         """The command that forwards a port of this machine's localhost to a port of `target`."""
         return self.argv(at, "--namespace", namespace, "port-forward", target, f"{local}:{remote}")
+
+    def exec(
+        self, at: Access, namespace: str, pod: str, words: Sequence[str], *, seconds: float = _ASK_SECONDS
+    ) -> Done:
+        """Run a command in a pod, whatever its exit code; `words` may begin with the container's flag."""
+        argv = self.argv(at, "--namespace", namespace, "exec", pod, *words)
+        return self._runner.run(argv, seconds=seconds, check=False)
 
     def run(self, at: Access, *words: str, seconds: float = _ASK_SECONDS, stdin: bytes | None = None) -> Done:
         """Run a kubectl command against one cluster."""
