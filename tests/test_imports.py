@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "kube": BASE | {"kube"},
     "forward": {"forward", "errors", "paths", "ports", "tools"},
     "probe": {"probe", "errors", "paths", "interrupts"},
-    "gateway": {"gateway", "errors", "paths", "ports", "serving"},
+    "gateway": {"gateway", "errors", "paths", "ports", "serving", "gathering"},
     "practice": {"practice", "errors", "paths", "ports", "serving"},
     "identity": {"identity", "gateway", "practice", "errors", "paths", "ports", "serving"},
     "variation": {"variation", "gateway", "practice", "errors", "paths", "ports", "serving"},

@@ -14,15 +14,15 @@ class GatheringProtocol(H11Protocol):
     """HTTP/1.1 as uvicorn speaks it; what it writes in one turn of the event loop leaves together."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(_Gathered(transport, self.loop))
+        super().connection_made(Gathered(transport, self.loop))
 
 
-class _Gathered(asyncio.Transport):
+class Gathered(asyncio.Transport):
     """What uvicorn uses of a transport; writes wait for the next turn of the event loop, or for the end."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
-        self._transport = transport
+        self.transport = transport
         self._loop = loop
         self._waiting: list[bytes | bytearray | memoryview] = []
 
@@ -30,26 +30,27 @@ class _Gathered(asyncio.Transport):
         if not data:
             return
         if not self._waiting:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._waiting.append(data)
 
     def close(self) -> None:
-        self._flush()
-        self._transport.close()
+        self.flush()
+        self.transport.close()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what waits."""
         waiting, self._waiting = self._waiting, []
         if waiting:
-            self._transport.write(b"".join(waiting))
+            self.transport.write(b"".join(waiting))
 
     def is_closing(self) -> bool:
-        return self._transport.is_closing()
+        return self.transport.is_closing()
 
     def pause_reading(self) -> None:
-        self._transport.pause_reading()
+        self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        self._transport.resume_reading()
+        self.transport.resume_reading()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as asyncio declares it
-        return self._transport.get_extra_info(name, default)
+        return self.transport.get_extra_info(name, default)

@@ -69,7 +69,14 @@ def read_object(path: Path) -> dict[str, Any]:
     return config
 
 
-def serve(app: ASGIApp, *, port: int, while_exists: Path, everywhere: bool = False) -> None:
+def serve(
+    app: ASGIApp,
+    *,
+    port: int,
+    while_exists: Path,
+    everywhere: bool = False,
+    http: type[asyncio.Protocol] = GatheringProtocol,
+) -> None:
     """Serve `app` on `port` of loopback, or of all addresses, until SIGTERM or the end of `while_exists`.
 
     A workload whose state directory was removed by hand thereby ends itself.
@@ -78,7 +85,7 @@ def serve(app: ASGIApp, *, port: int, while_exists: Path, everywhere: bool = Fal
     config = uvicorn.Config(
         app,
         log_config=None,
-        http=GatheringProtocol,
+        http=http,
         ws="none",
         proxy_headers=False,  # nothing stands before us whose word counts for where a request came from
         access_log=False,

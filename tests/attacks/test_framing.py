@@ -41,6 +41,10 @@ AMBIGUOUS = {
     "a space before the colon": "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
     "a chunk size that is none": "Transfer-Encoding: chunked\r\n\r\n0x4\r\naaaa\r\n0\r\n\r\n" + SMUGGLED,
     "a null byte": "X-A: b\0c\r\n\r\n" + SMUGGLED,
+    "lines without a carriage return": "X-A: b\nX-C: d\r\nContent-Length: 0\r\n\r\n" + SMUGGLED,
+    "a folded line": "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n" + SMUGGLED,
+    "the same length twice": "Content-Length: 4\r\nContent-Length: 4\r\n\r\naaaa" + SMUGGLED,
+    "a length in a trailer": "Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 50\r\n\r\n" + SMUGGLED,
     "two hosts": "Host: evil.test\r\n\r\n" + SMUGGLED,
 }
 
@@ -69,6 +73,21 @@ async def test_requests_in_a_row_are_each_asked_for_their_own_token(
     assert (statuses[1], statuses[3], statuses[4]) == (401, 401, 200)
 
 
+async def test_an_offer_of_another_protocol_is_declined_and_the_connection_goes_on(
+    served_gateway: Site,
+) -> None:
+    """As Java's client makes it with its first request, which may have a body."""
+    signed_in = await served_gateway.sign_in()
+    body = '{"jsonrpc":"2.0","id":1,"method":"ping"}'
+    offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n"
+    described = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    bearer = f"Authorization: Bearer {signed_in.access_token}\r\n"
+    call = f"POST /mcp HTTP/1.1\r\nHOST\r\n{bearer}{offer}{described}{body}"
+    without = f"POST /mcp HTTP/1.1\r\nHOST\r\n{bearer}{described}{body}"
+    (expected, _) = await replies(served_gateway, without)
+    assert await replies(served_gateway, call + SMUGGLED.replace("/health", "/mcp")) == [expected, 401, 200]
+
+
 async def test_a_head_without_end_is_cut_off_and_others_are_served(served_gateway: Site) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", served_gateway.config.port)
     writer.write(b"GET /health HTTP/1.1\r\nX-A: " + b"a" * 256 * 1024)
@@ -89,4 +108,4 @@ async def test_another_spelling_of_a_path_opens_no_other_door_and_no_way_through
 ) -> None:
     for line in SPELLINGS:
         request = f"{line}\r\nHOST\r\nContent-Length: 0\r\n\r\n"
-        assert (await replies(served_gateway, request))[0] in {401, 404, 405}, line
+        assert (await replies(served_gateway, request))[0] in {400, 401, 404, 405}, line

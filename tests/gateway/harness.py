@@ -24,6 +24,7 @@ from tests.gateway.reading import form_in, query_of
 from workshop.gateway.app import create_app
 from workshop.gateway.client_documents import Fetch
 from workshop.gateway.config import GatewayConfig, load
+from workshop.gateway.http_protocol import StrictProtocol
 from workshop.gateway.limits import Patience
 from workshop.ports import bind_loopback, free_port
 
@@ -133,7 +134,11 @@ class _Server(uvicorn.Server):
     """A uvicorn that says when it listens."""
 
     def __init__(self, app: ASGIApp, when_ready: Callable[[], object]) -> None:
-        super().__init__(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+        super().__init__(
+            uvicorn.Config(
+                app, http=StrictProtocol, log_config=None, access_log=False, timeout_graceful_shutdown=1
+            )
+        )
         self._when_ready = when_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -24,10 +24,11 @@ def main() -> int:
 def _serve(path: Path) -> None:
     from workshop.gateway.app import create_app
     from workshop.gateway.config import load
+    from workshop.gateway.http_protocol import StrictProtocol
     from workshop.serving import serve
 
     config = load(path)
-    serve(create_app(config), port=config.port, while_exists=path)
+    serve(create_app(config), port=config.port, while_exists=path, http=StrictProtocol)
 
 
 if __name__ == "__main__":
