@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from tests.gateway.harness import CALLBACK, ISSUER, PATIENT, Site, configured, settings, site, upstream_of
-from tests.gateway.reading import cookies_of, form_in, query_of
+from tests.gateway.reading import cookies_of, form_in, origin_of, query_of
 from workshop.gateway.limits import Patience
 
 
@@ -27,14 +27,16 @@ async def test_t24_the_page_says_who_asks_for_what_and_where_the_browser_goes(ga
 
 
 async def test_t25_pages_stay_out_of_frames_caches_and_referrers(gateway: Site) -> None:
-    for page in (await gateway.authorize(await gateway.register()), await gateway.authorize("unknown")):
+    asking, refusing = await gateway.authorize(await gateway.register()), await gateway.authorize("unknown")
+    # Only the page with a form tells where it is, and only ourselves: its Origin must not become `null`.
+    for page, referrer in ((asking, "same-origin"), (refusing, "no-referrer")):
         policy = page.headers["content-security-policy"]
         assert "frame-ancestors 'none'" in policy
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert page.headers["x-frame-options"] == "DENY"
         assert page.headers["cache-control"] == "no-store"
-        assert page.headers["referrer-policy"] == "no-referrer"
+        assert page.headers["referrer-policy"] == referrer
         assert page.headers["x-content-type-options"] == "nosniff"
         assert "<script" not in page.text
         assert "http://" not in page.text.split("</head>")[0]
@@ -64,23 +66,34 @@ async def test_t26_a_form_filled_in_one_browser_cannot_be_sent_from_another(gate
     page = await gateway.authorize(await gateway.register())
     action, fields = form_in(page)
     async with gateway.another_browser() as victim:
-        answer = await victim.post(action, data={**fields, "decision": "approve"})
+        answer = await victim.post(action, data={**fields, "decision": "approve"}, headers=origin_of(action))
     assert answer.status_code == 403
 
 
-@pytest.mark.parametrize("site_", ["cross-site", "same-site", "none"])
-async def test_t26_a_form_on_another_site_approves_nothing(gateway: Site, site_: str) -> None:
-    action, fields = form_in(await gateway.authorize(await gateway.register()))
-    headers = {"Sec-Fetch-Site": site_, "Origin": "null"}
-    answer = await gateway.browser.post(action, data={**fields, "decision": "approve"}, headers=headers)
+@pytest.mark.parametrize(
+    "origins",
+    [[], ["null"], ["https://evil.example"], [ISSUER.replace("localhost", "127.0.0.1")], [ISSUER, ISSUER]],
+)
+async def test_t26_a_form_needs_exactly_one_origin_and_it_is_ours(gateway: Site, origins: list[str]) -> None:
+    """As ToolHive's page since 0.55: browsers send it with every form."""
+    page = await gateway.authorize(await gateway.register())
+    action, fields = form_in(page)
+    sent = {**fields, "decision": "approve"}
+    headers = [("Origin", origin) for origin in origins]
+    answer = await gateway.browser.post(action, data=sent, headers=headers)
     assert answer.status_code == 403
+    assert (await gateway.decide(page)).status_code == 303, "the page itself is still good"
 
 
-async def test_the_page_s_own_form_is_taken_although_no_referrer_makes_its_origin_null(gateway: Site) -> None:
-    action, fields = form_in(await gateway.authorize(await gateway.register()))
-    headers = {"Sec-Fetch-Site": "same-origin", "Origin": "null"}
-    answer = await gateway.browser.post(action, data={**fields, "decision": "approve"}, headers=headers)
-    assert answer.status_code == 303
+async def test_the_way_back_has_a_secret_of_its_own(gateway: Site) -> None:
+    page = await gateway.authorize(await gateway.register())
+    (of_the_page,) = cookies_of(page)
+    back = await gateway.at_upstream(await gateway.decide(page))
+    name, _, value = of_the_page.partition(";")[0].partition("=")
+    stolen = f"{name}={value}; {name}-back={value}"
+    async with gateway.another_browser() as thief:
+        answer = await thief.get(back.headers["location"], headers={"Cookie": stolen})
+    assert answer.status_code == 403
 
 
 @pytest.mark.parametrize("first", ["approve", "deny"])
@@ -128,7 +141,7 @@ async def test_t30_a_callback_in_a_browser_that_did_not_consent_hands_out_nothin
 
 async def test_t31_a_callback_with_the_cookie_of_another_sign_in_hands_out_nothing(gateway: Site) -> None:
     callback = await pending(gateway)
-    (name,) = [name for name in gateway.browser.cookies if name.startswith("workshop-gateway-")]
+    (name,) = [name for name in gateway.browser.cookies if name.endswith("-back")]
     async with gateway.another_browser() as attacker:
         await attacker.get("/oauth/authorize", params=gateway.authorize_parameters(await gateway.register()))
         (value,) = attacker.cookies.values()

@@ -68,7 +68,7 @@ def test_only_the_form_we_made_leads_upstream(
     kept = data.draw(st.booleans())
     if not kept:
         target.site.browser.cookies.clear()
-    headers = {"content-type": "application/x-www-form-urlencoded"}
+    headers = {"content-type": "application/x-www-form-urlencoded", "origin": own_url("")}
     answer = target.browse("POST", own_url("/oauth/consent"), content=body, headers=headers)
     goes_to = redirected_to(answer)
     sent = dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True))

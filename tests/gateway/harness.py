@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from starlette.types import ASGIApp
 
-from tests.gateway.reading import form_in, query_of
+from tests.gateway.reading import form_in, origin_of, query_of
 from workshop.gateway.app import create_app
 from workshop.gateway.client_documents import Fetch
 from workshop.gateway.config import GatewayConfig, load
@@ -259,7 +259,8 @@ class Site:
         self, page: httpx2.Response, decision: str = "approve", **changes: str
     ) -> httpx2.Response:
         action, fields = form_in(page)
-        return await self.browser.post(action, data={**fields, "decision": decision, **changes})
+        sent = {**fields, "decision": decision, **changes}
+        return await self.browser.post(action, data=sent, headers=origin_of(action))
 
     async def at_upstream(self, to_upstream: httpx2.Response, user: str = "learner") -> httpx2.Response:
         """Sign in at the practice GitHub; returns its redirect back to the callback."""
@@ -267,7 +268,7 @@ class Site:
         if page.is_redirect:
             return page
         action, fields = form_in(page)
-        return await self.browser.post(action, data={**fields, "user": user})
+        return await self.browser.post(action, data={**fields, "user": user}, headers=origin_of(action))
 
     async def code(self, client_id: str, user: str = "learner", **changes: str | None) -> dict[str, str]:
         """The parameters the client's redirect URI receives."""

@@ -34,6 +34,12 @@ def form_in(page: httpx2.Response) -> tuple[str, dict[str, str]]:
     return str(page.url.join(reader.action)), reader.fields
 
 
+def origin_of(url: str) -> dict[str, str]:
+    """The header with which a browser sends a form to its own site."""
+    parts = urlsplit(url)
+    return {"Origin": f"{parts.scheme}://{parts.netloc}"}
+
+
 def query_of(response: httpx2.Response) -> dict[str, str]:
     """The parameters of the address a response redirects to."""
     return dict(parse_qsl(urlsplit(response.headers["location"]).query, keep_blank_values=True))

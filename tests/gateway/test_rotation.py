@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.gateway.harness import Clock, SignedIn, Site, configured, ec_pem, settings, site
-from tests.gateway.reading import decoded, form_in
+from tests.gateway.reading import decoded, form_in, origin_of
 
 
 @asynccontextmanager
@@ -77,8 +77,9 @@ async def test_after_the_hmac_secret_was_rotated_sign_ins_in_progress_go_on(
     async with with_keys(folder, practice, keys=keys, secrets=("new-hmac", "hmac"), clock=clock) as gateway:
         gateway.browser.cookies = cookies
         assert await status(gateway, person) == 200
-        _, fields = form_in(page)
-        approved = await gateway.browser.post("/oauth/consent", data={**fields, "decision": "approve"})
+        action, fields = form_in(page)
+        sent = {**fields, "decision": "approve"}
+        approved = await gateway.browser.post(action, data=sent, headers=origin_of(action))
         assert approved.headers["location"].startswith(practice)
 
 

@@ -10,7 +10,7 @@ import httpx2
 from starlette.types import ASGIApp
 
 from tests.gateway.harness import CALLBACK, NO_TLS, VERIFIER, Clock, ec_pem, s256, started
-from tests.gateway.reading import form_in, query_of
+from tests.gateway.reading import form_in, origin_of, query_of
 from workshop.identity.app import create_app
 
 ISSUER = "http://localhost:8122"
@@ -65,7 +65,9 @@ class Provider:
     async def to_login(self, client_id: str, **changes: str | None) -> httpx2.Response:
         """Approve; returns the redirect to the sign-in page."""
         action, fields = form_in(await self.authorize(client_id, **changes))
-        return await self.browser.post(action, data={**fields, "decision": "approve"})
+        return await self.browser.post(
+            action, data={**fields, "decision": "approve"}, headers=origin_of(action)
+        )
 
     async def login_page(self, client_id: str, **changes: str | None) -> httpx2.Response:
         to_login = await self.to_login(client_id, **changes)
@@ -73,7 +75,7 @@ class Provider:
 
     async def choose(self, page: httpx2.Response, **fields: str) -> httpx2.Response:
         action, hidden = form_in(page)
-        return await self.browser.post(action, data={**hidden, **fields})
+        return await self.browser.post(action, data={**hidden, **fields}, headers=origin_of(action))
 
     async def code(self, client_id: str, user: str = "learner", **changes: str | None) -> dict[str, str]:
         """The parameters the client's redirect URI receives."""

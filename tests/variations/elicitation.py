@@ -29,7 +29,7 @@ from mcp_types import (
 )
 
 from tests.gateway.harness import NO_TLS
-from tests.gateway.reading import decoded, form_in, query_of
+from tests.gateway.reading import decoded, form_in, origin_of, query_of
 from workshop.lessons.variation_run import Running
 from workshop.lessons.variations import find_variation
 from workshop.practice.recorder import RecordedRequest, read_requests
@@ -89,7 +89,7 @@ class Browser:
         """Send a page's form, approving; `changes` take the place of its fields."""
         url, fields = form_in(page)
         button = {"decision": "approve"} if 'value="approve"' in page.text else {"user": self.user}
-        return await self.http.post(url, data={**fields, **button, **changes})
+        return await self.http.post(url, data={**fields, **button, **changes}, headers=origin_of(url))
 
 
 @dataclass

@@ -22,7 +22,7 @@ from workshop.gateway.outbound import Outbound
 from workshop.gateway.relay import Relay
 from workshop.gateway.request_log import RequestLog
 from workshop.gateway.resource_server import ResourceServer
-from workshop.gateway.routes import FORM_PATHS, auth_routes, common_routes
+from workshop.gateway.routes import auth_routes, common_routes
 from workshop.gateway.server import AuthServer
 from workshop.gateway.sessions import Sessions
 from workshop.gateway.store import Store
@@ -59,7 +59,7 @@ def create_app(
         lifespan=lambda _: _running(outbound, store, clock),
     )
     issuer = config.auth.issuer if config.auth else None
-    return RequestLog(HostGuard(router, issuer, port=config.port, forms=FORM_PATHS))
+    return RequestLog(HostGuard(router, issuer, port=config.port))
 
 
 _NO_ROUTES: list[BaseRoute] = []

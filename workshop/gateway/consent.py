@@ -15,10 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from workshop.gateway.client_id_urls import document_host
-from workshop.gateway.flow_cookie import clear_flow_cookie, flow_cookie, set_flow_cookie
+from workshop.gateway.flow_cookie import clear_flow_cookie, flow_cookie, set_flow_cookie, way_back
 from workshop.gateway.limits import SIGN_IN_SECONDS, SIGN_INS
 from workshop.gateway.oauth_errors import PageError, RedirectError
-from workshop.gateway.pages import page
+from workshop.gateway.pages import form_page
 from workshop.gateway.parameters import Parameters, form
 from workshop.gateway.records import AuthorizationRequest, Client, PendingSignIn
 from workshop.gateway.redirects import shown_host
@@ -41,7 +41,7 @@ def consent_page(server: AuthServer, client: Client, asked: AuthorizationRequest
     """Ask the person, naming application, scopes and where the browser goes."""
     flow, browser = secrets.token_hex(8), random_token()
     redirect_host, is_loopback = shown_host(asked.redirect_uri)
-    response = page(
+    response = form_page(
         "consent.html",
         client_name=client.name or "An application without a name",
         client_id=client.client_id,
@@ -65,7 +65,7 @@ def consent_page(server: AuthServer, client: Client, asked: AuthorizationRequest
 async def consent(server: AuthServer, request: Request) -> Response:
     """Take the decision, once: on to the upstream, or back to the client with `access_denied`."""
     fields = await form(request, seconds=server.patience.body)
-    refuse_other_sites(request)
+    refuse_other_sites(request, server.config.issuer)
     flow, expires, asked = _open(server, fields.get("ticket") or "")
     browser = flow_cookie(server, request, flow)
     expected = server.vault.macs("csrf", flow, browser or "", asked.client_id)
@@ -79,22 +79,23 @@ async def consent(server: AuthServer, request: Request) -> Response:
     try:
         if not server.store.spend_ticket(flow, expires=expires, limit=SIGN_INS):
             raise PageError("This page was used already", "An approval is good once.")
-        return _go_upstream(server, flow, browser, asked) if approved else _denied(server, flow, asked)
+        return _go_upstream(server, flow, asked) if approved else _denied(server, flow, asked)
     except StoreFullError as error:
         raise PageError(
             "Too many sign-ins at once", "Please try again in ten minutes.", status=503
         ) from error
 
 
-def _go_upstream(server: AuthServer, flow: str, browser: str, asked: AuthorizationRequest) -> Response:
-    state, verifier = random_token(), random_token()
-    pending = PendingSignIn(asked, flow, digest(browser), verifier)
+def _go_upstream(server: AuthServer, flow: str, asked: AuthorizationRequest) -> Response:
+    state, verifier, browser = random_token(), random_token(), random_token()
+    back = way_back(flow)
+    pending = PendingSignIn(asked, back, digest(browser), verifier)
     server.store.add_pending(state, pending, expires=server.clock() + SIGN_IN_SECONDS, limit=SIGN_INS)
     _LOG.info("consent approved: client %s", asked.client_id)
     response = redirect(
         server.config.upstream.authorization_endpoint, server.upstream.request(state, verifier)
     )
-    set_flow_cookie(server, response, flow, browser)
+    set_flow_cookie(server, response, back, browser)
     return response
 
 

@@ -1,4 +1,4 @@
-"""The cookie that ties one sign-in to one browser, from the consent page to the callback."""
+"""The cookies that tie one sign-in to one browser: one for its consent page, one for the way back."""
 
 from typing import Protocol
 
@@ -6,6 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from workshop.gateway.limits import SIGN_IN_SECONDS
+
+_BACK = "-back"
 
 
 class Site(Protocol):
@@ -23,8 +25,15 @@ def set_flow_cookie(site: Site, response: Response, flow: str, value: str) -> No
     _set(site, response, flow, value, int(SIGN_IN_SECONDS))
 
 
+def way_back(flow: str) -> str:
+    """The flow of the callback: the page's cookie is worth nothing once the page is answered."""
+    return flow + _BACK
+
+
 def clear_flow_cookie(site: Site, response: Response, flow: str) -> None:
-    _set(site, response, flow, "", 0)
+    """Take the cookie of a flow away, and that of the page it began with."""
+    for name in dict.fromkeys((flow.removesuffix(_BACK), flow)):
+        _set(site, response, name, "", 0)
 
 
 def _set(site: Site, response: Response, flow: str, value: str, seconds: int) -> None:

@@ -1,6 +1,5 @@
 """Host, Origin, framing, before anything else: no web page gets to us by DNS rebinding (MCP R9)."""
 
-from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -20,12 +19,9 @@ class HostGuard:
     localhost would fail later and less clearly. Without one, every loopback spelling with our port is.
     """
 
-    def __init__(
-        self, app: ASGIApp, origin: str | None, *, port: int | None, forms: Collection[str] = ()
-    ) -> None:
-        """`origin` or `port` must be given; `forms` are the paths our own pages send a form to."""
+    def __init__(self, app: ASGIApp, origin: str | None, *, port: int | None) -> None:
+        """`origin` or `port` must be given."""
         self._app = app
-        self._forms = frozenset(forms)
         loopback = {f"http://{host}:{port}" for host in ("localhost", "127.0.0.1", "[::1]") if port}
         self._home = origin or f"http://localhost:{port}"
         self._origins = {origin} if origin else loopback
@@ -36,7 +32,7 @@ class HostGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        problem = self._problem(scope["path"], scope["method"], Headers(scope=scope))
+        problem = self._problem(scope["path"], Headers(scope=scope))
         if problem is None:
             await self._app(scope, receive, send)
             return
@@ -47,7 +43,7 @@ class HostGuard:
         response = private_json(body, status=status, headers=headers)
         await response(scope, receive, send)
 
-    def _problem(self, path: str, method: str, headers: Headers) -> tuple[int, str, str] | None:
+    def _problem(self, path: str, headers: Headers) -> tuple[int, str, str] | None:
         hosts = self._probe_hosts if path == "/health" else self._hosts
         sent = [value.lower() for value in headers.getlist("host")]
         if len(sent) != 1 or sent[0] not in hosts:
@@ -56,10 +52,7 @@ class HostGuard:
                 "misdirected_request",
                 f"This server answers at {self._home}; use exactly that address",
             )
-        # Our pages are no-referrer, for which browsers send `Origin: null` with the form even to ourselves.
-        # Such a form is protected by its cookie, its CSRF token and Sec-Fetch-Site.
-        allowed = self._origins | ({"null"} if method == "POST" and path in self._forms else set())
-        if any(origin.lower() not in allowed for origin in headers.getlist("origin")):
+        if any(origin.lower() not in self._origins for origin in headers.getlist("origin")):
             return 403, "forbidden_origin", "Requests from other web pages are refused"
         if "transfer-encoding" in headers and "content-length" in headers:
             # Whoever stands before us may have believed the other one (RFC 9112 section 6.3).

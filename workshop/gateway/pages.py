@@ -39,5 +39,12 @@ def page(template: str | Template, *, status: int = 200, **values: object) -> Re
     return HTMLResponse(_ENVIRONMENT.get_template(template).render(values), status, _HEADERS)
 
 
+def form_page(template: str | Template, **values: object) -> Response:
+    """A page with a form to ourselves, which a browser would send with `Origin: null` for `no-referrer`."""
+    response = page(template, **values)
+    response.headers["referrer-policy"] = "same-origin"
+    return response
+
+
 def error_page(title: str, text: str, *, status: int) -> Response:
     return page("error.html", status=status, title=title, text=text)

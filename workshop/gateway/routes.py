@@ -31,7 +31,6 @@ Handler = Callable[[Request], Awaitable[Response]]
 ServerHandler = Callable[[AuthServer, Request], Awaitable[Response]]
 _READ = ("GET", "HEAD")
 _ANY = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-FORM_PATHS = ("/oauth/consent",)
 _AUTHORIZATION_SERVER_PATH = "/.well-known/oauth-authorization-server"
 _OPENID_PATH = "/.well-known/openid-configuration"
 
@@ -88,7 +87,7 @@ def authorization_server_routes(server: AuthServer) -> list[BaseRoute]:
         route("/.well-known/jwks.json", jwks, *_READ),
         route("/oauth/register", register, "POST"),
         route("/oauth/authorize", authorize, "GET"),
-        route(FORM_PATHS[0], consent, "POST"),
+        route("/oauth/consent", consent, "POST"),
         route("/oauth/callback", callback, "GET"),
         route("/oauth/token", token, "POST"),
         route("/oauth/revoke", revoke, "POST"),

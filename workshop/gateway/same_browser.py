@@ -25,8 +25,7 @@ def check_browser(server: AuthServer, request: Request, pending: PendingSignIn) 
         )
 
 
-def refuse_other_sites(request: Request) -> None:
-    """Raises PageError for a form that another site's page sent."""
-    # With no-referrer a browser sends `Origin: null` even to ourselves, but says truly where the form was.
-    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+def refuse_other_sites(request: Request, own_origin: str) -> None:
+    """Raises PageError for a form without exactly one Origin, ours: browsers send it with every form."""
+    if request.headers.getlist("origin") != [own_origin]:
         raise PageError("This form was sent by another site", "Nothing was approved.", status=403)

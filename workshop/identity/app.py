@@ -15,7 +15,7 @@ from workshop.gateway.guard import HostGuard
 from workshop.gateway.guarded_fetch import GuardedFetch
 from workshop.gateway.limits import Clock, Patience
 from workshop.gateway.request_log import RequestLog
-from workshop.gateway.routes import FORM_PATHS, authorization_server_routes, common_routes, server_route
+from workshop.gateway.routes import authorization_server_routes, common_routes, server_route
 from workshop.gateway.server import AuthServer
 from workshop.gateway.upkeep import kept
 from workshop.gateway.vault import Vault
@@ -46,8 +46,7 @@ def create_app(config: Mapping[str, Any], *, clock: Clock = time.time, fetch: Fe
         redirect_slashes=False,
         lifespan=lambda _: kept(server.store, clock),
     )
-    forms = (*FORM_PATHS, LOGIN_PATH)
-    return RequestLog(HostGuard(router, settings.auth.issuer, port=settings.port, forms=forms))
+    return RequestLog(HostGuard(router, settings.auth.issuer, port=settings.port))
 
 
 def sealed_for(settings: IdentityConfig) -> str:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from workshop.gateway.config_auth import CALLBACK_PATH
 from workshop.gateway.oauth_errors import PageError
-from workshop.gateway.pages import page, template_in
+from workshop.gateway.pages import form_page, template_in
 from workshop.gateway.parameters import Parameters, form, query
 from workshop.gateway.records import PendingSignIn
 from workshop.gateway.responses import redirect
@@ -33,11 +33,11 @@ class LoginPage:
             return await self._answer(server, request)
         state, _ = _waiting(server, request, query(request))
         users = [(user.login, user.name) for user in self._people.users.values()]
-        return page(_TEMPLATE, state=state, users=users)
+        return form_page(_TEMPLATE, state=state, users=users)
 
     async def _answer(self, server: AuthServer, request: Request) -> Response:
         fields = await form(request, seconds=server.patience.body)
-        refuse_other_sites(request)
+        refuse_other_sites(request, server.config.issuer)
         state, pending = _waiting(server, request, fields)
         callback = server.url(CALLBACK_PATH)
         if fields.get("decision") == "deny":

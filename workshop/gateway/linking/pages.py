@@ -23,7 +23,7 @@ from workshop.gateway.linking.sign_in import Identity
 from workshop.gateway.linking.targets import Resources, Target
 from workshop.gateway.oauth_errors import PageError
 from workshop.gateway.outside_tokens import Caller
-from workshop.gateway.pages import page
+from workshop.gateway.pages import form_page, page
 from workshop.gateway.parameters import Parameters, form, query
 from workshop.gateway.responses import redirect
 from workshop.gateway.routes import Endpoint
@@ -68,11 +68,12 @@ class Connect:
         records: SealedRecords,
         vault: Vault,
         identity: Identity,
-        secure_cookies: bool,
+        url: str,
     ) -> None:
         self._elicitations, self._grants, self._resources = elicitations, grants, resources
         self._records, self._vault, self._identity = records, vault, identity
-        self.secure_cookies = secure_cookies
+        self._url = url
+        self.secure_cookies = url.startswith("https:")
 
     def routes(self) -> list[Route]:
         return [
@@ -136,7 +137,7 @@ class Connect:
     def _approval(self, leg: Leg, caller: Caller, asked: Asked) -> Response:
         provider = self._target(asked.target).provider
         ticket = {"leg": asdict(leg), "subject": asked.subject, "expires": time.time() + SIGN_IN_SECONDS}
-        return page(
+        return form_page(
             "connect_account.html",
             person=caller.name or caller.subject,
             client_id=asked.client_id,
@@ -166,7 +167,7 @@ class Connect:
             plain = self._vault.unseal(bytes.fromhex(fields.get("ticket") or ""), "connect ticket")
         except ValueError:
             plain = None
-        refuse_other_sites(request)
+        refuse_other_sites(request, self._url)
         if plain is None:
             raise PageError("This form is not ours", "Nothing was connected.", status=403)
         ticket = json.loads(plain)

@@ -184,7 +184,7 @@ CHECKS = (
         "T25h",
         "Its pages have a policy, no referrer, and are not stored",
         "What is injected runs, and addresses with codes leak to other sites.",
-        "Send a strict Content-Security-Policy, `Referrer-Policy: no-referrer`, `Cache-Control: no-store`.",
+        "Send a strict Content-Security-Policy, `Referrer-Policy: same-origin`, `Cache-Control: no-store`.",
         page_headers,
     ),
 )

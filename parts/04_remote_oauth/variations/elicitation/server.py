@@ -53,7 +53,7 @@ def create_app(config: Mapping[str, Any]) -> ASGIApp:
         records=records,
         vault=vault,
         identity=Identity(own_registration(config), tokens, outbound),
-        secure_cookies=url.startswith("https:"),
+        url=url,
     )
     tools = Tools(
         resources,
@@ -79,7 +79,7 @@ def create_app(config: Mapping[str, Any]) -> ASGIApp:
         [Route("/mcp", guarded), *connect.routes(), *control.routes()], default=guarded, lifespan=lifespan
     )
     router.redirect_slashes = False
-    return RequestLog(HostGuard(router, url, port=config["port"], forms=("/connect",)))
+    return RequestLog(HostGuard(router, url, port=config["port"]))
 
 
 if __name__ == "__main__":

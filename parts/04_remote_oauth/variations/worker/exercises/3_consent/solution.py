@@ -7,7 +7,7 @@ from starlette.responses import Response
 from worker import SCOPES, Worker
 
 from workshop.gateway.oauth_errors import PageError
-from workshop.gateway.pages import page
+from workshop.gateway.pages import form_page
 from workshop.gateway.parameters import form, query
 from workshop.gateway.redirects import shown_host
 from workshop.gateway.responses import redirect
@@ -43,7 +43,7 @@ def _page(worker: Worker, asked: dict[str, str], ticket: str, csrf: str) -> Resp
     client_id = asked.get("client_id", "")
     client = worker.records.get("client", client_id) or {}
     redirect_host, is_loopback = shown_host(asked["redirect_uri"])
-    return page(
+    return form_page(
         "consent.html",
         client_name=client.get("client_name") or "An application without a name",
         client_id=client_id,
@@ -65,7 +65,7 @@ def _page(worker: Worker, asked: dict[str, str], ticket: str, csrf: str) -> Resp
 async def decide(worker: Worker, request: Request) -> Response:
     """Take the answer to the page: it comes here, to `/oauth/consent`."""
     fields = await form(request, seconds=30)
-    refuse_other_sites(request)
+    refuse_other_sites(request, worker.url)
     waiting = worker.records.take("consent", fields.get("ticket") or "")
     if waiting is None:
         raise PageError("This page was used already", "It is good once, and for ten minutes.")

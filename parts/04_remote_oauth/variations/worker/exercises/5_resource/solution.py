@@ -25,9 +25,7 @@ def admit(worker: Worker, request: Request) -> Response | None:
     if request.headers.getlist("host") != [urlsplit(worker.url).netloc]:
         said = {"error": "misdirected_request", "error_description": f"This server answers at {worker.url}"}
         return private_json(said, status=421)
-    # Our consent page is no-referrer: a browser sends `Origin: null` with its form even to ourselves.
-    ours = {worker.url} | ({"null"} if request.url.path == "/oauth/consent" else set())
-    if not ours.issuperset(request.headers.getlist("origin")):
+    if not {worker.url}.issuperset(request.headers.getlist("origin")):
         said = {"error": "forbidden_origin", "error_description": "Requests of other web pages are refused"}
         return private_json(said, status=403)
     return None
