@@ -1,10 +1,12 @@
 """Attacks on dynamic client registration (checklist T65 to T73)."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.gateway.harness import CALLBACK, Site
+from tests.gateway.harness import CALLBACK, Site, configured, settings, site
+from workshop.gateway.config import GatewayConfig
 
 
 async def refused(gateway: Site, **metadata: Any) -> str:
@@ -136,11 +138,47 @@ async def test_t71_the_sixth_registration_at_once_waits_a_second(gateway: Site) 
     assert (await gateway.http.post("/oauth/register", json=document)).status_code == 201
 
 
-async def test_t71_a_full_store_answers_503(gateway: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workshop.gateway.clients.CLIENTS", 2)
-    await gateway.register()
-    await gateway.register()
-    assert (await gateway.register_response()).status_code == 503
+def limited(folder: Path, **registrations: int) -> GatewayConfig:
+    values = settings(folder)
+    values["auth"]["registrations"] = registrations
+    return configured(folder, values)
+
+
+async def test_t71_the_manifest_sets_how_many_register_at_once_and_how_soon_again(tmp_path: Path) -> None:
+    async with site(limited(tmp_path, max_tokens=7, refill_seconds=70)) as gateway:
+        document = {"redirect_uris": [CALLBACK]}
+        answers = [await gateway.http.post("/oauth/register", json=document) for _ in range(9)]
+        assert [answer.status_code for answer in answers] == [201] * 7 + [429] * 2
+        assert answers[-1].headers["retry-after"] == "10"
+        gateway.clock.now += 10
+        assert (await gateway.http.post("/oauth/register", json=document)).status_code == 201
+
+
+async def test_t71_at_the_bound_nobody_else_registers_and_nobody_is_put_out(tmp_path: Path) -> None:
+    async with site(limited(tmp_path, max_clients=2)) as gateway:
+        first, second = await gateway.register(), await gateway.register()
+        refused = await gateway.register_response()
+        assert refused.status_code == 503
+        assert 86_390 < int(refused.headers["retry-after"]) <= 86_400
+        for client_id in (first, second):
+            assert (await gateway.authorize(client_id)).status_code == 200
+        gateway.clock.now += 24 * 3600
+        assert (await gateway.authorize(first)).status_code == 400, "nobody used it for a day"
+        await gateway.register()
+
+
+async def test_t71_a_client_that_signs_in_is_kept_for_thirty_days_from_its_last_token(gateway: Site) -> None:
+    person = await gateway.sign_in()
+    for _ in range(3):
+        gateway.clock.now += 6 * 24 * 3600
+        answer = await gateway.refresh(person.client_id, person.refresh_token)
+        assert answer.status_code == 200, answer.text
+        person.answer = answer.json()
+    gateway.clock.now += 29 * 24 * 3600
+    assert (await gateway.authorize(person.client_id)).status_code == 200
+    gateway.clock.now += 24 * 3600
+    gone = await gateway.refresh(person.client_id, person.refresh_token)
+    assert (gone.status_code, gone.json()["error"]) == (401, "invalid_client")
 
 
 @pytest.mark.parametrize(

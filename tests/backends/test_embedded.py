@@ -152,6 +152,15 @@ def test_the_manifest_decides_whether_documents_about_clients_are_read(site: Sit
     assert said == {"enabled": False, "cache_seconds": 60, "cache_size": 9}
 
 
+def test_the_manifest_decides_how_many_clients_may_register(site: Site) -> None:
+    manifest = "04_remote_oauth/toolhive/auth.yaml"
+    site.change(manifest, "storage: {type: memory}", "storage: {type: memory, maxDCRClients: 50}")
+    site.apply()
+    config = site.directory / "workloads" / "github-remote" / "config.json"
+    said = json.loads(config.read_text("utf-8"))["auth"]["registrations"]
+    assert said == {"max_tokens": 60, "refill_seconds": 60, "max_clients": 50}
+
+
 def test_github_without_a_secret_is_refused(site: Site) -> None:
     with pytest.raises(CredentialsError, match="GITHUB_OAUTH_CLIENT_SECRET"):
         site.apply(Choices("github", ports=site.choices.ports))

@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,14 +48,46 @@ def client(number: int = 0, registered: float = NOW) -> Client:
 
 def test_a_client_comes_back_as_it_was(store: SqliteStore) -> None:
     store.add_client(client(), limit=1)
-    assert store.client("c0") == client()
-    assert store.client("c1") is None
+    assert store.client("c0", NOW) == client()
+    assert store.client("c1", NOW) is None
 
 
-def test_a_full_table_takes_no_more(store: SqliteStore) -> None:
-    store.add_client(client(), limit=1)
+DAY = 24 * 3600
+
+
+def test_a_client_nobody_used_lives_for_a_day_and_a_used_one_for_thirty_from_its_last_use(
+    store: SqliteStore,
+) -> None:
+    for number in (0, 1):
+        store.add_client(client(number), limit=9)
+    store.use_client("c1", NOW + 10)
+    for later, living in (
+        (DAY - 1, {"c0", "c1"}),
+        (DAY, {"c1"}),
+        (30 * DAY + 9, {"c1"}),
+        (30 * DAY + 10, set()),
+    ):
+        assert {name for name in ("c0", "c1") if store.client(name, NOW + later)} == living
+
+
+def test_at_the_bound_nobody_registers_and_nobody_goes_until_one_has_expired(store: SqliteStore) -> None:
+    store.add_client(client(), limit=2)
+    store.add_client(client(1, registered=NOW + 60), limit=2)
+    with pytest.raises(StoreFullError) as full:
+        store.add_client(client(2, registered=NOW + 100), limit=2)
+    assert full.value.seconds == DAY - 100
+    assert store.client("c0", NOW + 100)
+    store.add_client(client(2, registered=NOW + DAY), limit=2)
+    store.add_client(client(3, registered=NOW + DAY), limit=0)  # no bound
+
+
+def test_clients_with_a_document_are_counted_by_themselves(store: SqliteStore) -> None:
+    described = replace(client(), client_id="https://client.example/about.json")
+    store.keep_client(described, now=NOW, limit=1)
+    store.add_client(client(1), limit=1)
+    store.keep_client(described, now=NOW, limit=1)  # known already
     with pytest.raises(StoreFullError):
-        store.add_client(client(1), limit=1)
+        store.keep_client(replace(described, client_id="https://other.example/"), now=NOW, limit=1)
 
 
 def test_a_ticket_is_spent_once(store: SqliteStore) -> None:
@@ -86,7 +119,7 @@ def test_a_user_of_the_upstream_is_one_subject(store: SqliteStore) -> None:
 
 
 def test_a_code_is_taken_once_and_a_replay_revokes(store: SqliteStore) -> None:
-    store.open_grant(grant(), "code", CODE, now=NOW)
+    store.open_grant(grant(), "code", CODE)
     assert store.take_code("code", NOW) == (grant(), CODE)
     assert store.grant("t1") is not None
     assert store.take_code("code", NOW) is None
@@ -94,14 +127,14 @@ def test_a_code_is_taken_once_and_a_replay_revokes(store: SqliteStore) -> None:
 
 
 def test_an_unknown_or_expired_code_revokes_nothing(store: SqliteStore) -> None:
-    store.open_grant(grant(), "code", CODE, now=NOW)
+    store.open_grant(grant(), "code", CODE)
     assert store.take_code("other", NOW) is None
     assert store.take_code("code", NOW + 600) is None
     assert store.grant("t1") is not None
 
 
 def test_a_late_replay_of_a_code_still_revokes(store: SqliteStore) -> None:
-    store.open_grant(grant(expires=NOW + 5000), "code", CODE, now=NOW)
+    store.open_grant(grant(expires=NOW + 5000), "code", CODE)
     store.take_code("code", NOW)
     store.purge(NOW + 4000)
     assert store.take_code("code", NOW + 4000) is None
@@ -114,7 +147,7 @@ def rotate(store: SqliteStore, token: str, successor: str, now: float = NOW) -> 
 
 @pytest.fixture
 def refreshing(store: SqliteStore) -> SqliteStore:
-    store.open_grant(grant(), "code", CODE, now=NOW)
+    store.open_grant(grant(), "code", CODE)
     store.add_refresh("r1", "t1", expires=NOW + 1000)
     return store
 
@@ -150,7 +183,7 @@ def test_a_rotation_keeps_the_grant_alive(refreshing: SqliteStore) -> None:
 
 
 def test_upstream_tokens_are_replaced_only_if_nobody_was_faster(store: SqliteStore) -> None:
-    store.open_grant(grant(), "code", CODE, now=NOW)
+    store.open_grant(grant(), "code", CODE)
     fresh = UpstreamTokens("new", None, NOW)
     assert store.replace_upstream("t1", UPSTREAM, fresh)
     assert not store.replace_upstream("t1", UPSTREAM, UPSTREAM)
@@ -161,7 +194,7 @@ def test_upstream_tokens_are_replaced_only_if_nobody_was_faster(store: SqliteSto
 
 def test_a_session_belongs_to_who_was_first_until_it_ends_or_expires(store: SqliteStore) -> None:
     for number in (1, 2):
-        store.open_grant(grant(f"t{number}"), f"code{number}", CODE, now=NOW)
+        store.open_grant(grant(f"t{number}"), f"code{number}", CODE)
         store.bind_session("s", f"t{number}", expires=NOW + 10, limit=9)
     assert store.session_owner("s", NOW) == "t1"
     assert store.session_owner("s", NOW + 10) is None
@@ -170,7 +203,7 @@ def test_a_session_belongs_to_who_was_first_until_it_ends_or_expires(store: Sqli
 
 
 def test_a_grant_keeps_its_newest_sessions_only(store: SqliteStore) -> None:
-    store.open_grant(grant(), "code", CODE, now=NOW)
+    store.open_grant(grant(), "code", CODE)
     for number in range(5):
         store.bind_session(f"s{number}", "t1", expires=NOW + number + 1, limit=2)
     owners = [store.session_owner(f"s{number}", NOW) for number in range(5)]
@@ -180,11 +213,11 @@ def test_a_grant_keeps_its_newest_sessions_only(store: SqliteStore) -> None:
 def test_purging_deletes_what_has_expired_and_clients_nobody_used(store: SqliteStore) -> None:
     store.add_client(client(0), limit=9)
     store.add_client(client(1, registered=NOW + 90_000), limit=9)
-    store.open_grant(grant(), "code", CODE, now=NOW)
+    store.open_grant(grant(), "code", CODE)
     store.spend_ticket("x", expires=NOW + 1, limit=9)
     store.purge(NOW + 90_000)
-    assert store.client("c0") is None
-    assert store.client("c1") is not None
+    assert store.client("c0", NOW) is None
+    assert store.client("c1", NOW + 90_000) is not None
     assert store.grant("t1") is None
     assert store.spend_ticket("x", expires=NOW, limit=1)
 
@@ -192,7 +225,7 @@ def test_purging_deletes_what_has_expired_and_clients_nobody_used(store: SqliteS
 def test_t118_the_file_holds_digests_and_ciphertext_only(tmp_path: Path) -> None:
     path = tmp_path / "s.sqlite"
     store = SqliteStore(str(path), vault())
-    store.open_grant(grant(), "the-code", CODE, now=NOW)
+    store.open_grant(grant(), "the-code", CODE)
     store.add_refresh("the-refresh-token", "t1", expires=NOW + 10)
     rotate(store, "the-refresh-token", "the-successor")
     store.add_pending(
@@ -239,7 +272,7 @@ def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
 def test_a_grant_sealed_with_a_lost_secret_has_no_upstream_token(tmp_path: Path) -> None:
     path = str(tmp_path / "s.sqlite")
     first = SqliteStore(path, vault())
-    first.open_grant(grant(), "code", CODE, now=NOW)
+    first.open_grant(grant(), "code", CODE)
     first.close()
     lost = SqliteStore(path, Vault(b"another" * 8))
     found = lost.grant("t1")
@@ -271,7 +304,7 @@ async def test_t121_two_processes_on_one_store_give_each_thing_out_once(tmp_path
     path = str(tmp_path / "s.sqlite")
     store = SqliteStore(path, vault())
     for number in range(200):
-        store.open_grant(grant(f"t{number}"), f"code{number}", CODE, now=NOW)
+        store.open_grant(grant(f"t{number}"), f"code{number}", CODE)
         store.add_refresh(f"r{number}", f"t{number}", expires=NOW + 1000)
         store.add_pending(f"state{number}", PendingSignIn(ASKED, "f", "b", "v"), expires=NOW + 1, limit=999)
     takers = [

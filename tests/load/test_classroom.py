@@ -12,7 +12,6 @@ import pytest
 from tests.gateway.harness import CALLBACK, DISCOVER, MCP_HEADERS, NO_TLS, Clock, SignedIn, Site
 from tests.load.processes import DEADLINE, classroom
 from workshop.gateway.config_auth import Auth
-from workshop.gateway.limits import CLIENTS
 from workshop.gateway.records import Client
 from workshop.gateway.store_sqlite import SqliteStore
 from workshop.gateway.vault import Vault
@@ -35,7 +34,7 @@ def register_beforehand(site: Site, number: int) -> list[str]:
     for client_id in clients:
         grants = ("authorization_code", "refresh_token")
         client = Client(client_id, "A client", (CALLBACK,), grants, auth.scopes, None, 1_800_000_000.0)
-        store.add_client(client, limit=CLIENTS)
+        store.add_client(client, limit=0)
     store.close()
     return clients
 

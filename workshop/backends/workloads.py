@@ -163,6 +163,7 @@ class Planner:
             "code_seconds": seconds(lifespans.get("authCodeLifespan", "10m")),
             "upstream": self._upstream(auth, str(server["issuer"])),
             "cimd": _documents(auth),
+            "registrations": _registrations(auth),
         }
 
     def _upstream(self, auth: Resource, issuer: str) -> dict[str, Any]:
@@ -215,6 +216,16 @@ def _documents(auth: Resource) -> dict[str, Any] | None:
         "cache_seconds": seconds(cimd.get("cacheFallbackTtl", "5m")),
         "cache_size": cimd.get("cacheMaxSize", 256),
     }
+
+
+def _registrations(auth: Resource) -> dict[str, Any] | None:
+    """How many clients may register, as far as the manifest says."""
+    rate = auth.mapping("spec.embeddedAuthServer.registrationRateLimit")
+    most = auth.find("spec.embeddedAuthServer.storage.maxDCRClients")
+    told = {} if most is None else {"max_clients": most}
+    if rate:
+        told |= {"max_tokens": rate["maxTokens"], "refill_seconds": seconds(rate["refillPeriod"])}
+    return told or None
 
 
 def _userinfo(auth: Resource) -> dict[str, Any]:

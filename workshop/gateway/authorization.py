@@ -8,8 +8,6 @@ from workshop.gateway.server import AuthServer, SignIn
 from workshop.gateway.store import Store
 from workshop.gateway.vault import Vault
 
-_REGISTRATIONS_A_SECOND, _REGISTRATION_BURST = 1.0, 5
-
 
 def authorization_server(
     auth: Auth,
@@ -24,6 +22,7 @@ def authorization_server(
     fetch: Fetch,
 ) -> AuthServer:
     """With its rate limits, and with documents of clients where the configuration has them."""
+    rules = auth.registrations
     documents = ClientDocuments(auth.documents, auth.scopes, fetch, clock)
     return AuthServer(
         config=auth,
@@ -32,7 +31,7 @@ def authorization_server(
         vault=vault,
         tokens=tokens,
         upstream=upstream,
-        registrations=TokenBucket(_REGISTRATIONS_A_SECOND, _REGISTRATION_BURST, clock),
+        registrations=TokenBucket(rules.max_tokens / rules.refill_seconds, rules.max_tokens, clock),
         documents=documents if auth.documents.enabled else None,
         clock=clock,
         patience=patience,

@@ -9,7 +9,7 @@ from workshop.gateway.client_documents import ClientDocuments, TooManyFetchesErr
 from workshop.gateway.client_id_urls import is_url
 from workshop.gateway.consent import consent_page
 from workshop.gateway.guarded_fetch import DocumentError
-from workshop.gateway.limits import CLIENTS
+from workshop.gateway.limits import DOCUMENT_CLIENTS
 from workshop.gateway.oauth_errors import PageError, RedirectError
 from workshop.gateway.parameters import Parameters, query
 from workshop.gateway.records import AuthorizationRequest, Client
@@ -40,7 +40,7 @@ async def authorize(server: AuthServer, request: Request) -> Response:
 async def _known_client(server: AuthServer, client_id: str) -> Client:
     if server.documents is not None and is_url(client_id):
         return await _described_client(server, server.documents, client_id)
-    client = server.store.client(client_id)
+    client = server.store.client(client_id, server.clock())
     if client is None:
         raise PageError(
             "This application is not registered here",
@@ -53,7 +53,7 @@ async def _described_client(server: AuthServer, documents: ClientDocuments, url:
     try:
         client = await documents.client(url)
         # For the token endpoint, which fetches nothing.
-        server.store.keep_client(client, now=server.clock(), limit=CLIENTS)
+        server.store.keep_client(client, now=server.clock(), limit=DOCUMENT_CLIENTS)
     except DocumentError as error:
         raise PageError("This application's description cannot be used", f"{error}.") from error
     except TooManyFetchesError as error:

@@ -102,5 +102,5 @@ def _open_grant(
     )
     code = random_token()
     bound = Code(asked.redirect_uri if asked.redirect_uri_given else None, asked.code_challenge, expires)
-    server.store.open_grant(grant, code, bound, now=now)
+    server.store.open_grant(grant, code, bound)
     return grant, code

@@ -1,6 +1,7 @@
 """Dynamic client registration (RFC 7591) with ToolHive's limits (pkg/authserver/server/registration)."""
 
 import logging
+import math
 import uuid
 from typing import Any
 
@@ -16,7 +17,6 @@ from workshop.gateway.client_metadata import (
     refused,
     require_public_code_client,
 )
-from workshop.gateway.limits import CLIENTS
 from workshop.gateway.oauth_errors import OAuthError
 from workshop.gateway.parameters import bounded_body
 from workshop.gateway.records import Client
@@ -34,16 +34,22 @@ async def register(server: AuthServer, request: Request) -> Response:
             "invalid_client_metadata", "Send the client metadata as application/json", status=415
         )
     if not server.registrations.take():
-        raise OAuthError(
-            "too_many_requests", "Too many registrations; try again", status=429, headers={"retry-after": "1"}
-        )
+        later = _retry_after(server.registrations.wait)
+        raise OAuthError("too_many_requests", "Too many registrations; try again", status=429, headers=later)
     client = _client(read_document(await bounded_body(request, seconds=server.patience.body)), server)
     try:
-        server.store.add_client(client, limit=CLIENTS)
+        server.store.add_client(client, limit=server.config.registrations.max_clients)
     except StoreFullError as error:
-        raise OAuthError("temporarily_unavailable", "No more clients can register now", status=503) from error
+        later = _retry_after(error.seconds)
+        raise OAuthError(
+            "temporarily_unavailable", "No more clients can register now", status=503, headers=later
+        ) from error
     _LOG.info("client registered: %s", client.client_id)
     return private_json(_answer(client), status=201)
+
+
+def _retry_after(seconds: float) -> dict[str, str]:
+    return {"retry-after": str(max(1, math.ceil(seconds)))}
 
 
 def _client(document: dict[str, Any], server: AuthServer) -> Client:

@@ -16,17 +16,19 @@ from workshop.gateway.keys import SigningKey, load_signing_key
 CALLBACK_PATH = "/oauth/callback"
 _AUTH = frozenset(
     {"issuer", "audience", "resource_url", "scopes", "required_scopes", "signing_key_files", "hmac_files"}
-    | {"access_token_seconds", "refresh_token_seconds", "code_seconds", "upstream", "cimd"}
+    | {"access_token_seconds", "refresh_token_seconds", "code_seconds", "upstream", "cimd", "registrations"}
 )
 _UPSTREAM = frozenset(
     {"name", "authorization_endpoint", "token_endpoint", "client_id", "client_secret_file", "redirect_uri"}
     | {"scopes", "userinfo"}
 )
+_REGISTRATIONS = frozenset({"max_tokens", "refill_seconds", "max_clients"})
 _USERINFO = frozenset({"url", "method", "headers", "subject_fields", "name_fields", "email_fields"})
 DEFAULT_SCOPES = ("openid", "profile", "email", "offline_access")
 SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
 _SHORTEST_HMAC = 32
 _DAY = 24 * 3600
+_INT32 = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,18 @@ class Upstream:
 
 
 @dataclass(frozen=True)
+class Registrations:
+    """How many clients may register: `max_tokens` at once, so many again every `refill_seconds`.
+
+    `max_clients` is how many may be registered at a time; 0 sets no bound.
+    """
+
+    max_tokens: int = 5
+    refill_seconds: int = 5
+    max_clients: int = 10_000
+
+
+@dataclass(frozen=True)
 class Auth:
     """The authorization server: identity, keys, lifetimes in seconds, and its upstream."""
 
@@ -70,6 +84,7 @@ class Auth:
     code_seconds: int
     upstream: Upstream
     documents: DocumentRules
+    registrations: Registrations = Registrations()
 
     @property
     def challenge_scopes(self) -> tuple[str, ...]:
@@ -100,6 +115,16 @@ def load_auth(root: Section) -> Auth:
         code_seconds=block.number("code_seconds", 600, 30, 600),
         upstream=_upstream(block, issuer),
         documents=load_document_rules(block, issuer),
+        registrations=_registrations(block) if block.has("registrations") else Registrations(),
+    )
+
+
+def _registrations(block: Section) -> Registrations:
+    rules = Section.of(block.values["registrations"], block.path("registrations"), known=_REGISTRATIONS)
+    return Registrations(
+        max_tokens=rules.number("max_tokens", Registrations.max_tokens, 1, _INT32),
+        refill_seconds=rules.number("refill_seconds", Registrations.refill_seconds, 1, _INT32),
+        max_clients=rules.number("max_clients", Registrations.max_clients, 0, _INT32),
     )
 
 

@@ -16,7 +16,7 @@ REWRITE_BYTES = 8 * 1024 * 1024
 UPSTREAM_BYTES = 256 * 1024
 DOCUMENT_BYTES = 5 * 1024
 JWKS_BYTES = 64 * 1024
-CLIENTS = 10_000
+DOCUMENT_CLIENTS = 10_000
 SIGN_INS = 10_000
 SESSIONS_PER_GRANT = 1_000
 SESSION_SECONDS = 2 * 3600.0
@@ -68,6 +68,11 @@ class TokenBucket:
             return False
         self._left -= 1
         return True
+
+    @property
+    def wait(self) -> float:
+        """Seconds until there is one to take."""
+        return max(0.0, 1 - self._left) / self._rate
 
 
 async def read_body(receive: Receive, limit: int, seconds: float) -> bytes:

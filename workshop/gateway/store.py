@@ -13,7 +13,11 @@ from workshop.gateway.records import Client, Code, Grant, PendingSignIn, Upstrea
 
 
 class StoreFullError(Exception):
-    """A table has reached its bound; the caller answers 503."""
+    """A table has reached its bound; the caller answers 503. There is room again in `seconds`, if known."""
+
+    def __init__(self, table: str, seconds: float = 0.0) -> None:
+        super().__init__(table)
+        self.seconds = seconds
 
 
 class StoreUnavailableError(Exception):
@@ -35,15 +39,21 @@ class Store(Protocol):
     """Clients, sign-ins in progress, grants with their codes, refresh tokens and MCP sessions."""
 
     def add_client(self, client: Client, *, limit: int) -> None:
-        """Raises StoreFullError at `limit` clients."""
+        """Keep a client for 24 hours, or for as long as it is used.
+
+        Raises StoreFullError at `limit` registered clients; 0 sets no bound.
+        """
 
     def keep_client(self, client: Client, *, now: float, limit: int) -> None:
         """Remember a client by its document's address, or what the document says now.
 
-        Raises StoreFullError at `limit` clients.
+        Raises StoreFullError at `limit` clients that have a document.
         """
 
-    def client(self, client_id: str) -> Client | None: ...
+    def client(self, client_id: str, now: float) -> Client | None: ...
+
+    def use_client(self, client_id: str, now: float) -> None:
+        """Keep a client that was given a token for another 30 days."""
 
     def spend_ticket(self, ticket: str, *, expires: float, limit: int) -> bool:
         """True the first time only."""
@@ -60,7 +70,7 @@ class Store(Protocol):
     def subject(self, upstream: str, upstream_subject: str) -> str:
         """Our UUID for a user of the upstream: the same one each time."""
 
-    def open_grant(self, grant: Grant, code_value: str, code: Code, *, now: float) -> None: ...
+    def open_grant(self, grant: Grant, code_value: str, code: Code) -> None: ...
 
     def take_code(self, code_value: str, now: float) -> tuple[Grant, Code] | None:
         """Each code is given out once; a second attempt revokes the grant it belongs to."""

@@ -7,8 +7,9 @@ from pathlib import Path
 from workshop.errors import UsageError
 
 VERSION = 1
+_DAY = 24 * 3600
 _BUSY_SECONDS = 2.0
-_TABLES = """
+_TABLES = f"""
 CREATE TABLE IF NOT EXISTS clients (
     client_id TEXT PRIMARY KEY, document TEXT NOT NULL, registered REAL NOT NULL, used REAL);
 CREATE TABLE IF NOT EXISTS tickets (ticket TEXT PRIMARY KEY, expires REAL NOT NULL);
@@ -25,6 +26,10 @@ CREATE TABLE IF NOT EXISTS refresh_tokens (
     parent TEXT, expires REAL NOT NULL, used REAL);
 CREATE TABLE IF NOT EXISTS sessions (
     session TEXT PRIMARY KEY, tsid TEXT NOT NULL REFERENCES grants ON DELETE CASCADE, expires REAL NOT NULL);
+CREATE VIEW IF NOT EXISTS clients_with_end AS
+    SELECT client_id, document,
+        client_id LIKE 'http%' AS described, -- by a document at this address; another id is a UUID of ours
+        CASE WHEN used IS NULL THEN registered + {_DAY} ELSE used + {30 * _DAY} END AS expires FROM clients;
 CREATE INDEX IF NOT EXISTS codes_by_grant ON codes (tsid);
 CREATE INDEX IF NOT EXISTS refresh_by_grant ON refresh_tokens (tsid);
 CREATE INDEX IF NOT EXISTS refresh_by_parent ON refresh_tokens (parent);

@@ -18,8 +18,6 @@ from workshop.gateway.store import Rotation, StoreFullError, StoreUnavailableErr
 from workshop.gateway.store_schema import connect
 from workshop.gateway.vault import Vault, digest
 
-_UNUSED_CLIENT_SECONDS = 24 * 3600
-_IDLE_CLIENT_SECONDS = 90 * 24 * 3600
 _OPENED = 1000
 
 
@@ -35,16 +33,16 @@ class SqliteStore:
     # clients
 
     def add_client(self, client: Client, *, limit: int) -> None:
+        row = (client.client_id, json.dumps(client.to_json()), client.registered)
         with self._transaction():
-            self._refuse_when_full("clients", limit)
-            row = (client.client_id, json.dumps(client.to_json()), client.registered)
+            self._refuse_more_clients(client.registered, limit, described=False)
             self._execute("INSERT INTO clients (client_id, document, registered) VALUES (?, ?, ?)", row)
 
     def keep_client(self, client: Client, *, now: float, limit: int) -> None:
         row = (client.client_id, json.dumps(client.to_json()), now)
         with self._transaction():
             if self._one("SELECT 1 FROM clients WHERE client_id = ?", client.client_id) is None:
-                self._refuse_when_full("clients", limit)
+                self._refuse_more_clients(now, limit, described=True)
             self._execute(
                 "INSERT INTO clients (client_id, document, registered) VALUES (?, ?, ?)"
                 " ON CONFLICT (client_id) DO UPDATE SET"
@@ -52,9 +50,19 @@ class SqliteStore:
                 row,
             )
 
-    def client(self, client_id: str) -> Client | None:
-        row = self._one("SELECT document FROM clients WHERE client_id = ?", client_id)
+    def client(self, client_id: str, now: float) -> Client | None:
+        select = "SELECT document FROM clients_with_end WHERE client_id = ? AND expires > ?"
+        row = self._one(select, client_id, now)
         return Client.from_json(json.loads(row[0])) if row else None
+
+    def use_client(self, client_id: str, now: float) -> None:
+        self._execute("UPDATE clients SET used = ? WHERE client_id = ?", (now, client_id))
+
+    def _refuse_more_clients(self, now: float, limit: int, *, described: bool) -> None:
+        select = "SELECT count(*), min(expires) FROM clients_with_end WHERE described = ? AND expires > ?"
+        row = self._one(select, described, now)
+        if limit and row and row[0] >= limit:
+            raise StoreFullError("clients", row[1] - now)
 
     # sign-ins in progress
 
@@ -95,7 +103,7 @@ class SqliteStore:
             row = self._one("SELECT sub FROM subjects WHERE upstream = ?", key)
         return str(row[0]) if row else fresh[1]
 
-    def open_grant(self, grant: Grant, code_value: str, code: Code, *, now: float) -> None:
+    def open_grant(self, grant: Grant, code_value: str, code: Code) -> None:
         with self._transaction():
             row = (grant.tsid, grant.client_id, grant.sub, " ".join(grant.scopes), grant.resource)
             self._execute(
@@ -108,7 +116,6 @@ class SqliteStore:
                 " VALUES (?, ?, ?, ?, ?)",
                 (digest(code_value), grant.tsid, code.redirect_uri, code.code_challenge, code.expires),
             )
-            self._execute("UPDATE clients SET used = ? WHERE client_id = ?", (now, grant.client_id))
 
     def take_code(self, code_value: str, now: float) -> tuple[Grant, Code] | None:
         key = digest(code_value)
@@ -223,11 +230,8 @@ class SqliteStore:
             self._execute("DELETE FROM codes WHERE expires <= ? AND taken = 0", (now,))
             for table in ("tickets", "pending", "grants", "refresh_tokens", "sessions"):
                 self._execute(f"DELETE FROM {table} WHERE expires <= ?", (now,))  # noqa: S608 - fixed names
-            self._execute(
-                "DELETE FROM clients WHERE client_id NOT IN (SELECT client_id FROM grants)"
-                " AND ((used IS NULL AND registered <= ?) OR used <= ?)",
-                (now - _UNUSED_CLIENT_SECONDS, now - _IDLE_CLIENT_SECONDS),
-            )
+            expired = "SELECT client_id FROM clients_with_end WHERE expires <= ?"
+            self._execute(f"DELETE FROM clients WHERE client_id IN ({expired})", (now,))  # noqa: S608 - fixed
             return self._db.total_changes - before
 
     def ping(self) -> None:

@@ -52,7 +52,7 @@ def public_client(server: AuthServer, request: Request, fields: Parameters) -> C
     client_id = fields.get("client_id")
     if client_id is None:
         raise OAuthError("invalid_request", "client_id is missing")
-    client = server.store.client(client_id)
+    client = server.store.client(client_id, server.clock())
     if client is None:
         raise OAuthError("invalid_client", "This client is not registered here", status=401)
     return client
@@ -137,5 +137,7 @@ def _answer(server: AuthServer, grant: Grant, scopes: tuple[str, ...], refresh_t
     }
     if refresh_token:
         answer["refresh_token"] = refresh_token
-    server.store.extend_grant(grant.tsid, server.clock() + server.config.access_seconds)
+    now = server.clock()
+    server.store.extend_grant(grant.tsid, now + server.config.access_seconds)
+    server.store.use_client(grant.client_id, now)
     return private_json(answer)

@@ -14,5 +14,5 @@ class IdentityStore(SqliteStore):
         super().__init__(path, vault)
         self._clients = clients
 
-    def client(self, client_id: str) -> Client | None:
-        return self._clients.get(client_id) or super().client(client_id)
+    def client(self, client_id: str, now: float) -> Client | None:
+        return self._clients.get(client_id) or super().client(client_id, now)

@@ -16,6 +16,7 @@ _LIFESPAN_BOUNDS = {
 }
 _DOCUMENT_BOUNDS = (10, 24 * 3600)
 _MOST_DOCUMENTS = 10_000
+_INT32 = 2**31 - 1
 CALLBACK_PATH = "/oauth/callback"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _SLASH_HINT = "The issuer has no final slash; audience and resourceUrl have one"
@@ -102,6 +103,7 @@ def _check_auth_server(auth: Resource) -> None:
                 f"`tokenLifespans.{name}` must be a Go duration from {low}s to {high}s, not {text!r}"
             )
     _check_documents(auth)
+    _check_registrations(auth)
     upstreams = auth.items("spec.embeddedAuthServer.upstreamProviders")
     if len(upstreams) != 1:
         raise auth.error(f"needs exactly one upstream provider, not {len(upstreams)}")
@@ -148,6 +150,24 @@ def _check_documents(auth: Resource) -> None:
         raise auth.error(
             f"`cimd.cacheFallbackTtl` must be a Go duration from {low}s to {high}s, not {text!r}"
         )
+
+
+def _check_registrations(auth: Resource) -> None:
+    rate = auth.mapping("spec.embeddedAuthServer.registrationRateLimit")
+    if rate and not _whole(rate.get("maxTokens"), 1):
+        raise auth.error("`registrationRateLimit.maxTokens` must be a whole number from 1")
+    period = rate.get("refillPeriod")
+    if rate and not (isinstance(period, str) and seconds(period)):
+        raise auth.error(
+            f"`registrationRateLimit.refillPeriod` must be a Go duration from 1s, not {period!r}"
+        )
+    most = auth.find("spec.embeddedAuthServer.storage.maxDCRClients")
+    if most is not None and not _whole(most, 0):
+        raise auth.error("`storage.maxDCRClients` must be a whole number; 0 sets no bound")
+
+
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= _INT32
 
 
 def _check_agreement(proxy: Resource, auth: Resource, oidc: Resource) -> None:
