@@ -306,6 +306,20 @@ def test_a_refused_manifest_is_told_in_the_apis_own_words_and_taken_back(room: R
     assert room.machine.held("clusters") == []
 
 
+def test_an_older_toolhive_gets_the_manifests_without_the_fields_it_does_not_know(room: Room) -> None:
+    """As a real API server answers a server-side apply, here with the CRDs of ToolHive 0.44.0."""
+    field = ".spec.embeddedAuthServer.registrationRateLimit"
+    told = f"failed to create typed patch object (toolhive-system/github-remote-auth; x): {field}: field not"
+    path = "/apis/toolhive.stacklok.dev/v1beta1/namespaces/toolhive-system/mcpexternalauthconfigs"
+    room.cluster.api.refusals.append(Refusal(f"PATCH {path}", 500, f"{told} declared in schema", 1))
+    room.up()
+    auth = room.cluster.get("MCPExternalAuthConfig", "github-remote-auth")
+    assert auth
+    assert "registrationRateLimit" not in auth["spec"]["embeddedAuthServer"]
+    assert auth["spec"]["embeddedAuthServer"]["storage"] == {"type": "memory"}
+    assert "without registrationRateLimit: the ToolHive here is older" in room.shown.getvalue()
+
+
 def test_ctrl_c_takes_back_what_was_made(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     pressed = threading.Lock()
 

@@ -13,9 +13,11 @@ from workshop.backends.steps import Step
 from workshop.console import Step as Line
 from workshop.errors import UsageError
 from workshop.kube.objects import Object, is_being_deleted, labels_of, mapping, name_of
+from workshop.kube.refusals import InvalidError
 from workshop.kube.wait import bound
 from workshop.toolhive.cluster_secrets import ClusterSecrets
 from workshop.toolhive.manifests import Resource, Resources
+from workshop.toolhive.overrides import DISPENSABLE, without
 from workshop.toolhive.readiness import wait_deployment, wait_workload
 from workshop.toolhive.secrets import SecretFiles
 from workshop.tools.run import copyable
@@ -50,6 +52,7 @@ class Workloads:
         self.forwards = Forwards(site.home)
         self.changed: set[str] = set()
         self.affected: set[str] = set()
+        self._unknown: list[str] = []  # the fields of DISPENSABLE that this cluster's ToolHive does not know
 
     def steps(
         self, *, after: tuple[str, ...], operator: tuple[str, ...], images: tuple[str, ...]
@@ -205,7 +208,24 @@ class Workloads:
         for item in part.objects:
             line.note(f"checking {item.title}")
             self._existing(item)
-            self._site.kube.apply(item.body, dry_run=True)
+            self._try(item)
+
+    def _try(self, item: Resource) -> None:
+        """Let the API judge a resource, and note what it has no field for: a ToolHive older than ours."""
+        try:
+            self._site.kube.apply(self._known(item).body, dry_run=True)
+        except InvalidError as error:
+            told = [field for field in DISPENSABLE if f".{field}: field not declared" in error.why]
+            if not told or told[0] in self._unknown:
+                raise
+            self._unknown.append(told[0])
+            self._try(item)
+
+    def _known(self, item: Resource) -> Resource:
+        """The resource without the fields that this cluster does not know."""
+        for field in self._unknown:
+            item = without(item, field) if item.find(field) is not None else item
+        return item
 
     def _apply(self, part: Rendered, items: Sequence[Resource], line: Line) -> None:
         before = {item.title: self._existing(item) for item in items}
@@ -216,14 +236,17 @@ class Workloads:
             before |= dict.fromkeys(item.title for item in leaving)
         for item in items:
             line.note(item.title)
-            after = self._site.kube.apply(item.body)
+            after = self._site.kube.apply(self._known(item).body)
             if _version(before[item.title]) != _version(after):
                 self.changed.add(item.title)
                 self.affected |= (
                     {each.name for each in part.workloads} if item.kind in _CONFIGS else {item.name}
                 )
         ours = [item.title for item in items if item.title in self.changed]
-        line.note(f"changed {', '.join(ours)}" if ours else "unchanged")
+        done = f"changed {', '.join(ours)}" if ours else "unchanged"
+        unknown = [field.rpartition(".")[2] for field in self._unknown if any(i.find(field) for i in items)]
+        older = f"; without {', '.join(unknown)}: the ToolHive here is older" if unknown else ""
+        line.note(done + older)
 
     def _existing(self, item: Resource) -> Object | None:
         """What is there under this name; raises UsageError when it is somebody else's."""

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,6 +10,11 @@ from workshop.toolhive.lint import auth_config
 from workshop.toolhive.manifests import Resource, Resources
 
 CLIENT_ID_PLACEHOLDER = "replace-with-your-github-oauth-client-id"
+# Fields of newer versions that our manifests do without where an older operator is on the cluster.
+DISPENSABLE = (
+    "spec.embeddedAuthServer.registrationRateLimit",
+    "spec.embeddedAuthServer.storage.maxDCRClients",
+)
 _OAUTH = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config"
 _CONTAINER = "toolhive"
 # Each second, for the 90 s that ToolHive gives it to start, and then at once: 0 would count as nothing said.
@@ -120,6 +126,17 @@ def _container(body: dict[str, Any]) -> dict[str, Any]:
     if ours is None:
         containers.append(ours := {"name": _CONTAINER})
     return ours
+
+
+def without(resource: Resource, path: str) -> Resource:
+    """The resource without the field at a dotted path."""
+    body = copy.deepcopy(dict(resource.body))
+    *parents, last = path.split(".")
+    place: Any = body
+    for key in parents:
+        place = place[key]
+    del place[last]
+    return replace(resource, body=body)
 
 
 def _with_proxy_environment(resources: Resources, kinds: Iterable[str], name: str, value: str) -> Resources:
