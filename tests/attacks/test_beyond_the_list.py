@@ -8,7 +8,7 @@ from aiohttp import web
 
 from tests.gateway.harness import CALLBACK, Site, configured, settings, site, upstream_of
 from tests.gateway.mcp_upstream import Recorder
-from tests.gateway.reading import cookies_of, decoded, query_of
+from tests.gateway.reading import cookies_of, decoded, form_in, query_of
 from workshop.practice.data import load
 
 
@@ -71,7 +71,7 @@ async def test_a_cookie_tossed_from_another_port_hands_out_no_code_of_another_s_
     client_id = await gateway.register()
     to_upstream = await gateway.decide(await gateway.authorize(client_id))
     back = await gateway.at_upstream(to_upstream)
-    (name,) = [name for name in gateway.browser.cookies if name.startswith("workshop-gateway-")]
+    (name,) = [name for name in gateway.browser.cookies if name.endswith("-back")]
     victim = gateway.another_browser()
     async with victim:
         for cookie in ("", "x" * 43, "; ".join([name] * 3)):
@@ -92,9 +92,9 @@ async def test_a_cookie_tossed_from_another_port_hands_out_no_code_of_another_s_
 async def test_a_form_from_another_port_of_localhost_approves_nothing(
     gateway: Site, headers: dict[str, str]
 ) -> None:
-    page = await gateway.authorize(await gateway.register())
-    gateway.browser.headers |= headers
-    assert (await gateway.decide(page)).status_code == 403
+    action, fields = form_in(await gateway.authorize(await gateway.register()))
+    sent = {**fields, "decision": "approve"}
+    assert (await gateway.browser.post(action, data=sent, headers=headers)).status_code == 403
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,16 @@ import httpx2
 import pytest
 from aiohttp import web
 
-from tests.gateway.harness import DEADLINE, SignedIn, Site, configured, real_site, settings, upstream_of
+from tests.gateway.harness import (
+    DEADLINE,
+    DISCOVER,
+    SignedIn,
+    Site,
+    configured,
+    real_site,
+    settings,
+    upstream_of,
+)
 from workshop.gateway.limits import Patience
 from workshop.ports import free_port
 
@@ -41,7 +50,8 @@ async def test_t87_a_stream_ends_soon_after_its_own_sign_in_and_no_other_was_rev
         values = settings(tmp_path, upstream=practice, port=free_port()) | {"remote_url": f"{remote}/mcp"}
         async with real_site(configured(tmp_path, values), patience=OFTEN) as gateway:
             person, other = await gateway.sign_in(), await gateway.sign_in("mentor")
-            async with gateway.http.stream(method, "/mcp", headers=person.bearer) as stream:
+            body = DISCOVER if method == "POST" else None
+            async with gateway.http.stream(method, "/mcp", headers=person.bearer, json=body) as stream:
                 chunks = stream.aiter_raw()
                 assert await anext(chunks) == b": open\n\n"
                 await revoke(gateway, other)

@@ -20,8 +20,8 @@ def with_session(session: str) -> Callable[[web.Request], Awaitable[web.StreamRe
 
 
 async def in_session(gateway: Site, bearer: dict[str, str], session: str, method: str = "POST") -> int:
-    headers = {**bearer, "Mcp-Session-Id": session}
-    return (await gateway.http.request(method, "/mcp", headers=headers)).status_code
+    headers, body = {**bearer, "Mcp-Session-Id": session}, CALL if method == "POST" else None
+    return (await gateway.http.request(method, "/mcp", headers=headers, json=body)).status_code
 
 
 async def test_t89_a_session_the_client_chose_is_not_found(tmp_path: Path, practice: str) -> None:

@@ -4,9 +4,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from workshop.gateway.sse import rewrite_events
+from workshop.gateway.sse import data_of, rewrite_events, with_data
 
-STREAM = b": hello\n\nid: 1\r\ndata: a\r\ndata: b\r\n\r\ndata:c\r\rdata: keep\n\ndata: last"
+STREAM = (
+    b": hello\n\nid: 1\r\ndata: a\r\ndata: b\r\n\r\n"
+    b"data:c\rid: 2\r\rdata: d\n\ndata: keep\n\ndata: drop\n\ndata: last"
+)
 
 
 class TooLongError(Exception):
@@ -18,8 +21,9 @@ async def pieces(stream: bytes, size: int) -> AsyncIterator[bytes]:
         yield stream[at : at + size]
 
 
-def shout(data: bytes) -> bytes:
-    return data if data == b"keep" else data.upper()
+def shout(event: bytes) -> bytes:
+    data = data_of(event)
+    return {b"keep": event, b"drop": b""}.get(data, with_data(event, data.upper()))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 1000])
@@ -27,8 +31,8 @@ async def test_an_event_is_rewritten_wherever_it_is_cut(size: int) -> None:
     events = [event async for event in rewrite_events(pieces(STREAM, size), shout, 100, TooLongError)]
     assert events == [
         b": hello\n\n",
-        b"id: 1\ndata: A\ndata: B\r\n\r\n",
-        b"data: C\r\r",
+        b"id: 1\r\ndata: A\r\ndata: B\r\n\r\n",
+        b"data: C\rdata: D\rid: 2\r\n\n",
         b"data: keep\n\n",
         b"data: LAST",
     ]

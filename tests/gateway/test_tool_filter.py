@@ -143,17 +143,102 @@ async def test_a_request_two_parsers_could_read_differently_goes_nowhere(tmp_pat
     assert recorder.requests == []
 
 
-@pytest.mark.parametrize("params", [None, [], "delete", {"name": None}, {"name": ["me"]}, {}])
-async def test_a_call_without_a_proper_name_goes_nowhere(tmp_path: Path, params: object) -> None:
+@pytest.mark.parametrize(
+    ("params", "code"),
+    [
+        (None, -32600),
+        ([], -32600),
+        ("delete", -32600),
+        ({"name": None}, -32602),
+        ({"name": ["me"]}, -32602),
+        ({"Name": "delete"}, -32600),
+        ({}, -32602),
+    ],
+)
+async def test_a_call_without_a_proper_name_goes_nowhere(tmp_path: Path, params: object, code: int) -> None:
     async with filtering(tmp_path) as (gateway, recorder):
         answer = await gateway.http.post("/mcp", json=calling("me") | {"params": params})
-    assert answer.json()["error"]["code"] == -32602
+    assert answer.json()["error"]["code"] == code
     assert recorder.requests == []
+
+
+async def test_every_other_byte_of_a_list_stays_as_it_is(tmp_path: Path) -> None:
+    """ToolHive 0.63.0 too: members of MCP 2026-07-28, numbers and spaces arrive as the server wrote them."""
+    one = '{ "name" : "get_me","inputSchema":{"type":"object","x":1.0e2, "y":"\\u00e9"} }'
+    other, third = '{"description":"d" ,"name":"search"}', '{"name":"delete"}'
+    body = ' {"jsonrpc":"2.0", "id":1,"result":{ "ttlMs":5.0,"tools": [%s, %s ,%s],"_meta":{}} }'
+
+    async def answer(request: web.Request) -> web.Response:
+        del request
+        return web.Response(text=body % (third, one, other), content_type="application/json")
+
+    async with filtering(tmp_path, answer) as (gateway, _):
+        got = await gateway.http.post("/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+    one = one.replace('"get_me"', '"me"').replace("} }", '} ,"description":"Who am I?"}')
+    other = other.replace('"d"', '"Find things"')
+    assert got.text == (body % (one, other, "")).replace(" ,]", "]").replace("}, {", "},{")
+
+
+UNREADABLE = [
+    '{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"me"},7]}}',
+    '{"jsonrpc":"2.0","id":1,"result":{"tools":[{"description":"no name"}]}}',
+    '{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"me","name":"delete"}]}}',
+    '{"jsonrpc":"2.0","id":1,"result":{"tools":[{"Name":"delete"}]}}',
+    '{"jsonrpc":"2.0","id":1,"result":{"tools":[],"Tools":[{"name":"delete"}]}}',
+    '{"jsonrpc":"2.0","id":1,"result":{},"result":{"tools":[{"name":"delete"}]}}',
+    '{"jsonrpc":"2.0","id":1,"Result":{"tools":[{"name":"delete"}]}}',
+    '{"jsonrpc":"2.0","id":1,"result":{"\\u0074ools":{"name":"delete"}}}',
+    '[{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"delete"}]}}]',
+    '{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"delete"}]',
+    '{}{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"delete"}]}}',
+    '\ufeff{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"delete"}]}}',
+]
+
+
+@pytest.mark.parametrize("reply", UNREADABLE, ids=range(len(UNREADABLE)))
+@pytest.mark.parametrize("kind", ["application/json", "text/event-stream", "text/plain", ""])
+async def test_a_list_two_clients_could_read_differently_is_withheld(
+    tmp_path: Path, reply: str, kind: str
+) -> None:
+    event = kind == "text/event-stream"
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        del request
+        text = f"data: {reply}\n\n: on it goes\n\n" if event else reply
+        return web.Response(body=text.encode(), headers={"Content-Type": kind} if kind else {})
+
+    async with filtering(tmp_path, answer) as (gateway, _):
+        got = await gateway.http.post("/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+    data = got.text.removeprefix("event: message\ndata: ").partition("\n\n")[0] if event else got.text
+    error = {"code": -32603, "message": "internal error"}
+    assert json.loads(data) == {"jsonrpc": "2.0", "id": 1, "error": error}
+    assert got.status_code == (200 if event else 500)
+    assert event == ("on it goes" in got.text)
+    assert "delete" not in got.text
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b'data: {"jsonrpc":"2.0","id":1,"result":\rdata: {"tools":[{"name":"delete"}]}}\n\n',
+        b'data: {"jsonrpc":"2.0","id":1,"result":\r\r{"tools":[{"name":"delete"}]}}\n\n',
+        b'data\ndata: {"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"delete"}]}}',
+    ],
+)
+@pytest.mark.parametrize("kind", ["text/event-stream", "text/plain"])
+async def test_no_way_to_end_a_line_gets_a_list_through(tmp_path: Path, stream: bytes, kind: str) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        del request
+        return web.Response(body=stream, content_type=kind)
+
+    async with filtering(tmp_path, answer) as (gateway, _):
+        got = await gateway.http.post("/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+    assert "delete" not in got.text
 
 
 async def test_what_is_not_about_tools_is_untouched(tmp_path: Path) -> None:
     body = b'{ "jsonrpc":"2.0", "id":1,"method":"resources/read", "params":{"uri":"x","tools":[1.0]} }'
-    reply = b'{"jsonrpc": "2.0",  "id": 1, "result": {"tools": {"x": 1.0}, "structured": {"tools": []}}}'
+    reply = b'{"jsonrpc": "2.0",  "id": 1, "result": {"x": 1.0,  "structured": {"tools": []}}}'
 
     async def answer(request: web.Request) -> web.Response:
         del request
@@ -176,7 +261,7 @@ async def test_overrides_without_a_filter_hide_nothing_else(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
-async def test_an_answer_too_long_to_filter_is_cut_off_and_not_let_through(tmp_path: Path, kind: str) -> None:
+async def test_an_answer_too_long_to_filter_is_not_let_through(tmp_path: Path, kind: str) -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": kind})
         await response.prepare(request)
@@ -189,8 +274,9 @@ async def test_an_answer_too_long_to_filter_is_cut_off_and_not_let_through(tmp_p
         values = settings(tmp_path, port=free_port())
         values |= {"remote_url": f"{remote}/mcp", "auth": None, "tools": RULES}
         async with real_site(configured(tmp_path, values)) as gateway:
-            with pytest.raises(httpx2.RemoteProtocolError):
-                await gateway.http.post("/mcp", json=calling("me"))
+            got = await gateway.http.post("/mcp", json=calling("me"))
+    assert '"code":-32603' in got.text
+    assert "    " not in got.text
 
 
 async def test_a_compressed_answer_is_not_let_through_unread(tmp_path: Path) -> None:
@@ -199,7 +285,8 @@ async def test_a_compressed_answer_is_not_let_through_unread(tmp_path: Path) -> 
         return web.Response(body=b"x", headers={"Content-Encoding": "br", "Content-Type": "application/json"})
 
     async with filtering(tmp_path, answer) as (gateway, _):
-        assert (await gateway.http.post("/mcp", json=calling("me"))).status_code == 502
+        got = await gateway.http.post("/mcp", json=calling("me", 5))
+    assert (got.status_code, got.json()["id"], got.json()["error"]["code"]) == (500, 5, -32603)
 
 
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])

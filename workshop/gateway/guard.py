@@ -1,5 +1,6 @@
 """Host, Origin, framing, before anything else: no web page gets to us by DNS rebinding (MCP R9)."""
 
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -8,11 +9,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from workshop.gateway.responses import private_json
 
 _BAD_REQUEST = 400
+_HOPS = frozenset(
+    {"", "close", "connection", "keep-alive", "proxy-authenticate", "proxy-authorization"}
+    | {"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"}
+)
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class HostGuard:
-    """Answers 421 for a foreign Host, 403 for a foreign Origin, 400 for a body with two lengths.
+    """Answers 421 for a foreign Host, 403 for a foreign Origin, 400 for framing that is not plain.
 
     A server with an address of its own (an issuer, a protected resource) is served under that spelling only,
     save for `/health`: metadata, cookies and redirects name that host, and a client that used 127.0.0.1 for
@@ -54,10 +59,17 @@ class HostGuard:
             )
         if any(origin.lower() not in self._origins for origin in headers.getlist("origin")):
             return 403, "forbidden_origin", "Requests from other web pages are refused"
+        if not _names_hops_only(headers.getlist("connection")):
+            # A proxy behind us may take the named header away after we have judged it.
+            return _BAD_REQUEST, "invalid_request", "Connection may only name hop-by-hop headers"
         if "transfer-encoding" in headers and "content-length" in headers:
             # Whoever stands before us may have believed the other one (RFC 9112 section 6.3).
             return _BAD_REQUEST, "invalid_request", "Content-Length and Transfer-Encoding exclude each other"
         return None
+
+
+def _names_hops_only(values: Iterable[str]) -> bool:
+    return all(name.strip().lower() in _HOPS for value in values for name in value.split(","))
 
 
 def _hosts(origin: str) -> set[str]:

@@ -41,7 +41,7 @@ def page(template: str | Template, *, status: int = 200, **values: object) -> Re
 
 def form_page(template: str | Template, **values: object) -> Response:
     """A page with a form to ourselves, which a browser would send with `Origin: null` for `no-referrer`."""
-    response = page(template, **values)
+    response = page(template, status=200, **values)
     response.headers["referrer-policy"] = "same-origin"
     return response
 

@@ -9,6 +9,7 @@ import asyncio
 import io
 import logging
 import re
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from workshop.gateway.challenge import RefusedError
 from workshop.gateway.config import GatewayConfig
 from workshop.gateway.connection import while_connected
 from workshop.gateway.gate import Answer, Gate, Visit, upstream_failure
+from workshop.gateway.json_rpc import read_message
 from workshop.gateway.limits import RELAY_BYTES, ClientGoneError
 from workshop.gateway.outbound import Outbound
 from workshop.gateway.parameters import query
@@ -30,7 +32,7 @@ from workshop.gateway.proxies import proxy_for
 from workshop.gateway.relay_headers import RawHeaders, to_client, to_upstream
 from workshop.gateway.relayed_body import relayed_body, too_large
 from workshop.gateway.responses import private_json
-from workshop.gateway.tool_filter import ToolFilter, UnreadableAnswerError
+from workshop.gateway.tool_filter import ToolFilter, withheld
 
 _LOG = logging.getLogger(__name__)
 _METHODS = ("GET", "POST", "DELETE")
@@ -43,6 +45,7 @@ class _Call:
     method: str
     headers: RawHeaders
     body: bytes
+    id: object = None
 
 
 class Relay:
@@ -71,21 +74,23 @@ class Relay:
         headers = Headers(scope=scope)
         _check_shape(scope["method"], headers)
         visit = await self._gate.admit(headers, query(Request(scope)))
-        body = await self._body(receive, headers) if scope["method"] == "POST" else b""
-        call = _Call(scope["method"], list(scope["headers"]), body)
-        if self._tools and call.method == "POST":
-            asked = self._tools.request(call.body, call.headers)
-            call = _Call(call.method, asked.headers, asked.body)
+        call = _Call(scope["method"], list(scope["headers"]), b"")
+        if call.method == "POST":
+            call = self._posted(call.headers, await self._body(receive, headers))
         await while_connected(self._exchange(call, visit, send), receive)
 
     async def _body(self, receive: Receive, headers: Headers) -> bytes:
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > RELAY_BYTES:
             raise too_large()
-        body = await relayed_body(receive, self._outbound.patience.body)
-        if body.lstrip()[:1] == b"[":
-            raise _refused(400, "invalid_request", "JSON-RPC batches are not supported")
-        return body
+        return await relayed_body(receive, self._outbound.patience.body)
+
+    def _posted(self, headers: RawHeaders, body: bytes) -> _Call:
+        message, body = read_message(body), body.removeprefix(BOM_UTF8)
+        if self._tools is None:
+            return _Call("POST", headers, body)
+        asked = self._tools.request(message, body, headers)
+        return _Call("POST", asked.headers, asked.body, asked.id)
 
     async def _exchange(self, call: _Call, visit: Visit, send: Send) -> None:
         headers = to_upstream(call.headers, await visit.credentials(), self._added)
@@ -108,14 +113,14 @@ class Relay:
         try:
             async with response, while_admitted(visit.admitted, self._outbound.patience.revocation):
                 visit.answered(Answer(call.method, response.status, response.headers.get("mcp-session-id")))
-                await self._answer(response, send)
+                await self._answer(response, call.id, send)
         except AdmissionLostError:
             _LOG.warning("an open answer was cut: its sign-in has ended")
 
-    async def _answer(self, response: aiohttp.ClientResponse, send: Send) -> None:
+    async def _answer(self, response: aiohttp.ClientResponse, id_: object, send: Send) -> None:
         if "location" in response.headers or response.status in range(300, 400):
             raise upstream_failure(slow=False, description="The remote server answered with a redirect")
-        headers, chunks = await self._content(response)
+        headers, chunks = await self._content(response, id_)
         first = await _first(chunks) if response.content_length else b""
         try:
             await send({"type": "http.response.start", "status": response.status, "headers": headers})
@@ -124,36 +129,53 @@ class Relay:
             async for chunk in chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body"})
-        except (aiohttp.ClientError, UnreadableAnswerError) as error:
+        except aiohttp.ClientError as error:
             # The answer has begun: leaving it unfinished makes our server cut the connection, so that the
             # client does not take half an answer for a whole one.
             _LOG.warning("the remote server's answer broke off: %s", type(error).__name__)
 
-    async def _content(self, response: aiohttp.ClientResponse) -> tuple[RawHeaders, AsyncIterator[bytes]]:
+    async def _content(
+        self, response: aiohttp.ClientResponse, id_: object
+    ) -> tuple[RawHeaders, AsyncIterator[bytes]]:
         chunks = response.content.iter_any()
         if self._tools is None:
             return to_client(response.raw_headers), chunks
-        encoding = response.headers.get("content-encoding", "identity").lower()
-        if encoding != "identity":
-            raise upstream_failure(
-                slow=False, description="The remote server compressed what was to be filtered"
-            )
-        rewritten = self._tools.answer(response.content_type, chunks)
-        return to_client(response.raw_headers, without=frozenset({b"content-length"})), rewritten
+        if not _readable(response):
+            raise withheld(id_)
+        headers = to_client(response.raw_headers, without=frozenset({b"content-length"}))
+        if response.content_type == "text/event-stream" and len(response.headers.getall("content-type")) == 1:
+            return headers, self._tools.events(chunks, id_)
+        try:
+            # Whole before its head is sent: the client gets an error in place of a list that cannot be read.
+            return headers, _once(await self._tools.whole(chunks, id_))
+        except aiohttp.ClientError as error:
+            raise upstream_failure(slow=False) from error
 
 
 async def _first(chunks: AsyncIterator[bytes]) -> bytes:
     # The head of an answer whose length is known waits for its body: both then leave in one write.
     try:
         return await anext(chunks, b"")
-    except (aiohttp.ClientError, UnreadableAnswerError) as error:
+    except aiohttp.ClientError as error:
         raise upstream_failure(slow=False) from error
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
+def _readable(response: aiohttp.ClientResponse) -> bool:
+    """Whether the bytes of an answer are its text, in UTF-8."""
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    return encoding == "identity" and (response.charset or "utf-8").lower() in ("utf-8", "us-ascii")
 
 
 def _check_shape(method: str, headers: Headers) -> None:
     if method not in _METHODS:
         allow = {"allow": ", ".join(_METHODS)}
         raise RefusedError(private_json({"error": "method_not_allowed"}, status=405, headers=allow))
+    if method != "POST" and ("transfer-encoding" in headers or headers.get("content-length", "0") != "0"):
+        raise _refused(400, "invalid_request", "Only a POST has a body")
     if any(len(headers.getlist(name)) > 1 for name in _ONE_OF_EACH):
         # We and the upstream might each believe another one.
         raise _refused(400, "invalid_request", "A header is repeated")

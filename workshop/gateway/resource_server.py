@@ -7,11 +7,11 @@ from starlette.datastructures import Headers
 from workshop.gateway.access_tokens import AccessTokens
 from workshop.gateway.challenge import Challenge, RefusedError
 from workshop.gateway.config_auth import Auth
+from workshop.gateway.json_rpc import rpc_error
 from workshop.gateway.limits import Clock
 from workshop.gateway.metadata import PROTECTED_RESOURCE_PATH
 from workshop.gateway.parameters import Parameters
 from workshop.gateway.records import Grant, UpstreamTokens
-from workshop.gateway.responses import private_json
 from workshop.gateway.store import Store
 from workshop.gateway.upstream_tokens import UpstreamTokenSource
 
@@ -83,5 +83,4 @@ def _bearer_sent(headers: Headers) -> bool:
 
 def session_not_found() -> RefusedError:
     """404 in JSON-RPC's words, as ToolHive answers: the client starts a new session."""
-    error = {"code": -32001, "message": "Session not found"}
-    return RefusedError(private_json({"jsonrpc": "2.0", "id": None, "error": error}, status=404))
+    return rpc_error(-32001, "Session not found", status=404)

@@ -3,14 +3,15 @@
 import re
 from collections.abc import AsyncIterator, Callable
 
-_END = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
-_LINE = re.compile(rb"\r\n|\n|\r")
+# Not `\r\r`: an event ends where every reader sees it end, also those that split lines at `\n` alone.
+_END = re.compile(rb"\r\n\r\n|\n\n|\n\r\n")
+_LINE = re.compile(rb"(\r\n|\n|\r)")
 
 
 async def rewrite_events(
     chunks: AsyncIterator[bytes], rewrite: Callable[[bytes], bytes], limit: int, too_long: type[Exception]
 ) -> AsyncIterator[bytes]:
-    """Pass each event on as soon as it is complete, its data through `rewrite`.
+    """Pass each event on as soon as it is complete, through `rewrite`; one without bytes is left out.
 
     Raises `too_long` for an event of more than `limit` bytes.
     """
@@ -20,19 +21,34 @@ async def rewrite_events(
         start = max(0, len(pending) - 3)
         pending += chunk
         while end := _END.search(pending, start):
-            yield _event(pending[: end.start()], pending[end.start() : end.end()], rewrite)
+            if event := rewrite(pending[: end.start()]):
+                yield event + pending[end.start() : end.end()]
             pending, start = pending[end.end() :], 0
         if len(pending) > limit:
             raise too_long
-    if pending:
-        yield _event(pending, b"", rewrite)
+    if pending and (event := rewrite(pending)):
+        yield event
 
 
-def _event(event: bytes, ending: bytes, rewrite: Callable[[bytes], bytes]) -> bytes:
-    lines = _LINE.split(event)
-    data = b"\n".join(line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:"))
-    rewritten = rewrite(data)
-    if rewritten == data:
-        return event + ending
-    others = [line for line in lines if not line.startswith(b"data:")]
-    return b"\n".join([*others, *(b"data: " + line for line in rewritten.split(b"\n"))]) + ending
+def data_of(event: bytes) -> bytes:
+    """The data of an event, its lines joined."""
+    lines = _LINE.split(event)[::2]
+    return b"\n".join(line[5:].removeprefix(b" ") for line in lines if _is_data(line))
+
+
+def with_data(event: bytes, data: bytes) -> bytes:
+    """The event with other data; its other lines stay as they are."""
+    parts = _LINE.split(event)
+    ends = [*parts[1::2], b""]
+    kept: list[tuple[bytes, bytes]] = []
+    for line, end in zip(parts[::2], ends, strict=True):
+        if not _is_data(line):
+            kept.append((line, end))
+        elif data:
+            kept += [(b"data: " + part, end or b"\n") for part in data.split(b"\n")]
+            data = b""
+    return b"".join(line + end for line, end in kept[:-1]) + kept[-1][0]
+
+
+def _is_data(line: bytes) -> bool:
+    return line == b"data" or line.startswith(b"data:")

@@ -7,9 +7,8 @@ from pathlib import Path
 from workshop.errors import UsageError
 
 VERSION = 1
-_DAY = 24 * 3600
 _BUSY_SECONDS = 2.0
-_TABLES = f"""
+_TABLES = """
 CREATE TABLE IF NOT EXISTS clients (
     client_id TEXT PRIMARY KEY, document TEXT NOT NULL, registered REAL NOT NULL, used REAL);
 CREATE TABLE IF NOT EXISTS tickets (ticket TEXT PRIMARY KEY, expires REAL NOT NULL);
@@ -29,7 +28,7 @@ CREATE TABLE IF NOT EXISTS sessions (
 CREATE VIEW IF NOT EXISTS clients_with_end AS
     SELECT client_id, document,
         client_id LIKE 'http%' AS described, -- by a document at this address; another id is a UUID of ours
-        CASE WHEN used IS NULL THEN registered + {_DAY} ELSE used + {30 * _DAY} END AS expires FROM clients;
+        CASE WHEN used IS NULL THEN registered + 24*3600 ELSE used + 30*24*3600 END AS expires FROM clients;
 CREATE INDEX IF NOT EXISTS codes_by_grant ON codes (tsid);
 CREATE INDEX IF NOT EXISTS refresh_by_grant ON refresh_tokens (tsid);
 CREATE INDEX IF NOT EXISTS refresh_by_parent ON refresh_tokens (parent);

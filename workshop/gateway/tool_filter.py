@@ -1,26 +1,29 @@
 """Tool filter and renames of an `MCPToolConfig` (ToolHive, pkg/mcp/tool_filter.go).
 
-The list a client gets is filtered and renamed; a call of a tool that is not on it ends here. A filter on the
-list alone would be no protection. For the same reason a request that two parsers could read differently is
-refused.
+The list a client gets is filtered and renamed, and every other byte of it stays as it is; a call of a tool
+that is not on it ends here. A filter on the list alone would be no protection. For the same reason a list
+that two parsers could read differently is withheld, and the client gets an error in its place.
 """
 
 import json
+import re
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from workshop.gateway.challenge import RefusedError
-from workshop.gateway.config import ToolRules
+from workshop.gateway.config import ToolOverride, ToolRules
+from workshop.gateway.json_rpc import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, is_id, rpc_error
+from workshop.gateway.json_text import Span, elements, members
 from workshop.gateway.limits import REWRITE_BYTES
 from workshop.gateway.relay_headers import RawHeaders
-from workshop.gateway.responses import private_json
-from workshop.gateway.sse import rewrite_events
+from workshop.gateway.sse import data_of, rewrite_events, with_data
 
-_PARSE_ERROR, _INVALID_REQUEST, _INVALID_PARAMS = -32700, -32600, -32602
-_READ_BY_US = ("jsonrpc", "id", "method", "params", "name", "arguments")
 _NAME_HEADER = b"mcp-name"
+_MAY_LIST = re.compile(rb"(?i)tool|\\u")  # a key can be written with escapes, and read in another case
+_LONE_CR = re.compile(rb"\r(?!\n)")
+_SPACE = b"\xef\xbb\xbf \t\r\n\x0b\x0c"
 
 
 class UnreadableAnswerError(Exception):
@@ -29,10 +32,11 @@ class UnreadableAnswerError(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as it goes on upstream."""
+    """A request as it goes on upstream; `id` names it in an answer of ours."""
 
     body: bytes
     headers: RawHeaders
+    id: object = None
 
 
 class ToolFilter:
@@ -43,53 +47,80 @@ class ToolFilter:
         self._overrides = rules.overrides
         self._real = {rule.name: real for real, rule in rules.overrides.items() if rule.name}
 
-    def request(self, body: bytes, headers: RawHeaders) -> Asked:
+    def request(self, message: Mapping[str, Any], body: bytes, headers: RawHeaders) -> Asked:
         """The request for the server, a renamed tool under its real name.
 
         Raises RefusedError with a JSON-RPC error for a tool the client may not see.
         """
-        message = _message(body)
+        id_ = message.get("id")
         if message.get("method") != "tools/call":
-            return Asked(body, headers)
-        params = message.get("params")
-        params = params if isinstance(params, dict) else {}
+            return Asked(body, headers, id_)
+        params = message.get("params", {})
+        if any(key != "name" and key.casefold() == "name" for key in params):
+            raise rpc_error(INVALID_REQUEST, "Invalid Request", id_=id_)
         shown = params.get("name")
         real = self._real_name(shown) if isinstance(shown, str) else None
         if real is None:
-            raise _rpc_error(message.get("id"), _INVALID_PARAMS, "tool not found", status=200)
+            raise rpc_error(INVALID_PARAMS, "tool not found", id_=id_, status=200)
         if real == shown:
-            return Asked(body, headers)
+            return Asked(body, headers, id_)
         renamed = {**message, "params": {**params, "name": real}}
-        return Asked(json.dumps(renamed).encode(), _renamed_header(headers, str(shown), real))
+        return Asked(json.dumps(renamed).encode(), _renamed_header(headers, str(shown), real), id_)
 
-    def answer(self, content_type: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The answer for the client, every list of tools in it filtered; other bytes stay as they are."""
-        if content_type == "text/event-stream":
-            return rewrite_events(chunks, self.rewrite, REWRITE_BYTES, UnreadableAnswerError)
-        return self._whole(chunks)
+    async def events(self, chunks: AsyncIterator[bytes], id_: object) -> AsyncIterator[bytes]:
+        """An event stream, every list of tools in it filtered; one that cannot be read becomes an error."""
 
-    async def _whole(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        def rewritten(event: bytes) -> bytes:
+            data = data_of(event)
+            if _LONE_CR.search(event) and _MAY_LIST.search(event):
+                return _error_event(data, id_)  # the end of a line to some readers, a space to others
+            try:
+                filtered = self.rewrite(data)
+            except UnreadableAnswerError:
+                return _error_event(data, id_)
+            return event if filtered == data else with_data(event, filtered)
+
+        try:
+            async for event in rewrite_events(chunks, rewritten, REWRITE_BYTES, UnreadableAnswerError):
+                yield event
+        except UnreadableAnswerError:
+            yield _error_event(b"", id_)
+
+    async def whole(self, chunks: AsyncIterator[bytes], id_: object) -> bytes:
+        """Any other answer, filtered.
+
+        Raises RefusedError, with a JSON-RPC error, for a list that cannot be read.
+        """
         body = bytearray()
         async for chunk in chunks:
             body += chunk
             if len(body) > REWRITE_BYTES:
-                raise UnreadableAnswerError
-        yield self.rewrite(bytes(body))
+                raise withheld(id_)
+        try:
+            if body.lstrip(_SPACE).startswith((b"{", b"[")):
+                return self.rewrite(bytes(body))
+        except UnreadableAnswerError as error:
+            raise withheld(id_) from error
+        # Some clients find events whatever the answer calls itself.
+        return b"".join([event async for event in self.events(_once(bytes(body)), id_)])
 
     def rewrite(self, data: bytes) -> bytes:
-        """One JSON-RPC message with its `result.tools` filtered."""
-        if b'"tools"' not in data:
+        """One JSON-RPC message with its `result.tools` filtered.
+
+        Raises UnreadableAnswerError.
+        """
+        if not _MAY_LIST.search(data) or not data.lstrip(_SPACE).startswith((b"{", b"[")):
             return data
         try:
-            message = json.loads(data)
-        except (ValueError, RecursionError) as error:
+            text = data.decode("utf-8")
+            if not _lists_tools(json.loads(text, object_pairs_hook=_Pairs)):
+                return data
+            tools = _only(members(text, _only(members(text, 0), "result").start), "tools")
+            shown = [self._shown(text, tool) for tool in elements(text, tools.start)]
+        except (ValueError, LookupError, RecursionError) as error:
             raise UnreadableAnswerError from error
-        result = message.get("result") if isinstance(message, dict) else None
-        if not isinstance(result, dict) or not isinstance(result.get("tools"), list):
-            return data
-        tools = [self._shown(tool) for tool in result["tools"] if self._is_shown(tool)]
-        # In ASCII: a lone surrogate, which JSON can write and UTF-8 cannot, passes as it came.
-        return json.dumps({**message, "result": {**result, "tools": tools}}).encode()
+        kept = ",".join(tool for tool in shown if tool is not None)
+        return f"{text[: tools.start]}[{kept}]{text[tools.end :]}".encode()
 
     def _real_name(self, shown: str) -> str | None:
         if self._allowed is not None and shown not in self._allowed:
@@ -99,56 +130,81 @@ class ToolFilter:
         override = self._overrides.get(shown)
         return None if override and override.name else shown
 
-    def _is_shown(self, tool: object) -> bool:
-        if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
-            return False
-        real: str = tool["name"]
+    def _shown(self, text: str, tool: Span) -> str | None:
+        """The text of a tool as the client sees it; None for one it does not see."""
+        name = _only(found := members(text, tool.start), "name")
+        real = json.loads(text[name.start : name.end])
+        if not isinstance(real, str) or not real:
+            raise ValueError(real)
         override = self._overrides.get(real)
         shown = override.name if override and override.name else real
-        return self._real_name(shown) == real
-
-    def _shown(self, tool: dict[str, Any]) -> dict[str, Any]:
-        override = self._overrides.get(tool["name"])
-        if override is None:
-            return tool
-        changes = {"name": override.name, "description": override.description}
-        return {**tool, **{key: value for key, value in changes.items() if value}}
+        if self._real_name(shown) != real:
+            return None
+        return _changed(text, tool, found, override) if override else text[tool.start : tool.end]
 
 
-def _message(body: bytes) -> dict[str, Any]:
+def withheld(id_: object) -> RefusedError:
+    """What a client gets in place of an answer that cannot be filtered."""
+    return rpc_error(INTERNAL_ERROR, "internal error", id_=id_, status=500)
+
+
+def _changed(text: str, tool: Span, found: list[tuple[str, Span]], override: ToolOverride) -> str:
+    changes = {"name": override.name, "description": override.description}
+    edits: list[tuple[int, int, str]] = []
+    for key, value in changes.items():
+        if not value:
+            continue
+        if any(name.casefold() == key for name, _ in found):
+            span = _only(found, key)
+            edits.append((span.start, span.end, json.dumps(value)))
+        else:
+            edits.append((tool.end - 1, tool.end - 1, f",{json.dumps(key)}:{json.dumps(value)}"))
+    shown = text[tool.start : tool.end]
+    for start, end, new in sorted(edits, reverse=True):
+        shown = shown[: start - tool.start] + new + shown[end - tool.start :]
+    return shown
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object with all its keys, however often and in whatever spelling each comes."""
+
+
+def _lists_tools(message: object) -> bool:
+    """Whether some client could read a list of tools in it."""
+    if isinstance(message, list) and not isinstance(message, _Pairs):
+        if any(isinstance(item, _Pairs) and _lists_tools(item) for item in message):
+            raise ValueError("a batch")
+        return False
+    results = [value for key, value in _pairs(message) if key.casefold() == "result"]
+    return any(key.casefold() == "tools" for result in results for key, _ in _pairs(result))
+
+
+def _pairs(value: object) -> list[tuple[str, Any]]:
+    return value if isinstance(value, _Pairs) else []
+
+
+def _only(found: list[tuple[str, Span]], name: str) -> Span:
+    """The one member of this name; raises ValueError where it comes twice or in another spelling."""
+    spans = [(key, span) for key, span in found if key.casefold() == name]
+    if [key for key, _ in spans] != [name]:
+        raise ValueError(name)
+    return spans[0][1]
+
+
+def _error_event(data: bytes, id_: object) -> bytes:
+    """The event that takes a withheld one's place; none where no request of the client's can be named."""
     try:
-        # Decoded here, for Python would guess UTF-16 from the bytes, and JSON between systems is UTF-8.
-        message = json.loads(body.decode("utf-8"), object_pairs_hook=_unambiguous)
-    except _AmbiguousError as error:
-        raise _rpc_error(None, _INVALID_REQUEST, "Invalid Request: an ambiguous key", status=400) from error
-    except (ValueError, RecursionError) as error:
-        raise _rpc_error(None, _PARSE_ERROR, "Parse error", status=400) from error
-    if not isinstance(message, dict):
-        raise _rpc_error(None, _INVALID_REQUEST, "Invalid Request", status=400)
-    for level in (message, message.get("params")):
-        if isinstance(level, dict) and any(
-            key.lower() in _READ_BY_US and key != key.lower() for key in level
-        ):
-            # Some parsers match keys in any case: they would see another method or tool than we did.
-            raise _rpc_error(None, _INVALID_REQUEST, "Invalid Request: an ambiguous key", status=400)
-    return message
+        answered = json.loads(data).get("id")
+    except (ValueError, AttributeError, RecursionError):
+        answered = None
+    named = answered if is_id(answered) else id_
+    if not is_id(named):
+        return b""
+    return b"event: message\ndata: " + bytes(withheld(named).response.body)
 
 
-class _AmbiguousError(Exception):
-    """An object has a key twice."""
-
-
-def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        raise _AmbiguousError
-    return values
-
-
-def _rpc_error(id_: object, code: int, message: str, *, status: int) -> RefusedError:
-    known = id_ if isinstance(id_, str | int) else None
-    error = {"code": code, "message": message}
-    return RefusedError(private_json({"jsonrpc": "2.0", "id": known, "error": error}, status=status))
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 def _renamed_header(headers: RawHeaders, shown: str, real: str) -> RawHeaders:

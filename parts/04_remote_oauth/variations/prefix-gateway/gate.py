@@ -41,7 +41,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             visit = self._visit(scope)
-            called, again = await read_tool_call(receive)
+            called, again = await read_tool_call(scope["method"], receive)
             self._judge(visit, called)
         except RefusedError as refusal:
             await refusal.response(scope, receive, send)
