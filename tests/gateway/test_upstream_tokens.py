@@ -23,6 +23,7 @@ class GitHubApp:
 
     broken: int = 0
     error: bool = False
+    renewable: bool = True
     requests: Counter[str] = field(default_factory=Counter)
     seen: list[str] = field(default_factory=list)
     number: int = 0
@@ -39,15 +40,14 @@ class GitHubApp:
             if self.error or sent["refresh_token"] != f"practice_refresh_{self.number}":
                 return web.json_response({"error": "bad_refresh_token"})
         self.number += 1
-        return web.json_response(
-            {
-                "access_token": f"practice_access_{self.number}",
-                "refresh_token": f"practice_refresh_{self.number}",
-                "expires_in": 3600,
-                "token_type": "bearer",
-                "scope": "repo,read:user",
-            }
-        )
+        tokens = {
+            "access_token": f"practice_access_{self.number}",
+            "expires_in": 3600,
+            "token_type": "bearer",
+            "scope": "repo,read:user",
+        }
+        renewed = {"refresh_token": f"practice_refresh_{self.number}"} if self.renewable else {}
+        return web.json_response({**tokens, **renewed})
 
     async def mcp(self, request: web.Request) -> web.Response:
         self.seen.append(request.headers["Authorization"])
@@ -104,12 +104,27 @@ async def refreshed_bearer(gateway: Site, person: SignedIn) -> dict[str, str]:
     return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
 
+@pytest.mark.parametrize("refusal", ["refused", "nothing to refresh with"])
+async def test_a_login_whose_upstream_token_is_dead_is_not_refreshed(tmp_path: Path, refusal: str) -> None:
+    """As ToolHive since 0.59: a new token of ours is of no use with a dead one behind it."""
+    app = GitHubApp(error=True, renewable=refusal == "refused")
+    async with before(app, tmp_path) as gateway:
+        person = await signed_in(gateway)
+        gateway.clock.now += 3650
+        answer = await gateway.refresh(person.client_id, person.refresh_token)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+        assert app.requests["refresh_token"] == (refusal == "refused")
+        again = await gateway.refresh(person.client_id, person.refresh_token)
+        assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
+
+
 async def test_a_refused_refresh_means_signing_in_again(tmp_path: Path) -> None:
     app = GitHubApp(error=True)
     async with before(app, tmp_path) as gateway:
         person = await signed_in(gateway)
-        gateway.clock.now += 3650
+        gateway.clock.now += 3550
         bearer = await refreshed_bearer(gateway, person)
+        gateway.clock.now += 100
         answer = await gateway.http.post("/mcp", headers=bearer, json=CALL)
         assert answer.status_code == 401
         assert challenge_of(answer)["error"] == "invalid_token"

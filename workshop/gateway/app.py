@@ -72,6 +72,7 @@ def _with_auth(
     vault = Vault(*auth.secrets, bound_to=sealed_for(config.remote_url, auth))
     store, tokens = SqliteStore(config.store, vault), AccessTokens(auth, clock)
     upstream = UpstreamProvider(auth.upstream, outbound, clock)
+    source = UpstreamTokenSource(store, upstream, clock)
     server = authorization_server(
         auth,
         remote_url=config.remote_url,
@@ -82,8 +83,8 @@ def _with_auth(
         clock=clock,
         patience=outbound.patience,
         fetch=fetch,
+        source=source,
     )
-    source = UpstreamTokenSource(store, upstream, clock)
     resource_server = ResourceServer(auth, store, tokens, source, clock)
     return server, TokenGate(resource_server, Sessions(store, clock))
 

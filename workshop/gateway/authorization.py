@@ -6,6 +6,7 @@ from workshop.gateway.config_auth import Auth
 from workshop.gateway.limits import Clock, Patience, TokenBucket
 from workshop.gateway.server import AuthServer, SignIn
 from workshop.gateway.store import Store
+from workshop.gateway.upstream_tokens import UpstreamTokenSource
 from workshop.gateway.vault import Vault
 
 
@@ -20,6 +21,7 @@ def authorization_server(
     clock: Clock,
     patience: Patience,
     fetch: Fetch,
+    source: UpstreamTokenSource | None = None,
 ) -> AuthServer:
     """With its rate limits, and with documents of clients where the configuration has them."""
     rules = auth.registrations
@@ -35,4 +37,5 @@ def authorization_server(
         documents=documents if auth.documents.enabled else None,
         clock=clock,
         patience=patience,
+        source=source,
     )

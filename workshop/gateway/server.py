@@ -9,6 +9,7 @@ from workshop.gateway.config_auth import Auth
 from workshop.gateway.limits import Clock, Patience, TokenBucket
 from workshop.gateway.records import Identity, UpstreamTokens
 from workshop.gateway.store import Store
+from workshop.gateway.upstream_tokens import UpstreamTokenSource
 from workshop.gateway.vault import Vault
 
 
@@ -46,6 +47,8 @@ class AuthServer:
     documents: ClientDocuments | None
     clock: Clock
     patience: Patience
+    source: UpstreamTokenSource | None = None
+    """Where an upstream's tokens come from; None for a server that signs people in itself."""
 
     def url(self, path: str) -> str:
         return f"{self.config.issuer}{path}"

@@ -13,6 +13,7 @@ from workshop.gateway.records import Client, Grant
 from workshop.gateway.responses import private_json
 from workshop.gateway.server import AuthServer
 from workshop.gateway.store import Rotation
+from workshop.gateway.upstream import UpstreamError
 from workshop.gateway.vault import random_token, s256, same
 
 _LOG = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ async def token(server: AuthServer, request: Request) -> Response:
     if grant_type == "authorization_code":
         return _redeem_code(server, client, fields)
     if grant_type == "refresh_token":
-        return _refresh(server, client, fields)
+        return await _refresh(server, client, fields)
     raise OAuthError("unsupported_grant_type", "Use authorization_code or refresh_token")
 
 
@@ -87,21 +88,21 @@ def _redeem_code(server: AuthServer, client: Client, fields: Parameters) -> Resp
     return _answer(server, grant, grant.scopes, refresh_token)
 
 
-def _refresh(server: AuthServer, client: Client, fields: Parameters) -> Response:
+async def _refresh(server: AuthServer, client: Client, fields: Parameters) -> Response:
     old = fields.get("refresh_token")
     if old is None:
         raise OAuthError("invalid_request", "refresh_token is missing")
-    now = server.clock()
-    grant = server.store.refresh_grant(old, now)
+    grant = server.store.refresh_grant(old, server.clock())
     if grant is None or grant.client_id != client.client_id:
         raise OAuthError("invalid_grant", "The refresh token is unknown, expired or of another client")
-    if grant.upstream is None:
+    if await _has_ended_upstream(server, grant):
         server.store.revoke(grant.tsid)
         _LOG.warning("grant revoked: client %s, its upstream token is lost", client.client_id)
         raise OAuthError("invalid_grant", "The upstream token is lost; sign in again")
     scopes = _narrowed(grant, fields.get("scope"))
     # Derived, so that a repeated request gets the same successor without anyone storing it.
     successor = server.vault.mac("refresh token", old)
+    now = server.clock()
     expires = now + server.config.refresh_seconds
     rotation = server.store.rotate(old, successor, now=now, expires=expires, grace=REPEAT_SECONDS)
     if rotation is Rotation.REUSED:
@@ -113,6 +114,16 @@ def _refresh(server: AuthServer, client: Client, fields: Parameters) -> Response
         successor = server.store.known_refresh(server.vault.macs("refresh token", old)) or successor
     _LOG.info("token refreshed: client %s", client.client_id)
     return _answer(server, grant, scopes, successor)
+
+
+async def _has_ended_upstream(server: AuthServer, grant: Grant) -> bool:
+    """Whether the upstream's token is proven to be dead: a client that only refreshes would loop."""
+    if grant.upstream is None or server.source is None:
+        return grant.upstream is None
+    try:
+        return await server.source.current(grant) is None
+    except UpstreamError:
+        return False  # the upstream could not be asked, and may take it again
 
 
 def _narrowed(grant: Grant, requested: str | None) -> tuple[str, ...]:
