@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "lessons": BASE | {"lessons", "agent", "backends", "toolhive", "practice", "tools", "trace", "bundle"},
     "backends": BASE | {"backends", "toolhive", "tools", "kube", "bundle", "forward"},
     "bundle": BASE | {"bundle", "tools"},
-    "tools": BASE | {"tools"},
+    "tools": BASE | {"tools", "toolhive"},
     "agent": BASE | {"agent", "trace"},
     "trace": {"trace", "errors", "paths"},
     "toolhive": BASE | {"toolhive", "kube"},

@@ -33,6 +33,12 @@ def plain(text: str) -> str:
     return "".join(char if _harmless(char) else f"\\x{ord(char):02x}" for char in text)
 
 
+def shortened(text: str, most: int) -> str:
+    """The text in at most so many characters, without its middle: a chain of errors names its cause last."""
+    start = most // 3
+    return text if len(text) <= most else f"{text[:start]}…{text[start + 1 - most :]}"
+
+
 def _harmless(char: str) -> bool:
     return char in "\n\t" or (unicodedata.category(char) != "Cc" and char not in _BIDI)
 

@@ -132,6 +132,8 @@ async def test_an_error_answer_ends_the_login_with_what_it_means(
     with pytest.raises(kind, match=told) as caught:
         await listener.wait(5)
     assert "\x1b" not in caught.value.why
+    if error == "server_error":
+        assert "`workshop logs` shows" in caught.value.hint, "`status` of a cluster names no log"
 
 
 async def test_a_login_is_answered_once(listener: LoopbackListener, browser: httpx2.AsyncClient) -> None:

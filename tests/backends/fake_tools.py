@@ -74,6 +74,9 @@ def docker():
     else: sys.exit("the fake docker does not know " + str(words))
 
 def kind():
+    if held("stopped") and not is_("version"):
+        sys.exit("ERROR: failed to list clusters: command failed with error: exit status 1" + chr(10) +
+                 "Command Output: Cannot connect to the Docker daemon. Is the docker daemon running?")
     if is_("version"): say("kind v0.33.0 go1.25.1 linux/amd64")
     elif is_("get", "clusters"): say(chr(10).join(held("clusters")))
     elif is_("get", "nodes"):

@@ -398,6 +398,15 @@ def test_teardown_deletes_the_cluster_even_when_it_does_not_answer(room: Room) -
     assert room.machine.held("clusters") == []
 
 
+def test_teardown_without_docker_says_to_start_it(room: Room) -> None:
+    room.half_up()
+    room.machine.add("stopped", "docker")
+    with pytest.raises(WorkshopError) as caught:
+        room.teardown()
+    assert caught.value.hint == "Docker does not answer: start it, then run this command again"
+    (room.machine.folder / "stopped" / "docker").unlink()
+
+
 def test_teardown_leaves_a_cluster_whose_node_is_not_ours(room: Room) -> None:
     room.half_up()
     (room.machine.folder / "kubeadm.conf").write_text('node-labels: "workshop/instance=another"')

@@ -130,6 +130,33 @@ def test_the_times_name_what_each_step_waited_for_and_the_chain_that_decided(sit
     assert all(time.start >= 0 and time.seconds >= 0 for time in times.values())
 
 
+NETWORK = "dial tcp: lookup registry.example: no such host"
+
+
+@pytest.mark.parametrize("first", ["network", "name"])
+def test_the_failure_that_says_most_is_raised_and_the_other_is_told(site: Site, first: str) -> None:
+    """A wrong name of the node's image must not hide behind a registry that does not answer."""
+    failures = {
+        "network": WorkshopError("The image `a` cannot be pulled", why=NETWORK),
+        "name": WorkshopError("The image `node` cannot be pulled", why="manifest for node not found"),
+    }
+    begun = threading.Barrier(2, timeout=10)
+
+    def fail(name: str) -> None:
+        begun.wait()
+        for thread in threading.enumerate():
+            if thread.name == first != name:
+                thread.join(10)  # its failure is known by then
+        raise failures[name]
+
+    steps = [Step(name, f"Fetch {name}", do=lambda _line, name=name: fail(name)) for name in failures]
+    with pytest.raises(WorkshopError) as caught:
+        site.run(steps=steps)
+    assert caught.value is failures["name"]
+    if first == "network":
+        assert "Failed, too: Fetch network: The image `a` cannot be pulled" in site.shown.getvalue()
+
+
 @pytest.mark.parametrize("failing", NAMES)
 def test_a_failure_takes_back_what_this_run_began_last_first(site: Site, failing: str) -> None:
     site.failing[failing] = WorkshopError(f"{failing} failed")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,17 @@ def test_a_dry_run_follows_the_options(workshop: Workshop, tmp_path: Path) -> No
     assert f"docker pull {image}" in text
     assert "docker build --tag workshop/mcp-server" not in text
     assert "svc/mcp-github-remote-remote-proxy 8088:8088" in text
+
+
+def test_what_comes_next_has_the_options_of_the_dry_run(workshop: Workshop) -> None:
+    given = "--upstream practice --port github-remote=8088 --timeout 400 --cluster-name room"
+    override = "--override 'mcp-server=registry.example/mine:1'"
+    options = f"{given} {override.replace(chr(39), '')} --keep".split()
+    outcome = workshop("up", "--backend", "kind", *options, "--dry-run")
+    (told,) = re.findall(r"`(workshop up .*)`", outcome.out + outcome.err)
+    wanted = ["workshop", "up", "--backend", "kind", *options]
+    assert sorted(shlex.split(told)) == sorted(wanted)
+    assert "--dry-run" not in told
 
 
 def test_a_dry_run_on_the_embedded_backend_prints_its_processes(workshop: Workshop, tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ from tests.toolhive.workloads import (
     run_config,
 )
 from workshop.errors import DeadlineError, WorkshopError
+from workshop.kube.client import Kube
 from workshop.toolhive import pods
+from workshop.toolhive.diagnosis import diagnose
 from workshop.toolhive.readiness import wait_deployment, wait_operator, wait_workload
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -223,6 +225,69 @@ def test_a_crash_whose_message_we_know_ends_the_wait_at_the_first(
     error = refused(cluster, pod(ready=False, waiting=("CrashLoopBackOff", "back-off 10s"), restarts=1))
     assert f"Log: {text}" in error.why
     assert hint in error.hint
+
+
+API = 'Get "https://10.96.0.1:443/version": dial tcp 10.96.0.1:443: i/o timeout'
+
+
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [
+        (API, "could not reach the cluster's API"),
+        ("can't determine api server type: timed out", "could not reach the cluster's API"),
+        (
+            'Post "http://practice-github/token": lookup practice-github: no such host',
+            "could not resolve a name",
+        ),
+        ("upstream answered 403 Forbidden: denied: no such user", "Look closer"),
+        ("dial tcp 192.0.2.7:443: connect: connection refused", "Look closer"),
+    ],
+)
+@pytest.mark.usefixtures("patient")
+def test_what_a_crash_log_says_of_a_connection_is_not_about_a_registry(
+    cluster: Cluster, message: str, hint: str
+) -> None:
+    put_starting(cluster)
+    cluster.api.logs = {("github-remote-1", True): f"level=ERROR msg={message}"}
+    loops = [pod(ready=False, waiting=("CrashLoopBackOff", "back-off"), restarts=n) for n in (1, 2, 3, 4)]
+    error = refused(cluster, *loops)
+    assert hint in error.hint
+    assert "ended 4 times" in error.why, "a connection may come back: the first crash does not end the wait"
+
+
+@pytest.mark.parametrize(
+    ("image", "cause", "hint"),
+    [
+        ("ghcr.io/a/b:1", "dial tcp: lookup ghcr.io on 10.0.0.2:53: no such host", "The nodes cannot reach"),
+        ("docker.io/workshop/mcp-server:0.1.0", "pull access denied", "in no registry that the nodes reach"),
+        ("ghcr.io/a/b:1", "429 Too Many Requests", "wait a while"),
+        ("ghcr.io/a/b:1", "x509: certificate signed by unknown authority", "ask the cluster's owner"),
+    ],
+)
+def test_on_somebody_elses_cluster_no_hint_is_of_kind(
+    cluster: Cluster, image: str, cause: str, hint: str
+) -> None:
+    put_starting(cluster)
+    cluster.put(
+        pod(ready=False, waiting=("ErrImagePull", f'failed to pull and unpack image "{image}": {cause}'))
+    )
+    theirs = diagnose(Kube(cluster.kubeconfig, "test", own_nodes=False), NAMESPACE, [PROXY])
+    assert hint in theirs.hint
+    for word in ("--bundle", "builds", "Docker", "docker"):
+        assert word not in theirs.hint
+    assert diagnose(cluster.kube, NAMESPACE, [PROXY]).hint != theirs.hint
+
+
+def test_the_cause_of_a_failed_pull_is_told_however_long_the_way_to_it(cluster: Cluster) -> None:
+    put_starting(cluster)
+    image = "ghcr.io/stacklok/toolhive/proxyrunner:v0.63.0"
+    chain = f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": '
+    cause = "dial tcp: lookup ghcr.io on 10.0.0.2:53: no such host"
+    told = f'Back-off pulling image "{image}": ErrImagePull: {chain}failed to do request: Head: {cause}'
+    cluster.put(pod(ready=False, waiting=("ImagePullBackOff", told)))
+    line = diagnose(cluster.kube, NAMESPACE, [PROXY]).lines[0]
+    assert line.startswith("Pod github-remote-1: ImagePullBackOff: Back-off pulling image")
+    assert line.endswith(cause)
 
 
 def test_a_volume_that_is_not_mounted_is_told_from_its_event(cluster: Cluster) -> None:

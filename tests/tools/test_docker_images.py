@@ -151,6 +151,26 @@ def test_a_save_that_fails_leaves_no_half_archive(fakes: FakeTools, tmp_path: Pa
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_save_that_fails_does_not_offer_the_path_that_is_removed(fakes: FakeTools, tmp_path: Path) -> None:
+    found = docker(fakes)
+    fakes.on("docker", "save", stderr="Error response from daemon: it went away", code=1)
+    with pytest.raises(WorkshopError) as caught:
+        found.save(["a:1"], tmp_path / "x.tar", "linux/amd64")
+    assert str(tmp_path) not in caught.value.hint
+    fakes.on("docker", "save", stderr="unexpected EOF", code=1)
+    with pytest.raises(WorkshopError) as caught:
+        found.save(["a:1"], tmp_path / "x.tar", "linux/amd64")
+    assert caught.value.hint == "Docker does not answer: start it, then run this command again"
+
+
+def test_a_pull_that_fails_names_the_image(fakes: FakeTools) -> None:
+    found = docker(fakes)
+    fakes.on("docker", "pull", stderr="Error response from daemon: manifest for node:v0 not found", code=1)
+    with pytest.raises(WorkshopError, match="The image `node:v0` cannot be pulled") as caught:
+        found.pull("node:v0", "linux/amd64")
+    assert "There is no such image" in caught.value.hint
+
+
 def test_loading_names_the_images(fakes: FakeTools, tmp_path: Path) -> None:
     fakes.on(
         "docker",

@@ -58,6 +58,10 @@ def test_an_archive_is_loaded_into_the_named_cluster(fakes: FakeTools, tmp_path:
     fakes.on("kind")
     Kind(Runner()).load_archive("w", tmp_path / "x.tar")
     assert fakes.argvs() == [["kind", "load", "image-archive", str(tmp_path / "x.tar"), "--name", "w"]]
+    fakes.on("kind", "load", stderr="ERROR: failed to load images", code=1)
+    with pytest.raises(WorkshopError) as caught:
+        Kind(Runner()).load_archive("w", tmp_path / "x.tar")
+    assert str(tmp_path) not in caught.value.hint, "the archive is removed by then"
 
 
 def test_kind_uses_docker_even_where_another_provider_is_set(

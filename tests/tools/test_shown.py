@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from workshop.tools.known import known_hint
+from workshop.toolhive.known_messages import hint_for
 from workshop.tools.shown import copyable, masked, named, telling
 from workshop.tools.version import parsed, spelled
 
@@ -74,6 +74,9 @@ def test_a_command_is_named_by_its_verbs() -> None:
 @pytest.mark.parametrize(
     ("said", "hint"),
     [
+        ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", "Docker does not answer"),
+        ("error during connect: Get http://docker/v1.50/images/json: EOF", "Docker does not answer"),
+        ("Error response from daemon: manifest for kindest/node:v0 not found", "no such image"),
         ('Error response from daemon: Head "https://ghcr.io/v2/a": denied: denied', "docker logout ghcr.io"),
         (
             "failed: unexpected status from HEAD request to https://ghcr.io/v2/a: 403 Forbidden",
@@ -82,7 +85,7 @@ def test_a_command_is_named_by_its_verbs() -> None:
         ("toomanyrequests: You have reached your pull rate limit", "bundle"),
         (
             "tls: failed to verify certificate: x509: certificate signed by unknown authority",
-            "WORKSHOP_CA_FILE",
+            "ca-file",
         ),
         ('Get "https://x/v2/": dial tcp: lookup x on 10.0.0.1:53: no such host', "does not reach"),
         ("listen tcp 127.0.0.1:8080: bind: address already in use", "--port"),
@@ -106,11 +109,29 @@ def test_a_command_is_named_by_its_verbs() -> None:
     ],
 )
 def test_messages_we_know_have_a_hint(said: str, hint: str) -> None:
-    assert hint in known_hint(f"first\n{said}\nlast")
+    program = "helm" if "CustomResourceDefinition" in said else "docker"
+    assert hint in hint_for(program, f"first\n{said}\nlast")
 
 
 def test_other_messages_have_none() -> None:
-    assert known_hint("permission denied: ./install.sh") == ""
+    assert hint_for("docker", "permission denied: ./install.sh") == ""
+
+
+def test_what_helm_says_is_given_no_hint_of_kinds() -> None:
+    """Helm runs on clusters that take no bundle."""
+    told = 'Error: failed to do request: Head "https://ghcr.io/v2/a": dial tcp: lookup ghcr.io: no such host'
+    assert "bundle" in hint_for("docker", told)
+    assert "network" in hint_for("helm", told)
+    assert "bundle" not in hint_for("helm", told)
+    assert "bundle" not in hint_for("helm", "toomanyrequests: slow down")
+
+
+def test_a_chain_of_errors_is_cut_in_its_middle() -> None:
+    """Its end is the cause."""
+    line = telling(f"ERROR: failed to pull {'and to unpack ' * 30}: no such host")
+    assert line.startswith("ERROR: failed to pull")
+    assert line.endswith("no such host")
+    assert len(line) == 240
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ class _Server:
         return WorkshopError(
             f"The MCP server at {self.label} refused the request",
             why=f"It answered {status}{plain(error.message[:300])}",
-            hint="`workshop status` names where the server's log is",
+            hint="`workshop logs` shows what the server wrote",
         )
 
     def _late(self) -> DeadlineError:

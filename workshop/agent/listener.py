@@ -174,7 +174,7 @@ def _denied(error: str) -> WorkshopError:
     return WorkshopError(
         "The authorization server ended the login with an error",
         why=f"It reported `{plain(error[:80])}`",
-        hint="Run the part again; `workshop status` names where the log is",
+        hint="Run the part again; `workshop logs` shows what the server wrote",
     )
 
 

@@ -33,7 +33,7 @@ def told(last_error: Callable[[], str]) -> Iterator[None]:
         raise CredentialsError(
             "The authorization server gave no token",
             why=_reason(last_error(), error),
-            hint="Run this again and approve once more; `workshop status` names where the log is",
+            hint="Run this again and approve once more; `workshop logs` shows what the server wrote",
         ) from error
     except OAuthFlowError as error:
         raise WorkshopError(

@@ -129,7 +129,7 @@ class ClusterBackend(ABC):
             site.sources,
             site.namespace,
             site.record.labels,
-            own_nodes=site.record.backend == "kind",
+            own_nodes=site.own_nodes,
         )
         return Workloads(site, renderer.render(deployments, choices), adopt=self.adopts)
 

@@ -43,7 +43,12 @@ class Site:
     @cached_property
     def kube(self) -> Kube:
         """The cluster's objects."""
-        return Kube(self.at.kubeconfig, self.at.context)
+        return Kube(self.at.kubeconfig, self.at.context, own_nodes=self.own_nodes)
+
+    @property
+    def own_nodes(self) -> bool:
+        """Whether the cluster's nodes are ours."""
+        return self.record.backend == "kind"
 
     @property
     def namespace(self) -> str:

@@ -3,15 +3,17 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from workshop import console
 from workshop.console import Progress
-from workshop.errors import WorkshopError
+from workshop.errors import CredentialsError, PreflightError, UsageError, WorkshopError
+from workshop.toolhive.known_messages import may_heal
 
 _GRACE_SECONDS = 10.0
+_OTHERS_SECONDS = 5.0  # how long a network's failure waits for a failure beside it that says more
 
 
 def _never() -> bool:
@@ -114,7 +116,7 @@ class StepRun:
         self._finished: dict[str, float] = {}
 
     def run(self, *, undo: bool) -> Outcome:
-        """Do every step that is not done; the first failure ends them all and is raised.
+        """Do every step that is not done; a failure ends them all, and the one that says most is raised.
 
         With `undo`, what this run began is then taken back, last first, unless the step that failed keeps it.
         Ctrl-C is a failure like any other, and a second one ends the taking back.
@@ -138,8 +140,27 @@ class StepRun:
             ended, error = self._ended.get()
             self._running.pop(ended.name)
             if error is not None:
-                self._failed = ended
-                raise error
+                raise self._most_telling([(ended, error), *self._failures_beside(error)])
+
+    def _failures_beside(self, error: BaseException) -> Iterator[tuple[Step, BaseException]]:
+        """What else has failed by now, or soon does where this failure may be but the network's."""
+        waits = isinstance(error, WorkshopError) and may_heal(error.why)
+        until = time.monotonic() + (_OTHERS_SECONDS if waits else 0.0)
+        while self._running:
+            try:
+                ended, other = self._ended.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                return
+            self._running.pop(ended.name)
+            if other is not None:
+                yield ended, other
+
+    def _most_telling(self, failures: Sequence[tuple[Step, BaseException]]) -> BaseException:
+        self._failed, chosen = min(failures, key=lambda failure: _vagueness(failure[1]))
+        for step, error in failures:
+            if error is not chosen:
+                self._progress.tell(f"Failed, too: {step.label}: {error}")
+        return chosen
 
     def _start(self, step: Step) -> None:
         # A daemon: a step that does not heed the stop must not keep the process from ending.
@@ -221,6 +242,15 @@ class StepRun:
             except WorkshopError as error:
                 self._progress.tell(f"{error.what}: {error.why or error.hint}")
             self._begun.remove(step)
+
+
+def _vagueness(error: BaseException) -> int:
+    """How little an error says about what to mend: the network last, for it may be gone the next time."""
+    if not isinstance(error, WorkshopError):
+        return 0
+    if isinstance(error, UsageError | PreflightError | CredentialsError):
+        return 1
+    return {False: 2, None: 3, True: 4}[may_heal(error.why)]
 
 
 def plan(steps: Sequence[Step]) -> list[str]:

@@ -1,6 +1,5 @@
 """`workshop up`: start everything the parts need."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workshop.cli.options import (
@@ -27,7 +26,7 @@ from workshop.paths import state_home
 from workshop.result import Result, Table
 
 if TYPE_CHECKING:
-    from workshop.backends.steps import StepTime
+    from workshop.lessons.environment import UpOptions, UpReport
 
 
 def up(
@@ -77,16 +76,42 @@ def up(
                 console().warn(warning)
             report = environment.up(find_lessons(), progress, options, runner)
     if dry_run:
-        finish(Result("up", planned, planned.reason, planned.commands, next="`workshop up`"), as_json=json)
+        finish(Result("up", planned, planned.reason, planned.commands, next=_again(options)), as_json=json)
         return
     lines = [f"{name:<16} {url}" for name, url in report.endpoints.items()]
     if report.kept:
         lines.append(f"Already running: {', '.join(report.kept)}")
-    table = _times(report.steps) if console().verbosity > 0 and report.steps else None
+    table = _times(report) if console().verbosity > 0 and report.steps else None
     finish(Result("up", report, report.reason, lines, table, next="`workshop part 1 show`"), as_json=json)
 
 
-def _times(steps: Sequence["StepTime"]) -> Table:
+def _again(options: "UpOptions") -> str:
+    """The command that does what was planned, with the options that were given."""
+    from workshop.tools.shown import copyable
+
+    given: list[tuple[str, object]] = [
+        ("--backend", options.backend),
+        ("--upstream", options.upstream),
+        *(("--port", f"{name}={port}") for name, port in options.ports.items()),
+        ("--env-file", options.env_file),
+        ("--keep", options.keep),
+        ("--timeout", f"{options.seconds:g}" if options.seconds else None),
+        ("--yes", options.yes),
+        ("--cluster-name", options.cluster_name),
+        ("--bundle", options.bundle),
+        *(("--override", f"{name}={value}") for name, value in options.overrides.items()),
+        ("--context", options.context),
+        ("--namespace", options.namespace),
+        ("--install-operator", options.install_operator),
+    ]
+    words = ["workshop", "up"]
+    for option, value in given:
+        if value:
+            words += [option] if value is True else [option, str(value)]
+    return f"`{copyable(words)}`"
+
+
+def _times(report: "UpReport") -> Table:
     """Where the time went."""
     columns = ("Step", "Start", "Took", "Waited for", "Critical path")
     rows = [
@@ -97,7 +122,7 @@ def _times(steps: Sequence["StepTime"]) -> Table:
             step.waited_for,
             "●" if step.critical else "",
         )
-        for step in steps
+        for step in report.steps
     ]
-    total = max(step.start + step.seconds for step in steps)
+    total = max(step.start + step.seconds for step in report.steps)
     return Table(columns, rows, f"Where the {total:.1f} s went")

@@ -38,9 +38,13 @@ class Event:
 
 
 class Kube:
-    """A cluster as one context of a kubeconfig sees it; threads may share one."""
+    """A cluster as one context of a kubeconfig sees it; threads may share one.
 
-    def __init__(self, kubeconfig: Path, context: str | None = None) -> None:
+    With `own_nodes` its nodes are ours, as kind's are: they get their images from this machine.
+    """
+
+    def __init__(self, kubeconfig: Path, context: str | None = None, *, own_nodes: bool = True) -> None:
+        self.own_nodes = own_nodes
         self._connection = Connection(kubeconfig, context)
         self._kinds = Kinds(self._connection)
 

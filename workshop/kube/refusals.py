@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from workshop.console import shortened
 from workshop.errors import CredentialsError, DeadlineError, UsageError, WorkshopError
 from workshop.kube.objects import text
 
@@ -85,10 +86,9 @@ def read(
     if not isinstance(told, dict):
         told = {"message": body or reason or ""}
     message = " ".join(str(told.get("message") or reason or f"HTTP status {status}").split())
-    short = message if len(message) <= _LONGEST else f"{message[:_LONGEST]}…"
     asked = str((headers or {}).get("Retry-After", ""))  # a date in its place is not honoured
     after = float(asked) if asked.isdecimal() else None
-    return Refusal(status or 0, str(told.get("reason") or reason or ""), short, after)
+    return Refusal(status or 0, str(told.get("reason") or reason or ""), shortened(message, _LONGEST), after)
 
 
 def error_of(refusal: Refusal, doing: str, *, answer_lost: bool = False) -> WorkshopError:

@@ -3,17 +3,17 @@
 import json
 from collections.abc import Iterable, Sequence
 
-from workshop.console import plain
+from workshop.console import plain, shortened
 from workshop.kube.client import Event, Kube
 from workshop.kube.objects import Object, container_statuses_of, created_at, name_of, text
 from workshop.kube.wait import Diagnosis
-from workshop.toolhive.known_messages import recognise
-from workshop.toolhive.pods import Trouble, is_ready, newest, pods_of, troubles
+from workshop.toolhive.known_messages import Said, recognise
+from workshop.toolhive.pods import Trouble, is_ready, newest, place_of, pods_of, troubles
 
 __all__ = ["Diagnosis", "controllers_of", "crash_lines", "diagnose"]
 
 _MOST_LINES = 4  # with what happened and the hint, the six lines an error may have
-_LONGEST = 200
+_LONGEST = 240
 _LOG_LINES = 2
 _SAME = 60
 _TAIL = 20
@@ -35,10 +35,14 @@ def diagnose(kube: Kube, namespace: str, names: Iterable[str], told: Sequence[st
     lines += [] if pods else [_no_pod(workloads)]
     lines += [f"Event: {event.reason}: {event.message}" for event in _untold(noted, lines, wrong)]
     lines = [*lines[: _MOST_LINES - len(words)], *words]
-    texts = [*words, *(trouble.told for trouble in wrong), *told, *(event.message for event in noted[-5:])]
-    known = recognise(texts)
+    said: list[Said] = [("log", line) for line in words]
+    said += [(trouble.place, trouble.told) for trouble in wrong]
+    said += [("operator", line) for line in told]
+    said += [(place_of(event.reason, event.message), event.message) for event in noted[-5:]]
+    known = recognise(said)
     which = [trouble.pod for trouble in wrong] or [name_of(pod) for pod in pods]
-    hint = known.hint if known else _look_closer(namespace, workloads, which, told)
+    advice = known.advice(own_nodes=kube.own_nodes) if known else ""
+    hint = advice or _look_closer(namespace, workloads, which, told)
     return Diagnosis(tuple(_short(line) for line in lines), hint)
 
 
@@ -116,5 +120,4 @@ def _look_closer(namespace: str, names: Sequence[str], pods: Sequence[str], told
 
 
 def _short(line: str) -> str:
-    text = plain(" ".join(line.split()))
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return shortened(plain(" ".join(line.split())), _LONGEST)

@@ -18,7 +18,7 @@ from workshop.kube.objects import (
     number,
     text,
 )
-from workshop.toolhive.known_messages import recognise
+from workshop.toolhive.known_messages import Place, recognise
 
 _NEVER = 2.0  # what cannot heal: not at the first sight, which may be of a pod about to be replaced
 _SOON = 15.0  # a secret made a moment later, a volume that is mounted at the second try
@@ -46,6 +46,17 @@ class Trouble:
     @property
     def told(self) -> str:
         return f"{self.reason}: {self.message}" if self.message else self.reason
+
+    @property
+    def place(self) -> Place:
+        """Where its message stands among the messages that we know."""
+        return place_of(self.reason, self.message)
+
+
+def place_of(reason: str, message: str) -> Place:
+    """Whether a pod's trouble or event is about the pull of an image."""
+    of_a_pull = reason in (*_PULLS, *_HOPELESS) or "pull" in message.lower()
+    return "pull" if of_a_pull else "pod"
 
 
 def pods_of(kube: Kube, namespace: str, controllers: Iterable[Object]) -> Sequence[Object]:
@@ -114,7 +125,7 @@ def _container(pod: str, container: Mapping[str, Any]) -> Trouble | None:
 def _patience(reason: str, message: str) -> float:
     if reason in _HOPELESS:
         return _NEVER
-    known = recognise([message])
+    known = recognise([(place_of(reason, message), message)])
     if known and not known.heals:
         return _NEVER
     return _REGISTRY if reason in _PULLS else _SOON

@@ -207,7 +207,8 @@ class _Watch:
         """
         if trouble.reason != "CrashLoopBackOff":
             return trouble.patience
-        known = recognise(crash_lines(self._kube, self._namespace, trouble))
+        lines = crash_lines(self._kube, self._namespace, trouble)
+        known = recognise(("log", line) for line in lines)
         if known and not known.heals:
             return 0.0
         restarts = trouble.restarts - self._before.get((uid_of(pod), trouble.container), 0)

@@ -92,7 +92,7 @@ class Docker:
         if done.code and any(mark in done.stderr.lower() for mark in _REFUSED) and self._pull_bare(argv):
             return
         if done.code:
-            raise self._runner.failure(done)
+            raise self._runner.failure(done, what=f"The image `{ref}` cannot be pulled")
 
     def build(
         self,
@@ -120,7 +120,7 @@ class Docker:
         part = archive.with_name(f".{archive.name}.part")
         chosen = self._one_platform(platform)
         try:
-            self._runner.run(self.save_argv(refs, part, chosen), seconds=_IMAGE_SECONDS)
+            self._runner.run(self.save_argv(refs, part, chosen), seconds=_IMAGE_SECONDS, repeatable=False)
             part.replace(archive)
         finally:
             part.unlink(missing_ok=True)
@@ -158,7 +158,7 @@ class Docker:
     def copy_from(self, container: str, source: str, target: Path) -> None:
         """Copy a file out of a container, running or not."""
         argv = ["docker", "cp", f"{container}:{source}", str(target)]
-        self._runner.run(argv, seconds=_COPY_SECONDS)
+        self._runner.run(argv, seconds=_COPY_SECONDS, repeatable=False)
 
     @staticmethod
     def pull_argv(ref: str, platform: str) -> list[str]:

@@ -63,7 +63,7 @@ class Kind:
 
     def load_archive(self, name: str, archive: Path) -> None:
         """Load an image archive into every node of a cluster."""
-        self._run(self.load_argv(name, archive), seconds=_LOAD_SECONDS)
+        self._run(self.load_argv(name, archive), seconds=_LOAD_SECONDS, repeatable=False)
 
     def export_kubeconfig(self, name: str, kubeconfig: Path) -> None:
         """Write the access of a cluster to our kubeconfig."""
@@ -86,10 +86,18 @@ class Kind:
         """The command that loads an image archive into a cluster's nodes."""
         return ["kind", "load", "image-archive", str(archive), "--name", name]
 
-    def _run(self, argv: Sequence[str], *, seconds: float, env: Mapping[str, str] | None = None) -> Done:
+    def _run(
+        self,
+        argv: Sequence[str],
+        *,
+        seconds: float,
+        env: Mapping[str, str] | None = None,
+        repeatable: bool = True,
+    ) -> Done:
         # Images are built with `docker`: another provider of kind's would not see them.
         engine = {_PROVIDER: "docker"} if os.environ.get(_PROVIDER) else {}
-        return self._runner.run(argv, seconds=seconds, env={**engine, **(env or {})})
+        together = {**engine, **(env or {})}
+        return self._runner.run(argv, seconds=seconds, env=together, repeatable=repeatable)
 
 
 def _names(done: Done) -> tuple[str, ...]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workshop.errors import DeadlineError, PreflightError, WorkshopError
+from workshop.toolhive.known_messages import hint_for
 from workshop.tools.child import Child
-from workshop.tools.known import known_hint
 from workshop.tools.shown import copyable, masked, named, telling
 
 __all__ = ["Done", "Runner", "absent", "copyable"]
@@ -20,6 +20,8 @@ _INSTALL = {
     "helm": "Install Helm: https://helm.sh/docs/intro/install/",
     "kubectl": "Install kubectl: https://kubernetes.io/docs/tasks/tools/",
 }
+
+_AGAIN = "Run the same command again; with `-v` it shows each command it runs"
 
 Environment = Mapping[str, str | None]  # added to our own; None takes a variable away
 
@@ -64,8 +66,12 @@ class Runner:
         stdin: bytes | None = None,
         cwd: Path | None = None,
         check: bool = True,
+        repeatable: bool = True,
     ) -> Done:
-        """Run a program to its end; raises DeadlineError past `seconds`, and WorkshopError when it fails."""
+        """Run a program to its end; raises DeadlineError past `seconds`, and WorkshopError when it fails.
+
+        A command on files that we remove afterwards is not `repeatable` by hand.
+        """
         if self._echo:
             self._echo(copyable(argv, env, self._hide))
         child = self._start(argv, env or {}, stdin, cwd)
@@ -81,7 +87,7 @@ class Runner:
         if not in_time:
             raise self._too_slow(done, seconds)
         if check and done.code:
-            raise self.failure(done, env)
+            raise self.failure(done, env, repeatable=repeatable)
         return done
 
     def stop(self) -> None:
@@ -99,19 +105,22 @@ class Runner:
         with self._lock:
             self._stopped = False
 
-    def failure(self, done: Done, env: Environment | None = None) -> WorkshopError:
-        """The error for a program that ended with a code we did not expect."""
+    def failure(
+        self, done: Done, env: Environment | None = None, *, what: str = "", repeatable: bool = True
+    ) -> WorkshopError:
+        """The error for a program that ended with a code we did not expect; `what` is what it was to do."""
+        by_hand = f"By hand: {copyable(done.argv, env, self._hide)}"
         return WorkshopError(
-            f"`{masked(named(done.argv), self._hide)}` failed (exit code {done.code})",
+            what or f"`{masked(named(done.argv), self._hide)}` failed (exit code {done.code})",
             why=telling(done.said, self._hide) or "It said nothing",
-            hint=known_hint(done.said) or f"By hand: {copyable(done.argv, env, self._hide)}",
+            hint=hint_for(done.argv[0], done.said) or (by_hand if repeatable else _AGAIN),
         )
 
     def _too_slow(self, done: Done, seconds: float) -> DeadlineError:
         return DeadlineError(
             f"`{masked(named(done.argv), self._hide)}` did not finish within {seconds:.0f} s and was ended",
             why=telling(done.said, self._hide) or "It said nothing",
-            hint=known_hint(done.said),
+            hint=hint_for(done.argv[0], done.said),
         )
 
     def _start(

@@ -5,6 +5,8 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
+from workshop.console import shortened
+
 _MASK = "***"
 _LINES = 3
 _WIDTH = 240
@@ -46,11 +48,7 @@ def telling(output: str, hide: Sequence[str] = ()) -> str:
     chosen = list(last)
     if errors and errors[0] not in last:
         chosen = [errors[0], *last[1:]]
-    return "\n".join(_short(lines[index]) for index in chosen)
-
-
-def _short(line: str) -> str:
-    return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…"
+    return "\n".join(shortened(lines[index], _WIDTH) for index in chosen)
 
 
 def named(argv: Sequence[str]) -> str:
