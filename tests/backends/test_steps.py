@@ -142,6 +142,9 @@ def test_the_failure_that_says_most_is_raised_and_the_other_is_told(site: Site, 
     }
     begun = threading.Barrier(2, timeout=10)
 
+    def failing(name: str) -> Step:
+        return Step(name, f"Fetch {name}", do=lambda _line: fail(name))
+
     def fail(name: str) -> None:
         begun.wait()
         for thread in threading.enumerate():
@@ -149,9 +152,8 @@ def test_the_failure_that_says_most_is_raised_and_the_other_is_told(site: Site, 
                 thread.join(10)  # its failure is known by then
         raise failures[name]
 
-    steps = [Step(name, f"Fetch {name}", do=lambda _line, name=name: fail(name)) for name in failures]
     with pytest.raises(WorkshopError) as caught:
-        site.run(steps=steps)
+        site.run(steps=[failing(name) for name in failures])
     assert caught.value is failures["name"]
     if first == "network":
         assert "Failed, too: Fetch network: The image `a` cannot be pulled" in site.shown.getvalue()

@@ -99,7 +99,7 @@ def test_a_registry_with_a_foreign_certificate_is_told_with_a_hint(
 ) -> None:
     with pytest.raises(WorkshopError) as caught:
         Helm(Runner(), tmp_path / "helm").pull(oci.chart, "0.1.0", tmp_path / "charts")
-    assert "WORKSHOP_CA_FILE" in caught.value.hint
+    assert "ca-file" in caught.value.hint
 
 
 def test_a_version_that_does_not_exist_fails(program: str, tmp_path: Path) -> None:
