@@ -59,6 +59,11 @@ ELSEWHERE = {
         "tests/fuzz/effort.py",
         "WORKSHOP_FUZZ",
     ),
+    "uv run pytest tests/toolhive_real": (
+        "asks programs that are not installed by default, and skips: this very suite runs",
+        "tests/toolhive_real/test_differences.py",
+        "def test_it_answers",
+    ),
     "uv run python -m tests.pictures.terminal": (STAGE, "tests/pictures/test_pictures.py", "terminal.draw"),
     "uv run python -m tests.pictures.flight_recorder": (
         STAGE,

@@ -1,0 +1,159 @@
+"""What the embedded gateway and ToolHive's proxy answer to the same questions, and where they differ.
+
+One list, asked of both. Where the two answers differ, `name` is a line of the list in part 4's README, "The
+embedded gateway and ToolHive", which `test_differences.py` holds to this one.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from tests.toolhive_real import questions as ask
+from tests.toolhive_real.places import Change, Place, Visitor, unchanged, with_field
+from workshop.toolhive.manifests import Resource, Resources
+
+Ask = Callable[[Place, Visitor], Awaitable[str]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question and both answers."""
+
+    name: str
+    ask: Ask
+    gateway: str
+    toolhive: str
+    change: Change = unchanged
+    """What is changed in the manifests for it."""
+
+    @property
+    def differs(self) -> bool:
+        return self.gateway != self.toolhive
+
+    def answer(self, kind: str) -> str:
+        """The answer of a kind of proxy."""
+        return self.gateway if kind == "gateway" else self.toolhive
+
+
+def _same(name: str, question: Ask, answer: str, change: Change = unchanged) -> Question:
+    return Question(name, question, answer, answer, change)
+
+
+def with_filter(resources: Resources) -> Resources:
+    """`get_me` is called `who_am_i`, and of all others only `list_issues` is there."""
+    spec = {"toolsOverride": {"get_me": {"name": "who_am_i"}}, "toolsFilter": ["who_am_i", "list_issues"]}
+    tools = Resource("MCPToolConfig", "a-filter", {"spec": spec}, __file__)
+    changed = with_field(resources, "MCPRemoteProxy", "toolConfigRef", {"name": tools.name})
+    return Resources((*changed.all, tools))
+
+
+def for_two_at_once(resources: Resources) -> Resources:
+    """Two clients may register at once."""
+    return _with_server(resources, "registrationRateLimit", {"maxTokens": 2, "refillPeriod": "1h"})
+
+
+def for_two_in_all(resources: Resources) -> Resources:
+    """Two clients may be registered."""
+    return _with_server(resources, "storage", {"type": "memory", "maxDCRClients": 2})
+
+
+def _with_server(resources: Resources, name: str, value: object) -> Resources:
+    (auth,) = resources.of("MCPExternalAuthConfig")
+    server = {**auth.body["spec"]["embeddedAuthServer"], name: value}
+    return with_field(resources, "MCPExternalAuthConfig", "embeddedAuthServer", server)
+
+
+QUESTIONS = (
+    _same(
+        "What it is called",
+        ask.resource_document,
+        "http://localhost:8080/ of http://localhost:8080, ['header']",
+    ),
+    _same("S256", ask.pkce, "['S256']"),
+    _same(
+        "A redirect to another machine by plain http", ask.registered_redirects, "400 invalid_redirect_uri"
+    ),
+    _same("Registrations at once", ask.registrations_at_once, "201 201 429, says when", for_two_at_once),
+    _same("Registrations in all", ask.registrations_at_once, "201 201 503, says when", for_two_in_all),
+    _same("Consent page", ask.consent, "asks"),
+    _same("A no", ask.denial, "redirect, access_denied"),
+    _same("The consent form, sent by another site", ask.foreign_form, "403"),
+    _same("The consent form from nowhere", ask.opaque_origin, "403"),
+    _same("The consent form without an Origin", ask.form_without_origin, "403"),
+    _same("The callback's port", ask.other_port, "taken"),
+    _same("127.0.0.1 for localhost", ask.other_spelling, "400"),
+    _same("A login for another server", ask.other_resource, "redirect, invalid_target"),
+    _same("A login for no server by name", ask.no_resource, "200"),
+    _same("Audience", ask.audience, "['http://localhost:8080/'] of http://localhost:8080"),
+    _same("Another verifier", ask.wrong_verifier, "400 invalid_grant"),
+    _same("A code for another server", ask.redeem_for_another, "400 invalid_target"),
+    _same("A forged token", ask.forged, "401 invalid_token"),
+    _same("The swap", ask.swap, "practice token of learner, practice token of mentor"),
+    _same("What is not one JSON-RPC message", ask.envelopes, "400 -32600"),
+    _same("A session that nobody opened", ask.unknown_session, "404 -32001"),
+    _same(
+        "What a filter lists", ask.filtered_list, "list_issues who_am_i, list_issues who_am_i", with_filter
+    ),
+    _same("A hidden tool", ask.hidden_tool, "2025-11-25: -32602, 2026-07-28: -32602", with_filter),
+    Question(
+        "A 401 without a token",
+        ask.challenge,
+        "401, says where, no error, no offline_access",
+        "401, says where, invalid_request, asks for offline_access",
+    ),
+    Question("A client's address as its id", ask.client_documents, "taken", "not taken"),
+    Question("Grants for machines", ask.grants, "none", "token-exchange"),
+    Question(
+        "A login without PKCE",
+        ask.no_pkce,
+        "before consent, invalid_request",
+        "after the login, redirect, server_error",
+    ),
+    Question(
+        "Statuses of refusals",
+        ask.refusals,
+        "consent 403, callback 403, client 400",
+        "consent 400, callback 400, client 401",
+    ),
+    Question("`iss` in the answer", ask.issuer_in_answer, "sent", "not sent"),
+    Question(
+        "Claims",
+        ask.claims,
+        "at+jwt: aud client_id email exp iat iss jti name scope scp sub tsid",
+        "JWT: aud client_id email exp iat iss jti name scp sub tsid",
+    ),
+    Question("Another spelling of the address", ask.host, "421", "200"),
+    Question("A token in the address", ask.token_in_the_address, "400", "200"),
+    Question(
+        "A code used twice",
+        ask.second_redemption,
+        "400 invalid_grant; the token then: 401",
+        "400 invalid_grant; the token then: 200",
+    ),
+    Question(
+        "A refresh token used twice",
+        ask.refresh,
+        "200; the old one: 200; the new one after that: 200",
+        "200; the old one: 400 invalid_grant; the new one after that: 200",
+    ),
+    Question("Revocation", ask.revocation, "announced, 400", "not announced, 404"),
+    Question(
+        "A renamed tool",
+        ask.renamed_tool,
+        "2025-11-25: answered, 2026-07-28: answered",
+        "2025-11-25: answered, 2026-07-28: -32020",
+        with_filter,
+    ),
+    Question(
+        "What you take back at GitHub",
+        ask.revoked_at_github,
+        "401 with its own challenge; refresh: 400 invalid_grant",
+        "401 with GitHub's challenge; refresh: 200",
+    ),
+    Question(
+        "Memory",
+        ask.restart,
+        "the login stands",
+        "401 invalid_token, says where to log in; refresh: 401 invalid_client",
+    ),
+)
+"""Those of one change are asked in this order of one proxy, and the last ones end logins."""

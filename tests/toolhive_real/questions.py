@@ -1,0 +1,390 @@
+"""The questions: each asks one proxy for one thing, and says in a few words what it answered."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import httpx2
+from mcp import Client, MCPError
+from mcp.client.streamable_http import streamable_http_client
+
+from tests.gateway.harness import CALLBACK, DISCOVER, MCP_HEADERS, NO_TLS, VERIFIER, SignedIn
+from tests.gateway.reading import challenge_of, decoded, query_of
+from tests.toolhive_real.places import DEADLINE, Place, Visitor
+from workshop.browser import forms, press
+
+LEGACY, MODERN = "2025-11-25", "2026-07-28"
+ERAS = (LEGACY, MODERN)
+
+_AUTHORIZATION_SERVER = "/.well-known/oauth-authorization-server"
+_RESOURCE = "/.well-known/oauth-protected-resource"
+
+
+async def client_of(place: Place, visitor: Visitor) -> str:
+    """A registered client, the same one while the proxy knows it: registrations are counted."""
+    if not place.client_id:
+        place.client_id = await visitor.register()
+    return place.client_id
+
+
+async def signed_in(place: Place, visitor: Visitor, user: str = "learner") -> SignedIn:
+    """A login of a practice user; raises AssertionError where a step is refused."""
+    client_id = await client_of(place, visitor)
+    arrived = await visitor.code(client_id, user)
+    answer = await visitor.redeem(client_id, arrived["code"])
+    assert answer.status_code == httpx2.codes.OK, answer.text
+    return SignedIn(client_id, answer.json())
+
+
+async def consent_page(place: Place, visitor: Visitor, **changes: str | None) -> httpx2.Response:
+    page = await visitor.authorize(await client_of(place, visitor), **changes)
+    assert page.status_code == httpx2.codes.OK, f"{page.status_code} {page.headers} {page.text[:300]}"
+    return page
+
+
+# What a client reads before it logs in.
+
+
+async def challenge(_: Place, visitor: Visitor) -> str:
+    """A request without a token."""
+    answer = await visitor.call()
+    told = challenge_of(answer)
+    error = told.get("error", "no error")
+    scopes = "asks for offline_access" if "offline_access" in told.get("scope", "") else "no offline_access"
+    where = "says where" if told.get("resource_metadata") == f"{visitor.url}{_RESOURCE}" else "says nowhere"
+    return f"{answer.status_code}, {where}, {error}, {scopes}"
+
+
+async def resource_document(_: Place, visitor: Visitor) -> str:
+    document = (await visitor.http.get(_RESOURCE)).json()
+    resource, (server,) = document["resource"], document["authorization_servers"]
+    return f"{_plain(visitor, resource)} of {_plain(visitor, server)}, {document['bearer_methods_supported']}"
+
+
+async def pkce(_: Place, visitor: Visitor) -> str:
+    return str((await _metadata(visitor))["code_challenge_methods_supported"])
+
+
+async def client_documents(_: Place, visitor: Visitor) -> str:
+    taken = (await _metadata(visitor)).get("client_id_metadata_document_supported", False)
+    return "taken" if taken else "not taken"
+
+
+async def revocation(_: Place, visitor: Visitor) -> str:
+    told = "revocation_endpoint" in await _metadata(visitor)
+    answer = await visitor.http.post("/oauth/revoke", data={"token": "no-token-of-anybody"})
+    return f"{'announced' if told else 'not announced'}, {answer.status_code}"
+
+
+async def grants(_: Place, visitor: Visitor) -> str:
+    """Grants beyond those of a person's login."""
+    told = set((await _metadata(visitor))["grant_types_supported"])
+    more = sorted(grant.rpartition(":")[2] for grant in told - {"authorization_code", "refresh_token"})
+    return ", ".join(more) or "none"
+
+
+async def host(place: Place, visitor: Visitor) -> str:
+    """The same door under the name 127.0.0.1."""
+    answer = await visitor.http.get(_RESOURCE, headers={"Host": f"127.0.0.1:{place.config.port}"})
+    return str(answer.status_code)
+
+
+async def _metadata(visitor: Visitor) -> dict[str, Any]:
+    document: dict[str, Any] = (await visitor.http.get(_AUTHORIZATION_SERVER)).json()
+    return document
+
+
+# Registration.
+
+
+async def registered_redirects(_: Place, visitor: Visitor) -> str:
+    """Plain http to another machine, as a redirect address."""
+    answer = await visitor.register_response(redirect_uris=["http://example.com/callback"])
+    return f"{answer.status_code} {answer.json()['error']}"
+
+
+async def registrations_at_once(_: Place, visitor: Visitor) -> str:
+    """Three registrations in a row."""
+    answers = [await visitor.register_response() for _ in range(3)]
+    waits = "says when" if answers[-1].headers.get("retry-after") else "does not say when"
+    return f"{' '.join(str(answer.status_code) for answer in answers)}, {waits}"
+
+
+# From the consent page to the code.
+
+
+async def consent(place: Place, visitor: Visitor) -> str:
+    """The first page of a login."""
+    page = await consent_page(place, visitor)
+    decisions = {button for form in forms(page) for button in form.buttons if button[0] == "decision"}
+    return "asks" if {("decision", "approve"), ("decision", "deny")} <= decisions else f"{decisions}"
+
+
+async def denial(place: Place, visitor: Visitor) -> str:
+    answer = await visitor.decide(await consent_page(place, visitor), "deny")
+    return f"redirect, {query_of(answer).get('error')}"
+
+
+async def foreign_form(place: Place, visitor: Visitor) -> str:
+    """The consent form, sent by the page of another site."""
+    return await _form_with(place, visitor, "https://evil.example")
+
+
+async def form_without_origin(place: Place, visitor: Visitor) -> str:
+    return await _form_with(place, visitor, None)
+
+
+async def opaque_origin(place: Place, visitor: Visitor) -> str:
+    """The consent form with `Origin: null`, as of a page that hides where it is from."""
+    return await _form_with(place, visitor, "null")
+
+
+async def _form_with(place: Place, visitor: Visitor, origin: str | None) -> str:
+    page = await consent_page(place, visitor)
+    request = press(visitor.browser, page, ("decision", "approve"))
+    assert request
+    request.headers.pop("origin", None)
+    if origin is not None:
+        request.headers["origin"] = origin
+    return _step(await visitor.browser.send(request))
+
+
+async def refusals(place: Place, visitor: Visitor) -> str:
+    """A consent and a callback in a browser that did not begin the login, and a client that nobody knows."""
+    request = press(visitor.browser, await consent_page(place, visitor), ("decision", "approve"))
+    assert request
+    request.headers.pop("cookie", None)
+    consented = await visitor.http.send(request)
+    to_github = await visitor.decide(await consent_page(place, visitor))
+    back = await visitor.at_upstream(to_github)
+    returned = await visitor.http.get(back.headers["location"])
+    unknown = await visitor.authorize("nobody-registered-this")
+    return f"consent {_step(consented)}, callback {_step(returned)}, client {_step(unknown)}"
+
+
+async def issuer_in_answer(place: Place, visitor: Visitor) -> str:
+    arrived = await visitor.code(await client_of(place, visitor))
+    return "sent" if arrived.get("iss") == visitor.url else "not sent"
+
+
+async def other_port(place: Place, visitor: Visitor) -> str:
+    """The client's callback at another port of `localhost` than the registered one."""
+    moved = CALLBACK.replace("8765", "18765")
+    arrived = await visitor.code(await client_of(place, visitor), redirect_uri=moved)
+    return "taken" if arrived.get("code") else "refused"
+
+
+async def other_spelling(place: Place, visitor: Visitor) -> str:
+    """The client's callback at 127.0.0.1 instead of `localhost`."""
+    moved = CALLBACK.replace("localhost", "127.0.0.1")
+    return _step(await visitor.authorize(await client_of(place, visitor), redirect_uri=moved))
+
+
+async def other_resource(place: Place, visitor: Visitor) -> str:
+    """A code for another server."""
+    client_id = await client_of(place, visitor)
+    return _step(await visitor.authorize(client_id, resource="http://localhost:9/mcp"))
+
+
+async def no_resource(place: Place, visitor: Visitor) -> str:
+    return _step(await visitor.authorize(await client_of(place, visitor), resource=None))
+
+
+async def no_pkce(place: Place, visitor: Visitor) -> str:
+    """A login without a code challenge, which OAuth 2.1 does not have."""
+    client_id = await client_of(place, visitor)
+    answer = await visitor.authorize(client_id, code_challenge=None, code_challenge_method=None)
+    if answer.has_redirect_location:
+        return f"before consent, {query_of(answer)['error']}"
+    back = await visitor.at_upstream(await visitor.decide(answer))
+    return f"after the login, {_step(await visitor.browser.get(back.headers['location']))}"
+
+
+def _step(answer: httpx2.Response) -> str:
+    if answer.has_redirect_location:
+        return f"redirect, {query_of(answer).get('error', 'goes on')}"
+    return f"{answer.status_code}"
+
+
+# Tokens.
+
+
+async def claims(place: Place, visitor: Visitor) -> str:
+    """The claims of an access token."""
+    header, claims = decoded((await signed_in(place, visitor)).access_token)
+    return f"{header['typ']}: {' '.join(sorted(claims))}"
+
+
+async def audience(place: Place, visitor: Visitor) -> str:
+    _, claims = decoded((await signed_in(place, visitor)).access_token)
+    return f"{[_plain(visitor, each) for each in claims['aud']]} of {_plain(visitor, claims['iss'])}"
+
+
+async def wrong_verifier(place: Place, visitor: Visitor) -> str:
+    client_id = await client_of(place, visitor)
+    code = (await visitor.code(client_id))["code"]
+    return _error(await visitor.redeem(client_id, code, code_verifier=VERIFIER[::-1]))
+
+
+async def second_redemption(place: Place, visitor: Visitor) -> str:
+    """A code that was used, and then the access token that was given for it."""
+    client_id = await client_of(place, visitor)
+    code = (await visitor.code(client_id))["code"]
+    first = SignedIn(client_id, (await visitor.redeem(client_id, code)).json())
+    again = _error(await visitor.redeem(client_id, code))
+    return f"{again}; the token then: {(await visitor.call(first.bearer)).status_code}"
+
+
+async def redeem_for_another(place: Place, visitor: Visitor) -> str:
+    """A code for this server, redeemed for another one."""
+    client_id = await client_of(place, visitor)
+    code = (await visitor.code(client_id))["code"]
+    return _error(await visitor.redeem(client_id, code, resource="http://localhost:9/mcp"))
+
+
+async def refresh(place: Place, visitor: Visitor) -> str:
+    """A refresh, then the old refresh token, then the new one."""
+    held = await signed_in(place, visitor)
+    new = await visitor.refresh(held.client_id, held.refresh_token)
+    assert new.status_code == httpx2.codes.OK, new.text
+    old = _error(await visitor.refresh(held.client_id, held.refresh_token))
+    after = _error(await visitor.refresh(held.client_id, new.json()["refresh_token"]))
+    return f"200; the old one: {old}; the new one after that: {after}"
+
+
+async def forged(_: Place, visitor: Visitor) -> str:
+    answer = await visitor.call({"Authorization": "Bearer not.a.token"})
+    return f"{answer.status_code} {challenge_of(answer).get('error')}"
+
+
+async def token_in_the_address(place: Place, visitor: Visitor) -> str:
+    """A good token in the header, and one in the query too."""
+    held = await signed_in(place, visitor)
+    answer = await visitor.http.post(
+        f"/mcp?access_token={held.access_token}", headers={**MCP_HEADERS, **held.bearer}, json=DISCOVER
+    )
+    return str(answer.status_code)
+
+
+# MCP.
+
+
+async def swap(place: Place, visitor: Visitor) -> str:
+    """Whose tokens GitHub gets to see when two people call."""
+    for user in ("learner", "mentor"):
+        held = await signed_in(place, visitor, user)
+        assert (await visitor.call(held.bearer)).status_code == httpx2.codes.OK
+    seen = [request.authorization or {} for request in await place.at_github()]
+    return ", ".join(sorted({f"{each.get('kind')} of {each.get('user')}" for each in seen}))
+
+
+async def envelopes(place: Place, visitor: Visitor) -> str:
+    """Bodies that are not one JSON-RPC message."""
+    held = await signed_in(place, visitor)
+    bodies: tuple[Any, ...] = (
+        [DISCOVER],
+        {**DISCOVER, "params": None},
+        {**DISCOVER, "params": []},
+        {**DISCOVER, "id": None},
+        {**DISCOVER, "id": 1.5},
+        {"id": 1, "method": "ping"},
+        "text",
+    )
+    told = []
+    for body in bodies:
+        answer = await visitor.http.post("/mcp", headers={**MCP_HEADERS, **held.bearer}, json=body)
+        told.append(f"{answer.status_code} {_code(answer)}")
+    return ", ".join(sorted(set(told)))
+
+
+async def unknown_session(place: Place, visitor: Visitor) -> str:
+    held = await signed_in(place, visitor)
+    answer = await visitor.call({**held.bearer, "Mcp-Session-Id": "nobody-opened-this"})
+    return f"{answer.status_code} {_code(answer)}"
+
+
+async def revoked_at_github(place: Place, visitor: Visitor) -> str:
+    """A call, a refresh and a call after the person took back at GitHub what they had approved."""
+    held = await signed_in(place, visitor)
+    await place.revoke_at_github("learner")
+    answer = await visitor.call(held.bearer)
+    told = challenge_of(answer).get("resource_metadata")
+    whose = "its own" if told == f"{visitor.url}{_RESOURCE}" else "GitHub's"
+    refreshed = await visitor.refresh(held.client_id, held.refresh_token)
+    return f"{answer.status_code} with {whose} challenge; refresh: {_error(refreshed)}"
+
+
+async def restart(place: Place, visitor: Visitor) -> str:
+    """A call with a token from before, and the challenge that follows."""
+    held = await signed_in(place, visitor)
+    place.restart()
+    answer = await visitor.call(held.bearer)
+    if answer.is_success:
+        return "the login stands"
+    told = challenge_of(answer)
+    where = "says where to log in" if told.get("resource_metadata") else "does not say where to log in"
+    again = _error(await visitor.refresh(held.client_id, held.refresh_token))
+    place.client_id = ""
+    return f"{answer.status_code} {told.get('error')}, {where}; refresh: {again}"
+
+
+# The tool filter: `get_me` is called `who_am_i`, and of all others only `list_issues` is there.
+
+
+async def filtered_list(place: Place, visitor: Visitor) -> str:
+    """The tools, in both revisions of MCP."""
+    told = []
+    for era in ERAS:
+        async with await mcp(place, visitor, era) as client:
+            told.append(" ".join(sorted(tool.name for tool in (await client.list_tools()).tools)))
+    return ", ".join(told)
+
+
+async def hidden_tool(place: Place, visitor: Visitor) -> str:
+    return await _in_both(place, visitor, "search_repositories", {"query": "user:learner"})
+
+
+async def renamed_tool(place: Place, visitor: Visitor) -> str:
+    """The renamed tool by its new name."""
+    return await _in_both(place, visitor, "who_am_i", {})
+
+
+async def _in_both(place: Place, visitor: Visitor, tool: str, arguments: dict[str, Any]) -> str:
+    return ", ".join([f"{era}: {await _called(place, visitor, era, tool, arguments)}" for era in ERAS])
+
+
+async def _called(place: Place, visitor: Visitor, era: str, tool: str, arguments: dict[str, Any]) -> str:
+    async with await mcp(place, visitor, era) as client:
+        try:
+            answer = await client.call_tool(tool, arguments)
+        except MCPError as error:
+            return str(error.code)
+        return "tool error" if answer.is_error else "answered"
+
+
+async def mcp(place: Place, visitor: Visitor, era: str) -> AbstractAsyncContextManager[Client]:
+    """The SDK's client in one revision of the protocol, logged in as the learner."""
+    held = await signed_in(place, visitor)
+    return _client(f"{place.url}/mcp", held, "legacy" if era == LEGACY else era)
+
+
+@asynccontextmanager
+async def _client(url: str, held: SignedIn, mode: str) -> AsyncIterator[Client]:
+    async with (
+        httpx2.AsyncClient(headers=held.bearer, verify=NO_TLS, trust_env=False, timeout=DEADLINE) as http,
+        Client(streamable_http_client(url, http_client=http), mode=mode) as client,
+    ):
+        yield client
+
+
+def _error(answer: httpx2.Response) -> str:
+    return "200" if answer.is_success else f"{answer.status_code} {answer.json().get('error')}"
+
+
+def _code(answer: httpx2.Response) -> object:
+    error = answer.json().get("error")
+    return error.get("code") if isinstance(error, dict) else error
+
+
+def _plain(visitor: Visitor, url: str) -> str:
+    return url.replace(visitor.url, "http://localhost:8080")
