@@ -12,7 +12,7 @@ from typing import Literal
 import httpx2
 
 from tests.benchmarks.gateway_load import Target
-from tests.benchmarks.gateway_paths import Server
+from tests.benchmarks.gateway_paths import TOOLHIVE, Server
 from tests.gateway.harness import DISCOVER, MCP_HEADERS, NO_TLS, PRACTICE_SECRET
 from workshop.agent.approval import Approval, ApproveAs
 from workshop.agent.listener import LoopbackListener
@@ -53,7 +53,8 @@ class Attendee:
     def __init__(self, server: Server, folder: Path) -> None:
         self._server = server
         self._folder = folder
-        self._approval: Approval = ApproveAs("learner") if server.name == "ours" else PressAnyApproval()
+        practised = server.name in {"ours", TOOLHIVE}
+        self._approval: Approval = ApproveAs("learner") if practised else PressAnyApproval()
 
     async def log_in(self) -> Handshake:
         """Log in and call; the second time the registration is still known, the tokens are not."""

@@ -1,24 +1,30 @@
-"""The processes of the gateway benchmark: upstream, our gateway and the peer, each with its files and log."""
+"""The processes of the gateway benchmark: upstream, our gateway and its peers, each with files and a log."""
 
 import http.client
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 import psutil
 
 from tests.gateway.harness import PRACTICE_CLIENT, PRACTICE_SECRET, settings
+from tests.toolhive_real import places, programs
 from workshop.ports import free_port
+from workshop.toolhive.secrets import auth_configs
 
 DISCOVERY = "/.well-known/oauth-authorization-server"
+TOOLHIVE = "proxyrunner"
+PROXYRUNNER = programs.VARIABLES["thv-proxyrunner"]
+_ROOT = Path(__file__).resolve().parents[2]
 _DEADLINE = 30.0
 _REQUEST = re.compile(r"\b(GET|POST|DELETE) (/[^\s?]*)")
 
@@ -60,7 +66,7 @@ class Field:
     folder: Path
     upstream: Server
     names: tuple[str, ...]
-    """The proxies that can run here: ours, and the peer in two settings if it is installed."""
+    """The proxies that can run here: ours, ToolHive's, and the peer in two settings."""
 
     @contextmanager
     def proxy(self, name: str) -> Iterator[Server]:
@@ -68,17 +74,30 @@ class Field:
         port = free_port()
         folder = self.folder / f"{name}-{port}"
         folder.mkdir()
+        with _running(name, port, self._command(name, folder, port), folder, DISCOVERY) as server:
+            yield server
+
+    def _command(self, name: str, folder: Path, port: int) -> list[str]:
+        remote = f"{self.upstream.url}/mcp"
+        if name == TOOLHIVE:
+            return self._toolhive(folder, port, remote)
         config = settings(folder, upstream=self.upstream.url, port=port)
-        config["remote_url"] = f"{self.upstream.url}/mcp"
         modules = {"ours": ["workshop.gateway"], "peer": ["tests.benchmarks.gateway_peer"]}
         modules["tuned peer"] = [*modules["peer"], "--tuned"]
-        with _running(name, modules[name], folder, config, DISCOVERY) as server:
-            yield server
+        return _module(modules[name], folder, config | {"remote_url": remote})
+
+    def _toolhive(self, folder: Path, port: int, remote: str) -> list[str]:
+        part = places.Part.at(folder, port, self.upstream.url)
+        (auth,) = auth_configs(part.resources)
+        part.secrets.write_client_secret(auth, PRACTICE_SECRET.encode())
+        told = places.with_field(part.resources, "MCPRemoteProxy", "remoteUrl", remote)
+        told = places.with_field(told, "MCPRemoteProxy", "headerForward", {})  # ours forwards none either
+        return replace(part, resources=told).proxyrunner(Path(os.environ[PROXYRUNNER]))
 
 
 @contextmanager
 def field(folder: Path, *, with_peer: bool) -> Iterator[Field]:
-    """Start the upstream; the peer takes part if it is installed and wanted."""
+    """Start the upstream; ToolHive's proxy takes part if it is here, the peer if installed and wanted."""
     port = free_port()
     (folder / "secret").write_text(PRACTICE_SECRET)
     config = {
@@ -88,26 +107,30 @@ def field(folder: Path, *, with_peer: bool) -> Iterator[Field]:
         "callback_url": "http://localhost:8080/oauth/callback",
         "app_name": "Benchmark",
     }
-    names = ("ours", "peer", "tuned peer") if with_peer and peer_is_installed() else ("ours",)
-    with _running("direct", ["tests.benchmarks.gateway_upstream"], folder, config, "/health") as upstream:
-        yield Field(folder, upstream, names)
+    toolhive = (TOOLHIVE,) if os.environ.get(PROXYRUNNER) else ()
+    peers = ("peer", "tuned peer") if with_peer and peer_is_installed() else ()
+    command = _module(["tests.benchmarks.gateway_upstream"], folder, config)
+    with _running("direct", port, command, folder, "/health") as upstream:
+        yield Field(folder, upstream, ("ours", *toolhive, *peers))
 
 
 def peer_is_installed() -> bool:
     return importlib.util.find_spec("fastmcp") is not None
 
 
-@contextmanager
-def _running(
-    name: str, module: list[str], folder: Path, config: dict[str, object], probe: str
-) -> Iterator[Server]:
-    path, log = folder / "config.json", folder / "log.txt"
+def _module(module: list[str], folder: Path, config: dict[str, object]) -> list[str]:
+    path = folder / "config.json"
     path.write_text(json.dumps(config), encoding="utf-8")
-    port = int(str(config["port"]))
+    return [sys.executable, "-m", *module, "--config", str(path)]
+
+
+@contextmanager
+def _running(name: str, port: int, command: list[str], folder: Path, probe: str) -> Iterator[Server]:
+    log = folder / "log.txt"
     with ExitStack() as stack:
         output = stack.enter_context(log.open("wb"))
         began = time.perf_counter()
-        process = _start([*module, "--config", str(path)], output)
+        process = _start(command, folder, output)
         stack.callback(_stop, process)
         while status(port, probe) != http.client.OK:
             if process.poll() is not None or time.perf_counter() - began > _DEADLINE:
@@ -116,9 +139,15 @@ def _running(
         yield Server(name, port, psutil.Process(process.pid), log, seconds)
 
 
-def _start(module: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(command: list[str], folder: Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    here = {"PYTHONPATH": str(_ROOT)} if command[0] == sys.executable else places.environment(folder)
     return subprocess.Popen(
-        [sys.executable, "-m", *module], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        command,
+        cwd=folder,
+        env={**os.environ, **here},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
     )
 
 
