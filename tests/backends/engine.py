@@ -36,6 +36,7 @@ class FakeEngine:
         fakes.on("docker", "image", "inspect", stderr="Error: No such image: it", code=1)
         for words in (("pull",), ("build",), ("load",), ("tag",), ("exec", "crictl", "pull")):
             fakes.on("docker", *words)
+        fakes.on("docker", "exec", "ctr", "images", "import", reads=True)
         fakes.on("kind", "get", "nodes", stdout="workshop-control-plane\n")
         fakes.on("kind", "load", "image-archive")
         self.node_has({})
@@ -55,6 +56,10 @@ class FakeEngine:
         images.append({"id": "sha256:untagged", "repoTags": []})
         self.fakes.on("docker", "exec", "crictl", "images", stdout=json.dumps({"images": images}))
 
+    def imports(self) -> list[str]:
+        """The archives that the node was given, as far as they are text."""
+        return [call.stdin for call in self.fakes.calls("docker", "exec", "import")]
+
     def did(self, program: str, *words: str) -> list[list[str]]:
         """The calls of a program with these words."""
         return self.fakes.argvs(program, *words)
@@ -63,5 +68,5 @@ class FakeEngine:
 def archive_of(folder: Path, name: str) -> Path:
     """A file to stand for an archive that a bundle brought."""
     path = folder / name
-    path.write_bytes(b"archive")
+    path.write_text(f"archive of {name}")
     return path

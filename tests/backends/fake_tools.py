@@ -38,6 +38,13 @@ def id_of(image): return "sha256:" + image.encode().hex().ljust(64, "0")[:64]
 def access(cluster, path):
     Path(path).write_text((here / "kubeconfig").read_text().replace("CONTEXT", "kind-" + cluster))
 
+def import_(archive):
+    import tarfile
+    with tarfile.open(fileobj=archive, mode="r|") as tar:
+        for member in tar:
+            if member.name == "manifest.json":
+                for image in json.load(tar.extractfile(member)): add("node", *image["RepoTags"])
+
 def docker():
     if is_("version") and held("stopped"):
         say(dict(Client=dict(), Server=None))
@@ -66,6 +73,7 @@ def docker():
         if words[-1].removesuffix("-control-plane") not in held("clusters"):
             sys.exit("Error: No such container: " + words[-1])
         say((here / "node.json").read_text())
+    elif is_("exec") and "import" in words: import_(sys.stdin.buffer)
     elif is_("cp"): Path(words[-1]).write_text((here / "kubeadm.conf").read_text())
     elif is_("start"):
         state = json.loads((here / "node.json").read_text())
@@ -92,10 +100,6 @@ def kind():
     elif is_("delete"):
         drop("clusters", after("--name"))
         drop("node", *held("node")); drop("releases", *held("releases"))
-    elif is_("load"):
-        import tarfile
-        with tarfile.open(words[2]) as tar:
-            for image in json.load(tar.extractfile("manifest.json")): add("node", *image["RepoTags"])
 
 def helm():
     if is_("version"): say("v3.19.0")

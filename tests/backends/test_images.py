@@ -159,8 +159,8 @@ def test_the_node_is_given_what_it_lacks_by_an_archive_of_one_platform(
     assert images(tmp_path).load(kind, names, quiet) == (PINS.operator,)
     (save,) = engine.did("docker", "save")
     assert save[save.index("--platform") + 1] == "linux/amd64"
-    (load,) = engine.did("kind", "load")
-    assert load[-2:] == ["--name", PINS.cluster_name]
+    (load,) = engine.did("docker", "exec", "import")
+    assert load[:4] == ["docker", "exec", "--interactive", f"{PINS.cluster_name}-control-plane"]
     assert not list((tmp_path / "images").glob("load-*"))
 
 
@@ -174,8 +174,21 @@ def test_images_that_the_node_lacks_come_in_one_archive(
     assert images(tmp_path).load(kind, names, told.append) == (PINS.mcp_server, PINS.practice)
     (save,) = engine.did("docker", "save")
     assert save[-2:] == [PINS.mcp_server, PINS.practice]
-    assert len(engine.did("kind", "load")) == 1
+    assert len(engine.imports()) == 1
     assert told == [f"loading {PINS.mcp_server}, {PINS.practice}"]
+
+
+def test_kind_loads_what_the_nodes_own_import_refuses(engine: FakeEngine, kind: Kind, tmp_path: Path) -> None:
+    engine.has(PINS.operator, "sha256:aa")
+    engine.saves({PINS.operator: "sha256:aa"})
+    engine.fakes.on("docker", "exec", "import", stderr="flag provided but not defined: -local", code=1)
+    images(tmp_path).load(kind, ["operator"], quiet)
+    (load,) = engine.did("kind", "load")
+    assert load[-2:] == ["--name", PINS.cluster_name]
+    engine.fakes.on("kind", "load", stderr="ERROR: no space left on device", code=1)
+    with pytest.raises(WorkshopError, match="kind load") as caught:
+        images(tmp_path).load(kind, ["operator"], quiet)
+    assert "no space left" in caught.value.why
 
 
 def test_an_image_of_the_same_name_and_another_build_is_loaded_anew(
@@ -187,7 +200,7 @@ def test_an_image_of_the_same_name_and_another_build_is_loaded_anew(
     assert images(tmp_path).load(kind, ["mcp_server"], quiet) == (PINS.mcp_server,)
     engine.node_has({SERVER_IN_NODE: "sha256:new"})
     assert images(tmp_path).load(kind, ["mcp_server"], quiet) == ()
-    assert len(engine.did("kind", "load")) == 1
+    assert len(engine.imports()) == 1
 
 
 def test_with_dockers_containerd_store_an_image_is_recognised_by_its_configuration(
@@ -198,7 +211,7 @@ def test_with_dockers_containerd_store_an_image_is_recognised_by_its_configurati
     engine.saves({PINS.operator: "sha256:config"})
     engine.node_has({OPERATOR_IN_NODE: "sha256:config"})
     images(tmp_path).load(kind, ["operator"], quiet)
-    assert not engine.did("kind", "load")
+    assert not engine.imports()
     assert images(tmp_path).loaded(kind, ["operator"])
     images(tmp_path).load(kind, ["operator"], quiet)
     assert len(engine.did("docker", "save")) == 1
@@ -231,7 +244,7 @@ def test_one_image_that_is_not_whole_does_not_keep_the_other_from_its_archive(
     images(tmp_path).load(kind, ["operator", "proxy_runner"], quiet)
     assert engine.did("docker", "exec", "crictl", "pull", PINS.operator)
     assert not engine.did("docker", "exec", "crictl", "pull", PINS.proxy_runner)
-    assert len(engine.did("kind", "load")) == 1
+    assert len(engine.imports()) == 1
 
 
 def test_with_a_mirror_the_node_pulls_what_the_engine_has_not(
@@ -261,7 +274,7 @@ def test_what_a_bundle_brought_is_neither_pulled_nor_built_nor_saved(
     assert [call[-1] for call in engine.did("docker", "load")] == [str(tmp_path / "node_image.tar")]
     engine.node_has({OPERATOR_IN_NODE: "sha256:operator", SERVER_IN_NODE: "sha256:another"})
     assert found.load(kind, names[1:], quiet) == (PINS.mcp_server,)
-    assert str(tmp_path / "mcp_server.tar") in engine.did("kind", "load")[0]
+    assert engine.imports() == ["archive of mcp_server.tar"]
     assert not [word for word in ("pull", "build", "save") if engine.did("docker", word)]
 
 

@@ -134,8 +134,9 @@ def test_up_makes_everything_and_a_second_up_only_the_secrets(up: Room) -> None:
     after = up.cluster.get("Secret", "github-remote-signing-key")
     assert list(again.started) == []
     assert set(again.kept) == set(WORKLOADS)
-    for once in ("create", "upgrade", "load", "pull"):
+    for once in ("create", "upgrade", "pull"):
         assert all(up.machine.calls(once).count(call) == 1 for call in up.machine.calls(once)), once
+    assert len(up.machine.calls("import")) == 2, "the operator's images, then the workshop's"
     assert before
     assert after
     assert before["metadata"]["uid"] != after["metadata"]["uid"], "deleted and made anew"
@@ -210,7 +211,7 @@ STEPS = {
     "the node's image": "docker pull kindest/node:v1.35.8",
     "an image": "docker pull room/mcp-server:1",
     "the cluster": "kind create",
-    "loading": "kind load",
+    "loading": "docker save",
     "a chart": "helm pull",
     "the definitions": "helm upgrade toolhive-operator-crds",
     "the operator": "helm upgrade toolhive-operator",

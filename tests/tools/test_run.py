@@ -61,6 +61,15 @@ def test_a_program_that_does_not_read_its_input_is_no_error() -> None:
     assert Runner().run(python("print(1)"), seconds=30, stdin=b"x" * 300_000).stdout == "1\n"
 
 
+def test_a_file_is_read_as_the_input_and_stands_in_what_is_shown(tmp_path: Path) -> None:
+    held = tmp_path / "an archive.tar"
+    held.write_bytes(b"x" * 300_000)
+    told: list[str] = []
+    read = "import sys; print(len(sys.stdin.read()))"
+    assert Runner(echo=told.append).run(python(read), seconds=30, stdin=held).stdout == "300000\n"
+    assert told[0].endswith(f" < '{held}'")
+
+
 def test_a_working_directory_is_kept(tmp_path: Path) -> None:
     done = Runner().run(python("import os; print(os.getcwd())"), seconds=30, cwd=tmp_path)
     assert done.stdout.strip() == str(tmp_path)

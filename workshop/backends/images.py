@@ -72,7 +72,7 @@ class Images:
             reference = self._reference(name)
             if archive := self._sources.archives.get(reference):
                 note(f"loading {reference}")
-                kind.load_archive(self._sources.cluster_name, archive.path)
+                self._import(kind, node, archive.path)
             elif self._node_pulls(name):
                 note(f"loading {reference}")
                 self._docker.exec(node, ["crictl", "pull", reference], seconds=_PULL_SECONDS)
@@ -206,8 +206,13 @@ class Images:
             self._docker.save(list(map(self._reference, names)), archive, self._docker.engine.platform)
             node_ids = {_full(reference): node_id for reference, node_id in image_ids(archive).items()}
             if len(node_ids) < len(names) or not node_ids.items() <= self._inventory(node).items():
-                kind.load_archive(self._sources.cluster_name, archive)
+                self._import(kind, node, archive)
         return node_ids
+
+    def _import(self, kind: Kind, node: str, archive: Path) -> None:
+        """Bring an archive's images into the node, the way that takes least; `kind` says what is wrong."""
+        if not self._docker.import_archive(node, archive):
+            kind.load_archive(self._sources.cluster_name, archive)
 
     def _known_ids(self) -> Mapping[str, str]:
         """A node's ids by the engine's, where Docker's containerd store counts differently."""

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -23,20 +23,21 @@ class Child:
         *,
         env: Mapping[str, str],
         cwd: Path | None,
-        stdin: bytes | None,
+        stdin: bytes | Path | None,
         tell: Callable[[str], None],
     ) -> None:
         self.stopped = False
         self._tell = tell
-        self._process = subprocess.Popen(
-            argv,
-            env=env,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # the group can be ended whole, and a terminal's Ctrl-C is ours to handle
-        )
+        with _opened(stdin) as given:
+            self._process = subprocess.Popen(
+                argv,
+                env=env,
+                cwd=cwd,
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # the group can be ended whole, and a Ctrl-C is ours to handle
+            )
         self._stdout: list[str] = []
         self._stderr: list[str] = []
         self._both: list[str] = []
@@ -44,7 +45,7 @@ class Child:
             _thread(self._read, self._process.stdout, self._stdout),
             _thread(self._read, self._process.stderr, self._stderr),
         ]
-        if stdin is not None:
+        if isinstance(stdin, bytes):
             _thread(self._feed, stdin)
 
     @property
@@ -107,6 +108,16 @@ class Child:
                 lines.append(line)
                 self._both.append(line)
                 self._tell(line.rstrip("\r\n"))
+
+
+@contextlib.contextmanager
+def _opened(stdin: bytes | Path | None) -> Iterator[int | IO[bytes]]:
+    """What a process is given as its input: nothing, a pipe to feed, or a file."""
+    if isinstance(stdin, Path):
+        with stdin.open("rb") as file:
+            yield file
+    else:
+        yield subprocess.DEVNULL if stdin is None else subprocess.PIPE
 
 
 def _thread(target: Callable[..., None], *args: object) -> threading.Thread:

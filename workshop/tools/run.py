@@ -1,6 +1,7 @@
 """Runs external programs: argument lists, each with a deadline, none left behind."""
 
 import os
+import shlex
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -63,17 +64,19 @@ class Runner:
         *,
         seconds: float,
         env: Environment | None = None,
-        stdin: bytes | None = None,
+        stdin: bytes | Path | None = None,
         cwd: Path | None = None,
         check: bool = True,
         repeatable: bool = True,
     ) -> Done:
         """Run a program to its end; raises DeadlineError past `seconds`, and WorkshopError when it fails.
 
-        A command on files that we remove afterwards is not `repeatable` by hand.
+        `stdin` is its input, or the file that it reads as such. A command on files that we remove afterwards is
+        not `repeatable` by hand.
         """
         if self._echo:
-            self._echo(copyable(argv, env, self._hide))
+            read = f" < {shlex.quote(str(stdin))}" if isinstance(stdin, Path) else ""
+            self._echo(copyable(argv, env, self._hide) + read)
         child = self._start(argv, env or {}, stdin, cwd)
         try:
             in_time = child.finished(seconds)
@@ -124,7 +127,7 @@ class Runner:
         )
 
     def _start(
-        self, argv: Sequence[str], changes: Environment, stdin: bytes | None, cwd: Path | None
+        self, argv: Sequence[str], changes: Environment, stdin: bytes | Path | None, cwd: Path | None
     ) -> Child:
         merged = {**os.environ, **changes}
         env = {name: value for name, value in merged.items() if value is not None}
