@@ -71,8 +71,8 @@ class Runner:
     ) -> Done:
         """Run a program to its end; raises DeadlineError past `seconds`, and WorkshopError when it fails.
 
-        `stdin` is its input, or the file that it reads as such. A command on files that we remove afterwards is
-        not `repeatable` by hand.
+        `stdin` is its input, or the file that it reads as such. A command on files that we remove afterwards
+        is not `repeatable` by hand.
         """
         if self._echo:
             read = f" < {shlex.quote(str(stdin))}" if isinstance(stdin, Path) else ""
