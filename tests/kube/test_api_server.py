@@ -1,5 +1,7 @@
 """What the tests with a Kubernetes API in memory assume holds for a real API server too."""
 
+import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,8 +10,10 @@ import pytest
 
 from tests.kube.api_server import assets, running_api_server
 from workshop.errors import CredentialsError, UsageError, WorkshopError
+from workshop.kube import connection
 from workshop.kube.client import Kube
-from workshop.kube.refusals import InvalidError, NotFoundError
+from workshop.kube.objects import is_being_deleted, name_of, without_nulls
+from workshop.kube.refusals import ConflictError, InvalidError, NotFoundError
 from workshop.kube.wait import wait_for
 from workshop.toolhive.cluster_secrets import ClusterSecrets, owner_labels
 from workshop.toolhive.manifests import Resource, Resources
@@ -20,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 GROUP = "workshop.test"
-CRD = {
+CRD: dict[str, Any] = {
     "apiVersion": "apiextensions.k8s.io/v1",
     "kind": "CustomResourceDefinition",
     "metadata": {"name": f"colours.{GROUP}"},
@@ -156,3 +160,64 @@ def test_secrets_are_made_anew_know_since_when_and_leave_strangers_alone(kube: K
     with pytest.raises(UsageError, match="not this instance's"):
         ClusterSecrets(kube, space, "other").recreate(resources, files)
     assert ours.delete() == ["tokens"]
+
+
+def test_a_definition_made_a_moment_ago_has_null_conditions(kube: Kube) -> None:
+    """What the cluster in memory replays, and what the client hides from all who read objects."""
+    plural = {"plural": "shades", "singular": "shade", "kind": "Shade"}
+    body = {**CRD, "metadata": {"name": f"shades.{GROUP}"}, "spec": {**CRD["spec"], "names": plural}}
+    path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/shades.{GROUP}"
+    how: dict[str, Any] = {"content_type": "application/apply-patch+yaml", "field_manager": "workshop"}
+    answer = json.loads(kube._connection.request("apply it", "patch", path, body=body, **how))
+    assert answer["status"]["conditions"] is None
+    assert "conditions" not in without_nulls(answer)["status"]
+    assert isinstance(kube.established([f"shades.{GROUP}"]), bool)
+
+
+def test_a_kind_that_is_not_served_is_refused_in_the_words_that_are_tried_again(
+    kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_PAUSE_SECONDS", 0.01)
+    space = namespace(kube, "gone")
+    tries: list[float] = []
+    wait_for(
+        "shades", lambda: kube.established([f"shades.{GROUP}"]), done=bool, failed=lambda _: "", seconds=60
+    )
+    shade = {**colour(space, "red"), "kind": "Shade"}
+    kube.apply(shade)
+    kube.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"shades.{GROUP}")
+    wait_for(
+        "the end of shades",
+        lambda: kube.established([f"shades.{GROUP}"]),
+        done=lambda there: not there,
+        failed=lambda _: "",
+        seconds=60,
+    )
+    monkeypatch.setattr(time, "sleep", tries.append)
+    with pytest.raises(NotFoundError, match="apply Shade"):
+        kube.apply(shade)
+    assert len(tries) == connection._PATIENT_ATTEMPTS - 1
+
+
+def test_a_conflict_is_told_and_a_write_without_a_version_has_none(kube: Kube) -> None:
+    space = namespace(kube, "conflicts")
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": space}}
+    first = kube.create(body)
+    with pytest.raises(ConflictError, match="create ConfigMap `a`"):
+        kube.create(body)
+    kube.patch("v1", "ConfigMap", "a", space, {"data": {"key": "one"}})
+    stale = {"metadata": {"resourceVersion": first["metadata"]["resourceVersion"]}, "data": {"key": "two"}}
+    with pytest.raises(ConflictError):
+        kube.patch("v1", "ConfigMap", "a", space, stale)
+    kube.apply({**body, "data": {"key": "three"}})
+
+
+def test_an_object_with_a_finalizer_is_listed_while_it_is_being_deleted(kube: Kube) -> None:
+    space = namespace(kube, "finalizers")
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": space}}
+    kube.apply({**body, "metadata": {**body["metadata"], "finalizers": ["workshop.test/held"]}})
+    assert kube.delete("v1", "ConfigMap", "a", space)
+    (listed,) = [item for item in kube.list("v1", "ConfigMap", space) if name_of(item) == "a"]
+    assert is_being_deleted(listed)
+    kube.patch("v1", "ConfigMap", "a", space, {"metadata": {"finalizers": None}})
+    assert kube.get("v1", "ConfigMap", "a", space) is None

@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -187,11 +188,12 @@ def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def readers_of_the_api() -> list[Path]:
-    """Every module that imports from `workshop.kube`, but the one through which objects are read."""
+    """Every module that asks the API for objects or is given some, but the one that reads them for all."""
     return [
         path
         for path in sorted(PACKAGE.rglob("*.py"))
-        if "workshop.kube" in path.read_text("utf-8") and path != PACKAGE / "kube" / "objects.py"
+        if re.search(r"workshop\.kube|\bkube\.(get|list|apply|patch|create)\(", path.read_text("utf-8"))
+        and path != PACKAGE / "kube" / "objects.py"
     ]
 
 
