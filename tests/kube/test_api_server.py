@@ -214,7 +214,11 @@ def test_a_conflict_is_told_and_a_write_without_a_version_has_none(kube: Kube) -
 
 def test_an_object_with_a_finalizer_is_listed_while_it_is_being_deleted(kube: Kube) -> None:
     space = namespace(kube, "finalizers")
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": space}}
+    body: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "a", "namespace": space},
+    }
     kube.apply({**body, "metadata": {**body["metadata"], "finalizers": ["workshop.test/held"]}})
     assert kube.delete("v1", "ConfigMap", "a", space)
     (listed,) = [item for item in kube.list("v1", "ConfigMap", space) if name_of(item) == "a"]
