@@ -225,11 +225,12 @@ def test_a_first_up_that_fails_anywhere_takes_back_what_it_made(
     if command == STEPS["the node's image"]:
         monkeypatch.setenv("WORKSHOP_NODE_IMAGE", "kindest/node:v1.35.8")
     room.machine.fail(command)
-    with pytest.raises(WorkshopError):
+    with pytest.raises(WorkshopError) as caught:
         room.up()
     assert room.machine.held("clusters") == []
     assert room.alive() == set()
     assert not room.directory.exists()
+    assert str(room.directory) not in caught.value.hint, "no hint names what is removed"
     assert Instance.load().record is None
 
 

@@ -24,6 +24,10 @@ __all__ = ["workshop"]
 TOLD = [text.strip("`") for text, _ in rows(TEXT, "| It says | Do this |")]
 # Provoked by tests of their own: the file, and the words it is recognised by there.
 ELSEWHERE = {
+    "Cluster DNS does not resolve …, asked from pod …": (
+        "tests/backends/test_restart.py",
+        "Cluster DNS does not resolve",
+    ),
     "… cannot become ready: …": ("tests/toolhive/test_troubles.py", "cannot become ready: ImagePullBackOff"),
     "The login was not approved": (
         "workshop/demo/scripts/what-goes-wrong.golden.txt",

@@ -143,20 +143,25 @@ class ClusterBackend(ABC):
             with workloads.forwards.holding([each for part in workloads.parts for each in part.endpoints]):
                 run = StepRun(self.steps(site, workloads, deployments, choices), progress, self._runner)
                 outcome = run.run(undo=first and not self._choices.keep)
-        except BaseException:
-            self._wind_up(progress, first=first, left=run is not None and run.left)
+        except BaseException as error:
+            if not self._wind_up(progress, first=first, left=run is not None and run.left):
+                _name_nothing_removed(error, self._home)
             raise
         return replace(self._applied(workloads, []), steps=outcome.times)
 
-    def _wind_up(self, progress: Progress, *, first: bool, left: bool) -> None:
-        """After a failure: forget a first try that left nothing, else say that the next one resumes."""
+    def _wind_up(self, progress: Progress, *, first: bool, left: bool) -> bool:
+        """After a failure: forget a first try that left nothing, else say that the next one resumes.
+
+        True when something is left.
+        """
         record = self._file.read()
         made = [thing for thing in (record.made if record else ()) if thing != "crds"]
         if first and not left and not made:
             shutil.rmtree(self._home, ignore_errors=True)
-            return
+            return False
         kept = ", ".join(made) or "what is applied"
         progress.tell(f"Kept: {kept}. Run the same command again to resume")
+        return True
 
     def _again(self, deployments: Sequence[Deployment], choices: Choices, progress: Progress) -> Applied:
         site = self._reached(progress)
@@ -196,3 +201,9 @@ class ClusterBackend(ABC):
         started = [name for name in names if name in workloads.changed | workloads.affected]
         kept = [name for name in names if name not in started]
         return Applied({each.name: each.url for each in endpoints}, started, kept, commands)
+
+
+def _name_nothing_removed(error: BaseException, home: Path) -> None:
+    """Replace a hint that sends a person to files of ours that the undo has removed."""
+    if isinstance(error, WorkshopError) and str(home) in error.hint:
+        error.hint = "`workshop up --keep` leaves what it made in place, so that you can look at it"
