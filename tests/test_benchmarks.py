@@ -1,12 +1,13 @@
 """The benchmarks run, or say what they lack; their figures are for reading, and no test depends on them."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.gateway_paths import peer_is_installed
+from tests.benchmarks.gateway_paths import PROXYRUNNER, peer_is_installed
 
 ROOT = Path(__file__).parents[1]
 SMALLEST = ["--rounds=1", "--seconds=0.001", "--connections=2", "--calls=50", "--starts=1", "--logins=1"]
@@ -70,3 +71,10 @@ def test_the_clusters_benchmark_says_what_it_lacks(tmp_path: Path) -> None:
     assert done.stdout == (
         "Skipped: this needs docker, kind, helm, kubectl, and there is no docker, helm, kubectl on the PATH\n"
     )
+
+
+def test_it_measures_toolhives_proxy_where_it_is_named(table: str) -> None:
+    if not os.environ.get(PROXYRUNNER):
+        pytest.skip(f"{PROXYRUNNER} is not set: the path to ToolHive's thv-proxyrunner")
+    rows = [line for line in table.partition("Ours beside ToolHive's proxy")[2].splitlines() if line.strip()]
+    assert len([row for row in rows if row.endswith(("slower", "no slower"))]) == 8

@@ -1,4 +1,4 @@
-"""The gateway benchmark's figures as a table, each bar beside its figure."""
+"""The gateway benchmark's figures as a table, each bar beside its figure, and ours beside ToolHive's."""
 
 import statistics
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from tests.benchmarks.gateway_load import LEGACY, MODERN
 from tests.benchmarks.gateway_login import Handshake
 from tests.benchmarks.gateway_measure import KINDS, Report
+from tests.benchmarks.gateway_paths import TOOLHIVE
 
 _FIGURES = {
     "p50, ms": "p50",
@@ -22,7 +23,8 @@ _FLAT = 2.0
 
 def table(report: Report) -> str:
     """What to print."""
-    return "\n".join([*_calls(report), "", *_processes(report), "", *_bars(report)])
+    beside = ["", *_beside(report)] if TOOLHIVE in report.names else []
+    return "\n".join([*_calls(report), "", *_processes(report), "", *_bars(report), *beside])
 
 
 def _line(label: str, cells: list[str]) -> str:
@@ -48,7 +50,8 @@ def _processes(report: Report) -> Iterator[str]:
     yield _line("RSS after all of this, MB", ["", *(f"{report.megabytes[name]:.0f}" for name in names)])
     for label, taken in (("first login", report.logins.first), ("second login", report.logins.second)):
         yield _line(f"{label}, ms", ["", *(f"{_milliseconds(taken[name]):.0f}" for name in names)])
-        yield _line(f"{label}, requests", ["", *(f"{_requests(taken[name])}" for name in names)])
+        # ToolHive's proxy writes no line for a request.
+        yield _line(f"{label}, requests", ["", *(f"{_requests(taken[name]) or '-'}" for name in names)])
 
 
 def _bars(report: Report) -> Iterator[str]:
@@ -80,6 +83,30 @@ def _bars(report: Report) -> Iterator[str]:
     yield _bar("second login, ms", _milliseconds(report.logins.second["ours"]), "<=", 60)
     yield _bar("first login, requests", _requests(report.logins.first["ours"]), "<=", _FIRST_REQUESTS)
     yield _bar("second login, requests", _requests(report.logins.second["ours"]), "<=", _SECOND_REQUESTS)
+
+
+def _beside(report: Report) -> Iterator[str]:
+    """Our gateway beside ToolHive's proxy, row by row."""
+    yield _line("Ours beside ToolHive's proxy", ["ours", "ToolHive's", ""])
+    for era in (MODERN, LEGACY):
+        added = [
+            statistics.median(a - b for a, b in report.compared("raw HTTP", era, name, "direct", "p50"))
+            for name in ("ours", TOOLHIVE)
+        ]
+        yield _pair(f"added p50, ms, {era}", *added)
+    for era in (MODERN, LEGACY):
+        cpu = [report.middle("raw HTTP", era, name, "cpu") for name in ("ours", TOOLHIVE)]
+        yield _pair(f"CPU per call, ms, {era}", *cpu)
+    for era in (MODERN, LEGACY):
+        many = [report.middle("raw HTTP", era, name, "many") for name in ("ours", TOOLHIVE)]
+        yield _pair(f"calls/s, {report.connections} connections, {era}", *many, more_is_better=True)
+    for label, taken in (("first", report.logins.first), ("second", report.logins.second)):
+        yield _pair(f"{label} login, ms", *(_milliseconds(taken[name]) for name in ("ours", TOOLHIVE)))
+
+
+def _pair(label: str, ours: float, theirs: float, *, more_is_better: bool = False) -> str:
+    no_slower = ours >= theirs if more_is_better else ours <= theirs
+    return _line(label, [f"{ours:.2f}", f"{theirs:.2f}", "no slower" if no_slower else "slower"])
 
 
 def _bar(label: str, figure: float, relation: str, bar: float) -> str:
