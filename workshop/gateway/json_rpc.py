@@ -29,12 +29,7 @@ def read_message(body: bytes) -> dict[str, Any]:
     """
     try:
         # Decoded here, for Python would guess UTF-16 from the bytes, and JSON between systems is UTF-8.
-        message = json.loads(
-            body.removeprefix(BOM_UTF8).decode("utf-8"),
-            object_pairs_hook=_each_once,
-            parse_float=_finite,
-            parse_constant=_no_json,
-        )
+        message = _DECODER.decode(body.removeprefix(BOM_UTF8).decode("utf-8"))
     except _AmbiguousError as error:
         raise rpc_error(INVALID_REQUEST, "Invalid Request: a key comes twice") from error
     except (ValueError, RecursionError) as error:
@@ -97,3 +92,7 @@ def _finite(text: str) -> float:
 
 def _no_json(text: str) -> NoReturn:
     raise ValueError(text)
+
+
+# Made once: `json.loads` would make one for each message.
+_DECODER = json.JSONDecoder(object_pairs_hook=_each_once, parse_float=_finite, parse_constant=_no_json)

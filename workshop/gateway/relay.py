@@ -37,7 +37,9 @@ from workshop.gateway.tool_filter import ToolFilter, withheld
 _LOG = logging.getLogger(__name__)
 _METHODS = ("GET", "POST", "DELETE")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5
-_ONE_OF_EACH = ("mcp-session-id", "mcp-protocol-version", "mcp-method", "mcp-name", "content-type")
+_ONE_OF_EACH = (b"mcp-session-id", b"mcp-protocol-version", b"mcp-method", b"mcp-name", b"content-type")
+_WARNED_OF = 1024 * 1024
+"""From this size on aiohttp warns of a body that is given as bytes."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,7 @@ class Relay:
 
     async def _exchange(self, call: _Call, visit: Visit, send: Send) -> None:
         headers = to_upstream(call.headers, await visit.credentials(), self._added)
-        # A stream, because aiohttp warns of large bodies given as bytes.
-        body = io.BytesIO(call.body) if call.body else None
+        body = io.BytesIO(call.body) if len(call.body) >= _WARNED_OF else call.body or None
         try:
             async with asyncio.timeout(self._outbound.patience.headers):
                 response = await self._outbound.session.request(
@@ -176,10 +177,11 @@ def _check_shape(method: str, headers: Headers) -> None:
         raise RefusedError(private_json({"error": "method_not_allowed"}, status=405, headers=allow))
     if method != "POST" and ("transfer-encoding" in headers or headers.get("content-length", "0") != "0"):
         raise _refused(400, "invalid_request", "Only a POST has a body")
-    if any(len(headers.getlist(name)) > 1 for name in _ONE_OF_EACH):
+    names = [name for name, _ in headers.raw]
+    if any(names.count(name) > 1 for name in _ONE_OF_EACH):
         # We and the upstream might each believe another one.
         raise _refused(400, "invalid_request", "A header is repeated")
-    if any(_CONTROL.search(value) for _, value in headers.raw):
+    if _CONTROL.search(b" ".join([value for _, value in headers.raw])):
         raise _refused(400, "invalid_request", "A header has a control character in it")
 
 
