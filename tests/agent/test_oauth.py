@@ -100,7 +100,7 @@ async def test_a_token_revoked_by_the_server_is_refreshed_without_a_browser(sess
 
 
 async def test_a_refreshed_token_that_is_refused_too_leads_to_one_login(session: Any) -> None:
-    """ToolHive 0.44.0 refreshes its own token for ever when GitHub's token is revoked; only a login heals it.
+    """ToolHive refreshes its own token for ever when GitHub's token is revoked; only a login heals it.
 
     It also passes GitHub's challenge on as it is, which describes another resource at another server.
     """

@@ -319,6 +319,16 @@ async def test_only_a_post_has_a_body(tmp_path: Path, practice: str, method: str
         assert (await gateway.http.request(method, "/mcp", headers=signed_in.bearer)).status_code == 200
 
 
+async def test_the_protocol_without_sessions_has_post_alone(tmp_path: Path, practice: str) -> None:
+    async with relaying(tmp_path, practice) as (gateway, recorder):
+        signed_in = await gateway.sign_in()
+        headers = {**signed_in.bearer, "MCP-Protocol-Version": "2026-07-28"}
+        for method in ("GET", "DELETE"):
+            answer = await gateway.http.request(method, "/mcp", headers=headers)
+            assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert recorder.requests == []
+
+
 @pytest.mark.parametrize("named", ["authorization", "X-Tenant", "close, Origin", "Mcp-Session-Id"])
 async def test_connection_names_no_header_that_is_for_us(tmp_path: Path, practice: str, named: str) -> None:
     """A proxy behind a server would take the named header away after the server has judged it."""

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 from tests.toolhive.conftest import Change
 from workshop.errors import UsageError
 from workshop.toolhive.cluster_lint import check, check_secrets
-from workshop.toolhive.manifests import Resource
+from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.overrides import with_client_id, with_gateway_port, with_practice_in_cluster
 from workshop.toolhive.secrets import SecretFiles, auth_configs
 
@@ -70,6 +70,7 @@ def test_the_placeholder_is_refused_at_github_only(change: Change, secrets: Secr
         "[::ffff:10.1.2.3]",
         "x.svc.cluster.local",
         "kubernetes.default.svc",
+        "x.kubernetes.default.svc.cluster.local",
     ],
 )
 def test_a_remote_the_operator_calls_internal_is_refused(
@@ -83,6 +84,26 @@ def test_a_remote_the_operator_calls_internal_is_refused(
 def test_a_remote_the_operator_takes_is_taken(change: Change, secrets: SecretFiles, host: str) -> None:
     remote = change("https://api.githubcopilot.com/mcp/", f"http://{host}/mcp/")
     check(with_client_id(remote, "Iv1.mine"), secrets)
+
+
+def to_a_private(change: Change, host: str) -> Resources:
+    new = f"remoteUrl: http://{host}/mcp/\n  allowPrivateEndpoint: true"
+    return with_client_id(change("remoteUrl: https://api.githubcopilot.com/mcp/", new), "Iv1.mine")
+
+
+@pytest.mark.parametrize("host", ["10.1.2.3", "[fd00::1]", "x.svc.cluster.local"])
+def test_a_private_endpoint_is_taken_where_the_manifest_allows_it(
+    change: Change, secrets: SecretFiles, host: str
+) -> None:
+    check(to_a_private(change, host), secrets)
+
+
+@pytest.mark.parametrize("host", ["localhost", "169.254.1.1", "kubernetes.default.svc.cluster.local"])
+def test_an_endpoint_of_the_machine_itself_is_refused_even_then(
+    change: Change, secrets: SecretFiles, host: str
+) -> None:
+    with pytest.raises(UsageError, match="refuses as internal"):
+        check(to_a_private(change, host), secrets)
 
 
 @pytest.mark.parametrize("which", [KEY, HMAC, CLIENT])

@@ -22,8 +22,8 @@ KINDS = {
     "MCPOIDCConfig",
     "VirtualMCPServer",
 }
-# What vMCP 0.44.0 never forwards: `RestrictedHeaders`, and `vmcpRestrictedHeaders` of its validator.
-NEVER_FORWARDED = {"host", "connection", "keep-alive", "te", "trailer", "upgrade", "http2-settings"}
+# What vMCP 0.63.0 never forwards: `RestrictedHeaders`, and `vmcpRestrictedHeaders` of its validator.
+NEVER_FORWARDED = {"host", "close", "connection", "keep-alive", "te", "trailer", "upgrade", "http2-settings"}
 NEVER_FORWARDED |= {"proxy-authorization", "proxy-authenticate", "proxy-connection", "transfer-encoding"}
 NEVER_FORWARDED |= {"content-length", "forwarded", "x-forwarded-for", "x-forwarded-host"}
 NEVER_FORWARDED |= {"x-forwarded-proto", "x-real-ip", "authorization", "cookie"}

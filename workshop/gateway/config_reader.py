@@ -13,7 +13,9 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")
 _NEVER_SET = frozenset(
     {"host", "content-length", "connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
-    | {"proxy-authorization", "proxy-authenticate", "accept-encoding", "mcp-session-id"}
+    | {"proxy-authorization", "proxy-authenticate", "proxy-connection", "accept-encoding", "mcp-session-id"}
+    | {"close", "http2-settings", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
+    | {"x-real-ip"}
 )
 _UNSAFE_IN_URL = re.compile(r"[\s\x00-\x20\x7f-\uffff\\]")
 

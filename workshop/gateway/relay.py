@@ -36,6 +36,7 @@ from workshop.gateway.tool_filter import ToolFilter, withheld
 
 _LOG = logging.getLogger(__name__)
 _METHODS = ("GET", "POST", "DELETE")
+_WITHOUT_SESSIONS = "2026-07-28"  # requests only: no stream to open, no session to end
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5
 _ONE_OF_EACH = (b"mcp-session-id", b"mcp-protocol-version", b"mcp-method", b"mcp-name", b"content-type")
 _WARNED_OF = 1024 * 1024
@@ -174,6 +175,9 @@ def _readable(response: aiohttp.ClientResponse) -> bool:
 def _check_shape(method: str, headers: Headers) -> None:
     if method not in _METHODS:
         allow = {"allow": ", ".join(_METHODS)}
+        raise RefusedError(private_json({"error": "method_not_allowed"}, status=405, headers=allow))
+    if method != "POST" and headers.get("mcp-protocol-version") == _WITHOUT_SESSIONS:
+        allow = {"allow": "POST"}
         raise RefusedError(private_json({"error": "method_not_allowed"}, status=405, headers=allow))
     if method != "POST" and ("transfer-encoding" in headers or headers.get("content-length", "0") != "0"):
         raise _refused(400, "invalid_request", "Only a POST has a body")

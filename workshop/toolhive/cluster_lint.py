@@ -1,6 +1,6 @@
 """What only a cluster refuses, or quietly breaks on: checked on the resources as they will be applied.
 
-Sources: ToolHive 0.44.0, `cmd/thv-operator/pkg/validation/url_validation.go` and
+Sources: ToolHive 0.63.0, `cmd/thv-operator/pkg/validation/url_validation.go` and
 `pkg/authserver/server/crypto/keys.go`.
 """
 
@@ -16,20 +16,17 @@ from workshop.toolhive.overrides import CLIENT_ID_PLACEHOLDER
 from workshop.toolhive.secrets import SecretFiles, auth_configs, client_secret_reference, references
 
 _UPSTREAM = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config"
+# Never allowed, and allowed where `allowPrivateEndpoint` is true (since 0.47).
 _INTERNAL_HOSTS = (
     "localhost",
+    "kubernetes.default.svc.cluster.local",
     "kubernetes.default.svc",
     "kubernetes.default",
-    "cluster.local",
     "metadata.google.internal",
 )
-_INTERNAL_NETWORKS = tuple(
-    ipaddress.ip_network(text)
-    for text in (
-        *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
-        *("::/128", "::1/128", "fe80::/10", "fc00::/7"),
-    )
-)
+_PRIVATE_HOSTS = ("cluster.local",)
+_INTERNAL_NETWORKS = ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "::/128", "::1/128", "fe80::/10")
+_PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 _HMAC_BYTES, _RSA_BITS = 32, 2048
 _KEY_HINT = "An EC P-256 key does: `openssl ecparam -name prime256v1 -genkey -noout`"
 
@@ -120,17 +117,19 @@ def _check_client_id(auth: Resource) -> None:
 
 def _check_remote_host(proxy: Resource) -> None:
     host = (urlsplit(proxy.text("spec.remoteUrl")).hostname or "").lower()
-    if _is_internal(host):
+    if _is_internal(host, private_too=proxy.find("spec.allowPrivateEndpoint") is not True):
         raise proxy.error(
             f"`spec.remoteUrl` names `{host}`, which the operator refuses as internal",
             "Inside the cluster, use the bare name of a Service: `http://practice-github:8090/mcp/`",
         )
 
 
-def _is_internal(host: str) -> bool:
+def _is_internal(host: str, *, private_too: bool) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return any(host == name or host.endswith(f".{name}") for name in _INTERNAL_HOSTS)
+        names = _INTERNAL_HOSTS + (_PRIVATE_HOSTS if private_too else ())
+        return any(host == name or host.endswith(f".{name}") for name in names)
     address = getattr(address, "ipv4_mapped", None) or address
-    return any(address in network for network in _INTERNAL_NETWORKS)
+    networks = _INTERNAL_NETWORKS + (_PRIVATE_NETWORKS if private_too else ())
+    return any(address in ipaddress.ip_network(network) for network in networks)

@@ -1,8 +1,8 @@
 """The secrets of the workloads in the cluster: made anew from the secret files, and only where they are ours.
 
-ToolHive mounts keys by subPath and passes the client secret as environment (0.44.0
+ToolHive mounts keys by subPath and passes the client secret as environment (0.63.0
 `pkg/controllerutil/authserver.go`): a pod keeps the values it started with, and is replaced when they change.
-`kubectl rollout restart` would not do, since the operator undoes it.
+`kubectl rollout restart` is not enough: operators older than 0.47 undo it.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """The rules ToolHive holds an embedded authorization server to, checked before anything starts.
 
-Sources: ToolHive 0.44.0, the CRD patterns and `controllerutil/authserver.go`
+Sources: ToolHive 0.63.0, the CRD patterns and `controllerutil/authserver.go`
 (validateOIDCConfigForEmbeddedAuthServer); the ports and hosts follow from the port-forward.
 """
 

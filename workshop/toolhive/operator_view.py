@@ -1,6 +1,6 @@
 """What ToolHive's operator says of a resource, and whether it has acted on what the manifests say now.
 
-From ToolHive 0.44.0 `cmd/thv-operator/controllers`: a changed config leaves the generation of the workload
+From ToolHive 0.63.0 `cmd/thv-operator/controllers`: a changed config leaves the generation of the workload
 that refers to it as it was. What tells are the config's hash in the workload's status, and the checksum of
 the run configuration in the pods' template.
 """

@@ -59,7 +59,7 @@ def with_practice_in_cluster(
 ) -> Resources:
     """Point every GitHub address at the practice GitHub's Service, and the person's at the port-forward.
 
-    The proxy reads who logged in over plain http, which ToolHive 0.44.0 allows beyond loopback only where
+    The proxy reads who logged in over plain http, which ToolHive allows beyond loopback only where
     `INSECURE_DISABLE_URL_VALIDATION` is set. Nothing is lost by it here: the OAuth endpoints are http too.
     """
     resources = with_practice_github(resources, service_origin, client_id)
@@ -82,8 +82,10 @@ def without_usage_metrics(resources: Resources) -> Resources:
 def with_node_authorities(resources: Resources) -> Resources:
     """Let the remote proxy trust what its node trusts: on networks that sign every connection themselves.
 
-    A proxy for outgoing connections is not handed over: ToolHive 0.44.0 asks GitHub for tokens without one
-    (`pkg/networking/http_client.go`), so that logging in would fail all the same.
+    Not by `caBundleRef` (ToolHive 0.47 and later), which covers the authorization server's calls alone: the
+    connection to the remote MCP server is signed too, and an older operator does not know the field.
+    A proxy for outgoing connections is not handed over: ToolHive asks GitHub for tokens without one (0.63.0,
+    `pkg/networking/http_client.go`), so that logging in would fail all the same.
     """
     mount = {"name": "authorities", "mountPath": _AUTHORITIES, "readOnly": True}
     volume = {"name": "authorities", "hostPath": {"path": _AUTHORITIES, "type": "File"}}

@@ -1,7 +1,8 @@
 """When the operator and its workloads are ready, which is more than their `Ready` condition says.
 
-`Ready` of an MCPRemoteProxy follows the pods' phase (ToolHive 0.44.0 `mcpremoteproxy_controller.go`), so a
-crash loop counts as ready, and so does an old pod while a new one starts.
+`Ready` of an MCPRemoteProxy is true while one of its pods is ready, so during a rollout the old pod makes it
+true (ToolHive 0.63.0 `mcpremoteproxy_controller.go`). Before 0.57 it followed the pods' phase, and a crash
+loop counted as ready.
 """
 
 import re

@@ -1,6 +1,6 @@
 """The three secrets of an embedded authorization server, as files only their owner can read.
 
-Formats: ToolHive 0.44.0 `pkg/authserver/server/crypto/keys.go` (EC P-256 in PEM) and
+Formats: ToolHive 0.63.0 `pkg/authserver/server/crypto/keys.go` (EC P-256 in PEM) and
 `pkg/authserver/config.go` (at least 32 bytes of HMAC secret, used raw).
 """
 
