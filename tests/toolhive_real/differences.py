@@ -89,6 +89,9 @@ QUESTIONS = (
     _same("A forged token", ask.forged, "401 invalid_token"),
     _same("The swap", ask.swap, "practice token of learner, practice token of mentor"),
     _same("What is not one JSON-RPC message", ask.envelopes, "400 -32600"),
+    _same("What is not JSON", ask.no_json, "400 -32700"),
+    _same("A body without POST, and a header that Connection names", ask.framing, "400, 400"),
+    _same("GET and DELETE without sessions", ask.without_post, "405, 405"),
     _same("A session that nobody opened", ask.unknown_session, "404 -32001"),
     _same(
         "What a filter lists", ask.filtered_list, "list_issues who_am_i, list_issues who_am_i", with_filter
@@ -136,6 +139,7 @@ QUESTIONS = (
         "200; the old one: 400 invalid_grant; the new one after that: 200",
     ),
     Question("Revocation", ask.revocation, "announced, 400", "not announced, 404"),
+    Question("Bytes that are not UTF-8", ask.no_utf_8, "400 -32700", "400 -32020"),
     Question(
         "A renamed tool",
         ask.renamed_tool,

@@ -1,6 +1,6 @@
 """The questions: each asks one proxy for one thing, and says in a few words what it answered."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -8,6 +8,7 @@ import httpx2
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
+from tests.attacks.test_relay import NO_JSON, NO_MESSAGE
 from tests.gateway.harness import CALLBACK, DISCOVER, MCP_HEADERS, NO_TLS, VERIFIER, SignedIn
 from tests.gateway.reading import challenge_of, decoded, query_of
 from tests.toolhive_real.places import DEADLINE, Place, Visitor
@@ -16,6 +17,7 @@ from workshop.browser import forms, press
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
 ERAS = (LEGACY, MODERN)
 
+_NO_UTF_8 = "no utf-8"
 _AUTHORIZATION_SERVER = "/.well-known/oauth-authorization-server"
 _RESOURCE = "/.well-known/oauth-protected-resource"
 
@@ -280,21 +282,41 @@ async def swap(place: Place, visitor: Visitor) -> str:
 
 async def envelopes(place: Place, visitor: Visitor) -> str:
     """Bodies that are not one JSON-RPC message."""
+    return await _refused(place, visitor, NO_MESSAGE)
+
+
+async def no_json(place: Place, visitor: Visitor) -> str:
+    """Bodies that are not JSON, in UTF-8 at least."""
+    return await _refused(place, visitor, {why: body for why, body in NO_JSON.items() if why != _NO_UTF_8})
+
+
+async def no_utf_8(place: Place, visitor: Visitor) -> str:
+    """A text that is JSON but for bytes that are not UTF-8."""
+    return await _refused(place, visitor, {_NO_UTF_8: NO_JSON[_NO_UTF_8]})
+
+
+async def _refused(place: Place, visitor: Visitor, bodies: Mapping[str, bytes]) -> str:
+    held, told = await signed_in(place, visitor), dict[str, list[str]]()
+    for why, body in bodies.items():
+        answer = await visitor.http.post("/mcp", headers={**MCP_HEADERS, **held.bearer}, content=body)
+        told.setdefault(f"{answer.status_code} {_code(answer)}", []).append(why)
+    return "; ".join(told) if len(told) == 1 else str(told)
+
+
+async def framing(place: Place, visitor: Visitor) -> str:
+    """A GET with a body, and a call that names a header of ours in `Connection`."""
     held = await signed_in(place, visitor)
-    bodies: tuple[Any, ...] = (
-        [DISCOVER],
-        {**DISCOVER, "params": None},
-        {**DISCOVER, "params": []},
-        {**DISCOVER, "id": None},
-        {**DISCOVER, "id": 1.5},
-        {"id": 1, "method": "ping"},
-        "text",
-    )
-    told = []
-    for body in bodies:
-        answer = await visitor.http.post("/mcp", headers={**MCP_HEADERS, **held.bearer}, json=body)
-        told.append(f"{answer.status_code} {_code(answer)}")
-    return ", ".join(sorted(set(told)))
+    with_body = await visitor.http.request("GET", "/mcp", headers=held.bearer, content=b"{}")
+    named = await visitor.call({**held.bearer, "Connection": "Mcp-Method"})
+    return f"{with_body.status_code}, {named.status_code}"
+
+
+async def without_post(place: Place, visitor: Visitor) -> str:
+    """The other methods in MCP 2026-07-28, which has no sessions and no streams to open."""
+    held = await signed_in(place, visitor)
+    headers = {**held.bearer, "MCP-Protocol-Version": MODERN}
+    statuses = [await visitor.http.request(method, "/mcp", headers=headers) for method in ("GET", "DELETE")]
+    return ", ".join(str(answer.status_code) for answer in statuses)
 
 
 async def unknown_session(place: Place, visitor: Visitor) -> str:
