@@ -2,6 +2,8 @@
 
 import io
 import json
+import socket
+import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -194,3 +196,20 @@ def test_what_a_killed_up_left_of_its_archives_is_cleared_by_the_next(node: Node
     left.write_bytes(b"hundreds of MB")
     node.room.up()
     assert not left.parent.exists()
+
+
+def test_a_node_asks_for_the_name_in_one_datagram_and_reads_the_answer() -> None:
+    name = b"".join(bytes([len(part)]) + part for part in b"kubernetes.default.svc.cluster.local".split(b"."))
+    question = bytes.fromhex("1234 0100 0001 0000 0000 0000") + name + bytes.fromhex("00 0001 0001")
+    answered = bytes.fromhex("1234 8500 0001 0001 0000 0000") + question[12:] + b"\xc0\x0c" + bytes(14)
+    refused = bytes.fromhex("1234 8503 0001 0000 0000 0000") + question[12:]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(20)
+        script = cluster_dns.query_script(*server.getsockname())
+        for answer, found in ((answered, True), (refused, False)):
+            with subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, text=True) as asking:
+                asked, asker = server.recvfrom(512)
+                server.sendto(answer, asker)
+                assert asked == question
+                assert cluster_dns.has_address(asking.communicate(timeout=20)[0]) is found

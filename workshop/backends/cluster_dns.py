@@ -35,14 +35,15 @@ with ThreadPoolExecutor(8) as pool:
 """
 # A query of the DNS protocol for the address of `kubernetes.default.svc.cluster.local`, sent by the node's
 # bash, since a node has no `dig`. Each try is from another port: the kernel remembers for half a minute where
-# it sent one that came before kube-proxy's rules.
+# it sent one that came before kube-proxy's rules. `dd` makes one datagram of it: bash would send what it has
+# at each newline, and the length of `kubernetes` is that byte.
 _QUERY = (
     r"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
     r"\x0akubernetes\x07default\x03svc\x07cluster\x05local\x00\x00\x01\x00\x01"
 )
 _ASK = (
-    "exec 3<>/dev/udp/{address}/53 && printf '{query}' >&3 && timeout 2 dd bs=512 count=1 status=none <&3"
-    " | od -An -v -tx1 -N8"
+    "exec 3<>/dev/udp/{address}/{port} && printf '{query}' | dd bs=512 iflag=fullblock status=none >&3"
+    " && timeout 2 dd bs=512 count=1 status=none <&3 | od -An -v -tx1 -N8"
 )
 _FLAGS, _ANSWERS = 3, 7  # the bytes of an answer that have its result code, and the number of its records
 _RESULT_BITS = 0x0F
@@ -62,10 +63,19 @@ def answers_on_node(docker: Docker, kube: Kube, node: str) -> bool:
     address = text(service, "spec", "clusterIP")
     if not address:
         return False
-    script = _ASK.format(address=address, query=_QUERY)
-    done = docker.exec(node, ["bash", "-c", script], seconds=_EXEC_SECONDS, check=False)
+    done = docker.exec(node, ["bash", "-c", query_script(address)], seconds=_EXEC_SECONDS, check=False)
+    return has_address(done.stdout)
+
+
+def query_script(server: str, port: int = 53) -> str:
+    """What a node's bash runs to ask this server; it prints the first bytes of the answer."""
+    return _ASK.format(address=server, port=port, query=_QUERY)
+
+
+def has_address(printed: str) -> bool:
+    """Whether these bytes begin an answer with at least one record."""
     try:
-        answer = [int(byte, 16) for byte in done.stdout.split()]
+        answer = [int(byte, 16) for byte in printed.split()]
     except ValueError:
         return False
     return len(answer) > _ANSWERS and answer[_FLAGS] & _RESULT_BITS == 0 and answer[_ANSWERS] > 0
