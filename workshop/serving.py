@@ -47,6 +47,8 @@ def main(create_app: CreateApp, arguments: Sequence[str] | None = None) -> NoRet
 
 def log_to_stderr() -> None:
     """Write a line for each thing worth knowing, with its time; a second call changes nothing."""
+    # What no line shows need not be looked up for each.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 

@@ -78,7 +78,7 @@ def _is_response(message: Mapping[str, Any]) -> bool:
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     # Some parsers match keys in any case.
-    if len(values) != len(pairs) or len({key.casefold() for key in values}) != len(values):
+    if len(set(map(str.casefold, values))) != len(pairs):
         raise _AmbiguousError
     return values
 

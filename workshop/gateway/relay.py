@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 from yarl import URL
 
-from workshop.gateway.admission import AdmissionLostError, while_admitted
+from workshop.gateway.admission import AdmissionLostError, WhileAdmitted
 from workshop.gateway.challenge import RefusedError
 from workshop.gateway.config import GatewayConfig
 from workshop.gateway.connection import while_connected
@@ -113,7 +113,7 @@ class Relay:
         except (aiohttp.ClientError, OSError) as error:
             raise upstream_failure(slow=False) from error
         try:
-            async with response, while_admitted(visit.admitted, self._outbound.patience.revocation):
+            async with response, WhileAdmitted(visit.admitted, self._outbound.patience.revocation):
                 visit.answered(Answer(call.method, response.status, response.headers.get("mcp-session-id")))
                 await self._answer(response, call.id, send)
         except AdmissionLostError:
