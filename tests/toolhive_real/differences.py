@@ -7,6 +7,7 @@ embedded gateway and ToolHive", which `test_differences.py` holds to this one.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from tests.toolhive_real import mcp_questions as mcp
 from tests.toolhive_real import questions as ask
 from tests.toolhive_real.places import Change, Place, Visitor, unchanged, with_field
 from workshop.toolhive.manifests import Resource, Resources
@@ -87,16 +88,16 @@ QUESTIONS = (
     _same("Another verifier", ask.wrong_verifier, "400 invalid_grant"),
     _same("A code for another server", ask.redeem_for_another, "400 invalid_target"),
     _same("A forged token", ask.forged, "401 invalid_token"),
-    _same("The swap", ask.swap, "practice token of learner, practice token of mentor"),
-    _same("What is not one JSON-RPC message", ask.envelopes, "400 -32600"),
-    _same("What is not JSON", ask.no_json, "400 -32700"),
-    _same("A body without POST, and a header that Connection names", ask.framing, "400, 400"),
-    _same("GET and DELETE without sessions", ask.without_post, "405, 405"),
-    _same("A session that nobody opened", ask.unknown_session, "404 -32001"),
+    _same("The swap", mcp.swap, "practice token of learner, practice token of mentor"),
+    _same("What is not one JSON-RPC message", mcp.envelopes, "400 -32600"),
+    _same("What is not JSON", mcp.no_json, "400 -32700"),
+    _same("A body without POST, and a header that Connection names", mcp.framing, "400, 400"),
+    _same("GET and DELETE without sessions", mcp.without_post, "405, 405"),
+    _same("A session that nobody opened", mcp.unknown_session, "404 -32001"),
     _same(
-        "What a filter lists", ask.filtered_list, "list_issues who_am_i, list_issues who_am_i", with_filter
+        "What a filter lists", mcp.filtered_list, "list_issues who_am_i, list_issues who_am_i", with_filter
     ),
-    _same("A hidden tool", ask.hidden_tool, "2025-11-25: -32602, 2026-07-28: -32602", with_filter),
+    _same("A hidden tool", mcp.hidden_tool, "2025-11-25: -32602, 2026-07-28: -32602", with_filter),
     Question(
         "A 401 without a token",
         ask.challenge,
@@ -139,23 +140,23 @@ QUESTIONS = (
         "200; the old one: 400 invalid_grant; the new one after that: 200",
     ),
     Question("Revocation", ask.revocation, "announced, 400", "not announced, 404"),
-    Question("Bytes that are not UTF-8", ask.no_utf_8, "400 -32700", "400 -32020"),
+    Question("Bytes that are not UTF-8", mcp.no_utf_8, "400 -32700", "400 -32020"),
     Question(
         "A renamed tool",
-        ask.renamed_tool,
+        mcp.renamed_tool,
         "2025-11-25: answered, 2026-07-28: answered",
         "2025-11-25: answered, 2026-07-28: -32020",
         with_filter,
     ),
     Question(
         "What you take back at GitHub",
-        ask.revoked_at_github,
+        mcp.revoked_at_github,
         "401 with its own challenge; refresh: 400 invalid_grant",
         "401 with GitHub's challenge; refresh: 200",
     ),
     Question(
         "Memory",
-        ask.restart,
+        mcp.restart,
         "the login stands",
         "401 invalid_token, says where to log in; refresh: 401 invalid_client",
     ),

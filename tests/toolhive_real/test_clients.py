@@ -25,8 +25,8 @@ from tests.conformance.test_inspector import browser, inspect
 from tests.gateway.harness import CALLBACK, NO_TLS
 from tests.toolhive_real.conftest import Open
 from tests.toolhive_real.differences import with_filter
+from tests.toolhive_real.mcp_questions import ERAS, LEGACY
 from tests.toolhive_real.places import DEADLINE, Place
-from tests.toolhive_real.questions import ERAS, LEGACY
 from workshop.agent.agent import Agent
 from workshop.agent.approval import ApproveAs
 from workshop.agent.events import ApprovalNeeded, Connected, Event, Warned

@@ -23,8 +23,8 @@ from tests.conformance.servers import log_in
 from tests.gateway.harness import NO_TLS, in_thread
 from tests.toolhive.test_virtual_mcp_server import VARIATION, gateway
 from tests.toolhive_real import run_configs
+from tests.toolhive_real.mcp_questions import ERAS, LEGACY
 from tests.toolhive_real.places import DEADLINE, Program, environment
-from tests.toolhive_real.questions import ERAS, LEGACY
 from workshop.backends.base import PRACTICE_CLIENT_ID
 from workshop.backends.workloads import DEFAULT_SCOPES
 from workshop.ports import free_port
