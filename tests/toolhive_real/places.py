@@ -38,7 +38,7 @@ CONTROL = {"X-Practice-Control": "1"}
 DEADLINE = 40.0
 _ROOT = Path(__file__).resolve().parents[2]
 _GATEWAY_SERVES = b"startup complete"
-_TOOLHIVE_SERVES = b"workload started successfully"
+TOOLHIVE_SERVES = b"workload started successfully"
 _NOWHERE = """
 apiVersion: v1
 kind: Config
@@ -237,7 +237,7 @@ def toolhive(folder: Path, proxyrunner: Path, change: Change = unchanged) -> Ite
     """ToolHive's proxy, told that its cluster is where nobody answers: a remote server needs none."""
     with _part(folder, change) as (part, practice):
         part.gateway()  # read by `Place.config` alone
-        program = Program(part.proxyrunner(proxyrunner), folder, _TOOLHIVE_SERVES, environment(folder))
+        program = Program(part.proxyrunner(proxyrunner), folder, TOOLHIVE_SERVES, environment(folder))
         yield from _running("toolhive", part, program, practice)
 
 

@@ -49,6 +49,20 @@ def proxy(resource: Resource, resources: Resources, secrets: SecretFiles) -> dic
     }
 
 
+def before(resource: Resource, resources: Resources, remote_url: str, port: int) -> dict[str, Any]:
+    """`runconfig.json` of a proxy without a login that does for `remote_url` what an MCPServer's does."""
+    return {
+        "schema_version": _SCHEMA,
+        "name": resource.name,
+        "image": "",
+        "remote_url": remote_url,
+        "transport": resource.text("spec.transport"),
+        "host": "127.0.0.1",
+        "port": port,
+        **_tools(resource, resources),
+    }
+
+
 def auth_server(
     spec: Mapping[str, Any], secrets: SecretFiles, *, audience: str, scopes: list[str]
 ) -> dict[str, Any]:
