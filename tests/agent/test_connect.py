@@ -8,8 +8,8 @@ from typing import Any
 
 import anyio
 import pytest
-from mcp import StdioServerParameters
-from mcp.server.mcpserver import MCPServer
+from mcp import MCPError, StdioServerParameters
+from mcp.server.mcpserver import Context, MCPServer
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -286,3 +286,45 @@ async def test_an_error_in_the_body_comes_out_as_it_is(serve: Any) -> None:
         with pytest.raises(KeyError, match="a learner's mistake"):
             async with connect(f"{url}/mcp"):
                 raise KeyError("a learner's mistake")
+
+
+@pytest.mark.parametrize("era", ["2026-07-28", "2025-11-25"])
+async def test_each_message_is_one_envelope_without_a_null(serve: Any, era: str) -> None:
+    """ToolHive refuses batches, `params: null` and odd ids since 0.55."""
+    server = MCPServer("over http", log_level="ERROR")
+
+    @server.tool()
+    async def wait(context: Context) -> str:
+        await context.report_progress(1, 2)
+        await anyio.sleep_forever()
+        return "never"
+
+    app = server.streamable_http_app()
+    filtered = _as_toolhive_filters(app) if era == "2025-11-25" else app
+    sent: list[Any] = []
+
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        async def heard() -> Message:
+            message = await receive()
+            if message["type"] == "http.request" and message.get("body"):
+                sent.append(json.loads(message["body"]))
+            return message
+
+        await filtered(scope, heard, send)
+
+    async with serve(noting, free_port()) as url, connect(f"{url}/mcp") as client:
+        assert client.protocol_version == era
+        await McpTools(client).list_tools()
+        with pytest.raises(MCPError):
+            await client.call_tool("wait", read_timeout_seconds=0.2, progress_callback=_ignored)
+        await McpTools(client).list_tools()  # what tells of the end of that call has arrived before this
+    assert {"tools/list", "tools/call"} <= {message["method"] for message in sent}
+    assert ("notifications/cancelled" in {message["method"] for message in sent}) == (era == "2025-11-25")
+    for message in sent:
+        assert None not in message.values(), message
+        assert isinstance(message.get("params", {}), dict), message
+        assert type(message.get("id", 0)) in (int, str), message
+
+
+async def _ignored(progress: float, total: float | None, message: str | None) -> None:
+    """Progress that nobody looks at."""
