@@ -1,6 +1,8 @@
 """Helm's commands: a home of their own, and healed before they go on."""
 
 import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -25,9 +27,19 @@ def history(status: str, revision: int = 1) -> str:
     return json.dumps([{"revision": revision, "status": status, "chart": "toolhive-operator-0.63.0"}])
 
 
-def upgrade(helm: Helm, chart: str = CHART) -> None:
+def pending(seconds_ago: float) -> str:
+    """A history as Helm 3 prints it, of an install that has not come to its end."""
+    updated = datetime.now(UTC) - timedelta(seconds=seconds_ago)
+    told = {"revision": 1, "status": "pending-install", "chart": "toolhive-operator-0.63.0"}
+    return json.dumps([{**told, "updated": f"{updated:%Y-%m-%dT%H:%M:%S.%f}789Z"}])
+
+
+def upgrade(
+    helm: Helm, chart: str = CHART, patience: float = 0.0, note: Callable[[str], None] = lambda _: None
+) -> None:
     values = [Path("/c/a.yaml"), Path("/c/b.yaml")]
-    helm.upgrade("op", chart, "ns", version="0.63.0", values=values, at=AT, seconds=90)
+    given = {"version": "0.63.0", "values": values, "at": AT, "seconds": 90.0}
+    helm.upgrade("op", chart, "ns", **given, patience=patience, note=note)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +183,27 @@ def test_an_interrupted_operation_is_healed_first(
     upgrade(helm)
     assert [argv[1] for argv in fakes.argvs()] == ["history", healed[1], "upgrade"]
     assert fakes.argvs()[1] == healed
+
+
+def test_what_somebody_else_is_still_at_work_on_is_left_alone(
+    fakes: FakeTools, helm: Helm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shared with others, a pending operation counts as interrupted only once it is old."""
+    monkeypatch.setattr("workshop.tools.helm._LOOK_SECONDS", 0.01)
+    fakes.on("helm")
+    fakes.on("helm", "history", stdout=history("deployed"))
+    fakes.on("helm", "history", stdout=pending(seconds_ago=5), times=2)
+    told: list[str] = []
+    upgrade(helm, patience=86_400, note=told.append)
+    assert [argv[1] for argv in fakes.argvs()] == ["history", "history", "history", "upgrade"]
+    assert told == ["op is pending-install, by somebody else: waiting up to 86400 s"] * 2
+
+
+def test_what_has_been_pending_for_too_long_is_healed(fakes: FakeTools, helm: Helm) -> None:
+    fakes.on("helm")
+    fakes.on("helm", "history", stdout=pending(seconds_ago=90_000))
+    upgrade(helm, patience=86_400)
+    assert [argv[1] for argv in fakes.argvs()] == ["history", "uninstall", "upgrade"]
 
 
 @pytest.mark.parametrize("status", ["deployed", "failed", "superseded"])

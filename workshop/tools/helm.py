@@ -2,8 +2,10 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from workshop.errors import PreflightError, WorkshopError
@@ -17,6 +19,7 @@ NEWEST_MAJOR = 4
 _ASK_SECONDS = 30.0
 _PULL_SECONDS = 180.0
 _HEAL_SECONDS = 120.0
+_LOOK_SECONDS = 1.0
 # An entry that matches nothing: a file with no entry at all makes Helm look into the system's keychain.
 _NO_LOGIN = b'{"auths": {"no-login.invalid": {}}}\n'
 
@@ -28,10 +31,22 @@ class Release:
     status: str
     revision: int
     chart: str
+    updated: datetime | None = None
 
     @property
     def deployed(self) -> bool:
         return self.status == "deployed"
+
+    @property
+    def pending(self) -> bool:
+        """Whether a Helm command is still at work on it, or was interrupted."""
+        return self.status == "uninstalling" or self.status.startswith("pending-")
+
+    def age(self) -> float:
+        """Seconds since the last change of its state, by this machine's clock; never below 0."""
+        if self.updated is None:
+            return float("inf")
+        return max(0.0, (datetime.now(UTC) - self.updated).total_seconds())
 
 
 class Helm:
@@ -82,7 +97,8 @@ class Helm:
             raise self._runner.failure(done)
         try:
             last = json.loads(done.stdout)[-1]
-            return Release(str(last["status"]), int(last["revision"]), str(last["chart"]))
+            updated = _moment(str(last.get("updated", "")))
+            return Release(str(last["status"]), int(last["revision"]), str(last["chart"]), updated)
         except (ValueError, LookupError, TypeError) as error:
             raise WorkshopError(
                 f"`helm history {release}` answered something unexpected", why=done.stdout.strip()[:200]
@@ -98,9 +114,14 @@ class Helm:
         values: Sequence[Path],
         at: Access,
         seconds: float,
+        patience: float = 0.0,
+        note: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Install or upgrade a release, healing what an interrupted Helm left; does not wait for its pods."""
-        self._heal(release, namespace, at)
+        """Install or upgrade a release, healing what an interrupted Helm left; does not wait for its pods.
+
+        Where others may be at work, a pending operation is left alone until it is `patience` seconds old.
+        """
+        self._heal(release, namespace, at, patience, note)
         argv = self.upgrade_argv(release, chart, namespace, version=version, values=values, at=at)
         self._run([*argv, "--timeout", f"{seconds:.0f}s"], seconds=seconds + _ASK_SECONDS)
 
@@ -149,9 +170,11 @@ class Helm:
             "DOCKER_CONFIG": str(registry),  # Helm falls back to Docker's logins
         }
 
-    def _heal(self, release: str, namespace: str, at: Access) -> None:
+    def _heal(
+        self, release: str, namespace: str, at: Access, patience: float, note: Callable[[str], None]
+    ) -> None:
         """End an operation that was interrupted: Helm refuses to go on while one is pending."""
-        now = self.status(release, namespace, at)
+        now = self._settled(release, namespace, at, patience, note)
         if now is None:
             return
         if now.status in {"pending-install", "uninstalling"}:
@@ -160,9 +183,31 @@ class Helm:
             argv = ["helm", "rollback", release, "--namespace", namespace, *at.flags("--kube-context")]
             self._run(argv, seconds=_HEAL_SECONDS)
 
+    def _settled(
+        self, release: str, namespace: str, at: Access, patience: float, note: Callable[[str], None]
+    ) -> Release | None:
+        """The release once it is no longer pending, or has been pending for `patience` seconds."""
+        begun = time.monotonic()
+        while True:
+            now = self.status(release, namespace, at)
+            if now is None or not now.pending:
+                return now
+            if max(now.age(), time.monotonic() - begun) >= patience:
+                return now
+            note(f"{release} is {now.status}, by somebody else: waiting up to {patience:.0f} s")
+            time.sleep(_LOOK_SECONDS)
+
     def _run(self, argv: Sequence[str], *, seconds: float, check: bool = True) -> Done:
         return self._runner.run(argv, seconds=seconds, env=self.environment(), check=check)
 
 
 def _is_absent(done: Done) -> bool:
     return done.code != 0 and "release: not found" in done.stderr.lower()
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
