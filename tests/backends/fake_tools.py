@@ -127,7 +127,10 @@ def kubectl():
         import http.server
         class Healthy(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
-                self.send_response(200); self.end_headers()
+                self.rfile.read(int(self.headers.get("content-length") or 0))
+                self.send_response(503 if self.command == "POST" and held("deaf") else 200)
+                self.end_headers()
+            do_POST = do_GET
             def log_message(self, *_): pass
         served = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Healthy)
         print("Forwarding from 127.0.0.1:%d -> 8080" % served.server_port, flush=True)

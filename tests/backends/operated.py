@@ -10,12 +10,20 @@ from kmock import Request
 from kmock import resource as kmock_resource
 from typing_extensions import override
 
-from tests.kube.cluster import KINDS, TOOLHIVE, Api, Cluster, Emulator
+from tests.kube.cluster import TOOLHIVE, Api, Cluster, Emulator, rfc3339
 from tests.toolhive.workloads import STARTED, condition, controller, pod, run_config
-from workshop.backends.operator import DEFINITIONS
 from workshop.toolhive.readiness import OPERATOR
 
 _NAMESPACE_DEPTH = 4
+_SWAP = {
+    "runconfig.json": json.dumps(
+        {
+            "middleware_configs": [
+                {"type": "upstreamswap", "parameters": {"config": {"provider_name": "github"}}}
+            ]
+        }
+    )
+}
 _HELD = ("OIDCConfigRefValidated", "AuthServerRefValidated", "Ready")
 
 
@@ -47,8 +55,19 @@ class OperatedEmulator(Emulator):
             return self._namespace(
                 request, path.rsplit("/", 1)[-1]
             )  # kmock takes this path for a namespace's
+        pod = self._pod(request) if request.method.value == "DELETE" else None
         answer = await super()._answer(request)
+        if pod and answer.status == HTTPStatus.OK:
+            self._keep({**pod, "metadata": {**pod["metadata"], "creationTimestamp": rfc3339(self.api.clock)}})
         return self._since_boot(answer, path) if self.api.boot else answer
+
+    def _pod(self, request: Request) -> dict[str, Any] | None:
+        """The pod that a request names: its controller makes another when it is deleted."""
+        if request.resource is None or request.resource.plural != "pods" or not request.name:
+            return None
+        key = (request.resource, request.namespace, request.name)
+        there = key in self.objects and not self.objects[key].deleted
+        return dict(self.objects[key].raw) if there else None
 
     def _since_boot(self, answer: aiohttp.web.StreamResponse, path: str) -> aiohttp.web.StreamResponse:
         """The list of all pods or nodes as the kubelet has reported them since its node's restart."""
@@ -95,7 +114,7 @@ class OperatedEmulator(Emulator):
         if body["kind"] in {"MCPServer", "MCPRemoteProxy"}:
             self._run(controller(name), pod(f"{name}-1", of=name), namespace, "some/proxy:1")
             runs = run_config(name)
-            self._keep({**runs, "metadata": {**runs["metadata"], "namespace": namespace}})
+            self._keep({**runs, "metadata": {**runs["metadata"], "namespace": namespace}, "data": _SWAP})
         if body["kind"] == "MCPServer":
             running = pod(f"{name}-0", of=name, kind="StatefulSet")
             self._run(controller(name, "StatefulSet"), running, namespace, body["spec"]["image"])
@@ -131,23 +150,8 @@ class OperatedEmulator(Emulator):
 
 
 def install_operator(cluster: Cluster, namespace: str = "toolhive-system", *, young: bool = False) -> None:
-    """The definitions, and the operator's Deployment with its pod; young ones were made a moment ago."""
-    kinds = {plural: kind for (_, kind), plural in KINDS.items()}
-    for name in DEFINITIONS:
-        cluster.put(
-            {
-                "apiVersion": "apiextensions.k8s.io/v1",
-                "kind": "CustomResourceDefinition",
-                "metadata": {"name": name},
-                "spec": {
-                    "group": TOOLHIVE.partition("/")[0],
-                    "names": {"kind": kinds[name.partition(".")[0]]},
-                    "versions": [{"name": TOOLHIVE.partition("/")[2], "served": True}],
-                },
-                "status": {"conditions": [{"type": "Established", "status": "True"}]},
-            },
-            young=young,
-        )
+    """The definitions, and the operator's Deployment with its pod; a young one was made a moment ago."""
+    cluster.api.undefined.discard(TOOLHIVE)
     cluster.put(_NODE)
     cluster.put(_DNS)
     made, running = controller(OPERATOR), pod(f"{OPERATOR}-1", of=OPERATOR)

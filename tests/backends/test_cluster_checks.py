@@ -51,9 +51,13 @@ def check(part: Rendered, site: Site, monkeypatch: pytest.MonkeyPatch) -> str:
     """Check part 4 where all that goes over HTTP is well: `endpoints` has its own tests."""
     monkeypatch.setattr(cluster_checks, "require_before_login", lambda _contract: [])
     shown = io.StringIO()
-    with Console(shown, shown).progress() as progress:
-        cluster_checks.check_before(part, site, progress)
+    with Console(shown, shown).progress() as progress, progress.step("Check github-remote") as line:
+        cluster_checks.check_before(part, "github-remote", site, _no_new_pods, line)
     return shown.getvalue()
+
+
+def _no_new_pods() -> None:
+    pytest.fail("new pods do not change what the operator told the proxy")
 
 
 @pytest.mark.parametrize("middlewares", [[], [{"type": "auth"}]])

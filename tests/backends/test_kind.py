@@ -17,10 +17,12 @@ from tests.backends.fake_tools import FakeMachine
 from tests.backends.operated import OperatedEmulator, install_operator
 from tests.kube.cluster import Cluster, Refusal, running_cluster
 from tests.tools.waiting import until
-from workshop.backends import process
+from workshop.backends import cluster_checks, process
 from workshop.backends import workloads_in_cluster as cluster_steps
 from workshop.backends.cluster_record import ClusterFile, new_id
 from workshop.backends.images import Images
+from workshop.backends.render import Rendered
+from workshop.backends.site import Site
 from workshop.console import Console, Step
 from workshop.errors import PreflightError, UsageError, WorkshopError
 from workshop.instance import Instance
@@ -31,6 +33,7 @@ from workshop.lessons.environment import UpOptions, UpReport
 from workshop.lessons.find import find_lessons
 from workshop.ports import bind_loopback, free_port
 from workshop.sources import pinned
+from workshop.toolhive.contracts import CheckResult
 from workshop.toolhive.readiness import wait_operator, wait_workload
 from workshop.tools.kind import Kind
 from workshop.tools.run import Runner
@@ -49,12 +52,22 @@ class Room:
         self.ports = {name: free_port() for name in WORKLOADS}
         self.shown = io.StringIO()
         self.first: UpReport | None = None
+        self.asked: list[str] = []
+        self.silent: list[str] = []
 
     def up(self, **changes: object) -> UpReport:
         given = {"backend": "kind", "upstream": "practice", "ports": self.ports, "overrides": IMAGES}
         options = UpOptions(**{**given, **changes})  # type: ignore[arg-type]  # the tests' own choice
         with Console(self.shown, self.shown).progress() as progress:
             return environment.up(find_lessons(), progress, options, Runner())
+
+    def ask(self, part: Rendered, name: str, _site: Site) -> list[CheckResult]:
+        """What an MCP client sees behind the forwards; each name in `silent` is once without an answer."""
+        self.asked.append(name)
+        if name in self.silent:
+            self.silent.remove(name)
+            raise WorkshopError(f"`{name}` fails the check `tools`", why="502: bad gateway")
+        return [CheckResult("tools", passed=True, found="all")]
 
     def half_up(self, **changes: object) -> None:
         """A first `up` that failed and was kept: there is a cluster, and nothing in it yet."""
@@ -93,6 +106,7 @@ def furnished(folder: Path, *, young: bool = True) -> Iterator[Room]:
         text = text.replace('"name": "test", "context"', '"name": "CONTEXT", "context"')
         machine = FakeMachine.install(folder, patch, text)
         made = Room(folder / "state", machine, cluster)
+        patch.setattr(cluster_checks, "_ask", made.ask)
         yield made
         machine.fail()
         cluster.api.refusals.clear()

@@ -9,8 +9,10 @@ import pytest
 from tests.backends.operated import install_operator
 from tests.backends.test_kind import IMAGES, Room, furnished
 from tests.kube.cluster import TOOLHIVE
+from workshop.backends import cluster_checks
 from workshop.backends.cluster_record import ClusterFile
 from workshop.backends.operator import Operator
+from workshop.console import Step
 from workshop.errors import CredentialsError, PreflightError, UsageError, WorkshopError
 from workshop.lessons import environment
 from workshop.lessons.environment import UpReport
@@ -36,8 +38,10 @@ class Shared(Room):
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Iterator[Shared]:
-    with furnished(tmp_path, young=False) as room:
-        yield Shared(tmp_path / "state", room.machine, room.cluster)
+    with furnished(tmp_path, young=False) as room, pytest.MonkeyPatch.context() as patch:
+        seat = Shared(tmp_path / "state", room.machine, room.cluster)
+        patch.setattr(cluster_checks, "_ask", seat.ask)
+        yield seat
 
 
 def test_up_brings_the_parts_into_the_namespace_and_uses_the_operator_that_is_there(shared: Shared) -> None:
@@ -76,7 +80,7 @@ def test_an_absent_operator_is_installed_and_removed_again(shared: Shared) -> No
     shared.cluster.drop("Deployment", "toolhive-operator", "toolhive-system")
     shared.machine.fail("kubectl port-forward")
 
-    def install(_operator: Operator, release: str) -> None:
+    def install(_operator: Operator, release: str, _line: Step) -> None:
         if release == OPERATOR:
             install_operator(shared.cluster, young=True)
 
@@ -98,24 +102,26 @@ def test_what_a_failed_up_made_goes_before_the_operator_does(
     shared.cluster.api.finalizing |= {"mcpremoteproxies", "mcptoolconfigs"}
     left: list[object] = []
 
-    def install(_operator: Operator, release: str) -> None:
+    def install(_operator: Operator, release: str, _line: Step) -> None:
         if release == OPERATOR:
             install_operator(shared.cluster, young=True)
 
     def never_ready(*_given: object) -> None:
         raise WorkshopError("It cannot become ready")
 
-    def remove(_operator: Operator) -> None:
+    def remove(_operator: Operator, _note: object) -> list[str]:
         left.append(shared.cluster.get("MCPRemoteProxy", "github-remote", NAMESPACE))
         left.append(shared.cluster.get("MCPToolConfig", "workshop-tools", NAMESPACE))
+        return []
 
     monkeypatch.setattr(Operator, "_upgrade", install)
-    monkeypatch.setattr(Operator, "remove", remove)
+    monkeypatch.setattr(Operator, "release", remove)
     monkeypatch.setattr("workshop.backends.workloads_in_cluster.wait_workload", never_ready)
     monkeypatch.setattr("workshop.backends.workloads_in_cluster._GONE_SECONDS", 0.2)
     with pytest.raises(WorkshopError, match="cannot become ready"):
         shared.up()
-    assert left == [None, None]
+    assert left
+    assert not any(left)
 
 
 def test_an_operator_of_ours_that_others_have_come_to_need_stays(shared: Shared) -> None:
@@ -249,3 +255,12 @@ def test_another_namespace_needs_a_teardown_first(shared: Shared) -> None:
         shared.up(namespace="team-b")
     with pytest.raises(PreflightError, match="The kubernetes backend is up"):
         shared.up(backend="kind")
+
+
+def test_status_sees_that_mcp_requests_fail(shared: Shared) -> None:
+    shared.up()
+    shared.machine.add("deaf", "all")
+    found = {item.name: item for item in environment.status().workloads}
+    assert found["workshop"].state == "unhealthy"
+    assert "MCP requests fail with 503" in found["workshop"].detail
+    assert found["practice-github"].state == "running"

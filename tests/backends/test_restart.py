@@ -64,7 +64,6 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     with furnished(tmp_path_factory.mktemp("restarted")) as room, pytest.MonkeyPatch.context() as patch:
         patch.setattr(kind_cluster, "_LOOK_SECONDS", 0)
         patch.setattr(cluster_dns, "_LOOK_SECONDS", 0)
-        patch.setattr("workshop.backends.cluster.check_before", lambda *_: None)  # it has tests of its own
         room.up()
         yield Node(room)
 

@@ -38,6 +38,7 @@ KINDS = {
     ("v1", "ConfigMap"): "configmaps",
     ("v1", "Event"): "events",
     ("v1", "Service"): "services",
+    ("coordination.k8s.io/v1", "Lease"): "leases",
     ("apps/v1", "Deployment"): "deployments",
     ("apps/v1", "StatefulSet"): "statefulsets",
     (TOOLHIVE, "MCPServer"): "mcpservers",
@@ -57,6 +58,7 @@ _NULL_STATUS = {
     "namespaces": ("conditions",),
     "customresourcedefinitions": ("conditions", "storedVersions", "acceptedNames"),
 }
+_RULE = ("verbs", "apiGroups", "resources")
 _STATELESS = ("secrets", "configmaps", "events")
 
 
@@ -111,9 +113,15 @@ class Api:
 
     Objects of the plurals in `finalizing` go only when their finalizers are cleared. When the node was
     restarted at `boot`, the API answers with what was true before until its kubelet has reported: for as many
-    lists of all pods as `unreported` says.
+    lists of all pods as `unreported` says. The kinds of the groups and versions in `undefined` are absent.
+    `rules` are what a SelfSubjectRulesReview answers; `allowed` what a SelfSubjectAccessReview grants, where
+    the rules are `incomplete`.
     """
 
+    undefined: set[str] = field(default_factory=set)
+    rules: list[dict[str, Any]] = field(default_factory=lambda: [{key: ["*"] for key in _RULE}])
+    incomplete: bool = False
+    allowed: set[str] = field(default_factory=set)
     finalizing: set[str] = field(default_factory=set)
     refusals: list[Refusal] = field(default_factory=list)
     logs: dict[tuple[str, bool], str] = field(default_factory=dict)
@@ -170,10 +178,19 @@ class Emulator(KubernetesEmulator):
 
     async def _answer(self, request: Request) -> aiohttp.web.StreamResponse:
         """The answer as kmock and what is added here give it: whole."""
+        if request.url.path.removeprefix("/apis/") in self.api.undefined:
+            return _status(404, "the server could not find the requested resource")
+        if request.url.path.startswith("/apis/authorization.k8s.io/v1/"):
+            return self._review(json.loads(request.body))
+        return await self._answer_about(request)
+
+    async def _answer_about(self, request: Request) -> aiohttp.web.StreamResponse:
         if request.subresource == "log":
             return self._log(request)
         if request.method.value == "PATCH" and "apply-patch" in request.headers["Content-Type"]:
             return self._apply(request)
+        if self._is_outdated(request):
+            return _status(409, "the object has been modified; apply your changes to the latest version")
         if any(f"/{plural}/" in request.url.path for plural in self.api.finalizing):
             answer = self._finalize(request)
             if answer is not None:
@@ -182,6 +199,33 @@ class Emulator(KubernetesEmulator):
             self._stamp(request.data)
         answer = await super()._handle(request)
         return _selected(request, answer) if "items" in _body(answer) else answer
+
+    def _is_outdated(self, request: Request) -> bool:
+        """Whether a request names another version than the object has; a patch makes a new one."""
+        if request.method.value not in {"PATCH", "DELETE"} or not request.resource or not request.name:
+            return False
+        key = (request.resource, request.namespace, request.name)
+        if key not in self.objects or self.objects[key].deleted:
+            return False
+        body = json.loads(request.body or "{}")
+        about = "metadata" if request.method.value == "PATCH" else "preconditions"
+        given = (body.get(about) or {}).get("resourceVersion")
+        has = dict(self.objects[key].raw)["metadata"].get("resourceVersion")
+        if given is None or given == has:
+            if request.method.value == "PATCH":
+                request.data.setdefault("metadata", {})["resourceVersion"] = str(next(self.numbers))
+            return False
+        return True
+
+    def _review(self, asked: dict[str, Any]) -> aiohttp.web.StreamResponse:
+        """What this account may do, as the API server answers any account about itself."""
+        if asked["kind"] == "SelfSubjectRulesReview":
+            status = {"resourceRules": self.api.rules, "incomplete": self.api.incomplete}
+        else:
+            wanted = asked["spec"]["resourceAttributes"]
+            named = "/".join(filter(None, [wanted["resource"], wanted.get("subresource")]))
+            status = {"allowed": f"{wanted['verb']} {named}" in self.api.allowed}
+        return aiohttp.web.json_response({"kind": asked["kind"], "status": status}, status=201)
 
     def _finalize(self, request: Request) -> aiohttp.web.StreamResponse | None:
         """Only mark a deleted object; it goes when its finalizers are cleared."""
@@ -235,7 +279,7 @@ class Emulator(KubernetesEmulator):
     def _stamp(self, body: dict[str, Any]) -> None:
         number = next(self.numbers)
         stamp = {"uid": f"uid-{number}", "creationTimestamp": rfc3339(self.api.clock), "generation": 1}
-        body["metadata"] = {**stamp, **body["metadata"]}
+        body["metadata"] = {**stamp, **body["metadata"], "resourceVersion": str(number)}
 
 
 class Cluster:

@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.kube.api_server import assets, running_api_server
 from workshop.errors import CredentialsError, UsageError, WorkshopError
-from workshop.kube import connection
+from workshop.kube import connection, lease
 from workshop.kube.client import Kube
+from workshop.kube.lease import Lease
 from workshop.kube.objects import is_being_deleted, name_of, without_nulls
-from workshop.kube.refusals import ConflictError, InvalidError, NotFoundError
+from workshop.kube.refusals import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from workshop.kube.rights import missing, rights_in
 from workshop.kube.wait import wait_for
+from workshop.paths import cluster_dir
 from workshop.toolhive.cluster_secrets import ClusterSecrets, owner_labels
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.secrets import SecretFiles
@@ -91,7 +95,7 @@ def test_a_custom_kind_is_absent_then_established_then_applied(kube: Kube) -> No
     kube.apply(CRD)
     wait_for(
         "colours",
-        lambda: kube.established([f"colours.{GROUP}"]),
+        lambda: kube.serves(f"{GROUP}/v1", ["Colour"]),
         done=bool,
         failed=lambda _: "",
         seconds=60,
@@ -171,24 +175,23 @@ def test_a_definition_made_a_moment_ago_has_null_conditions(kube: Kube) -> None:
     answer = json.loads(kube._connection.request("apply it", "patch", path, body=body, **how))
     assert answer["status"]["conditions"] is None
     assert "conditions" not in without_nulls(answer)["status"]
-    assert isinstance(kube.established([f"shades.{GROUP}"]), bool)
 
 
 def test_a_kind_that_is_not_served_is_refused_in_the_words_that_are_tried_again(
-    kube: Kube, monkeypatch: pytest.MonkeyPatch
+    kube: Kube, kubeconfigs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "_PAUSE_SECONDS", 0.01)
     space = namespace(kube, "gone")
     tries: list[float] = []
     wait_for(
-        "shades", lambda: kube.established([f"shades.{GROUP}"]), done=bool, failed=lambda _: "", seconds=60
+        "shades", lambda: kube.serves(f"{GROUP}/v1", ["Shade"]), done=bool, failed=lambda _: "", seconds=60
     )
     shade = {**colour(space, "red"), "kind": "Shade"}
     kube.apply(shade)
     kube.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"shades.{GROUP}")
     wait_for(
         "the end of shades",
-        lambda: kube.established([f"shades.{GROUP}"]),
+        lambda: Kube(kubeconfigs["admin"], "test").serves(f"{GROUP}/v1", ["Shade"]),
         done=lambda there: not there,
         failed=lambda _: "",
         seconds=60,
@@ -225,3 +228,49 @@ def test_an_object_with_a_finalizer_is_listed_while_it_is_being_deleted(kube: Ku
     assert is_being_deleted(listed)
     kube.patch("v1", "ConfigMap", "a", space, {"metadata": {"finalizers": None}})
     assert kube.get("v1", "ConfigMap", "a", space) is None
+
+
+def test_a_lease_is_held_by_one_and_taken_over_when_it_was_not_renewed(
+    kube: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "_LOOK_SECONDS", 0.1)
+    told: list[str] = []
+    with Lease(kube, "turn", "default", "first").held(60, told.append):
+        found = kube.get("coordination.k8s.io/v1", "Lease", "turn", "default")
+        assert found is not None
+        assert found["spec"]["holderIdentity"] == "first"
+    assert kube.get("coordination.k8s.io/v1", "Lease", "turn", "default") is None
+    kube.create({**found, "metadata": {"name": "turn", "namespace": "default"}})  # as kill -9 leaves it
+    kube.patch("coordination.k8s.io/v1", "Lease", "turn", "default", {"spec": {"leaseDurationSeconds": 1}})
+    with Lease(kube, "turn", "default", "second").held(60, told.append):
+        pass
+    assert set(told) == {"waiting for `first`, which changes the operator now"}
+
+
+def test_what_an_account_may_do_is_told_at_once(kube: Kube, kubeconfigs: dict[str, Path]) -> None:
+    space = namespace(kube, "rights")
+    role = yaml.safe_load((cluster_dir() / "seat-role.yaml").read_text("utf-8"))
+    wanted = rights_in(role["rules"])
+    guest = Kube(kubeconfigs["guest"], "test")
+    assert missing(kube, space, wanted) == []
+    assert missing(guest, space, wanted) == wanted
+    kube.apply({**role, "metadata": {"name": "seat", "namespace": space}})
+    kube.apply(
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "seat", "namespace": space},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "seat"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "guest"}],
+        }
+    )
+    wait_for(
+        "the new rights",
+        lambda: missing(guest, space, wanted),
+        done=lambda lacking: not lacking,
+        failed=lambda _: "",
+        seconds=60,
+    )
+    assert missing(guest, "default", wanted) == wanted
+    with pytest.raises(ForbiddenError), Lease(guest, "turn", "default", "guest").held(5, lambda _: None):
+        pytest.fail("it may hold no lease there")

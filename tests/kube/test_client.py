@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.kube.cluster import NAMESPACE, Cluster, Refusal, write_kubeconfig
+from tests.kube.cluster import NAMESPACE, TOOLHIVE, Cluster, Refusal, write_kubeconfig
 from workshop.errors import CredentialsError, UsageError, WorkshopError
 from workshop.kube import connection, kinds
 from workshop.kube.client import Kube
@@ -215,28 +215,16 @@ def test_events_are_those_of_the_named_objects_oldest_first(cluster: Cluster) ->
     assert found[0].message == "one two"
 
 
-def test_a_definition_counts_once_the_api_serves_it(cluster: Cluster) -> None:
-    name = "mcpservers.toolhive.stacklok.dev"
+def test_a_kind_counts_once_the_api_serves_it_and_no_definition_is_read(cluster: Cluster) -> None:
+    kinds = ["MCPServer", "MCPToolConfig"]
+    cluster.api.undefined.add(TOOLHIVE)
+    assert not cluster.kube.serves(TOOLHIVE, kinds)
+    cluster.api.undefined.clear()
+    cluster.api.refusals = [
+        Refusal("GET /apis/apiextensions.k8s.io", 403, "an account may not look at definitions"),
+        Refusal("GET /apis/toolhive", 404, "not yet", times=1),
+    ]
     kube = cluster.kube
-    assert not kube.established([name])
-    definition: dict[str, Any] = {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": name},
-        "spec": {
-            "group": "toolhive.stacklok.dev",
-            "names": {"kind": "MCPServer"},
-            "versions": [{"name": "v1beta1", "served": True}, {"name": "v1alpha1", "served": False}],
-        },
-    }
-    cluster.put(definition)
-    assert not kube.established([name])
-    served = {
-        "conditions": [{"type": "NamesAccepted", "status": "True"}, {"type": "Established", "status": "True"}]
-    }
-    cluster.put({**definition, "status": served}, young=True)
-    assert not kube.established([name]), "a definition made a moment ago has null conditions"
-    cluster.api.refusals = [Refusal("GET /apis/toolhive", 404, "not yet", times=1)]
-    assert not kube.established([name])
-    assert kube.established([name])
-    assert not kube.established([name, "mcptoolconfigs.toolhive.stacklok.dev"])
+    assert not kube.serves(TOOLHIVE, kinds)
+    assert kube.serves(TOOLHIVE, kinds)
+    assert not kube.serves(TOOLHIVE, [*kinds, "MCPColour"])

@@ -17,7 +17,7 @@ PRACTICE_PORT = 8090
 PRACTICE_CLIENT_ID = "practice-workshop-app"
 
 BackendName = Literal["kind", "kubernetes", "embedded"]
-State = Literal["running", "starting", "stopped", "unhealthy"]
+State = Literal["running", "starting", "stopped", "unhealthy", "not visible"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from workshop.backends.base import Applied, BackendName, Choices, ClusterChoices, Deployment, WorkloadStatus
-from workshop.backends.cluster_checks import check_after, check_before
+from workshop.backends.cluster_checks import check_after
 from workshop.backends.cluster_logs import cluster_logs
 from workshop.backends.cluster_record import ClusterFile
 from workshop.backends.cluster_status import cluster_status
@@ -167,8 +167,6 @@ class ClusterBackend(ABC):
         site = self._reached(progress)
         workloads = self.workloads(site, deployments, choices)
         self._run(workloads.steps(after=(), operator=(), images=()), progress)
-        for part in workloads.parts:
-            check_before(part, site, progress)
         return self._applied(workloads, [])
 
     def _run(self, steps: Sequence[Step], progress: Progress, *, undo: bool = False) -> Outcome:

@@ -1,10 +1,11 @@
 """Is what answers on this machine what the manifests say? Before the agent runs, and after its login."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from workshop.backends.render import Rendered
 from workshop.backends.site import Site
-from workshop.console import Progress
+from workshop.console import Progress, Step
+from workshop.errors import CredentialsError, WorkshopError
 from workshop.kube.objects import text
 from workshop.toolhive.contracts import CheckResult, ProxyContract, ServerContract, ToolCall
 from workshop.toolhive.endpoints import (
@@ -22,18 +23,33 @@ from workshop.toolhive.session_checks import calculation
 _PROVIDER = "spec.embeddedAuthServer.upstreamProviders.0.name"
 
 
-def check_before(part: Rendered, site: Site, progress: Progress) -> None:
-    """All that can be asked without a login; raises WorkshopError for the first thing that is wrong."""
-    urls = {endpoint.name: endpoint.url for endpoint in part.endpoints}
-    for server in part.resources.of("MCPServer"):
-        with progress.step(f"Check {server.name}") as line:
-            contract = ServerContract.of(server, part.resources, urls[server.name])
-            shown = not contract.tools or "calculate" in contract.tools
-            line.note(_passed(require_server(contract, calculation() if shown else None)))
+def check_before(part: Rendered, name: str, site: Site, replace_pods: Callable[[], None], line: Step) -> None:
+    """Ask a workload all that takes no login; raises WorkshopError for the first thing that is wrong.
+
+    One that does not answer as it must gets new pods once: a proxy may be stuck with an answer of its start.
+    """
+    try:
+        passed = _ask(part, name, site)
+    except CredentialsError:
+        raise
+    except WorkshopError as error:
+        line.note(f"{error.why}: its pods are replaced")
+        replace_pods()
+        passed = _ask(part, name, site)
     for proxy in part.resources.of("MCPRemoteProxy"):
-        with progress.step(f"Check {proxy.name}") as line:
-            passed = require_before_login(_contract(proxy, part, site))
-            line.note(_passed([*passed, *require([_token_swap(proxy, part, site)], proxy.name)]))
+        if proxy.name == name:
+            passed = [*passed, *require([_token_swap(proxy, part, site)], proxy.name)]
+    line.note(_passed(passed))
+
+
+def _ask(part: Rendered, name: str, site: Site) -> Sequence[CheckResult]:
+    workload = next(item for item in part.workloads if item.name == name)
+    if workload.kind == "MCPRemoteProxy":
+        return require_before_login(_contract(workload, part, site))
+    url = next(endpoint.url for endpoint in part.endpoints if endpoint.name == name)
+    contract = ServerContract.of(workload, part.resources, url)
+    shown = not contract.tools or "calculate" in contract.tools
+    return require_server(contract, calculation() if shown else None)
 
 
 def check_after(part: Rendered, site: Site, tokens: Mapping[str, str], progress: Progress) -> None:

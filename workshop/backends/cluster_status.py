@@ -1,6 +1,6 @@
 """How a cluster and what runs in it are now, for `status`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from workshop.backends.base import State, WorkloadStatus
@@ -9,7 +9,7 @@ from workshop.backends.site import Site
 from workshop.backends.workloads_in_cluster import KINDS, of_ours
 from workshop.errors import WorkshopError
 from workshop.kube.objects import Object, name_of, namespace_of
-from workshop.kube.refusals import UnreachableError
+from workshop.kube.refusals import ForbiddenError, UnreachableError
 from workshop.sources import pinned
 from workshop.toolhive.diagnosis import controllers_of
 from workshop.toolhive.pods import is_ready, newest, pods_of, troubles
@@ -24,11 +24,14 @@ def cluster_status(site: Site) -> Sequence[WorkloadStatus]:
     try:
         version = site.kube.version()
         state, told = _awake(site)
-        cluster = WorkloadStatus("cluster", state, "", None, "", f"{title}, Kubernetes {version}{told}")
-        return [cluster, *_operator(site), *_workloads(site)]
     except WorkshopError as error:
         state, told = _silent(site, error)
         return [WorkloadStatus("cluster", state, "", None, "", f"{title}: {told}")]
+    return [
+        WorkloadStatus("cluster", state, "", None, "", f"{title}, Kubernetes {version}{told}"),
+        *_visible("operator", lambda: _operator(site)),
+        *_visible("workloads", lambda: _workloads(site)),
+    ]
 
 
 def _awake(site: Site) -> tuple[State, str]:
@@ -49,7 +52,17 @@ def _silent(site: Site, error: WorkshopError) -> tuple[State, str]:
     return "stopped", "its node is stopped"
 
 
-def _operator(site: Site) -> list[WorkloadStatus]:
+def _visible(name: str, look: Callable[[], Sequence[WorkloadStatus]]) -> Sequence[WorkloadStatus]:
+    """What there is to see; one row that says why where it cannot be looked at."""
+    try:
+        return look()
+    except ForbiddenError as error:
+        return [WorkloadStatus(name, "not visible", "", None, "", error.what)]
+    except WorkshopError as error:
+        return [WorkloadStatus(name, "unhealthy", "", None, "", error.what)]
+
+
+def _operator(site: Site) -> Sequence[WorkloadStatus]:
     found = find_operator(site.kube)
     if found is None:
         return [WorkloadStatus("operator", "stopped", "", None, "", "not installed")]
@@ -58,7 +71,7 @@ def _operator(site: Site) -> list[WorkloadStatus]:
     return [replace(row, detail=f"{row.detail} · {told}" if told else row.detail)]
 
 
-def _workloads(site: Site) -> list[WorkloadStatus]:
+def _workloads(site: Site) -> Sequence[WorkloadStatus]:
     return [
         _pods(site, f"{kind}/{name_of(found)}", name_of(found), site.namespace)
         for api, kind in _WORKLOADS

@@ -24,6 +24,7 @@ from workshop.ports import bind_loopback, is_free, owner, refuse_shared
 from workshop.tools.access import Access
 
 _SECONDS = 60.0
+_ANSWER_SECONDS = 5.0
 
 
 class Forwards:
@@ -153,7 +154,9 @@ class Forwards:
             return WorkloadStatus(state.name, "stopped", state.url, None, state.log, "forward")
         connecting = told is None or told.state == "connecting"
         healthy = not connecting and process.is_healthy(state)
-        detail = " · ".join(["forward", *([told.last_error] if told and told.last_error else [])])
+        silent = _silence(state.url) if healthy else ""
+        healthy = healthy and not silent
+        detail = " · ".join(filter(None, ["forward", told.last_error if told else "", silent]))
         if told and told.restarts:
             detail += f" · connected anew {told.restarts} times"
         now: State = "running" if healthy else "starting" if connecting else "unhealthy"
@@ -161,6 +164,13 @@ class Forwards:
 
     def _state_file(self, name: str) -> Path:
         return self._directory / name / "forward.json"
+
+
+def _silence(url: str) -> str:
+    """What is wrong with what the forward leads to; it may answer `/health` and no MCP request."""
+    from workshop.toolhive.session_checks import silence
+
+    return silence(url, _ANSWER_SECONDS) if url.endswith("/mcp") else ""
 
 
 def _fingerprint(config: ForwardConfig) -> str:

@@ -5,13 +5,15 @@ from collections.abc import Callable
 
 from workshop.backends.operator import Operator, wait_gone
 from workshop.backends.site import Site
-from workshop.backends.workloads_in_cluster import KINDS, of_ours
+from workshop.backends.workloads_in_cluster import KINDS, clear_finalizers, of_ours, patience
 from workshop.console import Progress
 from workshop.console import Step as Line
 from workshop.errors import WorkshopError
 from workshop.kube.objects import labels_of, name_of, namespace_of
+from workshop.kube.refusals import ForbiddenError
 from workshop.toolhive.cluster_secrets import ClusterSecrets
 from workshop.toolhive.manifests import TOOLHIVE_API
+from workshop.toolhive.readiness import find_operator
 
 _LOOK_SECONDS = 0.3
 _PROXIES = KINDS[:2]
@@ -25,6 +27,7 @@ class Removal:
     def __init__(self, site: Site, *, seconds: float) -> None:
         self._site = site
         self._seconds = seconds
+        self._is_silent = False
         self.removed: list[str] = []
 
     def run(self, progress: Progress, *, must: bool) -> list[str]:
@@ -58,13 +61,19 @@ class Removal:
                 line.note(f"{kind}/{name}")
                 self._site.kube.delete(api, kind, name, self._site.namespace)
                 self.removed.append(f"{kind}/{name}")
-        deadline = time.monotonic() + self._seconds
+        deadline = time.monotonic() + self._patience(kinds)
         while left := self._left(kinds):
             if time.monotonic() > deadline:
                 self._release(left, line)
                 return
             line.note(f"{len(left)} left")
             time.sleep(_LOOK_SECONDS)
+
+    def _patience(self, kinds: tuple[tuple[str, str], ...]) -> float:
+        """How long these may take to go; an operator that cleared no finalizer before gets no second wait."""
+        if kinds == _PLAIN:
+            return self._seconds
+        return 0.0 if self._is_silent else patience(self._site, self._seconds)
 
     def _left(self, kinds: tuple[tuple[str, str], ...]) -> list[tuple[str, str, str]]:
         return [
@@ -75,9 +84,9 @@ class Removal:
         """Clear the finalizers of what does not go: all of it carries our label."""
         for api, kind, name in left:
             if api == TOOLHIVE_API:
-                line.note(f"{kind}/{name} did not go in {self._seconds:.0f} s: its finalizers are cleared")
-                body = {"metadata": {"finalizers": None}}
-                self._site.kube.patch(api, kind, name, self._site.namespace, body)
+                self._is_silent = True
+                line.note(f"{kind}/{name}: no operator lets it go, and its finalizers are cleared")
+                clear_finalizers(self._site, self._site.namespace, api, kind, name)
 
     def _secrets(self, line: Line) -> None:
         secrets = ClusterSecrets(self._site.kube, self._site.namespace, self._site.record.id)
@@ -86,31 +95,26 @@ class Removal:
         self.removed += [f"Secret/{name}" for name in names]
 
     def _operator(self, line: Line) -> None:
-        if not self._site.made("operator"):
-            line.note("it is not ours, and stays")
-            return
-        if others := self._others():
-            line.note(f"it stays: {', '.join(others)} needs it")
-            return
-        Operator(self._site, shared=True).remove()
-        self.removed.append("operator")
-        line.note("its definitions (CRDs) stay: they may hold what others made")
-
-    def _others(self) -> list[str]:
-        """The namespaces where somebody has workloads that the operator serves."""
-        found = [each for api, kind in _PROXIES for each in self._site.kube.list(api, kind)]
-        return sorted({namespace_of(each) for each in found})
+        shared = self._site.record.backend == "kubernetes"
+        self.removed += Operator(self._site, shared=shared).release(line.note)
 
     def _namespaces(self, line: Line) -> None:
         record = self._site.file.read()
         made = record.made if record else ()
-        kept = f"namespace/{self._site.sources.namespace}" if "operator" in made else ""
+        kept = f"namespace/{self._site.sources.namespace}" if self._operator_stays() else ""
         for thing in (each for each in made if each.startswith("namespace/") and each != kept):
             name = thing.partition("/")[2]
             found = self._site.kube.get("v1", "Namespace", name)
             if found and self._site.record.labels.items() <= labels_of(found).items():
                 line.note(name)
                 self._site.kube.delete("v1", "Namespace", name)
-                wait_gone(self._site.kube, name, self._seconds, line)
+                wait_gone(self._site.kube, name, self._seconds, line.note)
                 self.removed.append(thing)
             self._site.file.unmade(thing)
+
+    def _operator_stays(self) -> bool:
+        """Whether an operator is left in the namespace where we install it."""
+        try:
+            return namespace_of(find_operator(self._site.kube)) == self._site.sources.namespace
+        except ForbiddenError:
+            return True

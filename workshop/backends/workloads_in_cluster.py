@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 from workshop.backends.base import PRACTICE_GITHUB
+from workshop.backends.cluster_checks import check_before
 from workshop.backends.cluster_dns import SECONDS as NAMES_SECONDS
 from workshop.backends.cluster_dns import check_names
 from workshop.backends.forwards import Forwards
@@ -12,13 +13,16 @@ from workshop.backends.site import Site
 from workshop.backends.steps import Step
 from workshop.console import Step as Line
 from workshop.errors import UsageError
-from workshop.kube.objects import Object, is_being_deleted, labels_of, mapping, name_of
-from workshop.kube.refusals import InvalidError
+from workshop.kube.objects import Object, is_being_deleted, labels_of, mapping, name_of, number
+from workshop.kube.refusals import ForbiddenError, InvalidError
 from workshop.kube.wait import bound
 from workshop.toolhive.cluster_secrets import ClusterSecrets
+from workshop.toolhive.diagnosis import controllers_of
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.overrides import DISPENSABLE, without
-from workshop.toolhive.readiness import wait_deployment, wait_workload
+from workshop.toolhive.pods import pods_of
+from workshop.toolhive.readiness import find_operator, wait_deployment, wait_workload
+from workshop.toolhive.rollout import replicas
 from workshop.toolhive.secrets import SecretFiles
 from workshop.tools.run import copyable
 
@@ -35,6 +39,7 @@ _CONFIGS = ("MCPExternalAuthConfig", "MCPOIDCConfig", "MCPToolConfig")
 _PLAIN = ("apps/v1", "v1")
 _ON_OUR_IMAGES = ("MCPServer", "Deployment")  # a pod whose image is not there yet pulls it, and fails
 _GONE_SECONDS = 30.0
+_RESTART_SECONDS = 10.0  # an operator that restarts is back by then
 _LOOK_SECONDS = 0.3
 _OF_THE_WORKSHOP = {"app.kubernetes.io/part-of": "workshop"}
 
@@ -131,8 +136,9 @@ class Workloads:
         )
 
     def reach(self, part: Rendered, endpoint: Endpoint, needs: tuple[str, ...]) -> list[Step]:
-        """Wait for one workload, and forward it to this machine."""
+        """Wait for one workload, forward it to this machine, and ask it what takes no login."""
         ready = f"ready-{endpoint.name}"
+        checks = [self.check(part, endpoint.name)] if endpoint.name != PRACTICE_GITHUB else []
         return [
             Step(
                 ready,
@@ -141,7 +147,20 @@ class Workloads:
                 needs=needs,
             ),
             self.forward(endpoint, (ready,)),
+            *checks,
         ]
+
+    def check(self, part: Rendered, name: str) -> Step:
+        """Ask a workload through its forward; one that does not answer as it must gets new pods once."""
+        return Step(
+            f"check-{name}",
+            f"Check {name}",
+            lambda line: check_before(
+                part, name, self._site, lambda: self._replace_pods(part, name, line), line
+            ),
+            needs=(f"forward-{name}",),
+            keeps=True,
+        )
 
     def forward(self, endpoint: Endpoint, needs: tuple[str, ...] = ()) -> Step:
         """Forward one workload to this machine."""
@@ -232,7 +251,7 @@ class Workloads:
         leaving = [item for item in items if is_being_deleted(before[item.title])]
         if leaving:  # what is applied to an object that is being deleted goes with it
             line.note(f"waiting for the end of {', '.join(item.title for item in leaving)}")
-            self._await_end(leaving)
+            self._await_end(leaving, patience(self._site, _GONE_SECONDS))
             before |= dict.fromkeys(item.title for item in leaving)
         for item in items:
             line.note(item.title)
@@ -270,6 +289,16 @@ class Workloads:
         workload = next(item for item in part.workloads if item.name == name)
         wait_workload(kube, workload, seconds, line)
 
+    def _replace_pods(self, part: Rendered, name: str, line: Line) -> None:
+        """Give a workload new pods, and wait until they serve."""
+        kube, namespace = self._site.kube, self._site.namespace
+        for pod in pods_of(kube, namespace, controllers_of(kube, namespace, name)):
+            kube.delete("v1", "Pod", name_of(pod), namespace, grace_seconds=1)
+        self.affected.add(name)
+        self._wait(part, name, line)
+        (endpoint,) = [each for each in part.endpoints if each.name == name]
+        self.forwards.ensure(endpoint, self._site.at, namespace, line)
+
     def _delete(self, items: Sequence[Resource]) -> None:
         """Delete what is ours of these, and see it go while there is an operator to clear its finalizers.
 
@@ -277,18 +306,21 @@ class Workloads:
         """
         ours = [item for item in reversed(items) if (found := self._found(item)) and self._is_ours(found)]
         configs = [item for item in ours if item.kind in _CONFIGS]
+        seconds = patience(self._site, _GONE_SECONDS)
         for several in ([item for item in ours if item not in configs], configs):
             for item in several:
                 self._site.kube.delete(item.text("apiVersion"), item.kind, item.name, self._site.namespace)
-            self._await_end(several)
+            seconds = seconds if self._await_end(several, seconds) else 0.0
 
-    def _await_end(self, items: Sequence[Resource]) -> None:
-        deadline = time.monotonic() + _GONE_SECONDS
+    def _await_end(self, items: Sequence[Resource], seconds: float) -> bool:
+        """Wait until all are gone; False when their finalizers had to be cleared."""
+        deadline = time.monotonic() + seconds
         while any(self._found(item) for item in items):
             if time.monotonic() > deadline:
                 release_ours(self._site, self._site.namespace)
-                return
+                return False
             time.sleep(_LOOK_SECONDS)
+        return True
 
     def _found(self, item: Resource) -> Object | None:
         return self._site.kube.get(item.text("apiVersion"), item.kind, item.name, self._site.namespace)
@@ -314,6 +346,27 @@ def of_ours(site: Site, api_version: str, kind: str) -> Sequence[Object]:
     return site.kube.list(api_version, kind, site.namespace, labels)
 
 
+def patience(site: Site, seconds: float) -> float:
+    """How long to wait for finalizers: `seconds`, and not at all where no operator runs to clear them.
+
+    An operator that this account may not see is taken to run; one that is not available may be soon.
+    """
+    try:
+        operator = find_operator(site.kube)
+    except ForbiddenError:
+        return seconds
+    if operator is None or replicas(operator) == 0:
+        return 0.0
+    return seconds if number(operator, "status", "availableReplicas") else min(seconds, _RESTART_SECONDS)
+
+
+def clear_finalizers(site: Site, namespace: str, api: str, kind: str, name: str) -> None:
+    """Let an object go without the operator, and take along what the operator would have deleted with it."""
+    site.kube.patch(api, kind, name, namespace, {"metadata": {"finalizers": None}})
+    if kind == "MCPServer":  # its server's pods belong to a StatefulSet that nothing owns
+        site.kube.delete("apps/v1", "StatefulSet", name, namespace)
+
+
 def release_ours(site: Site, namespace: str) -> Sequence[str]:
     """Clear the finalizers of what this instance applied, where no operator does; what that was."""
     stuck = [
@@ -323,7 +376,7 @@ def release_ours(site: Site, namespace: str) -> Sequence[str]:
         if mapping(found, "metadata").get("finalizers") and is_being_deleted(found)
     ]
     for api, kind, name in stuck:
-        site.kube.patch(api, kind, name, namespace, {"metadata": {"finalizers": None}})
+        clear_finalizers(site, namespace, api, kind, name)
     return [f"{kind}/{name}" for _, kind, name in stuck]
 
 

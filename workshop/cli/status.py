@@ -29,7 +29,7 @@ def status(*, json: Json = False) -> None:
         table = _table(report) if running else None
         finish(Result("status", data, headline, lines, table=table, next="`workshop up`"), as_json=json)
         return
-    down = [item.name for item in report.workloads if item.state != "running"]
+    down = [item.name for item in report.workloads if item.state not in ("running", "not visible")]
     result = Result(
         "status",
         data,

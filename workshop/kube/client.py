@@ -11,7 +11,6 @@ from workshop.kube.kinds import Kinds
 from workshop.kube.objects import (
     Object,
     Objects,
-    conditions_of,
     created_at,
     items,
     mapping,
@@ -23,6 +22,7 @@ from workshop.kube.objects import (
 from workshop.kube.refusals import ConflictError, InvalidError, NotFoundError
 
 FIELD_MANAGER = "workshop"
+_AUTHORIZATION = "authorization.k8s.io/v1"
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,24 @@ class Kube:
         namespace: str | None = None,
         *,
         grace_seconds: int | None = None,
+        version: str | None = None,
     ) -> bool:
-        """Ask for an object's deletion; False when it, or its kind, is absent."""
+        """Ask for an object's deletion; False when it, or its kind, is absent.
+
+        With its `version` only while it is unchanged: raises ConflictError otherwise.
+        """
         found = self._kinds.find(api_version, kind)
         if found is None:
             return False
         path = found.path(namespace, name)
         try:
-            self._send(f"delete {kind} `{name}`", "delete", path, grace_period_seconds=grace_seconds)
+            self._send(
+                f"delete {kind} `{name}`",
+                "delete",
+                path,
+                body={"preconditions": {"resourceVersion": version}} if version else None,
+                grace_period_seconds=grace_seconds,
+            )
         except NotFoundError:
             return False
         return True
@@ -178,19 +188,15 @@ class Kube:
         """The API server's version, such as `v1.35.1`."""
         return text(self._send("tell its version", "get", "/version"), "gitVersion")
 
-    def established(self, names: Iterable[str]) -> bool:
-        """Whether the API serves all of these custom resource definitions."""
-        return all(self._serves(name) for name in names)
+    def serves(self, api_version: str, kinds: Iterable[str]) -> bool:
+        """Whether the API serves all of these kinds; asking takes no right that an account may lack."""
+        return all(self._kinds.find(api_version, kind) for kind in kinds)
 
-    def _serves(self, name: str) -> bool:
-        definition = self.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
-        established = conditions_of(definition).get("Established")
-        if established is None or not established.holds:
-            return False
-        group, kind = text(definition, "spec", "group"), text(definition, "spec", "names", "kind")
-        served = [item for item in items(definition, "spec", "versions") if item.get("served")]
-        # The API answers for a kind only a moment after its definition is established.
-        return all(self._kinds.find(f"{group}/{text(version, 'name')}", kind) for version in served)
+    def review(self, kind: str, spec: Mapping[str, Any]) -> Object:
+        """The API server's answer to a question about this account, such as a SelfSubjectRulesReview."""
+        body = {"apiVersion": _AUTHORIZATION, "kind": kind, "metadata": {}, "spec": dict(spec)}
+        path = f"/apis/{_AUTHORIZATION}/{kind.lower()}s"
+        return self._send("tell what this account may do", "post", path, body=body)
 
     def _path(self, body: Mapping[str, Any], name: str | None = None) -> str:
         api_version, kind = body["apiVersion"], body["kind"]

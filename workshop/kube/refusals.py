@@ -65,7 +65,8 @@ def passes(refusal: Refusal, method: str, path: str, body: object) -> bool:
         return True
     if refusal.status == HTTPStatus.CONFLICT:
         # Another write came between. A body that names the version it was made from is refused each time.
-        versioned = isinstance(body, Mapping) and text(body, "metadata", "resourceVersion")
+        named = body if isinstance(body, Mapping) else {}
+        versioned = any(text(named, about, "resourceVersion") for about in ("metadata", "preconditions"))
         return refusal.reason == "Conflict" and method in ("patch", "delete") and not versioned
     if refusal.status == HTTPStatus.GONE:
         return method == "get"  # the version that a list was to continue from is too old

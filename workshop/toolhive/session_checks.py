@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
+from workshop import __version__
 from workshop.toolhive.contracts import FORWARD_HINT, MissedError, ServerContract, ToolCall
 from workshop.toolhive.endpoint_checks import challenged_metadata
 
@@ -22,6 +23,16 @@ _SIGN_IN = "Sign in again: `workshop part 4 run`"
 _SIGN_IN_AFRESH = "The login may have been withdrawn there: `workshop login revoke`, then sign in again"
 _LOG = "The proxy's log tells more"
 _MOST_PAGES = 50
+_INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "workshop-status", "version": __version__},
+    },
+}
 
 
 @dataclass
@@ -69,6 +80,25 @@ async def session(url: str, seconds: float, *, token: str = "", issuer: str = ""
         if isinstance(cause, MissedError | TimeoutError):
             raise cause from cause.__cause__
         raise _told(cause, refusals, issuer) from cause
+
+
+def silence(url: str, seconds: float) -> str:
+    """What is wrong with an MCP endpoint's first answer, in a few words; nothing when it is MCP's.
+
+    A refusal for want of a login is an answer too.
+    """
+    headers = {"Accept": "application/json, text/event-stream"}
+    try:
+        with (
+            httpx2.Client(timeout=seconds, trust_env=False, headers=headers) as http,
+            http.stream("POST", url, json=_INITIALIZE) as response,
+        ):
+            if opened := response.headers.get("mcp-session-id"):
+                http.delete(url, headers={"mcp-session-id": opened})
+            wrong = response.is_server_error or response.status_code == httpx2.codes.NOT_FOUND
+            return f"MCP requests fail with {response.status_code}" if wrong else ""
+    except httpx2.TransportError as error:
+        return f"MCP requests get no answer: {str(error) or type(error).__name__}"
 
 
 async def has_tools(opened: Session) -> str:
