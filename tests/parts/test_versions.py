@@ -60,6 +60,8 @@ def test_the_readme_names_the_pinned_versions() -> None:
     assert set(re.findall(r"ToolHive (\S+) by Helm", readme)) == {VERSIONS["toolhive"]["version"]}
     node = VERSIONS["kind"]["node_image"].partition("@")[0].rpartition("/")[2]
     assert set(re.findall(r"kindest/(node:\S+)", readme)) == {node}
+    oldest = VERSIONS["kind"]["minimum"].removesuffix(".0")
+    assert set(re.findall(r"kind (\S+) or newer", readme)) == {oldest}
 
 
 def test_every_manifest_is_of_the_pinned_api_version_and_namespace() -> None:

@@ -105,6 +105,7 @@ QUESTIONS = (
         "401, says where, invalid_request, asks for offline_access",
     ),
     Question("A client's address as its id", ask.client_documents, "taken", "not taken"),
+    Question("Redirect addresses with a scheme of their own", ask.private_redirect, "400", "201"),
     Question("Grants for machines", ask.grants, "none", "token-exchange"),
     Question(
         "A login without PKCE",

@@ -96,6 +96,12 @@ async def registered_redirects(_: Place, visitor: Visitor) -> str:
     return f"{answer.status_code} {answer.json()['error']}"
 
 
+async def private_redirect(_: Place, visitor: Visitor) -> str:
+    """A redirect address with a scheme of a program's own, as Cursor's."""
+    answer = await visitor.register_response(redirect_uris=["cursor://anysphere.cursor-mcp/oauth/callback"])
+    return str(answer.status_code)
+
+
 async def registrations_at_once(_: Place, visitor: Visitor) -> str:
     """Three registrations in a row."""
     answers = [await visitor.register_response() for _ in range(3)]

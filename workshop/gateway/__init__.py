@@ -1,17 +1,20 @@
 """The gateway: ToolHive's `MCPRemoteProxy` with its embedded authorization server, as one local process.
 
 Same as ToolHive 0.63.0 (so that what is learned here is true on the cluster): paths, callback, audience
-pinning, lifetimes and their bounds, registration limits, token claims with `tsid`, header forwarding, tool
-filter.
+pinning, the consent page and the cookies that tie it and the callback to one browser, lifetimes and their
+bounds, limits and expiry of registrations, `resource` at both endpoints, token claims with `tsid`, one
+JSON-RPC message a request, header forwarding, tool filter, the refresh that a dead upstream token ends.
 
-Different, on purpose:
+Different, on purpose (part 4's README has what a client sees of it, held to
+`tests/toolhive_real/differences.py`):
 
-- a consent page for each client and sign-in, tied to the browser by a cookie until the callback;
+- a consent page each time: nobody is remembered, and a callback in another browser ends the sign-in;
 - `iss` in every authorization response (RFC 9207), and a revocation endpoint (RFC 7009);
 - a 401 without an error code when no token was sent; `resource_metadata` in every challenge;
 - the token swap fails closed, the upstream's own challenges and cookies never pass, and request headers are
   an allowlist;
-- `resource` is checked at the authorization endpoint too; private-use redirect schemes are refused;
+- an MCP session belongs to one sign-in; ToolHive's belongs to the person;
+- private-use redirect schemes are refused;
 - `offline_access` is announced in the server metadata only, not for the resource (MCP 2026-07-28: SHOULD
   NOT); clients learn from `scopes_supported` of the authorization server that they may ask for it;
 - refresh tokens: a repetition within 20 seconds gets the same successor, any later reuse ends the sign-in;
