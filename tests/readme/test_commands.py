@@ -72,6 +72,11 @@ ELSEWHERE = {
     ),
     "uv run python -m tests.benchmarks.start_up": (FIGURES, "tests/benchmarks/start_up.py", "def main"),
     "uv run python -m tests.benchmarks.flow": (FIGURES, "tests/benchmarks/flow.py", "def main"),
+    "uv run python -m tests.benchmarks.cluster": (
+        "measures on a cluster of its own: what it says without one is looked into by",
+        "tests/test_benchmarks.py",
+        "says_what_it_lacks",
+    ),
     "uv run --group benchmark python -m tests.benchmarks.gateway": (
         "needs packages that are not installed by default: looked after by",
         "tests/test_benchmarks.py",
