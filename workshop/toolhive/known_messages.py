@@ -176,7 +176,7 @@ _MESSAGES = (
     ),
     _known(
         "log",
-        r"can't determine api server type|10\.\d+\.\d+\.\d+:443: (connect: |i/o timeout)",
+        r"can't determine api server type|\b(10|172)(\.\d+){2}\.1:443: (connect: |i/o timeout)",
         "The pod could not reach the cluster's API: just after a start, run this command again",
         heals=True,
     ),
