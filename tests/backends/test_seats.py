@@ -49,6 +49,7 @@ NARROW = {
     "GET /api/v1/namespaces/team-a?": ("get", "namespaces", "", "team-a"),
     "GET /api/v1/namespaces/toolhive-system": ("get", "namespaces", "", WHERE),
     f"GET /apis/apps/v1/namespaces/{WHERE}": ("get", "deployments", "apps", WHERE),
+    f"GET /api/v1/namespaces/{WHERE}/configmaps": ("get", "configmaps", "", WHERE),
 }
 
 
@@ -318,10 +319,16 @@ def test_all_rights_that_are_missing_are_named_at_once_and_nothing_is_tried(room
     assert [line for line in writes if "/authorization.k8s.io/" not in line] == []
 
 
+@pytest.mark.parametrize("sees_deployments", [False, True])
 def test_who_may_not_install_the_operator_is_told_so_before_anything_is_made(
-    room: Room, narrow: Seat
+    room: Room, narrow: Seat, *, sees_deployments: bool
 ) -> None:
-    room.cluster.api.undefined.add(TOOLHIVE)
+    if sees_deployments:  # as with the cluster role `view`: it sees that there is none
+        room.cluster.drop("Deployment", OPERATOR, WHERE)
+        api = room.cluster.api
+        api.refusals = [each for each in api.refusals if not each.start.endswith("/deployments")]
+    else:
+        room.cluster.api.undefined.add(TOOLHIVE)
     rules = [{"apiGroups": ["", "apps", "toolhive.stacklok.dev"], "resources": ["*"], "verbs": ["*"]}]
     room.cluster.api.rules = rules
     with pytest.raises(ForbiddenError, match="ToolHive's operator has to be installed first") as caught:

@@ -24,7 +24,7 @@ from workshop.tools.run import copyable
 
 CRDS_RELEASE = "toolhive-operator-crds"
 DEFINITIONS = ("MCPServer", "MCPRemoteProxy", "MCPOIDCConfig", "MCPExternalAuthConfig", "MCPToolConfig")
-_ELECTION = ("coordination.k8s.io/v1", "Lease", "toolhive-operator-leader-election")  # it stays by itself
+_ELECTION = ("coordination.k8s.io/v1", "Lease", "toolhive-operator-leader-election")  # the operator leaves it
 _HELM_SECONDS = 120.0
 _PENDING_SECONDS = 60.0  # a Helm operation that is younger may be somebody else's, still at work
 _NOT_OURS = "it is not ours, and stays"
@@ -185,7 +185,10 @@ class Operator:
 
     def _require_rights(self, line: Line) -> None:
         """Raise ForbiddenError for all rights that are missing, before anything is changed."""
-        installs = not (self._crds_there() and self._operator_there())
+        try:
+            installs = not (self._crds_there() and self._operator_there())
+        except ForbiddenError:  # no operator is there, and this account may not look where it would be
+            installs = True
         makes = not self._is_there(self._site.namespace)
         require_rights(self._site, makes_namespace=makes, installs_in=self.namespace if installs else None)
         line.note("all that is needed")
