@@ -63,11 +63,6 @@ class Program:
         self._running: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
 
-    @property
-    def pid(self) -> int:
-        assert self._running
-        return self._running.pid
-
     def start(self) -> None:
         """Start it, and wait for that line."""
         self._running = subprocess.Popen(
