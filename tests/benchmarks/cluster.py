@@ -94,6 +94,9 @@ def main() -> None:
             taken["up"].append(report["seconds"])
             print("script  " + _line(taken["script"][-1], phases), flush=True)
             print("up      " + _line(taken["up"][-1], _critical(report)), flush=True)
+    for step in report["steps"]:
+        marked = "  critical" if step["critical"] else ""
+        print(f"{step['name']:<30} {step['start']:6.1f} s {step['seconds']:6.1f} s{marked}")
     ratios = [ours / theirs for ours, theirs in zip(taken["up"], taken["script"], strict=True)]
     for name, seconds in taken.items():
         print(f"{name:<30} {statistics.median(seconds):6.1f} s")
@@ -308,7 +311,7 @@ def _missing() -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="`workshop up` against a plain script of the same steps.")
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=3, choices=range(1, 100), metavar="N")
     parser.add_argument("--early-probes", action="store_true", help="let the script ask as early as `up`")
     return parser.parse_args()
 
