@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.backends.operated import install_operator
-from tests.backends.test_kind import IMAGES, Room, furnished
+from tests.backends.rooms import IMAGES, Room, furnished
 from tests.kube.cluster import TOOLHIVE
 from workshop.backends import cluster_checks
 from workshop.backends.cluster_record import ClusterFile

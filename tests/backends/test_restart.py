@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.backends.test_kind import WORKLOADS, Room, furnished
+from tests.backends.rooms import WORKLOADS, Room, furnished
 from tests.kube.cluster import Refusal, write_kubeconfig
 from workshop.backends import cluster_dns, kind_cluster
 from workshop.backends.base import Applied, ClusterChoices, WorkloadStatus

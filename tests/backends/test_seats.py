@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.backends.operated import OperatedEmulator, install_operator
-from tests.backends.test_kind import Room, furnished
+from tests.backends.rooms import Room, furnished
 from tests.backends.test_kubernetes import Shared
 from tests.kube.cluster import TOOLHIVE, Cluster, Refusal, running_cluster
 from workshop.backends import cluster_checks
