@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.backends.rooms import IMAGES, LOADING, WORKLOADS, Room, furnished
-from tests.kube.cluster import Refusal
+from tests.kube.refused import Refusal
 from tests.tools.waiting import until
 from workshop.backends import process
 from workshop.backends import workloads_in_cluster as cluster_steps

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.backends.rooms import WORKLOADS, Room, furnished
-from tests.kube.cluster import Refusal, write_kubeconfig
+from tests.kube.cluster import write_kubeconfig
+from tests.kube.refused import Refusal
 from workshop.backends import cluster_dns, kind_cluster
 from workshop.backends.base import Applied, ClusterChoices, WorkloadStatus
 from workshop.backends.kind import KindBackend

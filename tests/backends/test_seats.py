@@ -11,7 +11,8 @@ import pytest
 from tests.backends.operated import OperatedEmulator, install_operator
 from tests.backends.rooms import Room, furnished
 from tests.backends.test_kubernetes import Shared
-from tests.kube.cluster import TOOLHIVE, Cluster, Refusal, running_cluster
+from tests.kube.cluster import TOOLHIVE, Cluster, running_cluster
+from tests.kube.refused import Refusal
 from workshop.backends import cluster_checks
 from workshop.backends.cluster_record import ClusterFile, ClusterRecord
 from workshop.backends.forwards import Forwards

@@ -22,11 +22,10 @@ from kmock import KubernetesEmulator, Request, ResourceInfo, Server
 from kmock import resource as kmock_resource
 from typing_extensions import override
 
+from tests.kube.refused import Refusal, answer_of, status
 from workshop.kube.client import Kube
 
 T = TypeVar("T")
-
-_NO_ANSWER = 0
 
 NAMESPACE = "toolhive-system"
 TOOLHIVE = "toolhive.stacklok.dev/v1beta1"
@@ -60,51 +59,6 @@ _NULL_STATUS = {
 }
 _RULE = ("verbs", "apiGroups", "resources")
 _STATELESS = ("secrets", "configmaps", "events")
-
-
-@dataclass
-class Refusal:
-    """Answers to requests whose method and path start so, as often as `times` says.
-
-    What is `done` before it is refused is a request whose answer gets lost.
-    """
-
-    start: str
-    status: int
-    message: str
-    times: int = 1_000_000
-    reason: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    done: bool = False
-    body: str = ""
-
-
-def not_served_yet(start: str, times: int = 2) -> Refusal:
-    """A kind whose definition is established is answered with 404 for a moment."""
-    told = "the server could not find the requested resource"
-    return Refusal(start, 404, told, times, "NotFound")
-
-
-def version_too_old(start: str, times: int = 1) -> Refusal:
-    """The version that a list or a watch was to go on from is compacted away."""
-    return Refusal(start, 410, "The provided continue parameter is too old", times, "Expired")
-
-
-def changed_meanwhile(start: str, times: int = 2) -> Refusal:
-    """Somebody else's write came between the reading and the writing of an object."""
-    told = "the object has been modified; please apply your changes to the latest version and try again"
-    return Refusal(start, 409, f"Operation cannot be fulfilled on it: {told}", times, "Conflict")
-
-
-def too_many_requests(start: str, after: int, times: int = 1) -> Refusal:
-    """The API server's flow control asks for a pause."""
-    told = "too many requests, please try again later"
-    return Refusal(start, 429, told, times, "TooManyRequests", {"Retry-After": str(after)})
-
-
-def connection_lost(start: str, times: int = 1, *, done: bool = False) -> Refusal:
-    """The connection ends without an answer, as often as the API server takes to start again."""
-    return Refusal(start, _NO_ANSWER, "", times, done=done)
 
 
 @dataclass
@@ -151,7 +105,7 @@ class Emulator(KubernetesEmulator):
             refusal.times -= 1
             if refusal.done:
                 await self._answer(request)
-            return _refused(refusal)
+            return answer_of(refusal)
         answer = await self._answer(request)
         body = _body(answer)
         if request.resource and not request.subresource and ("metadata" in body or "items" in body):
@@ -179,7 +133,7 @@ class Emulator(KubernetesEmulator):
     async def _answer(self, request: Request) -> aiohttp.web.StreamResponse:
         """The answer as kmock and what is added here give it: whole."""
         if request.url.path.removeprefix("/apis/") in self.api.undefined:
-            return _status(404, "the server could not find the requested resource")
+            return status(404, "the server could not find the requested resource")
         if request.url.path.startswith("/apis/authorization.k8s.io/v1/"):
             return self._review(json.loads(request.body))
         return await self._answer_about(request)
@@ -190,7 +144,7 @@ class Emulator(KubernetesEmulator):
         if request.method.value == "PATCH" and "apply-patch" in request.headers["Content-Type"]:
             return self._apply(request)
         if self._is_outdated(request):
-            return _status(409, "the object has been modified; apply your changes to the latest version")
+            return status(409, "the object has been modified; apply your changes to the latest version")
         if any(f"/{plural}/" in request.url.path for plural in self.api.finalizing):
             answer = self._finalize(request)
             if answer is not None:
@@ -249,7 +203,7 @@ class Emulator(KubernetesEmulator):
         previous = request.params.get("previous") == "true"
         text = self.api.logs.get((str(request.name), previous))
         if text is None:
-            return _status(400, f'container in pod "{request.name}" is waiting to start', "BadRequest")
+            return status(400, f'container in pod "{request.name}" is waiting to start', "BadRequest")
         lines = text.splitlines()
         if request.params.get("timestamps") == "true":
             lines = [f"2026-11-21T08:00:{second:02}.000000000Z {line}" for second, line in enumerate(lines)]
@@ -426,28 +380,3 @@ def _at(item: Mapping[str, Any], path: str) -> object:
     for key in path.split("."):
         value = value.get(key, {})
     return value
-
-
-class _Lost(aiohttp.web.Response):
-    """Ends the connection in place of an answer."""
-
-    @override
-    async def prepare(self, request: aiohttp.web.BaseRequest) -> None:
-        assert request.transport
-        request.transport.abort()
-        raise ConnectionResetError
-
-
-def _refused(refusal: Refusal) -> aiohttp.web.Response:
-    if refusal.status == _NO_ANSWER:
-        return _Lost()
-    if refusal.body:
-        return aiohttp.web.Response(status=refusal.status, text=refusal.body)
-    answer = _status(refusal.status, refusal.message, refusal.reason)
-    answer.headers.update(refusal.headers)
-    return answer
-
-
-def _status(code: int, message: str, reason: str = "") -> aiohttp.web.Response:
-    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code}
-    return aiohttp.web.json_response({**body, "message": message, "reason": reason}, status=code)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.kube.cluster import NAMESPACE, TOOLHIVE, Cluster, Refusal, write_kubeconfig
+from tests.kube.cluster import NAMESPACE, TOOLHIVE, Cluster, write_kubeconfig
+from tests.kube.refused import Refusal
 from workshop.errors import CredentialsError, UsageError, WorkshopError
 from workshop.kube import connection, kinds
 from workshop.kube.client import Kube

@@ -4,10 +4,8 @@ import time
 
 import pytest
 
-from tests.kube.cluster import (
-    NAMESPACE,
-    TOOLHIVE,
-    Cluster,
+from tests.kube.cluster import NAMESPACE, TOOLHIVE, Cluster
+from tests.kube.refused import (
     Refusal,
     changed_meanwhile,
     connection_lost,

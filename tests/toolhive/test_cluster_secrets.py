@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.kube.cluster import NAMESPACE, Cluster, Refusal
+from tests.kube.cluster import NAMESPACE, Cluster
+from tests.kube.refused import Refusal
 from tests.toolhive.conftest import Change
 from tests.toolhive.workloads import PROXY, SERVER, controller, pod
 from workshop.errors import UsageError, WorkshopError

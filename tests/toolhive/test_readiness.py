@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.kube.cluster import NAMESPACE, Cluster, Refusal
+from tests.kube.cluster import NAMESPACE, Cluster
+from tests.kube.refused import Refusal
 from tests.toolhive.waits import late, refused, wait_proxy
 from tests.toolhive.workloads import (
     PROXY,
