@@ -20,13 +20,17 @@ from workshop.gateway.limits import REPEAT_SECONDS
 WAITS = st.sampled_from(
     [1.0, 2.0, 5.0, REPEAT_SECONDS - 1, REPEAT_SECONDS + 1, 599.0, 3601.0, 3 * 24 * 3600.0]
 )
+DAY = 24 * 3600.0
 MOSTLY = st.sampled_from([True] * 5 + [False])  # a family that dies at once tells little
 FAILURES = {400, 401}
 
 
 @dataclass
 class Family:
-    """One sign-in, and all that came of its code; `access` holds when each access token ends."""
+    """One sign-in, and all that came of its code; `access` holds when each access token ends.
+
+    `registered` holds when each client is forgotten: a day after it registered, 30 after its last token.
+    """
 
     client: str
     stranger: str
@@ -35,6 +39,10 @@ class Family:
     taken: bool = False
     alive: bool = True
     access: dict[str, float] = field(default_factory=dict)
+    registered: dict[str, float] = field(default_factory=dict)
+
+    def sender(self, *, own: bool) -> str:
+        return self.client if own else self.stranger
 
 
 @dataclass
@@ -69,8 +77,10 @@ class Families(RuleBasedStateMachine):
         site.browser.cookies.clear()
         client, stranger = (self.bench.run(site.register()) for _ in range(2))
         code = self.bench.run(site.code(client, user))["code"]
-        self.known.append(Family(client, stranger, code, self.now + self.bench.auth.code_seconds))
-        return self.known[-1]
+        family = Family(client, stranger, code, self.now + self.bench.auth.code_seconds)
+        family.registered |= {stranger: self.now + DAY, client: self.now + DAY - 1}  # a second apart
+        self.known.append(family)
+        return family
 
     @rule(target=tokens)
     def log_in(self) -> "Refresh | MultipleResults[Refresh]":
@@ -83,10 +93,12 @@ class Families(RuleBasedStateMachine):
     @rule(target=tokens, family=families, own=MOSTLY, verifier=st.sampled_from([VERIFIER] * 5 + ["v" * 43]))
     def redeem(self, family: Family, verifier: str, *, own: bool) -> "Refresh | MultipleResults[Refresh]":
         proven = own and verifier == VERIFIER
-        good = proven and family.alive and not family.taken and self.now < family.code_expires
-        if family.taken or (not proven and self.now < family.code_expires):
-            family.alive = False  # a replay, or a code in the wrong hands
-        family.taken = family.taken or self.now < family.code_expires
+        in_time = self.now < family.code_expires
+        good = proven and family.alive and not family.taken and in_time
+        if self._is_registered(family, own=own):
+            if family.taken or (not proven and in_time):
+                family.alive = False  # a replay, or a code in the wrong hands
+            family.taken = family.taken or in_time
         answer = self._token(
             family if own else None,
             family,
@@ -101,7 +113,7 @@ class Families(RuleBasedStateMachine):
     @rule(target=tokens, token=tokens, own=MOSTLY)
     def refresh(self, token: Refresh, *, own: bool) -> "Refresh | MultipleResults[Refresh]":
         family = token.family
-        known = own and family.alive and self.now < token.expires
+        known = own and family.alive and self.now < token.expires and self._is_registered(family, own=own)
         repeated = token.used is not None and self._may_repeat(token)
         answer = self._token(
             family if own else None,
@@ -123,9 +135,11 @@ class Families(RuleBasedStateMachine):
     @rule(token=tokens, own=MOSTLY)
     def revoke(self, token: Refresh, *, own: bool) -> None:
         family = token.family
-        fields = {"client_id": family.client if own else family.stranger, "token": token.text}
-        assert self.bench.send("POST", "/oauth/revoke", data=fields).status_code == 200
-        if own and self.now < token.expires:
+        fields = {"client_id": family.sender(own=own), "token": token.text}
+        known = self._is_registered(family, own=own)
+        answer = self.bench.send("POST", "/oauth/revoke", data=fields)
+        assert answer.status_code == (200 if known else 401)
+        if own and known and self.now < token.expires:
             family.alive = False
 
     @rule(family=families)
@@ -139,6 +153,9 @@ class Families(RuleBasedStateMachine):
         for family in self.known:
             self.call(family)
 
+    def _is_registered(self, family: Family, *, own: bool) -> bool:
+        return self.now < family.registered[family.sender(own=own)]
+
     def _may_repeat(self, token: Refresh) -> bool:
         assert token.used is not None
         assert token.successor is not None
@@ -147,7 +164,7 @@ class Families(RuleBasedStateMachine):
     def _token(
         self, sender: Family | None, family: Family, *, good: bool, **fields: str
     ) -> dict[str, str] | None:
-        client_id = family.client if sender else family.stranger
+        client_id = family.sender(own=sender is not None)
         answer = self.bench.send("POST", "/oauth/token", data={"client_id": client_id, **fields})
         assert (answer.status_code == 200) == good, answer.text
         if not good:
@@ -155,6 +172,7 @@ class Families(RuleBasedStateMachine):
             return None
         document: dict[str, str] = answer.json()
         family.access[document["access_token"]] = self.now + self.bench.auth.access_seconds
+        family.registered[client_id] = self.now + 30 * DAY
         return document
 
     def _refresh_token(self, family: Family, answer: dict[str, str]) -> Refresh:

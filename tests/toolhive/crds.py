@@ -41,6 +41,15 @@ class Crd:
             _broken_rules(body, self._schema, "$")
         )
 
+    def knows(self, path: str) -> bool:
+        """Whether there is a field at a dotted path."""
+        schema = self._schema
+        for name in path.split("."):
+            schema = schema.get("properties", {}).get(name)
+            if schema is None:
+                return False
+        return True
+
     def programs(self) -> list[cel.Expression]:
         """Every rule that speaks of an object by itself, compiled."""
         return [program(rule["rule"]) for schema in _all_schemas(self._schema) for rule in _rules(schema)]

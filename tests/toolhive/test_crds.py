@@ -17,10 +17,12 @@ from workshop.settings import Setting, Settings
 from workshop.sources import Sources
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.overrides import (
+    DISPENSABLE,
     with_client_id,
     with_gateway_port,
     with_node_authorities,
     with_practice_in_cluster,
+    without,
     without_usage_metrics,
 )
 
@@ -48,7 +50,22 @@ def crds(request: pytest.FixtureRequest) -> Crds:
 
 
 def refusals(crds: Crds, resources: Resources) -> list[str]:
-    return [refusal for resource in resources.all for refusal in crds[resource.kind].refusals(resource)]
+    """What is refused of what `up` sends: an older ToolHive gets no field that ours can do without."""
+    return [refusal for item in resources.all for refusal in crds[item.kind].refusals(_sent(crds, item))]
+
+
+def _sent(crds: Crds, resource: Resource) -> Resource:
+    for field in DISPENSABLE:
+        if resource.find(field) is not None and not crds[resource.kind].knows(field):
+            resource = without(resource, field)
+    return resource
+
+
+def test_only_a_field_that_an_older_toolhive_lacks_is_left_out(
+    crds: Crds, request: pytest.FixtureRequest
+) -> None:
+    known = [crds["MCPExternalAuthConfig"].knows(field) for field in DISPENSABLE]
+    assert known == [request.node.callspec.params["crds"] == "toolhive-crds-0.63"] * len(DISPENSABLE)
 
 
 def in_cluster(resources: Resources) -> Resources:
@@ -197,7 +214,7 @@ def test_an_upstream_without_its_config_is_found(crds: Crds, change: Change) -> 
     (auth,) = resources.of("MCPExternalAuthConfig")
     body = copy.deepcopy(dict(auth.body))
     del body["spec"]["embeddedAuthServer"]["upstreamProviders"][0]["oauth2Config"]
-    (refusal,) = crds[auth.kind].refusals(Resource(auth.kind, auth.name, body, auth.source))
+    (refusal,) = refusals(crds, Resources((Resource(auth.kind, auth.name, body, auth.source),)))
     assert "oauth2Config must be set when type is 'oauth2'" in refusal
 
 
