@@ -90,7 +90,8 @@ async def test_without_a_sign_in_under_way_there_is_no_page(identity: Provider) 
         answer = await identity.browser.get(path)
         assert answer.status_code == 400
         assert "No sign-in waits" in answer.text
-    assert (await identity.browser.post("/login", data={"user": "learner"})).status_code == 400
+    sent = await identity.browser.post("/login", data={"user": "learner"}, headers=origin_of(ISSUER))
+    assert sent.status_code == 400
     assert (await identity.browser.put("/login")).status_code == 405
 
 
