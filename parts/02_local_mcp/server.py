@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 from urllib.parse import urlsplit
 
+import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
@@ -202,7 +203,10 @@ def main() -> None:
             server.run("stdio")
         else:
             host = setting("MCP_HOST", "127.0.0.1") or "0.0.0.0"
-            server.run("streamable-http", host=host, port=port(), transport_security=host_check())
+            app = server.streamable_http_app(host=host, transport_security=host_check())
+            # h11 strips white space around a header's value, as HTTP asks; httptools does not.
+            level = server.settings.log_level.lower()
+            uvicorn.run(app, host=host, port=port(), log_level=level, http="h11")
 
 
 if __name__ == "__main__":

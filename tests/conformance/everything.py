@@ -5,6 +5,7 @@ The suite's scenarios name what they need; a scenario's description is the speci
 
 import sys
 
+import uvicorn
 from mcp.server.mcpserver import MCPServer
 
 from tests.conformance import asking, asking_by_result, content, tools
@@ -26,10 +27,6 @@ def create_server() -> MCPServer:
 
 
 if __name__ == "__main__":
-    create_server().run(
-        "streamable-http",
-        host="127.0.0.1",
-        port=int(sys.argv[1]),
-        event_store=Events(),
-        retry_interval=RETRY_MILLISECONDS,
-    )
+    app = create_server().streamable_http_app(event_store=Events(), retry_interval=RETRY_MILLISECONDS)
+    # h11 strips white space around a header's value, as HTTP asks; httptools does not.
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), http="h11")

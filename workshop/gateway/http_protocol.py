@@ -42,6 +42,9 @@ class StrictProtocol(HttpToolsProtocol):
         if self._in_head and self._unread > _HEAD_BYTES:
             self._refuse()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value.rstrip(b" \t"))  # llhttp leaves what RFC 9110 section 5.5 excludes
+
     def on_headers_complete(self) -> None:
         self._in_head, self._unread = False, 0
         if self.parser.should_upgrade():
