@@ -79,7 +79,7 @@ def test_main_imports_only_the_standard_library_mcp_and_the_agent(folder: str) -
 
 
 def test_the_server_needs_nothing_but_mcp_and_what_mcp_brings() -> None:
-    brought = {"mcp", "starlette"}
+    brought = {"mcp", "starlette", "uvicorn"}
     for module in imported(PARTS / "02_local_mcp" / "server.py"):
         top = module.partition(".")[0]
         assert top in sys.stdlib_module_names or top in brought, module
