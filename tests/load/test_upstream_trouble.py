@@ -1,6 +1,7 @@
 """A remote server that hangs, drops, floods or never ends a line: bounded for us, unnoticed by others."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -159,9 +160,17 @@ async def test_a_line_that_never_ends_is_cut_where_tools_are_filtered(tmp_path: 
         await others_are_served(site)
         before = running.memory
         answer = await site.http.post("/mcp", **asking("line"))
-        assert '"code":-32603' in answer.text.replace(" ", "")
+        (data,) = [line for line in answer.text.splitlines() if line.startswith("data:")]
+        error = {"code": -32603, "message": "internal error"}
+        assert json.loads(data.removeprefix("data:")) == {
+            "jsonrpc": "2.0",
+            "id": DISCOVER["id"],
+            "error": error,
+        }
+        assert answer.text.count("data:") == 1
         assert remote.sent < MOST_GROWTH
         assert running.memory - before < MOST_GROWTH
         await others_are_served(site)
     log = running.log.read_text("utf-8")
+    assert "answer was withheld" in log
     assert "unforeseen" not in log

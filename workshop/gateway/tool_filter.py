@@ -6,6 +6,7 @@ that two parsers could read differently is withheld, and the client gets an erro
 """
 
 import json
+import logging
 import re
 from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
@@ -20,6 +21,7 @@ from workshop.gateway.limits import REWRITE_BYTES
 from workshop.gateway.relay_headers import RawHeaders
 from workshop.gateway.sse import data_of, rewrite_events, with_data
 
+_LOG = logging.getLogger(__name__)
 _NAME_HEADER = b"mcp-name"
 _MAY_LIST = re.compile(rb"(?i)tool|\\u")  # a key can be written with escapes, and read in another case
 _LONE_CR = re.compile(rb"\r(?!\n)")
@@ -144,7 +146,8 @@ class ToolFilter:
 
 
 def withheld(id_: object) -> RefusedError:
-    """What a client gets in place of an answer that cannot be filtered."""
+    """What a client gets in place of an answer that cannot be filtered; the log says that it was so."""
+    _LOG.warning("the remote server's answer was withheld: it cannot be filtered")
     return rpc_error(INTERNAL_ERROR, "internal error", id_=id_, status=500)
 
 
@@ -198,9 +201,8 @@ def _error_event(data: bytes, id_: object) -> bytes:
     except (ValueError, AttributeError, RecursionError):
         answered = None
     named = answered if is_id(answered) else id_
-    if not is_id(named):
-        return b""
-    return b"event: message\ndata: " + bytes(withheld(named).response.body)
+    error = withheld(named)
+    return b"event: message\ndata: " + bytes(error.response.body) if is_id(named) else b""
 
 
 async def _once(body: bytes) -> AsyncIterator[bytes]:
