@@ -21,7 +21,7 @@ from workshop.paths import make_private_dir, write_private
 from workshop.sources import Sources
 from workshop.tools.docker import Docker, ImageInfo
 from workshop.tools.image_archive import image_ids
-from workshop.tools.kind import Kind
+from workshop.tools.kind import Kind, control_plane
 from workshop.tools.run import copyable
 
 Note = Callable[[str], None]
@@ -241,7 +241,7 @@ class Images:
             return [self._planned_build(recipe) for recipe in recipes]
         if self._planned_to_save(name) or name == _NODE_IMAGE:
             return [copyable(["docker", "pull", reference])]
-        node = f"{self._sources.cluster_name}-control-plane"
+        node = control_plane(self._sources.cluster_name)
         return [copyable(["docker", "exec", node, "crictl", "pull", reference])]
 
     def _planned_to_save(self, name: str) -> bool:

@@ -19,6 +19,7 @@ from workshop.kube.client import Kube
 from workshop.kube.objects import Object, container_statuses_of, is_being_deleted, items, text
 from workshop.kube.wait import bound
 from workshop.tools.docker import ContainerState
+from workshop.tools.kind import control_plane
 from workshop.tools.run import copyable
 
 _CREATE_SECONDS = 900.0
@@ -191,7 +192,7 @@ class KindCluster:
 
     @property
     def _node(self) -> str:
-        return f"{self._name}-control-plane"
+        return control_plane(self._name)
 
     def _kube(self) -> Kube:
         at = self._site.at

@@ -111,7 +111,7 @@ class Operator:
             return removed
 
     def _take_back(self) -> None:
-        self.release(_quiet)
+        self.release(lambda _: None)
 
     def _spaces(self, after: tuple[str, ...]) -> list[Step]:
         if not self._seats:
@@ -393,7 +393,3 @@ def wait_gone(kube: Kube, namespace: str, seconds: float, note: Callable[[str], 
 def _because(namespace: Object) -> str:
     held = conditions_of(namespace).get("NamespaceFinalizersRemaining")
     return f": {held.message}" if held is not None and held.holds else ""
-
-
-def _quiet(_told: str) -> None:
-    pass

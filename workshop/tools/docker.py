@@ -70,12 +70,9 @@ class Docker:
 
     def image(self, ref: str) -> ImageInfo | None:
         """What the engine knows of an image; None when it does not have it."""
-        done = self._ask("image", "inspect", "--format", "{{json .}}", ref)
-        if done.code and "no such image" in done.stderr.lower():
+        told = self._inspect("image", ref, "{{json .}}")
+        if told is None:
             return None
-        if done.code:
-            raise self._runner.failure(done)
-        told = _json(done.stdout)
         variant = f"/{told['Variant']}" if told.get("Variant") else ""
         return ImageInfo(
             id=str(told.get("Id", "")),
@@ -143,12 +140,9 @@ class Docker:
 
     def container(self, name: str) -> ContainerState | None:
         """How a container is; None when there is none of that name."""
-        done = self._ask("container", "inspect", "--format", "{{json .State}}", name)
-        if done.code and "no such container" in done.stderr.lower():
+        told = self._inspect("container", name, "{{json .State}}")
+        if told is None:
             return None
-        if done.code:
-            raise self._runner.failure(done)
-        told = _json(done.stdout)
         return ContainerState(told.get("Running") is True, str(told.get("StartedAt") or ""))
 
     def start(self, container: str, seconds: float) -> None:
@@ -199,6 +193,15 @@ class Docker:
         """The command that writes images to an archive."""
         chosen = ["--platform", platform] if platform else []
         return ["docker", "save", *chosen, "--output", str(archive), *refs]
+
+    def _inspect(self, kind: str, name: str, what: str) -> dict[str, Any] | None:
+        """What the engine tells of an image or a container; None when it has none of that name."""
+        done = self._ask(kind, "inspect", "--format", what, name)
+        if done.code and f"no such {kind}" in done.stderr.lower():
+            return None
+        if done.code:
+            raise self._runner.failure(done)
+        return _json(done.stdout)
 
     def _ask(self, *words: str) -> Done:
         return self._runner.run(["docker", *words], seconds=_ASK_SECONDS, check=False)

@@ -15,6 +15,11 @@ _LOAD_SECONDS = 300.0
 _PROVIDER = "KIND_EXPERIMENTAL_PROVIDER"
 
 
+def control_plane(cluster: str) -> str:
+    """The container that kind makes for a cluster's first node."""
+    return f"{cluster}-control-plane"
+
+
 class Kind:
     """Drives `kind`; each command that touches a kubeconfig names the file."""
 
