@@ -34,6 +34,21 @@ from workshop.practice.config import PracticeConfig
 SECRET = "practice-client-secret"
 
 
+async def ask_behind_login(agent: Agent, url: str, callback: int) -> str:
+    """The agent's answer from a server behind a login, which ends at `callback`, a port of this machine."""
+    async with LoopbackListener(callback) as listener:
+        login = OAuthClient(
+            url,
+            listener=listener,
+            approval=agent.approval,
+            tokens=agent.tokens,
+            observe=agent.observe,
+            approval_seconds=10,
+        )
+        async with agent.connect(url, auth=login) as client:
+            return await agent.ask(McpTools(client))
+
+
 @dataclass
 class Room:
     """A practice GitHub, a gateway in front of it that can be restarted, and one learner's agent."""
@@ -74,17 +89,7 @@ class Room:
             logins=self.folder / "logins",
             observe=self.events.append,
         )
-        async with LoopbackListener(free_port()) as listener:
-            login = OAuthClient(
-                self.url,
-                listener=listener,
-                approval=agent.approval,
-                tokens=agent.tokens,
-                observe=agent.observe,
-                approval_seconds=10,
-            )
-            async with agent.connect(self.url, auth=login) as client:
-                return await agent.ask(McpTools(client))
+        return await ask_behind_login(agent, self.url, free_port())
 
     def _gateway_config(self, access_seconds: int) -> dict[str, Any]:
         origin, practice = f"http://localhost:{self.gateway_port}", self.practice_url

@@ -9,15 +9,13 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.agent.test_gateway_login import ask_behind_login
 from tests.toolhive.double import APP, SECRET, ToolHive
 from tests.toolhive.tampering import serve
 from workshop.agent.agent import Agent
 from workshop.agent.approval import ApproveAs
 from workshop.agent.connect import connect
 from workshop.agent.events import ApprovalNeeded, Connected, Event
-from workshop.agent.listener import LoopbackListener
-from workshop.agent.mcp_tools import McpTools
-from workshop.agent.oauth import OAuthClient
 from workshop.agent.part import Part
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.browser import following, press
@@ -57,17 +55,7 @@ class Room:
             logins=self.folder / "logins",
             observe=self.events.append,
         )
-        async with LoopbackListener(self.callback) as listener:
-            login = OAuthClient(
-                self.url,
-                listener=listener,
-                approval=agent.approval,
-                tokens=agent.tokens,
-                observe=agent.observe,
-                approval_seconds=10,
-            )
-            async with agent.connect(self.url, auth=login) as client:
-                return await agent.ask(McpTools(client))
+        return await ask_behind_login(agent, self.url, self.callback)
 
     def stored(self) -> dict[str, Any]:
         (path,) = (self.folder / "logins").glob("*.json")
