@@ -1,7 +1,7 @@
 """The checks of part 1: the loop does what a loop around a model has to do."""
 
 from workshop.agent import Agent, NoAnswerError, PythonTools, Question
-from workshop.lessons.checks import NotPassedError, Script, Subject, check, expect, random_number
+from workshop.course.checks import NotPassedError, Script, Subject, check, expect, random_number
 
 
 @check(hints=("`workshop part 1 run` asks the agent its question",))

@@ -11,7 +11,7 @@ from mcp.types import Tool
 
 from workshop.agent import McpTools, ToolResult
 from workshop.agent.connect import connect
-from workshop.lessons.checks import Script, Subject, check, expect, random_number
+from workshop.course.checks import Script, Subject, check, expect, random_number
 
 PART_1 = "01_agent_loop"
 _LOOPS = (ast.For, ast.While, ast.AsyncFor, ast.ListComp)

@@ -10,7 +10,7 @@ from mcp import Client
 from workshop.agent import McpTools
 from workshop.agent.connect import connect
 from workshop.agent.http import open_client
-from workshop.lessons.checks import (
+from workshop.course.checks import (
     NotApplicableError,
     Script,
     Subject,

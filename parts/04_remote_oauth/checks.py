@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from workshop.agent import McpTools
 from workshop.agent.events import Event, TokenRefreshed
-from workshop.lessons.checks import Subject, check, expect, random_number
+from workshop.course.checks import Subject, check, expect, random_number
 
 PROXY = "github-remote"
 ISSUER = "http://localhost:8080"

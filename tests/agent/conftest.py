@@ -25,7 +25,7 @@ from workshop.agent.events import Event
 from workshop.agent.listener import LoopbackListener
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.token_store import TokenStore
-from workshop.ports import bind_loopback, free_port
+from workshop.core.ports import bind_loopback, free_port
 
 Serve = Callable[[ASGIApp, int], AbstractAsyncContextManager[str]]
 

@@ -32,7 +32,7 @@ from workshop.agent.mcp_tools import McpTools
 from workshop.agent.messages import ToolResult
 from workshop.agent.part import Timeouts
 from workshop.agent.rehearsal import RehearsalModel
-from workshop.ports import free_port
+from workshop.core.ports import free_port
 
 ERAS = ("2025-11-25", "2026-07-28")
 CONSENT = '<form method=post><button name="decision" value="approve">Yes</button></form>'

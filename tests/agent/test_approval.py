@@ -14,9 +14,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from workshop.agent.approval import ApproveAs, OpenBrowser, PrintUrl, approval_for
-from workshop.browser import following, press
-from workshop.errors import CredentialsError, WorkshopError
-from workshop.ports import free_port
+from workshop.core.browser import following, press
+from workshop.core.errors import CredentialsError, WorkshopError
+from workshop.core.ports import free_port
 
 CONSENT = """
 <form method="post" action="/consent">

@@ -10,7 +10,7 @@ import pytest
 
 from workshop.agent import events as on
 from workshop.agent.view import View
-from workshop.console import Console
+from workshop.core.console import Console
 
 QUESTION = "Open localhost in your browser?"
 

@@ -8,7 +8,7 @@ import pytest
 from mcp.shared.auth import OAuthClientInformationFull
 
 from workshop.agent.events import ApprovalNeeded
-from workshop.errors import CredentialsError
+from workshop.core.errors import CredentialsError
 
 METADATA_URL = "https://agent.example/client.json"
 

@@ -21,8 +21,8 @@ from workshop.agent.connect import connect
 from workshop.agent.events import Connected, Connecting, Event, Warned
 from workshop.agent.mcp_tools import McpTools
 from workshop.agent.messages import ToolResult
-from workshop.errors import DeadlineError, WorkshopError
-from workshop.ports import free_port
+from workshop.core.errors import DeadlineError, WorkshopError
+from workshop.core.ports import free_port
 
 SERVER = """
 from mcp.server.mcpserver import MCPServer

@@ -23,12 +23,12 @@ from workshop.agent.elicitation import Person as AtTheDesk
 from workshop.agent.events import Event, VisitRequested, VisitStarted
 from workshop.agent.mcp_tools import McpTools
 from workshop.agent.messages import ToolResult
-from workshop.ports import free_port
-from workshop.trace import files
-from workshop.trace.current import recording
-from workshop.trace.model import Outcome, Subject
-from workshop.trace.recorder import Recorder
-from workshop.trace.story import tell
+from workshop.core.ports import free_port
+from workshop.recorder import files
+from workshop.recorder.current import recording
+from workshop.recorder.model import Outcome, Subject
+from workshop.recorder.recorder import Recorder
+from workshop.recorder.story import tell
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from workshop.agent.approval import ApproveAs
 from workshop.agent.events import VisitRequested
 from workshop.agent.messages import ToolResult
 from workshop.agent.view import View
-from workshop.console import Console
+from workshop.core.console import Console
 
 
 @pytest.fixture

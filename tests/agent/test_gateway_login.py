@@ -22,14 +22,14 @@ from workshop.agent.mcp_tools import McpTools
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.part import Part
 from workshop.agent.rehearsal import RehearsalModel
-from workshop.browser import following, press
-from workshop.errors import CredentialsError
-from workshop.gateway import app as gateway_app
-from workshop.gateway import config as gateway_config
-from workshop.paths import parts_dir
-from workshop.ports import free_port
-from workshop.practice.app import create_app as create_practice
-from workshop.practice.config import PracticeConfig
+from workshop.core.browser import following, press
+from workshop.core.errors import CredentialsError
+from workshop.core.paths import parts_dir
+from workshop.core.ports import free_port
+from workshop.servers.gateway import app as gateway_app
+from workshop.servers.gateway import config as gateway_config
+from workshop.servers.practice.app import create_app as create_practice
+from workshop.servers.practice.config import PracticeConfig
 
 SECRET = "practice-client-secret"
 

@@ -18,12 +18,12 @@ from workshop.agent.mcp_tools import McpTools
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.token_store import TokenStore
-from workshop.ports import free_port
-from workshop.trace import files
-from workshop.trace.current import recording
-from workshop.trace.model import Outcome, Subject
-from workshop.trace.recorder import Recorder
-from workshop.trace.story import tell
+from workshop.core.ports import free_port
+from workshop.recorder import files
+from workshop.recorder.current import recording
+from workshop.recorder.model import Outcome, Subject
+from workshop.recorder.recorder import Recorder
+from workshop.recorder.story import tell
 
 NAME, VALUE = "x-github-pat", "sample-value-of-a-header"
 EXTRA: Mapping[str, str] = {NAME: VALUE}

@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from workshop.agent.listener import LoopbackListener
-from workshop.errors import CredentialsError, WorkshopError
-from workshop.ports import bind_loopback, free_port
+from workshop.core.errors import CredentialsError, WorkshopError
+from workshop.core.ports import bind_loopback, free_port
 
 ISSUER = "http://localhost:8080"
 GOOD = {"code": "the-code", "state": "right", "iss": ISSUER}

@@ -8,7 +8,7 @@ from workshop.agent.events import Answered, Event, ToolCalled, ToolReturned, Too
 from workshop.agent.loop import one_line, run_agent
 from workshop.agent.messages import Conversation, ModelTurn, ToolCall, ToolReply, ToolSpec
 from workshop.agent.toolbox import PythonTools
-from workshop.errors import WorkshopError
+from workshop.core.errors import WorkshopError
 
 
 def add(a: int, b: int) -> int:

@@ -11,7 +11,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ElicitRequest, ElicitRequestFormParams, InputRequiredResult
 
 from workshop.agent.mcp_tools import McpTools
-from workshop.errors import WorkshopError
+from workshop.core.errors import WorkshopError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from workshop.agent.events import ApprovalNeeded
-from workshop.errors import CredentialsError, DeadlineError, WorkshopError
+from workshop.core.errors import CredentialsError, DeadlineError, WorkshopError
 
 
 def _edit_login(session: Any, **changes: object) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from workshop.agent.events import ApprovalNeeded
-from workshop.errors import WorkshopError
+from workshop.core.errors import WorkshopError
 
 
 async def _stops(session: Any, words: str) -> None:

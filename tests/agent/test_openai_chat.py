@@ -21,8 +21,8 @@ from workshop.agent.messages import (
     ToolSpec,
 )
 from workshop.agent.openai_chat import OpenAIChat
-from workshop.errors import CredentialsError, DeadlineError, WorkshopError
-from workshop.ports import free_port
+from workshop.core.errors import CredentialsError, DeadlineError, WorkshopError
+from workshop.core.ports import free_port
 
 KEY = "not-a-real-key"
 TOOLS = [ToolSpec("add", "Add two numbers.", {"type": "object", "properties": {}})]

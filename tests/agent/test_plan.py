@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from workshop.agent.plan import Keep, Plan, fill, keep_of, look_up, parse_plans
-from workshop.errors import UsageError, WorkshopError
+from workshop.core.errors import UsageError, WorkshopError
 
 ISSUES = {
     "issues": [{"n": 1, "state": "open", "by": {"age": 9}}, {"n": 3, "state": "closed", "by": {"age": 4}}]

@@ -6,7 +6,7 @@ from workshop.agent.loop import run_agent
 from workshop.agent.plan import Keep, Plan, PlannedCall
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.toolbox import PythonTools
-from workshop.errors import WorkshopError
+from workshop.core.errors import WorkshopError
 
 QUESTION = "Which of my repositories has the most open issues, and what is its newest issue about?"
 REPOSITORIES = [{"name": "dotfiles", "open": 0}, {"name": "trail-mapper", "open": 4}]

@@ -14,8 +14,8 @@ from workshop.agent.openai_chat import OpenAIChat
 from workshop.agent.part import Part, Timeouts
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.run import RunOptions, load_answer, prepare, run_answer
-from workshop.console import Console
-from workshop.errors import UsageError
+from workshop.core.console import Console
+from workshop.core.errors import UsageError
 
 PART = """
 title = "A part"
@@ -28,7 +28,7 @@ keep = { number = {} }
 """
 MAIN = """
 from workshop.agent import Agent, PythonTools, run_part
-from workshop.errors import CredentialsError
+from workshop.core.errors import CredentialsError
 def count() -> int:
     return 3
 async def answer(agent: Agent) -> str:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from tests.agent.conftest import Serve
 from workshop.agent.sign_out import SignedOut, sign_out
 from workshop.agent.token_store import Login, TokenStore
-from workshop.ports import free_port
+from workshop.core.ports import free_port
 
 
 @dataclass

@@ -8,7 +8,7 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthMetadata, OAuthToke
 
 from workshop.agent.events import Event, Warned
 from workshop.agent.token_store import Login, TokenStore
-from workshop.errors import WorkshopError
+from workshop.core.errors import WorkshopError
 
 RESOURCE = "http://localhost:8080/mcp"
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import Field
 
 from workshop.agent.toolbox import PythonTools
-from workshop.errors import UsageError
+from workshop.core.errors import UsageError
 
 
 def list_issues(

@@ -7,8 +7,8 @@ import pytest
 
 from workshop.agent import events as on
 from workshop.agent.view import View
-from workshop.console import Console
-from workshop.errors import WorkshopError
+from workshop.core.console import Console
+from workshop.core.errors import WorkshopError
 
 
 class Screen:

@@ -1,5 +1,5 @@
 """The gateway and the practice GitHub, as fixtures."""
 
-from tests.gateway.fixtures import gateway, practice, practice_server
+from tests.servers.gateway.fixtures import gateway, practice, practice_server
 
 __all__ = ["gateway", "practice", "practice_server"]

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.gateway.harness import PATIENT, Site, configured, settings, site, upstream_of
-from tests.gateway.mcp_upstream import Answer, Recorder
-from workshop.gateway.limits import Patience
+from tests.servers.gateway.harness import PATIENT, Site, configured, settings, site, upstream_of
+from tests.servers.gateway.mcp_upstream import Answer, Recorder
+from workshop.auth.limits import Patience
 
 CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 

@@ -3,8 +3,8 @@
 import httpx2
 import pytest
 
-from tests.gateway.harness import CALLBACK, ISSUER, Site
-from tests.gateway.reading import query_of
+from tests.servers.gateway.harness import CALLBACK, ISSUER, Site
+from tests.servers.gateway.reading import query_of
 
 
 def is_page_without_redirect(answer: httpx2.Response, status: int = 400) -> bool:

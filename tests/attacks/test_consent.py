@@ -6,9 +6,18 @@ import httpx2
 import pytest
 from aiohttp import web
 
-from tests.gateway.harness import CALLBACK, ISSUER, PATIENT, Site, configured, settings, site, upstream_of
-from tests.gateway.reading import cookies_of, form_in, origin_of, query_of
-from workshop.gateway.limits import Patience
+from tests.servers.gateway.harness import (
+    CALLBACK,
+    ISSUER,
+    PATIENT,
+    Site,
+    configured,
+    settings,
+    site,
+    upstream_of,
+)
+from tests.servers.gateway.reading import cookies_of, form_in, origin_of, query_of
+from workshop.auth.limits import Patience
 
 
 async def test_t24_the_page_shows_a_hostile_client_name_as_text(gateway: Site) -> None:

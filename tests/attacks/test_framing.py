@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.harness import DEADLINE, SignedIn, Site, configured, real_site, settings
-from workshop.ports import free_port
+from tests.servers.gateway.harness import DEADLINE, SignedIn, Site, configured, real_site, settings
+from workshop.core.ports import free_port
 
 
 @pytest.fixture

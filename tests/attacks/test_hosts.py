@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.gateway.harness import ISSUER, RESOURCE, SignedIn, Site
+from tests.servers.gateway.harness import ISSUER, RESOURCE, SignedIn, Site
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from aiohttp import web
 
-from tests.gateway.harness import (
+from tests.servers.gateway.harness import (
     DEADLINE,
     DISCOVER,
     SignedIn,
@@ -17,8 +17,8 @@ from tests.gateway.harness import (
     settings,
     upstream_of,
 )
-from workshop.gateway.limits import Patience
-from workshop.ports import free_port
+from workshop.auth.limits import Patience
+from workshop.core.ports import free_port
 
 OFTEN = Patience(revocation=0.02)
 

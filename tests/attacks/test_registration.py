@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.harness import CALLBACK, Site, configured, settings, site
-from workshop.gateway.config import GatewayConfig
+from tests.servers.gateway.harness import CALLBACK, Site, configured, settings, site
+from workshop.servers.gateway.config import GatewayConfig
 
 
 async def refused(gateway: Site, **metadata: Any) -> str:

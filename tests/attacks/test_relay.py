@@ -10,11 +10,19 @@ import pytest
 from aiohttp import web
 
 from tests.attacks.relaying import CALL, relaying
-from tests.gateway.harness import DEADLINE, PATIENT, configured, real_site, settings, site, upstream_of
-from tests.gateway.mcp_upstream import Recorder
-from tests.gateway.reading import challenge_of
-from workshop.gateway.limits import Patience
-from workshop.ports import free_port
+from tests.servers.gateway.harness import (
+    DEADLINE,
+    PATIENT,
+    configured,
+    real_site,
+    settings,
+    site,
+    upstream_of,
+)
+from tests.servers.gateway.mcp_upstream import Recorder
+from tests.servers.gateway.reading import challenge_of
+from workshop.auth.limits import Patience
+from workshop.core.ports import free_port
 
 
 async def test_t92_the_remote_server_sees_its_own_token_and_no_other_credential(

@@ -10,10 +10,10 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from tests.gateway.harness import ISSUER, RESOURCE, SignedIn, Site, configured, settings, site
-from tests.gateway.reading import challenge_of, decoded
-from workshop.gateway.config_auth import Auth
-from workshop.gateway.keys import SigningKey
+from tests.servers.gateway.harness import ISSUER, RESOURCE, SignedIn, Site, configured, settings, site
+from tests.servers.gateway.reading import challenge_of, decoded
+from workshop.auth.config_auth import Auth
+from workshop.auth.keys import SigningKey
 
 PRM = f"{ISSUER}/.well-known/oauth-protected-resource"
 
@@ -268,9 +268,9 @@ async def test_t84_what_is_not_an_access_token_of_ours_is_refused(gateway: Site,
 
 
 def stored_upstream_token(gateway: Site, tsid: str) -> str:
-    from workshop.gateway.app import sealed_for
-    from workshop.gateway.store_sqlite import SqliteStore
-    from workshop.gateway.vault import Vault
+    from workshop.auth.store_sqlite import SqliteStore
+    from workshop.auth.vault import Vault
+    from workshop.servers.gateway.app import sealed_for
 
     auth = auth_of(gateway)
     vault = Vault(*auth.secrets, bound_to=sealed_for(gateway.config.remote_url, auth))

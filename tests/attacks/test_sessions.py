@@ -7,8 +7,8 @@ import pytest
 from aiohttp import web
 
 from tests.attacks.relaying import CALL, relaying
-from tests.gateway.harness import Site, configured, settings, site, upstream_of
-from tests.gateway.mcp_upstream import Recorder
+from tests.servers.gateway.harness import Site, configured, settings, site, upstream_of
+from tests.servers.gateway.mcp_upstream import Recorder
 
 
 def with_session(session: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

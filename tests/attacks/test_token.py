@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from tests.gateway.harness import CALLBACK, ISSUER, VERIFIER, Site
+from tests.servers.gateway.harness import CALLBACK, ISSUER, VERIFIER, Site
 
 
 async def works(gateway: Site, bearer: dict[str, str]) -> bool:

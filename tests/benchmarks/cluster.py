@@ -29,12 +29,12 @@ from typing import Any
 
 import yaml
 
-from workshop.backends.recipes import build_arguments, build_network, recipes_for
-from workshop.paths import cluster_dir
-from workshop.ports import free_port
-from workshop.sources import Sources
-from workshop.tools.docker import Docker
-from workshop.tools.run import Runner
+from workshop.core.paths import cluster_dir
+from workshop.core.ports import free_port
+from workshop.lab.cluster.recipes import build_arguments, build_network, recipes_for
+from workshop.lab.sources import Sources
+from workshop.lab.tools.docker import Docker
+from workshop.lab.tools.run import Runner
 
 TOOLS = ("docker", "kind", "helm", "kubectl")
 # The workloads of the course: the Service of each, and its port in the cluster.

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from tests.benchmarks.timing import seconds
-from workshop.ports import free_port
+from workshop.core.ports import free_port
 
 ROUNDS = 5
 BUDGETS = {

@@ -11,7 +11,7 @@ import httpx2
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.gateway.harness import NO_TLS
+from tests.servers.gateway.harness import NO_TLS
 
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
 _WORD = "pong"

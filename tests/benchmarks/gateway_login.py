@@ -13,14 +13,14 @@ import httpx2
 
 from tests.benchmarks.gateway_load import Target
 from tests.benchmarks.gateway_paths import TOOLHIVE, Server
-from tests.gateway.harness import DISCOVER, MCP_HEADERS, NO_TLS, PRACTICE_SECRET
+from tests.servers.gateway.harness import DISCOVER, MCP_HEADERS, NO_TLS, PRACTICE_SECRET
 from workshop.agent.approval import Approval, ApproveAs
 from workshop.agent.listener import LoopbackListener
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.token_store import TokenStore
-from workshop.browser import following, press
-from workshop.ports import free_port
-from workshop.practice.tokens import Tokens
+from workshop.core.browser import following, press
+from workshop.core.ports import free_port
+from workshop.servers.practice.tokens import Tokens
 
 _BUTTONS = (("decision", "approve"), ("action", "approve"), ("user", "learner"))
 

@@ -16,9 +16,9 @@ from typing import IO
 
 import psutil
 
-from tests.gateway.harness import PRACTICE_CLIENT, PRACTICE_SECRET, settings
+from tests.servers.gateway.harness import PRACTICE_CLIENT, PRACTICE_SECRET, settings
 from tests.toolhive_real import places, programs
-from workshop.ports import free_port
+from workshop.core.ports import free_port
 from workshop.toolhive.secrets import auth_configs
 
 DISCOVERY = "/.well-known/oauth-authorization-server"
@@ -82,7 +82,7 @@ class Field:
         if name == TOOLHIVE:
             return self._toolhive(folder, port, remote)
         config = settings(folder, upstream=self.upstream.url, port=port)
-        modules = {"ours": ["workshop.gateway"], "peer": ["tests.benchmarks.gateway_peer"]}
+        modules = {"ours": ["workshop.servers.gateway"], "peer": ["tests.benchmarks.gateway_peer"]}
         modules["tuned peer"] = [*modules["peer"], "--tuned"]
         return _module(modules[name], folder, config | {"remote_url": remote})
 

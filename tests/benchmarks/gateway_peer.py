@@ -24,9 +24,9 @@ from fastmcp.server.auth import AccessToken, OAuthProxy, TokenVerifier
 from fastmcp.server.dependencies import get_access_token
 from key_value.aio.stores.memory import MemoryStore
 
-from workshop.gateway.config import GatewayConfig, load
-from workshop.gateway.config_auth import Auth, UserInfo
-from workshop.ports import bind_loopback
+from workshop.auth.config_auth import Auth, UserInfo
+from workshop.core.ports import bind_loopback
+from workshop.servers.gateway.config import GatewayConfig, load
 
 _SECONDS = 30
 

@@ -16,9 +16,9 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from workshop.ports import bind_loopback
-from workshop.practice import config as configuration
-from workshop.practice.app import create_app
+from workshop.core.ports import bind_loopback
+from workshop.servers.practice import config as configuration
+from workshop.servers.practice.app import create_app
 
 
 class Upstream:

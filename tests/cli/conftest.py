@@ -29,7 +29,7 @@ def workshop(
     monkeypatch.setenv("WORKSHOP_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("WORKSHOP_BACKEND", "embedded")
     monkeypatch.setenv("COLUMNS", "100")
-    monkeypatch.setattr("workshop.settings.checkout_dir", lambda: None)
+    monkeypatch.setattr("workshop.core.settings.checkout_dir", lambda: None)
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}

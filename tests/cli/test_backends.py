@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Workshop
-from workshop.backends.steps import StepTime
-from workshop.instance import Instance, Record
-from workshop.lessons import environment
+from workshop.core.instance import Instance, Record
+from workshop.course import environment
+from workshop.lab.steps import StepTime
 
 KIND = ("up", "--backend", "kind", "--upstream", "practice")
 PLAN = """\
@@ -91,7 +91,10 @@ def test_a_dry_run_on_the_embedded_backend_prints_its_processes(workshop: Worksh
     outcome = workshop("up", "--dry-run")
     assert outcome.code == 0
     assert f"write {tmp_path}/state/default/workloads/github-remote/config.json" in outcome.out
-    assert f"-m workshop.gateway --config {tmp_path}/state/default/workloads/github-remote" in outcome.out
+    assert (
+        f"-m workshop.servers.gateway --config {tmp_path}/state/default/workloads/github-remote"
+        in outcome.out
+    )
     assert not (tmp_path / "state" / "default").exists()
 
 

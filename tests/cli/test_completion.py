@@ -10,7 +10,7 @@ import pexpect
 import pytest
 
 from tests.cli.conftest import Workshop
-from workshop.instance import Instance, Record
+from workshop.core.instance import Instance, Record
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.cli.conftest import Workshop
 from workshop.cli.app import build_tree
 from workshop.cli.examples import EXAMPLES
 from workshop.cli.help import topics
-from workshop.errors import WorkshopError
+from workshop.core.errors import WorkshopError
 
 PACKAGE = Path(workshop.__file__).parent
 TOPICS = PACKAGE / "cli" / "topics"

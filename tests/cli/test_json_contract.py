@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.conftest import Outcome, Workshop
 from workshop.cli.app import build_tree
-from workshop.errors import code_of
+from workshop.core.errors import code_of
 
 # What makes a command quick and harmless here; all others are called with their required arguments alone.
 EXTRA = {

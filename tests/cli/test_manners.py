@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import Workshop
 from tests.e2e.conftest import Room, room
-from tests.tools.fakes import FakeTools
+from tests.lab.tools.fakes import FakeTools
 from workshop.cli.app import build_tree
 
 __all__ = ["room"]  # a fixture of the end-to-end tests

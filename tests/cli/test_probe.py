@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.audit.probe.conftest import running_weak_server, weak
+from tests.audit.probe.weak import WeakServer
 from tests.cli.conftest import Workshop
-from tests.probe.conftest import running_weak_server, weak
-from tests.probe.weak import WeakServer
-from workshop.ports import free_port
-from workshop.probe import exchange
+from workshop.audit.probe import exchange
+from workshop.core.ports import free_port
 
 __all__ = ["running_weak_server", "weak"]
 

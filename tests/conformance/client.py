@@ -26,8 +26,8 @@ from mcp.types import ElicitRequestFormParams, ElicitRequestParams, ElicitResult
 from workshop.agent import LoopbackListener, McpTools, OAuthClient, TokenStore, ToolSpec
 from workshop.agent.connect import connect
 from workshop.agent.http import open_client
-from workshop.errors import WorkshopError
-from workshop.ports import free_port
+from workshop.core.errors import WorkshopError
+from workshop.core.ports import free_port
 
 ELICITING = ("elicitation-sep1034-client-defaults", "sep-2322-client-request-state")
 METADATA_URL = "https://conformance-test.local/client-metadata.json"

@@ -10,9 +10,9 @@ import pytest
 
 from tests.conformance.npm import PACKAGES, Npm
 from tests.conformance.servers import everything, gateway
-from tests.gateway.fixtures import practice, practice_server
-from tests.gateway.harness import settings
-from workshop.ports import free_port
+from tests.servers.gateway.fixtures import practice, practice_server
+from tests.servers.gateway.harness import settings
+from workshop.core.ports import free_port
 
 __all__ = ["practice", "practice_server"]
 

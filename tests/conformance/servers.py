@@ -13,10 +13,10 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from tests.gateway.harness import configured
+from tests.servers.gateway.harness import configured
 from workshop.agent import ApproveAs, LoopbackListener, OAuthClient, TokenStore
 from workshop.agent.connect import connect
-from workshop.ports import free_port
+from workshop.core.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 _READY = b"Uvicorn running on"
@@ -74,7 +74,7 @@ async def gateway(folder: Path, values: dict[str, Any]) -> AsyncIterator[str]:
     """The gateway with this configuration; gives its issuer's address."""
     port = configured(folder, values).port
     path = str(folder / "gateway.json")
-    async with program("-m", "workshop.gateway", "--config", path, ready=_GATEWAY_READY):
+    async with program("-m", "workshop.servers.gateway", "--config", path, ready=_GATEWAY_READY):
         yield f"http://localhost:{port}"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conformance.npm import Npm
 from workshop.agent.form_walker import walk
-from workshop.ports import free_port
+from workshop.core.ports import free_port
 
 AUTHORIZATION_REQUEST = re.compile(r"^http://localhost:\d+/\S+\?response_type=code\S+$", re.MULTILINE)
 

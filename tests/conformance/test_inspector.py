@@ -10,7 +10,7 @@ import pytest
 
 from tests.conformance.npm import Finished, Npm
 from tests.conformance.servers import ROOT
-from workshop.ports import free_port
+from workshop.core.ports import free_port
 
 AUTH_REQUIRED = 3
 APPROVE = "import sys, asyncio, workshop.agent.form_walker as f; asyncio.run(f.walk(sys.argv[1], 'learner'))"

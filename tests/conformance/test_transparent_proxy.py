@@ -7,8 +7,8 @@ import pytest
 from tests.conformance.npm import Npm
 from tests.conformance.servers import bearer_hop, gateway, log_in
 from tests.conformance.verdicts import judge_server
-from tests.gateway.harness import settings
-from workshop.ports import free_port
+from tests.servers.gateway.harness import settings
+from workshop.core.ports import free_port
 
 REVISIONS = ["2025-11-25", "2026-07-28"]
 

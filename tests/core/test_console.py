@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from workshop.console import Console, plain
-from workshop.errors import UsageError
-from workshop.result import Result, Table
+from workshop.core.console import Console, plain
+from workshop.core.errors import UsageError
+from workshop.core.result import Result, Table
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from workshop.errors import DeadlineError, UsageError
-from workshop.instance import Instance, Record
+from workshop.core.errors import DeadlineError, UsageError
+from workshop.core.instance import Instance, Record
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def test_a_damaged_record_is_refused_and_teardown_is_named(home: Path, text: str
 
 
 def test_a_second_command_waits_its_turn_and_then_says_who_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workshop.instance._LOCK_SECONDS", 0)
+    monkeypatch.setattr("workshop.core.instance._LOCK_SECONDS", 0)
     instance = Instance.load()
     with (
         instance.lock(),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from workshop import paths
+from workshop.core import paths
 
 
 def test_a_written_file_is_its_owners_alone_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from workshop.errors import PreflightError
-from workshop.ports import bind_loopback, free_port, is_free, owner
+from workshop.core.errors import PreflightError
+from workshop.core.ports import bind_loopback, free_port, is_free, owner
 
 
 def test_a_free_port_is_free_until_it_is_bound() -> None:

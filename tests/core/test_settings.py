@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from workshop.errors import UsageError
-from workshop.settings import Settings
+from workshop.core.errors import UsageError
+from workshop.core.settings import Settings
 
 SECRET = "GITHUB_OAUTH_CLIENT_SECRET"
 
@@ -64,7 +64,7 @@ def test_a_folder_named_env_is_refused(tmp_path: Path) -> None:
 
 def test_no_file_at_all_is_no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("workshop.settings.checkout_dir", lambda: None)
+    monkeypatch.setattr("workshop.core.settings.checkout_dir", lambda: None)
     assert Settings.load() == Settings()
 
 

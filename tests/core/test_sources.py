@@ -9,9 +9,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from workshop import paths
-from workshop.errors import UsageError
-from workshop.sources import Sources, override_names, pinned
+from workshop.core import paths
+from workshop.core.errors import UsageError
+from workshop.lab.sources import Sources, override_names, pinned
 
 DIGEST = "@sha256:" + "0" * 64
 

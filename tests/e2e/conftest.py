@@ -12,9 +12,9 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, Page
 
-from workshop.backends import process
-from workshop.backends.process import ProcessState
-from workshop.ports import free_port
+from workshop.core.ports import free_port
+from workshop.lab import process
+from workshop.lab.process import ProcessState
 
 WORKLOADS = ("github-remote", "practice-github", "workshop")
 

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 
 from tests.e2e.conftest import Room
-from workshop.browser import press
+from workshop.core.browser import press
 
 VERIFIER = "v" * 43
 CALLBACK = "http://localhost:8765/callback"

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import Room
-from workshop.paths import parts_dir
-from workshop.ports import free_port
+from workshop.core.paths import parts_dir
+from workshop.core.ports import free_port
 
 ALL = {"github-remote", "practice-github", "workshop", "workshop-0"}
 

@@ -8,7 +8,7 @@ import pyte
 import pytest
 
 from tests.e2e.conftest import Room
-from workshop.errors import INTERRUPTED
+from workshop.core.errors import INTERRUPTED
 
 SPINNER = r"[⠀-⣿]"
 

@@ -8,7 +8,7 @@ import pyte
 import pytest
 
 from tests.e2e.conftest import Room
-from workshop.errors import INTERRUPTED
+from workshop.core.errors import INTERRUPTED
 
 
 def watch(room: Room, *arguments: str, columns: int = 100) -> tuple[str, list[str], int]:

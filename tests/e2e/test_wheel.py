@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workshop.paths import checkout_dir
+from workshop.core.paths import checkout_dir
 
 
 def run(*command: object, cwd: Path) -> str:

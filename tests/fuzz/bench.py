@@ -14,8 +14,16 @@ from urllib.parse import urlsplit
 import httpx2
 from aiohttp import web
 
-from tests.gateway.harness import CALLBACK, ISSUER, PRACTICE_SECRET, Site, configured, site, upstream_of
-from workshop.gateway.config_auth import Auth
+from tests.servers.gateway.harness import (
+    CALLBACK,
+    ISSUER,
+    PRACTICE_SECRET,
+    Site,
+    configured,
+    site,
+    upstream_of,
+)
+from workshop.auth.config_auth import Auth
 
 T = TypeVar("T")
 MAY_FAIL = {502, 503, 504}
@@ -26,7 +34,7 @@ _PRACTICE_TOKEN = re.compile(r"practice_[a-z0-9-]+_[a-z2-7]+_[0-9a-f]{32}")
 _SIGNED = re.compile(r"ey[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}")
 
 
-_OURS = ("workshop.gateway", "aiohttp", "asyncio", "py.warnings")
+_OURS = ("workshop", "aiohttp", "asyncio", "py.warnings")
 
 
 class _Log(logging.Handler):

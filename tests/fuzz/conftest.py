@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.bench import Bench, bench
-from tests.gateway.fixtures import practice_server
-from tests.gateway.harness import settings
+from tests.servers.gateway.fixtures import practice_server
+from tests.servers.gateway.harness import settings
 
 __all__ = ["practice_server"]
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.fuzz.bench import Bench, is_loopback_twin, own_url, redirected_to
 from tests.fuzz.effort import looks
 from tests.fuzz.strategies import NASTY, almost_form, forms, sendable
-from tests.gateway.harness import CALLBACK, ISSUER
-from tests.gateway.reading import cookies_of, form_in, query_of
+from tests.servers.gateway.harness import CALLBACK, ISSUER
+from tests.servers.gateway.reading import cookies_of, form_in, query_of
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from tests.fuzz.effort import looks
 from tests.fuzz.strategies import documents, json_values, texts
-from tests.gateway.harness import settings
-from workshop.errors import UsageError
-from workshop.gateway.config import load as load_gateway
-from workshop.paths import parts_dir
-from workshop.settings import Settings
+from tests.servers.gateway.harness import settings
+from workshop.core.errors import UsageError
+from workshop.core.paths import parts_dir
+from workshop.core.settings import Settings
+from workshop.servers.gateway.config import load as load_gateway
 from workshop.toolhive.lint import check
 from workshop.toolhive.manifests import Resources, load
 from workshop.toolhive.overrides import with_gateway_port, with_practice_github

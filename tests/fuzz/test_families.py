@@ -14,8 +14,8 @@ from hypothesis.stateful import (
 
 from tests.fuzz.bench import Bench
 from tests.fuzz.effort import looks
-from tests.gateway.harness import CALLBACK, DISCOVER, MCP_HEADERS, VERIFIER
-from workshop.gateway.limits import REPEAT_SECONDS
+from tests.servers.gateway.harness import CALLBACK, DISCOVER, MCP_HEADERS, VERIFIER
+from workshop.auth.limits import REPEAT_SECONDS
 
 WAITS = st.sampled_from(
     [1.0, 2.0, 5.0, REPEAT_SECONDS - 1, REPEAT_SECONDS + 1, 599.0, 3601.0, 3 * 24 * 3600.0]

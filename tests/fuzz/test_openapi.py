@@ -15,9 +15,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.fuzz.effort import looks
-from tests.gateway.harness import configured, in_thread, settings
-from workshop.gateway.app import create_app
-from workshop.ports import free_port
+from tests.servers.gateway.harness import configured, in_thread, settings
+from workshop.core.ports import free_port
+from workshop.servers.gateway.app import create_app
 
 CHECKS = [
     not_a_server_error,

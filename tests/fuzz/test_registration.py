@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.fuzz.bench import Bench
 from tests.fuzz.effort import looks
 from tests.fuzz.strategies import almost_form, documents, encoded_json, json_values, media_types
-from tests.gateway.harness import CALLBACK
+from tests.servers.gateway.harness import CALLBACK
 
 JSON = {"content-type": "application/json"}
 METADATA = {

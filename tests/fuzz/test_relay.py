@@ -21,8 +21,8 @@ from tests.fuzz.strategies import (
     sendable,
     texts,
 )
-from tests.gateway.harness import DISCOVER, ISSUER, MCP_HEADERS, SignedIn, settings
-from tests.gateway.mcp_upstream import Recorder
+from tests.servers.gateway.harness import DISCOVER, ISSUER, MCP_HEADERS, SignedIn, settings
+from tests.servers.gateway.mcp_upstream import Recorder
 
 CALL = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "get_me", "arguments": {}}}
 TOOL = {"name": "get_me", "title": "Me", "description": "Who I am", "inputSchema": {"type": "object"}}

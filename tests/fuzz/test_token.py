@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.fuzz.bench import Bench
 from tests.fuzz.effort import looks
 from tests.fuzz.strategies import almost_form, forms, media_types, sendable
-from tests.gateway.harness import CALLBACK, VERIFIER, SignedIn
+from tests.servers.gateway.harness import CALLBACK, VERIFIER, SignedIn
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 FAILURES = {400, 401, 413}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.fuzz.bench import Bench, bench, own_url, redirected_to
 from tests.fuzz.effort import looks
 from tests.fuzz.strategies import documents, encoded_json
-from tests.gateway.harness import CALLBACK, settings
-from tests.gateway.reading import query_of
+from tests.servers.gateway.harness import CALLBACK, settings
+from tests.servers.gateway.reading import query_of
 
 TOKENS = {
     "access_token": "practice",

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import psutil
 
-from tests.gateway.harness import (
+from tests.servers.gateway.harness import (
     NO_TLS,
     PRACTICE_CLIENT,
     PRACTICE_SECRET,
@@ -22,7 +22,7 @@ from tests.gateway.harness import (
     configured,
     settings,
 )
-from workshop.ports import free_port
+from workshop.core.ports import free_port
 
 DEADLINE = 40.0
 _READY = b"startup complete"
@@ -90,7 +90,7 @@ async def classroom(folder: Path) -> AsyncIterator[tuple[Site, Running]]:
         )
     )
     assert (folder / "client").read_text() == PRACTICE_SECRET
-    async with server("workshop.practice", practice), gateway(folder, values) as running:
+    async with server("workshop.servers.practice", practice), gateway(folder, values) as running:
         yield running
 
 
@@ -100,7 +100,7 @@ async def gateway(folder: Path, values: dict[str, Any]) -> AsyncIterator[tuple[S
     config = configured(folder, values)
     url = f"http://localhost:{config.port}"
     async with (
-        server("workshop.gateway", folder / "gateway.json") as running,
+        server("workshop.servers.gateway", folder / "gateway.json") as running,
         httpx2.AsyncClient(base_url=url, verify=NO_TLS, timeout=DEADLINE, trust_env=False) as http,
         httpx2.AsyncClient(verify=NO_TLS, timeout=DEADLINE, trust_env=False) as browser,
     ):

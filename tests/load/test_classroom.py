@@ -9,12 +9,12 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.gateway.harness import CALLBACK, DISCOVER, MCP_HEADERS, NO_TLS, Clock, SignedIn, Site
 from tests.load.processes import DEADLINE, classroom
-from workshop.gateway.config_auth import Auth
-from workshop.gateway.records import Client
-from workshop.gateway.store_sqlite import SqliteStore
-from workshop.gateway.vault import Vault
+from tests.servers.gateway.harness import CALLBACK, DISCOVER, MCP_HEADERS, NO_TLS, Clock, SignedIn, Site
+from workshop.auth.config_auth import Auth
+from workshop.auth.records import Client
+from workshop.auth.store_sqlite import SqliteStore
+from workshop.auth.vault import Vault
 
 PEOPLE = 50
 CALLS = 4

@@ -12,10 +12,18 @@ import httpx2
 import pytest
 from aiohttp import web
 
-from tests.gateway.harness import DISCOVER, MCP_HEADERS, Site, configured, real_site, settings, upstream_of
 from tests.load.processes import DEADLINE, Running, gateway
-from workshop.gateway.limits import Patience
-from workshop.ports import free_port
+from tests.servers.gateway.harness import (
+    DISCOVER,
+    MCP_HEADERS,
+    Site,
+    configured,
+    real_site,
+    settings,
+    upstream_of,
+)
+from workshop.auth.limits import Patience
+from workshop.core.ports import free_port
 
 GIGABYTE = 1 << 30
 MEGABYTE = 1 << 20

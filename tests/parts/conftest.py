@@ -181,7 +181,7 @@ def part_3(http_server: RunningServer, free_port: int, tmp_path: Path) -> Iterat
         "tools": tool_rules(),
         "auth": None,
     }
-    with started("workshop.gateway", config, tmp_path) as port:
+    with started("workshop.servers.gateway", config, tmp_path) as port:
         yield port
 
 
@@ -205,8 +205,8 @@ def part_4(free_ports: list[int], tmp_path: Path) -> Iterator[dict[int, int]]:
         "app_name": "practice",
     }
     with (
-        started("workshop.practice", github, tmp_path),
-        started("workshop.gateway", remote_proxy(gateway, practice, tmp_path), tmp_path),
+        started("workshop.servers.practice", github, tmp_path),
+        started("workshop.servers.gateway", remote_proxy(gateway, practice, tmp_path), tmp_path),
     ):
         yield {8080: gateway, 8090: practice}
 

@@ -10,17 +10,17 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.lessons.conftest import ALL, Judge, called, judge
+from tests.course.conftest import ALL, Judge, called, judge
 from tests.parts.conftest import RunningServer
 from workshop.agent.run import RunOptions, load_answer, prepare
 from workshop.agent.sign_out import sign_out
-from workshop.instance import Instance, Record
-from workshop.lessons.check_child import Outcome
-from workshop.lessons.check_subject import Subject
-from workshop.lessons.checks import checks_of
-from workshop.lessons.exercise import Exercise
-from workshop.lessons.find import Lesson, find_lessons
-from workshop.paths import parts_dir
+from workshop.core.instance import Instance, Record
+from workshop.core.paths import parts_dir
+from workshop.course.check_child import Outcome
+from workshop.course.check_subject import Subject
+from workshop.course.checks import checks_of
+from workshop.course.exercise import Exercise
+from workshop.course.find import Lesson, find_lessons
 
 LESSONS = find_lessons(parts_dir())
 Change = Callable[[int, str, str, str], Path]
@@ -229,5 +229,5 @@ def test_checks_import_only_what_a_part_may_and_the_one_module_for_checks() -> N
         imported += [name.name for n in ast.walk(tree) if isinstance(n, ast.Import) for name in n.names]
         for module in imported:
             top = module.partition(".")[0]
-            ours = module == "workshop.lessons.checks" or f"{module}.".startswith("workshop.agent.")
+            ours = module == "workshop.course.checks" or f"{module}.".startswith("workshop.agent.")
             assert top in sys.stdlib_module_names or top == "mcp" or ours, module

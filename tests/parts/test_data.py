@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PRACTICE = ROOT / "workshop" / "practice" / "data" / "learner"
+PRACTICE = ROOT / "workshop" / "servers" / "practice" / "data" / "learner"
 OPEN_ISSUES = {"trail-mapper": 4, "bread-journal": 2, "dotfiles": 0, "sensor-garden": 1}
 SHOWN = ("name", "description", "language")
 

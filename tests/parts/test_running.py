@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from workshop.instance import Instance, Record
+from workshop.core.instance import Instance, Record
 
 if TYPE_CHECKING:
     from tests.parts.conftest import RunningServer

@@ -11,9 +11,9 @@ from playwright.sync_api import Browser
 from tests.e2e.conftest import Room, room
 from tests.pictures import flight_recorder, terminal
 from tests.pictures.transcript import transcript
-from tests.trace.test_page import SAMPLE
-from workshop.demo.golden import normalised
-from workshop.trace import files
+from tests.recorder.test_page import SAMPLE
+from workshop.course.demo.golden import normalised
+from workshop.recorder import files
 
 __all__ = ["room"]
 

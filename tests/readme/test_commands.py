@@ -10,8 +10,8 @@ import pytest
 
 from tests.e2e.conftest import WORKLOADS, Room
 from tests.readme.page import ROOT, Command, commands
-from workshop.backends import process
-from workshop.ports import free_port
+from workshop.core.ports import free_port
+from workshop.lab import process
 
 TIMEOUT = 100
 CLUSTER = "needs Docker, a cluster or a bundle: planned with `--dry-run` by"
@@ -27,19 +27,23 @@ ELSEWHERE = {
     ),
     "uv run pytest": ("this is it: run by", ".ci/run", "uv run pytest"),
     "uv run workshop rehearse": (STAGE, "tests/e2e/test_rehearse.py", 'room.run("rehearse"'),
-    "uv run workshop demo play tutorial": (STAGE, "tests/demo/test_demo.py", "on_stage_space_goes_on"),
-    "uv run workshop demo record tutorial tutorial.cast": (STAGE, "tests/demo/test_demo.py", "asciicast"),
-    "uv run workshop demo verify tutorial": (STAGE, "tests/demo/test_demo.py", "golden_text_says"),
+    "uv run workshop demo play tutorial": (STAGE, "tests/course/demo/test_demo.py", "on_stage_space_goes_on"),
+    "uv run workshop demo record tutorial tutorial.cast": (
+        STAGE,
+        "tests/course/demo/test_demo.py",
+        "asciicast",
+    ),
+    "uv run workshop demo verify tutorial": (STAGE, "tests/course/demo/test_demo.py", "golden_text_says"),
     "uv run workshop up --backend kind": (CLUSTER, "tests/cli/test_backends.py", "dry_run_prints"),
     "uv run workshop part 4 apply": (CLUSTER, "tests/e2e/kind/test_course.py", '"apply"'),
-    "uv run workshop bundle create room.bundle": (CLUSTER, "tests/bundle/conftest.py", "create"),
+    "uv run workshop bundle create room.bundle": (CLUSTER, "tests/lab/bundle/conftest.py", "create"),
     "uv run workshop bundle verify room.bundle": (CLUSTER, "tests/cli/test_bundle.py", '"verify"'),
     "uv run workshop up --backend kind --bundle room.bundle": (
         CLUSTER,
-        "tests/bundle/test_bundle.py",
+        "tests/lab/bundle/test_bundle.py",
         "open",
     ),
-    "uv run workshop part 4 compare": (LONGER, "tests/compare/test_comparison.py", "compare("),
+    "uv run workshop part 4 compare": (LONGER, "tests/audit/compare/test_comparison.py", "compare("),
     **{
         f"uv run workshop part 4 run --variation {name} --approve-as learner": (
             LONGER,

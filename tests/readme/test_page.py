@@ -9,12 +9,12 @@ from typing import Any, get_args
 import pytest
 
 from tests.readme.page import ROOT, TEXT, code, commands, links, rows
-from workshop import errors
-from workshop.backends.base import PRACTICE_GITHUB, PRACTICE_PORT, BackendName, Entrypoint
 from workshop.cli.app import build_tree
-from workshop.lessons.find import Lesson, find_lessons
-from workshop.paths import cluster_dir
-from workshop.result import Result, envelope, error_envelope
+from workshop.core import errors
+from workshop.core.paths import cluster_dir
+from workshop.core.result import Result, envelope, error_envelope
+from workshop.course.find import Lesson, find_lessons
+from workshop.lab.base import PRACTICE_GITHUB, PRACTICE_PORT, BackendName, Entrypoint
 
 EXIT_CODES = "| Code | Meaning |"
 TREE = build_tree()

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.backends.fake_tools import FakeMachine
 from tests.cli.conftest import Outcome, Workshop, workshop
 from tests.e2e.conftest import WORKLOADS
+from tests.lab.fake_tools import FakeMachine
 from tests.readme.page import ROOT, TEXT, rows
-from workshop.instance import Instance, Record
-from workshop.ports import free_port
+from workshop.core.instance import Instance, Record
+from workshop.core.ports import free_port
 
 __all__ = ["workshop"]
 
@@ -25,12 +25,12 @@ TOLD = [text.strip("`") for text, _ in rows(TEXT, "| It says | Do this |")]
 # Provoked by tests of their own: the file, and the words it is recognised by there.
 ELSEWHERE = {
     "Cluster DNS does not resolve …, asked from pod …": (
-        "tests/backends/test_restart.py",
+        "tests/lab/test_restart.py",
         "Cluster DNS does not resolve",
     ),
     "… cannot become ready: …": ("tests/toolhive/test_troubles.py", "cannot become ready: ImagePullBackOff"),
     "The login was not approved": (
-        "workshop/demo/scripts/what-goes-wrong.golden.txt",
+        "workshop/course/demo/scripts/what-goes-wrong.golden.txt",
         "The login was not approved",
     ),
     "Nobody approved the login within … seconds": ("tests/agent/test_oauth.py", 'match="Nobody approved"'),
@@ -114,7 +114,7 @@ def refused_key(scene: Scene) -> Outcome:
 
 
 def still_at_work(scene: Scene) -> Outcome:
-    scene.patch.setattr("workshop.instance._LOCK_SECONDS", 0.1)
+    scene.patch.setattr("workshop.core.instance._LOCK_SECONDS", 0.1)
     directory = Instance.load().directory
     directory.parent.mkdir(parents=True)
     with FileLock(directory.parent / f"{directory.name}.lock"):
@@ -136,7 +136,7 @@ def not_practice(scene: Scene) -> Outcome:
     import asyncio
 
     from workshop.agent.form_walker import walk
-    from workshop.errors import CredentialsError
+    from workshop.core.errors import CredentialsError
 
     with answering(200) as url, pytest.raises(CredentialsError) as caught:
         asyncio.run(walk(f"{url}/authorize?redirect_uri=http://localhost:1/", "learner"))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.kube.conftest import cluster
-from workshop.kube import connection, wait
-from workshop.paths import parts_dir
-from workshop.toolhive import operator_view, pods, readiness, rollout
+from tests.lab.kube.conftest import cluster
+from workshop.core.paths import parts_dir
+from workshop.lab.cluster import operator_view, pods, readiness, rollout
+from workshop.lab.kube import connection, wait
 from workshop.toolhive.manifests import Resources, load
 
 __all__ = ["change", "cluster"]

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from workshop.ports import bind_loopback, free_port
+from workshop.core.ports import bind_loopback, free_port
 
 _HOP = {"transfer-encoding", "content-length", "connection", "content-encoding", "date"}
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tests.toolhive.conftest import Change
-from workshop.errors import UsageError
+from workshop.core.errors import UsageError
 from workshop.toolhive.cluster_lint import check, check_secrets
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.overrides import with_client_id, with_gateway_port, with_practice_in_cluster

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.kube.cluster import NAMESPACE, Cluster
-from tests.kube.refused import Refusal
+from tests.lab.kube.cluster import NAMESPACE, Cluster
+from tests.lab.kube.refused import Refusal
 from tests.toolhive.conftest import Change
 from tests.toolhive.workloads import PROXY, SERVER, controller, pod
-from workshop.errors import UsageError, WorkshopError
-from workshop.toolhive.cluster_secrets import ClusterSecrets, Recreated
+from workshop.core.errors import UsageError, WorkshopError
+from workshop.lab.cluster.secrets import ClusterSecrets, Recreated
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.secrets import SecretFiles, auth_configs
 

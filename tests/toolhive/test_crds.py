@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.toolhive.conftest import Change
-from workshop import paths
-from workshop.backends.base import Choices
-from workshop.backends.render import Renderer
-from workshop.instance import Upstream
-from workshop.lessons.find import find_lessons
-from workshop.settings import Setting, Settings
-from workshop.sources import Sources
+from workshop.core import paths
+from workshop.core.instance import Upstream
+from workshop.core.settings import Setting, Settings
+from workshop.course.find import find_lessons
+from workshop.lab.base import Choices
+from workshop.lab.cluster.render import Renderer
+from workshop.lab.sources import Sources
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.overrides import (
     DISPENSABLE,

@@ -26,15 +26,13 @@ from workshop.agent.connect import connect
 from workshop.agent.listener import LoopbackListener
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.token_store import TokenStore
-from workshop.backends import process
-from workshop.backends.base import PRACTICE_CLIENT_ID, Choices
-from workshop.backends.embedded import EmbeddedBackend
-from workshop.console import Console
-from workshop.errors import CredentialsError, WorkshopError
-from workshop.lessons.find import find_lessons
-from workshop.ports import free_port
-from workshop.toolhive.contracts import CheckResult, ProxyContract, ServerContract, ToolCall
-from workshop.toolhive.endpoints import (
+from workshop.core.console import Console
+from workshop.core.errors import CredentialsError, WorkshopError
+from workshop.core.ports import free_port
+from workshop.course.find import find_lessons
+from workshop.lab import process
+from workshop.lab.base import PRACTICE_CLIENT_ID, Choices
+from workshop.lab.cluster.endpoints import (
     after_login,
     before_login,
     of_server,
@@ -43,10 +41,12 @@ from workshop.toolhive.endpoints import (
     require_before_login,
     require_server,
 )
+from workshop.lab.cluster.session_checks import calculation
+from workshop.lab.embedded import EmbeddedBackend
+from workshop.toolhive.contracts import CheckResult, ProxyContract, ServerContract, ToolCall
 from workshop.toolhive.manifests import Resources
 from workshop.toolhive.overrides import with_gateway_port, with_practice_github
 from workshop.toolhive.secrets import SecretFiles, auth_configs
-from workshop.toolhive.session_checks import calculation
 
 WHO_AM_I = ToolCall("get_me", {}, '"learner"')
 METADATA = "/.well-known/oauth-protected-resource"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.toolhive.conftest import Change
-from workshop.errors import UsageError
+from workshop.core.errors import UsageError
 from workshop.toolhive.lint import check
 from workshop.toolhive.manifests import Resource, Resources
 

@@ -18,14 +18,14 @@ from workshop.agent.connect import connect
 from workshop.agent.events import ApprovalNeeded, Connected, Event
 from workshop.agent.part import Part
 from workshop.agent.rehearsal import RehearsalModel
-from workshop.browser import following, press
-from workshop.compare.browser import walk
-from workshop.paths import parts_dir
-from workshop.ports import free_port
-from workshop.practice.app import create_app
-from workshop.practice.config import PracticeConfig
+from workshop.audit.compare.browser import walk
+from workshop.core.browser import following, press
+from workshop.core.paths import parts_dir
+from workshop.core.ports import free_port
+from workshop.lab.cluster.endpoints import after_login, before_login
+from workshop.servers.practice.app import create_app
+from workshop.servers.practice.config import PracticeConfig
 from workshop.toolhive.contracts import ProxyContract, ToolCall
-from workshop.toolhive.endpoints import after_login, before_login
 
 QUESTION = "Who am I?"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from workshop.errors import UsageError
+from workshop.core.errors import UsageError
 from workshop.toolhive.manifests import load
 
 SECRET = "apiVersion: v1\nkind: Secret\nmetadata: {name: one}\nstringData: {key: value}\n"

@@ -13,9 +13,9 @@ import yaml
 from kubernetes import client
 from pydantic import BaseModel, ValidationError
 
-from workshop.paths import cluster_dir
-from workshop.ports import free_port
-from workshop.sources import pinned
+from workshop.core.paths import cluster_dir
+from workshop.core.ports import free_port
+from workshop.lab.sources import pinned
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.practice_github import practice_manifests
 
@@ -97,7 +97,7 @@ def pod(make: Make, tmp_path: Path) -> Iterator[tuple[Resources, str]]:
     resources = make(port=port)
     for name, text in one(resources, "Secret").mapping("stringData").items():
         (tmp_path / name).write_text(text)
-    command = [sys.executable, "-m", "workshop.practice", "--config", str(tmp_path / "config.json")]
+    command = [sys.executable, "-m", "workshop.servers.practice", "--config", str(tmp_path / "config.json")]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         yield resources, f"http://127.0.0.1:{port}"
         process.terminate()

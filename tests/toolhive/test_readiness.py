@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.kube.cluster import NAMESPACE, Cluster
-from tests.kube.refused import Refusal
+from tests.lab.kube.cluster import NAMESPACE, Cluster
+from tests.lab.kube.refused import Refusal
 from tests.toolhive.waits import late, refused, wait_proxy
 from tests.toolhive.workloads import (
     PROXY,
@@ -22,11 +22,11 @@ from tests.toolhive.workloads import (
     resource,
     run_config,
 )
-from workshop.console import Step
-from workshop.errors import WorkshopError
-from workshop.kube.refusals import UnreachableError
-from workshop.toolhive.diagnosis import diagnose
-from workshop.toolhive.readiness import version_note, wait_deployment, wait_operator, wait_workload
+from workshop.core.console import Step
+from workshop.core.errors import WorkshopError
+from workshop.lab.cluster.diagnosis import diagnose
+from workshop.lab.cluster.readiness import version_note, wait_deployment, wait_operator, wait_workload
+from workshop.lab.kube.refusals import UnreachableError
 
 pytestmark = pytest.mark.usefixtures("quick")
 

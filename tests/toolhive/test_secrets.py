@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.toolhive.conftest import Change
-from workshop.errors import UsageError
+from workshop.core.errors import UsageError
 from workshop.toolhive.durations import seconds
 from workshop.toolhive.manifests import load
 from workshop.toolhive.secrets import SecretFiles, auth_configs

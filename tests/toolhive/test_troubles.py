@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.kube.cluster import NAMESPACE, Cluster
+from tests.lab.kube.cluster import NAMESPACE, Cluster
 from tests.toolhive.waits import late, put_starting, refused, wait_proxy
 from tests.toolhive.workloads import (
     PROXY,
@@ -17,11 +17,11 @@ from tests.toolhive.workloads import (
     resource,
     run_config,
 )
-from workshop.errors import DeadlineError, WorkshopError
-from workshop.kube.client import Kube
-from workshop.toolhive import pods
-from workshop.toolhive.diagnosis import diagnose
-from workshop.toolhive.readiness import wait_deployment, wait_operator, wait_workload
+from workshop.core.errors import DeadlineError, WorkshopError
+from workshop.lab.cluster import pods
+from workshop.lab.cluster.diagnosis import diagnose
+from workshop.lab.cluster.readiness import wait_deployment, wait_operator, wait_workload
+from workshop.lab.kube.client import Kube
 
 pytestmark = pytest.mark.usefixtures("quick")
 PULL = 'failed to pull and unpack image "ghcr.io/stacklok/toolhive/proxyrunner:v0.63.0": '

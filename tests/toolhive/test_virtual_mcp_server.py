@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.toolhive.test_crds import Crds, crds
-from workshop.paths import parts_dir
+from workshop.core.paths import parts_dir
 from workshop.toolhive.manifests import TOOLHIVE_API, Resource, Resources
 
 __all__ = ["crds"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.kube.cluster import Cluster
+from tests.lab.kube.cluster import Cluster
 from tests.toolhive.workloads import (
     PROXY,
     Script,
@@ -13,9 +13,9 @@ from tests.toolhive.workloads import (
     put_proxy,
     resource,
 )
-from workshop.console import Step
-from workshop.errors import DeadlineError, WorkshopError
-from workshop.toolhive.readiness import wait_workload
+from workshop.core.console import Step
+from workshop.core.errors import DeadlineError, WorkshopError
+from workshop.lab.cluster.readiness import wait_workload
 
 
 def wait_proxy(cluster: Cluster, *changes: Callable[[], object], seconds: float = 30) -> Script:

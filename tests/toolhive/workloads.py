@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tests.kube.cluster import NAMESPACE, TOOLHIVE, Cluster
-from workshop.console import Step
+from tests.lab.kube.cluster import NAMESPACE, TOOLHIVE, Cluster
+from workshop.core.console import Step
 from workshop.toolhive.manifests import Resource
 
 Object = dict[str, Any]

@@ -9,8 +9,8 @@ from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.attacks.test_envelopes import NO_JSON, NO_MESSAGE
-from tests.gateway.harness import MCP_HEADERS, NO_TLS, SignedIn
-from tests.gateway.reading import challenge_of
+from tests.servers.gateway.harness import MCP_HEADERS, NO_TLS, SignedIn
+from tests.servers.gateway.reading import challenge_of
 from tests.toolhive_real.places import DEADLINE, Place, Visitor
 from tests.toolhive_real.questions import RESOURCE, outcome, signed_in
 

@@ -16,19 +16,19 @@ from typing import Any, Self
 
 import httpx2
 
-from tests.gateway.harness import NO_TLS, Clock, Site, in_thread
-from tests.gateway.reading import query_of
+from tests.servers.gateway.harness import NO_TLS, Clock, Site, in_thread
+from tests.servers.gateway.reading import query_of
 from tests.toolhive_real import run_configs
-from workshop.backends.base import PRACTICE_CLIENT_ID, Choices, Deployment
-from workshop.backends.credentials import practice_secret, write_secrets
-from workshop.backends.workloads import Planner
-from workshop.browser import press
-from workshop.gateway.config import GatewayConfig, load
-from workshop.paths import parts_dir
-from workshop.ports import free_port
-from workshop.practice.app import create_app
-from workshop.practice.config import PracticeConfig
-from workshop.practice.recorder import RecordedRequest, read_requests
+from workshop.core.browser import press
+from workshop.core.paths import parts_dir
+from workshop.core.ports import free_port
+from workshop.lab.base import PRACTICE_CLIENT_ID, Choices, Deployment
+from workshop.lab.credentials import practice_secret, write_secrets
+from workshop.lab.workloads import Planner
+from workshop.servers.gateway.config import GatewayConfig, load
+from workshop.servers.practice.app import create_app
+from workshop.servers.practice.config import PracticeConfig
+from workshop.servers.practice.recorder import RecordedRequest, read_requests
 from workshop.toolhive import manifests, overrides
 from workshop.toolhive.manifests import Resources
 from workshop.toolhive.secrets import SecretFiles
@@ -209,7 +209,13 @@ class Part:
         (planned,) = Planner(self.folder, self.secrets, {}).deployment(deployment)
         (self.folder / "config.json").write_text(json.dumps(planned.config), encoding="utf-8")
         (self.folder / NAME).mkdir()  # for its store
-        return [sys.executable, "-m", "workshop.gateway", "--config", str(self.folder / "config.json")]
+        return [
+            sys.executable,
+            "-m",
+            "workshop.servers.gateway",
+            "--config",
+            str(self.folder / "config.json"),
+        ]
 
     def proxyrunner(self, program: Path) -> list[str]:
         """How to start ToolHive's proxy; its configuration is what the operator writes."""

@@ -4,10 +4,10 @@ from typing import Any
 
 import httpx2
 
-from tests.gateway.harness import CALLBACK, DISCOVER, MCP_HEADERS, VERIFIER, SignedIn
-from tests.gateway.reading import challenge_of, decoded, query_of
+from tests.servers.gateway.harness import CALLBACK, DISCOVER, MCP_HEADERS, VERIFIER, SignedIn
+from tests.servers.gateway.reading import challenge_of, decoded, query_of
 from tests.toolhive_real.places import Place, Visitor
-from workshop.browser import forms, press
+from workshop.core.browser import forms, press
 
 _AUTHORIZATION_SERVER = "/.well-known/oauth-authorization-server"
 RESOURCE = "/.well-known/oauth-protected-resource"

@@ -8,7 +8,7 @@ not known stops the test, so that no part of a manifest is left out without a wo
 from collections.abc import Mapping
 from typing import Any
 
-from workshop.backends.workloads import DEFAULT_SCOPES
+from workshop.lab.workloads import DEFAULT_SCOPES
 from workshop.toolhive.durations import seconds
 from workshop.toolhive.lint import auth_config, oidc_config
 from workshop.toolhive.manifests import Resource, Resources

@@ -22,7 +22,7 @@ from tests.conformance.conftest import npm
 from tests.conformance.npm import Npm
 from tests.conformance.test_authorization_server import report_of
 from tests.conformance.test_inspector import browser, inspect
-from tests.gateway.harness import CALLBACK, NO_TLS
+from tests.servers.gateway.harness import CALLBACK, NO_TLS
 from tests.toolhive_real.conftest import Open
 from tests.toolhive_real.differences import with_filter
 from tests.toolhive_real.mcp_questions import ERAS, LEGACY
@@ -35,9 +35,9 @@ from workshop.agent.mcp_tools import McpTools
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.part import Part
 from workshop.agent.rehearsal import RehearsalModel
-from workshop.paths import parts_dir
-from workshop.ports import free_port
-from workshop.probe.report import probe
+from workshop.audit.probe.report import probe
+from workshop.core.paths import parts_dir
+from workshop.core.ports import free_port
 
 __all__ = ["browser", "npm"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.toolhive_real.conftest import Open
 from tests.toolhive_real.differences import QUESTIONS, Question
-from workshop.paths import parts_dir
+from workshop.core.paths import parts_dir
 
 _HEADING = "## The embedded gateway and ToolHive"
 

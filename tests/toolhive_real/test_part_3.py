@@ -11,12 +11,12 @@ from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.conformance.servers import lesson_server
-from tests.gateway.harness import NO_TLS
+from tests.servers.gateway.harness import NO_TLS
 from tests.toolhive_real import run_configs
 from tests.toolhive_real.mcp_questions import ERAS, LEGACY
 from tests.toolhive_real.places import DEADLINE, TOOLHIVE_SERVES, Program, environment
-from workshop.paths import parts_dir
-from workshop.ports import free_port
+from workshop.core.paths import parts_dir
+from workshop.core.ports import free_port
 from workshop.toolhive import manifests
 from workshop.toolhive.manifests import Resources
 

@@ -20,17 +20,17 @@ from mcp_types import CallToolResult, TextContent
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.conformance.servers import log_in
-from tests.gateway.harness import NO_TLS, in_thread
+from tests.servers.gateway.harness import NO_TLS, in_thread
 from tests.toolhive.test_virtual_mcp_server import VARIATION, gateway
 from tests.toolhive_real import run_configs
 from tests.toolhive_real.mcp_questions import ERAS, LEGACY
 from tests.toolhive_real.places import DEADLINE, Program, environment
-from workshop.backends.base import PRACTICE_CLIENT_ID
-from workshop.backends.workloads import DEFAULT_SCOPES
-from workshop.ports import free_port
-from workshop.practice.app import create_app
-from workshop.practice.config import PracticeConfig
-from workshop.practice.recorder import read_requests
+from workshop.core.ports import free_port
+from workshop.lab.base import PRACTICE_CLIENT_ID
+from workshop.lab.workloads import DEFAULT_SCOPES
+from workshop.servers.practice.app import create_app
+from workshop.servers.practice.config import PracticeConfig
+from workshop.servers.practice.recorder import read_requests
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.secrets import SecretFiles, new_signing_key
 

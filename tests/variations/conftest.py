@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from workshop.backends.process import strays
-from workshop.console import Console, Progress
+from workshop.core.console import Console, Progress
+from workshop.lab.process import strays
 
 
 @pytest.fixture(autouse=True)

@@ -28,11 +28,11 @@ from mcp_types import (
     TextContent,
 )
 
-from tests.gateway.harness import NO_TLS
-from tests.gateway.reading import decoded, form_in, origin_of, query_of
-from workshop.lessons.variation_run import Running
-from workshop.lessons.variations import find_variation
-from workshop.practice.recorder import RecordedRequest, read_requests
+from tests.servers.gateway.harness import NO_TLS
+from tests.servers.gateway.reading import decoded, form_in, origin_of, query_of
+from workshop.course.variation_run import Running
+from workshop.course.variations import find_variation
+from workshop.servers.practice.recorder import RecordedRequest, read_requests
 
 MODERN = "2026-07-28"
 ERAS = ["legacy", MODERN]

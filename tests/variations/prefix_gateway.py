@@ -22,12 +22,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tests.gateway.harness import NO_TLS, Clock, in_thread
-from tests.gateway.outside import ISSUER, Issuer
-from workshop.backends.variation_room import Edition, Program, VariationRoom
-from workshop.console import Console
-from workshop.paths import parts_dir
-from workshop.ports import free_port
+from tests.servers.gateway.harness import NO_TLS, Clock, in_thread
+from tests.servers.gateway.outside import ISSUER, Issuer
+from workshop.core.console import Console
+from workshop.core.paths import parts_dir
+from workshop.core.ports import free_port
+from workshop.lab.variation_room import Edition, Program, VariationRoom
 
 FOLDER = parts_dir() / "04_remote_oauth" / "variations" / "prefix-gateway"
 MODERN = "2026-07-28"

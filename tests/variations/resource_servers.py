@@ -20,8 +20,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from tests.gateway.harness import DISCOVER, MCP_HEADERS
-from workshop.paths import parts_dir
+from tests.servers.gateway.harness import DISCOVER, MCP_HEADERS
+from workshop.core.paths import parts_dir
 
 FOLDER = parts_dir() / "04_remote_oauth" / "variations" / "resource-server"
 SERVER = FOLDER / "server.py"

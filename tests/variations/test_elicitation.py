@@ -14,13 +14,13 @@ import pytest
 from mcp_types import ElicitCompleteNotification
 
 from tests.variations.elicitation import ERAS, MODERN, PROFILE, Gateway, link_id, load, told
-from workshop.backends.variation_room import Edition, VariationRoom
-from workshop.console import Progress
-from workshop.gateway.api_call import ApiAnswer
-from workshop.gateway.limits import Patience
-from workshop.gateway.outbound import Outbound
-from workshop.lessons.variation_run import variation_running
-from workshop.lessons.variations import find_variation
+from workshop.auth.api_call import ApiAnswer
+from workshop.auth.limits import Patience
+from workshop.auth.outbound import Outbound
+from workshop.core.console import Progress
+from workshop.course.variation_run import variation_running
+from workshop.course.variations import find_variation
+from workshop.lab.variation_room import Edition, VariationRoom
 
 REPOSITORIES, ISSUES = "GitHubTarget___getUserRepos", "GitHubTarget___getRepoIssues"
 PLACE = {"owner": "learner", "repo": "trail-mapper"}

@@ -16,11 +16,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.gateway.harness import NO_TLS
+from tests.servers.gateway.harness import NO_TLS
 from tests.variations.elicitation import PROFILE, Gateway, load, told
-from workshop.lessons.variation_run import variation_running
-from workshop.lessons.variations import find_variation
-from workshop.ports import free_port
+from workshop.core.ports import free_port
+from workshop.course.variation_run import variation_running
+from workshop.course.variations import find_variation
 
 SCRIPT = find_variation("elicitation").directory / "construct.py"
 NAMES = [

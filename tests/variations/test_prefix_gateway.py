@@ -10,7 +10,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from tests.gateway.harness import NO_TLS
+from tests.servers.gateway.harness import NO_TLS
 from tests.variations.prefix_gateway import ERAS, MODERN, Site, gateway, text_of
 
 UNAUTHORIZED = {"error": "Unauthorized", "message": "Access denied: Authentication required."}

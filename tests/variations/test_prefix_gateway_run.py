@@ -16,15 +16,15 @@ from joserfc import jwt
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.gateway.harness import NO_TLS, ec_pem
+from tests.servers.gateway.harness import NO_TLS, ec_pem
 from tests.variations.prefix_gateway import ERAS, FOLDER, text_of
-from workshop.errors import UsageError
-from workshop.gateway.config_reader import Section
-from workshop.gateway.keys import SigningKey, load_signing_key
-from workshop.lessons.variation_run import Running, variation_running
-from workshop.lessons.variations import find_variation
-from workshop.practice.credentials import fingerprint
-from workshop.practice.recorder import RecordedRequest, read_requests
+from workshop.auth.config_reader import Section
+from workshop.auth.keys import SigningKey, load_signing_key
+from workshop.core.errors import UsageError
+from workshop.course.variation_run import Running, variation_running
+from workshop.course.variations import find_variation
+from workshop.servers.practice.credentials import fingerprint
+from workshop.servers.practice.recorder import RecordedRequest, read_requests
 
 PEOPLE = {"learner": "9000001", "mentor": "9000002"}
 

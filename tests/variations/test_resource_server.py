@@ -9,9 +9,9 @@ from joserfc.jwk import ECKey
 from mcp import Client
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 
-from tests.gateway.harness import started
+from tests.servers.gateway.harness import started
 from tests.variations.resource_servers import keycloak_config, load
-from workshop.errors import UsageError
+from workshop.core.errors import UsageError
 
 AUTH = {
     "type": "jwt",

@@ -15,7 +15,7 @@ from mcp import StdioServerParameters
 
 from tests.variations.resource_servers import SERVER, ask, load
 from workshop.agent.connect import connect
-from workshop.ports import bind_loopback, free_port
+from workshop.core.ports import bind_loopback, free_port
 
 AUTH = {
     "jwks_uri": "https://idp.example.com/keys",

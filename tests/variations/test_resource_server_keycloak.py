@@ -16,14 +16,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.gateway.harness import in_thread
+from tests.servers.gateway.harness import in_thread
 from tests.variations.resource_servers import Keycloak, ask, keycloak_config, load
 from workshop.agent.connect import connect
 from workshop.agent.listener import LoopbackListener
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.token_store import TokenStore
-from workshop.errors import WorkshopError
-from workshop.ports import free_port
+from workshop.core.errors import WorkshopError
+from workshop.core.ports import free_port
 
 SCOPE = "mcp:tools"
 

@@ -11,29 +11,23 @@ import httpx2
 import pytest
 
 from workshop.agent.token_store import Login, TokenStore
-from workshop.backends.variation_room import Edition
-from workshop.console import Progress
-from workshop.errors import UsageError, WorkshopError
-from workshop.instance import Instance, Record
-from workshop.lessons import environment
-from workshop.lessons.find import Lesson, find_lessons
-from workshop.lessons.variation_run import (
-    prepare,
-    room_of,
-    start,
-    stop_all,
-    variation_running,
-)
-from workshop.lessons.variations import Variation, find_variation, variation_of, variations_of
-from workshop.ports import bind_loopback, free_port, is_free
-from workshop.practice.tokens import Tokens
+from workshop.core.console import Progress
+from workshop.core.errors import UsageError, WorkshopError
+from workshop.core.instance import Instance, Record
+from workshop.core.ports import bind_loopback, free_port, is_free
+from workshop.course import environment
+from workshop.course.find import Lesson, find_lessons
+from workshop.course.variation_run import prepare, room_of, start, stop_all, variation_running
+from workshop.course.variations import Variation, find_variation, variation_of, variations_of
+from workshop.lab.variation_room import Edition
+from workshop.servers.practice.tokens import Tokens
 
 SERVER = """
     import sys
     from starlette.applications import Starlette
     from starlette.responses import JSONResponse
     from starlette.routing import Route
-    from workshop.serving import main
+    from workshop.core.serving import main
 
     def create_app(config):
         if config["edition"] == "broken":
@@ -156,7 +150,7 @@ def test_a_port_that_is_lost_while_it_starts_gives_way_too(
     taken = bind_loopback(wanted)
     looks = iter([True, True])  # what the first look at each preferred port says
     monkeypatch.setattr(
-        "workshop.backends.variation_room.is_free", lambda port: next(looks, None) or is_free(port)
+        "workshop.lab.variation_room.is_free", lambda port: next(looks, None) or is_free(port)
     )
     try:
         running = start(variation, quiet)

@@ -13,12 +13,12 @@ import httpx2
 import pytest
 
 from workshop.agent.run import RunOptions, load_answer, run_answer
-from workshop.console import Console
-from workshop.lessons.variation_run import Running, variation_running
-from workshop.lessons.variations import find_variation
-from workshop.lessons.witness import API, token_swap
-from workshop.paths import parts_dir
-from workshop.probe.report import probe
+from workshop.audit.probe.report import probe
+from workshop.core.console import Console
+from workshop.core.paths import parts_dir
+from workshop.course.variation_run import Running, variation_running
+from workshop.course.variations import find_variation
+from workshop.course.witness import API, token_swap
 
 FOLDER = parts_dir() / "04_remote_oauth" / "variations" / "worker"
 EXERCISES = sorted((FOLDER / "exercises").glob("[0-9]_*"))

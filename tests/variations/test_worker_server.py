@@ -16,13 +16,13 @@ import pytest
 from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 
-from tests.gateway.reading import origin_of
-from tests.lessons.conftest import Judge, judge
+from tests.course.conftest import Judge, judge
+from tests.servers.gateway.reading import origin_of
 from tests.variations.test_worker import EXERCISES, FOLDER, at, mended, module
 from workshop.agent.connect import connect
-from workshop.browser import forms
-from workshop.lessons.variation_run import Running
-from workshop.ports import free_port
+from workshop.core.browser import forms
+from workshop.core.ports import free_port
+from workshop.course.variation_run import Running
 
 __all__ = ["judge", "mended"]  # fixtures
 attacker_module = module("attacker")

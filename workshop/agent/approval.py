@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from workshop.errors import CredentialsError
+from workshop.core.errors import CredentialsError
 
 _NOBODY = "A login was wanted, and nobody is at the browser"
 

@@ -19,9 +19,9 @@ from workshop.agent.elicitation import Elicitation, Person
 from workshop.agent.eras import open_in_an_era
 from workshop.agent.events import Connected, Connecting, Observer, ignore
 from workshop.agent.http import headers_for, open_client
-from workshop.console import plain
-from workshop.errors import DeadlineError, WorkshopError
-from workshop.trace.current import current
+from workshop.core.console import plain
+from workshop.core.errors import DeadlineError, WorkshopError
+from workshop.recorder.current import current
 
 Target = str | StdioServerParameters
 

@@ -30,7 +30,7 @@ from workshop.agent.approval import Approval, Consent, nobody
 from workshop.agent.elicited_address import mistake_in
 from workshop.agent.events import Observer, VisitRequested, VisitStarted, Warned, ignore
 from workshop.agent.loop import one_line
-from workshop.errors import WorkshopError
+from workshop.core.errors import WorkshopError
 
 MOST_ADDRESSES = 3
 """Different addresses that one tool call may need."""

@@ -4,7 +4,7 @@ import re
 from urllib.parse import urlsplit
 
 from workshop.agent.oauth_checks import check_address
-from workshop.errors import WorkshopError
+from workshop.core.errors import WorkshopError
 
 LONGEST = 2000
 # RFC 3986 section 2 and no more: other characters are where programs read one URL as two different ones.

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 from workshop.agent import events as on
 from workshop.agent.events import Event, Observer
 from workshop.agent.part import Part
-from workshop.console import Console
-from workshop.errors import WorkshopError
-from workshop.settings import Settings
-from workshop.trace.current import current, recording
-from workshop.trace.files import check_targets, write
-from workshop.trace.hop import Hop
-from workshop.trace.model import Outcome, Subject
-from workshop.trace.upstream import Upstream
+from workshop.core.console import Console
+from workshop.core.errors import WorkshopError
+from workshop.core.settings import Settings
+from workshop.recorder.current import current, recording
+from workshop.recorder.files import check_targets, write
+from workshop.recorder.hop import Hop
+from workshop.recorder.model import Outcome, Subject
+from workshop.recorder.upstream import Upstream
 
 if TYPE_CHECKING:
-    from workshop.trace.recorder import Recorder
+    from workshop.recorder.recorder import Recorder
 
 _SERVERS = ("Gateway", "Worker", "Resource server")
 
@@ -43,8 +43,8 @@ def recorded(
     if not targets:
         yield
         return
-    from workshop.trace.recorder import Recorder
-    from workshop.trace.story import tell
+    from workshop.recorder.recorder import Recorder
+    from workshop.recorder.story import tell
 
     check_targets(targets)
     recorder, outcome = Recorder(), Outcome()

@@ -8,9 +8,9 @@ import httpx2
 
 from workshop.agent.http import is_loopback, open_client
 from workshop.agent.oauth_errors import ForgottenClientError
-from workshop.browser import following, forms, press
-from workshop.console import plain
-from workshop.errors import CredentialsError, DeadlineError, WorkshopError
+from workshop.core.browser import following, forms, press
+from workshop.core.console import plain
+from workshop.core.errors import CredentialsError, DeadlineError, WorkshopError
 
 _MAX_PAGES = 16
 _PAGE_SECONDS = 10.0

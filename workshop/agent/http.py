@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from workshop.trace.current import current
+from workshop.recorder.current import current
 
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 4.0

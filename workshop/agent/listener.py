@@ -12,10 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 from mcp.shared.auth import AuthorizationCodeResult
 
 from workshop.agent.callback_page import Page, read_request
-from workshop.console import plain
-from workshop.errors import CredentialsError, PreflightError, WorkshopError
-from workshop.ports import bind_loopback, free_port
-from workshop.trace.current import current
+from workshop.core.console import plain
+from workshop.core.errors import CredentialsError, PreflightError, WorkshopError
+from workshop.core.ports import bind_loopback, free_port
+from workshop.recorder.current import current
 
 PATH = "/callback"
 _STRAY = Page(404, "Nothing here", "This address only waits for the end of a login.")

@@ -23,7 +23,7 @@ from workshop.agent.messages import (
     ToolResult,
     ToolSpec,
 )
-from workshop.errors import WorkshopError
+from workshop.core.errors import WorkshopError
 
 _SHOWN = 100
 

@@ -9,7 +9,7 @@ from mcp.types import CONNECTION_CLOSED, CallToolResult, ContentBlock, TextConte
 from pydantic import ValidationError
 
 from workshop.agent.messages import ToolResult, ToolSpec
-from workshop.errors import WorkshopError
+from workshop.core.errors import WorkshopError
 
 _MAX_PAGES = 50
 _MAX_TEXT = 200_000

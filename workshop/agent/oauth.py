@@ -59,7 +59,7 @@ from workshop.agent.oauth_errors import (
     unknown_client,
 )
 from workshop.agent.token_store import Login, TokenStore
-from workshop.trace.current import current
+from workshop.recorder.current import current
 
 _MAX_APPROVALS = 3
 _MAX_STEP_UPS = 2

@@ -9,8 +9,8 @@ from mcp.client.auth.utils import extract_resource_metadata_from_www_auth
 from mcp.shared.auth import OAuthMetadata
 
 from workshop.agent.http import is_loopback
-from workshop.console import plain
-from workshop.errors import WorkshopError
+from workshop.core.console import plain
+from workshop.core.errors import WorkshopError
 
 OAUTH_SECONDS = 15.0
 _MAX_ANSWER = 256 * 1024

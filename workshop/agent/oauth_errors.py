@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 import httpx2
 from mcp.client.auth import OAuthFlowError, OAuthRegistrationError, OAuthTokenError
 
-from workshop.console import plain
-from workshop.errors import CredentialsError, DeadlineError, WorkshopError
+from workshop.core.console import plain
+from workshop.core.errors import CredentialsError, DeadlineError, WorkshopError
 
 
 class ForgottenClientError(WorkshopError):

@@ -11,8 +11,8 @@ import httpx2
 from workshop.agent.http import open_client
 from workshop.agent.messages import Conversation, Entry, ModelTurn, Question, ToolCall, ToolReply, ToolSpec
 from workshop.agent.retry import RETRIED, wait_before
-from workshop.console import plain
-from workshop.errors import CredentialsError, DeadlineError, WorkshopError
+from workshop.core.console import plain
+from workshop.core.errors import CredentialsError, DeadlineError, WorkshopError
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _ATTEMPTS = 4

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from workshop.agent.plan import Plan, parse_plans
-from workshop.errors import UsageError
+from workshop.core.errors import UsageError
 
 
 @dataclass(frozen=True)

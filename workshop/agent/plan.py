@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from workshop.errors import UsageError, WorkshopError
+from workshop.core.errors import UsageError, WorkshopError
 
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _CHOICES = ("max_by", "min_by", "first", "count")

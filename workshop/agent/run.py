@@ -17,12 +17,12 @@ from workshop.agent.messages import ChatModel
 from workshop.agent.part import Part
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.view import View
-from workshop.console import Console, plain
-from workshop.errors import INTERRUPTED, UsageError, WorkshopError
-from workshop.instance import Instance
-from workshop.interrupts import interrupts
-from workshop.settings import Settings
-from workshop.trace.upstream import UNKNOWN, Upstream
+from workshop.core.console import Console, plain
+from workshop.core.errors import INTERRUPTED, UsageError, WorkshopError
+from workshop.core.instance import Instance
+from workshop.core.interrupts import interrupts
+from workshop.core.settings import Settings
+from workshop.recorder.upstream import UNKNOWN, Upstream
 
 Answer = Callable[[Agent], Awaitable[str]]
 
@@ -50,7 +50,7 @@ class Place:
 def run_part(main_file: str, answer: Answer) -> NoReturn:
     """Run the part whose `main.py` this is, with the options of the command line, and end the process.
 
-    Exit codes are those of our errors (see `workshop.errors`), 130 for Ctrl-C.
+    Exit codes are those of our errors (see `workshop.core.errors`), 130 for Ctrl-C.
     """
     sys.exit(_main(Path(main_file).resolve().parent, answer, sys.argv[1:]))
 

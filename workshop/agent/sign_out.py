@@ -11,8 +11,8 @@ from mcp.shared.auth import OAuthClientInformationFull
 from workshop.agent.http import open_client
 from workshop.agent.oauth_checks import OAUTH_SECONDS, check_address, oauth_error, send_bounded
 from workshop.agent.token_store import Login, TokenStore
-from workshop.console import plain
-from workshop.errors import WorkshopError
+from workshop.core.console import plain
+from workshop.core.errors import WorkshopError
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workshop.agent.documents import Document
 from workshop.agent.events import Observer, Warned, ignore
-from workshop.errors import DeadlineError, WorkshopError
-from workshop.paths import make_private_dir, write_private
+from workshop.core.errors import DeadlineError, WorkshopError
+from workshop.core.paths import make_private_dir, write_private
 
 _LOCK_SECONDS = 30
 

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ArgsKwargs, to_jsonable_python
 
 from workshop.agent.messages import ToolResult, ToolSpec
-from workshop.errors import UsageError
+from workshop.core.errors import UsageError
 
 
 class PythonTools:

@@ -9,8 +9,8 @@ from typing import Any, Self
 from workshop.agent import events as on
 from workshop.agent.loop import one_line
 from workshop.agent.typed import typed_line
-from workshop.console import Console, Progress, Step, plain
-from workshop.errors import WorkshopError
+from workshop.core.console import Console, Progress, Step, plain
+from workshop.core.errors import WorkshopError
 
 _SHOWN_ID = 24
 _SHOWN_ARGUMENTS = 120

@@ -28,7 +28,7 @@ from workshop.cli.everywhere import NoInput, Quiet, Verbose, spread
 from workshop.cli.examples import add_examples
 from workshop.cli.groups import HeadedGroup
 from workshop.cli.terminal import console
-from workshop.lessons.find import find_lessons
+from workshop.course.find import find_lessons
 
 _HELP = """A tutorial on the Model Context Protocol in four parts.
 

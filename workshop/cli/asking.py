@@ -3,7 +3,7 @@
 import typer
 
 from workshop.cli.terminal import console
-from workshop.errors import UsageError
+from workshop.core.errors import UsageError
 
 
 def agreed(question: str, *, yes: bool) -> bool:

@@ -8,10 +8,10 @@ import typer
 from workshop.cli.groups import HeadedGroup
 from workshop.cli.options import Json, Overrides, parse_overrides
 from workshop.cli.terminal import finish, running
-from workshop.result import Result
+from workshop.core.result import Result
 
 if TYPE_CHECKING:
-    from workshop.lessons.bundles import BundleReport
+    from workshop.course.bundles import BundleReport
 
 _File = Annotated[Path, typer.Argument(metavar="FILE", help="The bundle.", show_default=False)]
 _HELP = "Everything a cluster needs in one file: made at home, used in the room with `up --bundle FILE`."
@@ -27,7 +27,7 @@ def build_group() -> typer.Typer:
 
 def create(*, file: _File, override: Overrides = None, json: Json = False) -> None:
     """Pull and build everything a cluster needs, and write it to FILE; on a good network."""
-    from workshop.lessons import bundles
+    from workshop.course import bundles
 
     with running() as (progress, runner):
         report = bundles.create(file, parse_overrides(override), progress, runner)
@@ -36,7 +36,7 @@ def create(*, file: _File, override: Overrides = None, json: Json = False) -> No
 
 def verify(*, file: _File, json: Json = False) -> None:
     """Check every digest in FILE, and that this machine and this version can use it."""
-    from workshop.lessons import bundles
+    from workshop.course import bundles
 
     with running() as (progress, runner):
         report = bundles.verify(file, progress, runner)

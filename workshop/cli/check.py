@@ -10,13 +10,13 @@ from workshop.cli.next import find_next, next_command
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
 from workshop.cli.variation import VariationName, lesson_or_variation, variation_name
-from workshop.errors import CheckError, WorkshopError
-from workshop.lessons.find import Lesson
-from workshop.lessons.variations import Variation
-from workshop.result import Point, Result
+from workshop.core.errors import CheckError, WorkshopError
+from workshop.core.result import Point, Result
+from workshop.course.find import Lesson
+from workshop.course.variations import Variation
 
 if TYPE_CHECKING:
-    from workshop.lessons.check import Checked, CheckReport
+    from workshop.course.check import Checked, CheckReport
 
 Number = Annotated[
     int | None,
@@ -39,9 +39,9 @@ def add_check(group: typer.Typer, lesson: Lesson) -> None:
         exercise: Number = None, *, variation: VariationName = None, hint: Hint = False, json: Json = False
     ) -> None:
         """Check this part, and the exercises you have begun."""
-        from workshop.lessons.check import check_part
-        from workshop.lessons.progress import ProgressFile
-        from workshop.settings import Settings
+        from workshop.core.settings import Settings
+        from workshop.course.check import check_part
+        from workshop.course.progress import ProgressFile
 
         console().hide(Settings.load().secrets())
         chosen = lesson_or_variation(lesson, variation)
@@ -55,7 +55,7 @@ def add_check(group: typer.Typer, lesson: Lesson) -> None:
 
 def note_progress(lesson: Lesson, *, shown: bool = False, ran: bool = False) -> None:
     """Remember that a part was read or run."""
-    from workshop.lessons.progress import ProgressFile
+    from workshop.course.progress import ProgressFile
 
     with ProgressFile(console().warn).change() as standing:
         part = standing.touch(lesson.key)

@@ -12,13 +12,13 @@ import typer
 from workshop.cli.completion import complete_systems
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
-from workshop.console import plain
-from workshop.errors import WorkshopError
-from workshop.lessons.find import Lesson
-from workshop.result import Result, Table
+from workshop.core.console import plain
+from workshop.core.errors import WorkshopError
+from workshop.core.result import Result, Table
+from workshop.course.find import Lesson
 
 if TYPE_CHECKING:
-    from workshop.compare.comparison import Column, Comparison
+    from workshop.audit.compare.comparison import Column, Comparison
 
 Only = Annotated[
     list[str] | None,
@@ -48,9 +48,9 @@ def add_compare(group: typer.Typer, lesson: Lesson) -> None:
     @group.command("compare")
     def compare(*, only: Only = None, weak: Weak = False, html: Html = None, json: Json = False) -> None:
         """Run every way to do this part, probe each, and tell side by side what was seen."""
-        from workshop.compare import comparison as comparing
-        from workshop.compare import page
-        from workshop.compare.rooms import systems_of
+        from workshop.audit.compare import comparison as comparing
+        from workshop.audit.compare import page
+        from workshop.audit.compare.rooms import systems_of
 
         systems = systems_of(lesson, only or (), weak=weak)
         if html is not None:
@@ -84,7 +84,7 @@ def _headline(found: "Comparison") -> str:
 
 def tables_for(columns: Sequence["Column"], width: int | None) -> Iterator[Table]:
     """One table; several where the terminal is narrow, down to a list for each system."""
-    from workshop.compare.rows import ROWS
+    from workshop.audit.compare.rows import ROWS
 
     each = max(1, (width - _LABEL) // _CELL) if width else max(1, len(columns))
     for start in range(0, len(columns), each):
@@ -94,7 +94,7 @@ def tables_for(columns: Sequence["Column"], width: int | None) -> Iterator[Table
 
 
 def _data(found: "Comparison", html: Path | None) -> dict[str, Any]:
-    from workshop.compare.rows import ROWS
+    from workshop.audit.compare.rows import ROWS
 
     rows = [{"id": row.id, "label": row.label, "question": row.question} for row in ROWS]
     return {

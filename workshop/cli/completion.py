@@ -5,35 +5,35 @@ from typing import Any
 
 import typer
 
-from workshop.errors import WorkshopError
+from workshop.core.errors import WorkshopError
 
 
 def complete_logs(incomplete: str) -> list[str]:
     """The workloads that have a log."""
-    from workshop.lessons import environment
+    from workshop.course import environment
 
     return _matching(incomplete, lambda: (log.name for log in environment.logs()))
 
 
 def complete_endpoints(incomplete: str) -> list[str]:
     """The workloads that another client can connect to."""
-    from workshop.instance import Instance
+    from workshop.core.instance import Instance
 
     return _matching(incomplete, lambda: Instance.load().endpoints)
 
 
 def complete_demos(incomplete: str) -> list[str]:
     """The demos that come with the package."""
-    from workshop.demo.script import names
+    from workshop.course.demo.script import names
 
     return _matching(incomplete, names)
 
 
 def complete_exercises(ctx: typer.Context, incomplete: str) -> list[str]:
     """The exercises of the part, or the variation, that stands before them on the command line."""
-    from workshop.lessons.exercise import exercises_of
-    from workshop.lessons.find import find_lessons
-    from workshop.lessons.variations import variation_of
+    from workshop.course.exercise import exercises_of
+    from workshop.course.find import find_lessons
+    from workshop.course.variations import variation_of
 
     part = ctx.parent.info_name if ctx.parent else ""
     name = ctx.params.get("variation")
@@ -50,8 +50,8 @@ def complete_exercises(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def complete_variations(ctx: typer.Context, incomplete: str) -> list[str]:
     """The variations of the part that stands before them on the command line."""
-    from workshop.lessons.find import find_lessons
-    from workshop.lessons.variations import variations_of
+    from workshop.course.find import find_lessons
+    from workshop.course.variations import variations_of
 
     part = ctx.parent.info_name if ctx.parent else ""
     return _matching(
@@ -74,7 +74,7 @@ def complete_systems(ctx: typer.Context, incomplete: str) -> list[str]:
 def complete_logins(incomplete: str) -> list[str]:
     """The MCP servers that a login is stored for."""
     from workshop.agent.token_store import TokenStore
-    from workshop.instance import Instance
+    from workshop.core.instance import Instance
 
     return _matching(
         incomplete,

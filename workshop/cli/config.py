@@ -2,12 +2,12 @@
 
 from workshop.cli.options import EnvFile, Json
 from workshop.cli.terminal import finish
-from workshop.result import Result, Table
+from workshop.core.result import Result, Table
 
 
 def config(*, env_file: EnvFile = None, json: Json = False) -> None:
     """Show every setting, its value and where it came from; secrets as `***`."""
-    from workshop.lessons.configuration import configuration
+    from workshop.course.configuration import configuration
 
     found = configuration(env_file)
     rows = [(item.name, item.value, item.source) for item in found]

@@ -9,10 +9,10 @@ from workshop.cli.asking import agreed
 from workshop.cli.completion import complete_endpoints
 from workshop.cli.options import Json
 from workshop.cli.terminal import finish
-from workshop.result import Result
+from workshop.core.result import Result
 
 if TYPE_CHECKING:
-    from workshop.lessons.connect import Connection
+    from workshop.course.connect import Connection
 
 ClientName = Annotated[Literal["claude-code", "vscode", "cursor", "inspector"], typer.Argument()]
 Workload = Annotated[
@@ -34,7 +34,7 @@ def connect(
     json: Json = False,
 ) -> None:
     """Show how another MCP client connects, or write it into its project file."""
-    from workshop.lessons import connect as connecting
+    from workshop.course import connect as connecting
 
     found = connecting.connection(client, workload)
     if not write:
@@ -52,7 +52,7 @@ def disconnect(
     client: ClientName, workload: Workload = "github-remote", *, yes: Yes = False, json: Json = False
 ) -> None:
     """Take our entry out of another client's project file."""
-    from workshop.lessons import connect as connecting
+    from workshop.course import connect as connecting
 
     found = connecting.former(client, workload)
     _ask(f"Take `{found.name}` out of `{found.file or 'a project file'}` here?", yes=yes)

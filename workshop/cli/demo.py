@@ -12,11 +12,11 @@ import typer
 from workshop.cli.completion import complete_demos
 from workshop.cli.options import EnvFile, Json
 from workshop.cli.terminal import console, finish
-from workshop.errors import CheckError, UsageError
-from workshop.result import Result, Table
+from workshop.core.errors import CheckError, UsageError
+from workshop.core.result import Result, Table
 
 if TYPE_CHECKING:
-    from workshop.demo.script import Step
+    from workshop.course.demo.script import Step
 
 Name = Annotated[
     str,
@@ -50,7 +50,7 @@ def build_group() -> typer.Typer:
 
 def list_demos(name: MaybeName = None, *, json: Json = False) -> None:
     """List the demos, or the steps of one."""
-    from workshop.demo import script as scripts
+    from workshop.course.demo import script as scripts
 
     if name is None:
         found = [scripts.load(each) for each in scripts.names()]
@@ -68,9 +68,9 @@ def play(
     name: Name, *, auto: Auto = False, speed: Speed = 1.0, first: From = None, skip: Skip = None
 ) -> None:
     """Type a demo here as a person would; space goes on at a pause, q ends it."""
-    from workshop.demo import player, session
-    from workshop.demo.player import Pace
-    from workshop.demo.script import load
+    from workshop.course.demo import player, session
+    from workshop.course.demo.player import Pace
+    from workshop.course.demo.script import load
 
     script = load(name)
     start, without = session.chosen(script, first, skip or ())
@@ -87,8 +87,8 @@ def play(
 
 def record(name: Name, file: CastFile, *, speed: Speed = 1.0, env_file: EnvFile = None) -> None:
     """Record a demo as an asciicast (v3), secrets masked."""
-    from workshop.demo import session
-    from workshop.demo.script import load
+    from workshop.course.demo import session
+    from workshop.course.demo.script import load
 
     script = load(name)
     with console().progress() as progress, progress.step(f"Record {script.name}"):
@@ -101,8 +101,8 @@ def record(name: Name, file: CastFile, *, speed: Speed = 1.0, env_file: EnvFile 
 
 def verify(name: Name, *, update: Update = False, env_file: EnvFile = None, json: Json = False) -> None:
     """Perform a demo at full speed and compare it with its golden text; exit 6 when it differs."""
-    from workshop.demo import session
-    from workshop.demo.script import load
+    from workshop.course.demo import session
+    from workshop.course.demo.script import load
 
     script = load(name)
     with console().progress() as progress, progress.step(f"Perform {script.name}"):
@@ -120,7 +120,7 @@ def verify(name: Name, *, update: Update = False, env_file: EnvFile = None, json
 
 
 def _secrets(env_file: Path | None) -> Sequence[str]:
-    from workshop.lessons.redaction import known_secrets
+    from workshop.course.redaction import known_secrets
 
     return known_secrets(env_file)
 

@@ -7,11 +7,11 @@ import typer
 
 from workshop.cli.options import EnvFile, Json
 from workshop.cli.terminal import finish, running
-from workshop.errors import PreflightError
-from workshop.result import Result, Table
+from workshop.core.errors import PreflightError
+from workshop.core.result import Result, Table
 
 if TYPE_CHECKING:
-    from workshop.doctor.finding import Finding
+    from workshop.course.doctor.finding import Finding
 
 ForCluster = Annotated[bool, typer.Option("--cluster", help="A cluster is wanted: its tools must be here.")]
 Online = Annotated[bool, typer.Option("--online", help="Ask the image registry too.")]
@@ -30,9 +30,9 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Look at this machine before the room does; exit 3 when something would fail."""
-    from workshop.doctor.examine import examine, repair
-    from workshop.doctor.finding import Machine
-    from workshop.paths import state_home
+    from workshop.core.paths import state_home
+    from workshop.course.doctor.examine import examine, repair
+    from workshop.course.doctor.finding import Machine
 
     with running() as (progress, runner), progress.step("Look at this machine"):
         machine = Machine(runner, state_home(), env_file, cluster=cluster, online=online)
@@ -57,10 +57,10 @@ def doctor(
 
 def examined(env_file: Path | None) -> list[dict[str, object]]:
     """Every finding, as `--json` tells it."""
-    from workshop.doctor.examine import examine
-    from workshop.doctor.finding import Machine
-    from workshop.paths import state_home
-    from workshop.tools.run import Runner
+    from workshop.core.paths import state_home
+    from workshop.course.doctor.examine import examine
+    from workshop.course.doctor.finding import Machine
+    from workshop.lab.tools.run import Runner
 
     return [_told(found) for found in examine(Machine(Runner(), state_home(), env_file))]
 

@@ -11,12 +11,12 @@ from workshop.cli.completion import complete_exercises
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
 from workshop.cli.variation import VariationName, lesson_or_variation
-from workshop.lessons.find import Lesson
-from workshop.result import Point, Result
+from workshop.core.result import Point, Result
+from workshop.course.find import Lesson
 
 if TYPE_CHECKING:
-    from workshop.lessons.exercise import Exercise, Placed
-    from workshop.lessons.progress import ProgressFile
+    from workshop.course.exercise import Exercise, Placed
+    from workshop.course.progress import ProgressFile
 
 Number = Annotated[
     int, typer.Argument(metavar="EXERCISE", help="Its number.", autocompletion=complete_exercises)
@@ -56,14 +56,14 @@ def add_exercises(group: typer.Typer, lesson: Lesson) -> None:
 
 
 def _progress() -> "ProgressFile":
-    from workshop.lessons.progress import ProgressFile
+    from workshop.course.progress import ProgressFile
 
     return ProgressFile(console().warn)
 
 
 def _listed(lesson: Lesson) -> Result:
-    from workshop.lessons.exercise import begun, exercises_of
-    from workshop.lessons.progress import exercise_folder
+    from workshop.course.exercise import begun, exercises_of
+    from workshop.course.progress import exercise_folder
 
     standing = _progress().read()
     exercises = exercises_of(lesson)
@@ -81,8 +81,8 @@ def _listed(lesson: Lesson) -> Result:
 
 
 def _begun(lesson: Lesson, number: int) -> Result:
-    from workshop.lessons.exercise import begin, exercise_of
-    from workshop.lessons.progress import exercise_folder
+    from workshop.course.exercise import begin, exercise_of
+    from workshop.course.progress import exercise_folder
 
     found = exercise_of(lesson, number)
     with _progress().change() as standing:
@@ -101,8 +101,8 @@ def _begun(lesson: Lesson, number: int) -> Result:
 
 
 def _solved(lesson: Lesson, number: int) -> Result:
-    from workshop.lessons.exercise import exercise_of, solve
-    from workshop.lessons.progress import exercise_folder
+    from workshop.course.exercise import exercise_of, solve
+    from workshop.course.progress import exercise_folder
 
     found = exercise_of(lesson, number)
     with _progress().change() as standing:
@@ -117,9 +117,9 @@ def _solved(lesson: Lesson, number: int) -> Result:
 
 
 def _reset(lesson: Lesson, number: int | None, *, yes: bool) -> Result:
-    from workshop.lessons.exercise import begun, exercise_of, exercises_of, is_own_work
-    from workshop.lessons.exercise import reset as put_start
-    from workshop.lessons.progress import PartStanding, exercise_folder
+    from workshop.course.exercise import begun, exercise_of, exercises_of, is_own_work
+    from workshop.course.exercise import reset as put_start
+    from workshop.course.progress import PartStanding, exercise_folder
 
     progress = _progress()
     exercises = exercises_of(lesson) if number is None else (exercise_of(lesson, number),)

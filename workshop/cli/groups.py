@@ -4,7 +4,7 @@ from typing import Any
 
 from typer.core import TyperGroup
 
-from workshop.errors import UsageError
+from workshop.core.errors import UsageError
 
 
 class HeadedGroup(TyperGroup):

@@ -9,8 +9,8 @@ import typer
 
 from workshop.cli.options import Json
 from workshop.cli.terminal import finish
-from workshop.errors import UsageError
-from workshop.result import Result, Table
+from workshop.core.errors import UsageError
+from workshop.core.result import Result, Table
 
 _TOPICS = Path(__file__).parent / "topics"
 

@@ -10,11 +10,11 @@ import typer
 from workshop.cli.completion import complete_logins
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
-from workshop.console import plain
-from workshop.errors import UsageError, WorkshopError
-from workshop.instance import Instance
-from workshop.interrupts import interrupts
-from workshop.result import Result, Table
+from workshop.core.console import plain
+from workshop.core.errors import UsageError, WorkshopError
+from workshop.core.instance import Instance
+from workshop.core.interrupts import interrupts
+from workshop.core.result import Result, Table
 
 if TYPE_CHECKING:
     from workshop.agent.token_store import Login, TokenStore

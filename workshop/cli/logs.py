@@ -7,11 +7,11 @@ import typer
 from workshop.cli.completion import complete_logs
 from workshop.cli.options import EnvFile, Json
 from workshop.cli.terminal import console, finish
-from workshop.errors import UsageError
-from workshop.result import Result
+from workshop.core.errors import UsageError
+from workshop.core.result import Result
 
 if TYPE_CHECKING:
-    from workshop.lessons.logs import Written
+    from workshop.course.logs import Written
 
 Workload = Annotated[
     str | None,
@@ -35,7 +35,7 @@ def logs(
     json: Json = False,
 ) -> None:
     """Show what the workloads wrote last; secrets are hidden."""
-    from workshop.lessons.logs import Logs
+    from workshop.course.logs import Logs
 
     if follow and json:
         raise UsageError("`--json` is one document, and `--follow` has no end", hint="Leave one of them out")

@@ -10,14 +10,14 @@ from typer.exceptions import TyperException
 
 from workshop.cli.app import build_tree
 from workshop.cli.terminal import console
-from workshop.errors import INTERRUPTED, InterruptError, UsageError, WorkshopError
-from workshop.interrupts import interrupts
+from workshop.core.errors import INTERRUPTED, InterruptError, UsageError, WorkshopError
+from workshop.core.interrupts import interrupts
 
 _STOPPED = InterruptError("Stopped", hint="`workshop status` tells what is there now")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code (see `workshop.errors`)."""
+    """Run the command line and return its exit code (see `workshop.core.errors`)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     tree = None
     interrupts.install(console(), lambda: _tell_stopped(tree, given))

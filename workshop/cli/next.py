@@ -7,20 +7,20 @@ import typer
 
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
-from workshop.result import Result, Table
+from workshop.core.result import Result, Table
 
 if TYPE_CHECKING:
-    from workshop.lessons.environment import StatusReport
-    from workshop.lessons.next_step import NextStep, Room, Row
+    from workshop.course.environment import StatusReport
+    from workshop.course.next_step import NextStep, Room, Row
 
 Forget = Annotated[bool, typer.Option("--forget", help="Forget your progress; your files stay.")]
 
 
 def show_next(*, forget: Forget = False, json: Json = False) -> None:
     """Show where you are, and the one command to run now."""
-    from workshop.lessons.find import find_lessons
-    from workshop.lessons.next_step import overview
-    from workshop.lessons.progress import ProgressFile
+    from workshop.course.find import find_lessons
+    from workshop.course.next_step import overview
+    from workshop.course.progress import ProgressFile
 
     progress = ProgressFile(console().warn)
     if forget:
@@ -40,16 +40,16 @@ def show_next(*, forget: Forget = False, json: Json = False) -> None:
 
 def find_next(report: "StatusReport | None" = None) -> "NextStep":
     """The step that comes next, from what is kept and what is up; `report` spares a second look."""
-    from workshop.lessons.find import find_lessons
-    from workshop.lessons.next_step import next_step
-    from workshop.lessons.progress import ProgressFile
+    from workshop.course.find import find_lessons
+    from workshop.course.next_step import next_step
+    from workshop.course.progress import ProgressFile
 
     return next_step(find_lessons(), ProgressFile(console().warn).read(), _room(report))
 
 
 def _room(report: "StatusReport | None") -> "Room":
-    from workshop.lessons import environment
-    from workshop.lessons.next_step import Room
+    from workshop.course import environment
+    from workshop.course.next_step import Room
 
     report = report or environment.status()
     stopped = [item.name for item in report.workloads if item.state == "stopped"]

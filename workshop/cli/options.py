@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from workshop.errors import UsageError
+from workshop.core.errors import UsageError
 
 _CLUSTER = "For a cluster"
 

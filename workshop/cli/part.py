@@ -13,8 +13,8 @@ from workshop.cli.options import EnvFile, Json
 from workshop.cli.single_steps import add_single_steps
 from workshop.cli.terminal import finish
 from workshop.cli.variation import VariationName, Weak, add_variations, ask, lesson_or_variation
-from workshop.lessons.find import Lesson
-from workshop.result import Result, Table
+from workshop.core.result import Result, Table
+from workshop.course.find import Lesson
 
 Question = Annotated[str | None, typer.Option("--question", help="Ask this, not the part's own question.")]
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the approval URL, do not open it.")]

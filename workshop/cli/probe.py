@@ -6,12 +6,12 @@ import typer
 
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
-from workshop.console import plain
-from workshop.errors import CheckError
-from workshop.result import Result, Table
+from workshop.core.console import plain
+from workshop.core.errors import CheckError
+from workshop.core.result import Result, Table
 
 if TYPE_CHECKING:
-    from workshop.probe.report import Report
+    from workshop.audit.probe.report import Report
 
 Url = Annotated[str, typer.Argument(metavar="URL", help="An MCP server, such as http://localhost:8080/mcp.")]
 Follow = Annotated[
@@ -22,8 +22,8 @@ All = Annotated[bool, typer.Option("--all", help="Also list what passed, and wha
 
 def probe(url: Url, *, follow: Follow = False, all_checks: All = False, json: Json = False) -> None:
     """Look for weak spots of an MCP server, politely: at most 20 requests, no login."""
-    from workshop.probe.report import probe as run
-    from workshop.probe.target import Target
+    from workshop.audit.probe.report import probe as run
+    from workshop.audit.probe.target import Target
 
     target = Target.parse(url)  # before anything is shown: the address might carry a password
     with console().progress() as progress, progress.step(f"Probe {plain(target.url)}") as step:
@@ -43,7 +43,7 @@ def probe(url: Url, *, follow: Follow = False, all_checks: All = False, json: Js
 
 
 def _headline(report: "Report") -> str:
-    from workshop.probe.verdicts import Severity
+    from workshop.audit.probe.verdicts import Severity
 
     counts = [f"{number} {severity}" for severity in Severity if (number := report.count(severity))]
     found = f"Findings: {', '.join(counts)}" if counts else "No finding"

@@ -6,8 +6,8 @@ import typer
 
 from workshop.cli.options import Backend, Json, Ports, parse_ports
 from workshop.cli.terminal import console, finish
-from workshop.errors import WorkshopError
-from workshop.result import Result, Table
+from workshop.core.errors import WorkshopError
+from workshop.core.result import Result, Table
 
 Keep = Annotated[bool, typer.Option("--keep", help="Leave everything up afterwards.")]
 
@@ -17,8 +17,8 @@ def rehearse(*, backend: Backend = None, keep: Keep = False, port: Ports = None,
 
     On the embedded backend unless `--backend` names another or another is up: a rehearsal is to be quick.
     """
-    from workshop.lessons.find import find_lessons
-    from workshop.lessons.rehearse import Rehearsal
+    from workshop.course.find import find_lessons
+    from workshop.course.rehearse import Rehearsal
 
     outcomes = Rehearsal(find_lessons(), console()).run(ports=parse_ports(port), keep=keep, backend=backend)
     held = all(outcome.held for outcome in outcomes)

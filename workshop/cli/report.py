@@ -8,7 +8,7 @@ import typer
 from workshop.cli.doctor import examined
 from workshop.cli.options import EnvFile, Json
 from workshop.cli.terminal import console, finish
-from workshop.result import Result
+from workshop.core.result import Result
 
 Target = Annotated[Path, typer.Argument(metavar="FILE", help="The zip file to write.")]
 
@@ -17,7 +17,7 @@ def report(
     file: Target = Path("workshop-report.zip"), *, env_file: EnvFile = None, json: Json = False
 ) -> None:
     """Write a zip file with versions, findings, settings and logs, and without any secret."""
-    from workshop.lessons.report import write_report
+    from workshop.course.report import write_report
 
     with console().progress() as progress, progress.step("Gather what a helper needs"):
         names = write_report(file.absolute(), examined(env_file), env_file)

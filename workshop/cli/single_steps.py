@@ -6,8 +6,8 @@ import typer
 
 from workshop.cli.options import EnvFile, Json
 from workshop.cli.terminal import finish, running
-from workshop.lessons.find import Lesson
-from workshop.result import Result
+from workshop.core.result import Result
+from workshop.course.find import Lesson
 
 
 def add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
@@ -18,7 +18,7 @@ def add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
     @group.command("apply")
     def apply(*, env_file: EnvFile = None, json: Json = False) -> None:
         """On a cluster: only apply the lesson's manifests."""
-        from workshop.lessons import environment
+        from workshop.course import environment
 
         with running() as (progress, runner):
             applied = environment.submit(lesson, progress, env_file=env_file, runner=runner)
@@ -31,7 +31,7 @@ def add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
     @group.command("forward")
     def forward(*, env_file: EnvFile = None, json: Json = False) -> None:
         """On a cluster: only forward the lesson's workloads to this machine."""
-        from workshop.lessons import environment
+        from workshop.course import environment
 
         with running() as (progress, runner):
             applied = environment.forward(lesson, progress, env_file=env_file, runner=runner)

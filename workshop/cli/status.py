@@ -8,16 +8,16 @@ from workshop.cli.login import logins_now
 from workshop.cli.next import find_next, next_command
 from workshop.cli.options import Json
 from workshop.cli.terminal import finish
-from workshop.result import Result, Table
+from workshop.core.result import Result, Table
 
 if TYPE_CHECKING:
-    from workshop.lessons.environment import StatusReport
-    from workshop.lessons.next_step import NextStep
+    from workshop.course.environment import StatusReport
+    from workshop.course.next_step import NextStep
 
 
 def status(*, json: Json = False) -> None:
     """Show what is up, what answers, your logins, your part, and the next command."""
-    from workshop.lessons import environment
+    from workshop.course import environment
 
     report = environment.status()
     answers, logins, step = _answers(report), logins_now(), find_next(report)
@@ -64,7 +64,7 @@ def _about_logins(logins: Sequence[Mapping[str, object]]) -> list[str]:
 
 
 def _about_part(step: "NextStep", *, up: bool) -> list[str]:
-    from workshop.lessons.find import find_lessons
+    from workshop.course.find import find_lessons
 
     titles = [lesson.describe().title for lesson in find_lessons() if lesson.number == step.part]
     return [f"Part: {step.part}, {title}" + (f". {step.why}" if up else "") for title in titles]

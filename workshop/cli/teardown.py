@@ -2,12 +2,12 @@
 
 from workshop.cli.options import Json
 from workshop.cli.terminal import finish, running
-from workshop.result import Result
+from workshop.core.result import Result
 
 
 def teardown(*, json: Json = False) -> None:
     """Stop everything `up` started and remove its state; fine with nothing to do."""
-    from workshop.lessons import environment
+    from workshop.course import environment
 
     with running() as (progress, runner):
         stopped = environment.teardown(progress, runner)

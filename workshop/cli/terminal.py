@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from workshop.console import Console, Progress
-from workshop.result import Result
+from workshop.core.console import Console, Progress
+from workshop.core.result import Result
 
 if TYPE_CHECKING:
-    from workshop.tools.run import Runner
+    from workshop.lab.tools.run import Runner
 
 
 @functools.cache
@@ -23,7 +23,7 @@ def console() -> Console:
 @contextmanager
 def running() -> Iterator[tuple[Progress, "Runner"]]:
     """Progress on the screen, and a runner of programs that shows there what `-v` asks for."""
-    from workshop.lessons.environment import runner_for
+    from workshop.course.environment import runner_for
 
     with console().progress() as progress:
         yield progress, runner_for(progress)

@@ -7,8 +7,8 @@ import typer
 
 from workshop.cli.options import Json
 from workshop.cli.terminal import finish
-from workshop.console import plain
-from workshop.result import Result
+from workshop.core.console import plain
+from workshop.core.result import Result
 
 File = Annotated[Path, typer.Argument(metavar="FILE.json", help="A trace that `part 4 run --trace` wrote.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="Where to: .html, .har or .json.")]
@@ -24,9 +24,9 @@ def build_group() -> typer.Typer:
 
 def explain(file: File, *, json: Json = False) -> None:
     """Walk through a recorded run, hop by hop, each with a sentence and where it is specified."""
-    from workshop.trace.explain import explain as told
-    from workshop.trace.explain import headline
-    from workshop.trace.files import read
+    from workshop.recorder.explain import explain as told
+    from workshop.recorder.explain import headline
+    from workshop.recorder.files import read
 
     trace = read(file)
     lines = [plain(line) for line in told(trace)]
@@ -36,7 +36,7 @@ def explain(file: File, *, json: Json = False) -> None:
 
 def render(file: File, out: Out, *, json: Json = False) -> None:
     """Draw a recorded run as a page, or write it as a HAR."""
-    from workshop.trace.files import check_targets, read, write
+    from workshop.recorder.files import check_targets, read, write
 
     check_targets([out])
     write(read(file), out)

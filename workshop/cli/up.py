@@ -22,11 +22,11 @@ from workshop.cli.options import (
     parse_ports,
 )
 from workshop.cli.terminal import console, finish, running
-from workshop.paths import state_home
-from workshop.result import Result, Table
+from workshop.core.paths import state_home
+from workshop.core.result import Result, Table
 
 if TYPE_CHECKING:
-    from workshop.lessons.environment import UpOptions, UpReport
+    from workshop.course.environment import UpOptions, UpReport
 
 
 def up(
@@ -48,10 +48,10 @@ def up(
     json: Json = False,
 ) -> None:
     """Start everything the parts need; what already runs is left alone."""
-    from workshop.doctor.examine import before_up
-    from workshop.doctor.finding import Machine
-    from workshop.lessons import environment
-    from workshop.lessons.find import find_lessons
+    from workshop.course import environment
+    from workshop.course.doctor.examine import before_up
+    from workshop.course.doctor.finding import Machine
+    from workshop.course.find import find_lessons
 
     options = environment.UpOptions(
         backend=backend,
@@ -87,7 +87,7 @@ def up(
 
 def _again(options: "UpOptions") -> str:
     """The command that does what was planned, with the options that were given."""
-    from workshop.tools.shown import copyable
+    from workshop.lab.tools.shown import copyable
 
     given: list[tuple[str, object]] = [
         ("--backend", options.backend),

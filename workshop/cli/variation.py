@@ -9,10 +9,10 @@ from workshop.cli.compare import add_compare
 from workshop.cli.completion import complete_variations
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
-from workshop.errors import UsageError
-from workshop.lessons.find import Lesson
-from workshop.lessons.variations import Variation, has_variations, variation_of, variations_of
-from workshop.result import Result, Table
+from workshop.core.errors import UsageError
+from workshop.core.result import Result, Table
+from workshop.course.find import Lesson
+from workshop.course.variations import Variation, has_variations, variation_of, variations_of
 
 if TYPE_CHECKING:
     from workshop.agent.run import RunOptions
@@ -48,12 +48,12 @@ def variation_name(lesson: Lesson) -> str | None:
 def ask(lesson: Lesson, options: "RunOptions", *, weak: bool) -> tuple[str, Sequence[str]]:
     """The agent's answer, with the part's workloads or the variation's, and what is to be said beside it."""
     if not isinstance(lesson, Variation):
-        from workshop.lessons.run import run_lesson
+        from workshop.course.run import run_lesson
 
         if weak:
             raise UsageError("`--weak` is for a variation", hint="`--variation worker --weak`")
         return run_lesson(lesson, options, console()), ()
-    from workshop.lessons.variation_answer import run_variation
+    from workshop.course.variation_answer import run_variation
 
     if weak and not lesson.layout().has_editions:
         raise UsageError(f"The {lesson.label} has no weak edition", hint="`--variation worker` has one")
@@ -81,7 +81,7 @@ def add_variations(group: typer.Typer, lesson: Lesson) -> None:
 
 
 def _listed(lesson: Lesson) -> Result:
-    from workshop.lessons.variation_run import room_of
+    from workshop.course.variation_run import room_of
 
     data, rows = [], []
     for found in variations_of(lesson):
@@ -96,8 +96,8 @@ def _listed(lesson: Lesson) -> Result:
 
 
 def _stopped() -> Result:
-    from workshop.instance import Instance
-    from workshop.lessons.variation_run import stop_all
+    from workshop.core.instance import Instance
+    from workshop.course.variation_run import stop_all
 
     with Instance.locate().lock(), console().progress() as progress:
         stopped = stop_all(progress)
@@ -106,7 +106,7 @@ def _stopped() -> Result:
 
 
 def _constructed(lesson: Lesson, *, cleanup: bool) -> Result:
-    from workshop.lessons.variation_run import construct
+    from workshop.course.variation_run import construct
 
     variation = variation_of(lesson, _SET_UP)
     with console().progress() as progress:

@@ -1,1 +1,1 @@
-"""What we know of ToolHive 0.63.0: its manifests, their rules, and the secrets they name."""
+"""What ToolHive's files say, without any network: load, check, override and render manifests."""

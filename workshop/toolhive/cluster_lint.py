@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from workshop.errors import UsageError
+from workshop.core.errors import UsageError
 from workshop.toolhive import lint
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.overrides import CLIENT_ID_PLACEHOLDER

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workshop.errors import UsageError
+from workshop.core.errors import UsageError
 from workshop.toolhive.values import check_values
 
 TOOLHIVE_API = "toolhive.stacklok.dev/v1beta1"

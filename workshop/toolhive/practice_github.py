@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from workshop.paths import cluster_dir
+from workshop.core.paths import cluster_dir
 from workshop.toolhive.manifests import Resource, Resources
 
 APP_NAME = "MCP workshop"

@@ -9,8 +9,8 @@ import re
 import secrets
 from pathlib import Path
 
-from workshop.errors import UsageError
-from workshop.paths import write_private
+from workshop.core.errors import UsageError
+from workshop.core.paths import write_private
 from workshop.toolhive.manifests import Resource, Resources
 
 _UPSTREAM = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config"

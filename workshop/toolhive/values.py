@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from workshop.errors import UsageError
+from workshop.core.errors import UsageError
 
 _MOST_VALUES = 10_000
 _DEEPEST = 50

@@ -25,8 +25,8 @@ import psutil
 import pytest
 
 from tests.e2e.kind.evidence import evidence
-from workshop.backends import process
-from workshop.ports import free_port
+from workshop.core.ports import free_port
+from workshop.lab import process
 
 WORKLOADS = ("github-remote", "practice-github", "workshop")
 SECONDS = float(os.environ.get("WORKSHOP_E2E_SECONDS", "900"))

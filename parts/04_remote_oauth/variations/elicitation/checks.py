@@ -2,7 +2,7 @@
 
 from workshop.agent import McpTools
 from workshop.agent.http import open_client
-from workshop.lessons.checks import Subject, check, expect
+from workshop.course.checks import Subject, check, expect
 
 GATEWAY = "elicitation"
 TOOLS = {f"GitHubTarget___{name}" for name in ("getUserProfile", "getUserRepos", "getRepoIssues")}
@@ -80,7 +80,7 @@ async def nobody_says_who_they_are(subject: Subject) -> None:
 
 
 @check(
-    hints=("workshop/gateway/linking/pages.py, `connect`: a link is looked up before anything else happens",),
+    hints=("workshop/auth/linking/pages.py, `connect`: a link is looked up before anything else happens",),
     seconds=15,
     needs=(somebody_else_says_who_you_are,),
 )

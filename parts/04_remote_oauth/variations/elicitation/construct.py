@@ -1,6 +1,6 @@
 """Set the gateway up, step by step, or take that back: `python construct.py --config FILE [--cleanup]`.
 
-How a step is taken, and taken back at whatever moment it was ended, is `workshop.variation.construction`.
+How a step is taken and undone, wherever it was interrupted, is in `workshop.servers.variation.construction`.
 """
 
 import json
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from workshop.variation.construction import Construction, Step
+from workshop.servers.variation.construction import Construction, Step
 
 Json = dict[str, Any]
 IDENTITY, PROVIDER, GATEWAY, TARGET = "mcp-workload", "github-provider", "elicitation-gateway", "GitHubTarget"

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from workshop.gateway import api_call
-from workshop.gateway.api_call import ApiAnswer
-from workshop.gateway.outbound import Outbound
+from workshop.auth import api_call
+from workshop.auth.api_call import ApiAnswer
+from workshop.auth.outbound import Outbound
 
 Json = dict[str, Any]
 MOST = 10

@@ -22,17 +22,17 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from results import Json, failed, shown
 
-from workshop.gateway import api_call
-from workshop.gateway.bearer_guard import caller_of
-from workshop.gateway.linking.elicitations import CONNECTED, Asked, Elicitations, Grants
-from workshop.gateway.linking.request_state import RequestState
-from workshop.gateway.linking.targets import Resources, Target
-from workshop.gateway.openapi_tools import Operation
-from workshop.gateway.outbound import Outbound
-from workshop.gateway.store import StoreFullError
-from workshop.gateway.upstream import UpstreamError
-from workshop.variation.caller import scope_of
-from workshop.variation.described_tools import tools_of
+from workshop.auth import api_call
+from workshop.auth.bearer_guard import caller_of
+from workshop.auth.linking.elicitations import CONNECTED, Asked, Elicitations, Grants
+from workshop.auth.linking.request_state import RequestState
+from workshop.auth.linking.targets import Resources, Target
+from workshop.auth.openapi_tools import Operation
+from workshop.auth.outbound import Outbound
+from workshop.auth.store import StoreFullError
+from workshop.auth.upstream import UpstreamError
+from workshop.servers.variation.caller import scope_of
+from workshop.servers.variation.described_tools import tools_of
 
 Context = ServerRequestContext[Any, Any]
 SEPARATOR = "___"

@@ -17,9 +17,9 @@ from mcp_types import (
 )
 from registrations import Registration, find
 
-from workshop.gateway.internal_tokens import InternalTokens
-from workshop.variation.caller import scope_of
-from workshop.variation.upstream_server import UpstreamServer, UpstreamServerError
+from workshop.auth.internal_tokens import InternalTokens
+from workshop.servers.variation.caller import scope_of
+from workshop.servers.variation.upstream_server import UpstreamServer, UpstreamServerError
 
 _LOG = logging.getLogger(__name__)
 _SELF = "prefix-gateway"

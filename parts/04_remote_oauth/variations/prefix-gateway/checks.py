@@ -1,10 +1,10 @@
 """The checks of the gateway with prefixes: who gets in, what goes where, what is hidden and refused."""
 
 from workshop.agent import McpTools
-from workshop.lessons.checks import NotApplicableError, Subject, check, expect, random_number
-from workshop.lessons.variation_run import room_of
-from workshop.lessons.variations import find_variation
-from workshop.practice.recorder import read_requests
+from workshop.course.checks import NotApplicableError, Subject, check, expect, random_number
+from workshop.course.variation_run import room_of
+from workshop.course.variations import find_variation
+from workshop.servers.practice.recorder import read_requests
 
 GATEWAY = "prefix-gateway"
 DISCOVERY = "mentor"

@@ -11,11 +11,11 @@ from registrations import Registration, find
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from workshop.gateway.bearer_guard import caller_of
-from workshop.gateway.challenge import RefusedError
-from workshop.gateway.limits import ClientGoneError
-from workshop.gateway.responses import private_json
-from workshop.gateway.tool_call import read_tool_call
+from workshop.auth.bearer_guard import caller_of
+from workshop.auth.challenge import RefusedError
+from workshop.auth.limits import ClientGoneError
+from workshop.auth.responses import private_json
+from workshop.servers.gateway.tool_call import read_tool_call
 
 VISIT = "prefix-gateway.visit"
 UNAUTHORIZED = {"error": "Unauthorized", "message": "Access denied: Authentication required."}

@@ -11,10 +11,10 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from workshop.gateway.bearer_guard import BearerGuard, caller_of
-from workshop.gateway.outside_tokens import OutsideIssuer, OutsideTokens
-from workshop.serving import main
-from workshop.variation.caller import scope_of
+from workshop.auth.bearer_guard import BearerGuard, caller_of
+from workshop.auth.outside_tokens import OutsideIssuer, OutsideTokens
+from workshop.core.serving import main
+from workshop.servers.variation.caller import scope_of
 
 _MOST = 100
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from workshop.gateway.config_reader import Section, bad
+from workshop.auth.config_reader import Section, bad
 
 _PREFIX = re.compile(r"[a-z0-9][a-z0-9_]*")  # as in Kuadrant's MCPServerRegistration
 _KNOWN = frozenset({"prefix", "url", "credential_file", "user_header", "filter", "only"})

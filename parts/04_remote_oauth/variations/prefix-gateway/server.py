@@ -10,12 +10,12 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from workshop.gateway.bearer_guard import BearerGuard
-from workshop.gateway.config_reader import Section
-from workshop.gateway.internal_tokens import InternalTokens
-from workshop.gateway.keys import load_signing_key
-from workshop.gateway.outside_tokens import OutsideIssuer, OutsideTokens
-from workshop.serving import main
+from workshop.auth.bearer_guard import BearerGuard
+from workshop.auth.config_reader import Section
+from workshop.auth.internal_tokens import InternalTokens
+from workshop.auth.keys import load_signing_key
+from workshop.auth.outside_tokens import OutsideIssuer, OutsideTokens
+from workshop.core.serving import main
 
 _KNOWN = frozenset(
     {"port", "url", "issuer", "jwks_uri", "required_scopes", "signing_key_file", "registrations"}

@@ -4,7 +4,7 @@ from typing import Any
 
 from workshop.agent import McpTools
 from workshop.agent.http import open_client
-from workshop.lessons.checks import Subject, check, expect, random_number
+from workshop.course.checks import Subject, check, expect, random_number
 
 SERVER, PROVIDER = "resource-server", "resource-server-identity"
 LOGIN_HINT = (

@@ -12,7 +12,7 @@ from mcp.server.context import ServerMiddleware
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 
-from workshop.errors import UsageError
+from workshop.core.errors import UsageError
 
 Function = Callable[..., Any]
 InputTrans = Callable[[dict[str, Any]], dict[str, Any]]

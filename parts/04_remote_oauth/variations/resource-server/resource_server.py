@@ -15,12 +15,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from workshop.errors import UsageError
-from workshop.gateway.bearer_guard import BearerGuard
-from workshop.gateway.config_reader import LOOPBACK_HOSTS, Section
-from workshop.gateway.outside_tokens import OutsideIssuer, OutsideTokens
-from workshop.serving import serve
-from workshop.variation.caller import CallerForSdk
+from workshop.auth.bearer_guard import BearerGuard
+from workshop.auth.config_reader import LOOPBACK_HOSTS, Section
+from workshop.auth.outside_tokens import OutsideIssuer, OutsideTokens
+from workshop.core.errors import UsageError
+from workshop.core.serving import serve
+from workshop.servers.variation.caller import CallerForSdk
 
 HTTP = "streamable-http"
 _EVERYWHERE = ("0.0.0.0", "::")

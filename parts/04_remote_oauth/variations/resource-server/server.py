@@ -16,9 +16,9 @@ from pathlib import Path
 from references import mk_mcp_from_refs
 from resource_server import HTTP, mk_auth_provider, serve_http
 
-from workshop.errors import UsageError, WorkshopError
-from workshop.gateway.config_reader import Section
-from workshop.serving import log_to_stderr, read_object
+from workshop.auth.config_reader import Section
+from workshop.core.errors import UsageError, WorkshopError
+from workshop.core.serving import log_to_stderr, read_object
 
 PART_1 = Path(__file__).resolve().parents[3] / "01_agent_loop"
 SETTINGS = frozenset({"name", "refs", "auth", "host", "port", "transport"})

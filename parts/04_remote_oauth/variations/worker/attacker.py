@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 import httpx2
 
 from workshop.agent.http import open_client
-from workshop.browser import following, press
-from workshop.gateway.vault import s256
+from workshop.auth.vault import s256
+from workshop.core.browser import following, press
 
 HERE, ELSEWHERE = "http://localhost:8765/callback", "https://evil.example/callback"
 LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}

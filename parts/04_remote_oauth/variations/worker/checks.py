@@ -9,12 +9,12 @@ from holes import ALSO, HOLES
 
 from workshop.agent import McpTools
 from workshop.agent.http import open_client
-from workshop.gateway.vault import s256
-from workshop.lessons.checks import NotApplicableError, NotPassedError, Subject, check, expect
-from workshop.lessons.variation_run import room_of, variation_running
-from workshop.lessons.variations import find_variation
-from workshop.probe.report import probe_async
-from workshop.probe.target import Target
+from workshop.audit.probe.report import probe_async
+from workshop.audit.probe.target import Target
+from workshop.auth.vault import s256
+from workshop.course.checks import NotApplicableError, NotPassedError, Subject, check, expect
+from workshop.course.variation_run import room_of, variation_running
+from workshop.course.variations import find_variation
 
 NAME = "worker"
 PRM = "/.well-known/oauth-protected-resource"
@@ -176,7 +176,7 @@ async def _closed(subject: Subject, number: int) -> None:
 
 @check(
     hints=(
-        "`workshop.gateway.client_metadata` has what the gateway asks of a client, one function each",
+        "`workshop.auth.client_metadata` has what the gateway asks of a client, one function each",
         "`redirect_uris(document)` refuses an empty list, and whatever is neither https nor on loopback",
         "`private_json` answers with `no-store`; and a client on somebody's computer keeps no secret",
     ),
@@ -191,7 +191,7 @@ async def exercise_1(subject: Subject) -> None:
 @check(
     hints=(
         "Before the client and its address are known, the only answer is a page: `PageError`",
-        "`matches` of `workshop.gateway.redirects` compares two addresses as RFC 8252 wants it",
+        "`matches` of `workshop.auth.redirects` compares two addresses as RFC 8252 wants it",
         "After that, `error_redirect` tells the client: `invalid_request` without S256, `invalid_target`",
     ),
     seconds=40,
@@ -219,7 +219,7 @@ async def exercise_3(subject: Subject) -> None:
 
 @check(
     hints=(
-        "`form` of `workshop.gateway.parameters` reads a form, and nothing else",
+        "`form` of `workshop.auth.parameters` reads a form, and nothing else",
         "`s256(verifier)` has to be the `code_challenge` of the login; compare with `same`",
         "`take` the code before you judge it, then it works once whatever comes of it",
         "To revoke is to `drop` the session, if it is this client's; the answer is 200 in any case",
@@ -234,7 +234,7 @@ async def exercise_4(subject: Subject) -> None:
 
 @check(
     hints=(
-        "`Challenge` of `workshop.gateway.challenge` reads the header, and knows both refusals",
+        "`Challenge` of `workshop.auth.challenge` reads the header, and knows both refusals",
         "What the client asked for is in the session: `found['asked'].get('resource')`",
         "Clients look for the metadata below the path too: `suffix` is then `/mcp`",
         "`admit` sees every request: compare Host and Origin with `worker.url`",

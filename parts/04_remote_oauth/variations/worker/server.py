@@ -16,12 +16,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tools import SESSION, mcp_server
 from worker import SCOPES, WEAK, Worker, make_worker
 
-from workshop.gateway.request_log import RequestLog
-from workshop.gateway.responses import private_json, with_headers
-from workshop.gateway.routes import Endpoint
-from workshop.serving import main
-from workshop.variation.caller import sdk_user
-from workshop.variation.editions import MistakesTold
+from workshop.auth.request_log import RequestLog
+from workshop.auth.responses import private_json, with_headers
+from workshop.auth.routes import Endpoint
+from workshop.core.serving import main
+from workshop.servers.variation.caller import sdk_user
+from workshop.servers.variation.editions import MistakesTold
 
 _LOG = logging.getLogger("worker")
 _PRM = "/.well-known/oauth-protected-resource"

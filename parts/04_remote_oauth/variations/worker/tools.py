@@ -11,9 +11,9 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 from worker import WEAK, Worker
 
-from workshop.gateway import api_call
-from workshop.gateway.upstream import UpstreamError
-from workshop.variation.caller import scope_of
+from workshop.auth import api_call
+from workshop.auth.upstream import UpstreamError
+from workshop.servers.variation.caller import scope_of
 
 SESSION = "worker.session"
 Operation = Literal["add", "subtract", "multiply", "divide", "power"]

@@ -11,15 +11,15 @@ from urllib.parse import urlsplit
 
 from starlette.responses import HTMLResponse, Response
 
-from workshop.errors import UsageError
-from workshop.gateway.config_auth import Upstream
-from workshop.gateway.config_reader import LOOPBACK_HOSTS, Section
-from workshop.gateway.github_app import api_of, github_app
-from workshop.gateway.limits import Patience
-from workshop.gateway.outbound import Outbound
-from workshop.gateway.responses import redirect
-from workshop.gateway.upstream import UpstreamProvider
-from workshop.variation.editions import Editions
+from workshop.auth.config_auth import Upstream
+from workshop.auth.config_reader import LOOPBACK_HOSTS, Section
+from workshop.auth.github_app import api_of, github_app
+from workshop.auth.limits import Patience
+from workshop.auth.outbound import Outbound
+from workshop.auth.responses import redirect
+from workshop.auth.upstream import UpstreamProvider
+from workshop.core.errors import UsageError
+from workshop.servers.variation.editions import Editions
 
 SCOPES = ("read:user", "user:email")
 WEAK = "Weak edition, for learning: it has the holes of a public server on purpose. This computer only."

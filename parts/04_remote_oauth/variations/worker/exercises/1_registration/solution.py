@@ -7,16 +7,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from worker import Worker
 
-from workshop.gateway.client_metadata import (
+from workshop.auth.client_metadata import (
     client_name,
     read_document,
     redirect_uris,
     require_public_code_client,
 )
-from workshop.gateway.limits import TokenBucket
-from workshop.gateway.oauth_errors import OAuthError
-from workshop.gateway.parameters import bounded_body
-from workshop.gateway.responses import private_json
+from workshop.auth.limits import TokenBucket
+from workshop.auth.oauth_errors import OAuthError
+from workshop.auth.parameters import bounded_body
+from workshop.auth.responses import private_json
 
 _MONTH = 30 * 24 * 3600
 _REGISTRATIONS = TokenBucket(10, 200, time.time)

@@ -6,10 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from worker import SCOPES, Worker
 
-from workshop.gateway.oauth_errors import PageError, RedirectError
-from workshop.gateway.parameters import Parameters, query
-from workshop.gateway.redirects import matches
-from workshop.gateway.responses import error_redirect
+from workshop.auth.oauth_errors import PageError, RedirectError
+from workshop.auth.parameters import Parameters, query
+from workshop.auth.redirects import matches
+from workshop.auth.responses import error_redirect
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 

@@ -6,14 +6,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from worker import SCOPES, Worker
 
-from workshop.gateway.oauth_errors import PageError
-from workshop.gateway.pages import form_page
-from workshop.gateway.parameters import form, query
-from workshop.gateway.redirects import shown_host
-from workshop.gateway.responses import redirect
-from workshop.gateway.same_browser import refuse_other_sites
-from workshop.gateway.upstream import UpstreamError
-from workshop.gateway.vault import digest, random_token, same
+from workshop.auth.oauth_errors import PageError
+from workshop.auth.pages import form_page
+from workshop.auth.parameters import form, query
+from workshop.auth.redirects import shown_host
+from workshop.auth.responses import redirect
+from workshop.auth.same_browser import refuse_other_sites
+from workshop.auth.upstream import UpstreamError
+from workshop.auth.vault import digest, random_token, same
 
 _TEN_MINUTES = 600
 _COOKIE = "workshop-worker"

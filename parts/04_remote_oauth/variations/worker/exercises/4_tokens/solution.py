@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from worker import SCOPES, Worker
 
-from workshop.gateway.oauth_errors import OAuthError
-from workshop.gateway.parameters import Parameters, form
-from workshop.gateway.responses import private_json
-from workshop.gateway.vault import random_token, s256, same
+from workshop.auth.oauth_errors import OAuthError
+from workshop.auth.parameters import Parameters, form
+from workshop.auth.responses import private_json
+from workshop.auth.vault import random_token, s256, same
 
 _HOUR = 3600
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")

@@ -7,8 +7,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from worker import SCOPES, Worker
 
-from workshop.gateway.challenge import Challenge, RefusedError
-from workshop.gateway.responses import private_json
+from workshop.auth.challenge import Challenge, RefusedError
+from workshop.auth.responses import private_json
 
 _PRM = "/.well-known/oauth-protected-resource"
 

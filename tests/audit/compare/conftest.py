@@ -1,0 +1,152 @@
+"""Evidence of a system that does everything right, for tests that change one thing in it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workshop.audit.compare.browser import Page, Walk
+from workshop.audit.compare.client import Answered, Provider
+from workshop.audit.compare.evidence import (
+    Asked,
+    Cleaned,
+    Evidence,
+    ForAnother,
+    Moment,
+    Names,
+    Presented,
+    Refreshed,
+    Registered,
+    Searched,
+    Session,
+    Tour,
+    WithoutProof,
+    Witnessed,
+)
+from workshop.audit.compare.wire import Reply
+from workshop.audit.probe.evidence import Answer, McpAnswers, ResourceAnswers, ServerAnswers
+from workshop.audit.probe.evidence import Evidence as Probed
+from workshop.audit.probe.report import Report
+from workshop.audit.probe.target import Target
+from workshop.servers.practice.recorder import RecordedRequest
+
+URL, GITHUB = "http://localhost:9001", "http://localhost:9002"
+CREDENTIAL = "a" * 64
+"""Stands for the SHA-256 of the credential that GitHub sees."""
+METADATA = {
+    "issuer": URL,
+    "authorization_endpoint": f"{URL}/authorize",
+    "token_endpoint": f"{URL}/token",
+    "registration_endpoint": f"{URL}/register",
+}
+CHALLENGE = f'Bearer resource_metadata="{URL}/.well-known/oauth-protected-resource"'
+OK, REFUSED = Reply(200, {}, "{}"), Reply(401, {}, '{"error": "invalid_token"}')
+FAILED = Reply(503, {}, "")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state directory and a working directory of the test's own."""
+    monkeypatch.setenv("WORKSHOP_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+def reply(status: int, **document: str) -> Reply:
+    return Reply(status, {}, json.dumps(document))
+
+
+def request(at: float, path: str, *, sha256: str = "", **form: Any) -> RecordedRequest:
+    """A request as the practice GitHub records it."""
+    described = {"kind": "practice token", "user": "learner", "sha256": sha256}
+    return RecordedRequest(
+        number=int(at),
+        time=datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"),
+        method="POST",
+        path=path,
+        query={},
+        headers={"authorization": described} if sha256 else {},
+        form=form,
+        status=200,
+    )
+
+
+def exchange(at: float) -> RecordedRequest:
+    return request(at, "/login/oauth/access_token", code={"kind": "code", "sha256": "c" * 64})
+
+
+def call(at: float, sha256: str = CREDENTIAL) -> RecordedRequest:
+    return request(at, "/mcp", sha256=sha256)
+
+
+def probed(challenge: str = CHALLENGE, status: int = 401, **metadata: Any) -> Probed:
+    headers = (("www-authenticate", challenge),) if challenge else ()
+    document = json.dumps({**METADATA, **metadata})
+    return Probed(
+        Target(f"{URL}/mcp"),
+        McpAnswers(Answer("POST /mcp", f"{URL}/mcp", status, headers, "")),
+        ResourceAnswers(),
+        URL,
+        ServerAnswers(metadata=Answer("GET", URL, 200, (("content-type", "application/json"),), document)),
+    )
+
+
+def toured(findings: Any = (), **changed: Any) -> Tour:
+    return Tour(probed(**changed), Report(f"{URL}/mcp", findings, (), (), (), ()))
+
+
+CONSENT = Page(URL, "/authorize", ("decision",), names_client=True)
+AT_GITHUB = Page(GITHUB, "/login/oauth/authorize", ("decision", "user"), names_client=False)
+
+
+def session(
+    *pages: Page, callback: Mapping[str, str] | None = None, knock: Reply = OK, **metadata: Any
+) -> Session:
+    provider = Provider({**METADATA, **metadata}, f"{URL}/mcp")
+    came = {"code": "one", "iss": URL} if callback is None else callback
+    return Session(provider, Walk(pages or (CONSENT, AT_GITHUB), came), tokens(), knock)
+
+
+def tokens() -> Answered:
+    return Answered(reply(200, access_token="sample"))
+
+
+ASKED = Asked(
+    "trail-mapper has the most",
+    moments=(Moment(10, "Connecting"), Moment(20, "TokenReceived"), Moment(30, "ToolCalled")),
+    tools=("get_me", "list_issues"),
+    token="sample",
+)
+DENIED = Walk((), {"error": "invalid_request"})
+GIVEN = Walk((), {"code": "one"})
+CLEANED = Cleaned((), "Revoked", REFUSED, False, 0, (), None, (), (), directory=False)
+
+
+@pytest.fixture
+def right() -> Evidence:
+    """A system that does everything right: OAuth within the login, kept sealed."""
+    return Evidence(
+        name="one",
+        url=f"{URL}/mcp",
+        workloads={"one": f"{URL}/mcp", "one-github": GITHUB},
+        facts=("trail-mapper",),
+        server="one",
+        github="one-github",
+        tour=toured(),
+        asked=ASKED,
+        again=replace(ASKED, moments=(Moment(50, "Connecting"), Moment(60, "ToolCalled"))),
+        witnessed=Witnessed((exchange(15), call(31)), (call(61),), (), 3, 1),
+        searched=Searched(7, (), ()),
+        registered=Registered(reply(201), {"http://evil.example/cb": reply(400)}),
+        session=session(),
+        without_proof=WithoutProof(DENIED, Answered(reply(400, error="invalid_grant"))),
+        for_another=ForAnother(Walk((), {"error": "invalid_target"})),
+        presented=Presented({"GitHub's own token": REFUSED}, {"aud": "me"}, OK, REFUSED),
+        neighbours={"another": REFUSED},
+        refreshed=Refreshed(True, tokens(), rotated=True, knock=OK),
+        names=Names(("get_me", "list_issues"), {"one-github": ("get_me", "list_issues", "fork")}),
+        cleaned=CLEANED,
+    )

@@ -1,0 +1,170 @@
+"""The comparison from end to end, over real systems: with holes, without, and broken ones."""
+
+import io
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import psutil
+import pytest
+
+from workshop.audit.compare.comparison import Comparison, compare
+from workshop.audit.compare.rooms import System
+from workshop.audit.compare.rows import ROWS
+from workshop.cli.main import main
+from workshop.cli.terminal import console
+from workshop.core.console import Console
+from workshop.course.find import Lesson, find_lessons
+from workshop.course.variations import Variation
+
+CHANGED = {"kept", "pkce", "consent", "audience", "challenge", "registration", "iss", "findings"}
+"""The rows in which the worker's two editions have to differ."""
+SAME = {"issuer", "credential", "prefix", "answered"}
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, dict[str, Any], Path]]:
+    """Part 4's own gateway, and the worker in both editions, compared once for all tests here."""
+    folder = tmp_path_factory.mktemp("compare")
+    with pytest.MonkeyPatch.context() as patch, io.StringIO() as out:
+        patch.setenv("WORKSHOP_HOME", str(folder / "home"))
+        patch.chdir(folder)
+        patch.setattr("sys.stdout", out)
+        patch.setattr("sys.stderr", io.StringIO())
+        console.cache_clear()
+        only = ["--only", "toolhive", "--only", "worker", "--weak"]
+        code = main(["part", "4", "compare", *only, "--html", "page.html", "--json"])
+        console.cache_clear()
+        yield code, json.loads(out.getvalue()), folder
+
+
+@pytest.fixture(scope="module")
+def cells(outcome: tuple[int, dict[str, Any], Path]) -> dict[str, dict[str, dict[str, str]]]:
+    return {system["name"]: system["cells"] for system in outcome[1]["data"]["systems"]}
+
+
+@pytest.fixture(scope="module")
+def part_4() -> Lesson:
+    return next(lesson for lesson in find_lessons() if lesson.number == 4)
+
+
+def test_every_system_answers_and_every_cell_is_seen(
+    outcome: tuple[int, dict[str, Any], Path], cells: dict[str, dict[str, dict[str, str]]]
+) -> None:
+    code, document, folder = outcome
+    assert (code, document["status"], list(cells)) == (0, "success", ["toolhive", "worker", "worker (weak)"])
+    for name, told in cells.items():
+        assert list(told) == [row.id for row in ROWS]
+        unseen = {row: cell["seen"] for row, cell in told.items() if cell["tone"] == "unseen"}
+        assert (name, unseen) == (name, {})
+        assert told["answered"]["value"] == "yes"
+    assert "What was seen" in (folder / "page.html").read_text("utf-8")
+    assert not (folder / "home" / "default" / "logins").exists(), "the person's own logins are not touched"
+
+
+def test_part_4s_gateway_is_as_its_own_tests_hold_it(cells: dict[str, dict[str, dict[str, str]]]) -> None:
+    told = {row: cell["value"] for row, cell in cells["toolhive"].items()}
+    wanted = {
+        "issuer": "the server itself",
+        "credential": "OAuth, within the login",
+        "kept": "on disk, not in clear",
+        "passthrough": "no",
+        "pkce": "enforced",
+        "consent": "asked by the server",
+        "audience": "checked (aud)",
+        "iss": "yes",
+        "refresh": "works, rotates",
+        "cleanup": "gone; GitHub's approval stays",
+        "findings": "none",
+    }
+    assert {row: told[row] for row in wanted} == wanted
+
+
+def test_tampering_changes_every_row_that_it_should(cells: dict[str, dict[str, dict[str, str]]]) -> None:
+    mended, weak = cells["worker"], cells["worker (weak)"]
+    assert {row for row in CHANGED if mended[row]["value"] == weak[row]["value"]} == set()
+    assert {row for row in CHANGED if mended[row]["seen"] == weak[row]["seen"]} == set()
+    assert {row: weak[row]["tone"] for row in CHANGED} == dict.fromkeys(CHANGED, "bad")
+    assert {row: mended[row]["tone"] for row in CHANGED} == dict.fromkeys(CHANGED, "good")
+    assert {row for row in SAME if mended[row]["value"] != weak[row]["value"]} == set()
+
+
+def test_each_was_shown_the_tokens_of_its_neighbours(cells: dict[str, dict[str, dict[str, str]]]) -> None:
+    assert "the token of worker (401" in cells["toolhive"]["audience"]["seen"]
+    assert "the token of toolhive (401" in cells["worker"]["audience"]["seen"]
+
+
+def test_nothing_is_left_running(outcome: tuple[int, dict[str, Any], Path]) -> None:
+    ports = [int(system["url"].split(":")[2].split("/")[0]) for system in outcome[1]["data"]["systems"]]
+    for port in ports:
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
+    left = [process for process in psutil.process_iter() if "workshop-compare-" in " ".join(_words(process))]
+    assert left == []
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+PART = """
+title = "Broken"
+summary = "Broken"
+question = "Which of my repositories has the most open issues, and what is its newest issue about?"
+expect = ["trail-mapper"]
+[timeouts]
+ready = 10
+[[workloads]]
+name = "broken"
+run = "server.py"
+local_port = 8191
+[workloads.config]
+url = "{url:broken}"
+"""
+MUTE = """
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+    from workshop.core.serving import main
+
+    async def health(_):
+        return PlainTextResponse("ok")
+
+    if __name__ == "__main__":
+        main(lambda _: Starlette(routes=[Route("/health", health)]))
+"""
+DEAD = """
+    import sys
+    sys.exit("It has no wish to start")
+"""
+
+
+def broken(folder: Path, part: Lesson, program: str) -> System:
+    """A variation whose server is this program."""
+    folder.mkdir()
+    (folder / "part.toml").write_text(PART)
+    (folder / "server.py").write_text(dedent(program))
+    return System(folder.name, Variation(part.number, folder, "broken", part))
+
+
+def compared(*systems: System) -> Comparison:
+    with Console(io.StringIO(), io.StringIO()).progress() as progress:
+        return compare(systems, progress)
+
+
+def test_a_system_that_is_broken_is_told_of_and_stops_nobody(tmp_path: Path, part_4: Lesson) -> None:
+    found = compared(broken(tmp_path / "dead", part_4, DEAD), broken(tmp_path / "mute", part_4, MUTE))
+    assert [one.name for one in found.not_started] == ["dead"]
+    assert "no wish to start" in found.not_started[0].why
+    (column,) = found.columns
+    told = {row: (cell.value, cell.seen) for row, cell in column.cells.items()}
+    assert told["pkce"][0] == told["audience"][0] == told["findings"][0] == "not seen"
+    assert told["answered"][0] == "no"
+    assert told["cleanup"][0] == "gone"
+    assert all(seen for _, seen in told.values())

@@ -1,0 +1,92 @@
+"""The one command that comes next, from wherever a learner stands."""
+
+from pathlib import Path
+
+import pytest
+
+from workshop.core.paths import parts_dir
+from workshop.course.find import find_lessons
+from workshop.course.next_step import NextStep, Room, next_step, overview
+from workshop.course.progress import Standing
+
+LESSONS = find_lessons(parts_dir())
+UP, DOWN = Room(up=True), Room(up=False)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def passed(*parts: int, exercises: bool = True) -> Standing:
+    standing = Standing()
+    for number in parts:
+        part = standing.part(number)
+        part.shown = part.ran = part.passed = True
+        part.touched = number
+        if exercises:
+            part.exercise(1).passed = part.exercise(2).solved = True
+    return standing
+
+
+def asked(standing: Standing, room: Room = UP) -> NextStep:
+    return next_step(LESSONS, standing, room)
+
+
+def test_a_newcomer_brings_everything_up_and_reads_part_1() -> None:
+    assert asked(Standing(), DOWN).command == "workshop up"
+    assert asked(Standing()).command == "workshop part 1 show"
+
+
+def test_what_has_stopped_is_started_first() -> None:
+    step = asked(Standing(), Room(up=True, stopped=["workshop"]))
+    assert (step.command, step.why) == ("workshop up", "workshop should run and does not")
+
+
+def test_a_part_is_read_run_and_checked_in_this_order() -> None:
+    standing, commands = passed(1), []
+    for flag in ("shown", "ran", "passed"):
+        commands.append(asked(standing).command)
+        setattr(standing.touch(2), flag, True)
+    assert commands == ["workshop part 2 show", "workshop part 2 run", "workshop part 2 check"]
+
+
+def test_exercises_come_after_the_checks_and_may_be_left_out(tmp_path: Path) -> None:
+    standing = passed(1, exercises=False)
+    step = asked(standing)
+    assert (step.command, step.instead) == ("workshop part 1 exercise 1", "workshop part 2 show")
+    folder = tmp_path / "workshop-exercises" / "part1"
+    folder.mkdir(parents=True)
+    (folder / "1_a_tool_with_a_schema.py").touch()
+    assert asked(standing).command == "workshop part 1 check 1"
+    standing.part(1).exercise(1).passed = True
+    assert asked(standing).command == "workshop part 1 exercise 2"
+    standing.touch(2).shown = True
+    assert asked(standing).command == "workshop part 2 run", "part 2 was begun instead"
+
+
+def test_parts_may_be_done_in_any_order_and_those_left_out_come_last() -> None:
+    standing = Standing()
+    standing.touch(3).shown = True
+    assert asked(standing).command == "workshop part 3 run"
+    assert asked(passed(3)).command == "workshop part 4 show"
+    assert asked(passed(3, 4)).command == "workshop part 1 show"
+
+
+def test_the_end_is_a_teardown_or_other_ways_and_after_it_those() -> None:
+    everything, more = passed(1, 2, 3, 4), "workshop part 4 variations"
+    assert asked(everything) == NextStep(None, "Every part has passed", "workshop teardown", more)
+    assert asked(everything, DOWN).command == more
+
+
+def test_exercises_at_home_need_nothing_up() -> None:
+    step = asked(passed(1, 2, 3, 4, exercises=False), DOWN)
+    assert (step.command, step.instead) == ("workshop part 4 exercise 1", "")
+
+
+def test_the_overview_tells_each_part_as_it_was_left() -> None:
+    standing = passed(1)
+    standing.part(2).shown = True
+    rows = [(row.read, row.ran, row.checked, row.exercises) for row in overview(LESSONS, standing)]
+    assert rows[0] == (True, True, True, ("passed", "solution"))
+    assert rows[1] == (True, False, False, ("open", "open"))

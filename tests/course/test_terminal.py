@@ -1,0 +1,69 @@
+"""The learner's loop as a person meets it: a real terminal, and what `up` started."""
+
+import json
+import re
+import sys
+
+import pexpect
+import pyte
+import pytest
+
+from tests.e2e.conftest import Room, room
+from workshop.core.errors import INTERRUPTED
+
+__all__ = ["room"]  # a fixture of the end-to-end tests
+FILE = "workshop-exercises/part1/1_a_tool_with_a_schema.py"
+
+
+def test_everything_that_is_up_is_checked_and_progress_survives_a_teardown(room: Room) -> None:
+    room.up()
+    assert room.run("part", "4", "check").returncode == 6
+    assert room.run("part", "4", "run", "--approve-as", "learner", "--model", "rehearsal").returncode == 0
+    done = room.run("part", "4", "check", "--json")
+    assert done.returncode == 0, done.stdout
+    states = {check["state"] for check in json.loads(done.stdout)["data"]["checks"]}
+    assert states == {"passed"}
+    assert room.run("teardown").returncode == 0
+    parts = json.loads(room.run("next", "--json").stdout)["data"]["parts"]
+    assert [part["checked"] for part in parts] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "kept"), [("\r", 0, True), ("\x03", INTERRUPTED, True), ("y\r", 0, False)]
+)
+def test_work_is_only_replaced_by_someone_who_says_yes(room: Room, key: str, code: int, kept: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    room.run("part", "1", "exercise", "1")
+    file = room.folder / FILE
+    file.write_text("mine", encoding="utf-8")
+    child = room.spawn("part", "1", "reset", "1")
+    child.expect(r"kept in a copy beside it \[y/N\]: ")
+    child.send(key)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == code
+    assert "Traceback" not in str(child.before)
+    assert (file.read_text("utf-8") == "mine") is kept
+
+
+@pytest.mark.parametrize("columns", [60, 100])
+def test_a_checklist_fits_the_terminal_and_keeps_its_margin(room: Room, columns: int) -> None:
+    environment = {**room.environment, "TERM": "xterm-256color"}
+    del environment["COLUMNS"]  # then the terminal itself is asked
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "workshop", "part", "1", "check"],
+        cwd=str(room.folder),
+        env=environment,
+        encoding="utf-8",
+        timeout=60,
+        dimensions=(60, columns),
+    )
+    child.expect(pexpect.EOF)
+    written = str(child.before)
+    screen = pyte.Screen(columns, 60)
+    pyte.Stream(screen).feed(written)
+    lines = [line.rstrip() for line in screen.display if line.strip()]
+    points = lines[lines.index("6 of 7 checks of part 1 have passed") + 1 : -1]
+    assert all(re.match(r"[✓✗○] | {2,}\S", line) for line in points), points
+    assert lines[-1] == "Next: `workshop part 1 check`"
+    assert re.search(r"\x1b\[1;31m✗", written)

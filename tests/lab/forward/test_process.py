@@ -1,0 +1,130 @@
+"""The forward as the backends run it: a detached process that takes kubectl with it, however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.lab.forward.conftest import Bench, gone, until
+from workshop.core.ports import bind_loopback
+from workshop.lab import process
+from workshop.lab.process import ProcessState, Workload
+
+pytestmark = pytest.mark.anyio
+
+
+def start(bench: Bench) -> ProcessState:
+    argv = (sys.executable, "-m", "workshop.lab.forward", "--config", str(bench.config))
+    workload = Workload("github-remote", argv, bench.port, f"http://localhost:{bench.port}/mcp", "f", {}, 30)
+    state = process.start(workload, bench.folder / "workloads")
+    process.wait_ready(state, 30)
+    return state
+
+
+def family(state: ProcessState) -> list[int]:
+    return [child.pid for child in psutil.Process(state.pid).children(recursive=True)]
+
+
+async def test_it_is_a_workload_like_the_others(bench: Bench) -> None:
+    state = start(bench)
+    assert process.is_healthy(state)
+    assert [stray.pid for stray in process.strays(bench.folder)] != []
+    children = family(state)
+    assert bench.calls()[-1][0] in children
+    assert process.stop(state)
+    assert all(map(gone, children))
+    assert not process.is_healthy(state)
+
+
+async def test_it_takes_over_a_port_that_was_bound_for_it(bench: Bench) -> None:
+    sockets = bind_loopback(bench.port)
+    numbers = tuple(sock.fileno() for sock in sockets)
+    words = [word for number in numbers for word in ("--socket", str(number))]
+    argv = (sys.executable, "-m", "workshop.lab.forward", "--config", str(bench.config), *words)
+    url = f"http://localhost:{bench.port}/mcp"
+    workload = Workload("github-remote", argv, bench.port, url, "f", {}, 30, handed_over=numbers)
+    state = process.start(workload, bench.folder / "workloads")
+    for sock in sockets:
+        sock.close()
+    process.wait_ready(state, 30)
+    assert process.stop(state)
+
+
+async def test_an_unwell_service_is_not_healthy(bench: Bench) -> None:
+    state = start(bench)
+    bench.service.status = 500
+    assert not process.is_healthy(state)
+    process.stop(state)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+async def test_kubectl_ends_with_its_supervisor_whatever_ended_it(bench: Bench, number: int) -> None:
+    state = start(bench)
+    children = family(state)
+    assert len(children) > 1
+    os.kill(state.pid, number)
+    await until(lambda: all(map(gone, children)))
+    await until(lambda: process.find(state) is None)
+
+
+async def test_a_suspended_kubectl_ends_too(bench: Bench) -> None:
+    state = start(bench)
+    kubectl = bench.kubectl()
+    kubectl.suspend()
+    os.kill(state.pid, signal.SIGKILL)
+    await until(lambda: gone(kubectl.pid))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_kubectl_ends_even_when_its_guard_was_killed_before(bench: Bench, number: int) -> None:
+    state = start(bench)
+    children = family(state)
+    guard = bench.kubectl().parent()
+    assert guard is not None
+    guard.kill()
+    os.kill(state.pid, number)
+    await until(lambda: all(map(gone, children)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "told"),
+    [
+        ({"port": 0}, 2, "`port` must be a port between 1 and 65535, not 0"),
+        ({"port": True}, 2, "`port` must be a port"),
+        ({"target": None}, 2, "'target'"),
+        ({"target": 5}, 2, "`target` must be text"),
+        ({"env": []}, 2, "`env` must be an object"),
+        ({"colour": "red"}, 2, "unknown: colour"),
+        ({"kubectl": "/absent/kubectl"}, 3, "kubectl is not installed"),
+    ],
+)
+def test_what_cannot_work_is_told_before_anything_starts(
+    bench: Bench, changes: dict[str, object], code: int, told: str
+) -> None:
+    bench.write(**changes)
+    assert told in run(bench.config, code)
+    assert bench.calls() == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{"])
+def test_a_damaged_configuration_is_told_with_its_path(bench: Bench, text: str) -> None:
+    bench.config.write_text(text)
+    assert str(bench.config) in run(bench.config, 2)
+
+
+def test_a_taken_port_is_told_with_its_owner(bench: Bench) -> None:
+    taken = bind_loopback(bench.port)
+    assert f"Port {bench.port} is already in use" in run(bench.config, 3)
+    for sock in taken:
+        sock.close()
+
+
+def run(config: Path, code: int) -> str:
+    argv = [sys.executable, "-m", "workshop.lab.forward", "--config", str(config)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == code, done.stderr
+    return done.stderr

@@ -1,0 +1,158 @@
+"""A request is tried again while the API server is busy, restarts or is out of date, but not for ever."""
+
+import time
+
+import pytest
+
+from tests.lab.kube.cluster import NAMESPACE, TOOLHIVE, Cluster
+from tests.lab.kube.refused import (
+    Refusal,
+    changed_meanwhile,
+    connection_lost,
+    not_served_yet,
+    too_many_requests,
+    version_too_old,
+)
+from tests.lab.kube.test_client import secret
+from workshop.core.errors import WorkshopError
+from workshop.lab.kube import connection, kinds
+from workshop.lab.kube.refusals import ConflictError, NotFoundError, UnreachableError
+
+FOR_EVER = 1_000_000
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits between the attempts, which are not waited for."""
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    return waited
+
+
+def server() -> dict[str, object]:
+    metadata = {"name": "workshop", "namespace": NAMESPACE}
+    return {"apiVersion": TOOLHIVE, "kind": "MCPServer", "metadata": metadata, "spec": {}}
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Refusal("PATCH", 503, "apiserver is shutting down", 4),
+        Refusal("PATCH", 504, "the request timed out", 4),
+        Refusal("PATCH", 500, "etcdserver: leader changed", 4),
+        too_many_requests("PATCH", 1, 4),
+        changed_meanwhile("PATCH", 4),
+        not_served_yet("PATCH", 4),
+        connection_lost("PATCH", 4),
+    ],
+    ids=lambda refusal: f"{refusal.status} {refusal.reason}",
+)
+def test_a_write_that_may_be_taken_in_a_moment_is_sent_again(cluster: Cluster, refusal: Refusal) -> None:
+    cluster.api.refusals = [refusal]
+    assert cluster.kube.apply(server())["kind"] == "MCPServer"
+    refusal.times = FOR_EVER
+    with pytest.raises(WorkshopError):
+        cluster.kube.apply(server())
+
+
+@pytest.mark.parametrize("make", [version_too_old, not_served_yet, connection_lost])
+def test_a_list_that_may_be_given_in_a_moment_is_asked_for_again(cluster: Cluster, make: object) -> None:
+    assert callable(make)
+    cluster.put(server())
+    kube = cluster.kube
+    kube.version()
+    start = f"GET /apis/{TOOLHIVE}/namespaces"
+    cluster.api.refusals = [make(start, 4)]
+    assert [item["kind"] for item in kube.list(TOOLHIVE, "MCPServer", NAMESPACE)] == ["MCPServer"]
+    assert kube.delete(TOOLHIVE, "MCPServer", "workshop", NAMESPACE)
+
+
+def test_a_pause_that_the_server_asks_for_is_kept(cluster: Cluster, pauses: list[float]) -> None:
+    cluster.api.refusals = [too_many_requests("PATCH", 7, 3)]
+    cluster.kube.apply(secret())
+    assert pauses == [7, 7, 7]
+
+
+def test_a_pause_that_is_too_long_is_told_and_not_kept(cluster: Cluster, pauses: list[float]) -> None:
+    cluster.api.refusals = [too_many_requests("PATCH", 3600)]
+    with pytest.raises(WorkshopError) as caught:
+        cluster.kube.apply(secret())
+    assert pauses == []
+    assert "in 3600 s" in caught.value.hint
+
+
+def test_no_pause_at_all_does_not_ask_for_ever(cluster: Cluster) -> None:
+    cluster.api.refusals = [too_many_requests("PATCH", 0, FOR_EVER)]
+    with pytest.raises(WorkshopError, match="refused to apply"):
+        cluster.kube.apply(secret())
+
+
+def test_the_end_of_all_attempts_is_the_servers_own_refusal(cluster: Cluster, pauses: list[float]) -> None:
+    cluster.api.refusals = [Refusal("PATCH", 503, "apiserver is shutting down")]
+    with pytest.raises(WorkshopError) as caught:
+        cluster.kube.apply(secret())
+    assert "shutting down" in caught.value.why
+    assert len(pauses) == connection._PATIENT_ATTEMPTS - 1
+
+
+def test_a_server_that_never_answered_is_given_up_sooner(cluster: Cluster, pauses: list[float]) -> None:
+    cluster.api.refusals = [connection_lost("GET", FOR_EVER)]
+    kube = cluster.kube
+    with pytest.raises(UnreachableError):
+        kube.version()
+    before = len(pauses)
+    cluster.api.refusals.clear()
+    kube.version()
+    cluster.api.refusals = [connection_lost("GET", FOR_EVER)]
+    with pytest.raises(UnreachableError):
+        kube.version()
+    assert len(pauses) - before > before
+
+
+def test_a_create_whose_answer_got_lost_is_not_taken_for_somebody_elses(cluster: Cluster) -> None:
+    cluster.api.refusals = [connection_lost("POST", done=True)]
+    made = cluster.kube.create(secret())
+    assert made["metadata"]["uid"]
+    with pytest.raises(ConflictError, match="refused to create Secret"):
+        cluster.kube.create(secret())
+
+
+def test_a_write_that_names_the_version_it_was_made_from_is_not_sent_again(
+    cluster: Cluster, pauses: list[float]
+) -> None:
+    cluster.api.refusals = [changed_meanwhile("PATCH")]
+    cluster.put(server())
+    body = {"metadata": {"resourceVersion": "7"}}
+    with pytest.raises(ConflictError):
+        cluster.kube.patch(TOOLHIVE, "MCPServer", "workshop", NAMESPACE, body)
+    assert pauses == []
+
+
+def test_a_kind_that_discovery_does_not_list_yet_is_waited_for(cluster: Cluster) -> None:
+    cluster.api.refusals = [not_served_yet(f"GET /apis/{TOOLHIVE}", 3)]
+    assert cluster.kube.apply(server())["kind"] == "MCPServer"
+
+
+def test_a_kind_that_is_absent_is_waited_for_a_few_times(cluster: Cluster, pauses: list[float]) -> None:
+    cluster.api.refusals = [not_served_yet(f"GET /apis/{TOOLHIVE}", FOR_EVER)]
+    with pytest.raises(WorkshopError, match="does not know MCPServer"):
+        cluster.kube.apply(server())
+    assert len(pauses) == kinds._LAG_ATTEMPTS - 1
+    del pauses[:]
+    assert cluster.kube.get(TOOLHIVE, "MCPServer", "workshop", NAMESPACE) is None
+    assert pauses == [], "to look at an absent kind waits for nothing"
+
+
+def test_an_object_that_is_absent_is_not_asked_for_again(cluster: Cluster, pauses: list[float]) -> None:
+    told = 'namespaces "toolhive-system" not found'
+    cluster.api.refusals = [Refusal("PATCH", 404, told, reason="NotFound")]
+    with pytest.raises(NotFoundError, match="refused to apply"):
+        cluster.kube.apply(secret())
+    assert pauses == []
+
+
+def test_an_answer_that_is_not_the_apis_is_told(cluster: Cluster) -> None:
+    cluster.api.refusals = [Refusal("GET /version", 200, "", body="<html>Log in\n here</html>")]
+    with pytest.raises(WorkshopError, match="something else than JSON") as caught:
+        cluster.kube.version()
+    assert "<html>Log in here</html>" in caught.value.why

@@ -1,0 +1,100 @@
+"""A lease has one holder at a time; who died loses it, and who renews it keeps it."""
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from tests.lab.kube.cluster import Cluster
+from workshop.core.errors import DeadlineError
+from workshop.lab.kube import lease
+from workshop.lab.kube.lease import Lease
+
+NAME, NAMESPACE = "workshop-operator", "default"
+ENOUGH = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(lease, "_RENEW_SECONDS", 0.05)
+
+
+def of(cluster: Cluster, holder: str) -> Lease:
+    return Lease(cluster.kube, NAME, NAMESPACE, holder)
+
+
+def left_behind(cluster: Cluster, holder: str, seconds: int = 1) -> None:
+    cluster.put(
+        {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": NAME, "namespace": NAMESPACE},
+            "spec": {"holderIdentity": holder, "leaseDurationSeconds": seconds},
+        }
+    )
+
+
+def holder_of(cluster: Cluster) -> str | None:
+    found = cluster.get("Lease", NAME, NAMESPACE)
+    return found["spec"]["holderIdentity"] if found else None
+
+
+def test_only_one_of_several_holds_it_and_nothing_is_left(cluster: Cluster) -> None:
+    inside: list[str] = []
+    most: list[int] = []
+
+    def work(holder: str) -> None:
+        with of(cluster, holder).held(ENOUGH, lambda _: None):
+            inside.append(holder)
+            most.append(len(inside))
+            assert holder_of(cluster) == holder
+            inside.remove(holder)
+
+    threads = [threading.Thread(target=work, args=(f"seat-{number}",)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(ENOUGH)
+    assert most == [1] * 5
+    assert holder_of(cluster) is None
+
+
+def test_what_a_dead_holder_left_is_taken_once_it_has_expired(cluster: Cluster) -> None:
+    left_behind(cluster, "team-a/dead")
+    told: list[str] = []
+    with of(cluster, "team-b/alive").held(ENOUGH, told.append):
+        assert holder_of(cluster) == "team-b/alive"
+    assert set(told) == {"waiting for `team-a/dead`, which changes the operator now"}
+
+
+def test_a_holder_that_renews_keeps_it(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "_EXPIRES_SECONDS", 1)
+    with (
+        of(cluster, "team-a/alive").held(ENOUGH, lambda _: None),
+        pytest.raises(DeadlineError, match="team-a/alive"),
+        of(cluster, "team-b/late").held(2, lambda _: None),
+    ):
+        pytest.fail("two hold it")
+    assert holder_of(cluster) is None
+
+
+def test_the_same_holder_goes_on_at_once(cluster: Cluster) -> None:
+    left_behind(cluster, "team-a/killed", seconds=3600)
+    told: list[str] = []
+    with of(cluster, "team-a/killed").held(ENOUGH, told.append):
+        assert told == []
+
+
+def test_a_lease_that_somebody_else_has_taken_over_is_not_taken_away(cluster: Cluster) -> None:
+    with of(cluster, "team-a/asleep").held(ENOUGH, lambda _: None):
+        left_behind(cluster, "team-b/next", seconds=3600)
+    assert holder_of(cluster) == "team-b/next"
+
+
+def test_each_holder_writes_what_kubectl_shows(cluster: Cluster) -> None:
+    keys: Sequence[str] = ("acquireTime", "holderIdentity", "leaseDurationSeconds", "renewTime")
+    with of(cluster, "team-a/w1").held(ENOUGH, lambda _: None):
+        found = cluster.get("Lease", NAME, NAMESPACE)
+    assert found
+    assert sorted(found["spec"]) == list(keys)

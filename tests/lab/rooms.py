@@ -1,0 +1,101 @@
+"""A machine with fake tools and a cluster's API in memory, for the tests of the backends on clusters."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.lab.fake_tools import FakeMachine
+from tests.lab.kube.cluster import Cluster, running_cluster
+from tests.lab.operated import OperatedEmulator, install_operator
+from workshop.core.console import Console
+from workshop.core.errors import WorkshopError
+from workshop.core.ports import free_port
+from workshop.course import environment
+from workshop.course.environment import UpOptions, UpReport
+from workshop.course.find import find_lessons
+from workshop.lab import process
+from workshop.lab.cluster import checks as cluster_checks
+from workshop.lab.cluster.record import ClusterFile
+from workshop.lab.cluster.render import Rendered
+from workshop.lab.cluster.site import Site
+from workshop.lab.kube import connection, wait
+from workshop.lab.tools.run import Runner
+from workshop.toolhive.contracts import CheckResult
+
+IMAGES = {"mcp-server": "room/mcp-server:1", "practice": "room/practice:1"}
+WORKLOADS = ("workshop", "github-remote", "practice-github")
+LOADING = "docker save"  # the command by whose failure no image comes into the node
+
+
+class Room:
+    """A machine with fake tools, a cluster's API, and one instance."""
+
+    def __init__(self, home: Path, machine: FakeMachine, cluster: Cluster) -> None:
+        self.directory = home / "default"
+        self.machine = machine
+        self.cluster = cluster
+        self.ports = {name: free_port() for name in WORKLOADS}
+        self.shown = io.StringIO()
+        self.first: UpReport | None = None
+        self.asked: list[str] = []
+        self.silent: list[str] = []
+
+    def up(self, **changes: object) -> UpReport:
+        given = {"backend": "kind", "upstream": "practice", "ports": self.ports, "overrides": IMAGES}
+        options = UpOptions(**{**given, **changes})  # type: ignore[arg-type]  # the tests' own choice
+        with Console(self.shown, self.shown).progress() as progress:
+            return environment.up(find_lessons(), progress, options, Runner())
+
+    def half_up(self, **changes: object) -> None:
+        """A first `up` that failed and was kept: there is a cluster, and nothing in it yet."""
+        self.machine.fail(LOADING)
+        with pytest.raises(WorkshopError, match="failed"):
+            self.up(keep=True, **changes)
+        self.machine.fail()
+
+    def ask(self, part: Rendered, name: str, _site: Site) -> list[CheckResult]:
+        """What an MCP client sees behind the forwards; each name in `silent` is once without an answer."""
+        self.asked.append(name)
+        if name in self.silent:
+            self.silent.remove(name)
+            raise WorkshopError(f"`{name}` fails the check `tools`", why="502: bad gateway")
+        return [CheckResult("tools", passed=True, found="all")]
+
+    def teardown(self) -> list[str]:
+        with Console(self.shown, self.shown).progress() as progress:
+            return list(environment.teardown(progress, Runner()))
+
+    def alive(self) -> set[str]:
+        states = process.read_states(self.directory / "workloads")
+        return {name for name, state in states.items() if process.find(state)}
+
+    def made(self) -> tuple[str, ...]:
+        record = ClusterFile(self.directory).read()
+        return record.made if record else ()
+
+
+@contextmanager
+def furnished(folder: Path, *, young: bool = True) -> Iterator[Room]:
+    """A machine with the tools, a cluster's API to come, and an instance with nothing up.
+
+    The definitions of a young cluster are established a look after they are there.
+    """
+    with pytest.MonkeyPatch.context() as patch, running_cluster(folder, OperatedEmulator) as cluster:
+        patch.setenv("WORKSHOP_HOME", str(folder / "state"))
+        patch.setattr("workshop.core.settings.checkout_dir", lambda: None)
+        patch.chdir(folder)
+        patch.setattr(wait, "_LOOK_SECONDS", 0.1)
+        patch.setattr(connection, "_PAUSE_SECONDS", 0)
+        install_operator(cluster, young=young)
+        text = cluster.kubeconfig.read_text()
+        text = text.replace('"name": "test", "context"', '"name": "CONTEXT", "context"')
+        machine = FakeMachine.install(folder, patch, text)
+        made = Room(folder / "state", machine, cluster)
+        patch.setattr(cluster_checks, "_ask", made.ask)
+        yield made
+        machine.fail()
+        cluster.api.refusals.clear()
+        made.teardown()

@@ -1,0 +1,83 @@
+"""Before the agent runs on a cluster: what is forwarded, and what the operator told the proxy to do."""
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.kube.cluster import NAMESPACE, Cluster, running_cluster
+from tests.lab.operated import OperatedEmulator
+from workshop.core.console import Console
+from workshop.core.errors import WorkshopError
+from workshop.course.find import find_lessons
+from workshop.lab.base import Choices
+from workshop.lab.cluster import checks as cluster_checks
+from workshop.lab.cluster.record import ClusterFile, ClusterRecord
+from workshop.lab.cluster.render import Rendered, Renderer
+from workshop.lab.cluster.site import Site, Tools
+from workshop.lab.sources import pinned
+from workshop.lab.tools.access import Access
+from workshop.lab.tools.run import Runner
+
+SWAP = {"type": "upstreamswap", "parameters": {"config": {"provider_name": "github"}}}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with running_cluster(tmp_path, OperatedEmulator) as running:
+        yield running
+
+
+@pytest.fixture
+def site(tmp_path: Path, cluster: Cluster) -> Site:
+    record = ClusterRecord("kind", "w1", "workshop", NAMESPACE)
+    at = Access(cluster.kubeconfig, "test")
+    home = tmp_path / "home"
+    tools = Tools(Runner(), home, pinned())
+    return Site(home, record, pinned(), at, tools, ClusterFile(home))
+
+
+@pytest.fixture
+def part(site: Site) -> Rendered:
+    (deployment,) = [found for each in find_lessons() if each.number == 4 and (found := each.deployment())]
+    renderer = Renderer(site.home, site.sources, site.namespace, site.record.labels)
+    (rendered,) = renderer.render([deployment], Choices("practice"))
+    return rendered
+
+
+def check(part: Rendered, site: Site, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Check part 4 where all that goes over HTTP is well: `endpoints` has its own tests."""
+    monkeypatch.setattr(cluster_checks, "require_before_login", lambda _contract: [])
+    shown = io.StringIO()
+    with Console(shown, shown).progress() as progress, progress.step("Check github-remote") as line:
+        cluster_checks.check_before(part, "github-remote", site, _no_new_pods, line)
+    return shown.getvalue()
+
+
+def _no_new_pods() -> None:
+    pytest.fail("new pods do not change what the operator told the proxy")
+
+
+@pytest.mark.parametrize("middlewares", [[], [{"type": "auth"}]])
+def test_a_proxy_that_was_not_told_to_swap_tokens_is_refused_before_anybody_logs_in(
+    part: Rendered, site: Site, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, middlewares: list[object]
+) -> None:
+    put(cluster, middlewares)
+    with pytest.raises(WorkshopError, match="`github-remote` fails the check `token-swap`") as caught:
+        check(part, site, monkeypatch)
+    assert "#6681" in caught.value.hint
+
+
+def test_a_proxy_that_swaps_tokens_passes(
+    part: Rendered, site: Site, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(cluster, [{"type": "auth"}, SWAP])
+    assert "Check github-remote · 1 checks passed" in check(part, site, monkeypatch)
+
+
+def put(cluster: Cluster, middlewares: list[object]) -> None:
+    metadata = {"name": "github-remote-runconfig", "namespace": NAMESPACE}
+    data = {"runconfig.json": json.dumps({"middleware_configs": middlewares})}
+    cluster.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})

@@ -1,0 +1,194 @@
+"""Manifests become processes; a changed manifest changes only the process it describes."""
+
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from workshop.core.console import Console
+from workshop.core.errors import CredentialsError, UsageError, WorkshopError
+from workshop.core.paths import parts_dir
+from workshop.core.ports import free_port
+from workshop.course.find import find_lessons
+from workshop.lab import process
+from workshop.lab.base import Applied, Choices, Deployment
+from workshop.lab.embedded import EmbeddedBackend
+
+WORKLOADS = ("workshop", "github-remote", "practice-github")
+
+
+class Site:
+    """A copy of the parts that a test may change, and an embedded backend to apply them to."""
+
+    def __init__(self, root: Path) -> None:
+        self.parts = root / "parts"
+        shutil.copytree(parts_dir(), self.parts)
+        self.directory = root / "instance"
+        self.backend = EmbeddedBackend(self.directory)
+        self.choices = Choices("practice", ports={name: free_port() for name in WORKLOADS})
+
+    def deployments(self) -> list[Deployment]:
+        return [found for lesson in find_lessons(self.parts) if (found := lesson.deployment())]
+
+    def apply(self, choices: Choices | None = None) -> Applied:
+        with Console(io.StringIO(), io.StringIO()).progress() as progress:
+            return self.backend.apply(self.deployments(), choices or self.choices, progress)
+
+    def teardown(self) -> list[str]:
+        with Console(io.StringIO(), io.StringIO()).progress() as progress:
+            return list(self.backend.teardown(progress))
+
+    def change(self, path: str, old: str, new: str) -> None:
+        file = self.parts / path
+        text = file.read_text("utf-8")
+        assert old in text
+        file.write_text(text.replace(old, new), "utf-8")
+
+    def alive(self) -> set[str]:
+        states = process.read_states(self.directory / "workloads")
+        return {name for name, state in states.items() if process.find(state)}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    made.teardown()
+
+
+def test_applying_the_same_manifests_again_starts_nothing(site: Site) -> None:
+    first = site.apply()
+    assert set(first.started) == {"workshop-0", "workshop", "github-remote", "practice-github"}
+    assert set(first.endpoints) == set(WORKLOADS)
+    again = site.apply()
+    assert list(again.started) == []
+    assert set(again.kept) == set(first.started)
+    assert again.endpoints == first.endpoints
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "restarted"),
+    [
+        ("03_toolhive/toolhive/tools.yaml", "as the operator", "as the owner", {"workshop"}),
+        (
+            "04_remote_oauth/toolhive/auth.yaml",
+            "accessTokenLifespan: 1h",
+            "accessTokenLifespan: 2h",
+            {"github-remote"},
+        ),
+        ("02_local_mcp/data.json", "Plan day hikes", "Plan long hikes", {"workshop-0"}),
+        ("03_toolhive/toolhive/workshop.yaml", "cpu: 50m", "cpu: 60m", set()),
+    ],
+)
+def test_a_changed_file_restarts_only_what_it_describes(
+    site: Site, path: str, old: str, new: str, restarted: set[str]
+) -> None:
+    site.apply()
+    site.change(path, old, new)
+    assert set(site.apply().started) == restarted
+
+
+def test_a_secret_manifest_reaches_the_server_and_only_it_restarts_on_change(site: Site) -> None:
+    secret = site.parts / "03_toolhive" / "toolhive" / "secret.yaml"
+    secret.write_text("apiVersion: v1\nkind: Secret\nmetadata: {name: mine}\nstringData: {level: DEBUG}\n")
+    site.change(
+        "03_toolhive/toolhive/workshop.yaml",
+        "  proxyPort: 8080",
+        "  secrets: [{name: mine, key: level, targetEnvName: LOG_LEVEL}]\n  proxyPort: 8080",
+    )
+    site.apply()
+    state = process.read_states(site.directory / "workloads")["workshop-0"]
+    running = process.find(state)
+    assert running is not None
+    assert running.environ()["LOG_LEVEL"] == "DEBUG"
+    site.change("03_toolhive/toolhive/secret.yaml", "DEBUG", "INFO")
+    assert set(site.apply().started) == {"workshop-0"}
+
+
+def test_a_broken_manifest_changes_nothing_that_runs(site: Site) -> None:
+    site.apply()
+    site.change("04_remote_oauth/toolhive/github-remote.yaml", "proxyPort: 8080", "proxyPort: 8081")
+    with pytest.raises(UsageError, match="is not the port of the issuer"):
+        site.apply()
+    assert site.alive() == {"workshop-0", "workshop", "github-remote", "practice-github"}
+
+
+def test_a_failed_start_stops_what_this_apply_started_and_nothing_else(site: Site) -> None:
+    site.apply()
+    site.change(
+        "02_local_mcp/server.py", "def main() -> None:\n", "def main() -> None:\n    sys.exit('broken')\n"
+    )
+    with pytest.raises(WorkshopError, match="`workshop-0` ended while it was starting"):
+        site.apply()
+    assert site.alive() == {"workshop", "github-remote", "practice-github"}
+
+
+def test_two_workloads_cannot_have_one_port(site: Site) -> None:
+    port = free_port()
+    choices = Choices("practice", ports=dict.fromkeys(WORKLOADS, port))
+    with pytest.raises(UsageError, match=f"both want port {port}"):
+        site.apply(choices)
+    assert site.alive() == set()
+
+
+def test_a_workload_cannot_take_the_port_of_another_that_runs(site: Site) -> None:
+    site.apply()
+    taken = site.choices.ports["workshop"]
+    choices = Choices("practice", ports={**site.choices.ports, "github-remote": taken})
+    with pytest.raises(UsageError, match=f"both want port {taken}"):
+        site.apply(choices)
+    assert "workshop" in site.alive()
+
+
+def test_the_manifest_decides_whether_documents_about_clients_are_read(site: Site) -> None:
+    cimd = "cimd: {enabled: false, cacheFallbackTtl: 1m, cacheMaxSize: 9}"
+    site.change("04_remote_oauth/toolhive/auth.yaml", "storage: {type: memory}", cimd)
+    site.apply()
+    config = site.directory / "workloads" / "github-remote" / "config.json"
+    said = json.loads(config.read_text("utf-8"))["auth"]["cimd"]
+    assert said == {"enabled": False, "cache_seconds": 60, "cache_size": 9}
+
+
+def test_the_manifest_decides_how_many_clients_may_register(site: Site) -> None:
+    manifest = "04_remote_oauth/toolhive/auth.yaml"
+    site.change(manifest, "storage: {type: memory}", "storage: {type: memory, maxDCRClients: 50}")
+    site.apply()
+    config = site.directory / "workloads" / "github-remote" / "config.json"
+    said = json.loads(config.read_text("utf-8"))["auth"]["registrations"]
+    assert said == {"max_tokens": 60, "refill_seconds": 60, "max_clients": 50}
+
+
+def test_github_without_a_secret_is_refused(site: Site) -> None:
+    with pytest.raises(CredentialsError, match="GITHUB_OAUTH_CLIENT_SECRET"):
+        site.apply(Choices("github", ports=site.choices.ports))
+
+
+def test_a_workload_that_is_no_longer_wanted_is_stopped_when_pruning(site: Site) -> None:
+    site.apply()
+    shutil.rmtree(site.parts / "04_remote_oauth")
+    site.apply()
+    assert "github-remote" in site.alive(), "one part alone says nothing of the others"
+    with Console(io.StringIO(), io.StringIO()).progress() as progress:
+        site.backend.apply(site.deployments(), site.choices, progress, prune=True)
+    assert site.alive() == {"workshop", "workshop-0"}
+
+
+def test_teardown_stops_everything_and_can_be_repeated(site: Site) -> None:
+    site.apply()
+    assert len(site.teardown()) == 4
+    assert not site.directory.exists()
+    assert site.teardown() == []
+
+
+def test_a_server_gives_way_when_its_port_is_asked_for_by_name(site: Site) -> None:
+    site.apply()
+    wanted = process.read_states(site.directory / "workloads")["workshop-0"].port
+    site.choices = Choices("practice", ports={**site.choices.ports, "practice-github": wanted})
+    site.apply()
+    states = process.read_states(site.directory / "workloads")
+    assert states["practice-github"].port == wanted
+    assert states["workshop-0"].port != wanted
+    assert site.alive() == {"workshop-0", *WORKLOADS}

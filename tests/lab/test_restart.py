@@ -1,0 +1,216 @@
+"""After a restart of the node the API answers first, with what was true before; names resolve last."""
+
+import io
+import json
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.lab.kube.cluster import write_kubeconfig
+from tests.lab.kube.refused import Refusal
+from tests.lab.rooms import WORKLOADS, Room, furnished
+from workshop.core.console import Console
+from workshop.core.errors import DeadlineError, PreflightError
+from workshop.core.ports import free_port
+from workshop.course import environment
+from workshop.course.find import Lesson, find_lessons
+from workshop.lab.base import Applied, ClusterChoices, WorkloadStatus
+from workshop.lab.cluster import dns as cluster_dns
+from workshop.lab.cluster import kind_cluster
+from workshop.lab.cluster.kind import KindBackend
+from workshop.lab.cluster.kind_cluster import KindCluster
+from workshop.lab.cluster.site import Site
+from workshop.lab.tools.run import Runner
+
+NODE = "workshop-control-plane"
+
+
+class Node:
+    """A room that is up, whose node may be restarted: at another time each time."""
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self.restarts = 0
+
+    def restart(self, *, unreported: int = 0) -> None:
+        """Start the node again; the API has `unreported` lists of pods to go before it tells what is true."""
+        self.restarts += 1
+        self.room.cluster.api.boot = f"2026-11-22T09:{self.restarts:02}:01Z"
+        self.room.cluster.api.unreported = unreported
+        self.room.machine.restart(f"2026-11-22T09:{self.restarts:02}:00.987654321Z")
+
+    def site(self) -> Site:
+        return KindBackend(self.room.directory, Runner(), ClusterChoices()).open(new=False)
+
+    def kind(self) -> KindCluster:
+        return KindCluster(self.site())
+
+    def status(self) -> WorkloadStatus:
+        return next(item for item in environment.status().workloads if item.name == "cluster")
+
+    def part(self, number: int) -> Applied | None:
+        """What `part N run` does before it asks its agent."""
+        (lesson,) = [found for found in find_lessons() if found.number == number]
+        return ensured(lesson, self.room.shown)
+
+
+def ensured(lesson: Lesson, shown: io.StringIO) -> Applied | None:
+    with Console(shown, shown).progress() as progress:
+        return environment.ensure(lesson, progress)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with furnished(tmp_path_factory.mktemp("restarted")) as room, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind_cluster, "_LOOK_SECONDS", 0)
+        patch.setattr(cluster_dns, "_LOOK_SECONDS", 0)
+        room.up()
+        yield Node(room)
+
+
+@pytest.fixture
+def node(kept: Node) -> Iterator[Node]:
+    """All is well again after each test."""
+    kept.room.shown.seek(0)
+    kept.room.shown.truncate()
+    yield kept
+    kept.room.cluster.api.refusals.clear()
+    kept.room.cluster.api.unreported = 0
+    kept.room.machine.unresolved({})
+
+
+def test_what_a_started_node_still_lacks_is_named_one_after_the_other(node: Node) -> None:
+    node.restart(unreported=2)
+    api, kind = node.room.cluster.api, node.kind()
+    api.refusals.append(Refusal("GET /api/v1/nodes", 403, "the server has no rules yet", times=1))
+    node.room.machine.unresolved({"kubernetes.default": 1})
+    assert [kind.asleep() for _ in range(5)] == [
+        "its API server",
+        "its node to be ready",
+        "5 pods to start again",
+        "cluster DNS",
+        "",
+    ]
+
+
+def test_up_starts_a_stopped_node_and_waits_for_all_it_needs(node: Node) -> None:
+    node.room.machine.stop()
+    node.room.cluster.api.boot = "2026-11-22T09:00:01Z"
+    node.room.cluster.api.unreported = 2
+    node.room.machine.unresolved({"kubernetes.default": 2})
+    before = len(node.room.machine.calls("docker", "exec", "bash"))
+    node.room.up()
+    assert node.room.machine.calls("docker", "start", NODE)
+    assert len(node.room.machine.calls("docker", "exec", "bash")) == before + 3
+    assert len(node.room.machine.calls("kind", "create")) == 1
+    assert "Start the kind cluster workshop" in node.room.shown.getvalue()
+    assert "Create the kind cluster" not in node.room.shown.getvalue()
+    assert node.room.alive() == set(WORKLOADS)
+
+
+def test_a_part_waits_for_a_node_that_was_restarted_a_moment_ago(node: Node) -> None:
+    node.restart(unreported=3)
+    assert node.part(4)
+    assert "Wait for the kind cluster workshop" in node.room.shown.getvalue()
+    assert node.room.cluster.api.unreported == 0
+    node.room.shown.truncate(0)
+    node.part(4)
+    assert "Wait for the kind cluster" not in node.room.shown.getvalue(), "once for each start of the node"
+
+
+def test_what_never_comes_is_named_with_the_way_on(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kind_cluster, "_AGAIN_SECONDS", 0)
+    node.restart()
+    node.room.machine.unresolved({"kubernetes.default": 1_000_000})
+    with pytest.raises(DeadlineError, match="was not ready within") as caught:
+        node.part(4)
+    assert caught.value.why == "Its node runs, but it still waits for cluster DNS"
+    assert f"docker logs {NODE}" in caught.value.hint
+
+
+def test_status_tells_a_cluster_that_is_starting_from_one_that_is_stopped(node: Node) -> None:
+    node.restart()
+    node.room.cluster.api.refusals.append(Refusal("GET /version", 403, "forbidden: no rules yet", times=1))
+    assert (node.status().state, node.status().state) == ("starting", "running")
+    node.room.cluster.api.refusals.append(Refusal("GET /version", 500, "etcd is not there yet", times=1))
+    assert node.status().detail == "kind workshop: its node runs, and the API is not ready yet"
+    node.room.machine.unresolved({"kubernetes.default": 1})
+    assert node.status().detail.endswith(": it still waits for cluster DNS")
+
+
+def test_a_stopped_cluster_is_not_started_by_a_part(node: Node) -> None:
+    access = node.room.directory / "kubeconfig"
+    text = access.read_text()
+    node.room.machine.stop()
+    gone = json.loads(write_kubeconfig(access, f"http://127.0.0.1:{free_port()}").read_text())
+    gone["contexts"][0]["name"] = "kind-workshop"
+    access.write_text(json.dumps(gone))
+    try:
+        with pytest.raises(PreflightError, match="does not answer") as caught:
+            node.part(3)
+        assert "`workshop up` starts what is stopped" in caught.value.hint
+        assert node.status().state == "stopped"
+        assert node.status().detail == "kind workshop: its node is stopped"
+    finally:
+        access.write_text(text)
+        node.restart()
+
+
+@pytest.mark.parametrize(
+    "act", [lambda node: node.room.up(), lambda node: node.part(4)], ids=["up", "part 4"]
+)
+def test_a_name_that_does_not_resolve_yet_is_waited_for(node: Node, act: Callable[[Node], object]) -> None:
+    node.room.machine.unresolved({"practice-github": 3})
+    before = len(node.room.machine.calls("kubectl", "exec"))
+    assert act(node)
+    assert len(node.room.machine.calls("kubectl", "exec")) == before + 4
+    assert "practice-github resolve in practice-github-1" in node.room.shown.getvalue()
+
+
+def test_a_name_that_never_resolves_is_named_with_the_pod_and_what_to_do(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_dns, "SECONDS", 0)
+    node.room.machine.unresolved({"practice-github": 1_000_000})
+    with pytest.raises(DeadlineError) as caught:
+        node.part(4)
+    error = caught.value
+    assert error.what.startswith("Cluster DNS does not resolve `practice-github`, asked from pod `practice")
+    assert error.why.splitlines()[0] == "The pod is told: Temporary failure in name resolution"
+    assert "get pods -l k8s-app=kube-dns" in error.hint
+
+
+def test_without_the_right_to_run_commands_in_pods_the_check_is_left_out_openly(node: Node) -> None:
+    node.room.machine.add("no-exec", "forbidden")
+    try:
+        assert node.part(4)
+    finally:
+        (node.room.machine.folder / "no-exec" / "forbidden").unlink()
+    assert "not checked: your account may not run a command in a pod" in node.room.shown.getvalue()
+
+
+def test_what_a_killed_up_left_of_its_archives_is_cleared_by_the_next(node: Node) -> None:
+    left = node.room.directory / "images" / "load-abc" / ".images.tar.part"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"hundreds of MB")
+    node.room.up()
+    assert not left.parent.exists()
+
+
+def test_a_node_asks_for_the_name_in_one_datagram_and_reads_the_answer() -> None:
+    name = b"".join(bytes([len(part)]) + part for part in b"kubernetes.default.svc.cluster.local".split(b"."))
+    question = bytes.fromhex("1234 0100 0001 0000 0000 0000") + name + bytes.fromhex("00 0001 0001")
+    answered = bytes.fromhex("1234 8500 0001 0001 0000 0000") + question[12:] + b"\xc0\x0c" + bytes(14)
+    refused = bytes.fromhex("1234 8503 0001 0000 0000 0000") + question[12:]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(20)
+        script = cluster_dns.query_script(*server.getsockname())
+        for answer, found in ((answered, True), (refused, False)):
+            with subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, text=True) as asking:
+                asked, asker = server.recvfrom(512)
+                server.sendto(answer, asker)
+                assert asked == question
+                assert cluster_dns.has_address(asking.communicate(timeout=20)[0]) is found

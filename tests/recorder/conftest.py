@@ -1,0 +1,52 @@
+"""A login that is really flown, in this process, so that the test knows every secret of it."""
+
+import functools
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import pytest
+
+from tests.agent.conftest import authority, home, serve, session
+from tests.agent.test_gateway_login import Room, room
+from tests.cli.conftest import workshop
+from workshop.core.instance import Instance, Record
+from workshop.course.flight import upstream_of
+from workshop.lab.base import PRACTICE_GITHUB
+from workshop.recorder.current import recording
+from workshop.recorder.model import Outcome, Subject, Trace
+from workshop.recorder.recorder import Recorder
+from workshop.recorder.story import tell
+
+__all__ = ["authority", "home", "room", "serve", "session", "workshop"]
+
+
+@dataclass(frozen=True)
+class Flight:
+    """What was recorded, raw and told."""
+
+    recorder: Recorder
+    trace: Trace
+
+    def step(self, kind: str) -> Any:
+        """The first hop of a kind."""
+        return next(step for step in self.trace.steps if step.kind == kind)
+
+
+async def fly(room: Room, **options: Any) -> Flight:
+    """Ask once in this room, with the recorder on and the practice GitHub as a witness."""
+    recorder = Recorder()
+    with recording(recorder):
+        await room.ask(**options)
+    record = Record("embedded", "practice", {}, {PRACTICE_GITHUB: room.practice_url})
+    upstream = upstream_of(Instance(room.folder, record))
+    seen = await anyio.to_thread.run_sync(functools.partial(upstream.seen, recorder.began))
+    trace = tell(recorder, Subject("Part 4", upstream.url, upstream.name), Outcome(), seen)
+    return Flight(recorder, trace)
+
+
+@pytest.fixture
+async def flight(room: Room) -> AsyncIterator[Flight]:
+    async with room.gateway():
+        yield await fly(room)

@@ -1,0 +1,162 @@
+"""Links that ask for a connection, the grants that come of them, and the state a client carries meanwhile."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.servers.gateway.harness import Clock
+from workshop.auth.linking.elicitations import CONNECTED, REFUSED, Asked, Elicitations, Grants
+from workshop.auth.linking.request_state import RequestState
+from workshop.auth.records import UpstreamTokens
+from workshop.auth.sealed_records import SealedRecords
+from workshop.auth.vault import Vault
+
+VAULT = Vault(b"a key of the tests, long enough for all")
+LEARNER = Asked("learner", "agent", "GitHubTarget")
+MENTOR = Asked("mentor", "agent", "GitHubTarget")
+CALL = {"who": "learner", "tool": "getUserRepos", "with": {"sort": "updated"}}
+HOME = "https://api.github.com"
+TOKENS = UpstreamTokens("one", None, None)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def records(tmp_path: Path, clock: Clock) -> Iterator[SealedRecords]:
+    with closing(SealedRecords(str(tmp_path / "store.sqlite"), VAULT, clock)) as found:
+        yield found
+
+
+@pytest.fixture
+def links(records: SealedRecords) -> Elicitations:
+    return Elicitations(records)
+
+
+def test_a_link_is_the_same_while_it_may_be_used_and_another_for_another(links: Elicitations) -> None:
+    link = links.open(LEARNER)
+    assert links.open(LEARNER) == link
+    assert links.find(link) == LEARNER
+    others = {links.open(MENTOR), links.open(Asked("learner", "another agent", "GitHubTarget"))}
+    assert link not in others
+    assert len(others) == 2
+
+
+def test_a_link_is_claimed_once(links: Elicitations) -> None:
+    link = links.open(LEARNER)
+    assert links.claim(link) == LEARNER
+    assert links.claim(link) is None
+    assert links.find(link) is None
+
+
+def test_a_link_is_good_for_ten_minutes(links: Elicitations, clock: Clock) -> None:
+    link = links.open(LEARNER)
+    clock.now += 599
+    assert links.find(link) == LEARNER
+    clock.now += 1
+    assert links.find(link) is None
+    assert links.claim(link) is None
+
+
+def test_nobody_is_given_a_link_that_is_about_to_end(links: Elicitations, clock: Clock) -> None:
+    link = links.open(LEARNER)
+    clock.now += 301
+    assert links.open(LEARNER) != link
+
+
+def test_who_never_comes_back_from_the_upstream_gets_a_new_link(links: Elicitations, clock: Clock) -> None:
+    link = links.open(LEARNER)
+    links.claim(link)
+    assert links.open(LEARNER) == link
+    clock.now += 121
+    assert links.open(LEARNER) != link
+
+
+async def test_the_outcome_is_known_to_who_waits_and_to_who_comes_later(links: Elicitations) -> None:
+    link = links.open(LEARNER)
+    assert await links.outcome(link, 0.01) is None
+    seen: list[str | None] = []
+
+    async def wait() -> None:
+        with anyio.fail_after(3):  # it is told, and does not look again at the end of its time
+            seen.append(await links.outcome(link, 60))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        await links.settle(link, LEARNER, CONNECTED)
+    assert seen == [CONNECTED, CONNECTED]
+    assert await links.outcome(link, 5) == CONNECTED
+    assert links.open(LEARNER) != link
+
+
+async def test_who_cannot_be_told_any_more_is_in_nobodys_way(links: Elicitations) -> None:
+    link, told = links.open(LEARNER), []
+
+    async def gone() -> None:
+        told.append(link)
+        raise ConnectionError
+
+    links.tell(link, gone)
+    await links.settle(link, LEARNER, REFUSED)
+    await links.settle(link, LEARNER, REFUSED)
+    assert told == [link]
+
+
+def test_a_grant_is_one_persons_at_one_place(records: SealedRecords) -> None:
+    grants = Grants(records)
+    grants.put(LEARNER, HOME, TOKENS)
+    assert grants.get(LEARNER, HOME) == TOKENS
+    assert grants.get(MENTOR, HOME) is None
+    assert grants.get(LEARNER, "https://elsewhere.example") is None
+    assert grants.get(Asked("learner", "agent", "AnotherTarget"), HOME) is None
+
+
+def test_only_the_tokens_that_were_refused_are_forgotten(records: SealedRecords) -> None:
+    grants, newer = Grants(records), UpstreamTokens("two", None, None)
+    grants.put(LEARNER, HOME, newer)
+    grants.evict(LEARNER, HOME, TOKENS)
+    assert grants.get(LEARNER, HOME) == newer
+    grants.evict(LEARNER, HOME, newer)
+    assert grants.get(LEARNER, HOME) is None
+
+
+def test_tokens_past_their_time_are_no_grant(records: SealedRecords) -> None:
+    grants = Grants(records)
+    grants.put(LEARNER, HOME, UpstreamTokens("one", None, 1.0))
+    assert grants.get(LEARNER, HOME) is None
+
+
+@pytest.mark.parametrize(
+    "call",
+    [CALL | {"who": "mentor"}, CALL | {"tool": "getUserProfile"}, CALL | {"with": {"sort": "created"}}, {}],
+)
+def test_a_state_is_good_for_the_call_it_was_made_for(call: dict[str, object], clock: Clock) -> None:
+    states = RequestState(VAULT, clock)
+    sealed = states.seal(CALL, "a-link", 3)
+    assert states.open(CALL, sealed) == ("a-link", 3)
+    assert states.open(call, sealed) is None
+
+
+@pytest.mark.parametrize(
+    "change", [lambda text: text[:-2], lambda text: text[2:], lambda text: "no hex", lambda _: ""]
+)
+def test_a_state_that_was_changed_is_none(change: object, clock: Clock) -> None:
+    states = RequestState(VAULT, clock)
+    sealed = states.seal(CALL, "a-link", 3)
+    assert callable(change)
+    assert states.open(CALL, change(sealed)) is None
+
+
+def test_a_state_is_good_for_a_quarter_of_an_hour_and_tells_nothing(clock: Clock) -> None:
+    states = RequestState(VAULT, clock)
+    sealed = states.seal(CALL, "a-link", 3)
+    assert b"a-link" not in bytes.fromhex(sealed)
+    clock.now += 900
+    assert states.open(CALL, sealed) is None

@@ -1,0 +1,174 @@
+"""The gateway as a process: its end, its errors, its log, and what survives `kill -9`."""
+
+import asyncio
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from tests.servers.gateway.harness import (
+    DEADLINE,
+    NO_TLS,
+    VERIFIER,
+    Clock,
+    SignedIn,
+    Site,
+    configured,
+    settings,
+)
+from workshop.core.ports import free_port
+
+
+class Process:
+    """One gateway process and all it has written."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.log = b""
+
+    async def until(self, text: bytes) -> None:
+        assert self.process.stderr is not None
+        while text not in self.log:
+            line = await asyncio.wait_for(self.process.stderr.readline(), DEADLINE)
+            assert line, self.log.decode()
+            self.log += line
+
+    async def end(self) -> int:
+        assert self.process.stderr is not None
+        self.log += await asyncio.wait_for(self.process.stderr.read(), DEADLINE)
+        return await asyncio.wait_for(self.process.wait(), DEADLINE)
+
+
+@asynccontextmanager
+async def gateway_process(path: Path) -> AsyncIterator[Process]:
+    command = [sys.executable, "-m", "workshop.servers.gateway", "--config", str(path)]
+    started = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = Process(started)
+    try:
+        yield process
+    finally:
+        if started.returncode is None:
+            started.kill()
+        await started.communicate()
+
+
+@asynccontextmanager
+async def room(folder: Path, values: dict[str, Any]) -> AsyncIterator[Site]:
+    config = configured(folder, values)
+    url = f"http://localhost:{config.port}"
+    async with (
+        httpx2.AsyncClient(base_url=url, verify=NO_TLS) as http,
+        httpx2.AsyncClient(verify=NO_TLS) as browser,
+    ):
+        yield Site(_no_app, config, Clock(), url, http, browser)
+
+
+async def _no_app(*_: object) -> None:
+    raise AssertionError("the gateway is another process")
+
+
+async def test_clients_grants_and_upstream_tokens_survive_kill_9(tmp_path: Path, practice: str) -> None:
+    values = settings(tmp_path, upstream=practice, port=free_port())
+    async with room(tmp_path, values) as site:
+        async with gateway_process(tmp_path / "gateway.json") as process:
+            await process.until(b"startup complete")
+            signed_in = await site.sign_in()
+            process.process.kill()
+            await process.end()
+        async with gateway_process(tmp_path / "gateway.json") as process:
+            await process.until(b"startup complete")
+            assert (await site.call(signed_in.bearer)).status_code == 200
+            refreshed = await site.refresh(signed_in.client_id, signed_in.refresh_token)
+            again = SignedIn(signed_in.client_id, refreshed.json())
+            assert (await site.call(again.bearer)).status_code == 200
+            assert (await site.authorize(signed_in.client_id)).status_code == 200
+
+
+async def test_t117_the_log_tells_what_happened_and_no_secret(tmp_path: Path, practice: str) -> None:
+    values = settings(tmp_path, upstream=practice, port=free_port())
+    async with room(tmp_path, values) as site, gateway_process(tmp_path / "gateway.json") as process:
+        await process.until(b"startup complete")
+        client_id = await site.register(client_name="Nosy name")
+        page = await site.authorize(client_id, state="client-state-value")
+        cookies = list(site.browser.cookies.values())
+        to_upstream = await site.decide(page)
+        back = await site.at_upstream(to_upstream)
+        arrived = await site.browser.get(back.headers["location"])
+        code = httpx2.URL(arrived.headers["location"]).params["code"]
+        first = SignedIn(client_id, (await site.redeem(client_id, code)).json())
+        await site.call(first.bearer, params={"q": "query-value"})
+        second = (await site.refresh(client_id, first.refresh_token)).json()
+        await site.redeem(client_id, code)
+        await site.http.get("/a%0d%0aforged%1b[31m?x=query-value")
+        process.process.send_signal(signal.SIGTERM)
+        assert await process.end() == -signal.SIGTERM or process.process.returncode == 0
+    log = process.log.decode()
+    upstream = [*httpx2.URL(to_upstream.headers["location"]).params.values()]
+    upstream += [*httpx2.URL(back.headers["location"]).params.values()]
+    secrets = [*cookies, *(value for value in upstream if len(value) > 30), code, VERIFIER]
+    secrets += ["client-state-value", "Nosy name"]
+    secrets += [first.access_token, first.refresh_token, second["access_token"], second["refresh_token"]]
+    secrets += ["practice-client-secret", "query-value", "hhhh", "practice_"]
+    assert len([secret for secret in secrets if secret in log]) == 0
+    told = ["client registered", "consent approved", "code issued", "token issued", "token refreshed"]
+    assert [event for event in [*told, "code refused"] if event not in log] == []
+    assert re.search(r"POST /oauth/token 200 \d+ ms", log)
+    assert "forged" in log
+    assert "\x1b" not in log
+    assert not re.search(r"^forged", log, re.MULTILINE)
+
+
+async def test_it_stops_when_its_configuration_is_removed(tmp_path: Path) -> None:
+    configured(tmp_path, settings(tmp_path, port=free_port()))
+    async with gateway_process(tmp_path / "gateway.json") as process:
+        await process.until(b"startup complete")
+        (tmp_path / "gateway.json").unlink()
+        assert await process.end() == 0
+
+
+def run(path: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "workshop.servers.gateway", "--config", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_a_wrong_configuration_is_told_in_plain_lines(tmp_path: Path) -> None:
+    values = settings(tmp_path)
+    values["auth"]["issuer"] += "/"
+    path = tmp_path / "gateway.json"
+    path.write_text(json.dumps(values))
+    done = run(path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "The configuration is wrong at `auth.issuer`\n"
+        "An issuer has no trailing slash; clients compare it byte for byte\n"
+        "Write http://localhost:8080\n"
+    )
+
+
+def test_a_port_in_use_is_told_in_plain_lines(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        configured(tmp_path, settings(tmp_path, port=port))
+        done = run(tmp_path / "gateway.json")
+    assert done.returncode == 3
+    assert f"Port {port} is already in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_store_that_cannot_be_written_is_told_in_plain_lines(tmp_path: Path) -> None:
+    values = settings(tmp_path) | {"store": str(tmp_path / "key.pem" / "store.sqlite")}
+    configured(tmp_path, values)
+    done = run(tmp_path / "gateway.json")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,141 @@
+"""What is around a login: tool names, what stays behind, what the probe finds, the answer."""
+
+from collections.abc import Iterable, Sequence
+
+from workshop.audit.compare.cell import Cell, bad, good
+from workshop.audit.compare.evidence import Cleaned, Evidence, Names, seen
+from workshop.audit.compare.wire import is_let_in
+from workshop.audit.probe.verdicts import Severity
+
+_SHOWN = 4
+_SEVERAL = 2
+_OK = 200
+
+
+def prefix(evidence: Evidence) -> Cell:
+    """What stands before the names that the servers behind gave their tools."""
+    names = seen(evidence.names)
+    offered = _some(names.offered)
+    found = _prefixes(names)
+    if found:
+        told = ", ".join(f"`{name}` is {origin}" for name, origin in list(found.values())[:_SHOWN])
+        others = [name for name in names.offered if not _origin(name, names)]
+        shared = _shared(others)
+        if shared:
+            told += f"; the other {len(others)} begin with `{shared}`, and no server behind told us of them"
+        elif others:
+            told += f"; {len(others)} others have none"
+        return Cell(", ".join([*sorted(found), *([shared] if shared else [])]), f"{told}.")
+    if target := _shared(names.offered, "___"):
+        return Cell(target, f"All {len(names.offered)} names begin so: {offered}.")
+    if any(name in tools for tools in names.behind.values() for name in names.offered):
+        return Cell("none", f"The names are those of the server behind: {offered}.")
+    return Cell("none", f"No name is that of a server behind: {offered}.")
+
+
+def cleanup(evidence: Evidence) -> Cell:
+    """What is left, here and at GitHub, when the system has been taken away."""
+    found = seen(evidence.cleaned)
+    left = _left(found)
+    told = f"{_undone(found)} {_signed_out(found)} {_at_github(found)}".strip()
+    if left:
+        return bad("leaves something here", f"Left here: {', '.join(left)}. {told}")
+    here = f"{len(found.steps)} steps back" if found.steps else "gone"
+    if found.credential_after == _OK:
+        return Cell(f"{here}; GitHub's token is still good", told)
+    if found.approvals and not found.revoked:
+        return Cell(f"{here}; GitHub's approval stays", told)
+    return Cell(here, told)
+
+
+def findings(evidence: Evidence) -> Cell:
+    """What `workshop probe` finds, politely and without a login."""
+    report = seen(evidence.tour).report
+    counts = [f"{number} {severity}" for severity in Severity if (number := report.count(severity))]
+    if not counts:
+        return good("none", f"{len(report.passed)} checks passed, {len(report.undecided)} cannot be told.")
+    worst = "; ".join(f"{item.id} {item.title}: {item.seen}" for item in report.findings[:_SHOWN])
+    cell = bad if report.failed else Cell
+    return cell(", ".join(counts), f"{worst}.")
+
+
+def answered(evidence: Evidence) -> Cell:
+    """Whether the part's agent, unchanged, answered the part's question."""
+    asked = seen(evidence.asked)
+    if asked.failure:
+        return bad("no", f"{asked.failure}.")
+    if lacking := asked.lacks(evidence.facts):
+        return bad("no", f"The answer does not name {', '.join(lacking)}: {asked.answer[:200]}")
+    return good("yes", asked.answer)
+
+
+def _prefixes(names: Names) -> dict[str, tuple[str, str]]:
+    """Each prefix, with a tool that has it and where that tool is from."""
+    found: dict[str, tuple[str, str]] = {}
+    for name in names.offered:
+        if (origin := _origin(name, names)) and origin[0]:
+            found.setdefault(origin[0], (name, f"`{name.removeprefix(origin[0])}` of `{origin[1]}`"))
+    return found
+
+
+def _origin(name: str, names: Names) -> tuple[str, str] | None:
+    """The prefix of a tool's name, and the server that has the tool; the longest name of theirs that fits."""
+    fitting = [
+        (len(tool), name.removesuffix(tool), server)
+        for server, tools in names.behind.items()
+        for tool in tools
+        if name.endswith(tool)
+    ]
+    return max(fitting)[1:] if fitting else None
+
+
+def _shared(names: Sequence[str], separator: str = "_") -> str:
+    """What all of several names begin with, up to a separator; empty when there is no such thing."""
+    if len(names) < _SEVERAL:
+        return ""
+    first, last = min(names), max(names)  # what these two share, all between them do
+    same = next(
+        (n for n, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first)
+    )
+    head, found, _ = first[:same].rpartition(separator)
+    return head + found
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = [f"`{name}`" for name in names]
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return ", ".join(listed[:_SHOWN]) + more
+
+
+def _left(found: Cleaned) -> list[str]:
+    left = [f"process {pid}" for pid in found.processes] + [f"port {port}" for port in found.ports]
+    return [*left, *(["its directory"] if found.directory else [])]
+
+
+def _undone(found: Cleaned) -> str:
+    if not found.steps:
+        return "Its processes, ports and files are gone."
+    return f"It took back {len(found.steps)} things itself; processes, ports and files are gone."
+
+
+def _signed_out(found: Cleaned) -> str:
+    if found.token_after is None:
+        return f"Sign-out: {found.signed_out}."
+    still = "still works" if is_let_in(found.token_after) else f"gets {found.token_after.said}"
+    login = "; the agent keeps its login" if found.login_left else ""
+    return f"Sign-out: {found.signed_out}; the access token {still}{login}."
+
+
+def _at_github(found: Cleaned) -> str:
+    if found.approvals is None:
+        return ""
+    asked = (
+        f"was asked to revoke at {', '.join(found.revoked)}"
+        if found.revoked
+        else "was asked to revoke nothing"
+    )
+    listed = f"{found.approvals or 'no'} approval{'' if found.approvals == 1 else 's'}"
+    told = f"GitHub lists {listed} and {asked}."
+    if found.credential_after is None:
+        return told
+    return f"{told} The credential itself gets {found.credential_after} there."

@@ -1,0 +1,144 @@
+"""Sending politely: few requests, one host, bounded time and size, no redirects, never credentials."""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Self
+
+from workshop.audit.probe.evidence import Answer
+from workshop.audit.probe.target import Target, host_of
+from workshop.core.errors import DeadlineError, PreflightError, UsageError, WorkshopError
+
+if TYPE_CHECKING:
+    import httpx2
+
+MOST_REQUESTS = 20
+_SECONDS = 10.0
+_CONNECT_SECONDS = 5.0
+_ALL_SECONDS = 60.0
+_MOST_BYTES = 128 * 1024
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+class Exchange:
+    """Sends at most `MOST_REQUESTS` requests to the hosts it may speak to; use it as a context manager."""
+
+    def __init__(self, target: Target, sending: Callable[[str], None]) -> None:
+        self._target = target
+        self._sending = sending
+        self._hosts = {target.host}
+        self._stack = AsyncExitStack()
+        self._end = 0.0
+        self.requests: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        import httpx2
+
+        # A room behind a corporate proxy rarely excludes `localhost` from it: loopback is always direct.
+        direct: dict[str, httpx2.AsyncBaseTransport | None] = {f"all://{host}": None for host in _LOOPBACK}
+        client = httpx2.AsyncClient(
+            timeout=httpx2.Timeout(_SECONDS, connect=_CONNECT_SECONDS),
+            mounts=direct,
+            headers={"user-agent": "workshop-probe", "accept-encoding": "identity"},
+        )
+        self._client = await self._stack.enter_async_context(client)
+        self._end = asyncio.get_running_loop().time() + _ALL_SECONDS
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    def allow(self, host: str) -> None:
+        """Speak to this host too."""
+        self._hosts.add(host)
+
+    def may_ask(self, url: object) -> bool:
+        """Whether the URL is on a host that we may speak to."""
+        host = host_of(url)
+        return bool(host) and host in self._hosts
+
+    async def first(self, method: str, url: str, **content: Any) -> Answer:  # noqa: ANN401 - as httpx2
+        """The answer to a request that must succeed for anything else to make sense.
+
+        Raises PreflightError, DeadlineError or WorkshopError without one, UsageError for a bad host name.
+        """
+        import httpx2
+
+        try:
+            return await self._send(method, url, **content)
+        except (TimeoutError, httpx2.TimeoutException) as error:
+            raise DeadlineError(
+                f"{self._target.url} does not answer", why=f"Waited {_SECONDS:g} seconds"
+            ) from error
+        except httpx2.InvalidURL as error:
+            raise UsageError(f"{self._target.url!r} is no http or https URL", why=str(error)) from error
+        except httpx2.HTTPError as error:
+            raise _unreachable(self._target, error) from error
+
+    async def send(self, method: str, url: str, **content: Any) -> Answer | None:  # noqa: ANN401 - as httpx2
+        """The answer, or None when it did not come, or when the request must not be sent."""
+        import httpx2
+
+        late = asyncio.get_running_loop().time() >= self._end
+        if late or len(self.requests) >= MOST_REQUESTS or not self.may_ask(url):
+            return None
+        try:
+            return await self._send(method, url, **content)
+        except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL):
+            return None
+
+    async def _send(self, method: str, url: str, **content: Any) -> Answer:  # noqa: ANN401 - as httpx2
+        request = self._client.build_request(method, url, **content)
+        shown = f"{method} {request.url.path}"
+        self.requests.append(f"{method} {str(request.url).partition('?')[0]}")
+        self._sending(shown)
+        self._client.cookies.clear()
+        async with asyncio.timeout(_SECONDS):
+            response = await self._client.send(request, stream=True, follow_redirects=False)
+            try:
+                body = await _read(response)
+            finally:
+                await response.aclose()
+        text = body.decode("utf-8", "replace")
+        return Answer(shown, str(request.url), response.status_code, _headers(response.headers), text)
+
+
+def _headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    multi_items = getattr(headers, "multi_items", headers.items)
+    return tuple(multi_items())
+
+
+async def _read(response: "httpx2.Response") -> bytes:
+    """The beginning of the body; of an event stream its first message, of a stream to listen to nothing."""
+    stream = response.headers.get("content-type", "").startswith("text/event-stream")
+    if stream and response.request.method == "GET":
+        return b""
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) >= _MOST_BYTES or (stream and _has_message(bytes(body))):
+            break
+    return bytes(body[:_MOST_BYTES])
+
+
+def _has_message(body: bytes) -> bool:
+    events = body.replace(b"\r\n", b"\n").split(b"\n\n")[:-1]
+    return any(
+        line.startswith(b"data:") and len(line) > len(b"data: ") for e in events for line in e.split(b"\n")
+    )
+
+
+def _unreachable(target: Target, error: Exception) -> WorkshopError:
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return WorkshopError(
+            f"No secure connection to {target.host}",
+            why=str(error),
+            hint="Its certificate has to be valid here; with plain http nothing protects a token",
+        )
+    hint = "`workshop status` shows what is up" if target.loopback else "Check the address and your network"
+    family = PreflightError if target.loopback else WorkshopError
+    return family(f"{target.origin} cannot be reached", why=str(error), hint=hint)

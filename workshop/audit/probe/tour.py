@@ -1,0 +1,188 @@
+"""The requests, in their order: the MCP endpoint, its metadata, then the authorization server."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from workshop.audit.probe.evidence import (
+    FORBIDDEN,
+    UNAUTHORIZED,
+    Answer,
+    Evidence,
+    McpAnswers,
+    ResourceAnswers,
+)
+from workshop.audit.probe.exchange import Exchange
+from workshop.audit.probe.server_tour import ask_server
+from workshop.audit.probe.target import Target, host_of, is_loopback, is_secure, joined, split
+from workshop.audit.probe.worthless import EVIL_HOST, EVIL_ORIGIN, GARBAGE_TOKEN, unsigned_token
+from workshop.core.errors import WorkshopError
+
+_PRM = "/.well-known/oauth-protected-resource"
+_REFUSED = {UNAUTHORIZED, FORBIDDEN}
+_MODERN, _HANDSHAKE = "2026-07-28", "2025-11-25"
+_CLIENT = {"name": "workshop-probe", "version": "1"}
+_META = {
+    "io.modelcontextprotocol/protocolVersion": _MODERN,
+    "io.modelcontextprotocol/clientInfo": _CLIENT,
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+_DISCOVER: Mapping[str, Any] = {
+    "headers": {
+        "accept": "application/json, text/event-stream",
+        "mcp-protocol-version": _MODERN,
+        "mcp-method": "server/discover",
+    },
+    "json": {"jsonrpc": "2.0", "id": 1, "method": "server/discover", "params": {"_meta": _META}},
+}
+_INITIALIZE: Mapping[str, Any] = {
+    "headers": {"accept": "application/json, text/event-stream"},
+    "json": {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "initialize",
+        "params": {"protocolVersion": _HANDSHAKE, "capabilities": {}, "clientInfo": _CLIENT},
+    },
+}
+
+
+@dataclass(frozen=True)
+class _Issuer:
+    """The authorization server to look at, or why it is not looked at."""
+
+    url: str = ""
+    skipped: str = ""
+
+
+async def visit(target: Target, exchange: Exchange, *, follow: bool) -> Evidence:
+    """Ask everything there is to ask; `follow` also asks an authorization server on another host.
+
+    Raises WorkshopError when no MCP server is there.
+    """
+    target, mcp = await _greet(target, exchange)
+    resource = await _resource(target, mcp, exchange)
+    first = Evidence(target, mcp, resource, "", None)
+    issuer = _issuer(first, exchange, follow=follow)
+    audience = str(first.prm.document.get("resource", "")) if first.prm else target.url
+    if first.guarded:
+        mcp = await _pretend(target, mcp, unsigned_token(issuer.url or target.origin, audience), exchange)
+    mcp = await _as_web_page(target, mcp, exchange)
+    server = await ask_server(issuer.url, target.url, exchange) if issuer.url and not issuer.skipped else None
+    skipped = (issuer.skipped,) if issuer.skipped else ()
+    return Evidence(target, mcp, resource, issuer.url, server, skipped)
+
+
+async def _greet(target: Target, exchange: Exchange) -> tuple[Target, McpAnswers]:
+    discover = await exchange.first("POST", target.url, **_DISCOVER)
+    if discover.header("location"):
+        target = _moved(target, joined(target.url, discover.header("location")))
+        discover = await exchange.first("POST", target.url, **_DISCOVER)
+    initialize = await exchange.send("POST", target.url, **_INITIALIZE)
+    answers = [answer for answer in (discover, initialize) if answer is not None]
+    if not any(answer.speaks_mcp or answer.status in _REFUSED for answer in answers):
+        said = discover.gist[2] or discover.gist[1] or discover.media_type or "nothing"
+        raise WorkshopError(
+            f"No MCP server answers at {target.url}",
+            why=f"It answered {discover.status}: {said[:200]}",
+            hint="The path counts too, most often `/mcp`; and the host has to be spelled as the server does",
+        )
+    return target, McpAnswers(discover, initialize)
+
+
+def _moved(target: Target, location: str) -> Target:
+    if host_of(location) != target.host or not is_secure(location):
+        raise WorkshopError(
+            f"{target.url} redirects to another place",
+            why=f"To {location[:200]!r}, and the probe asks only the host it was given",
+            hint="Probe that address if it is yours",
+        )
+    return Target.parse(location)
+
+
+async def _resource(target: Target, mcp: McpAnswers, exchange: Exchange) -> ResourceAnswers:
+    path = target.parts.path
+    at_path = target.origin + _PRM + path if path != "/" else None
+    at_root = target.origin + _PRM
+    announced = next(
+        (
+            answer.challenge["resource_metadata"]
+            for answer in (mcp.discover, mcp.initialize)
+            if answer and answer.challenge and answer.challenge.get("resource_metadata")
+        ),
+        None,
+    )
+    found: dict[str, Answer | None] = {}
+    for url in (announced, at_path, at_root):
+        if url is not None and url not in found:
+            found[url] = await exchange.send("GET", url, headers={"accept": "application/json"})
+    return ResourceAnswers(found.get(announced or ""), found.get(at_path or ""), found.get(at_root))
+
+
+def _issuer(seen: Evidence, exchange: Exchange, *, follow: bool) -> _Issuer:
+    """The first authorization server of the metadata; without metadata the origin, as old clients assume."""
+    if seen.prm is None:
+        return _Issuer(seen.target.origin if seen.guarded else "")
+    servers = seen.prm.document.get("authorization_servers")
+    url = servers[0] if isinstance(servers, list) and servers else None
+    if split(url) is None:
+        return _Issuer()
+    if exchange.may_ask(url):
+        return _Issuer(str(url))
+    host = host_of(url)
+    if not follow:
+        return _Issuer(str(url), f"The authorization server {url}: on another host (`--follow` asks it)")
+    if not is_secure(url) or (is_loopback(host) and not seen.target.loopback):
+        return _Issuer(str(url), f"The authorization server {url}: not https, or on this machine")
+    exchange.allow(host)
+    return _Issuer(str(url))
+
+
+async def _ask(target: Target, mcp: McpAnswers, exchange: Exchange, **extra: str) -> Answer | None:
+    call = _telling(mcp)
+    return await exchange.send("POST", target.url, json=call["json"], headers={**call["headers"], **extra})
+
+
+def _telling(mcp: McpAnswers) -> Mapping[str, Any]:
+    """The request to repeat: the one that a token is wanted for, else one that the server understands."""
+    first, second = mcp.discover, mcp.initialize
+    if second is None or first.status in _REFUSED:
+        return _DISCOVER
+    return _INITIALIZE if second.status in _REFUSED or not first.result else _DISCOVER
+
+
+async def _pretend(target: Target, mcp: McpAnswers, unsigned: str, exchange: Exchange) -> McpAnswers:
+    """With tokens that are worth nothing, in the header and in the query."""
+    in_query = f"{target.url}?access_token={unsigned}&token={unsigned}"
+    return replace(
+        mcp,
+        garbage=await _ask(target, mcp, exchange, authorization=f"Bearer {GARBAGE_TOKEN}"),
+        unsigned=await _ask(target, mcp, exchange, authorization=f"Bearer {unsigned}"),
+        query=await exchange.send("POST", in_query, **_telling(mcp)),
+    )
+
+
+async def _as_web_page(target: Target, mcp: McpAnswers, exchange: Exchange) -> McpAnswers:
+    """As a foreign web page would ask, by its Origin and after DNS rebinding; and without a body."""
+    preflight = {
+        "origin": EVIL_ORIGIN,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization, content-type",
+    }
+    asked = replace(
+        mcp,
+        get=await exchange.send("GET", target.url, headers={"accept": "text/event-stream"}),
+        origin=await _ask(target, mcp, exchange, origin=EVIL_ORIGIN),
+        host=await _ask(target, mcp, exchange, host=EVIL_HOST),
+        preflight=await exchange.send("OPTIONS", target.url, headers=preflight),
+    )
+    for answer in (asked.initialize, asked.origin, asked.host):
+        await _leave(target, answer, exchange)
+    return asked
+
+
+async def _leave(target: Target, answer: Answer | None, exchange: Exchange) -> None:
+    """End a session that we opened (MCP transports, session management)."""
+    session = answer.header("mcp-session-id") if answer else ""
+    if session:
+        headers = {"mcp-session-id": session, "mcp-protocol-version": _HANDSHAKE}
+        await exchange.send("DELETE", target.url, headers=headers)

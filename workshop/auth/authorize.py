@@ -1,0 +1,138 @@
+"""The authorization endpoint: check the request, then ask the person (OAuth 2.1 section 4.1, RFC 8707)."""
+
+import re
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from workshop.auth.client_documents import ClientDocuments, TooManyFetchesError
+from workshop.auth.client_id_urls import is_url
+from workshop.auth.consent import consent_page
+from workshop.auth.guarded_fetch import DocumentError
+from workshop.auth.limits import DOCUMENT_CLIENTS
+from workshop.auth.oauth_errors import PageError, RedirectError
+from workshop.auth.parameters import Parameters, query
+from workshop.auth.records import AuthorizationRequest, Client
+from workshop.auth.redirects import matches
+from workshop.auth.responses import error_redirect
+from workshop.auth.server import AuthServer
+from workshop.auth.store import StoreFullError
+
+_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # SHA-256, base64url (RFC 7636 section 4.2)
+_LONGEST_STATE = 2048
+
+
+async def authorize(server: AuthServer, request: Request) -> Response:
+    """Show the consent page, for every client and every time; nothing is stored yet."""
+    parameters = query(request)
+    if parameters is None:
+        raise PageError("This link is broken", "The request is too long or not readable.")
+    client = await _known_client(server, parameters.get("client_id") or "")
+    redirect_uri = _registered_redirect(client, parameters)
+    state = parameters.get("state")
+    try:
+        asked = _checked(server, client, parameters, redirect_uri)
+    except RedirectError as error:
+        return error_redirect(server.config.issuer, redirect_uri, state, error)
+    return consent_page(server, client, asked)
+
+
+async def _known_client(server: AuthServer, client_id: str) -> Client:
+    if server.documents is not None and is_url(client_id):
+        return await _described_client(server, server.documents, client_id)
+    client = server.store.client(client_id, server.clock())
+    if client is None:
+        raise PageError(
+            "This application is not registered here",
+            "Its registration may have been lost with this server's store. Let it register again.",
+        )
+    return client
+
+
+async def _described_client(server: AuthServer, documents: ClientDocuments, url: str) -> Client:
+    try:
+        client = await documents.client(url)
+        # For the token endpoint, which fetches nothing.
+        server.store.keep_client(client, now=server.clock(), limit=DOCUMENT_CLIENTS)
+    except DocumentError as error:
+        raise PageError("This application's description cannot be used", f"{error}.") from error
+    except TooManyFetchesError as error:
+        raise PageError(
+            "Too many applications at once", "Please try again in a few seconds.", status=429
+        ) from error
+    except StoreFullError as error:
+        raise PageError("Too many applications", "No more can be remembered now.", status=503) from error
+    return client
+
+
+def _registered_redirect(client: Client, parameters: Parameters) -> str:
+    if "redirect_uri" not in parameters and len(client.redirect_uris) == 1:
+        return client.redirect_uris[0]
+    requested = parameters.get("redirect_uri")
+    if requested is None or not any(matches(requested, known) for known in client.redirect_uris):
+        raise PageError(
+            "The application gave an address it has not registered",
+            "Your browser is not sent there. If you did not start this yourself, close this window.",
+        )
+    return requested
+
+
+def _checked(
+    server: AuthServer, client: Client, parameters: Parameters, redirect_uri: str
+) -> AuthorizationRequest:
+    _check_resource(server, parameters)
+    if parameters.repeated:
+        raise RedirectError("invalid_request", "A parameter is repeated")
+    _check_unsupported(parameters)
+    if parameters.get("response_type") is None:
+        raise RedirectError("invalid_request", "response_type is missing")
+    if parameters.get("response_type") != "code":
+        raise RedirectError("unsupported_response_type", "Only response_type code is supported")
+    if parameters.get("code_challenge_method") != "S256":
+        raise RedirectError("invalid_request", "code_challenge_method must be S256")
+    challenge = parameters.get("code_challenge")
+    if challenge is None or not _CHALLENGE.fullmatch(challenge):
+        raise RedirectError("invalid_request", "code_challenge must be 43 base64url characters")
+    return AuthorizationRequest(
+        client_id=client.client_id,
+        redirect_uri=redirect_uri,
+        redirect_uri_given="redirect_uri" in parameters,
+        state=_state(parameters),
+        scopes=_scopes(client, parameters),
+        resource=server.config.resource,
+        code_challenge=challenge,
+    )
+
+
+def _check_resource(server: AuthServer, parameters: Parameters) -> None:
+    # Left out, the one resource there is is meant (as ToolHive); given, it must be that one, as written.
+    if "resource" in parameters and parameters.get("resource") != server.config.resource:
+        raise RedirectError("invalid_target", f"resource must be {server.config.resource}, once")
+
+
+def _check_unsupported(parameters: Parameters) -> None:
+    if "request" in parameters:
+        raise RedirectError("request_not_supported", "Request objects are not supported")
+    if "request_uri" in parameters:
+        raise RedirectError("request_uri_not_supported", "Request objects are not supported")
+    if (parameters.get("response_mode") or "query") != "query":
+        raise RedirectError("invalid_request", "Only response_mode query is supported")
+    if "none" in (parameters.get("prompt") or "").split():
+        raise RedirectError("consent_required", "The person is always asked")
+
+
+def _state(parameters: Parameters) -> str | None:
+    state = parameters.get("state")
+    if state and len(state) > _LONGEST_STATE:
+        raise RedirectError("invalid_request", f"state is longer than {_LONGEST_STATE} characters")
+    return state
+
+
+def _scopes(client: Client, parameters: Parameters) -> tuple[str, ...]:
+    requested = parameters.get("scope")
+    if requested is None:
+        return client.scopes
+    scopes = tuple(dict.fromkeys(requested.split(" ")))
+    if not set(scopes) <= set(client.scopes):
+        raise RedirectError("invalid_scope", f"scope must be out of: {' '.join(client.scopes)}")
+    return scopes

@@ -1,0 +1,130 @@
+"""Clients that need no registration: their id is the address of a document about them (draft CIMD-02).
+
+Fetched at the authorization endpoint only, where a person waits; the token endpoint never makes a request to
+an address a stranger named. What was fetched is kept for as long as HTTP and our bounds allow; a failure is
+never kept (section 5.2), so what limits it is the rate of all fetches together.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from workshop.auth.client_id_urls import client_id_problem
+from workshop.auth.client_metadata import (
+    GRANT_TYPES,
+    application_type,
+    client_name,
+    read_document,
+    redirect_uris,
+    require_public_code_client,
+)
+from workshop.auth.config_documents import DocumentRules
+from workshop.auth.freshness import fresh_seconds
+from workshop.auth.guarded_fetch import Document, DocumentError
+from workshop.auth.limits import Clock, TokenBucket
+from workshop.auth.oauth_errors import OAuthError
+from workshop.auth.records import Client
+
+_LOG = logging.getLogger(__name__)
+_FETCHES_A_SECOND, _FETCH_BURST = 1.0, 5
+Fetch = Callable[[str], Awaitable[Document]]
+
+
+class TooManyFetchesError(Exception):
+    """More documents are asked for than the gateway wants to fetch."""
+
+
+class ClientDocuments:
+    """Clients by their address; several sign-ins at once wait for one fetch."""
+
+    def __init__(self, rules: DocumentRules, scopes: tuple[str, ...], fetch: Fetch, clock: Clock) -> None:
+        self._rules = rules
+        self._scopes = scopes
+        self._fetch = fetch
+        self._clock = clock
+        self._limit = TokenBucket(_FETCHES_A_SECOND, _FETCH_BURST, clock)
+        self._kept: OrderedDict[str, tuple[Client, float]] = OrderedDict()
+        self._running: dict[str, asyncio.Task[Client]] = {}
+
+    async def client(self, url: str) -> Client:
+        """The client that `url` describes.
+
+        Raises DocumentError, or TooManyFetchesError.
+        """
+        problem = client_id_problem(url, loopback=self._rules.allow_loopback)
+        if problem:
+            raise DocumentError(problem)
+        client, until = self._kept.get(url, (None, 0.0))
+        if client is not None and self._clock() < until:
+            return client
+        running = self._running.get(url) or self._start(url)
+        # Shielded: one browser that goes away must not end the fetch for the others.
+        return await asyncio.shield(running)
+
+    def _start(self, url: str) -> "asyncio.Task[Client]":
+        if not self._limit.take():
+            raise TooManyFetchesError
+        running = asyncio.create_task(self._fetched(url))
+        self._running[url] = running
+        running.add_done_callback(lambda done: self._finished(url, done))
+        return running
+
+    def _finished(self, url: str, done: "asyncio.Task[Client]") -> None:
+        self._running.pop(url, None)
+        if not done.cancelled():
+            done.exception()  # looked at, even if every browser that waited has gone
+
+    async def _fetched(self, url: str) -> Client:
+        document = await self._fetch(url)
+        try:
+            client = _described(url, read_document(document.body), self._scopes, self._clock())
+        except OAuthError as error:
+            raise DocumentError(error.description) from error
+        self._keep(client, fresh_seconds(document.headers, self._rules.cache_seconds))
+        _LOG.info("client metadata fetched: %s", url)
+        return client
+
+    def _keep(self, client: Client, seconds: float) -> None:
+        self._kept[client.client_id] = (client, self._clock() + seconds)
+        self._kept.move_to_end(client.client_id)
+        while len(self._kept) > self._rules.cache_size:
+            self._kept.popitem(last=False)
+
+
+def _described(url: str, document: dict[str, Any], supported: tuple[str, ...], now: float) -> Client:
+    if document.get("client_id") != url:
+        raise DocumentError("The document's client_id is not its own address, letter by letter")
+    if document.keys() & {"client_secret", "client_secret_expires_at"}:
+        raise DocumentError("The document has a client secret, which everyone could read")
+    require_public_code_client(document)
+    name = client_name(document)
+    if not name:
+        raise DocumentError("The document has no client_name")
+    return Client(
+        client_id=url,
+        name=name,
+        redirect_uris=redirect_uris(document),
+        grant_types=_grant_types(document),
+        scopes=_scopes(document, supported),
+        application_type=application_type(document),
+        registered=now,
+    )
+
+
+def _grant_types(document: dict[str, Any]) -> tuple[str, ...]:
+    # One document speaks to every server there is: what it says beyond what we have is not for us.
+    value = document.get("grant_types", list(GRANT_TYPES))
+    known = tuple(kind for kind in GRANT_TYPES if isinstance(value, list) and kind in value)
+    if "authorization_code" not in known:
+        raise DocumentError("The document's grant_types lack authorization_code")
+    return known
+
+
+def _scopes(document: dict[str, Any], supported: tuple[str, ...]) -> tuple[str, ...]:
+    value = document.get("scope") or " ".join(supported)
+    known = tuple(scope for scope in supported if isinstance(value, str) and scope in value.split(" "))
+    if not known:
+        raise DocumentError("The document's scope has none of this server's scopes")
+    return known

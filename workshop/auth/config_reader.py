@@ -1,0 +1,142 @@
+"""Typed access to the gateway's JSON configuration; every complaint names the setting it is about."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from workshop.core.errors import UsageError
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")
+_NEVER_SET = frozenset(
+    {"host", "content-length", "connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+    | {"proxy-authorization", "proxy-authenticate", "proxy-connection", "accept-encoding", "mcp-session-id"}
+    | {"close", "http2-settings", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
+    | {"x-real-ip"}
+)
+_UNSAFE_IN_URL = re.compile(r"[\s\x00-\x20\x7f-\uffff\\]")
+
+
+def bad(where: str, problem: str, hint: str = "") -> UsageError:
+    return UsageError(f"The configuration is wrong at `{where}`", why=problem, hint=hint)
+
+
+@dataclass(frozen=True)
+class Section:
+    """One JSON object of the configuration, with the dotted path that leads to it."""
+
+    values: Mapping[str, object]
+    where: str
+
+    @classmethod
+    def of(cls, value: object, where: str, *, known: frozenset[str]) -> "Section":
+        """Accept an object with known keys only: a misspelt setting is an error, not a default."""
+        if not isinstance(value, dict):
+            raise bad(where or "the file", "It must be a JSON object")
+        for key in value:
+            if key not in known:
+                raise bad(
+                    f"{where}.{key}".lstrip("."),
+                    "There is no such setting",
+                    f"Known: {', '.join(sorted(known))}",
+                )
+        return cls(value, where)
+
+    def path(self, name: str) -> str:
+        return f"{self.where}.{name}".lstrip(".")
+
+    def has(self, name: str) -> bool:
+        return self.values.get(name) is not None
+
+    def text(self, name: str) -> str:
+        value = self.values.get(name)
+        if not isinstance(value, str) or not value:
+            raise bad(self.path(name), "It must be a text that is not empty")
+        return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self.values.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+            raise bad(self.path(name), "It must be a list of texts")
+        return tuple(value)
+
+    def mapping(self, name: str) -> dict[str, str]:
+        value = self.values.get(name) or {}
+        if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+            raise bad(self.path(name), "It must map names to texts")
+        return dict(value)
+
+    def number(self, name: str, default: int, low: int, high: int) -> int:
+        value = self.values.get(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise bad(self.path(name), f"It must be a whole number from {low} to {high}")
+        return value
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        value = self.values.get(name, default)
+        if not isinstance(value, bool):
+            raise bad(self.path(name), "It must be true or false")
+        return value
+
+    def url(self, name: str) -> str:
+        """An absolute URL as given: https anywhere, http on loopback only."""
+        value = self.text(name)
+        parts = split_url(value)
+        if parts is None:
+            raise bad(
+                self.path(name), "It must be an absolute http or https URL without user name or fragment"
+            )
+        if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
+            raise bad(
+                self.path(name),
+                f"Plain http to {parts.hostname} would send credentials in the open",
+                "Use https, or a loopback host",
+            )
+        return value
+
+    def secret_file(self, name: str) -> bytes:
+        return read_secret(self.text(name), self.path(name))
+
+
+def split_url(value: str) -> SplitResult | None:
+    """Split an absolute http(s) URL; None for anything a browser and Python might read differently."""
+    if _UNSAFE_IN_URL.search(value) or "#" in value:
+        return None
+    try:
+        parts = urlsplit(value)
+        usable = parts.port is None or parts.port > 0
+    except ValueError:
+        return None
+    if not usable or parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        return None
+    return parts
+
+
+def origin_of(url: str) -> str:
+    """Scheme and authority of an absolute URL, as written."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def read_secret(path: str, where: str) -> bytes:
+    """The bytes of a mounted secret.
+
+    Raises UsageError, which names the file and never its content.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise bad(where, f"{path}: {error.strerror}", "The secret was not mounted") from error
+    except ValueError as error:
+        raise bad(where, "It is no path: a path has no NUL and no half characters") from error
+
+
+def check_header(name: str, value: str, where: str) -> None:
+    """Refuse a header that would break a request's framing, or carry a line break."""
+    if not _HEADER_NAME.fullmatch(name) or name.lower() in _NEVER_SET:
+        raise bad(where, "This is not a header that can be added to a request")
+    if not _HEADER_VALUE.fullmatch(value):
+        raise bad(where, "The value must be printable ASCII without surrounding whitespace or line breaks")

@@ -1,0 +1,142 @@
+"""Fetch a document from an address a stranger named, without being led anywhere else (SSRF).
+
+The name is resolved once, every address it has is checked, and the connection goes to these very addresses:
+an answer of the DNS that changes afterwards changes nothing. No redirects, proxies, cookies, compression.
+"""
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from workshop.auth.config_reader import LOOPBACK_HOSTS
+from workshop.auth.limits import DOCUMENT_BYTES
+from workshop.auth.public_addresses import is_loopback, is_public
+
+_LOG = logging.getLogger(__name__)
+_HEADER_BYTES = 4 * 1024
+_HTTP_OK = 200
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "User-Agent": "mcp-workshop-gateway",
+}
+AddressRule = Callable[[str], bool]
+
+
+class DocumentError(Exception):
+    """The document cannot be had or used; the text may be shown, it says nothing of our network."""
+
+
+class _ForbiddenAddressError(OSError):
+    """A name has an address that is not to be contacted."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """What was fetched: at most 5 KiB that call themselves JSON, and the headers, for the cache."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class GuardedFetch:
+    """Fetches from public addresses; from loopback only for a loopback URL, which the caller has allowed.
+
+    `names`, `reachable` and `tls` are there for tests, which have no public addresses.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        names: AbstractResolver | None = None,
+        reachable: AddressRule = is_public,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._seconds = seconds
+        self._names = names
+        self._reachable = reachable
+        self._tls = tls
+
+    async def __call__(self, url: str) -> Document:
+        """Raises DocumentError, with the same text for whatever went wrong on the way."""
+        rule = is_loopback if urlsplit(url).hostname in LOOPBACK_HOSTS else self._reachable
+        try:
+            async with asyncio.timeout(self._seconds), self._session(rule) as session:
+                return await _get(session, url, self._tls)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            _LOG.warning("client metadata not fetched: %s", type(error).__name__)
+            raise DocumentError("The document cannot be fetched") from error
+
+    def _session(self, rule: AddressRule) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            resolver=_CheckedNames(self._names or aiohttp.ThreadedResolver(), rule),
+            use_dns_cache=False,
+            force_close=True,
+            socket_factory=lambda info: _checked_socket(info, rule),
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            timeout=aiohttp.ClientTimeout(total=None),
+            max_line_size=_HEADER_BYTES,
+            max_field_size=_HEADER_BYTES,
+        )
+
+
+class _CheckedNames(AbstractResolver):
+    """All addresses of a name are allowed, or none is used."""
+
+    def __init__(self, names: AbstractResolver, rule: AddressRule) -> None:
+        self._names = names
+        self._rule = rule
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        found = await self._names.resolve(host, port, family)
+        if not all(self._rule(entry["host"]) for entry in found):
+            raise _ForbiddenAddressError
+        return found
+
+    async def close(self) -> None:
+        await self._names.close()
+
+
+def _checked_socket(info: tuple[Any, ...], rule: AddressRule) -> socket.socket:
+    # The last moment: this is the address the socket will connect to, whatever was resolved or spelt before.
+    family, kind, protocol, _, address = info
+    if not rule(str(address[0])):
+        raise _ForbiddenAddressError
+    return socket.socket(family, kind, protocol)
+
+
+async def _get(session: aiohttp.ClientSession, url: str, tls: ssl.SSLContext | None) -> Document:
+    address = URL(url, encoded=True)
+    async with session.get(address, headers=_HEADERS, allow_redirects=False, ssl=tls or True) as response:
+        if response.status != _HTTP_OK:
+            raise DocumentError("The document is not there: the answer is not a plain 200")
+        media_type = response.content_type
+        if media_type != "application/json" and not (
+            media_type.startswith("application/") and media_type.endswith("+json")
+        ):
+            raise DocumentError("The document is not JSON")
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            raise DocumentError("The document is compressed")
+        body = bytearray()
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > DOCUMENT_BYTES:
+                raise DocumentError(f"The document has more than {DOCUMENT_BYTES} bytes")
+        return Document(bytes(body), dict(response.headers))

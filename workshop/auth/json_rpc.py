@@ -1,0 +1,98 @@
+"""One JSON-RPC message a request, and only one way to read it (ToolHive, pkg/mcp/message.go).
+
+A batch, a key that comes twice or in two spellings, or an id that JSON numbers cannot carry exactly may mean
+one thing to us and another to the server: it goes no further.
+"""
+
+import json
+import math
+from codecs import BOM_UTF8
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from workshop.auth.challenge import RefusedError
+from workshop.auth.responses import private_json
+
+PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32602, -32603
+_MEMBERS = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
+_INT64 = 1 << 63
+
+
+class _AmbiguousError(Exception):
+    """Two parsers could read this differently."""
+
+
+def read_message(body: bytes) -> dict[str, Any]:
+    """The request, notification or response in the body of a POST.
+
+    Raises RefusedError, 400 with a JSON-RPC error, for anything else.
+    """
+    try:
+        # Decoded here, for Python would guess UTF-16 from the bytes, and JSON between systems is UTF-8.
+        message = _DECODER.decode(body.removeprefix(BOM_UTF8).decode("utf-8"))
+    except _AmbiguousError as error:
+        raise rpc_error(INVALID_REQUEST, "Invalid Request: a key comes twice") from error
+    except (ValueError, RecursionError) as error:
+        raise rpc_error(PARSE_ERROR, "Parse error") from error
+    if isinstance(message, list):
+        raise rpc_error(INVALID_REQUEST, "JSON-RPC batches are not supported")
+    if not isinstance(message, dict) or not _is_message(message):
+        raise rpc_error(INVALID_REQUEST, "Invalid Request")
+    return message
+
+
+def rpc_error(code: int, message: str, *, id_: object = None, status: int = 400) -> RefusedError:
+    """An error as a JSON-RPC answer; without an id where there is none to name, for MCP has no null ids."""
+    named = {"id": id_} if is_id(id_) else {}
+    body = {"jsonrpc": "2.0", **named, "error": {"code": code, "message": message}}
+    return RefusedError(private_json(body, status=status))
+
+
+def is_id(value: object) -> bool:
+    """A text, or a whole number of 64 bits; JSON's other numbers are not the same to every parser."""
+    return type(value) is str or (type(value) is int and -_INT64 <= value < _INT64)
+
+
+def _is_message(message: Mapping[str, Any]) -> bool:
+    if message.get("jsonrpc") != "2.0" or ("id" in message and not is_id(message["id"])):
+        return False
+    if any(key not in _MEMBERS and key.casefold() in _MEMBERS for key in message):
+        return False
+    if "method" not in message:
+        return _is_response(message)
+    method, params = message["method"], message.get("params", {})
+    outcome = "result" in message or "error" in message
+    return isinstance(method, str) and bool(method) and isinstance(params, dict) and not outcome
+
+
+def _is_response(message: Mapping[str, Any]) -> bool:
+    if "params" in message or ("result" in message) == ("error" in message):
+        return False
+    if "result" in message:
+        return "id" in message
+    error = message["error"]
+    told = error if isinstance(error, dict) else {}
+    return type(told.get("code")) is int and isinstance(told.get("message"), str)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    # Some parsers match keys in any case.
+    if len(set(map(str.casefold, values))) != len(pairs):
+        raise _AmbiguousError
+    return values
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise _AmbiguousError
+    return value
+
+
+def _no_json(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+# Made once: `json.loads` would make one for each message.
+_DECODER = json.JSONDecoder(object_pairs_hook=_each_once, parse_float=_finite, parse_constant=_no_json)

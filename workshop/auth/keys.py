@@ -1,0 +1,54 @@
+"""Signing keys: PEM files in, JWK set and `kid` (RFC 7638 thumbprint) out."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from joserfc.jwk import ECKey, RSAKey
+
+from workshop.auth.config_reader import bad
+from workshop.core.errors import UsageError
+
+_EC_ALGORITHMS = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+_SMALLEST_RSA_BITS = 2048
+_MAKE_ONE = "Make one with: openssl ecparam -name prime256v1 -genkey -noout"
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """A private key with the one algorithm it is used for."""
+
+    key: ECKey | RSAKey = field(repr=False)
+    algorithm: str
+    kid: str
+
+    def public_jwk(self) -> dict[str, Any]:
+        return {**self.key.as_dict(private=False), "use": "sig", "alg": self.algorithm, "kid": self.kid}
+
+
+def load_signing_key(pem: bytes, where: str) -> SigningKey:
+    """Read an EC (P-256, P-384, P-521) or RSA private key, SEC1, PKCS#1 or PKCS#8.
+
+    Raises UsageError for anything else; Ed25519 too, which ToolHive loads but cannot verify.
+    """
+    try:
+        loaded = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError) as error:
+        raise bad(where, "It is not an unencrypted private key in PEM form", _MAKE_ONE) from error
+    except Exception as error:  # cryptography raises its own UnsupportedAlgorithm for exotic curves
+        raise bad(where, "The kind of key is not supported", _MAKE_ONE) from error
+    if isinstance(loaded, ec.EllipticCurvePrivateKey) and loaded.curve.name in _EC_ALGORITHMS:
+        key: ECKey | RSAKey = ECKey.import_key(pem)
+        return SigningKey(key, _EC_ALGORITHMS[loaded.curve.name], key.thumbprint())
+    if isinstance(loaded, rsa.RSAPrivateKey):
+        if loaded.key_size < _SMALLEST_RSA_BITS:
+            raise bad(where, f"An RSA key needs at least {_SMALLEST_RSA_BITS} bits", _MAKE_ONE)
+        key = RSAKey.import_key(pem)
+        return SigningKey(key, "RS256", key.thumbprint())
+    raise _unsupported(type(loaded).__name__, where)
+
+
+def _unsupported(kind: str, where: str) -> UsageError:
+    name = kind.removesuffix("PrivateKey").lstrip("_") or "this kind of"
+    return bad(where, f"Access tokens are signed with EC P-256 or RSA; this is a {name} key", _MAKE_ONE)

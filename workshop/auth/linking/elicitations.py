@@ -1,0 +1,125 @@
+"""Links that ask one person for one connection: random, good once, for ten minutes; and what came of them."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass
+from weakref import WeakValueDictionary
+
+from workshop.auth.limits import SIGN_IN_SECONDS
+from workshop.auth.records import UpstreamTokens
+from workshop.auth.sealed_records import SealedRecords
+from workshop.auth.vault import random_token
+
+CONNECTED, REFUSED = "connected", "refused"
+_AWAY_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Whose call needs a connection, with which client, and for which target: the link is for nobody else."""
+
+    subject: str
+    client_id: str
+    target: str
+
+
+class Elicitations:
+    """Opened by a call, claimed by the person's approval, settled by the callback."""
+
+    def __init__(self, records: SealedRecords) -> None:
+        self._records = records
+        self._settled: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()  # while somebody waits
+        self._told: dict[str, tuple[float, Callable[[], Awaitable[None]]]] = {}
+
+    def open(self, asked: Asked) -> str:
+        """The id of a link: the same while the person may still be at it, so that a client can call again.
+
+        Raises StoreFullError.
+        """
+        current = self._records.get("current", _key(asked))
+        if current is not None:
+            return str(current["link"])
+        link = random_token()
+        self._records.put("elicitation", link, asdict(asked), seconds=SIGN_IN_SECONDS)
+        self._records.put("current", _key(asked), {"link": link}, seconds=SIGN_IN_SECONDS / 2)
+        return link
+
+    def find(self, link: str) -> Asked | None:
+        found = self._records.get("elicitation", link)
+        return Asked(**found) if found else None
+
+    def claim(self, link: str) -> Asked | None:
+        """Who asked, the first time only: the link is used from now on."""
+        found = self._records.take("elicitation", link)
+        if found is None:
+            return None
+        asked = Asked(**found)
+        # The person is on the way to the upstream. Should they never come back, the next link is a new one.
+        self._records.put("current", _key(asked), {"link": link}, seconds=_AWAY_SECONDS)
+        return asked
+
+    def tell(self, link: str, notify: Callable[[], Awaitable[None]]) -> None:
+        """Call `notify` when it is settled, if this process still lives then."""
+        now = time.monotonic()
+        self._told = {known: told for known, told in self._told.items() if told[0] > now}
+        self._told[link] = now + 2 * SIGN_IN_SECONDS, notify
+
+    async def settle(self, link: str, asked: Asked, outcome: str) -> None:
+        self._records.take("current", _key(asked))
+        self._records.put("outcome", link, {"outcome": outcome}, seconds=SIGN_IN_SECONDS)
+        if event := self._settled.get(link):
+            event.set()
+        if told := self._told.pop(link, None):
+            with contextlib.suppress(Exception):  # nobody may be listening any more
+                await told[1]()
+
+    async def outcome(self, link: str, seconds: float) -> str | None:
+        """What came of it, waiting so long; None while the person is still at it."""
+        if (known := self._outcome(link)) is None:
+            event = self._settled.setdefault(link, asyncio.Event())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(event.wait(), seconds)
+            known = self._outcome(link)
+        return known
+
+    def _outcome(self, link: str) -> str | None:
+        found = self._records.get("outcome", link)
+        return str(found["outcome"]) if found else None
+
+
+class Grants:
+    """The upstream's tokens by person and target: the vault. No token leaves it but towards the upstream.
+
+    `home` is where a token comes from and goes to: when that changes, it is no longer this target's.
+    """
+
+    def __init__(self, records: SealedRecords) -> None:
+        self._records = records
+
+    def put(self, asked: Asked, home: str, tokens: UpstreamTokens) -> None:
+        self._records.put(grants_of(asked.target), asked.subject, {"home": home, "tokens": asdict(tokens)})
+
+    def get(self, asked: Asked, home: str) -> UpstreamTokens | None:
+        found = self._records.get(grants_of(asked.target), asked.subject)
+        if found is None or found["home"] != home:
+            return None
+        tokens = UpstreamTokens(**found["tokens"])
+        expired = tokens.expires_at is not None and tokens.expires_at <= time.time()
+        return None if expired else tokens
+
+    def evict(self, asked: Asked, home: str, refused: UpstreamTokens) -> None:
+        """Forget tokens that the upstream refused, unless newer ones have come meanwhile."""
+        if self.get(asked, home) == refused:
+            self._records.take(grants_of(asked.target), asked.subject)
+
+
+def grants_of(target: str) -> str:
+    """The kind of record that a target's grants are."""
+    return f"grant {target}"
+
+
+def _key(asked: Asked) -> str:
+    return json.dumps(asdict(asked))

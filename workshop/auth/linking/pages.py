@@ -1,0 +1,224 @@
+"""The pages behind a link: who are you, is it you who asked, do you want this; then GitHub, then the vault.
+
+Whoever opens the link signs in here first. Their subject must be the one that asked, and every step after it
+happens in the browser that took the first one: a link sent to somebody else connects nothing.
+"""
+
+import json
+import logging
+import secrets
+import time
+from dataclasses import asdict, dataclass, field
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from workshop.auth.config_auth import Upstream
+from workshop.auth.flow_cookie import clear_flow_cookie, flow_cookie, set_flow_cookie
+from workshop.auth.limits import SIGN_IN_SECONDS
+from workshop.auth.linking.elicitations import CONNECTED, REFUSED, Asked, Elicitations, Grants
+from workshop.auth.linking.sign_in import Identity
+from workshop.auth.linking.targets import Resources, Target
+from workshop.auth.oauth_errors import PageError
+from workshop.auth.outside_tokens import Caller
+from workshop.auth.pages import form_page, page
+from workshop.auth.parameters import Parameters, form, query
+from workshop.auth.responses import redirect
+from workshop.auth.routes import Endpoint
+from workshop.auth.same_browser import refuse_other_sites
+from workshop.auth.sealed_records import SealedRecords
+from workshop.auth.store import StoreFullError
+from workshop.auth.upstream import UpstreamError
+from workshop.auth.vault import Vault, digest, random_token, same
+
+_LOG = logging.getLogger(__name__)
+_GONE = ("This link is not good any more", "It was used already, or it is older than ten minutes.")
+_FORM_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One trip of the browser to another server and back; `browser` is the digest of the flow's cookie."""
+
+    link: str
+    flow: str
+    browser: str
+    verifier: str = field(repr=False)
+    subject: str = ""
+    client_id: str = ""
+    target: str = ""
+
+    @property
+    def asked(self) -> Asked:
+        """Who asked, once that is known."""
+        return Asked(self.subject, self.client_id, self.target)
+
+
+class Connect:
+    """`/connect`, `/signed-in` after the identity provider, `/oauth/callback` after GitHub."""
+
+    def __init__(
+        self,
+        elicitations: Elicitations,
+        grants: Grants,
+        resources: Resources,
+        *,
+        records: SealedRecords,
+        vault: Vault,
+        identity: Identity,
+        url: str,
+    ) -> None:
+        self._elicitations, self._grants, self._resources = elicitations, grants, resources
+        self._records, self._vault, self._identity = records, vault, identity
+        self._url = url
+        self.secure_cookies = url.startswith("https:")
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/connect", Endpoint(self.connect, ("GET", "POST"))),
+            Route("/signed-in", Endpoint(self.signed_in, ("GET",))),
+            Route("/oauth/callback", Endpoint(self.callback, ("GET",))),
+        ]
+
+    async def connect(self, request: Request) -> Response:
+        """The link itself: nothing is told about it before the person has signed in."""
+        if request.method == "POST":
+            return await self._decided(request)
+        parameters = query(request)
+        link = (parameters.get("elicitation_id") if parameters else None) or ""
+        if self._elicitations.find(link) is None:
+            raise PageError(*_GONE, status=404)
+        flow, browser = secrets.token_hex(8), random_token()
+        leg = Leg(link, flow, digest(browser), random_token())
+        response = self._leave("sign-in", leg, self._identity.config)
+        set_flow_cookie(self, response, flow, browser)
+        return response
+
+    async def signed_in(self, request: Request) -> Response:
+        """The session binding: who signed in must be who asked, or the link leads no further."""
+        leg, parameters = self._back("sign-in", request)
+        caller = await self._identity.caller(parameters, leg.verifier)
+        asked = self._elicitations.find(leg.link)
+        if asked is None:
+            raise PageError(*_GONE, status=404)
+        if not same(caller.subject, asked.subject):
+            _LOG.warning("identity mismatch: a link of %s was opened by %s", asked.subject, caller.subject)
+            raise PageError(
+                "Identity mismatch",
+                "This link belongs to another person. If somebody sent it to you, they may want your account "
+                "connected to theirs. Nothing was stored.",
+                status=403,
+            )
+        return self._approval(leg, caller, asked)
+
+    async def callback(self, request: Request) -> Response:
+        """GitHub's answer: only now, and only in this browser, something is stored."""
+        leg, parameters = self._back("upstream", request)
+        outcome = REFUSED
+        try:
+            code = parameters.get("code")
+            if code is None or "error" in parameters:
+                raise PageError("The account was not connected", "The other side did not grant access.")
+            target = self._target(leg.target)
+            tokens = await self._identity.peer(target.provider).exchange(code, leg.verifier)
+            self._grants.put(leg.asked, target.home, tokens)
+            outcome = CONNECTED
+        except UpstreamError as error:
+            raise PageError(
+                "The account was not connected", f"{error.trouble.value}.".capitalize(), status=502
+            ) from error
+        finally:
+            await self._elicitations.settle(leg.link, leg.asked, outcome)
+        _LOG.info("connected: user %s, target %s", leg.subject, leg.target)
+        return self._finished(leg, "Your account is connected", "The gateway keeps its token sealed.")
+
+    def _approval(self, leg: Leg, caller: Caller, asked: Asked) -> Response:
+        provider = self._target(asked.target).provider
+        ticket = {"leg": asdict(leg), "subject": asked.subject, "expires": time.time() + SIGN_IN_SECONDS}
+        return form_page(
+            "connect_account.html",
+            person=caller.name or caller.subject,
+            client_id=asked.client_id,
+            upstream_name=provider.name,
+            upstream_host=urlsplit(provider.authorization_endpoint).netloc,
+            scopes=provider.scopes,
+            ticket=self._vault.seal(json.dumps(ticket).encode(), "connect ticket").hex(),
+            csrf=self._vault.mac("connect csrf", leg.flow, leg.browser),
+        )
+
+    async def _decided(self, request: Request) -> Response:
+        fields = await form(request, seconds=_FORM_SECONDS)
+        leg, subject = self._ticket(request, fields)
+        if fields.get("decision") not in {"approve", "deny"}:
+            raise PageError("Approve or deny?", "The form said neither.")
+        asked = self._elicitations.claim(leg.link)
+        if asked is None or asked.subject != subject:
+            raise PageError(*_GONE)
+        if fields.get("decision") == "deny":
+            await self._elicitations.settle(leg.link, asked, REFUSED)
+            return self._finished(leg, "Nothing was connected", "You said no.")
+        onward = Leg(leg.link, leg.flow, leg.browser, random_token(), **asdict(asked))
+        return self._leave("upstream", onward, self._target(asked.target).provider)
+
+    def _ticket(self, request: Request, fields: Parameters) -> tuple[Leg, str]:
+        try:
+            plain = self._vault.unseal(bytes.fromhex(fields.get("ticket") or ""), "connect ticket")
+        except ValueError:
+            plain = None
+        refuse_other_sites(request, self._url)
+        if plain is None:
+            raise PageError("This form is not ours", "Nothing was connected.", status=403)
+        ticket = json.loads(plain)
+        leg = Leg(**ticket["leg"])
+        self._same_browser(leg, request)
+        wanted = self._vault.macs("connect csrf", leg.flow, leg.browser)
+        if not any(same(fields.get("csrf") or "", mac) for mac in wanted):
+            raise PageError("This form is not ours", "Nothing was connected.", status=403)
+        if ticket["expires"] <= time.time():
+            raise PageError(*_GONE)
+        return leg, ticket["subject"]
+
+    def _leave(self, kind: str, leg: Leg, config: Upstream) -> Response:
+        state = random_token()
+        try:
+            self._records.put(kind, state, asdict(leg), seconds=SIGN_IN_SECONDS)
+        except StoreFullError as error:
+            raise PageError("Too many at once", "Please try again in ten minutes.", status=503) from error
+        parameters = self._identity.peer(config).request(state, leg.verifier)
+        return redirect(config.authorization_endpoint, parameters)
+
+    def _back(self, kind: str, request: Request) -> tuple[Leg, Parameters]:
+        parameters = query(request)
+        if parameters is None or parameters.repeated:
+            raise PageError("This is not the end of a sign-in", "The address cannot be read.")
+        # Taken before the cookie is looked at: a state that reached a wrong browser is not worth keeping.
+        found = self._records.take(kind, parameters.get("state") or "")
+        if found is None:
+            raise PageError(
+                "This sign-in is not known", "It ended already, or it took more than ten minutes."
+            )
+        leg = Leg(**found)
+        self._same_browser(leg, request)
+        return leg, parameters
+
+    def _same_browser(self, leg: Leg, request: Request) -> None:
+        browser = flow_cookie(self, request, leg.flow)
+        if browser is None or not same(digest(browser), leg.browser):
+            raise PageError(
+                "This was started in another browser",
+                "If someone sent you here, they may be trying to use your account. Nothing was stored.",
+                status=403,
+            )
+
+    def _target(self, name: str) -> Target:
+        target = self._resources.targets().get(name)
+        if target is None:
+            raise PageError("This connection is not set up any more", "Its target was removed.", status=404)
+        return target
+
+    def _finished(self, leg: Leg, title: str, text: str) -> Response:
+        response = page("finished.html", title=title, text=text)
+        clear_flow_cookie(self, response, leg.flow)
+        return response

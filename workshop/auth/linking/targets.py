@@ -1,0 +1,123 @@
+"""What is set up before anyone can connect: where one may return to, an OAuth app, a gateway, a target."""
+
+import logging
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from workshop.auth.config_auth import Upstream
+from workshop.auth.config_reader import Section, bad
+from workshop.auth.linking.elicitations import grants_of
+from workshop.auth.openapi_tools import Api, read_api
+from workshop.auth.sealed_records import SealedRecords
+from workshop.core.errors import UsageError
+
+Json = dict[str, Any]
+_LOG = logging.getLogger(__name__)
+FIELDS = {
+    "workload-identity": frozenset({"allowed_return_urls"}),
+    "oauth2-provider": frozenset(
+        {"client_id", "client_secret_file", "authorization_endpoint", "token_endpoint", "callback_url"}
+    ),
+    "gateway": frozenset({"issuer", "audience"}),
+    "target": frozenset({"gateway", "provider", "identity", "scopes", "description"}),
+}
+USES = {"gateway": "gateway", "provider": "oauth2-provider", "identity": "workload-identity"}
+
+
+class ConflictError(Exception):
+    """Something else has to be there first, or has to go first."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """An API behind the gateway, and the OAuth app that people connect their accounts with."""
+
+    name: str
+    api: Api
+    provider: Upstream = field(repr=False)
+
+    @property
+    def home(self) -> str:
+        """Where a grant comes from and goes to."""
+        return f"{self.api.server} {self.provider.token_endpoint} {self.provider.client_id}"
+
+
+class Resources:
+    """Kept sealed; a target is only what all that it names still agrees to."""
+
+    def __init__(self, records: SealedRecords, *, url: str, issuer: str, audience: str) -> None:
+        self._records = records
+        self._callback = f"{url}/oauth/callback"
+        self._authorizer = {"issuer": issuer, "audience": audience}
+
+    def targets(self) -> dict[str, Target]:
+        """Those that can be used now, by name."""
+        found: dict[str, Target] = {}
+        for raw in self._records.all("target"):
+            try:
+                found[raw["name"]] = self._target(raw)
+            except (ConflictError, UsageError) as error:
+                _LOG.warning("target %s left out: %s", raw["name"], error)
+        return found
+
+    def put(self, kind: str, name: str, body: object) -> tuple[str, str]:
+        """`created`, `exists` or `updated`, and the id; raises UsageError and ConflictError."""
+        section = Section.of(body, kind, known=FIELDS[kind])
+        if missing := FIELDS[kind] - set(section.values):
+            raise bad(section.path(min(missing)), "It is missing")
+        wanted = {**section.values, "name": name}
+        self._check(kind, section, wanted)
+        known = self._records.get(kind, name)
+        made = str(known["id"]) if known else f"{name}-{secrets.token_hex(5)}".lower()
+        wanted["id"] = made
+        if known == wanted:
+            return "exists", made
+        self._records.put(kind, name, wanted)
+        return "updated" if known else "created", made
+
+    def delete(self, kind: str, name: str) -> bool:
+        """Whether it was there; a target goes with its grants. Raises ConflictError while one needs it."""
+        for target in self._records.all("target"):
+            if any(USES[use] == kind and target[use] == name for use in USES):
+                raise ConflictError(f"The target {target['name']} still needs it")
+        if kind == "target":
+            self._records.clear(grants_of(name))
+        return self._records.take(kind, name) is not None
+
+    def _check(self, kind: str, section: Section, wanted: Json) -> None:
+        if kind == "gateway" and {name: wanted[name] for name in self._authorizer} != self._authorizer:
+            raise bad(section.where, f"This gateway takes tokens of {self._authorizer['issuer']} only")
+        if kind == "workload-identity":
+            section.texts("allowed_return_urls")
+        if kind == "oauth2-provider":
+            _provider("", section, ())
+            if wanted["callback_url"] != self._callback:
+                raise bad(section.path("callback_url"), f"This gateway's is {self._callback}")
+        if kind == "target":
+            self._target(wanted)
+
+    def _target(self, raw: Mapping[str, Any]) -> Target:
+        used = {use: self._records.get(kind, str(raw[use])) for use, kind in USES.items()}
+        if missing := [use for use, found in used.items() if found is None]:
+            raise ConflictError(f"Its {missing[0]} is not there")
+        provider, identity = used["provider"] or {}, used["identity"] or {}
+        if provider["callback_url"] not in identity["allowed_return_urls"]:
+            raise bad("target.identity", "It does not allow the provider's callback URL to be returned to")
+        section = Section.of(provider, "oauth2-provider", known=FIELDS["oauth2-provider"] | {"name", "id"})
+        scopes = Section(raw, "target").texts("scopes")
+        return Target(str(raw["name"]), read_api(raw["description"]), _provider("GitHub", section, scopes))
+
+
+def _provider(name: str, section: Section, scopes: tuple[str, ...]) -> Upstream:
+    return Upstream(
+        name=name,
+        authorization_endpoint=section.url("authorization_endpoint"),
+        token_endpoint=section.url("token_endpoint"),
+        client_id=section.text("client_id"),
+        client_secret=section.secret_file("client_secret_file").decode(),
+        redirect_uri=section.url("callback_url"),
+        scopes=scopes,
+        userinfo=None,
+    )

@@ -1,0 +1,63 @@
+"""What the authorization server's endpoints share."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from workshop.auth.access_tokens import AccessTokens
+from workshop.auth.client_documents import ClientDocuments
+from workshop.auth.config_auth import Auth
+from workshop.auth.limits import Clock, Patience, TokenBucket
+from workshop.auth.records import Identity, UpstreamTokens
+from workshop.auth.store import Store
+from workshop.auth.upstream_tokens import UpstreamTokenSource
+from workshop.auth.vault import Vault
+
+
+class SignIn(Protocol):
+    """Where a person says who they are: an upstream's OAuth application, or a sign-in page of our own."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def identity_source(self) -> str:
+        """Whose subjects these are: user 1 of the practice GitHub is not user 1 of GitHub."""
+
+    def request(self, state: str, verifier: str) -> dict[str, str | None]:
+        """The parameters that open its authorization endpoint."""
+
+    async def exchange(self, code: str, verifier: str) -> UpstreamTokens:
+        """Raises UpstreamError."""
+
+    async def identity(self, tokens: UpstreamTokens) -> Identity:
+        """Raises UpstreamError."""
+
+
+@dataclass(frozen=True)
+class AuthServer:
+    """An authorization server: configuration, state, and where people sign in."""
+
+    config: Auth
+    remote_url: str
+    store: Store
+    vault: Vault
+    tokens: AccessTokens
+    upstream: SignIn
+    registrations: TokenBucket
+    documents: ClientDocuments | None
+    clock: Clock
+    patience: Patience
+    source: UpstreamTokenSource | None = None
+    """Where an upstream's tokens come from; None for a server that signs people in itself."""
+
+    def url(self, path: str) -> str:
+        return f"{self.config.issuer}{path}"
+
+    @property
+    def signs_in_itself(self) -> bool:
+        """Whether the sign-in page is one of our own."""
+        return self.config.upstream.authorization_endpoint.startswith(self.url("/"))
+
+    @property
+    def secure_cookies(self) -> bool:
+        return self.config.issuer.startswith("https:")

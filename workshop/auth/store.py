@@ -1,0 +1,112 @@
+"""The one interface to what must outlive a request: single use is decided here, atomically.
+
+Secrets go in as the client sent them and are stored as digests; upstream tokens and pending sign-ins are
+stored encrypted. Implementations must be safe for two processes on one store. `now` and `expires` are
+seconds since the epoch.
+"""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Protocol
+
+from workshop.auth.records import Client, Code, Grant, PendingSignIn, UpstreamTokens
+
+
+class StoreFullError(Exception):
+    """A table has reached its bound; the caller answers 503. There is room again in `seconds`, if known."""
+
+    def __init__(self, table: str, seconds: float = 0.0) -> None:
+        super().__init__(table)
+        self.seconds = seconds
+
+
+class StoreUnavailableError(Exception):
+    """The store cannot be read or written now (locked, full, gone); the caller answers 503."""
+
+
+class Rotation(Enum):
+    """What became of a refresh token that was presented."""
+
+    ROTATED = "rotated"
+    REPEATED = "repeated"
+    """Presented twice in the grace period, its successor still unused: a retry, not a theft."""
+    REUSED = "reused"
+    """Presented again after its successor was used or the grace period: the grant is gone."""
+    UNKNOWN = "unknown"
+
+
+class Store(Protocol):
+    """Clients, sign-ins in progress, grants with their codes, refresh tokens and MCP sessions."""
+
+    def add_client(self, client: Client, *, limit: int) -> None:
+        """Keep a client for 24 hours, or for as long as it is used.
+
+        Raises StoreFullError at `limit` registered clients; 0 sets no bound.
+        """
+
+    def keep_client(self, client: Client, *, now: float, limit: int) -> None:
+        """Remember a client by its document's address, or what the document says now.
+
+        Raises StoreFullError at `limit` clients that have a document.
+        """
+
+    def client(self, client_id: str, now: float) -> Client | None: ...
+
+    def use_client(self, client_id: str, now: float) -> None:
+        """Keep a client that was given a token for another 30 days."""
+
+    def spend_ticket(self, ticket: str, *, expires: float, limit: int) -> bool:
+        """True the first time only."""
+
+    def add_pending(self, state: str, pending: PendingSignIn, *, expires: float, limit: int) -> None:
+        """Raises StoreFullError at `limit` sign-ins in progress."""
+
+    def pending(self, state: str, now: float) -> PendingSignIn | None:
+        """A sign-in in progress, which goes on."""
+
+    def take_pending(self, state: str, now: float) -> PendingSignIn | None:
+        """Each sign-in is given out once."""
+
+    def subject(self, upstream: str, upstream_subject: str) -> str:
+        """Our UUID for a user of the upstream: the same one each time."""
+
+    def open_grant(self, grant: Grant, code_value: str, code: Code) -> None: ...
+
+    def take_code(self, code_value: str, now: float) -> tuple[Grant, Code] | None:
+        """Each code is given out once; a second attempt revokes the grant it belongs to."""
+
+    def grant(self, tsid: str) -> Grant | None: ...
+
+    def extend_grant(self, tsid: str, expires: float) -> None:
+        """Keep a grant at least until `expires`."""
+
+    def revoke(self, tsid: str) -> None:
+        """Forget a grant with its codes, refresh tokens, sessions and upstream tokens, at once."""
+
+    def replace_upstream(self, tsid: str, old: UpstreamTokens, new: UpstreamTokens) -> bool:
+        """Swap the upstream tokens if they are still `old`."""
+
+    def add_refresh(self, token: str, tsid: str, *, expires: float) -> None: ...
+
+    def refresh_grant(self, token: str, now: float) -> Grant | None:
+        """The grant a live or recently used refresh token belongs to; changes nothing."""
+
+    def known_refresh(self, tokens: Iterable[str]) -> str | None:
+        """The first of these refresh tokens that was issued."""
+
+    def rotate(self, token: str, successor: str, *, now: float, expires: float, grace: float) -> Rotation: ...
+
+    def bind_session(self, session: str, tsid: str, *, expires: float, limit: int) -> None:
+        """Bind an MCP session to a grant, or keep an existing binding alive; the first grant wins."""
+
+    def session_owner(self, session: str, now: float) -> str | None: ...
+
+    def end_session(self, session: str) -> None: ...
+
+    def purge(self, now: float) -> int:
+        """Delete what has expired; returns how many rows went."""
+
+    def ping(self) -> None:
+        """Raises StoreUnavailableError."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,292 @@
+"""The store in one SQLite file; with the path `:memory:` the same rules without a file, for tests.
+
+Calls are synchronous and short (one or a few indexed statements on a local file, no fsync per commit), which
+costs the event loop less than handing them to a thread would. Every multi-statement decision runs in
+BEGIN IMMEDIATE, so that two processes on one file see single use as one process does.
+"""
+
+import json
+import sqlite3
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from workshop.auth.records import Client, Code, Grant, PendingSignIn, UpstreamTokens
+from workshop.auth.store import Rotation, StoreFullError, StoreUnavailableError
+from workshop.auth.store_schema import connect
+from workshop.auth.vault import Vault, digest
+
+_OPENED = 1000
+
+
+class SqliteStore:
+    """See `Store`; seals with `vault` whatever must not be read from the file."""
+
+    def __init__(self, path: str, vault: Vault) -> None:
+        self._db = connect(path)
+        self._vault = vault
+        # Every call reads its grant, twice; only one that has changed is decrypted again.
+        self._opened: dict[str, tuple[tuple[Any, ...], Grant]] = {}
+
+    # clients
+
+    def add_client(self, client: Client, *, limit: int) -> None:
+        row = (client.client_id, json.dumps(client.to_json()), client.registered)
+        with self._transaction():
+            self._refuse_more_clients(client.registered, limit, described=False)
+            self._execute("INSERT INTO clients (client_id, document, registered) VALUES (?, ?, ?)", row)
+
+    def keep_client(self, client: Client, *, now: float, limit: int) -> None:
+        row = (client.client_id, json.dumps(client.to_json()), now)
+        with self._transaction():
+            if self._one("SELECT 1 FROM clients WHERE client_id = ?", client.client_id) is None:
+                self._refuse_more_clients(now, limit, described=True)
+            self._execute(
+                "INSERT INTO clients (client_id, document, registered) VALUES (?, ?, ?)"
+                " ON CONFLICT (client_id) DO UPDATE SET"
+                " document = excluded.document, registered = excluded.registered",
+                row,
+            )
+
+    def client(self, client_id: str, now: float) -> Client | None:
+        select = "SELECT document FROM clients_with_end WHERE client_id = ? AND expires > ?"
+        row = self._one(select, client_id, now)
+        return Client.from_json(json.loads(row[0])) if row else None
+
+    def use_client(self, client_id: str, now: float) -> None:
+        self._execute("UPDATE clients SET used = ? WHERE client_id = ?", (now, client_id))
+
+    def _refuse_more_clients(self, now: float, limit: int, *, described: bool) -> None:
+        select = "SELECT count(*), min(expires) FROM clients_with_end WHERE described = ? AND expires > ?"
+        row = self._one(select, described, now)
+        if limit and row and row[0] >= limit:
+            raise StoreFullError("clients", row[1] - now)
+
+    # sign-ins in progress
+
+    def spend_ticket(self, ticket: str, *, expires: float, limit: int) -> bool:
+        with self._transaction():
+            self._refuse_when_full("tickets", limit)
+            insert = "INSERT OR IGNORE INTO tickets (ticket, expires) VALUES (?, ?)"
+            return self._execute(insert, (digest(ticket), expires)).rowcount == 1
+
+    def add_pending(self, state: str, pending: PendingSignIn, *, expires: float, limit: int) -> None:
+        key = digest(state)
+        sealed = self._vault.seal(json.dumps(pending.to_json()).encode(), f"pending {key}")
+        with self._transaction():
+            self._refuse_when_full("pending", limit)
+            self._execute(
+                "INSERT INTO pending (state, sealed, expires) VALUES (?, ?, ?)", (key, sealed, expires)
+            )
+
+    def pending(self, state: str, now: float) -> PendingSignIn | None:
+        return self._pending("SELECT sealed, expires FROM pending WHERE state = ?", state, now)
+
+    def take_pending(self, state: str, now: float) -> PendingSignIn | None:
+        return self._pending("DELETE FROM pending WHERE state = ? RETURNING sealed, expires", state, now)
+
+    def _pending(self, statement: str, state: str, now: float) -> PendingSignIn | None:
+        key = digest(state)
+        row = self._one(statement, key)
+        plain = self._vault.unseal(row[0], f"pending {key}") if row and row[1] > now else None
+        return PendingSignIn.from_json(json.loads(plain)) if plain else None
+
+    # grants
+
+    def subject(self, upstream: str, upstream_subject: str) -> str:
+        key = digest(f"{upstream}\0{upstream_subject}")
+        with self._transaction():
+            fresh = (key, str(uuid.uuid4()))
+            self._execute("INSERT OR IGNORE INTO subjects (upstream, sub) VALUES (?, ?)", fresh)
+            row = self._one("SELECT sub FROM subjects WHERE upstream = ?", key)
+        return str(row[0]) if row else fresh[1]
+
+    def open_grant(self, grant: Grant, code_value: str, code: Code) -> None:
+        with self._transaction():
+            row = (grant.tsid, grant.client_id, grant.sub, " ".join(grant.scopes), grant.resource)
+            self._execute(
+                "INSERT INTO grants (tsid, client_id, sub, scopes, resource, sealed, expires)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*row, self._seal_grant(grant), grant.expires),
+            )
+            self._execute(
+                "INSERT INTO codes (code, tsid, redirect_uri, code_challenge, expires)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (digest(code_value), grant.tsid, code.redirect_uri, code.code_challenge, code.expires),
+            )
+
+    def take_code(self, code_value: str, now: float) -> tuple[Grant, Code] | None:
+        key = digest(code_value)
+        take = (
+            "UPDATE codes SET taken = 1 WHERE code = ? AND taken = 0 AND expires > ?"
+            " RETURNING tsid, redirect_uri, code_challenge, expires"
+        )
+        with self._transaction():
+            row = self._one(take, key, now)
+            if row is None:
+                replayed = (
+                    "DELETE FROM grants WHERE tsid = (SELECT tsid FROM codes WHERE code = ? AND taken = 1)"
+                )
+                self._execute(replayed, (key,))
+                return None
+            grant = self.grant(row[0])
+        return (grant, Code(row[1], row[2], row[3])) if grant else None
+
+    def grant(self, tsid: str) -> Grant | None:
+        select = "SELECT client_id, sub, scopes, resource, expires, sealed FROM grants WHERE tsid = ?"
+        row = self._one(select, tsid)
+        known, grant = self._opened.get(tsid, (None, None))
+        if row is None:
+            self._opened.pop(tsid, None)
+            return None
+        if row != known or grant is None:
+            grant = self._grant(tsid, row)
+            if len(self._opened) >= _OPENED:
+                self._opened.clear()
+            self._opened[tsid] = row, grant
+        return grant
+
+    def extend_grant(self, tsid: str, expires: float) -> None:
+        self._execute("UPDATE grants SET expires = max(expires, ?) WHERE tsid = ?", (expires, tsid))
+
+    def revoke(self, tsid: str) -> None:
+        self._execute("DELETE FROM grants WHERE tsid = ?", (tsid,))
+
+    def replace_upstream(self, tsid: str, old: UpstreamTokens, new: UpstreamTokens) -> bool:
+        with self._transaction():
+            grant = self.grant(tsid)
+            if grant is None or grant.upstream != old:
+                return False
+            sealed = self._seal(tsid, grant.name, grant.email, new)
+            self._execute("UPDATE grants SET sealed = ? WHERE tsid = ?", (sealed, tsid))
+            return True
+
+    # refresh tokens
+
+    def add_refresh(self, token: str, tsid: str, *, expires: float) -> None:
+        insert = "INSERT INTO refresh_tokens (token, tsid, expires) VALUES (?, ?, ?)"
+        self._execute(insert, (digest(token), tsid, expires))
+
+    def refresh_grant(self, token: str, now: float) -> Grant | None:
+        row = self._one("SELECT tsid FROM refresh_tokens WHERE token = ? AND expires > ?", digest(token), now)
+        return self.grant(row[0]) if row else None
+
+    def known_refresh(self, tokens: Iterable[str]) -> str | None:
+        select = "SELECT 1 FROM refresh_tokens WHERE token = ?"
+        return next((token for token in tokens if self._one(select, digest(token))), None)
+
+    def rotate(self, token: str, successor: str, *, now: float, expires: float, grace: float) -> Rotation:
+        key = digest(token)
+        with self._transaction():
+            row = self._one("SELECT tsid, used FROM refresh_tokens WHERE token = ? AND expires > ?", key, now)
+            if row is None:
+                return Rotation.UNKNOWN
+            tsid, used = row
+            if used is not None:
+                return self._repeated_or_reused(key, tsid, late=now - used > grace)
+            self._execute("UPDATE refresh_tokens SET used = ? WHERE token = ?", (now, key))
+            insert = "INSERT INTO refresh_tokens (token, tsid, parent, expires) VALUES (?, ?, ?, ?)"
+            self._execute(insert, (digest(successor), tsid, key, expires))
+            self.extend_grant(tsid, expires)
+            return Rotation.ROTATED
+
+    def _repeated_or_reused(self, key: str, tsid: str, *, late: bool) -> Rotation:
+        fresh = "SELECT 1 FROM refresh_tokens WHERE parent = ? AND used IS NULL"
+        if not late and self._one(fresh, key):
+            return Rotation.REPEATED
+        self.revoke(tsid)
+        return Rotation.REUSED
+
+    # MCP sessions
+
+    def bind_session(self, session: str, tsid: str, *, expires: float, limit: int) -> None:
+        with self._transaction():
+            self._execute(
+                "INSERT INTO sessions (session, tsid, expires) SELECT ?, tsid, ? FROM grants WHERE tsid = ?"
+                " ON CONFLICT (session) DO UPDATE SET expires = excluded.expires WHERE tsid = excluded.tsid",
+                (digest(session), expires, tsid),
+            )
+            self._execute(
+                "DELETE FROM sessions WHERE session IN"
+                " (SELECT session FROM sessions WHERE tsid = ? ORDER BY expires DESC LIMIT -1 OFFSET ?)",
+                (tsid, limit),
+            )
+
+    def session_owner(self, session: str, now: float) -> str | None:
+        row = self._one("SELECT tsid FROM sessions WHERE session = ? AND expires > ?", digest(session), now)
+        return str(row[0]) if row else None
+
+    def end_session(self, session: str) -> None:
+        self._execute("DELETE FROM sessions WHERE session = ?", (digest(session),))
+
+    # upkeep
+
+    def purge(self, now: float) -> int:
+        with self._transaction():
+            before = self._db.total_changes
+            # A used code stays as long as its grant, so that a late replay still revokes.
+            self._execute("DELETE FROM codes WHERE expires <= ? AND taken = 0", (now,))
+            for table in ("tickets", "pending", "grants", "refresh_tokens", "sessions"):
+                self._execute(f"DELETE FROM {table} WHERE expires <= ?", (now,))  # noqa: S608 - fixed names
+            expired = "SELECT client_id FROM clients_with_end WHERE expires <= ?"
+            self._execute(f"DELETE FROM clients WHERE client_id IN ({expired})", (now,))  # noqa: S608 - fixed
+            return self._db.total_changes - before
+
+    def ping(self) -> None:
+        self._one("SELECT count(*) FROM grants")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _execute(self, statement: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        try:
+            return self._db.execute(statement, values)
+        except sqlite3.Error as error:
+            raise StoreUnavailableError(error.sqlite_errorname) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._execute("ROLLBACK")
+            raise
+        self._execute("COMMIT")
+
+    def _one(self, statement: str, *values: object) -> tuple[Any, ...] | None:
+        # All rows are fetched: SQLite finishes an UPDATE … RETURNING only at its last row.
+        rows = self._execute(statement, values).fetchall()
+        return rows[0] if rows else None
+
+    def _refuse_when_full(self, table: str, limit: int) -> None:
+        row = self._one(f"SELECT count(*) FROM {table}")  # noqa: S608 - fixed names
+        if row and row[0] >= limit:
+            raise StoreFullError(table)
+
+    def _seal_grant(self, grant: Grant) -> bytes:
+        return self._seal(grant.tsid, grant.name, grant.email, grant.upstream)
+
+    def _seal(self, tsid: str, name: str | None, email: str | None, upstream: UpstreamTokens | None) -> bytes:
+        plain = {"name": name, "email": email, "upstream": asdict(upstream) if upstream else None}
+        return self._vault.seal(json.dumps(plain).encode(), f"grant {tsid}")
+
+    def _grant(self, tsid: str, row: tuple[Any, ...]) -> Grant:
+        client_id, sub, scopes, resource, expires, sealed = row
+        plain = self._vault.unseal(sealed, f"grant {tsid}")
+        opened = json.loads(plain) if plain else {"name": None, "email": None, "upstream": None}
+        return Grant(
+            *(
+                tsid,
+                client_id,
+                sub,
+                tuple(scopes.split()),
+                resource,
+                expires,
+                opened["name"],
+                opened["email"],
+            ),
+            upstream=UpstreamTokens(**opened["upstream"]) if opened["upstream"] else None,
+        )

@@ -1,1 +1,0 @@
-"""Where the workloads of a part run; one protocol, so that nothing above knows which."""

@@ -1,0 +1,313 @@
+"""The only module that prints: data to stdout, everything else to stderr."""
+
+import contextlib
+import shutil
+import sys
+import textwrap
+import time
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console as RichConsole
+from rich.console import ConsoleDimensions, Group, RenderableType
+from rich.text import Text
+
+from workshop.core.errors import WorkshopError
+from workshop.core.result import Point, Result, Table, envelope, error_envelope
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table as RichTable
+
+_NO_WARNINGS = -2
+_WIDE = 10_000
+_BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_MARKS = {"done": ("✓", "green"), "failed": ("✗", "bold red"), "stopped": ("■", "yellow")}
+_STYLES = {**dict(_MARKS.values()), "→": "cyan"}
+
+
+def plain(text: str) -> str:
+    """Untrusted text made safe for a terminal: control and direction characters become visible escapes."""
+    return "".join(char if _harmless(char) else f"\\x{ord(char):02x}" for char in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """The text in at most so many characters, without its middle: a chain of errors names its cause last."""
+    start = most // 3
+    return text if len(text) <= most else f"{text[:start]}…{text[start + 1 - most :]}"
+
+
+def _harmless(char: str) -> bool:
+    return char in "\n\t" or (unicodedata.category(char) != "Cc" and char not in _BIDI)
+
+
+@dataclass
+class Step:
+    """One line of progress; `note` adds what is worth knowing behind its label."""
+
+    label: str
+    started: float = field(default_factory=time.monotonic)
+    detail: str = ""
+
+    def note(self, text: str) -> None:
+        """Set the detail shown behind the label."""
+        self.detail = text
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+
+class Console:
+    """Prints for a person or, when stdout or stderr is no terminal, for a log; hides known secrets.
+
+    `verbosity` is one number: below 0 nothing but data, errors and what has to be read; 1 shows the commands
+    that are run, 2 their output too.
+    """
+
+    def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
+        self._out = _rich(out or sys.stdout)
+        self._err = _rich(err or sys.stderr)
+        self._secrets: list[str] = []
+        self.verbosity = 0
+        self.asks = True  # whether a person may be asked, where there is a terminal
+        self.answered = False  # whether the one JSON document is out
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether somebody is there to be asked."""
+        return self.asks and sys.stdin.isatty() and self._err.file.isatty()
+
+    def hide(self, secrets: Sequence[str]) -> None:
+        """From now on print `***` in place of each of these values."""
+        self._secrets += [secret for secret in secrets if secret]
+
+    def out(self, text: str) -> None:
+        """Print data to stdout, as it is."""
+        self._out.print(Text(self.masked(text)), soft_wrap=True)
+
+    def raw(self, text: str) -> None:
+        """Pass a terminal program's own output through to stdout."""
+        self._out.file.write(text)
+        self._out.file.flush()
+
+    def say(self, text: str, style: str = "") -> None:
+        """Print a line for the person to stderr, unless all is to be quiet."""
+        if self.verbosity >= 0:
+            self.tell(text, style)
+
+    def tell(self, text: str, style: str = "") -> None:
+        """Print a line that has to be read to stderr."""
+        self.print(Text(self.masked(text), style=style))
+
+    def print(self, text: Text) -> None:
+        """Print styled text to stderr; between words if need be, but an address stays in one piece."""
+        longest = max((len(word) for word in text.plain.split()), default=0)
+        whole = not self._err.file.isatty() or longest >= self._err.width
+        self._err.print(text, soft_wrap=whole)
+
+    def warn(self, text: str) -> None:
+        """Print a warning to stderr; `-qq` silences it."""
+        if self.verbosity > _NO_WARNINGS:
+            self.tell(f"Warning: {text}", "yellow")
+
+    def error(self, error: WorkshopError) -> None:
+        """Print one of our errors: what, why, what to do."""
+        head = Text("Error: ", style="bold red").append(self.masked(error.what), style="not bold default")
+        self._err.print(head, soft_wrap=True)
+        if error.why:
+            self.tell(textwrap.indent(error.why, "  "))
+        if error.hint:
+            self.tell(f"  → {error.hint}", "cyan")
+
+    def error_json(self, command: str, error: WorkshopError) -> None:
+        """Print the error envelope to stdout, unless the one document is out already."""
+        if not self.answered:
+            self.answered = True
+            self.out(error_envelope(command, error))
+
+    def render(self, result: Result, *, as_json: bool = False) -> None:
+        """Print a command's result, for a person or as one JSON envelope."""
+        if as_json:
+            document = envelope(result)
+            self.answered = True
+            self.out(document)
+            return
+        if result.headline:
+            self._headline(result.headline)
+        for line in result.lines:
+            self.out(line)
+        for point in result.points:
+            self._point(point)
+        if result.table:
+            self._print_table(self._table(result.table))
+        if result.markdown:
+            from rich.markdown import Markdown
+
+            self._out.print(Markdown(self.masked(result.markdown)))
+        if result.next:
+            self.say(f"Next: {result.next}", "cyan")
+
+    def _headline(self, text: str) -> None:
+        at_terminal = self._out.file.isatty()
+        if at_terminal:
+            self._out.print()
+        self._out.print(Text(self.masked(text), style="bold"), soft_wrap=not at_terminal)
+
+    def _point(self, point: Point) -> None:
+        self._hanging(f"{point.mark} {point.text}", "")
+        for detail in point.details:
+            self._hanging(detail, "    ")
+
+    def _hanging(self, text: str, margin: str) -> None:
+        """Print a line; where it is broken on a terminal, the rest stands below its first word."""
+        first, _, rest = self.masked(text).partition(" ")
+        style = _STYLES.get(first, "")
+        indent = margin + " " * (len(first) + 1) if first in _STYLES or len(first) == 1 else margin
+        whole = f"{margin}{first} {rest}".rstrip()
+        lines = [whole]
+        if self._out.file.isatty():
+            lines = textwrap.wrap(
+                whole,
+                self._out.width,
+                subsequent_indent=indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        shown = Text("\n".join(lines))
+        if style:
+            shown.stylize(style, len(margin), len(margin) + len(first))
+        self._out.print(shown, soft_wrap=True)
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator["Progress"]:
+        """A live list of steps on a terminal; plain started/done lines elsewhere."""
+        from rich.live import Live
+
+        live = None
+        if self.verbosity >= 0 and self._err.is_interactive and self._err.file.isatty():
+            live = Live(console=self._err, refresh_per_second=12.5, transient=True)
+        progress = Progress(self, live)
+        with live or contextlib.nullcontext():
+            yield progress
+
+    def _print_table(self, table: "RichTable") -> None:
+        """Print a table; whoever reads it through a pipe gets each row as one line."""
+        if self._out.file.isatty():
+            self._out.print(table)
+            return
+        wide = RichConsole(file=self._out.file, width=_WIDE, highlight=False, emoji=False)
+        with wide.capture() as captured:
+            wide.print(table)
+        for line in captured.get().splitlines():
+            self.raw(f"{line.rstrip()}\n")
+
+    def _table(self, table: Table) -> "RichTable":
+        from rich.table import Table as RichTable
+
+        drawn = RichTable(
+            title=table.title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0)
+        )
+        for column in table.columns:
+            drawn.add_column(column, header_style="bold", overflow="fold")
+        for row in table.rows:
+            drawn.add_row(*(Text(self.masked(cell)) for cell in row))
+        return drawn
+
+    def masked(self, text: str) -> str:
+        """The text with every hidden value as `***`."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+def _rich(file: TextIO) -> RichConsole:
+    made = RichConsole(file=file, highlight=False, emoji=False)
+    if made.is_dumb_terminal:  # rich takes it for 80 columns whatever it is
+        made.size = ConsoleDimensions(*shutil.get_terminal_size())
+    return made
+
+
+class Progress:
+    """Steps under way; a finished one becomes a permanent line, a running one spins below."""
+
+    def __init__(self, console: Console, live: "Live | None") -> None:
+        self._console = console
+        self._live = live
+        self._running: list[Step] = []
+
+    @property
+    def verbosity(self) -> int:
+        return self._console.verbosity
+
+    def say(self, text: str) -> None:
+        """Print a line above the running steps; long lines stay whole, for copying."""
+        self._console.say(text)
+
+    def tell(self, text: str) -> None:
+        """Print a line above the running steps that has to be read."""
+        self._console.tell(text)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing spins inside the block: a person is typing."""
+        if self._live:
+            self._live.stop()
+        try:
+            yield
+        finally:
+            if self._live:
+                self._live.start(refresh=True)
+
+    @contextlib.contextmanager
+    def step(self, label: str) -> Iterator[Step]:
+        """Show `label` as running until the block ends, then as done, failed or stopped, with its time."""
+        step = Step(label)
+        self._running.append(step)
+        self._refresh()
+        if not self._live:
+            self._console.say(f"… {label}")
+        state = "stopped"
+        try:
+            yield step
+            state = "done"
+        except Exception:
+            state = "failed"
+            raise
+        finally:
+            self._finish(step, state)
+
+    def _finish(self, step: Step, state: str) -> None:
+        self._running.remove(step)
+        mark, style = _MARKS[state]
+        line = Text(f"{mark} ", style=style).append(
+            self._console.masked(step.label), style="not bold default"
+        )
+        if step.detail:
+            line.append(f" · {self._console.masked(step.detail)}", style="not bold dim default")
+        line.append(f" ({step.seconds:.1f} s)", style="not bold dim default")
+        if self._console.verbosity >= 0:
+            self._console.print(line if self._live else line.append(f" {state}"))
+        self._refresh()
+
+    def _refresh(self) -> None:
+        if self._live:
+            rows: list[RenderableType] = [_Running(step) for step in self._running]
+            self._live.update(Group(*rows), refresh=True)
+
+
+class _Running:
+    """A spinner, a label and the seconds so far."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        from rich.spinner import Spinner
+
+        self._spinner = Spinner("dots", style="cyan")
+
+    def __rich__(self) -> RenderableType:
+        detail = f" · {self._step.detail}" if self._step.detail else ""
+        self._spinner.text = Text(f"{self._step.label}{detail} ({self._step.seconds:.0f} s)")
+        return self._spinner

@@ -1,0 +1,90 @@
+"""What `up` started, on disk: one directory an instance, one writer at a time."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from workshop.core.errors import DeadlineError, UsageError
+from workshop.core.paths import make_private_dir, state_home, write_private
+
+Upstream = Literal["github", "practice"]
+_VERSION = 1
+_LOCK_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Record:
+    """The choices of the last `up`; every later command repeats them."""
+
+    backend: str
+    upstream: Upstream
+    ports: Mapping[str, int] = field(default_factory=dict)
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    version: int = _VERSION
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A state directory and, once something is up, the record of it."""
+
+    directory: Path
+    record: Record | None
+
+    @classmethod
+    def load(cls) -> "Instance":
+        """Read the instance; raises UsageError when its record is damaged."""
+        directory = state_home() / "default"
+        return cls(directory, _read(directory / "instance.json"))
+
+    @classmethod
+    def locate(cls) -> "Instance":
+        """The instance without its record, for clearing it whatever is written there."""
+        return cls(state_home() / "default", None)
+
+    @property
+    def upstream(self) -> Upstream | None:
+        return self.record.upstream if self.record else None
+
+    @property
+    def endpoints(self) -> Mapping[str, str]:
+        return self.record.endpoints if self.record else {}
+
+    def save(self, record: Record) -> "Instance":
+        """Write the record and return the instance that has it."""
+        text = json.dumps(asdict(record), indent=2, sort_keys=True)
+        write_private(self.directory / "instance.json", text.encode())
+        return Instance(self.directory, record)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the instance against a second terminal; raises DeadlineError after a minute."""
+        from filelock import FileLock, Timeout
+
+        make_private_dir(self.directory.parent)
+        guard = FileLock(self.directory.parent / f"{self.directory.name}.lock", timeout=_LOCK_SECONDS)
+        try:
+            with guard:
+                yield
+        except Timeout as error:
+            raise DeadlineError(
+                "Another `workshop` command is still at work",
+                why=f"It has held `{guard.lock_file}` for {_LOCK_SECONDS} seconds",
+                hint="Wait for it, or end it, and run this command again",
+            ) from error
+
+
+def _read(path: Path) -> Record | None:
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return Record(**data) if data["version"] == _VERSION else _damaged(path, "another version wrote it")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _damaged(path, str(error))
+
+
+def _damaged(path: Path, why: str) -> Record | None:
+    raise UsageError(f"Cannot use the state in `{path}`", why=why, hint="`workshop teardown` clears it")

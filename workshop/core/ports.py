@@ -1,0 +1,122 @@
+"""Loopback ports: bind them, tell whether they are free, and who has them if not."""
+
+import contextlib
+import itertools
+import random
+import socket
+from collections.abc import Collection, Iterable, Mapping
+
+from workshop.core.errors import PreflightError, UsageError
+
+_LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
+_EVERYWHERE = ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"))
+LOWEST, HIGHEST = 1024, 65535
+# Below every system's ephemeral range: an outgoing connection cannot take the port before its server does.
+# Each process walks them in an order of its own, so it never gives one out twice in a row.
+_UNUSED = itertools.cycle(random.SystemRandom().sample(range(20_000, 32_000), 12_000))
+
+
+def bind_loopback(port: int) -> list[socket.socket]:
+    """Bind `port` on 127.0.0.1 and, where IPv6 exists, on ::1: `localhost` may mean either.
+
+    Raises PreflightError when one of them is taken; the other is closed again.
+    """
+    return _bind_each(_LOOPBACK, port)
+
+
+def bind_everywhere(port: int) -> list[socket.socket]:
+    """Bind `port` on every address, as a pod does, where the network decides who may come.
+
+    Raises PreflightError when it is taken.
+    """
+    return _bind_each(_EVERYWHERE, port)
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on `port` on either loopback address."""
+    # Bound, but not listened at: a program that another thread is starting has our sockets too for a moment.
+    for family, host in _LOOPBACK:
+        try:
+            _bind(family, host, port, listen=False).close()
+        except OSError:
+            if family is not socket.AF_INET6 or _has_ipv6():
+                return False
+    return not _answers(port)
+
+
+def free_port(besides: Collection[int] = ()) -> int:
+    """A port that is free on both loopback addresses now, and is none of `besides`."""
+    return next(port for port in _UNUSED if port not in besides and is_free(port))
+
+
+def refuse_shared(ports: Mapping[str, int]) -> None:
+    """Raise UsageError when two of these workloads want the same port."""
+    taken: dict[int, str] = {}
+    for name, port in ports.items():
+        if port in taken:
+            raise UsageError(
+                f"`{taken[port]}` and `{name}` both want port {port}",
+                hint=f"Choose another port: `workshop up --port {name}=PORT`",
+            )
+        taken[port] = name
+
+
+def owner(port: int) -> str:
+    """Who listens on `port`, in words; says so when the system does not tell."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            listens = connection.status == psutil.CONN_LISTEN and getattr(connection.laddr, "port", 0) == port
+            if listens and connection.pid:
+                return f"It belongs to `{psutil.Process(connection.pid).name()}` (pid {connection.pid})"
+    return "This system does not tell which process has it"
+
+
+def _bind_each(addresses: Iterable[tuple[int, str]], port: int) -> list[socket.socket]:
+    bound: list[socket.socket] = []
+    for family, host in addresses:
+        try:
+            bound.append(_bind(family, host, port))
+        except OSError as error:
+            if family is socket.AF_INET6 and not _has_ipv6():
+                continue
+            for other in bound:
+                other.close()
+            raise PreflightError(f"Port {port} is already in use on {host}", why=owner(port)) from error
+    return bound
+
+
+def _bind(family: int, host: str, port: int, *, listen: bool = True) -> socket.socket:
+    # asyncio turns Nagle's algorithm off only for sockets that say TCP: 40 ms a call otherwise
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # 0.0.0.0 has a socket of its own
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        if listen:
+            sock.listen()  # two binds may both succeed; of two listeners one is refused
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _answers(port: int) -> bool:
+    # macOS lets a second program bind a more exact address beside a wildcard listener.
+    for family, host in _LOOPBACK:
+        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.settimeout(0.2)
+            sock.connect((host, port))
+            return True
+    return False
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,72 @@
+"""What a command returns: data for `--json`, and the lines and table a person reads."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+
+from workshop.core.errors import WorkshopError, code_of
+
+ENVELOPE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings; cells are plain text."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One line of a checklist: its mark, such as ✓ or ✗, what it is about, and what there is to say of it."""
+
+    mark: str
+    text: str
+    details: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of one command; `headline` is what was asked for, `next` the one command to run now."""
+
+    command: str
+    data: object = None
+    headline: str = ""
+    lines: Sequence[str] = ()
+    table: Table | None = None
+    markdown: str = ""
+    next: str = ""
+    exit_code: int = 0
+    points: Sequence[Point] = ()
+
+
+def envelope(result: Result) -> str:
+    """The versioned JSON envelope of a result; `error` is there whenever the exit code is not 0."""
+    told: dict[str, object] = {"data": _jsonable(result.data), "next": result.next}
+    if result.exit_code:
+        what = result.headline or "Not everything held; `data` tells which"
+        told["error"] = {"code": code_of(result.exit_code), "what": what, "why": "", "hint": result.next}
+    status = "error" if result.exit_code else "success"
+    return _dump(command=result.command, status=status, exit_code=result.exit_code, **told)
+
+
+def error_envelope(command: str, error: WorkshopError) -> str:
+    """The same envelope for a command that ended in one of our errors."""
+    told = {"code": error.code, "what": error.what, "why": error.why, "hint": error.hint}
+    return _dump(command=command, status="error", exit_code=error.exit_code, error=told)
+
+
+def _dump(**fields: object) -> str:
+    return json.dumps({"version": ENVELOPE_VERSION, **fields}, indent=2, default=str)
+
+
+def _jsonable(data: object) -> object:
+    if is_dataclass(data) and not isinstance(data, type):
+        return asdict(data)
+    if isinstance(data, Mapping):
+        return {key: _jsonable(value) for key, value in data.items()}
+    if isinstance(data, Sequence) and not isinstance(data, str):
+        return [_jsonable(value) for value in data]
+    return data

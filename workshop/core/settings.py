@@ -1,0 +1,115 @@
+"""What `.env` says, each value with its source; `os.environ` is neither read nor changed."""
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workshop.core.errors import UsageError
+from workshop.core.paths import checkout_dir
+
+_KEYS = {
+    "GITHUB_OAUTH_CLIENT_ID": "github_client_id",
+    "GITHUB_OAUTH_CLIENT_SECRET": "github_client_secret",
+    "OPENAI_BASE_URL": "openai_base_url",
+    "OPENAI_API_KEY": "openai_api_key",
+    "WORKSHOP_MODEL": "model",
+}
+SECRET_KEYS = frozenset({"GITHUB_OAUTH_CLIENT_SECRET", "OPENAI_API_KEY"})
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value, never shown by `repr`, and where it came from."""
+
+    value: str | None = field(default=None, repr=False)
+    source: str = "not set"
+
+    def __bool__(self) -> bool:
+        return self.value is not None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings a person keeps in `.env`; see `.env.example`."""
+
+    github_client_id: Setting = Setting()
+    github_client_secret: Setting = Setting()
+    openai_base_url: Setting = Setting()
+    openai_api_key: Setting = Setting()
+    model: Setting = Setting()
+
+    @classmethod
+    def load(cls, env_file: Path | None = None) -> "Settings":
+        """Read `env_file`, else `.env` here, else the checkout's; no file is no settings.
+
+        Raises UsageError when the file cannot be read, is not UTF-8, or has a line that is not KEY=VALUE.
+        """
+        path = env_path(env_file)
+        if path is None:
+            return cls()
+        values = _parse(path, _read(path))
+        known = {_KEYS[key]: _checked(key, value, path) for key, value in values.items() if key in _KEYS}
+        return cls(**known)
+
+    def by_key(self) -> dict[str, Setting]:
+        """Each setting by its name in `.env`."""
+        return {key: getattr(self, name) for key, name in _KEYS.items()}
+
+    def secrets(self) -> tuple[str, ...]:
+        """The values that must never be shown."""
+        held = (self.github_client_secret.value, self.openai_api_key.value)
+        return tuple(value for value in held if value)
+
+
+def env_path(env_file: Path | None = None) -> Path | None:
+    """The file that settings are read from: the one named, `.env` here, the checkout's, or none."""
+    if env_file is not None:
+        return env_file
+    root = checkout_dir()
+    places = [Path.cwd() / ".env", *([root / ".env"] if root else [])]
+    return next((path for path in places if path.exists()), None)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(
+            f"Cannot read `{path}`",
+            why=error.strerror or str(error),
+            hint="Name another file with `--env-file`",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"`{path}` is not UTF-8 text",
+            why=f"The byte at position {error.start} does not fit",
+            hint="Save the file again as UTF-8; `.env.example` shows the form",
+        ) from error
+
+
+def _parse(path: Path, text: str) -> dict[str, str]:
+    from dotenv.parser import parse_stream
+
+    values: dict[str, str] = {}
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error or (binding.key is not None and binding.value is None):
+            raise UsageError(
+                f"Line {binding.original.line} of `{path}` is not KEY=VALUE",
+                why="A quote may be open, or the `=` is missing",
+                hint="`.env.example` shows the form; the line itself is not printed, it may hold a secret",
+            )
+        if binding.key is not None and binding.value is not None:
+            values[binding.key] = binding.value
+    return values
+
+
+def _checked(key: str, value: str, path: Path) -> Setting:
+    if value != value.strip() or any(ord(char) < ord(" ") for char in value):
+        raise UsageError(
+            f"{key} in `{path}` has a space or line break around or inside its value",
+            why="It would be sent as it stands, and refused",
+            hint="Write it without spaces inside the quotes",
+        )
+    if key in SECRET_KEYS and any(char.isspace() for char in value):
+        raise UsageError(f"{key} in `{path}` contains a space", hint="Copy the value once more")
+    return Setting(value or None, f"{path}" if value else "not set")

@@ -1,0 +1,1 @@
+"""The tutorial: parts, variations, checks, exercises, progress, rehearsal, demos, the doctor, the report."""

@@ -1,0 +1,161 @@
+"""The process that runs checks: a job on stdin, a line of JSON on stdout for each thing that happens.
+
+A process of its own because checks run the learner's code: it may print, end the program, or never come back.
+"""
+
+import asyncio
+import inspect
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from workshop.core.console import plain
+from workshop.core.errors import CheckError, WorkshopError
+from workshop.course.checks import Check, NotApplicableError, NotPassedError, Subject, checks_of
+
+State = Literal["passed", "failed", "not tried", "not applicable"]
+Tell = Callable[[dict[str, Any]], object]
+_PAUSE_SECONDS = 0.5
+_MOST_REASON = 600
+
+
+@dataclass(frozen=True)
+class Job:
+    """Which checks to run, on what; `states` are those already settled, by name."""
+
+    directory: str
+    scratch: str
+    ran: bool
+    works: dict[str, str]
+    only: int | None = None
+    states: dict[str, State] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one check; `reason` says why it has not passed, `hints` how to go on."""
+
+    name: str
+    says: str
+    exercise: int | None
+    state: State
+    reason: str = ""
+    hints: tuple[str, ...] = ()
+    seconds: float = 0
+
+
+def chosen(checks: Iterable[Check], job: Job) -> list[Check]:
+    """The checks of a job: the part's and those of exercises that are begun, or one exercise's."""
+    begun = [check for check in checks if check.exercise is None or str(check.exercise) in job.works]
+    return [check for check in begun if job.only in (None, check.exercise)]
+
+
+def run_job(job: Job, tell: Tell) -> None:
+    """Run the checks one after another; each is announced before it begins."""
+    subject = Subject(Path(job.directory), Path(job.scratch), job.ran)
+    checks = chosen(checks_of(subject.module("checks")), job)
+    shown = ("name", "says", "seconds", "hints", "exercise")
+    tell({"checks": [{name: getattr(check, name) for name in shown} for check in checks]})
+    states = dict(job.states)
+    for check in checks:
+        if check.name in states:
+            continue
+        tell({"begin": check.name})
+        work = Path(job.works[str(check.exercise)]) if check.exercise is not None else None
+        outcome = judge(check, replace(subject, work=work), states)
+        states[check.name] = outcome.state
+        tell({"outcome": asdict(outcome)})
+
+
+def judge(check: Check, subject: Subject, states: dict[str, State]) -> Outcome:
+    """Try one check; whatever goes wrong in it is a reason."""
+    outcome = Outcome(check.name, check.says, check.exercise, "passed")
+    if any(states.get(name, "passed") in ("failed", "not tried") for name in check.needs):
+        return replace(outcome, state="not tried", reason="What it builds on has not passed")
+    started = time.monotonic()
+    state, reason, hints = _tried(check, subject)
+    took = round(time.monotonic() - started, 2)
+    return replace(outcome, state=state, reason=plain(reason)[:_MOST_REASON], hints=hints, seconds=took)
+
+
+def _tried(check: Check, subject: Subject) -> tuple[State, str, tuple[str, ...]]:
+    try:
+        _run(check, subject)
+    except NotPassedError as error:
+        return "failed", str(error), check.hints
+    except NotApplicableError as error:
+        return "not applicable", str(error), ()
+    except WorkshopError as error:
+        reason = f"{error.what}. {error.why}" if error.why else error.what
+        return "failed", reason, tuple(dict.fromkeys(filter(None, (error.hint, *check.hints))))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the learner's code may fail in any way
+        return "failed", _explained(error, subject), check.hints
+    return "passed", "", ()
+
+
+def _run(check: Check, subject: Subject) -> None:
+    if inspect.iscoroutinefunction(check.act):
+        asyncio.run(_awaited(check, subject))
+        return
+    for attempt in range(check.retries + 1):
+        try:
+            check.act(subject)
+        except NotPassedError:
+            if attempt == check.retries:
+                raise
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return
+
+
+async def _awaited(check: Check, subject: Subject) -> None:
+    reasons = [f"It took longer than {check.seconds:g} seconds"]
+    try:
+        async with asyncio.timeout(check.seconds) as bound:
+            for attempt in range(check.retries + 1):
+                try:
+                    await check.act(subject)  # type: ignore[misc]  # an async function's result
+                except (NotPassedError, WorkshopError) as error:
+                    if attempt == check.retries or isinstance(error, CheckError):
+                        raise  # what is not up does not come up by waiting
+                    reasons.append(str(error))
+                    await asyncio.sleep(_PAUSE_SECONDS)
+                else:
+                    return
+    except TimeoutError:
+        if not bound.expired():
+            raise
+        raise NotPassedError(reasons[-1]) from None
+
+
+def _explained(error: BaseException, subject: Subject) -> str:
+    """An error of the learner's code or of the part's, with the line it came from."""
+    where = ""
+    if isinstance(error, SyntaxError) and error.filename:
+        where = f", line {error.lineno} of {Path(error.filename).name}"
+    else:
+        places = (str(subject.work), str(subject.directory))
+        frames = list(traceback.extract_tb(error.__traceback__))
+        own = [f for f in frames if f.filename.startswith(places) and not f.filename.endswith("checks.py")]
+        if own:
+            where = f", line {own[-1].lineno} of {Path(own[-1].filename).name}"
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    return f"{type(error).__name__}{where}: {text}" if text else f"{type(error).__name__}{where}"
+
+
+def main() -> None:
+    """Read the job; what the learner's code prints goes to stderr, only our own lines to stdout."""
+    job = Job(**json.loads(sys.stdin.buffer.readline()))
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1) as out:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        run_job(job, lambda told: out.write(f"{json.dumps(told)}\n"))
+
+
+if __name__ == "__main__":
+    main()

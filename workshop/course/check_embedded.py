@@ -1,0 +1,66 @@
+"""Run manifests for a check: local processes on free ports, gone when the check ends."""
+
+import asyncio
+import contextlib
+import io
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from workshop.core.console import Console
+from workshop.core.ports import free_port
+from workshop.course.find import Lesson
+from workshop.lab.base import Choices, Deployment
+from workshop.lab.embedded import EmbeddedBackend
+from workshop.toolhive import lint
+from workshop.toolhive.manifests import Resource, Resources
+
+_PART_OF_CHECK = 0
+_PROXIES = ("MCPServer", "MCPRemoteProxy")
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What runs for a check: each proxy's URL, and each server's behind it."""
+
+    proxies: dict[str, str]
+    servers: dict[str, str]
+
+
+@contextlib.asynccontextmanager
+async def embedded(directory: Path, scratch: Path, changed: Sequence[Resource]) -> AsyncIterator[Embedded]:
+    """Run a part's manifests with `changed` among them; raises UsageError when they break a rule."""
+    deployment = _with(Lesson(_PART_OF_CHECK, directory).deployment(), changed)
+    lint.check(deployment.resources)
+    backend = EmbeddedBackend(scratch / "room")
+    ports: dict[str, int] = {}
+    for kind in _PROXIES:
+        for resource in deployment.resources.of(kind):
+            ports[resource.name] = free_port(besides=ports.values())
+    with Console(io.StringIO(), io.StringIO()).progress() as quiet:
+        try:
+            await asyncio.to_thread(backend.apply, [deployment], Choices("practice", ports=ports), quiet)
+            running = {status.name: status.url for status in backend.status()}
+            yield Embedded(
+                {name: url for name, url in running.items() if name in ports},
+                {name.removesuffix("-0"): url for name, url in running.items() if name not in ports},
+            )
+        finally:
+            await asyncio.to_thread(backend.teardown, quiet)
+
+
+def _with(deployment: Deployment | None, changed: Sequence[Resource]) -> Deployment:
+    if deployment is None:
+        raise TypeError("this part deploys nothing that could be changed")
+    titles = {resource.title for resource in changed}
+    # A server of the learner's own runs instead of the part's: two would only take longer to start.
+    kinds = {resource.kind for resource in changed} & {"MCPServer"}
+    kept = [
+        found for found in deployment.resources.all if found.title not in titles and found.kind not in kinds
+    ]
+    entries = dict(deployment.entrypoints)
+    (image,) = (entry for entry in entries.values() if entry.argv)
+    for resource in changed:
+        if resource.kind == "MCPServer":  # whatever its name, it runs the image that there is
+            entries.setdefault(resource.name, replace(image, name=resource.name))
+    return replace(deployment, resources=Resources((*kept, *changed)), entrypoints=entries)

@@ -1,0 +1,131 @@
+"""A protected MCP server, as checks ask it: without a token, with a forged one, with the stored login."""
+
+import base64
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx2
+from mcp import Client
+
+from workshop.agent.approval import NobodyApproves
+from workshop.agent.connect import connect
+from workshop.agent.events import Observer, ignore
+from workshop.agent.http import open_client
+from workshop.agent.listener import LoopbackListener
+from workshop.agent.oauth import OAuthClient
+from workshop.agent.token_store import Login, TokenStore
+from workshop.course.check_subject import NotPassedError, expect
+
+RESOURCE_METADATA = "/.well-known/oauth-protected-resource"
+UNAUTHORIZED = 401
+_PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+_SECONDS, _CALL_SECONDS = 5, 15
+
+
+@dataclass(frozen=True)
+class ProtectedServer:
+    """The server at `url`, and the agent's logins."""
+
+    url: str
+    tokens: TokenStore
+
+    @property
+    def origin(self) -> str:
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    async def ask(
+        self, token: str = "", method: str = "tools/list", params: Mapping[str, Any] | None = None
+    ) -> httpx2.Response:
+        """What it answers to one MCP request, with this token or without one."""
+        headers = {"Accept": "application/json, text/event-stream"}
+        headers |= {"Authorization": f"Bearer {token}"} if token else {}
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, **({"params": params} if params else {})}
+        async with open_client(_SECONDS) as http:
+            return await http.post(self.url, json=body, headers=headers)
+
+    async def refusal(self, token: str = "") -> dict[str, str]:
+        """The parameters of its challenge; not passed unless it answers 401 (RFC 6750 section 3)."""
+        answer = await self.ask(token)
+        expect(answer.status_code == UNAUTHORIZED, f"It answered {answer.status_code}, not 401")
+        return self.challenge(answer)
+
+    @property
+    def login(self) -> Login:
+        """The stored login; not passed without one."""
+        login = self.tokens.find(self.url)
+        if login is None or login.tokens is None:
+            raise NotPassedError("There is no stored login for this server")
+        return login
+
+    @property
+    def token(self) -> str:
+        """The stored access token; not passed without one."""
+        tokens = self.login.tokens
+        return tokens.access_token if tokens else ""
+
+    @property
+    def claims(self) -> dict[str, Any]:
+        """What the stored token says; `aud` is always a list (RFC 7519 section 4.1.3: it may be one name)."""
+        try:
+            middle = self.token.split(".")[1]
+            claims = json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
+            audience = claims.get("aud")
+        except (IndexError, ValueError, AttributeError) as error:
+            raise NotPassedError("The stored token is no JWT") from error
+        return {**claims, "aud": audience if isinstance(audience, list) else [audience]}
+
+    @asynccontextmanager
+    async def client(
+        self, headers: Mapping[str, str] | None = None, observe: Observer = ignore
+    ) -> AsyncIterator[Client]:
+        """An MCP client with the stored login; no check opens a browser to get another."""
+        gone = NotPassedError("The stored login is no longer accepted: you would have to approve again")
+        async with LoopbackListener() as listener:
+            login = OAuthClient(
+                self.url,
+                listener=listener,
+                approval=NobodyApproves(gone),
+                tokens=self.tokens,
+                observe=observe,
+            )
+            async with connect(self.url, auth=login, headers=headers, seconds=_CALL_SECONDS) as client:
+                yield client
+
+    @staticmethod
+    def challenge(answer: httpx2.Response) -> dict[str, str]:
+        """The parameters of `WWW-Authenticate`."""
+        return dict(_PARAMETER.findall(answer.headers.get("WWW-Authenticate", "")))
+
+    async def document(self, url: str) -> dict[str, Any]:
+        """A JSON document, at a path of this server or elsewhere; empty when it is no object."""
+        address = urljoin(self.url, url)
+        async with open_client(_SECONDS) as http:
+            response = await http.get(address)
+        expect(response.is_success, f"{address} answered {response.status_code}")
+        document = response.json()
+        return document if isinstance(document, dict) else {}
+
+    async def expect_metadata(
+        self, *, issuer: str, resource: str = "", url: str = f"{RESOURCE_METADATA}/mcp"
+    ) -> None:
+        """Not passed unless the metadata (RFC 9728) names issuer and resource, letter by letter."""
+        document, wanted = await self.document(url), resource or self.url
+        named, issuers = document.get("resource"), document.get("authorization_servers")
+        expect(named == wanted, f"`resource` is {named!r}, not {wanted!r}")
+        expect(issuers == [issuer], f"`authorization_servers` is {issuers}, not [{issuer}]")
+
+    @staticmethod
+    def forged(claims: Mapping[str, Any], algorithm: str = "none", signature: str = "") -> str:
+        """A JWT that nobody signed."""
+        header = {"alg": algorithm, "typ": "at+jwt"}
+        return f"{_encoded(header)}.{_encoded(claims)}.{signature}"
+
+
+def _encoded(part: Mapping[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")

@@ -1,0 +1,168 @@
+"""What a cluster needs: Docker, kind, kubectl, helm, and nothing left over that stands in the way."""
+
+import ipaddress
+import json
+import socket
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from workshop.core.errors import WorkshopError
+from workshop.core.instance import Instance
+from workshop.course.doctor.finding import Finding, Machine
+from workshop.lab.sources import Sources
+from workshop.lab.tools.helm import Helm
+from workshop.lab.tools.kind import Kind
+from workshop.lab.tools.kubectl import Kubectl, skew_note
+from workshop.lab.tools.version import Version, parsed, spelled
+
+_ASK_SECONDS = 20.0
+_DRIFT_SECONDS = 30.0
+_FEW_CPUS = 2
+
+
+def engine(machine: Machine) -> Iterator[Finding]:
+    """Docker's engine: in which of its states, whose, and how big."""
+    try:
+        found = machine.engine
+        if isinstance(found, WorkshopError):
+            raise found
+        found.refuse_remote()
+    except WorkshopError as error:
+        yield Finding(error.code, machine.unless_wanted, f"{error.what}. {error.why}", error.hint)
+        return
+    size = f"{found.cpus} CPUs, {found.memory_bytes / 2**30:.1f} GiB"
+    yield Finding("docker", "ok", f"{found.name} {found.version}, {found.platform}, {size}")
+    if found.cpus < _FEW_CPUS:
+        yield Finding("docker-cpus", "warn", f"The engine has {found.cpus} CPU", "Give it 2 or more")
+    for warning in found.warnings:
+        yield Finding("docker-warning", "warn", warning, "See the settings of your Docker")
+
+
+def tools(machine: Machine) -> Iterator[Finding]:
+    """kind, kubectl and helm: there, and in range."""
+    examined: dict[str, Callable[[], Version]] = {
+        "kind": Kind(machine.runner).examine,
+        "kubectl": Kubectl(machine.runner).examine,
+        "helm": Helm(machine.runner, machine.home / "helm").examine,
+    }
+    for name, examine in examined.items():
+        try:
+            version = examine()
+            yield Finding(name, "ok", f"{name} {spelled(version)}")
+            if name == "kubectl":
+                yield from _skew(version)
+        except WorkshopError as error:
+            yield Finding(name, machine.unless_wanted, f"{error.what}. {error.why}".strip(), error.hint)
+
+
+def _skew(version: Version) -> Iterator[Finding]:
+    """A kubectl that is too far from the cluster that `up` would make."""
+    node = parsed(Sources.load().node_image.rpartition(":v")[2]) or version
+    if note := skew_note(version, node):
+        yield Finding(
+            "kubectl-skew", "info", note, "A nearer kubectl: https://kubernetes.io/docs/tasks/tools/"
+        )
+
+
+def leftovers(machine: Machine) -> Iterator[Finding]:
+    """A cluster with our name that nothing here remembers."""
+    if isinstance(machine.engine, WorkshopError):
+        return
+    name = Sources.load().cluster_name
+    try:
+        there = name in Kind(machine.runner).clusters()
+    except WorkshopError:
+        return  # kind itself was told above
+    record = Instance.load().record
+    if there and (record is None or record.backend != "kind"):
+        remedy = f"If you do not need it: `kind delete cluster --name {name}`"
+        yield Finding(
+            "leftover-cluster", "warn", f"A cluster `{name}` is there that nothing here made", remedy
+        )
+
+
+def images(machine: Machine) -> Iterator[Finding]:
+    """How many images `up` would still have to fetch or build."""
+    if not machine.cluster or isinstance(machine.engine, WorkshopError):
+        return
+    sources = Sources.load()
+    wanted = (sources.node_image, *sources.images())
+    missing = [ref for ref in wanted if machine.docker.image(ref) is None]
+    if missing:
+        remedy = "Run `workshop up` at home, or bring `workshop bundle create FILE` along"
+        yield Finding("images", "info", f"Still to fetch or build: {', '.join(missing)}", remedy)
+    else:
+        yield Finding("images", "ok", f"All {len(wanted)} images are here")
+
+
+def clock(machine: Machine) -> Iterator[Finding]:
+    """Whether the engine's clock is ours: after a sleep it may not be, and tokens are then not yet valid."""
+    if isinstance(machine.engine, WorkshopError):
+        return
+    argv = ["docker", "info", "--format", "{{.SystemTime}}"]
+    told = machine.runner.run(argv, seconds=_ASK_SECONDS, check=False).stdout.strip()
+    try:
+        drift = abs((datetime.now(UTC) - datetime.fromisoformat(told[:26] + "+00:00")).total_seconds())
+    except ValueError:
+        return
+    if drift > _DRIFT_SECONDS:
+        remedy = "Restart Docker (on WSL: `wsl --shutdown`), and check this machine's clock"
+        yield Finding("clock", "fail", f"Docker's clock is {drift:.0f} s away from this machine's", remedy)
+    else:
+        yield Finding("clock", "ok", "Docker's clock agrees with this machine's")
+
+
+def subnets(machine: Machine) -> Iterator[Finding]:
+    """A network of Docker's that overlaps one of this machine's own, as a VPN's may."""
+    if isinstance(machine.engine, WorkshopError):
+        return
+    listed = machine.runner.run(["docker", "network", "ls", "--quiet"], seconds=_ASK_SECONDS, check=False)
+    names = listed.stdout.split()
+    if not names:
+        return
+    asked = machine.runner.run(["docker", "network", "inspect", *names], seconds=_ASK_SECONDS, check=False)
+    for name, network in _docker_networks(asked.stdout):
+        for interface, own in _own_networks():
+            if network.overlaps(own):
+                remedy = "Leave the VPN, or give Docker other addresses (`default-address-pools`)"
+                found = f"Docker's network `{name}` ({network}) overlaps `{interface}` ({own})"
+                yield Finding("subnets", "warn", found, remedy)
+
+
+def registry_login(_: Machine) -> Iterator[Finding]:
+    """A stored login for the registry of our images: a stale one is refused even where none is needed."""
+    registry = Sources.load().operator.split("/", 1)[0]
+    path = Path.home() / ".docker" / "config.json"
+    try:
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if registry in stored.get("auths", {}) or registry in stored.get("credHelpers", {}):
+        remedy = f"If pulls fail with 403: `docker logout {registry}`. Helm is kept from it already"
+        yield Finding("registry-login", "info", f"Docker has a login for {registry}", remedy)
+
+
+def _docker_networks(text: str) -> Iterator[tuple[str, ipaddress.IPv4Network]]:
+    try:
+        networks = json.loads(text)
+    except ValueError:
+        return
+    for network in networks:
+        for config in (network.get("IPAM") or {}).get("Config") or []:
+            subnet = config.get("Subnet", "")
+            if subnet and ":" not in subnet:
+                yield network.get("Name", ""), ipaddress.IPv4Network(subnet, strict=False)
+
+
+def _own_networks() -> Iterator[tuple[str, ipaddress.IPv4Network]]:
+    import psutil
+
+    for interface, addresses in psutil.net_if_addrs().items():
+        if interface.startswith(("docker", "br-", "veth", "lo", "bridge", "vmnet")):
+            continue
+        for address in addresses:
+            if address.family is socket.AF_INET and address.netmask:
+                network = ipaddress.IPv4Network(f"{address.address}/{address.netmask}", strict=False)
+                yield interface, network

@@ -1,0 +1,62 @@
+"""Run the checks in order; a check that breaks is a finding too."""
+
+from collections.abc import Iterator, Sequence
+
+from workshop.core.errors import PreflightError, WorkshopError
+from workshop.course.doctor import cluster, computer, env_file, network
+from workshop.course.doctor.finding import Check, Finding, Machine
+
+BEFORE_UP: tuple[Check, ...] = (
+    computer.state_directory,
+    computer.disk,
+    env_file.readers,
+    env_file.git_ignored,
+)
+ALL: tuple[Check, ...] = (
+    computer.python,
+    computer.packages,
+    computer.terminal,
+    computer.browser,
+    *BEFORE_UP,
+    env_file.env_file,
+    env_file.keys,
+    computer.ports,
+    computer.inotify,
+    cluster.engine,
+    cluster.tools,
+    cluster.leftovers,
+    cluster.images,
+    cluster.clock,
+    cluster.subnets,
+    cluster.registry_login,
+    network.proxy,
+    network.registry,
+)
+
+
+def examine(machine: Machine, checks: Sequence[Check] = ALL) -> Iterator[Finding]:
+    """Every finding of every check, as it comes."""
+    for check in checks:
+        name = check.__name__.replace("_", "-")
+        try:
+            yield from check(machine)
+        except WorkshopError as error:
+            yield Finding(name, "fail", f"{error.what}. {error.why}".strip(), error.hint)
+        except (OSError, ValueError) as error:
+            yield Finding(name, "info", f"This could not be looked at: {error}")
+
+
+def repair(findings: Sequence[Finding]) -> list[str]:
+    """Mend what can be mended, and say what was done."""
+    return [finding.repair() for finding in findings if finding.repair is not None]
+
+
+def before_up(machine: Machine) -> list[str]:
+    """The fast checks; what they warn of as lines. Raises PreflightError when the state cannot be written."""
+    warnings = []
+    for finding in examine(machine, BEFORE_UP):
+        if finding.severity == "fail" and finding.id == "state-directory":
+            raise PreflightError(finding.found, hint=finding.remedy)
+        if finding.severity in {"fail", "warn"}:
+            warnings.append(f"{finding.found}. {finding.remedy}")
+    return warnings

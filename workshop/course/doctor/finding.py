@@ -1,0 +1,61 @@
+"""What a check looks at, and what it found."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from workshop.core.errors import WorkshopError
+from workshop.lab.tools.docker import Docker
+from workshop.lab.tools.engine import Engine
+from workshop.lab.tools.run import Runner
+
+Severity = Literal["ok", "info", "warn", "fail"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; `repair` mends it and says what it did."""
+
+    id: str
+    severity: Severity
+    found: str
+    remedy: str = ""
+    repair: Callable[[], str] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def fixable(self) -> bool:
+        return self.repair is not None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the checks may look at; `cluster`: one is wanted; `online`: registries may be asked."""
+
+    runner: Runner
+    home: Path
+    env_file: Path | None = None
+    cluster: bool = False
+    online: bool = False
+
+    @cached_property
+    def docker(self) -> Docker:
+        """The one `docker` of all checks: it examines its engine once."""
+        return Docker(self.runner)
+
+    @cached_property
+    def engine(self) -> Engine | WorkshopError:
+        """The engine that answers, or why none does."""
+        try:
+            return self.docker.examine()
+        except WorkshopError as error:
+            return error
+
+    @property
+    def unless_wanted(self) -> Severity:
+        """How bad it is that a cluster's tool is not usable: no matter, unless a cluster is wanted."""
+        return "fail" if self.cluster else "info"
+
+
+Check = Callable[[Machine], Iterable[Finding]]

@@ -1,0 +1,66 @@
+"""The way out: proxies, and with `--online` whether the registry answers, and who signed its certificate."""
+
+import os
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from workshop.course.doctor.finding import Finding, Machine
+from workshop.lab.sources import Sources
+
+_CONNECT_SECONDS = 5.0
+_HTTPS_PORT = 443
+
+
+def proxy(machine: Machine) -> Iterator[Finding]:
+    """Proxy variables, and whether localhost is kept out of them."""
+    set_here = [
+        name for name in ("HTTPS_PROXY", "HTTP_PROXY") if os.environ.get(name, os.environ.get(name.lower()))
+    ]
+    if not set_here:
+        return
+    direct = (os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "").split(",")
+    if "localhost" not in [name.strip() for name in direct]:
+        remedy = 'Run `export NO_PROXY="$NO_PROXY,localhost,127.0.0.1"`'
+        yield Finding("proxy", "warn", f"{set_here[0]} is set, and NO_PROXY does not name localhost", remedy)
+    else:
+        yield Finding("proxy", "ok", f"{set_here[0]} is set, localhost is kept out of it")
+    if machine.cluster and Sources.load().proxy is None:
+        remedy = "Tell the cluster too: `--override proxy=URL`, and `ca-file=FILE` if it opens TLS"
+        yield Finding("proxy-cluster", "info", "The cluster's node is told of the proxy by kind only", remedy)
+
+
+def registry(machine: Machine) -> Iterator[Finding]:
+    """Whether the registry of our images can be reached, and whether its certificate is believed here."""
+    if not machine.online:
+        return
+    sources = Sources.load()
+    host, port = _address(sources.registry_mirror or sources.operator.split("/", 1)[0])
+    try:
+        issuer = _issuer(host, port)
+    except ssl.SSLCertVerificationError as error:
+        remedy = "Something on the way opens TLS: `--override ca-file=FILE` gives the cluster its certificate"
+        yield Finding("registry-tls", "fail", f"{host}: {error.verify_message}", remedy)
+    except OSError as error:
+        remedy = "Bring `workshop bundle create FILE` along, or use `--backend embedded`"
+        yield Finding("registry", machine.unless_wanted, f"{host}:{port} does not answer: {error}", remedy)
+    else:
+        yield Finding("registry", "ok", f"{host} answers; its certificate is from {issuer}")
+
+
+def _address(text: str) -> tuple[str, int]:
+    parts = urlsplit(text if "//" in text else f"//{text}")
+    return parts.hostname or text, parts.port or _HTTPS_PORT
+
+
+def _issuer(host: str, port: int) -> str:
+    context = ssl.create_default_context()
+    with (
+        socket.create_connection((host, port), timeout=_CONNECT_SECONDS) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secured,
+    ):
+        certificate: dict[str, Any] = dict(secured.getpeercert() or {})
+    fields = dict(pair for part in certificate.get("issuer", ()) for pair in part)
+    return str(fields.get("organizationName") or fields.get("commonName") or "an unnamed issuer")

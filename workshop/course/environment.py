@@ -1,0 +1,313 @@
+"""What the parts run on: bring it up, bring one part's workloads up again, tell its state, tear it down."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from workshop.core.console import Progress
+from workshop.core.errors import CredentialsError, PreflightError, UsageError
+from workshop.core.instance import Instance, Record, Upstream
+from workshop.core.ports import HIGHEST, LOWEST
+from workshop.core.settings import Settings
+from workshop.course import variation_run
+from workshop.course.find import Lesson
+from workshop.lab.base import (
+    PRACTICE_GITHUB,
+    Applied,
+    Backend,
+    BackendName,
+    Choices,
+    ClusterChoices,
+    Deployment,
+    WorkloadStatus,
+)
+from workshop.lab.choose import (
+    Chosen,
+    backend_for,
+    check_options,
+    choose,
+    existing_backend,
+    forgotten_cluster,
+)
+from workshop.lab.logs import Log
+from workshop.lab.steps import StepTime
+from workshop.lab.tools.run import Runner
+from workshop.toolhive.overrides import CLIENT_ID_PLACEHOLDER
+from workshop.toolhive.secrets import auth_configs
+
+_OAUTH_CLIENT_ID = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config.clientId"
+
+_STREAMED = 2
+
+
+@dataclass(frozen=True)
+class UpOptions(ClusterChoices):
+    """What a person may choose for `up`; what is unset stays as before, or is chosen for them."""
+
+    backend: BackendName | None = None
+    upstream: Upstream | None = None
+    ports: Mapping[str, int] = field(default_factory=dict)
+    env_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class UpReport:
+    """What `up` chose, with the reason, what it started or found running, and where the time went."""
+
+    backend: str
+    upstream: Upstream
+    reason: str
+    endpoints: Mapping[str, str]
+    started: Sequence[str]
+    kept: Sequence[str]
+    steps: Sequence[StepTime] = ()
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """What `up` would choose, run and write."""
+
+    backend: str
+    upstream: Upstream
+    reason: str
+    commands: Sequence[str]
+
+
+@dataclass(frozen=True)
+class StatusReport:
+    """What exists now."""
+
+    up: bool
+    backend: str | None
+    upstream: Upstream | None
+    directory: str
+    workloads: Sequence[WorkloadStatus]
+    variations: Sequence[WorkloadStatus] = ()
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """An `up`, decided: on what, with what, and the reasons in one line."""
+
+    backend: Backend
+    deployments: Sequence[Deployment]
+    choices: Choices
+    reason: str
+
+
+def runner_for(progress: Progress) -> Runner:
+    """A runner of programs that shows among the steps what `-v` or `-vv` asks for."""
+
+    def echo(command: str) -> None:
+        progress.say(f"$ {command}")
+
+    loud = progress.verbosity
+    return Runner(echo=echo if loud > 0 else None, stream=progress.say if loud >= _STREAMED else None)
+
+
+def up(
+    lessons: Sequence[Lesson], progress: Progress, options: UpOptions, runner: Runner | None = None
+) -> UpReport:
+    """Start everything the parts need; what already runs unchanged is left alone."""
+    instance = Instance.load()
+    wanted = _decide(instance, lessons, options, runner or Runner())
+    if wanted.backend.name != "embedded":
+        progress.say(wanted.reason)  # minutes before the result says it
+    backend, choices = wanted.backend, wanted.choices
+    with instance.lock():
+        applied = backend.apply(wanted.deployments, choices, progress, prune=True)
+        instance.save(Record(backend.name, choices.upstream, choices.ports, applied.endpoints))
+    return UpReport(
+        backend.name,
+        choices.upstream,
+        wanted.reason,
+        applied.endpoints,
+        applied.started,
+        applied.kept,
+        applied.steps,
+    )
+
+
+def plan(lessons: Sequence[Lesson], options: UpOptions, runner: Runner | None = None) -> PlanReport:
+    """What `up` with these options would run and write."""
+    wanted = _decide(Instance.load(), lessons, options, runner or Runner())
+    commands = wanted.backend.plan(wanted.deployments, wanted.choices)
+    return PlanReport(wanted.backend.name, wanted.choices.upstream, wanted.reason, commands)
+
+
+def ensure(
+    lesson: Lesson, progress: Progress, *, env_file: Path | None = None, runner: Runner | None = None
+) -> Applied | None:
+    """Make sure one part's workloads run as its manifests say; None when it needs none.
+
+    Raises PreflightError when nothing is up.
+    """
+    deployment = lesson.deployment()
+    if deployment is None:
+        return None
+    with _existing(lesson, env_file, runner) as (backend, choices):
+        return backend.apply([deployment], choices, progress)
+
+
+def submit(
+    lesson: Lesson, progress: Progress, *, env_file: Path | None = None, runner: Runner | None = None
+) -> Applied:
+    """Hand one part's manifests to the cluster, and no more."""
+    with _existing(lesson, env_file, runner) as (backend, choices):
+        return backend.submit(_deployment(lesson), choices, progress)
+
+
+def forward(
+    lesson: Lesson, progress: Progress, *, env_file: Path | None = None, runner: Runner | None = None
+) -> Applied:
+    """Make one part's workloads in the cluster reachable here, and no more."""
+    with _existing(lesson, env_file, runner) as (backend, choices):
+        return backend.forward(_deployment(lesson), choices, progress)
+
+
+def status() -> StatusReport:
+    """What is up, workload by workload."""
+    instance = Instance.load()
+    record = instance.record
+    name = backend_now()
+    backend = backend_for(name or "embedded", instance.directory, Runner())
+    return StatusReport(
+        up=name is not None,
+        backend=name,
+        upstream=record.upstream if record else None,
+        directory=str(instance.directory),
+        workloads=backend.status(),
+        variations=[found for room in variation_run.rooms() for found in room.status()],
+    )
+
+
+def logs() -> Sequence[Log]:
+    """Every log there is; raises PreflightError when nothing has been started."""
+    instance = Instance.locate()
+    backend = backend_for(backend_now() or "embedded", instance.directory, Runner())
+    found = [*backend.logs(), *(log for room in variation_run.rooms() for log in room.logs())]
+    if not found:
+        raise PreflightError("There are no logs: nothing has been started", hint="Run `workshop up` first")
+    return found
+
+
+def prove(lesson: Lesson, progress: Progress, *, env_file: Path | None = None) -> None:
+    """Test what is behind the agent's logins; raises CredentialsError when only a new one is needed."""
+    from workshop.agent.token_store import TokenStore
+
+    deployment = lesson.deployment()
+    instance = Instance.load()
+    if deployment is None or instance.record is None or instance.record.backend == "embedded":
+        return
+    logins = TokenStore(instance.directory / "logins").all()
+    tokens = {login.resource: login.tokens.access_token for login in logins if login.tokens}
+    with _existing(lesson, env_file, None) as (backend, choices):
+        backend.prove(deployment, choices, tokens, progress)
+
+
+def backend_now() -> BackendName | None:
+    """The backend that is up, or None."""
+    instance = Instance.load()
+    return existing_backend(instance.directory, instance.record.backend if instance.record else None)
+
+
+def teardown(progress: Progress, runner: Runner | None = None) -> Sequence[str]:
+    """Stop everything and remove the state, damaged or not; the names of what was stopped."""
+    instance, runner = Instance.locate(), runner or Runner()
+    with instance.lock():
+        variations = variation_run.stop_all(progress)
+        try:
+            name = existing_backend(instance.directory, None)
+        except UsageError as error:  # the record of a cluster is damaged: what runs here can still be ended
+            progress.say(f"{error.what}: {error.why}")
+            name = None
+        stopped = backend_for(name or "embedded", instance.directory, runner).teardown(progress)
+    if name is None and (command := forgotten_cluster(runner)):
+        progress.say(
+            f"A kind cluster is here that no state speaks of; if it was this workshop's: `{command}`"
+        )
+    return [*variations, *stopped]
+
+
+def _decide(instance: Instance, lessons: Sequence[Lesson], options: UpOptions, runner: Runner) -> _Wanted:
+    settings = Settings.load(options.env_file)
+    recorded = instance.record.backend if instance.record else None
+    chosen = choose(options.backend, existing_backend(instance.directory, recorded), runner)
+    check_options(chosen.name, options)
+    upstream, reason = _choose_upstream(options.upstream, settings, chosen)
+    deployments = [found for lesson in lessons if (found := lesson.deployment())]
+    if options.seconds is not None:
+        deployments = [replace(found, ready_seconds=options.seconds) for found in deployments]
+    ports = {**(instance.record.ports if instance.record else {}), **options.ports}
+    _check_ports(ports, deployments)
+    if upstream == "github":
+        _require_oauth_app(settings, deployments)
+    backend = backend_for(chosen.name, instance.directory, runner, options)
+    return _Wanted(backend, deployments, Choices(upstream, settings, ports), reason)
+
+
+@contextmanager
+def _existing(
+    lesson: Lesson, env_file: Path | None, runner: Runner | None
+) -> Iterator[tuple[Backend, Choices]]:
+    with Instance.locate().lock():
+        instance = Instance.load()
+        if instance.record is None:
+            raise PreflightError(
+                f"Part {lesson.number} needs its workloads, and nothing is up",
+                hint="Run `workshop up` first",
+            )
+        name = existing_backend(instance.directory, instance.record.backend) or "embedded"
+        choices = Choices(instance.record.upstream, Settings.load(env_file), instance.record.ports)
+        yield backend_for(name, instance.directory, runner or Runner()), choices
+
+
+def _deployment(lesson: Lesson) -> Deployment:
+    deployment = lesson.deployment()
+    if deployment is None:
+        raise UsageError(
+            f"Part {lesson.number} deploys nothing",
+            why="It has no manifests: its tools live on this machine",
+            hint=f"`workshop part {lesson.number} run` is all it takes",
+        )
+    return deployment
+
+
+def _choose_upstream(wanted: Upstream | None, settings: Settings, backend: Chosen) -> tuple[Upstream, str]:
+    if wanted:
+        return wanted, f"{backend.told}, {wanted} upstream (`--upstream`)"
+    if settings.github_client_secret:
+        source = settings.github_client_secret.source
+        return "github", f"{backend.told}, GitHub upstream (GITHUB_OAUTH_CLIENT_SECRET is in `{source}`)"
+    return "practice", f"{backend.told}, practice GitHub (no GITHUB_OAUTH_CLIENT_SECRET in `.env`)"
+
+
+def _require_oauth_app(settings: Settings, deployments: Sequence[Deployment]) -> None:
+    hint = "`.env.example` names both keys; `--upstream practice` needs neither"
+    if not settings.github_client_secret:
+        raise CredentialsError("GITHUB_OAUTH_CLIENT_SECRET is not set in `.env`", hint=hint)
+    for deployment in deployments:
+        for auth in auth_configs(deployment.resources):
+            if auth.find(_OAUTH_CLIENT_ID) == CLIENT_ID_PLACEHOLDER and not settings.github_client_id:
+                raise CredentialsError(
+                    "GITHUB_OAUTH_CLIENT_ID is not set in `.env`",
+                    why=f"The `clientId` in {auth.source} is still the placeholder",
+                    hint=hint,
+                )
+
+
+def _check_ports(ports: Mapping[str, int], deployments: Sequence[Deployment]) -> None:
+    names = {PRACTICE_GITHUB}
+    for deployment in deployments:
+        for kind in ("MCPServer", "MCPRemoteProxy"):
+            names |= {resource.name for resource in deployment.resources.of(kind)}
+    for name, port in ports.items():
+        if name not in names:
+            raise UsageError(
+                f"There is no workload `{name}` to give a port", hint=f"There are {', '.join(sorted(names))}"
+            )
+        if not LOWEST <= port <= HIGHEST:
+            raise UsageError(
+                f"Port {port} for `{name}` is out of range", hint=f"Choose one from {LOWEST} to {HIGHEST}"
+            )

@@ -1,0 +1,145 @@
+"""Exercises: a file with a gap is copied to the learner, and nothing of theirs is ever lost."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workshop.core.errors import PreflightError, UsageError
+from workshop.course.find import Lesson
+
+_FOLDER = re.compile(r"(\d+)_(\w+)")
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise of a part: its number there, and the folder with its task, start and solution."""
+
+    part: int
+    number: int
+    directory: Path
+    key: str = ""
+    """The key of the lesson it belongs to, where that is not the part itself (see `Lesson.key`)."""
+
+    @property
+    def task(self) -> str:
+        return (self.directory / "task.md").read_text(encoding="utf-8")
+
+    @property
+    def title(self) -> str:
+        """The task's first line, without its number."""
+        return self.task.splitlines()[0].partition(": ")[2]
+
+    @property
+    def start(self) -> Path:
+        return next(self.directory.glob("start.*"))
+
+    @property
+    def solution(self) -> Path:
+        return next(self.directory.glob("solution.*"))
+
+    def file(self, folder: Path) -> Path:
+        """The learner's file below the folder for all exercises."""
+        return folder / f"part{self.key or self.part}" / f"{self.directory.name}{self.start.suffix}"
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What is in the learner's folder now; `copy` is where a file that was replaced has gone."""
+
+    file: Path
+    changed: bool
+    copy: Path | None = None
+
+
+def exercises_of(lesson: Lesson) -> tuple[Exercise, ...]:
+    """The exercises of a part, in order."""
+    folders = sorted((lesson.directory / "exercises").glob("*_*"))
+    matches = [(folder, _FOLDER.fullmatch(folder.name)) for folder in folders]
+    return tuple(
+        Exercise(lesson.number, int(match[1]), folder, lesson.key) for folder, match in matches if match
+    )
+
+
+def exercise_of(lesson: Lesson, number: int) -> Exercise:
+    """One exercise of a part; raises UsageError when there is none with this number."""
+    exercises = exercises_of(lesson)
+    for exercise in exercises:
+        if exercise.number == number:
+            return exercise
+    there = " and ".join(f"{exercise.number}, {exercise.title}" for exercise in exercises) or "none"
+    named = f"{lesson.label[:1].upper()}{lesson.label[1:]}"
+    raise UsageError(f"{named} has no exercise {number}", hint=f"There are: {there}")
+
+
+def begun(exercises: Sequence[Exercise], folder: Path) -> dict[int, Path]:
+    """The learner's file of each exercise that has one."""
+    files = {exercise.number: exercise.file(folder) for exercise in exercises}
+    return {number: file for number, file in files.items() if file.is_file()}
+
+
+def begin(exercise: Exercise, folder: Path) -> Placed:
+    """Copy the start to the learner; a file that is there already is left as it is."""
+    file = exercise.file(folder)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("xb") as made:
+            made.write(exercise.start.read_bytes())
+    except FileExistsError:
+        return Placed(file, changed=False)
+    except OSError as error:
+        raise _refused(file, error) from error
+    return Placed(file, changed=True)
+
+
+def solve(exercise: Exercise, folder: Path) -> Placed:
+    """Put the solution in the place of the learner's file, and keep that beside it."""
+    return _put(exercise, exercise.solution, exercise.file(folder))
+
+
+def reset(exercise: Exercise, folder: Path) -> Placed:
+    """Put the start in the place of the learner's file, and keep that beside it."""
+    return _put(exercise, exercise.start, exercise.file(folder))
+
+
+def is_own_work(exercise: Exercise, file: Path) -> bool:
+    """Whether a file holds more than what the exercise itself brought."""
+    return file.is_file() and file.read_bytes() not in (
+        exercise.start.read_bytes(),
+        exercise.solution.read_bytes(),
+    )
+
+
+def _put(exercise: Exercise, source: Path, file: Path) -> Placed:
+    wanted = source.read_bytes()
+    try:
+        if file.is_file() and file.read_bytes() == wanted:
+            return Placed(file, changed=False)
+        copy = _keep(file) if is_own_work(exercise, file) else None
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(wanted)
+    except OSError as error:
+        raise _refused(file, error) from error
+    return Placed(file, changed=True, copy=copy)
+
+
+def _keep(file: Path) -> Path:
+    """Copy a file to the first free name beside it; a copy is never overwritten."""
+    number = 1
+    while True:
+        copy = file.with_name(f"{file.stem}.mine-{number}{file.suffix}")
+        try:
+            with copy.open("xb") as made:
+                made.write(file.read_bytes())
+        except FileExistsError:
+            number += 1
+        else:
+            return copy
+
+
+def _refused(file: Path, error: OSError) -> PreflightError:
+    return PreflightError(
+        f"Cannot write `{file}`",
+        why=error.strerror or str(error),
+        hint="Go to a folder of your own and run this there; exercises go into `workshop-exercises` in it",
+    )

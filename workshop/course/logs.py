@@ -1,0 +1,73 @@
+"""Read the workloads' logs: the last lines of each, then what they write from now on."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from workshop.core.console import plain
+from workshop.core.errors import PreflightError, UsageError
+from workshop.course import environment
+from workshop.course.redaction import known_secrets, without_secrets
+from workshop.lab.logs import Log
+
+_LOOK_SECONDS = 0.5
+_LOOKS = 10  # after so many, see whether other logs are there now
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one log says, harmless and without secrets."""
+
+    name: str
+    lines: Sequence[str]
+
+
+class Logs:
+    """The logs of one workload, or of all; `env_file` names the secrets to hide."""
+
+    def __init__(self, wanted: str | None, env_file: Path | None = None) -> None:
+        self._wanted = wanted
+        self._env_file = env_file
+        self._logs = chosen(environment.logs(), wanted)
+        self._hidden = known_secrets(env_file)
+
+    @property
+    def names(self) -> Sequence[str]:
+        return [log.name for log in self._logs]
+
+    def last(self, lines: int) -> list[Written]:
+        """The last lines of each."""
+        return [self._written(log, log.last(lines)) for log in self._logs]
+
+    def follow(self) -> Iterator[Written]:
+        """What they write from now on, without an end; logs come and go meanwhile."""
+        while True:
+            for _ in range(_LOOKS):
+                for log in self._logs:
+                    yield self._written(log, log.new())
+                time.sleep(_LOOK_SECONDS)
+            self._look_around()
+
+    def _look_around(self) -> None:
+        try:
+            now = {log.name: log for log in chosen(environment.logs(), self._wanted)}
+        except (PreflightError, UsageError):  # torn down: what comes up next is followed again
+            now = {}
+        known = {log.name: log for log in self._logs}
+        self._logs = [known.get(name, log) for name, log in now.items()]
+        self._hidden = known_secrets(self._env_file)
+
+    def _written(self, log: Log, lines: Sequence[str]) -> Written:
+        return Written(log.name, [plain(without_secrets(line, self._hidden)) for line in lines])
+
+
+def chosen(logs: Sequence[Log], wanted: str | None) -> Sequence[Log]:
+    """The log of that very name, else those of the workload; raises UsageError when there is none."""
+    if wanted is None:
+        return logs
+    found = [log for log in logs if log.name == wanted] or [log for log in logs if log.workload == wanted]
+    if not found:
+        there = sorted({name for log in logs for name in (log.name, log.workload)})
+        raise UsageError(f"There is no log of {wanted!r}", hint=f"There are {', '.join(there)}")
+    return found

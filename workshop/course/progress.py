@@ -1,0 +1,165 @@
+"""Where a learner stands, on disk: what was shown, run, passed and begun, and which hints were given.
+
+Kept beside the instances, not in one: `teardown` ends what runs, and people come back after it.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workshop.core.errors import DeadlineError
+from workshop.core.paths import make_private_dir, state_home, write_private
+
+Warn = Callable[[str], None]
+_VERSION = 1
+_LOCK_SECONDS = 10
+
+
+@dataclass
+class ExerciseStanding:
+    """One exercise: passed by the learner, or with the solution put in place."""
+
+    passed: bool = False
+    solved: bool = False
+
+
+@dataclass
+class PartStanding:
+    """One part; `touched` is when it was last worked on, in seconds since the epoch."""
+
+    shown: bool = False
+    ran: bool = False
+    passed: bool = False
+    touched: float = 0
+    exercises: dict[str, ExerciseStanding] = field(default_factory=dict)
+    hints: dict[str, int] = field(default_factory=dict)
+
+    def exercise(self, number: int) -> ExerciseStanding:
+        """The standing of one exercise."""
+        return self.exercises.setdefault(str(number), ExerciseStanding())
+
+
+@dataclass
+class Standing:
+    """All parts and variations by their key (see `Lesson.key`), and the folder the exercises are in."""
+
+    parts: dict[str, PartStanding] = field(default_factory=dict)
+    folder: str = ""
+
+    def part(self, key: int | str) -> PartStanding:
+        """The standing of one part."""
+        return self.parts.setdefault(str(key), PartStanding())
+
+    def touch(self, key: int | str) -> PartStanding:
+        """The standing of the part that is worked on now."""
+        part = self.part(key)
+        part.touched = time.time()
+        return part
+
+
+class ProgressFile:
+    """The file that a learner's standing is kept in; what is damaged is put aside, and `warn` hears of it."""
+
+    def __init__(self, warn: Warn) -> None:
+        self._warn = warn
+        self._path = state_home() / "progress.json"
+
+    def read(self) -> Standing:
+        """The standing now; a new one where there is none yet."""
+        try:
+            return _parsed(json.loads(self._path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return Standing()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            self._put_aside(error)
+            return Standing()
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[Standing]:
+        """The standing, written back when the block ends; a disk that refuses is a warning, not a failure."""
+        with self._lock():
+            standing = self.read()
+            yield standing
+            text = json.dumps({"version": _VERSION, **asdict(standing)}, indent=2)
+            try:
+                write_private(self._path, text.encode())
+            except OSError as error:
+                self._warn(f"Your progress cannot be kept in `{self._path}`: {error.strerror or error}")
+
+    def forget(self) -> bool:
+        """Remove it; False when there was none."""
+        with self._lock():
+            there = self._path.exists()
+            self._path.unlink(missing_ok=True)
+            return there
+
+    def _put_aside(self, error: Exception) -> None:
+        aside = self._path.with_name("progress.damaged.json")
+        with contextlib.suppress(OSError):
+            self._path.replace(aside)
+            self._warn(
+                f"Your progress could not be read ({error}) and starts anew; the old file is `{aside}`"
+            )
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
+        guard = FileLock(self._path.with_suffix(".lock"), timeout=_LOCK_SECONDS)
+        try:
+            make_private_dir(self._path.parent)
+            guard.acquire()
+        except Timeout as error:
+            raise DeadlineError(
+                "Another `workshop` command is writing your progress", hint="Run this command again"
+            ) from error
+        except OSError:  # what cannot be locked cannot be written either; `change` will say so
+            yield
+            return
+        try:
+            yield
+        finally:
+            guard.release()
+
+
+def _parsed(data: dict[str, Any]) -> Standing:
+    if data["version"] != _VERSION:
+        raise ValueError("another version wrote it")
+    parts = {number: _part(part) for number, part in data["parts"].items()}
+    return Standing(parts, _typed(data["folder"], str))
+
+
+def _part(data: dict[str, Any]) -> PartStanding:
+    exercises = {
+        number: ExerciseStanding(_typed(one["passed"], bool), _typed(one["solved"], bool))
+        for number, one in data["exercises"].items()
+    }
+    return PartStanding(
+        shown=_typed(data["shown"], bool),
+        ran=_typed(data["ran"], bool),
+        passed=_typed(data["passed"], bool),
+        touched=_typed(data["touched"], (int, float)),
+        exercises=exercises,
+        hints={name: _typed(stage, int) for name, stage in data["hints"].items()},
+    )
+
+
+def _typed(value: Any, kind: type | tuple[type, ...]) -> Any:  # noqa: ANN401 - JSON holds anything
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} is where something else belongs")
+    return value
+
+
+def exercise_folder(standing: Standing) -> Path:
+    """Where the learner's files are: here, else where they were begun, else here from now on.
+
+    A folder of the learner's own, even in a checkout: parts of an installed wheel cannot be written to, and
+    in a checkout `git pull` should never meet their work. It can be taken home, and `teardown` leaves it.
+    """
+    here = Path.cwd() / "workshop-exercises"
+    before = Path(standing.folder) if standing.folder else here
+    return before if before.is_dir() and not here.is_dir() else here

@@ -1,0 +1,50 @@
+"""What must not be shown: every secret that is on this machine, and whatever is shaped like a token."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from workshop.core.errors import WorkshopError
+from workshop.core.instance import Instance
+from workshop.core.settings import Settings
+
+_SHORTEST = 8
+_TOKENS = re.compile(
+    r"eyJ[\w-]+\.[\w-]+\.[\w-]+|gh[a-z]_\w{8,}|github_pat_\w+|(?<=[Bb]earer )\S+|practice_[\w-]+_\w{16,}"
+)
+
+# What the weak edition of a variation writes into its log, on purpose.
+_MEMBERS = re.compile(r'("(?:client_secret|code|code_verifier|token|\w+_token)": ?")[^"]+')
+
+
+def without_secrets(text: str, hidden: Iterable[str]) -> str:
+    """The text without these values, and without anything shaped like a token."""
+    for value in hidden:
+        text = text.replace(value, "***")
+    return _MEMBERS.sub(r"\1***", _TOKENS.sub("***", text))
+
+
+def known_secrets(env_file: Path | None) -> list[str]:
+    """Every value that must not leave: of `.env`, of the generated secrets, of the stored logins."""
+    try:
+        values = set(Settings.load(env_file).secrets())
+    except WorkshopError:
+        values = set()
+    directory = Instance.locate().directory
+    folders = [directory / "secrets", *directory.glob("variations/*/secrets")]
+    for path in (path for folder in folders for path in folder.rglob("*")):
+        if path.is_file():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            values |= {text, *text.splitlines()}
+    for path in (directory / "logins").glob("*.json"):
+        values |= set(_strings(path))
+    return sorted((value for value in values if len(value.strip()) >= _SHORTEST), key=len, reverse=True)
+
+
+def _strings(path: Path) -> Iterable[str]:
+    try:
+        tokens = json.loads(path.read_text(encoding="utf-8")).get("tokens") or {}
+    except (OSError, ValueError, AttributeError):
+        return []
+    return [str(tokens[kind]) for kind in ("access_token", "refresh_token", "id_token") if tokens.get(kind)]

@@ -1,0 +1,92 @@
+"""The rehearsal: bring everything up, run every part unattended, check what it proved, tear down."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from workshop.agent.run import RunOptions
+from workshop.core.console import Console
+from workshop.core.errors import CheckError, PreflightError, WorkshopError
+from workshop.core.instance import Instance
+from workshop.course import environment
+from workshop.course.find import Lesson
+from workshop.course.run import run_lesson
+from workshop.course.witness import require_token_swap
+from workshop.lab.base import BackendName
+
+_OPTIONS = RunOptions(approve_as="learner", rehearsal_model=True)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One step of the rehearsal: whether it held, in how many seconds, and what it showed."""
+
+    name: str
+    held: bool
+    seconds: float
+    shown: str
+
+
+class Rehearsal:
+    """Runs the steps one after another; a failed one does not keep the next from being tried."""
+
+    def __init__(self, lessons: Sequence[Lesson], console: Console) -> None:
+        self._lessons = lessons
+        self._console = console
+        self.outcomes: list[Outcome] = []
+
+    def run(
+        self, *, ports: Mapping[str, int], keep: bool, backend: BackendName | None = None
+    ) -> Sequence[Outcome]:
+        """Run everything; what was up before, or is to be kept, stays up.
+
+        Without a word on it the backend is the one that is up, else the embedded one: it is quick everywhere.
+        Raises PreflightError when this instance is up with the real GitHub.
+        """
+        before = Instance.load()
+        if before.upstream == "github":
+            raise PreflightError(
+                "A rehearsal uses the practice GitHub, and the real one is up",
+                hint="Run `workshop teardown` first",
+            )
+        try:
+            if self._step("up", lambda: self._up(ports, backend or environment.backend_now() or "embedded")):
+                for lesson in self._lessons:
+                    self._step(f"part {lesson.number}", lambda lesson=lesson: self._part(lesson))  # type: ignore[misc]
+        finally:
+            if before.record is None and not keep:
+                self._step("teardown", self._teardown)
+        return self.outcomes
+
+    def _step(self, name: str, act: Callable[[], str]) -> bool:
+        self._console.say(f"── {name} ──", "bold")
+        started = time.monotonic()
+        try:
+            shown, held = act(), True
+        except WorkshopError as error:
+            self._console.error(error)
+            shown, held = error.what, False
+        self.outcomes.append(Outcome(name, held, time.monotonic() - started, shown))
+        return held
+
+    def _up(self, ports: Mapping[str, int], backend: BackendName) -> str:
+        options = environment.UpOptions(backend=backend, upstream="practice", ports=ports)
+        with self._console.progress() as progress:
+            report = environment.up(self._lessons, progress, options)
+        started = f"{len(report.started)} workloads started, {len(report.kept)} already running"
+        return f"{backend} backend: {started}"
+
+    def _part(self, lesson: Lesson) -> str:
+        answer = run_lesson(lesson, _OPTIONS, self._console)
+        missing = [fact for fact in lesson.describe().expect if fact not in answer]
+        if missing:
+            raise CheckError(f"The answer does not name {missing[0]}", why=f"It was: {answer}")
+        deployment = lesson.deployment()
+        if deployment and deployment.resources.of("MCPRemoteProxy"):
+            answer += f" [{require_token_swap(Instance.load())}]"
+        return answer
+
+    def _teardown(self) -> str:
+        with self._console.progress() as progress:
+            stopped = environment.teardown(progress)
+        return f"{len(stopped)} workloads stopped"

@@ -1,0 +1,129 @@
+"""The backend protocol and the values that cross it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from workshop.core.console import Progress
+from workshop.core.instance import Upstream
+from workshop.core.settings import Settings
+from workshop.lab.logs import Log
+from workshop.lab.steps import StepTime
+from workshop.toolhive.manifests import Resources
+
+PRACTICE_GITHUB = "practice-github"
+PRACTICE_PORT = 8090
+PRACTICE_CLIENT_ID = "practice-workshop-app"
+
+BackendName = Literal["kind", "kubernetes", "embedded"]
+State = Literal["running", "starting", "stopped", "unhealthy", "not visible"]
+
+
+@dataclass(frozen=True)
+class Entrypoint:
+    """What a workload's image runs, from `part.toml`: the embedded backend runs it here."""
+
+    name: str
+    argv: tuple[str, ...]
+    directory: Path
+    local_port: int
+    path: str
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What one part deploys: its manifests, and what `part.toml` says of the workloads in them."""
+
+    part: int
+    resources: Resources
+    entrypoints: Mapping[str, Entrypoint]
+    ready_seconds: float
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a person chose for this instance: the upstream, and ports by workload name."""
+
+    upstream: Upstream
+    settings: Settings = field(repr=False, default=Settings())
+    ports: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClusterChoices:
+    """What a person chose for a cluster; what is unset stays as the last `up` had it."""
+
+    cluster_name: str | None = None
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    bundle: Path | None = None
+    context: str | None = None
+    namespace: str | None = None
+    install_operator: bool = False
+    yes: bool = False
+    keep: bool = False
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class WorkloadStatus:
+    """One workload as it is now; on a cluster also the cluster, the operator and the pods behind it."""
+
+    name: str
+    state: State
+    url: str
+    pid: int | None
+    log: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What applying did: the endpoints, which workloads were started, which ran already.
+
+    `commands` are what a person would type to do the same, `steps` where the time went.
+    """
+
+    endpoints: Mapping[str, str]
+    started: Sequence[str]
+    kept: Sequence[str]
+    commands: Sequence[str] = ()
+    steps: Sequence[StepTime] = ()
+
+
+class Backend(Protocol):
+    """A place that runs workloads."""
+
+    name: BackendName
+
+    def apply(
+        self, deployments: Sequence[Deployment], choices: Choices, progress: Progress, *, prune: bool = False
+    ) -> Applied:
+        """Make these deployments run; what already runs unchanged is left alone.
+
+        With `prune` they are all there is: what they run on is made too, and workloads that none of them
+        wants are stopped. When it fails or is interrupted, what this call started is stopped again.
+        """
+
+    def plan(self, deployments: Sequence[Deployment], choices: Choices) -> Sequence[str]:
+        """The commands and files of `apply` with `prune`, without running or writing any."""
+
+    def submit(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
+        """Only hand one part's manifests over, without waiting for anything."""
+
+    def forward(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
+        """Only make what runs of one part reachable on this machine."""
+
+    def prove(
+        self, deployment: Deployment, choices: Choices, tokens: Mapping[str, str], progress: Progress, /
+    ) -> None:
+        """The self-test behind a login, with access tokens by URL; raises what is wrong, in its own words."""
+
+    def status(self) -> Sequence[WorkloadStatus]:
+        """Every workload this backend knows of."""
+
+    def logs(self) -> Sequence[Log]:
+        """Every log there is now: of what runs, and of what ran last."""
+
+    def teardown(self, progress: Progress) -> Sequence[str]:
+        """Stop every workload and remove the state; the names of what was stopped."""

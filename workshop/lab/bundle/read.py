@@ -1,0 +1,196 @@
+"""Reads a bundle made elsewhere: every name, length and digest is checked before anything is used."""
+
+import hashlib
+import shutil
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+from workshop import __version__
+from workshop.core.errors import PreflightError, UsageError, WorkshopError
+from workshop.core.paths import make_private_dir
+from workshop.lab.bundle.manifest import MANIFEST, MOST_MANIFEST_BYTES, File, Manifest, parsed
+from workshop.lab.sources import Archive, Sources, pinned
+
+Note = Callable[[str], None]
+_CHUNK = 2**16  # a hostile one unpacks to a thousand times as much
+_GZIP = zlib.MAX_WBITS + 16
+_PACKED = ".gz"
+
+
+def verify(bundle: Path, platform: str | None, note: Note) -> Manifest:
+    """Check every digest, and that the bundle is for this version and, if it is given, this platform.
+
+    Raises UsageError for a damaged bundle or one of another version, PreflightError for another platform.
+    """
+    with _opened(bundle) as tar:
+        manifest = _fitting(bundle, _manifest(bundle, tar), platform)
+        for name, member, file in _members(bundle, tar, manifest):
+            note(name)
+            _check(bundle, name, file, _chunks(member), None)
+    return manifest
+
+
+def open_bundle(bundle: Path, folder: Path, sources: Sources, platform: str, note: Note) -> Sources:
+    """Verify a bundle while unpacking it into `folder`; the sources that need no network.
+
+    What is unpacked already is used as it is, and then the bundle itself may be away: the stick is in the
+    next laptop. What an interrupted or refused bundle left is removed.
+    """
+    if not bundle.exists() and (kept := _kept(folder)):
+        return _sources(_fitting(bundle, kept, platform), folder, sources)
+    with _opened(bundle) as tar:
+        manifest = _fitting(bundle, _manifest(bundle, tar), platform)
+        if not _is_unpacked(folder, manifest):
+            _make_room(folder, manifest)
+            try:
+                _unpack(bundle, tar, manifest, folder, note)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+    return _sources(manifest, folder, sources)
+
+
+def _sources(manifest: Manifest, folder: Path, sources: Sources) -> Sources:
+    images = manifest.images.values()
+    given: dict[str, Any] = {name: image.reference for name, image in manifest.images.items()}
+    given |= {name: str(folder / chart.file) for name, chart in manifest.charts.items()}
+    return replace(
+        sources,
+        **given,
+        registry_mirror=None,
+        prebuilt=frozenset({"mcp_server", "practice"}),
+        archives={image.reference: Archive(_target(folder, image.file), image.image_id) for image in images},
+    )
+
+
+def _fitting(bundle: Path, manifest: Manifest, platform: str | None) -> Manifest:
+    ours, theirs = (__version__, pinned().toolhive_version), (manifest.workshop, manifest.toolhive)
+    if ours != theirs:
+        raise UsageError(
+            f"`{bundle.name}` is for another version",
+            why="It is for workshop {} with ToolHive {}; here are {} and {}".format(*theirs, *ours),
+            hint="Make it again with this version: `workshop bundle create FILE`",
+        )
+    if platform is not None and manifest.platform != platform:
+        raise PreflightError(
+            f"`{bundle.name}` is for {manifest.platform}, and this machine needs {platform}",
+            why="A bundle has the images of one platform",
+            hint=f"Ask for the bundle for {platform}, or make one on such a machine",
+        )
+    return manifest
+
+
+@contextmanager
+def _opened(bundle: Path) -> Iterator[tarfile.TarFile]:
+    try:
+        with tarfile.open(bundle, "r:") as tar:
+            yield tar
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise _damaged(bundle, str(error) or "it ends too early") from error
+    except OSError as error:
+        raise UsageError(f"Cannot use `{bundle}`", why=str(error)) from error
+
+
+def _manifest(bundle: Path, tar: tarfile.TarFile) -> Manifest:
+    first = tar.next()
+    if first is None or first.name != MANIFEST or not first.isreg() or first.size > MOST_MANIFEST_BYTES:
+        raise _damaged(bundle, "its first member is not its manifest")
+    held = tar.extractfile(first)
+    return parsed(held.read() if held else b"", bundle.name)
+
+
+def _members(bundle: Path, tar: tarfile.TarFile, manifest: Manifest) -> Iterator[tuple[str, IO[bytes], File]]:
+    """The members behind the manifest, each exactly once, a plain file, and of the length it should have."""
+    missing = dict(manifest.files)
+    while (member := tar.next()) is not None:
+        file = missing.pop(member.name, None)
+        if file is None or member.type != tarfile.REGTYPE or member.sparse or member.size != file.size:
+            raise _damaged(bundle, f"{member.name!r} is not what its manifest says")
+        held = tar.extractfile(member)
+        if held is not None:
+            yield member.name, held, file
+    if missing:
+        raise _damaged(bundle, f"{', '.join(sorted(missing))} is missing")
+
+
+def _kept(folder: Path) -> Manifest | None:
+    """The manifest of what is unpacked in `folder`; None when that is nothing whole."""
+    try:
+        manifest = parsed((folder / MANIFEST).read_bytes(), MANIFEST)
+    except (OSError, UsageError):
+        return None
+    return manifest if _is_unpacked(folder, manifest) else None
+
+
+def _is_unpacked(folder: Path, manifest: Manifest) -> bool:
+    """Whether this very bundle is there: its manifest is written last."""
+    try:
+        return (folder / MANIFEST).read_bytes() == manifest.text() and all(
+            _target(folder, name).stat().st_size == file.unpacked for name, file in manifest.files.items()
+        )
+    except OSError:
+        return False
+
+
+def _make_room(folder: Path, manifest: Manifest) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    make_private_dir(folder)
+    needed = sum(file.unpacked for file in manifest.files.values())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise PreflightError(
+            "There is no room to unpack the bundle",
+            why=f"It needs {needed / 2**20:.0f} MB in `{folder}`, and {free / 2**20:.0f} MB are free",
+            hint="Free some, or set WORKSHOP_HOME to a folder on another disk",
+        )
+
+
+def _unpack(bundle: Path, tar: tarfile.TarFile, manifest: Manifest, folder: Path, note: Note) -> None:
+    for name, member, file in _members(bundle, tar, manifest):
+        note(name)
+        target = _target(folder, name)
+        make_private_dir(target.parent)
+        with target.open("wb") as unpacked:
+            _check(bundle, name, file, _chunks(member), unpacked)
+    (folder / MANIFEST).write_bytes(manifest.text())
+
+
+def _target(folder: Path, name: str) -> Path:
+    """Where a member is unpacked to; image archives are unpacked whole, older nodes read no others."""
+    return folder / name.removesuffix(_PACKED)
+
+
+def _check(bundle: Path, name: str, file: File, chunks: Iterator[bytes], unpacked: IO[bytes] | None) -> None:
+    digest, length = hashlib.sha256(), 0
+    inflate = zlib.decompressobj(_GZIP) if name.endswith(_PACKED) else None
+    for chunk in chunks:
+        digest.update(chunk)
+        if unpacked is None:
+            continue
+        data = inflate.decompress(chunk) if inflate else chunk
+        length += len(data)
+        if length > file.unpacked:
+            raise _damaged(bundle, f"`{name}` unpacks to more than its manifest says")
+        unpacked.write(data)
+    if digest.hexdigest() != file.sha256:
+        raise _damaged(bundle, f"the digest of `{name}` is another than its manifest says")
+    if unpacked is not None and length != file.unpacked:
+        raise _damaged(bundle, f"`{name}` unpacks to less than its manifest says")
+
+
+def _chunks(held: IO[bytes]) -> Iterator[bytes]:
+    while chunk := held.read(_CHUNK):
+        yield chunk
+
+
+def _damaged(bundle: Path, why: str) -> WorkshopError:
+    return UsageError(
+        f"`{bundle.name}` is damaged or no bundle",
+        why=f"{why[0].upper()}{why[1:]}",
+        hint="Copy it once more, or make it again: `workshop bundle create FILE`",
+    )

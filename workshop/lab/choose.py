@@ -1,0 +1,114 @@
+"""Which backend: the one asked for, the one that is up, or the best that this machine has."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from workshop.core.errors import PreflightError, UsageError, WorkshopError
+from workshop.lab.base import Backend, BackendName, ClusterChoices
+from workshop.lab.cluster.record import ClusterFile
+from workshop.lab.embedded import EmbeddedBackend
+from workshop.lab.tools.run import Runner
+
+_TOOLS = ("docker", "kind", "helm", "kubectl")
+_TITLES = {"kind": "Kind backend", "kubernetes": "Kubernetes backend", "embedded": "Embedded backend"}
+_ONLY_KIND = {"cluster_name": "--cluster-name", "bundle": "--bundle"}
+_ONLY_KUBERNETES = {
+    "context": "--context",
+    "namespace": "--namespace",
+    "install_operator": "--install-operator",
+}
+_ONLY_CLUSTERS = {"overrides": "--override", "keep": "--keep"}
+_FOREIGN = {
+    "kind": _ONLY_KUBERNETES,
+    "kubernetes": _ONLY_KIND,
+    "embedded": {**_ONLY_KIND, **_ONLY_KUBERNETES, **_ONLY_CLUSTERS},
+}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A backend and, in a few words, why this one."""
+
+    name: BackendName
+    why: str
+
+    @property
+    def told(self) -> str:
+        return f"{_TITLES[self.name]} ({self.why})"
+
+
+def choose(wanted: BackendName | None, existing: BackendName | None, runner: Runner) -> Chosen:
+    """The backend to use; raises PreflightError when another one is up."""
+    if wanted and existing not in {None, wanted}:
+        raise PreflightError(
+            f"The {existing} backend is up, and the {wanted} backend was asked for",
+            why="One instance has one backend at a time",
+            hint=f"`workshop teardown`, then `workshop up --backend {wanted}`",
+        )
+    if wanted:
+        return Chosen(wanted, "as asked for")
+    if existing:
+        return Chosen(existing, "as before")
+    missing = _missing(runner)
+    return Chosen("embedded", missing) if missing else Chosen("kind", "Docker answers")
+
+
+def check_options(name: BackendName, choices: ClusterChoices) -> None:
+    """Raise UsageError for an option that the backend has no use for."""
+    for field, option in _FOREIGN[name].items():
+        if getattr(choices, field):
+            raise UsageError(
+                f"`{option}` is not for the {name} backend",
+                hint="`workshop up --help` tells which option is for what; `--backend` decides",
+            )
+
+
+def existing_backend(directory: Path, recorded: str | None) -> BackendName | None:
+    """The backend an instance is on: as recorded, or that of a cluster whose first `up` has not finished."""
+    if recorded in _FOREIGN:
+        return recorded  # type: ignore[return-value]  # the keys are the backends' names
+    record = ClusterFile(directory).read()
+    return record.backend if record else None
+
+
+def backend_for(
+    name: BackendName, directory: Path, runner: Runner, choices: ClusterChoices | None = None
+) -> Backend:
+    """The backend of that name, for the instance in this directory."""
+    if name == "embedded":
+        return EmbeddedBackend(directory)
+    from workshop.lab.cluster.kind import KindBackend
+    from workshop.lab.cluster.kubernetes import KubernetesBackend
+
+    made = KindBackend if name == "kind" else KubernetesBackend
+    return made(directory, runner, choices or ClusterChoices())
+
+
+def forgotten_cluster(runner: Runner) -> str:
+    """The command that deletes a cluster of our name whose state is lost; empty when there is none."""
+    from workshop.lab.sources import pinned
+    from workshop.lab.tools.kind import Kind
+
+    name = pinned().cluster_name
+    if any(shutil.which(tool) is None for tool in ("docker", "kind")):
+        return ""
+    try:
+        return f"kind delete cluster --name {name}" if name in Kind(runner).clusters() else ""
+    except WorkshopError:  # Docker does not answer: there is nothing to tell
+        return ""
+
+
+def _missing(runner: Runner) -> str:
+    """What keeps this machine from having a kind cluster, in a few words; empty for nothing."""
+    absent = [tool for tool in _TOOLS if shutil.which(tool) is None]
+    if absent:
+        verb = "are" if absent[1:] else "is"
+        return f"{', '.join(absent)} {verb} not installed"
+    from workshop.lab.tools.docker import Docker
+
+    try:
+        engine = Docker(runner).examine()
+    except WorkshopError as error:
+        return error.what
+    return "Docker runs on another machine" if engine.remote else ""

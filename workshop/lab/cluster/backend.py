@@ -1,0 +1,207 @@
+"""What the backends on a cluster have in common: all but how there comes to be a cluster, and how it goes."""
+
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from workshop.core.console import Progress
+from workshop.core.errors import PreflightError, WorkshopError
+from workshop.lab.base import Applied, BackendName, Choices, ClusterChoices, Deployment, WorkloadStatus
+from workshop.lab.cluster.checks import check_after
+from workshop.lab.cluster.forwards import Forwards
+from workshop.lab.cluster.logs import cluster_logs
+from workshop.lab.cluster.record import ClusterFile
+from workshop.lab.cluster.render import Renderer
+from workshop.lab.cluster.site import Site
+from workshop.lab.cluster.status import cluster_status
+from workshop.lab.cluster.workloads import Workloads
+from workshop.lab.kube.refusals import UnreachableError
+from workshop.lab.logs import Log, file_logs
+from workshop.lab.steps import Outcome, Step, StepRun, plan
+from workshop.lab.tools.run import Runner
+
+
+class ClusterBackend(ABC):
+    """Runs the parts on a Kubernetes cluster with ToolHive's operator."""
+
+    name: BackendName
+    adopts = True  # whether objects without our label may be taken over: the cluster is ours alone
+
+    def __init__(self, directory: Path, runner: Runner, choices: ClusterChoices) -> None:
+        self._home = directory
+        self._runner = runner
+        self._choices = choices
+        self._file = ClusterFile(directory)
+        self._forwards = Forwards(directory)
+
+    def apply(
+        self, deployments: Sequence[Deployment], choices: Choices, progress: Progress, *, prune: bool = False
+    ) -> Applied:
+        """With `prune` make the cluster and all in it; without, only what these deployments need of it."""
+        return (
+            self._up(deployments, choices, progress) if prune else self._again(deployments, choices, progress)
+        )
+
+    def plan(self, deployments: Sequence[Deployment], choices: Choices) -> Sequence[str]:
+        """The steps of `up`, each with its commands and files; prepared in a folder that is removed again."""
+        with tempfile.TemporaryDirectory() as folder:
+            elsewhere = Path(folder) / self._home.name
+            if self._home.is_dir():
+                large = shutil.ignore_patterns("workloads", "bundle", "load-*")
+                shutil.copytree(self._home, elsewhere, ignore=large)
+            twin = type(self)(elsewhere, self._runner, self._choices)
+            site = twin.open(new=True)
+            workloads = twin.workloads(site, deployments, choices)
+            lines = plan(twin.steps(site, workloads, deployments, choices))
+            return [line.replace(str(elsewhere), str(self._home)) for line in lines]
+
+    def submit(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
+        """Only apply one part's manifests; the command a person would type stands in `commands`."""
+        site = self._reached(progress)
+        workloads = self.workloads(site, [deployment], choices)
+        (part,) = workloads.parts
+        self._run([workloads.secrets(), workloads.apply(part, ("secrets",))], progress)
+        return self._applied(workloads, [workloads.apply_command(part)], part.objects)
+
+    def forward(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
+        """Only forward one part's workloads; the commands a person would type stand in `commands`."""
+        site = self._reached(progress)
+        workloads = self.workloads(site, [deployment], choices)
+        (part,) = workloads.parts
+        self._run([workloads.forward(endpoint) for endpoint in part.endpoints], progress)
+        commands = [workloads.forward_command(endpoint) for endpoint in part.endpoints]
+        return self._applied(workloads, commands)
+
+    def prove(
+        self, deployment: Deployment, choices: Choices, tokens: Mapping[str, str], progress: Progress, /
+    ) -> None:
+        """The self-test after a login: the token, the tools behind it, one call."""
+        site = self._known()
+        (part,) = self.workloads(site, [deployment], choices).parts
+        check_after(part, site, tokens, progress)
+
+    def status(self) -> Sequence[WorkloadStatus]:
+        """The cluster, the operator, the workloads' pods, and the forwards."""
+        return [*cluster_status(self._known()), *self._forwards.status()]
+
+    def logs(self) -> Sequence[Log]:
+        """The containers' in the cluster, and those of the forwards here."""
+        return [*cluster_logs(self._reached()), *file_logs(self._home / "workloads", "forward/")]
+
+    def teardown(self, progress: Progress) -> Sequence[str]:
+        """Stop the forwards, take ours out of the cluster, or the cluster away, and remove the state."""
+        with progress.step("Stop the forwards"):
+            stopped = [f"forward {name}" for name in self._forwards.stop_all()]
+        stopped += self.remove(self._known(), progress)
+        shutil.rmtree(self._home, ignore_errors=True)
+        if self._home.exists():
+            raise WorkshopError(
+                f"Everything is stopped, but `{self._home}` cannot be removed",
+                hint="Remove it yourself; nothing of ours uses it now",
+            )
+        return stopped
+
+    @abstractmethod
+    def open(self, *, new: bool) -> Site:
+        """The site of this instance; a `new` one may have no record yet, and takes over the choices given."""
+
+    @abstractmethod
+    def steps(
+        self, site: Site, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
+    ) -> list[Step]:
+        """Every step from this machine to running workloads."""
+
+    @abstractmethod
+    def wait_awake(self, site: Site, progress: Progress) -> None:
+        """Wait for a cluster that was started a moment ago; one that is stopped stays so."""
+
+    @abstractmethod
+    def remove(self, site: Site, progress: Progress) -> list[str]:
+        """Take what is ours out of the cluster, or the cluster away; what was removed."""
+
+    def workloads(self, site: Site, deployments: Sequence[Deployment], choices: Choices) -> Workloads:
+        """These deployments rendered for the site, their secrets and files written."""
+        renderer = Renderer(
+            site.home,
+            site.sources,
+            site.namespace,
+            site.record.labels,
+            own_nodes=site.own_nodes,
+        )
+        return Workloads(site, renderer.render(deployments, choices), adopt=self.adopts)
+
+    def _up(self, deployments: Sequence[Deployment], choices: Choices, progress: Progress) -> Applied:
+        first = self._file.read() is None
+        site = self.open(new=True)
+        self._file.write(site.record)
+        run: StepRun | None = None
+        try:
+            workloads = self.workloads(site, deployments, choices)
+            with workloads.forwards.holding([each for part in workloads.parts for each in part.endpoints]):
+                run = StepRun(self.steps(site, workloads, deployments, choices), progress, self._runner)
+                outcome = run.run(undo=first and not self._choices.keep)
+        except BaseException as error:
+            if not self._wind_up(progress, first=first, left=run is not None and run.left):
+                _name_nothing_removed(error, self._home)
+            raise
+        return replace(self._applied(workloads, []), steps=outcome.times)
+
+    def _wind_up(self, progress: Progress, *, first: bool, left: bool) -> bool:
+        """After a failure: forget a first try that left nothing, else say that the next one resumes.
+
+        True when something is left.
+        """
+        record = self._file.read()
+        made = [thing for thing in (record.made if record else ()) if thing != "crds"]
+        if first and not left and not made:
+            shutil.rmtree(self._home, ignore_errors=True)
+            return False
+        kept = ", ".join(made) or "what is applied"
+        progress.tell(f"Kept: {kept}. Run the same command again to resume")
+        return True
+
+    def _again(self, deployments: Sequence[Deployment], choices: Choices, progress: Progress) -> Applied:
+        site = self._reached(progress)
+        workloads = self.workloads(site, deployments, choices)
+        self._run(workloads.steps(after=(), operator=(), images=()), progress)
+        return self._applied(workloads, [])
+
+    def _run(self, steps: Sequence[Step], progress: Progress, *, undo: bool = False) -> Outcome:
+        return StepRun(steps, progress, self._runner).run(undo=undo)
+
+    def _known(self) -> Site:
+        if self._file.read() is None:
+            raise PreflightError("No cluster is up", hint="Run `workshop up` first")
+        return self.open(new=False)
+
+    def _reached(self, progress: Progress | None = None) -> Site:
+        site = self._known()
+        try:
+            if progress:
+                self.wait_awake(site, progress)
+            site.kube.version()
+        except UnreachableError as error:
+            raise PreflightError(
+                f"The cluster `{site.record.name}` does not answer",
+                why=error.why,
+                hint="Is Docker running? `workshop up` starts what is stopped; `workshop status` tells more",
+            ) from error
+        return site
+
+    def _applied(
+        self, workloads: Workloads, commands: Sequence[str], objects: Sequence[object] = ()
+    ) -> Applied:
+        endpoints = [endpoint for part in workloads.parts for endpoint in part.endpoints]
+        names = [getattr(item, "title", "") for item in objects] or [each.name for each in endpoints]
+        started = [name for name in names if name in workloads.changed | workloads.affected]
+        kept = [name for name in names if name not in started]
+        return Applied({each.name: each.url for each in endpoints}, started, kept, commands)
+
+
+def _name_nothing_removed(error: BaseException, home: Path) -> None:
+    """Replace a hint that sends a person to files of ours that the undo has removed."""
+    if isinstance(error, WorkshopError) and str(home) in error.hint:
+        error.hint = "`workshop up --keep` leaves what it made in place, so that you can look at it"

@@ -1,0 +1,163 @@
+"""Whether names resolve in the cluster: asked from its node when that wakes, and from a pod of ours."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from workshop.core.console import Step as Line
+from workshop.core.errors import DeadlineError, WorkshopError
+from workshop.lab.cluster.pods import is_ready
+from workshop.lab.cluster.site import Site
+from workshop.lab.kube.client import Kube
+from workshop.lab.kube.objects import Object, items, name_of, text
+from workshop.lab.kube.refusals import ForbiddenError
+from workshop.lab.kube.wait import bound
+from workshop.lab.tools.docker import Docker
+from workshop.lab.tools.run import Done, copyable
+
+SECONDS = 45.0  # CoreDNS takes up to half of this after its node was started
+_LOOK_SECONDS = 1.0
+_EXEC_SECONDS = 20.0
+_SYSTEM, _DNS = "kube-system", "kube-dns"
+_ALWAYS = "kubernetes.default"
+# Each name at once, and each server asked once for 2 s: glibc's own patience is 10 s for every search domain.
+_LOOK_UP = """
+import os, socket, sys
+os.environ["RES_OPTIONS"] = "timeout:2 attempts:1"
+from concurrent.futures import ThreadPoolExecutor
+def look_up(name):
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError as error:
+        return name + " " + str(error.strerror or error)
+with ThreadPoolExecutor(8) as pool:
+    print(*filter(None, pool.map(look_up, sys.argv[1:])), sep="\\n")
+"""
+# A query of the DNS protocol for the address of `kubernetes.default.svc.cluster.local`, sent by the node's
+# bash, since a node has no `dig`. Each try is from another port: the kernel remembers for half a minute where
+# it sent one that came before kube-proxy's rules. `dd` makes one datagram of it: bash would send what it has
+# at each newline, and the length of `kubernetes` is that byte.
+_QUERY = (
+    r"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
+    r"\x0akubernetes\x07default\x03svc\x07cluster\x05local\x00\x00\x01\x00\x01"
+)
+_ASK = (
+    "exec 3<>/dev/udp/{address}/{port} && printf '{query}' | dd bs=512 iflag=fullblock status=none >&3"
+    " && timeout 2 dd bs=512 count=1 status=none <&3 | od -An -v -tx1 -N8"
+)
+_FLAGS, _ANSWERS = 3, 7  # the bytes of an answer that have its result code, and the number of its records
+_RESULT_BITS = 0x0F
+
+
+@dataclass(frozen=True)
+class Asking:
+    """The pod that looks names up: one that runs an image with Python, in the workloads' namespace."""
+
+    pod: str
+    container: str
+
+
+def answers_on_node(docker: Docker, kube: Kube, node: str) -> bool:
+    """Whether cluster DNS answers at its Service's address, which takes CoreDNS and kube-proxy's rules."""
+    service = kube.get("v1", "Service", _DNS, _SYSTEM)
+    address = text(service, "spec", "clusterIP")
+    if not address:
+        return False
+    done = docker.exec(node, ["bash", "-c", query_script(address)], seconds=_EXEC_SECONDS, check=False)
+    return has_address(done.stdout)
+
+
+def query_script(server: str, port: int = 53) -> str:
+    """What a node's bash runs to ask this server; it prints the first bytes of the answer."""
+    return _ASK.format(address=server, port=port, query=_QUERY)
+
+
+def has_address(printed: str) -> bool:
+    """Whether these bytes begin an answer with at least one record."""
+    try:
+        answer = [int(byte, 16) for byte in printed.split()]
+    except ValueError:
+        return False
+    return len(answer) > _ANSWERS and answer[_FLAGS] & _RESULT_BITS == 0 and answer[_ANSWERS] > 0
+
+
+def check_names(site: Site, names: Sequence[str], outside: Sequence[str], line: Line) -> None:
+    """Look up `names` from a pod until all resolve; raises DeadlineError for one that does not.
+
+    A name `outside` the cluster that does not resolve is only told: some parts do without it. Where no pod
+    can look anything up, the line says so.
+    """
+    asking = _find_pod(site)
+    if asking is None:
+        line.note("not checked: none of the workshop's own pods runs here")
+        return
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            failed = _look_up(site, asking, [_ALWAYS, *names, *outside])
+        except ForbiddenError:
+            line.note("not checked: your account may not run a command in a pod (`create pods/exec`)")
+            return
+        missing = [name for name in (_ALWAYS, *names) if name in failed]
+        if not missing:
+            line.note(_told(names, [name for name in outside if name in failed], asking))
+            return
+        if time.monotonic() > deadline:
+            raise _no_answer(site, asking, missing[-1], failed[missing[-1]])
+        line.note(f"`{missing[-1]}` does not resolve yet, {bound(SECONDS)}")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _find_pod(site: Site) -> Asking | None:
+    found: dict[str, Asking] = {}
+    for pod in filter(is_ready, site.kube.list("v1", "Pod", site.namespace)):
+        for container in items(pod, "spec", "containers"):
+            found[text(container, "image")] = Asking(name_of(pod), text(container, "name"))
+    return found.get(site.sources.practice) or found.get(site.sources.mcp_server)
+
+
+def _look_up(site: Site, asking: Asking, names: Sequence[str]) -> Mapping[str, str]:
+    """Which names do not resolve in the pod, and what it is told instead of an address."""
+    words = ["--container", asking.container, "--", "python", "-c", _LOOK_UP, *names]
+    try:
+        done = site.tools.kubectl.exec(site.at, site.namespace, asking.pod, words, seconds=_EXEC_SECONDS)
+    except DeadlineError:
+        return dict.fromkeys(names, "no answer in time")
+    if done.code:
+        return dict.fromkeys(names, _refused(done))
+    failed = (line.partition(" ") for line in done.stdout.splitlines() if line.strip())
+    return {name: why for name, _, why in failed}
+
+
+def _refused(done: Done) -> str:
+    """Why no command could be run in the pod: its node's kubelet is not there yet, or the pod just went."""
+    told = " ".join(done.stderr.split())
+    if "orbidden" in told and "pods/exec" in told:
+        raise ForbiddenError("Your account may not run a command in a pod", why=told)
+    return told[:200] or f"exit code {done.code}"
+
+
+def _told(names: Sequence[str], absent: Sequence[str], asking: Asking) -> str:
+    found = f"{', '.join(names) or _ALWAYS} resolve in {asking.pod}"
+    return f"{found}, but not {', '.join(absent)}: a login of part 4 needs it" if absent else found
+
+
+def _no_answer(site: Site, asking: Asking, name: str, why: str) -> DeadlineError:
+    look = copyable(
+        site.tools.kubectl.argv(site.at, "--namespace", _SYSTEM, "get", "pods", "-l", f"k8s-app={_DNS}")
+    )
+    return DeadlineError(
+        f"Cluster DNS does not resolve `{name}`, asked from pod `{asking.pod}` for {SECONDS:.0f} s",
+        why="\n".join(part for part in (f"The pod is told: {why}", _core_dns(site)) if part),
+        hint=f"Look at CoreDNS: `{look}`; once it is ready, run this command again",
+    )
+
+
+def _core_dns(site: Site) -> str:
+    """How the pods of cluster DNS are; nothing where they may not be seen."""
+    try:
+        pods: Sequence[Object] = site.kube.list("v1", "Pod", _SYSTEM, {"k8s-app": _DNS})
+    except WorkshopError:
+        return ""
+    ready = sum(map(is_ready, pods))
+    return f"CoreDNS: {ready} of {len(pods)} pods ready"

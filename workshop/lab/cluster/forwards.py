@@ -1,0 +1,194 @@
+"""The forwards of an instance: one detached, supervised process a workload, recognised like any other."""
+
+import contextlib
+import hashlib
+import json
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from workshop import __version__
+from workshop.core.console import Step
+from workshop.core.errors import PreflightError
+from workshop.core.paths import write_private
+from workshop.core.ports import bind_loopback, is_free, owner, refuse_shared
+from workshop.lab import process
+from workshop.lab.base import State, WorkloadStatus
+from workshop.lab.cluster.render import Endpoint
+from workshop.lab.forward import state as forward_states
+from workshop.lab.forward.config import ForwardConfig
+from workshop.lab.kube.wait import Diagnosis, wait_for
+from workshop.lab.process import ProcessState, Workload
+from workshop.lab.tools.access import Access
+
+_SECONDS = 60.0
+_ANSWER_SECONDS = 5.0
+
+
+class Forwards:
+    """Starts, keeps, tells and stops the forwards under an instance's directory."""
+
+    def __init__(self, home: Path) -> None:
+        self._directory = home / "workloads"
+        self._held: dict[int, list[socket.socket]] = {}
+
+    @contextlib.contextmanager
+    def holding(self, endpoints: Sequence[Endpoint]) -> Iterator[None]:
+        """Take the endpoints' local ports now, so that they are still ours when the forwards start.
+
+        Raises PreflightError for a port that another program has, UsageError for one that two workloads want.
+        """
+        refuse_shared({endpoint.name: endpoint.port for endpoint in endpoints})
+        forwarded = {state.port for state in self._states().values() if process.find(state)}
+        try:
+            for endpoint in endpoints:
+                if endpoint.port not in forwarded:
+                    self._held[endpoint.port] = _bind(endpoint)
+            yield
+        finally:
+            while self._held:
+                _close(self._held.popitem()[1])
+
+    def ensure(self, endpoint: Endpoint, at: Access, namespace: str, step: Step) -> bool:
+        """Make sure the forward stands and answers; whether it had to be started."""
+        state = self._states().get(endpoint.name)
+        config = self._config(endpoint, at, namespace)
+        fingerprint = _fingerprint(config)
+        started = state is None or state.fingerprint != fingerprint or process.find(state) is None
+        if started:
+            state = self._start(endpoint, config, fingerprint, state)
+        self._wait(endpoint.name, step)
+        step.note(endpoint.url)
+        return started
+
+    def stop(self, name: str) -> bool:
+        """Stop a forward; False when there was none."""
+        state = self._states().get(name)
+        if state is None:
+            return False
+        stopped = process.stop(state)
+        process.state_path(self._directory, name).unlink(missing_ok=True)
+        return stopped
+
+    def stop_all(self) -> list[str]:
+        """Stop every forward, and every stray process of this instance; what was stopped."""
+        stopped = [name for name in self._states() if self.stop(name)]
+        for stray in process.strays(self._directory):
+            process.end(stray)
+            stopped.append(f"pid {stray.pid}")
+        return stopped
+
+    def status(self) -> list[WorkloadStatus]:
+        """Every forward written down, and how it is now."""
+        return [self._status(state) for state in self._states().values()]
+
+    def _states(self) -> dict[str, ProcessState]:
+        return process.read_states(self._directory)
+
+    def _config(self, endpoint: Endpoint, at: Access, namespace: str) -> ForwardConfig:
+        return ForwardConfig(
+            port=endpoint.port,
+            kubeconfig=str(at.kubeconfig),
+            context=at.context or "",
+            namespace=namespace,
+            target=endpoint.target,
+            remote_port=endpoint.remote_port,
+            state_file=str(self._state_file(endpoint.name)),
+        )
+
+    def _start(
+        self, endpoint: Endpoint, config: ForwardConfig, fingerprint: str, old: ProcessState | None
+    ) -> ProcessState:
+        if old:
+            process.stop(old)
+        sockets = self._held.pop(endpoint.port, None) or _bind(endpoint)
+        try:
+            return self._hand_over(endpoint, config, fingerprint, sockets)
+        finally:
+            _close(sockets)
+
+    def _hand_over(
+        self, endpoint: Endpoint, config: ForwardConfig, fingerprint: str, sockets: Sequence[socket.socket]
+    ) -> ProcessState:
+        """Start the process with its port bound already: no other program can take it in between."""
+        path = self._directory / endpoint.name / "config.json"
+        write_private(path, json.dumps(asdict(config), indent=2).encode())
+        self._state_file(endpoint.name).unlink(missing_ok=True)
+        numbers = tuple(sock.fileno() for sock in sockets)
+        words = [word for number in numbers for word in ("--socket", str(number))]
+        argv = (sys.executable, "-m", "workshop.lab.forward", "--config", str(path), *words)
+        workload = Workload(
+            endpoint.name, argv, endpoint.port, endpoint.url, fingerprint, {}, _SECONDS, handed_over=numbers
+        )
+        return process.start(workload, self._directory)
+
+    def _wait(self, name: str, step: Step) -> None:
+        def failed(state: ProcessState | None) -> str:
+            return "" if state and process.find(state) else "its process ended"
+
+        wait_for(
+            f"The forward to `{name}`",
+            lambda: self._states().get(name),
+            done=lambda state: state is not None and process.is_healthy(state),
+            failed=failed,
+            seconds=_SECONDS,
+            note=step.note,
+            state=lambda _: self._told(name),
+            diagnose=lambda: self._diagnosis(name),
+        )
+
+    def _told(self, name: str) -> str:
+        state = forward_states.read(self._state_file(name))
+        return (state.last_error or state.state) if state else "starting"
+
+    def _diagnosis(self, name: str) -> Diagnosis:
+        log = self._directory / name / "log.txt"
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+        return Diagnosis(tuple(lines[-2:]), f"Its log is `{log}`; `workshop status` tells how the pods are")
+
+    def _status(self, state: ProcessState) -> WorkloadStatus:
+        told = forward_states.read(self._state_file(state.name))
+        if process.find(state) is None:
+            return WorkloadStatus(state.name, "stopped", state.url, None, state.log, "forward")
+        connecting = told is None or told.state == "connecting"
+        healthy = not connecting and process.is_healthy(state)
+        silent = _silence(state.url) if healthy else ""
+        healthy = healthy and not silent
+        detail = " · ".join(filter(None, ["forward", told.last_error if told else "", silent]))
+        if told and told.restarts:
+            detail += f" · connected anew {told.restarts} times"
+        now: State = "running" if healthy else "starting" if connecting else "unhealthy"
+        return WorkloadStatus(state.name, now, state.url, state.pid, state.log, detail)
+
+    def _state_file(self, name: str) -> Path:
+        return self._directory / name / "forward.json"
+
+
+def _silence(url: str) -> str:
+    """What is wrong with what the forward leads to; it may answer `/health` and no MCP request."""
+    from workshop.lab.cluster.session_checks import silence
+
+    return silence(url, _ANSWER_SECONDS) if url.endswith("/mcp") else ""
+
+
+def _fingerprint(config: ForwardConfig) -> str:
+    text = json.dumps([__version__, asdict(config)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _close(sockets: Sequence[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+def _bind(endpoint: Endpoint) -> list[socket.socket]:
+    if is_free(endpoint.port):  # on macOS a bind alone succeeds beside a program that has every address
+        with contextlib.suppress(PreflightError):
+            return bind_loopback(endpoint.port)
+    raise PreflightError(
+        f"Port {endpoint.port} is already in use, and `{endpoint.name}` wants it",
+        why=owner(endpoint.port),
+        hint=f"End that program, or choose another port: `workshop up --port {endpoint.name}=PORT`",
+    )

@@ -1,0 +1,286 @@
+"""The images of a cluster: pulled, built here or taken from a bundle, then loaded into its node."""
+
+import json
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from workshop.core.errors import WorkshopError
+from workshop.core.paths import make_private_dir, write_private
+from workshop.lab.cluster.recipes import (
+    BASE_LABEL,
+    LABEL,
+    TRUSTING,
+    Recipe,
+    build_arguments,
+    build_network,
+    recipes_for,
+)
+from workshop.lab.sources import Sources
+from workshop.lab.tools.docker import Docker, ImageInfo
+from workshop.lab.tools.image_archive import image_ids
+from workshop.lab.tools.kind import Kind, control_plane
+from workshop.lab.tools.run import copyable
+
+Note = Callable[[str], None]
+_NODE_IMAGE = "node_image"
+_PULL_SECONDS = 600.0
+_LOADING = "load-"
+_NOT_WHOLE = "no suitable export target found"  # moby#52193, with Docker's containerd store
+
+
+class Images:
+    """Brings images into the engine and into a cluster's node; names are those of the fields of Sources."""
+
+    def __init__(self, docker: Docker, sources: Sources, folder: Path) -> None:
+        self._docker = docker
+        self._sources = sources
+        self._folder = folder
+        self._lock = threading.Lock()  # images are loaded side by side
+
+    def clear(self) -> None:
+        """Remove the archives, hundreds of MB each, of a run that was killed while it loaded them."""
+        for left in self._folder.glob(f"{_LOADING}*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def fetched(self, names: Sequence[str]) -> bool:
+        """Whether the engine has all it needs of these; `node_image` may be among them."""
+        return not any(self._to_build(name) or self._is_absent(name) for name in names)
+
+    def fetch(self, names: Sequence[str], note: Note) -> None:
+        """Pull or build what the engine lacks; it needs no cluster."""
+        for name in names:
+            for recipe in self._to_build(name):
+                note(f"building {recipe.tag}")
+                self._build(recipe)
+            if self._is_absent(name):
+                note(f"fetching {self._reference(name)}")
+                self._bring(self._reference(name))
+
+    def loaded(self, kind: Kind, names: Sequence[str]) -> bool:
+        """Whether the cluster's node has these images, and each as it is here."""
+        return not self._lacking(_node(kind, self._sources), names)
+
+    def load(self, kind: Kind, names: Sequence[str], note: Note) -> tuple[str, ...]:
+        """Bring what the node lacks into it, and name that: a pod keeps an older image until its end."""
+        node = _node(kind, self._sources)
+        lacking = self._lacking(node, names)
+        in_engine = []
+        for name in lacking:
+            reference = self._reference(name)
+            if archive := self._sources.archives.get(reference):
+                note(f"loading {reference}")
+                self._import(kind, node, archive.path)
+            elif self._node_pulls(name):
+                note(f"loading {reference}")
+                self._docker.exec(node, ["crictl", "pull", reference], seconds=_PULL_SECONDS)
+            else:
+                in_engine.append(name)
+        if in_engine:
+            self._load_from_engine(kind, node, in_engine, note)
+        return tuple(self._reference(name) for name in lacking)
+
+    def plan(self, names: Sequence[str]) -> list[str]:
+        """The commands that fetching and loading these would come to, as a person would type them."""
+        lines = list(dict.fromkeys(line for name in names for line in self._planned(name)))
+        saved = [self._reference(name) for name in names if self._planned_to_save(name)]
+        if saved:
+            archive = Path(f"{saved[0].rpartition('/')[2].partition(':')[0]}.tar")
+            lines += [copyable(Docker.save_argv(saved, archive)), self._planned_load(archive)]
+        return lines
+
+    def _reference(self, name: str) -> str:
+        return str(getattr(self._sources, name))
+
+    def _to_build(self, name: str) -> list[Recipe]:
+        """The recipes whose image is not here, or is made of other files; each stands on the one before."""
+        if self._reference(name) in self._sources.archives:
+            return []
+        recipes = recipes_for(name, self._sources)
+        stale = [recipe for recipe in recipes if not self._is_built(recipe)]
+        return recipes[recipes.index(stale[0]) :] if stale else []
+
+    def _is_built(self, recipe: Recipe) -> bool:
+        """Whether the engine has this image, made of these files and of the base that it has now.
+
+        Images that somebody else built under the same name carry no such labels. A base that is not here any
+        more does not matter: its layers are in the image.
+        """
+        image = self._docker.image(recipe.tag)
+        if image is None or image.labels.get(LABEL) != recipe.made_of():
+            return False
+        base = self._docker.image(recipe.base)
+        return base is None or image.labels.get(BASE_LABEL) == base.id
+
+    def _build(self, recipe: Recipe) -> None:
+        built_here = "mcp_server" not in self._sources.prebuilt and recipe.base == self._sources.mcp_server
+        trusting = recipe.base.startswith(TRUSTING)
+        if not built_here and not trusting and self._here(recipe.base) is None:
+            self._docker.pull(
+                recipe.base, self._docker.engine.platform
+            )  # a build would not try without login
+        base = self._docker.image(recipe.base)
+        with recipe.context() as context:
+            self._docker.build(
+                recipe.tag,
+                context,
+                recipe.dockerfile,
+                build_arguments(recipe, self._sources),
+                network=build_network(),
+                labels={LABEL: recipe.made_of(), BASE_LABEL: base.id if base else ""},
+            )
+
+    def _is_absent(self, name: str) -> bool:
+        """Whether the engine has to be given this image before anything can go on."""
+        archived = self._reference(name) in self._sources.archives
+        if recipes_for(name, self._sources) or (archived and name != _NODE_IMAGE):
+            return False
+        return not self._node_pulls(name) and self._here(self._reference(name)) is None
+
+    def _node_pulls(self, name: str) -> bool:
+        """With a mirror the node pulls what is not here: it knows the mirror, and the engine does not."""
+        if self._sources.registry_mirror is None or name == _NODE_IMAGE:
+            return False
+        known = recipes_for(name, self._sources) or self._reference(name) in self._sources.archives
+        return not known and self._here(self._reference(name)) is None
+
+    def _here(self, reference: str) -> ImageInfo | None:
+        """The image if the engine has it, and for its own platform."""
+        image = self._docker.image(reference)
+        fits = image is not None and f"{image.platform}/".startswith(f"{self._docker.engine.platform}/")
+        return image if fits else None
+
+    def _bring(self, reference: str) -> None:
+        if archive := self._sources.archives.get(reference):
+            self._docker.load(archive.path)
+        else:
+            self._docker.pull(reference, self._docker.engine.platform)
+
+    def _lacking(self, node: str, names: Sequence[str]) -> list[str]:
+        """The names of the images that the node has not, or has of another build."""
+        there = self._inventory(node)
+        return [name for name in names if not self._is_there(name, there.get(_full(self._reference(name))))]
+
+    def _is_there(self, name: str, node_id: str | None) -> bool:
+        reference = self._reference(name)
+        if node_id is None or self._node_pulls(name):
+            return node_id is not None
+        if archive := self._sources.archives.get(reference):
+            return node_id == archive.image_id
+        image = self._docker.image(reference)
+        return image is not None and node_id in {image.id, self._known_ids().get(image.id)}
+
+    def _inventory(self, node: str) -> dict[str, str]:
+        return _inventory(self._docker.exec(node, ["crictl", "images", "--output", "json"]).stdout)
+
+    def _load_from_engine(self, kind: Kind, node: str, names: Sequence[str], note: Note) -> None:
+        """Load what the engine has; the node pulls what the engine has unpacked but not kept whole."""
+        note(f"loading {', '.join(map(self._reference, names))}")
+        try:
+            node_ids = self._hand_over(kind, node, names)
+        except WorkshopError as error:
+            if _NOT_WHOLE not in error.why or (len(names) == 1 and recipes_for(names[0], self._sources)):
+                raise
+            if len(names) > 1:  # it does not say which of them
+                for name in names:
+                    self._load_from_engine(kind, node, [name], note)
+                return
+            self._docker.exec(node, ["crictl", "pull", self._reference(names[0])], seconds=_PULL_SECONDS)
+            node_ids = self._inventory(node)
+        for name in names:
+            image = self._docker.image(self._reference(name))
+            node_id = node_ids.get(_full(self._reference(name)), "")
+            if image is not None and image.id != node_id:
+                self._remember_id(image.id, node_id)
+
+    def _hand_over(self, kind: Kind, node: str, names: Sequence[str]) -> Mapping[str, str]:
+        """Load images as one archive, in which layers that they share are once; their ids in the node.
+
+        It is an archive of one platform: `kind load docker-image` fails with Docker's containerd store.
+        """
+        make_private_dir(self._folder)
+        with tempfile.TemporaryDirectory(dir=self._folder, prefix=_LOADING) as folder:
+            archive = Path(folder) / "images.tar"
+            self._docker.save(list(map(self._reference, names)), archive, self._docker.engine.platform)
+            node_ids = {_full(reference): node_id for reference, node_id in image_ids(archive).items()}
+            if len(node_ids) < len(names) or not node_ids.items() <= self._inventory(node).items():
+                self._import(kind, node, archive)
+        return node_ids
+
+    def _import(self, kind: Kind, node: str, archive: Path) -> None:
+        """Bring an archive's images into the node, the way that takes least; `kind` says what is wrong."""
+        if not self._docker.import_archive(node, archive):
+            kind.load_archive(self._sources.cluster_name, archive)
+
+    def _known_ids(self) -> Mapping[str, str]:
+        """A node's ids by the engine's, where Docker's containerd store counts differently."""
+        try:
+            known: dict[str, str] = json.loads(self._ids_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return known
+
+    def _remember_id(self, engine_id: str, node_id: str) -> None:
+        with self._lock:
+            known = {**self._known_ids(), engine_id: node_id}
+            write_private(self._ids_file, json.dumps(known, indent=2).encode())
+
+    @property
+    def _ids_file(self) -> Path:
+        return self._folder / "image-ids.json"
+
+    def _planned(self, name: str) -> list[str]:
+        """What one image takes by itself; those that the engine has are saved and loaded together."""
+        reference = self._reference(name)
+        if bundled := self._sources.archives.get(reference):
+            loaded = copyable(["docker", "load", "--input", str(bundled.path)])
+            return [loaded if name == _NODE_IMAGE else self._planned_load(bundled.path)]
+        if recipes := recipes_for(name, self._sources):
+            return [self._planned_build(recipe) for recipe in recipes]
+        if self._planned_to_save(name) or name == _NODE_IMAGE:
+            return [copyable(["docker", "pull", reference])]
+        node = control_plane(self._sources.cluster_name)
+        return [copyable(["docker", "exec", node, "crictl", "pull", reference])]
+
+    def _planned_to_save(self, name: str) -> bool:
+        if name == _NODE_IMAGE or self._reference(name) in self._sources.archives:
+            return False
+        return bool(recipes_for(name, self._sources)) or self._sources.registry_mirror is None
+
+    def _planned_load(self, archive: Path) -> str:
+        return copyable(["kind", "load", "image-archive", str(archive), "--name", self._sources.cluster_name])
+
+    def _planned_build(self, recipe: Recipe) -> str:
+        arguments = build_arguments(recipe, self._sources)
+        context = recipe.folder or Path("CONTEXT")
+        argv = Docker.build_argv(recipe.tag, context, recipe.dockerfile, arguments, network=build_network())
+        return copyable(argv, {recipe.argument: recipe.base})
+
+
+def _node(kind: Kind, sources: Sources) -> str:
+    nodes = kind.nodes(sources.cluster_name)
+    if not nodes:
+        raise WorkshopError(f"There is no cluster `{sources.cluster_name}`", hint="`workshop up` makes it")
+    return nodes[0]
+
+
+def _inventory(told: str) -> dict[str, str]:
+    """The id of each tagged image of a node, from `crictl images`."""
+    try:
+        images = json.loads(told)["images"]
+        return {tag: image["id"] for image in images for tag in image["repoTags"] or ()}
+    except (ValueError, KeyError, TypeError) as error:
+        raise WorkshopError(
+            "`crictl images` answered something unexpected", why=told.strip()[:200]
+        ) from error
+
+
+def _full(reference: str) -> str:
+    """The reference as containerd writes it: with its registry, and `library` where Docker leaves it out."""
+    first, slash, _ = reference.partition("/")
+    if not slash:
+        return f"docker.io/library/{reference}"
+    named = "." in first or ":" in first or first == "localhost"
+    return reference if named else f"docker.io/{reference}"

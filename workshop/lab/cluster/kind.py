@@ -1,0 +1,166 @@
+"""The kind backend: a cluster of this instance's own in Docker, removed without trace."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from workshop.core.console import Progress
+from workshop.core.console import Step as Line
+from workshop.core.errors import UsageError
+from workshop.lab.base import BackendName, Choices, Deployment
+from workshop.lab.bundle.read import open_bundle
+from workshop.lab.cluster.backend import ClusterBackend
+from workshop.lab.cluster.images import Images
+from workshop.lab.cluster.kind_cluster import KindCluster
+from workshop.lab.cluster.operator import Operator
+from workshop.lab.cluster.record import ClusterRecord, new_id
+from workshop.lab.cluster.site import WAIT_SECONDS, Site, Tools
+from workshop.lab.cluster.workloads import Workloads
+from workshop.lab.kube.objects import items, name_of, namespace_of, text
+from workshop.lab.sources import Sources
+from workshop.lab.steps import Step
+from workshop.lab.tools.access import Access
+
+_OF_OPERATOR = ("operator", "proxy_runner")
+
+
+class KindBackend(ClusterBackend):
+    """Makes a kind cluster, ToolHive's operator in it, and the parts on that."""
+
+    name: BackendName = "kind"
+
+    def open(self, *, new: bool) -> Site:
+        """The site; a new one has this command's choices over those of the last `up`."""
+        record = self._file.read()
+        overrides = {**(record.overrides if record else {}), **self._choices.overrides}
+        sources = Sources.load(overrides)
+        if record is None or new:
+            record = self._record(record, sources, overrides)
+        sources = replace(sources, cluster_name=record.name)
+        tools = Tools(self._runner, self._home, sources)
+        if new and record.bundle:
+            sources = open_bundle(
+                Path(record.bundle), self._home / "bundle", sources, tools.docker.examine().platform, _quiet
+            )
+            record = replace(record, images=_images(sources))
+        images: dict[str, Any] = dict(record.images)
+        sources = replace(sources, **images)
+        at = Access(self._home / "kubeconfig", f"kind-{record.name}")
+        return Site(self._home, record, sources, at, tools, self._file, self._choices.seconds or WAIT_SECONDS)
+
+    def steps(
+        self, site: Site, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
+    ) -> list[Step]:
+        """Pulling and building overlap with kubeadm, and the manifests go in as soon as they can.
+
+        Images are loaded one group after the other, in the order in which pods need them: loading is work for
+        the same few processors on which the node starts.
+        """
+        del deployments
+        ours = ("mcp_server", *(["practice"] if choices.upstream == "practice" else []))
+        cluster = KindCluster(site)
+        images = Images(site.tools.docker, site.sources, site.home / "images")
+        operator = Operator(site, shared=False)
+        steps = [
+            Step("preflight", "Look at the tools", lambda line: _look(cluster, images, line)),
+            *_image_steps(images, site, "node", ("node_image",), load=False),
+            *_image_steps(images, site, "operator", _OF_OPERATOR),
+            *_image_steps(images, site, "workshop", ours, behind=("load-operator",)),
+            cluster.step(("preflight", "fetch-node")),
+            *operator.steps(after=("cluster",), images=("load-operator",)),
+            *workloads.steps(after=("crds",), operator=("operator-ready",), images=("load-workshop",)),
+        ]
+        applied = tuple(step.name for step in steps if step.name.startswith("apply-"))
+        return [_for_kind(step) for step in [*steps, workloads.prune(applied)]]
+
+    def wait_awake(self, site: Site, progress: Progress) -> None:
+        """Wait for all that workloads need of a node that was started a moment ago."""
+        KindCluster(site).wait_awake(progress)
+
+    def remove(self, site: Site, progress: Progress) -> list[str]:
+        """Delete the cluster if this instance made it and its node says so; else say what to do."""
+        return KindCluster(site).remove(progress)
+
+    def _record(
+        self, known: ClusterRecord | None, sources: Sources, overrides: dict[str, str]
+    ) -> ClusterRecord:
+        name = self._choices.cluster_name or (known.name if known else sources.cluster_name)
+        named = self._choices.bundle
+        if named and not named.exists():  # one that was named before may be away by now
+            raise UsageError(f"There is no bundle `{named}`", hint="Is the disk with it there?")
+        bundle = str(named.absolute()) if named else None
+        if known and known.name != name:
+            raise UsageError(
+                f"This instance's cluster is `{known.name}`, not `{name}`",
+                hint="`workshop teardown` first, or leave `--cluster-name` out",
+            )
+        known = known or ClusterRecord("kind", new_id(), name, sources.namespace)
+        return replace(known, overrides=overrides, bundle=bundle or known.bundle, images=_images(sources))
+
+
+def _image_steps(
+    images: Images,
+    site: Site,
+    group: str,
+    names: tuple[str, ...],
+    *,
+    load: bool = True,
+    behind: tuple[str, ...] = (),
+) -> list[Step]:
+    fetch, kind = f"fetch-{group}", site.tools.kind
+    steps = [
+        Step(
+            fetch,
+            f"Fetch the {group} images" if load else "Fetch the node's image",
+            lambda line: images.fetch(names, line.note),
+            needs=("preflight",),
+            done=lambda: images.fetched(names),
+            plan=lambda: [line for line in images.plan(names) if not _is_load(line)],
+        )
+    ]
+    if load:
+        steps.append(
+            Step(
+                f"load-{group}",
+                f"Load the {group} images into the node",
+                lambda line: _load(images, site, names, line),
+                needs=(fetch, "cluster", *behind),
+                done=lambda: images.loaded(kind, names),
+                plan=lambda: [line for line in images.plan(names) if _is_load(line)],
+            )
+        )
+    return steps
+
+
+def _look(cluster: KindCluster, images: Images, line: Line) -> None:
+    images.clear()
+    cluster.look(line)
+
+
+def _is_load(line: str) -> bool:
+    return line.startswith(("kind load", "docker save"))
+
+
+def _load(images: Images, site: Site, names: tuple[str, ...], line: Line) -> None:
+    """Load the images, and replace the pods that run an older one of the same tag."""
+    loaded = set(images.load(site.tools.kind, names, line.note))
+    for pod in site.kube.list("v1", "Pod"):
+        used = {text(container, "image") for container in items(pod, "spec", "containers")}
+        if used & loaded:
+            site.kube.delete("v1", "Pod", name_of(pod), namespace_of(pod))
+
+
+def _for_kind(step: Step) -> Step:
+    """A step behind the preflight; what is inside the cluster is taken back with the cluster."""
+    needs = step.needs or (() if step.name == "preflight" else ("preflight",))
+    outside = step.name == "cluster" or step.name.startswith("forward-")
+    return replace(step, needs=needs, undo=step.undo if outside else None)
+
+
+def _images(sources: Sources) -> dict[str, str]:
+    return {name: getattr(sources, name) for name in (*_OF_OPERATOR, "mcp_server", "practice")}
+
+
+def _quiet(_told: str) -> None:
+    pass

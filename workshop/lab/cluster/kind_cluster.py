@@ -1,0 +1,271 @@
+"""The kind cluster itself: there or not, ours or not, answering or not; made, woken and taken away."""
+
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from workshop.core.console import Progress
+from workshop.core.console import Step as Line
+from workshop.core.errors import DeadlineError, PreflightError, WorkshopError
+from workshop.lab.cluster.dns import answers_on_node
+from workshop.lab.cluster.node import trust_certificate, trusts_certificate, write_kind_config
+from workshop.lab.cluster.record import INSTANCE_LABEL
+from workshop.lab.cluster.removal import Removal
+from workshop.lab.cluster.site import Site
+from workshop.lab.kube.client import Kube
+from workshop.lab.kube.objects import Object, container_statuses_of, is_being_deleted, items, text
+from workshop.lab.kube.wait import bound
+from workshop.lab.steps import Step
+from workshop.lab.tools.docker import ContainerState
+from workshop.lab.tools.kind import control_plane
+from workshop.lab.tools.run import copyable
+
+_CREATE_SECONDS = 900.0
+_AGAIN_SECONDS = 180.0
+_ORDERLY_SECONDS = 10.0
+_LOOK_SECONDS = 1.0
+_TO_THE_SECOND = len("2026-11-29T02:00:00")  # Docker's times are finer than Kubernetes'
+_NODE_CONFIG = "/kind/kubeadm.conf"
+_LABEL = re.compile(rf"{re.escape(INSTANCE_LABEL)}=([A-Za-z0-9._-]+)")
+
+
+class KindCluster:
+    """One kind cluster, which is touched only as far as its node says that it is this instance's."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._name = site.record.name
+
+    def look(self, line: Line) -> None:
+        """The tools and their engine; raises PreflightError for what does not serve."""
+        tools = self._site.tools
+        engine = tools.docker.examine()
+        engine.refuse_remote()
+        tools.kind.examine()
+        tools.helm.examine()
+        tools.kubectl.examine()
+        if self._name in tools.kind.clusters() and not self._site.made("cluster"):
+            raise _not_ours(self._name, "this instance has not made it")
+        line.note("; ".join([f"{engine.name} {engine.version}", *engine.warnings]))
+
+    def step(self, needs: tuple[str, ...]) -> Step:
+        """Make the cluster, or start the one that was made before."""
+        verb, seconds = ("Start", _AGAIN_SECONDS) if self._is_made() else ("Create", _CREATE_SECONDS)
+        return Step(
+            "cluster",
+            f"{verb} the kind cluster {self._name}, {bound(seconds)}",
+            self._make,
+            needs=needs,
+            done=self._answers,
+            undo=self._delete,
+            plan=self._plan,
+        )
+
+    def remove(self, progress: Progress) -> list[str]:
+        """Delete the cluster, if it is ours, with a short try to do so in order."""
+        site = self._site
+        if not site.made("cluster"):
+            return []
+        if self._name not in site.tools.kind.clusters():
+            progress.say(f"The kind cluster `{self._name}` is gone already")
+            return []
+        owner = self._owner()
+        if owner != site.record.id:
+            error = _not_ours(self._name, _said(owner))
+            progress.tell(f"{error.what}: {error.why}. {error.hint}")
+            return []
+        removed: list[str] = []
+        if self._reached():
+            removed = Removal(site, seconds=_ORDERLY_SECONDS).run(progress, must=False)
+        with progress.step(f"Delete the kind cluster {self._name}"):
+            self._delete()
+        return [*removed, f"cluster {self._name}"]
+
+    def _answers(self) -> bool:
+        site = self._site
+        if not site.made("cluster") or self._name not in site.tools.kind.clusters():
+            return False
+        if not site.at.kubeconfig.exists():
+            site.tools.kind.export_kubeconfig(self._name, site.at.kubeconfig)
+        return self._is_awake() and self._reached() and self._trusts()
+
+    def wait_awake(self, progress: Progress) -> None:
+        """Wait for a cluster whose node runs, and was started a moment ago; one that is stopped stays so."""
+        node = self.node()
+        if node and node.running and not self._is_awake():
+            with progress.step(f"Wait for the kind cluster {self._name}, {bound(_AGAIN_SECONDS)}") as line:
+                self._await(line)
+
+    def node(self) -> ContainerState | None:
+        """How the node's container is; None when it is gone, or Docker does not answer."""
+        try:
+            return self._site.tools.docker.container(self._node)
+        except WorkshopError:
+            return None
+
+    def asleep(self) -> str:
+        """What the node, which runs, still lacks since it was started; empty when nothing."""
+        return "" if self._is_awake() else self._lacks(self._boot())
+
+    def _make(self, line: Line) -> None:
+        site, kind = self._site, self._site.tools.kind
+        if self._name in kind.clusters():
+            if self._is_made():
+                self._wake(line)
+                return
+            if self._owner() not in {site.record.id, None}:
+                raise _not_ours(self._name, "its node carries another label")
+            kind.delete(self._name, site.at.kubeconfig)  # half made by an `up` that was ended
+        site.file.making("cluster")
+        config = write_kind_config(site.sources, site.home / "cluster", site.record.id)
+        kind.create(
+            self._name,
+            config,
+            site.at.kubeconfig,
+            site.sources.node_image,
+            _CREATE_SECONDS,
+            env=site.sources.proxy_environment(),
+        )
+        self._trust()
+        site.file.installed("cluster", site.sources.node_image)
+        site.file.installed("awake", self._boot())  # the steps that follow wait for each thing they need
+
+    def _plan(self) -> list[str]:
+        site = self._site
+        config = write_kind_config(site.sources, site.home / "cluster", site.record.id)
+        argv = site.tools.kind.create_argv(self._name, config, site.at.kubeconfig, site.sources.node_image)
+        return [f"write {config}", copyable(argv, site.sources.proxy_environment(), site.sources.secrets())]
+
+    def _wake(self, line: Line) -> None:
+        """Start the node of a cluster that was made, and wait until workloads can run on it."""
+        for node in self._nodes():
+            line.note(f"starting {node}")
+            self._site.tools.docker.start(node, _AGAIN_SECONDS)
+        self._await(line)
+        self._trust()
+
+    def _await(self, line: Line) -> None:
+        boot = self._boot()
+        deadline = time.monotonic() + _AGAIN_SECONDS
+        while lacking := self._lacks(boot):
+            if time.monotonic() > deadline:
+                raise DeadlineError(
+                    f"The kind cluster `{self._name}` was not ready within {_AGAIN_SECONDS:.0f} s",
+                    why=f"Its node runs, but it still waits for {lacking}",
+                    hint=f"See `docker logs {self._node}`; `workshop teardown`, then `up`, makes another",
+                )
+            line.note(f"waiting for {lacking}")
+            time.sleep(_LOOK_SECONDS)
+        self._site.file.installed("awake", boot)
+        line.note("API, node, pods and cluster DNS answer")
+
+    def _lacks(self, boot: str) -> str:
+        """What workloads need of the node and it does not give yet, since its start at `boot`.
+
+        After a restart the API answers with what was true before it, until the kubelet has reported anew.
+        """
+        try:
+            kube = self._kube()
+            nodes, pods = kube.list("v1", "Node"), kube.list("v1", "Pod")
+            if not nodes or not all(_is_ready_since(node, boot) for node in nodes):
+                return "its node to be ready"
+            if before := sum(_ran_before(pod, boot) for pod in pods):
+                return f"{before} pods to start again"
+            answers = answers_on_node(self._site.tools.docker, kube, self._node)
+        except WorkshopError:
+            return "its API server"
+        return "" if answers else "cluster DNS"
+
+    def _is_made(self) -> bool:
+        return self._site.installed("cluster") is not None
+
+    def _is_awake(self) -> bool:
+        """Whether the node has been seen whole since its last start."""
+        awake = self._site.installed("awake")
+        return awake is not None and awake == self._boot()
+
+    def _boot(self) -> str:
+        state = self.node()
+        return state.started_at if state else ""
+
+    @property
+    def _node(self) -> str:
+        return control_plane(self._name)
+
+    def _kube(self) -> Kube:
+        at = self._site.at
+        return Kube(at.kubeconfig, at.context)  # each time anew: the file changes with the cluster
+
+    def _reached(self) -> bool:
+        try:
+            self._kube().version()
+        except WorkshopError:  # out of reach, starting, or with a kubeconfig of the cluster before
+            return False
+        return True
+
+    def _trusts(self) -> bool:
+        if self._site.sources.ca_file is None:
+            return True
+        return all(trusts_certificate(self._site.tools.docker, node) for node in self._nodes())
+
+    def _trust(self) -> None:
+        if self._site.sources.ca_file is not None:
+            for node in self._nodes():
+                trust_certificate(self._site.tools.docker, node)
+
+    def _nodes(self) -> Sequence[str]:
+        return self._site.tools.kind.nodes(self._name)
+
+    def _owner(self) -> str | None:
+        """The instance that the node's label names, read from its files: a stopped node tells, too."""
+        for node in self._nodes():
+            with tempfile.TemporaryDirectory() as folder:
+                target = Path(folder) / "kubeadm.conf"
+                try:
+                    self._site.tools.docker.copy_from(node, _NODE_CONFIG, target)
+                    found = _LABEL.search(target.read_text(encoding="utf-8"))
+                except (WorkshopError, OSError):
+                    found = None
+            if found:
+                return found[1]
+        return None
+
+    def _delete(self) -> None:
+        self._site.tools.kind.delete(self._name, self._site.at.kubeconfig)
+        self._site.at.kubeconfig.unlink(missing_ok=True)
+        record = self._site.file.read()
+        for thing in record.made if record else ():
+            self._site.file.unmade(thing)
+
+
+def _is_ready_since(node: Object, boot: str) -> bool:
+    """Whether the kubelet has reported its node as ready since the boot."""
+    return any(
+        (text(item, "type"), text(item, "status")) == ("Ready", "True")
+        and _since(text(item, "lastHeartbeatTime"), boot)
+        for item in items(node, "status", "conditions")
+    )
+
+
+def _ran_before(pod: Object, boot: str) -> bool:
+    """Whether the API still tells of a container's run that the boot has ended."""
+    started = [text(item, "state", "running", "startedAt") for item in container_statuses_of(pod)]
+    return not is_being_deleted(pod) and any(each and not _since(each, boot) for each in started)
+
+
+def _since(moment: str, boot: str) -> bool:
+    return moment[:_TO_THE_SECOND] >= boot[:_TO_THE_SECOND]
+
+
+def _not_ours(name: str, why: str) -> PreflightError:
+    return PreflightError(
+        f"The kind cluster `{name}` is left alone",
+        why=why[:1].upper() + why[1:],
+        hint=f"`--cluster-name OTHER` takes another; if nobody needs it: `kind delete cluster --name {name}`",
+    )
+
+
+def _said(owner: str | None) -> str:
+    return f"its node belongs to instance `{owner}`" if owner else "its node does not say whose it is"

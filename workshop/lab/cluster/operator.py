@@ -1,0 +1,395 @@
+"""The steps that bring ToolHive's operator into a cluster: its namespace, its definitions, itself."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from workshop.core.console import Step as Line
+from workshop.core.errors import DeadlineError
+from workshop.lab.cluster.node import write_operator_values
+from workshop.lab.cluster.readiness import OPERATOR, find_operator, wait_operator
+from workshop.lab.cluster.record import MANAGED_BY
+from workshop.lab.cluster.rollout import replicas
+from workshop.lab.cluster.seats import Seats, require_removal_rights, require_rights
+from workshop.lab.cluster.site import Site
+from workshop.lab.cluster.workloads import release_ours
+from workshop.lab.kube.client import Kube
+from workshop.lab.kube.objects import Object, conditions_of, is_being_deleted, labels_of, namespace_of
+from workshop.lab.kube.refusals import ForbiddenError
+from workshop.lab.kube.wait import bound, wait_for
+from workshop.lab.steps import Step
+from workshop.lab.tools.run import copyable
+from workshop.toolhive.manifests import TOOLHIVE_API
+
+CRDS_RELEASE = "toolhive-operator-crds"
+DEFINITIONS = ("MCPServer", "MCPRemoteProxy", "MCPOIDCConfig", "MCPExternalAuthConfig", "MCPToolConfig")
+_ELECTION = ("coordination.k8s.io/v1", "Lease", "toolhive-operator-leader-election")  # the operator leaves it
+_HELM_SECONDS = 120.0
+_PENDING_SECONDS = 60.0  # a Helm operation that is younger may be somebody else's, still at work
+_NOT_OURS = "it is not ours, and stays"
+_CRDS_STAY = "its definitions (CRDs) stay: they may hold what others made"
+_LINGER_SECONDS = 15.0  # a namespace that ends in its own time takes less
+
+
+class Operator:
+    """The operator of one site; one that somebody else installed is used as it is, unless told otherwise."""
+
+    def __init__(self, site: Site, *, shared: bool, install: bool = False) -> None:
+        self._site = site
+        self._seats = Seats(site) if shared else None  # in a cluster of our own there are no others
+        self._install = install
+        self._charts = site.home / "charts"
+
+    def steps(self, *, after: tuple[str, ...], images: tuple[str, ...] = ()) -> list[Step]:
+        """From the namespaces to a running operator; `after` the cluster is there, `images` are in it."""
+        spaces = self._spaces(after)
+        ready = tuple(step.name for step in spaces)
+        return [
+            Step(
+                "charts",
+                "Fetch the charts",
+                self._fetch,
+                needs=ready if self._seats else (),  # on a cluster of our own, while it is being made
+                done=lambda: (
+                    self._fetched()
+                    or (self._seats is not None and self._crds_there() and self._operator_there())
+                ),
+                plan=self._fetch_plan,
+            ),
+            *spaces,
+            Step(
+                "crds",
+                "Install ToolHive's definitions",
+                self._install_crds,
+                needs=("charts", *ready),
+                done=self._crds_there,
+                undo=self._take_back,
+                plan=lambda: self._upgrade_plan(CRDS_RELEASE),
+            ),
+            Step(
+                "operator",
+                f"Install ToolHive's operator {self._site.sources.toolhive_version}",
+                self._install_operator,
+                needs=("crds", *images),
+                done=self._operator_there,
+                undo=self._take_back,
+                plan=lambda: self._upgrade_plan(OPERATOR),
+            ),
+            Step(
+                "operator-ready",
+                f"Wait for the operator, {bound(self._site.seconds)}",
+                self._wait_ready,
+                needs=("operator",),
+            ),
+        ]
+
+    @property
+    def namespace(self) -> str:
+        """Where we install it."""
+        return self._site.sources.namespace
+
+    def release(self, note: Callable[[str], None]) -> list[str]:
+        """Give the operator up: it goes when a seat installed it and no other needs it; what was removed.
+
+        Its definitions stay, as the chart wants: they may hold what others made.
+        """
+        with self._turn(note):
+            if self._seats:
+                self._seats.leave()
+            try:
+                ours, others = self._is_a_seats(), self._needed_by()
+                if others:
+                    note(f"it stays: {', '.join(others)} needs it" if ours else _NOT_OURS)
+                    return []
+                removed = self._uninstall(note) if ours else []
+                removed += self._clear_namespace(note)
+                note(_CRDS_STAY if ours else _NOT_OURS)
+            except ForbiddenError as refused:
+                note(f"it stays, for its owner to remove. {refused.what}")
+                return []
+            return removed
+
+    def _take_back(self) -> None:
+        self.release(lambda _: None)
+
+    def _spaces(self, after: tuple[str, ...]) -> list[Step]:
+        if not self._seats:
+            names = dict.fromkeys([self._site.namespace, self.namespace])
+            return [self._namespace(name, after) for name in names]
+        argv = ["kubectl", *self._site.at.flags("--context"), "auth", "can-i", "--list"]
+        rights = Step(
+            "rights",
+            "Look at what this account may do",
+            self._require_rights,
+            needs=after,
+            plan=lambda: [copyable([*argv, "--namespace", self._site.namespace])],
+        )
+        return [rights, self._namespace(self._site.namespace, ("rights",))]
+
+    def _namespace(self, name: str, after: tuple[str, ...]) -> Step:
+        thing = f"namespace/{name}"
+
+        def is_there() -> bool:
+            return self._is_there(name) and (self._seats is None or self._seats.entered())
+
+        def make(line: Line) -> None:
+            with self._turn(line.note):
+                self._make_namespace(name, line)
+                if self._seats:
+                    self._seats.enter()
+
+        def remove() -> None:
+            if self._seats:
+                self._seats.leave()
+            if self._site.made(thing):
+                self._site.kube.delete("v1", "Namespace", name)
+                self._site.file.unmade(thing)
+
+        return Step(
+            thing,
+            f"Make namespace {name}",
+            make,
+            needs=after,
+            done=is_there,
+            undo=remove,
+            plan=lambda: [
+                copyable(["kubectl", *self._site.at.flags("--context"), "create", "namespace", name])
+            ],
+        )
+
+    def _is_there(self, name: str) -> bool:
+        """Whether a namespace is there; one that this account may not look at is."""
+        try:
+            found = self._site.kube.get("v1", "Namespace", name)
+        except ForbiddenError:
+            return True
+        return found is not None and not is_being_deleted(found)
+
+    def _make_namespace(self, name: str, line: Line) -> None:
+        if self._is_there(name):
+            return
+        self._see_off(name, line)
+        self._site.file.making(f"namespace/{name}")
+        metadata = {"name": name, "labels": self._site.record.labels}
+        self._site.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+
+    @contextmanager
+    def _turn(self, note: Callable[[str], None]) -> Iterator[None]:
+        """Be the only one that changes the operator, where there are others."""
+        if self._seats is None:
+            yield
+            return
+        with self._seats.turn(note):
+            yield
+
+    def _require_rights(self, line: Line) -> None:
+        """Raise ForbiddenError for all rights that are missing, before anything is changed."""
+        try:
+            installs = not (self._crds_there() and self._operator_there())
+        except ForbiddenError:  # no operator is there, and this account may not look where it would be
+            installs = True
+        makes = not self._is_there(self._site.namespace)
+        require_rights(self._site, makes_namespace=makes, installs_in=self.namespace if installs else None)
+        line.note("all that is needed")
+
+    def _see_off(self, namespace: str, line: Line) -> None:
+        """Wait until a namespace of an earlier time is gone; where its operator went first, help."""
+        if self._site.kube.get("v1", "Namespace", namespace) is None:
+            return
+        try:
+            wait_gone(self._site.kube, namespace, min(_LINGER_SECONDS, self._site.seconds), line.note)
+        except DeadlineError:
+            line.note(
+                f"cleared the finalizers of {', '.join(release_ours(self._site, namespace)) or 'nothing'}"
+            )
+            wait_gone(self._site.kube, namespace, self._site.seconds, line.note)
+
+    def _chart(self, release: str) -> str:
+        sources = self._site.sources
+        return sources.chart_crds if release == CRDS_RELEASE else sources.chart_operator
+
+    def _archive(self, release: str) -> Path:
+        chart, version = self._chart(release), self._site.sources.toolhive_version
+        if not chart.startswith("oci://"):
+            return Path(chart)
+        return self._charts / f"{chart.rsplit('/', 1)[-1]}-{version}.tgz"
+
+    def _fetched(self) -> bool:
+        return all(self._archive(release).exists() for release in (CRDS_RELEASE, OPERATOR))
+
+    def _fetch(self, line: Line) -> None:
+        for release in (CRDS_RELEASE, OPERATOR):
+            line.note(release)
+            version = self._site.sources.toolhive_version
+            self._site.tools.helm.pull(self._chart(release), version, self._charts)
+
+    def _fetch_plan(self) -> list[str]:
+        charts = [self._chart(release) for release in (CRDS_RELEASE, OPERATOR)]
+        version, helm = self._site.sources.toolhive_version, self._site.tools.helm
+        return [
+            copyable(helm.pull_argv(chart, version, self._charts))
+            for chart in charts
+            if chart.startswith("oci://")
+        ]
+
+    def _values(self, release: str) -> list[Path]:
+        if release == CRDS_RELEASE:
+            return []
+        return write_operator_values(self._site.sources, self._site.home / "operator")
+
+    def _upgrade(self, release: str, line: Line) -> None:
+        site = self._site
+        site.tools.helm.upgrade(
+            release,
+            str(self._archive(release)),
+            self.namespace,
+            version=site.sources.toolhive_version,
+            values=self._values(release),
+            at=site.at,
+            seconds=_HELM_SECONDS,
+            patience=_PENDING_SECONDS if self._seats else 0.0,
+            note=line.note,
+        )
+
+    def _upgrade_plan(self, release: str) -> list[str]:
+        site, values = self._site, self._values(release)
+        argv = site.tools.helm.upgrade_argv(
+            release,
+            str(self._archive(release)),
+            self.namespace,
+            version=site.sources.toolhive_version,
+            values=values,
+            at=site.at,
+        )
+        ours = [f"write {path}" for path in values if path.is_relative_to(site.home)]
+        return [*ours, copyable(argv)]
+
+    def _install_crds(self, line: Line) -> None:
+        with self._turn(line.note):
+            if self._crds_there():
+                return  # another seat was first
+            self._make_namespace(self.namespace, line)
+            self._site.file.making("crds")
+            self._upgrade(CRDS_RELEASE, line)
+            wait_for(
+                "ToolHive's definitions",
+                lambda: self._site.kube.serves(TOOLHIVE_API, DEFINITIONS),
+                done=bool,
+                failed=lambda _: "",
+                seconds=self._site.seconds,
+                note=line.note,
+            )
+            self._site.file.installed("crds", self._fingerprint(CRDS_RELEASE))
+            self._claim("crds")
+
+    def _crds_there(self) -> bool:
+        if not self._site.kube.serves(TOOLHIVE_API, DEFINITIONS):
+            return False
+        if self._is_anothers():
+            return not self._install
+        wanted = self._fingerprint(CRDS_RELEASE)
+        by_a_seat = self._seats.claimed(self.namespace, "crds") if self._seats else ""
+        return wanted in (self._site.installed("crds"), by_a_seat)
+
+    def _install_operator(self, line: Line) -> None:
+        with self._turn(line.note):
+            if self._operator_there():
+                return  # another seat was first
+            self._make_namespace(self.namespace, line)
+            if self._site.tools.helm.status(OPERATOR, self.namespace, self._site.at) is None:
+                self._site.file.making("operator")
+                self._claim("operator")
+            self._upgrade(OPERATOR, line)
+            self._site.file.installed("operator", self._fingerprint(OPERATOR))
+
+    def _operator_there(self) -> bool:
+        """Whether its Deployment is there, and is what we would install where that is ours to do."""
+        if self._is_anothers():
+            return not self._install
+        found = find_operator(self._site.kube)
+        if found is None or replicas(found) == 0:
+            return False
+        return self._site.installed("operator") == self._fingerprint(OPERATOR)
+
+    def _is_ours(self) -> bool:
+        return self._seats is None or self._site.made("operator")
+
+    def _is_anothers(self) -> bool:
+        """Whether there is an operator that this instance did not install, or cannot see."""
+        if self._is_ours():
+            return False
+        try:
+            return find_operator(self._site.kube) is not None
+        except ForbiddenError:
+            return True
+
+    def _wait_ready(self, line: Line) -> None:
+        try:
+            found = find_operator(self._site.kube)
+            where = namespace_of(found) or self.namespace
+            stuck = self._is_ours()
+            wait_operator(self._site.kube, where, self._site.seconds, line, replace_stuck=stuck)
+        except ForbiddenError:
+            line.note("not visible to this account")
+
+    def _claim(self, thing: str) -> None:
+        if self._seats:
+            release = OPERATOR if thing == "operator" else CRDS_RELEASE
+            self._seats.claim(self.namespace, thing, self._fingerprint(release))
+
+    def _is_a_seats(self) -> bool:
+        """Whether this instance, or another seat, installed the operator."""
+        by_a_seat = self._seats.claimed(self.namespace, "operator") if self._seats else ""
+        return bool(by_a_seat) or self._site.made("operator")
+
+    def _needed_by(self) -> Sequence[str]:
+        return self._seats.others() if self._seats else ()
+
+    def _uninstall(self, note: Callable[[str], None]) -> list[str]:
+        note(OPERATOR)
+        if self._seats:
+            require_removal_rights(self._site, self.namespace)
+        self._site.tools.helm.uninstall(OPERATOR, self.namespace, self._site.at)
+        self._site.file.unmade("operator")
+        self._site.kube.delete(*_ELECTION, self.namespace)
+        return ["operator"]
+
+    def _clear_namespace(self, note: Callable[[str], None]) -> list[str]:
+        """Remove the operator's namespace if a seat made it; a seat's own goes with that seat."""
+        name, kube = self.namespace, self._site.kube
+        if self._seats is None:
+            return []
+        self._seats.disclaim(name)
+        self._site.file.unmade(f"namespace/{name}")
+        in_use = namespace_of(find_operator(kube)) == name
+        found = kube.get("v1", "Namespace", name)
+        if in_use or name == self._site.namespace or not MANAGED_BY.items() <= labels_of(found).items():
+            return []
+        kube.delete("v1", "Namespace", name)
+        wait_gone(kube, name, self._site.seconds, note)
+        return [f"namespace/{name}"]
+
+    def _fingerprint(self, release: str) -> str:
+        digest = hashlib.sha256(f"{self._chart(release)} {self._site.sources.toolhive_version}".encode())
+        for path in self._values(release):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+
+def wait_gone(kube: Kube, namespace: str, seconds: float, note: Callable[[str], None]) -> None:
+    """Wait until a namespace that is being deleted is gone."""
+    wait_for(
+        f"The end of namespace `{namespace}`",
+        lambda: kube.get("v1", "Namespace", namespace),
+        done=lambda found: found is None,
+        failed=lambda _: "",
+        seconds=seconds,
+        note=note,
+        state=lambda found: "gone" if found is None else f"{namespace} is being deleted{_because(found)}",
+    )
+
+
+def _because(namespace: Object) -> str:
+    held = conditions_of(namespace).get("NamespaceFinalizersRemaining")
+    return f": {held.message}" if held is not None and held.holds else ""

@@ -1,0 +1,245 @@
+"""When the operator and its workloads are ready, which is more than their `Ready` condition says.
+
+`Ready` of an MCPRemoteProxy is true while one of its pods is ready, so during a rollout the old pod makes it
+true (ToolHive 0.63.0 `mcpremoteproxy_controller.go`). Before 0.57 it followed the pods' phase, and a crash
+loop counted as ready.
+"""
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from workshop.core.console import Step
+from workshop.lab.cluster.diagnosis import controllers_of, crash_lines, diagnose
+from workshop.lab.cluster.operator_view import OperatorView, view
+from workshop.lab.cluster.pods import Trouble, is_leaving, is_ready, newest, pods_of, troubles
+from workshop.lab.cluster.rollout import blocks, is_rolled_out, replicas
+from workshop.lab.kube.client import Event, Kube
+from workshop.lab.kube.objects import (
+    Object,
+    container_statuses_of,
+    is_being_deleted,
+    items,
+    labels_of,
+    name_of,
+    number,
+    text,
+    uid_of,
+)
+from workshop.lab.kube.wait import Diagnosis, reach, wait_for
+from workshop.lab.sources import pinned
+from workshop.toolhive.known_messages import recognise
+from workshop.toolhive.manifests import Resource
+
+OPERATOR = "toolhive-operator"
+NAMESPACE = "toolhive-system"
+
+_VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")
+_SETTLED_LOOKS = 2  # between two writes of the operator everything may look finished
+# ToolHive's runner restarts once by itself while its server's image is pulled. A crash loop then has two more
+# tries, after a back-off of 10 and of 20 seconds, and 40 seconds for a last one.
+_MOST_RESTARTS = 3
+_HOPELESS_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One look at a workload: what the operator says of it, if it is the operator's, and what runs for it."""
+
+    operator: OperatorView | None
+    controllers: Sequence[Object]
+    pods: Sequence[Object]
+    events: Sequence[Event]
+
+
+def find_operator(kube: Kube) -> Object | None:
+    """The Deployment of ToolHive's operator in any namespace, unless it is being deleted."""
+    found = kube.list("apps/v1", "Deployment", None, {"app.kubernetes.io/name": OPERATOR})
+    return next((item for item in found if not is_being_deleted(item)), None)
+
+
+def operator_version(operator: Object) -> str:
+    """Which ToolHive an operator's Deployment is of; empty where neither its image nor its labels say it."""
+    images = [
+        text(container, "image") for container in items(operator, "spec", "template", "spec", "containers")
+    ]
+    told = [image.partition("@")[0].rpartition(":")[2] for image in images]
+    told.append(text(labels_of(operator), "app.kubernetes.io/version"))
+    return next((found[1] for word in told if (found := _VERSION.fullmatch(word))), "")
+
+
+def version_note(operator: Object, wanted: str, *, ours: bool) -> str:
+    """What to know where the operator is of another version than is wanted; empty where it is not."""
+    found = operator_version(operator)
+    if found in ("", wanted):
+        return ""
+    command = "`workshop up`" if ours else "`workshop up --install-operator`"
+    return f"ToolHive {found}, and this workshop is made for {wanted}: {command} replaces it"
+
+
+def wait_operator(
+    kube: Kube, namespace: str, seconds: float, step: Step, *, replace_stuck: bool = False
+) -> None:
+    """Wait until ToolHive's operator runs, all of its rollout done; another version than ours is noted."""
+    wait_deployment(kube, namespace, OPERATOR, seconds, step, replace_stuck=replace_stuck)
+    running = reach(lambda: kube.get("apps/v1", "Deployment", OPERATOR, namespace), seconds, step.note)
+    if told := version_note(running or {}, pinned().toolhive_version, ours=replace_stuck):
+        step.note(told)
+
+
+def wait_deployment(
+    kube: Kube, namespace: str, name: str, seconds: float, step: Step, *, replace_stuck: bool = True
+) -> None:
+    """Wait until a plain Deployment runs, all of its rollout done.
+
+    A pod that is stuck from an earlier try is replaced once, unless it is somebody else's.
+    """
+    watch = _Watch(kube, namespace, name, None)
+    if replace_stuck:
+        watch.replace_stuck(seconds, step)
+    watch.wait(seconds, step)
+
+
+def wait_workload(kube: Kube, resource: Resource, seconds: float, step: Step) -> None:
+    """Wait until an MCPServer or MCPRemoteProxy serves what its manifests say now.
+
+    A pod that is stuck from an earlier try is replaced once, since its own next try may be minutes away.
+    """
+    namespace = str(resource.find("metadata.namespace") or NAMESPACE)
+    watch = _Watch(kube, namespace, resource.name, resource.kind)
+    watch.replace_stuck(seconds, step)
+    watch.wait(seconds, step)
+
+
+class _Watch:
+    """Looks at one workload again and again, and remembers since when something has been wrong."""
+
+    def __init__(self, kube: Kube, namespace: str, name: str, kind: str | None) -> None:
+        self._kube = kube
+        self._namespace = namespace
+        self._name = name
+        self._kind = kind
+        self._until: dict[tuple[str, str], float] = {}
+        self._before: dict[tuple[str, str], int] = {}  # restarts of a pod's container when it was first seen
+
+    def wait(self, seconds: float, step: Step) -> None:
+        """Wait for it; raises WorkshopError at once for what cannot heal, DeadlineError after `seconds`."""
+        wait_for(
+            f"`{self._name}`",
+            self._look,
+            done=self._is_ready,
+            failed=self._failure,
+            seconds=seconds,
+            note=step.note,
+            state=_state,
+            diagnose=self._diagnose,
+            settled=_SETTLED_LOOKS,
+        )
+
+    def replace_stuck(self, seconds: float, step: Step) -> None:
+        """Delete the pods that are in trouble now; their controllers make new ones at once."""
+        seen = reach(self._look, seconds, step.note)
+        for pod in newest(seen.pods):
+            if troubles(pod, _about(pod, seen.events)):
+                self._kube.delete("v1", "Pod", name_of(pod), self._namespace, grace_seconds=1)
+
+    def _without_outdated(self, controllers: Sequence[Object], pods: Sequence[Object]) -> Sequence[Object]:
+        """Delete a StatefulSet's stuck pods of an older revision: it waits for them to be ready, for ever."""
+        latest = {
+            text(controller, "status", "updateRevision")
+            for controller in controllers
+            if controller["kind"] == "StatefulSet"
+        }
+        kept = []
+        for pod in pods:
+            revision = labels_of(pod).get("controller-revision-hash", "")
+            if revision and revision not in latest and troubles(pod) and not is_leaving(pod):
+                self._kube.delete("v1", "Pod", name_of(pod), self._namespace, grace_seconds=1)
+            else:
+                kept.append(pod)
+        return kept
+
+    def _look(self) -> Seen:
+        operator = view(self._kube, self._namespace, self._kind, self._name) if self._kind else None
+        controllers = controllers_of(self._kube, self._namespace, self._name)
+        pods = pods_of(self._kube, self._namespace, controllers)
+        if self._kind is not None:
+            pods = self._without_outdated(controllers, pods)
+        for pod in pods:
+            for container in container_statuses_of(pod):
+                key = (uid_of(pod), text(container, "name"))
+                self._before.setdefault(key, number(container, "restartCount"))
+        starting = [name_of(pod) for pod in pods if not is_ready(pod) and not is_leaving(pod)]
+        return Seen(operator, controllers, pods, self._kube.events(self._namespace, starting))
+
+    def _is_ready(self, seen: Seen) -> bool:
+        kinds = {controller["kind"] for controller in seen.controllers}
+        expected = {"Deployment", "StatefulSet"} if self._kind == "MCPServer" else {"Deployment"}
+        current = seen.operator is None or seen.operator.is_current(seen.controllers)
+        rolled_out = kinds >= expected and all(map(is_rolled_out, seen.controllers))
+        wanted = sum(map(replicas, seen.controllers))
+        ready = sum(map(is_ready, seen.pods)) >= wanted
+        leaving = any(map(is_being_deleted, seen.pods))
+        return current and rolled_out and ready and not leaving
+
+    def _failure(self, seen: Seen) -> str:
+        wrong: dict[tuple[str, str], tuple[str, float]] = {}
+        for reason, _, patience in seen.operator.refusals() if seen.operator else ():
+            wrong["operator", reason] = (reason, patience)
+        for controller in seen.controllers:
+            wrong |= {(controller["kind"], reason): (reason, wait) for reason, _, wait in blocks(controller)}
+        if seen.operator is None or seen.operator.is_observed:
+            for pod in newest(seen.pods):
+                for trouble in troubles(pod, _about(pod, seen.events)):
+                    wrong[trouble.pod, _kind_of(trouble)] = (trouble.reason, self._patience(trouble, pod))
+        now = time.monotonic()
+        # A pause between two pulls does not tell what the pull told: the least patience is what counts.
+        self._until = {
+            key: min(now + patience, self._until.get(key, now + patience))
+            for key, (_, patience) in wrong.items()
+        }
+        return next((reason for key, (reason, _) in wrong.items() if now >= self._until[key]), "")
+
+    def _patience(self, trouble: Trouble, pod: Object) -> float:
+        """How long a trouble may still heal; of a crash loop, only what has happened in this wait counts.
+
+        A pod's count is of its whole life: one restart of its node after the other adds to it.
+        """
+        if trouble.reason != "CrashLoopBackOff":
+            return trouble.patience
+        lines = crash_lines(self._kube, self._namespace, trouble)
+        known = recognise(("log", line) for line in lines)
+        if known and not known.heals:
+            return 0.0
+        restarts = trouble.restarts - self._before.get((uid_of(pod), trouble.container), 0)
+        return _HOPELESS_SECONDS if restarts > _MOST_RESTARTS else trouble.patience
+
+    def _diagnose(self) -> Diagnosis:
+        seen = self._look()
+        told = (
+            [f"{reason}: {message}" for reason, message, _ in seen.operator.refusals()]
+            if seen.operator
+            else []
+        )
+        told += [f"{reason}: {text}" for item in seen.controllers for reason, text, _ in blocks(item)]
+        return diagnose(self._kube, self._namespace, [self._name], told)
+
+
+def _about(pod: Object, events: Sequence[Event]) -> Sequence[Event]:
+    return [event for event in events if event.about == name_of(pod)]
+
+
+def _kind_of(trouble: Trouble) -> str:
+    """One name for what comes in turns: a pull that fails, and the pause before the next."""
+    return "pull" if "Pull" in trouble.reason else trouble.reason
+
+
+def _state(seen: Seen) -> str:
+    pods = newest(seen.pods)
+    wrong = [trouble for pod in pods for trouble in troubles(pod, _about(pod, seen.events))]
+    if wrong:
+        return wrong[0].reason
+    if pods:
+        return f"{sum(map(is_ready, pods))} of {len(pods)} pods ready"
+    return (seen.operator.message if seen.operator else "") or "no pod yet"

@@ -1,0 +1,148 @@
+"""How the images of this workshop are built: from which files, on which image, with which arguments."""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from workshop.core import paths
+from workshop.core.errors import UsageError
+from workshop.lab.sources import Sources
+
+LABEL = "workshop.made-of"
+BASE_LABEL = "workshop.base"  # the id that the base had
+TRUSTING = "workshop/python-trusting:"
+_PACKAGE = Path(paths.__file__).parents[1]
+_SHARED_MODULES = (
+    "__init__.py",
+    "servers/__init__.py",
+    *(f"core/{name}.py" for name in ("__init__", "errors", "gathering", "paths", "ports", "serving")),
+)
+_INDEX_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
+_COPY = re.compile(r"^COPY +(?P<names>.+?) +\S+$", re.MULTILINE)
+_TAKES_MORE = re.compile(r"^ADD |^COPY +\[|^RUN .*--mount", re.MULTILINE)  # what `_COPY` does not see through
+# One that a container reaches without a password; uv may give it a name.
+_OPEN_INDEX = re.compile(r"(?:[\w-]+=)?(https?://(?!localhost\b|127\.)[^@\s]+)")
+_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An image to build: `files` are its context, by their names in it; `folder` is where all of them are."""
+
+    tag: str
+    base: str
+    dockerfile: Path
+    files: Mapping[str, Path]
+    argument: str  # what the Dockerfile calls its base
+    folder: Path | None = None
+
+    def made_of(self) -> str:
+        """A digest of all that goes into the image but its base's own content: the same needs no build.
+
+        Proxies and package indexes are the way to what is installed, and each package is pinned: another
+        network does not ask for another image.
+        """
+        digest = hashlib.sha256(f"{self.tag} {self.argument}={self.base}".encode())
+        for name, path in {"": self.dockerfile, **self.files}.items():
+            digest.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
+    @contextlib.contextmanager
+    def context(self) -> Iterator[Path]:
+        """A folder with the files, for as long as the build takes."""
+        if self.folder:
+            yield self.folder
+            return
+        with tempfile.TemporaryDirectory(prefix="workshop-build-") as folder:
+            for name, path in self.files.items():
+                target = Path(folder, name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+            yield Path(folder)
+
+
+def recipes_for(name: str, sources: Sources) -> list[Recipe]:
+    """What to build, in order, so that the image of this field of Sources is there; nothing for others."""
+    if name in sources.prebuilt or name not in {"mcp_server", "practice"}:
+        return []
+    if name == "practice":
+        return [*recipes_for("mcp_server", sources), _practice(sources)]
+    if sources.ca_file is None:
+        return [_mcp_server(sources, sources.python)]
+    trusting = _trusting(sources, sources.ca_file)
+    return [trusting, _mcp_server(sources, trusting.tag)]
+
+
+def build_arguments(recipe: Recipe, sources: Sources) -> dict[str, str]:
+    """The build's arguments: its base, and the proxy and the package index of this network.
+
+    Raises UsageError for an index with a password: the image would remember it.
+    """
+    spellings = [*_INDEX_VARIABLES, *_PROXY_VARIABLES, *(name.lower() for name in _PROXY_VARIABLES)]
+    found = {name: os.environ[name] for name in spellings if os.environ.get(name)}
+    told = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL") or ""
+    if index := _OPEN_INDEX.fullmatch(told):  # where this very project came from
+        found.setdefault("PIP_INDEX_URL", index[1])
+    for name in _INDEX_VARIABLES:
+        if "@" in found.get(name, ""):
+            raise UsageError(
+                f"{name} holds a password",
+                why="An image remembers the arguments it was built with",
+                hint="Use an index without one, or images built elsewhere (`--override mcp-server=…`)",
+            )
+    return {recipe.argument: recipe.base, **found, **sources.proxy_environment()}
+
+
+def build_network() -> str | None:
+    """The network of builds, where the engine's own does not reach out: `WORKSHOP_BUILD_NETWORK=host`."""
+    return os.environ.get("WORKSHOP_BUILD_NETWORK") or None
+
+
+def _mcp_server(sources: Sources, base: str) -> Recipe:
+    folder = paths.parts_dir() / "02_local_mcp"
+    dockerfile = paths.parts_dir() / "03_toolhive" / "Dockerfile"
+    files = _copied(dockerfile.read_text(encoding="utf-8"), _files_below(folder))
+    return Recipe(sources.mcp_server, base, dockerfile, files, "PYTHON_IMAGE", folder)
+
+
+def _practice(sources: Sources) -> Recipe:
+    folder = paths.cluster_dir() / "practice"
+    package = {path: _PACKAGE / path for path in _SHARED_MODULES}
+    package |= {
+        f"servers/practice/{path}": file for path, file in _files_below(_PACKAGE / "servers/practice").items()
+    }
+    files = {f"workshop/{path}": file for path, file in package.items()}
+    files["requirements.txt"] = folder / "requirements.txt"
+    return Recipe(sources.practice, sources.mcp_server, folder / "Dockerfile", files, "MCP_SERVER_IMAGE")
+
+
+def _trusting(sources: Sources, certificate: Path) -> Recipe:
+    dockerfile = paths.cluster_dir() / "trusting" / "Dockerfile"
+    name = hashlib.sha256(sources.python.encode() + certificate.read_bytes()).hexdigest()[:12]
+    return Recipe(
+        f"{TRUSTING}{name}",
+        sources.python,
+        dockerfile,
+        {"ca.crt": certificate},
+        "PYTHON_IMAGE",
+    )
+
+
+def _copied(dockerfile: str, files: Mapping[str, Path]) -> Mapping[str, Path]:
+    """The files that a Dockerfile copies from its context; all of them where that is not plain to see."""
+    lines = re.sub(r"\\\n\s*", " ", dockerfile)
+    names = {name for found in _COPY.finditer(lines) for name in found["names"].split()}
+    if _TAKES_MORE.search(lines) or not names <= files.keys():
+        return files
+    return {name: path for name, path in files.items() if name in {*names, ".dockerignore"}}
+
+
+def _files_below(folder: Path) -> dict[str, Path]:
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
+    return {path.relative_to(folder).as_posix(): path for path in found}

@@ -1,0 +1,103 @@
+"""What this instance knows of its cluster: on disk before anything is made, so that nothing is forgotten."""
+
+import json
+import secrets
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from workshop.core.errors import UsageError
+from workshop.core.paths import write_private
+
+INSTANCE_LABEL = "workshop/instance"
+MANAGED_BY = {"app.kubernetes.io/managed-by": "workshop"}
+
+
+def new_id() -> str:
+    """An id for one more instance; it starts with a letter, for YAML would read `123e4567` as a number."""
+    return f"w{secrets.token_hex(4)}"
+
+
+@dataclass(frozen=True)
+class ClusterRecord:
+    """The cluster of one instance: which, where in it, from which sources, and what of it is ours.
+
+    `overrides` and `bundle` are what a person gave, `images` what came of it. `made` names what this instance
+    made or is making (`cluster`, `operator`, `namespace/NAME`); only that is ever removed. `installed` tells
+    from what it was installed, so that doing it again can be left out.
+    """
+
+    backend: Literal["kind", "kubernetes"]
+    id: str
+    name: str
+    namespace: str
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    bundle: str | None = None
+    images: Mapping[str, str] = field(default_factory=dict)
+    made: tuple[str, ...] = ()
+    installed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of everything that this instance makes in its cluster."""
+        return {**MANAGED_BY, INSTANCE_LABEL: self.id}
+
+
+class ClusterFile:
+    """The record of an instance's cluster; every change is on disk before it is acted on."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "cluster.json"
+        self._changing = threading.Lock()  # steps run side by side
+
+    def read(self) -> ClusterRecord | None:
+        """The record, or None for none; raises UsageError when it is damaged."""
+        try:
+            data = json.loads(self._path.read_text(encoding="utf-8"))
+            return ClusterRecord(**{**data, "made": tuple(data.get("made", ()))})
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise UsageError(
+                f"Cannot use the record of the cluster in `{self._path}`",
+                why=str(error),
+                hint="`workshop teardown` stops what runs here, and says what to do about the cluster",
+            ) from error
+
+    def write(self, record: ClusterRecord) -> ClusterRecord:
+        """Write the record down."""
+        write_private(self._path, json.dumps(asdict(record), indent=2, sort_keys=True).encode())
+        return record
+
+    def making(self, thing: str) -> None:
+        """Note that `thing` is about to be made by this instance."""
+        with self._changing:
+            record = self._known()
+            if thing not in record.made:
+                self.write(replace(record, made=(*record.made, thing)))
+
+    def unmade(self, thing: str) -> None:
+        """Note that `thing` is gone."""
+        with self._changing:
+            record = self._known()
+            installed = {name: told for name, told in record.installed.items() if name != thing}
+            made = tuple(name for name in record.made if name != thing)
+            self.write(replace(record, made=made, installed=installed))
+
+    def installed(self, thing: str, fingerprint: str) -> None:
+        """Note from what `thing` is installed now."""
+        with self._changing:
+            record = self._known()
+            self.write(replace(record, installed={**record.installed, thing: fingerprint}))
+
+    def remove(self) -> None:
+        """Forget the cluster."""
+        self._path.unlink(missing_ok=True)
+
+    def _known(self) -> ClusterRecord:
+        record = self.read()
+        if record is None:
+            raise UsageError(f"`{self._path}` is gone", hint="Run `workshop up` again")
+        return record

@@ -1,0 +1,120 @@
+"""Take an instance out of its cluster, proxies first, the operator last: finalizers end then."""
+
+import time
+from collections.abc import Callable
+
+from workshop.core.console import Progress
+from workshop.core.console import Step as Line
+from workshop.core.errors import WorkshopError
+from workshop.lab.cluster.operator import Operator, wait_gone
+from workshop.lab.cluster.readiness import find_operator
+from workshop.lab.cluster.secrets import ClusterSecrets
+from workshop.lab.cluster.site import Site
+from workshop.lab.cluster.workloads import KINDS, clear_finalizers, of_ours, patience
+from workshop.lab.kube.objects import labels_of, name_of, namespace_of
+from workshop.lab.kube.refusals import ForbiddenError
+from workshop.toolhive.manifests import TOOLHIVE_API
+
+_LOOK_SECONDS = 0.3
+_PROXIES = KINDS[:2]
+_CONFIGS = KINDS[2:5]
+_PLAIN = KINDS[5:]
+
+
+class Removal:
+    """Removes what this instance applied and installed; each stage has its bound."""
+
+    def __init__(self, site: Site, *, seconds: float) -> None:
+        self._site = site
+        self._seconds = seconds
+        self._is_silent = False
+        self.removed: list[str] = []
+
+    def run(self, progress: Progress, *, must: bool) -> list[str]:
+        """Everything, in order; what was removed. What fails is told, and with `must` raised in the end."""
+        failures: list[WorkshopError] = []
+        stages: list[tuple[str, Callable[[Line], None]]] = [
+            ("Remove the proxies and servers", lambda line: self._objects(_PROXIES, line)),
+            ("Remove their configurations", lambda line: self._objects(_CONFIGS, line)),
+            ("Remove the secrets", self._secrets),
+            ("Remove the practice GitHub", lambda line: self._objects(_PLAIN, line)),
+            ("Uninstall the operator", self._operator),
+            ("Remove the namespaces", self._namespaces),
+        ]
+        for label, act in stages:
+            try:
+                with progress.step(label) as line:
+                    act(line)
+            except WorkshopError as error:
+                progress.tell(f"{error.what}: {error.why or error.hint}")
+                failures.append(error)
+                if not must:
+                    break  # the cluster goes anyway
+        if failures and must:
+            raise failures[0]
+        return self.removed
+
+    def _objects(self, kinds: tuple[tuple[str, str], ...], line: Line) -> None:
+        for api, kind in kinds:
+            for found in of_ours(self._site, api, kind):
+                name = name_of(found)
+                line.note(f"{kind}/{name}")
+                self._site.kube.delete(api, kind, name, self._site.namespace)
+                self.removed.append(f"{kind}/{name}")
+        deadline = time.monotonic() + self._patience(kinds)
+        while left := self._left(kinds):
+            if time.monotonic() > deadline:
+                self._release(left, line)
+                return
+            line.note(f"{len(left)} left")
+            time.sleep(_LOOK_SECONDS)
+
+    def _patience(self, kinds: tuple[tuple[str, str], ...]) -> float:
+        """How long these may take to go; an operator that cleared no finalizer before gets no second wait."""
+        if kinds == _PLAIN:
+            return self._seconds
+        return 0.0 if self._is_silent else patience(self._site, self._seconds)
+
+    def _left(self, kinds: tuple[tuple[str, str], ...]) -> list[tuple[str, str, str]]:
+        return [
+            (api, kind, name_of(found)) for api, kind in kinds for found in of_ours(self._site, api, kind)
+        ]
+
+    def _release(self, left: list[tuple[str, str, str]], line: Line) -> None:
+        """Clear the finalizers of what does not go: all of it carries our label."""
+        for api, kind, name in left:
+            if api == TOOLHIVE_API:
+                self._is_silent = True
+                line.note(f"{kind}/{name}: no operator lets it go, and its finalizers are cleared")
+                clear_finalizers(self._site, self._site.namespace, api, kind, name)
+
+    def _secrets(self, line: Line) -> None:
+        secrets = ClusterSecrets(self._site.kube, self._site.namespace, self._site.record.id)
+        names = secrets.delete()
+        line.note(", ".join(names) or "none")
+        self.removed += [f"Secret/{name}" for name in names]
+
+    def _operator(self, line: Line) -> None:
+        shared = self._site.record.backend == "kubernetes"
+        self.removed += Operator(self._site, shared=shared).release(line.note)
+
+    def _namespaces(self, line: Line) -> None:
+        record = self._site.file.read()
+        made = record.made if record else ()
+        kept = f"namespace/{self._site.sources.namespace}" if self._operator_stays() else ""
+        for thing in (each for each in made if each.startswith("namespace/") and each != kept):
+            name = thing.partition("/")[2]
+            found = self._site.kube.get("v1", "Namespace", name)
+            if found and self._site.record.labels.items() <= labels_of(found).items():
+                line.note(name)
+                self._site.kube.delete("v1", "Namespace", name)
+                wait_gone(self._site.kube, name, self._seconds, line.note)
+                self.removed.append(thing)
+            self._site.file.unmade(thing)
+
+    def _operator_stays(self) -> bool:
+        """Whether an operator is left in the namespace where we install it."""
+        try:
+            return namespace_of(find_operator(self._site.kube)) == self._site.sources.namespace
+        except ForbiddenError:
+            return True

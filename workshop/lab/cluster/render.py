@@ -1,0 +1,180 @@
+"""The manifests of the parts as a cluster gets them: with its ports, upstream, images and labels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from workshop.core.paths import write_private
+from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, PRACTICE_PORT, Choices, Deployment
+from workshop.lab.credentials import practice_secret, write_secrets
+from workshop.lab.sources import Sources, pinned
+from workshop.toolhive import cluster_lint, overrides
+from workshop.toolhive.lint import CALLBACK_PATH
+from workshop.toolhive.manifests import Resource, Resources
+from workshop.toolhive.practice_github import practice_manifests
+from workshop.toolhive.secrets import SecretFiles
+
+_EXCHANGED_AT = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config.tokenEndpoint"
+_FIRST = ("MCPOIDCConfig", "MCPExternalAuthConfig", "MCPToolConfig")
+_ORDER = (*_FIRST, "Service", "Deployment", "MCPServer", "MCPRemoteProxy")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One workload as it is reached: the Service in the cluster, and the port and URL on this machine."""
+
+    name: str
+    target: str
+    remote_port: int
+    port: int
+    url: str
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One part, ready to be applied: `file` has all of it but the secrets."""
+
+    part: int
+    resources: Resources
+    practice: Resources | None
+    endpoints: Sequence[Endpoint]
+    file: Path
+
+    @property
+    def objects(self) -> list[Resource]:
+        """What is applied, each behind what it refers to; secrets have a way of their own."""
+        return sorted((r for r in self.all.all if r.kind in _ORDER), key=lambda r: _ORDER.index(r.kind))
+
+    @property
+    def all(self) -> Resources:
+        """The part's own resources, and the practice GitHub's."""
+        return Resources((*(self.practice.all if self.practice else ()), *self.resources.all))
+
+    @property
+    def workloads(self) -> list[Resource]:
+        """What the operator makes pods of."""
+        return [*self.resources.of("MCPServer"), *self.resources.of("MCPRemoteProxy")]
+
+    @property
+    def outside(self) -> list[str]:
+        """The hosts outside the cluster that the part's proxies connect to."""
+        found = [proxy.find("spec.remoteUrl") for proxy in self.resources.of("MCPRemoteProxy")]
+        found += [auth.find(_EXCHANGED_AT) for auth in self.resources.of("MCPExternalAuthConfig")]
+        hosts = [urlsplit(str(url)).hostname or "" for url in found if url and not self.practice]
+        return list(dict.fromkeys(host for host in hosts if host))
+
+    def text(self) -> str:
+        """The file's text: what a person would give to kubectl."""
+        import yaml
+
+        return yaml.safe_dump_all([dict(item.body) for item in self.objects], sort_keys=False)
+
+
+class Renderer:
+    """Renders the parts for one instance in one namespace."""
+
+    def __init__(
+        self,
+        home: Path,
+        sources: Sources,
+        namespace: str,
+        labels: Mapping[str, str],
+        *,
+        own_nodes: bool = False,
+    ) -> None:
+        self._home = home
+        self._sources = sources
+        self._namespace = namespace
+        self._labels = labels
+        self._own_nodes = own_nodes
+        self.secrets = SecretFiles(home / "secrets")
+
+    def render(self, deployments: Sequence[Deployment], choices: Choices) -> list[Rendered]:
+        """Every part, its secrets and its file written; raises UsageError for what ToolHive would refuse."""
+        rendered = [self._part(deployment, choices) for deployment in deployments]
+        for part in rendered:
+            write_private(part.file, part.text().encode())
+        return rendered
+
+    def _part(self, deployment: Deployment, choices: Choices) -> Rendered:
+        ports = self._ports(deployment, choices)
+        resources = self._resolve(deployment.resources, choices, ports)
+        configs = write_secrets(self.secrets, resources, choices)
+        cluster_lint.check(resources, self.secrets)
+        practice = None
+        if choices.upstream == "practice" and configs:
+            practice = self._ours(self._practice(configs[0], ports[PRACTICE_GITHUB]))
+        resources = self._ours(resources)
+        endpoints = [_endpoint(workload, deployment, ports) for workload in _workloads(resources)]
+        if practice:
+            endpoints.append(_practice_endpoint(ports[PRACTICE_GITHUB]))
+        file = self._home / "manifests" / f"part-{deployment.part}.yaml"
+        return Rendered(deployment.part, resources, practice, endpoints, file)
+
+    def _ports(self, deployment: Deployment, choices: Choices) -> dict[str, int]:
+        ports = {PRACTICE_GITHUB: PRACTICE_PORT}
+        for workload in _workloads(deployment.resources):
+            entry = deployment.entrypoints.get(workload.name)
+            ports[workload.name] = workload.port("spec.proxyPort", 8080)
+            if entry and workload.kind == "MCPServer":  # a remote proxy's port is its issuer's
+                ports[workload.name] = entry.local_port
+        return {**ports, **{name: port for name, port in choices.ports.items() if name in ports}}
+
+    def _resolve(self, resources: Resources, choices: Choices, ports: Mapping[str, int]) -> Resources:
+        for proxy in resources.of("MCPRemoteProxy"):
+            resources = overrides.with_gateway_port(resources, proxy.name, ports[proxy.name])
+        if choices.upstream == "practice":
+            port = ports[PRACTICE_GITHUB]
+            resources = overrides.with_practice_in_cluster(
+                resources,
+                service_origin=f"http://{PRACTICE_GITHUB}:{port}",
+                browser_origin=f"http://localhost:{port}",
+                client_id=PRACTICE_CLIENT_ID,
+            )
+        elif client_id := choices.settings.github_client_id.value:
+            resources = overrides.with_client_id(resources, client_id)
+        if self._sources.ca_file and self._own_nodes:
+            resources = overrides.with_node_authorities(resources)
+        return overrides.with_early_probes(overrides.without_usage_metrics(resources))
+
+    def _practice(self, auth: Resource, port: int) -> Resources:
+        issuer = auth.text("spec.embeddedAuthServer.issuer")
+        return practice_manifests(
+            image=self._sources.practice,
+            namespace=self._namespace,
+            port=port,
+            client_id=PRACTICE_CLIENT_ID,
+            client_secret=practice_secret(self.secrets).read_text("utf-8"),
+            callback_url=f"{issuer}{CALLBACK_PATH}",
+        )
+
+    def _ours(self, resources: Resources) -> Resources:
+        return Resources(tuple(self._labelled(resource) for resource in resources.all))
+
+    def _labelled(self, resource: Resource) -> Resource:
+        metadata = dict(resource.mapping("metadata"))
+        labels = {**(metadata.get("labels") or {}), **self._labels}
+        body: dict[str, Any] = {**resource.body, "metadata": {**metadata, "labels": labels}}
+        body["metadata"]["namespace"] = self._namespace
+        if resource.kind == "MCPServer" and resource.find("spec.image") == pinned().mcp_server:
+            body["spec"] = {**body["spec"], "image": self._sources.mcp_server}
+        return replace(resource, body=body)
+
+
+def _workloads(resources: Resources) -> list[Resource]:
+    return [*resources.of("MCPServer"), *resources.of("MCPRemoteProxy")]
+
+
+def _endpoint(workload: Resource, deployment: Deployment, ports: Mapping[str, int]) -> Endpoint:
+    suffix = "proxy" if workload.kind == "MCPServer" else "remote-proxy"
+    entry = deployment.entrypoints.get(workload.name)
+    port = ports[workload.name]
+    url = f"http://localhost:{port}{entry.path if entry else '/mcp'}"
+    target = f"svc/mcp-{workload.name}-{suffix}"
+    return Endpoint(workload.name, target, workload.port("spec.proxyPort", 8080), port, url)
+
+
+def _practice_endpoint(port: int) -> Endpoint:
+    return Endpoint(PRACTICE_GITHUB, f"svc/{PRACTICE_GITHUB}", port, port, f"http://localhost:{port}")

@@ -1,0 +1,170 @@
+"""The secrets of the workloads in the cluster: made anew from the secret files, and only where they are ours.
+
+ToolHive mounts keys by subPath and passes the client secret as environment (0.63.0
+`pkg/controllerutil/authserver.go`): a pod keeps the values it started with, and is replaced when they change.
+`kubectl rollout restart` is not enough: operators older than 0.47 undo it.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from workshop.core.errors import UsageError
+from workshop.lab.cluster.diagnosis import controllers_of
+from workshop.lab.cluster.pods import is_leaving, pods_of
+from workshop.lab.kube.client import Kube
+from workshop.lab.kube.objects import Object, annotations_of, created_at, labels_of, name_of
+from workshop.toolhive.manifests import Resource, Resources
+from workshop.toolhive.secrets import SecretFiles, auth_configs, client_secret_reference, references
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+INSTANCE = "workshop/instance"
+_HASH = "workshop/hash"
+_SINCE = "workshop/since"
+
+
+def owner_labels(instance: str) -> Mapping[str, str]:
+    """The labels that say an object belongs to one instance of the workshop."""
+    return {MANAGED_BY: "workshop", INSTANCE: instance}
+
+
+@dataclass(frozen=True)
+class Recreated:
+    """The secrets that were made, and the pods that were replaced since theirs had changed."""
+
+    secrets: Sequence[str]
+    replaced: Sequence[str]
+
+
+@dataclass(frozen=True)
+class ClusterSecrets:
+    """The secrets of one instance in one namespace."""
+
+    kube: Kube
+    namespace: str
+    instance: str
+
+    def recreate(self, resources: Resources, files: SecretFiles) -> Recreated:
+        """Delete and create every secret these resources refer to; replace the pods that have older values.
+
+        Raises UsageError, before anything is touched, when one of these secrets is somebody else's.
+        """
+        wanted = [(workload, _references(workload, resources)) for workload in _workloads(resources)]
+        keys = sorted({pair for _, pairs in wanted for pair in pairs} | set(_own(resources)))
+        values: dict[str, dict[str, bytes]] = {}
+        for name, key in keys:
+            values.setdefault(name, {})[key] = _value(files, name, key)
+        old = {name: self._existing(name) for name in values}
+        since = {name: self._make(name, data, old[name]) for name, data in values.items()}
+        replaced = [
+            pod
+            for workload, pairs in wanted
+            for pod in self._replace(workload, max((since[name] for name, _ in pairs), default=""))
+        ]
+        return Recreated(sorted(values), replaced)
+
+    def delete(self) -> Sequence[str]:
+        """Delete every secret of this instance; the names of what was deleted."""
+        ours = self.kube.list("v1", "Secret", self.namespace, owner_labels(self.instance))
+        names = [name_of(secret) for secret in ours]
+        return [name for name in names if self.kube.delete("v1", "Secret", name, self.namespace)]
+
+    def _existing(self, name: str) -> Object | None:
+        found = self.kube.get("v1", "Secret", name, self.namespace)
+        labels = labels_of(found)
+        if found is None or owner_labels(self.instance).items() <= labels.items():
+            return found
+        other = labels.get(INSTANCE) if labels.get(MANAGED_BY) == "workshop" else None
+        raise UsageError(
+            f"Secret `{name}` in namespace `{self.namespace}` is not this instance's",
+            why=f"It belongs to instance `{other}`" if other else "It has no label of the workshop",
+            hint=f"Choose another namespace, or, if nobody needs it: "
+            f"`kubectl delete secret {name} -n {self.namespace}`",
+        )
+
+    def _make(self, name: str, data: Mapping[str, bytes], old: Object | None) -> str:
+        """Make a secret; since when it has had these values, by the API server's clock."""
+        told = _hash(data)
+        annotations = {_HASH: told}
+        noted = annotations_of(old)
+        if noted.get(_HASH) == told:
+            annotations[_SINCE] = noted.get(_SINCE, created_at(old))
+        if old:
+            self.kube.delete("v1", "Secret", name, self.namespace)
+        made = self.kube.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "type": "Opaque",
+                "metadata": {
+                    "name": name,
+                    "namespace": self.namespace,
+                    "labels": dict(owner_labels(self.instance)),
+                    "annotations": annotations,
+                },
+                "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+            }
+        )
+        return annotations.get(_SINCE, created_at(made))
+
+    def _replace(self, workload: Resource, since: str) -> Sequence[str]:
+        """Delete the pods that started before their secrets had these values."""
+        controllers = controllers_of(self.kube, self.namespace, workload.name)
+        stale = [
+            name_of(pod)
+            for pod in pods_of(self.kube, self.namespace, controllers)
+            if created_at(pod) < since and not is_leaving(pod)
+        ]
+        for name in stale:
+            self.kube.delete("v1", "Pod", name, self.namespace, grace_seconds=1)
+        return stale
+
+
+def _workloads(resources: Resources) -> Sequence[Resource]:
+    return [*resources.of("MCPServer"), *resources.of("MCPRemoteProxy")]
+
+
+def _references(workload: Resource, resources: Resources) -> Sequence[tuple[str, str]]:
+    """Every secret and key that a workload's pods are given, by itself or by its auth config."""
+    found = references(workload, "spec.secrets")
+    headers = "spec.headerForward.addHeadersFromSecret"
+    for index, _ in enumerate(workload.items(headers)):
+        reference = f"{headers}.{index}.valueSecretRef"
+        found.append((workload.text(f"{reference}.name"), workload.text(f"{reference}.key")))
+    named = {workload.find(f"spec.{field}.name") for field in ("authServerRef", "externalAuthConfigRef")}
+    for auth in auth_configs(resources):
+        if auth.name in named:
+            found += references(auth, "spec.embeddedAuthServer.signingKeySecretRefs")
+            found += references(auth, "spec.embeddedAuthServer.hmacSecretRefs")
+            found.append(client_secret_reference(auth))
+    return found
+
+
+def _own(resources: Resources) -> Sequence[tuple[str, str]]:
+    """The secrets that the manifests themselves hold."""
+    return [
+        (secret.name, str(key))
+        for secret in resources.of("Secret")
+        for field in ("stringData", "data")
+        for key in secret.mapping(field)
+    ]
+
+
+def _value(files: SecretFiles, name: str, key: str) -> bytes:
+    path = files.path(name, key)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"Secret `{name}` has no value for `{key}`",
+            why=str(error),
+            hint="A manifest refers to it: add a `Secret` to the manifests that has it",
+        ) from error
+
+
+def _hash(data: Mapping[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for key, value in sorted(data.items()):
+        digest.update(f"{key}={len(value)}:".encode() + value)
+    return digest.hexdigest()

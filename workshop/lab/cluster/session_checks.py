@@ -1,0 +1,187 @@
+"""What an MCP session through a proxy shows: its tools, and one call; over the SDK's own client."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx2
+
+from workshop import __version__
+from workshop.lab.cluster.endpoint_checks import challenged_metadata
+from workshop.toolhive.contracts import FORWARD_HINT, MissedError, ServerContract, ToolCall
+
+if TYPE_CHECKING:
+    from mcp import Client
+
+DEFECT = (
+    "ToolHive's issue #6681: the proxy passes its own token on instead of the upstream's. "
+    "Compare its version with `cluster/versions.toml`, and look for `upstreamswap` in its runconfig"
+)
+_SIGN_IN = "Sign in again: `workshop part 4 run`"
+_SIGN_IN_AFRESH = "The login may have been withdrawn there: `workshop login revoke`, then sign in again"
+_LOG = "The proxy's log tells more"
+_MOST_PAGES = 50
+_INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "workshop-status", "version": __version__},
+    },
+}
+
+
+@dataclass
+class Session:
+    """A connected client."""
+
+    client: "Client"
+
+    async def tools(self) -> frozenset[str]:
+        """The names of all tools."""
+        found: set[str] = set()
+        cursor: str | None = None
+        for _ in range(_MOST_PAGES):
+            page = await self.client.list_tools(cursor=cursor)
+            found |= {tool.name for tool in page.tools}
+            cursor = page.next_cursor
+            if not cursor:
+                break
+        return frozenset(found)
+
+
+@asynccontextmanager
+async def session(url: str, seconds: float, *, token: str = "", issuer: str = "") -> AsyncIterator["Session"]:
+    """Connect; what ends the session comes out as MissedError, with the likely cause told apart."""
+    from mcp import Client
+    from mcp.client.streamable_http import streamable_http_client
+
+    refusals: list[httpx2.Response] = []
+
+    async def note(response: httpx2.Response) -> None:
+        if response.is_error and response.request.method == "POST":
+            await response.aread()
+            refusals.append(response)
+
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    hooks = {"response": [note]}
+    http = httpx2.AsyncClient(headers=headers, event_hooks=hooks, timeout=seconds, trust_env=False)
+    try:
+        # "legacy": older tool filters of ToolHive drop fields that MCP 2026-07-28 requires, and up to 0.63.0
+        # at least a renamed tool cannot be called there.
+        async with http, Client(streamable_http_client(url, http_client=http), mode="legacy") as client:
+            yield Session(client)
+    except Exception as error:  # noqa: BLE001 - the SDK raises groups of anything; all become one MissedError
+        cause = _first(error)
+        if isinstance(cause, MissedError | TimeoutError):
+            raise cause from cause.__cause__
+        raise _told(cause, refusals, issuer) from cause
+
+
+def silence(url: str, seconds: float) -> str:
+    """What is wrong with an MCP endpoint's first answer, in a few words; nothing when it is MCP's.
+
+    A refusal for want of a login is an answer too.
+    """
+    headers = {"Accept": "application/json, text/event-stream"}
+    try:
+        with (
+            httpx2.Client(timeout=seconds, trust_env=False, headers=headers) as http,
+            http.stream("POST", url, json=_INITIALIZE) as response,
+        ):
+            if opened := response.headers.get("mcp-session-id"):
+                http.delete(url, headers={"mcp-session-id": opened})
+            wrong = response.is_server_error or response.status_code == httpx2.codes.NOT_FOUND
+            return f"MCP requests fail with {response.status_code}" if wrong else ""
+    except httpx2.TransportError as error:
+        return f"MCP requests get no answer: {str(error) or type(error).__name__}"
+
+
+async def has_tools(opened: Session) -> str:
+    """At least one tool is there: behind a remote proxy, none is its known defect."""
+    tools = await opened.tools()
+    if not tools:
+        raise MissedError("You are signed in, and there are no tools", DEFECT)
+    return f"{len(tools)} tools"
+
+
+async def exact_tools(opened: Session, contract: ServerContract) -> str:
+    """The tools are those of the MCPToolConfig, and a name it hides cannot be called."""
+    tools = await opened.tools()
+    if not tools or (contract.tools and tools != contract.tools):
+        missing, extra = sorted(contract.tools - tools), sorted(tools - contract.tools)
+        raise MissedError(
+            f"Missing: {', '.join(missing) or 'none'}; not expected: {', '.join(extra) or 'none'}",
+            "The pod runs with another MCPToolConfig than the manifests: apply them again",
+        )
+    if contract.hidden and not await _is_refused(opened, contract.hidden):
+        raise MissedError(
+            f"A call of `{contract.hidden}`, which is not shown, reaches the server",
+            "The tool filter is not in force: `kubectl describe mcptoolconfig`",
+        )
+    return ", ".join(sorted(tools))
+
+
+async def calls(opened: Session, call: ToolCall) -> str:
+    """One call that only reads is answered as it must be."""
+    result = await opened.client.call_tool(call.tool, dict(call.arguments))
+    text = " ".join(getattr(block, "text", "") for block in result.content)
+    if result.is_error:
+        raise MissedError(
+            f"`{call.tool}` answered with an error: {text[:200]}", "The server's log tells more"
+        )
+    if call.answer not in text:
+        found = f"`{call.tool}` answered {text[:200]!r}, without {call.answer!r}"
+        raise MissedError(found, "Is it this server that answers here, and this account that signed in?")
+    return f"`{call.tool}` answered"
+
+
+def calculation() -> ToolCall:
+    """Part 3's echo: two random numbers to add, so that no cache and no other server can answer."""
+    a, b = (secrets.randbelow(1_000_000) for _ in range(2))
+    return ToolCall("calculate", {"operation": "add", "a": a, "b": b}, str(a + b))
+
+
+async def _is_refused(opened: Session, tool: str) -> bool:
+    from mcp import MCPError
+
+    try:
+        await opened.client.call_tool(tool, {})
+    except MCPError as error:
+        return "not found" in error.message.lower()  # the filter's words; the server says "Unknown tool"
+    return False
+
+
+def _told(cause: Exception, refusals: list[httpx2.Response], issuer: str) -> MissedError:
+    if isinstance(cause, httpx2.TransportError):
+        return MissedError(f"No answer: {cause or type(cause).__name__}", FORWARD_HINT)
+    if refusals:
+        return _refused(refusals[-1], issuer)
+    return MissedError(f"{type(cause).__name__}: {str(cause)[:200]}", _LOG)
+
+
+def _refused(response: httpx2.Response, issuer: str) -> MissedError:
+    said = response.text[:200] or response.reason_phrase
+    if response.status_code == httpx2.codes.FORBIDDEN:
+        return MissedError(f"403: {said}", "You are signed in, but this account may not do that upstream")
+    if response.status_code == httpx2.codes.MISDIRECTED_REQUEST:
+        hint = "The server behind the proxy does not know the name it is called by: `MCP_ALLOWED_HOSTS`"
+        return MissedError(f"421: {said}", hint)
+    if response.status_code != httpx2.codes.UNAUTHORIZED:
+        return MissedError(f"{response.status_code}: {said}", _LOG)
+    metadata = challenged_metadata(response)
+    if metadata and not metadata.startswith(f"{issuer}/"):
+        found = f"The upstream itself refused the token it was sent: its 401 names {metadata}"
+        return MissedError(found, f"{_SIGN_IN_AFRESH}; if that is refused too, it is {DEFECT}")
+    # The proxy's own refusals: with its metadata for its token, without for the upstream's that it has lost.
+    return MissedError("The proxy does not know this login (any more)", _SIGN_IN, needs_login=True)
+
+
+def _first(error: BaseException) -> Exception:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error if isinstance(error, Exception) else RuntimeError(str(error))

@@ -1,0 +1,98 @@
+"""How a cluster and what runs in it are now, for `status`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from workshop.core.errors import WorkshopError
+from workshop.lab.base import State, WorkloadStatus
+from workshop.lab.cluster.diagnosis import controllers_of
+from workshop.lab.cluster.kind_cluster import KindCluster
+from workshop.lab.cluster.pods import is_ready, newest, pods_of, troubles
+from workshop.lab.cluster.readiness import OPERATOR, find_operator, version_note
+from workshop.lab.cluster.site import Site
+from workshop.lab.cluster.workloads import KINDS, of_ours
+from workshop.lab.kube.objects import Object, name_of, namespace_of
+from workshop.lab.kube.refusals import ForbiddenError, UnreachableError
+from workshop.lab.sources import pinned
+
+_WORKLOADS = (*KINDS[:2], ("apps/v1", "Deployment"))
+
+
+def cluster_status(site: Site) -> Sequence[WorkloadStatus]:
+    """The cluster, its operator, and each workload's pods."""
+    title = f"{site.record.backend} {site.record.name}"
+    try:
+        version = site.kube.version()
+        state, told = _awake(site)
+    except WorkshopError as error:
+        state, told = _silent(site, error)
+        return [WorkloadStatus("cluster", state, "", None, "", f"{title}: {told}")]
+    return [
+        WorkloadStatus("cluster", state, "", None, "", f"{title}, Kubernetes {version}{told}"),
+        *_visible("operator", lambda: _operator(site)),
+        *_visible("workloads", lambda: _workloads(site)),
+    ]
+
+
+def _awake(site: Site) -> tuple[State, str]:
+    """Whether a cluster whose API answers is whole: the API is the first of a node's parts to be back."""
+    lacking = KindCluster(site).asleep() if site.record.backend == "kind" else ""
+    return ("starting", f": it still waits for {lacking}") if lacking else ("running", "")
+
+
+def _silent(site: Site, error: WorkshopError) -> tuple[State, str]:
+    """What to say of a cluster whose API does not answer as it should."""
+    if site.record.backend != "kind":
+        return "stopped" if isinstance(error, UnreachableError) else "unhealthy", error.what
+    node = KindCluster(site).node()
+    if node is None:
+        return "stopped", "its node is gone, or Docker does not answer"
+    if node.running:
+        return "starting", "its node runs, and the API is not ready yet"
+    return "stopped", "its node is stopped"
+
+
+def _visible(name: str, look: Callable[[], Sequence[WorkloadStatus]]) -> Sequence[WorkloadStatus]:
+    """What there is to see; one row that says why where it cannot be looked at."""
+    try:
+        return look()
+    except ForbiddenError as error:
+        return [WorkloadStatus(name, "not visible", "", None, "", error.what)]
+    except WorkshopError as error:
+        return [WorkloadStatus(name, "unhealthy", "", None, "", error.what)]
+
+
+def _operator(site: Site) -> Sequence[WorkloadStatus]:
+    found = find_operator(site.kube)
+    if found is None:
+        return [WorkloadStatus("operator", "stopped", "", None, "", "not installed")]
+    row = _pods(site, "operator", OPERATOR, namespace_of(found))
+    told = version_note(found, pinned().toolhive_version, ours=site.record.backend == "kind")
+    return [replace(row, detail=f"{row.detail} · {told}" if told else row.detail)]
+
+
+def _workloads(site: Site) -> Sequence[WorkloadStatus]:
+    return [
+        _pods(site, f"{kind}/{name_of(found)}", name_of(found), site.namespace)
+        for api, kind in _WORKLOADS
+        for found in of_ours(site, api, kind)
+    ]
+
+
+def _pods(site: Site, title: str, name: str, namespace: str) -> WorkloadStatus:
+    controllers = controllers_of(site.kube, namespace, name)
+    pods = newest(pods_of(site.kube, namespace, controllers))
+    ready = [pod for pod in pods if is_ready(pod)]
+    names = ", ".join(name_of(pod) for pod in pods)
+    detail = f"{len(ready)} of {len(pods)} pods ready"
+    wrong = [trouble.told for pod in pods for trouble in troubles(pod)]
+    told = " · ".join([detail, *([names] if names else []), *wrong[:1]])
+    return WorkloadStatus(title, _state(pods, ready, wrong), "", None, "", told)
+
+
+def _state(pods: Sequence[Object], ready: Sequence[Object], wrong: Sequence[str]) -> State:
+    if wrong:
+        return "unhealthy"
+    if not pods:
+        return "stopped"
+    return "running" if len(ready) == len(pods) else "starting"

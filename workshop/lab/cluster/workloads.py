@@ -1,0 +1,398 @@
+"""The steps that bring the parts into a cluster, and from there to this machine."""
+
+import time
+from collections.abc import Sequence
+
+from workshop.core.console import Step as Line
+from workshop.core.errors import UsageError
+from workshop.lab.base import PRACTICE_GITHUB
+from workshop.lab.cluster.checks import check_before
+from workshop.lab.cluster.diagnosis import controllers_of
+from workshop.lab.cluster.dns import SECONDS as NAMES_SECONDS
+from workshop.lab.cluster.dns import check_names
+from workshop.lab.cluster.forwards import Forwards
+from workshop.lab.cluster.pods import pods_of
+from workshop.lab.cluster.readiness import find_operator, wait_deployment, wait_workload
+from workshop.lab.cluster.render import Endpoint, Rendered
+from workshop.lab.cluster.rollout import replicas
+from workshop.lab.cluster.secrets import ClusterSecrets
+from workshop.lab.cluster.site import Site
+from workshop.lab.kube.objects import Object, is_being_deleted, labels_of, mapping, name_of, number
+from workshop.lab.kube.refusals import ForbiddenError, InvalidError
+from workshop.lab.kube.wait import bound
+from workshop.lab.steps import Step
+from workshop.lab.tools.run import copyable
+from workshop.toolhive.manifests import Resource, Resources
+from workshop.toolhive.overrides import DISPENSABLE, without
+from workshop.toolhive.secrets import SecretFiles
+
+KINDS = (  # in the order of their removal: whoever refers to another goes first
+    ("toolhive.stacklok.dev/v1beta1", "MCPRemoteProxy"),
+    ("toolhive.stacklok.dev/v1beta1", "MCPServer"),
+    ("toolhive.stacklok.dev/v1beta1", "MCPExternalAuthConfig"),
+    ("toolhive.stacklok.dev/v1beta1", "MCPOIDCConfig"),
+    ("toolhive.stacklok.dev/v1beta1", "MCPToolConfig"),
+    ("apps/v1", "Deployment"),
+    ("v1", "Service"),
+)
+_CONFIGS = ("MCPExternalAuthConfig", "MCPOIDCConfig", "MCPToolConfig")
+_PLAIN = ("apps/v1", "v1")
+_ON_OUR_IMAGES = ("MCPServer", "Deployment")  # a pod whose image is not there yet pulls it, and fails
+_GONE_SECONDS = 30.0
+_RESTART_SECONDS = 10.0  # an operator that restarts is back by then
+_LOOK_SECONDS = 0.3
+_OF_THE_WORKSHOP = {"app.kubernetes.io/part-of": "workshop"}
+
+
+class Workloads:
+    """The rendered `parts` on one site.
+
+    `changed` has the resources that applying them made or altered, `affected` the workloads that follow.
+    """
+
+    def __init__(self, site: Site, parts: Sequence[Rendered], *, adopt: bool) -> None:
+        self._site = site
+        self.parts = parts
+        self._adopt = adopt
+        self.forwards = Forwards(site.home)
+        self.changed: set[str] = set()
+        self.affected: set[str] = set()
+        self._unknown: list[str] = []  # the fields of DISPENSABLE that this cluster's ToolHive does not know
+
+    def steps(
+        self, *, after: tuple[str, ...], operator: tuple[str, ...], images: tuple[str, ...]
+    ) -> list[Step]:
+        """All steps of all parts: `after` the definitions are there, `operator` runs, `images` are loaded.
+
+        Only what runs on the images waits for them: the remote proxy starts while they are being loaded.
+        """
+        steps = [self.secrets(after)]
+        for part in self.parts:
+            later = [item for item in part.objects if images and item.kind in _ON_OUR_IMAGES]
+            steps.append(self.apply(part, (*after, "secrets"), later))
+            if later:
+                steps.append(self._apply_later(part, later, (steps[-1].name, *images)))
+            names = {item.name for item in later}
+            for endpoint in part.endpoints:
+                applied = _later(part) if endpoint.name in names else _step(part)
+                steps += self.reach(part, endpoint, (applied, *operator))
+        return [*steps, self.names()]
+
+    def secrets(self, after: tuple[str, ...] = ()) -> Step:
+        """Delete the secrets and make them anew; pods that started with older ones are replaced."""
+        everything = Resources(tuple(item for part in self.parts for item in part.all.all))
+
+        def do(line: Line) -> None:
+            files = SecretFiles(self._site.home / "secrets")
+            for secret in everything.of("Secret"):
+                files.write_resource(secret)
+            made = self._secrets.recreate(everything, files)
+            replaced = f", replaced {', '.join(made.replaced)}" if made.replaced else ""
+            line.note(f"{', '.join(made.secrets)}{replaced}")
+
+        def undo() -> None:
+            self._secrets.delete()
+
+        folder = self._site.home / "secrets"
+        return Step(
+            "secrets",
+            "Make the secrets",
+            do,
+            needs=after,
+            undo=undo,
+            plan=lambda: [f"write {folder}, and each secret in it to the cluster; values are never shown"],
+        )
+
+    def apply(self, part: Rendered, needs: tuple[str, ...] = (), later: Sequence[Resource] = ()) -> Step:
+        """Apply a part's manifests but for the `later` ones, each behind what it refers to.
+
+        First comes a try of all of them that changes nothing.
+        """
+        now = [item for item in part.objects if item not in later]
+
+        def do(line: Line) -> None:
+            self._check(part, line)
+            self._apply(part, now, line)
+
+        return Step(
+            _step(part),
+            f"Apply the manifests of part {part.part}",
+            do,
+            needs=needs,
+            undo=lambda: self._delete(now),
+            plan=lambda: [f"write {part.file}", self.apply_command(part)],
+        )
+
+    def _apply_later(self, part: Rendered, later: Sequence[Resource], needs: tuple[str, ...]) -> Step:
+        """Apply the manifests of what runs on images that are in the node by now."""
+        titles = ", ".join(item.title for item in later)
+        return Step(
+            _later(part),
+            f"Apply what runs on the workshop's images in part {part.part}",
+            lambda line: self._apply(part, later, line),
+            needs=needs,
+            undo=lambda: self._delete(later),
+            plan=lambda: [f"# of {part.file.name} only now: {titles}"],
+        )
+
+    def reach(self, part: Rendered, endpoint: Endpoint, needs: tuple[str, ...]) -> list[Step]:
+        """Wait for one workload, forward it to this machine, and ask it what takes no login."""
+        ready = f"ready-{endpoint.name}"
+        checks = [self.check(part, endpoint.name)] if endpoint.name != PRACTICE_GITHUB else []
+        return [
+            Step(
+                ready,
+                f"Wait for {endpoint.name}, {bound(self._site.seconds)}",
+                lambda line: self._wait(part, endpoint.name, line),
+                needs=needs,
+            ),
+            self.forward(endpoint, (ready,)),
+            *checks,
+        ]
+
+    def check(self, part: Rendered, name: str) -> Step:
+        """Ask a workload through its forward; one that does not answer as it must gets new pods once."""
+        return Step(
+            f"check-{name}",
+            f"Check {name}",
+            lambda line: check_before(
+                part, name, self._site, lambda: self._replace_pods(part, name, line), line
+            ),
+            needs=(f"forward-{name}",),
+            keeps=True,
+        )
+
+    def forward(self, endpoint: Endpoint, needs: tuple[str, ...] = ()) -> Step:
+        """Forward one workload to this machine."""
+
+        def do(line: Line) -> None:
+            if self.forwards.ensure(endpoint, self._site.at, self._site.namespace, line):
+                self.affected.add(endpoint.name)
+
+        return Step(
+            f"forward-{endpoint.name}",
+            f"Forward {endpoint.name}",
+            do,
+            needs=needs,
+            undo=lambda: _drop(self.forwards.stop(endpoint.name)),
+            keeps=True,
+            plan=lambda: [self.forward_command(endpoint)],
+        )
+
+    def names(self) -> Step:
+        """Look up from a pod what the parts' pods look up: a proxy that cannot ends a login with an error."""
+        endpoints = [endpoint for part in self.parts for endpoint in part.endpoints]
+        services = [endpoint.target.removeprefix("svc/") for endpoint in endpoints]
+        outside = [host for part in self.parts for host in part.outside]
+        return Step(
+            "dns",
+            f"Check cluster DNS from a pod, {bound(NAMES_SECONDS)}",
+            lambda line: check_names(self._site, services, outside, line),
+            needs=tuple(f"ready-{endpoint.name}" for endpoint in endpoints),
+            keeps=True,
+        )
+
+    def prune(self, needs: tuple[str, ...]) -> Step:
+        """Delete what this instance applied before and no manifest wants any more."""
+        wanted = {(item.kind, item.name) for part in self.parts for item in part.objects}
+        return Step(
+            "prune",
+            "Remove what is no longer wanted",
+            lambda line: self._prune(wanted, line),
+            needs=needs,
+            done=lambda: not self._unwanted(wanted),
+        )
+
+    def apply_command(self, part: Rendered) -> str:
+        """What a person would type to apply a part."""
+        words = ["apply", "--server-side", "--force-conflicts", "--field-manager=workshop"]
+        argv = self._site.tools.kubectl.argv(self._site.at, *words, "--filename", str(part.file))
+        return copyable(argv)
+
+    def forward_command(self, endpoint: Endpoint) -> str:
+        """What a person would type to forward a workload."""
+        site = self._site
+        return copyable(
+            site.tools.kubectl.port_forward_argv(
+                site.at, site.namespace, endpoint.target, endpoint.port, endpoint.remote_port
+            )
+        )
+
+    @property
+    def _secrets(self) -> ClusterSecrets:
+        return ClusterSecrets(self._site.kube, self._site.namespace, self._site.record.id)
+
+    def _check(self, part: Rendered, line: Line) -> None:
+        """Raise what the API, or whose an object is, has against any of a part's manifests."""
+        for item in part.objects:
+            line.note(f"checking {item.title}")
+            self._existing(item)
+            self._try(item)
+
+    def _try(self, item: Resource) -> None:
+        """Let the API judge a resource, and note what it has no field for: a ToolHive older than ours."""
+        try:
+            self._site.kube.apply(self._known(item).body, dry_run=True)
+        except InvalidError as error:
+            told = [field for field in DISPENSABLE if f".{field}: field not declared" in error.why]
+            if not told or told[0] in self._unknown:
+                raise
+            self._unknown.append(told[0])
+            self._try(item)
+
+    def _known(self, item: Resource) -> Resource:
+        """The resource without the fields that this cluster does not know."""
+        for field in self._unknown:
+            item = without(item, field) if item.find(field) is not None else item
+        return item
+
+    def _apply(self, part: Rendered, items: Sequence[Resource], line: Line) -> None:
+        before = {item.title: self._existing(item) for item in items}
+        leaving = [item for item in items if is_being_deleted(before[item.title])]
+        if leaving:  # what is applied to an object that is being deleted goes with it
+            line.note(f"waiting for the end of {', '.join(item.title for item in leaving)}")
+            self._await_end(leaving, patience(self._site, _GONE_SECONDS))
+            before |= dict.fromkeys(item.title for item in leaving)
+        for item in items:
+            line.note(item.title)
+            after = self._site.kube.apply(self._known(item).body)
+            if _version(before[item.title]) != _version(after):
+                self.changed.add(item.title)
+                self.affected |= (
+                    {each.name for each in part.workloads} if item.kind in _CONFIGS else {item.name}
+                )
+        ours = [item.title for item in items if item.title in self.changed]
+        done = f"changed {', '.join(ours)}" if ours else "unchanged"
+        unknown = [field.rpartition(".")[2] for field in self._unknown if any(i.find(field) for i in items)]
+        older = f"; without {', '.join(unknown)}: the ToolHive here is older" if unknown else ""
+        line.note(done + older)
+
+    def _existing(self, item: Resource) -> Object | None:
+        """What is there under this name; raises UsageError when it is somebody else's."""
+        found = self._found(item)
+        if found is not None and not self._adopt and not self._is_ours(found):
+            raise UsageError(
+                f"{item.title} in namespace `{self._site.namespace}` was not made by this instance",
+                why="It does not carry our label, and is left alone",
+                hint="Choose another namespace (`--namespace`), or delete it if nobody needs it",
+            )
+        return found
+
+    def _is_ours(self, found: Object) -> bool:
+        return self._site.record.labels.items() <= labels_of(found).items()
+
+    def _wait(self, part: Rendered, name: str, line: Line) -> None:
+        kube, seconds = self._site.kube, self._site.seconds
+        if name == PRACTICE_GITHUB:
+            wait_deployment(kube, self._site.namespace, name, seconds, line)
+            return
+        workload = next(item for item in part.workloads if item.name == name)
+        wait_workload(kube, workload, seconds, line)
+
+    def _replace_pods(self, part: Rendered, name: str, line: Line) -> None:
+        """Give a workload new pods, and wait until they serve."""
+        kube, namespace = self._site.kube, self._site.namespace
+        for pod in pods_of(kube, namespace, controllers_of(kube, namespace, name)):
+            kube.delete("v1", "Pod", name_of(pod), namespace, grace_seconds=1)
+        self.affected.add(name)
+        self._wait(part, name, line)
+        (endpoint,) = [each for each in part.endpoints if each.name == name]
+        self.forwards.ensure(endpoint, self._site.at, namespace, line)
+
+    def _delete(self, items: Sequence[Resource]) -> None:
+        """Delete what is ours of these, and see it go while there is an operator to clear its finalizers.
+
+        A config that is deleted while something refers to it is looked at again only much later.
+        """
+        ours = [item for item in reversed(items) if (found := self._found(item)) and self._is_ours(found)]
+        configs = [item for item in ours if item.kind in _CONFIGS]
+        seconds = patience(self._site, _GONE_SECONDS)
+        for several in ([item for item in ours if item not in configs], configs):
+            for item in several:
+                self._site.kube.delete(item.text("apiVersion"), item.kind, item.name, self._site.namespace)
+            seconds = seconds if self._await_end(several, seconds) else 0.0
+
+    def _await_end(self, items: Sequence[Resource], seconds: float) -> bool:
+        """Wait until all are gone; False when their finalizers had to be cleared."""
+        deadline = time.monotonic() + seconds
+        while any(self._found(item) for item in items):
+            if time.monotonic() > deadline:
+                release_ours(self._site, self._site.namespace)
+                return False
+            time.sleep(_LOOK_SECONDS)
+        return True
+
+    def _found(self, item: Resource) -> Object | None:
+        return self._site.kube.get(item.text("apiVersion"), item.kind, item.name, self._site.namespace)
+
+    def _unwanted(self, wanted: set[tuple[str, str]]) -> list[tuple[str, str, str]]:
+        return [
+            (api, kind, name_of(found))
+            for api, kind in KINDS
+            for found in of_ours(self._site, api, kind)
+            if (kind, name_of(found)) not in wanted
+        ]
+
+    def _prune(self, wanted: set[tuple[str, str]], line: Line) -> None:
+        for api, kind, name in self._unwanted(wanted):
+            line.note(f"{kind}/{name}")
+            self.forwards.stop(name)
+            self._site.kube.delete(api, kind, name, self._site.namespace)
+
+
+def of_ours(site: Site, api_version: str, kind: str) -> Sequence[Object]:
+    """The objects of a kind that this instance applied; not what the operator made of them."""
+    labels = {**site.record.labels, **(_OF_THE_WORKSHOP if api_version in _PLAIN else {})}
+    return site.kube.list(api_version, kind, site.namespace, labels)
+
+
+def patience(site: Site, seconds: float) -> float:
+    """How long to wait for finalizers: `seconds`, and not at all where no operator runs to clear them.
+
+    An operator that this account may not see is taken to run; one that is not available may be soon.
+    """
+    try:
+        operator = find_operator(site.kube)
+    except ForbiddenError:
+        return seconds
+    if operator is None or replicas(operator) == 0:
+        return 0.0
+    return seconds if number(operator, "status", "availableReplicas") else min(seconds, _RESTART_SECONDS)
+
+
+def clear_finalizers(site: Site, namespace: str, api: str, kind: str, name: str) -> None:
+    """Let an object go without the operator, and take along what the operator would have deleted with it."""
+    site.kube.patch(api, kind, name, namespace, {"metadata": {"finalizers": None}})
+    if kind == "MCPServer":  # its server's pods belong to a StatefulSet that nothing owns
+        site.kube.delete("apps/v1", "StatefulSet", name, namespace)
+
+
+def release_ours(site: Site, namespace: str) -> Sequence[str]:
+    """Clear the finalizers of what this instance applied, where no operator does; what that was."""
+    stuck = [
+        (api, kind, name_of(found))
+        for api, kind in KINDS
+        for found in site.kube.list(api, kind, namespace, site.record.labels)
+        if mapping(found, "metadata").get("finalizers") and is_being_deleted(found)
+    ]
+    for api, kind, name in stuck:
+        clear_finalizers(site, namespace, api, kind, name)
+    return [f"{kind}/{name}" for _, kind, name in stuck]
+
+
+def _step(part: Rendered) -> str:
+    return f"apply-{part.part}"
+
+
+def _later(part: Rendered) -> str:
+    return f"{_step(part)}-images"
+
+
+def _version(found: Object | None) -> object:
+    """What changes when an object's wish changes; not when its status does, where that is told apart."""
+    metadata = mapping(found, "metadata")
+    return metadata.get("generation") or metadata.get("resourceVersion")
+
+
+def _drop(_told: object) -> None:
+    pass

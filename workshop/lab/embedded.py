@@ -1,0 +1,174 @@
+"""The embedded backend: the workloads of the same manifests as local processes, no cluster needed."""
+
+import shlex
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from workshop.core.console import Progress
+from workshop.core.errors import PreflightError, UsageError, WorkshopError
+from workshop.core.ports import free_port, is_free, owner, refuse_shared
+from workshop.lab import process
+from workshop.lab.base import (
+    PRACTICE_CLIENT_ID,
+    PRACTICE_GITHUB,
+    PRACTICE_PORT,
+    Applied,
+    BackendName,
+    Choices,
+    Deployment,
+    WorkloadStatus,
+)
+from workshop.lab.credentials import practice_secret, write_secrets
+from workshop.lab.local_processes import LocalProcesses, Planned
+from workshop.lab.logs import Log, file_logs
+from workshop.lab.process import ProcessState
+from workshop.lab.workloads import Planner
+from workshop.toolhive import lint, overrides
+from workshop.toolhive.manifests import Resources
+from workshop.toolhive.secrets import SecretFiles
+
+
+class EmbeddedBackend:
+    """Runs each workload as one detached process under the instance's directory."""
+
+    name: BackendName = "embedded"
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory / "workloads"
+        self._processes = LocalProcesses(self._directory)
+        self._secrets = SecretFiles(directory / "secrets")
+
+    def apply(
+        self, deployments: Sequence[Deployment], choices: Choices, progress: Progress, *, prune: bool = False
+    ) -> Applied:
+        """Start what is not running as these manifests say; with `prune`, stop what they do not name."""
+        planned = self.prepare(deployments, choices)
+        if prune:
+            self._processes.prune(planned, progress)
+        kept = self._processes.current(planned)
+        changed = [item for item in planned if item not in kept]
+        refuse_shared({item.workload.name: item.workload.port for item in planned})
+        _refuse_taken_ports(changed, self._processes.states())
+        self._processes.start(changed, progress)
+        endpoints = {item.workload.name: item.workload.url for item in planned}
+        return Applied(
+            {name: url for name, url in endpoints.items() if not _is_pod(name, endpoints)},
+            started=[item.workload.name for item in changed],
+            kept=[item.workload.name for item in kept],
+        )
+
+    def plan(self, deployments: Sequence[Deployment], choices: Choices) -> Sequence[str]:
+        """The files and commands of these deployments; prepared elsewhere, so that nothing changes here."""
+        home = self._directory.parent
+        with tempfile.TemporaryDirectory() as elsewhere:
+            planned = EmbeddedBackend(Path(elsewhere) / home.name).prepare(deployments, choices)
+            lines = [line for item in planned for line in _planned_lines(item, Path(elsewhere) / home.name)]
+            return [line.replace(str(Path(elsewhere) / home.name), str(home)) for line in lines]
+
+    def submit(self, deployment: Deployment, _choices: Choices, _progress: Progress) -> Applied:
+        """Refused: no API takes manifests here."""
+        raise _only_on_a_cluster("apply", deployment.part)
+
+    def forward(self, deployment: Deployment, _choices: Choices, _progress: Progress) -> Applied:
+        """Refused: every workload listens on this machine already."""
+        raise _only_on_a_cluster("forward", deployment.part)
+
+    def prove(
+        self, _deployment: Deployment, _choices: Choices, _tokens: Mapping[str, str], _progress: Progress
+    ) -> None:
+        """Nothing to prove: the gateway is our own, and its own tests hold it to the swap."""
+
+    def status(self) -> Sequence[WorkloadStatus]:
+        """Every workload written down, and how it is now."""
+        return self._processes.status()
+
+    def logs(self) -> Sequence[Log]:
+        """The file of each workload, also of one whose start failed."""
+        return file_logs(self._directory)
+
+    def teardown(self, progress: Progress) -> Sequence[str]:
+        """Stop every workload, and every stray process of this instance; remove the state."""
+        stopped = self._processes.stop(progress)
+        shutil.rmtree(self._directory.parent, ignore_errors=True)
+        if self._directory.parent.exists():
+            raise WorkshopError(
+                f"Everything is stopped, but `{self._directory.parent}` cannot be removed",
+                hint="Remove it yourself; nothing of ours uses it now",
+            )
+        return stopped
+
+    def prepare(self, deployments: Sequence[Deployment], choices: Choices) -> list[Planned]:
+        """The processes of these deployments, their secrets written."""
+        for deployment in deployments:
+            lint.check(deployment.resources)
+        ports = self._ports(deployments, choices)
+        planner = Planner(self._directory, self._secrets, ports)
+        planned: list[Planned] = []
+        for deployment in deployments:
+            resources = self._resolve(deployment.resources, choices, ports)
+            configs = write_secrets(self._secrets, resources, choices)
+            if choices.upstream == "practice":
+                planned += [planner.practice(auth, practice_secret(self._secrets)) for auth in configs]
+            planned += planner.deployment(replace(deployment, resources=resources))
+        return planned
+
+    def _resolve(self, resources: Resources, choices: Choices, ports: Mapping[str, int]) -> Resources:
+        for proxy in resources.of("MCPRemoteProxy"):
+            resources = overrides.with_gateway_port(resources, proxy.name, ports[proxy.name])
+        if choices.upstream == "practice":
+            origin = f"http://localhost:{ports[PRACTICE_GITHUB]}"
+            return overrides.with_practice_github(resources, origin, PRACTICE_CLIENT_ID)
+        client_id = choices.settings.github_client_id.value
+        return overrides.with_client_id(resources, client_id) if client_id else resources
+
+    def _ports(self, deployments: Sequence[Deployment], choices: Choices) -> dict[str, int]:
+        states = self._processes.states()
+        ports, pods = {PRACTICE_GITHUB: PRACTICE_PORT}, []
+        for deployment in deployments:
+            for proxy in deployment.resources.of("MCPRemoteProxy"):
+                ports[proxy.name] = proxy.port("spec.proxyPort", 8080)
+            for server in deployment.resources.of("MCPServer"):
+                entry = deployment.entrypoints.get(server.name)
+                ports[server.name] = entry.local_port if entry else server.port("spec.proxyPort", 8080)
+                pods.append(f"{server.name}-0")
+        ports.update({name: port for name, port in choices.ports.items() if name in ports or name in pods})
+        for pod in pods:
+            running = states.get(pod)
+            kept = running.port if running and process.find(running) else None
+            if kept is None or kept in ports.values():
+                kept = free_port(besides=ports.values())
+            ports.setdefault(pod, kept)
+        return ports
+
+
+def _planned_lines(item: Planned, home: Path) -> list[str]:
+    folder = home / "workloads" / item.workload.name
+    config = [f"write {folder / 'config.json'}"] if item.config is not None else []
+    return [f"# Start {item.workload.name}: {item.workload.url}", *config, shlex.join(item.workload.argv), ""]
+
+
+def _only_on_a_cluster(verb: str, part: int) -> UsageError:
+    return UsageError(
+        f"`part {part} {verb}` is for a cluster, and the embedded backend is up",
+        why="Its workloads are processes on this machine: nothing is applied, nothing needs a forward",
+        hint=f"`workshop part {part} run` starts them; `workshop up --backend kind` makes a cluster",
+    )
+
+
+def _refuse_taken_ports(changed: Sequence[Planned], states: Mapping[str, ProcessState]) -> None:
+    ours = [states[item.workload.name] for item in changed if item.workload.name in states]
+    freed = {state.port for state in ours if process.find(state)}
+    for workload in (item.workload for item in changed):
+        if workload.port not in freed and not is_free(workload.port):
+            raise PreflightError(
+                f"Port {workload.port} is already in use, and `{workload.name}` wants it",
+                why=owner(workload.port),
+                hint=f"End that program, or choose another port: `workshop up --port {workload.name}=PORT`",
+            )
+
+
+def _is_pod(name: str, endpoints: Mapping[str, str]) -> bool:
+    return name.endswith("-0") and name.removesuffix("-0") in endpoints

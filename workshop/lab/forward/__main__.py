@@ -1,0 +1,47 @@
+"""`python -m workshop.lab.forward --config FILE`: keep one forward until stopped or FILE is removed."""
+
+import argparse
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from workshop.core.errors import WorkshopError
+
+
+def main() -> int:
+    """The exit code is the error's own (2 for a wrong configuration, 3 for a taken port)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workshop.lab.forward", description="Keep one forward standing."
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="its JSON configuration")
+    parser.add_argument(
+        "--socket",
+        type=int,
+        action="append",
+        metavar="NUMBER",
+        help="a listening socket that was handed over; without one, the configuration's port is bound here",
+    )
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        asyncio.run(_forward(given.config, given.socket or ()))
+    except WorkshopError as error:
+        lines = [error.what, error.why, error.hint]
+        sys.stderr.write("".join(f"{' '.join(line.split())}\n" for line in lines if line))
+        return error.exit_code
+    return 0
+
+
+async def _forward(path: Path, numbers: Sequence[int]) -> None:
+    from workshop.lab.forward.config import load
+    from workshop.lab.forward.supervisor import Supervisor
+
+    handed_over = [socket.socket(fileno=number) for number in numbers]
+    await Supervisor(load(path), handed_over).run(while_exists=path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""The configuration file of one forward, checked before anything starts."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from workshop.core.errors import UsageError
+
+_PORTS = range(1, 1 << 16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForwardConfig:
+    """Which port of which service is forwarded to which local port; the service is asked for its health."""
+
+    port: int
+    kubeconfig: str
+    namespace: str
+    target: str
+    remote_port: int
+    state_file: str
+    context: str = ""
+    kubectl: str = "kubectl"
+    health_path: str = "/health"
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command: it forwards a free port of kubectl's choice, on 127.0.0.1 alone."""
+        context = (f"--context={self.context}",) if self.context else ()
+        return (
+            self.kubectl,
+            *context,
+            f"--namespace={self.namespace}",
+            "port-forward",
+            "--address=127.0.0.1",
+            self.target,
+            f":{self.remote_port}",
+        )
+
+
+def load(path: Path) -> ForwardConfig:
+    """Read and check the JSON file; raises UsageError with the file and what is wrong in it."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _broken(path, str(error)) from error
+    except ValueError as error:
+        raise _broken(path, f"not JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise _broken(path, "not a JSON object")
+    return _config(path, raw)
+
+
+def _config(path: Path, raw: Mapping[str, Any]) -> ForwardConfig:
+    kinds = {item.name: item.type for item in fields(ForwardConfig)}
+    if unknown := ", ".join(sorted(raw.keys() - kinds.keys())):
+        raise _broken(path, f"unknown: {unknown}")
+    for name, value in raw.items():
+        if kinds[name] is int and (type(value) is not int or value not in _PORTS):
+            raise _broken(path, f"`{name}` must be a port between 1 and 65535, not {value!r}")
+        if kinds[name] is str and not isinstance(value, str):
+            raise _broken(path, f"`{name}` must be text, not {value!r}")
+    if not isinstance(raw.get("env", {}), dict):
+        raise _broken(path, "`env` must be an object")
+    try:
+        return ForwardConfig(**raw)
+    except TypeError as error:
+        raise _broken(path, str(error).partition("() ")[2]) from error
+
+
+def _broken(path: Path, why: str) -> UsageError:
+    return UsageError(f"Cannot use the forward's configuration {path}", why=why)

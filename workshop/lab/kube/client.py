@@ -1,0 +1,230 @@
+"""One cluster's objects as plain mappings; every refusal becomes one of our errors."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workshop.core.errors import WorkshopError
+from workshop.lab.kube.connection import Connection
+from workshop.lab.kube.kinds import Kinds
+from workshop.lab.kube.objects import (
+    Object,
+    Objects,
+    created_at,
+    items,
+    mapping,
+    name_of,
+    namespace_of,
+    number,
+    text,
+)
+from workshop.lab.kube.refusals import ConflictError, InvalidError, NotFoundError
+
+FIELD_MANAGER = "workshop"
+_AUTHORIZATION = "authorization.k8s.io/v1"
+
+
+@dataclass(frozen=True)
+class Event:
+    """What the cluster noted about an object."""
+
+    about: str
+    reason: str
+    message: str
+    warning: bool
+    at: str
+    count: int
+
+
+class Kube:
+    """A cluster as one context of a kubeconfig sees it; threads may share one.
+
+    With `own_nodes` its nodes are ours, as kind's are: they get their images from this machine.
+    """
+
+    def __init__(self, kubeconfig: Path, context: str | None = None, *, own_nodes: bool = True) -> None:
+        self.own_nodes = own_nodes
+        self._connection = Connection(kubeconfig, context)
+        self._kinds = Kinds(self._connection)
+
+    def apply(self, body: Mapping[str, Any], *, dry_run: bool = False) -> Object:
+        """Apply an object server-side as field manager `workshop`, taking over fields that others set."""
+        path = self._path(body, name_of(body))
+        return self._send(
+            f"apply {_title(body)}",
+            "patch",
+            path,
+            body=dict(body),
+            content_type="application/apply-patch+yaml",
+            field_manager=FIELD_MANAGER,
+            force_conflicts=True,
+            dry_run="All" if dry_run else None,
+        )
+
+    def create(self, body: Mapping[str, Any]) -> Object:
+        """Create an object that is not there yet."""
+        doing = f"create {_title(body)}"
+        try:
+            return self._send(doing, "post", self._path(body), body=dict(body), field_manager=FIELD_MANAGER)
+        except ConflictError as conflict:
+            if not conflict.answer_lost:
+                raise
+            return self._send(doing, "get", self._path(body, name_of(body)))
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        """An object, or None when it, or its kind, is absent."""
+        found = self._kinds.find(api_version, kind)
+        if found is None:
+            return None
+        try:
+            return self._send(f"show {kind} `{name}`", "get", found.path(namespace, name))
+        except NotFoundError:
+            return None
+
+    def list(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        *,
+        fields: str | None = None,
+    ) -> Objects:
+        """The objects of a kind that carry these labels; none when the kind is absent."""
+        found = self._kinds.find(api_version, kind)
+        if found is None:
+            return ()
+        selector = ",".join(f"{key}={value}" for key, value in (labels or {}).items()) or None
+        listed = self._send(
+            f"list {kind}", "get", found.path(namespace), label_selector=selector, field_selector=fields
+        )
+        return [{"apiVersion": api_version, "kind": kind, **item} for item in items(listed, "items")]
+
+    def delete(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        *,
+        grace_seconds: int | None = None,
+        version: str | None = None,
+    ) -> bool:
+        """Ask for an object's deletion; False when it, or its kind, is absent.
+
+        With its `version` only while it is unchanged: raises ConflictError otherwise.
+        """
+        found = self._kinds.find(api_version, kind)
+        if found is None:
+            return False
+        path = found.path(namespace, name)
+        try:
+            self._send(
+                f"delete {kind} `{name}`",
+                "delete",
+                path,
+                body={"preconditions": {"resourceVersion": version}} if version else None,
+                grace_period_seconds=grace_seconds,
+            )
+        except NotFoundError:
+            return False
+        return True
+
+    def patch(
+        self, api_version: str, kind: str, name: str, namespace: str | None, body: Mapping[str, Any]
+    ) -> Object | None:
+        """Change fields of an object with a JSON merge patch; None when it, or its kind, is absent."""
+        found = self._kinds.find(api_version, kind)
+        if found is None:
+            return None
+        try:
+            return self._send(
+                f"change {kind} `{name}`",
+                "patch",
+                found.path(namespace, name),
+                body=dict(body),
+                content_type="application/merge-patch+json",
+                field_manager=FIELD_MANAGER,
+            )
+        except NotFoundError:
+            return None
+
+    def logs(
+        self,
+        pod: str,
+        namespace: str,
+        container: str | None = None,
+        tail: int = 20,
+        *,
+        previous: bool = False,
+        timestamps: bool = False,
+        since: str = "",
+    ) -> Sequence[str]:
+        """The last lines a container wrote; none when it has no log yet, or no longer.
+
+        With `timestamps` each begins with its time, and such a time is what `since` may be.
+        """
+        query = [("tailLines", str(tail)), ("previous", str(previous).lower())]
+        query += [("container", container)] if container else []
+        query += [("timestamps", "true")] if timestamps else []
+        query += [("sinceTime", since)] if since else []
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        try:
+            log = self._connection.request(f"show the log of pod `{pod}`", "get", path, query_params=query)
+        except (NotFoundError, InvalidError):  # the API's answer for a container that has not started
+            return ()
+        return log.decode(errors="replace").splitlines()
+
+    def events(self, namespace: str, names: Iterable[str]) -> Sequence[Event]:
+        """What was noted about the objects of these names, oldest first."""
+        found: list[Event] = []
+        for name in dict.fromkeys(names):
+            listed = self.list("v1", "Event", namespace, fields=f"involvedObject.name={name}")
+            found += [_event(item) for item in listed if text(item, "involvedObject", "name") == name]
+        return sorted(found, key=lambda event: event.at)
+
+    def version(self) -> str:
+        """The API server's version, such as `v1.35.1`."""
+        return text(self._send("tell its version", "get", "/version"), "gitVersion")
+
+    def serves(self, api_version: str, kinds: Iterable[str]) -> bool:
+        """Whether the API serves all of these kinds; asking takes no right that an account may lack."""
+        return all(self._kinds.find(api_version, kind) for kind in kinds)
+
+    def review(self, kind: str, spec: Mapping[str, Any]) -> Object:
+        """The API server's answer to a question about this account, such as a SelfSubjectRulesReview."""
+        body = {"apiVersion": _AUTHORIZATION, "kind": kind, "metadata": {}, "spec": dict(spec)}
+        path = f"/apis/{_AUTHORIZATION}/{kind.lower()}s"
+        return self._send("tell what this account may do", "post", path, body=body)
+
+    def _path(self, body: Mapping[str, Any], name: str | None = None) -> str:
+        api_version, kind = body["apiVersion"], body["kind"]
+        found = self._kinds.await_kind(api_version, kind)
+        if found is None:
+            raise WorkshopError(
+                f"The cluster does not know {kind} ({api_version})",
+                why="No custom resource definition for it is established",
+                hint="`workshop up` installs the operator and its definitions",
+            )
+        return found.path(namespace_of(body) or None, name)
+
+    def _send(self, doing: str, method: str, path: str, **params: object) -> Object:
+        return self._connection.ask(doing, method, path, **params)
+
+
+def _title(body: Mapping[str, Any]) -> str:
+    return f"{body['kind']} `{name_of(body)}`"
+
+
+def _event(item: Mapping[str, Any]) -> Event:
+    series = mapping(item, "series")
+    times = (text(item, "lastTimestamp"), text(series, "lastObservedTime"), text(item, "eventTime"))
+    return Event(
+        about=text(item, "involvedObject", "name"),
+        reason=text(item, "reason"),
+        message=" ".join(text(item, "message").split()),
+        warning=item.get("type") == "Warning",
+        at=next((time for time in times if time), created_at(item)),
+        count=number(item, "count") or number(series, "count") or 1,
+    )

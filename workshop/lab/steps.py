@@ -1,0 +1,275 @@
+"""Steps with *done already?*, *do* and *undo*: side by side where they can be, undone when a run fails."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from workshop.core import console
+from workshop.core.console import Progress
+from workshop.core.errors import CredentialsError, PreflightError, UsageError, WorkshopError
+from workshop.toolhive.known_messages import may_heal
+
+_GRACE_SECONDS = 10.0
+_OTHERS_SECONDS = 5.0  # how long a network's failure waits for a failure beside it that says more
+
+
+def _never() -> bool:
+    return False
+
+
+def _nothing() -> Sequence[str]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to make: it runs after what it needs, unless it is done already.
+
+    `do` is given the line of progress it is; to note there raises once the run is to stop.
+    `undo` takes back what `do` made, or half made. `plan` says what `do` would run and write.
+    When a step with `keeps` fails, nothing is taken back: what the steps before it made is sound.
+    """
+
+    name: str
+    label: str
+    do: Callable[[console.Step], None]
+    needs: tuple[str, ...] = ()
+    done: Callable[[], bool] = _never
+    undo: Callable[[], None] | None = None
+    keeps: bool = False
+    plan: Callable[[], Sequence[str]] = _nothing
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """When a step began, in seconds since the start of the run, how long it took, and what held it up.
+
+    `waited_for` names the needed step that ended last. The `critical` steps are the chain of these that ends
+    with the run: only a shorter one of them makes the run shorter. `kept` steps were done already.
+    """
+
+    name: str
+    label: str
+    start: float
+    seconds: float
+    waited_for: str
+    critical: bool
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Which steps a run did, which were done already, and where the time went."""
+
+    did: tuple[str, ...]
+    kept: tuple[str, ...]
+    times: tuple[StepTime, ...] = ()
+
+
+class Stoppable(Protocol):
+    """What runs commands for the steps."""
+
+    def stop(self) -> None:
+        """End what runs now, and start nothing more."""
+
+    def resume(self) -> None:
+        """Start commands again."""
+
+
+class _StoppedError(BaseException):
+    """Ends a step of a run that has failed elsewhere; no `except Exception` may swallow it."""
+
+
+@dataclass
+class _Line(console.Step):
+    """A step's line of progress that ends the step once the run is to stop."""
+
+    heed: Callable[[], object] = _nothing
+    shown: console.Step | None = None
+
+    def note(self, text: str) -> None:
+        """Show the detail, unless it is time to stop."""
+        self.heed()
+        if self.shown:
+            self.shown.note(text)
+
+
+class StepRun:
+    """Runs steps in the order of their needs; whatever can overlap does."""
+
+    def __init__(self, steps: Sequence[Step], progress: Progress, runner: Stoppable | None = None) -> None:
+        self._steps = in_order(steps)
+        self._progress = progress
+        self._runner = runner
+        self._stopping = threading.Event()
+        self._ended: queue.SimpleQueue[tuple[Step, BaseException | None]] = queue.SimpleQueue()
+        self._running: dict[str, threading.Thread] = {}
+        self._begun: list[Step] = []
+        self._failed: Step | None = None
+        self.left = False  # whether a failed run left in place what it had begun
+        self._did: list[str] = []
+        self._kept: list[str] = []
+        self._began: dict[str, float] = {}
+        self._finished: dict[str, float] = {}
+
+    def run(self, *, undo: bool) -> Outcome:
+        """Do every step that is not done; a failure ends them all, and the one that says most is raised.
+
+        With `undo`, what this run began is then taken back, last first, unless the step that failed keeps it.
+        Ctrl-C is a failure like any other, and a second one ends the taking back.
+        """
+        start = time.monotonic()
+        try:
+            self._run()
+        except BaseException:
+            undo = undo and not (self._failed and self._failed.keeps)
+            self.left = not undo and bool(self._begun)
+            self._wind_up(undo=undo)
+            raise
+        return Outcome(tuple(self._did), tuple(self._kept), self._times(start))
+
+    def _run(self) -> None:
+        waiting = {step.name: step for step in self._steps}
+        while waiting or self._running:
+            finished = {*self._did, *self._kept}
+            for step in [found for found in waiting.values() if finished.issuperset(found.needs)]:
+                self._start(waiting.pop(step.name))
+            ended, error = self._ended.get()
+            self._running.pop(ended.name)
+            if error is not None:
+                raise self._most_telling([(ended, error), *self._failures_beside(error)])
+
+    def _failures_beside(self, error: BaseException) -> Iterator[tuple[Step, BaseException]]:
+        """What else has failed by now, or soon does where this failure may be but the network's."""
+        waits = isinstance(error, WorkshopError) and may_heal(error.why)
+        until = time.monotonic() + (_OTHERS_SECONDS if waits else 0.0)
+        while self._running:
+            try:
+                ended, other = self._ended.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                return
+            self._running.pop(ended.name)
+            if other is not None:
+                yield ended, other
+
+    def _most_telling(self, failures: Sequence[tuple[Step, BaseException]]) -> BaseException:
+        self._failed, chosen = min(failures, key=lambda failure: _vagueness(failure[1]))
+        for step, error in failures:
+            if error is not chosen:
+                self._progress.tell(f"Failed, too: {step.label}: {error}")
+        return chosen
+
+    def _start(self, step: Step) -> None:
+        # A daemon: a step that does not heed the stop must not keep the process from ending.
+        thread = threading.Thread(target=self._work, args=(step,), name=step.name, daemon=True)
+        self._running[step.name] = thread
+        thread.start()
+
+    def _times(self, start: float) -> tuple[StepTime, ...]:
+        """Where the time went, step by step in the order of their beginnings."""
+        ended, waited_for = self._finished, {}
+        for step in self._steps:
+            waited_for[step.name] = max(step.needs, key=ended.__getitem__, default="")
+        critical = [max(ended, key=ended.__getitem__, default="")]
+        while before := waited_for.get(critical[-1]):
+            critical.append(before)
+        return tuple(
+            StepTime(
+                step.name,
+                step.label,
+                round(self._began[step.name] - start, 2),
+                round(ended[step.name] - self._began[step.name], 2),
+                waited_for[step.name],
+                critical=step.name in critical,
+                kept=step.name in self._kept,
+            )
+            for step in sorted(self._steps, key=lambda step: self._began[step.name])
+        )
+
+    def _work(self, step: Step) -> None:
+        error: BaseException | None = None
+        self._began[step.name] = time.monotonic()
+        try:
+            self._do(step)
+        except BaseException as caught:  # noqa: BLE001 - the main thread raises it
+            error = caught
+        self._finished[step.name] = time.monotonic()
+        self._ended.put((step, error))
+
+    def _do(self, step: Step) -> None:
+        if step.done():
+            self._kept.append(step.name)
+            return
+        self._heed_stop()
+        self._begun.append(step)
+        with self._progress.step(step.label) as shown:
+            step.do(_Line(step.label, heed=self._heed_stop, shown=shown))
+            self._heed_stop()
+        self._did.append(step.name)
+
+    def _heed_stop(self) -> None:
+        if self._stopping.is_set():
+            raise _StoppedError
+
+    def _wind_up(self, *, undo: bool) -> None:
+        try:
+            self._stop()
+            if undo:
+                self._undo()
+        except KeyboardInterrupt:
+            left = ", ".join(step.label for step in self._begun)
+            self._progress.tell(f"Not taken back: {left}. `workshop teardown` removes it")
+            raise
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        if self._runner:
+            self._runner.stop()
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for thread in self._running.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if self._runner:
+            self._runner.resume()
+
+    def _undo(self) -> None:
+        for step in [begun for begun in reversed(self._begun) if begun.undo]:
+            try:
+                with self._progress.step(f"Take back: {step.label}"):
+                    step.undo()  # type: ignore[misc]  # those without were left out above
+            except WorkshopError as error:
+                self._progress.tell(f"{error.what}: {error.why or error.hint}")
+            self._begun.remove(step)
+
+
+def _vagueness(error: BaseException) -> int:
+    """How little an error says about what to mend: the network last, for it may be gone the next time."""
+    if not isinstance(error, WorkshopError):
+        return 0
+    if isinstance(error, UsageError | PreflightError | CredentialsError):
+        return 1
+    return {False: 2, None: 3, True: 4}[may_heal(error.why)]
+
+
+def plan(steps: Sequence[Step]) -> list[str]:
+    """What the steps would run and write, in order, under a heading for each."""
+    lines: list[str] = []
+    for step in in_order(steps):
+        lines += [f"# {step.label}", *step.plan(), ""]
+    return lines[:-1]
+
+
+def in_order(steps: Iterable[Step]) -> list[Step]:
+    """The steps, each behind those it needs; raises ValueError when that cannot be."""
+    waiting = list(steps)
+    ordered: list[Step] = []
+    while waiting:
+        known = {step.name for step in ordered}
+        step = next((found for found in waiting if known.issuperset(found.needs)), None)
+        if step is None:
+            raise ValueError(f"Steps that wait for each other: {', '.join(left.name for left in waiting)}")
+        waiting.remove(step)
+        ordered.append(step)
+    return ordered

@@ -1,0 +1,251 @@
+"""The `docker` command: the engine's state, and the few image operations a cluster needs."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from workshop.core.errors import DeadlineError, WorkshopError
+from workshop.lab.tools import engine
+from workshop.lab.tools.engine import Engine, EngineError
+from workshop.lab.tools.run import Done, Runner
+
+_ASK_SECONDS = 20.0
+_IMAGE_SECONDS = 900.0
+_COPY_SECONDS = 120.0
+_REFUSED = ("denied", "unauthorized", "403 forbidden", "error getting credentials")
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """An image the engine has: its id, its platform, and the digests it was pulled by."""
+
+    id: str
+    platform: str
+    digests: tuple[str, ...]
+    size: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ContainerState:
+    """Whether a container runs, and since when it does, or did: RFC 3339 text."""
+
+    running: bool
+    started_at: str
+
+
+class Docker:
+    """Drives `docker`; never logs in or out, never changes its context."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def examine(self) -> Engine:
+        """The engine that answers; raises EngineError, a PreflightError, for each other state."""
+        return self.engine
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine, examined once."""
+        if shutil.which("docker") is None:
+            raise engine.absent()
+        context, endpoint = self._endpoint()
+        try:
+            version = self._ask("version", "--format", "{{json .}}")
+            told = _json(version.stdout)
+            if version.code or not told.get("Server"):
+                raise engine.unreachable(version.stderr or version.stdout, endpoint, context)
+            info = self._ask("info", "--format", "{{json .}}")
+        except DeadlineError as error:
+            said = f"It did not answer within {_ASK_SECONDS:.0f} s"
+            raise engine.unreachable(said, endpoint, context) from error
+        if info.code:
+            raise engine.unreachable(info.stderr or info.stdout, endpoint, context)
+        return engine.read_engine(told, _json(info.stdout), endpoint)
+
+    def image(self, ref: str) -> ImageInfo | None:
+        """What the engine knows of an image; None when it does not have it."""
+        told = self._inspect("image", ref, "{{json .}}")
+        if told is None:
+            return None
+        variant = f"/{told['Variant']}" if told.get("Variant") else ""
+        return ImageInfo(
+            id=str(told.get("Id", "")),
+            platform=f"{told.get('Os', '')}/{told.get('Architecture', '')}{variant}",
+            digests=tuple(told.get("RepoDigests") or ()),
+            size=int(told.get("Size") or 0),
+            labels=(told.get("Config") or {}).get("Labels") or {},
+        )
+
+    def pull(self, ref: str, platform: str) -> None:
+        """Pull one platform of an image; a login the registry refuses is left out in a second try."""
+        argv = self.pull_argv(ref, platform)
+        done = self._runner.run(argv, seconds=_IMAGE_SECONDS, check=False)
+        if done.code and any(mark in done.stderr.lower() for mark in _REFUSED) and self._pull_bare(argv):
+            return
+        if done.code:
+            raise self._runner.failure(done, what=f"The image `{ref}` cannot be pulled")
+
+    def build(
+        self,
+        tag: str,
+        context: Path,
+        dockerfile: Path,
+        build_args: Mapping[str, str],
+        *,
+        network: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        """Build an image; the arguments' values go by the environment, for one may hold a login."""
+        argv = self.build_argv(tag, context, dockerfile, build_args, network=network, labels=labels)
+        context_name, _ = self._endpoint()
+        env = {
+            "BUILDX_BUILDER": context_name,  # another keeps the image to itself
+            "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",  # they make an index of several platforms: kind loads none
+            "DOCKER_DEFAULT_PLATFORM": self.engine.platform,
+            **build_args,
+        }
+        self._runner.run(argv, seconds=_IMAGE_SECONDS, env=env)
+
+    def save(self, refs: Sequence[str], archive: Path, platform: str) -> None:
+        """Write images to an archive of one platform, whole or not at all."""
+        part = archive.with_name(f".{archive.name}.part")
+        chosen = self._one_platform(platform)
+        try:
+            self._runner.run(self.save_argv(refs, part, chosen), seconds=_IMAGE_SECONDS, repeatable=False)
+            part.replace(archive)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def load(self, archive: Path) -> tuple[str, ...]:
+        """Load an archive's images into the engine, and name them."""
+        done = self._runner.run(["docker", "load", "--input", str(archive)], seconds=_IMAGE_SECONDS)
+        lines = [line.partition(":") for line in done.stdout.splitlines() if line.startswith("Loaded image")]
+        return tuple(name.strip() for _, _, name in lines)
+
+    def tag(self, source: str, target: str) -> None:
+        """Give an image one more name."""
+        self._runner.run(["docker", "tag", source, target], seconds=_ASK_SECONDS)
+
+    def exec(
+        self, container: str, argv: Sequence[str], *, seconds: float = _COPY_SECONDS, check: bool = True
+    ) -> Done:
+        """Run a command inside a running container."""
+        return self._runner.run(["docker", "exec", container, *argv], seconds=seconds, check=check)
+
+    def container(self, name: str) -> ContainerState | None:
+        """How a container is; None when there is none of that name."""
+        told = self._inspect("container", name, "{{json .State}}")
+        if told is None:
+            return None
+        return ContainerState(told.get("Running") is True, str(told.get("StartedAt") or ""))
+
+    def start(self, container: str, seconds: float) -> None:
+        """Start a container; one that runs goes on."""
+        self._runner.run(["docker", "start", container], seconds=seconds)
+
+    def import_archive(self, node: str, archive: Path) -> bool:
+        """Import an image archive into the containerd of a kind node; False when its `ctr` refuses.
+
+        It is what `kind load image-archive` runs, but for `--local`, which leaves out containerd's transfer
+        service: with it the same archive takes two to three times the processor time (containerd 2.3).
+        """
+        argv = ["docker", "exec", "--interactive", node, "ctr", "--namespace=k8s.io", "images", "import"]
+        argv += ["--local", "--all-platforms", "--digests", "-"]
+        if not archive.is_file():
+            return False
+        return self._runner.run(argv, seconds=_IMAGE_SECONDS, stdin=archive, check=False).code == 0
+
+    def copy_from(self, container: str, source: str, target: Path) -> None:
+        """Copy a file out of a container, running or not."""
+        argv = ["docker", "cp", f"{container}:{source}", str(target)]
+        self._runner.run(argv, seconds=_COPY_SECONDS, repeatable=False)
+
+    @staticmethod
+    def pull_argv(ref: str, platform: str) -> list[str]:
+        """The command that pulls one platform of an image."""
+        return ["docker", "pull", "--quiet", "--platform", platform, ref]
+
+    @staticmethod
+    def build_argv(
+        tag: str,
+        context: Path,
+        dockerfile: Path,
+        build_args: Iterable[str] = (),
+        *,
+        network: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """The command that builds an image, with the names of the arguments that the environment holds."""
+        argv = ["docker", "build", "--tag", tag, "--file", str(dockerfile)]
+        argv += [word for name in build_args for word in ("--build-arg", name)]
+        argv += [word for name, value in (labels or {}).items() for word in ("--label", f"{name}={value}")]
+        argv += ["--network", network] if network else []
+        return [*argv, str(context)]
+
+    @staticmethod
+    def save_argv(refs: Sequence[str], archive: Path, platform: str | None = None) -> list[str]:
+        """The command that writes images to an archive."""
+        chosen = ["--platform", platform] if platform else []
+        return ["docker", "save", *chosen, "--output", str(archive), *refs]
+
+    def _inspect(self, kind: str, name: str, what: str) -> dict[str, Any] | None:
+        """What the engine tells of an image or a container; None when it has none of that name."""
+        done = self._ask(kind, "inspect", "--format", what, name)
+        if done.code and f"no such {kind}" in done.stderr.lower():
+            return None
+        if done.code:
+            raise self._runner.failure(done)
+        return _json(done.stdout)
+
+    def _ask(self, *words: str) -> Done:
+        return self._runner.run(["docker", *words], seconds=_ASK_SECONDS, check=False)
+
+    def _endpoint(self) -> tuple[str, str]:
+        """The name of the current context and the address behind it."""
+        done = self._ask("context", "inspect", "--format", "{{json .}}")
+        if done.code:
+            raise EngineError(
+                "remote",
+                "Docker's current context cannot be used",
+                why=done.stderr.strip(),
+                hint="Run `docker context use default`, or unset DOCKER_CONTEXT",
+            )
+        told = _json(done.stdout)
+        return str(told.get("Name", "")), str(
+            ((told.get("Endpoints") or {}).get("docker") or {}).get("Host", "")
+        )
+
+    def _pull_bare(self, argv: Sequence[str]) -> bool:
+        """Pull without any stored login: a stale one is refused even where none is needed."""
+        _, endpoint = self._endpoint()
+        with tempfile.TemporaryDirectory() as empty:
+            env = {"DOCKER_CONFIG": empty, "DOCKER_HOST": endpoint}
+            return self._runner.run(argv, seconds=_IMAGE_SECONDS, env=env, check=False).code == 0
+
+    def _one_platform(self, platform: str) -> str | None:
+        if self.engine.saves_platforms:
+            return platform
+        if self.engine.containerd_store:
+            raise EngineError(
+                "too-old",
+                f"Docker {self.engine.version} keeps images of several platforms, but cannot save one",
+                why="`docker save --platform` came with Docker 28",
+                hint="Update Docker, or switch off its containerd image store",
+            )
+        return None  # the classic store has one platform of each image
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        told = json.loads(text)
+    except ValueError as error:
+        raise WorkshopError("`docker` answered something that is not JSON", why=text.strip()[:200]) from error
+    if isinstance(told, list):
+        told = told[0] if told else {}
+    return told if isinstance(told, dict) else {}

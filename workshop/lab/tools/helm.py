@@ -1,0 +1,213 @@
+"""The `helm` command, 3.10+ and 4, with a home of its own: the person's logins and plug-ins stay out."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from workshop.core.errors import PreflightError, WorkshopError
+from workshop.core.paths import make_private_dir, write_private
+from workshop.lab.tools.access import Access
+from workshop.lab.tools.run import Done, Runner
+from workshop.lab.tools.version import Version, parsed, spelled
+
+MINIMUM: Version = (3, 10, 0)
+NEWEST_MAJOR = 4
+_ASK_SECONDS = 30.0
+_PULL_SECONDS = 180.0
+_HEAL_SECONDS = 120.0
+_LOOK_SECONDS = 1.0
+# An entry that matches nothing: a file with no entry at all makes Helm look into the system's keychain.
+_NO_LOGIN = b'{"auths": {"no-login.invalid": {}}}\n'
+
+
+@dataclass(frozen=True)
+class Release:
+    """A Helm release as its last revision tells it; `chart` is `<name>-<version>`."""
+
+    status: str
+    revision: int
+    chart: str
+    updated: datetime | None = None
+
+    @property
+    def deployed(self) -> bool:
+        return self.status == "deployed"
+
+    @property
+    def pending(self) -> bool:
+        """Whether a Helm command is still at work on it, or was interrupted."""
+        return self.status == "uninstalling" or self.status.startswith("pending-")
+
+    def age(self) -> float:
+        """Seconds since the last change of its state, by this machine's clock; never below 0."""
+        if self.updated is None:
+            return float("inf")
+        return max(0.0, (datetime.now(UTC) - self.updated).total_seconds())
+
+
+class Helm:
+    """Drives `helm` under `home`; each command that touches a cluster names kubeconfig and context."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        home: Path,
+        ca_file: Path | None = None,
+        proxy: Mapping[str, str] | None = None,
+    ) -> None:
+        self._runner = runner
+        self._home = home
+        self._proxy = proxy or {}  # on the way to a registry, not to a cluster
+        self._trusted = ["--ca-file", str(ca_file)] if ca_file else []
+
+    def examine(self) -> Version:
+        """The version of Helm; raises PreflightError when it is absent or out of range."""
+        done = self._run(["helm", "version", "--template", "{{.Version}}"], seconds=_ASK_SECONDS)
+        version = parsed(done.stdout)
+        if version is None or version < MINIMUM or version[0] > NEWEST_MAJOR:
+            raise PreflightError(
+                f"This version of Helm does not serve: {done.stdout.strip()}",
+                why=f"It takes {spelled(MINIMUM)} or newer of Helm 3, or Helm {NEWEST_MAJOR}",
+                hint="Install another: https://helm.sh/docs/intro/install/",
+            )
+        return version
+
+    def pull(self, chart: str, version: str, folder: Path) -> Path:
+        """The chart as a local path: fetched from its OCI reference unless `folder` has it already."""
+        if not chart.startswith("oci://"):
+            return Path(chart)
+        archive = folder / f"{chart.rsplit('/', 1)[-1]}-{version}.tgz"
+        if not archive.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            argv, env = self.pull_argv(chart, version, folder), {**self.environment(), **self._proxy}
+            self._runner.run(argv, seconds=_PULL_SECONDS, env=env)
+        return archive
+
+    def status(self, release: str, namespace: str, at: Access) -> Release | None:
+        """The last revision of a release; None when there is none."""
+        argv = ["helm", "history", release, "--namespace", namespace, "--max", "1", "--output", "json"]
+        done = self._run([*argv, *at.flags("--kube-context")], seconds=_ASK_SECONDS, check=False)
+        if _is_absent(done):
+            return None
+        if done.code:
+            raise self._runner.failure(done)
+        try:
+            last = json.loads(done.stdout)[-1]
+            updated = _moment(str(last.get("updated", "")))
+            return Release(str(last["status"]), int(last["revision"]), str(last["chart"]), updated)
+        except (ValueError, LookupError, TypeError) as error:
+            raise WorkshopError(
+                f"`helm history {release}` answered something unexpected", why=done.stdout.strip()[:200]
+            ) from error
+
+    def upgrade(
+        self,
+        release: str,
+        chart: str,
+        namespace: str,
+        *,
+        version: str,
+        values: Sequence[Path],
+        at: Access,
+        seconds: float,
+        patience: float = 0.0,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Install or upgrade a release, healing what an interrupted Helm left; does not wait for its pods.
+
+        Where others may be at work, a pending operation is left alone until it is `patience` seconds old.
+        """
+        self._heal(release, namespace, at, patience, note)
+        argv = self.upgrade_argv(release, chart, namespace, version=version, values=values, at=at)
+        self._run([*argv, "--timeout", f"{seconds:.0f}s"], seconds=seconds + _ASK_SECONDS)
+
+    def uninstall(self, release: str, namespace: str, at: Access, seconds: float = _HEAL_SECONDS) -> bool:
+        """Uninstall a release and wait until its objects are gone; False when there was none."""
+        argv = [*self.uninstall_argv(release, namespace, at), "--wait", "--timeout", f"{seconds:.0f}s"]
+        done = self._run(argv, seconds=seconds + _ASK_SECONDS, check=False)
+        if _is_absent(done):
+            return False
+        if done.code:
+            raise self._runner.failure(done)
+        return True
+
+    def pull_argv(self, chart: str, version: str, folder: Path) -> list[str]:
+        """The command that fetches a chart."""
+        argv = ["helm", "pull", chart, "--version", version, "--destination", str(folder)]
+        return argv + self._trusted
+
+    def upgrade_argv(
+        self, release: str, chart: str, namespace: str, *, version: str, values: Sequence[Path], at: Access
+    ) -> list[str]:
+        """The command that installs or upgrades a release; a local chart has its version in it."""
+        argv = ["helm", "upgrade", release, chart, "--install"]
+        argv += ["--namespace", namespace, "--create-namespace"]
+        argv += ["--version", version, *self._trusted] if chart.startswith("oci://") else []
+        argv += [word for path in values for word in ("--values", str(path))]
+        return argv + at.flags("--kube-context")
+
+    @staticmethod
+    def uninstall_argv(release: str, namespace: str, at: Access) -> list[str]:
+        """The command that uninstalls a release."""
+        return ["helm", "uninstall", release, "--namespace", namespace, *at.flags("--kube-context")]
+
+    def environment(self) -> dict[str, str | None]:
+        """Nothing of the person's: their HELM_* variables may name a cluster, a namespace, a token."""
+        registry = self._home / "config" / "registry"  # where Helm looks for it
+        if not (registry / "config.json").is_file():
+            make_private_dir(registry)
+            write_private(registry / "config.json", _NO_LOGIN)
+        foreign = dict.fromkeys(name for name in os.environ if name.startswith("HELM_"))
+        return {
+            **foreign,
+            "HELM_CONFIG_HOME": str(self._home / "config"),
+            "HELM_CACHE_HOME": str(self._home / "cache"),
+            "HELM_DATA_HOME": str(self._home / "data"),
+            "DOCKER_CONFIG": str(registry),  # Helm falls back to Docker's logins
+        }
+
+    def _heal(
+        self, release: str, namespace: str, at: Access, patience: float, note: Callable[[str], None]
+    ) -> None:
+        """End an operation that was interrupted: Helm refuses to go on while one is pending."""
+        now = self._settled(release, namespace, at, patience, note)
+        if now is None:
+            return
+        if now.status in {"pending-install", "uninstalling"}:
+            self.uninstall(release, namespace, at)
+        elif now.status in {"pending-upgrade", "pending-rollback"}:
+            argv = ["helm", "rollback", release, "--namespace", namespace, *at.flags("--kube-context")]
+            self._run(argv, seconds=_HEAL_SECONDS)
+
+    def _settled(
+        self, release: str, namespace: str, at: Access, patience: float, note: Callable[[str], None]
+    ) -> Release | None:
+        """The release once it is no longer pending, or has been pending for `patience` seconds."""
+        begun = time.monotonic()
+        while True:
+            now = self.status(release, namespace, at)
+            if now is None or not now.pending:
+                return now
+            if max(now.age(), time.monotonic() - begun) >= patience:
+                return now
+            note(f"{release} is {now.status}, by somebody else: waiting up to {patience:.0f} s")
+            time.sleep(_LOOK_SECONDS)
+
+    def _run(self, argv: Sequence[str], *, seconds: float, check: bool = True) -> Done:
+        return self._runner.run(argv, seconds=seconds, env=self.environment(), check=check)
+
+
+def _is_absent(done: Done) -> bool:
+    return done.code != 0 and "release: not found" in done.stderr.lower()
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None

@@ -1,0 +1,68 @@
+"""The `kubectl` command: what a person would type, always with its kubeconfig and context."""
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from workshop.core.errors import PreflightError
+from workshop.lab.tools.access import Access
+from workshop.lab.tools.run import Done, Runner
+from workshop.lab.tools.version import Version, parsed, spelled
+
+MINIMUM: Final[Version] = (1, 25, 0)  # ToolHive's own floor
+_ASK_SECONDS = 30.0
+
+
+class Kubectl:
+    """Drives `kubectl`; never uses the person's kubeconfig."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def examine(self) -> Version:
+        """The version of kubectl; raises PreflightError when it is absent or too old."""
+        argv = ("kubectl", "version", "--client", "--output", "json")
+        done = self._runner.run(argv, seconds=_ASK_SECONDS)
+        try:
+            version = parsed(json.loads(done.stdout)["clientVersion"]["gitVersion"])
+        except (ValueError, LookupError, TypeError):
+            version = parsed(done.stdout)
+        if version is None or version < MINIMUM:
+            raise PreflightError(
+                f"kubectl is too old: {spelled(version) if version else done.stdout.strip()[:80]}",
+                why=f"{spelled(MINIMUM)} is the oldest that serves",
+                hint="Update kubectl: https://kubernetes.io/docs/tasks/tools/",
+            )
+        return version
+
+    @staticmethod
+    def argv(at: Access, *words: str) -> list[str]:
+        """A kubectl command against one cluster."""
+        return ["kubectl", *at.flags("--context"), *words]
+
+    def port_forward_argv(
+        self, at: Access, namespace: str, target: str, local: int, remote: int
+    ) -> list[str]:
+        """The command that forwards a port of this machine's localhost to a port of `target`."""
+        return self.argv(at, "--namespace", namespace, "port-forward", target, f"{local}:{remote}")
+
+    def exec(
+        self, at: Access, namespace: str, pod: str, words: Sequence[str], *, seconds: float = _ASK_SECONDS
+    ) -> Done:
+        """Run a command in a pod, whatever its exit code; `words` may begin with the container's flag."""
+        argv = self.argv(at, "--namespace", namespace, "exec", pod, *words)
+        return self._runner.run(argv, seconds=seconds, check=False)
+
+    def run(self, at: Access, *words: str, seconds: float = _ASK_SECONDS, stdin: bytes | None = None) -> Done:
+        """Run a kubectl command against one cluster."""
+        return self._runner.run(self.argv(at, *words), seconds=seconds, stdin=stdin)
+
+
+def skew_note(client: Version, server: Version) -> str:
+    """What to say of kubectl and a cluster that are more than one minor version apart; else nothing."""
+    if client[0] == server[0] and abs(client[1] - server[1]) <= 1:
+        return ""
+    return (
+        f"kubectl is {spelled(client)} and the cluster {spelled(server)}: "
+        "Kubernetes supports one minor version apart"
+    )

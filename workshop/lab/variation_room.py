@@ -1,0 +1,178 @@
+"""What a variation runs on: local processes, with ports, secrets and configuration of their own."""
+
+import re
+import secrets
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workshop.core.console import Progress
+from workshop.core.errors import UsageError, WorkshopError
+from workshop.core.paths import write_private
+from workshop.core.ports import free_port, is_free
+from workshop.lab import process
+from workshop.lab.base import Applied, WorkloadStatus
+from workshop.lab.local_processes import LocalProcesses, Planned, files_beside, fingerprint
+from workshop.lab.logs import Log, file_logs
+from workshop.lab.process import Workload
+from workshop.toolhive.secrets import new_signing_key
+
+Mint = Callable[[str, str], str]
+"""A token of the practice GitHub for a user, from its OAuth app's secret."""
+_PLACEHOLDER = re.compile(r"\{(url|secret):([a-z0-9-]+)\}|\{(directory|edition|exercises)\}")
+_CLIENT_SECRET = "client-secret"  # noqa: S105 - its name
+_RANDOM_BYTES = 48
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program of a variation: a module, or a file below `directory`, with its configuration's pattern."""
+
+    name: str
+    run: str
+    directory: Path
+    local_port: int
+    path: str
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Edition:
+    """Which edition of a variation runs, and where a learner's files for it are."""
+
+    name: str = "mended"
+    exercises: str = ""
+
+
+class VariationRoom:
+    """One variation's processes, secrets and logs under one directory."""
+
+    def __init__(self, directory: Path, mint: Mint) -> None:
+        self.directory = directory
+        self._processes = LocalProcesses(directory)
+        self._mint = mint
+
+    def start(
+        self, programs: Sequence[Program], edition: Edition, seconds: float, progress: Progress
+    ) -> Applied:
+        """Start what does not run as described; a preferred port that is taken gives way to a free one."""
+        ports = self._ports(programs)
+        try:
+            return self._start(programs, ports, edition, seconds, progress)
+        except WorkshopError:
+            running = self.endpoints()
+            if all(name in running or is_free(port) for name, port in ports.items()):
+                raise
+            # Another room that started at the same moment has found the same port free, and got it.
+            return self._start(programs, self._ports(programs), edition, seconds, progress)
+
+    def _start(
+        self,
+        programs: Sequence[Program],
+        ports: Mapping[str, int],
+        edition: Edition,
+        seconds: float,
+        progress: Progress,
+    ) -> Applied:
+        planned = [self._plan(program, ports, edition, seconds) for program in programs]
+        self._processes.prune(planned, progress)
+        kept = self._processes.current(planned)
+        changed = [item for item in planned if item not in kept]
+        self._processes.start(changed, progress)
+        return Applied(
+            {item.workload.name: item.workload.url for item in planned},
+            started=[item.workload.name for item in changed],
+            kept=[item.workload.name for item in kept],
+        )
+
+    def endpoints(self) -> Mapping[str, str]:
+        """Where each program that runs now answers."""
+        states = self._processes.states()
+        return {name: state.url for name, state in states.items() if process.find(state)}
+
+    def expand(self, pattern: Mapping[str, Any], edition: Edition) -> dict[str, Any]:
+        """A configuration with its placeholders replaced, for a script that runs beside the programs."""
+        ports = {name: state.port for name, state in self._processes.states().items()}
+        return dict(_expanded(pattern, lambda match: self._value(match, "prepare", ports, edition)))
+
+    def secret(self, name: str) -> Path:
+        """The file of a secret, made once."""
+        path = self.directory / "secrets" / name
+        if not path.exists():
+            write_private(path, self._new_secret(name))
+        return path
+
+    def status(self) -> Sequence[WorkloadStatus]:
+        return self._processes.status()
+
+    def logs(self) -> Sequence[Log]:
+        return file_logs(self.directory)
+
+    def stop(self, progress: Progress) -> Sequence[str]:
+        """Stop every process; the state stays."""
+        return self._processes.stop(progress)
+
+    def _ports(self, programs: Sequence[Program]) -> dict[str, int]:
+        states, ports = self._processes.states(), dict[str, int]()
+        for program in programs:
+            state = states.get(program.name)
+            if state is not None and process.find(state) is not None:
+                ports[program.name] = state.port
+        for program in programs:
+            if program.name not in ports:
+                wanted = program.local_port
+                free = wanted and wanted not in ports.values() and is_free(wanted)
+                ports[program.name] = wanted if free else free_port(besides=ports.values())
+        return ports
+
+    def _plan(self, program: Program, ports: Mapping[str, int], edition: Edition, seconds: float) -> Planned:
+        port = ports[program.name]
+        pattern = {**program.config, "port": port}
+        config = _expanded(pattern, lambda match: self._value(match, program.name, ports, edition))
+        path = self.directory / program.name / "config.json"
+        script = program.directory / program.run
+        is_file = program.run.endswith(".py")
+        start = (str(script),) if is_file else ("-m", program.run)
+        argv = (sys.executable, *start, "--config", str(path))
+        files = files_beside(script) if is_file else []
+        return Planned(
+            Workload(
+                program.name,
+                argv,
+                port,
+                f"http://localhost:{port}{program.path}",
+                fingerprint(argv, config, files),
+                {},
+                seconds,
+            ),
+            config,
+        )
+
+    def _value(self, match: re.Match[str], program: str, ports: Mapping[str, int], edition: Edition) -> str:
+        kind, name, word = match.groups()
+        if kind == "secret":
+            return str(self.secret(name))
+        if kind == "url":
+            if name not in ports:
+                raise UsageError(f"`{match[0]}` names no workload", hint=f"There are {', '.join(ports)}")
+            return f"http://localhost:{ports[name]}"
+        places = {"directory": str(self.directory / program), "edition": edition.name}
+        return places.get(word, edition.exercises)
+
+    def _new_secret(self, name: str) -> bytes:
+        if name.startswith("signing-key"):
+            return new_signing_key()
+        if name.startswith("pat-"):
+            app = self.secret(_CLIENT_SECRET).read_text("utf-8")
+            return self._mint(app, name.removeprefix("pat-")).encode()
+        return secrets.token_urlsafe(_RANDOM_BYTES).encode()
+
+
+def _expanded(pattern: Any, value: Callable[[re.Match[str]], str]) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(pattern, str):
+        return _PLACEHOLDER.sub(value, pattern)
+    if isinstance(pattern, Mapping):
+        return {key: _expanded(inner, value) for key, inner in pattern.items()}
+    return [_expanded(inner, value) for inner in pattern] if isinstance(pattern, list) else pattern

@@ -1,0 +1,251 @@
+"""From a part's manifests to local processes: which programs run, with which configuration.
+
+An MCPServer becomes the server and the proxy in front of it, an MCPRemoteProxy one gateway,
+as ToolHive makes a StatefulSet `<name>` (pod `<name>-0`) and a Deployment `<name>`.
+"""
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, Deployment, Entrypoint
+from workshop.lab.local_processes import Planned, files_beside, fingerprint
+from workshop.lab.process import Workload
+from workshop.toolhive.durations import seconds
+from workshop.toolhive.lint import CALLBACK_PATH, auth_config, oidc_config
+from workshop.toolhive.manifests import Resource, Resources
+from workshop.toolhive.secrets import SecretFiles, client_secret_reference, references
+
+DEFAULT_SCOPES = ("openid", "profile", "email", "offline_access")
+_UPSTREAM = "spec.embeddedAuthServer.upstreamProviders.0"
+_PRACTICE_SECONDS = 30.0
+
+
+class Planner:
+    """Plans the processes of one instance: its directory, its secrets, its ports."""
+
+    def __init__(self, directory: Path, secrets: SecretFiles, ports: Mapping[str, int]) -> None:
+        self._directory = directory
+        self._secrets = secrets
+        self._ports = ports
+
+    def practice(self, auth: Resource, secret_file: Path) -> Planned:
+        """The practice GitHub, with its OAuth app registered for this auth config's callback."""
+        port = self._ports[PRACTICE_GITHUB]
+        issuer = auth.text("spec.embeddedAuthServer.issuer")
+        config = {
+            "port": port,
+            "client_id": PRACTICE_CLIENT_ID,
+            "client_secret_file": str(secret_file),
+            "callback_url": f"{issuer}{CALLBACK_PATH}",
+            "app_name": "MCP workshop",
+        }
+        return self._module(
+            "workshop.servers.practice",
+            config,
+            name=PRACTICE_GITHUB,
+            url=f"http://localhost:{port}",
+            files=[secret_file],
+            ready=_PRACTICE_SECONDS,
+        )
+
+    def deployment(self, deployment: Deployment) -> Iterable[Planned]:
+        """Every process of one part."""
+        for server in deployment.resources.of("MCPServer"):
+            yield from self._server(server, deployment)
+        for proxy in deployment.resources.of("MCPRemoteProxy"):
+            yield self._remote_proxy(proxy, deployment)
+
+    def _server(self, server: Resource, deployment: Deployment) -> Iterable[Planned]:
+        entry = deployment.entrypoints.get(server.name)
+        if entry is None:
+            raise server.error("has no `[[workloads]]` entry in part.toml", "It says what the image runs")
+        pod = f"{server.name}-0"
+        inner = self._ports[pod]
+        script, argv = self._argv(entry, pod)
+        env = {**self._environment(server), **_toolhive_environment(inner)}
+        workload = Workload(
+            name=pod,
+            argv=argv,
+            port=inner,
+            url=f"http://127.0.0.1:{inner}{entry.path}",
+            fingerprint=fingerprint(argv, env, files_beside(script)),
+            env=env,
+            ready_seconds=deployment.ready_seconds,
+        )
+        yield Planned(workload)
+        config = {
+            "name": server.name,
+            "port": self._ports[server.name],
+            "remote_url": workload.url,
+            "store": self._store(server.name),
+            "header_forward": {},
+            "header_forward_files": {},
+            "tools": _tools(server, deployment.resources),
+            "auth": None,
+        }
+        yield self._gateway(config, entry.path, [], deployment.ready_seconds)
+
+    def _remote_proxy(self, proxy: Resource, deployment: Deployment) -> Planned:
+        entry = deployment.entrypoints.get(proxy.name)
+        auth = auth_config(proxy, deployment.resources)
+        if auth is None:
+            raise proxy.error("has no `authServerRef`")
+        described = self._auth(proxy, auth, oidc_config(proxy, deployment.resources))
+        forward, forward_files = self._header_forward(proxy)
+        config = {
+            "name": proxy.name,
+            "port": proxy.port("spec.proxyPort", 8080),
+            "remote_url": proxy.text("spec.remoteUrl"),
+            "store": self._store(proxy.name),
+            "header_forward": forward,
+            "header_forward_files": forward_files,
+            "tools": _tools(proxy, deployment.resources),
+            "auth": described,
+        }
+        files = [*described["signing_key_files"], *described["hmac_files"], *forward_files.values()]
+        files.append(described["upstream"]["client_secret_file"])
+        path = entry.path if entry else "/mcp"
+        return self._gateway(config, path, [Path(file) for file in files], deployment.ready_seconds)
+
+    def _gateway(self, config: Mapping[str, Any], path: str, files: list[Path], ready: float) -> Planned:
+        url = f"http://localhost:{config['port']}{path}"
+        return self._module(
+            "workshop.servers.gateway", config, name=config["name"], url=url, files=files, ready=ready
+        )
+
+    def _module(
+        self, module: str, config: Mapping[str, Any], *, name: str, url: str, files: list[Path], ready: float
+    ) -> Planned:
+        argv = (sys.executable, "-m", module, "--config", str(self._directory / name / "config.json"))
+        workload = Workload(
+            name=name,
+            argv=argv,
+            port=config["port"],
+            url=url,
+            fingerprint=fingerprint(argv, config, files),
+            env={},
+            ready_seconds=ready,
+        )
+        return Planned(workload, config)
+
+    def _argv(self, entry: Entrypoint, name: str) -> tuple[Path, tuple[str, ...]]:
+        program, first, *rest = entry.argv
+        script = (entry.directory / first).resolve()
+        # Python takes any `-X`; this one names the instance, so that a process without a state file is found.
+        mark = f"workshop={self._directory / name}"
+        start = (sys.executable, "-X", mark) if program == "python" else (program,)
+        return script, (*start, str(script), *rest)
+
+    def _store(self, name: str) -> str:
+        return str(self._directory / name / "store.sqlite")
+
+    def _environment(self, server: Resource) -> dict[str, str]:
+        env = {str(item["name"]): str(item["value"]) for item in server.items("spec.env")}
+        for index, secret in enumerate(server.items("spec.secrets")):
+            name, key = server.text(f"spec.secrets.{index}.name"), server.text(f"spec.secrets.{index}.key")
+            env[str(secret.get("targetEnvName", key))] = self._secrets.path(name, key).read_text("utf-8")
+        return env
+
+    def _auth(self, proxy: Resource, auth: Resource, oidc: Resource) -> dict[str, Any]:
+        server = auth.mapping("spec.embeddedAuthServer")
+        lifespans = auth.mapping("spec.embeddedAuthServer.tokenLifespans")
+        return {
+            "issuer": oidc.text("spec.inline.issuer"),
+            "audience": proxy.text("spec.oidcConfigRef.audience"),
+            "resource_url": proxy.text("spec.oidcConfigRef.resourceUrl"),
+            "scopes": list(proxy.items("spec.oidcConfigRef.scopes") or DEFAULT_SCOPES),
+            "signing_key_files": self._files(auth, "signingKeySecretRefs"),
+            "hmac_files": self._files(auth, "hmacSecretRefs"),
+            "access_token_seconds": seconds(lifespans.get("accessTokenLifespan", "1h")),
+            "refresh_token_seconds": seconds(lifespans.get("refreshTokenLifespan", "168h")),
+            "code_seconds": seconds(lifespans.get("authCodeLifespan", "10m")),
+            "upstream": self._upstream(auth, str(server["issuer"])),
+            "cimd": _documents(auth),
+            "registrations": _registrations(auth),
+        }
+
+    def _upstream(self, auth: Resource, issuer: str) -> dict[str, Any]:
+        oauth = auth.mapping(f"{_UPSTREAM}.oauth2Config")
+        userinfo = oauth.get("userInfo")
+        return {
+            "name": auth.text(f"{_UPSTREAM}.name"),
+            "authorization_endpoint": oauth["authorizationEndpoint"],
+            "token_endpoint": oauth["tokenEndpoint"],
+            "client_id": oauth["clientId"],
+            "client_secret_file": str(self._secrets.path(*client_secret_reference(auth))),
+            "redirect_uri": oauth.get("redirectUri", f"{issuer}{CALLBACK_PATH}"),
+            "scopes": list(oauth.get("scopes", ())),
+            "userinfo": _userinfo(auth) if userinfo else None,
+        }
+
+    def _files(self, auth: Resource, field: str) -> list[str]:
+        pairs = references(auth, f"spec.embeddedAuthServer.{field}")
+        return [str(self._secrets.path(name, key)) for name, key in pairs]
+
+    def _header_forward(self, proxy: Resource) -> tuple[dict[str, str], dict[str, str]]:
+        plain = proxy.mapping("spec.headerForward.addPlaintextHeaders")
+        files = {}
+        for index, _ in enumerate(proxy.items("spec.headerForward.addHeadersFromSecret")):
+            item = f"spec.headerForward.addHeadersFromSecret.{index}"
+            path = self._secrets.path(
+                proxy.text(f"{item}.valueSecretRef.name"), proxy.text(f"{item}.valueSecretRef.key")
+            )
+            files[proxy.text(f"{item}.headerName")] = str(path)
+        return {str(key): str(value) for key, value in plain.items()}, files
+
+
+def _toolhive_environment(port: int) -> dict[str, str]:
+    # ToolHive sets MCP_HOST="" (all addresses); a process on a laptop stays on loopback.
+    return {
+        "MCP_TRANSPORT": "streamable-http",
+        "MCP_PORT": str(port),
+        "FASTMCP_PORT": str(port),
+        "MCP_HOST": "127.0.0.1",
+    }
+
+
+def _documents(auth: Resource) -> dict[str, Any] | None:
+    """Client ID metadata documents: as the manifest says; without a word of it on, unlike ToolHive."""
+    cimd = auth.mapping("spec.embeddedAuthServer.cimd")
+    if not cimd:
+        return None
+    return {
+        "enabled": cimd["enabled"],
+        "cache_seconds": seconds(cimd.get("cacheFallbackTtl", "5m")),
+        "cache_size": cimd.get("cacheMaxSize", 256),
+    }
+
+
+def _registrations(auth: Resource) -> dict[str, Any] | None:
+    """How many clients may register, as far as the manifest says."""
+    rate = auth.mapping("spec.embeddedAuthServer.registrationRateLimit")
+    most = auth.find("spec.embeddedAuthServer.storage.maxDCRClients")
+    told = {} if most is None else {"max_clients": most}
+    if rate:
+        told |= {"max_tokens": rate["maxTokens"], "refill_seconds": seconds(rate["refillPeriod"])}
+    return told or None
+
+
+def _userinfo(auth: Resource) -> dict[str, Any]:
+    path = f"{_UPSTREAM}.oauth2Config.userInfo"
+    return {
+        "url": auth.text(f"{path}.endpointUrl"),
+        "method": auth.find(f"{path}.httpMethod") or "GET",
+        "headers": dict(auth.mapping(f"{path}.additionalHeaders")),
+        "subject_fields": list(auth.items(f"{path}.fieldMapping.subjectFields") or ["sub"]),
+        "name_fields": list(auth.items(f"{path}.fieldMapping.nameFields") or ["name"]),
+        "email_fields": list(auth.items(f"{path}.fieldMapping.emailFields") or ["email"]),
+    }
+
+
+def _tools(workload: Resource, resources: Resources) -> dict[str, Any] | None:
+    if not workload.find("spec.toolConfigRef"):
+        return None
+    config = resources.named("MCPToolConfig", workload.text("spec.toolConfigRef.name"), wanted_by=workload)
+    override = {
+        str(tool): {key: value[key] for key in ("name", "description") if key in value}
+        for tool, value in config.mapping("spec.toolsOverride").items()
+    }
+    return {"filter": list(config.items("spec.toolsFilter")), "override": override}

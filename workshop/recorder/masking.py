@@ -1,0 +1,203 @@
+"""What of a message may be shown: harmless fields as they are, secrets by label, the rest not at all."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+
+from workshop.recorder.hop import Hop
+from workshop.recorder.labels import DIGEST, Labels, fingerprint
+
+LONGEST_TEXT = 600
+_UNPRINTABLE = re.compile(r"[^\x21-\x7e⟨⟩]")
+
+_OPEN_PARAMETERS = frozenset(
+    {
+        *("client_id", "client_name", "code_challenge", "code_challenge_method", "decision", "display"),
+        *("error", "error_description", "error_uri", "grant_type", "iss", "login", "prompt", "redirect_uri"),
+        *("page", "per_page"),
+        *("resource", "response_mode", "response_type", "scope", "token_type", "token_type_hint", "user"),
+    }
+)
+KIND_OF_PARAMETER = {
+    "access_token": "token",
+    "client_assertion": "client-secret",
+    "client_secret": "client-secret",
+    "code": "code",
+    "code_verifier": "verifier",
+    "elicitation_id": "link",
+    "elicitationId": "link",
+    "id_token": "token",
+    "refresh_token": "refresh-token",
+    "state": "state",
+    "token": "token",
+}
+_OPEN_HEADERS = frozenset(
+    {
+        *("accept", "accept-encoding", "allow", "cache-control", "connection", "content-length"),
+        *("content-security-policy", "content-type", "date", "expires", "host", "last-modified"),
+        *("mcp-method", "mcp-name", "mcp-protocol-version", "origin", "pragma", "referrer-policy"),
+        *("retry-after", "server", "transfer-encoding", "user-agent", "vary", "www-authenticate"),
+        *("x-content-type-options", "x-frame-options", "x-mcp-readonly", "x-mcp-toolsets", "x-oauth-scopes"),
+    }
+)
+_ADDRESSES = frozenset({"location", "referer", "content-location"})
+_SECRET_KEY = re.compile(
+    r"(?:^|_|-)(?:token|secret|password|verifier|assertion|cookie|api_?key|ticket)$", re.IGNORECASE
+)
+_CREDENTIAL_HEADER = re.compile(r"(?:^|-)(?:credential|key|pat|secret|token)$")
+_WORDS_OF_A_PATH = re.compile(
+    r".{0,21}|_WORD(?:[-_.]_WORD)*".replace("_WORD", r"(?:[A-Z]?[a-z]+|[A-Z]+|\d{1,4})")
+)
+_LISTED = {fingerprint(word): word for word in ("all", "closed", "open")}  # a `state` that is no secret
+_SESSION_CLAIMS = frozenset({"tsid", "sid"})
+
+
+def masked_url(url: str, labels: Labels) -> str:
+    """A URL with its query parameters masked, without user, password and fragment."""
+    try:
+        parts = urlsplit(url)
+        netloc = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return "(not a URL)"
+    path = masked_path(parts.path, labels)
+    return urlunsplit((parts.scheme, netloc, path, masked_query(parts.query, labels), ""))
+
+
+def masked_path(path: str, labels: Labels) -> str:
+    """A path; a part of it that is long and no words is taken for a secret, as it is in a link."""
+    parts = path.split("/")
+    return "/".join(
+        part if _WORDS_OF_A_PATH.fullmatch(part) else labels.of("link", unquote(part)) for part in parts
+    )
+
+
+def masked_query(query: str, labels: Labels) -> str:
+    """A query or form, masked, with its values unquoted where that stays readable."""
+    pairs = parameters(query)
+    return "&".join(f"{_word(name)}={_word(value)}" for name, value in masked_parameters(pairs, labels))
+
+
+def parameters(query: str) -> list[tuple[str, str]]:
+    """The pairs of a query or of a form."""
+    return parse_qsl(query, keep_blank_values=True)
+
+
+def masked_parameters(pairs: Iterable[tuple[str, str]], labels: Labels) -> list[tuple[str, str]]:
+    """Parameters by name, the secret and the unknown ones as labels."""
+    return [(name, masked_parameter(name, value, labels)) for name, value in pairs]
+
+
+def masked_parameter(name: str, value: str, labels: Labels) -> str:
+    """One parameter's value: itself where it is known to be harmless."""
+    if name in _OPEN_PARAMETERS:
+        return value[:LONGEST_TEXT]
+    if name == "state" and (word := _LISTED.get(value.removeprefix(DIGEST), value)) in _LISTED.values():
+        return word
+    return labels.of(KIND_OF_PARAMETER.get(name, "value"), value)
+
+
+def masked_headers(headers: Iterable[tuple[str, str]], labels: Labels) -> tuple[tuple[str, str], ...]:
+    """Header fields in their order; what is not known to be harmless is named, not shown."""
+    return tuple((name, _header(name.lower(), value, labels)) for name, value in headers)
+
+
+def _header(name: str, value: str, labels: Labels) -> str:
+    if name in ("authorization", "proxy-authorization"):
+        scheme, _, credential = value.partition(" ")
+        return f"{scheme} {labels.of('token', credential)}" if credential else labels.of("token", value)
+    if name == "cookie":
+        return "; ".join(_cookie(pair.strip(), labels) for pair in value.split(";"))
+    if name == "set-cookie":
+        pair, *attributes = value.split(";")
+        return ";".join([_cookie(pair.strip(), labels), *attributes])
+    if is_credential(name) or name == "mcp-session-id":
+        kind = "github-token" if "github" in name else "secret"
+        return labels.of(kind if is_credential(name) else "session", value)
+    if name in _ADDRESSES:
+        return masked_url(value, labels)
+    return value[:LONGEST_TEXT] if name in _OPEN_HEADERS else "(not shown)"
+
+
+def is_credential(header: str) -> bool:
+    """Whether a header field of this name, in lower case, has a credential besides the usual one."""
+    return bool(_CREDENTIAL_HEADER.search(header))
+
+
+def _cookie(pair: str, labels: Labels) -> str:
+    name, _, value = pair.partition("=")
+    value = value.strip('"')
+    return f"{name}={labels.of('cookie', value)}"
+
+
+def _word(text: str) -> str:
+    return _UNPRINTABLE.sub("_", text).replace("&", "%26")
+
+
+def masked_json(value: Any, labels: Labels, key: str = "") -> Any:  # noqa: ANN401 - JSON is what it is
+    """JSON with the values of secret-sounding keys as labels, and long texts cut."""
+    if isinstance(value, Mapping):
+        return {str(name): masked_json(inner, labels, str(name)) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [masked_json(inner, labels, key) for inner in value[:50]]
+    return _masked_text(value, labels, key) if isinstance(value, str) else value
+
+
+def _masked_text(value: str, labels: Labels, key: str) -> str:
+    if key == "requestState":
+        return labels.of("state", value)
+    if key == "url" and "://" in value:  # where a server sends the person (MCP, URL elicitation)
+        return cut(masked_url(value, labels))
+    if _SECRET_KEY.search(key) or KIND_OF_PARAMETER.get(key) == "link":
+        return labels.of(KIND_OF_PARAMETER.get(key, "value"), value)
+    return cut(value)
+
+
+def masked_claims(claims: Mapping[str, Any], labels: Labels) -> dict[str, Any]:
+    """The claims of a token; identifiers of a session are labels."""
+    shown = masked_json(claims, labels)
+    hidden = {name: labels.of("session", str(claims[name])) for name in claims if name in _SESSION_CLAIMS}
+    return {**shown, **hidden}
+
+
+def masked_body(body: bytes, media_type: str, labels: Labels) -> str:
+    """A body for people: forms by line, JSON indented, of a page no more than its title."""
+    text = body.decode("utf-8", "replace")
+    if not text:
+        return ""
+    if "x-www-form-urlencoded" in media_type:
+        return "\n".join(f"{name}={value}" for name, value in masked_parameters(parameters(text), labels))
+    if "json" in media_type:
+        try:
+            return json.dumps(masked_json(json.loads(text), labels), indent=2, ensure_ascii=False)
+        except (ValueError, RecursionError):
+            return "(not JSON, though it says so)"
+    if "html" in media_type:
+        found = re.search(r"<title>([^<]{1,200})</title>", text)
+        return f"(a page: {' '.join(found[1].split())})" if found else "(a page)"
+    return "(not shown)"
+
+
+def media_type(hop_headers: Iterable[tuple[str, str]]) -> str:
+    """The media type of a message, in lower case, without its parameters."""
+    found = next((value for name, value in hop_headers if name.lower() == "content-type"), "")
+    return found.partition(";")[0].strip().lower()
+
+
+def decoded(hop: Hop) -> bytes:
+    """The body of an answer as it was meant: without its content coding."""
+    if not hop.header("content-encoding"):
+        return bytes(hop.body)
+    import httpx2
+
+    headers = {"content-encoding": hop.header("content-encoding")}
+    try:
+        return httpx2.Response(200, headers=headers, content=bytes(hop.body)).content
+    except httpx2.DecodingError:  # cut, or in a coding that is not installed
+        return b""
+
+
+def cut(text: str, most: int = LONGEST_TEXT) -> str:
+    """The text, and where it was cut, how long it had been."""
+    return text if len(text) <= most else f"{text[:most]}… [{len(text)} characters]"

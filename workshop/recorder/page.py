@@ -1,0 +1,214 @@
+"""A trace as one HTML page: a sequence diagram that needs no network, no script and no other file."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from workshop.recorder.labels import LABEL
+from workshop.recorder.masking import is_credential
+from workshop.recorder.model import Comparison, Message, Step, Trace
+from workshop.recorder.tokens import picture
+from workshop.recorder.wording import PHASES, SAID, SIGNS, UNEQUAL, counted, span
+
+_TEMPLATES = Path(__file__).with_name("templates")
+_TIMES = frozenset({"exp", "iat", "nbf", "auth_time"})
+_REFUSED = 400
+_MOST_CARRIED = 4
+_COLORS = ("agent", "browser", "gateway", "upstream")
+_SHORT = 16
+_TOLD = frozenset({"code", "github-token", "link", "refresh-token", "state", "token", "verifier"})
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """One arrow of the diagram, from lane to lane; `side` is where it points to."""
+
+    way: str
+    first: int
+    last: int
+    side: str
+    color: int
+    text: str
+    good: bool
+    carries: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the diagram: a step with its arrows, or the late answer to one."""
+
+    step: Step
+    arrows: Sequence[Arrow]
+    late: bool = False
+
+
+def to_html(trace: Trace) -> str:
+    """The page; everything that came over the network is escaped."""
+    style, script = _asset("page.css"), _asset("page.js")
+    phases = [
+        (PHASES.get(name, name), list(rows))
+        for name, rows in groupby(_rows(trace), lambda row: row.step.phase)
+    ]
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            trace=trace,
+            phases=phases,
+            style=Markup(style),  # noqa: S704 - our own file; escaping would change its hash
+            script=Markup(script),  # noqa: S704 - our own file
+            policy=f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+            "base-uri 'none'; form-action 'none'",
+            swap=picture(trace),
+            said=SAID,
+            failed=[one for _, one in trace.comparisons if not one.holds],
+            began=_moment(trace.began),
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "chips": _chips,
+        "span": span,
+        "claims": _claims,
+        "sign": _sign,
+        "breakable": _breakable,
+        "divisible": _divisible,
+        "color": _color,
+        "noun": _noun,
+    }
+    return made
+
+
+def _asset(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _rows(trace: Trace) -> Iterator[Row]:
+    """Steps in order; the answer to one during which others happened comes after these."""
+    waiting: list[Step] = []
+    parents = {step.inside for step in trace.steps}
+    for step in trace.steps:
+        while waiting and step.inside != waiting[-1].number:
+            yield from _late(trace, waiting.pop())
+        if step.number in parents:
+            waiting.append(step)
+            yield Row(step, [_ask(trace, step)])
+        else:
+            yield Row(step, [_ask(trace, step), *_answer(trace, step)])
+    while waiting:
+        yield from _late(trace, waiting.pop())
+
+
+def _late(trace: Trace, step: Step) -> Iterator[Row]:
+    if arrows := _answer(trace, step):
+        yield Row(step, arrows, late=True)
+
+
+def _ask(trace: Trace, step: Step) -> Arrow:
+    besides = [value for name, value in step.request.headers if is_credential(name.lower())]
+    carried = [step.url, *_fields(step.request, "authorization"), *besides, step.request.body]
+    arrow = _arrow(trace, step.sender, step.receiver)
+    return replace(arrow, text=f"{step.method} {step.path}", carries=_carried(carried))
+
+
+def _answer(trace: Trace, step: Step) -> list[Arrow]:
+    if step.status is None:
+        return []
+    carried = [*_fields(step.response, "location"), step.response.body]
+    arrow = _arrow(trace, step.receiver, step.sender)
+    text, good = f"{step.status} {step.reason}".strip(), step.status < _REFUSED
+    return [replace(arrow, way="answer", text=text, good=good, carries=_carried(carried))]
+
+
+def _arrow(trace: Trace, sender: str, receiver: str) -> Arrow:
+    lanes = [party.id for party in trace.parties]
+    start, end = (lanes.index(name) if name in lanes else 0 for name in (sender, receiver))
+    side = "right" if end >= start else "left"
+    return Arrow("ask", min(start, end), max(start, end), side, _color(sender), "", good=True, carries=())
+
+
+def _color(party: str) -> int:
+    return _COLORS.index(party) if party in _COLORS else len(_COLORS)
+
+
+def _noun(number: int, noun: str) -> str:
+    return counted(number, noun).partition(" ")[2]
+
+
+def _fields(message: Message, name: str) -> list[str]:
+    return [value for key, value in message.headers if key.lower() == name]
+
+
+def _carried(texts: Sequence[str]) -> Sequence[str]:
+    """The labels of the secrets that travel with an arrow, each once."""
+    found = (match for text in texts for match in LABEL.finditer(text))
+    return list(dict.fromkeys(match.group() for match in found if match[1] in _TOLD))[:_MOST_CARRIED]
+
+
+def _chips(value: object) -> Markup:
+    """Text, escaped, with its labels drawn as chips: equal ones look equal."""
+    text = str(escape(str(value)))
+    return Markup(  # noqa: S704 - escaped just above
+        LABEL.sub(r'<b class="chip \1" data-label="\1-\2">\1-\2</b>', text)
+    )
+
+
+def _breakable(text: str) -> Markup:
+    """Text, escaped, that may be broken after a slash if it is long."""
+    if len(text) <= _SHORT:
+        return escape(text)
+    return Markup("/<wbr>").join(text.split("/"))
+
+
+def _divisible(name: str) -> str:
+    """A name whose longest word may be divided, as a lane is narrow."""
+    return name.replace("Authorization", "Authori\N{SOFT HYPHEN}zation")
+
+
+def _sign(comparison: Comparison) -> str:
+    """How the relation is written between the two values."""
+    return (SIGNS if comparison.holds else UNEQUAL)[comparison.relation]
+
+
+def _claims(claims: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, _claim(name, value)) for name, value in claims.items()]
+
+
+def _claim(name: str, value: object) -> str:
+    if name in _TIMES and isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return f"{value} ({datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S} UTC)"
+        except (OverflowError, OSError, ValueError):
+            return str(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _moment(text: str) -> str:
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except ValueError:
+        return text

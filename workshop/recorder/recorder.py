@@ -1,0 +1,110 @@
+"""Listens to HTTP as it happens, without changing it; what it holds has secrets and stays in memory."""
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import httpx2
+
+from workshop.recorder.hop import MOST_BODY, Hop
+
+MOST_HOPS = 1000
+
+Hook = Callable[[Any], Coroutine[Any, Any, None]]
+
+
+class Recorder:
+    """Collects hops and notes, in the order they began."""
+
+    def __init__(self) -> None:
+        self.began = datetime.now(UTC)
+        self.hops: list[Hop] = []
+        self.notes: list[tuple[float, str]] = []
+        self.secrets: list[str] = []
+        self.dropped = 0
+        self._zero = time.monotonic()
+        self._open: WeakKeyDictionary[httpx2.Request, Hop] = WeakKeyDictionary()
+
+    def clock(self) -> float:
+        """Seconds since the recording began."""
+        return time.monotonic() - self._zero
+
+    def hooks(self, sender: str) -> tuple[Hook, Hook]:
+        """Event hooks for an HTTP client of `sender`: one for each request, one for each response."""
+
+        async def requested(request: httpx2.Request) -> None:
+            self._requested(sender, request)
+
+        async def responded(response: httpx2.Response) -> None:
+            self._responded(response)
+
+        return requested, responded
+
+    def note(self, text: str) -> None:
+        """Something that happened between the hops."""
+        self.notes.append((self.clock(), text))
+
+    def received(self, url: str, status: int) -> None:
+        """A browser asked the agent's own listener, and this was the answer."""
+        now = self.clock()
+        self._add(Hop("browser", "GET", url, now, "listener", status=status, answered=now, ended=now))
+
+    def built(self, url: str) -> None:
+        """The agent has built an address for the browser; what follows there cannot be seen from here."""
+        self._add(Hop("browser", "GET", url, self.clock(), "built"))
+
+    def remembered(self, request: httpx2.Request, response: httpx2.Response) -> None:
+        """A request was answered from what the agent had kept: nothing was sent."""
+        now = self.clock()
+        hop = Hop("agent", request.method, str(request.url), now, "memory", answered=now, ended=now)
+        hop.status, hop.reason = response.status_code, response.reason_phrase
+        hop.take(response.content)
+        self._add(hop)
+
+    def _add(self, hop: Hop) -> None:
+        if len(self.hops) < MOST_HOPS:
+            self.hops.append(hop)
+        else:
+            self.dropped += 1
+
+    def _requested(self, sender: str, request: httpx2.Request) -> None:
+        hop = Hop(sender, request.method, str(request.url), self.clock())
+        hop.request_headers = request.headers.multi_items()
+        with contextlib.suppress(httpx2.RequestNotRead):
+            hop.request_body = request.content[:MOST_BODY]
+        self._open[request] = hop
+        self._add(hop)
+
+    def _responded(self, response: httpx2.Response) -> None:
+        hop = self._open.pop(response.request, None)
+        if hop is None:
+            return
+        hop.answered = self.clock()
+        hop.status, hop.reason = response.status_code, response.reason_phrase
+        hop.http_version = response.http_version
+        hop.response_headers = response.headers.multi_items()
+        if isinstance(response.stream, httpx2.AsyncByteStream):
+            response.stream = _Passing(response.stream, hop, self.clock)
+
+
+class _Passing(httpx2.AsyncByteStream):
+    """A response's stream that leaves a copy behind: each chunk goes on at once, as it came."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, hop: Hop, clock: Callable[[], float]) -> None:
+        self._stream = stream
+        self._hop = hop
+        self._clock = clock
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            self._hop.take(chunk)
+            yield chunk
+        self._hop.ended = self._clock()
+
+    async def aclose(self) -> None:
+        if self._hop.ended is None:
+            self._hop.ended = self._clock()
+        await self._stream.aclose()

@@ -1,0 +1,115 @@
+"""What is known at a point of the story, and from it: who is asked next, and whether a call waits."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from workshop.recorder.hop import Hop
+from workshop.recorder.masking import decoded, parameters
+
+AGENT, BROWSER, GATEWAY, ISSUER, UPSTREAM = "agent", "browser", "gateway", "authorization-server", "upstream"
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of a URL; an empty string where it has none."""
+    try:
+        parts = urlsplit(url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower() if parts.netloc else ""
+    except ValueError:
+        return ""
+
+
+def bare(url: str) -> str:
+    """A URL without query and fragment."""
+    return url.partition("?")[0].partition("#")[0]
+
+
+def query_of(hop: Hop) -> dict[str, str]:
+    """The parameters in a hop's address."""
+    return dict(parameters(hop.url.partition("?")[2].partition("#")[0]))
+
+
+def form_of(hop: Hop) -> dict[str, str]:
+    """The parameters in a hop's form; other bodies have none."""
+    is_form = "x-www-form-urlencoded" in hop.sent("content-type")
+    return dict(parameters(hop.request_body.decode("utf-8", "replace"))) if is_form else {}
+
+
+def sent_object(hop: Hop) -> Mapping[str, Any]:
+    """The JSON object that was sent, or an empty one."""
+    return _object(hop.request_body)
+
+
+def returned_object(hop: Hop) -> Mapping[str, Any]:
+    """The JSON object that was answered, or an empty one."""
+    return _object(decoded(hop))
+
+
+def _object(body: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def strings(value: object) -> list[str]:
+    """A string or a list of them as a list; anything else is left out."""
+    found = value if isinstance(value, list) else [value]
+    return [item for item in found if isinstance(item, str)]
+
+
+@dataclass
+class Scene:
+    """What the hops so far have said."""
+
+    server_url: str = ""
+    upstream_url: str = ""
+    server_name: str = "gateway"
+    resource: str = ""
+    issuer: str = ""
+    issuers: list[str] = field(default_factory=list)
+    iss_promised: bool = False
+    redirect_uris: list[str] = field(default_factory=list)
+    asked: dict[str, str] = field(default_factory=dict)
+    returned: dict[str, str] = field(default_factory=dict)
+    token: str = ""
+    token_issuer: str = ""
+    """Who has issued the token, by its own word: of a stored login the metadata is not read again."""
+    tokens_read: set[str] = field(default_factory=set)
+    sent_along: dict[str, str] = field(default_factory=dict)
+    """The credentials that the agent sends beside its token: the header of each, by fingerprint."""
+    client: str = AGENT
+    """For whom the authorization server is asked: for the agent, or for the gateway's own page."""
+    own_redirect: str = ""
+    """Where the gateway wants its own code, as a client of the authorization server."""
+    asker: str = AGENT
+    """Who sent the last hop that was not the gateway's own."""
+    waiting_call: str = ""
+    """The tool whose call needs a person at a page first."""
+    waited_until: float = -1.0
+
+    def waits(self, hop: Hop) -> bool:
+        """Whether a call waits for the person while this hop happens."""
+        return hop.at < self.waited_until
+
+    @property
+    def issued_elsewhere(self) -> bool:
+        """Whether another server than the one that was asked issues the tokens."""
+        return origin(self.issuer or self.token_issuer) not in ("", origin(self.server_url))
+
+    def receiver(self, hop: Hop) -> str:
+        """Who is asked."""
+        there = origin(hop.url)
+        if self.asked and bare(hop.url) == self.asked.get("redirect_uri"):
+            return AGENT
+        if hop.seen_by == "listener":
+            return AGENT
+        if there == origin(self.server_url):
+            return GATEWAY
+        if there == origin(self.upstream_url) or hop.seen_by == "upstream":
+            return UPSTREAM
+        issuers = (self.issuer, self.token_issuer, *self.issuers)
+        return ISSUER if there in map(origin, issuers) else there

@@ -1,0 +1,158 @@
+"""One hop as it is told: what it is for, what it said, and what was compared in it."""
+
+import math
+from collections.abc import Iterable, Sequence
+from urllib.parse import urljoin, urlsplit
+
+from workshop.recorder import details, rpc
+from workshop.recorder.hop import Hop
+from workshop.recorder.kinds import kind_of
+from workshop.recorder.labels import Labels
+from workshop.recorder.masking import decoded, masked_body, masked_headers, masked_url, media_type
+from workshop.recorder.model import Message, Step
+from workshop.recorder.scene import GATEWAY, ISSUER, Scene
+from workshop.recorder.wording import AGAIN, ASKED, BUILT, CUT_OFF, METHODS, REMEMBERED, WORDS
+
+_REFUSED = 400
+
+
+def told(number: int, hop: Hop, scene: Scene, labels: Labels) -> Step:
+    """The step of a hop; the scene moves on with it."""
+    kind = kind_of(hop, scene)
+    detail = details.read(kind, hop, scene, labels)
+    words = WORDS[kind]
+    receiver, url = scene.receiver(hop), masked_url(hop.url, labels)
+    sent = media_type(hop.request_headers)
+    given = media_type(hop.response_headers) or ("application/json" if hop.seen_by == "memory" else "")
+    asking, answering = rpc.read(hop.request_body, sent), rpc.read(decoded(hop), given)
+    title, sentence = (detail.title or words.title, detail.sentence or words.sentence)
+    waits = scene.waits(hop)
+    if kind == "mcp" and asking:
+        title, sentence = _mcp_words(asking[0], answering, scene, hop) or (title, sentence)
+    if hop.sender != GATEWAY:
+        scene.asker = hop.sender
+    return Step(
+        number=number,
+        at=round(hop.at, 4),
+        seconds=_since(hop, hop.ended),
+        wait=_since(hop, hop.answered),
+        phase=_phase(kind, words.phase, waits=waits and (kind != "mcp" or scene.waited_until == math.inf)),
+        kind=kind,
+        sender=hop.sender,
+        receiver=receiver,
+        method=hop.method,
+        url=url,
+        path=_path(url),
+        status=hop.status,
+        reason=hop.reason,
+        http_version=hop.http_version,
+        title=_named(title, scene, receiver),
+        sentence=_named(_sentence(kind, hop, sentence), scene, receiver),
+        references=words.references,
+        seen_by=hop.seen_by,
+        request=_message(hop.request_headers, hop.request_body, asking, labels),
+        response=_message(hop.response_headers, decoded(hop), answering, labels, given),
+        facts=(*detail.facts, *_headlines(hop, labels), *_rpc_facts(asking, answering, labels)),
+        comparisons=detail.comparisons,
+        claims=detail.claims,
+    )
+
+
+def _since(hop: Hop, moment: float | None) -> float | None:
+    """Seconds from the hop's beginning, where it was really measured."""
+    return None if moment is None or hop.seen_by != "agent" else round(moment - hop.at, 4)
+
+
+def _path(url: str) -> str:
+    try:
+        return urlsplit(url).path or "/"
+    except ValueError:
+        return "/"
+
+
+def _phase(kind: str, phase: str, *, waits: bool) -> str:
+    return "visit" if waits and (phase == "approval" or kind == "mcp") else phase
+
+
+def _named(text: str, scene: Scene, receiver: str) -> str:
+    """The text with whom it is about: the server that was asked, and whoever receives this hop."""
+    known = {GATEWAY: scene.server_name, ISSUER: "authorization server"}
+    return text.replace("{server}", scene.server_name).replace("{receiver}", known.get(receiver, "server"))
+
+
+def _mcp_words(
+    asked: rpc.Rpc, answering: Sequence[rpc.Rpc], scene: Scene, hop: Hop
+) -> tuple[str, str] | None:
+    """Title and sentence of an MCP request; where its answer is a link, the scene waits from here on."""
+    again = bool(asked.tool) and asked.tool == scene.waiting_call and scene.waits(hop)
+    link = any(message.visits for message in answering)
+    if link:
+        scene.waiting_call, scene.waited_until = asked.tool, math.inf
+    elif again:
+        scene.waited_until = hop.at if hop.ended is None else hop.ended
+    title, sentence = METHODS.get(asked.method, (f"MCP: {asked.method[:60]}", WORDS["mcp"].sentence))
+    if again:
+        return AGAIN[0].replace("{tool}", asked.tool[:60]), AGAIN[2 if link else 1]
+    title = f"The tool {asked.tool[:60]} is called" if asked.tool else title
+    return title, f"{sentence} {ASKED}" if link else sentence
+
+
+def _sentence(kind: str, hop: Hop, sentence: str) -> str:
+    if hop.seen_by == "built":
+        return BUILT
+    if hop.seen_by == "memory":
+        return f"{sentence} {REMEMBERED}"
+    if hop.status is None and hop.seen_by == "agent":
+        return f"{sentence} {CUT_OFF}"
+    if hop.status is not None and hop.status >= _REFUSED and kind != "challenge":
+        return f"{sentence} This time it was refused: {hop.status} {hop.reason}".rstrip() + "."
+    return sentence
+
+
+def _message(
+    headers: Iterable[tuple[str, str]],
+    body: bytes,
+    messages: Sequence[rpc.Rpc],
+    labels: Labels,
+    kind: str = "",
+) -> Message:
+    kind = kind or media_type(headers)
+    told = "\n".join(_rpc_line(message, labels) for message in messages)
+    return Message(masked_headers(headers, labels), told or masked_body(body, kind, labels), kind, len(body))
+
+
+def _rpc_line(message: rpc.Rpc, labels: Labels) -> str:
+    number = f" #{message.id}" if message.id else ""
+    return f"{message.method or 'answer'}{number}: {message.told(labels)}"
+
+
+def _headlines(hop: Hop, labels: Labels) -> tuple[tuple[str, str], ...]:
+    """What of the header says where things go: on to another address, or to which tool."""
+    location = [("Location", masked_url(_absolute(hop), labels))]
+    named = [("Mcp-Method", f"{hop.sent('mcp-method')} {hop.sent('mcp-name')}".strip()[:120])]
+    return (
+        *(location if hop.header("location") else ()),
+        *(named if hop.sender == GATEWAY and named[0][1] else ()),
+    )
+
+
+def _absolute(hop: Hop) -> str:
+    try:
+        return urljoin(hop.url, hop.header("location"))
+    except ValueError:
+        return ""
+
+
+def _rpc_facts(
+    asking: Sequence[rpc.Rpc], answering: Sequence[rpc.Rpc], labels: Labels
+) -> tuple[tuple[str, str], ...]:
+    asked = [
+        ("JSON-RPC", f"{message.method}{f' (id {message.id})' if message.id else ''}")
+        for message in asking
+        if message.method
+    ]
+    tools = [
+        (f"arguments of {message.tool[:60]}", message.told(labels)) for message in asking if message.tool
+    ]
+    answers = [("answer", message.told(labels)) for message in answering if not message.method]
+    return (*asked, *tools, *answers)

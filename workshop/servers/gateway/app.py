@@ -1,0 +1,100 @@
+"""The gateway's one port: discovery, the authorization server, health, and the relay for everything else."""
+
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator
+
+from starlette.routing import BaseRoute, Route, Router
+from starlette.types import ASGIApp
+
+from workshop.auth.access_tokens import AccessTokens
+from workshop.auth.authorization import authorization_server
+from workshop.auth.client_documents import Fetch
+from workshop.auth.config_auth import Auth
+from workshop.auth.config_reader import origin_of
+from workshop.auth.guard import HostGuard
+from workshop.auth.guarded_fetch import GuardedFetch
+from workshop.auth.limits import Clock, Patience
+from workshop.auth.outbound import Outbound
+from workshop.auth.request_log import RequestLog
+from workshop.auth.resource_server import ResourceServer
+from workshop.auth.routes import auth_routes, common_routes
+from workshop.auth.server import AuthServer
+from workshop.auth.sessions import Sessions
+from workshop.auth.store import Store
+from workshop.auth.store_sqlite import SqliteStore
+from workshop.auth.upkeep import kept
+from workshop.auth.upstream import UpstreamProvider
+from workshop.auth.upstream_tokens import UpstreamTokenSource
+from workshop.auth.vault import Vault
+from workshop.servers.gateway.config import GatewayConfig
+from workshop.servers.gateway.gate import Gate, OpenGate, TokenGate
+from workshop.servers.gateway.relay import Relay
+
+
+def create_app(
+    config: GatewayConfig,
+    *,
+    clock: Clock = time.time,
+    patience: Patience | None = None,
+    fetch: Fetch | None = None,
+) -> ASGIApp:
+    """The gateway as an ASGI application; it needs the lifespan protocol, and one event loop.
+
+    `fetch` takes the place of the guarded fetch of client metadata documents, for tests.
+
+    Raises UsageError for a store that cannot be opened.
+    """
+    outbound = Outbound(patience or Patience())
+    fetch = fetch or GuardedFetch(outbound.patience.document)
+    server, gate = _with_auth(config, config.auth, outbound, clock, fetch) if config.auth else _OPEN
+    store = server.store if server else None
+    relay = Relay(config, outbound, gate)
+    router = Router(
+        # Nearly every request is for /mcp: first, so that no other path is tried for it.
+        [Route("/mcp", relay), *(auth_routes(server) if server else _NO_ROUTES), *common_routes(store)],
+        redirect_slashes=False,
+        default=relay,
+        lifespan=lambda _: _running(outbound, store, clock),
+    )
+    issuer = config.auth.issuer if config.auth else None
+    return RequestLog(HostGuard(router, issuer, port=config.port))
+
+
+_NO_ROUTES: list[BaseRoute] = []
+_OPEN: tuple[None, Gate] = (None, OpenGate())
+
+
+def _with_auth(
+    config: GatewayConfig, auth: Auth, outbound: Outbound, clock: Clock, fetch: Fetch
+) -> tuple[AuthServer, Gate]:
+    vault = Vault(*auth.secrets, bound_to=sealed_for(config.remote_url, auth))
+    store, tokens = SqliteStore(config.store, vault), AccessTokens(auth, clock)
+    upstream = UpstreamProvider(auth.upstream, outbound, clock)
+    source = UpstreamTokenSource(store, upstream, clock)
+    server = authorization_server(
+        auth,
+        remote_url=config.remote_url,
+        store=store,
+        vault=vault,
+        tokens=tokens,
+        upstream=upstream,
+        clock=clock,
+        patience=outbound.patience,
+        fetch=fetch,
+        source=source,
+    )
+    resource_server = ResourceServer(auth, store, tokens, source, clock)
+    return server, TokenGate(resource_server, Sessions(store, clock))
+
+
+def sealed_for(remote_url: str, auth: Auth) -> str:
+    """Where the upstream's tokens come from and go to; when that changes, everyone signs in again."""
+    return json.dumps([auth.upstream.token_endpoint, auth.upstream.client_id, origin_of(remote_url)])
+
+
+@contextlib.asynccontextmanager
+async def _running(outbound: Outbound, store: Store | None, clock: Clock) -> AsyncIterator[None]:
+    async with outbound, kept(store, clock) if store else contextlib.nullcontext():
+        yield

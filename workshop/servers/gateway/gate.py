@@ -1,0 +1,126 @@
+"""Who may pass the relay, and with what: a token's owner, or anybody without an authorization server."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.datastructures import Headers
+
+from workshop.auth.challenge import RefusedError
+from workshop.auth.parameters import Parameters
+from workshop.auth.records import Grant, UpstreamTokens
+from workshop.auth.resource_server import ResourceServer
+from workshop.auth.responses import private_json
+from workshop.auth.sessions import Sessions
+from workshop.auth.store import StoreUnavailableError
+from workshop.auth.upstream import Trouble, UpstreamError
+
+_SESSION = "mcp-session-id"
+_UNAUTHORIZED, _NOT_FOUND, _FAILURE = 401, 404, 400
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the gate needs to know of an upstream's answer."""
+
+    method: str
+    status: int
+    session: str | None
+
+
+class Visit(Protocol):
+    """One admitted request."""
+
+    async def credentials(self) -> dict[str, str]:
+        """Headers that make the upstream accept the request; asked for last, when the body is here.
+
+        Raises RefusedError.
+        """
+
+    def answered(self, answer: Answer) -> None:
+        """Raises RefusedError when the client must not see this answer."""
+
+    def admitted(self) -> bool:
+        """Whether what admitted the request still stands; asked while a long answer is being sent."""
+
+
+class Gate(Protocol):
+    """Decides on every request; having passed once means nothing."""
+
+    async def admit(self, headers: Headers, query: Parameters | None) -> Visit:
+        """Raises RefusedError."""
+
+
+class _Passing:
+    async def credentials(self) -> dict[str, str]:
+        return {}
+
+    def answered(self, answer: Answer) -> None:
+        """Without an authorization server there is nothing to keep track of."""
+
+    def admitted(self) -> bool:
+        return True
+
+
+class OpenGate:
+    """No authorization: Host and Origin were checked before, and no Authorization goes upstream."""
+
+    async def admit(self, headers: Headers, query: Parameters | None) -> Visit:
+        del headers, query
+        return _Passing()
+
+
+class _SignedIn:
+    def __init__(self, grant: Grant, session: str | None, server: ResourceServer, sessions: Sessions) -> None:
+        self._grant = grant
+        self._session = session
+        self._server = server
+        self._sessions = sessions
+        self._used: UpstreamTokens | None = None
+
+    async def credentials(self) -> dict[str, str]:
+        try:
+            self._used = await self._server.swap(self._grant)
+        except UpstreamError as error:
+            raise upstream_failure(slow=error.trouble is Trouble.SLOW) from error
+        return {"Authorization": f"Bearer {self._used.access_token}"}
+
+    def answered(self, answer: Answer) -> None:
+        if answer.status == _UNAUTHORIZED:
+            raise self._server.upstream_refused(self._grant, self._used)
+        succeeded = answer.status < _FAILURE
+        if self._session and (answer.status == _NOT_FOUND or (succeeded and answer.method == "DELETE")):
+            self._sessions.ended(self._session)
+        elif answer.session and succeeded:
+            self._sessions.seen(answer.session, self._grant.tsid)
+
+    def admitted(self) -> bool:
+        try:
+            return self._server.store.grant(self._grant.tsid) is not None
+        except StoreUnavailableError:
+            return False
+
+
+class TokenGate:
+    """Our access token in, the user's upstream token out; sessions stay with who opened them."""
+
+    def __init__(self, server: ResourceServer, sessions: Sessions) -> None:
+        self._server = server
+        self._sessions = sessions
+
+    async def admit(self, headers: Headers, query: Parameters | None) -> Visit:
+        grant = self._server.authenticate(headers, query)
+        session = headers.get(_SESSION)
+        if session is not None:
+            self._sessions.check(session, grant.tsid)
+        return _SignedIn(grant, session, self._server, self._sessions)
+
+
+def upstream_failure(*, slow: bool, description: str | None = None) -> RefusedError:
+    """502, or 504 for an upstream that kept us waiting."""
+    error = "gateway_timeout" if slow else "bad_gateway"
+    reason = description or (
+        "The remote server did not answer in time" if slow else "The remote server cannot be reached"
+    )
+    return RefusedError(
+        private_json({"error": error, "error_description": reason}, status=504 if slow else 502)
+    )

@@ -1,0 +1,193 @@
+"""The relay: one MCP request in, the same one out, its answer streamed back as it comes.
+
+Bytes pass untouched (unless a tool filter is set) and `mcp-*` headers too, so that both protocol eras work:
+sessions with their GET stream and DELETE (2025-11-25), and self-contained POSTs (2026-07-28). The client's
+path and query are not passed on: the remote URL is the configured one (ToolHive, transparent_proxy.go).
+"""
+
+import asyncio
+import io
+import logging
+import re
+from codecs import BOM_UTF8
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+from yarl import URL
+
+from workshop.auth.challenge import RefusedError
+from workshop.auth.json_rpc import read_message
+from workshop.auth.limits import RELAY_BYTES, ClientGoneError
+from workshop.auth.outbound import Outbound
+from workshop.auth.parameters import query
+from workshop.auth.proxies import proxy_for
+from workshop.auth.responses import private_json
+from workshop.servers.gateway.admission import AdmissionLostError, WhileAdmitted
+from workshop.servers.gateway.config import GatewayConfig
+from workshop.servers.gateway.connection import while_connected
+from workshop.servers.gateway.gate import Answer, Gate, Visit, upstream_failure
+from workshop.servers.gateway.relay_headers import RawHeaders, to_client, to_upstream
+from workshop.servers.gateway.relayed_body import relayed_body, too_large
+from workshop.servers.gateway.tool_filter import ToolFilter, withheld
+
+_LOG = logging.getLogger(__name__)
+_METHODS = ("GET", "POST", "DELETE")
+_WITHOUT_SESSIONS = "2026-07-28"  # requests only: no stream to open, no session to end
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5
+_ONE_OF_EACH = (b"mcp-session-id", b"mcp-protocol-version", b"mcp-method", b"mcp-name", b"content-type")
+_WARNED_OF = 1024 * 1024
+"""From this size on aiohttp warns of a body that is given as bytes."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    method: str
+    headers: RawHeaders
+    body: bytes
+    id: object = None
+
+
+class Relay:
+    """Streams between MCP clients and the remote server; `gate` decides who passes and with which token."""
+
+    def __init__(self, config: GatewayConfig, outbound: Outbound, gate: Gate) -> None:
+        self._url = URL(config.remote_url, encoded=True)
+        self._proxy = proxy_for(config.remote_url)
+        self._added = config.headers
+        self._outbound = outbound
+        self._gate = gate
+        self._tools = ToolFilter(config.tools) if config.tools else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        try:
+            await self._relay(scope, receive, send)
+        except RefusedError as refusal:
+            await refusal.response(scope, receive, send)
+        except ClientGoneError:
+            return
+
+    async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        _check_shape(scope["method"], headers)
+        visit = await self._gate.admit(headers, query(Request(scope)))
+        call = _Call(scope["method"], list(scope["headers"]), b"")
+        if call.method == "POST":
+            call = self._posted(call.headers, await self._body(receive, headers))
+        await while_connected(self._exchange(call, visit, send), receive)
+
+    async def _body(self, receive: Receive, headers: Headers) -> bytes:
+        length = headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > RELAY_BYTES:
+            raise too_large()
+        return await relayed_body(receive, self._outbound.patience.body)
+
+    def _posted(self, headers: RawHeaders, body: bytes) -> _Call:
+        message, body = read_message(body), body.removeprefix(BOM_UTF8)
+        if self._tools is None:
+            return _Call("POST", headers, body)
+        asked = self._tools.request(message, body, headers)
+        return _Call("POST", asked.headers, asked.body, asked.id)
+
+    async def _exchange(self, call: _Call, visit: Visit, send: Send) -> None:
+        headers = to_upstream(call.headers, await visit.credentials(), self._added)
+        body = io.BytesIO(call.body) if len(call.body) >= _WARNED_OF else call.body or None
+        try:
+            async with asyncio.timeout(self._outbound.patience.headers):
+                response = await self._outbound.session.request(
+                    call.method,
+                    self._url,
+                    headers=headers,
+                    data=body,
+                    allow_redirects=False,
+                    proxy=self._proxy,
+                )
+        except TimeoutError as error:
+            raise upstream_failure(slow=True) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise upstream_failure(slow=False) from error
+        try:
+            async with response, WhileAdmitted(visit.admitted, self._outbound.patience.revocation):
+                visit.answered(Answer(call.method, response.status, response.headers.get("mcp-session-id")))
+                await self._answer(response, call.id, send)
+        except AdmissionLostError:
+            _LOG.warning("an open answer was cut: its sign-in has ended")
+
+    async def _answer(self, response: aiohttp.ClientResponse, id_: object, send: Send) -> None:
+        if "location" in response.headers or response.status in range(300, 400):
+            raise upstream_failure(slow=False, description="The remote server answered with a redirect")
+        headers, chunks = await self._content(response, id_)
+        first = await _first(chunks) if response.content_length else b""
+        try:
+            await send({"type": "http.response.start", "status": response.status, "headers": headers})
+            if first:
+                await send({"type": "http.response.body", "body": first, "more_body": True})
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body"})
+        except aiohttp.ClientError as error:
+            # The answer has begun: leaving it unfinished makes our server cut the connection, so that the
+            # client does not take half an answer for a whole one.
+            _LOG.warning("the remote server's answer broke off: %s", type(error).__name__)
+
+    async def _content(
+        self, response: aiohttp.ClientResponse, id_: object
+    ) -> tuple[RawHeaders, AsyncIterator[bytes]]:
+        chunks = response.content.iter_any()
+        if self._tools is None:
+            return to_client(response.raw_headers), chunks
+        if not _readable(response):
+            raise withheld(id_)
+        headers = to_client(response.raw_headers, without=frozenset({b"content-length"}))
+        if response.content_type == "text/event-stream" and len(response.headers.getall("content-type")) == 1:
+            return headers, self._tools.events(chunks, id_)
+        try:
+            # Whole before its head is sent: the client gets an error in place of a list that cannot be read.
+            return headers, _once(await self._tools.whole(chunks, id_))
+        except aiohttp.ClientError as error:
+            raise upstream_failure(slow=False) from error
+
+
+async def _first(chunks: AsyncIterator[bytes]) -> bytes:
+    # The head of an answer whose length is known waits for its body: both then leave in one write.
+    try:
+        return await anext(chunks, b"")
+    except aiohttp.ClientError as error:
+        raise upstream_failure(slow=False) from error
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
+def _readable(response: aiohttp.ClientResponse) -> bool:
+    """Whether the bytes of an answer are its text, in UTF-8."""
+    encoding = response.headers.get("content-encoding", "identity").lower()
+    return encoding == "identity" and (response.charset or "utf-8").lower() in ("utf-8", "us-ascii")
+
+
+def _check_shape(method: str, headers: Headers) -> None:
+    if method not in _METHODS:
+        allow = {"allow": ", ".join(_METHODS)}
+        raise RefusedError(private_json({"error": "method_not_allowed"}, status=405, headers=allow))
+    if method != "POST" and headers.get("mcp-protocol-version") == _WITHOUT_SESSIONS:
+        allow = {"allow": "POST"}
+        raise RefusedError(private_json({"error": "method_not_allowed"}, status=405, headers=allow))
+    if method != "POST" and ("transfer-encoding" in headers or headers.get("content-length", "0") != "0"):
+        raise _refused(400, "invalid_request", "Only a POST has a body")
+    names = [name for name, _ in headers.raw]
+    if any(names.count(name) > 1 for name in _ONE_OF_EACH):
+        # We and the upstream might each believe another one.
+        raise _refused(400, "invalid_request", "A header is repeated")
+    if _CONTROL.search(b" ".join([value for _, value in headers.raw])):
+        raise _refused(400, "invalid_request", "A header has a control character in it")
+
+
+def _refused(status: int, error: str, description: str) -> RefusedError:
+    return RefusedError(private_json({"error": error, "error_description": description}, status=status))

@@ -1,0 +1,222 @@
+"""Tool filter and renames of an `MCPToolConfig` (ToolHive, pkg/mcp/tool_filter.go).
+
+The list a client gets is filtered and renamed, and every other byte of it stays as it is; a call of a tool
+that is not on it ends here. A filter on the list alone would be no protection. For the same reason a list
+that two parsers could read differently is withheld, and the client gets an error in its place.
+"""
+
+import json
+import logging
+import re
+from base64 import b64encode
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workshop.auth.challenge import RefusedError
+from workshop.auth.json_rpc import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, is_id, rpc_error
+from workshop.auth.limits import REWRITE_BYTES
+from workshop.servers.gateway.config import ToolOverride, ToolRules
+from workshop.servers.gateway.json_text import Span, elements, members
+from workshop.servers.gateway.relay_headers import RawHeaders
+from workshop.servers.gateway.sse import data_of, rewrite_events, with_data
+
+_LOG = logging.getLogger(__name__)
+_NAME_HEADER = b"mcp-name"
+_MAY_LIST = re.compile(rb"(?i)tool|\\u")  # a key can be written with escapes, and read in another case
+_LONE_CR = re.compile(rb"\r(?!\n)")
+_SPACE = b"\xef\xbb\xbf \t\r\n\x0b\x0c"
+
+
+class UnreadableAnswerError(Exception):
+    """The remote server's answer is too large, or not what it says it is."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it goes on upstream; `id` names it in an answer of ours."""
+
+    body: bytes
+    headers: RawHeaders
+    id: object = None
+
+
+class ToolFilter:
+    """Translates between the tools a client sees and those the server has."""
+
+    def __init__(self, rules: ToolRules) -> None:
+        self._allowed = rules.allowed
+        self._overrides = rules.overrides
+        self._real = {rule.name: real for real, rule in rules.overrides.items() if rule.name}
+
+    def request(self, message: Mapping[str, Any], body: bytes, headers: RawHeaders) -> Asked:
+        """The request for the server, a renamed tool under its real name.
+
+        Raises RefusedError with a JSON-RPC error for a tool the client may not see.
+        """
+        id_ = message.get("id")
+        if message.get("method") != "tools/call":
+            return Asked(body, headers, id_)
+        params = message.get("params", {})
+        if any(key != "name" and key.casefold() == "name" for key in params):
+            raise rpc_error(INVALID_REQUEST, "Invalid Request", id_=id_)
+        shown = params.get("name")
+        real = self._real_name(shown) if isinstance(shown, str) else None
+        if real is None:
+            raise rpc_error(INVALID_PARAMS, "tool not found", id_=id_, status=200)
+        if real == shown:
+            return Asked(body, headers, id_)
+        renamed = {**message, "params": {**params, "name": real}}
+        return Asked(json.dumps(renamed).encode(), _renamed_header(headers, str(shown), real), id_)
+
+    async def events(self, chunks: AsyncIterator[bytes], id_: object) -> AsyncIterator[bytes]:
+        """An event stream, every list of tools in it filtered; one that cannot be read becomes an error."""
+
+        def rewritten(event: bytes) -> bytes:
+            data = data_of(event)
+            if _LONE_CR.search(event) and _MAY_LIST.search(event):
+                return _error_event(data, id_)  # the end of a line to some readers, a space to others
+            try:
+                filtered = self.rewrite(data)
+            except UnreadableAnswerError:
+                return _error_event(data, id_)
+            return event if filtered == data else with_data(event, filtered)
+
+        try:
+            async for event in rewrite_events(chunks, rewritten, REWRITE_BYTES, UnreadableAnswerError):
+                yield event
+        except UnreadableAnswerError:
+            yield _error_event(b"", id_)
+
+    async def whole(self, chunks: AsyncIterator[bytes], id_: object) -> bytes:
+        """Any other answer, filtered.
+
+        Raises RefusedError, with a JSON-RPC error, for a list that cannot be read.
+        """
+        body = bytearray()
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > REWRITE_BYTES:
+                raise withheld(id_)
+        try:
+            if body.lstrip(_SPACE).startswith((b"{", b"[")):
+                return self.rewrite(bytes(body))
+        except UnreadableAnswerError as error:
+            raise withheld(id_) from error
+        # Some clients find events whatever the answer calls itself.
+        return b"".join([event async for event in self.events(_once(bytes(body)), id_)])
+
+    def rewrite(self, data: bytes) -> bytes:
+        """One JSON-RPC message with its `result.tools` filtered.
+
+        Raises UnreadableAnswerError.
+        """
+        if not _MAY_LIST.search(data) or not data.lstrip(_SPACE).startswith((b"{", b"[")):
+            return data
+        try:
+            text = data.decode("utf-8")
+            if not _lists_tools(json.loads(text, object_pairs_hook=_Pairs)):
+                return data
+            tools = _only(members(text, _only(members(text, 0), "result").start), "tools")
+            shown = [self._shown(text, tool) for tool in elements(text, tools.start)]
+        except (ValueError, LookupError, RecursionError) as error:
+            raise UnreadableAnswerError from error
+        kept = ",".join(tool for tool in shown if tool is not None)
+        return f"{text[: tools.start]}[{kept}]{text[tools.end :]}".encode()
+
+    def _real_name(self, shown: str) -> str | None:
+        if self._allowed is not None and shown not in self._allowed:
+            return None
+        if shown in self._real:
+            return self._real[shown]
+        override = self._overrides.get(shown)
+        return None if override and override.name else shown
+
+    def _shown(self, text: str, tool: Span) -> str | None:
+        """The text of a tool as the client sees it; None for one it does not see."""
+        name = _only(found := members(text, tool.start), "name")
+        real = json.loads(text[name.start : name.end])
+        if not isinstance(real, str) or not real:
+            raise ValueError(real)
+        override = self._overrides.get(real)
+        shown = override.name if override and override.name else real
+        if self._real_name(shown) != real:
+            return None
+        return _changed(text, tool, found, override) if override else text[tool.start : tool.end]
+
+
+def withheld(id_: object) -> RefusedError:
+    """What a client gets in place of an answer that cannot be filtered; the log says that it was so."""
+    _LOG.warning("the remote server's answer was withheld: it cannot be filtered")
+    return rpc_error(INTERNAL_ERROR, "internal error", id_=id_, status=500)
+
+
+def _changed(text: str, tool: Span, found: list[tuple[str, Span]], override: ToolOverride) -> str:
+    changes = {"name": override.name, "description": override.description}
+    edits: list[tuple[int, int, str]] = []
+    for key, value in changes.items():
+        if not value:
+            continue
+        if any(name.casefold() == key for name, _ in found):
+            span = _only(found, key)
+            edits.append((span.start, span.end, json.dumps(value)))
+        else:
+            edits.append((tool.end - 1, tool.end - 1, f",{json.dumps(key)}:{json.dumps(value)}"))
+    shown = text[tool.start : tool.end]
+    for start, end, new in sorted(edits, reverse=True):
+        shown = shown[: start - tool.start] + new + shown[end - tool.start :]
+    return shown
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object with all its keys, however often and in whatever spelling each comes."""
+
+
+def _lists_tools(message: object) -> bool:
+    """Whether some client could read a list of tools in it."""
+    if isinstance(message, list) and not isinstance(message, _Pairs):
+        if any(isinstance(item, _Pairs) and _lists_tools(item) for item in message):
+            raise ValueError("a batch")
+        return False
+    results = [value for key, value in _pairs(message) if key.casefold() == "result"]
+    return any(key.casefold() == "tools" for result in results for key, _ in _pairs(result))
+
+
+def _pairs(value: object) -> list[tuple[str, Any]]:
+    return value if isinstance(value, _Pairs) else []
+
+
+def _only(found: list[tuple[str, Span]], name: str) -> Span:
+    """The one member of this name; raises ValueError where it comes twice or in another spelling."""
+    spans = [(key, span) for key, span in found if key.casefold() == name]
+    if [key for key, _ in spans] != [name]:
+        raise ValueError(name)
+    return spans[0][1]
+
+
+def _error_event(data: bytes, id_: object) -> bytes:
+    """The event that takes a withheld one's place; none where no request of the client's can be named."""
+    try:
+        answered = json.loads(data).get("id")
+    except (ValueError, AttributeError, RecursionError):
+        answered = None
+    named = answered if is_id(answered) else id_
+    error = withheld(named)
+    return b"event: message\ndata: " + bytes(error.response.body) if is_id(named) else b""
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
+def _renamed_header(headers: RawHeaders, shown: str, real: str) -> RawHeaders:
+    # Only a header that agrees with the body is translated; another one stays, for the server to refuse.
+    agreeing = {shown.encode("utf-8"), _sentinel(shown)}
+    value = (
+        real.encode() if real.isascii() and real.isprintable() and real == real.strip() else _sentinel(real)
+    )
+    return [(name, value if name == _NAME_HEADER and old in agreeing else old) for name, old in headers]
+
+
+def _sentinel(text: str) -> bytes:
+    return b"=?base64?" + b64encode(text.encode()) + b"?="

@@ -1,0 +1,105 @@
+"""The provider's configuration: one JSON object, with secrets in files it points at."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workshop.auth.client_metadata import GRANT_TYPES
+from workshop.auth.config_auth import CALLBACK_PATH, DEFAULT_SCOPES, Auth, Upstream, check_hmac, read_scopes
+from workshop.auth.config_documents import DocumentRules
+from workshop.auth.config_reader import Section, bad
+from workshop.auth.keys import load_signing_key
+from workshop.auth.records import Client
+from workshop.auth.redirects import registration_problem
+from workshop.auth.text import visible
+
+LOGIN_PATH = "/login"
+_KNOWN = frozenset(
+    {"port", "resource", "store", "signing_key_file", "hmac_file", "scopes", "clients"}
+    | {"access_token_seconds"}
+)
+_CLIENT = frozenset({"client_id", "redirect_uris", "name"})
+_DAY = 24 * 3600
+# A resource server elsewhere cannot ask whether a token was revoked, so none lives long.
+_ACCESS_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class IdentityConfig:
+    """Where it listens, what it remembers, and its clients that need no registration."""
+
+    port: int
+    store: str
+    auth: Auth
+    clients: Mapping[str, Client]
+
+
+def read(values: Mapping[str, Any]) -> IdentityConfig:
+    """Raises UsageError, which says what is wrong and where."""
+    root = Section.of(values, "", known=_KNOWN)
+    port = root.number("port", 8080, 1, 65535)
+    auth = _auth(root, f"http://localhost:{port}")
+    return IdentityConfig(port, root.text("store"), auth, _clients(root, auth.scopes))
+
+
+def _auth(root: Section, issuer: str) -> Auth:
+    secret = root.secret_file("hmac_file")
+    check_hmac(secret, root.path("hmac_file"))
+    key = load_signing_key(root.secret_file("signing_key_file"), root.path("signing_key_file"))
+    return Auth(
+        issuer=issuer,
+        resource=root.url("resource"),
+        scopes=read_scopes(root, "scopes") or DEFAULT_SCOPES,
+        required_scopes=(),
+        signing_keys=(key,),
+        secrets=(secret,),
+        access_seconds=root.number("access_token_seconds", _ACCESS_SECONDS, 60, _DAY),
+        refresh_seconds=7 * _DAY,
+        code_seconds=60,
+        upstream=_own_sign_in(issuer),
+        documents=DocumentRules(),
+    )
+
+
+def _own_sign_in(issuer: str) -> Upstream:
+    return Upstream(
+        name="The practice identity provider",
+        authorization_endpoint=issuer + LOGIN_PATH,
+        token_endpoint=issuer + LOGIN_PATH,
+        client_id="",
+        client_secret="",
+        redirect_uri=issuer + CALLBACK_PATH,
+        scopes=(),
+        userinfo=None,
+    )
+
+
+def _clients(root: Section, scopes: tuple[str, ...]) -> dict[str, Client]:
+    listed = root.values["clients"] if root.has("clients") else []
+    if not isinstance(listed, list):
+        raise bad(root.path("clients"), "It must be a list of clients")
+    clients = [_client(entry, root.path(f"clients.{number}"), scopes) for number, entry in enumerate(listed)]
+    known = {client.client_id: client for client in clients}
+    if len(known) != len(clients):
+        raise bad(root.path("clients"), "Two clients have one client_id")
+    return known
+
+
+def _client(entry: object, where: str, scopes: tuple[str, ...]) -> Client:
+    section = Section.of(entry, where, known=_CLIENT)
+    redirect_uris = section.texts("redirect_uris")
+    for uri in redirect_uris:
+        problem = registration_problem(uri, None)
+        if problem:
+            raise bad(section.path("redirect_uris"), problem)
+    if not redirect_uris:
+        raise bad(section.path("redirect_uris"), "A client needs at least one redirect URI")
+    return Client(
+        client_id=section.text("client_id"),
+        name=visible(section.text("name")),
+        redirect_uris=redirect_uris,
+        grant_types=GRANT_TYPES,
+        scopes=scopes,
+        application_type=None,
+        registered=0.0,
+    )

@@ -1,0 +1,45 @@
+"""Run the practice GitHub: `python -m workshop.servers.practice --config FILE`."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from workshop.core.errors import WorkshopError
+from workshop.servers.practice import config as configuration
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM, or until the configuration file is removed; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workshop.servers.practice", description="The practice GitHub."
+    )
+    parser.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="JSON file: port, OAuth app"
+    )
+    path: Path = parser.parse_args(arguments).config
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("mcp").setLevel(logging.WARNING)
+    try:
+        config = configuration.load(path)
+        _serve(config, path)
+    except WorkshopError as error:
+        lines = [
+            f"Error: {error.what}",
+            error.why and f"  {error.why}",
+            error.hint and f"  Hint: {error.hint}",
+        ]
+        sys.stderr.write("".join(f"{line}\n" for line in lines if line))
+        return error.exit_code
+    return 0
+
+
+def _serve(config: configuration.PracticeConfig, path: Path) -> None:
+    from workshop.core.serving import serve
+    from workshop.servers.practice.app import create_app
+
+    serve(create_app(config), port=config.port, while_exists=path, everywhere=bool(config.service_host))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The practice GitHub's own endpoints: home page, health, recorded requests, switches."""
+
+from dataclasses import asdict, dataclass
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from workshop.core.errors import UsageError
+from workshop.servers.practice import faults, pages
+from workshop.servers.practice.bodies import parse_json, read_small
+from workshop.servers.practice.state import PracticeState
+
+CONTROL_HEADER = "X-Practice-Control"
+
+
+@dataclass(frozen=True)
+class Control:
+    """What only the practice GitHub has; a POST needs the header `X-Practice-Control: 1`.
+
+    A page in a browser cannot send that header to another origin without asking first, and nobody says yes.
+    """
+
+    state: PracticeState
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/", self.home, methods=["GET"]),
+            Route("/health", self.health, methods=["GET"]),
+            Route("/practice/requests", self.requests, methods=["GET"]),
+            Route("/practice/faults", self.faults, methods=["POST"]),
+            Route("/practice/switches", self.switches, methods=["POST"]),
+            Route("/practice/reset", self.reset, methods=["POST"]),
+        ]
+
+    async def home(self, _: Request) -> Response:
+        """What this is, and the state of the switches."""
+        state = self.state
+        return pages.render(
+            "home.html",
+            url=state.config.url,
+            app_name=state.config.app_name,
+            client_id=state.config.client_id,
+            users=state.catalog.users,
+            recorded=len(state.recorder),
+            approvals=state.authorizations.approvals,
+            skip_consent=state.skip_consent,
+            faults=state.faults.active,
+            targets=faults.TARGETS,
+            kinds=faults.FAULTS,
+        )
+
+    async def health(self, _: Request) -> Response:
+        return JSONResponse({"status": "ok", "name": "practice-github"})
+
+    async def requests(self, _: Request) -> Response:
+        """What was received, oldest first."""
+        return JSONResponse({"requests": self.state.recorder.as_json()})
+
+    async def faults(self, request: Request) -> Response:
+        """Switch one fault on or off: target, fault, times, seconds, user."""
+        try:
+            _check_control(request)
+            users = {user.login for user in self.state.catalog.users}
+            fault = faults.parse(parse_json(await read_small(request)), users)
+        except UsageError as error:
+            return _refuse(error)
+        if fault.kind == "revoked":
+            self.state.tokens.revoke(fault.user)
+        else:
+            self.state.faults.set(fault)
+        return self._switches()
+
+    async def switches(self, request: Request) -> Response:
+        """Set `skip_consent`: whether people who approved before get no page again.
+
+        GitHub itself skips it. That is what makes a confused deputy possible: whoever gets a person's browser
+        to the authorize endpoint receives a code, and nobody was asked.
+        """
+        try:
+            _check_control(request)
+            raw = parse_json(await read_small(request))
+            if not isinstance(raw, dict) or not isinstance(raw.get("skip_consent"), bool):
+                raise UsageError("`skip_consent` must be true or false")  # noqa: TRY301 - one way out
+        except UsageError as error:
+            return _refuse(error)
+        self.state.skip_consent = raw["skip_consent"]
+        return self._switches()
+
+    async def reset(self, request: Request) -> Response:
+        """Forget faults, tokens, approvals, changed data and recorded requests."""
+        try:
+            _check_control(request)
+        except UsageError as error:
+            return _refuse(error)
+        self.state.reset()
+        return self._switches()
+
+    def _switches(self) -> Response:
+        active = [asdict(fault) for fault in self.state.faults.active]
+        return JSONResponse({"skip_consent": self.state.skip_consent, "faults": active})
+
+
+def _check_control(request: Request) -> None:
+    if request.headers.get(CONTROL_HEADER) != "1":
+        raise UsageError(f"Switching needs the header {CONTROL_HEADER}: 1")
+
+
+def _refuse(error: UsageError) -> Response:
+    return JSONResponse({"error": error.what, "why": error.why}, status_code=400)

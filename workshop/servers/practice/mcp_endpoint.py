@@ -1,0 +1,127 @@
+"""The MCP server of the practice GitHub: `/mcp` and its variants, for the user a token belongs to."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.mcpserver import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from workshop.servers.practice.selection import Selection, select
+from workshop.servers.practice.state import PracticeState
+from workshop.servers.practice.tokens import Caller
+from workshop.servers.practice.tools import ALL_TOOLS
+from workshop.servers.practice.tools.offer import VISIT, Visit
+
+_SELECTION: Final = "practice.selection"
+_METADATA = "/.well-known/oauth-protected-resource"
+_OFFERS = {offered.tool.name: offered for offered in ALL_TOOLS}
+
+
+class McpEndpoint:
+    """Checks the token, then hands the request to the SDK's server, which keeps no session.
+
+    Who is asking travels in the ASGI scope of each request, so calls of two users never mix.
+    """
+
+    def __init__(self, state: PracticeState) -> None:
+        self._state = state
+        self._server = MCPServer(
+            "practice-github",
+            title="Practice GitHub",
+            version="1.0.0",
+            instructions="A stand-in for GitHub's MCP server with two practice users, not github.com.",
+            tools=[offered.tool for offered in ALL_TOOLS],
+            middleware=[only_selected],
+            log_level="WARNING",
+        )
+        self._server.streamable_http_app(
+            stateless_http=True, transport_security=_own_hosts(state.config.service_host)
+        )
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/mcp{rest:path}", self),
+            Route(f"{_METADATA}{{rest:path}}", self.metadata, methods=["GET"]),
+        ]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve MCP while this context is open."""
+        async with self._server.session_manager.run():
+            yield
+
+    async def metadata(self, request: HTTPConnection) -> Response:
+        """Protected-resource metadata (RFC 9728): whom to ask for a token."""
+        url = self._state.config.url
+        return JSONResponse(
+            {
+                "resource": f"{url}{request.path_params['rest'] or '/mcp/'}",
+                "authorization_servers": [f"{url}/login/oauth"],
+                "bearer_methods_supported": ["header"],
+                "resource_name": "Practice GitHub MCP Server",
+            }
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        connection = HTTPConnection(scope)
+        rest = scope["path_params"]["rest"]
+        selection = select(rest, connection.headers) if not rest or rest.startswith("/") else None
+        caller = self._caller(connection)
+        if selection is None:
+            await PlainTextResponse("Not Found", status_code=404)(scope, receive, send)
+        elif caller is None:
+            await self._challenge(connection)(scope, receive, send)
+        else:
+            visit = Visit(caller, self._state.catalog, self._state.config.url)
+            inside = {**scope, VISIT: visit, _SELECTION: selection}
+            await self._server.session_manager.asgi_app(inside, receive, send)
+
+    def _caller(self, connection: HTTPConnection) -> Caller | None:
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        caller = self._state.tokens.verify(token.strip()) if scheme.lower() == "bearer" else None
+        return caller and Caller(self._state.acting(connection, caller.login), caller.scopes)
+
+    def _challenge(self, connection: HTTPConnection) -> Response:
+        sent = "authorization" in connection.headers
+        error, why = (
+            ("invalid_token", "the token is not valid") if sent else ("invalid_request", "no token was sent")
+        )
+        resource = f"{self._state.config.url}{_METADATA}{connection.scope['path']}"
+        value = f'Bearer error="{error}", error_description="{why}", resource_metadata="{resource}"'
+        return PlainTextResponse(
+            f"unauthorized: {why}\n", status_code=401, headers={"WWW-Authenticate": value}
+        )
+
+
+async def only_selected(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Tools that were not selected are neither listed nor callable."""
+    selection: Selection = ctx.request.scope[_SELECTION]  # type: ignore[union-attr]
+    if ctx.method == "tools/call":
+        name = (ctx.params or {}).get("name")
+        if not _selected(selection, name):
+            raise MCPError(INVALID_PARAMS, f"unknown tool {name!r}")
+    result = await call_next(ctx)
+    if ctx.method == "tools/list" and isinstance(result, dict):
+        return {**result, "tools": [tool for tool in result["tools"] if _selected(selection, tool["name"])]}
+    return result
+
+
+def _own_hosts(service_host: str) -> TransportSecuritySettings:
+    hosts = ["127.0.0.1:*", "localhost:*", "[::1]:*"]
+    origins = [f"http://{host}" for host in hosts]  # a browser never knows the service's name
+    return TransportSecuritySettings(
+        allowed_hosts=[*hosts, *([f"{service_host}:*"] if service_host else [])], allowed_origins=origins
+    )
+
+
+def _selected(selection: Selection, name: object) -> bool:
+    offered = _OFFERS.get(name) if isinstance(name, str) else None
+    return offered is not None and selection.includes(offered.toolset, writes=offered.writes)

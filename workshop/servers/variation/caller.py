@@ -1,0 +1,49 @@
+"""Who calls, between the guard that knows it and the SDK's server that does not."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from mcp.server.context import ServerRequestContext
+from mcp.server.mcpserver import Context
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from workshop.auth.bearer_guard import caller_of
+
+
+class CallerForSdk:
+    """Tells the SDK who calls, so a session stays with whoever began it; the token stays with the guard."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = AuthContextMiddleware(app)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            caller = caller_of(scope)
+            user = sdk_user(caller.subject, caller.client_id, caller.scopes, caller.claims)
+            scope = {**scope, "user": user}
+        await self._app(scope, receive, send)
+
+
+def sdk_user(
+    subject: str,
+    client_id: str | None = None,
+    scopes: Sequence[str] = (),
+    claims: Mapping[str, Any] | None = None,
+) -> AuthenticatedUser:
+    """A verified caller as the SDK's own check of a token would leave it in the scope, without the token."""
+    known = AccessToken(
+        token="", client_id=client_id or "", scopes=list(scopes), subject=subject, claims=dict(claims or {})
+    )
+    return AuthenticatedUser(known)
+
+
+def scope_of(context: Context | ServerRequestContext[Any, Any]) -> Scope:
+    """The scope of the HTTP request that a tool answers; raises TypeError without one."""
+    inner = context.request_context if isinstance(context, Context) else context
+    if inner.request is None:
+        raise TypeError("without an HTTP request nobody knows who is asking")
+    scope: Scope = inner.request.scope
+    return scope
