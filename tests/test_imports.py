@@ -1,10 +1,13 @@
 """Imports point one way, and what is heavy is not imported before it is needed."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 import workshop
 
@@ -25,6 +28,15 @@ MAY_IMPORT = {
     "__init__": set[str](),
 }
 HEAVY = ("mcp", "kubernetes", "aiohttp", "httpx2", "starlette", "uvicorn", "pydantic", "psutil", "yaml")
+NEVER_MCP: dict[str, tuple[int, tuple[str, ...]]] = {  # command: its exit code with nothing up, what it needs
+    "--help": (0, ()),
+    "status": (0, ()),
+    "next": (0, ()),
+    "logs": (3, ()),
+    "doctor": (0, ("psutil",)),
+    "up --dry-run": (0, ("pydantic", "yaml")),
+    "teardown": (0, ("psutil",)),
+}
 
 
 def modules() -> Iterator[tuple[str, Path]]:
@@ -68,10 +80,21 @@ def test_only_the_console_prints() -> None:
         assert not printing, f"{room}: {path} prints"
 
 
-def test_help_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize("command", NEVER_MCP)
+def test_what_speaks_no_mcp_imports_nothing_heavy(command: str, tmp_path: Path) -> None:
+    """A command may need psutil for what runs, and YAML for manifests; never the SDK or an HTTP stack."""
     program = (
-        "import sys; from workshop.cli.main import main; main(['--help']);"
-        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+        "import sys; from workshop.cli.main import main; code = main(sys.argv[1:]);"
+        f"print(code, [name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stderr.strip() == "[]"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command.split()],
+        env={**os.environ, "WORKSHOP_HOME": str(tmp_path / "state"), "WORKSHOP_BACKEND": "embedded"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    code, _, heavy = done.stderr.splitlines()[-1].partition(" ")
+    expected, needed = NEVER_MCP[command]
+    assert (int(code), heavy) == (expected, str(list(needed)))

@@ -1,10 +1,10 @@
 """Loopback ports: bind them, tell whether they are free, and who has them if not."""
 
 import contextlib
+import functools
 import itertools
-import random
 import socket
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from workshop.core.errors import PreflightError, UsageError
 
@@ -12,8 +12,7 @@ _LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 _EVERYWHERE = ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"))
 LOWEST, HIGHEST = 1024, 65535
 # Below every system's ephemeral range: an outgoing connection cannot take the port before its server does.
-# Each process walks them in an order of its own, so it never gives one out twice in a row.
-_UNUSED = itertools.cycle(random.SystemRandom().sample(range(20_000, 32_000), 12_000))
+_UNUSED = range(20_000, 32_000)
 
 
 def bind_loopback(port: int) -> list[socket.socket]:
@@ -46,7 +45,15 @@ def is_free(port: int) -> bool:
 
 def free_port(besides: Collection[int] = ()) -> int:
     """A port that is free on both loopback addresses now, and is none of `besides`."""
-    return next(port for port in _UNUSED if port not in besides and is_free(port))
+    return next(port for port in _shuffled() if port not in besides and is_free(port))
+
+
+@functools.cache
+def _shuffled() -> Iterator[int]:
+    # Each process walks them in an order of its own, so it never gives one out twice in a row.
+    import random
+
+    return itertools.cycle(random.SystemRandom().sample(_UNUSED, len(_UNUSED)))
 
 
 def refuse_shared(ports: Mapping[str, int]) -> None:

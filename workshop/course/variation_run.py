@@ -5,20 +5,21 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from workshop.agent.run import Place
-from workshop.agent.token_store import TokenStore
 from workshop.core.console import Console, Progress, plain
 from workshop.core.errors import DeadlineError, WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.paths import write_private
 from workshop.course.variations import Variation
 from workshop.lab.variation_room import Edition, VariationRoom
-from workshop.servers.practice.tokens import Tokens
+
+if TYPE_CHECKING:
+    from workshop.agent.run import Place
 
 _PEOPLE = ("learner", "mentor")
 _PREPARE_SECONDS = 60
@@ -55,8 +56,10 @@ class Running:
         person = user if user in _PEOPLE else _PEOPLE[0]  # of anybody else the login itself will tell
         return {name: self.secret(secret.replace("{user}", person)).decode() for name, secret in named}
 
-    def place(self, user: str | None = None) -> Place:
+    def place(self, user: str | None = None) -> "Place":
         """Where the part's agent finds this variation."""
+        from workshop.agent.run import Place  # brings the MCP SDK, which `status` and `teardown` never need
+
         return Place({**self.endpoints, PROXY: self.url}, self.headers(user))
 
 
@@ -149,14 +152,21 @@ def stop_all(progress: Progress) -> Sequence[str]:
 
     Returns the names of those stopped.
     """
-    logins = TokenStore(Instance.locate().directory / "logins")
     stopped: list[str] = []
     for room in rooms():
-        for url in room.endpoints().values():
-            logins.forget(url)
+        _forget_logins(room.endpoints().values())
         stopped += room.stop(progress)
     shutil.rmtree(_rooms(), ignore_errors=True)
     return stopped
+
+
+def _forget_logins(urls: Collection[str]) -> None:
+    if urls:
+        from workshop.agent.token_store import TokenStore  # same: its files are models of the SDK
+
+        logins = TokenStore(Instance.locate().directory / "logins")
+        for url in urls:
+            logins.forget(url)
 
 
 def rooms() -> Sequence[VariationRoom]:
@@ -169,4 +179,6 @@ def _rooms() -> Path:
 
 
 def _mint(client_secret: str, user: str) -> str:
+    from workshop.servers.practice.tokens import Tokens
+
     return Tokens(client_secret).issue(user, _SCOPES)

@@ -4,7 +4,6 @@ The shape is ToolHive's own local mode: a state file for each workload, its log 
 """
 
 import contextlib
-import http.client
 import json
 import os
 import signal
@@ -13,11 +12,13 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import psutil
+from typing import TYPE_CHECKING
 
 from workshop.core.errors import DeadlineError, WorkshopError
 from workshop.core.paths import make_private_dir, write_private
+
+if TYPE_CHECKING:
+    import psutil
 
 _POLL_SECONDS = 0.03
 _PROBE_SECONDS = 2.0
@@ -72,6 +73,8 @@ def read_states(directory: Path) -> dict[str, ProcessState]:
 
 def start(workload: Workload, directory: Path) -> ProcessState:
     """Start a workload in a session of its own and write its state down before returning."""
+    import psutil
+
     home = directory / workload.name
     make_private_dir(home)
     log = home / "log.txt"
@@ -100,8 +103,10 @@ def start(workload: Workload, directory: Path) -> ProcessState:
     return state
 
 
-def find(state: ProcessState) -> psutil.Process | None:
+def find(state: ProcessState) -> "psutil.Process | None":
     """The running process a state file speaks of; None when it is gone or its pid is another's now."""
+    import psutil
+
     try:
         process = psutil.Process(state.pid)
         same = abs(process.create_time() - state.created) < _SAME_START_SECONDS
@@ -144,8 +149,10 @@ def stop(state: ProcessState) -> bool:
     return True
 
 
-def end(process: psutil.Process) -> None:
+def end(process: "psutil.Process") -> None:
     """Terminate a process, wait, and kill it when it does not go."""
+    import psutil
+
     terminate(process)
     if not _gone(process, _TERMINATE_SECONDS):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -153,14 +160,16 @@ def end(process: psutil.Process) -> None:
         _gone(process, _TERMINATE_SECONDS)
 
 
-def terminate(process: psutil.Process) -> None:
+def terminate(process: "psutil.Process") -> None:
     """Ask a process to end, without waiting for it."""
+    import psutil
+
     with contextlib.suppress(psutil.NoSuchProcess):
         process.resume()  # a stopped process cannot act on SIGTERM
         process.terminate()
 
 
-def _gone(process: psutil.Process, seconds: float) -> bool:
+def _gone(process: "psutil.Process", seconds: float) -> bool:
     # Not `process.wait`: in a container nobody may reap an orphan, and a zombie is as good as gone.
     deadline = time.monotonic() + seconds
     while _lives(process):
@@ -170,15 +179,19 @@ def _gone(process: psutil.Process, seconds: float) -> bool:
     return True
 
 
-def _lives(process: psutil.Process) -> bool:
+def _lives(process: "psutil.Process") -> bool:
+    import psutil
+
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def strays(directory: Path) -> Iterator[psutil.Process]:
+def strays(directory: Path) -> Iterator["psutil.Process"]:
     """Processes whose arguments name this state directory, though no state file speaks of them."""
+    import psutil
+
     mark = f"{directory}{os.sep}"
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -186,7 +199,9 @@ def strays(directory: Path) -> Iterator[psutil.Process]:
                 yield process  # a zombie has no arguments left, and is none
 
 
-def _listens(process: psutil.Process, port: int) -> bool:
+def _listens(process: "psutil.Process", port: int) -> bool:
+    import psutil
+
     with contextlib.suppress(psutil.Error):
         return any(
             connection.status == psutil.CONN_LISTEN and getattr(connection.laddr, "port", 0) == port
@@ -196,6 +211,8 @@ def _listens(process: psutil.Process, port: int) -> bool:
 
 
 def _answers_health(port: int) -> bool:
+    import http.client
+
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PROBE_SECONDS)
     try:
         connection.request("GET", "/health", headers={"Host": f"localhost:{port}"})
