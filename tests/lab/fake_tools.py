@@ -122,7 +122,7 @@ def kubectl():
             sys.exit('Error from server (Forbidden): pods "p" is forbidden: User "seat" cannot create '
                 'resource "pods/exec" in API group "" in the namespace "n"')
         for name in words[words.index("-c") + 2:]:
-            if not resolves(name): say(name + " Temporary failure in name resolution")
+            if not resolves(name): say(name + " " + (here / "told").read_text())
     elif "port-forward" in words:
         import http.server
         class Healthy(http.server.BaseHTTPRequestHandler):
@@ -174,9 +174,15 @@ class FakeMachine:
         state = json.loads((self.folder / "node.json").read_text())
         (self.folder / "node.json").write_text(json.dumps({**state, "Running": False}))
 
-    def unresolved(self, times: Mapping[str, int]) -> None:
-        """How many times from now on the look-up of a name in the cluster fails."""
+    def unresolved(
+        self, times: Mapping[str, int], told: str = "Temporary failure in name resolution"
+    ) -> None:
+        """How many times from now on a name in the cluster does not resolve, or HOST:PORT does not connect.
+
+        A pod that asks is `told` why.
+        """
         (self.folder / "unresolved").write_text(json.dumps(times))
+        (self.folder / "told").write_text(told)
 
     def held(self, what: str) -> list[str]:
         """What there is: `clusters`, `node` images, `engine` images, `releases`."""

@@ -178,6 +178,32 @@ def test_images_that_the_node_lacks_come_in_one_archive(
     assert told == [f"loading {PINS.mcp_server}, {PINS.practice}"]
 
 
+def test_what_was_saved_while_there_was_no_node_is_loaded_from_that_archive(
+    engine: FakeEngine, kind: Kind, tmp_path: Path
+) -> None:
+    built(engine)
+    engine.saves({PINS.mcp_server: "sha256:aa"})
+    found = images(tmp_path)
+    found.save(["mcp_server"], quiet)
+    assert list((tmp_path / "images").glob("load-*/images.tar"))
+    assert found.load(kind, ["mcp_server"], quiet) == (PINS.mcp_server,)
+    assert (len(engine.did("docker", "save")), len(engine.imports())) == (1, 1)
+    assert not list((tmp_path / "images").glob("load-*"))
+
+
+def test_what_cannot_be_saved_early_is_an_error_of_the_load_that_tries_again(
+    engine: FakeEngine, kind: Kind, tmp_path: Path
+) -> None:
+    built(engine)
+    engine.fakes.on("docker", "save", code=1, stderr="no space left on device")
+    found = images(tmp_path)
+    found.save(["mcp_server"], quiet)
+    with pytest.raises(WorkshopError, match="docker save"):
+        found.load(kind, ["mcp_server"], quiet)
+    del found
+    assert not list((tmp_path / "images").glob("load-*")), "nothing stays of an archive that nobody loads"
+
+
 def test_kind_loads_what_the_nodes_own_import_refuses(engine: FakeEngine, kind: Kind, tmp_path: Path) -> None:
     engine.has(PINS.operator, "sha256:aa")
     engine.saves({PINS.operator: "sha256:aa"})

@@ -4,6 +4,7 @@ import io
 import json
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -40,6 +41,11 @@ class Node:
         self.room.cluster.api.boot = f"2026-11-22T09:{self.restarts:02}:01Z"
         self.room.cluster.api.unreported = unreported
         self.room.machine.restart(f"2026-11-22T09:{self.restarts:02}:00.987654321Z")
+
+    @property
+    def route(self) -> str:
+        """What part 4's proxy connects to."""
+        return f"practice-github:{self.room.ports['practice-github']}"
 
     def site(self) -> Site:
         return KindBackend(self.room.directory, Runner(), ClusterChoices()).open(new=False)
@@ -180,6 +186,51 @@ def test_a_name_that_never_resolves_is_named_with_the_pod_and_what_to_do(
     assert error.what.startswith("Cluster DNS does not resolve `practice-github`, asked from pod `practice")
     assert error.why.splitlines()[0] == "The pod is told: Temporary failure in name resolution"
     assert "get pods -l k8s-app=kube-dns" in error.hint
+
+
+@pytest.mark.parametrize(
+    "act", [lambda node: node.room.up(), lambda node: node.part(4)], ids=["up", "part 4"]
+)
+def test_a_service_that_refuses_connections_yet_is_waited_for(
+    node: Node, act: Callable[[Node], object]
+) -> None:
+    """kube-proxy learns of a pod a moment after the API: a login just then ended in `server_error`."""
+    node.room.machine.unresolved({node.route: 3})
+    before = len(node.room.machine.calls("kubectl", "exec"))
+    assert act(node)
+    assert len(node.room.machine.calls("kubectl", "exec")) == before + 4
+
+
+def test_a_service_that_refuses_for_ever_is_named_with_where_to_look(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_dns, "SECONDS", 0)
+    node.room.machine.unresolved({node.route: 1_000_000}, "Connection refused")
+    with pytest.raises(DeadlineError) as caught:
+        node.part(4)
+    error = caught.value
+    assert error.what.startswith(
+        "Service `practice-github:8090` does not accept a connection, asked from pod"
+    )
+    assert error.why == "The pod is told: Connection refused"
+    assert "get endpointslices -l kubernetes.io/service-name=practice-github" in error.hint
+
+
+def test_a_network_without_a_way_from_pod_to_pod_is_noted_and_no_fault(node: Node) -> None:
+    node.room.machine.unresolved({node.route: 1_000_000}, "timed out")
+    before = len(node.room.machine.calls("kubectl", "exec"))
+    assert node.part(4)
+    assert len(node.room.machine.calls("kubectl", "exec")) == before + 1
+    assert f"but not {node.route}: a login of part 4 needs it" in node.room.shown.getvalue()
+
+
+def test_the_script_in_the_pod_tells_a_refused_connection_from_an_open_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        opened, refused = server.getsockname()[1], free_port()
+        words = ["localhost", f"localhost:{opened}", f"localhost:{refused}"]
+        argv = [sys.executable, "-c", cluster_dns.LOOK_UP, *words]
+        told = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert told == f"localhost:{refused} Connection refused\n"
 
 
 def test_without_the_right_to_run_commands_in_pods_the_check_is_left_out_openly(node: Node) -> None:

@@ -1,4 +1,4 @@
-"""Whether names resolve in the cluster: asked from its node when that wakes, and from a pod of ours."""
+"""Whether names resolve in the cluster and lead somewhere: asked from its node, and from a pod of ours."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -20,19 +20,23 @@ _LOOK_SECONDS = 1.0
 _EXEC_SECONDS = 20.0
 _SYSTEM, _DNS = "kube-system", "kube-dns"
 _ALWAYS = "kubernetes.default"
-# Each name at once, and each server asked once for 2 s: glibc's own patience is 10 s for every search domain.
-_LOOK_UP = """
+# All at once, and each server asked once for 2 s: glibc's own patience is 10 s for every search domain. Four
+# times each, since every query goes to any one of CoreDNS's pods. A name with a port is connected to as well:
+# kube-proxy learns of a pod a moment after the API has called it ready, and refuses connections until then.
+LOOK_UP = """
 import os, socket, sys
 os.environ["RES_OPTIONS"] = "timeout:2 attempts:1"
 from concurrent.futures import ThreadPoolExecutor
-def look_up(name):
+def ask(word):
+    name, colon, port = word.partition(":")
     try:
-        socket.getaddrinfo(name, None)
+        socket.create_connection((name, port), 2).close() if colon else socket.getaddrinfo(name, None)
     except OSError as error:
-        return name + " " + str(error.strerror or error)
+        return word + " " + str(error.strerror or error)
 with ThreadPoolExecutor(8) as pool:
-    print(*filter(None, pool.map(look_up, sys.argv[1:])), sep="\\n")
+    print(*{line for line in pool.map(ask, sys.argv[1:] * 4) if line}, sep="\\n")
 """
+_SILENCE = "timed out"  # of a connection: a network policy, or a network without a way from a pod to itself
 # A query of the DNS protocol for the address of `kubernetes.default.svc.cluster.local`, sent by the node's
 # bash, since a node has no `dig`. Each try is from another port: the kernel remembers for half a minute where
 # it sent one that came before kube-proxy's rules. `dd` makes one datagram of it: bash would send what it has
@@ -81,11 +85,14 @@ def has_address(printed: str) -> bool:
     return len(answer) > _ANSWERS and answer[_FLAGS] & _RESULT_BITS == 0 and answer[_ANSWERS] > 0
 
 
-def check_names(site: Site, names: Sequence[str], outside: Sequence[str], line: Line) -> None:
-    """Look up `names` from a pod until all resolve; raises DeadlineError for one that does not.
+def check_names(
+    site: Site, names: Sequence[str], routes: Sequence[str], outside: Sequence[str], line: Line
+) -> None:
+    """Look up `names` from a pod until all resolve, and connect to the `routes`, each HOST:PORT of a Service.
 
-    A name `outside` the cluster that does not resolve is only told: some parts do without it. Where no pod
-    can look anything up, the line says so.
+    Raises DeadlineError for a name that does not resolve, and for a connection that is refused. A name
+    `outside` the cluster that does not resolve is only noted, and so is a connection without any answer: some
+    parts do without the one, some networks without the other. Where no pod can ask, the line says so.
     """
     asking = _find_pod(site)
     if asking is None:
@@ -94,17 +101,18 @@ def check_names(site: Site, names: Sequence[str], outside: Sequence[str], line: 
     deadline = time.monotonic() + SECONDS
     while True:
         try:
-            failed = _look_up(site, asking, [_ALWAYS, *names, *outside])
+            failed = _look_up(site, asking, [_ALWAYS, *names, *routes, *outside])
         except ForbiddenError:
             line.note("not checked: your account may not run a command in a pod (`create pods/exec`)")
             return
-        missing = [name for name in (_ALWAYS, *names) if name in failed]
+        refused = [route for route in routes if failed.get(route, _SILENCE) != _SILENCE]
+        missing = [*refused, *(name for name in (_ALWAYS, *names) if name in failed)]
         if not missing:
-            line.note(_told(names, [name for name in outside if name in failed], asking))
+            line.note(_told(names, [name for name in (*routes, *outside) if name in failed], asking))
             return
         if time.monotonic() > deadline:
             raise _no_answer(site, asking, missing[-1], failed[missing[-1]])
-        line.note(f"`{missing[-1]}` does not resolve yet, {bound(SECONDS)}")
+        line.note(f"`{missing[-1]}` {_lacks(missing[-1])} yet, {bound(SECONDS)}")
         time.sleep(_LOOK_SECONDS)
 
 
@@ -117,15 +125,16 @@ def _find_pod(site: Site) -> Asking | None:
 
 
 def _look_up(site: Site, asking: Asking, names: Sequence[str]) -> Mapping[str, str]:
-    """Which names do not resolve in the pod, and what it is told instead of an address."""
-    words = ["--container", asking.container, "--", "python", "-c", _LOOK_UP, *names]
+    """Which names do not resolve or connect in the pod, and what it is told instead."""
+    words = ["--container", asking.container, "--", "python", "-c", LOOK_UP, *names]
     try:
         done = site.tools.kubectl.exec(site.at, site.namespace, asking.pod, words, seconds=_EXEC_SECONDS)
     except DeadlineError:
         return dict.fromkeys(names, "no answer in time")
     if done.code:
         return dict.fromkeys(names, _refused(done))
-    failed = (line.partition(" ") for line in done.stdout.splitlines() if line.strip())
+    told = sorted(done.stdout.splitlines(), key=lambda line: not line.endswith(_SILENCE))  # the least counts
+    failed = (line.partition(" ") for line in told if line.strip())
     return {name: why for name, _, why in failed}
 
 
@@ -142,14 +151,28 @@ def _told(names: Sequence[str], absent: Sequence[str], asking: Asking) -> str:
     return f"{found}, but not {', '.join(absent)}: a login of part 4 needs it" if absent else found
 
 
+def _lacks(name: str) -> str:
+    return "does not accept a connection" if ":" in name else "does not resolve"
+
+
 def _no_answer(site: Site, asking: Asking, name: str, why: str) -> DeadlineError:
-    look = copyable(
-        site.tools.kubectl.argv(site.at, "--namespace", _SYSTEM, "get", "pods", "-l", f"k8s-app={_DNS}")
-    )
+    asked = f"asked from pod `{asking.pod}` for {SECONDS:.0f} s"
+    told = f"The pod is told: {why}"
+    if ":" in name:
+        service = name.partition(":")[0]
+        words = ["--namespace", site.namespace, "get", "endpointslices"]
+        look = site.tools.kubectl.argv(site.at, *words, "-l", f"kubernetes.io/service-name={service}")
+        return DeadlineError(
+            f"Service `{name}` does not accept a connection, {asked}",
+            why=told,
+            hint=f"See whether it has a ready endpoint: `{copyable(look)}`; then run this command again",
+        )
+    words = ["--namespace", _SYSTEM, "get", "pods", "-l", f"k8s-app={_DNS}"]
+    look = site.tools.kubectl.argv(site.at, *words)
     return DeadlineError(
-        f"Cluster DNS does not resolve `{name}`, asked from pod `{asking.pod}` for {SECONDS:.0f} s",
-        why="\n".join(part for part in (f"The pod is told: {why}", _core_dns(site)) if part),
-        hint=f"Look at CoreDNS: `{look}`; once it is ready, run this command again",
+        f"Cluster DNS does not resolve `{name}`, {asked}",
+        why="\n".join(part for part in (told, _core_dns(site)) if part),
+        hint=f"Look at CoreDNS: `{copyable(look)}`; once it is ready, run this command again",
     )
 
 

@@ -1,9 +1,11 @@
 """The images of a cluster: pulled, built here or taken from a bundle, then loaded into its node."""
 
+import contextlib
 import json
 import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -28,6 +30,7 @@ Note = Callable[[str], None]
 _NODE_IMAGE = "node_image"
 _PULL_SECONDS = 600.0
 _LOADING = "load-"
+_ARCHIVE = "images.tar"
 _NOT_WHOLE = "no suitable export target found"  # moby#52193, with Docker's containerd store
 
 
@@ -39,6 +42,7 @@ class Images:
         self._sources = sources
         self._folder = folder
         self._lock = threading.Lock()  # images are loaded side by side
+        self._saved: dict[frozenset[str], Path] = {}
 
     def clear(self) -> None:
         """Remove the archives, hundreds of MB each, of a run that was killed while it loaded them."""
@@ -58,6 +62,15 @@ class Images:
             if self._is_absent(name):
                 note(f"fetching {self._reference(name)}")
                 self._bring(self._reference(name))
+
+    def save(self, names: Sequence[str], note: Note) -> None:
+        """Write the archive for `load` while there is no node yet; `load` tries again what fails here."""
+        chosen = [name for name in names if not (self._is_archived(name) or self._node_pulls(name))]
+        if not chosen:
+            return
+        note(f"saving {', '.join(map(self._reference, chosen))}")
+        with contextlib.suppress(WorkshopError):
+            self._saved[frozenset(chosen)] = self._save(chosen)
 
     def loaded(self, kind: Kind, names: Sequence[str]) -> bool:
         """Whether the cluster's node has these images, and each as it is here."""
@@ -94,9 +107,13 @@ class Images:
     def _reference(self, name: str) -> str:
         return str(getattr(self._sources, name))
 
+    def _is_archived(self, name: str) -> bool:
+        """Whether a bundle has brought this image as an archive."""
+        return self._reference(name) in self._sources.archives
+
     def _to_build(self, name: str) -> list[Recipe]:
         """The recipes whose image is not here, or is made of other files; each stands on the one before."""
-        if self._reference(name) in self._sources.archives:
+        if self._is_archived(name):
             return []
         recipes = recipes_for(name, self._sources)
         stale = [recipe for recipe in recipes if not self._is_built(recipe)]
@@ -134,8 +151,7 @@ class Images:
 
     def _is_absent(self, name: str) -> bool:
         """Whether the engine has to be given this image before anything can go on."""
-        archived = self._reference(name) in self._sources.archives
-        if recipes_for(name, self._sources) or (archived and name != _NODE_IMAGE):
+        if recipes_for(name, self._sources) or (self._is_archived(name) and name != _NODE_IMAGE):
             return False
         return not self._node_pulls(name) and self._here(self._reference(name)) is None
 
@@ -143,7 +159,7 @@ class Images:
         """With a mirror the node pulls what is not here: it knows the mirror, and the engine does not."""
         if self._sources.registry_mirror is None or name == _NODE_IMAGE:
             return False
-        known = recipes_for(name, self._sources) or self._reference(name) in self._sources.archives
+        known = recipes_for(name, self._sources) or self._is_archived(name)
         return not known and self._here(self._reference(name)) is None
 
     def _here(self, reference: str) -> ImageInfo | None:
@@ -200,14 +216,23 @@ class Images:
 
         It is an archive of one platform: `kind load docker-image` fails with Docker's containerd store.
         """
-        make_private_dir(self._folder)
-        with tempfile.TemporaryDirectory(dir=self._folder, prefix=_LOADING) as folder:
-            archive = Path(folder) / "images.tar"
-            self._docker.save(list(map(self._reference, names)), archive, self._docker.engine.platform)
+        archive = self._saved.pop(frozenset(names), None) or self._save(names)
+        try:
             node_ids = {_full(reference): node_id for reference, node_id in image_ids(archive).items()}
             if len(node_ids) < len(names) or not node_ids.items() <= self._inventory(node).items():
                 self._import(kind, node, archive)
+        finally:
+            shutil.rmtree(archive.parent, ignore_errors=True)
         return node_ids
+
+    def _save(self, names: Sequence[str]) -> Path:
+        """An archive of these in a folder of its own; it goes with this object where nobody loads it."""
+        make_private_dir(self._folder)
+        folder = Path(tempfile.mkdtemp(dir=self._folder, prefix=_LOADING))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        archive = folder / _ARCHIVE
+        self._docker.save(list(map(self._reference, names)), archive, self._docker.engine.platform)
+        return archive
 
     def _import(self, kind: Kind, node: str, archive: Path) -> None:
         """Bring an archive's images into the node, the way that takes least; `kind` says what is wrong."""
@@ -245,7 +270,7 @@ class Images:
         return [copyable(["docker", "exec", node, "crictl", "pull", reference])]
 
     def _planned_to_save(self, name: str) -> bool:
-        if name == _NODE_IMAGE or self._reference(name) in self._sources.archives:
+        if name == _NODE_IMAGE or self._is_archived(name):
             return False
         return bool(recipes_for(name, self._sources)) or self._sources.registry_mirror is None
 

@@ -108,7 +108,8 @@ def _image_steps(
     load: bool = True,
     behind: tuple[str, ...] = (),
 ) -> list[Step]:
-    fetch, kind = f"fetch-{group}", site.tools.kind
+    fetch, save, kind = f"fetch-{group}", f"save-{group}", site.tools.kind
+    early = load and not site.made("cluster")  # while there is no node yet
     steps = [
         Step(
             fetch,
@@ -119,15 +120,27 @@ def _image_steps(
             plan=lambda: [line for line in images.plan(names) if not _is_load(line)],
         )
     ]
+    if early:
+        steps.append(
+            Step(
+                save,
+                f"Save the {group} images",
+                lambda line: images.save(names, line.note),
+                needs=(fetch,),
+                plan=lambda: [line for line in images.plan(names) if _is_save(line)],
+            )
+        )
     if load:
         steps.append(
             Step(
                 f"load-{group}",
                 f"Load the {group} images into the node",
                 lambda line: _load(images, site, names, line),
-                needs=(fetch, "cluster", *behind),
+                needs=(save if early else fetch, "cluster", *behind),
                 done=lambda: images.loaded(kind, names),
-                plan=lambda: [line for line in images.plan(names) if _is_load(line)],
+                plan=lambda: [
+                    line for line in images.plan(names) if _is_load(line) and not (early and _is_save(line))
+                ],
             )
         )
     return steps
@@ -139,7 +152,11 @@ def _look(cluster: KindCluster, images: Images, line: Line) -> None:
 
 
 def _is_load(line: str) -> bool:
-    return line.startswith(("kind load", "docker save"))
+    return line.startswith("kind load") or _is_save(line)
+
+
+def _is_save(line: str) -> bool:
+    return line.startswith("docker save")
 
 
 def _load(images: Images, site: Site, names: tuple[str, ...], line: Line) -> None:

@@ -180,14 +180,19 @@ class Workloads:
         )
 
     def names(self) -> Step:
-        """Look up from a pod what the parts' pods look up: a proxy that cannot ends a login with an error."""
+        """Ask from a pod for what the parts' pods need: a proxy without it ends a login with an error."""
         endpoints = [endpoint for part in self.parts for endpoint in part.endpoints]
         services = [endpoint.target.removeprefix("svc/") for endpoint in endpoints]
+        routes = [
+            f"{PRACTICE_GITHUB}:{endpoint.remote_port}"
+            for endpoint in endpoints
+            if endpoint.name == PRACTICE_GITHUB
+        ]
         outside = [host for part in self.parts for host in part.outside]
         return Step(
             "dns",
-            f"Check cluster DNS from a pod, {bound(NAMES_SECONDS)}",
-            lambda line: check_names(self._site, services, outside, line),
+            f"Check names and connections from a pod, {bound(NAMES_SECONDS)}",
+            lambda line: check_names(self._site, services, routes, outside, line),
             needs=tuple(f"ready-{endpoint.name}" for endpoint in endpoints),
             keeps=True,
         )
