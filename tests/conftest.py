@@ -1,8 +1,9 @@
-"""Shared by every test: async tests run on asyncio, and one way to start a real browser."""
+"""Shared by every test: no choices from the shell, async tests on asyncio, one way to start a browser."""
 
+import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,8 +21,25 @@ CHROMIUM_OPTIONS = [
     "--disable-sync",
 ]
 
+# What a person may set for the tests themselves; everything else named WORKSHOP_… is a choice for `up`.
+FOR_TESTS = ("E2E_", "FUZZ", "TEST_", "THV_PROXYRUNNER", "TOOLHIVE_BUILD", "VMCP")
+
 # A shell that starts the suite in its background lets every child ignore Ctrl-C; these tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    clear_choices(os.environ, config.getoption("markexpr"))
+
+
+def clear_choices(environment: MutableMapping[str, str], selected: str) -> None:
+    """Remove what a shell has set for `up`; the tests on a real cluster, where `selected`, need it."""
+    if selected == "kind":
+        return
+    kept = tuple(f"WORKSHOP_{name}" for name in FOR_TESTS)
+    for name in [each for each in environment if each.startswith("WORKSHOP_")]:
+        if not name.startswith(kept):
+            del environment[name]
 
 
 @pytest.fixture

@@ -209,9 +209,7 @@ def test_a_service_that_refuses_for_ever_is_named_with_where_to_look(
     with pytest.raises(DeadlineError) as caught:
         node.part(4)
     error = caught.value
-    assert error.what.startswith(
-        "Service `practice-github:8090` does not accept a connection, asked from pod"
-    )
+    assert error.what.startswith(f"Service `{node.route}` does not accept a connection, asked from pod")
     assert error.why == "The pod is told: Connection refused"
     assert "get endpointslices -l kubernetes.io/service-name=practice-github" in error.hint
 

@@ -135,6 +135,20 @@ def test_a_failure_while_making_one_leaves_nothing(
     assert list(target.parent.iterdir()) == []
 
 
+def test_what_a_killed_create_left_is_cleared_and_what_another_works_on_stays(
+    engine: FakeEngine, sources: Sources, tmp_path: Path
+) -> None:
+    target, runner = tmp_path / "usb" / "room.bundle", Runner()
+    left = target.parent / ".workshop-bundle-killed"
+    (left / "images").mkdir(parents=True)
+    (left / "lock").touch()
+    another = bundling(target.with_name("b"), sources, Docker(runner), lambda home: Helm(runner, home))
+    with another as at_work:
+        make_bundle(target, sources)
+        assert set(target.parent.iterdir()) == {target, at_work.folder}
+    assert list(target.parent.iterdir()) == [target]
+
+
 def test_a_file_that_is_there_is_not_written_over(sources: Sources, tmp_path: Path) -> None:
     target, runner = tmp_path / "room.bundle", Runner()
     target.write_text("thesis")

@@ -60,6 +60,27 @@ def test_the_error_line_is_told_before_the_last_lines() -> None:
     assert telling(output) == "ERROR: failed to create cluster\nb\nc"
 
 
+def test_of_an_error_with_a_go_stack_the_reasons_are_told() -> None:
+    output = (
+        'ERROR: failed to create cluster: failed to init node with kubeadm: command "docker exec" failed\n\n'
+        "Command Output: I1129 init.go:405] running\n"
+        "[kubelet-check] The kubelet is not healthy after 4m0s\n"
+        "failed while waiting for the kubelet to start: connection refused\n"
+        "k8s.io/kubernetes/cmd/kubeadm/app/cmd/phases/init.runWaitControlPlanePhase\n"
+        "\tk8s.io/kubernetes/cmd/kubeadm/app/cmd/phases/init/waitcontrolplane.go:110\n"
+        "k8s.io/kubernetes/cmd/kubeadm/app/cmd/phases/workflow.(*Runner).Run.func1\n"
+        "\tk8s.io/kubernetes/cmd/kubeadm/app/cmd/phases/workflow/runner.go:259\n"
+        "error execution phase wait-control-plane\n"
+        "main.main\n\tk8s.io/kubernetes/cmd/kubeadm/kubeadm.go:25\n"
+        "runtime.goexit\n\truntime/asm_amd64.s:1700 +0x1\n"
+    )
+    assert telling(output).splitlines() == [
+        'ERROR: failed to create cluster: failed to init node with kubeadm: command "docker exec" failed',
+        "failed while waiting for the kubelet to start: connection refused",
+        "error execution phase wait-control-plane",
+    ]
+
+
 def test_the_last_lines_are_told_when_no_line_is_an_error_and_long_ones_are_cut() -> None:
     assert telling("a\nb\nc\nd\n") == "b\nc\nd"
     assert telling("") == ""

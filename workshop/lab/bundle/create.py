@@ -1,16 +1,19 @@
 """Makes a bundle: images saved for one platform, packed, and written behind a manifest with their digests."""
 
+import contextlib
 import datetime as dt
 import hashlib
 import io
+import shutil
 import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
+
+from filelock import FileLock, Timeout
 
 from workshop import __version__
 from workshop.core.errors import UsageError, WorkshopError
@@ -24,6 +27,8 @@ Note = Callable[[str], None]
 _CHUNK = 2**20
 _FASTEST = 1  # level 6 makes a tenth less of it in four times the time, measured
 _GZIP = zlib.MAX_WBITS + 16
+_WORK = ".workshop-bundle-"
+_LOCK = "lock"
 
 
 @dataclass
@@ -103,22 +108,30 @@ class Bundling:
         return reference
 
 
-@contextmanager
+@contextlib.contextmanager
 def bundling(
     target: Path, sources: Sources, docker: Docker, helm_for: Callable[[Path], Helm]
 ) -> Iterator[Bundling]:
     """A bundle to be written to `target`, worked on beside it; raises UsageError when it cannot be there."""
     if target.exists():
         raise UsageError(f"`{target}` is there already", hint="Remove it, or name another file")
+    _clear(target.parent)
     try:
-        folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=".workshop-bundle-")
+        folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=_WORK)
     except OSError as error:
         raise UsageError(f"Cannot write `{target}`", why=error.strerror or str(error)) from error
-    with folder as name:
+    with folder as name, FileLock(Path(name) / _LOCK):
         try:
             yield Bundling(sources, docker, helm_for(Path(name) / "helm"), Path(name))
         except OSError as error:
             raise WorkshopError(f"Cannot write `{target}`", why=str(error)) from error
+
+
+def _clear(beside: Path) -> None:
+    """Remove the folder, up to 2 GB, of a `bundle create` that was killed; nobody holds its lock any more."""
+    for left in beside.glob(f"{_WORK}*/{_LOCK}"):
+        with contextlib.suppress(Timeout, OSError), FileLock(left, blocking=False):
+            shutil.rmtree(left.parent, ignore_errors=True)
 
 
 def _copy(source: Path, target: Path) -> File:

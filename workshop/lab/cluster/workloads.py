@@ -183,11 +183,7 @@ class Workloads:
         """Ask from a pod for what the parts' pods need: a proxy without it ends a login with an error."""
         endpoints = [endpoint for part in self.parts for endpoint in part.endpoints]
         services = [endpoint.target.removeprefix("svc/") for endpoint in endpoints]
-        routes = [
-            f"{PRACTICE_GITHUB}:{endpoint.remote_port}"
-            for endpoint in endpoints
-            if endpoint.name == PRACTICE_GITHUB
-        ]
+        routes = [f"{each.name}:{each.remote_port}" for each in endpoints if each.name == PRACTICE_GITHUB]
         outside = [host for part in self.parts for host in part.outside]
         return Step(
             "dns",

@@ -14,6 +14,9 @@ _LOGIN_IN_URL = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY", re.IGNORECASE)
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
 _FAILURE = re.compile(r"^(error|fatal|failed)\b", re.IGNORECASE)
+_FRAME = re.compile(
+    r"^\S+\.(?:go|s):\d+( \+0x[0-9a-f]+)?$"
+)  # the second of the two lines of a Go stack frame
 
 
 def masked(text: str, hide: Sequence[str] = ()) -> str:
@@ -42,13 +45,20 @@ def _assigned(name: str, value: str, hide: Sequence[str]) -> str:
 def telling(output: str, hide: Sequence[str] = ()) -> str:
     """The lines of a failed command's output that say most: its error line, then its last ones."""
     lines = [line.strip() for line in _ESCAPES.sub("", masked(output, hide)).splitlines()]
-    lines = [line for line in lines if line]
+    lines = _without_frames([line for line in lines if line])
     errors = [index for index, line in enumerate(lines) if _FAILURE.match(line)]
     last = range(max(0, len(lines) - _LINES), len(lines))
     chosen = list(last)
     if errors and errors[0] not in last:
         chosen = [errors[0], *last[1:]]
     return "\n".join(shortened(lines[index], _WIDTH) for index in chosen)
+
+
+def _without_frames(lines: Sequence[str]) -> list[str]:
+    """The lines without Go's stack frames, a function and a file each: kubeadm ends each error with some."""
+    frames = {index for index, line in enumerate(lines) if _FRAME.match(line)}
+    frames |= {index - 1 for index in frames}
+    return [line for index, line in enumerate(lines) if index not in frames]
 
 
 def named(argv: Sequence[str]) -> str:
