@@ -92,8 +92,8 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
 def _let_helm_work(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     upgrade, uninstall = Operator._upgrade, Helm.uninstall
 
-    def installs(operator: Operator, release: str, line: Step) -> None:
-        upgrade(operator, release, line)
+    def installs(operator: Operator, release: str, line: Step, *, first: bool) -> None:
+        upgrade(operator, release, line, first=first)
         if release == OPERATOR:
             install_operator(room.cluster)
         room.cluster.api.undefined.discard(TOOLHIVE)

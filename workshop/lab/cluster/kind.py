@@ -54,8 +54,8 @@ class KindBackend(ClusterBackend):
     ) -> list[Step]:
         """Pulling and building overlap with kubeadm, and the manifests go in as soon as they can.
 
-        Images are loaded one group after the other, in the order in which pods need them: loading is work for
-        the same few processors on which the node starts.
+        Images are loaded one group after the other, in the order in which pods need them, and the workshop's
+        own behind the definitions, for which the operator waits: it is all work for the same few processors.
         """
         del deployments
         ours = ("mcp_server", *(["practice"] if choices.upstream == "practice" else []))
@@ -66,7 +66,7 @@ class KindBackend(ClusterBackend):
             Step("preflight", "Look at the tools", lambda line: _look(cluster, images, line)),
             *_image_steps(images, site, "node", ("node_image",), load=False),
             *_image_steps(images, site, "operator", _OF_OPERATOR),
-            *_image_steps(images, site, "workshop", ours, behind=("load-operator",)),
+            *_image_steps(images, site, "workshop", ours, behind=("load-operator", "crds")),
             cluster.step(("preflight", "fetch-node")),
             *operator.steps(after=("cluster",), images=("load-operator",)),
             *workloads.steps(after=("crds",), operator=("operator-ready",), images=("load-workshop",)),

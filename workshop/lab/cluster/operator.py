@@ -227,30 +227,31 @@ class Operator:
     def _fetch_plan(self) -> list[str]:
         charts = [self._chart(release) for release in (CRDS_RELEASE, OPERATOR)]
         version, helm = self._site.sources.toolhive_version, self._site.tools.helm
-        return [
-            copyable(helm.pull_argv(chart, version, self._charts))
-            for chart in charts
-            if chart.startswith("oci://")
-        ]
+        pulled = [chart for chart in charts if chart.startswith("oci://")]
+        return [copyable(helm.pull_argv(chart, version, self._charts)) for chart in pulled]
 
     def _values(self, release: str) -> list[Path]:
         if release == CRDS_RELEASE:
             return []
         return write_operator_values(self._site.sources, self._site.home / "operator")
 
-    def _upgrade(self, release: str, line: Line) -> None:
-        site = self._site
-        site.tools.helm.upgrade(
+    def _upgrade(self, release: str, line: Line, *, first: bool) -> None:
+        self._site.tools.helm.upgrade(
             release,
             str(self._archive(release)),
             self.namespace,
-            version=site.sources.toolhive_version,
+            version=self._site.sources.toolhive_version,
             values=self._values(release),
-            at=site.at,
+            at=self._site.at,
             seconds=_HELM_SECONDS,
+            first=first,
             patience=_PENDING_SECONDS if self._seats else 0.0,
             note=line.note,
         )
+
+    def _is_first(self, thing: str) -> bool:
+        """Whether nobody can have begun to install it: a start of Helm is a second while a node starts."""
+        return self._seats is None and not self._site.made(thing)
 
     def _upgrade_plan(self, release: str) -> list[str]:
         site, values = self._site, self._values(release)
@@ -270,8 +271,9 @@ class Operator:
             if self._crds_there():
                 return  # another seat was first
             self._make_namespace(self.namespace, line)
+            first = self._is_first("crds")
             self._site.file.making("crds")
-            self._upgrade(CRDS_RELEASE, line)
+            self._upgrade(CRDS_RELEASE, line, first=first)
             wait_for(
                 "ToolHive's definitions",
                 lambda: self._site.kube.serves(TOOLHIVE_API, DEFINITIONS),
@@ -297,10 +299,11 @@ class Operator:
             if self._operator_there():
                 return  # another seat was first
             self._make_namespace(self.namespace, line)
-            if self._site.tools.helm.status(OPERATOR, self.namespace, self._site.at) is None:
+            first = self._is_first("operator")
+            if first or self._site.tools.helm.status(OPERATOR, self.namespace, self._site.at) is None:
                 self._site.file.making("operator")
                 self._claim("operator")
-            self._upgrade(OPERATOR, line)
+            self._upgrade(OPERATOR, line, first=first)
             self._site.file.installed("operator", self._fingerprint(OPERATOR))
 
     def _operator_there(self) -> bool:

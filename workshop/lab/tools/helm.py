@@ -114,14 +114,17 @@ class Helm:
         values: Sequence[Path],
         at: Access,
         seconds: float,
+        first: bool = False,
         patience: float = 0.0,
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Install or upgrade a release, healing what an interrupted Helm left; does not wait for its pods.
 
         Where others may be at work, a pending operation is left alone until it is `patience` seconds old.
+        The `first` operation of a release has none before it to look for.
         """
-        self._heal(release, namespace, at, patience, note)
+        if not first:
+            self._heal(release, namespace, at, patience, note)
         argv = self.upgrade_argv(release, chart, namespace, version=version, values=values, at=at)
         self._run([*argv, "--timeout", f"{seconds:.0f}s"], seconds=seconds + _ASK_SECONDS)
 
