@@ -202,7 +202,7 @@ Usage: workshop [OPTIONS] COMMAND [ARGS]...
   workshop next            where you are, and what to run now
   workshop teardown        stop everything
   workshop rehearse        all of it, unattended and checked
-  workshop help            exit codes, JSON, environment, troubleshooting
+  workshop help            more: attending, running, clusters, exit codes, …
 
 Options:
   --version             Print the version.

@@ -55,13 +55,15 @@ def test_toolhive_images_are_of_the_pinned_release() -> None:
     assert [image.rpartition(":")[2] for image in images] == [f"v{release}"] * 2
 
 
-def test_the_readme_names_the_pinned_versions() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"ToolHive (\S+) by Helm", readme)) == {VERSIONS["toolhive"]["version"]}
-    node = VERSIONS["kind"]["node_image"].partition("@")[0].rpartition("/")[2]
-    assert set(re.findall(r"kindest/(node:\S+)", readme)) == {node}
+def test_the_help_names_the_pinned_versions() -> None:
+    topics = ROOT / "workshop" / "cli" / "topics"
+    backends = (topics / "backends.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"ToolHive (\S+) by Helm", backends)) == {VERSIONS["toolhive"]["version"]}
     oldest = VERSIONS["kind"]["minimum"].removesuffix(".0")
-    assert set(re.findall(r"kind (\S+) or newer", readme)) == {oldest}
+    assert set(re.findall(r"kind (\S+) or newer", backends)) == {oldest}
+    node = VERSIONS["kind"]["node_image"].partition("@")[0].rpartition("/")[2]
+    cluster = (topics / "cluster.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"kindest/(node:\S+)", cluster)) == {node}
 
 
 def test_every_manifest_is_of_the_pinned_api_version_and_namespace() -> None:

@@ -1,4 +1,4 @@
-"""The README taken apart: its commands, tables, headings, links and inline code."""
+"""The pages of the project taken apart: their commands, tables, headings, links and inline code."""
 
 import re
 import shlex
@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+TOPICS = ROOT / "workshop" / "cli" / "topics"
+# In the order in which their commands run.
+PAGES = (
+    ROOT / "README.md",
+    *(TOPICS / f"{name}.md" for name in ("attend", "run", "backends", "cluster", "github", "probe")),
+    *(TOPICS / f"{name}.md" for name in ("variations", "json", "environment", "exit-codes", "output")),
+    TOPICS / "troubleshooting.md",
+    *(ROOT / folder / "README.md" for folder in ("workshop", "parts", "cluster")),
+    ROOT / ".github" / "CONTRIBUTING.md",
+)
+_FENCED = re.compile(r"^```\w*\n.*?^```$", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)]+)\)")
 _CODE = re.compile(r"`([^`\n]+)`")
@@ -15,24 +25,47 @@ _CODE = re.compile(r"`([^`\n]+)`")
 
 @dataclass(frozen=True)
 class Command:
-    """One line of a code block, and the exit code its comment speaks of."""
+    """One line of a code block without its `uv run`, and the exit code that its comment names."""
 
+    page: str
     text: str
     exit_code: int
 
     @property
     def words(self) -> Sequence[str]:
-        """The words behind `uv run`."""
-        return shlex.split(self.text.removeprefix("uv run "))
+        """The words of the command up to a pipe."""
+        words = shlex.split(self.text)
+        return words[: words.index("|")] if "|" in words else words
+
+    @property
+    def filter(self) -> Sequence[str]:
+        """The words of the program behind the pipe; empty without one."""
+        words = shlex.split(self.text)
+        return words[words.index("|") + 1 :] if "|" in words else ()
+
+
+def text_of(page: Path) -> str:
+    """The Markdown text of a page."""
+    return page.read_text(encoding="utf-8")
+
+
+TEXT = "\n".join(text_of(page) for page in PAGES)
+
+
+def topic(name: str) -> str:
+    """The Markdown text of a topic of `workshop help`."""
+    return text_of(TOPICS / f"{name}.md")
 
 
 def commands() -> Iterator[Command]:
-    """Every command line of every code block, in order."""
-    for block in _BLOCK.findall(TEXT):
-        for line in block.replace("\\\n", "").splitlines():
-            text, _, comment = line.partition(" #")
-            told = re.search(r"exit (\d+) until", comment)
-            yield Command(" ".join(text.split()), int(told[1]) if told else 0)
+    """Every command line of every code block, page by page."""
+    for page in PAGES:
+        for block in _BLOCK.findall(text_of(page)):
+            for line in block.replace("\\\n", "").splitlines():
+                text, _, comment = line.partition(" #")
+                stated = re.search(r"exit (\d+) until", comment)
+                text = " ".join(text.removeprefix("uv run ").split())
+                yield Command(page.stem, text, int(stated[1]) if stated else 0)
 
 
 def rows(page: str, heading: str) -> list[list[str]]:
@@ -42,11 +75,11 @@ def rows(page: str, heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in table]
 
 
-def links() -> list[str]:
-    """What the page links to or shows."""
-    return _LINK.findall(TEXT)
+def links(page: Path) -> list[str]:
+    """What a page links to or shows."""
+    return _LINK.findall(text_of(page))
 
 
-def code() -> list[str]:
-    """Inline code, outside blocks."""
-    return _CODE.findall(_BLOCK.sub("", TEXT))
+def code(page: Path) -> list[str]:
+    """The inline code of a page, outside blocks."""
+    return _CODE.findall(_FENCED.sub("", text_of(page)))

@@ -1,14 +1,15 @@
-"""What the README states: its links, options, tables and variables agree with the program."""
+"""What the pages state: their links, options, tables and variables agree with the program."""
 
 import json
 import re
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
-from tests.readme.page import ROOT, TEXT, code, commands, links, rows
+from tests.readme.page import PAGES, ROOT, TEXT, code, commands, links, rows, text_of, topic
 from workshop.cli.app import build_tree
 from workshop.core import errors
 from workshop.core.paths import cluster_dir
@@ -17,17 +18,21 @@ from workshop.course.find import Lesson, find_lessons
 from workshop.lab.base import PRACTICE_GITHUB, PRACTICE_PORT, BackendName, Entrypoint
 
 EXIT_CODES = "| Code | Meaning |"
+OF_SERVERS = {"--config"}  # what the programs of a variation accept
 TREE = build_tree()
 
 
 def words_of(text: str) -> list[str]:
-    """A mention of our command as its words; empty for anything else, and a part to come."""
-    words = text.removeprefix("uv run ").removeprefix("workshop ").split()
+    """A mention of our command as its words; empty for anything else, and for the part of the example."""
+    words = text.removeprefix("uv run ").removeprefix("workshop ").partition(" | ")[0].split()
+    if words[:1] == ["part"] and words[1:] and words[1] not in {*TREE.commands["part"].commands, "5"}:
+        words.insert(1, "4")  # a JSON document names a command without the part's number
     return words if words and words[0] in TREE.commands and words != ["part", "5"] else []
 
 
 def mentions() -> Iterator[list[str]]:
-    for text in [*code(), *(command.text for command in commands())]:
+    inline = [text for page in PAGES for text in code(page)]
+    for text in [*inline, *(command.text for command in commands())]:
         words = words_of(text)
         if words:
             yield words
@@ -67,37 +72,48 @@ def test_a_command_that_is_named_exists_with_its_options(words: list[str]) -> No
 
 def test_an_option_that_is_named_alone_exists_somewhere() -> None:
     there = every_option(TREE)
-    named = {text.split()[0].partition("=")[0] for text in code() if re.match(r"--?[a-z]", text)}
+    inline = [text for page in PAGES for text in code(page)]
+    named = {text.split()[0].partition("=")[0] for text in inline if re.match(r"--?[a-z]", text)}
     assert len(named) > 5
-    assert named <= there
+    assert named - OF_SERVERS <= there
 
 
-@pytest.mark.parametrize("link", sorted({link for link in links() if "://" not in link}))
-def test_what_is_linked_or_shown_is_there(link: str) -> None:
-    assert (ROOT / link).is_file()
+def test_a_topic_that_is_named_exists() -> None:
+    named = {words[1] for words in mentions() if words[0] == "help" and words[1:]}
+    assert {"backends", "troubleshooting"} <= named
+    assert named <= {page.stem for page in PAGES}
+
+
+LINKS = sorted({(page, link) for page in PAGES for link in links(page) if "://" not in link})
+
+
+@pytest.mark.parametrize(
+    ("page", "link"), LINKS, ids=[f"{page.relative_to(ROOT)}: {link}" for page, link in LINKS]
+)
+def test_a_file_that_is_linked_or_shown_exists(page: Path, link: str) -> None:
+    assert (page.parent / link).is_file()
 
 
 def test_files_that_are_named_exist() -> None:
-    named = {text for text in code() if re.fullmatch(r"(\.ci|tests|workshop|parts|cluster)/[\w./-]+", text)}
+    inline = [text for page in PAGES for text in code(page)]
+    named = {text for text in inline if re.fullmatch(r"(\.ci|tests|workshop|parts|cluster)/[\w./-]+", text)}
     assert len(named) > 3
     missing = {text for text in named if not (ROOT / text).exists()}
     assert missing == {"parts/05_name"}
 
 
 def test_the_exit_codes_are_those_of_the_error_tree() -> None:
-    told = {int(code): meaning for code, meaning in rows(TEXT, EXIT_CODES)}
+    stated = {int(code): meaning for code, meaning in rows(topic("exit-codes"), EXIT_CODES)}
     families = {family.exit_code for family in errors.WorkshopError.__subclasses__()}
-    assert set(told) == families | {0, errors.WorkshopError.exit_code}
-    topic = (ROOT / "workshop/cli/topics/exit-codes.md").read_text(encoding="utf-8")
-    assert rows(topic, EXIT_CODES) == rows(TEXT, EXIT_CODES), "`workshop help exit-codes` says the same"
+    assert set(stated) == families | {0, errors.WorkshopError.exit_code}
 
 
 def test_the_fields_of_the_json_document_are_those_it_has() -> None:
     succeeded = json.loads(envelope(Result("up")))
     failed = json.loads(error_envelope("up", errors.WorkshopError("no")))
-    (told,) = [block for block in TEXT.split("\n\n") if block.startswith("Every command that has data")]
-    fields = [*succeeded, "error", *failed["error"]]
-    assert re.findall(r"`([a-z_]+)`", told.partition(": see")[0]) == fields
+    fields = {name.strip("`"): text for name, text in rows(topic("json"), "| Field | What it is |")}
+    assert list(fields) == [*succeeded, "error"]
+    assert re.findall(r"`([a-z_]+)`", fields["error"].partition(": ")[2]) == list(failed["error"])
 
 
 def test_only_this_machine_s_addresses_are_named() -> None:
@@ -105,14 +121,15 @@ def test_only_this_machine_s_addresses_are_named() -> None:
 
 
 def test_a_line_of_a_block_can_be_read_without_scrolling_far() -> None:
-    assert [line for line in TEXT.splitlines() if line.startswith("uv run") and len(line) > 110] == []
+    typed = [line for line in TEXT.splitlines() if line.startswith(("uv run", "workshop "))]
+    assert typed
+    assert [line for line in typed if len(line) > 110] == []
 
 
-def test_the_variables_that_are_named_are_told_in_the_topic() -> None:
-    topic = (ROOT / "workshop/cli/topics/environment.md").read_text(encoding="utf-8")
+def test_the_variables_that_are_named_are_in_the_topic() -> None:
     named = set(re.findall(r"\bWORKSHOP_[A-Z_]*[A-Z]\b", TEXT)) - {"WORKSHOP_FUZZ"}
     assert {"WORKSHOP_HOME", "WORKSHOP_BACKEND", "WORKSHOP_PORT"} <= named
-    assert named <= set(re.findall(r"\bWORKSHOP_[A-Z_]+\b", topic))
+    assert named <= set(re.findall(r"\bWORKSHOP_[A-Z_]+\b", topic("environment")))
 
 
 def test_the_version_of_toolhive_is_the_pinned_one() -> None:
@@ -121,11 +138,16 @@ def test_the_version_of_toolhive_is_the_pinned_one() -> None:
 
 
 def test_the_tables_name_every_workload_and_backend() -> None:
-    addresses = {name.strip("`"): url for name, url, _ in rows(TEXT, "| Workload | Address | What it is |")}
+    page = topic("backends")
+    addresses = {name.strip("`"): url for name, url, _ in rows(page, "| Workload | Address | What it is |")}
     ports = {
         workload.name: workload.local_port for lesson in find_lessons() for workload in entrypoints(lesson)
     }
     ports[PRACTICE_GITHUB] = PRACTICE_PORT
     assert {name: int(re.findall(r":(\d+)", url)[0]) for name, url in addresses.items()} == ports
-    backends = [row[0].strip("`") for row in rows(TEXT, "| Backend | What runs | What it needs |")]
+    backends = [row[0].strip("`") for row in rows(page, "| Backend | What runs | What it needs |")]
     assert sorted(backends) == sorted(get_args(BackendName))
+
+
+def test_the_front_page_stays_short() -> None:
+    assert len(text_of(ROOT / "README.md")) < 9_300

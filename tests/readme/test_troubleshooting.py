@@ -1,4 +1,4 @@
-"""Each text of the README's troubleshooting table is provoked, here or in a test that is named."""
+"""Each message of `workshop help troubleshooting` is provoked, here or in a test that is named."""
 
 import re
 import socket
@@ -15,19 +15,26 @@ from filelock import FileLock
 from tests.cli.conftest import Outcome, Workshop, workshop
 from tests.e2e.conftest import WORKLOADS
 from tests.lab.fake_tools import FakeMachine
-from tests.readme.page import ROOT, TEXT, rows
+from tests.readme.page import ROOT, topic
 from workshop.core.instance import Instance, Record
 from workshop.core.ports import free_port
 
 __all__ = ["workshop"]
 
-TOLD = [text.strip("`") for text, _ in rows(TEXT, "| It says | Do this |")]
-# Provoked by tests of their own: the file, and the words it is recognised by there.
+MESSAGES = [
+    message
+    for heading in re.findall(r"^## (.+)$", topic("troubleshooting"), re.MULTILINE)
+    for message in re.findall(r"`([^`]+)`", heading)
+]
+# Provoked by tests of their own: the file, and the words that identify the message there.
 ELSEWHERE = {
     "Cluster DNS does not resolve …, asked from pod …": (
         "tests/lab/test_restart.py",
         "Cluster DNS does not resolve",
     ),
+    "… ended while it was starting": ("tests/e2e/test_lifecycle.py", "ended while it was starting"),
+    "… was not ready within … s": ("tests/lab/test_process.py", "was not ready within 1 s"),
+    "The cluster … does not answer": ("tests/lab/test_restart.py", 'match="does not answer"'),
     "… cannot become ready: …": ("tests/toolhive/test_troubles.py", "cannot become ready: ImagePullBackOff"),
     "The login was not approved": (
         "workshop/course/demo/scripts/what-goes-wrong.golden.txt",
@@ -131,6 +138,27 @@ def no_terminal(scene: Scene) -> Outcome:
     return scene.run("demo", "play", "tutorial")
 
 
+def broken_line(scene: Scene) -> Outcome:
+    scene.env("OPENAI_API_KEY='never closed\n")
+    return scene.run("config")
+
+
+def nobody_to_ask(scene: Scene) -> Outcome:
+    return scene.run("part", "1", "reset")
+
+
+def forgotten(_: Scene) -> Outcome:
+    """An authorization endpoint that shows an error page for the agent's client, met without a browser."""
+    import asyncio
+
+    from workshop.agent.form_walker import walk
+    from workshop.core.errors import WorkshopError
+
+    with answering(400) as url, pytest.raises(WorkshopError) as caught:
+        asyncio.run(walk(f"{url}/authorize?redirect_uri=http://localhost:1/", "learner"))
+    return Outcome(caught.value.exit_code, "", f"Error: {caught.value.what}")
+
+
 def not_practice(scene: Scene) -> Outcome:
     """A login page that is nobody's practice GitHub, met by the one who clicks for the person."""
     import asyncio
@@ -158,6 +186,9 @@ HERE: dict[str, Callable[[Scene], Outcome]] = {
     "Another … command is still at work": still_at_work,
     "Cannot use the state in …": damaged_state,
     "There is no terminal to wait at": no_terminal,
+    "Line … of … is not KEY=VALUE": broken_line,
+    "This would have to be asked, and there is nobody to ask here": nobody_to_ask,
+    "The authorization server has forgotten the agent": forgotten,
 }
 
 
@@ -189,12 +220,12 @@ def pattern(text: str) -> str:
     return ".+".join(re.escape(piece) for piece in text.split("…"))
 
 
-def test_each_text_of_the_table_is_provoked() -> None:
-    assert sorted(TOLD) == sorted([*HERE, *ELSEWHERE])
+def test_each_message_of_the_topic_is_provoked() -> None:
+    assert sorted(MESSAGES) == sorted([*HERE, *ELSEWHERE])
 
 
 @pytest.mark.parametrize("text", HERE)
-def test_a_text_of_the_table_is_what_is_printed(
+def test_a_message_of_the_topic_is_what_is_printed(
     text: str, workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome = HERE[text](Scene(workshop, tmp_path, monkeypatch))
@@ -204,7 +235,7 @@ def test_a_text_of_the_table_is_what_is_printed(
 
 
 @pytest.mark.parametrize("text", ELSEWHERE)
-def test_a_text_that_is_provoked_elsewhere_is_written_so_in_the_program(text: str) -> None:
+def test_a_message_that_is_provoked_elsewhere_is_written_so_in_the_program(text: str) -> None:
     file, words = ELSEWHERE[text]
     assert words in (ROOT / file).read_text(encoding="utf-8")
     pieces = [piece.strip() for piece in text.split("…") if piece.strip(" :")]

@@ -40,7 +40,7 @@ workshop part 1 check    … and see what holds; then 2, 3, 4
 workshop next            where you are, and what to run now
 workshop teardown        stop everything
 workshop rehearse        all of it, unattended and checked
-workshop help            exit codes, JSON, environment, troubleshooting
+workshop help            more: attending, running, clusters, exit codes, …
 """
 _ORDER = (
     *("up", "status", "logs", "teardown"),

@@ -40,7 +40,7 @@ def show_help(words: Words = None, *, json: Json = False) -> None:
     """List the topics, or explain one; with a command's words, show its help."""
     if not words:
         titles = topics()
-        table = Table(("topic", "what it tells"), list(titles.items()))
+        table = Table(("topic", "title"), list(titles.items()))
         following = "`workshop help exit-codes`; `workshop --help` lists the commands"
         finish(Result("help", titles, table=table, next=following), as_json=json)
         return
