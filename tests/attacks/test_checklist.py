@@ -68,7 +68,7 @@ ELSEWHERE: dict[str, list[str]] = {
     "a7": [
         "attacks/test_token.py::test_t58_an_old_refresh_token_after_its_successor_was_used_kills_the_family"
     ],
-    "a8": ["gateway/test_config.py::test_a_wrong_setting_is_named"],
+    "a8": ["servers/gateway/test_config.py::test_a_wrong_setting_is_named"],
     "a11": [
         "attacks/test_token.py::test_the_issuer_in_the_answer_is_the_one_in_the_metadata",
         "attacks/test_consent.py::test_t41_a_denial_reaches_the_client_and_leaves_nothing_behind",
