@@ -1,4 +1,4 @@
-"""Ctrl-C on a real terminal: the first says what it does, the second leaves at once."""
+"""Ctrl-C on a real terminal: the first stops the command, the second exits at once."""
 
 import sys
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_the_first_ends_what_is_under_way_and_says_so(part: Path) -> None:
 """
     child = started(part, body)
     child.sendintr()
-    child.expect("Stopping; Ctrl-C again leaves at once")
+    child.expect("Stopping; press Ctrl-C again to exit at once")
     child.expect("Stopped")
     assert ended(child) == 130
     assert (part / "cleaned").exists()
@@ -74,7 +74,7 @@ def test_the_second_leaves_what_will_not_end_and_says_what_may_be_left(part: Pat
     child.sendintr()
     child.expect("not yet")
     child.sendintr()
-    child.expect("Left at once: `workshop status` tells what is still there")
+    child.expect("Exited at once: `workshop status` shows what is still running")
     assert ended(child) == 130
 
 

@@ -43,7 +43,7 @@ def test_a_second_command_waits_its_turn_and_then_says_who_holds_it(monkeypatch:
     instance = Instance.load()
     with (
         instance.lock(),
-        pytest.raises(DeadlineError, match="still at work"),
+        pytest.raises(DeadlineError, match="still running"),
         Instance.load().lock(),
     ):
         pytest.fail("two commands hold the instance")

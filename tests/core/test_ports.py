@@ -56,7 +56,7 @@ def test_a_refused_bind_leaves_nothing_bound() -> None:
 
 
 def test_an_unowned_port_says_so() -> None:
-    assert owner(free_port()) == "This system does not tell which process has it"
+    assert owner(free_port()) == "The system does not show which process uses it"
 
 
 def test_a_port_is_found_free_while_other_threads_start_programs() -> None:

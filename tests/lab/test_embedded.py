@@ -129,7 +129,7 @@ def test_a_failed_start_stops_what_this_apply_started_and_nothing_else(site: Sit
 def test_two_workloads_cannot_have_one_port(site: Site) -> None:
     port = free_port()
     choices = Choices("practice", ports=dict.fromkeys(WORKLOADS, port))
-    with pytest.raises(UsageError, match=f"both want port {port}"):
+    with pytest.raises(UsageError, match=f"both use port {port}"):
         site.apply(choices)
     assert site.alive() == set()
 
@@ -138,7 +138,7 @@ def test_a_workload_cannot_take_the_port_of_another_that_runs(site: Site) -> Non
     site.apply()
     taken = site.choices.ports["workshop"]
     choices = Choices("practice", ports={**site.choices.ports, "github-remote": taken})
-    with pytest.raises(UsageError, match=f"both want port {taken}"):
+    with pytest.raises(UsageError, match=f"both use port {taken}"):
         site.apply(choices)
     assert "workshop" in site.alive()
 

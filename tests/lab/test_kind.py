@@ -200,7 +200,7 @@ def test_a_port_is_held_from_the_start_until_its_forward_takes_it_over(
 
 
 def test_two_workloads_on_one_port_are_refused_before_anything_is_made(room: Room) -> None:
-    with pytest.raises(UsageError, match="both want port"):
+    with pytest.raises(UsageError, match="both use port"):
         room.up(ports={**room.ports, "workshop": room.ports["github-remote"]})
     assert room.machine.calls("create") == []
 

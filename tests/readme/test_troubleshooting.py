@@ -183,7 +183,7 @@ HERE: dict[str, Callable[[Scene], Outcome]] = {
     "Cannot approve as …: this is not the practice GitHub": not_practice,
     "WORKSHOP_MODEL is not set": no_model,
     "The model's endpoint refused the API key": refused_key,
-    "Another … command is still at work": still_at_work,
+    "Another … command is still running": still_at_work,
     "Cannot use the state in …": damaged_state,
     "There is no terminal to wait at": no_terminal,
     "Line … of … is not KEY=VALUE": broken_line,

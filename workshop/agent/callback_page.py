@@ -1,11 +1,11 @@
 """Just enough HTTP for the loopback listener: one bounded GET in, one plain page out."""
 
 import asyncio
-import base64
-import hashlib
 import html
 from dataclasses import dataclass
 from http import HTTPStatus
+
+from workshop.core.encoding import csp_hash
 
 _MAX_REQUEST = 16 * 1024
 _REQUEST_SECONDS = 5.0
@@ -14,8 +14,7 @@ _STYLE = (
     ":root{color-scheme:light dark}"
     "body{font:1.1rem/1.5 system-ui,sans-serif;margin:12vh auto;padding:0 1rem;max-width:34rem}"
 )
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; frame-ancestors 'none'"
+_POLICY = f"default-src 'none'; style-src '{csp_hash(_STYLE)}'; frame-ancestors 'none'"
 
 
 @dataclass(frozen=True)

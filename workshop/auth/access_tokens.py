@@ -1,10 +1,8 @@
 """Access tokens: JWTs (RFC 9068) signed with our key, accepted only exactly as we make them."""
 
 import hashlib
-import json
 import re
 import uuid
-from base64 import urlsafe_b64decode
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from workshop.auth.config_auth import Auth
 from workshop.auth.keys import SigningKey
 from workshop.auth.limits import CLOCK_LEEWAY, Clock
 from workshop.auth.records import Grant
+from workshop.core.encoding import jwt_header
 
 _TYPE = "at+jwt"
 _LONGEST = 8 * 1024
@@ -112,12 +111,8 @@ class AccessTokens:
 
     def _key_for(self, token: str) -> SigningKey | None:
         # The header must be the one we write: no crit, jku, x5u or jwk is ever looked at.
-        encoded = token.partition(".")[0]
-        try:
-            header = json.loads(urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
-        except (ValueError, RecursionError):
-            return None
-        kid = header.get("kid") if isinstance(header, dict) else None
+        header = jwt_header(token)
+        kid = header.get("kid") if header else None
         key = self._keys.get(kid) if isinstance(kid, str) else None
         if key is None or header != {"alg": key.algorithm, "typ": _TYPE, "kid": key.kid}:
             return None

@@ -4,10 +4,8 @@ What RFC 9068 asks of an issuer is asked where it protects us: `iss`, `aud` and 
 type so far that no token made for something else passes. Keycloak has `typ: JWT`, and `azp` for `client_id`.
 """
 
-import json
 import re
 import time
-from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -21,6 +19,7 @@ from workshop.auth.config_reader import LOOPBACK_HOSTS, split_url
 from workshop.auth.issuer_keys import ALGORITHMS, FetchedKeys, IssuerKeys, KeysUnavailableError, OnePublicKey
 from workshop.auth.limits import CLOCK_LEEWAY, Clock
 from workshop.auth.upstream_fields import first_text
+from workshop.core.encoding import jwt_header
 from workshop.core.errors import UsageError
 
 __all__ = ["Caller", "KeysUnavailableError", "OutsideIssuer", "OutsideTokens"]
@@ -144,12 +143,8 @@ def _header(token: str) -> dict[str, Any] | None:
     """The header of what may be a token for us; no `crit`, and no `jku`, `jwk` or `x5c` is ever looked at."""
     if len(token) > _LONGEST or not _SHAPE.fullmatch(token):
         return None
-    encoded = token.partition(".")[0]
-    try:
-        header = json.loads(urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(header, dict) or "crit" in header:
+    header = jwt_header(token)
+    if header is None or "crit" in header:
         return None
     kind, kid = header.get("typ", "JWT"), header.get("kid")
     if not isinstance(kind, str) or kind.lower() not in _TYPES:

@@ -1,7 +1,5 @@
 """HTML pages, escaped, with headers that keep them out of frames, caches and referrers."""
 
-import base64
-import hashlib
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
@@ -9,6 +7,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
 from workshop.auth.responses import NO_STORE
+from workshop.core.encoding import csp_hash
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _ENVIRONMENT = Environment(
@@ -16,13 +15,12 @@ _ENVIRONMENT = Environment(
 )
 _STYLE = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
 _ENVIRONMENT.globals["style"] = Markup(_STYLE)  # noqa: S704 - our own file; escaping would change its hash
-_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 # No form-action: browsers apply it to the redirects after the form too, and these lead to the upstream, to
 # whatever sign-in page it uses, and to the client. The page has no markup of others that could add a form.
 _HEADERS = {
     **NO_STORE,
     "content-security-policy": (
-        f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; style-src '{csp_hash(_STYLE)}'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",

@@ -1,4 +1,4 @@
-"""Errors, results, the console, settings, paths, ports, the instance record: what every other room may use.
+"""Errors, results, console, settings, paths, ports and the instance record: what every package may import.
 
-It imports nothing else of the workshop.
+It imports no other package of the workshop.
 """

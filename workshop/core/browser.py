@@ -1,9 +1,9 @@
-"""What a browser does with a page, for a program that takes a person's place: send a form, follow a redirect.
+"""Submit forms and follow redirects as a browser does, for a program that acts for a person.
 
-Servers may hold a browser to it. ToolHive's consent page wants exactly one `Origin` with the form, its own
-(`pkg/authserver/server/handlers/consent.go`); and a server that lets no other site in refuses the GET that
-follows, if it still carries that `Origin`. The rules are those of the Fetch standard, "append a request
-`Origin` header".
+Servers check the `Origin` header. ToolHive's consent page requires exactly one, its own, with the form
+(`pkg/authserver/server/handlers/consent.go`); a server that refuses other sites refuses the GET after the
+form if it still carries this `Origin`. The rules are in the Fetch standard, "append a request `Origin`
+header".
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ Button = tuple[str, str]
 
 @dataclass
 class Form:
-    """A form of a page: where it goes, its hidden fields, and its named buttons."""
+    """A form of a page: its action and method, its hidden fields by name, and its named buttons."""
 
     action: str
     method: str
@@ -56,7 +56,7 @@ def forms(page: httpx2.Response) -> list[Form]:
 
 
 def press(http: _Client, page: httpx2.Response, *buttons: Button) -> httpx2.Request | None:
-    """The request that sends the first form with one of these buttons; None where the page has none."""
+    """The request that submits the first form with one of these buttons; None without such a form."""
     for form in forms(page):
         for button in form.buttons:
             if button in buttons:
@@ -65,7 +65,7 @@ def press(http: _Client, page: httpx2.Response, *buttons: Button) -> httpx2.Requ
 
 
 def following(response: httpx2.Response) -> httpx2.Request | None:
-    """The request that a redirect leads to; None for an answer that is none."""
+    """The request that follows a redirect; None if the response is not a redirect."""
     request, before = response.next_request, response.request
     if request is None:
         return None
@@ -86,7 +86,7 @@ def _sent(http: _Client, page: httpx2.Response, form: Form, button: Button) -> h
 
 
 def _shown_origin(page: httpx2.Response, target: httpx2.URL) -> str:
-    """The origin that the page's `Referrer-Policy` lets the target see."""
+    """The `Origin` that the page's `Referrer-Policy` allows for the target."""
     own, policy = _origin(page.url), page.headers.get("referrer-policy", "").strip().lower()
     if policy == "no-referrer" or (policy == "same-origin" and own != _origin(target)):
         return _NO_ORIGIN
@@ -94,5 +94,5 @@ def _shown_origin(page: httpx2.Response, target: httpx2.URL) -> str:
 
 
 def _origin(url: httpx2.URL) -> str:
-    """Scheme, host and port, without the port that the scheme has anyway (RFC 6454 section 6.2)."""
+    """Scheme, host and port, without the scheme's default port (RFC 6454 section 6.2)."""
     return f"{url.scheme}://{url.netloc.decode('ascii')}"

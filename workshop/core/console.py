@@ -29,12 +29,12 @@ _STYLES = {**dict(_MARKS.values()), "→": "cyan"}
 
 
 def plain(text: str) -> str:
-    """Untrusted text made safe for a terminal: control and direction characters become visible escapes."""
+    """Untrusted text made safe for a terminal: control and bidirectional characters are shown as escapes."""
     return "".join(char if _harmless(char) else f"\\x{ord(char):02x}" for char in text)
 
 
 def shortened(text: str, most: int) -> str:
-    """The text in at most so many characters, without its middle: a chain of errors names its cause last."""
+    """The text cut to `most` characters in its middle: a chain of errors names its cause last."""
     start = most // 3
     return text if len(text) <= most else f"{text[:start]}…{text[start + 1 - most :]}"
 
@@ -45,14 +45,14 @@ def _harmless(char: str) -> bool:
 
 @dataclass
 class Step:
-    """One line of progress; `note` adds what is worth knowing behind its label."""
+    """One line of progress; `note` sets the detail shown after its label."""
 
     label: str
     started: float = field(default_factory=time.monotonic)
     detail: str = ""
 
     def note(self, text: str) -> None:
-        """Set the detail shown behind the label."""
+        """Set the detail shown after the label."""
         self.detail = text
 
     @property
@@ -61,10 +61,10 @@ class Step:
 
 
 class Console:
-    """Prints for a person or, when stdout or stderr is no terminal, for a log; hides known secrets.
+    """Prints for a person or, when a stream is not a terminal, for a log; hides known secrets.
 
-    `verbosity` is one number: below 0 nothing but data, errors and what has to be read; 1 shows the commands
-    that are run, 2 their output too.
+    `verbosity`: below 0 only data, errors and required lines; 1 also shows the commands that are run, 2 their
+    output too.
     """
 
     def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
@@ -72,38 +72,38 @@ class Console:
         self._err = _rich(err or sys.stderr)
         self._secrets: list[str] = []
         self.verbosity = 0
-        self.asks = True  # whether a person may be asked, where there is a terminal
-        self.answered = False  # whether the one JSON document is out
+        self.asks = True  # whether prompts are allowed, if there is a terminal
+        self.answered = False  # whether the JSON document has been printed
 
     @property
     def can_ask(self) -> bool:
-        """Whether somebody is there to be asked."""
+        """Whether a person can be prompted."""
         return self.asks and sys.stdin.isatty() and self._err.file.isatty()
 
     def hide(self, secrets: Sequence[str]) -> None:
-        """From now on print `***` in place of each of these values."""
+        """Print `***` in place of each of these values from now on."""
         self._secrets += [secret for secret in secrets if secret]
 
     def out(self, text: str) -> None:
-        """Print data to stdout, as it is."""
+        """Print data to stdout, unformatted."""
         self._out.print(Text(self.masked(text)), soft_wrap=True)
 
     def raw(self, text: str) -> None:
-        """Pass a terminal program's own output through to stdout."""
+        """Write another program's output to stdout unchanged."""
         self._out.file.write(text)
         self._out.file.flush()
 
     def say(self, text: str, style: str = "") -> None:
-        """Print a line for the person to stderr, unless all is to be quiet."""
+        """Print a line to stderr, unless `--quiet` was given."""
         if self.verbosity >= 0:
             self.tell(text, style)
 
     def tell(self, text: str, style: str = "") -> None:
-        """Print a line that has to be read to stderr."""
+        """Print a line to stderr, also with `--quiet`."""
         self.print(Text(self.masked(text), style=style))
 
     def print(self, text: Text) -> None:
-        """Print styled text to stderr; between words if need be, but an address stays in one piece."""
+        """Print styled text to stderr; lines break between words, never inside a URL."""
         longest = max((len(word) for word in text.plain.split()), default=0)
         whole = not self._err.file.isatty() or longest >= self._err.width
         self._err.print(text, soft_wrap=whole)
@@ -114,7 +114,7 @@ class Console:
             self.tell(f"Warning: {text}", "yellow")
 
     def error(self, error: WorkshopError) -> None:
-        """Print one of our errors: what, why, what to do."""
+        """Print an error: what happened, why, and what to do."""
         head = Text("Error: ", style="bold red").append(self.masked(error.what), style="not bold default")
         self._err.print(head, soft_wrap=True)
         if error.why:
@@ -123,7 +123,7 @@ class Console:
             self.tell(f"  → {error.hint}", "cyan")
 
     def error_json(self, command: str, error: WorkshopError) -> None:
-        """Print the error envelope to stdout, unless the one document is out already."""
+        """Print the error envelope to stdout, unless the JSON document has been printed already."""
         if not self.answered:
             self.answered = True
             self.out(error_envelope(command, error))
@@ -162,7 +162,7 @@ class Console:
             self._hanging(detail, "    ")
 
     def _hanging(self, text: str, margin: str) -> None:
-        """Print a line; where it is broken on a terminal, the rest stands below its first word."""
+        """Print a line; on a terminal, wrapped lines are indented below its first word."""
         first, _, rest = self.masked(text).partition(" ")
         style = _STYLES.get(first, "")
         indent = margin + " " * (len(first) + 1) if first in _STYLES or len(first) == 1 else margin
@@ -194,7 +194,7 @@ class Console:
             yield progress
 
     def _print_table(self, table: "RichTable") -> None:
-        """Print a table; whoever reads it through a pipe gets each row as one line."""
+        """Print a table; in a pipe, each row is one line."""
         if self._out.file.isatty():
             self._out.print(table)
             return
@@ -225,13 +225,13 @@ class Console:
 
 def _rich(file: TextIO) -> RichConsole:
     made = RichConsole(file=file, highlight=False, emoji=False)
-    if made.is_dumb_terminal:  # rich takes it for 80 columns whatever it is
+    if made.is_dumb_terminal:  # rich assumes 80 columns
         made.size = ConsoleDimensions(*shutil.get_terminal_size())
     return made
 
 
 class Progress:
-    """Steps under way; a finished one becomes a permanent line, a running one spins below."""
+    """Running steps: each has a spinner below the log, and becomes a permanent line when it ends."""
 
     def __init__(self, console: Console, live: "Live | None") -> None:
         self._console = console
@@ -243,16 +243,16 @@ class Progress:
         return self._console.verbosity
 
     def say(self, text: str) -> None:
-        """Print a line above the running steps; long lines stay whole, for copying."""
+        """Print a line above the running steps; long lines are not wrapped, so they can be copied."""
         self._console.say(text)
 
     def tell(self, text: str) -> None:
-        """Print a line above the running steps that has to be read."""
+        """Print a line above the running steps, also with `--quiet`."""
         self._console.tell(text)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Nothing spins inside the block: a person is typing."""
+        """Stop the spinners inside the block, because a person is typing."""
         if self._live:
             self._live.stop()
         try:

@@ -11,7 +11,7 @@ WorkshopError            1    a step failed
 
 
 class WorkshopError(Exception):
-    """A failure told in at most six lines: what happened, why, and what to do."""
+    """A failure shown in at most six lines: what happened, why, and what to do."""
 
     exit_code = 1
     code = "step-failed"
@@ -24,7 +24,7 @@ class WorkshopError(Exception):
 
 
 class UsageError(WorkshopError):
-    """The command line, `.env` or a manifest cannot be understood."""
+    """The command line, `.env` or a manifest is not valid."""
 
     exit_code = 2
     code = "usage"
@@ -38,14 +38,14 @@ class PreflightError(WorkshopError):
 
 
 class CredentialsError(WorkshopError):
-    """Credentials are missing, were refused, or the person said no."""
+    """Credentials are missing or were refused, or the person denied access."""
 
     exit_code = 4
     code = "credentials"
 
 
 class DeadlineError(WorkshopError):
-    """Something did not answer within its bound."""
+    """Something did not answer within its time limit."""
 
     exit_code = 5
     code = "deadline"
@@ -62,13 +62,13 @@ INTERRUPTED = 130
 
 
 class InterruptError(WorkshopError):
-    """The person pressed Ctrl-C, or whoever started us ended us."""
+    """The person pressed Ctrl-C, or the parent process sent a signal."""
 
     exit_code = INTERRUPTED
     code = "interrupted"
 
 
 def code_of(exit_code: int) -> str:
-    """The word for an exit code, as `--json` tells it."""
+    """The error code that `--json` shows for an exit code."""
     families = {family.exit_code: family for family in WorkshopError.__subclasses__()}
     return families.get(exit_code, WorkshopError).code

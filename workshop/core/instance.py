@@ -1,4 +1,4 @@
-"""What `up` started, on disk: one directory an instance, one writer at a time."""
+"""The record of what `up` started: one directory per instance, one writer at a time."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Instance:
-    """A state directory and, once something is up, the record of it."""
+    """A state directory and, once `up` has run, its record."""
 
     directory: Path
     record: Record | None
@@ -41,7 +41,7 @@ class Instance:
 
     @classmethod
     def locate(cls) -> "Instance":
-        """The instance without its record, for clearing it whatever is written there."""
+        """The instance without its record, so that it can be removed even if the record is damaged."""
         return cls(state_home() / "default", None)
 
     @property
@@ -53,14 +53,14 @@ class Instance:
         return self.record.endpoints if self.record else {}
 
     def save(self, record: Record) -> "Instance":
-        """Write the record and return the instance that has it."""
+        """Write the record and return the instance with it."""
         text = json.dumps(asdict(record), indent=2, sort_keys=True)
         write_private(self.directory / "instance.json", text.encode())
         return Instance(self.directory, record)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the instance against a second terminal; raises DeadlineError after a minute."""
+        """Lock the instance against other commands; raises DeadlineError after a minute."""
         from filelock import FileLock, Timeout
 
         make_private_dir(self.directory.parent)
@@ -70,7 +70,7 @@ class Instance:
                 yield
         except Timeout as error:
             raise DeadlineError(
-                "Another `workshop` command is still at work",
+                "Another `workshop` command is still running",
                 why=f"It has held `{guard.lock_file}` for {_LOCK_SECONDS} seconds",
                 hint="Wait for it, or end it, and run this command again",
             ) from error

@@ -1,4 +1,4 @@
-"""Ctrl-C: it says what it does, ends what is under way, and a second one leaves at once."""
+"""Ctrl-C: the first one stops the command and cleans up, a second one exits at once."""
 
 import contextlib
 import os
@@ -20,21 +20,21 @@ T = TypeVar("T")
 
 
 class Interrupts:
-    """Turns the signals that end a program into KeyboardInterrupt, and a second one into the end."""
+    """Turns the first terminating signal into KeyboardInterrupt, and exits at a later one."""
 
     def __init__(self) -> None:
         self._console: Console | None = None
-        self._told = 0
+        self._signals = 0
         self._cancel: Callable[[], object] | None = None
         self._leaving: Callable[[], object] = lambda: None
         self._restore: Callable[[], None] = lambda: None
 
     def install(self, console: "Console", leaving: Callable[[], object] = lambda: None) -> None:
-        """Take the signals over, unless whoever started us wants Ctrl-C ignored.
+        """Handle the signals, except those that the parent process set to be ignored.
 
-        `leaving` is called before the process is left at once.
+        `leaving` is called before an immediate exit.
         """
-        self._console, self._told, self._leaving = console, 0, leaving
+        self._console, self._signals, self._leaving = console, 0, leaving
         self._restore = _terminal_as_it_is()
         for name in _SIGNALS:
             number = getattr(signal, name, None)
@@ -42,10 +42,10 @@ class Interrupts:
                 signal.signal(number, self._heard)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end; Ctrl-C cancels it and then is KeyboardInterrupt."""
+        """Run a coroutine to its end; Ctrl-C cancels it and raises KeyboardInterrupt."""
         import asyncio
 
-        if threading.current_thread() is not threading.main_thread():  # signals are not for this one
+        if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
             return asyncio.run(coroutine)
         return asyncio.run(self._cancellable(coroutine))
 
@@ -54,45 +54,47 @@ class Interrupts:
 
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
         if self._console is not None and task is not None:
-            # Woken from outside: the loop may be waiting for an event that does not come.
+            # Threadsafe wakes the loop, which may be waiting for an event that never comes.
             self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
         try:
             return await coroutine
         except asyncio.CancelledError:
-            if self._told:
+            if self._signals:
                 raise KeyboardInterrupt from None
             raise
         finally:
             self._cancel = None
 
     def _heard(self, _signal: int, _frame: FrameType | None) -> None:
-        self._told += 1
-        if self._told == 1:
-            self._say("Stopping; Ctrl-C again leaves at once")
+        self._signals += 1
+        if self._signals == 1:
+            self._say("Stopping; press Ctrl-C again to exit at once")
             if self._cancel is None:
                 raise KeyboardInterrupt
             self._cancel()
-        elif self._told == 2 and self._cancel is None:  # noqa: PLR2004 - the second: cleaning up is broken off
+        elif self._signals == 2 and self._cancel is None:  # noqa: PLR2004 - aborts the cleanup
             raise KeyboardInterrupt
         else:
             self._leave()
 
     def _leave(self) -> NoReturn:
         self._restore()
-        self._say("Left at once: `workshop status` tells what is still there, `workshop teardown` removes it")
-        with contextlib.suppress(Exception):  # same
+        self._say(
+            "Exited at once: `workshop status` shows what is still running, `workshop teardown` removes it"
+        )
+        with contextlib.suppress(Exception):  # as in `_say`
             self._leaving()
             sys.stdout.flush()
         os._exit(INTERRUPTED)
 
     def _say(self, text: str) -> None:
-        with contextlib.suppress(Exception):  # in a signal's handler: the message is not worth a traceback
+        with contextlib.suppress(Exception):  # a message from a signal handler must not raise
             if self._console:
                 self._console.tell(text)
 
 
 def _terminal_as_it_is() -> Callable[[], None]:
-    """What puts the terminal back into the state that it is in now."""
+    """A function that restores the terminal's current state."""
     try:
         import termios
 

@@ -1,4 +1,4 @@
-"""Where things are: the lessons that came with the package, and the user's state."""
+"""The directories of the tutorial's parts, of the cluster's files, and of the user's state."""
 
 import contextlib
 import os
@@ -9,25 +9,25 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def parts_dir() -> Path:
-    """The lessons: inside the package in a wheel, beside it in a checkout."""
+    """The tutorial's parts: inside the package in a wheel, beside it in a checkout."""
     inside = _PACKAGE / "parts"
     return inside if inside.is_dir() else _PACKAGE.parent / "parts"
 
 
 def cluster_dir() -> Path:
-    """What the cluster is made from: inside the package in a wheel, beside it in a checkout."""
+    """The cluster's files: inside the package in a wheel, beside it in a checkout."""
     inside = _PACKAGE / "cluster"
     return inside if inside.is_dir() else _PACKAGE.parent / "cluster"
 
 
 def checkout_dir() -> Path | None:
-    """The checkout this package runs from, or None when it was installed from a wheel."""
+    """The checkout that this package runs from; None if it was installed from a wheel."""
     root = _PACKAGE.parent
     return root if (root / "pyproject.toml").is_file() and (root / "parts").is_dir() else None
 
 
 def state_home() -> Path:
-    """The state directory: `WORKSHOP_HOME`, else the user's state directory of this system."""
+    """The state directory: `WORKSHOP_HOME`, else the system's state directory for the user."""
     override = os.environ.get("WORKSHOP_HOME")
     if override:
         return Path(override).expanduser().absolute()
@@ -37,13 +37,13 @@ def state_home() -> Path:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file only its owner can read, whole or not at all (write, then replace)."""
+    """Write a file that only its owner can read, atomically (write, then replace)."""
     make_private_dir(path.parent)
     _replace(path, data, 0o600)
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file of the person's own, whole or not at all; an existing one keeps its mode."""
+    """Write one of the user's own files atomically; an existing file keeps its mode."""
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     _replace(path, text.encode(), path.stat().st_mode & 0o777 if path.exists() else 0o644)
@@ -63,7 +63,7 @@ def _replace(path: Path, data: bytes, mode: int) -> None:
 
 
 def make_private_dir(path: Path) -> None:
-    """Create a directory, and the missing ones above it, that only its owner can enter."""
+    """Create a directory and its missing parents, accessible only to their owner."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Loopback ports: bind them, tell whether they are free, and who has them if not."""
+"""Loopback ports: bind them, check whether they are free, and find the process that uses one."""
 
 import contextlib
 import functools
@@ -18,13 +18,13 @@ _UNUSED = range(20_000, 32_000)
 def bind_loopback(port: int) -> list[socket.socket]:
     """Bind `port` on 127.0.0.1 and, where IPv6 exists, on ::1: `localhost` may mean either.
 
-    Raises PreflightError when one of them is taken; the other is closed again.
+    Raises PreflightError if one of them is taken, after closing the other.
     """
     return _bind_each(_LOOPBACK, port)
 
 
 def bind_everywhere(port: int) -> list[socket.socket]:
-    """Bind `port` on every address, as a pod does, where the network decides who may come.
+    """Bind `port` on every address, as in a pod, where network policy decides who may connect.
 
     Raises PreflightError when it is taken.
     """
@@ -33,7 +33,7 @@ def bind_everywhere(port: int) -> list[socket.socket]:
 
 def is_free(port: int) -> bool:
     """Whether nothing listens on `port` on either loopback address."""
-    # Bound, but not listened at: a program that another thread is starting has our sockets too for a moment.
+    # Bound but not listening: a child that another thread starts inherits our sockets for a moment.
     for family, host in _LOOPBACK:
         try:
             _bind(family, host, port, listen=False).close()
@@ -44,13 +44,13 @@ def is_free(port: int) -> bool:
 
 
 def free_port(besides: Collection[int] = ()) -> int:
-    """A port that is free on both loopback addresses now, and is none of `besides`."""
+    """A port that is free on both loopback addresses now, and is not in `besides`."""
     return next(port for port in _shuffled() if port not in besides and is_free(port))
 
 
 @functools.cache
 def _shuffled() -> Iterator[int]:
-    # Each process walks them in an order of its own, so it never gives one out twice in a row.
+    # Each process uses a random order of its own, so it never returns a port twice in a row.
     import random
 
     return itertools.cycle(random.SystemRandom().sample(_UNUSED, len(_UNUSED)))
@@ -62,14 +62,14 @@ def refuse_shared(ports: Mapping[str, int]) -> None:
     for name, port in ports.items():
         if port in taken:
             raise UsageError(
-                f"`{taken[port]}` and `{name}` both want port {port}",
+                f"`{taken[port]}` and `{name}` both use port {port}",
                 hint=f"Choose another port: `workshop up --port {name}=PORT`",
             )
         taken[port] = name
 
 
 def owner(port: int) -> str:
-    """Who listens on `port`, in words; says so when the system does not tell."""
+    """A sentence that names the process listening on `port`, or says that the system hides it."""
     import psutil
 
     with contextlib.suppress(psutil.Error, OSError):
@@ -77,7 +77,7 @@ def owner(port: int) -> str:
             listens = connection.status == psutil.CONN_LISTEN and getattr(connection.laddr, "port", 0) == port
             if listens and connection.pid:
                 return f"It belongs to `{psutil.Process(connection.pid).name()}` (pid {connection.pid})"
-    return "This system does not tell which process has it"
+    return "The system does not show which process uses it"
 
 
 def _bind_each(addresses: Iterable[tuple[int, str]], port: int) -> list[socket.socket]:
@@ -95,11 +95,11 @@ def _bind_each(addresses: Iterable[tuple[int, str]], port: int) -> list[socket.s
 
 
 def _bind(family: int, host: str, port: int, *, listen: bool = True) -> socket.socket:
-    # asyncio turns Nagle's algorithm off only for sockets that say TCP: 40 ms a call otherwise
+    # asyncio turns off Nagle's algorithm (40 ms a call) only for sockets with IPPROTO_TCP
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # 0.0.0.0 has a socket of its own
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has its own socket
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
         if listen:
@@ -111,7 +111,7 @@ def _bind(family: int, host: str, port: int, *, listen: bool = True) -> socket.s
 
 
 def _answers(port: int) -> bool:
-    # macOS lets a second program bind a more exact address beside a wildcard listener.
+    # macOS lets a second program bind a specific address beside a wildcard listener.
     for family, host in _LOOPBACK:
         with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_STREAM) as sock:
             sock.settimeout(0.2)

@@ -20,7 +20,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Point:
-    """One line of a checklist: its mark, such as ✓ or ✗, what it is about, and what there is to say of it."""
+    """One line of a checklist: its mark (such as ✓ or ✗), its text, and indented lines of detail."""
 
     mark: str
     text: str
@@ -29,7 +29,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of one command; `headline` is what was asked for, `next` the one command to run now."""
+    """The outcome of one command; `headline` is the answer, `next` the command to run now."""
 
     command: str
     data: object = None
@@ -43,17 +43,20 @@ class Result:
 
 
 def envelope(result: Result) -> str:
-    """The versioned JSON envelope of a result; `error` is there whenever the exit code is not 0."""
-    told: dict[str, object] = {"data": _jsonable(result.data), "next": result.next}
+    """The versioned JSON envelope of a result: version, command, status, exit_code, data, next.
+
+    It also has `error` (code, what, why, hint) if the exit code is not 0.
+    """
+    fields: dict[str, object] = {"data": _jsonable(result.data), "next": result.next}
     if result.exit_code:
-        what = result.headline or "Not everything held; `data` tells which"
-        told["error"] = {"code": code_of(result.exit_code), "what": what, "why": "", "hint": result.next}
+        what = result.headline or "Some checks did not pass; `data` lists them"
+        fields["error"] = {"code": code_of(result.exit_code), "what": what, "why": "", "hint": result.next}
     status = "error" if result.exit_code else "success"
-    return _dump(command=result.command, status=status, exit_code=result.exit_code, **told)
+    return _dump(command=result.command, status=status, exit_code=result.exit_code, **fields)
 
 
 def error_envelope(command: str, error: WorkshopError) -> str:
-    """The same envelope for a command that ended in one of our errors."""
+    """The same envelope for a command that raised one of our errors."""
     told = {"code": error.code, "what": error.what, "why": error.why, "hint": error.hint}
     return _dump(command=command, status="error", exit_code=error.exit_code, error=told)
 

@@ -1,4 +1,8 @@
-"""Serve an ASGI application until told to stop: on both loopback addresses, or in a pod on all."""
+"""Serve an ASGI application until SIGTERM: on both loopback addresses, or in a pod on all addresses.
+
+A response leaves in one write. uvicorn writes status line, body and end separately; on loopback each write
+wakes the reader, which is a large part of the cost of a small response.
+"""
 
 import argparse
 import asyncio
@@ -13,47 +17,94 @@ from typing import Any, NoReturn
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from workshop.core.errors import UsageError, WorkshopError
-from workshop.core.gathering import GatheringProtocol
 from workshop.core.ports import bind_everywhere, bind_loopback
 
+
+class CoalescingProtocol(H11Protocol):
+    """uvicorn's HTTP/1.1 protocol; everything written in one turn of the event loop leaves together."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(CoalescedTransport(transport, self.loop))
+
+
+class CoalescedTransport(asyncio.Transport):
+    """The part of a transport that uvicorn uses; writes are held until the next turn of the event loop."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self.transport = transport
+        self._loop = loop
+        self._waiting: list[bytes | bytearray | memoryview] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if not data:
+            return
+        if not self._waiting:
+            self._loop.call_soon(self.flush)
+        self._waiting.append(data)
+
+    def close(self) -> None:
+        self.flush()
+        self.transport.close()
+
+    def flush(self) -> None:
+        """Write everything that is held."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self.transport.write(b"".join(waiting))
+
+    def is_closing(self) -> bool:
+        return self.transport.is_closing()
+
+    def pause_reading(self) -> None:
+        self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self.transport.resume_reading()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as asyncio declares it
+        return self.transport.get_extra_info(name, default)
+
+
 CreateApp = Callable[[Mapping[str, Any]], ASGIApp]
-_LOOK_SECONDS = 2.0
+_POLL_SECONDS = 2.0
 
 
 def main(create_app: CreateApp, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Serve what `create_app` makes of the JSON file after `--config`, on its `port`; ends the process.
+    """Serve the app that `create_app` builds from the `--config` file, on its `port`; exits the process.
 
-    Exit codes are those of our errors (see `workshop.core.errors`).
+    The exit codes are those of `workshop.core.errors`.
     """
     parser = argparse.ArgumentParser(description="Serve on this machine until SIGTERM.")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="JSON, with a `port`")
     path: Path = parser.parse_args(arguments).config
     try:
         config = read_config(path)
-        log_to_stderr()  # before the MCP SDK's server does, which would leave our lines out
+        log_to_stderr()  # before the MCP SDK's server does, which would drop our lines
         serve(create_app(config), port=config["port"], while_exists=path)
     except WorkshopError as error:
-        told = [
+        lines = [
             f"Error: {error.what}",
             error.why and f"  {error.why}",
             error.hint and f"  Hint: {error.hint}",
         ]
-        sys.stderr.write("".join(f"{line}\n" for line in told if line))
+        sys.stderr.write("".join(f"{line}\n" for line in lines if line))
         sys.exit(error.exit_code)
     sys.exit(0)
 
 
 def log_to_stderr() -> None:
-    """Write a line for each thing worth knowing, with its time; a second call changes nothing."""
-    # What no line shows need not be looked up for each.
+    """Log to stderr, each line with its time; a second call changes nothing."""
+    # No line shows these, so they need not be looked up.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The JSON object in a server's configuration file; raises UsageError when it is none, or has no port."""
+    """The JSON object in a server's configuration file; raises UsageError for other content or no port."""
     config = read_object(path)
     if type(config.get("port")) is not int:
         raise UsageError(f"The configuration `{path}` has no `port`")
@@ -61,13 +112,13 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a configuration file; raises UsageError when it is none."""
+    """The JSON object in a configuration file; raises UsageError if it is not one."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"The configuration `{path}` cannot be read", why=str(error)) from error
     if not isinstance(config, dict):
-        raise UsageError(f"The configuration `{path}` is no JSON object")
+        raise UsageError(f"The configuration `{path}` is not a JSON object")
     return config
 
 
@@ -77,11 +128,11 @@ def serve(
     port: int,
     while_exists: Path,
     everywhere: bool = False,
-    http: type[asyncio.Protocol] = GatheringProtocol,
+    http: type[asyncio.Protocol] = CoalescingProtocol,
 ) -> None:
-    """Serve `app` on `port` of loopback, or of all addresses, until SIGTERM or the end of `while_exists`.
+    """Serve `app` on `port` of loopback or of all addresses, until SIGTERM or until `while_exists` is gone.
 
-    A workload whose state directory was removed by hand thereby ends itself.
+    A workload therefore stops when its state directory is deleted by hand.
     """
     log_to_stderr()
     config = uvicorn.Config(
@@ -89,7 +140,7 @@ def serve(
         log_config=None,
         http=http,
         ws="none",
-        proxy_headers=False,  # nothing stands before us whose word counts for where a request came from
+        proxy_headers=False,  # no trusted proxy in front
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=2,
@@ -111,6 +162,6 @@ async def _serve(server: uvicorn.Server, sockets: list[socket.socket], path: Pat
 
 
 async def _stop_when_gone(server: uvicorn.Server, path: Path) -> None:
-    while path.exists():  # noqa: ASYNC110, ASYNC240 - one stat now and then; no event tells of an unlink
-        await asyncio.sleep(_LOOK_SECONDS)
+    while path.exists():  # noqa: ASYNC110, ASYNC240 - a cheap stat; no event reports an unlink
+        await asyncio.sleep(_POLL_SECONDS)
     server.should_exit = True

@@ -1,4 +1,4 @@
-"""What `.env` says, each value with its source; `os.environ` is neither read nor changed."""
+"""The settings in `.env`, each with its source; `os.environ` is neither read nor changed."""
 
 import io
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ SECRET_KEYS = frozenset({"GITHUB_OAUTH_CLIENT_SECRET", "OPENAI_API_KEY"})
 
 @dataclass(frozen=True)
 class Setting:
-    """One value, never shown by `repr`, and where it came from."""
+    """One value, never shown by `repr`, and its source."""
 
     value: str | None = field(default=None, repr=False)
     source: str = "not set"
@@ -30,7 +30,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings a person keeps in `.env`; see `.env.example`."""
+    """The settings in a person's `.env`; see `.env.example`."""
 
     github_client_id: Setting = Setting()
     github_client_secret: Setting = Setting()
@@ -40,7 +40,7 @@ class Settings:
 
     @classmethod
     def load(cls, env_file: Path | None = None) -> "Settings":
-        """Read `env_file`, else `.env` here, else the checkout's; no file is no settings.
+        """Read `env_file`, else `.env` here, else the checkout's; without a file nothing is set.
 
         Raises UsageError when the file cannot be read, is not UTF-8, or has a line that is not KEY=VALUE.
         """
@@ -62,12 +62,12 @@ class Settings:
 
 
 def env_path(env_file: Path | None = None) -> Path | None:
-    """The file that settings are read from: the one named, `.env` here, the checkout's, or none."""
+    """The file to read settings from: `env_file`, `.env` here, the checkout's, or None."""
     if env_file is not None:
         return env_file
     root = checkout_dir()
-    places = [Path.cwd() / ".env", *([root / ".env"] if root else [])]
-    return next((path for path in places if path.exists()), None)
+    candidates = [Path.cwd() / ".env", *([root / ".env"] if root else [])]
+    return next((path for path in candidates if path.exists()), None)
 
 
 def _read(path: Path) -> str:
@@ -82,8 +82,8 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise UsageError(
             f"`{path}` is not UTF-8 text",
-            why=f"The byte at position {error.start} does not fit",
-            hint="Save the file again as UTF-8; `.env.example` shows the form",
+            why=f"The byte at position {error.start} is not valid UTF-8",
+            hint="Save the file as UTF-8; see `.env.example`",
         ) from error
 
 
@@ -96,7 +96,7 @@ def _parse(path: Path, text: str) -> dict[str, str]:
             raise UsageError(
                 f"Line {binding.original.line} of `{path}` is not KEY=VALUE",
                 why="A quote may be open, or the `=` is missing",
-                hint="`.env.example` shows the form; the line itself is not printed, it may hold a secret",
+                hint="See `.env.example`; the line is not printed because it may hold a secret",
             )
         if binding.key is not None and binding.value is not None:
             values[binding.key] = binding.value
@@ -107,7 +107,7 @@ def _checked(key: str, value: str, path: Path) -> Setting:
     if value != value.strip() or any(ord(char) < ord(" ") for char in value):
         raise UsageError(
             f"{key} in `{path}` has a space or line break around or inside its value",
-            why="It would be sent as it stands, and refused",
+            why="It would be sent unchanged, and refused",
             hint="Write it without spaces inside the quotes",
         )
     if key in SECRET_KEYS and any(char.isspace() for char in value):

@@ -19,6 +19,7 @@ from workshop.agent.http import open_client
 from workshop.agent.listener import LoopbackListener
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.token_store import Login, TokenStore
+from workshop.core.encoding import jwt_claims
 from workshop.course.check_subject import NotPassedError, expect
 
 RESOURCE_METADATA = "/.well-known/oauth-protected-resource"
@@ -72,12 +73,10 @@ class ProtectedServer:
     @property
     def claims(self) -> dict[str, Any]:
         """What the stored token says; `aud` is always a list (RFC 7519 section 4.1.3: it may be one name)."""
-        try:
-            middle = self.token.split(".")[1]
-            claims = json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
-            audience = claims.get("aud")
-        except (IndexError, ValueError, AttributeError) as error:
-            raise NotPassedError("The stored token is no JWT") from error
+        claims = jwt_claims(self.token)
+        if claims is None:
+            raise NotPassedError("The stored token is not a JWT")
+        audience = claims.get("aud")
         return {**claims, "aud": audience if isinstance(audience, list) else [audience]}
 
     @asynccontextmanager

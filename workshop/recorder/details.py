@@ -1,13 +1,10 @@
 """What each kind of hop says and proves; reading one also moves the scene on."""
 
-import base64
-import binascii
-import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
+from workshop.core.encoding import jwt_claims, jwt_header
 from workshop.recorder import comparing
 from workshop.recorder.hop import Hop
 from workshop.recorder.labels import Labels, fingerprint
@@ -184,28 +181,12 @@ def _token(hop: Hop, scene: Scene, labels: Labels) -> Detail:
 
 def _read_token(token: str, scene: Scene, labels: Labels) -> tuple[Claims | None, tuple[Comparison, ...]]:
     scene.tokens_read.add(token)
-    header, payload = _jwt(token)
+    header, payload = jwt_header(token), jwt_claims(token)
     if header is None or payload is None:
         return None, ()
     scene.token_issuer = next(iter(strings(payload.get("iss"))), "")
     claims = Claims(labels.of("token", token), masked_claims(header, labels), masked_claims(payload, labels))
     return claims, tuple(comparing.of_claims(scene, payload))
-
-
-def _jwt(token: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    parts = token.split(".")
-    if len(parts) != _JWT_PARTS:
-        return None, None
-    header, payload = (_decoded(part) for part in parts[:2])
-    return header, payload
-
-
-def _decoded(part: str) -> dict[str, Any] | None:
-    try:
-        found = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (binascii.Error, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _mcp(hop: Hop, scene: Scene, labels: Labels) -> Detail:

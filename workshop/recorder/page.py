@@ -1,7 +1,5 @@
 """A trace as one HTML page: a sequence diagram that needs no network, no script and no other file."""
 
-import base64
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from workshop.core.encoding import csp_hash
 from workshop.recorder.labels import LABEL
 from workshop.recorder.masking import is_credential
 from workshop.recorder.model import Comparison, Message, Step, Trace
@@ -67,7 +66,7 @@ def to_html(trace: Trace) -> str:
             phases=phases,
             style=Markup(style),  # noqa: S704 - our own file; escaping would change its hash
             script=Markup(script),  # noqa: S704 - our own file
-            policy=f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+            policy=f"default-src 'none'; style-src '{csp_hash(style)}'; script-src '{csp_hash(script)}'; "
             "base-uri 'none'; form-action 'none'",
             swap=picture(trace),
             said=SAID,
@@ -101,10 +100,6 @@ def _environment() -> Environment:
 
 def _asset(name: str) -> str:
     return (_TEMPLATES / name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _rows(trace: Trace) -> Iterator[Row]:

@@ -1,7 +1,5 @@
 """The comparison as one HTML page: the table, then what was seen; no network, no script, no other file."""
 
-import base64
-import hashlib
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -11,6 +9,7 @@ from markupsafe import Markup, escape
 
 from workshop.audit.compare.comparison import Comparison
 from workshop.audit.compare.rows import ROWS
+from workshop.core.encoding import csp_hash
 from workshop.core.errors import UsageError
 from workshop.core.paths import write_private
 
@@ -31,7 +30,7 @@ def to_html(comparison: Comparison, now: datetime | None = None) -> str:
             signs=_SIGNS,
             told=_TOLD,
             style=Markup(style),  # noqa: S704 - our own file; escaping would change its hash
-            policy=f"default-src 'none'; style-src '{_hash(style)}'; base-uri 'none'; form-action 'none'",
+            policy=f"default-src 'none'; style-src '{csp_hash(style)}'; base-uri 'none'; form-action 'none'",
             began=f"{now or datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         )
     )
@@ -74,7 +73,3 @@ def _codes(text: str) -> Markup:
         return Markup("`").join(map(Markup, pieces))
     shown = (f"<code>{piece}</code>" if number % 2 else piece for number, piece in enumerate(pieces))
     return Markup("".join(shown))  # noqa: S704 - escaped just above
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

@@ -1,6 +1,5 @@
 """A token read, and made out to somebody else by the very key that signed it: is `aud` looked at?"""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,21 +8,15 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
+from workshop.core.encoding import jwt_claims
+
 _ALGORITHM = "ES256"
 _PEM = b"-----BEGIN"
 
 
 def claims_of(token: str) -> Mapping[str, Any]:
     """The claims in a JWT, not verified; empty for an opaque token."""
-    try:
-        payload = jws.extract_compact(token.encode()).payload
-    except (JoseError, ValueError):
-        return {}
-    try:
-        found = json.loads(payload)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    return jwt_claims(token) or {}
 
 
 def signing_key(token: str, secrets: Path) -> ECKey | None:

@@ -9,7 +9,7 @@ import asyncio
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from workshop.core.gathering import Gathered, GatheringProtocol
+from workshop.core.serving import CoalescedTransport, CoalescingProtocol
 
 _HEAD_BYTES = 64 * 1024
 _REFUSED = "Invalid HTTP request received."
@@ -18,14 +18,14 @@ _REFUSED = "Invalid HTTP request received."
 class StrictProtocol(HttpToolsProtocol):
     """As uvicorn speaks it; an answer leaves in one write, as soon as it is complete."""
 
-    _gathered: Gathered
+    _coalesced: CoalescedTransport
     _unread = 0
     """Bytes of a request whose head has not ended yet."""
     _in_head = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self._gathered = Gathered(transport, self.loop)
-        super().connection_made(self._gathered)
+        self._coalesced = CoalescedTransport(transport, self.loop)
+        super().connection_made(self._coalesced)
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -59,7 +59,7 @@ class StrictProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        self._gathered.flush()
+        self._coalesced.flush()
         super().on_response_complete()
 
     def _refuse(self) -> None:
@@ -90,8 +90,8 @@ class StrictProtocol(HttpToolsProtocol):
             self.url,
             self.parser.get_http_version().encode(),
         )
-        other = GatheringProtocol(self.config, self.server_state, self.app_state, self.loop)
-        transport = self._gathered.transport
+        other = CoalescingProtocol(self.config, self.server_state, self.app_state, self.loop)
+        transport = self._coalesced.transport
         self.connections.discard(self)
         other.connection_made(transport)
         transport.set_protocol(other)

@@ -1,12 +1,10 @@
 """How a credential is written down: what kind it is and its SHA-256, never the value."""
 
-import base64
-import binascii
 import hashlib
-import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from workshop.core.encoding import jwt_header
 from workshop.servers.practice.tokens import Caller
 
 Verify = Callable[[str], Caller | None]
@@ -24,7 +22,6 @@ _SECRET_PARAMETERS = {
     "token",
 }
 _SECRET_HEADERS = {"cookie", "proxy-authorization", "x-api-key", "x-github-pat"}
-_JWT_PARTS = 3
 
 
 def fingerprint(value: str) -> str:
@@ -69,15 +66,4 @@ def describe_parameters(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
 def _kind(credential: str) -> str:
     if credential.startswith("practice_"):
         return "practice token"
-    return "jwt" if _is_jwt(credential) else "other"
-
-
-def _is_jwt(credential: str) -> bool:
-    parts = credential.split(".")
-    if len(parts) != _JWT_PARTS:
-        return False
-    try:
-        header = json.loads(base64.urlsafe_b64decode(parts[0] + "=" * (-len(parts[0]) % 4)))
-    except (binascii.Error, ValueError):
-        return False
-    return isinstance(header, dict) and "alg" in header
+    return "jwt" if "alg" in (jwt_header(credential) or {}) else "other"
