@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from workshop.agent.retry import LONGEST_WAIT, wait_before
+from workshop.agent.http import LONGEST_WAIT, wait_before
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 

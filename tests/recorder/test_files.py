@@ -141,10 +141,10 @@ def test_a_trace_is_rendered_to_a_page_and_to_a_har(workshop: Workshop, tmp_path
     ("arguments", "said"),
     [
         (["trace", "explain", "absent.json"], "Cannot read `absent.json`"),
-        (["trace", "render", str(SAMPLE), "a.txt"], "`a.txt` is no form of a trace"),
+        (["trace", "render", str(SAMPLE), "a.txt"], "Unknown trace format `.txt`"),
         (["trace", "render", str(SAMPLE), "absent/a.html"], "Cannot write the trace to `absent/a.html`"),
-        (["part", "1", "run", "--trace", "a.txt"], "`a.txt` is no form of a trace"),
-        (["part", "1", "run", "--trace", "."], "`.` is no form of a trace"),
+        (["part", "1", "run", "--trace", "a.txt"], "Unknown trace format `.txt`"),
+        (["part", "1", "run", "--trace", "."], "Unknown trace format `.`"),
     ],
 )
 def test_a_file_that_cannot_be_is_exit_code_2(workshop: Workshop, arguments: list[str], said: str) -> None:

@@ -15,11 +15,10 @@ from workshop.course.variation_run import Running, prepare, variation_running
 from workshop.course.variations import find_variation
 from workshop.lab.variation_room import Edition
 from workshop.recorder import files
-from workshop.recorder.current import recording
 from workshop.recorder.model import Outcome, Step, Subject, Trace
-from workshop.recorder.recorder import Recorder
+from workshop.recorder.page import Picture, picture
+from workshop.recorder.recorder import Recorder, recording
 from workshop.recorder.story import tell
-from workshop.recorder.tokens import Picture, picture
 
 NAMES = {
     "worker": "Worker",

@@ -4,24 +4,166 @@ import contextlib
 import logging
 import shlex
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import anyio
 import httpx2
+from anyio.abc import TaskGroup, TaskStatus
 from mcp import Client, MCPError, StdioServerParameters
+from mcp.client import Transport
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.types import CONNECTION_CLOSED, REQUEST_TIMEOUT
+from mcp.types import CONNECTION_CLOSED, HEADER_MISMATCH, REQUEST_TIMEOUT, CallToolResult, ListToolsResult
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
 
-from workshop.agent.asking_client import AskingClient
-from workshop.agent.elicitation import Elicitation, Person
-from workshop.agent.eras import open_in_an_era
-from workshop.agent.events import Connected, Connecting, Observer, ignore
+from workshop.agent.elicitation import AskingClient, Elicitation, Person
+from workshop.agent.events import Connected, Connecting, Observer, Warned, ignore
 from workshop.agent.http import headers_for, open_client
 from workshop.core.console import plain
 from workshop.core.errors import DeadlineError, WorkshopError
-from workshop.recorder.current import current
+from workshop.recorder.recorder import current
+
+_OLDER = "the older handshake of 2025-11-25 takes its place"
+_LISTED = (
+    "The tools are no valid answer in MCP {version}, as behind a tool filter of ToolHive 0.44.0: " + _OLDER
+)
+_CALLED = (
+    "A call in MCP {version} arrived with two names, as when ToolHive renames a tool in the body and not in "
+    "the header: " + _OLDER
+)
+
+
+@dataclass
+class _Older:
+    """The client of the older era: opened when it is first needed, and kept as long as the newer one.
+
+    A task of its own holds it: who needs it may be within a time limit that ends before.
+    """
+
+    opening: Callable[[], AskingClient]
+    opened: Callable[[], None]
+    tasks: TaskGroup
+    client: AskingClient | None = None
+    _one_at_a_time: anyio.Lock = field(default_factory=anyio.Lock)
+    _end: anyio.Event = field(default_factory=anyio.Event)
+
+    async def get(self) -> AskingClient:
+        async with self._one_at_a_time:
+            if self.client is None:
+                self.client = await self.tasks.start(self._hold)
+                self.opened()
+        return self.client
+
+    def close(self) -> None:
+        self._end.set()
+
+    async def _hold(self, *, task_status: TaskStatus[AskingClient]) -> None:
+        client = self.opening()
+        async with client:
+            task_status.started(client)
+            await self._end.wait()
+
+
+class CheckedClient(AskingClient):
+    """A client of the newer era. It may have listed the tools already, and hands that list to who asks first.
+
+    Once a call has arrived with two names, tools are listed and called in the older era.
+    """
+
+    listed: ListToolsResult | None = None
+    older: _Older | None = None
+
+    async def list_tools(self, *, cursor: str | None = None, **options: Any) -> ListToolsResult:  # noqa: ANN401 - the SDK's
+        """The tools, as the SDK lists them."""
+        if self.older and self.older.client:
+            return await self.older.client.list_tools(cursor=cursor, **options)
+        if cursor is None and not options and self.listed is not None:
+            listed, self.listed = self.listed, None
+            return listed
+        return await super().list_tools(cursor=cursor, **options)
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: dict[str, Any] | None = None,
+        *more: Any,  # noqa: ANN401 - the SDK's
+        **options: Any,  # noqa: ANN401 - same
+    ) -> CallToolResult:
+        """Call a tool; where its header and its body arrive with two names, in the older era."""
+        older = self.older.client if self.older else None
+        if older is None:
+            try:
+                return await super().call_tool(name, arguments, *more, **options)
+            except MCPError as mismatch:
+                if mismatch.code != HEADER_MISMATCH or self.older is None:
+                    raise
+                older = await _step_back(self.older, mismatch)
+        return await older.call_tool(name, arguments, *more, **options)
+
+
+async def _step_back(older: _Older, mismatch: MCPError) -> AskingClient:
+    try:
+        return await older.get()
+    except Exception as error:  # whatever keeps the older era from us, the refusal stands
+        raise mismatch from error
+
+
+@contextlib.asynccontextmanager
+async def open_in_an_era(
+    transport: Callable[[], Transport],
+    seconds: float,
+    observe: Observer,
+    elicitation: Elicitation | None = None,
+) -> AsyncIterator[Client]:
+    """A client in the newest era there is, or in the older where the newest does not get through."""
+
+    def older() -> AskingClient:
+        return AskingClient.over(transport(), seconds, elicitation, mode="legacy")
+
+    client = CheckedClient.over(transport(), seconds, elicitation)
+    async with client:
+        version = client.protocol_version
+        if await _speaks(client):
+            async with _stepping_back(
+                client, older, lambda: observe(Warned(_CALLED.format(version=version)))
+            ):
+                yield client
+            return
+    observe(Warned(_LISTED.format(version=version)))
+    async with older() as spoken:
+        yield spoken
+
+
+@contextlib.asynccontextmanager
+async def _stepping_back(
+    client: CheckedClient, opening: Callable[[], AskingClient], opened: Callable[[], None]
+) -> AsyncIterator[None]:
+    """Let a client of the newer era step back as long as this is open."""
+    if client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+        yield
+        return
+    async with anyio.create_task_group() as tasks:
+        client.older = _Older(opening, opened, tasks)
+        try:
+            yield
+        finally:
+            client.older.close()
+
+
+async def _speaks(client: CheckedClient) -> bool:
+    """Whether a list of tools arrives as the client's era of the protocol wants it."""
+    if client.protocol_version not in MODERN_PROTOCOL_VERSIONS or client.server_capabilities.tools is None:
+        return True
+    try:
+        client.listed = await client.list_tools()
+    except ValidationError:
+        return False
+    return True
+
 
 Target = str | StdioServerParameters
 

@@ -5,17 +5,23 @@ seen the whole address and agreed. What the server says is untrusted; its forms 
 """
 
 import contextlib
-from collections.abc import Iterator
+import re
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from types import TracebackType
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 import anyio
-from mcp import MCPError
-from mcp.client import ClientRequestContext
+from mcp import Client, MCPError
+from mcp.client import ClientRequestContext, Transport
 from mcp.client.session import IncomingMessage
+from mcp.shared.message import SessionMessage
 from mcp.types import (
+    CLIENT_CAPABILITIES_META_KEY,
     INVALID_REQUEST,
+    URL_ELICITATION_REQUIRED,
+    CallToolResult,
     ElicitationRequiredErrorData,
     ElicitCompleteNotification,
     ElicitRequestFormParams,
@@ -23,14 +29,40 @@ from mcp.types import (
     ElicitRequestURLParams,
     ElicitResult,
     ErrorData,
+    JSONRPCRequest,
+    TextContent,
 )
 from pydantic import ValidationError
 
 from workshop.agent.approval import Approval, Consent, nobody
-from workshop.agent.elicited_address import mistake_in
 from workshop.agent.events import Observer, VisitRequested, VisitStarted, Warned, ignore
 from workshop.agent.loop import one_line
+from workshop.agent.oauth_checks import check_address
 from workshop.core.errors import WorkshopError
+
+LONGEST = 2000
+# RFC 3986 section 2 and no more: other characters are where programs read one URL as two different ones.
+_ALLOWED = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")
+
+
+def mistake_in(url: str, server_url: str) -> str:
+    """Why the address is not shown to be opened; empty when it may be. It is never part of the text."""
+    if len(url) > LONGEST:
+        return f"it is longer than {LONGEST} characters, and nobody could read it"
+    if not _ALLOWED.fullmatch(url):
+        return "it has characters that no URL has (RFC 3986)"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+        check_address(url, server_url)
+    except ValueError:
+        return "it is no URL"
+    except WorkshopError as error:
+        return f"{error.why[:1].lower()}{error.why[1:]}"
+    if "@" in parts.netloc:
+        return "it carries a user name or a password"
+    return ""
+
 
 MOST_ADDRESSES = 3
 """Different addresses that one tool call may need."""
@@ -170,7 +202,7 @@ class Elicitation:
         approval = self._person.approval
         try:
             if way == "practice user":
-                from workshop.agent.form_walker import visit
+                from workshop.agent.approval import visit
 
                 await visit(url, approval.user)
                 self._allowed = min(self._allowed, self._elapsed() + AFTER_A_VISIT)
@@ -209,3 +241,98 @@ class Elicitation:
 
 def _question(way: str, host: str) -> str:
     return f"Open {host} in your browser?" if way == "browser" else f"Will you open it? It leads to {host}."
+
+
+_SPARE_ROUNDS = 10
+
+
+class AskingClient(Client):
+    """The SDK's client; where a call needs the person first, it waits for them and calls again."""
+
+    elicitation: Elicitation | None = None
+
+    @classmethod
+    def over(
+        cls,
+        transport: Transport,
+        seconds: float,
+        elicitation: Elicitation | None,
+        **options: Any,  # noqa: ANN401 - the SDK's
+    ) -> Self:
+        """A client whose requests end within `seconds`; without `elicitation` nobody can be asked."""
+        if elicitation is None:
+            return cls(transport, read_timeout_seconds=seconds, **options)
+        client = cls(
+            _url_mode_alone(transport),
+            read_timeout_seconds=seconds,
+            elicitation_callback=elicitation.answer,
+            message_handler=elicitation.heard,
+            input_required_max_rounds=int(elicitation.seconds / EVERY) + _SPARE_ROUNDS,
+            **options,
+        )
+        client.elicitation = elicitation
+        return client
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: dict[str, Any] | None = None,
+        *more: Any,  # noqa: ANN401 - the SDK's
+        **options: Any,  # noqa: ANN401 - same
+    ) -> CallToolResult:
+        """Call a tool, as the SDK does; a person who says no or does not come is a result with `is_error`."""
+        asking = self.elicitation
+        if asking is None:
+            return await super().call_tool(name, arguments, *more, **options)
+        bound = asking.seconds + 2 * (self.read_timeout_seconds or 0)
+        with asking.call(), anyio.move_on_after(bound):
+            while True:
+                try:
+                    return await super().call_tool(name, arguments, *more, **options)
+                except MCPError as error:
+                    if error.code == URL_ELICITATION_REQUIRED and await asking.settle(error):
+                        continue
+                    if not asking.refusal:
+                        raise
+                    return _failed(asking.refusal)
+        return _failed(f"The call took longer than {bound:g} seconds")
+
+
+def _failed(why: str) -> CallToolResult:
+    return CallToolResult(content=[TextContent(text=why)], is_error=True)
+
+
+@contextlib.asynccontextmanager
+async def _url_mode_alone(transport: Transport) -> AsyncIterator[tuple[Any, Any]]:
+    """The transport, declaring URL mode alone: the SDK (2.3.0) declares forms with it."""
+    async with transport as (reading, writing):
+        yield reading, _Declaring(writing)
+
+
+class _Declaring:
+    """A stream to the server that takes form mode out of the declared capabilities."""
+
+    def __init__(self, stream: Any) -> None:  # noqa: ANN401 - the SDK's protocol for it is private
+        self._stream = stream
+
+    async def __aenter__(self) -> Self:
+        await self._stream.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        ended: bool | None = await self._stream.__aexit__(kind, error, trace)
+        return ended
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def send(self, item: SessionMessage) -> None:
+        if isinstance(item.message, JSONRPCRequest):
+            params = item.message.params or {}
+            stamped = params.get("_meta", {}).get(CLIENT_CAPABILITIES_META_KEY, {})
+            for declared in (params.get("capabilities"), stamped):
+                if isinstance(declared, dict):
+                    declared.get("elicitation", {}).pop("form", None)
+        await self._stream.send(item)

@@ -4,12 +4,14 @@ import functools
 import ipaddress
 import ssl
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 
-from workshop.recorder.current import current
+from workshop.recorder.recorder import current
 
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 4.0
@@ -86,3 +88,27 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+RETRIED = frozenset({429, 500, 502, 503, 504, 529})
+LONGEST_WAIT = 20.0
+"""Seconds; who asks for more is told to the person instead of being waited for in silence."""
+
+
+def wait_before(attempt: int, headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds to wait after failed attempt `attempt` (from 1); None when the server asks for too long."""
+    asked = headers.get("retry-after")
+    seconds = _seconds(asked, now or datetime.now(UTC)) if asked else None
+    if seconds is None:
+        return min(2.0 ** (attempt - 1), LONGEST_WAIT)
+    return seconds if seconds <= LONGEST_WAIT else None
+
+
+def _seconds(value: str, now: datetime) -> float | None:
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (date.astimezone(UTC) - now).total_seconds())

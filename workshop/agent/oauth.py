@@ -44,22 +44,20 @@ from workshop.agent.http import open_client, same_origin
 from workshop.agent.listener import LoopbackListener
 from workshop.agent.oauth_checks import (
     OAUTH_SECONDS,
+    ForgottenClientError,
     check_address,
     check_metadata,
     is_foreign,
-    oauth_error,
-    send_bounded,
-)
-from workshop.agent.oauth_errors import (
-    ForgottenClientError,
     not_answered,
+    oauth_error,
     refused_again,
+    send_bounded,
     told,
     unavailable,
     unknown_client,
 )
 from workshop.agent.token_store import Login, TokenStore
-from workshop.recorder.current import current
+from workshop.recorder.recorder import current
 
 _MAX_APPROVALS = 3
 _MAX_STEP_UPS = 2

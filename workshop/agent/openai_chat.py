@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from workshop.agent.http import open_client
+from workshop.agent.http import RETRIED, open_client, wait_before
 from workshop.agent.messages import Conversation, Entry, ModelTurn, Question, ToolCall, ToolReply, ToolSpec
-from workshop.agent.retry import RETRIED, wait_before
 from workshop.core.console import plain
 from workshop.core.errors import CredentialsError, DeadlineError, WorkshopError
 

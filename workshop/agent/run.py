@@ -22,7 +22,7 @@ from workshop.core.errors import INTERRUPTED, UsageError, WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.interrupts import interrupts
 from workshop.core.settings import Settings
-from workshop.recorder.upstream import UNKNOWN, Upstream
+from workshop.recorder.hop import UNKNOWN, Upstream
 
 Answer = Callable[[Agent], Awaitable[str]]
 

@@ -1,16 +1,42 @@
 """Shows a run as it happens: events in, lines of progress out."""
 
+import asyncio
 import contextlib
 import json
+import os
+import sys
+import threading
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from workshop.agent import events as on
 from workshop.agent.loop import one_line
-from workshop.agent.typed import typed_line
 from workshop.core.console import Console, Progress, Step, plain
 from workshop.core.errors import WorkshopError
+
+
+async def typed_line() -> str:
+    """The next line from the terminal; empty at its end."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[str] = loop.create_future()
+
+    def settle(text: str) -> None:
+        if not answer.done():
+            answer.set_result(text)
+
+    def read() -> None:
+        # Not `sys.stdin.read`: a thread that waits there holds a lock which the interpreter wants at its end.
+        try:
+            text = os.read(sys.stdin.fileno(), 1024).decode("utf-8", "replace")
+        except (OSError, ValueError):
+            text = ""
+        with contextlib.suppress(RuntimeError):  # the loop may have ended before the person typed
+            loop.call_soon_threadsafe(settle, text)
+
+    threading.Thread(target=read, daemon=True).start()
+    return await answer
+
 
 _SHOWN_ID = 24
 _SHOWN_ARGUMENTS = 120

@@ -9,9 +9,8 @@ from workshop.core.errors import WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.interrupts import interrupts
 from workshop.lab.base import PRACTICE_GITHUB
-from workshop.recorder.hop import Hop
+from workshop.recorder.hop import UNKNOWN, Hop, Upstream
 from workshop.recorder.labels import DIGEST
-from workshop.recorder.upstream import UNKNOWN, Upstream
 from workshop.servers.practice.recorder import RecordedRequest, read_requests
 
 _PAGES = "/login/oauth/authorize"

@@ -11,7 +11,7 @@ from workshop.course.progress import ProgressFile, exercise_folder
 from workshop.course.variation_run import Running, start
 from workshop.course.variations import Variation
 from workshop.course.witness import API, token_swap
-from workshop.recorder.upstream import UNKNOWN, Upstream
+from workshop.recorder.hop import UNKNOWN, Upstream
 
 
 def run_variation(

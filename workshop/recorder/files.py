@@ -1,15 +1,108 @@
-"""Traces on disk: our own format in and out, and the other forms a trace can be written in."""
+"""Read and write trace files: our own JSON format, HTML, and HAR."""
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, quote, urlsplit
 
+from workshop import __version__
 from workshop.core.errors import UsageError
 from workshop.core.paths import write_private
-from workshop.recorder.model import FORMAT, VERSION, Trace
+from workshop.recorder.labels import LABEL
+from workshop.recorder.model import FORMAT, VERSION, Message, Pairs, Step, Trace
+
+_NOT_KNOWN = -1
+
+
+def to_har(trace: Trace) -> str:
+    """Return the trace as HAR 1.2, one entry a hop; own fields begin with an underscore, as HAR requires."""
+    entries = [_entry(trace, step) for step in trace.steps if step.seen_by != "memory"]
+    creator = {"name": "workshop", "version": __version__}
+    log = {"version": "1.2", "creator": creator, "pages": [], "entries": entries, "comment": trace.title}
+    return json.dumps({"log": log}, indent=1, ensure_ascii=False) + "\n"
+
+
+def _entry(trace: Trace, step: Step) -> dict[str, Any]:
+    started = datetime.fromisoformat(trace.began) + timedelta(seconds=step.at)
+    wait = None if step.wait is None else step.wait * 1000
+    whole = 0.0 if step.seconds is None else step.seconds * 1000
+    receive = 0.0 if wait is None else max(0.0, whole - wait)
+    return {
+        "startedDateTime": started.isoformat(timespec="milliseconds"),
+        "time": round(whole, 1),
+        "request": _request(step),
+        "response": _response(step),
+        "cache": {},
+        "timings": {
+            "blocked": _NOT_KNOWN,
+            "dns": _NOT_KNOWN,
+            "connect": _NOT_KNOWN,
+            "send": 0,
+            "wait": round(wait if wait is not None else 0.0, 1),
+            "receive": round(receive, 1),
+            "ssl": _NOT_KNOWN,
+        },
+        "comment": f"{step.number}. {step.title}. {step.sentence}",
+        "_from": trace.party(step.sender).name,
+        "_to": trace.party(step.receiver).name,
+        "_seenBy": step.seen_by,
+    }
+
+
+def _request(step: Step) -> dict[str, Any]:
+    url = _bare_labels(step.url)
+    query = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    request: dict[str, Any] = {
+        "method": step.method,
+        "url": quote(url, safe=":/?#[]@!$&'()*+,;=%~"),
+        "httpVersion": step.http_version,
+        "cookies": [],
+        "headers": _pairs(step.request.headers),
+        "queryString": [{"name": name, "value": value} for name, value in query],
+        "headersSize": _NOT_KNOWN,
+        "bodySize": step.request.size,
+    }
+    if step.request.body:
+        text = {"mimeType": step.request.media_type, "text": step.request.body}
+        request["postData"] = {**text, "comment": "masked"}
+    return request
+
+
+def _response(step: Step) -> dict[str, Any]:
+    message = step.response
+    return {
+        "status": step.status or 0,
+        "statusText": step.reason,
+        "httpVersion": step.http_version,
+        "cookies": [],
+        "headers": _pairs(message.headers),
+        "content": _content(message),
+        "redirectURL": next(
+            (_bare_labels(value) for name, value in message.headers if name.lower() == "location"), ""
+        ),
+        "headersSize": _NOT_KNOWN,
+        "bodySize": message.size if step.seen_by == "agent" else _NOT_KNOWN,
+        "comment": "" if step.status is not None else "The answer cannot be seen from the agent",
+    }
+
+
+def _content(message: Message) -> dict[str, Any]:
+    content = {"size": message.size, "mimeType": message.media_type or "x-unknown"}
+    return {**content, "text": message.body, "comment": "masked"} if message.body else content
+
+
+def _pairs(headers: Pairs) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in headers]
+
+
+def _bare_labels(text: str) -> str:
+    """Remove the brackets of labels; a URL must not contain them."""
+    return LABEL.sub(r"\1-\2", text)
+
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -18,7 +111,7 @@ MOST_BYTES = 64 * 1024 * 1024
 
 
 def to_json(trace: Trace) -> str:
-    """Our own format, for `trace explain` and `trace render`."""
+    """Return the trace in our own JSON format, which `trace explain` and `trace render` read."""
     return json.dumps(asdict(trace), indent=1, ensure_ascii=False) + "\n"
 
 
@@ -28,22 +121,16 @@ def _to_html(trace: Trace) -> str:
     return to_html(trace)
 
 
-def _to_har(trace: Trace) -> str:
-    from workshop.recorder.har import to_har
-
-    return to_har(trace)
-
-
-WRITERS: dict[str, Callable[[Trace], str]] = {".html": _to_html, ".json": to_json, ".har": _to_har}
+WRITERS: dict[str, Callable[[Trace], str]] = {".html": _to_html, ".json": to_json, ".har": to_har}
 
 
 def check_targets(paths: Sequence[Path]) -> None:
-    """Raise UsageError, before anything runs, for a file that could not be written in the end."""
+    """Raise UsageError for a file that cannot be written, before anything runs."""
     for path in paths:
         if path.suffix.lower() not in WRITERS:
             raise UsageError(
-                f"`{path}` is no form of a trace",
-                why=f"The ending chooses it: {', '.join(WRITERS)}",
+                f"Unknown trace format `{path.suffix or path.name}`",
+                why=f"The file extension selects it: {', '.join(WRITERS)}",
                 hint="Write `--trace trace.html`",
             )
         if path.is_dir() or not path.absolute().parent.is_dir():
@@ -52,7 +139,7 @@ def check_targets(paths: Sequence[Path]) -> None:
 
 
 def write(trace: Trace, path: Path) -> None:
-    """Write a trace in the form its file's ending asks for, readable by its owner only."""
+    """Write a trace in the format that the file extension selects; only the owner can read the file."""
     text = WRITERS[path.suffix.lower()](trace)
     try:
         write_private(path, text.encode("utf-8", "replace"))
@@ -61,10 +148,10 @@ def write(trace: Trace, path: Path) -> None:
 
 
 def read(path: Path) -> Trace:
-    """Read our own format; raises UsageError for anything else."""
+    """Read a trace in our own JSON format. Raises UsageError for any other file."""
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise _not_a_trace(path, "It is far too large")
+            raise _not_a_trace(path, f"It is larger than {MOST_BYTES // 1024**2} MB")
         data = json.loads(path.read_bytes())
     except OSError as error:
         raise UsageError(f"Cannot read `{path}`", why=error.strerror or str(error)) from error
@@ -81,7 +168,7 @@ def read(path: Path) -> Trace:
 
 
 def from_data(data: Any) -> Trace:  # noqa: ANN401 - checked here
-    """A trace from plain data; raises ValueError where it does not fit."""
+    """Build a trace from plain data. Raises ValueError if the data does not match the model."""
     return _adapter().validate_python(data)
 
 
@@ -94,5 +181,7 @@ def _adapter() -> "TypeAdapter[Trace]":
 
 def _not_a_trace(path: Path, why: str) -> UsageError:
     return UsageError(
-        f"`{path}` is not a trace of ours", why=why, hint="`workshop part 4 run --trace trace.json` makes one"
+        f"`{path}` is not a workshop trace",
+        why=why,
+        hint="`workshop part 4 run --trace trace.json` makes one",
     )

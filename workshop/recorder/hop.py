@@ -1,6 +1,8 @@
 """One HTTP exchange as it was seen, with its secrets: never written, never shown."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 MOST_BODY = 512 * 1024
@@ -43,3 +45,20 @@ class Hop:
     def sent(self, name: str) -> str:
         """A request header's value, or an empty string."""
         return next((value for key, value in self.request_headers if key.lower() == name), "")
+
+
+def _nothing(_since: datetime) -> Sequence[Hop]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """The server behind the gateway; `seen` gives the hops it saw since then, if it keeps a record."""
+
+    name: str = "GitHub"
+    url: str = ""
+    seen: Callable[[datetime], Sequence[Hop]] = _nothing
+
+
+UNKNOWN = Upstream()
+"""All that is known of it is that it is GitHub."""
