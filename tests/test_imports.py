@@ -98,3 +98,22 @@ def test_what_speaks_no_mcp_imports_nothing_heavy(command: str, tmp_path: Path) 
     code, _, heavy = done.stderr.splitlines()[-1].partition(" ")
     expected, needed = NEVER_MCP[command]
     assert (int(code), heavy) == (expected, str(list(needed)))
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """A cycle between modules, imports inside functions included: neither can be read without the other."""
+    files = [path.relative_to(PACKAGE).with_suffix("") for _, path in modules()]
+    names = {".".join(("workshop", *file.parts)): PACKAGE / file.with_suffix(".py") for file in files}
+    graph = {name: {other for other in imported(path) if other in names} for name, path in names.items()}
+    assert list(_cycles(graph)) == []
+
+
+def _cycles(graph: dict[str, set[str]]) -> Iterator[list[str]]:
+    """Remove modules that import none of the rest, or that none of the rest imports, until none is left."""
+    left = {name: set(others) for name, others in graph.items()}
+    while free := {name for name, others in left.items() if not others & left.keys()}:
+        left = {name: others for name, others in left.items() if name not in free}
+    while free := {name for name in left if not any(name in others for others in left.values())}:
+        left = {name: others for name, others in left.items() if name not in free}
+    if left:
+        yield sorted(left)

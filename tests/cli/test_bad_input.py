@@ -104,7 +104,7 @@ def test_a_broken_manifest_is_refused_with_its_file(
     text = manifest.read_text()
     assert old in text
     manifest.write_text(text.replace(old, new))
-    monkeypatch.setattr("workshop.course.find.parts_dir", lambda: parts)
+    monkeypatch.setattr("workshop.course.lessons.parts_dir", lambda: parts)
     outcome = workshop("up")
     assert outcome.code == 2
     assert what in told(outcome.err)
@@ -121,7 +121,7 @@ def test_a_timeout_that_is_no_time_is_refused(
     text = described.read_text()
     assert "ready = 30" in text
     described.write_text(text.replace("ready = 30", line))
-    monkeypatch.setattr("workshop.course.find.parts_dir", lambda: parts)
+    monkeypatch.setattr("workshop.course.lessons.parts_dir", lambda: parts)
     outcome = workshop("up")
     assert outcome.code == 2
     assert "is not a number of seconds above 0" in told(outcome.err)

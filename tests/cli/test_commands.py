@@ -37,7 +37,7 @@ def test_a_folder_with_a_part_toml_is_a_part(
     parts = tmp_path / "parts"
     shutil.copytree(parts_dir() / "01_agent_loop", parts / "05_again")
     (parts / "06_no_toml").mkdir()
-    monkeypatch.setattr("workshop.course.find.parts_dir", lambda: parts)
+    monkeypatch.setattr("workshop.course.lessons.parts_dir", lambda: parts)
     assert "trail-mapper" in workshop("part", "5", "run", "--model", "rehearsal").out
     assert workshop("part", "6", "run").code == 2
 
@@ -47,7 +47,7 @@ def test_two_folders_with_one_number_are_refused(
 ) -> None:
     for name in ("01_one", "01_uno"):
         shutil.copytree(parts_dir() / "01_agent_loop", tmp_path / "parts" / name)
-    monkeypatch.setattr("workshop.course.find.parts_dir", lambda: tmp_path / "parts")
+    monkeypatch.setattr("workshop.course.lessons.parts_dir", lambda: tmp_path / "parts")
     outcome = workshop("part", "list")
     assert outcome.code == 2
     assert "are both part 1" in outcome.err

@@ -11,7 +11,7 @@ import pytest
 import workshop
 from tests.cli.conftest import Workshop
 from workshop.cli.app import build_tree
-from workshop.cli.examples import EXAMPLES
+from workshop.cli.groups import EXAMPLES
 from workshop.cli.help import topics
 from workshop.core.errors import WorkshopError
 
@@ -46,6 +46,12 @@ def test_examples_come_before_the_options(workshop: Workshop) -> None:
     told = workshop("up", "--help").out
     assert 0 < told.index("workshop up --backend kind") < told.index("Options:")
     assert "workshop part 3 check --hint" in workshop("part", "3", "--help").out
+
+
+def test_every_command_is_listed_under_one_heading() -> None:
+    tree = build_tree()
+    listed = [name for names in tree.headings.values() for name in names]
+    assert sorted(listed) == sorted(tree.commands)
 
 
 def test_help_shows_a_topic_a_command_or_what_there_is(workshop: Workshop) -> None:

@@ -209,7 +209,7 @@ Options:
   -v, --verbose         Show the commands that are run; twice: their output
                         too.
   -q, --quiet           No progress and no hints; twice: no warnings.
-  --no-input            Ask nobody, as if there were no terminal.
+  --no-input            Never ask, as if there were no terminal.
   --install-completion  Install completion for the current shell.
   --show-completion     Show completion for the current shell, to copy it or
                         customize the installation.
@@ -248,7 +248,7 @@ Security:
 
 For facilitators:
   rehearse  Set up, run and check every part without a person, then tear down.
-  demo      Play the demos on stage, record them, verify them.
+  demo      Play, record and verify the demos.
   bundle    Everything a cluster needs in one file: made at home, used in the
             room with `up --bundle FILE`.
 """)

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from workshop.core.paths import parts_dir
-from workshop.course.check_child import Job, Outcome, run_job
+from workshop.course.check_child import run_job
+from workshop.course.check_outcome import Job, Outcome
 from workshop.course.exercise import Exercise, exercises_of
-from workshop.course.find import find_lessons
+from workshop.course.lessons import find_lessons
 
 Judge = Callable[..., dict[str, Outcome]]
 MakePart = Callable[[str], Path]

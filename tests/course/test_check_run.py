@@ -6,8 +6,8 @@ import pytest
 
 from tests.course.conftest import MakePart
 from workshop.core.errors import WorkshopError
-from workshop.course.check_child import Job
-from workshop.course.check_run import run_checks
+from workshop.course.check import run_checks
+from workshop.course.check_outcome import Job
 
 THREE = """
 import os, time
@@ -40,7 +40,7 @@ def after(subject):
 def test_a_check_that_is_lost_has_failed_and_the_others_go_on(
     make_part: MakePart, monkeypatch: pytest.MonkeyPatch, body: str, reason: str
 ) -> None:
-    monkeypatch.setattr("workshop.course.check_run._GRACE_SECONDS", 1.0)
+    monkeypatch.setattr("workshop.course.check._GRACE_SECONDS", 1.0)
     part = make_part(THREE.format(body=body))
     noted: list[str] = []
     found = run_checks(Job(str(part), "", ran=False, works={}), noted.append)

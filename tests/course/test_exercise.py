@@ -9,7 +9,7 @@ from tests.course.conftest import ALL, called
 from workshop.core.errors import PreflightError, UsageError
 from workshop.core.paths import parts_dir
 from workshop.course.exercise import Exercise, Placed, begin, begun, exercise_of, reset, solve
-from workshop.course.find import find_lessons
+from workshop.course.lessons import find_lessons
 from workshop.course.progress import Standing, exercise_folder
 
 ONE = ALL[0]

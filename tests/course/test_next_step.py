@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from workshop.core.paths import parts_dir
-from workshop.course.find import find_lessons
+from workshop.course.lessons import find_lessons
 from workshop.course.next_step import NextStep, Room, next_step, overview
 from workshop.course.progress import Standing
 

@@ -15,7 +15,7 @@ from workshop.core.errors import WorkshopError
 from workshop.core.ports import free_port
 from workshop.course import environment
 from workshop.course.environment import UpOptions, UpReport
-from workshop.course.find import find_lessons
+from workshop.course.lessons import find_lessons
 from workshop.lab import process
 from workshop.lab.cluster import checks as cluster_checks
 from workshop.lab.cluster.record import ClusterFile

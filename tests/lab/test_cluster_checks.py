@@ -11,7 +11,7 @@ from tests.lab.kube.cluster import NAMESPACE, Cluster, running_cluster
 from tests.lab.operated import OperatedEmulator
 from workshop.core.console import Console
 from workshop.core.errors import WorkshopError
-from workshop.course.find import find_lessons
+from workshop.course.lessons import find_lessons
 from workshop.lab.base import Choices
 from workshop.lab.cluster import checks as cluster_checks
 from workshop.lab.cluster.record import ClusterFile, ClusterRecord

@@ -12,7 +12,7 @@ from workshop.core.console import Console
 from workshop.core.errors import CredentialsError, UsageError, WorkshopError
 from workshop.core.paths import parts_dir
 from workshop.core.ports import free_port
-from workshop.course.find import find_lessons
+from workshop.course.lessons import find_lessons
 from workshop.lab import process
 from workshop.lab.base import Applied, Choices, Deployment
 from workshop.lab.embedded import EmbeddedBackend

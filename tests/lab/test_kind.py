@@ -19,7 +19,7 @@ from workshop.core.errors import PreflightError, UsageError, WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.ports import bind_loopback
 from workshop.course import environment
-from workshop.course.find import find_lessons
+from workshop.course.lessons import find_lessons
 from workshop.lab import process
 from workshop.lab.cluster import workloads as cluster_steps
 from workshop.lab.cluster.images import Images

@@ -16,7 +16,7 @@ from workshop.core.console import Console
 from workshop.core.errors import DeadlineError, PreflightError
 from workshop.core.ports import free_port
 from workshop.course import environment
-from workshop.course.find import Lesson, find_lessons
+from workshop.course.lessons import Lesson, find_lessons
 from workshop.lab.base import Applied, ClusterChoices, WorkloadStatus
 from workshop.lab.cluster import dns as cluster_dns
 from workshop.lab.cluster import kind_cluster

@@ -16,11 +16,10 @@ from workshop.agent.run import RunOptions, load_answer, prepare
 from workshop.agent.sign_out import sign_out
 from workshop.core.instance import Instance, Record
 from workshop.core.paths import parts_dir
-from workshop.course.check_child import Outcome
-from workshop.course.check_subject import Subject
-from workshop.course.checks import checks_of
+from workshop.course.check_outcome import Outcome
+from workshop.course.checks import Subject, checks_of
 from workshop.course.exercise import Exercise
-from workshop.course.find import Lesson, find_lessons
+from workshop.course.lessons import Lesson, find_lessons
 
 LESSONS = find_lessons(parts_dir())
 Change = Callable[[int, str, str, str], Path]

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from workshop.agent.part import Part
-from workshop.course.find import find_lessons
-from workshop.course.variations import variation_of
+from workshop.course.lessons import find_lessons, variation_of
 
 PARTS = Path(__file__).resolve().parents[2] / "parts"
 FOLDERS = ["01_agent_loop", "02_local_mcp", "03_toolhive", "04_remote_oauth"]

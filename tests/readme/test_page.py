@@ -14,7 +14,7 @@ from workshop.cli.app import build_tree
 from workshop.core import errors
 from workshop.core.paths import cluster_dir
 from workshop.core.result import Result, envelope, error_envelope
-from workshop.course.find import Lesson, find_lessons
+from workshop.course.lessons import Lesson, find_lessons
 from workshop.lab.base import PRACTICE_GITHUB, PRACTICE_PORT, BackendName, Entrypoint
 
 EXIT_CODES = "| Code | Meaning |"

@@ -12,7 +12,7 @@ from tests.agent.conftest import authority, home, serve, session
 from tests.agent.test_gateway_login import Room, room
 from tests.cli.conftest import workshop
 from workshop.core.instance import Instance, Record
-from workshop.course.flight import upstream_of
+from workshop.course.practice_record import upstream_of
 from workshop.lab.base import PRACTICE_GITHUB
 from workshop.recorder.model import Outcome, Subject, Trace
 from workshop.recorder.recorder import Recorder, recording

@@ -10,9 +10,9 @@ import pytest
 from tests.recorder.test_canaries import secrets_of
 from workshop.agent.run import RunOptions, load_answer, run_answer
 from workshop.core.console import Console
-from workshop.course.variation_answer import upstream_of
+from workshop.course.lessons import find_variation
+from workshop.course.run import variation_upstream
 from workshop.course.variation_run import Running, prepare, variation_running
-from workshop.course.variations import find_variation
 from workshop.lab.variation_room import Edition
 from workshop.recorder import files
 from workshop.recorder.model import Outcome, Step, Subject, Trace
@@ -89,7 +89,7 @@ class Flown:
 def fly(running: Running, called: str) -> tuple[Recorder, Trace]:
     """Ask part 4's question here, with the recorder on and the practice GitHub as a witness."""
     recorder, quiet = Recorder(), Console(io.StringIO(), io.StringIO())
-    variation, upstream = running.variation, upstream_of(running)
+    variation, upstream = running.variation, variation_upstream(running)
     options = RunOptions(approve_as="learner")
     with recording(recorder):
         answer = load_answer(variation.part.directory)

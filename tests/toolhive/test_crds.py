@@ -11,7 +11,7 @@ from tests.toolhive.conftest import Change
 from workshop.core import paths
 from workshop.core.instance import Upstream
 from workshop.core.settings import Setting, Settings
-from workshop.course.find import find_lessons
+from workshop.course.lessons import find_lessons
 from workshop.lab.base import Choices
 from workshop.lab.cluster.render import Renderer
 from workshop.lab.sources import Sources

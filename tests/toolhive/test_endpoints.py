@@ -29,7 +29,7 @@ from workshop.agent.token_store import TokenStore
 from workshop.core.console import Console
 from workshop.core.errors import CredentialsError, WorkshopError
 from workshop.core.ports import free_port
-from workshop.course.find import find_lessons
+from workshop.course.lessons import find_lessons
 from workshop.lab import process
 from workshop.lab.base import PRACTICE_CLIENT_ID, Choices
 from workshop.lab.cluster.endpoints import (

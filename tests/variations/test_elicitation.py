@@ -18,8 +18,8 @@ from workshop.auth.api_call import ApiAnswer
 from workshop.auth.limits import Patience
 from workshop.auth.outbound import Outbound
 from workshop.core.console import Progress
+from workshop.course.lessons import find_variation
 from workshop.course.variation_run import variation_running
-from workshop.course.variations import find_variation
 from workshop.lab.variation_room import Edition, VariationRoom
 
 REPOSITORIES, ISSUES = "GitHubTarget___getUserRepos", "GitHubTarget___getRepoIssues"

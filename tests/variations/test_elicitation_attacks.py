@@ -10,8 +10,8 @@ from mcp import MCPError
 
 from tests.servers.gateway.reading import form_in, origin_of, query_of
 from tests.variations.elicitation import COMPUTED, MODERN, PROFILE, Browser, Gateway, link_id, strange, told
+from workshop.course.lessons import find_variation
 from workshop.course.variation_run import variation_running
-from workshop.course.variations import find_variation
 
 PARAMETERS = ("elicitation_id", "state", "code", "error", "error_description", "iss", "session_id")
 LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}

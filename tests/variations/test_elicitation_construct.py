@@ -19,8 +19,8 @@ import pytest
 from tests.servers.gateway.harness import NO_TLS
 from tests.variations.elicitation import PROFILE, Gateway, load, told
 from workshop.core.ports import free_port
+from workshop.course.lessons import find_variation
 from workshop.course.variation_run import variation_running
-from workshop.course.variations import find_variation
 
 SCRIPT = find_variation("elicitation").directory / "construct.py"
 NAMES = [

@@ -21,8 +21,8 @@ from tests.variations.prefix_gateway import ERAS, FOLDER, text_of
 from workshop.auth.config_reader import Section
 from workshop.auth.keys import SigningKey, load_signing_key
 from workshop.core.errors import UsageError
+from workshop.course.lessons import find_variation
 from workshop.course.variation_run import Running, variation_running
-from workshop.course.variations import find_variation
 from workshop.servers.practice.credentials import fingerprint
 from workshop.servers.practice.recorder import RecordedRequest, read_requests
 

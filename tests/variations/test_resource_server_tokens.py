@@ -19,8 +19,8 @@ from workshop.agent.events import ApprovalNeeded, Event
 from workshop.agent.part import Part
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.run import load_answer
+from workshop.course.lessons import find_variation
 from workshop.course.variation_run import Running, variation_running
-from workshop.course.variations import find_variation
 
 PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 

@@ -16,9 +16,15 @@ from workshop.core.errors import UsageError, WorkshopError
 from workshop.core.instance import Instance, Record
 from workshop.core.ports import bind_loopback, free_port, is_free
 from workshop.course import environment
-from workshop.course.find import Lesson, find_lessons
+from workshop.course.lessons import (
+    Lesson,
+    Variation,
+    find_lessons,
+    find_variation,
+    variation_of,
+    variations_of,
+)
 from workshop.course.variation_run import prepare, room_of, start, stop_all, variation_running
-from workshop.course.variations import Variation, find_variation, variation_of, variations_of
 from workshop.lab.variation_room import Edition
 from workshop.servers.practice.tokens import Tokens
 

@@ -16,9 +16,9 @@ from workshop.agent.run import RunOptions, load_answer, run_answer
 from workshop.audit.probe.report import probe
 from workshop.core.console import Console
 from workshop.core.paths import parts_dir
+from workshop.course.lessons import find_variation
+from workshop.course.practice_record import API, token_swap
 from workshop.course.variation_run import Running, variation_running
-from workshop.course.variations import find_variation
-from workshop.course.witness import API, token_swap
 
 FOLDER = parts_dir() / "04_remote_oauth" / "variations" / "worker"
 EXERCISES = sorted((FOLDER / "exercises").glob("[0-9]_*"))

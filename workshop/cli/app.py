@@ -1,5 +1,6 @@
 """The command tree: verbs at the top, and under `part` one group for each part that is found."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -7,7 +8,6 @@ import typer
 from workshop import __version__
 from workshop.cli import (
     bundle,
-    config,
     connect,
     demo,
     doctor,
@@ -18,17 +18,13 @@ from workshop.cli import (
     part,
     probe,
     rehearse,
-    report,
     status,
-    teardown,
     trace,
     up,
 )
-from workshop.cli.everywhere import NoInput, Quiet, Verbose, spread
-from workshop.cli.examples import add_examples
-from workshop.cli.groups import HeadedGroup
+from workshop.cli.groups import Commands, Group
 from workshop.cli.terminal import console
-from workshop.course.find import find_lessons
+from workshop.course.lessons import find_lessons
 
 _HELP = """A tutorial on the Model Context Protocol in four parts.
 
@@ -42,54 +38,41 @@ workshop teardown        stop everything
 workshop rehearse        all of it, unattended and checked
 workshop help            more: attending, running, clusters, exit codes, …
 """
-_ORDER = (
-    *("up", "status", "logs", "teardown"),
-    *("part", "next", "trace", "connect", "disconnect"),
-    *("doctor", "config", "report", "help"),
-    *("login", "probe"),
-    *("rehearse", "demo", "bundle"),
-)
+
+
+class _Root(Group):
+    headings: Mapping[str, Sequence[str]] = {
+        "The room": ("up", "status", "logs", "teardown"),
+        "The lessons": ("part", "next", "trace", "connect", "disconnect"),
+        "When something is wrong": ("doctor", "config", "report", "help"),
+        "Security": ("login", "probe"),
+        "For facilitators": ("rehearse", "demo", "bundle"),
+    }
 
 
 def build_tree() -> Any:  # noqa: ANN401 - Typer keeps its commands' types private
-    """The whole command line as the tree that parses it."""
-    tree: Any = typer.main.get_command(build_app())
-    tree.commands = {name: tree.commands[name] for name in _ORDER}
-    add_examples(tree)
-    spread(tree)
-    return tree
-
-
-def build_app() -> typer.Typer:
-    """The whole command line, with the parts that are there now."""
-    app = typer.Typer(
-        cls=HeadedGroup,
-        help=_HELP,
-        context_settings={"help_option_names": ["-h", "--help"]},
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-    )
+    """The whole command line as the tree that parses it, with the parts that exist now."""
+    app = Commands(_HELP, cls=_Root, context_settings={"help_option_names": ["-h", "--help"]})
     app.callback()(_options)
-    app.command("up", rich_help_panel="The room")(up.up)
-    app.add_typer(part.build_group(find_lessons()), name="part", rich_help_panel="The lessons")
-    app.command("next", rich_help_panel="The lessons")(next.show_next)
-    app.command("status", rich_help_panel="The room")(status.status)
-    app.command("logs", rich_help_panel="The room")(logs.logs)
-    app.command("teardown", rich_help_panel="The room")(teardown.teardown)
-    app.command("doctor", rich_help_panel="When something is wrong")(doctor.doctor)
-    app.command("config", rich_help_panel="When something is wrong")(config.config)
-    app.command("report", rich_help_panel="When something is wrong")(report.report)
-    app.command("help", rich_help_panel="When something is wrong")(help.show_help)
-    app.command("connect", rich_help_panel="The lessons")(connect.connect)
-    app.command("disconnect", rich_help_panel="The lessons")(connect.disconnect)
-    app.add_typer(trace.build_group(), name="trace", rich_help_panel="The lessons")
-    app.add_typer(login.build_group(), name="login", rich_help_panel="Security")
-    app.command("probe", rich_help_panel="Security")(probe.probe)
-    app.add_typer(demo.build_group(), name="demo", rich_help_panel="For facilitators")
-    app.add_typer(bundle.build_group(), name="bundle", rich_help_panel="For facilitators")
-    app.command("rehearse", rich_help_panel="For facilitators")(rehearse.rehearse)
-    return app
+    app.add("up", up.up)
+    app.add("status", status.status)
+    app.add("logs", logs.logs)
+    app.add("teardown", up.teardown)
+    app.add_typer(part.build_group(find_lessons()), name="part")
+    app.add("next", next.show_next)
+    app.add_typer(trace.build_group(), name="trace")
+    app.add("connect", connect.connect)
+    app.add("disconnect", connect.disconnect)
+    app.add("doctor", doctor.doctor)
+    app.add("config", doctor.config)
+    app.add("report", doctor.report)
+    app.add("help", help.show_help)
+    app.add_typer(login.build_group(), name="login")
+    app.add("probe", probe.probe)
+    app.add("rehearse", rehearse.rehearse)
+    app.add_typer(demo.build_group(), name="demo")
+    app.add_typer(bundle.build_group(), name="bundle")
+    return typer.main.get_command(app)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
@@ -98,12 +81,17 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
         raise typer.Exit
 
 
-Version = Annotated[
-    bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
-]
-
-
 def _options(
-    *, version: Version = False, verbose: Verbose = 0, quiet: Quiet = 0, no_input: NoInput = False
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version.",
+            callback=_version,
+            is_eager=True,
+            expose_value=False,
+        ),
+    ] = False,
 ) -> None:
-    pass  # each has acted by now
+    pass

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workshop.cli.groups import HeadedGroup
+from workshop.cli.groups import EXAMPLES, Commands
 from workshop.cli.options import Json, Overrides, parse_overrides
 from workshop.cli.terminal import finish, running
 from workshop.core.result import Result
@@ -17,9 +17,9 @@ _File = Annotated[Path, typer.Argument(metavar="FILE", help="The bundle.", show_
 _HELP = "Everything a cluster needs in one file: made at home, used in the room with `up --bundle FILE`."
 
 
-def build_group() -> typer.Typer:
+def build_group() -> Commands:
     """The commands under `workshop bundle`."""
-    group = typer.Typer(cls=HeadedGroup, help=_HELP, no_args_is_help=True, rich_markup_mode=None)
+    group = Commands(_HELP, EXAMPLES["bundle"])
     group.command("create")(create)
     group.command("verify")(verify)
     return group

@@ -12,8 +12,7 @@ from workshop.cli.terminal import console, finish
 from workshop.cli.variation import VariationName, lesson_or_variation, variation_name
 from workshop.core.errors import CheckError, WorkshopError
 from workshop.core.result import Point, Result
-from workshop.course.find import Lesson
-from workshop.course.variations import Variation
+from workshop.course.lessons import Lesson, Variation
 
 if TYPE_CHECKING:
     from workshop.course.check import Checked, CheckReport

@@ -15,7 +15,7 @@ from workshop.cli.terminal import console, finish
 from workshop.core.console import plain
 from workshop.core.errors import WorkshopError
 from workshop.core.result import Result, Table
-from workshop.course.find import Lesson
+from workshop.course.lessons import Lesson
 
 if TYPE_CHECKING:
     from workshop.audit.compare.comparison import Column, Comparison

@@ -32,8 +32,7 @@ def complete_demos(incomplete: str) -> list[str]:
 def complete_exercises(ctx: typer.Context, incomplete: str) -> list[str]:
     """The exercises of the part, or the variation, that stands before them on the command line."""
     from workshop.course.exercise import exercises_of
-    from workshop.course.find import find_lessons
-    from workshop.course.variations import variation_of
+    from workshop.course.lessons import find_lessons, variation_of
 
     part = ctx.parent.info_name if ctx.parent else ""
     name = ctx.params.get("variation")
@@ -50,8 +49,7 @@ def complete_exercises(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def complete_variations(ctx: typer.Context, incomplete: str) -> list[str]:
     """The variations of the part that stands before them on the command line."""
-    from workshop.course.find import find_lessons
-    from workshop.course.variations import variations_of
+    from workshop.course.lessons import find_lessons, variations_of
 
     part = ctx.parent.info_name if ctx.parent else ""
     return _matching(

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from workshop.cli.asking import agreed
 from workshop.cli.completion import complete_endpoints
 from workshop.cli.options import Json
-from workshop.cli.terminal import finish
+from workshop.cli.terminal import agreed, finish
 from workshop.core.result import Result
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workshop.cli.completion import complete_demos
+from workshop.cli.groups import EXAMPLES, Commands
 from workshop.cli.options import EnvFile, Json
 from workshop.cli.terminal import console, finish
 from workshop.core.errors import CheckError, UsageError
@@ -38,9 +39,9 @@ Update = Annotated[bool, typer.Option("--update", help="Make what is shown now t
 CastFile = Annotated[Path, typer.Argument(metavar="FILE.cast", help="The asciicast to write.")]
 
 
-def build_group() -> typer.Typer:
+def build_group() -> Commands:
     """The `demo` group."""
-    group = typer.Typer(help="Play the demos on stage, record them, verify them.", no_args_is_help=True)
+    group = Commands("Play, record and verify the demos.", EXAMPLES["demo"])
     group.command("list")(list_demos)
     group.command("play")(play)
     group.command("record")(record)

@@ -1,4 +1,4 @@
-"""`workshop doctor`: is this machine ready, and if not, what to do."""
+"""`workshop doctor`, `config` and `report`: what to look at when something is wrong."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workshop.cli.options import EnvFile, Json
-from workshop.cli.terminal import finish, running
+from workshop.cli.terminal import console, finish, running
 from workshop.core.errors import PreflightError
 from workshop.core.result import Result, Table
 
@@ -17,6 +17,7 @@ ForCluster = Annotated[bool, typer.Option("--cluster", help="A cluster is wanted
 Online = Annotated[bool, typer.Option("--online", help="Ask the image registry too.")]
 Fix = Annotated[bool, typer.Option("--fix", help="Mend what can be mended without harm.")]
 All = Annotated[bool, typer.Option("--all", help="Show what is fine, too.")]
+Target = Annotated[Path, typer.Argument(metavar="FILE", help="The zip file to write.")]
 _MARKS = {"ok": "✓", "info": "·", "warn": "!", "fail": "✗"}
 
 
@@ -55,7 +56,35 @@ def doctor(
     finish(result, as_json=json)
 
 
-def examined(env_file: Path | None) -> list[dict[str, object]]:
+def config(*, env_file: EnvFile = None, json: Json = False) -> None:
+    """Show every setting, its value and where it came from; secrets as `***`."""
+    from workshop.course.configuration import configuration
+
+    found = configuration(env_file)
+    rows = [(item.name, item.value, item.source) for item in found]
+    finish(Result("config", found, table=Table(("setting", "value", "from"), rows)), as_json=json)
+
+
+def report(
+    file: Target = Path("workshop-report.zip"), *, env_file: EnvFile = None, json: Json = False
+) -> None:
+    """Write a zip file with versions, findings, settings and logs, and without any secret."""
+    from workshop.course.report import write_report
+
+    with console().progress() as progress, progress.step("Gather what a helper needs"):
+        names = write_report(file.absolute(), _examined(env_file), env_file)
+    finish(
+        Result(
+            "report",
+            {"file": str(file), "contents": names},
+            f"Wrote {file}: {', '.join(names)}",
+            next="look into it before you send it; secrets, tokens, your home folder and host name are out",
+        ),
+        as_json=json,
+    )
+
+
+def _examined(env_file: Path | None) -> list[dict[str, object]]:
     """Every finding, as `--json` tells it."""
     from workshop.core.paths import state_home
     from workshop.course.doctor.examine import examine

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workshop.cli.asking import agreed
 from workshop.cli.completion import complete_exercises
 from workshop.cli.options import Json
-from workshop.cli.terminal import console, finish
+from workshop.cli.terminal import agreed, console, finish
 from workshop.cli.variation import VariationName, lesson_or_variation
 from workshop.core.result import Point, Result
-from workshop.course.find import Lesson
+from workshop.course.lessons import Lesson
 
 if TYPE_CHECKING:
     from workshop.course.exercise import Exercise, Placed

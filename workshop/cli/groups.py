@@ -1,34 +1,238 @@
-"""Command groups: help under headings, plain because rich would double its time, and parts by number."""
+"""What every command and group has: the shared options, and examples before the options in its help."""
 
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
 
-from typer.core import TyperGroup
+import typer
+from typer.core import TyperCommand, TyperGroup
 
+from workshop.cli.terminal import console
 from workshop.core.errors import UsageError
 
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "up": (
+        "workshop up                                  what is best here, as it says",
+        "workshop up --backend kind                   a cluster in Docker",
+        "workshop up --upstream practice              never the real GitHub",
+        "workshop up --port github-remote=8088        where 8080 is taken",
+        "workshop up --dry-run                        only tell what would be done",
+    ),
+    "status": ("workshop status", "workshop status --json"),
+    "logs": (
+        "workshop logs                                the last lines of all",
+        "workshop logs github-remote --follow         one, until Ctrl-C",
+        "workshop logs --lines 200 workshop           more of another",
+    ),
+    "teardown": ("workshop teardown",),
+    "next": ("workshop next",),
+    "doctor": (
+        "workshop doctor",
+        "workshop doctor --cluster --online           ready for a cluster, too?",
+        "workshop doctor --fix                        mend what can be mended",
+    ),
+    "connect": (
+        "workshop connect claude-code                 what to run",
+        "workshop connect vscode --write              put it into this project",
+        "workshop connect cursor workshop             part 3 instead of part 4",
+    ),
+    "probe": (
+        "workshop probe http://localhost:8080/mcp",
+        "workshop probe https://mcp.example.com/mcp --follow --all",
+    ),
+    "login": ("workshop login list", "workshop login revoke --all"),
+    "rehearse": ("workshop rehearse", "workshop rehearse --backend kind --keep"),
+    "demo": (
+        "workshop demo list",
+        "workshop demo play tutorial                  space goes on at a pause",
+        "workshop demo play part-4 --auto --speed 3",
+        "workshop demo verify part-1",
+    ),
+    "bundle": (
+        "workshop bundle create room.bundle           at home",
+        "workshop up --bundle room.bundle             in the room",
+    ),
+    "trace": (
+        "workshop part 4 run --trace run.html --trace run.json",
+        "workshop trace explain run.json",
+    ),
+    "report": ("workshop report",),
+    "help": ("workshop help exit-codes", "workshop help part 4 run"),
+}
+PART_EXAMPLES = (
+    "workshop part {0} show",
+    "workshop part {0} run",
+    "workshop part {0} check --hint",
+    "workshop part {0} exercise 1",
+)
 
-class HeadedGroup(TyperGroup):
-    """Lists its commands under the heading each was given as `rich_help_panel`."""
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - Typer keeps these types private
-        """Write one section a heading, in the order the headings first appear."""
-        headed: dict[str, list[tuple[str, str]]] = {}
-        for name in self.list_commands(ctx):
-            command = self.commands[name]
-            heading = getattr(command, "rich_help_panel", None)
-            row = (name, command.get_short_help_str(formatter.width))
-            headed.setdefault(heading if isinstance(heading, str) else "Commands", []).append(row)
-        for heading, rows in headed.items():
+def _louder(given: int) -> None:
+    console().verbosity += given
+
+
+def _quieter(given: int) -> None:
+    console().verbosity -= given
+
+
+def _unasked(given: bool) -> None:  # noqa: FBT001 - Typer calls it so
+    console().asks = console().asks and not given
+
+
+def _everywhere(
+    *,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            callback=_louder,
+            is_eager=True,
+            expose_value=False,
+            show_default=False,
+            help="Show the commands that are run; twice: their output too.",
+        ),
+    ] = 0,
+    quiet: Annotated[
+        int,
+        typer.Option(
+            "--quiet",
+            "-q",
+            count=True,
+            callback=_quieter,
+            is_eager=True,
+            expose_value=False,
+            show_default=False,
+            help="No progress and no hints; twice: no warnings.",
+        ),
+    ] = 0,
+    no_input: Annotated[
+        bool,
+        typer.Option(
+            "--no-input",
+            callback=_unasked,
+            is_eager=True,
+            expose_value=False,
+            help="Never ask, as if there were no terminal.",
+        ),
+    ] = False,
+) -> None:
+    """The options of every command and group; their callbacks act while the command line is parsed."""
+
+
+@functools.cache
+def _shared() -> tuple[Any, ...]:
+    app = typer.Typer(add_completion=False)
+    app.command()(_everywhere)
+    return tuple(typer.main.get_command(app).params)
+
+
+def _converting_only_text(parameters: list[Any]) -> list[Any]:
+    """Let an option that was not given, and a count, pass as they are.
+
+    Typer imports pydantic to convert any value, even None: twice the time that `import typer` takes.
+    """
+    for parameter in parameters:
+        if "process_value" not in vars(parameter):
+            parameter.process_value = _only_text(parameter)
+    return parameters
+
+
+def _only_text(parameter: Any) -> Callable[[Any, Any], Any]:  # noqa: ANN401 - Typer keeps these types private
+    convert: Callable[[Any, Any], Any] = parameter.process_value
+    single = parameter.nargs == 1 and not parameter.multiple
+
+    def process_value(context: Any, value: Any) -> Any:  # noqa: ANN401 - same
+        absent = value is None and single and not parameter.required
+        if not absent and not isinstance(value, int):
+            return convert(context, value)
+        return parameter.callback(context, parameter, value) if parameter.callback else value
+
+    return process_value
+
+
+class Command(TyperCommand):
+    """A command that also takes the shared options."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:  # noqa: ANN401 - Typer keeps these types private
+        """Take what TyperCommand takes."""
+        super().__init__(*arguments, **settings)
+        self.params = [*self.params, *_shared()]
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - Typer keeps these types private
+        """All parameters, also `--help`, which is made on demand."""
+        return _converting_only_text(super().get_params(ctx))
+
+
+class Group(TyperGroup):
+    """A group that also takes the shared options, and lists its commands under headings.
+
+    `headings` maps each heading to the names below it, in the order of the help; empty: one for all.
+    """
+
+    headings: Mapping[str, Sequence[str]] = {}
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - Typer keeps these types private
+        """Take what TyperGroup takes."""
+        super().__init__(**settings)
+        self.params = [*self.params, *_shared()]
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - Typer keeps these types private
+        """All parameters, also `--help`, which is made on demand."""
+        return _converting_only_text(super().get_params(ctx))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - Typer calls it so
+        """Write one section a heading, without cutting the sentences as Typer does."""
+        for heading, names in (self.headings or {"Commands": list(self.commands)}).items():
+            rows = [(name, self.commands[name].get_short_help_str(formatter.width)) for name in names]
             with formatter.section(heading):
                 formatter.write_dl(rows)
 
 
-class PartGroup(TyperGroup):
+class PartGroup(Group):
     """A group whose commands are mostly numbers: an unknown one is an unknown part."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - Typer keeps these types private
-        """Find the command, or raise UsageError naming the parts there are."""
+        """Find the command, or raise UsageError with the parts that exist."""
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             there = ", ".join(name for name in self.commands if name.isdigit())
             raise UsageError(f"There is no part `{args[0]}`", hint=f"There are {there}: `workshop part list`")
         return super().resolve_command(ctx, args)
+
+
+class Commands(typer.Typer):
+    """A Typer whose commands are of our classes, each shown with its examples."""
+
+    def __init__(
+        self,
+        text: str,
+        examples: Sequence[str] = (),
+        *,
+        cls: type[Group] = Group,
+        **settings: Any,  # noqa: ANN401 - as Typer declares them
+    ) -> None:
+        """`text` is the help, `settings` are Typer's."""
+        super().__init__(
+            cls=cls,
+            no_args_is_help=True,
+            pretty_exceptions_enable=False,
+            rich_markup_mode=None,  # rich would double the time of `--help`
+            **_described(text, examples),
+            **settings,
+        )
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - same
+        """Register a command of our class under `name`."""
+        return super().command(name, **{"cls": Command, **settings})
+
+    def add(self, name: str, function: Callable[..., None]) -> None:
+        """Register `function` under `name`, with its examples."""
+        self.command(name, **_described((function.__doc__ or "").strip(), EXAMPLES.get(name, ())))(function)
+
+
+def _described(text: str, examples: Sequence[str]) -> dict[str, Any]:
+    r"""The help with the examples after it, and its first line alone for lists; `\b` stops rewrapping."""
+    if not examples:
+        return {"help": text}
+    return {"help": "\n".join([text, "", "\b", *examples]), "short_help": text.splitlines()[0]}

@@ -3,7 +3,7 @@
 import contextlib
 import io
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,7 +36,7 @@ Words = Annotated[
 ]
 
 
-def show_help(words: Words = None, *, json: Json = False) -> None:
+def show_help(ctx: typer.Context, words: Words = None, *, json: Json = False) -> None:
     """List the topics, or explain one; with a command's words, show its help."""
     if not words:
         titles = topics()
@@ -48,14 +48,12 @@ def show_help(words: Words = None, *, json: Json = False) -> None:
         text = _text(words[0])
         finish(Result("help", {"topic": words[0], "markdown": text}, markdown=text), as_json=json)
         return
-    text = _command_help(words)
+    text = _command_help(ctx.find_root().command, words)
     finish(Result("help", {"command": " ".join(words), "text": text}, lines=text.splitlines()), as_json=json)
 
 
-def _command_help(words: list[str]) -> str:
-    from workshop.cli.app import build_tree
-
-    tree = command = build_tree()
+def _command_help(tree: Any, words: list[str]) -> str:  # noqa: ANN401 - Typer keeps its commands' types private
+    command = tree
     for word in words:
         command = getattr(command, "commands", {}).get(word)
         if command is None:

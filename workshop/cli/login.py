@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workshop.cli.completion import complete_logins
+from workshop.cli.groups import EXAMPLES, Commands
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
 from workshop.core.console import plain
@@ -36,9 +37,9 @@ _NONE = "No login is stored"
 _SHOWN = 8
 
 
-def build_group() -> typer.Typer:
+def build_group() -> Commands:
     """The `login` group."""
-    group = typer.Typer(help="List and end the agent's logins.", no_args_is_help=True)
+    group = Commands("List and end the agent's logins.", EXAMPLES["login"])
     group.command("list")(list_logins)
     group.command("revoke")(revoke)
     return group

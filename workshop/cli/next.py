@@ -18,7 +18,7 @@ Forget = Annotated[bool, typer.Option("--forget", help="Forget your progress; yo
 
 def show_next(*, forget: Forget = False, json: Json = False) -> None:
     """Show where you are, and the one command to run now."""
-    from workshop.course.find import find_lessons
+    from workshop.course.lessons import find_lessons
     from workshop.course.next_step import overview
     from workshop.course.progress import ProgressFile
 
@@ -40,7 +40,7 @@ def show_next(*, forget: Forget = False, json: Json = False) -> None:
 
 def find_next(report: "StatusReport | None" = None) -> "NextStep":
     """The step that comes next, from what is kept and what is up; `report` spares a second look."""
-    from workshop.course.find import find_lessons
+    from workshop.course.lessons import find_lessons
     from workshop.course.next_step import next_step
     from workshop.course.progress import ProgressFile
 

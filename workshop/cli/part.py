@@ -8,13 +8,12 @@ import typer
 
 from workshop.cli.check import add_check, note_progress
 from workshop.cli.exercise import add_exercises
-from workshop.cli.groups import PartGroup
+from workshop.cli.groups import PART_EXAMPLES, Commands, PartGroup
 from workshop.cli.options import EnvFile, Json
-from workshop.cli.single_steps import add_single_steps
-from workshop.cli.terminal import finish
+from workshop.cli.terminal import finish, running
 from workshop.cli.variation import VariationName, Weak, add_variations, ask, lesson_or_variation
 from workshop.core.result import Result, Table
-from workshop.course.find import Lesson
+from workshop.course.lessons import Lesson
 
 Question = Annotated[str | None, typer.Option("--question", help="Ask this, not the part's own question.")]
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the approval URL, do not open it.")]
@@ -37,9 +36,9 @@ Trace = Annotated[
 ]
 
 
-def build_group(lessons: Sequence[Lesson]) -> typer.Typer:
+def build_group(lessons: Sequence[Lesson]) -> Commands:
     """The `part` group: `list`, and a group for each lesson, named by its number."""
-    group = typer.Typer(cls=PartGroup, help="Show and run the parts of the tutorial.", no_args_is_help=True)
+    group = Commands("Show and run the parts of the tutorial.", cls=PartGroup)
 
     @group.command("list")
     def list_parts(*, json: Json = False) -> None:
@@ -51,8 +50,9 @@ def build_group(lessons: Sequence[Lesson]) -> typer.Typer:
     return group
 
 
-def _lesson_group(lesson: Lesson) -> typer.Typer:
-    group = typer.Typer(help=f"Part {lesson.number}: {lesson.words}", no_args_is_help=True)
+def _lesson_group(lesson: Lesson) -> Commands:
+    examples = [line.format(lesson.number) for line in PART_EXAMPLES]
+    group = Commands(f"Part {lesson.number}: {lesson.words}", examples)
 
     @group.command("show")
     def show(*, variation: VariationName = None, json: Json = False) -> None:
@@ -91,9 +91,44 @@ def _lesson_group(lesson: Lesson) -> typer.Typer:
 
     add_check(group, lesson)
     add_exercises(group, lesson)
-    add_single_steps(group, lesson)
+    _add_single_steps(group, lesson)
     add_variations(group, lesson)
     return group
+
+
+def _add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
+    """Give a lesson's group its single steps, if it deploys anything."""
+    if not (lesson.directory / "toolhive").is_dir():
+        return
+
+    @group.command("apply")
+    def apply(*, env_file: EnvFile = None, json: Json = False) -> None:
+        """On a cluster: only apply the lesson's manifests."""
+        from workshop.course import environment
+
+        with running() as (progress, runner):
+            applied = environment.submit(lesson, progress, env_file=env_file, runner=runner)
+        done = [f"{name} applied" for name in applied.started] + [
+            f"{name} unchanged" for name in applied.kept
+        ]
+        following = f"`workshop part {lesson.number} forward`"
+        finish(_typed("part apply", done, applied.commands, following), as_json=json)
+
+    @group.command("forward")
+    def forward(*, env_file: EnvFile = None, json: Json = False) -> None:
+        """On a cluster: only forward the lesson's workloads to this machine."""
+        from workshop.course import environment
+
+        with running() as (progress, runner):
+            applied = environment.forward(lesson, progress, env_file=env_file, runner=runner)
+        done = [f"{name:<16} {url}" for name, url in applied.endpoints.items()]
+        following = f"`workshop part {lesson.number} run`"
+        finish(_typed("part forward", done, applied.commands, following), as_json=json)
+
+
+def _typed(command: str, done: Sequence[str], commands: Sequence[str], following: str) -> Result:
+    lines = [*done, "", "By hand:", *commands]
+    return Result(command, {"done": done, "commands": commands}, lines=lines, next=following)
 
 
 def _listing(lessons: Sequence[Lesson]) -> Result:

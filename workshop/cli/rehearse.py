@@ -17,7 +17,7 @@ def rehearse(*, backend: Backend = None, keep: Keep = False, port: Ports = None,
 
     On the embedded backend unless `--backend` names another or another is up: a rehearsal is to be quick.
     """
-    from workshop.course.find import find_lessons
+    from workshop.course.lessons import find_lessons
     from workshop.course.rehearse import Rehearsal
 
     outcomes = Rehearsal(find_lessons(), console()).run(ports=parse_ports(port), keep=keep, backend=backend)

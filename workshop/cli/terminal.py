@@ -1,4 +1,4 @@
-"""The console of this process, and how a command runs programs and ends."""
+"""The console of this process, and how a command runs programs, asks a person, and ends."""
 
 import functools
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from workshop.core.console import Console, Progress
+from workshop.core.errors import UsageError
 from workshop.core.result import Result
 
 if TYPE_CHECKING:
@@ -22,11 +23,24 @@ def console() -> Console:
 
 @contextmanager
 def running() -> Iterator[tuple[Progress, "Runner"]]:
-    """Progress on the screen, and a runner of programs that shows there what `-v` asks for."""
-    from workshop.course.environment import runner_for
+    """The progress display, and a runner of programs that shows there what `-v` asks for."""
+    from workshop.lab.tools.run import runner_for
 
     with console().progress() as progress:
         yield progress, runner_for(progress)
+
+
+def agreed(question: str, *, yes: bool) -> bool:
+    """Whether a person agrees; `yes` skips the question. Raises UsageError where nobody can be asked."""
+    if yes:
+        return True
+    if not console().can_ask:
+        raise UsageError(
+            "This would have to be asked, and there is nobody to ask here",
+            why=question,
+            hint="`--yes` goes ahead without asking",
+        )
+    return typer.confirm(question, err=True)
 
 
 def finish(result: Result, *, as_json: bool = False) -> None:

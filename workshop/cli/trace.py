@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from workshop.cli.groups import EXAMPLES, Commands
 from workshop.cli.options import Json
 from workshop.cli.terminal import finish
 from workshop.core.console import plain
@@ -14,9 +15,9 @@ File = Annotated[Path, typer.Argument(metavar="FILE.json", help="A trace that `p
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="Where to: .html, .har or .json.")]
 
 
-def build_group() -> typer.Typer:
+def build_group() -> Commands:
     """The `trace` group."""
-    group = typer.Typer(help="Read what the flight recorder wrote.", no_args_is_help=True)
+    group = Commands("Read what the flight recorder wrote.", EXAMPLES["trace"])
     group.command("explain")(explain)
     group.command("render")(render)
     return group

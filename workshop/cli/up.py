@@ -1,4 +1,4 @@
-"""`workshop up`: start everything the parts need."""
+"""`workshop up` and `teardown`: start everything the parts need, and stop it."""
 
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ def up(
     from workshop.course import environment
     from workshop.course.doctor.examine import before_up
     from workshop.course.doctor.finding import Machine
-    from workshop.course.find import find_lessons
+    from workshop.course.lessons import find_lessons
 
     options = environment.UpOptions(
         backend=backend,
@@ -83,6 +83,16 @@ def up(
         lines.append(f"Already running: {', '.join(report.kept)}")
     table = _times(report) if console().verbosity > 0 and report.steps else None
     finish(Result("up", report, report.reason, lines, table, next="`workshop part 1 show`"), as_json=json)
+
+
+def teardown(*, json: Json = False) -> None:
+    """Stop everything `up` started and remove its state; fine with nothing to do."""
+    from workshop.course import environment
+
+    with running() as (progress, runner):
+        stopped = environment.teardown(progress, runner)
+    line = f"Stopped {', '.join(stopped)}" if stopped else "Nothing was running"
+    finish(Result("teardown", {"stopped": list(stopped)}, line), as_json=json)
 
 
 def _again(options: "UpOptions") -> str:

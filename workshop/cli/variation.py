@@ -11,8 +11,7 @@ from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
 from workshop.core.errors import UsageError
 from workshop.core.result import Result, Table
-from workshop.course.find import Lesson
-from workshop.course.variations import Variation, has_variations, variation_of, variations_of
+from workshop.course.lessons import Lesson, Variation, has_variations, variation_of, variations_of
 
 if TYPE_CHECKING:
     from workshop.agent.run import RunOptions
@@ -47,14 +46,12 @@ def variation_name(lesson: Lesson) -> str | None:
 
 def ask(lesson: Lesson, options: "RunOptions", *, weak: bool) -> tuple[str, Sequence[str]]:
     """The agent's answer, with the part's workloads or the variation's, and what is to be said beside it."""
-    if not isinstance(lesson, Variation):
-        from workshop.course.run import run_lesson
+    from workshop.course.run import run_lesson, run_variation
 
+    if not isinstance(lesson, Variation):
         if weak:
             raise UsageError("`--weak` is for a variation", hint="`--variation worker --weak`")
         return run_lesson(lesson, options, console()), ()
-    from workshop.course.variation_answer import run_variation
-
     if weak and not lesson.layout().has_editions:
         raise UsageError(f"The {lesson.label} has no weak edition", hint="`--variation worker` has one")
     answer, running = run_variation(lesson, options, console(), weak=weak)

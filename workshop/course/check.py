@@ -1,16 +1,31 @@
-"""Check a part: run what there is to run, remember what passed, and give hints one by one."""
+"""Check a part: run its checks in another process, remember what passed, and give hints one by one."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
-from workshop.core.errors import UsageError
-from workshop.course.check_child import Job, Outcome
-from workshop.course.check_run import run_checks
+from workshop.core.errors import UsageError, WorkshopError
+from workshop.course.check_outcome import Job, Outcome, State
 from workshop.course.exercise import begun, exercise_of, exercises_of
-from workshop.course.find import Lesson
+from workshop.course.lessons import Lesson
 from workshop.course.progress import PartStanding, ProgressFile, exercise_folder
+from workshop.lab import process
 
 Note = Callable[[str], None]
+_START_SECONDS = 30.0
+_GRACE_SECONDS = 3.0
+"""How much longer than its deadline a check has before its process is ended: it may still clean up."""
+_CHILD = (sys.executable, "-P", "-m", "workshop.course.check_child")
 
 
 @dataclass(frozen=True)
@@ -96,3 +111,104 @@ def _with_hints(part: PartStanding, outcomes: list[Outcome], *, hint: bool) -> t
         given = outcome.hints[: max(stage, 1)]
         checks.append(Checked(replace(outcome, hints=()), given, len(outcome.hints) - len(given)))
     return tuple(checks)
+
+
+def run_checks(job: Job, note: Note) -> list[Outcome]:
+    """The outcome of each check, in order; `note` hears the sentence of the one being tried."""
+    scratch = Path(tempfile.mkdtemp(prefix="workshop-check-"))
+    try:
+        return _until_settled(replace(job, scratch=str(scratch)), note)
+    finally:
+        for stray in process.strays(scratch):
+            process.end(stray)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _until_settled(job: Job, note: Note) -> list[Outcome]:
+    settled: dict[str, Outcome] = {}
+    while True:
+        states: dict[str, State] = {name: outcome.state for name, outcome in settled.items()}
+        child = _Child(replace(job, states=states))
+        try:
+            lost = child.follow(settled, note)
+        finally:
+            child.end()
+        if lost is None:
+            return [settled[name] for name in child.names]
+        settled[lost.name] = lost
+
+
+class _Child:
+    """One process, and what it has announced."""
+
+    def __init__(self, job: Job) -> None:
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
+        self._process = subprocess.Popen(
+            _CHILD,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            start_new_session=True,
+        )
+        self._lines: queue.Queue[bytes] = queue.Queue()
+        self._announced: dict[str, dict[str, Any]] = {}
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        if self._process.stdin:
+            self._process.stdin.write(json.dumps(asdict(job)).encode() + b"\n")
+            self._process.stdin.close()
+
+    @property
+    def names(self) -> Sequence[str]:
+        return tuple(self._announced)
+
+    def follow(self, settled: dict[str, Outcome], note: Note) -> Outcome | None:
+        """Collect outcomes; None when all checks have one, else that of the check that ended the process."""
+        begun, seconds = "", _START_SECONDS
+        while True:
+            try:
+                line = self._lines.get(timeout=seconds)
+            except queue.Empty:
+                return self._lost(begun, f"It did not come back within {seconds - _GRACE_SECONDS:g} seconds")
+            if not line:
+                self._process.wait()
+                if self._announced and all(name in settled for name in self._announced):
+                    return None
+                return self._lost(begun, f"It ended the whole program. {self._last_words()}".strip())
+            told = json.loads(line)
+            if "checks" in told:
+                self._announced = {check["name"]: check for check in told["checks"]}
+            elif "begin" in told:
+                begun = told["begin"]
+                note(self._announced[begun]["says"])
+                seconds = self._announced[begun]["seconds"] + _GRACE_SECONDS
+            else:
+                outcome = told["outcome"] | {"hints": tuple(told["outcome"]["hints"])}
+                settled[outcome["name"]] = Outcome(**outcome)
+
+    def end(self) -> None:
+        """End the process and whatever it started in its session."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._reader.join(_GRACE_SECONDS)
+        if self._process.stdout and not self._reader.is_alive():
+            self._process.stdout.close()
+        self._stderr.close()
+
+    def _read(self) -> None:
+        if self._process.stdout:
+            for line in self._process.stdout:
+                self._lines.put(line)
+        self._lines.put(b"")
+
+    def _lost(self, begun: str, reason: str) -> Outcome:
+        if not begun:
+            raise WorkshopError("The checks could not be started", why=self._last_words() or reason)
+        check = self._announced[begun]
+        return Outcome(begun, check["says"], check["exercise"], "failed", reason, tuple(check["hints"]))
+
+    def _last_words(self) -> str:
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""

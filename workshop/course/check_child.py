@@ -11,43 +11,18 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from workshop.core.console import plain
 from workshop.core.errors import CheckError, WorkshopError
-from workshop.course.checks import Check, NotApplicableError, NotPassedError, Subject, checks_of
+from workshop.course.check_outcome import Job, NotApplicableError, NotPassedError, Outcome, State
+from workshop.course.checks import Check, Subject, checks_of
 
-State = Literal["passed", "failed", "not tried", "not applicable"]
 Tell = Callable[[dict[str, Any]], object]
 _PAUSE_SECONDS = 0.5
 _MOST_REASON = 600
-
-
-@dataclass(frozen=True)
-class Job:
-    """Which checks to run, on what; `states` are those already settled, by name."""
-
-    directory: str
-    scratch: str
-    ran: bool
-    works: dict[str, str]
-    only: int | None = None
-    states: dict[str, State] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of one check; `reason` says why it has not passed, `hints` how to go on."""
-
-    name: str
-    says: str
-    exercise: int | None
-    state: State
-    reason: str = ""
-    hints: tuple[str, ...] = ()
-    seconds: float = 0
 
 
 def chosen(checks: Iterable[Check], job: Job) -> list[Check]:

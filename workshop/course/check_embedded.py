@@ -9,7 +9,7 @@ from pathlib import Path
 
 from workshop.core.console import Console
 from workshop.core.ports import free_port
-from workshop.course.find import Lesson
+from workshop.course.lessons import Lesson
 from workshop.lab.base import Choices, Deployment
 from workshop.lab.embedded import EmbeddedBackend
 from workshop.toolhive import lint

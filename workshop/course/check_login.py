@@ -20,7 +20,7 @@ from workshop.agent.listener import LoopbackListener
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.token_store import Login, TokenStore
 from workshop.core.encoding import jwt_claims
-from workshop.course.check_subject import NotPassedError, expect
+from workshop.course.check_outcome import NotPassedError, expect
 
 RESOURCE_METADATA = "/.well-known/oauth-protected-resource"
 UNAUTHORIZED = 401

@@ -11,7 +11,7 @@ from workshop.core.instance import Instance, Record, Upstream
 from workshop.core.ports import HIGHEST, LOWEST
 from workshop.core.settings import Settings
 from workshop.course import variation_run
-from workshop.course.find import Lesson
+from workshop.course.lessons import Lesson
 from workshop.lab.base import (
     PRACTICE_GITHUB,
     Applied,
@@ -37,8 +37,6 @@ from workshop.toolhive.overrides import CLIENT_ID_PLACEHOLDER
 from workshop.toolhive.secrets import auth_configs
 
 _OAUTH_CLIENT_ID = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config.clientId"
-
-_STREAMED = 2
 
 
 @dataclass(frozen=True)
@@ -94,16 +92,6 @@ class _Wanted:
     deployments: Sequence[Deployment]
     choices: Choices
     reason: str
-
-
-def runner_for(progress: Progress) -> Runner:
-    """A runner of programs that shows among the steps what `-v` or `-vv` asks for."""
-
-    def echo(command: str) -> None:
-        progress.say(f"$ {command}")
-
-    loud = progress.verbosity
-    return Runner(echo=echo if loud > 0 else None, stream=progress.say if loud >= _STREAMED else None)
 
 
 def up(

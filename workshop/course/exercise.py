@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workshop.core.errors import PreflightError, UsageError
-from workshop.course.find import Lesson
+from workshop.course.lessons import Lesson
 
 _FOLDER = re.compile(r"(\d+)_(\w+)")
 

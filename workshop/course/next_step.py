@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workshop.course.exercise import Exercise, begun, exercises_of
-from workshop.course.find import Lesson
+from workshop.course.lessons import Lesson, has_variations
 from workshop.course.progress import Standing, exercise_folder
-from workshop.course.variations import has_variations
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from workshop.core.console import Console
 from workshop.core.errors import CheckError, PreflightError, WorkshopError
 from workshop.core.instance import Instance
 from workshop.course import environment
-from workshop.course.find import Lesson
+from workshop.course.lessons import Lesson
+from workshop.course.practice_record import require_token_swap
 from workshop.course.run import run_lesson
-from workshop.course.witness import require_token_swap
 from workshop.lab.base import BackendName
 
 _OPTIONS = RunOptions(approve_as="learner", rehearsal_model=True)

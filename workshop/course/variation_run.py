@@ -15,7 +15,7 @@ from workshop.core.console import Console, Progress, plain
 from workshop.core.errors import DeadlineError, WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.paths import write_private
-from workshop.course.variations import Variation
+from workshop.course.lessons import Variation
 from workshop.lab.variation_room import Edition, VariationRoom
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from workshop.audit.compare.rows import ROWS
 from workshop.cli.main import main
 from workshop.cli.terminal import console
 from workshop.core.console import Console
-from workshop.course.find import Lesson, find_lessons
-from workshop.course.variations import Variation
+from workshop.course.lessons import Lesson, Variation, find_lessons
 
 CHANGED = {"kept", "pkce", "consent", "audience", "challenge", "registration", "iss", "findings"}
 """The rows in which the worker's two editions have to differ."""

@@ -11,9 +11,8 @@ import psutil
 from workshop.core.console import Console, Progress
 from workshop.core.errors import UsageError, WorkshopError
 from workshop.core.ports import free_port, is_free
-from workshop.course.find import Lesson
+from workshop.course.lessons import Lesson, Variation, variations_of
 from workshop.course.variation_run import PROXY, Running, prepare, variation_running
-from workshop.course.variations import Variation, variations_of
 from workshop.lab import process
 from workshop.lab.base import PRACTICE_GITHUB, Choices
 from workshop.lab.embedded import EmbeddedBackend

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from workshop.core.console import Progress
 from workshop.core.errors import DeadlineError, PreflightError, WorkshopError
 from workshop.lab.tools.child import Child
 from workshop.lab.tools.shown import copyable, masked, named, telling
 from workshop.toolhive.known_messages import hint_for
 
-__all__ = ["Done", "Runner", "absent", "copyable"]
+__all__ = ["Done", "Runner", "absent", "copyable", "runner_for"]
 
 _INSTALL = {
     "docker": "Install Docker: https://docs.docker.com/get-docker/",
@@ -22,6 +23,7 @@ _INSTALL = {
     "kubectl": "Install kubectl: https://kubernetes.io/docs/tasks/tools/",
 }
 
+_STREAMED = 2
 _AGAIN = "Run the same command again; with `-v` it shows each command it runs"
 
 Environment = Mapping[str, str | None]  # added to our own; None takes a variable away
@@ -157,3 +159,15 @@ def absent(program: str) -> PreflightError:
 
 def _stopped(argv: Sequence[str]) -> WorkshopError:
     return WorkshopError(f"`{named(argv)}` was stopped", why="The command it belongs to is ending")
+
+
+def runner_for(progress: Progress) -> Runner:
+    """A runner that shows commands in `progress` at verbosity 1 (`-v`), and their output at 2 (`-vv`)."""
+
+    def echo(command: str) -> None:
+        progress.say(f"$ {command}")
+
+    return Runner(
+        echo=echo if progress.verbosity >= 1 else None,
+        stream=progress.say if progress.verbosity >= _STREAMED else None,
+    )

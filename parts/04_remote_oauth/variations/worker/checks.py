@@ -13,8 +13,8 @@ from workshop.audit.probe.report import probe_async
 from workshop.audit.probe.target import Target
 from workshop.auth.vault import s256
 from workshop.course.checks import NotApplicableError, NotPassedError, Subject, check, expect
+from workshop.course.lessons import find_variation
 from workshop.course.variation_run import room_of, variation_running
-from workshop.course.variations import find_variation
 
 NAME = "worker"
 PRM = "/.well-known/oauth-protected-resource"

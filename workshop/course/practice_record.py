@@ -1,20 +1,60 @@
-"""What the practice GitHub saw of a run, for the flight recorder: the hops the agent cannot see."""
+"""What the practice GitHub recorded of each request, for the flight recorder and for the token-swap check."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from workshop.core.errors import WorkshopError
+from workshop.agent.token_store import TokenStore
+from workshop.core.errors import CheckError, WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.interrupts import interrupts
 from workshop.lab.base import PRACTICE_GITHUB
 from workshop.recorder.hop import UNKNOWN, Hop, Upstream
 from workshop.recorder.labels import DIGEST
+from workshop.servers.practice.credentials import fingerprint
 from workshop.servers.practice.recorder import RecordedRequest, read_requests
 
+API = ("/mcp", "/user", "/repos")
+"""Where the practice GitHub wants its own token."""
+_OWN = "practice token"
+_DEFECT = "This is ToolHive issue #6681 in another coat: see part 4's README"
 _PAGES = "/login/oauth/authorize"
 _SAME_MOMENT = timedelta(milliseconds=1)  # the record's times are cut to a millisecond
+
+
+def require_token_swap(instance: Instance, proxy: str = "github-remote") -> str:
+    """What the witness of this instance saw, in a few words; raises CheckError as `token_swap` does."""
+    endpoints = instance.endpoints
+    return token_swap(endpoints[PRACTICE_GITHUB], endpoints[proxy], instance.directory / "logins")
+
+
+def token_swap(github: str, server: str, logins: Path, api: tuple[str, ...] = ("/mcp",)) -> str:
+    """What the practice GitHub at `github` saw of the agent's login at `server`, in a few words.
+
+    Raises CheckError unless every request below `api` carried its own token, and none the agent's.
+    """
+    requests = interrupts.run(read_requests(github))
+    login = TokenStore(logins).find(server)
+    if login is None or login.tokens is None:
+        raise CheckError("The agent has no stored login to compare with")
+    ours = fingerprint(login.tokens.access_token)
+    calls = [request for request in requests if request.path.startswith(api)]
+    if not calls:
+        raise CheckError(f"The practice GitHub saw no request for {', '.join(api)}")
+    for request in calls:
+        if _kind(request) != _OWN:
+            raise CheckError(
+                f"The practice GitHub received `{_kind(request)}`, not its own token", hint=_DEFECT
+            )
+    if any(ours in str(request.headers) for request in requests):
+        raise CheckError("The agent's own token reached the practice GitHub", hint=_DEFECT)
+    return f"GitHub saw its own token {len(calls)} times, the agent's never"
+
+
+def _kind(request: RecordedRequest) -> str:
+    return str((request.authorization or {}).get("kind", "no credential"))
 
 
 def upstream_of(instance: Instance) -> Upstream:

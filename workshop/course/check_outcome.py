@@ -1,0 +1,55 @@
+"""How a check ends: what the process that runs checks sends back, and what a check raises."""
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Literal
+
+State = Literal["passed", "failed", "not tried", "not applicable"]
+
+
+class NotPassedError(Exception):
+    """The check's sentence is not true; the message is the reason."""
+
+
+class NotApplicableError(Exception):
+    """The check cannot be made in this environment; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Which checks to run, and on what.
+
+    `works` maps an exercise's number, as text, to the learner's file; `states` maps the name of each check
+    that already has an outcome to its state; `only` is the one exercise to check, or None for all.
+    """
+
+    directory: str
+    scratch: str
+    ran: bool
+    works: dict[str, str]
+    only: int | None = None
+    states: dict[str, State] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The outcome of one check: `says` is its sentence, `reason` why it has not passed."""
+
+    name: str
+    says: str
+    exercise: int | None
+    state: State
+    reason: str = ""
+    hints: tuple[str, ...] = ()
+    seconds: float = 0
+
+
+def expect(holds: object, otherwise: str) -> None:
+    """Raise NotPassedError with the reason `otherwise` unless `holds` is true."""
+    if not holds:
+        raise NotPassedError(otherwise)
+
+
+def random_number() -> int:
+    """A number of three digits, so that no program can contain it beforehand."""
+    return 100 + secrets.randbelow(900)
