@@ -13,9 +13,8 @@ from aiohttp import web
 
 from tests.servers.gateway.documents import CLIENT, Library, Names, certificate, document, documents_at
 from tests.servers.gateway.harness import CALLBACK, Site, configured, settings, site
-from workshop.auth.client_id_urls import client_id_problem
-from workshop.auth.guarded_fetch import DocumentError, GuardedFetch
-from workshop.auth.public_addresses import is_loopback, is_public
+from workshop.auth.client_metadata import client_id_problem
+from workshop.auth.guarded_fetch import DocumentError, GuardedFetch, is_loopback, is_public
 
 PATIENT_SECONDS = 30.0
 

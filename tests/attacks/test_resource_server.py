@@ -12,7 +12,7 @@ from joserfc.jwk import ECKey
 
 from tests.servers.gateway.harness import ISSUER, RESOURCE, SignedIn, Site, configured, settings, site
 from tests.servers.gateway.reading import challenge_of, decoded
-from workshop.auth.config_auth import Auth
+from workshop.auth.config import Auth
 from workshop.auth.keys import SigningKey
 
 PRM = f"{ISSUER}/.well-known/oauth-protected-resource"

@@ -24,7 +24,7 @@ from fastmcp.server.auth import AccessToken, OAuthProxy, TokenVerifier
 from fastmcp.server.dependencies import get_access_token
 from key_value.aio.stores.memory import MemoryStore
 
-from workshop.auth.config_auth import Auth, UserInfo
+from workshop.auth.config import Auth, UserInfo
 from workshop.core.ports import bind_loopback
 from workshop.servers.gateway.config import GatewayConfig, load
 

@@ -23,7 +23,7 @@ from tests.servers.gateway.harness import (
     site,
     upstream_of,
 )
-from workshop.auth.config_auth import Auth
+from workshop.auth.config import Auth
 
 T = TypeVar("T")
 MAY_FAIL = {502, 503, 504}

@@ -11,8 +11,8 @@ import pytest
 
 from tests.load.processes import DEADLINE, classroom
 from tests.servers.gateway.harness import CALLBACK, DISCOVER, MCP_HEADERS, NO_TLS, Clock, SignedIn, Site
-from workshop.auth.config_auth import Auth
-from workshop.auth.records import Client
+from workshop.auth.config import Auth
+from workshop.auth.store import Client
 from workshop.auth.store_sqlite import SqliteStore
 from workshop.auth.vault import Vault
 

@@ -14,9 +14,9 @@ import pytest
 from mcp_types import ElicitCompleteNotification
 
 from tests.variations.elicitation import ERAS, MODERN, PROFILE, Gateway, link_id, load, told
-from workshop.auth.api_call import ApiAnswer
 from workshop.auth.limits import Patience
 from workshop.auth.outbound import Outbound
+from workshop.auth.upstream import ApiAnswer
 from workshop.core.console import Progress
 from workshop.course.lessons import find_variation
 from workshop.course.variation_run import variation_running

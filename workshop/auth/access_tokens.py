@@ -11,10 +11,10 @@ from typing import Any
 from joserfc import jwt
 from joserfc.errors import JoseError
 
-from workshop.auth.config_auth import Auth
+from workshop.auth.config import Auth
 from workshop.auth.keys import SigningKey
 from workshop.auth.limits import CLOCK_LEEWAY, Clock
-from workshop.auth.records import Grant
+from workshop.auth.store import Grant
 from workshop.core.encoding import jwt_header
 
 _TYPE = "at+jwt"

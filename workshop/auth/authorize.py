@@ -6,17 +6,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from workshop.auth.client_documents import ClientDocuments, TooManyFetchesError
-from workshop.auth.client_id_urls import is_url
+from workshop.auth.client_metadata import is_url, matches
 from workshop.auth.consent import consent_page
 from workshop.auth.guarded_fetch import DocumentError
+from workshop.auth.http import PageError, Parameters, RedirectError, error_redirect, query
 from workshop.auth.limits import DOCUMENT_CLIENTS
-from workshop.auth.oauth_errors import PageError, RedirectError
-from workshop.auth.parameters import Parameters, query
-from workshop.auth.records import AuthorizationRequest, Client
-from workshop.auth.redirects import matches
-from workshop.auth.responses import error_redirect
 from workshop.auth.server import AuthServer
-from workshop.auth.store import StoreFullError
+from workshop.auth.store import AuthorizationRequest, Client, StoreFullError
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # SHA-256, base64url (RFC 7636 section 4.2)
 _LONGEST_STATE = 2048

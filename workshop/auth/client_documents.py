@@ -7,25 +7,26 @@ never kept (section 5.2), so what limits it is the rate of all fetches together.
 
 import asyncio
 import logging
+import re
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
-from workshop.auth.client_id_urls import client_id_problem
 from workshop.auth.client_metadata import (
     GRANT_TYPES,
     application_type,
+    client_id_problem,
     client_name,
     read_document,
     redirect_uris,
     require_public_code_client,
 )
-from workshop.auth.config_documents import DocumentRules
-from workshop.auth.freshness import fresh_seconds
+from workshop.auth.config import LONGEST_CACHE_SECONDS, SHORTEST_CACHE_SECONDS, DocumentRules
 from workshop.auth.guarded_fetch import Document, DocumentError
+from workshop.auth.http import OAuthError
 from workshop.auth.limits import Clock, TokenBucket
-from workshop.auth.oauth_errors import OAuthError
-from workshop.auth.records import Client
+from workshop.auth.store import Client
 
 _LOG = logging.getLogger(__name__)
 _FETCHES_A_SECOND, _FETCH_BURST = 1.0, 5
@@ -128,3 +129,39 @@ def _scopes(document: dict[str, Any], supported: tuple[str, ...]) -> tuple[str, 
     if not known:
         raise DocumentError("The document's scope has none of this server's scopes")
     return known
+
+
+_DELTA = re.compile(r"[0-9]{1,9}")
+
+
+def fresh_seconds(headers: Mapping[str, str], default: float) -> float:
+    """Seconds to keep an answer: never under 10, so that a reload is no second fetch, never over a day."""
+    named = {name.lower(): value for name, value in headers.items()}
+    return min(LONGEST_CACHE_SECONDS, max(SHORTEST_CACHE_SECONDS, _stated(named, default)))
+
+
+def _stated(headers: Mapping[str, str], default: float) -> float:
+    directives = _directives(headers.get("cache-control", ""))
+    if directives.keys() & {"no-store", "no-cache", "private"}:
+        return 0.0
+    age = headers.get("age", "0")
+    spent = float(age) if _DELTA.fullmatch(age) else 0.0
+    if "max-age" in directives:
+        # What cannot be read is stale (RFC 9111 section 4.2.1).
+        return float(directives["max-age"]) - spent if _DELTA.fullmatch(directives["max-age"]) else 0.0
+    if "expires" in headers:
+        return _lifetime(headers) - spent
+    return default
+
+
+def _directives(header: str) -> dict[str, str]:
+    pairs = (part.strip().partition("=") for part in header.split(","))
+    return {name.strip().lower(): value.strip().strip('"') for name, _, value in pairs}
+
+
+def _lifetime(headers: Mapping[str, str]) -> float:
+    try:
+        expires, sent = (parsedate_to_datetime(headers[name]) for name in ("expires", "date"))
+        return (expires - sent).total_seconds()
+    except (KeyError, ValueError, TypeError):
+        return 0.0

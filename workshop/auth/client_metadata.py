@@ -1,15 +1,19 @@
 """What a client may say about itself, by registration (RFC 7591) or in its document (draft CIMD-02)."""
 
 import json
+import re
 from typing import Any
+from urllib.parse import SplitResult
 
-from workshop.auth.oauth_errors import OAuthError
-from workshop.auth.redirects import registration_problem
-from workshop.auth.text import visible
+from workshop.auth.config_reader import LOOPBACK_HOSTS, split_url
+from workshop.auth.http import OAuthError, visible
 
 GRANT_TYPES = ("authorization_code", "refresh_token")
 _MOST_REDIRECT_URIS = 10
-_LONGEST_NAME = 256
+_NAME_CHARACTERS = 256
+_REDIRECT_URI_CHARACTERS = 2048
+_CLIENT_ID_CHARACTERS = 1024
+_HOST_CHARACTERS = 253  # RFC 1035 section 2.3.4
 
 
 def read_document(body: bytes) -> dict[str, Any]:
@@ -62,8 +66,8 @@ def client_name(document: dict[str, Any]) -> str:
     value = document.get("client_name")
     if value is None:
         return ""
-    if not isinstance(value, str) or len(value) > _LONGEST_NAME:
-        raise refused(f"client_name is a text of at most {_LONGEST_NAME} characters")
+    if not isinstance(value, str) or len(value) > _NAME_CHARACTERS:
+        raise refused(f"client_name is a text of at most {_NAME_CHARACTERS} characters")
     return visible(value)
 
 
@@ -76,3 +80,104 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) != len(pairs):
         raise ValueError
     return values
+
+
+FORBIDDEN = re.compile(r"[\s\x00-\x20\x7f-\U0010ffff\\#*<>\"`{}|^]")
+DOT_SEGMENT = re.compile(r"(?i)(^|/)(\.|%2e){1,2}(/|$)")
+_LOOPBACK = re.compile(r"http://(localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?((?:[/?].*)?)")
+
+
+def registration_problem(uri: object, application_type: str | None) -> str | None:
+    """Why a redirect URI cannot be registered, or None: https, or http on loopback (OAuth 2.1, RFC 8252)."""
+    if not isinstance(uri, str) or not uri or len(uri) > _REDIRECT_URI_CHARACTERS:
+        return f"A redirect URI is a text of at most {_REDIRECT_URI_CHARACTERS} characters"
+    if FORBIDDEN.search(uri):
+        return "A redirect URI has no fragment, wildcard, whitespace or characters outside ASCII"
+    parts = split_url(uri)
+    if parts is None:
+        return "A redirect URI is an absolute https URL, or http on loopback, without user name"
+    if DOT_SEGMENT.search(parts.path):
+        return "A redirect URI's path has no dot segments"
+    return _scheme_problem(uri, parts, application_type)
+
+
+def _scheme_problem(uri: str, parts: SplitResult, application_type: str | None) -> str | None:
+    if parts.scheme == "http" and not _LOOPBACK.fullmatch(uri):
+        return "Plain http is for localhost, 127.0.0.1 and [::1] only"
+    if application_type == "web" and (parts.scheme == "http" or parts.hostname in LOOPBACK_HOSTS):
+        return "A web application's redirect URI is https and not on loopback"
+    return None
+
+
+def matches(requested: str, registered: str) -> bool:
+    """Equal as strings; of two loopback URIs only the port may differ (RFC 8252 section 7.3).
+
+    `localhost` and `127.0.0.1` are different hosts.
+    """
+    if requested == registered:
+        return True
+    one, other = _LOOPBACK.fullmatch(requested), _LOOPBACK.fullmatch(registered)
+    if one is None or other is None or split_url(requested) is None:
+        return False
+    return one.groups() == other.groups()
+
+
+def shown_host(uri: str) -> tuple[str, bool]:
+    """Host and port of a redirect URI for a person to read, and whether that is this computer."""
+    parts = split_url(uri)
+    if parts is None:
+        return uri, False
+    return parts.netloc, parts.hostname in LOOPBACK_HOSTS
+
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+# At least two labels, in lower case, the last one not a number: browsers and resolvers read `1.2.3`, `0x7f.1`
+# and `2130706433` as IPv4 addresses (URL standard, "ends in a number").
+_NAME = re.compile(rf"({_LABEL}\.)+(?![0-9]+$|0x[0-9a-f]*$){_LABEL}")
+
+
+def is_url(client_id: str) -> bool:
+    """Whether a client id is meant as an address; ids of registered clients have no scheme."""
+    return _SCHEME.match(client_id) is not None
+
+
+def client_id_problem(client_id: str, *, loopback: bool) -> str | None:
+    """Why an address cannot be a client id, or None.
+
+    One spelling a client: https, a host by name, a path; no user name, fragment or dot segment. With
+    `loopback`, plain http to this computer too.
+    """
+    parts = (
+        None
+        if len(client_id) > _CLIENT_ID_CHARACTERS or FORBIDDEN.search(client_id)
+        else split_url(client_id)
+    )
+    if parts is None or not client_id.startswith(f"{parts.scheme}://{parts.netloc}"):
+        return "The address is not an absolute https URL without user name and fragment"
+    return _path_problem(parts.path) or _host_problem(parts, loopback=loopback)
+
+
+def _path_problem(path: str) -> str | None:
+    if path in {"", "/"}:
+        return "The address has no path"
+    if DOT_SEGMENT.search(path) or "//" in path:
+        return "The address has empty or dot segments in its path"
+    return None
+
+
+def _host_problem(parts: SplitResult, *, loopback: bool) -> str | None:
+    host = parts.hostname or ""
+    if loopback and host in LOOPBACK_HOSTS:
+        return None
+    if parts.scheme != "https":
+        return "The address is not https"
+    if len(host) > _HOST_CHARACTERS or not _NAME.fullmatch(host) or parts.netloc.partition(":")[0] != host:
+        return "The address has no full domain name in lower case for a host"
+    return None
+
+
+def document_host(client_id: str) -> str | None:
+    """Host and port of the address a client has for its id, for a person to read; None for other ids."""
+    parts = split_url(client_id) if is_url(client_id) else None
+    return parts.netloc if parts else None

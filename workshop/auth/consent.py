@@ -9,23 +9,36 @@ and only together with the cookie set beside it.
 import json
 import logging
 import secrets
+import uuid
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from workshop.auth.client_id_urls import document_host
-from workshop.auth.flow_cookie import clear_flow_cookie, flow_cookie, set_flow_cookie, way_back
-from workshop.auth.limits import SIGN_IN_SECONDS, SIGN_INS
-from workshop.auth.oauth_errors import PageError, RedirectError
-from workshop.auth.pages import form_page
-from workshop.auth.parameters import Parameters, form
-from workshop.auth.records import AuthorizationRequest, Client, PendingSignIn
-from workshop.auth.redirects import shown_host
-from workshop.auth.responses import error_redirect, redirect
-from workshop.auth.same_browser import refuse_other_sites
+from workshop.auth.browser import (
+    check_browser,
+    clear_flow_cookie,
+    flow_cookie,
+    form_page,
+    refuse_other_sites,
+    set_flow_cookie,
+    way_back,
+)
+from workshop.auth.client_metadata import document_host, shown_host
+from workshop.auth.http import PageError, Parameters, RedirectError, error_redirect, form, query, redirect
+from workshop.auth.limits import QUERY_BYTES, SIGN_IN_SECONDS, SIGN_INS
 from workshop.auth.server import AuthServer
-from workshop.auth.store import StoreFullError
+from workshop.auth.store import (
+    AuthorizationRequest,
+    Client,
+    Code,
+    Grant,
+    Identity,
+    PendingSignIn,
+    StoreFullError,
+    UpstreamTokens,
+)
+from workshop.auth.upstream import Trouble, UpstreamError
 from workshop.auth.vault import digest, random_token, same
 
 _LOG = logging.getLogger(__name__)
@@ -128,3 +141,82 @@ def _open(server: AuthServer, ticket: str) -> tuple[str, float, AuthorizationReq
         raise PageError("This form is not ours", "It was changed on its way, or made elsewhere.", status=403)
     values = json.loads(plain)
     return values["flow"], values["expires"], AuthorizationRequest.from_json(values["request"])
+
+
+async def callback(server: AuthServer, request: Request) -> Response:
+    """Exchange the upstream's code, open a grant, and hand the client a code of our own."""
+    parameters = _parameters(request)
+    pending = _take(server, request, parameters.get("state") or "")
+    asked = pending.request
+    try:
+        grant, code = await _sign_in(server, parameters, pending)
+    except RedirectError as error:
+        _LOG.info("sign-in failed: client %s, %s", asked.client_id, error.error)
+        response = error_redirect(server.config.issuer, asked.redirect_uri, asked.state, error)
+    else:
+        _LOG.info("code issued: client %s, user %s", asked.client_id, grant.sub)
+        answer = {"code": code, "state": asked.state, "iss": server.config.issuer}
+        response = redirect(asked.redirect_uri, answer)
+    clear_flow_cookie(server, response, pending.flow)
+    return response
+
+
+def _parameters(request: Request) -> Parameters:
+    parameters = query(request)
+    if parameters is None or parameters.repeated or not parameters.get("state"):
+        raise PageError(
+            "This is not the end of a sign-in", f"The state is missing, or not within {QUERY_BYTES} bytes."
+        )
+    if not parameters.get("code") and not parameters.get("error"):
+        raise PageError("This is not the end of a sign-in", "Neither a code nor an error came with it.")
+    return parameters
+
+
+def _take(server: AuthServer, request: Request, state: str) -> PendingSignIn:
+    # Taken before the cookie is looked at: a state that reached a wrong browser is not worth keeping.
+    pending = server.store.take_pending(state, server.clock())
+    if pending is None:
+        raise PageError(
+            "This sign-in is not known", "It was completed already, or it took longer than ten minutes."
+        )
+    check_browser(server, request, pending)
+    return pending
+
+
+async def _sign_in(server: AuthServer, parameters: Parameters, pending: PendingSignIn) -> tuple[Grant, str]:
+    code = parameters.get("code")
+    if code is None or "error" in parameters:
+        raise RedirectError("access_denied", f"{server.upstream.name} did not grant access")
+    try:
+        tokens = await server.upstream.exchange(code, pending.verifier)
+        identity = await server.upstream.identity(tokens)
+    except UpstreamError as error:
+        _LOG.warning("upstream %s: %s", server.upstream.name, error.trouble.value)
+        slow = error.trouble is Trouble.SLOW
+        name = "temporarily_unavailable" if slow else "server_error"
+        raise RedirectError(
+            name, f"Signing in at {server.upstream.name} failed: {error.trouble.value}"
+        ) from error
+    return _open_grant(server, pending.request, identity, tokens)
+
+
+def _open_grant(
+    server: AuthServer, asked: AuthorizationRequest, identity: Identity, tokens: UpstreamTokens
+) -> tuple[Grant, str]:
+    now = server.clock()
+    expires = now + server.config.code_seconds
+    grant = Grant(
+        tsid=str(uuid.uuid4()),
+        client_id=asked.client_id,
+        sub=server.store.subject(server.upstream.identity_source, identity.subject),
+        scopes=asked.scopes,
+        resource=asked.resource,
+        expires=expires,
+        name=identity.name,
+        email=identity.email,
+        upstream=tokens,
+    )
+    code = random_token()
+    bound = Code(asked.redirect_uri if asked.redirect_uri_given else None, asked.code_challenge, expires)
+    server.store.open_grant(grant, code, bound)
+    return grant, code

@@ -18,7 +18,7 @@ from joserfc.jwk import ECKey, JWKRegistry, RSAKey
 from yarl import URL
 
 from workshop.auth.limits import JWKS_BYTES, Clock, TokenBucket
-from workshop.auth.proxies import proxy_for
+from workshop.auth.outbound import proxy_for
 from workshop.core.errors import UsageError
 
 _LOG = logging.getLogger(__name__)

@@ -10,8 +10,10 @@ from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from workshop.auth.challenge import RefusedError
-from workshop.auth.responses import private_json
+from starlette.types import Message, Receive
+
+from workshop.auth.http import RefusedError, private_json
+from workshop.auth.limits import RELAY_BYTES, BodyTooLargeError, Patience, SlowBodyError, read_body
 
 PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32602, -32603
 _MEMBERS = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
@@ -96,3 +98,39 @@ def _no_json(text: str) -> NoReturn:
 
 # Made once: `json.loads` would make one for each message.
 _DECODER = json.JSONDecoder(object_pairs_hook=_each_once, parse_float=_finite, parse_constant=_no_json)
+
+
+async def relayed_body(receive: Receive, seconds: float) -> bytes:
+    """At most RELAY_BYTES; raises RefusedError for more and for a slow one, ClientGoneError."""
+    try:
+        return await read_body(receive, RELAY_BYTES, seconds)
+    except BodyTooLargeError as error:
+        raise too_large() from error
+    except SlowBodyError as error:
+        raise _refused(408, "request_timeout", "The body did not arrive in time") from error
+
+
+def too_large() -> RefusedError:
+    return _refused(413, "content_too_large", f"A request body has at most {RELAY_BYTES} bytes")
+
+
+def _refused(status: int, error: str, description: str) -> RefusedError:
+    return RefusedError(private_json({"error": error, "error_description": description}, status=status))
+
+
+async def read_tool_call(method: str, receive: Receive) -> tuple[str, Receive]:
+    """The name of the tool, empty for any other request, and a `receive` that begins anew.
+
+    Raises as `relayed_body`, and RefusedError for what is not one JSON-RPC message.
+    """
+    if method != "POST":
+        return "", receive
+    body = await relayed_body(receive, Patience.body)
+    messages: list[Message] = [{"type": "http.request", "body": body}]
+
+    async def again() -> Message:
+        return messages.pop() if messages else await receive()
+
+    message = read_message(body)
+    called = message.get("method") == "tools/call"
+    return str(message.get("params", {}).get("name", "")) if called else "", again

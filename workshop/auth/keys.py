@@ -1,13 +1,19 @@
 """Signing keys: PEM files in, JWK set and `kid` (RFC 7638 thumbprint) out."""
 
+import time
+import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from workshop.auth.config_reader import bad
+from workshop.auth.limits import Clock
 from workshop.core.errors import UsageError
 
 _EC_ALGORITHMS = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
@@ -52,3 +58,31 @@ def load_signing_key(pem: bytes, where: str) -> SigningKey:
 def _unsupported(kind: str, where: str) -> UsageError:
     name = kind.removesuffix("PrivateKey").lstrip("_") or "this kind of"
     return bad(where, f"Access tokens are signed with EC P-256 or RSA; this is a {name} key", _MAKE_ONE)
+
+
+_SECONDS = 30
+
+
+class InternalTokens:
+    """Issues access tokens (RFC 9068) in place of the client's own, which is for the gateway alone."""
+
+    def __init__(self, issuer: str, key: SigningKey, clock: Clock = time.time) -> None:
+        self._issuer, self._key, self._clock = issuer, key, clock
+
+    def issue(self, subject: str, audience: str) -> str:
+        now = int(self._clock())
+        header = {"alg": self._key.algorithm, "typ": "at+jwt", "kid": self._key.kid}
+        claims = {
+            "iss": self._issuer,
+            "sub": subject,
+            "aud": [audience],
+            "exp": now + _SECONDS,
+            "iat": now,
+            "jti": str(uuid.uuid4()),
+            "client_id": self._issuer,
+        }
+        return jwt.encode(header, claims, self._key.key, algorithms=[self._key.algorithm])
+
+    async def keys(self, _: Request) -> Response:
+        """The public key, for whoever receives such a token."""
+        return JSONResponse({"keys": [self._key.public_jwk()]})

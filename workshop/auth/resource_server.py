@@ -1,19 +1,88 @@
 """The resource server's decision on each request: whose it is, and with which upstream token it goes on."""
 
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers
+from starlette.responses import JSONResponse, Response
 
 from workshop.auth.access_tokens import AccessTokens
-from workshop.auth.challenge import Challenge, RefusedError
-from workshop.auth.config_auth import Auth
+from workshop.auth.config import Auth
+from workshop.auth.http import Parameters, RefusedError, private_json
 from workshop.auth.json_rpc import rpc_error
-from workshop.auth.limits import Clock
-from workshop.auth.metadata import PROTECTED_RESOURCE_PATH
-from workshop.auth.parameters import Parameters
-from workshop.auth.records import Grant, UpstreamTokens
-from workshop.auth.store import Store
-from workshop.auth.upstream_tokens import UpstreamTokenSource
+from workshop.auth.limits import SESSION_SECONDS, SESSIONS_PER_GRANT, Clock
+from workshop.auth.store import Grant, Store, UpstreamTokens
+from workshop.auth.upstream import UpstreamTokenSource
+
+PROTECTED_RESOURCE_PATH = "/.well-known/oauth-protected-resource"
+_PUBLIC = {"cache-control": "public, max-age=3600", "x-content-type-options": "nosniff"}
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What every refusal of a protected resource tells: where its metadata is, and what to ask for first."""
+
+    realm: str
+    metadata_url: str
+    scopes: tuple[str, ...]
+
+    def no_token(self) -> RefusedError:
+        """401 without an error code: the client has done nothing wrong yet (RFC 6750 section 3.1)."""
+        return self._refusal(401, None, "unauthorized", "This MCP server needs an access token")
+
+    def bad_token(self, description: str = "The access token is not valid") -> RefusedError:
+        return self._refusal(401, "invalid_token", "invalid_token", description)
+
+    def bad_request(self, description: str) -> RefusedError:
+        return self._refusal(400, "invalid_request", "invalid_request", description)
+
+    def insufficient_scope(self) -> RefusedError:
+        return self._refusal(
+            403, "insufficient_scope", "insufficient_scope", "The access token lacks a scope"
+        )
+
+    def token_in(self, headers: Headers) -> str:
+        """The one bearer token of a request (RFC 6750 section 2.1).
+
+        Raises RefusedError.
+        """
+        values = headers.getlist("authorization")
+        if not values:
+            raise self.no_token()
+        if len(values) > 1:
+            raise self.bad_request("More than one Authorization header")
+        scheme, _, token = values[0].partition(" ")
+        if scheme.lower() != "bearer":
+            raise self.no_token()
+        if not token.strip():
+            raise self.bad_request("The Authorization header has no token")
+        return token.strip(" ")
+
+    def _refusal(self, status: int, code: str | None, error: str, description: str) -> RefusedError:
+        parameters = {"realm": self.realm, "resource_metadata": self.metadata_url}
+        if self.scopes:
+            parameters["scope"] = " ".join(self.scopes)
+        if code:
+            parameters |= {"error": code, "error_description": description}
+        challenge = "Bearer " + ", ".join(f'{name}="{value}"' for name, value in parameters.items())
+        body = {"error": error, "error_description": description}
+        return RefusedError(private_json(body, status=status, headers={"www-authenticate": challenge}))
+
+
+def resource_document(resource: str, issuers: Sequence[str], scopes: Sequence[str]) -> Response:
+    """Protected-resource metadata (RFC 9728 section 2); without scopes of its own a resource names none."""
+    document = {
+        "resource": resource,
+        "authorization_servers": list(issuers),
+        "bearer_methods_supported": ["header"],
+    }
+    return public_json({**document, **({"scopes_supported": list(scopes)} if scopes else {})})
+
+
+def public_json(document: Mapping[str, object]) -> Response:
+    return JSONResponse(dict(document), 200, _PUBLIC)
+
 
 _LOG = logging.getLogger(__name__)
 
@@ -84,3 +153,34 @@ def _bearer_sent(headers: Headers) -> bool:
 def session_not_found() -> RefusedError:
     """404 in JSON-RPC's words, as ToolHive answers: the client starts a new session."""
     return rpc_error(-32001, "Session not found", status=404)
+
+
+_TOUCH_SECONDS = 300.0
+_REMEMBERED = 10_000
+
+
+class Sessions:
+    """Who opened which session; ids are learned from the server's answers, never from a client."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._touched: dict[tuple[str, str], float] = {}
+
+    def check(self, session: str, tsid: str) -> None:
+        """Raises RefusedError (404) for a session this grant did not open, whoever else may have."""
+        if self._store.session_owner(session, self._clock()) != tsid:
+            raise session_not_found()
+
+    def seen(self, session: str, tsid: str) -> None:
+        """The server named this session in an answer to this grant; written at most every few minutes."""
+        now = self._clock()
+        if now - self._touched.get((session, tsid), -_TOUCH_SECONDS) < _TOUCH_SECONDS:
+            return
+        if len(self._touched) >= _REMEMBERED:
+            self._touched.clear()
+        self._touched[session, tsid] = now
+        self._store.bind_session(session, tsid, expires=now + SESSION_SECONDS, limit=SESSIONS_PER_GRANT)
+
+    def ended(self, session: str) -> None:
+        self._store.end_session(session)

@@ -1,31 +1,71 @@
 """The paths of the authorization server, as ToolHive has them, and how their failures are answered."""
 
+import logging
+import time
+import traceback
 from collections.abc import Awaitable, Callable, Iterable
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workshop.auth.authorize import authorize
-from workshop.auth.callback import callback
-from workshop.auth.clients import register
-from workshop.auth.consent import consent
+from workshop.auth.browser import error_page
+from workshop.auth.consent import callback, consent
+from workshop.auth.http import OAuthError, PageError, error_json, private_json
 from workshop.auth.limits import FORM_BYTES, BodyTooLargeError, ClientGoneError
-from workshop.auth.metadata import (
-    PROTECTED_RESOURCE_PATH,
-    authorization_server,
-    jwks,
-    openid_configuration,
-    protected_resource,
-)
-from workshop.auth.oauth_errors import OAuthError, PageError
-from workshop.auth.pages import error_page
-from workshop.auth.responses import error_json, private_json
-from workshop.auth.revoke import revoke
+from workshop.auth.registration import register
+from workshop.auth.resource_server import PROTECTED_RESOURCE_PATH, public_json, resource_document
 from workshop.auth.server import AuthServer
-from workshop.auth.store import Store
-from workshop.auth.token_endpoint import token
+from workshop.auth.store import Store, StoreUnavailableError
+from workshop.auth.token_endpoint import revoke, token
+
+
+async def protected_resource(server: AuthServer, request: Request) -> Response:
+    del request
+    config = server.config
+    return resource_document(config.resource, [config.issuer], config.challenge_scopes)
+
+
+async def server_metadata(server: AuthServer, request: Request) -> Response:
+    del request
+    return public_json(_server_metadata(server))
+
+
+async def openid_configuration(server: AuthServer, request: Request) -> Response:
+    """The same document with the fields OIDC discovery requires; no ID token is ever issued."""
+    del request
+    algorithms = sorted({key.algorithm for key in server.config.signing_keys})
+    extra = {"subject_types_supported": ["public"], "id_token_signing_alg_values_supported": algorithms}
+    return public_json({**_server_metadata(server), **extra})
+
+
+async def jwks(server: AuthServer, request: Request) -> Response:
+    del request
+    return public_json(server.tokens.jwks())
+
+
+def _server_metadata(server: AuthServer) -> dict[str, object]:
+    return {
+        "issuer": server.config.issuer,
+        "authorization_endpoint": server.url("/oauth/authorize"),
+        "token_endpoint": server.url("/oauth/token"),
+        "registration_endpoint": server.url("/oauth/register"),
+        "revocation_endpoint": server.url("/oauth/revoke"),
+        "jwks_uri": server.url("/.well-known/jwks.json"),
+        "scopes_supported": list(server.config.scopes),
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": ["none"],
+        "revocation_endpoint_auth_methods_supported": ["none"],
+        "authorization_response_iss_parameter_supported": True,
+        "client_id_metadata_document_supported": server.config.documents.enabled,
+    }
+
 
 Handler = Callable[[Request], Awaitable[Response]]
 ServerHandler = Callable[[AuthServer, Request], Awaitable[Response]]
@@ -80,8 +120,8 @@ def authorization_server_routes(server: AuthServer) -> list[BaseRoute]:
         return server_route(server, path, handler, *methods)
 
     return [
-        route(_AUTHORIZATION_SERVER_PATH, authorization_server, *_READ),
-        route(f"{_AUTHORIZATION_SERVER_PATH}/{{rest:path}}", authorization_server, *_READ),
+        route(_AUTHORIZATION_SERVER_PATH, server_metadata, *_READ),
+        route(f"{_AUTHORIZATION_SERVER_PATH}/{{rest:path}}", server_metadata, *_READ),
         route(_OPENID_PATH, openid_configuration, *_READ),
         route(f"{_OPENID_PATH}/{{rest:path}}", openid_configuration, *_READ),
         route("/.well-known/jwks.json", jwks, *_READ),
@@ -117,3 +157,52 @@ def common_routes(store: Store | None) -> list[BaseRoute]:
 async def _not_found(request: Request) -> Response:
     del request
     return private_json({"error": "not_found"}, status=404)
+
+
+_LOG = logging.getLogger("workshop.gateway.requests")
+_LONGEST_PATH = 200
+
+
+class RequestLog:
+    """Logs each request when it ends, and turns an unforeseen failure into a plain 500."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status, started = 0, time.perf_counter()
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Exception as error:  # noqa: BLE001 - the last line of defence; the server must go on
+            _log_failure(error)
+            if status == 0:
+                await _sorry(error)(scope, receive, noting)
+        finally:
+            path = quote(scope["path"][:_LONGEST_PATH], safe="/-._~:")
+            milliseconds = (time.perf_counter() - started) * 1000
+            _LOG.info("%s %s %s %.0f ms", scope["method"], path, status or "-", milliseconds)
+
+
+def _sorry(error: Exception) -> Response:
+    if isinstance(error, StoreUnavailableError):
+        body = {"error": "temporarily_unavailable", "error_description": "The store cannot be used now"}
+        return private_json(body, status=503)
+    return private_json(
+        {"error": "server_error", "error_description": "Something went wrong here"}, status=500
+    )
+
+
+def _log_failure(error: Exception) -> None:
+    # Where it happened and of what type; the message could quote what the client sent.
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    _LOG.error("unforeseen %s\n%s", type(error).__name__, frames)

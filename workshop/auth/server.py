@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from workshop.auth.access_tokens import AccessTokens
-from workshop.auth.client_documents import ClientDocuments
-from workshop.auth.config_auth import Auth
+from workshop.auth.client_documents import ClientDocuments, Fetch
+from workshop.auth.config import Auth
 from workshop.auth.limits import Clock, Patience, TokenBucket
-from workshop.auth.records import Identity, UpstreamTokens
-from workshop.auth.store import Store
-from workshop.auth.upstream_tokens import UpstreamTokenSource
+from workshop.auth.store import Identity, Store, UpstreamTokens
+from workshop.auth.upstream import UpstreamTokenSource
 from workshop.auth.vault import Vault
 
 
@@ -61,3 +60,34 @@ class AuthServer:
     @property
     def secure_cookies(self) -> bool:
         return self.config.issuer.startswith("https:")
+
+
+def authorization_server(
+    auth: Auth,
+    *,
+    remote_url: str,
+    store: Store,
+    vault: Vault,
+    tokens: AccessTokens,
+    upstream: SignIn,
+    clock: Clock,
+    patience: Patience,
+    fetch: Fetch,
+    source: UpstreamTokenSource | None = None,
+) -> AuthServer:
+    """With its rate limits, and with documents of clients where the configuration has them."""
+    rules = auth.registrations
+    documents = ClientDocuments(auth.documents, auth.scopes, fetch, clock)
+    return AuthServer(
+        config=auth,
+        remote_url=remote_url,
+        store=store,
+        vault=vault,
+        tokens=tokens,
+        upstream=upstream,
+        registrations=TokenBucket(rules.max_tokens / rules.refill_seconds, rules.max_tokens, clock),
+        documents=documents if auth.documents.enabled else None,
+        clock=clock,
+        patience=patience,
+        source=source,
+    )

@@ -6,17 +6,105 @@ BEGIN IMMEDIATE, so that two processes on one file see single use as one process
 """
 
 import json
+import os
 import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from workshop.auth.records import Client, Code, Grant, PendingSignIn, UpstreamTokens
-from workshop.auth.store import Rotation, StoreFullError, StoreUnavailableError
-from workshop.auth.store_schema import connect
+from workshop.auth.store import (
+    Client,
+    Code,
+    Grant,
+    PendingSignIn,
+    Rotation,
+    StoreFullError,
+    StoreUnavailableError,
+    UpstreamTokens,
+)
 from workshop.auth.vault import Vault, digest
+from workshop.core.errors import UsageError
+
+VERSION = 1
+_BUSY_SECONDS = 2.0
+_TABLES = """
+CREATE TABLE IF NOT EXISTS clients (
+    client_id TEXT PRIMARY KEY, document TEXT NOT NULL, registered REAL NOT NULL, used REAL);
+CREATE TABLE IF NOT EXISTS tickets (ticket TEXT PRIMARY KEY, expires REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS pending (state TEXT PRIMARY KEY, sealed BLOB NOT NULL, expires REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS subjects (upstream TEXT PRIMARY KEY, sub TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS grants (
+    tsid TEXT PRIMARY KEY, client_id TEXT NOT NULL, sub TEXT NOT NULL, scopes TEXT NOT NULL,
+    resource TEXT NOT NULL, sealed BLOB NOT NULL, expires REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS codes (
+    code TEXT PRIMARY KEY, tsid TEXT NOT NULL REFERENCES grants ON DELETE CASCADE,
+    redirect_uri TEXT, code_challenge TEXT NOT NULL, expires REAL NOT NULL, taken INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS refresh_tokens (
+    token TEXT PRIMARY KEY, tsid TEXT NOT NULL REFERENCES grants ON DELETE CASCADE,
+    parent TEXT, expires REAL NOT NULL, used REAL);
+CREATE TABLE IF NOT EXISTS sessions (
+    session TEXT PRIMARY KEY, tsid TEXT NOT NULL REFERENCES grants ON DELETE CASCADE, expires REAL NOT NULL);
+CREATE VIEW IF NOT EXISTS clients_with_end AS
+    SELECT client_id, document,
+        client_id LIKE 'http%' AS described, -- by a document at this address; another id is a UUID of ours
+        CASE WHEN used IS NULL THEN registered + 24*3600 ELSE used + 30*24*3600 END AS expires FROM clients;
+CREATE INDEX IF NOT EXISTS codes_by_grant ON codes (tsid);
+CREATE INDEX IF NOT EXISTS refresh_by_grant ON refresh_tokens (tsid);
+CREATE INDEX IF NOT EXISTS refresh_by_parent ON refresh_tokens (parent);
+CREATE INDEX IF NOT EXISTS sessions_by_grant ON sessions (tsid, expires);
+"""
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """Open the store, creating it readable by its owner only; `:memory:` keeps nothing.
+
+    Raises UsageError for a file that is not such a store.
+    """
+    if path != ":memory:":
+        _make_private(Path(path))
+    try:
+        # One thread uses it: the event loop's. A server may be made in another one than it runs in.
+        connection = sqlite3.connect(
+            path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        _prepare(connection, path)
+    except sqlite3.DatabaseError as error:
+        raise UsageError(
+            f"The store {path} cannot be used",
+            why=str(error),
+            hint="Remove the file; everyone signs in once more",
+        ) from error
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: str) -> None:
+    found = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found not in {0, VERSION}:
+        connection.close()
+        raise UsageError(
+            f"The store {path} has version {found}, this program writes {VERSION}",
+            hint="Remove the file; everyone signs in once more",
+        )
+    # WAL with NORMAL: a commit is a write without fsync, so a statement costs the event loop some 20-100 µs.
+    # A killed process loses nothing (the page cache survives it); a power cut may lose the last sign-ins.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
+
+
+def _make_private(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)  # SQLite gives its -wal and -shm files the mode of this one
+    except OSError as error:
+        raise UsageError(f"The store {path} cannot be opened", why=str(error.strerror)) from error
+
 
 _OPENED = 1000
 

@@ -6,13 +6,10 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
+from workshop.auth.http import OAuthError, Parameters, form, private_json
 from workshop.auth.limits import REPEAT_SECONDS
-from workshop.auth.oauth_errors import OAuthError
-from workshop.auth.parameters import Parameters, form
-from workshop.auth.records import Client, Grant
-from workshop.auth.responses import private_json
 from workshop.auth.server import AuthServer
-from workshop.auth.store import Rotation
+from workshop.auth.store import Client, Grant, Rotation
 from workshop.auth.upstream import UpstreamError
 from workshop.auth.vault import random_token, s256, same
 
@@ -152,3 +149,25 @@ def _answer(server: AuthServer, grant: Grant, scopes: tuple[str, ...], refresh_t
     server.store.extend_grant(grant.tsid, now + server.config.access_seconds)
     server.store.use_client(grant.client_id, now)
     return private_json(answer)
+
+
+async def revoke(server: AuthServer, request: Request) -> Response:
+    """Answers 200 for a token it does not know, or of another client, too: nothing is learned from it."""
+    fields = await form(request, seconds=server.patience.body)
+    client = public_client(server, request, fields)
+    token = fields.get("token")
+    if token is None:
+        raise OAuthError("invalid_request", "token is missing")
+    tsid = _grant_of(server, token, client.client_id)
+    if tsid is not None:
+        server.store.revoke(tsid)
+        _LOG.info("grant revoked: client %s signed out", client.client_id)
+    return private_json({})
+
+
+def _grant_of(server: AuthServer, token: str, client_id: str) -> str | None:
+    claims = server.tokens.verify(token)
+    if claims is not None:
+        return claims.tsid if claims.client_id == client_id else None
+    grant = server.store.refresh_grant(token, server.clock())
+    return grant.tsid if grant is not None and grant.client_id == client_id else None

@@ -8,19 +8,21 @@ Whatever an upstream sends is bounded in time and size, and none of its text rea
 import asyncio
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
-from workshop.auth.config_auth import Upstream, UserInfo
-from workshop.auth.limits import UPSTREAM_BYTES, Clock
-from workshop.auth.outbound import Outbound
-from workshop.auth.proxies import proxy_for
-from workshop.auth.records import Identity, UpstreamTokens
-from workshop.auth.upstream_fields import first_text
+from workshop.auth.config import Upstream, UserInfo
+from workshop.auth.http import visible
+from workshop.auth.limits import RELAY_BYTES, UPSTREAM_BYTES, Clock
+from workshop.auth.outbound import Outbound, proxy_for
+from workshop.auth.store import Grant, Identity, Store, UpstreamTokens
 from workshop.auth.vault import s256
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
@@ -186,3 +188,168 @@ def _json_object(status: int, body: bytes) -> dict[str, Any]:
 
 def _is_token(value: object) -> bool:
     return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
+
+
+_LONGEST = 256
+
+
+def first_text(answer: Mapping[str, Any], fields: tuple[str, ...]) -> str | None:
+    """The first field that has a usable value; GitHub's numeric `id` becomes its digits."""
+    for field in fields:
+        value = answer.get(field)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if isinstance(value, str) and (shown := visible(value)):
+            return shown[:_LONGEST]
+    return None
+
+
+_LOG = logging.getLogger(__name__)
+_EARLY_SECONDS = 60.0
+
+
+class UpstreamTokenSource:
+    """Gives the token to send upstream; tokens of OAuth apps do not expire and pass straight through."""
+
+    def __init__(self, store: Store, provider: UpstreamProvider, clock: Clock) -> None:
+        self._store = store
+        self._provider = provider
+        self._clock = clock
+        self._running: dict[str, asyncio.Task[UpstreamTokens | None]] = {}
+
+    async def current(self, grant: Grant) -> UpstreamTokens | None:
+        """A token that is valid now, or None when the user has to sign in again.
+
+        Raises UpstreamError while the upstream cannot be asked and the old token is past its time.
+        """
+        tokens = grant.upstream
+        if tokens is None or self._left(tokens) > _EARLY_SECONDS:
+            return tokens
+        if tokens.refresh_token is None:
+            return tokens if self._left(tokens) > 0 else None
+        running = self._running.get(grant.tsid)
+        if running is None:
+            running = asyncio.create_task(self._refresh(grant.tsid))
+            self._running[grant.tsid] = running
+            running.add_done_callback(lambda done: self._finished(grant.tsid, done))
+        # Shielded: one client that goes away must not end the refresh for the others.
+        return await asyncio.shield(running)
+
+    def _finished(self, tsid: str, done: "asyncio.Task[UpstreamTokens | None]") -> None:
+        self._running.pop(tsid, None)
+        if not done.cancelled():
+            done.exception()  # looked at, even if every client that waited has gone
+
+    async def _refresh(self, tsid: str) -> UpstreamTokens | None:
+        grant = self._store.grant(tsid)
+        if grant is None or grant.upstream is None or self._left(grant.upstream) > _EARLY_SECONDS:
+            return grant.upstream if grant else None
+        try:
+            fresh = await self._provider.refresh(grant.upstream)
+        except UpstreamError as error:
+            return self._after_failure(tsid, grant.upstream, error)
+        self._store.replace_upstream(tsid, grant.upstream, fresh)
+        _LOG.info("upstream token refreshed: client %s", grant.client_id)
+        return fresh
+
+    def _after_failure(self, tsid: str, tried: UpstreamTokens, error: UpstreamError) -> UpstreamTokens | None:
+        _LOG.warning("upstream token not refreshed: %s", error.trouble.value)
+        stored = self._store.grant(tsid)
+        if stored is not None and stored.upstream != tried:
+            return stored.upstream  # another process was faster, and the upstream takes a refresh token once
+        if self._left(tried) > 0:
+            return tried
+        if error.trouble is Trouble.REFUSED:
+            return None
+        raise error
+
+    def _left(self, tokens: UpstreamTokens) -> float:
+        return float("inf") if tokens.expires_at is None else tokens.expires_at - self._clock()
+
+
+_GITHUB, _GITHUB_API = "https://github.com", "https://api.github.com"
+
+
+def api_of(github: str) -> str:
+    """Where the REST API of a GitHub is: its own host on github.com, else the same."""
+    return _GITHUB_API if github == _GITHUB else github
+
+
+def github_app(
+    github: str, *, client_id: str, client_secret: str, redirect_uri: str, scopes: tuple[str, ...]
+) -> Upstream:
+    """The app; people are known by their login."""
+    return Upstream(
+        name="GitHub",
+        authorization_endpoint=f"{github}/login/oauth/authorize",
+        token_endpoint=f"{github}/login/oauth/access_token",
+        client_id=client_id,
+        client_secret=client_secret,
+        redirect_uri=redirect_uri,
+        scopes=scopes,
+        userinfo=UserInfo(f"{api_of(github)}/user", "GET", {}, ("login",), ("name",), ("email",)),
+    )
+
+
+@dataclass(frozen=True)
+class ApiAnswer:
+    """What the API said; `links` are the addresses of its Link header (RFC 8288) by relation."""
+
+    status: int
+    body: Any
+    links: dict[str, str]
+
+
+def page_of(url: str) -> int | None:
+    """The number in the `page` parameter of a link to another page of a list."""
+    number = URL(url).query.get("page", "")
+    return int(number) if number.isascii() and number.isdigit() else None
+
+
+async def call_api(outbound: Outbound, url: str, token: str) -> ApiAnswer:
+    """The answer, with None for a body that is no JSON; raises UpstreamError when there is no answer."""
+    headers = {
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": "mcp-workshop-gateway",
+        "Authorization": f"Bearer {token}",
+    }
+    address = URL(url, encoded=True)  # as it was built: nothing in it is resolved or decoded again
+    try:
+        async with (
+            asyncio.timeout(outbound.patience.sign_in),
+            outbound.session.get(
+                address, headers=headers, allow_redirects=False, proxy=proxy_for(url)
+            ) as response,
+        ):
+            links = {relation: str(link["url"]) for relation, link in response.links.items()}
+            return ApiAnswer(response.status, await _api_body(response), links)
+    except TimeoutError as error:
+        raise UpstreamError(Trouble.SLOW) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise UpstreamError(Trouble.UNREACHABLE) from error
+
+
+async def count_items(outbound: Outbound, answer: ApiAnswer, token: str) -> int:
+    """How long a list is of which `answer` is the first page: the pages before the last, and what is on that.
+
+    For an API that gives no total. Raises UpstreamError.
+    """
+    here = len(answer.body)
+    last, following = answer.links.get("last"), answer.links.get("next")
+    if last is None or following is None:
+        return here
+    page, number = await call_api(outbound, last, token), page_of(last)
+    return here * (number - 1) + len(page.body) if isinstance(page.body, list) and number else here
+
+
+async def _api_body(response: aiohttp.ClientResponse) -> Any:  # noqa: ANN401 - an API answers what it likes
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > RELAY_BYTES:
+            raise UpstreamError(Trouble.UNREADABLE)
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None

@@ -7,8 +7,8 @@ import httpx2
 import pytest
 
 from tests.servers.gateway.harness import PRACTICE_SECRET, Site, configured, settings, site
+from workshop.auth.http import redirect
 from workshop.auth.limits import TokenBucket
-from workshop.auth.responses import redirect
 from workshop.auth.store import StoreUnavailableError
 from workshop.auth.store_sqlite import SqliteStore
 

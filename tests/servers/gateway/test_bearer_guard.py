@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.servers.gateway.harness import NO_TLS
 from tests.servers.gateway.outside import AUDIENCE, ISSUER, Issuer
 from tests.servers.gateway.reading import challenge_of
-from workshop.auth.bearer_guard import BearerGuard, caller_of
+from workshop.auth.guards import BearerGuard, caller_of
 from workshop.auth.outside_tokens import OutsideIssuer, OutsideTokens
 from workshop.core.errors import UsageError
 from workshop.core.ports import free_port

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from tests.servers.gateway.documents import CLIENT, Library, document, documents_at
 from tests.servers.gateway.harness import CALLBACK, DEADLINE, SignedIn, Site, configured, settings, site
-from workshop.auth.freshness import fresh_seconds
+from workshop.auth.client_documents import fresh_seconds
 from workshop.core.errors import UsageError
 
 WEB = "https://app.example.com/cb"

@@ -8,11 +8,9 @@ import anyio
 import pytest
 
 from tests.servers.gateway.harness import Clock
-from workshop.auth.linking.elicitations import CONNECTED, REFUSED, Asked, Elicitations, Grants
-from workshop.auth.linking.request_state import RequestState
-from workshop.auth.records import UpstreamTokens
-from workshop.auth.sealed_records import SealedRecords
-from workshop.auth.vault import Vault
+from workshop.auth.linking.elicitations import CONNECTED, REFUSED, Asked, Elicitations, Grants, RequestState
+from workshop.auth.store import UpstreamTokens
+from workshop.auth.vault import SealedRecords, Vault
 
 VAULT = Vault(b"a key of the tests, long enough for all")
 LEARNER = Asked("learner", "agent", "GitHubTarget")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.gateway.harness import configured, settings, site
-from workshop.auth.proxies import proxy_for
+from workshop.auth.outbound import proxy_for
 from workshop.core.errors import UsageError
 
 VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY")

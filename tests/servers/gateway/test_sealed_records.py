@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workshop.auth.sealed_records import SealedRecords
-from workshop.auth.vault import Vault
+from workshop.auth.vault import SealedRecords, Vault
 from workshop.core.errors import UsageError
 
 KEY = b"a key of the tests, long enough for all"

@@ -9,8 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from workshop.auth.records import AuthorizationRequest, Client, Code, Grant, PendingSignIn, UpstreamTokens
-from workshop.auth.store import Rotation, StoreFullError
+from workshop.auth.store import (
+    AuthorizationRequest,
+    Client,
+    Code,
+    Grant,
+    PendingSignIn,
+    Rotation,
+    StoreFullError,
+    UpstreamTokens,
+)
 from workshop.auth.store_sqlite import SqliteStore
 from workshop.auth.vault import Vault
 from workshop.core.errors import UsageError

@@ -19,7 +19,7 @@ from tests.servers.gateway.harness import (
     upstream_of,
 )
 from workshop.auth.outbound import Outbound
-from workshop.auth.records import UpstreamTokens
+from workshop.auth.store import UpstreamTokens
 from workshop.auth.upstream import Trouble, UpstreamError, UpstreamProvider
 
 TOKENS = UpstreamTokens("practice_token", None, None)

@@ -20,7 +20,7 @@ from workshop.agent.events import ApprovalNeeded, Event, ResourceDiscovered
 from workshop.agent.listener import LoopbackListener
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.token_store import TokenStore
-from workshop.auth.bearer_guard import BearerGuard, caller_of
+from workshop.auth.guards import BearerGuard, caller_of
 from workshop.auth.outside_tokens import OutsideIssuer, OutsideTokens
 from workshop.core.ports import free_port
 

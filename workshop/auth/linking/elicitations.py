@@ -2,16 +2,17 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 from weakref import WeakValueDictionary
 
-from workshop.auth.limits import SIGN_IN_SECONDS
-from workshop.auth.records import UpstreamTokens
-from workshop.auth.sealed_records import SealedRecords
-from workshop.auth.vault import random_token
+from workshop.auth.limits import SIGN_IN_SECONDS, Clock
+from workshop.auth.store import UpstreamTokens
+from workshop.auth.vault import SealedRecords, Vault, random_token
 
 CONNECTED, REFUSED = "connected", "refused"
 _AWAY_SECONDS = 120.0
@@ -123,3 +124,35 @@ def grants_of(target: str) -> str:
 
 def _key(asked: Asked) -> str:
     return json.dumps(asdict(asked))
+
+
+_SECONDS = 900.0
+_PURPOSE = "request state"
+
+
+class RequestState:
+    """Which link a call waits for, and the how-manieth try it is; bound to the call and to who makes it."""
+
+    def __init__(self, vault: Vault, clock: Clock = time.time) -> None:
+        self._vault = vault
+        self._clock = clock
+
+    def seal(self, call: Mapping[str, Any], link: str, turn: int) -> str:
+        """`call` says who calls what with which arguments."""
+        state = {"call": _digest(call), "link": link, "turn": turn, "expires": self._clock() + _SECONDS}
+        return self._vault.seal(json.dumps(state).encode(), _PURPOSE).hex()
+
+    def open(self, call: Mapping[str, Any], sealed: str) -> tuple[str, int] | None:
+        """Link and turn, or None when it is old, not ours, or another call's."""
+        try:
+            plain = self._vault.unseal(bytes.fromhex(sealed), _PURPOSE)
+        except ValueError:
+            return None
+        state = json.loads(plain) if plain is not None else None
+        if state is None or state["call"] != _digest(call) or state["expires"] <= self._clock():
+            return None
+        return state["link"], state["turn"]
+
+
+def _digest(call: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(call, sort_keys=True).encode()).hexdigest()

@@ -8,30 +8,79 @@ import json
 import logging
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from workshop.auth.config_auth import Upstream
-from workshop.auth.flow_cookie import clear_flow_cookie, flow_cookie, set_flow_cookie
-from workshop.auth.limits import SIGN_IN_SECONDS
+from workshop.auth.browser import (
+    clear_flow_cookie,
+    flow_cookie,
+    form_page,
+    page,
+    refuse_other_sites,
+    set_flow_cookie,
+)
+from workshop.auth.config import Upstream
+from workshop.auth.http import PageError, Parameters, form, query, redirect
+from workshop.auth.limits import SIGN_IN_SECONDS, Clock
 from workshop.auth.linking.elicitations import CONNECTED, REFUSED, Asked, Elicitations, Grants
-from workshop.auth.linking.sign_in import Identity
 from workshop.auth.linking.targets import Resources, Target
-from workshop.auth.oauth_errors import PageError
-from workshop.auth.outside_tokens import Caller
-from workshop.auth.pages import form_page, page
-from workshop.auth.parameters import Parameters, form, query
-from workshop.auth.responses import redirect
+from workshop.auth.outbound import Outbound
+from workshop.auth.outside_tokens import Caller, KeysUnavailableError, OutsideTokens
 from workshop.auth.routes import Endpoint
-from workshop.auth.same_browser import refuse_other_sites
-from workshop.auth.sealed_records import SealedRecords
 from workshop.auth.store import StoreFullError
-from workshop.auth.upstream import UpstreamError
-from workshop.auth.vault import Vault, digest, random_token, same
+from workshop.auth.upstream import UpstreamError, UpstreamProvider
+from workshop.auth.vault import SealedRecords, Vault, digest, random_token, same
+
+
+def own_registration(config: Mapping[str, Any]) -> Upstream:
+    """The gateway's own registration at the identity provider: a public client, so PKCE and no secret."""
+    return Upstream(
+        name="the identity provider",
+        authorization_endpoint=config["authorization_endpoint"],
+        token_endpoint=config["token_endpoint"],
+        client_id=config["client_id"],
+        client_secret="",
+        redirect_uri=f"{config['url']}/signed-in",
+        scopes=("openid", "profile"),
+        userinfo=None,
+    )
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Signs a person in, with PKCE, and learns who it is from a token made for this gateway."""
+
+    config: Upstream
+    tokens: OutsideTokens
+    outbound: Outbound
+    clock: Clock = time.time
+
+    def peer(self, config: Upstream) -> UpstreamProvider:
+        """Any OAuth server that the gateway is a client of: this one, or GitHub."""
+        return UpstreamProvider(config, self.outbound, self.clock)
+
+    async def caller(self, parameters: Parameters, verifier: str) -> Caller:
+        """Who signed in; raises PageError when nobody did, or another issuer says so (RFC 9207)."""
+        code = parameters.get("code")
+        if parameters.get("iss") != self.tokens.issuer.issuer or code is None or "error" in parameters:
+            raise PageError("You did not sign in", "Nothing was connected.")
+        try:
+            answer = await self.peer(self.config).exchange(code, verifier)
+            caller = await self.tokens.verify(answer.access_token)
+        except (UpstreamError, KeysUnavailableError) as error:
+            raise PageError(
+                "Signing in failed", "The identity provider could not be asked.", status=502
+            ) from error
+        if caller is None or caller.client_id != self.config.client_id:
+            raise PageError("Signing in failed", "The token was not made for this gateway.", status=502)
+        return caller
+
 
 _LOG = logging.getLogger(__name__)
 _GONE = ("This link is not good any more", "It was used already, or it is older than ten minutes.")

@@ -6,11 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from workshop.auth.config_auth import Upstream
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from workshop.auth.config import Upstream
 from workshop.auth.config_reader import Section, bad
+from workshop.auth.http import private_json
 from workshop.auth.linking.elicitations import grants_of
 from workshop.auth.openapi_tools import Api, read_api
-from workshop.auth.sealed_records import SealedRecords
+from workshop.auth.vault import SealedRecords, same
 from workshop.core.errors import UsageError
 
 Json = dict[str, Any]
@@ -121,3 +126,32 @@ def _provider(name: str, section: Section, scopes: tuple[str, ...]) -> Upstream:
         scopes=scopes,
         userinfo=None,
     )
+
+
+class Control:
+    """`PUT` and `DELETE /control/KIND/NAME`, with the control secret as bearer token."""
+
+    def __init__(self, resources: Resources, secret: str) -> None:
+        self._resources = resources
+        self._secret = secret
+
+    def routes(self) -> list[Route]:
+        return [Route("/control/{kind}/{name}", self._answer, methods=["PUT", "DELETE"])]
+
+    async def _answer(self, request: Request) -> Response:
+        kind, name = request.path_params["kind"], request.path_params["name"]
+        if not same(request.headers.get("authorization", ""), f"Bearer {self._secret}"):
+            return private_json({"error": "The control secret is needed"}, status=401)
+        if kind not in FIELDS:
+            return private_json({"error": "There is no such kind"}, status=404)
+        try:
+            if request.method == "DELETE":
+                gone = self._resources.delete(kind, name)
+                return private_json({"outcome": "deleted" if gone else "absent"})
+            outcome, made = self._resources.put(kind, name, await request.json())
+            return private_json({"outcome": outcome, "id": made})
+        except ConflictError as error:
+            return private_json({"error": str(error)}, status=409)
+        except (UsageError, ValueError) as error:
+            why = f"{error}: {error.why}" if isinstance(error, UsageError) else "The body is no JSON"
+            return private_json({"error": why}, status=400)

@@ -9,24 +9,19 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
 from workshop.auth.access_tokens import AccessTokens
-from workshop.auth.authorization import authorization_server
 from workshop.auth.client_documents import Fetch
-from workshop.auth.config_auth import Auth
+from workshop.auth.config import Auth
 from workshop.auth.config_reader import origin_of
-from workshop.auth.guard import HostGuard
 from workshop.auth.guarded_fetch import GuardedFetch
+from workshop.auth.guards import HostGuard
 from workshop.auth.limits import Clock, Patience
 from workshop.auth.outbound import Outbound
-from workshop.auth.request_log import RequestLog
-from workshop.auth.resource_server import ResourceServer
-from workshop.auth.routes import auth_routes, common_routes
-from workshop.auth.server import AuthServer
-from workshop.auth.sessions import Sessions
-from workshop.auth.store import Store
+from workshop.auth.resource_server import ResourceServer, Sessions
+from workshop.auth.routes import RequestLog, auth_routes, common_routes
+from workshop.auth.server import AuthServer, authorization_server
+from workshop.auth.store import Store, kept
 from workshop.auth.store_sqlite import SqliteStore
-from workshop.auth.upkeep import kept
-from workshop.auth.upstream import UpstreamProvider
-from workshop.auth.upstream_tokens import UpstreamTokenSource
+from workshop.auth.upstream import UpstreamProvider, UpstreamTokenSource
 from workshop.auth.vault import Vault
 from workshop.servers.gateway.config import GatewayConfig
 from workshop.servers.gateway.gate import Gate, OpenGate, TokenGate

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from workshop.auth.config_auth import Auth, load_auth
+from workshop.auth.config import Auth, load_auth
 from workshop.auth.config_reader import Section, bad, check_header, read_secret
 from workshop.core.errors import UsageError
 

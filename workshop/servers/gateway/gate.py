@@ -5,13 +5,9 @@ from typing import Protocol
 
 from starlette.datastructures import Headers
 
-from workshop.auth.challenge import RefusedError
-from workshop.auth.parameters import Parameters
-from workshop.auth.records import Grant, UpstreamTokens
-from workshop.auth.resource_server import ResourceServer
-from workshop.auth.responses import private_json
-from workshop.auth.sessions import Sessions
-from workshop.auth.store import StoreUnavailableError
+from workshop.auth.http import Parameters, RefusedError, private_json
+from workshop.auth.resource_server import ResourceServer, Sessions
+from workshop.auth.store import Grant, StoreUnavailableError, UpstreamTokens
 from workshop.auth.upstream import Trouble, UpstreamError
 
 _SESSION = "mcp-session-id"

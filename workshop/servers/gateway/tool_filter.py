@@ -13,14 +13,13 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workshop.auth.challenge import RefusedError
+from workshop.auth.http import RefusedError
 from workshop.auth.json_rpc import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, is_id, rpc_error
 from workshop.auth.limits import REWRITE_BYTES
 from workshop.servers.gateway.config import ToolOverride, ToolRules
-from workshop.servers.gateway.json_text import Span, elements, members
-from workshop.servers.gateway.relay_headers import RawHeaders
-from workshop.servers.gateway.sse import data_of, rewrite_events, with_data
+from workshop.servers.gateway.rewriting import Span, data_of, elements, members, rewrite_events, with_data
 
+RawHeaders = list[tuple[bytes, bytes]]
 _LOG = logging.getLogger(__name__)
 _NAME_HEADER = b"mcp-name"
 _MAY_LIST = re.compile(rb"(?i)tool|\\u")  # a key can be written with escapes, and read in another case

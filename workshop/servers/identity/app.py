@@ -9,21 +9,29 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from workshop.auth.access_tokens import AccessTokens
-from workshop.auth.authorization import authorization_server
 from workshop.auth.client_documents import Fetch
-from workshop.auth.guard import HostGuard
 from workshop.auth.guarded_fetch import GuardedFetch
+from workshop.auth.guards import HostGuard
 from workshop.auth.limits import Clock, Patience
-from workshop.auth.request_log import RequestLog
-from workshop.auth.routes import authorization_server_routes, common_routes, server_route
-from workshop.auth.server import AuthServer
-from workshop.auth.upkeep import kept
+from workshop.auth.routes import RequestLog, authorization_server_routes, common_routes, server_route
+from workshop.auth.server import AuthServer, authorization_server
+from workshop.auth.store import Client, kept
+from workshop.auth.store_sqlite import SqliteStore
 from workshop.auth.vault import Vault
 from workshop.servers.identity.config import LOGIN_PATH, IdentityConfig, read
-from workshop.servers.identity.login import LoginPage
-from workshop.servers.identity.people import PracticePeople, username_claim
-from workshop.servers.identity.store import IdentityStore
+from workshop.servers.identity.login import LoginPage, PracticePeople, username_claim
 from workshop.servers.practice.data import load
+
+
+class IdentityStore(SqliteStore):
+    """Clients of the configuration are never written down: taken out of it, they are gone."""
+
+    def __init__(self, path: str, vault: Vault, clients: Mapping[str, Client]) -> None:
+        super().__init__(path, vault)
+        self._clients = clients
+
+    def client(self, client_id: str, now: float) -> Client | None:
+        return self._clients.get(client_id) or super().client(client_id, now)
 
 
 def create_app(config: Mapping[str, Any], *, clock: Clock = time.time, fetch: Fetch | None = None) -> ASGIApp:

@@ -4,14 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workshop.auth.client_metadata import GRANT_TYPES
-from workshop.auth.config_auth import CALLBACK_PATH, DEFAULT_SCOPES, Auth, Upstream, check_hmac, read_scopes
-from workshop.auth.config_documents import DocumentRules
+from workshop.auth.client_metadata import GRANT_TYPES, registration_problem
+from workshop.auth.config import (
+    CALLBACK_PATH,
+    DEFAULT_SCOPES,
+    Auth,
+    DocumentRules,
+    Upstream,
+    check_hmac,
+    read_scopes,
+)
 from workshop.auth.config_reader import Section, bad
+from workshop.auth.http import visible
 from workshop.auth.keys import load_signing_key
-from workshop.auth.records import Client
-from workshop.auth.redirects import registration_problem
-from workshop.auth.text import visible
+from workshop.auth.store import Client
 
 LOGIN_PATH = "/login"
 _KNOWN = frozenset(

@@ -4,20 +4,76 @@ It is shown only in the browser that approved the client, for the sign-in that w
 unguessable and tied to that browser's cookie, is what protects its form.
 """
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from workshop.auth.config_auth import CALLBACK_PATH
-from workshop.auth.oauth_errors import PageError
-from workshop.auth.pages import form_page, template_in
-from workshop.auth.parameters import Parameters, form, query
-from workshop.auth.records import PendingSignIn
-from workshop.auth.responses import redirect
-from workshop.auth.same_browser import check_browser, refuse_other_sites
+from workshop.auth.browser import check_browser, form_page, refuse_other_sites, template_in
+from workshop.auth.config import CALLBACK_PATH
+from workshop.auth.http import PageError, Parameters, form, query, redirect
+from workshop.auth.limits import Clock
 from workshop.auth.server import AuthServer
-from workshop.servers.identity.people import PracticePeople
+from workshop.auth.store import Grant, Identity, PendingSignIn, UpstreamTokens
+from workshop.auth.upstream import Trouble, UpstreamError
+from workshop.auth.vault import Vault, s256, same
+from workshop.servers.practice.data import User
+
+_CODE = "sign-in code"
+_CODE_SECONDS = 60.0
+
+
+class PracticePeople:
+    """Takes the place of an upstream; a user's only "upstream token" is the login name."""
+
+    name = "The practice identity provider"
+    identity_source = "practice users"
+
+    def __init__(self, users: Mapping[str, User], vault: Vault, clock: Clock) -> None:
+        self.users = users
+        self._vault = vault
+        self._clock = clock
+
+    def request(self, state: str, verifier: str) -> dict[str, str | None]:
+        """The sign-in page needs to know which sign-in it is for, and nothing else."""
+        del verifier
+        return {"state": state}
+
+    def code(self, user: User, verifier: str) -> str:
+        """That `user` signed in, for the pending sign-in that has this verifier."""
+        signed = {
+            "user": user.login,
+            "challenge": s256(verifier),
+            "expires": self._clock() + _CODE_SECONDS,
+        }
+        return self._vault.seal(json.dumps(signed).encode(), _CODE).hex()
+
+    async def exchange(self, code: str, verifier: str) -> UpstreamTokens:
+        """Raises UpstreamError for a code of another sign-in, or one that is too old."""
+        try:
+            plain = self._vault.unseal(bytes.fromhex(code), _CODE)
+        except ValueError:
+            plain = None
+        signed = json.loads(plain) if plain else {}
+        if not signed or not same(signed["challenge"], s256(verifier)) or signed["expires"] <= self._clock():
+            raise UpstreamError(Trouble.REFUSED)
+        return UpstreamTokens(signed["user"], None, None)
+
+    async def identity(self, tokens: UpstreamTokens) -> Identity:
+        """Raises UpstreamError for somebody who is no practice user any more."""
+        user = self.users.get(tokens.access_token)
+        if user is None:
+            raise UpstreamError(Trouble.REFUSED)
+        return Identity(str(user.id), user.name, user.email)
+
+
+def username_claim(grant: Grant) -> dict[str, Any]:
+    """`preferred_username` (OpenID Connect Core section 5.1), by which a resource greets and logs people."""
+    return {"preferred_username": grant.upstream.access_token} if grant.upstream else {}
+
 
 _TEMPLATE = template_in(Path(__file__).with_name("login.html"))
 

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from workshop.auth import api_call
-from workshop.auth.api_call import ApiAnswer
 from workshop.auth.outbound import Outbound
+from workshop.auth.upstream import ApiAnswer, count_items
 
 Json = dict[str, Any]
 MOST = 10
@@ -21,7 +20,7 @@ async def shown(outbound: Outbound, name: str, answer: ApiAnswer, token: str) ->
         return {"status": "success", **(_profile(answer.body) if name == "getUserProfile" else answer.body)}
     items = [item for item in answer.body if isinstance(item, dict)]
     what, one = _LISTS.get(name, ("items", dict))
-    total = await api_call.count(outbound, answer, token)
+    total = await count_items(outbound, answer, token)
     return {"status": "success", what: [one(item) for item in items[:MOST]], "total_count": total}
 
 

@@ -18,22 +18,17 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 from tools import Tools
 
-from workshop.auth.bearer_guard import BearerGuard
-from workshop.auth.guard import HostGuard
+from workshop.auth.guards import BearerGuard, HostGuard
 from workshop.auth.limits import Patience
-from workshop.auth.linking.control import Control
-from workshop.auth.linking.elicitations import Elicitations, Grants
-from workshop.auth.linking.pages import Connect
-from workshop.auth.linking.request_state import RequestState
-from workshop.auth.linking.sign_in import Identity, own_registration
-from workshop.auth.linking.targets import Resources
+from workshop.auth.linking.elicitations import Elicitations, Grants, RequestState
+from workshop.auth.linking.pages import Connect, Identity, own_registration
+from workshop.auth.linking.targets import Control, Resources
 from workshop.auth.outbound import Outbound
 from workshop.auth.outside_tokens import OutsideIssuer, OutsideTokens
-from workshop.auth.request_log import RequestLog
-from workshop.auth.sealed_records import SealedRecords
-from workshop.auth.vault import Vault
+from workshop.auth.routes import RequestLog
+from workshop.auth.vault import SealedRecords, Vault
 from workshop.core.serving import main
-from workshop.servers.variation.caller import CallerForSdk
+from workshop.servers.variation.sdk import CallerForSdk
 
 
 def create_app(config: Mapping[str, Any]) -> ASGIApp:

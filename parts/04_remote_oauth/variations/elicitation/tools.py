@@ -22,17 +22,14 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from results import Json, failed, shown
 
-from workshop.auth import api_call
-from workshop.auth.bearer_guard import caller_of
-from workshop.auth.linking.elicitations import CONNECTED, Asked, Elicitations, Grants
-from workshop.auth.linking.request_state import RequestState
+from workshop.auth.guards import caller_of
+from workshop.auth.linking.elicitations import CONNECTED, Asked, Elicitations, Grants, RequestState
 from workshop.auth.linking.targets import Resources, Target
 from workshop.auth.openapi_tools import Operation
 from workshop.auth.outbound import Outbound
 from workshop.auth.store import StoreFullError
-from workshop.auth.upstream import UpstreamError
-from workshop.servers.variation.caller import scope_of
-from workshop.servers.variation.described_tools import tools_of
+from workshop.auth.upstream import UpstreamError, call_api
+from workshop.servers.variation.sdk import scope_of, tools_of
 
 Context = ServerRequestContext[Any, Any]
 SEPARATOR = "___"
@@ -81,7 +78,7 @@ class Tools:
         try:
             tokens = self.grants.get(asked, target.home)
             if tokens is not None:
-                answer = await api_call.get(self.outbound, url, tokens.access_token)
+                answer = await call_api(self.outbound, url, tokens.access_token)
                 if answer.status != UNAUTHORIZED:
                     return _result(await shown(self.outbound, operation.name, answer, tokens.access_token))
                 self.grants.evict(asked, target.home, tokens)

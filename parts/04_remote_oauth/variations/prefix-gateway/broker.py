@@ -17,9 +17,8 @@ from mcp_types import (
 )
 from registrations import Registration, find
 
-from workshop.auth.internal_tokens import InternalTokens
-from workshop.servers.variation.caller import scope_of
-from workshop.servers.variation.upstream_server import UpstreamServer, UpstreamServerError
+from workshop.auth.keys import InternalTokens
+from workshop.servers.variation.sdk import UpstreamServer, UpstreamServerError, scope_of
 
 _LOG = logging.getLogger(__name__)
 _SELF = "prefix-gateway"

@@ -11,10 +11,10 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from workshop.auth.bearer_guard import BearerGuard, caller_of
+from workshop.auth.guards import BearerGuard, caller_of
 from workshop.auth.outside_tokens import OutsideIssuer, OutsideTokens
 from workshop.core.serving import main
-from workshop.servers.variation.caller import scope_of
+from workshop.servers.variation.sdk import scope_of
 
 _MOST = 100
 

@@ -10,10 +10,9 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from workshop.auth.bearer_guard import BearerGuard
 from workshop.auth.config_reader import Section
-from workshop.auth.internal_tokens import InternalTokens
-from workshop.auth.keys import load_signing_key
+from workshop.auth.guards import BearerGuard
+from workshop.auth.keys import InternalTokens, load_signing_key
 from workshop.auth.outside_tokens import OutsideIssuer, OutsideTokens
 from workshop.core.serving import main
 

@@ -15,12 +15,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from workshop.auth.bearer_guard import BearerGuard
 from workshop.auth.config_reader import LOOPBACK_HOSTS, Section
+from workshop.auth.guards import BearerGuard
 from workshop.auth.outside_tokens import OutsideIssuer, OutsideTokens
 from workshop.core.errors import UsageError
 from workshop.core.serving import serve
-from workshop.servers.variation.caller import CallerForSdk
+from workshop.servers.variation.sdk import CallerForSdk
 
 HTTP = "streamable-http"
 _EVERYWHERE = ("0.0.0.0", "::")

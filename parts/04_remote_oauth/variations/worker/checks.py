@@ -191,7 +191,7 @@ async def exercise_1(subject: Subject) -> None:
 @check(
     hints=(
         "Before the client and its address are known, the only answer is a page: `PageError`",
-        "`matches` of `workshop.auth.redirects` compares two addresses as RFC 8252 wants it",
+        "`matches` of `workshop.auth.client_metadata` compares two addresses as RFC 8252 wants it",
         "After that, `error_redirect` tells the client: `invalid_request` without S256, `invalid_target`",
     ),
     seconds=40,
@@ -219,7 +219,7 @@ async def exercise_3(subject: Subject) -> None:
 
 @check(
     hints=(
-        "`form` of `workshop.auth.parameters` reads a form, and nothing else",
+        "`form` of `workshop.auth.http` reads a form, and nothing else",
         "`s256(verifier)` has to be the `code_challenge` of the login; compare with `same`",
         "`take` the code before you judge it, then it works once whatever comes of it",
         "To revoke is to `drop` the session, if it is this client's; the answer is 200 in any case",
@@ -234,7 +234,7 @@ async def exercise_4(subject: Subject) -> None:
 
 @check(
     hints=(
-        "`Challenge` of `workshop.auth.challenge` reads the header, and knows both refusals",
+        "`Challenge` of `workshop.auth.resource_server` reads the header, and knows both refusals",
         "What the client asked for is in the session: `found['asked'].get('resource')`",
         "Clients look for the metadata below the path too: `suffix` is then `/mcp`",
         "`admit` sees every request: compare Host and Origin with `worker.url`",

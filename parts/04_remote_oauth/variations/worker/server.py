@@ -16,12 +16,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tools import SESSION, mcp_server
 from worker import SCOPES, WEAK, Worker, make_worker
 
-from workshop.auth.request_log import RequestLog
-from workshop.auth.responses import private_json, with_headers
-from workshop.auth.routes import Endpoint
+from workshop.auth.http import private_json, with_headers
+from workshop.auth.routes import Endpoint, RequestLog
 from workshop.core.serving import main
-from workshop.servers.variation.caller import sdk_user
 from workshop.servers.variation.editions import MistakesTold
+from workshop.servers.variation.sdk import sdk_user
 
 _LOG = logging.getLogger("worker")
 _PRM = "/.well-known/oauth-protected-resource"

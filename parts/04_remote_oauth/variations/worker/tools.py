@@ -11,9 +11,8 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 from worker import WEAK, Worker
 
-from workshop.auth import api_call
-from workshop.auth.upstream import UpstreamError
-from workshop.servers.variation.caller import scope_of
+from workshop.auth.upstream import UpstreamError, call_api
+from workshop.servers.variation.sdk import scope_of
 
 SESSION = "worker.session"
 Operation = Literal["add", "subtract", "multiply", "divide", "power"]
@@ -67,7 +66,7 @@ class Tools:
     async def _ask(self, context: Context, path: str) -> Any:  # noqa: ANN401 - JSON
         try:
             token = _session(context)["github_token"]
-            answer = await api_call.get(self.worker.outbound, self.worker.api + path, token)
+            answer = await call_api(self.worker.outbound, self.worker.api + path, token)
         except UpstreamError as error:
             raise ToolError(f"GitHub: {error.trouble.value}") from error
         if answer.status != _OK:

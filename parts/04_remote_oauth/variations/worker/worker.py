@@ -11,13 +11,12 @@ from urllib.parse import urlsplit
 
 from starlette.responses import HTMLResponse, Response
 
-from workshop.auth.config_auth import Upstream
+from workshop.auth.config import Upstream
 from workshop.auth.config_reader import LOOPBACK_HOSTS, Section
-from workshop.auth.github_app import api_of, github_app
+from workshop.auth.http import redirect
 from workshop.auth.limits import Patience
 from workshop.auth.outbound import Outbound
-from workshop.auth.responses import redirect
-from workshop.auth.upstream import UpstreamProvider
+from workshop.auth.upstream import UpstreamProvider, api_of, github_app
 from workshop.core.errors import UsageError
 from workshop.servers.variation.editions import Editions
 

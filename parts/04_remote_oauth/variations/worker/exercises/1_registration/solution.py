@@ -13,10 +13,8 @@ from workshop.auth.client_metadata import (
     redirect_uris,
     require_public_code_client,
 )
+from workshop.auth.http import OAuthError, bounded_body, private_json
 from workshop.auth.limits import TokenBucket
-from workshop.auth.oauth_errors import OAuthError
-from workshop.auth.parameters import bounded_body
-from workshop.auth.responses import private_json
 
 _MONTH = 30 * 24 * 3600
 _REGISTRATIONS = TokenBucket(10, 200, time.time)

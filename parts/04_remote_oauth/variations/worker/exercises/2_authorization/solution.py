@@ -6,10 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from worker import SCOPES, Worker
 
-from workshop.auth.oauth_errors import PageError, RedirectError
-from workshop.auth.parameters import Parameters, query
-from workshop.auth.redirects import matches
-from workshop.auth.responses import error_redirect
+from workshop.auth.client_metadata import matches
+from workshop.auth.http import PageError, Parameters, RedirectError, error_redirect, query
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 

@@ -6,12 +6,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from worker import SCOPES, Worker
 
-from workshop.auth.oauth_errors import PageError
-from workshop.auth.pages import form_page
-from workshop.auth.parameters import form, query
-from workshop.auth.redirects import shown_host
-from workshop.auth.responses import redirect
-from workshop.auth.same_browser import refuse_other_sites
+from workshop.auth.browser import form_page, refuse_other_sites
+from workshop.auth.client_metadata import shown_host
+from workshop.auth.http import PageError, form, query, redirect
 from workshop.auth.upstream import UpstreamError
 from workshop.auth.vault import digest, random_token, same
 

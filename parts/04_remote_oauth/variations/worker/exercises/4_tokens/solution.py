@@ -7,9 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from worker import SCOPES, Worker
 
-from workshop.auth.oauth_errors import OAuthError
-from workshop.auth.parameters import Parameters, form
-from workshop.auth.responses import private_json
+from workshop.auth.http import OAuthError, Parameters, form, private_json
 from workshop.auth.vault import random_token, s256, same
 
 _HOUR = 3600

@@ -7,8 +7,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from worker import SCOPES, Worker
 
-from workshop.auth.challenge import Challenge, RefusedError
-from workshop.auth.responses import private_json
+from workshop.auth.http import RefusedError, private_json
+from workshop.auth.resource_server import Challenge
 
 _PRM = "/.well-known/oauth-protected-resource"
 

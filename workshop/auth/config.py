@@ -1,17 +1,50 @@
-"""The `auth` block: the embedded authorization server and its one upstream identity provider.
-
-Rules and bounds are those of ToolHive's `MCPExternalAuthConfig` of type `embeddedAuthServer`
-(mcpexternalauthconfig_types.go, pkg/authserver/config.go).
-"""
+"""The `cimd` block: clients known by a document at their address (`MCPExternalAuthConfig`, `cimd`)."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from workshop.auth.config_documents import DocumentRules, load_document_rules
-from workshop.auth.config_reader import Section, bad, check_header, origin_of, read_secret
+from workshop.auth.config_reader import LOOPBACK_HOSTS, Section, bad, check_header, origin_of, read_secret
 from workshop.auth.keys import SigningKey, load_signing_key
+
+_KNOWN = frozenset({"enabled", "cache_seconds", "cache_size", "allow_loopback"})
+_MOST_KEPT = 10_000
+SHORTEST_CACHE_SECONDS, LONGEST_CACHE_SECONDS = 10, 24 * 3600
+
+
+@dataclass(frozen=True)
+class DocumentRules:
+    """Whether documents are fetched, and how many are kept how long (seconds) when their server is silent.
+
+    `allow_loopback` is for tests and practice: documents of this computer, also by plain http (draft CIMD-02
+    section 8.6 permits it to a server that is on loopback itself).
+    """
+
+    enabled: bool = True
+    cache_seconds: int = 300
+    cache_size: int = 256
+    allow_loopback: bool = False
+
+
+def load_document_rules(auth: Section, issuer: str) -> DocumentRules:
+    """Read the block; without one documents are fetched, with ToolHive's cache bounds.
+
+    Raises UsageError.
+    """
+    if not auth.has("cimd"):
+        return DocumentRules()
+    block = Section.of(auth.values["cimd"], auth.path("cimd"), known=_KNOWN)
+    allow_loopback = block.flag("allow_loopback", default=False)
+    if allow_loopback and urlsplit(issuer).hostname not in LOOPBACK_HOSTS:
+        raise bad(block.path("allow_loopback"), "Only a gateway that is on loopback itself may fetch from it")
+    return DocumentRules(
+        enabled=block.flag("enabled", default=True),
+        cache_seconds=block.number("cache_seconds", 300, SHORTEST_CACHE_SECONDS, LONGEST_CACHE_SECONDS),
+        cache_size=block.number("cache_size", 256, 1, _MOST_KEPT),
+        allow_loopback=allow_loopback,
+    )
+
 
 CALLBACK_PATH = "/oauth/callback"
 _AUTH = frozenset(

@@ -1,9 +1,9 @@
-"""An MCP server behind ours, asked with a credential that the caller of each request decides."""
+"""Who calls, between the guard that knows it and the SDK's server that does not."""
 
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,53 @@ from typing import Any
 import httpx2
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult, Tool
+from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from mcp.server.context import ServerRequestContext
+from mcp.server.mcpserver import Context
+from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult, Tool, ToolAnnotations
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from workshop.auth.guards import caller_of
+from workshop.auth.openapi_tools import Api
+
+
+class CallerForSdk:
+    """Tells the SDK who calls, so a session stays with whoever began it; the token stays with the guard."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = AuthContextMiddleware(app)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            caller = caller_of(scope)
+            user = sdk_user(caller.subject, caller.client_id, caller.scopes, caller.claims)
+            scope = {**scope, "user": user}
+        await self._app(scope, receive, send)
+
+
+def sdk_user(
+    subject: str,
+    client_id: str | None = None,
+    scopes: Sequence[str] = (),
+    claims: Mapping[str, Any] | None = None,
+) -> AuthenticatedUser:
+    """A verified caller as the SDK's own check of a token would leave it in the scope, without the token."""
+    known = AccessToken(
+        token="", client_id=client_id or "", scopes=list(scopes), subject=subject, claims=dict(claims or {})
+    )
+    return AuthenticatedUser(known)
+
+
+def scope_of(context: Context | ServerRequestContext[Any, Any]) -> Scope:
+    """The scope of the HTTP request that a tool answers; raises TypeError without one."""
+    inner = context.request_context if isinstance(context, Context) else context
+    if inner.request is None:
+        raise TypeError("without an HTTP request nobody knows who is asking")
+    scope: Scope = inner.request.scope
+    return scope
+
 
 logging.getLogger("mcp.client").setLevel(logging.CRITICAL)  # it logs, with tracebacks, what it then raises
 _LIST_SECONDS, _CALL_SECONDS = 5.0, 25.0  # the agent waits 30
@@ -74,3 +120,16 @@ class UpstreamServer:
         if isinstance(error, MCPError):
             return f"MCP error {error.code}: {error.message.partition(chr(10))[0][:300]}"
         return f"The server behind {self.name} gives no usable answer: {type(error).__name__}"
+
+
+def tools_of(api: Api, prefix: str) -> list[Tool]:
+    """One tool for each operation, its name behind `prefix`; all of them only read."""
+    return [
+        Tool(
+            name=prefix + operation.name,
+            description=operation.description,
+            input_schema=dict(operation.input_schema),
+            annotations=ToolAnnotations(read_only_hint=True, open_world_hint=True),
+        )
+        for operation in api.operations.values()
+    ]

@@ -17,12 +17,9 @@ from workshop.auth.client_metadata import (
     refused,
     require_public_code_client,
 )
-from workshop.auth.oauth_errors import OAuthError
-from workshop.auth.parameters import bounded_body
-from workshop.auth.records import Client
-from workshop.auth.responses import private_json
+from workshop.auth.http import OAuthError, bounded_body, private_json
 from workshop.auth.server import AuthServer
-from workshop.auth.store import StoreFullError
+from workshop.auth.store import Client, StoreFullError
 
 _LOG = logging.getLogger(__name__)
 

@@ -1,0 +1,116 @@
+"""HTML pages, escaped, with headers that keep them out of frames, caches and referrers."""
+
+import logging
+from pathlib import Path
+from typing import Protocol
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from workshop.auth.http import NO_STORE, PageError
+from workshop.auth.limits import SIGN_IN_SECONDS
+from workshop.auth.server import AuthServer
+from workshop.auth.store import PendingSignIn
+from workshop.auth.vault import digest, same
+from workshop.core.encoding import csp_hash
+
+_TEMPLATES = Path(__file__).with_name("templates")
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+)
+_STYLE = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+_ENVIRONMENT.globals["style"] = Markup(_STYLE)  # noqa: S704 - our own file; escaping would change its hash
+# No form-action: browsers apply it to the redirects after the form too, and these lead to the upstream, to
+# whatever sign-in page it uses, and to the client. The page has no markup of others that could add a form.
+_HEADERS = {
+    **NO_STORE,
+    "content-security-policy": (
+        f"default-src 'none'; style-src '{csp_hash(_STYLE)}'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+}
+
+
+def template_in(path: Path) -> Template:
+    """A template of another server's, which may extend `base.html`."""
+    return _ENVIRONMENT.from_string(path.read_text(encoding="utf-8"))
+
+
+def page(template: str | Template, *, status: int = 200, **values: object) -> Response:
+    """Render a template of this package, by its name, or another's."""
+    return HTMLResponse(_ENVIRONMENT.get_template(template).render(values), status, _HEADERS)
+
+
+def form_page(template: str | Template, **values: object) -> Response:
+    """A page with a form to ourselves, which a browser would send with `Origin: null` for `no-referrer`."""
+    response = page(template, status=200, **values)
+    response.headers["referrer-policy"] = "same-origin"
+    return response
+
+
+def error_page(title: str, text: str, *, status: int) -> Response:
+    return page("error.html", status=status, title=title, text=text)
+
+
+_BACK = "-back"
+
+
+class Site(Protocol):
+    """Whose cookies these are."""
+
+    @property
+    def secure_cookies(self) -> bool: ...
+
+
+def flow_cookie(site: Site, request: Request, flow: str) -> str | None:
+    return request.cookies.get(_name(site, flow)) or None
+
+
+def set_flow_cookie(site: Site, response: Response, flow: str, value: str) -> None:
+    _set(site, response, flow, value, int(SIGN_IN_SECONDS))
+
+
+def way_back(flow: str) -> str:
+    """The flow of the callback: the page's cookie is worth nothing once the page is answered."""
+    return flow + _BACK
+
+
+def clear_flow_cookie(site: Site, response: Response, flow: str) -> None:
+    """Take the cookie of a flow away, and that of the page it began with."""
+    for name in dict.fromkeys((flow.removesuffix(_BACK), flow)):
+        _set(site, response, name, "", 0)
+
+
+def _set(site: Site, response: Response, flow: str, value: str, seconds: int) -> None:
+    secure = site.secure_cookies
+    name = _name(site, flow)
+    response.set_cookie(name, value, max_age=seconds, path="/", secure=secure, httponly=True, samesite="lax")
+
+
+def _name(site: Site, flow: str) -> str:
+    # One cookie a sign-in: two tabs do not disturb each other. Cookies know no ports, so the name is ours.
+    return f"{'__Host-' if site.secure_cookies else ''}workshop-gateway-{flow}"
+
+
+_LOG = logging.getLogger(__name__)
+
+
+def check_browser(server: AuthServer, request: Request, pending: PendingSignIn) -> None:
+    """Raises PageError when the sign-in was not approved in the browser that sent the request."""
+    browser = flow_cookie(server, request, pending.flow)
+    if browser is None or not same(digest(browser), pending.browser):
+        _LOG.warning("sign-in refused: client %s, another browser", pending.request.client_id)
+        raise PageError(
+            "This sign-in was started in another browser",
+            "If someone sent you here, they may be trying to use your account. Nothing was handed out.",
+            status=403,
+        )
+
+
+def refuse_other_sites(request: Request, own_origin: str) -> None:
+    """Raises PageError for a form without exactly one Origin, ours: browsers send it with every form."""
+    if request.headers.getlist("origin") != [own_origin]:
+        raise PageError("This form was sent by another site", "Nothing was approved.", status=403)
