@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from tests.readme.page import PAGES, ROOT, TEXT, code, commands, links, rows, text_of, topic
+from tests.test_imports import MAY_IMPORT
 from workshop.cli.app import build_tree
 from workshop.core import errors
 from workshop.core.paths import cluster_dir
@@ -148,6 +149,12 @@ def test_the_tables_name_every_workload_and_backend() -> None:
     assert {name: int(re.findall(r":(\d+)", url)[0]) for name, url in addresses.items()} == ports
     backends = [row[0].strip("`") for row in rows(page, "| Backend | What runs | What it needs |")]
     assert sorted(backends) == sorted(get_args(BackendName))
+
+
+def test_the_architecture_names_every_package_and_what_it_may_import() -> None:
+    table = rows(text_of(ROOT / "workshop" / "README.md"), "| Package | What lives there | May import |")
+    stated = {name.strip("`/"): {one for one in re.split(", ", may) if one} for name, _, may in table}
+    assert stated == {name: may for name, may in MAY_IMPORT.items() if not name.startswith("__")}
 
 
 def test_the_front_page_stays_short() -> None:

@@ -32,6 +32,10 @@ ELSEWHERE = {
         "tests/lab/test_restart.py",
         "Cluster DNS does not resolve",
     ),
+    "Service … does not accept a connection, asked from pod …": (
+        "tests/lab/test_restart.py",
+        "does not accept a connection, asked from pod",
+    ),
     "… ended while it was starting": ("tests/e2e/test_lifecycle.py", "ended while it was starting"),
     "… was not ready within … s": ("tests/lab/test_process.py", "was not ready within 1 s"),
     "The cluster … does not answer": ("tests/lab/test_restart.py", 'match="does not answer"'),
