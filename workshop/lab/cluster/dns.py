@@ -156,21 +156,21 @@ def _lacks(name: str) -> str:
 
 
 def _no_answer(site: Site, asking: Asking, name: str, why: str) -> DeadlineError:
-    asked = f"asked from pod `{asking.pod}` for {SECONDS:.0f} s"
+    pod = f"`{asking.pod}` for {SECONDS:.0f} s"
     told = f"The pod is told: {why}"
     if ":" in name:
         service = name.partition(":")[0]
         words = ["--namespace", site.namespace, "get", "endpointslices"]
         look = site.tools.kubectl.argv(site.at, *words, "-l", f"kubernetes.io/service-name={service}")
         return DeadlineError(
-            f"Service `{name}` does not accept a connection, {asked}",
+            f"Service `{name}` does not accept a connection, asked from pod {pod}",
             why=told,
             hint=f"See whether it has a ready endpoint: `{copyable(look)}`; then run this command again",
         )
     words = ["--namespace", _SYSTEM, "get", "pods", "-l", f"k8s-app={_DNS}"]
     look = site.tools.kubectl.argv(site.at, *words)
     return DeadlineError(
-        f"Cluster DNS does not resolve `{name}`, {asked}",
+        f"Cluster DNS does not resolve `{name}`, asked from pod {pod}",
         why="\n".join(part for part in (told, _core_dns(site)) if part),
         hint=f"Look at CoreDNS: `{copyable(look)}`; once it is ready, run this command again",
     )
