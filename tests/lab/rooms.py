@@ -18,9 +18,8 @@ from workshop.course.environment import UpOptions, UpReport
 from workshop.course.lessons import find_lessons
 from workshop.lab import process
 from workshop.lab.cluster import checks as cluster_checks
-from workshop.lab.cluster.record import ClusterFile
+from workshop.lab.cluster.record import ClusterFile, Site
 from workshop.lab.cluster.render import Rendered
-from workshop.lab.cluster.site import Site
 from workshop.lab.kube import connection, wait
 from workshop.lab.tools.run import Runner
 from workshop.toolhive.contracts import CheckResult

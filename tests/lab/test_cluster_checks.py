@@ -14,11 +14,10 @@ from workshop.core.errors import WorkshopError
 from workshop.course.lessons import find_lessons
 from workshop.lab.base import Choices
 from workshop.lab.cluster import checks as cluster_checks
-from workshop.lab.cluster.record import ClusterFile, ClusterRecord
+from workshop.lab.cluster.record import ClusterFile, ClusterRecord, Site, Tools
 from workshop.lab.cluster.render import Rendered, Renderer
-from workshop.lab.cluster.site import Site, Tools
 from workshop.lab.sources import pinned
-from workshop.lab.tools.access import Access
+from workshop.lab.tools.kubectl import Access
 from workshop.lab.tools.run import Runner
 
 SWAP = {"type": "upstreamswap", "parameters": {"config": {"provider_name": "github"}}}

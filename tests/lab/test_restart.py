@@ -22,7 +22,7 @@ from workshop.lab.cluster import dns as cluster_dns
 from workshop.lab.cluster import kind_cluster
 from workshop.lab.cluster.kind import KindBackend
 from workshop.lab.cluster.kind_cluster import KindCluster
-from workshop.lab.cluster.site import Site
+from workshop.lab.cluster.record import Site
 from workshop.lab.tools.run import Runner
 
 NODE = "workshop-control-plane"

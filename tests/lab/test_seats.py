@@ -22,16 +22,15 @@ from workshop.lab.cluster import checks as cluster_checks
 from workshop.lab.cluster.forwards import Forwards
 from workshop.lab.cluster.operator import Operator
 from workshop.lab.cluster.readiness import OPERATOR
-from workshop.lab.cluster.record import ClusterFile, ClusterRecord
-from workshop.lab.cluster.site import Site, Tools
+from workshop.lab.cluster.record import ClusterFile, ClusterRecord, Site, Tools
 from workshop.lab.kube import lease
+from workshop.lab.kube.connection import ForbiddenError
 from workshop.lab.kube.lease import Lease
 from workshop.lab.kube.objects import labels_of, name_of
-from workshop.lab.kube.refusals import ForbiddenError
 from workshop.lab.sources import pinned
 from workshop.lab.steps import StepRun
-from workshop.lab.tools.access import Access
 from workshop.lab.tools.helm import Helm
+from workshop.lab.tools.kubectl import Access
 from workshop.lab.tools.run import Runner
 
 WHERE = "toolhive-system"

@@ -7,7 +7,7 @@ import pytest
 
 from tests.lab.kube.conftest import cluster
 from workshop.core.paths import parts_dir
-from workshop.lab.cluster import operator_view, pods, readiness, rollout
+from workshop.lab.cluster import readiness, workload_state
 from workshop.lab.kube import connection, wait
 from workshop.toolhive.manifests import Resources, load
 
@@ -38,9 +38,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wait, "_LOOK_SECONDS", 0.001)
     monkeypatch.setattr(connection, "_PAUSE_SECONDS", 0)
     for module, names in (
-        (operator_view, ("_FAILED_GRACE_SECONDS", "_AT_ONCE_SECONDS")),
-        (pods, ("_NEVER", "_SOON", "_REGISTRY", "_ROOM")),
-        (rollout, ("_BLOCKED_SECONDS",)),
+        (workload_state, ("_FAILED_GRACE_SECONDS", "_AT_ONCE_SECONDS", "_BLOCKED_SECONDS")),
+        (workload_state, ("_NEVER", "_SOON", "_REGISTRY", "_ROOM")),
         (readiness, ("_HOPELESS_SECONDS",)),
     ):
         for name in names:
@@ -50,6 +49,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def patient(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """What may heal is given all the time there is."""
-    monkeypatch.setattr(operator_view, "_FAILED_GRACE_SECONDS", 3600)
+    monkeypatch.setattr(workload_state, "_FAILED_GRACE_SECONDS", 3600)
     for name in ("_SOON", "_REGISTRY", "_ROOM"):
-        monkeypatch.setattr(pods, name, 3600)
+        monkeypatch.setattr(workload_state, name, 3600)

@@ -32,7 +32,7 @@ from workshop.core.ports import free_port
 from workshop.course.lessons import find_lessons
 from workshop.lab import process
 from workshop.lab.base import PRACTICE_CLIENT_ID, Choices
-from workshop.lab.cluster.endpoints import (
+from workshop.lab.cluster.checks import (
     after_login,
     before_login,
     of_server,

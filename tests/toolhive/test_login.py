@@ -22,7 +22,7 @@ from workshop.audit.compare.browser import walk
 from workshop.core.browser import following, press
 from workshop.core.paths import parts_dir
 from workshop.core.ports import free_port
-from workshop.lab.cluster.endpoints import after_login, before_login
+from workshop.lab.cluster.checks import after_login, before_login
 from workshop.servers.practice.app import create_app
 from workshop.servers.practice.config import PracticeConfig
 from workshop.toolhive.contracts import ProxyContract, ToolCall

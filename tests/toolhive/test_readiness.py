@@ -24,9 +24,14 @@ from tests.toolhive.workloads import (
 )
 from workshop.core.console import Step
 from workshop.core.errors import WorkshopError
-from workshop.lab.cluster.diagnosis import diagnose
-from workshop.lab.cluster.readiness import version_note, wait_deployment, wait_operator, wait_workload
-from workshop.lab.kube.refusals import UnreachableError
+from workshop.lab.cluster.readiness import (
+    diagnose,
+    version_note,
+    wait_deployment,
+    wait_operator,
+    wait_workload,
+)
+from workshop.lab.kube.connection import UnreachableError
 
 pytestmark = pytest.mark.usefixtures("quick")
 

@@ -18,9 +18,8 @@ from tests.toolhive.workloads import (
     run_config,
 )
 from workshop.core.errors import DeadlineError, WorkshopError
-from workshop.lab.cluster import pods
-from workshop.lab.cluster.diagnosis import diagnose
-from workshop.lab.cluster.readiness import wait_deployment, wait_operator, wait_workload
+from workshop.lab.cluster import workload_state
+from workshop.lab.cluster.readiness import diagnose, wait_deployment, wait_operator, wait_workload
 from workshop.lab.kube.client import Kube
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -88,7 +87,7 @@ def test_what_has_not_healed_in_its_time_ends_the_wait(cluster: Cluster, waiting
 def test_a_pull_that_fails_and_pauses_in_turns_is_one_trouble(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pods, "_REGISTRY", 0.02)
+    monkeypatch.setattr(workload_state, "_REGISTRY", 0.02)
     put_starting(cluster)
     turns = [("ErrImagePull", PULL + "i/o timeout"), ("ImagePullBackOff", "Back-off")] * 500
     changes = [lambda turn=turn: cluster.put(pod(ready=False, waiting=turn)) for turn in turns]
@@ -101,7 +100,7 @@ def test_a_pull_that_fails_and_pauses_in_turns_is_one_trouble(
 def test_a_pause_after_a_hopeless_pull_does_not_make_it_hopeful(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pods, "_NEVER", 0.05)
+    monkeypatch.setattr(workload_state, "_NEVER", 0.05)
     put_starting(cluster)
     hopeless = pod(ready=False, waiting=("ErrImagePull", PULL + "403 Forbidden"))
     pause = pod(ready=False, waiting=("ImagePullBackOff", "Back-off pulling image"))

@@ -97,7 +97,7 @@ def teardown(*, json: Json = False) -> None:
 
 def _again(options: "UpOptions") -> str:
     """The command that does what was planned, with the options that were given."""
-    from workshop.lab.tools.shown import copyable
+    from workshop.lab.tools.run import copyable
 
     given: list[tuple[str, object]] = [
         ("--backend", options.backend),

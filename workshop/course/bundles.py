@@ -8,7 +8,7 @@ from pathlib import Path
 from workshop.core.console import Progress
 from workshop.core.errors import PreflightError
 from workshop.lab.bundle.create import bundling
-from workshop.lab.bundle.manifest import IMAGES, Manifest
+from workshop.lab.bundle.read import IMAGES, Manifest
 from workshop.lab.bundle.read import verify as verify_file
 from workshop.lab.cluster.images import Images
 from workshop.lab.sources import Sources

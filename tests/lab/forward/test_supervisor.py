@@ -14,8 +14,8 @@ from workshop.core.errors import PreflightError
 from workshop.core.ports import bind_loopback
 from workshop.lab.forward import relay, supervisor
 from workshop.lab.forward.config import load
-from workshop.lab.forward.probe import probe as ask
 from workshop.lab.forward.supervisor import Supervisor
+from workshop.lab.forward.tunnel import probe as ask
 
 pytestmark = pytest.mark.anyio
 

@@ -15,9 +15,9 @@ from workshop.core.paths import cluster_dir
 from workshop.lab.cluster.secrets import ClusterSecrets, owner_labels
 from workshop.lab.kube import connection, lease
 from workshop.lab.kube.client import Kube
+from workshop.lab.kube.connection import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from workshop.lab.kube.lease import Lease
 from workshop.lab.kube.objects import is_being_deleted, name_of, without_nulls
-from workshop.lab.kube.refusals import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from workshop.lab.kube.rights import missing, rights_in
 from workshop.lab.kube.wait import wait_for
 from workshop.toolhive.manifests import Resource, Resources

@@ -9,9 +9,9 @@ from tests.lab.kube.cluster import NAMESPACE, TOOLHIVE, Cluster, write_kubeconfi
 from tests.lab.kube.refused import Refusal
 from workshop.core.errors import CredentialsError, UsageError, WorkshopError
 from workshop.core.ports import free_port
-from workshop.lab.kube import connection, kinds
+from workshop.lab.kube import connection
 from workshop.lab.kube.client import Kube
-from workshop.lab.kube.refusals import (
+from workshop.lab.kube.connection import (
     ConflictError,
     ForbiddenError,
     InvalidError,
@@ -23,7 +23,7 @@ from workshop.lab.kube.refusals import (
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_PAUSE_SECONDS", 0)
-    monkeypatch.setattr(kinds, "_LAG_SECONDS", 0)
+    monkeypatch.setattr(connection, "_LAG_SECONDS", 0)
 
 
 def secret(name: str = "github-oauth-client", **labels: str) -> dict[str, Any]:

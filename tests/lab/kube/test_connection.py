@@ -15,8 +15,8 @@ from tests.lab.kube.refused import (
 )
 from tests.lab.kube.test_client import secret
 from workshop.core.errors import WorkshopError
-from workshop.lab.kube import connection, kinds
-from workshop.lab.kube.refusals import ConflictError, NotFoundError, UnreachableError
+from workshop.lab.kube import connection
+from workshop.lab.kube.connection import ConflictError, NotFoundError, UnreachableError
 
 FOR_EVER = 1_000_000
 
@@ -137,7 +137,7 @@ def test_a_kind_that_is_absent_is_waited_for_a_few_times(cluster: Cluster, pause
     cluster.api.refusals = [not_served_yet(f"GET /apis/{TOOLHIVE}", FOR_EVER)]
     with pytest.raises(WorkshopError, match="does not know MCPServer"):
         cluster.kube.apply(server())
-    assert len(pauses) == kinds._LAG_ATTEMPTS - 1
+    assert len(pauses) == connection._LAG_ATTEMPTS - 1
     del pauses[:]
     assert cluster.kube.get(TOOLHIVE, "MCPServer", "workshop", NAMESPACE) is None
     assert pauses == [], "to look at an absent kind waits for nothing"

@@ -14,10 +14,17 @@ from tests.lab.kube.cluster import NAMESPACE, TOOLHIVE, Cluster
 from tests.toolhive.workloads import SERVER, condition, controller, pod, put_configs, remote_proxy
 from workshop.core.console import Step
 from workshop.core.errors import DeadlineError
-from workshop.lab.cluster.operator_view import OperatorView
-from workshop.lab.cluster.pods import is_leaving, is_ready, newest, troubles
 from workshop.lab.cluster.readiness import wait_workload
-from workshop.lab.cluster.rollout import blocks, is_rolled_out, replicas
+from workshop.lab.cluster.workload_state import (
+    OperatorView,
+    blocks,
+    is_leaving,
+    is_ready,
+    is_rolled_out,
+    newest,
+    replicas,
+    troubles,
+)
 from workshop.lab.kube import wait
 from workshop.lab.kube.objects import (
     annotations_of,

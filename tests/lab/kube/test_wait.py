@@ -6,7 +6,7 @@ import pytest
 
 from workshop.core.errors import DeadlineError, WorkshopError
 from workshop.lab.kube import wait
-from workshop.lab.kube.refusals import UnreachableError
+from workshop.lab.kube.connection import UnreachableError
 from workshop.lab.kube.wait import Diagnosis, bound, wait_for
 
 

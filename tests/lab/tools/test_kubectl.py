@@ -7,8 +7,7 @@ import pytest
 
 from tests.lab.tools.fakes import FakeTools
 from workshop.core.errors import PreflightError
-from workshop.lab.tools.access import Access
-from workshop.lab.tools.kubectl import Kubectl, skew_note
+from workshop.lab.tools.kubectl import Access, Kubectl, skew_note
 from workshop.lab.tools.run import Runner
 
 AT = Access(Path("/state/kubeconfig"), "kind-workshop")

@@ -123,7 +123,7 @@ def test_the_deadline_ends_the_program_and_its_children(tmp_path: Path) -> None:
 def test_the_deadline_ends_a_program_that_ignores_being_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workshop.lab.tools.child._GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("workshop.lab.tools.run._GRACE_SECONDS", 0.2)
     note = tmp_path / "pid"
     deaf = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEPER}"
     with pytest.raises(DeadlineError):
@@ -132,7 +132,7 @@ def test_the_deadline_ends_a_program_that_ignores_being_asked(
 
 
 def test_a_child_that_outlives_its_program_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workshop.lab.tools.child._DRAIN_SECONDS", 0.5)
+    monkeypatch.setattr("workshop.lab.tools.run._DRAIN_SECONDS", 0.5)
     note = tmp_path / "pid"
     program = (
         "import os, subprocess, sys, time;"

@@ -5,8 +5,7 @@ import subprocess
 
 import pytest
 
-from workshop.lab.tools.shown import copyable, masked, named, telling
-from workshop.lab.tools.version import parsed, spelled
+from workshop.lab.tools.run import copyable, masked, named, parsed, spelled, telling
 from workshop.toolhive.known_messages import hint_for
 
 

@@ -15,7 +15,7 @@ from workshop.lab.sources import Sources
 from workshop.lab.tools.helm import Helm
 from workshop.lab.tools.kind import Kind
 from workshop.lab.tools.kubectl import Kubectl, skew_note
-from workshop.lab.tools.version import Version, parsed, spelled
+from workshop.lab.tools.run import Version, parsed, spelled
 
 _ASK_SECONDS = 20.0
 _DRIFT_SECONDS = 30.0

@@ -17,11 +17,10 @@ from filelock import FileLock, Timeout
 
 from workshop import __version__
 from workshop.core.errors import UsageError, WorkshopError
-from workshop.lab.bundle.manifest import CHARTS, IMAGES, MANIFEST, BundledChart, BundledImage, File, Manifest
+from workshop.lab.bundle.read import CHARTS, IMAGES, MANIFEST, BundledChart, BundledImage, File, Manifest
 from workshop.lab.sources import Sources
-from workshop.lab.tools.docker import Docker
+from workshop.lab.tools.docker import Docker, image_ids
 from workshop.lab.tools.helm import Helm
-from workshop.lab.tools.image_archive import image_ids
 
 Note = Callable[[str], None]
 _CHUNK = 2**20

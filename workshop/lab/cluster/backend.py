@@ -12,13 +12,11 @@ from workshop.core.errors import PreflightError, WorkshopError
 from workshop.lab.base import Applied, BackendName, Choices, ClusterChoices, Deployment, WorkloadStatus
 from workshop.lab.cluster.checks import check_after
 from workshop.lab.cluster.forwards import Forwards
-from workshop.lab.cluster.logs import cluster_logs
-from workshop.lab.cluster.record import ClusterFile
+from workshop.lab.cluster.record import ClusterFile, Site
 from workshop.lab.cluster.render import Renderer
-from workshop.lab.cluster.site import Site
-from workshop.lab.cluster.status import cluster_status
+from workshop.lab.cluster.status import cluster_logs, cluster_status
 from workshop.lab.cluster.workloads import Workloads
-from workshop.lab.kube.refusals import UnreachableError
+from workshop.lab.kube.connection import UnreachableError
 from workshop.lab.logs import Log, file_logs
 from workshop.lab.steps import Outcome, Step, StepRun, plan
 from workshop.lab.tools.run import Runner

@@ -17,11 +17,11 @@ from workshop.core.ports import bind_loopback, is_free, owner, refuse_shared
 from workshop.lab import process
 from workshop.lab.base import State, WorkloadStatus
 from workshop.lab.cluster.render import Endpoint
-from workshop.lab.forward import state as forward_states
+from workshop.lab.forward import config as forward_states
 from workshop.lab.forward.config import ForwardConfig
 from workshop.lab.kube.wait import Diagnosis, wait_for
 from workshop.lab.process import ProcessState, Workload
-from workshop.lab.tools.access import Access
+from workshop.lab.tools.kubectl import Access
 
 _SECONDS = 60.0
 _ANSWER_SECONDS = 5.0
@@ -140,7 +140,7 @@ class Forwards:
         )
 
     def _told(self, name: str) -> str:
-        state = forward_states.read(self._state_file(name))
+        state = forward_states.read_state(self._state_file(name))
         return (state.last_error or state.state) if state else "starting"
 
     def _diagnosis(self, name: str) -> Diagnosis:
@@ -149,7 +149,7 @@ class Forwards:
         return Diagnosis(tuple(lines[-2:]), f"Its log is `{log}`; `workshop status` tells how the pods are")
 
     def _status(self, state: ProcessState) -> WorkloadStatus:
-        told = forward_states.read(self._state_file(state.name))
+        told = forward_states.read_state(self._state_file(state.name))
         if process.find(state) is None:
             return WorkloadStatus(state.name, "stopped", state.url, None, state.log, "forward")
         connecting = told is None or told.state == "connecting"

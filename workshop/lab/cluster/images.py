@@ -21,8 +21,7 @@ from workshop.lab.cluster.recipes import (
     recipes_for,
 )
 from workshop.lab.sources import Sources
-from workshop.lab.tools.docker import Docker, ImageInfo
-from workshop.lab.tools.image_archive import image_ids
+from workshop.lab.tools.docker import Docker, ImageInfo, image_ids
 from workshop.lab.tools.kind import Kind, control_plane
 from workshop.lab.tools.run import copyable
 

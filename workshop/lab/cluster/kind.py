@@ -14,13 +14,12 @@ from workshop.lab.cluster.backend import ClusterBackend
 from workshop.lab.cluster.images import Images
 from workshop.lab.cluster.kind_cluster import KindCluster
 from workshop.lab.cluster.operator import Operator
-from workshop.lab.cluster.record import ClusterRecord, new_id
-from workshop.lab.cluster.site import WAIT_SECONDS, Site, Tools
+from workshop.lab.cluster.record import WAIT_SECONDS, ClusterRecord, Site, Tools, new_id
 from workshop.lab.cluster.workloads import Workloads
 from workshop.lab.kube.objects import items, name_of, namespace_of, text
 from workshop.lab.sources import Sources
 from workshop.lab.steps import Step
-from workshop.lab.tools.access import Access
+from workshop.lab.tools.kubectl import Access
 
 _OF_OPERATOR = ("operator", "proxy_runner")
 

@@ -11,9 +11,8 @@ from workshop.core.console import Step as Line
 from workshop.core.errors import DeadlineError, PreflightError, WorkshopError
 from workshop.lab.cluster.dns import answers_on_node
 from workshop.lab.cluster.node import trust_certificate, trusts_certificate, write_kind_config
-from workshop.lab.cluster.record import INSTANCE_LABEL
+from workshop.lab.cluster.record import INSTANCE_LABEL, Site
 from workshop.lab.cluster.removal import Removal
-from workshop.lab.cluster.site import Site
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.objects import Object, container_statuses_of, is_being_deleted, items, text
 from workshop.lab.kube.wait import bound

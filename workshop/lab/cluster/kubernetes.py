@@ -12,13 +12,12 @@ from workshop.core.paths import write_private
 from workshop.lab.base import BackendName, Choices, Deployment
 from workshop.lab.cluster.backend import ClusterBackend
 from workshop.lab.cluster.operator import Operator
-from workshop.lab.cluster.record import ClusterRecord, new_id
+from workshop.lab.cluster.record import WAIT_SECONDS, ClusterRecord, Site, Tools, new_id
 from workshop.lab.cluster.removal import Removal
-from workshop.lab.cluster.site import WAIT_SECONDS, Site, Tools
 from workshop.lab.cluster.workloads import Workloads
 from workshop.lab.sources import Sources
 from workshop.lab.steps import Step
-from workshop.lab.tools.access import Access
+from workshop.lab.tools.kubectl import Access
 from workshop.lab.tools.run import copyable
 
 _PRODUCTION = re.compile(r"(?<![a-z0-9])(prod|production|prd|live)(?![a-z])", re.IGNORECASE)

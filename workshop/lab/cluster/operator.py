@@ -9,14 +9,13 @@ from workshop.core.console import Step as Line
 from workshop.core.errors import DeadlineError
 from workshop.lab.cluster.node import write_operator_values
 from workshop.lab.cluster.readiness import OPERATOR, find_operator, wait_operator
-from workshop.lab.cluster.record import MANAGED_BY
-from workshop.lab.cluster.rollout import replicas
+from workshop.lab.cluster.record import MANAGED_BY, Site
 from workshop.lab.cluster.seats import Seats, require_removal_rights, require_rights
-from workshop.lab.cluster.site import Site
+from workshop.lab.cluster.workload_state import replicas
 from workshop.lab.cluster.workloads import release_ours
 from workshop.lab.kube.client import Kube
+from workshop.lab.kube.connection import ForbiddenError
 from workshop.lab.kube.objects import Object, conditions_of, is_being_deleted, labels_of, namespace_of
-from workshop.lab.kube.refusals import ForbiddenError
 from workshop.lab.kube.wait import bound, wait_for
 from workshop.lab.steps import Step
 from workshop.lab.tools.run import copyable

@@ -8,11 +8,11 @@ from workshop.core.console import Step as Line
 from workshop.core.errors import WorkshopError
 from workshop.lab.cluster.operator import Operator, wait_gone
 from workshop.lab.cluster.readiness import find_operator
+from workshop.lab.cluster.record import Site
 from workshop.lab.cluster.secrets import ClusterSecrets
-from workshop.lab.cluster.site import Site
 from workshop.lab.cluster.workloads import KINDS, clear_finalizers, of_ours, patience
+from workshop.lab.kube.connection import ForbiddenError
 from workshop.lab.kube.objects import labels_of, name_of, namespace_of
-from workshop.lab.kube.refusals import ForbiddenError
 from workshop.toolhive.manifests import TOOLHIVE_API
 
 _LOOK_SECONDS = 0.3

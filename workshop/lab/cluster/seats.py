@@ -11,12 +11,11 @@ from typing import Any
 
 from workshop.core.errors import UsageError
 from workshop.core.paths import cluster_dir
-from workshop.lab.cluster.record import INSTANCE_LABEL, MANAGED_BY
-from workshop.lab.cluster.site import Site
+from workshop.lab.cluster.record import INSTANCE_LABEL, MANAGED_BY, Site
 from workshop.lab.cluster.workloads import KINDS
+from workshop.lab.kube.connection import ForbiddenError
 from workshop.lab.kube.lease import Lease
 from workshop.lab.kube.objects import Object, labels_of, mapping, namespace_of, text
-from workshop.lab.kube.refusals import ForbiddenError
 from workshop.lab.kube.rights import missing, rights_in, told
 from workshop.toolhive.manifests import TOOLHIVE_API
 

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from workshop.core.errors import UsageError
-from workshop.lab.cluster.diagnosis import controllers_of
-from workshop.lab.cluster.pods import is_leaving, pods_of
+from workshop.lab.cluster.workload_state import controllers_of, is_leaving, pods_of
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.objects import Object, annotations_of, created_at, labels_of, name_of
 from workshop.toolhive.manifests import Resource, Resources

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from workshop import __version__
-from workshop.lab.cluster.endpoint_checks import challenged_metadata
+from workshop.lab.cluster.http_checks import challenged_metadata
 from workshop.toolhive.contracts import FORWARD_HINT, MissedError, ServerContract, ToolCall
 
 if TYPE_CHECKING:

@@ -7,18 +7,16 @@ from workshop.core.console import Step as Line
 from workshop.core.errors import UsageError
 from workshop.lab.base import PRACTICE_GITHUB
 from workshop.lab.cluster.checks import check_before
-from workshop.lab.cluster.diagnosis import controllers_of
 from workshop.lab.cluster.dns import SECONDS as NAMES_SECONDS
 from workshop.lab.cluster.dns import check_names
 from workshop.lab.cluster.forwards import Forwards
-from workshop.lab.cluster.pods import pods_of
 from workshop.lab.cluster.readiness import find_operator, wait_deployment, wait_workload
+from workshop.lab.cluster.record import Site
 from workshop.lab.cluster.render import Endpoint, Rendered
-from workshop.lab.cluster.rollout import replicas
 from workshop.lab.cluster.secrets import ClusterSecrets
-from workshop.lab.cluster.site import Site
+from workshop.lab.cluster.workload_state import controllers_of, pods_of, replicas
+from workshop.lab.kube.connection import ForbiddenError, InvalidError
 from workshop.lab.kube.objects import Object, is_being_deleted, labels_of, mapping, name_of, number
-from workshop.lab.kube.refusals import ForbiddenError, InvalidError
 from workshop.lab.kube.wait import bound
 from workshop.lab.steps import Step
 from workshop.lab.tools.run import copyable

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from workshop.core.errors import UsageError
+from workshop.core.paths import write_private
 
 _PORTS = range(1, 1 << 16)
 
@@ -73,3 +74,29 @@ def _config(path: Path, raw: Mapping[str, Any]) -> ForwardConfig:
 
 def _broken(path: Path, why: str) -> UsageError:
     return UsageError(f"Cannot use the forward's configuration {path}", why=why)
+
+
+@dataclass(frozen=True)
+class ForwardState:
+    """Whether the forward stands, since when it has been so, and what went wrong last.
+
+    `restarts` counts the times that kubectl was started again; `since` is in seconds since the epoch.
+    """
+
+    state: Literal["connecting", "forwarding"]
+    since: float
+    restarts: int = 0
+    last_error: str = ""
+
+
+def write_state(path: Path, state: ForwardState) -> None:
+    """Replace the file in one step: a reader sees the state before or this one."""
+    write_private(path, json.dumps(asdict(state)).encode())
+
+
+def read_state(path: Path) -> ForwardState | None:
+    """The state in the file; None when there is none that can be read_state."""
+    try:
+        return ForwardState(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None

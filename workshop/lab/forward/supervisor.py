@@ -14,12 +14,10 @@ from typing import Literal
 
 from workshop.core.errors import PreflightError, WorkshopError
 from workshop.core.ports import bind_loopback
-from workshop.lab.forward import state as states
-from workshop.lab.forward.config import ForwardConfig
-from workshop.lab.forward.probe import probe
+from workshop.lab.forward import config as states
+from workshop.lab.forward.config import ForwardConfig, ForwardState
 from workshop.lab.forward.relay import Relay
-from workshop.lab.forward.state import ForwardState
-from workshop.lab.forward.tunnel import Tunnel, tunnel
+from workshop.lab.forward.tunnel import Tunnel, probe, tunnel
 
 _LOG = logging.getLogger(__name__)
 
@@ -152,7 +150,7 @@ class Supervisor:
 
     def _write(self) -> None:
         with contextlib.suppress(OSError):  # a full disk, or a state directory that is just being removed
-            states.write(Path(self._config.state_file), self._state)
+            states.write_state(Path(self._config.state_file), self._state)
 
 
 async def _until_gone(path: Path, stop: asyncio.Event) -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from workshop.core.errors import WorkshopError
-from workshop.lab.kube.connection import Connection
-from workshop.lab.kube.kinds import Kinds
+from workshop.lab.kube.connection import ConflictError, Connection, InvalidError, Kinds, NotFoundError
 from workshop.lab.kube.objects import (
     Object,
     Objects,
@@ -19,7 +18,6 @@ from workshop.lab.kube.objects import (
     number,
     text,
 )
-from workshop.lab.kube.refusals import ConflictError, InvalidError, NotFoundError
 
 FIELD_MANAGER = "workshop"
 _AUTHORIZATION = "authorization.k8s.io/v1"

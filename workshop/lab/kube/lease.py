@@ -9,8 +9,8 @@ from typing import Any
 
 from workshop.core.errors import DeadlineError, WorkshopError
 from workshop.lab.kube.client import Kube
+from workshop.lab.kube.connection import ConflictError
 from workshop.lab.kube.objects import mapping, text
-from workshop.lab.kube.refusals import ConflictError
 
 _API = "coordination.k8s.io/v1"
 _EXPIRES_SECONDS = 30  # how long a holder that died keeps the others waiting

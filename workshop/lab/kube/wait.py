@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from workshop.core.errors import DeadlineError, WorkshopError
-from workshop.lab.kube.refusals import UnreachableError
+from workshop.lab.kube.connection import UnreachableError
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from workshop.core.errors import PreflightError
-from workshop.lab.tools.version import Version, parsed, spelled
+from workshop.lab.tools.run import Version, parsed, spelled
 
 MINIMUM: Version = (20, 10, 0)
 SAVE_PLATFORM_API: Version = (1, 48, 0)

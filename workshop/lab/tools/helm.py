@@ -10,9 +10,8 @@ from pathlib import Path
 
 from workshop.core.errors import PreflightError, WorkshopError
 from workshop.core.paths import make_private_dir, write_private
-from workshop.lab.tools.access import Access
-from workshop.lab.tools.run import Done, Runner
-from workshop.lab.tools.version import Version, parsed, spelled
+from workshop.lab.tools.kubectl import Access
+from workshop.lab.tools.run import Done, Runner, Version, parsed, spelled
 
 MINIMUM: Version = (3, 10, 0)
 NEWEST_MAJOR = 4

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from workshop.core.errors import PreflightError
 from workshop.lab.sources import Sources
-from workshop.lab.tools.run import Done, Runner
-from workshop.lab.tools.version import Version, parsed
+from workshop.lab.tools.run import Done, Runner, Version, parsed
 
 _ASK_SECONDS = 30.0
 _DELETE_SECONDS = 120.0

@@ -2,15 +2,32 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from workshop.core.errors import PreflightError
-from workshop.lab.tools.access import Access
-from workshop.lab.tools.run import Done, Runner
-from workshop.lab.tools.version import Version, parsed, spelled
+from workshop.lab.tools.run import Done, Runner, Version, parsed, spelled
 
 MINIMUM: Final[Version] = (1, 25, 0)  # ToolHive's own floor
 _ASK_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Access:
+    """A kubeconfig file and a context in it; None takes the file's own current context."""
+
+    kubeconfig: Path
+    context: str | None = None
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"KUBECONFIG": str(self.kubeconfig)}
+
+    def flags(self, context_flag: str) -> list[str]:
+        """The flags that lead a program here; kubectl and helm name the context differently."""
+        chosen = [context_flag, self.context] if self.context else []
+        return ["--kubeconfig", str(self.kubeconfig), *chosen]
 
 
 class Kubectl:

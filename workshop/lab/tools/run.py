@@ -1,21 +1,26 @@
 """Runs external programs: argument lists, each with a deadline, none left behind."""
 
+import contextlib
+import itertools
 import os
+import re
 import shlex
 import shutil
+import signal
+import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from workshop.core.console import Progress
+from workshop.core.console import Progress, shortened
 from workshop.core.errors import DeadlineError, PreflightError, WorkshopError
-from workshop.lab.tools.child import Child
-from workshop.lab.tools.shown import copyable, masked, named, telling
 from workshop.toolhive.known_messages import hint_for
 
-__all__ = ["Done", "Runner", "absent", "copyable", "runner_for"]
-
+_GRACE_SECONDS = 5.0
+_DRAIN_SECONDS = 2.0
 _INSTALL = {
     "docker": "Install Docker: https://docs.docker.com/get-docker/",
     "kind": "Install kind: https://kind.sigs.k8s.io/docs/user/quick-start/#installation",
@@ -27,6 +32,129 @@ _STREAMED = 2
 _AGAIN = "Run the same command again; with `-v` it shows each command it runs"
 
 Environment = Mapping[str, str | None]  # added to our own; None takes a variable away
+_MASK = "***"
+_LINES = 3
+_WIDTH = 240
+_LOGIN_IN_URL = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY", re.IGNORECASE)
+_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
+_FAILURE = re.compile(r"^(error|fatal|failed)\b", re.IGNORECASE)
+_STACK_FRAME = re.compile(r"^\S+\.(?:go|s):\d+( \+0x[0-9a-f]+)?$")  # the second line of a frame in Go
+Version = tuple[int, int, int]
+
+_NUMBER = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?")
+
+
+class Child:
+    """A process in a session of its own, with readers that never let it block on a full pipe."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path | None,
+        stdin: bytes | Path | None,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.stopped = False
+        self._tell = tell
+        with _opened(stdin) as given:
+            self._process = subprocess.Popen(
+                argv,
+                env=env,
+                cwd=cwd,
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # the group can be ended whole, and a Ctrl-C is ours to handle
+            )
+        self._stdout: list[str] = []
+        self._stderr: list[str] = []
+        self._both: list[str] = []
+        self._readers = [
+            _thread(self._read, self._process.stdout, self._stdout),
+            _thread(self._read, self._process.stderr, self._stderr),
+        ]
+        if isinstance(stdin, bytes):
+            _thread(self._feed, stdin)
+
+    @property
+    def code(self) -> int:
+        return self._process.returncode
+
+    def output(self) -> tuple[str, str, str]:
+        """What it wrote to stdout, to stderr, and to both as it came."""
+        return "".join(self._stdout), "".join(self._stderr), "".join(self._both)
+
+    def finished(self, seconds: float) -> bool:
+        """Wait for its end; False when the deadline came first."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Ask its group to end, without waiting."""
+        self.stopped = True
+        self._signal(signal.SIGTERM)
+
+    def end(self) -> None:
+        """End what is left of its group: terminate, wait, kill; nothing when all of it has ended."""
+        if self._process.poll() is not None and self._drained():
+            return
+        try:
+            self._signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_GRACE_SECONDS)
+        finally:
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+            self._drained()
+
+    def _drained(self) -> bool:
+        """Whether all output is read; not so while a child of its own still holds the pipe."""
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        for reader in self._readers:
+            reader.join(max(0.0, deadline - time.monotonic()))
+        return not any(reader.is_alive() for reader in self._readers)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def _feed(self, data: bytes) -> None:
+        pipe = self._process.stdin
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError), pipe:
+                pipe.write(data)
+
+    def _read(self, pipe: IO[bytes] | None, lines: list[str]) -> None:
+        if pipe is None:
+            return
+        with pipe:
+            for raw in pipe:
+                line = raw.decode("utf-8", "replace")
+                lines.append(line)
+                self._both.append(line)
+                self._tell(line.rstrip("\r\n"))
+
+
+@contextlib.contextmanager
+def _opened(stdin: bytes | Path | None) -> Iterator[int | IO[bytes]]:
+    """What a process is given as its input: nothing, a pipe to feed, or a file."""
+    if isinstance(stdin, Path):
+        with stdin.open("rb") as file:
+            yield file
+    else:
+        yield subprocess.DEVNULL if stdin is None else subprocess.PIPE
+
+
+def _thread(target: Callable[..., None], *args: object) -> threading.Thread:
+    thread = threading.Thread(target=target, args=args, daemon=True)
+    thread.start()
+    return thread
 
 
 @dataclass(frozen=True)
@@ -88,7 +216,7 @@ class Runner:
                 self._children.discard(child)
         done = Done(tuple(argv), child.code, *child.output())
         if child.stopped:
-            raise _stopped(argv)
+            raise _was_stopped(argv)
         if not in_time:
             raise self._too_slow(done, seconds)
         if check and done.code:
@@ -138,7 +266,7 @@ class Runner:
             raise absent(argv[0])
         with self._lock:
             if self._stopped:
-                raise _stopped(argv)
+                raise _was_stopped(argv)
             child = Child([program, *argv[1:]], env=env, cwd=cwd, stdin=stdin, tell=self._tell)
             self._children.add(child)
         return child
@@ -157,7 +285,7 @@ def absent(program: str) -> PreflightError:
     )
 
 
-def _stopped(argv: Sequence[str]) -> WorkshopError:
+def _was_stopped(argv: Sequence[str]) -> WorkshopError:
     return WorkshopError(f"`{named(argv)}` was stopped", why="The command it belongs to is ending")
 
 
@@ -171,3 +299,62 @@ def runner_for(progress: Progress) -> Runner:
         echo=echo if progress.verbosity >= 1 else None,
         stream=progress.say if progress.verbosity >= _STREAMED else None,
     )
+
+
+def masked(text: str, hide: Sequence[str] = ()) -> str:
+    """The text without the given values and without the login of any URL."""
+    for secret in sorted(hide, key=len, reverse=True):
+        text = text.replace(secret, _MASK) if secret else text
+    return _LOGIN_IN_URL.sub(_MASK, text)
+
+
+def copyable(
+    argv: Sequence[str], env: Mapping[str, str | None] | None = None, hide: Sequence[str] = ()
+) -> str:
+    """One shell line that does the same, with the environment that matters in front."""
+    unset = [name for name, value in (env or {}).items() if value is None]
+    given = [_assigned(name, value, hide) for name, value in (env or {}).items() if value is not None]
+    before = ["env", *(word for name in unset for word in ("-u", name))] if unset else []
+    words = [shlex.quote(masked(word, hide)) for word in argv]
+    return " ".join([*before, *given, *words])
+
+
+def _assigned(name: str, value: str, hide: Sequence[str]) -> str:
+    told = _MASK if _SECRET_NAME.search(name) else masked(value, hide)
+    return f"{name}={shlex.quote(told)}"
+
+
+def telling(output: str, hide: Sequence[str] = ()) -> str:
+    """The lines of a failed command's output that say most: its error line, then its last ones."""
+    lines = [line.strip() for line in _ESCAPES.sub("", masked(output, hide)).splitlines()]
+    lines = _without_stack([line for line in lines if line])
+    errors = [index for index, line in enumerate(lines) if _FAILURE.match(line)]
+    last = range(max(0, len(lines) - _LINES), len(lines))
+    chosen = list(last)
+    if errors and errors[0] not in last:
+        chosen = [errors[0], *last[1:]]
+    return "\n".join(shortened(lines[index], _WIDTH) for index in chosen)
+
+
+def _without_stack(lines: Sequence[str]) -> list[str]:
+    """The lines without Go's stack frames, each a function and a file: kubeadm ends every error with some."""
+    frames = {index for index, line in enumerate(lines) if _STACK_FRAME.match(line)}
+    frames |= {index - 1 for index in frames}
+    return [line for index, line in enumerate(lines) if index not in frames]
+
+
+def named(argv: Sequence[str]) -> str:
+    """The program and its verbs, without flags and values: enough to know which command it was."""
+    verbs = list(itertools.takewhile(lambda word: not word.startswith("-"), argv[1:]))
+    return " ".join([argv[0], *verbs[:2]])
+
+
+def parsed(text: str) -> Version | None:
+    """The first version number in a text; None when there is none."""
+    found = _NUMBER.search(text)
+    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
+
+
+def spelled(version: Version) -> str:
+    """A version as a person writes it."""
+    return ".".join(str(number) for number in version)

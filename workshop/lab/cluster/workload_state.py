@@ -1,0 +1,293 @@
+"""What keeps a pod from running, and how long that may still heal by itself."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workshop.lab.kube.client import Event, Kube
+from workshop.lab.kube.objects import (
+    Condition,
+    Object,
+    annotations_of,
+    conditions_of,
+    container_statuses_of,
+    created_at,
+    is_being_deleted,
+    items,
+    mapping,
+    name_of,
+    number,
+    text,
+)
+from workshop.toolhive.known_messages import Place, recognise
+from workshop.toolhive.manifests import TOOLHIVE_API
+
+_NEVER = 2.0  # what cannot heal: not at the first sight, which may be of a pod about to be replaced
+_SOON = 15.0  # a secret made a moment later, a volume that is mounted at the second try
+_REGISTRY = 60.0  # a registry or a network that stumbles
+_ROOM = 45.0  # a pod that is still leaving
+_NODE = 150.0  # a node that is being made; which taint it has is not told since Kubernetes 1.34.2
+_FAR = float("inf")  # the caller's bound alone
+
+_PULLS = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError")
+_HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
+_WAITS = ("ContainerCreating", "PodInitializing")
+_BLOCKED_SECONDS = 10.0  # a quota may have room again when an old pod is gone
+_FAILED_GRACE_SECONDS = 30.0  # applied all at once, resources fail until those they refer to are valid
+_AT_ONCE_SECONDS = 2.0  # what cannot heal: not at the first sight, which may be of the state before
+_CHECKSUM = "toolhive.stacklok.dev/content-checksum"
+_RUNS_WITH = "toolhive.stacklok.dev/runconfig-checksum"
+
+# Where a workload names a config, of which kind that is, and where its status keeps the config's hash.
+_REFERENCES = (
+    ("toolConfigRef", "MCPToolConfig", "toolConfigHash"),
+    ("oidcConfigRef", "MCPOIDCConfig", "oidcConfigHash"),
+    ("authServerRef", "MCPExternalAuthConfig", "authServerConfigHash"),
+    ("externalAuthConfigRef", "MCPExternalAuthConfig", "externalAuthConfigHash"),
+)
+_MUST_HOLD = {"oidcConfigRef": "OIDCConfigRefValidated", "authServerRef": "AuthServerRefValidated"}
+_TELLING = (
+    "ConfigurationValid",
+    "OIDCConfigRefValidated",
+    "AuthServerRefValidated",
+    "ExternalAuthConfigValidated",
+    "ToolConfigValidated",
+    "PodTemplateValid",
+    "Valid",
+)
+_MAY_HEAL = ("NotFound", "FetchError", "NotValid", "NotReady", "RefError")  # ends of the reasons that pass
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One reason why a pod does not run; it counts as final once it has lasted `patience` seconds."""
+
+    pod: str
+    container: str
+    reason: str
+    message: str
+    patience: float
+    restarts: int = 0  # of the container, in the whole life of its pod
+
+    @property
+    def told(self) -> str:
+        return f"{self.reason}: {self.message}" if self.message else self.reason
+
+    @property
+    def place(self) -> Place:
+        """Where its message stands among the messages that we know."""
+        return place_of(self.reason, self.message)
+
+
+def place_of(reason: str, message: str) -> Place:
+    """Whether a pod's trouble or event is about the pull of an image."""
+    of_a_pull = reason in (*_PULLS, *_HOPELESS) or "pull" in message.lower()
+    return "pull" if of_a_pull else "pod"
+
+
+def controllers_of(kube: Kube, namespace: str, name: str) -> Sequence[Object]:
+    """The Deployment and the StatefulSet of a workload, as far as they exist."""
+    found = (kube.get("apps/v1", kind, name, namespace) for kind in ("Deployment", "StatefulSet"))
+    return [controller for controller in found if controller]
+
+
+def pods_of(kube: Kube, namespace: str, controllers: Iterable[Object]) -> Sequence[Object]:
+    """The pods that Deployments and StatefulSets select, each once."""
+    found: dict[str, Object] = {}
+    for controller in controllers:
+        labels = mapping(controller, "spec", "selector", "matchLabels")
+        if labels:  # without any the API would list every pod of the namespace
+            found |= {name_of(pod): pod for pod in kube.list("v1", "Pod", namespace, labels)}
+    return list(found.values())
+
+
+def is_leaving(pod: Object) -> bool:
+    """Whether a pod has been told to end, or has ended."""
+    return is_being_deleted(pod) or text(pod, "status", "phase") in ("Succeeded", "Failed")
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether a pod serves and will go on doing so."""
+    ready = conditions_of(pod).get("Ready")
+    return ready is not None and ready.holds and not is_leaving(pod)
+
+
+def newest(pods: Sequence[Object]) -> Sequence[Object]:
+    """The pods of the controllers' latest revisions: an older one's troubles end with it."""
+    latest: dict[str, tuple[str, str]] = {}
+    for pod in pods:
+        controller, revision = _revision(pod)
+        latest[controller] = max(latest.get(controller, ("", "")), (created_at(pod), revision))
+    return [pod for pod in pods if _revision(pod)[1] == latest[_revision(pod)[0]][1] and not is_leaving(pod)]
+
+
+def troubles(pod: Object, events: Sequence[Event] = ()) -> Sequence[Trouble]:
+    """Everything that keeps this pod from running."""
+    name = name_of(pod)
+    found = [
+        trouble
+        for container in (*items(pod, "status", "initContainerStatuses"), *container_statuses_of(pod))
+        if (trouble := _container(name, container))
+    ]
+    scheduled = conditions_of(pod).get("PodScheduled")
+    if scheduled is not None and scheduled.reason == "Unschedulable":
+        found.append(_unschedulable(name, scheduled))
+    found += [
+        Trouble(name, "", event.reason, event.message, _SOON)
+        for event in events
+        if event.reason in ("FailedMount", "FailedCreatePodSandBox") and _is_creating(pod)
+    ][-1:]
+    return found
+
+
+def _container(pod: str, container: Mapping[str, Any]) -> Trouble | None:
+    waiting, name = mapping(container, "state", "waiting"), text(container, "name")
+    reason, message = text(waiting, "reason"), " ".join(text(waiting, "message").split())
+    if not reason or reason in _WAITS:
+        return None
+    if reason == "CrashLoopBackOff":
+        ended = mapping(container, "lastState", "terminated")
+        count = number(container, "restartCount")
+        times = "once" if count == 1 else f"{count} times, last"
+        told = f"it ended {times} with {text(ended, 'reason') or 'Error'} ({number(ended, 'exitCode')})"
+        return Trouble(pod, name, reason, told, _FAR, count)
+    return Trouble(pod, name, reason, message, _patience(reason, message))
+
+
+def _patience(reason: str, message: str) -> float:
+    if reason in _HOPELESS:
+        return _NEVER
+    known = recognise([(place_of(reason, message), message)])
+    if known and not known.heals:
+        return _NEVER
+    return _REGISTRY if reason in _PULLS else _SOON
+
+
+def _unschedulable(pod: str, condition: Condition) -> Trouble:
+    message = condition.message
+    starting = "not-ready" in message or "not ready" in message
+    tainted = "untolerated taint" in message and "Insufficient" not in message
+    return Trouble(pod, "", "Unschedulable", message, _FAR if starting else _NODE if tainted else _ROOM)
+
+
+def _is_creating(pod: Object) -> bool:
+    return any(
+        text(container, "state", "waiting", "reason") in _WAITS for container in container_statuses_of(pod)
+    )
+
+
+def _revision(pod: Object) -> tuple[str, str]:
+    owners = items(pod, "metadata", "ownerReferences") or [{}]
+    kind, owner = text(owners[0], "kind"), text(owners[0], "name")
+    return (kind, owner) if kind == "ReplicaSet" else (f"{kind}/{owner}", owner)
+
+
+def replicas(controller: Object) -> int:
+    """How many pods are wanted."""
+    wanted = mapping(controller, "spec").get("replicas")
+    return 1 if wanted is None else int(wanted)
+
+
+def is_rolled_out(controller: Object) -> bool:
+    """What `kubectl rollout status` waits for: all pods are of the latest revision, and available."""
+    status = mapping(controller, "status")
+    wanted = replicas(controller)
+    if number(status, "observedGeneration") < (number(controller, "metadata", "generation") or 1):
+        return False
+    if number(status, "updatedReplicas") < wanted:
+        return False
+    if controller["kind"] == "StatefulSet":
+        same = text(status, "currentRevision") == text(status, "updateRevision")
+        return same and number(status, "readyReplicas") >= wanted
+    old = number(status, "replicas") - number(status, "updatedReplicas")
+    return old <= 0 and number(status, "availableReplicas") >= wanted
+
+
+def blocks(controller: Object) -> Iterator[tuple[str, str, float]]:
+    """Why no pods are made: the reason, the message, and for how long that may be a passing state."""
+    for condition in conditions_of(controller).values():
+        failing = condition.kind == "ReplicaFailure" and condition.holds
+        late = condition.kind == "Progressing" and condition.reason == "ProgressDeadlineExceeded"
+        if failing or late:
+            yield condition.reason or condition.kind, condition.message, _BLOCKED_SECONDS
+
+
+@dataclass(frozen=True)
+class OperatorView:
+    """A workload's own resource, the configs it refers to, and the checksum of its run configuration."""
+
+    workload: Object | None
+    configs: Mapping[str, Object | None]
+    checksum: str
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether the operator has looked at the workload since it was changed last."""
+        return self.workload is not None and _is_observed(self.workload)
+
+    @property
+    def message(self) -> str:
+        return text(self.workload, "status", "message")
+
+    def is_current(self, controllers: Sequence[Object]) -> bool:
+        """Whether the operator finds all in order, and made the pods' template from what it is now."""
+        if self.workload is None or not self.is_observed:
+            return False
+        holding = {kind for kind, condition in conditions_of(self.workload).items() if condition.holds}
+        held = {_MUST_HOLD[field] for field in _MUST_HOLD if field in self.configs} <= holding
+        ready = text(self.workload, "status", "phase") == "Ready"
+        return held and ready and self._follows_configs() and self._runs_in(controllers)
+
+    def refusals(self) -> Iterator[tuple[str, str, float]]:
+        """What the operator refuses: the reason, the message, and how long that may be a passing state."""
+        for resource in (self.workload, *self.configs.values()):
+            if resource is not None:
+                yield from _refusals(resource)
+
+    def _follows_configs(self) -> bool:
+        status = mapping(self.workload, "status")
+        for field, _, kept in _REFERENCES:
+            if field in self.configs:
+                config = self.configs[field]
+                if config is None or not _is_observed(config):
+                    return False
+                if text(config, "status", "configHash") != text(status, kept):
+                    return False
+        return True
+
+    def _runs_in(self, controllers: Sequence[Object]) -> bool:
+        deployments = [controller for controller in controllers if controller["kind"] == "Deployment"]
+        templates = [mapping(controller, "spec", "template") for controller in deployments]
+        runs_with = [annotations_of(template).get(_RUNS_WITH, self.checksum) for template in templates]
+        return bool(runs_with) and all(checksum == self.checksum for checksum in runs_with)
+
+
+def view(kube: Kube, namespace: str, kind: str, name: str) -> OperatorView:
+    """Look at a workload's resource and at what belongs to it."""
+    workload = kube.get(TOOLHIVE_API, kind, name, namespace)
+    configs = {
+        field: kube.get(TOOLHIVE_API, kind, referred, namespace)
+        for field, kind, _ in _REFERENCES
+        if (referred := text(workload, "spec", field, "name"))
+    }
+    runs = kube.get("v1", "ConfigMap", f"{name}-runconfig", namespace)
+    return OperatorView(workload, configs, str(annotations_of(runs).get(_CHECKSUM, "")))
+
+
+def _is_observed(resource: Object) -> bool:
+    observed = number(resource, "status", "observedGeneration")
+    return bool(mapping(resource, "status")) and observed == number(resource, "metadata", "generation")
+
+
+def _refusals(resource: Object) -> Iterator[tuple[str, str, float]]:
+    generation = number(resource, "metadata", "generation")
+    told = False
+    for condition in conditions_of(resource).values():
+        current = condition.generation in (None, generation)
+        if condition.kind in _TELLING and condition.fails and current:
+            told = True
+            passes = condition.reason.endswith(_MAY_HEAL)
+            grace = _FAILED_GRACE_SECONDS if passes else _AT_ONCE_SECONDS
+            yield condition.reason or condition.kind, condition.message, grace
+    if text(resource, "status", "phase") == "Failed" and not told:
+        yield "Failed", text(resource, "status", "message"), _FAILED_GRACE_SECONDS
