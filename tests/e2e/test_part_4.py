@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import Room
-from workshop.servers.practice.recorder import read_requests
+from workshop.servers.practice.client import read_requests
 
 FACT = "GPX export drops the last waypoint"
 

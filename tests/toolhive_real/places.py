@@ -27,8 +27,8 @@ from workshop.lab.credentials import practice_secret, write_secrets
 from workshop.lab.workloads import Planner
 from workshop.servers.gateway.config import GatewayConfig, load
 from workshop.servers.practice.app import create_app
+from workshop.servers.practice.client import RecordedRequest, read_requests
 from workshop.servers.practice.config import PracticeConfig
-from workshop.servers.practice.recorder import RecordedRequest, read_requests
 from workshop.toolhive import manifests, overrides
 from workshop.toolhive.manifests import Resources
 from workshop.toolhive.secrets import SecretFiles

@@ -32,7 +32,7 @@ from tests.servers.gateway.harness import NO_TLS
 from tests.servers.gateway.reading import decoded, form_in, origin_of, query_of
 from workshop.course.lessons import find_variation
 from workshop.course.variation_run import Running
-from workshop.servers.practice.recorder import RecordedRequest, read_requests
+from workshop.servers.practice.client import RecordedRequest, read_requests
 
 MODERN = "2026-07-28"
 ERAS = ["legacy", MODERN]

@@ -23,8 +23,7 @@ from workshop.auth.keys import SigningKey, load_signing_key
 from workshop.core.errors import UsageError
 from workshop.course.lessons import find_variation
 from workshop.course.variation_run import Running, variation_running
-from workshop.servers.practice.credentials import fingerprint
-from workshop.servers.practice.recorder import RecordedRequest, read_requests
+from workshop.servers.practice.client import RecordedRequest, fingerprint, read_requests
 
 PEOPLE = {"learner": "9000001", "mentor": "9000002"}
 

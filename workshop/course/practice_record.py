@@ -13,8 +13,7 @@ from workshop.core.interrupts import interrupts
 from workshop.lab.base import PRACTICE_GITHUB
 from workshop.recorder.hop import UNKNOWN, Hop, Upstream
 from workshop.recorder.labels import DIGEST
-from workshop.servers.practice.credentials import fingerprint
-from workshop.servers.practice.recorder import RecordedRequest, read_requests
+from workshop.servers.practice.client import RecordedRequest, fingerprint, read_requests
 
 API = ("/mcp", "/user", "/repos")
 """Where the practice GitHub wants its own token."""

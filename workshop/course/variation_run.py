@@ -179,6 +179,6 @@ def _rooms() -> Path:
 
 
 def _mint(client_secret: str, user: str) -> str:
-    from workshop.servers.practice.tokens import Tokens
+    from workshop.servers.practice.client import access_token
 
-    return Tokens(client_secret).issue(user, _SCOPES)
+    return access_token(client_secret, user, _SCOPES)

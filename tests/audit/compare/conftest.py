@@ -32,7 +32,7 @@ from workshop.audit.probe.evidence import Answer, McpAnswers, ResourceAnswers, S
 from workshop.audit.probe.evidence import Evidence as Probed
 from workshop.audit.probe.report import Report
 from workshop.audit.probe.target import Target
-from workshop.servers.practice.recorder import RecordedRequest
+from workshop.servers.practice.client import RecordedRequest
 
 URL, GITHUB = "http://localhost:9001", "http://localhost:9002"
 CREDENTIAL = "a" * 64

@@ -15,7 +15,7 @@ from workshop.audit.compare.evidence import NotSeenError, Unseen
 from workshop.audit.compare.files import search
 from workshop.audit.compare.tokens import claims_of, signed_again, signing_key
 from workshop.core.errors import WorkshopError
-from workshop.servers.practice.credentials import fingerprint
+from workshop.servers.practice.client import fingerprint
 from workshop.servers.practice.tokens import Tokens
 from workshop.toolhive.secrets import new_signing_key
 

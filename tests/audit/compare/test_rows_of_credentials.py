@@ -12,7 +12,7 @@ from workshop.audit.compare.evidence import Asked, Evidence, Moment, Names, Sear
 from workshop.audit.compare.rows import ROWS
 from workshop.audit.probe.report import Finding
 from workshop.audit.probe.verdicts import Severity
-from workshop.servers.practice.credentials import fingerprint
+from workshop.servers.practice.client import fingerprint
 
 ROW = {row.id: row for row in ROWS}
 VISITED = replace(ASKED, moments=(*ASKED.moments, Moment(31, "VisitRequested")))

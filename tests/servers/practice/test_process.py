@@ -14,7 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 from tests.servers.practice.conftest import CONTROL, SECRET
 from tests.servers.practice.process import Process
 from workshop.core.ports import bind_loopback
-from workshop.servers.practice.recorder import read_requests
+from workshop.servers.practice.client import read_requests
 from workshop.servers.practice.tokens import Tokens
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from workshop.servers.practice import redirects
+from workshop.servers.practice.oauth import accepts_redirect, with_parameters
 
 EXAMPLE = "http://example.com/path"
 LOOPBACK = "http://localhost:8080/oauth/callback"
@@ -23,7 +23,7 @@ LOOPBACK = "http://localhost:8080/oauth/callback"
     ],
 )
 def test_what_github_calls_good_is_accepted(callback: str, asked: str) -> None:
-    assert redirects.accepts(callback, asked)
+    assert accepts_redirect(callback, asked)
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_what_github_calls_good_is_accepted(callback: str, asked: str) -> None:
     ],
 )
 def test_everything_else_is_refused(callback: str, asked: str) -> None:
-    assert not redirects.accepts(callback, asked)
+    assert not accepts_redirect(callback, asked)
 
 
 def test_parameters_join_those_that_are_there() -> None:
-    joined = redirects.with_parameters("http://localhost/cb?a=1", {"code": "x y", "state": "&"})
+    joined = with_parameters("http://localhost/cb?a=1", {"code": "x y", "state": "&"})
     assert joined == "http://localhost/cb?a=1&code=x+y&state=%26"

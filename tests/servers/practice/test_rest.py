@@ -3,7 +3,7 @@
 import pytest
 
 from tests.servers.practice.conftest import Practice
-from workshop.servers.practice.ratelimits import LIMIT
+from workshop.servers.practice.state import LIMIT
 
 
 async def test_the_user_is_the_tokens(practice: Practice) -> None:

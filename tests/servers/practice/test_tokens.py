@@ -5,8 +5,7 @@ from itertools import count
 
 import pytest
 
-from workshop.servers.practice import scopes
-from workshop.servers.practice.tokens import Caller, Tokens
+from workshop.servers.practice.tokens import Caller, Tokens, grants, parse_scopes
 
 SECRET = "a practice secret of the tests"
 
@@ -61,10 +60,10 @@ def test_revoking_all_ends_everything_issued_so_far() -> None:
 
 
 def test_scopes_are_split_at_spaces_and_commas_and_unknown_ones_are_dropped() -> None:
-    assert scopes.parse("repo,read:org openid  gist") == ("repo", "read:org", "gist")
+    assert parse_scopes("repo,read:org openid  gist") == ("repo", "read:org", "gist")
 
 
 def test_a_scope_that_another_one_includes_is_left_out_as_at_github() -> None:
-    assert scopes.parse("user,gist,user:email") == ("user", "gist")
-    assert scopes.grants(("user",), "user:email")
-    assert not scopes.grants(("public_repo",), "repo")
+    assert parse_scopes("user,gist,user:email") == ("user", "gist")
+    assert grants(("user",), "user:email")
+    assert not grants(("public_repo",), "repo")

@@ -11,8 +11,7 @@ from workshop.audit.compare import upstream
 from workshop.audit.compare.evidence import Asked, Cleaned, Evidence, Searched, Witnessed
 from workshop.audit.compare.rooms import Room, still_there
 from workshop.audit.compare.wire import Reply, Wire
-from workshop.servers.practice.credentials import fingerprint
-from workshop.servers.practice.recorder import read_requests
+from workshop.servers.practice.client import fingerprint, read_requests
 
 _APPROVED = re.compile(r"<li>(?!Nobody )\S+ has approved ")
 _REVOKING = re.compile(r"revo(ke|cation)|/applications/|/grants?\b")

@@ -9,7 +9,7 @@ from workshop.audit.compare.client import Answered, Provider
 from workshop.audit.compare.wire import Reply
 from workshop.audit.probe.evidence import Evidence as Probed
 from workshop.audit.probe.report import Report
-from workshop.servers.practice.recorder import RecordedRequest
+from workshop.servers.practice.client import RecordedRequest
 
 T = TypeVar("T")
 

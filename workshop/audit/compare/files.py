@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from workshop.audit.compare.evidence import Searched
-from workshop.servers.practice.credentials import fingerprint
+from workshop.servers.practice.client import fingerprint
 
 _MOST_BYTES = 32 * 1024 * 1024
 # By the shape of a practice token: SQLite writes columns with nothing between them.

@@ -19,8 +19,7 @@ from workshop.audit.probe.exchange import Exchange
 from workshop.audit.probe.report import judge
 from workshop.audit.probe.target import Target
 from workshop.audit.probe.tour import visit
-from workshop.servers.practice.credentials import fingerprint
-from workshop.servers.practice.recorder import RecordedRequest, read_requests
+from workshop.servers.practice.client import RecordedRequest, fingerprint, read_requests
 
 _SECONDS = 15.0
 _AGENT_SECONDS = 25.0

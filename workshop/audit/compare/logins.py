@@ -20,7 +20,7 @@ from workshop.audit.compare.rooms import Room
 from workshop.audit.compare.tokens import claims_of, signed_again, signing_key
 from workshop.audit.compare.wire import Reply, Wire
 from workshop.core.ports import free_port
-from workshop.servers.practice.tokens import Tokens
+from workshop.servers.practice.client import access_token
 
 _UPSTREAM_SCOPES = ("repo", "read:org", "read:user", "user:email")
 UPSTREAM_TOKEN = "GitHub's own token"  # noqa: S105 - what it is called
@@ -124,4 +124,4 @@ def _decided(walk: Walk) -> Walk:
 def token_for_upstream(room: Room) -> str:
     """A token that the practice GitHub takes, made with the secret of its OAuth app; empty without one."""
     path = room.client_secret
-    return Tokens(path.read_text("utf-8").strip()).issue(USER, _UPSTREAM_SCOPES) if path else ""
+    return access_token(path.read_text("utf-8").strip(), USER, _UPSTREAM_SCOPES) if path else ""

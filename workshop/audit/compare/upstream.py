@@ -6,8 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 from workshop.audit.compare.evidence import Asked
-from workshop.servers.practice.credentials import fingerprint
-from workshop.servers.practice.recorder import RecordedRequest
+from workshop.servers.practice.client import RecordedRequest, fingerprint
 
 _OAUTH = "/login/"
 _EXCHANGE = "/login/oauth/access_token"

@@ -1,25 +1,30 @@
-"""Put the parts of the practice GitHub together."""
+"""The practice GitHub as one ASGI application, and its check of the Host header."""
 
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from workshop.servers.practice import pages
-from workshop.servers.practice.authorize import AuthorizePage
+from workshop.servers.practice import web
 from workshop.servers.practice.config import PracticeConfig
 from workshop.servers.practice.control import Control
-from workshop.servers.practice.fault_injection import FaultInjection
+from workshop.servers.practice.faults import FaultInjection
 from workshop.servers.practice.mcp_endpoint import McpEndpoint
+from workshop.servers.practice.oauth import AuthorizePage, TokenEndpoint
+from workshop.servers.practice.recorder import Recording
 from workshop.servers.practice.rest import Rest
 from workshop.servers.practice.state import PracticeState
-from workshop.servers.practice.token_endpoint import TokenEndpoint
-from workshop.servers.practice.traffic import OwnHost, Recording
+
+_LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 
 
 def create_app(config: PracticeConfig, clock: Callable[[], float] = time.time) -> Starlette:
@@ -37,8 +42,8 @@ def create_app(config: PracticeConfig, clock: Callable[[], float] = time.time) -
         routes=[route for part in parts for route in part.routes()],
         middleware=[
             Middleware(OwnHost, service_host=config.service_host),
-            Middleware(Recording, state=state),
-            Middleware(FaultInjection, state=state),
+            Middleware(Recording, recorder=state.recorder, verify=state.tokens.verify),
+            Middleware(FaultInjection, faults=state.faults),
         ],
         exception_handlers={HTTPException: _refusal},
         lifespan=lifespan,
@@ -50,6 +55,30 @@ def create_app(config: PracticeConfig, clock: Callable[[], float] = time.time) -
 
 async def _refusal(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return pages.message(
-        "Nothing here", "The practice GitHub has only what the exercises need.", status=status
+    return web.message(
+        "Not found", "The practice GitHub has only the pages that the exercises need.", status=status
     )
+
+
+class OwnHost:
+    """Answers 421 to a Host that is not loopback, so that DNS rebinding does not work.
+
+    In a cluster it also accepts `service_host`, the name by which other pods reach this one.
+    """
+
+    def __init__(self, app: ASGIApp, service_host: str = "") -> None:
+        self._app = app
+        self._hosts = (_LOOPBACK | {service_host}) - {""}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or self._is_own(Headers(scope=scope).get("host", "")):
+            await self._app(scope, receive, send)
+            return
+        refusal = PlainTextResponse("The practice GitHub answers to localhost only.\n", status_code=421)
+        await refusal(scope, receive, send)
+
+    def _is_own(self, host: str) -> bool:
+        try:
+            return urlsplit(f"//{host}").hostname in self._hosts
+        except ValueError:
+            return False

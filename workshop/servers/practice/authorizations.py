@@ -1,4 +1,4 @@
-"""The OAuth app's memory: requests a person is looking at, codes, approvals, browser sessions."""
+"""Pending authorization requests, one-time codes, approvals and browser sessions, all in memory."""
 
 import base64
 import hashlib
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from workshop.servers.practice import scopes
+from workshop.servers.practice.tokens import grants, parse_scopes
 
 CODE_SECONDS = 600
 _MOST = 1000
@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, kw_only=True)
 class AuthorizationRequest:
-    """What an app asked for at the authorize endpoint, and the browser that brought it."""
+    """The parameters of a request to the authorize endpoint, and the browser that sent it."""
 
     client_id: str
     redirect_uri: str
@@ -31,21 +31,21 @@ class AuthorizationRequest:
 
 @dataclass(frozen=True)
 class Grant:
-    """What a code stands for."""
+    """The user and the request that a code was issued for."""
 
     login: str
     request: AuthorizationRequest
 
 
-class Shelf(Generic[Item]):
-    """Items that can be taken once and expire; only a hash of their name is kept."""
+class OneTimeStore(Generic[Item]):
+    """Items that can be taken once and expire; only a hash of their name is stored."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._items: dict[str, tuple[float, Item]] = {}
 
     def put(self, item: Item) -> str:
-        """Keep the item under a new random name; the oldest goes when there are too many."""
+        """Store the item under a new random name; the oldest is dropped when there are too many."""
         name = secrets.token_urlsafe(32)
         self._items[_digest(name)] = (self._clock() + CODE_SECONDS, item)
         while len(self._items) > _MOST:
@@ -53,7 +53,7 @@ class Shelf(Generic[Item]):
         return name
 
     def take(self, name: str) -> Item | None:
-        """Remove and return the item; None when there is none or it has expired."""
+        """Remove and return the item; None if it does not exist or has expired."""
         expires, item = self._items.pop(_digest(name), (0.0, None))
         return item if self._clock() < expires else None
 
@@ -62,20 +62,20 @@ class Shelf(Generic[Item]):
 
 
 class Authorizations:
-    """Pending requests, one-time codes, who approved what, and which browser is whose."""
+    """Pending requests, one-time codes, approvals by user, and signed-in browsers."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._pending = Shelf[AuthorizationRequest](clock)
-        self._codes = Shelf[Grant](clock)
+        self._pending = OneTimeStore[AuthorizationRequest](clock)
+        self._codes = OneTimeStore[Grant](clock)
         self._approved: dict[tuple[str, str], tuple[str, ...]] = {}
         self._sessions: dict[str, str] = {}
 
     def ask(self, request: AuthorizationRequest) -> str:
-        """Keep a request while a person looks at the page; returns the form's authenticity token."""
+        """Store a request while the page is open; returns the form's authenticity token."""
         return self._pending.put(request)
 
     def asked(self, authenticity_token: str, browser: str) -> AuthorizationRequest | None:
-        """The request behind a form, once, and only for the browser it was shown to."""
+        """The request that a form was made for, once, and only for the same browser."""
         request = self._pending.take(authenticity_token)
         matches = request is not None and hmac.compare_digest(request.browser.encode(), browser.encode())
         return request if matches else None
@@ -83,16 +83,16 @@ class Authorizations:
     def approve(self, login: str, request: AuthorizationRequest) -> str:
         """Remember the approval and return a one-time code."""
         key = (login, request.client_id)
-        self._approved[key] = scopes.parse(" ".join((*self._approved.get(key, ()), *request.scopes)))
+        self._approved[key] = parse_scopes(" ".join((*self._approved.get(key, ()), *request.scopes)))
         return self._codes.put(Grant(login, request))
 
     def has_approved(self, login: str, request: AuthorizationRequest) -> bool:
-        """Whether this person already gave this app at least these scopes."""
+        """Whether this person has already granted this app at least these scopes."""
         given = self._approved.get((login, request.client_id))
-        return given is not None and all(scopes.grants(given, scope) for scope in request.scopes)
+        return given is not None and all(grants(given, scope) for scope in request.scopes)
 
     def redeem(self, code: str) -> Grant | None:
-        """What the code stands for; the second time, None."""
+        """The grant of the code; None the second time."""
         return self._codes.take(code)
 
     def sign_in(self, login: str) -> str:

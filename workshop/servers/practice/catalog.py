@@ -1,17 +1,16 @@
-"""What the practice GitHub holds right now, and who may see and change what."""
+"""The current repositories and issues, and who may see and change them."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from workshop.servers.practice.data import Comment, DataSet, Issue, Repository, User
-from workshop.servers.practice.scopes import grants
-from workshop.servers.practice.tokens import Caller
+from workshop.servers.practice.tokens import Caller, grants
 
 _FIRST_NEW_COMMENT = 930000
 
 
 class NotFoundError(Exception):
-    """There is nothing of that name, or the caller may not know of it: GitHub answers 404 to both."""
+    """It does not exist, or the caller may not see it: GitHub answers 404 to both."""
 
 
 class ForbiddenError(Exception):
@@ -19,14 +18,14 @@ class ForbiddenError(Exception):
 
 
 class Catalog:
-    """Repositories and issues; changes live in memory until `restore`."""
+    """Repositories and issues; changes are in memory until `restore`."""
 
     def __init__(self, data: DataSet) -> None:
         self._data = data
         self.restore()
 
     def restore(self) -> None:
-        """Forget every change."""
+        """Undo every change."""
         self._repositories = {
             repository.full_name.lower(): repository for repository in self._data.repositories
         }
@@ -37,7 +36,7 @@ class Catalog:
         return tuple(self._data.users.values())
 
     def user(self, login: str) -> User:
-        """Raises NotFoundError when there is no such account."""
+        """The account; raises NotFoundError if it does not exist."""
         try:
             return self._data.users[login.lower()]
         except KeyError:
@@ -52,14 +51,14 @@ class Catalog:
         return sum(item.owner == login and not item.private for item in self._repositories.values())
 
     def repository(self, caller: Caller, owner: str, name: str) -> Repository:
-        """Raises NotFoundError, also for somebody else's private repository."""
+        """The repository; raises NotFoundError, also for another user's private repository."""
         repository = self._repositories.get(f"{owner}/{name}".lower())
         if repository is None or not _may_see(caller, repository):
             raise NotFoundError(f"{owner}/{name}")
         return repository
 
     def issue(self, caller: Caller, owner: str, name: str, number: int) -> tuple[Repository, Issue]:
-        """Raises NotFoundError when the repository or the issue cannot be found."""
+        """The repository and the issue; raises NotFoundError if one does not exist."""
         repository = self.repository(caller, owner, name)
         for issue in repository.issues:
             if issue.number == number:

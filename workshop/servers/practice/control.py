@@ -7,18 +7,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from workshop.core.errors import UsageError
-from workshop.servers.practice import faults, pages
-from workshop.servers.practice.bodies import parse_json, read_small
+from workshop.servers.practice import faults, web
 from workshop.servers.practice.state import PracticeState
+from workshop.servers.practice.web import parse_json, read_small
 
 CONTROL_HEADER = "X-Practice-Control"
 
 
 @dataclass(frozen=True)
 class Control:
-    """What only the practice GitHub has; a POST needs the header `X-Practice-Control: 1`.
+    """Endpoints that GitHub does not have; a POST needs the header `X-Practice-Control: 1`.
 
-    A page in a browser cannot send that header to another origin without asking first, and nobody says yes.
+    A browser sends that header to another origin only after a CORS preflight, which nothing here allows.
     """
 
     state: PracticeState
@@ -34,9 +34,9 @@ class Control:
         ]
 
     async def home(self, _: Request) -> Response:
-        """What this is, and the state of the switches."""
+        """The home page: what this is, and the state of the switches."""
         state = self.state
-        return pages.render(
+        return web.render(
             "home.html",
             url=state.config.url,
             app_name=state.config.app_name,
@@ -54,7 +54,7 @@ class Control:
         return JSONResponse({"status": "ok", "name": "practice-github"})
 
     async def requests(self, _: Request) -> Response:
-        """What was received, oldest first."""
+        """The recorded requests, oldest first."""
         return JSONResponse({"requests": self.state.recorder.as_json()})
 
     async def faults(self, request: Request) -> Response:
@@ -72,23 +72,23 @@ class Control:
         return self._switches()
 
     async def switches(self, request: Request) -> Response:
-        """Set `skip_consent`: whether people who approved before get no page again.
+        """Set `skip_consent`: whether people who have approved before are not asked again.
 
-        GitHub itself skips it. That is what makes a confused deputy possible: whoever gets a person's browser
-        to the authorize endpoint receives a code, and nobody was asked.
+        GitHub itself skips the page. That makes a confused deputy possible: a page that sends a person's
+        browser to the authorize endpoint gets a code without asking the person.
         """
         try:
             _check_control(request)
             raw = parse_json(await read_small(request))
             if not isinstance(raw, dict) or not isinstance(raw.get("skip_consent"), bool):
-                raise UsageError("`skip_consent` must be true or false")  # noqa: TRY301 - one way out
+                raise UsageError("`skip_consent` must be true or false")  # noqa: TRY301 - one exit for all refusals
         except UsageError as error:
             return _refuse(error)
         self.state.skip_consent = raw["skip_consent"]
         return self._switches()
 
     async def reset(self, request: Request) -> Response:
-        """Forget faults, tokens, approvals, changed data and recorded requests."""
+        """Delete faults, tokens, approvals, changed data and recorded requests."""
         try:
             _check_control(request)
         except UsageError as error:

@@ -1,9 +1,12 @@
-"""Faults that can be switched on, so that everybody sees what their side does then."""
+"""Faults that can be switched on, to show how a client behaves when GitHub fails."""
 
 import asyncio
 import contextlib
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
+
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workshop.core.errors import UsageError
 
@@ -17,20 +20,22 @@ FAULTS = {
     "slow": "answers after `seconds`",
     "500": "answers 500",
     "html": "answers 200 with a page of HTML",
-    "empty": "answers 200 with nothing",
+    "empty": "answers 200 with an empty body",
     "huge": "answers 200 with 16 MiB of JSON",
     "wrong_user": "acts for the other practice user",
     "drop": "closes the connection in the middle of the answer",
     "revoked": "makes the tokens of `user` (or of all) invalid, at once",
     "none": "switches the fault of the target off",
 }
+WRONG_USER: Final = "practice.wrong_user"
+"""The key in the ASGI scope of a request that acts for the other user."""
 _MOST_SECONDS = 120.0
 _MOST_TIMES = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What goes wrong at one endpoint, for the next `times` requests."""
+    """A fault at one endpoint, for the next `times` requests."""
 
     target: str
     kind: str
@@ -40,7 +45,7 @@ class Fault:
 
 
 def parse(raw: Any, users: set[str]) -> Fault:  # noqa: ANN401 - JSON can be anything
-    """Check what was posted. Raises UsageError that names the field."""
+    """The fault in a posted JSON document. Raises UsageError that names the wrong field."""
     if not isinstance(raw, dict):
         raise UsageError("A fault is a JSON object")
     fault = Fault(
@@ -75,7 +80,7 @@ def _require(holds: bool, why: str) -> None:  # noqa: FBT001 - a check reads as 
 
 
 class Faults:
-    """At most one fault an endpoint."""
+    """The active faults, at most one per endpoint."""
 
     def __init__(self) -> None:
         self._active: dict[str, Fault] = {}
@@ -92,7 +97,7 @@ class Faults:
             self._active[fault.target] = fault
 
     def take(self, target: str) -> Fault | None:
-        """The fault this request meets; counts it."""
+        """The fault for this request, if any; counts it."""
         fault = self._active.get(target)
         if fault and fault.times == 1:
             del self._active[target]
@@ -101,12 +106,69 @@ class Faults:
         return fault
 
     async def wait(self, seconds: float) -> None:
-        """Let a slow request wait, at most until the faults are cleared."""
+        """Delay a request, at most until the faults are cleared."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._released.wait(), seconds)
 
     def clear(self) -> None:
-        """Switch everything off; requests that wait go on."""
+        """Switch everything off; delayed requests continue."""
         self._active.clear()
         self._released.set()
         self._released = asyncio.Event()
+
+
+_HUGE_BYTES: Final = 16 * 1024 * 1024
+_PATHS: Final = {
+    "/login/oauth/access_token": "token",
+    "/login/oauth/authorize": "authorize",
+    "/user": "userinfo",
+    "/user/repos": "userinfo",
+    "/mcp": "mcp",
+}
+
+
+class FaultInjection:
+    """Applies the active fault to the next requests to an endpoint."""
+
+    def __init__(self, app: ASGIApp, faults: Faults) -> None:
+        self._app = app
+        self._faults = faults
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        target = _target(scope) if scope["type"] == "http" else None
+        fault = self._faults.take(target) if target else None
+        if fault is None:
+            await self._app(scope, receive, send)
+        elif fault.kind == "slow":
+            await self._faults.wait(fault.seconds)
+            await self._app(scope, receive, send)
+        elif fault.kind == "wrong_user":
+            await self._app({**scope, WRONG_USER: True}, receive, send)
+        elif fault.kind == "drop":
+            await _drop(send)
+        else:
+            await _broken_answer(fault)(scope, receive, send)
+
+
+def _target(scope: Scope) -> str | None:
+    path = scope["path"]
+    return "mcp" if path.startswith("/mcp/") else _PATHS.get(path)
+
+
+async def _drop(send: Send) -> None:
+    """Announce more bytes than are sent; the server then closes the connection."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"100")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b'{"', "more_body": True})
+
+
+def _broken_answer(fault: Fault) -> Response:
+    if fault.kind == "500":
+        return JSONResponse({"message": "Server Error (a practice fault)"}, status_code=500)
+    if fault.kind == "html":
+        return HTMLResponse(
+            "<!doctype html><title>Practice fault</title><h1>Down for maintenance (a practice fault)</h1>"
+        )
+    if fault.kind == "huge":
+        return Response(b'{"padding": "' + b"x" * _HUGE_BYTES + b'"}', media_type="application/json")
+    return Response(b"")

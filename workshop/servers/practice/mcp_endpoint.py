@@ -1,7 +1,12 @@
-"""The MCP server of the practice GitHub: `/mcp` and its variants, for the user a token belongs to."""
+"""The MCP server of the practice GitHub: `/mcp` and its variants, for the user a token belongs to.
 
-from collections.abc import AsyncIterator
+Path and headers select the tools as at GitHub's remote MCP server. Source: github/github-mcp-server,
+docs/remote-server.md, "Optional Headers" and "URL Path Parameters".
+"""
+
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -14,21 +19,63 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from workshop.servers.practice.selection import Selection, select
 from workshop.servers.practice.state import PracticeState
 from workshop.servers.practice.tokens import Caller
 from workshop.servers.practice.tools import ALL_TOOLS
-from workshop.servers.practice.tools.offer import VISIT, Visit
+from workshop.servers.practice.tools.definition import TOOL_REQUEST, ToolRequest
 
 _SELECTION: Final = "practice.selection"
 _METADATA = "/.well-known/oauth-protected-resource"
-_OFFERS = {offered.tool.name: offered for offered in ALL_TOOLS}
+_TOOLS = {known.tool.name: known for known in ALL_TOOLS}
+TOOLSETS = ("context", "repos", "issues", "users")
+_FALSE = {"", "false", "f", "no", "n", "0", "off"}
+_MODIFIERS = {"readonly", "insiders"}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The selected toolsets, and whether tools that write are left out."""
+
+    toolsets: frozenset[str]
+    read_only: bool
+
+    def includes(self, toolset: str, *, writes: bool) -> bool:
+        return toolset in self.toolsets and not (writes and self.read_only)
+
+
+def select(rest: str, headers: Mapping[str, str]) -> Selection | None:
+    """The selection by the path after `/mcp` and by headers; None if there is no such path.
+
+    Unknown toolsets in the header are ignored; in the path they are an error.
+    """
+    segments = [segment for segment in rest.split("/") if segment]
+    wanted = _from_header(headers.get("x-mcp-toolsets", ""))
+    if segments[:1] == ["x"]:
+        name = segments[1] if len(segments) > 1 else ""
+        if name not in {*TOOLSETS, "all"}:
+            return None
+        wanted, segments = _expand({name}), segments[2:]
+    if not _MODIFIERS.issuperset(segments):
+        return None
+    flagged = headers.get("x-mcp-readonly", "").strip().lower() not in _FALSE
+    return Selection(wanted, read_only=flagged or "readonly" in segments)
+
+
+def _from_header(text: str) -> frozenset[str]:
+    names = {name.strip() for name in text.split(",")} - {""}
+    return _expand(names or {"default"})
+
+
+def _expand(names: set[str]) -> frozenset[str]:
+    if names & {"all", "default"}:
+        return frozenset(TOOLSETS)
+    return frozenset(names & set(TOOLSETS))
 
 
 class McpEndpoint:
-    """Checks the token, then hands the request to the SDK's server, which keeps no session.
+    """Checks the token, then passes the request to the SDK's server, which has no sessions.
 
-    Who is asking travels in the ASGI scope of each request, so calls of two users never mix.
+    The caller is in the ASGI scope of each request, so calls of two users never mix.
     """
 
     def __init__(self, state: PracticeState) -> None:
@@ -38,7 +85,7 @@ class McpEndpoint:
             title="Practice GitHub",
             version="1.0.0",
             instructions="A stand-in for GitHub's MCP server with two practice users, not github.com.",
-            tools=[offered.tool for offered in ALL_TOOLS],
+            tools=[known.tool for known in ALL_TOOLS],
             middleware=[only_selected],
             log_level="WARNING",
         )
@@ -59,7 +106,7 @@ class McpEndpoint:
             yield
 
     async def metadata(self, request: HTTPConnection) -> Response:
-        """Protected-resource metadata (RFC 9728): whom to ask for a token."""
+        """Protected-resource metadata (RFC 9728): the authorization server for this endpoint."""
         url = self._state.config.url
         return JSONResponse(
             {
@@ -80,8 +127,8 @@ class McpEndpoint:
         elif caller is None:
             await self._challenge(connection)(scope, receive, send)
         else:
-            visit = Visit(caller, self._state.catalog, self._state.config.url)
-            inside = {**scope, VISIT: visit, _SELECTION: selection}
+            request = ToolRequest(caller, self._state.catalog, self._state.config.url)
+            inside = {**scope, TOOL_REQUEST: request, _SELECTION: selection}
             await self._server.session_manager.asgi_app(inside, receive, send)
 
     def _caller(self, connection: HTTPConnection) -> Caller | None:
@@ -116,12 +163,12 @@ async def only_selected(ctx: ServerRequestContext[Any, Any], call_next: CallNext
 
 def _own_hosts(service_host: str) -> TransportSecuritySettings:
     hosts = ["127.0.0.1:*", "localhost:*", "[::1]:*"]
-    origins = [f"http://{host}" for host in hosts]  # a browser never knows the service's name
+    origins = [f"http://{host}" for host in hosts]  # no browser uses the service's name
     return TransportSecuritySettings(
         allowed_hosts=[*hosts, *([f"{service_host}:*"] if service_host else [])], allowed_origins=origins
     )
 
 
 def _selected(selection: Selection, name: object) -> bool:
-    offered = _OFFERS.get(name) if isinstance(name, str) else None
-    return offered is not None and selection.includes(offered.toolset, writes=offered.writes)
+    known = _TOOLS.get(name) if isinstance(name, str) else None
+    return known is not None and selection.includes(known.toolset, writes=known.writes)

@@ -1,35 +1,84 @@
-"""What the practice GitHub received: the last 500 requests, without a single credential."""
+"""Records the last 500 requests, without a single credential: each is replaced by its kind and SHA-256."""
 
+import logging
+import time
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from workshop.core.encoding import jwt_header
+from workshop.servers.practice.client import RecordedRequest, fingerprint
+from workshop.servers.practice.tokens import Caller
+from workshop.servers.practice.web import MOST_BYTES
+
+Verify = Callable[[str], Caller | None]
+
+_SECRET_PARAMETERS = {
+    "access_token",
+    "authenticity_token",
+    "client_secret",
+    "code",
+    "code_verifier",
+    "id_token",
+    "password",
+    "refresh_token",
+    "state",
+    "token",
+}
+_SECRET_HEADERS = {"cookie", "proxy-authorization", "x-api-key", "x-github-pat"}
+
+
+def describe_headers(headers: Iterable[tuple[str, str]], verify: Verify) -> dict[str, Any]:
+    """Headers by lower-case name, with each credential replaced by its description."""
+    described: dict[str, Any] = {}
+    for name, value in headers:
+        if name == "authorization":
+            described[name] = describe_authorization(value, verify)
+        elif name in _SECRET_HEADERS:
+            described[name] = {"kind": name, "sha256": fingerprint(value)}
+        else:
+            described[name] = f"{described[name]}, {value}" if name in described else value
+    return described
+
+
+def describe_authorization(value: str, verify: Verify) -> dict[str, Any]:
+    """Scheme, kind, user and SHA-256 of the credential, as a dict with these keys."""
+    scheme, _, credential = value.partition(" ")
+    credential = credential.strip() or value
+    caller = verify(credential)
+    return {
+        "scheme": scheme if value != credential else "",
+        "kind": _kind(credential),
+        "user": caller.login if caller else None,
+        "sha256": fingerprint(credential),
+    }
+
+
+def describe_parameters(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Query or form parameters, with each secret replaced by its description."""
+    return {
+        name: {"kind": name, "sha256": fingerprint(value)} if name in _SECRET_PARAMETERS else value
+        for name, value in pairs
+    }
+
+
+def _kind(credential: str) -> str:
+    if credential.startswith("practice_"):
+        return "practice token"
+    return "jwt" if "alg" in (jwt_header(credential) or {}) else "other"
+
 
 MOST = 500
 
 
-@dataclass(frozen=True, kw_only=True)
-class RecordedRequest:
-    """One received request; `time` is UTC in ISO 8601, `status` what was answered (None: nothing was)."""
-
-    number: int
-    time: str
-    method: str
-    path: str
-    query: Mapping[str, Any]
-    headers: Mapping[str, Any]
-    form: Mapping[str, Any]
-    status: int | None
-
-    @property
-    def authorization(self) -> Mapping[str, Any] | None:
-        """The description of the Authorization header: scheme, kind, user, sha256."""
-        described = self.headers.get("authorization")
-        return described if isinstance(described, Mapping) else None
-
-
 class Recorder:
-    """Keeps the last requests; older ones are dropped."""
+    """The last 500 requests; older ones are dropped."""
 
     def __init__(self) -> None:
         self._requests: deque[RecordedRequest] = deque(maxlen=MOST)
@@ -54,11 +103,73 @@ class Recorder:
         return [asdict(request) for request in sorted(self._requests, key=lambda request: request.number)]
 
 
-async def read_requests(url: str) -> list[RecordedRequest]:
-    """The requests the practice GitHub at `url` recorded. Raises httpx2.HTTPError when it does not answer."""
-    import httpx2
+_UNRECORDED: Final = ("/practice/", "/health", "/favicon.ico")
+_log = logging.getLogger("workshop.servers.practice")
 
-    async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
-        response = await client.get("/practice/requests")
-        response.raise_for_status()
-        return [RecordedRequest(**request) for request in response.json()["requests"]]
+
+class Recording:
+    """Records every request except those to `Control`, and logs one line for each, without query or token."""
+
+    def __init__(self, app: ASGIApp, recorder: Recorder, verify: Verify) -> None:
+        self._app = app
+        self._recorder, self._verify = recorder, verify
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] == "/" or scope["path"].startswith(_UNRECORDED):
+            await self._app(scope, receive, send)
+            return
+        number, arrived, started = self._recorder.next_number(), datetime.now(UTC), time.monotonic()
+        body, receive = await _form_body(scope, receive)
+        status: int | None = None
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._record(scope, body, number, arrived, status)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            if status is None:
+                self._record(scope, body, number, arrived, None)
+            seconds = time.monotonic() - started
+            _log.info("%s %s %s %.3f s", scope["method"], quote(scope["path"]), status, seconds)
+
+    def _record(self, scope: Scope, body: bytes, number: int, arrived: datetime, status: int | None) -> None:
+        headers = Headers(scope=scope).items()
+        self._recorder.add(
+            RecordedRequest(
+                number=number,
+                time=arrived.isoformat(timespec="milliseconds"),
+                method=scope["method"],
+                path=scope["path"],
+                query=describe_parameters(_pairs(scope["query_string"])),
+                headers=describe_headers(headers, self._verify),
+                form=describe_parameters(_pairs(body)),
+                status=status,
+            )
+        )
+
+
+def _pairs(text: bytes) -> list[tuple[str, str]]:
+    return parse_qsl(text.decode("utf-8", "replace"), keep_blank_values=True)
+
+
+async def _form_body(scope: Scope, receive: Receive) -> tuple[bytes, Receive]:
+    """The body of a small form, and a `receive` that yields it again."""
+    headers = Headers(scope=scope)
+    length = headers.get("content-length", "")
+    is_form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    if not is_form or not length.isdigit() or int(length) > MOST_BYTES:
+        return b"", receive
+    messages: list[Message] = [await receive()]
+    while messages[-1]["type"] == "http.request" and messages[-1].get("more_body"):
+        messages.append(await receive())
+    body = b"".join(message.get("body", b"") for message in messages)
+
+    async def again() -> Message:
+        return messages.pop(0) if messages else await receive()
+
+    return body, again

@@ -1,14 +1,17 @@
-"""The part of GitHub's REST API that gateways and curious people need: a user, repositories, issues."""
+"""The part of GitHub's REST API that gateways and learners use: a user, repositories, issues."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from workshop.servers.practice import issue_shapes, shapes
+from workshop.servers.practice import shapes
 from workshop.servers.practice.catalog import NotFoundError
-from workshop.servers.practice.rest_lists import issues_wanted, page_of, repositories_wanted
+from workshop.servers.practice.data import Issue, Repository
 from workshop.servers.practice.state import PracticeState
 from workshop.servers.practice.tokens import Caller
 
@@ -34,7 +37,7 @@ class Rest:
         ]
 
     async def user(self, request: Request) -> Response:
-        """The person the token acts for."""
+        """The user of the token."""
         caller = self._caller(request)
         if isinstance(caller, Response):
             return caller
@@ -64,7 +67,7 @@ class Rest:
         url, people = self.state.config.url, {user.login: user for user in self.state.catalog.users}
         wanted = issues_wanted(request, repository.issues)
         shown, links = page_of(request, wanted, f"{url}/repos/{repository.full_name}/issues")
-        body = [issue_shapes.rest_issue(repository, issue, people, url) for issue in shown]
+        body = [shapes.rest_issue(repository, issue, people, url) for issue in shown]
         return self._answer(caller, body, links)
 
     def _caller(self, request: Request) -> Caller | Response:
@@ -90,3 +93,61 @@ class Rest:
 def _unauthorized(message: str) -> Response:
     body = {"message": message, "documentation_url": _DOCUMENTATION, "status": "401"}
     return JSONResponse(body, status_code=401)
+
+
+_MOST_PER_PAGE = 100
+_PER_PAGE = 30
+_SORTS = {
+    "created": lambda repository: repository.created_at,
+    "updated": lambda repository: repository.updated_at,
+    "pushed": lambda repository: repository.pushed_at,
+    "full_name": lambda repository: repository.full_name,
+}
+_ISSUE_SORTS = {
+    "created": lambda issue: (issue.created_at, issue.number),
+    "updated": lambda issue: (issue.updated_at, issue.number),
+    "comments": lambda issue: (len(issue.comments), issue.number),
+}
+_Item = TypeVar("_Item", Repository, Issue)
+
+
+def repositories_wanted(request: Request, repositories: Sequence[Repository]) -> list[Repository]:
+    """In the requested order; GitHub's default is by name."""
+    name = request.query_params.get("sort", "full_name")
+    name = name if name in _SORTS else "full_name"
+    direction = request.query_params.get("direction") or ("asc" if name == "full_name" else "desc")
+    return sorted(repositories, key=_SORTS[name], reverse=direction == "desc")
+
+
+def issues_wanted(request: Request, issues: Sequence[Issue]) -> list[Issue]:
+    """In the requested order and state; GitHub's default is open issues, newest first."""
+    asked = request.query_params
+    state = asked.get("state") if asked.get("state") in {"closed", "all"} else "open"
+    key = _ISSUE_SORTS.get(asked.get("sort", ""), _ISSUE_SORTS["created"])
+    matching = [issue for issue in issues if state in {issue.state, "all"}]
+    return sorted(matching, key=key, reverse=asked.get("direction") != "asc")
+
+
+def page_of(request: Request, items: Sequence[_Item], url: str) -> tuple[Sequence[_Item], dict[str, str]]:
+    """The items of the requested page, and the Link header to the others."""
+    size = _number(request, "per_page", _PER_PAGE, _MOST_PER_PAGE)
+    page = _number(request, "page", 1)
+    return items[(page - 1) * size : page * size], _links(url, request, page, -(-len(items) // size))
+
+
+def _number(request: Request, name: str, default: int, most: int = 10**6) -> int:
+    text = request.query_params.get(name, "")
+    return max(1, min(int(text), most)) if text.isascii() and text.isdigit() else default
+
+
+def _links(url: str, request: Request, page: int, pages: int) -> dict[str, str]:
+    targets = {"prev": page - 1, "next": page + 1, "last": pages, "first": 1}
+    wanted = {"prev", "first"} if page > 1 else set()
+    wanted |= {"next", "last"} if page < pages else set()
+    parameters = {name: value for name, value in request.query_params.items() if name != "page"}
+    links = [
+        f'<{url}?{urlencode({**parameters, "page": str(target)})}>; rel="{relation}"'
+        for relation, target in targets.items()
+        if relation in wanted
+    ]
+    return {"Link": ", ".join(links)} if links else {}

@@ -1,4 +1,4 @@
-"""GitHub's search syntax, as far as a hobby needs it: words and `name:value` qualifiers."""
+"""The part of GitHub's search syntax that small repositories need: words and `name:value` qualifiers."""
 
 import re
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ class Query:
 
 
 def parse(text: str, login: str) -> Query:
-    """Split a query; `@me` stands for `login`. A qualifier nobody knows counts as a word."""
+    """Split a query; `@me` stands for `login`. An unknown qualifier counts as a word."""
     words: list[str] = []
     qualifiers: list[tuple[str, str]] = []
     for match in _PIECE.finditer(text):
@@ -71,7 +71,7 @@ def parse(text: str, login: str) -> Query:
 
 
 def matches_repository(query: Query, repository: Repository) -> bool:
-    """Every word and every qualifier must fit; several owners or repositories are alternatives."""
+    """Whether every word and qualifier matches; several owners or repositories are alternatives."""
     text = f"{repository.name} {repository.description} {' '.join(repository.topics)}".lower()
     return (
         _in_scope(query, repository)
@@ -115,9 +115,9 @@ def _in_range(number: int, text: str) -> bool:
 
 
 def relevance(query: Query, repository: Repository, issue: Issue) -> int:
-    """How well an issue answers a question in plain words; 0 when it does not.
+    """How well an issue matches a question; 0 if it does not.
 
-    GitHub ranks by meaning. Here the words are counted, three times as much in the title.
+    GitHub ranks by meaning. Here words are counted, those in the title three times.
     """
     if not _in_scope(query, repository) or not all(
         _fits_issue(name, value, issue) for name, value in query.qualifiers

@@ -1,9 +1,8 @@
-"""Everything one running practice GitHub remembers, in one place, and how to forget it."""
+"""Everything that one running practice GitHub remembers, and how to reset it."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from starlette.requests import HTTPConnection
 
@@ -11,17 +10,59 @@ from workshop.servers.practice import data
 from workshop.servers.practice.authorizations import Authorizations
 from workshop.servers.practice.catalog import Catalog
 from workshop.servers.practice.config import PracticeConfig
-from workshop.servers.practice.faults import Faults
-from workshop.servers.practice.ratelimits import RateLimits
+from workshop.servers.practice.faults import WRONG_USER, Faults
 from workshop.servers.practice.recorder import Recorder
 from workshop.servers.practice.tokens import Tokens
 
-WRONG_USER: Final = "practice.wrong_user"
+LIMIT = 5000
+_WINDOW_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Requests used in the current hour; `reset` is seconds since the epoch."""
+
+    used: int
+    reset: int
+
+    @property
+    def exceeded(self) -> bool:
+        return self.used > LIMIT
+
+    def headers(self) -> dict[str, str]:
+        """The headers GitHub sends with every answer of its REST API."""
+        return {
+            "X-RateLimit-Limit": str(LIMIT),
+            "X-RateLimit-Remaining": str(max(LIMIT - self.used, 0)),
+            "X-RateLimit-Used": str(min(self.used, LIMIT)),
+            "X-RateLimit-Reset": str(self.reset),
+            "X-RateLimit-Resource": "core",
+        }
+
+
+class RateLimits:
+    """Counts the requests of each user in windows of one hour."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._usage: dict[str, Usage] = {}
+
+    def count(self, login: str) -> Usage:
+        """Count one request."""
+        now = int(self._clock())
+        usage = self._usage.get(login)
+        if usage is None or usage.reset <= now:
+            usage = Usage(0, now + _WINDOW_SECONDS)
+        self._usage[login] = Usage(usage.used + 1, usage.reset)
+        return self._usage[login]
+
+    def clear(self) -> None:
+        self._usage.clear()
 
 
 @dataclass
 class PracticeState:
-    """The parts of the practice GitHub; all in memory, tokens alone outlive a restart."""
+    """The state of one practice GitHub; all in memory, only tokens remain valid after a restart."""
 
     config: PracticeConfig
     catalog: Catalog
@@ -34,7 +75,7 @@ class PracticeState:
 
     @classmethod
     def fresh(cls, config: PracticeConfig, clock: Callable[[], float] = time.time) -> "PracticeState":
-        """A practice GitHub that nobody has used yet; `clock` gives seconds since the epoch."""
+        """The state at start; `clock` returns seconds since the epoch."""
         return cls(
             config=config,
             catalog=Catalog(data.load()),
@@ -46,7 +87,7 @@ class PracticeState:
         )
 
     def reset(self) -> None:
-        """Forget faults, tokens, approvals, changes of the data and recorded requests."""
+        """Delete faults, tokens, approvals, changes of the data and recorded requests."""
         self.skip_consent = False
         self.faults.clear()
         self.tokens.revoke()
@@ -56,7 +97,7 @@ class PracticeState:
         self.rate_limits.clear()
 
     def acting(self, request: HTTPConnection, login: str) -> str:
-        """The user a request really acts for: another one while the fault `wrong_user` is on."""
+        """The user that a request acts for: another one while the fault `wrong_user` is active."""
         if not request.scope.get(WRONG_USER):
             return login
         return next(user.login for user in self.catalog.users if user.login != login)

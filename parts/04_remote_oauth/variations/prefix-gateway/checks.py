@@ -4,7 +4,7 @@ from workshop.agent import McpTools
 from workshop.course.checks import NotApplicableError, Subject, check, expect, random_number
 from workshop.course.lessons import find_variation
 from workshop.course.variation_run import room_of
-from workshop.servers.practice.recorder import read_requests
+from workshop.servers.practice.client import read_requests
 
 GATEWAY = "prefix-gateway"
 DISCOVERY = "mentor"

@@ -1,13 +1,58 @@
-"""`search_repositories` and `search_issues`."""
+"""`get_me`, `search_users`, `search_repositories` and `search_issues`."""
 
 from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context
 from pydantic import Field
 
-from workshop.servers.practice import issue_shapes, search, shapes
-from workshop.servers.practice.data import Issue, Repository
-from workshop.servers.practice.tools.offer import Page, PerPage, Visit, as_text, offer, page_of, visit_of
+from workshop.servers.practice import search, shapes
+from workshop.servers.practice.data import Issue, Repository, User
+from workshop.servers.practice.tools.definition import (
+    Page,
+    PerPage,
+    ToolRequest,
+    as_text,
+    define,
+    page_of,
+    request_of,
+)
+
+
+def get_me(context: Context) -> str:
+    """Who am I? The profile of the person this connection acts for: start here when the login is needed."""
+    request = request_of(context)
+    return as_text(shapes.me(request.catalog, request.caller, request.url))
+
+
+def search_users(
+    context: Context,
+    *,
+    query: Annotated[str, Field(description="Words to find in a login, a name or a place, e.g. 'mentor'")],
+    sort: Annotated[
+        Literal["followers", "repositories", "joined"] | None, Field(description="What to sort by")
+    ] = None,
+    order: Annotated[Literal["asc", "desc"] | None, Field(description="Sort order")] = None,
+    page: Page | None = None,
+    perPage: PerPage | None = None,  # noqa: N803 - GitHub's name
+) -> str:
+    """Find people by login, name or place."""
+    request = request_of(context)
+    words = [word for word in query.lower().split() if ":" not in word]
+    found = [user for user in request.catalog.users if all(word in _text(user) for word in words)]
+    if sort:
+        keys = {
+            "followers": lambda user: len(user.followers),
+            "repositories": lambda user: request.catalog.public_count(user.login),
+            "joined": lambda user: user.created_at.timestamp(),
+        }
+        found.sort(key=keys[sort], reverse=order != "asc")
+    shown = [shapes.person(user, request.url) for user in page_of(found, page, perPage)]
+    return as_text({"total_count": len(found), "incomplete_results": False, "items": shown})
+
+
+def _text(user: User) -> str:
+    return f"{user.login} {user.name} {user.location}".lower()
+
 
 Order = Annotated[Literal["asc", "desc"] | None, Field(description="Sort order")]
 RepositorySort = Literal["stars", "forks", "help-wanted-issues", "updated"]
@@ -70,14 +115,16 @@ def search_repositories(
     perPage: PerPage | None = None,  # noqa: N803 - GitHub's name
 ) -> str:
     """Find repositories, with their numbers of open issues; `user:LOGIN` lists somebody's."""
-    visit = visit_of(context)
-    wanted = search.parse(query, visit.caller.login)
-    found = [repo for repo in visit.catalog.visible(visit.caller) if search.matches_repository(wanted, repo)]
+    request = request_of(context)
+    wanted = search.parse(query, request.caller.login)
+    found = [
+        repo for repo in request.catalog.visible(request.caller) if search.matches_repository(wanted, repo)
+    ]
     found.sort(
         key=lambda repo: _repository_key(repo, sort or "stars"), reverse=sort is None or order != "asc"
     )
     shape = shapes.repository if minimal_output else shapes.rest_repository
-    items = [shape(repo, visit.url) for repo in page_of(found, page, perPage)]
+    items = [shape(repo, request.url) for repo in page_of(found, page, perPage)]
     return as_text({"total_count": len(found), "incomplete_results": False, "items": items})
 
 
@@ -110,19 +157,21 @@ def search_issues(
     perPage: PerPage | None = None,  # noqa: N803 - GitHub's name
 ) -> str:
     """Find issues by what they are about, in all repositories you can see or in one."""
-    visit = visit_of(context)
-    wanted = search.parse(f"{query} repo:{owner}/{repo}" if owner and repo else query, visit.caller.login)
-    scored = _hits(visit, wanted)
+    request = request_of(context)
+    wanted = search.parse(f"{query} repo:{owner}/{repo}" if owner and repo else query, request.caller.login)
+    scored = _hits(request, wanted)
     scored.sort(key=lambda hit: _issue_key(hit, sort), reverse=sort is None or order != "asc")
-    found = [issue_shapes.found(place, issue, visit.url) for _, place, issue in scored]
+    found = [shapes.found_issue(repository, issue, request.url) for _, repository, issue in scored]
     items = shapes.pick(page_of(found, page, perPage), fields)
     return as_text({"total_count": len(found), "incomplete_results": False, "items": items})
 
 
-def _hits(visit: Visit, wanted: search.Query) -> list[tuple[int, Repository, Issue]]:
-    places = visit.catalog.visible(visit.caller)
+def _hits(request: ToolRequest, wanted: search.Query) -> list[tuple[int, Repository, Issue]]:
+    repositories = request.catalog.visible(request.caller)
     scored = [
-        (search.relevance(wanted, place, issue), place, issue) for place in places for issue in place.issues
+        (search.relevance(wanted, repository, issue), repository, issue)
+        for repository in repositories
+        for issue in repository.issues
     ]
     return [hit for hit in scored if hit[0]]
 
@@ -139,6 +188,8 @@ def _issue_key(hit: tuple[int, Repository, Issue], sort: str | None) -> tuple[An
 
 
 TOOLS = (
-    offer(search_repositories, "repos", "Search repositories"),
-    offer(search_issues, "issues", "Search issues"),
+    define(get_me, "context", "Get my user profile"),
+    define(search_users, "users", "Search users"),
+    define(search_repositories, "repos", "Search repositories"),
+    define(search_issues, "issues", "Search issues"),
 )

@@ -1,0 +1,48 @@
+"""The practice GitHub's client for other packages: its recorded requests, and tokens that it accepts."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workshop.servers.practice.tokens import Tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedRequest:
+    """One received request; `time` is UTC in ISO 8601, `status` is None if there was no answer."""
+
+    number: int
+    time: str
+    method: str
+    path: str
+    query: Mapping[str, Any]
+    headers: Mapping[str, Any]
+    form: Mapping[str, Any]
+    status: int | None
+
+    @property
+    def authorization(self) -> Mapping[str, Any] | None:
+        """The description of the Authorization header: scheme, kind, user, sha256."""
+        described = self.headers.get("authorization")
+        return described if isinstance(described, Mapping) else None
+
+
+def fingerprint(value: str) -> str:
+    """The SHA-256 of a credential in hexadecimal digits: enough to compare two credentials."""
+    return hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def access_token(client_secret: str, login: str, scopes: tuple[str, ...]) -> str:
+    """A token of this user that the practice GitHub with this client secret accepts, without any login."""
+    return Tokens(client_secret).issue(login, scopes)
+
+
+async def read_requests(url: str) -> list[RecordedRequest]:
+    """The requests the practice GitHub at `url` recorded. Raises httpx2.HTTPError when it does not answer."""
+    import httpx2
+
+    async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+        response = await client.get("/practice/requests")
+        response.raise_for_status()
+        return [RecordedRequest(**request) for request in response.json()["requests"]]

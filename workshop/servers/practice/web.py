@@ -1,0 +1,78 @@
+"""Request bodies of at most 64 KiB in, escaped HTML pages out."""
+
+import json
+import secrets
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from workshop.core.errors import UsageError
+
+MOST_BYTES = 64 * 1024
+
+
+async def read_small(request: Request) -> bytes:
+    """The body. Raises UsageError above 64 KiB."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            raise UsageError("The request body is larger than 64 KiB")
+    return bytes(body)
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields of a form, or of a JSON object of strings. Raises UsageError for invalid JSON."""
+    body = await read_small(request)
+    if request.headers.get("content-type", "").startswith("application/json"):
+        raw = parse_json(body)
+        return (
+            {key: value for key, value in raw.items() if isinstance(value, str)}
+            if isinstance(raw, dict)
+            else {}
+        )
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+def parse_json(body: bytes) -> Any:  # noqa: ANN401 - JSON can be anything
+    """The parsed body; raises UsageError if it is not JSON."""
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise UsageError("The request body is not JSON", why=str(error)) from error
+
+
+@cache
+def _environment() -> Environment:
+    loader = FileSystemLoader(Path(__file__).parent / "templates")
+    return Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+
+def render(template: str, *, status: int = 200, **values: object) -> HTMLResponse:
+    """A page that cannot be framed or cached and loads nothing.
+
+    The policy has no `form-action`, because browsers also apply it to the redirects after a form.
+    """
+    nonce = secrets.token_urlsafe(16)
+    html = _environment().get_template(template).render(nonce=nonce, **values)
+    policy = f"default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; frame-ancestors 'none'"
+    headers = {
+        "Content-Security-Policy": policy,
+        "X-Frame-Options": "DENY",
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+        "Cache-Control": "no-store",
+    }
+    return HTMLResponse(html, status_code=status, headers=headers)
+
+
+def message(title: str, text: str, *, status: int) -> HTMLResponse:
+    """A page with a title and one sentence."""
+    return render("message.html", status=status, title=title, text=text)
