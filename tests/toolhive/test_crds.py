@@ -3,12 +3,11 @@
 import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.toolhive.conftest import Change
-from workshop.core import paths
+from tests.toolhive.crds import FOLDERS, OLDER, PINNED, Crd, crds_folder, crds_of
 from workshop.core.instance import Upstream
 from workshop.core.settings import Setting, Settings
 from workshop.course.lessons import find_lessons
@@ -26,27 +25,24 @@ from workshop.toolhive.overrides import (
     without_usage_metrics,
 )
 
-if TYPE_CHECKING:
-    from tests.toolhive.crds import Crd
-
-Crds = Mapping[str, "Crd"]
+Crds = Mapping[str, Crd]
 KINDS = {"MCPServer", "MCPToolConfig", "MCPRemoteProxy", "MCPOIDCConfig", "MCPExternalAuthConfig"}
 
 
-@pytest.fixture(scope="module", params=["toolhive-crds-0.63", "toolhive-crds"], ids=["pinned", "0.44.0"])
+@pytest.fixture(scope="module", params=[PINNED, OLDER], ids=["pinned", OLDER])
 def crds(request: pytest.FixtureRequest) -> Crds:
-    """ToolHive's CRDs: the pinned version's, and older ones that may be on a cluster already.
+    """What the API server knows of ToolHive's kinds: the pinned version's, and an older one's."""
+    return crds_of(request.param)
 
-    They are not ours, so they lie beside the checkout.
-    """
-    checkout = paths.checkout_dir()
-    folder = checkout.parent / "shared" / request.param if checkout else Path("nowhere")
-    if not folder.is_dir():
-        pytest.skip(f"ToolHive's CRDs are not in `../shared/{request.param}`")
+
+@pytest.fixture
+def rules(request: pytest.FixtureRequest, crds: Crds) -> Crds:
+    """The same, for tests of the CEL rules, which our table does not hold."""
+    version = request.node.callspec.params["crds"]
+    if crds_folder(version) is None:
+        pytest.skip(f"ToolHive's CRDs are not in `../shared/{FOLDERS[version]}`: no CEL rules")
     pytest.importorskip("cel_expr_python", reason="no CEL runtime for this Python")
-    from tests.toolhive.crds import Crd
-
-    return {crd.kind: crd for path in sorted(folder.glob("*.yaml")) for crd in (Crd(path),)}
+    return crds
 
 
 def refusals(crds: Crds, resources: Resources) -> list[str]:
@@ -65,7 +61,7 @@ def test_only_a_field_that_an_older_toolhive_lacks_is_left_out(
     crds: Crds, request: pytest.FixtureRequest
 ) -> None:
     known = [crds["MCPExternalAuthConfig"].knows(field) for field in DISPENSABLE]
-    assert known == [request.node.callspec.params["crds"] == "toolhive-crds-0.63"] * len(DISPENSABLE)
+    assert known == [request.node.callspec.params["crds"] == PINNED] * len(DISPENSABLE)
 
 
 def in_cluster(resources: Resources) -> Resources:
@@ -119,10 +115,10 @@ def test_what_up_applies_to_a_cluster_is_accepted(crds: Crds, tmp_path: Path, up
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-def test_every_rule_of_the_kinds_we_apply_can_be_evaluated(crds: Crds, kind: str) -> None:
+def test_every_rule_of_the_kinds_we_apply_can_be_evaluated(rules: Crds, kind: str) -> None:
     from cel_expr_python import cel
 
-    for program in crds[kind].programs():
+    for program in rules[kind].programs():
         assert program.return_type() == cel.Type.BOOL
 
 
@@ -203,23 +199,23 @@ def test_a_fault_of_part_3s_structure_is_found(
     ],
 )
 def test_a_fault_that_only_a_rule_sees_is_found(
-    crds: Crds, change: Change, old: str, new: str, told: str
+    rules: Crds, change: Change, old: str, new: str, told: str
 ) -> None:
-    found = refusals(crds, change(old, new))
+    found = refusals(rules, change(old, new))
     assert any(told in refusal for refusal in found), found
 
 
-def test_an_upstream_without_its_config_is_found(crds: Crds, change: Change) -> None:
+def test_an_upstream_without_its_config_is_found(rules: Crds, change: Change) -> None:
     resources = change()
     (auth,) = resources.of("MCPExternalAuthConfig")
     body = copy.deepcopy(dict(auth.body))
     del body["spec"]["embeddedAuthServer"]["upstreamProviders"][0]["oauth2Config"]
-    (refusal,) = refusals(crds, Resources((Resource(auth.kind, auth.name, body, auth.source),)))
+    (refusal,) = refusals(rules, Resources((Resource(auth.kind, auth.name, body, auth.source),)))
     assert "oauth2Config must be set when type is 'oauth2'" in refusal
 
 
-def test_both_authorization_policies_at_once_are_found(crds: Crds, change: Change) -> None:
+def test_both_authorization_policies_at_once_are_found(rules: Crds, change: Change) -> None:
     both = "authzConfig: {type: inline, inline: {policies: [x]}}\n  authzConfigRef: {name: x}\n"
     for part in ("03_toolhive", "04_remote_oauth"):
-        found = refusals(crds, change("proxyPort: 8080", f"{both}  proxyPort: 8080", part=part))
+        found = refusals(rules, change("proxyPort: 8080", f"{both}  proxyPort: 8080", part=part))
         assert any("authzConfig and authzConfigRef" in refusal for refusal in found), found

@@ -10,7 +10,7 @@ from workshop.core.errors import UsageError
 from workshop.toolhive.lint import check
 from workshop.toolhive.manifests import Resource, Resources
 
-PROXY = "name: github-remote-auth"
+AUTH_SERVER = "  authServerRef:\n    kind: MCPExternalAuthConfig\n    name: github-remote-auth\n"
 
 
 def test_the_parts_own_manifests_pass(change: Change) -> None:
@@ -37,18 +37,31 @@ def test_the_parts_own_manifests_pass(change: Change) -> None:
         ("/oauth/callback", "/callback", "redirectUri must be"),
         ("accessTokenLifespan: 1h", "accessTokenLifespan: 25h", "Go duration from 60s to 86400s"),
         ("accessTokenLifespan: 1h", "accessTokenLifespan: soon", "Go duration"),
-        ("storage: {type: memory}", "cimd: {enabled: sometimes}", "`cimd.enabled` must be true or false"),
-        ("storage: {type: memory}", "cimd: {enabled: true, cacheMaxSize: 0}", "cacheMaxSize"),
+        (
+            "storage: {type: memory}",
+            "cimd: {enabled: sometimes}",
+            "enabled` must be true or false, not text",
+        ),
+        (
+            "storage: {type: memory}",
+            "cimd: {enabled: true, cacheMaxSize: 0}",
+            "cacheMaxSize` must be at least 1",
+        ),
         ("storage: {type: memory}", "cimd: {enabled: true, cacheFallbackTtl: 1s}", "from 10s to 86400s"),
-        ("{type: memory}", "{type: memory, maxDCRClients: -1}", "`storage.maxDCRClients` must be"),
-        ("{type: memory}", "{type: memory, maxDCRClients: true}", "`storage.maxDCRClients` must be"),
-        ("maxTokens: 60", "maxTokens: 0", "maxTokens` must be a whole number from 1"),
+        ("{type: memory}", "{type: memory, maxDCRClients: -1}", "storage.maxDCRClients` must be at least 0"),
+        (
+            "{type: memory}",
+            "{type: memory, maxDCRClients: true}",
+            "maxDCRClients` must be a whole number",
+        ),
+        ("maxTokens: 60", "maxTokens: 0", "maxTokens` must be at least 1, not 0"),
         ("refillPeriod: 1m", "refillPeriod: 0s", "refillPeriod` must be a Go duration"),
-        ("refillPeriod: 1m", "refill: 1m", "refillPeriod` must be a Go duration"),
+        ("refillPeriod: 1m", "refillPeriod: 60", "refillPeriod` must be a Go duration"),
         ("remoteUrl: https://", "remoteUrl: ftp://", "http:// or https://"),
         ("type: embeddedAuthServer", "type: tokenExchange", "must be `embeddedAuthServer`"),
-        ("tokenEndpoint:", "tokenEndpiont:", "tokenEndpoint` is missing"),
-        ("  remoteUrl:", "  remoteURL:", "remoteUrl` is missing"),
+        ("          tokenEndpoint:", "          #", "tokenEndpoint` is missing"),
+        ("  remoteUrl:", "  #", "remoteUrl` is missing"),
+        (", refillPeriod: 1m}", "}", "refillPeriod` must be a Go duration"),
     ],
 )
 def test_a_broken_rule_is_named(change: Change, old: str, new: str, told: str) -> None:
@@ -72,7 +85,7 @@ def test_a_reference_to_nothing_is_named(change: Change) -> None:
 
 def test_a_proxy_without_auth_is_refused(change: Change) -> None:
     with pytest.raises(UsageError, match="anyone could use it"):
-        check(change("authServerRef:", "authServer:"))
+        check(change(AUTH_SERVER, ""))
 
 
 @pytest.mark.parametrize("image", ["workshop/mcp-server", "workshop/mcp-server:latest"])

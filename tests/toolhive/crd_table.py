@@ -1,0 +1,98 @@
+"""Write `workshop/toolhive/crds.json`: the fields of ToolHive's kinds, from its resource definitions.
+
+    uv run python -m tests.toolhive.crd_table VERSION CRDS [OLDER_VERSION OLDER_CRDS]
+
+CRDS is a folder with the definitions as YAML files: those of the chart `toolhive-operator-crds`, unpacked.
+The table holds facts only: no description, no default and no CEL rule. `workshop/toolhive/fields.py` explains
+its form. With the CRDs of an older version, the table marks each field that the older version lacks.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from workshop.toolhive.fields import TABLE
+from workshop.toolhive.manifests import TOOLHIVE_API
+
+Schema = Mapping[str, Any]
+Row = tuple[str, Mapping[str, Any]]
+_ELSEWHERE = ("apiVersion", "kind", "metadata", "status")  # Kubernetes' own, or written by the operator alone
+_BOUNDS = {
+    **dict.fromkeys(("minimum", "minLength", "minItems", "minProperties"), "least"),
+    **dict.fromkeys(("maximum", "maxLength", "maxItems", "maxProperties"), "most"),
+}
+
+
+def schemas(folder: Path) -> dict[str, Schema]:
+    """The OpenAPI schema of each kind, in the API version that our manifests name."""
+    group, _, version = TOOLHIVE_API.partition("/")
+    found = {}
+    for path in sorted(folder.glob("*.yaml")):
+        spec = yaml.safe_load(path.read_text("utf-8"))["spec"]
+        assert spec["group"] == group
+        (served,) = [item for item in spec["versions"] if item["name"] == version and item["served"]]
+        found[spec["names"]["kind"]] = served["schema"]["openAPIV3Schema"]
+    return found
+
+
+def table(version: str, crds: Path, older_version: str = "", older_crds: Path | None = None) -> str:
+    """The text of the table: JSON with one line for each field."""
+    older = schemas(older_crds) if older_crds else {}
+    kinds = []
+    for kind, schema in schemas(crds).items():
+        rows = []
+        for path, facts in _fields(schema, older.get(kind, {}), ""):
+            bare = facts["type"] if len(facts) == 1 else facts
+            rows.append(f"   {json.dumps(path)}: {json.dumps(bare, ensure_ascii=False)}")
+        kinds.append(f"  {json.dumps(kind)}: {{\n" + ",\n".join(rows) + "\n  }")
+    head = {"toolhive": version, "older": older_version}
+    lines = [f" {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
+    return "\n".join(["{", *lines, ' "kinds": {', ",\n".join(kinds), " }", "}", ""])
+
+
+def _fields(schema: Schema, older: Schema | None, path: str) -> Iterator[Row]:
+    """Every field below this one; `*` is an entry of a list, or a value of a mapping with free keys."""
+    inside = dict(schema.get("properties", {}))
+    before = (older or {}).get("properties", {})
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), Mapping):
+            inside["*"] = schema[key]
+            before = {"*": (older or {}).get(key)}
+    for name, inner in inside.items():
+        if path + name in _ELSEWHERE:
+            continue
+        facts = _facts(inner, required=name in schema.get("required", ()))
+        if older is not None and before.get(name) is None:  # what is inside a new field needs no mark
+            facts["new"] = True
+        yield f"{path}{name}", facts
+        yield from _fields(inner, before.get(name), f"{path}{name}.")
+
+
+def _facts(schema: Schema, *, required: bool) -> dict[str, Any]:
+    facts: dict[str, Any] = {"type": schema.get("type", "any")}
+    if schema.get("format") == "int32":
+        facts["type"] = "int32"
+    if required and "default" not in schema:  # the API server fills in a default before it looks
+        facts["required"] = True
+    if "enum" in schema:
+        facts["enum"] = schema["enum"]
+    if "pattern" in schema:
+        facts["pattern"] = schema["pattern"].replace("[:space:]", r"\s")  # Python has no POSIX classes
+    facts |= {_BOUNDS[key]: bound for key, bound in schema.items() if key in _BOUNDS}
+    if "x-kubernetes-list-map-keys" in schema:
+        facts["unique"] = schema["x-kubernetes-list-map-keys"]
+    if schema.get("x-kubernetes-list-type") == "set":
+        facts["unique"] = []
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        facts["open"] = True
+    return facts
+
+
+if __name__ == "__main__":
+    version, crds, *rest = sys.argv[1:]
+    older = (rest[0], Path(rest[1])) if rest else ()
+    TABLE.write_text(table(version, Path(crds), *older), encoding="utf-8")
