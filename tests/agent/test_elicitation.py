@@ -25,8 +25,9 @@ from workshop.agent.mcp_tools import McpTools
 from workshop.agent.messages import ToolResult
 from workshop.core.ports import free_port
 from workshop.recorder import files
+from workshop.recorder.current import recording
 from workshop.recorder.model import Outcome, Subject
-from workshop.recorder.recorder import Recorder, recording
+from workshop.recorder.recorder import Recorder
 from workshop.recorder.story import tell
 
 

@@ -20,8 +20,9 @@ from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.token_store import TokenStore
 from workshop.core.ports import free_port
 from workshop.recorder import files
+from workshop.recorder.current import recording
 from workshop.recorder.model import Outcome, Subject
-from workshop.recorder.recorder import Recorder, recording
+from workshop.recorder.recorder import Recorder
 from workshop.recorder.story import tell
 
 NAME, VALUE = "x-github-pat", "sample-value-of-a-header"

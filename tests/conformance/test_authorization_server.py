@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from tests.conformance.npm import Npm
-from workshop.agent.approval import walk
+from workshop.agent.form_walker import walk
 from workshop.core.ports import free_port
 
 AUTHORIZATION_REQUEST = re.compile(r"^http://localhost:\d+/\S+\?response_type=code\S+$", re.MULTILINE)

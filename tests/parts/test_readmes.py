@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
-from workshop.agent.approval import walk
+from workshop.agent.form_walker import walk
 
 if TYPE_CHECKING:
     from tests.parts.conftest import RunningServer

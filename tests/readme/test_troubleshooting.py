@@ -155,7 +155,7 @@ def forgotten(_: Scene) -> Outcome:
     """An authorization endpoint that shows an error page for the agent's client, met without a browser."""
     import asyncio
 
-    from workshop.agent.approval import walk
+    from workshop.agent.form_walker import walk
     from workshop.core.errors import WorkshopError
 
     with answering(400) as url, pytest.raises(WorkshopError) as caught:
@@ -167,7 +167,7 @@ def not_practice(scene: Scene) -> Outcome:
     """A login page that is nobody's practice GitHub, met by the one who clicks for the person."""
     import asyncio
 
-    from workshop.agent.approval import walk
+    from workshop.agent.form_walker import walk
     from workshop.core.errors import CredentialsError
 
     with answering(200) as url, pytest.raises(CredentialsError) as caught:

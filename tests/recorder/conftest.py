@@ -14,8 +14,9 @@ from tests.cli.conftest import workshop
 from workshop.core.instance import Instance, Record
 from workshop.course.practice_record import upstream_of
 from workshop.lab.base import PRACTICE_GITHUB
+from workshop.recorder.current import recording
 from workshop.recorder.model import Outcome, Subject, Trace
-from workshop.recorder.recorder import Recorder, recording
+from workshop.recorder.recorder import Recorder
 from workshop.recorder.story import tell
 
 __all__ = ["authority", "home", "room", "serve", "session", "workshop"]

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.conftest import WORKLOADS, Room
 from tests.e2e.test_canaries import leaks, secrets_of
-from workshop.agent.approval import walk
+from workshop.agent.form_walker import walk
 from workshop.core.ports import free_port
 from workshop.lab import process
 

@@ -15,10 +15,11 @@ from tests.agent.conftest import Serve
 from workshop.agent.http import open_client
 from workshop.core.ports import free_port
 from workshop.recorder import rpc
+from workshop.recorder.current import current, recording
 from workshop.recorder.hop import MOST_BODY, Hop
 from workshop.recorder.labels import Labels
 from workshop.recorder.masking import decoded
-from workshop.recorder.recorder import MOST_HOPS, Recorder, current, recording
+from workshop.recorder.recorder import MOST_HOPS, Recorder
 
 
 class Server:

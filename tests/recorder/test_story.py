@@ -9,10 +9,11 @@ from tests.agent.conftest import Authority, Session
 from tests.agent.test_gateway_login import Room
 from tests.recorder.conftest import Flight, fly
 from workshop.core.errors import WorkshopError
+from workshop.recorder.current import recording
 from workshop.recorder.hop import Hop
 from workshop.recorder.labels import fingerprint
 from workshop.recorder.model import Outcome, Subject, Trace
-from workshop.recorder.recorder import Recorder, recording
+from workshop.recorder.recorder import Recorder
 from workshop.recorder.story import tell
 
 HANDSHAKE = [

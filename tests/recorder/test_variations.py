@@ -15,9 +15,10 @@ from workshop.course.run import variation_upstream
 from workshop.course.variation_run import Running, prepare, variation_running
 from workshop.lab.variation_room import Edition
 from workshop.recorder import files
+from workshop.recorder.current import recording
 from workshop.recorder.model import Outcome, Step, Subject, Trace
 from workshop.recorder.page import Picture, picture
-from workshop.recorder.recorder import Recorder, recording
+from workshop.recorder.recorder import Recorder
 from workshop.recorder.story import tell
 
 NAMES = {

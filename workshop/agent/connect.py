@@ -25,7 +25,7 @@ from workshop.agent.events import Connected, Connecting, Observer, Warned, ignor
 from workshop.agent.http import headers_for, open_client
 from workshop.core.console import plain
 from workshop.core.errors import DeadlineError, WorkshopError
-from workshop.recorder.recorder import current
+from workshop.recorder.current import current
 
 _OLDER = "the older handshake of 2025-11-25 takes its place"
 _LISTED = (

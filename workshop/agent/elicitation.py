@@ -202,7 +202,7 @@ class Elicitation:
         approval = self._person.approval
         try:
             if way == "practice user":
-                from workshop.agent.approval import visit
+                from workshop.agent.form_walker import visit
 
                 await visit(url, approval.user)
                 self._allowed = min(self._allowed, self._elapsed() + AFTER_A_VISIT)

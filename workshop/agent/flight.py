@@ -11,10 +11,10 @@ from workshop.agent.part import Part
 from workshop.core.console import Console
 from workshop.core.errors import WorkshopError
 from workshop.core.settings import Settings
+from workshop.recorder.current import current, recording
 from workshop.recorder.files import check_targets, write
 from workshop.recorder.hop import Hop, Upstream
 from workshop.recorder.model import Outcome, Subject
-from workshop.recorder.recorder import current, recording
 
 if TYPE_CHECKING:
     from workshop.recorder.recorder import Recorder

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from workshop.recorder.recorder import current
+from workshop.recorder.current import current
 
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 4.0

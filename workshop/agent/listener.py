@@ -17,7 +17,7 @@ from workshop.core.console import plain
 from workshop.core.encoding import csp_hash
 from workshop.core.errors import CredentialsError, PreflightError, WorkshopError
 from workshop.core.ports import bind_loopback, free_port
-from workshop.recorder.recorder import current
+from workshop.recorder.current import current
 
 _MAX_REQUEST = 16 * 1024
 _REQUEST_SECONDS = 5.0

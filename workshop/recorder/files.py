@@ -129,7 +129,7 @@ def check_targets(paths: Sequence[Path]) -> None:
     for path in paths:
         if path.suffix.lower() not in WRITERS:
             raise UsageError(
-                f"Unknown trace format `{path.suffix or path.name}`",
+                f"Unknown trace format `{path.suffix or path}`",
                 why=f"The file extension selects it: {', '.join(WRITERS)}",
                 hint="Write `--trace trace.html`",
             )

@@ -2,8 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -11,24 +10,6 @@ from weakref import WeakKeyDictionary
 import httpx2
 
 from workshop.recorder.hop import MOST_BODY, Hop
-
-_current: ContextVar["Recorder | None"] = ContextVar("flight_recorder", default=None)
-
-
-def current() -> "Recorder | None":
-    """The recorder of this run, if there is one."""
-    return _current.get()
-
-
-@contextlib.contextmanager
-def recording(recorder: "Recorder") -> Iterator[None]:
-    """Let `recorder` be the current one inside the block, and in the tasks that begin there."""
-    token = _current.set(recorder)
-    try:
-        yield
-    finally:
-        _current.reset(token)
-
 
 MOST_HOPS = 1000
 

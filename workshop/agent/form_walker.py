@@ -1,0 +1,100 @@
+"""Approve without a browser: submit the consent form, then the practice GitHub's, as a person would."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+
+from workshop.agent.http import is_loopback, open_client
+from workshop.agent.oauth_checks import ForgottenClientError
+from workshop.core.browser import following, forms, press
+from workshop.core.console import plain
+from workshop.core.errors import CredentialsError, DeadlineError, WorkshopError
+
+_MAX_PAGES = 16
+_PAGE_SECONDS = 10.0
+
+
+async def walk(url: str, user: str) -> None:
+    """From the authorization request at `url` to the callback, approving as practice user `user`.
+
+    Raises CredentialsError when a page is not the gateway's consent or the practice GitHub's, so that no
+    real account is ever approved unattended; ForgottenClientError when the request itself is turned away.
+    """
+    redirect_uri = parse_qs(urlsplit(url).query).get("redirect_uri", [""])[0]
+    async with _browser() as http:
+        await _walk(http, http.build_request("GET", url), redirect_uri, user)
+
+
+async def visit(url: str, user: str) -> None:
+    """From the page at `url` to one that answers 200 and asks nothing more, approving as `user`.
+
+    Raises CredentialsError for a page on another machine, for a form without a practice page's buttons, and
+    for one that is refused.
+    """
+    async with _browser() as http:
+        await _walk(http, http.build_request("GET", url), None, user)
+
+
+@contextlib.asynccontextmanager
+async def _browser() -> AsyncIterator[httpx2.AsyncClient]:
+    try:
+        async with open_client(_PAGE_SECONDS, sender="browser") as http:
+            yield http
+    except httpx2.TimeoutException as error:
+        raise DeadlineError(
+            "A page of the login did not answer in time", why=f"Waited {_PAGE_SECONDS:g} s"
+        ) from error
+    except (httpx2.InvalidURL, ValueError) as error:
+        raise WorkshopError(
+            "A page of the login leads to what is no address", why=plain(str(error))
+        ) from error
+    except httpx2.RequestError as error:
+        raise WorkshopError(
+            "A page of the login cannot be reached", why=str(error), hint="`workshop status`"
+        ) from error
+
+
+async def _walk(
+    http: httpx2.AsyncClient, request: httpx2.Request, redirect_uri: str | None, user: str
+) -> None:
+    for number in range(_MAX_PAGES):
+        if not is_loopback(str(request.url)):
+            raise _not_practice(f"The login leads to {request.url.host}", user)
+        response = await http.send(request)
+        if number == 0 and response.is_client_error and redirect_uri is not None:
+            raise ForgottenClientError("The authorization server has forgotten the agent")
+        if (onward := following(response)) is not None:
+            request = onward
+        elif _is_end(response, redirect_uri):
+            return
+        else:
+            request = _submit(http, response, user)
+    raise WorkshopError("The login goes round in circles", why=f"No end after {_MAX_PAGES} pages")
+
+
+def _is_end(response: httpx2.Response, redirect_uri: str | None) -> bool:
+    if redirect_uri is None:
+        return response.status_code == httpx2.codes.OK and not forms(response)
+    return str(response.url).partition("?")[0] == redirect_uri
+
+
+def _submit(http: httpx2.AsyncClient, response: httpx2.Response, user: str) -> httpx2.Request:
+    request = press(http, response, ("decision", "approve"), ("user", user))
+    if request is not None:
+        return request
+    users = [value for form in forms(response) for name, value in form.buttons if name == "user"]
+    if users:
+        raise CredentialsError(f"There is no practice user {user!r}", hint=f"There are: {', '.join(users)}")
+    raise _not_practice(
+        f"{response.url.host} answered {response.status_code} without the expected form", user
+    )
+
+
+def _not_practice(why: str, user: str) -> CredentialsError:
+    return CredentialsError(
+        f"Cannot approve as {user!r}: this is not the practice GitHub",
+        why=why,
+        hint="Leave out `--approve-as` and approve in the browser, or `workshop up --upstream practice`",
+    )

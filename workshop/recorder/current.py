@@ -1,0 +1,26 @@
+"""The recorder of this run, if there is one. Light to import: a part without MCP loads no HTTP client."""
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workshop.recorder.recorder import Recorder
+
+_current: ContextVar["Recorder | None"] = ContextVar("flight_recorder", default=None)
+
+
+def current() -> "Recorder | None":
+    """The recorder of this run, if there is one."""
+    return _current.get()
+
+
+@contextlib.contextmanager
+def recording(recorder: "Recorder") -> Iterator[None]:
+    """Let `recorder` be the current one inside the block, and in the tasks that begin there."""
+    token = _current.set(recorder)
+    try:
+        yield
+    finally:
+        _current.reset(token)
