@@ -68,6 +68,11 @@ def commands() -> Iterator[Command]:
                 yield Command(page.stem, text, int(stated[1]) if stated else 0)
 
 
+def block_lines(page: Path) -> list[str]:
+    """Every line of the code blocks of a page, as it is written."""
+    return [line for block in _BLOCK.findall(text_of(page)) for line in block.splitlines()]
+
+
 def rows(page: str, heading: str) -> list[list[str]]:
     """The cells of the table below this row of headings."""
     _, _, below = page.partition(f"\n{heading}\n")

@@ -9,7 +9,19 @@ from typing import Any, get_args
 
 import pytest
 
-from tests.readme.page import PAGES, ROOT, TEXT, code, commands, links, rows, text_of, topic
+from tests.readme.page import (
+    PAGES,
+    ROOT,
+    TEXT,
+    TOPICS,
+    block_lines,
+    code,
+    commands,
+    links,
+    rows,
+    text_of,
+    topic,
+)
 from tests.test_imports import MAY_IMPORT
 from workshop.cli.app import build_tree
 from workshop.core import errors
@@ -104,6 +116,15 @@ def test_files_that_are_named_exist() -> None:
     assert missing == {"parts/05_name"}
 
 
+@pytest.mark.parametrize("folder", ["workshop", "cluster"])
+def test_files_that_a_folder_s_page_names_from_there_exist(folder: str) -> None:
+    inline = [
+        text for text in code(ROOT / folder / "README.md") if re.fullmatch(r"[a-z][\w.-]*/[\w./-]*", text)
+    ]
+    assert len(inline) > 3
+    assert [text for text in inline if not ((ROOT / folder / text).exists() or (ROOT / text).exists())] == []
+
+
 def test_the_exit_codes_are_those_of_the_error_tree() -> None:
     stated = {int(code): meaning for code, meaning in rows(topic("exit-codes"), EXIT_CODES)}
     families = {family.exit_code for family in errors.WorkshopError.__subclasses__()}
@@ -126,6 +147,8 @@ def test_a_line_of_a_block_can_be_read_without_scrolling_far() -> None:
     typed = [line for line in TEXT.splitlines() if line.startswith(("uv run", "workshop "))]
     assert typed
     assert [line for line in typed if len(line) > 110] == []
+    shown = [line for page in PAGES if page.parent == TOPICS for line in block_lines(page)]
+    assert [line for line in shown if len(line) > 78] == [], "`workshop help` wraps it at 80 columns"
 
 
 def test_the_variables_that_are_named_are_in_the_topic() -> None:
