@@ -55,6 +55,8 @@ ELSEWHERE = {
         "tests/e2e/test_variations.py",
         '"check", "--variation", name',
     ),
+    "ruff check && uv run ruff format --check": (LONGER, "tests/test_style.py", "ruff"),
+    "mypy": (LONGER, "tests/test_style.py", "mypy"),
     "pytest -m kind": (CLUSTER, "tests/e2e/kind/test_course.py", "pytest.mark.kind"),
     "WORKSHOP_FUZZ=thorough uv run pytest tests/fuzz --timeout 7200": (
         "takes hours; its short form is in",
