@@ -1,3 +1,3 @@
-"""A four-part tutorial on the Model Context Protocol, carried by one command."""
+"""A four-part tutorial on the Model Context Protocol, driven by a single command."""
 
 __version__ = "0.1.0"
