@@ -19,6 +19,7 @@ from workshop.lab.cluster.render import Rendered, Renderer
 from workshop.lab.sources import pinned
 from workshop.lab.tools.kubectl import Access
 from workshop.lab.tools.run import Runner
+from workshop.toolhive.contracts import CheckResult
 
 SWAP = {"type": "upstreamswap", "parameters": {"config": {"provider_name": "github"}}}
 
@@ -74,6 +75,23 @@ def test_a_proxy_that_swaps_tokens_passes(
 ) -> None:
     put(cluster, [{"type": "auth"}, SWAP])
     assert "Check github-remote · 1 checks passed" in check(part, site, monkeypatch)
+
+
+def test_a_proxy_without_a_route_to_its_pods_yet_is_asked_again_and_keeps_its_pods(
+    part: Rendered, site: Site, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(cluster, [SWAP])
+    refusals = [WorkshopError("`x` fails the check `tools`", why="502: Bad Gateway") for _ in range(3)]
+
+    def ask(*_: object) -> list[CheckResult]:
+        if refusals:
+            raise refusals.pop()
+        return [CheckResult("tools", passed=True, found="all")]
+
+    monkeypatch.setattr(cluster_checks, "_ask", ask)
+    monkeypatch.setattr(cluster_checks, "_LOOK_SECONDS", 0)
+    assert "Check github-remote · 2 checks passed" in check(part, site, monkeypatch)
+    assert not refusals
 
 
 def put(cluster: Cluster, middlewares: list[object]) -> None:

@@ -62,6 +62,10 @@ def disagreements(found: Resources) -> list[str]:
         ("audience differs", one.find(f"{_OIDC}.audience"), one.find(f"{_OIDC}.resourceUrl")),
         ("another callback", one.find(f"{_UPSTREAM}.redirectUri"), f"{_issuers(found)[1]}/oauth/callback"),
     ]
+    told += [
+        (f"{server.name} does not accept its own Host header", f"mcp-{server.name}" in _hosts(server), True)
+        for server in found.of("MCPServer")
+    ]
     return [text for text, is_, ought in told if is_ != ought] + _dangling(found) + _forwarded(one)
 
 
@@ -71,6 +75,12 @@ _UPSTREAM = "spec.authServerConfig.upstreamProviders.0.oauth2Config"
 
 def _group(one: Resource) -> str:
     return one.text("spec.groupRef.name")
+
+
+def _hosts(server: Resource) -> list[str]:
+    """The further names in a Host header that part 3's server accepts: its proxy sends its Service's."""
+    told = [item["value"] for item in server.items("spec.env") if item["name"] == "MCP_ALLOWED_HOSTS"]
+    return [name.strip() for value in told for name in value.split(",")]
 
 
 def _workloads(one: Resource) -> list[str]:
@@ -193,6 +203,7 @@ def test_what_a_rule_of_the_crds_refuses(rules: Crds, old: str, new: str, told: 
             "no such group",
         ),
         ("  name: local", "  name: other", "tools of no server"),
+        ("value: mcp-local}", "value: mcp-workshop}", "local does not accept its own Host header"),
         ("{workload: local,", "{workload: notes,", "tools of no server"),
         ("issuer: http://localhost:4483     #", "issuer: http://localhost:8080     #", "issuers differ"),
         ("resourceUrl: http://localhost:4483/mcp", "resourceUrl: http://localhost:4483/", "audience differs"),

@@ -1,6 +1,7 @@
 """Is what answers on this machine what the manifests say? Before the agent runs, and after its login."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
@@ -14,6 +15,7 @@ from workshop.lab.cluster.record import Site
 from workshop.lab.cluster.render import Rendered
 from workshop.lab.cluster.session_checks import Session
 from workshop.lab.kube.objects import text
+from workshop.lab.kube.wait import bound
 from workshop.toolhive.contracts import (
     FORWARD_HINT,
     CheckResult,
@@ -28,6 +30,9 @@ from workshop.toolhive.runconfig import check_token_swap
 from workshop.toolhive.secrets import SecretFiles
 
 _CHECK_SECONDS = 10.0
+ROUTE_SECONDS = 45.0  # a server of Python starts within a second; under load it took ten
+_LOOK_SECONDS = 1.0
+_NO_ROUTE = "502"  # what ToolHive's proxy answers while its server's Service refuses connections
 
 Checks = Mapping[str, Callable[[], Awaitable[str]]]
 SessionChecks = Mapping[str, Callable[[Session], Awaitable[str]]]
@@ -166,17 +171,30 @@ def check_before(part: Rendered, name: str, site: Site, replace_pods: Callable[[
     One that does not answer as it must gets new pods once: a proxy may be stuck with an answer of its start.
     """
     try:
-        passed = _ask(part, name, site)
+        passed = _ask_in_time(part, name, site, line)
     except CredentialsError:
         raise
     except WorkshopError as error:
         line.note(f"{error.why}: its pods are replaced")
         replace_pods()
-        passed = _ask(part, name, site)
+        passed = _ask_in_time(part, name, site, line)
     for proxy in part.resources.of("MCPRemoteProxy"):
         if proxy.name == name:
             passed = [*passed, *require([_token_swap(proxy, part, site)], proxy.name)]
     line.note(_passed(passed))
+
+
+def _ask_in_time(part: Rendered, name: str, site: Site, line: Step) -> Sequence[CheckResult]:
+    """Ask until the proxy reaches its server, whose pod is called ready before it listens and has a route."""
+    deadline = time.monotonic() + ROUTE_SECONDS
+    while True:
+        try:
+            return _ask(part, name, site)
+        except WorkshopError as error:
+            if not error.why.startswith(_NO_ROUTE) or time.monotonic() >= deadline:
+                raise
+            line.note(f"{error.why}: its server does not accept a connection yet, {bound(ROUTE_SECONDS)}")
+        time.sleep(_LOOK_SECONDS)
 
 
 def _ask(part: Rendered, name: str, site: Site) -> Sequence[CheckResult]:
