@@ -1,11 +1,13 @@
 """The plan language of part.toml: what can be kept of a result, and every mistake told by name."""
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from workshop.agent.plan import Keep, Plan, fill, keep_of, look_up, parse_plans
+from workshop.agent.part import Part
+from workshop.agent.plan import Keep, Plan, fill, keep_of, look_up
 from workshop.core.errors import UsageError, WorkshopError
 
 ISSUES = {
@@ -70,7 +72,8 @@ def test_a_filled_value_is_not_filled_again() -> None:
 
 def _plans(text: str) -> tuple[Plan, ...]:
     data: dict[str, Any] = tomllib.loads(text)
-    return parse_plans(data["rehearsal"], "part.toml")
+    described = {"title": "t", "summary": "s", "question": "q"}
+    return Part.parse(described | data, Path("part.toml")).plans
 
 
 def test_plans_are_read_in_order_with_calls_and_rules() -> None:
@@ -95,15 +98,24 @@ def test_plans_are_read_in_order_with_calls_and_rules() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("rehearsal = 1", "`rehearsal` in part.toml is not a table"),
-        ("[[rehearsal]]\nkeywords = []", "has no `answer`"),
-        ("[[rehearsal]]\nanswer = ''\ncolour = 1", "unknown key `colour`"),
-        ("[[rehearsal]]\nanswer = ''\nkeywords = 'most'\ncalls = 3", "`calls` are tables"),
-        ("[[rehearsal]]\nanswer = ''\n[[rehearsal.calls]]\narguments = {}", "call 1 has no `tool`"),
-        ("[[rehearsal]]\nanswer = ''\ncalls = [{tool = 'x', keep = {a = 1}}]", "`a` of .* is not a table"),
+        ("rehearsal = 1", "`rehearsal` in `part.toml` is not a list"),
+        ("[[rehearsal]]\nkeywords = []", r"has no `rehearsal\.1\.answer`"),
+        ("[[rehearsal]]\nanswer = ''\ncolour = 1", r"unknown key `rehearsal\.1\.colour`"),
+        (
+            "[[rehearsal]]\nanswer = ''\nkeywords = 'most'\ncalls = 3",
+            r"`rehearsal\.1\.calls` in `part\.toml` is not a list",
+        ),
+        (
+            "[[rehearsal]]\nanswer = ''\n[[rehearsal.calls]]\narguments = {}",
+            r"has no `rehearsal\.1\.calls\.1\.tool`",
+        ),
+        (
+            "[[rehearsal]]\nanswer = ''\ncalls = [{tool = 'x', keep = {a = 1}}]",
+            r"`rehearsal\.1\.calls\.1\.keep\.a` in .* is not a table",
+        ),
         (
             "[[rehearsal]]\nanswer = ''\ncalls = [{tool='x', keep={a={first=true, count=true}}}]",
-            "more than one",
+            "has more than one of first, count",
         ),
     ],
 )

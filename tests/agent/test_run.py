@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from workshop.agent.agent import Agent
 from workshop.agent.approval import ApproveAs
 from workshop.agent.openai_chat import OpenAIChat
-from workshop.agent.part import Part, Timeouts
+from workshop.agent.part import Part, RunContext, Timeouts
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.run import RunOptions, load_answer, prepare, run_answer
 from workshop.core.console import Console
@@ -19,6 +20,7 @@ from workshop.core.errors import UsageError
 
 PART = """
 title = "A part"
+summary = "For a test"
 question = "How many?"
 [[rehearsal]]
 answer = "There are {number}"
@@ -111,11 +113,15 @@ def test_ctrl_c_ends_a_run_with_130(part: Path) -> None:
 def test_an_answer_cannot_steer_the_terminal(part: Path) -> None:
     (part / "main.py").write_text(MAIN.replace("BODY", "return chr(27) + '[2J'"))
     console = Console(io.StringIO(), io.StringIO())
-    assert run_answer(part, load_answer(part), RunOptions(), console) == "\\x1b[2J"
+    assert run_answer(RunContext.load(part), load_answer(part), RunOptions(), console) == "\\x1b[2J"
+
+
+def prepared(part: Path, options: RunOptions) -> Agent:
+    return prepare(RunContext.load(part, options.env_file), options)
 
 
 def test_without_a_model_in_env_the_rehearsal_model_answers(part: Path) -> None:
-    assert isinstance(prepare(part, RunOptions()).model, RehearsalModel)
+    assert isinstance(prepared(part, RunOptions()).model, RehearsalModel)
 
 
 def _env(tmp_path: Path, text: str) -> Path:
@@ -126,16 +132,16 @@ def _env(tmp_path: Path, text: str) -> Path:
 
 def test_a_model_in_env_is_used_unless_the_rehearsal_model_is_asked_for(part: Path, tmp_path: Path) -> None:
     env = _env(tmp_path, "OPENAI_BASE_URL=http://localhost:11434/v1\nWORKSHOP_MODEL=qwen3\n")
-    model = prepare(part, RunOptions(env_file=env)).model
+    model = prepared(part, RunOptions(env_file=env)).model
     assert isinstance(model, OpenAIChat)
     assert model.name == "qwen3 at localhost"
-    chosen = prepare(part, RunOptions(env_file=env, rehearsal_model=True)).model
+    chosen = prepared(part, RunOptions(env_file=env, rehearsal_model=True)).model
     assert isinstance(chosen, RehearsalModel)
 
 
 def test_a_key_without_a_model_name_is_told(part: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="WORKSHOP_MODEL is not set"):
-        prepare(part, RunOptions(env_file=_env(tmp_path, "OPENAI_API_KEY=not-a-real-key\n")))
+        prepared(part, RunOptions(env_file=_env(tmp_path, "OPENAI_API_KEY=not-a-real-key\n")))
 
 
 def test_an_agent_knows_what_up_started_and_where_logins_are_kept(part: Path, home: Path) -> None:
@@ -146,7 +152,7 @@ def test_an_agent_knows_what_up_started_and_where_logins_are_kept(part: Path, ho
     }
     (home / "default").mkdir(parents=True)
     (home / "default" / "instance.json").write_text(json.dumps(record | {"version": 1}))
-    agent = prepare(part, RunOptions(approve_as="learner"))
+    agent = prepared(part, RunOptions(approve_as="learner"))
     assert agent.endpoint("workshop", "http://localhost:8081/mcp") == "http://localhost:9/mcp"
     assert agent.endpoint("github-remote", "http://localhost:8080/mcp") == "http://localhost:8080/mcp"
     assert agent.approval == ApproveAs("learner")
@@ -157,11 +163,12 @@ def test_an_agent_knows_what_up_started_and_where_logins_are_kept(part: Path, ho
     ("text", "told"),
     [
         ("title = ", "is not TOML"),
-        ("title = 'x'", "has no `question`"),
-        ("question = 'x'", "has no `title`"),
-        ("title = 'x'\nquestion = 'y'\ntimeouts = 3", "`timeouts` .* is not a table"),
-        ("title = 'x'\nquestion = 'y'\ntimeouts = {call = 0}", r"`timeouts\.call` .* above 0"),
-        ("title = 'x'\nquestion = 'y'\ntimeouts = {call = true}", r"`timeouts\.call`"),
+        ("title = 'x'\nsummary = 's'", "has no `question`"),
+        ("question = 'x'\nsummary = 's'", "has no `title`"),
+        ("question = 'x'\ntitle = 't'", "has no `summary`"),
+        ("title = 'x'\nsummary = 's'\nquestion = 'y'\ntimeouts = 3", "`timeouts` .* is not a table"),
+        ("title = 'x'\nsummary = 's'\nquestion = 'y'\ntimeouts = {call = 0}", r"`timeouts\.call` .* above 0"),
+        ("title = 'x'\nsummary = 's'\nquestion = 'y'\ntimeouts = {call = true}", r"`timeouts\.call`"),
     ],
 )
 def test_a_mistake_in_part_toml_is_told(part: Path, text: str, told: str) -> None:
@@ -170,9 +177,45 @@ def test_a_mistake_in_part_toml_is_told(part: Path, text: str, told: str) -> Non
         Part.load(part)
 
 
-def test_timeouts_come_from_part_toml_and_others_there_are_left_to_others(part: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "what", "why", "hint"),
+    [
+        (
+            "timeouts = {calls = 1}",
+            "has the unknown key `timeouts.calls`",
+            "",
+            "approval, call, model, ready",
+        ),
+        ("timeouts = {ready = 'soon'}", "`timeouts.ready` in", "It is 'soon'", ""),
+        ("expect = [1]", "`expect.1` in", "It is 1", ""),
+        (
+            "[[workloads]]\nname = 'a'\nlocal_port = 70000",
+            "is not a port from 1 to 65535",
+            "It is 70000",
+            "",
+        ),
+        (
+            "[[workloads]]\nname = 'a'\nlocal_port = 1\nkind = 'Pod'",
+            "is not 'MCPServer' or 'MCPRemoteProxy'",
+            "It is 'Pod'",
+            "",
+        ),
+    ],
+)
+def test_a_mistake_names_the_key_what_it_is_and_what_is_allowed(
+    part: Path, text: str, what: str, why: str, hint: str
+) -> None:
+    (part / "part.toml").write_text(f"title = 'x'\nsummary = 's'\nquestion = 'y'\n{text}")
+    with pytest.raises(UsageError) as caught:
+        Part.load(part)
+    assert what in caught.value.what
+    assert str(part / "part.toml") in caught.value.what
+    assert (caught.value.why, hint in caught.value.hint) == (why, True)
+
+
+def test_timeouts_come_from_part_toml(part: Path) -> None:
     (part / "part.toml").write_text(PART + "[timeouts]\ncall = 5\nready = 7\n")
-    assert Part.load(part).timeouts == Timeouts(call=5)
+    assert Part.load(part).timeouts == Timeouts(call=5, ready=7)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +244,10 @@ def test_two_parts_may_each_have_a_module_of_the_same_name(part: Path, tmp_path:
         (folder / "main.py").write_text(
             "from sibling_of_main import WORD\nasync def answer(agent):\n    return WORD\n"
         )
-    answers = [run_answer(folder, load_answer(folder), RunOptions(), console) for folder in (part, other)]
+    answers = [
+        run_answer(RunContext.load(folder), load_answer(folder), RunOptions(), console)
+        for folder in (part, other)
+    ]
     assert answers == ["first", "second"]
 
 

@@ -18,6 +18,7 @@ from workshop.core.console import Console, Step
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.ports import bind_loopback
+from workshop.core.settings import Settings
 from workshop.course import environment
 from workshop.course.lessons import find_lessons
 from workshop.lab import process
@@ -312,8 +313,8 @@ def test_status_tells_cluster_operator_workloads_and_forwards(up: Room) -> None:
 def test_one_part_is_applied_and_forwarded_by_itself(up: Room) -> None:
     (lesson,) = [found for found in find_lessons() if found.number == 4]
     with Console(up.shown, up.shown).progress() as progress:
-        applied = environment.submit(lesson, progress)
-        forwarded = environment.forward(lesson, progress)
+        applied = environment.submit(lesson, progress, Settings.load())
+        forwarded = environment.forward(lesson, progress, Settings.load())
     assert "MCPRemoteProxy/github-remote" in applied.kept
     (command,) = applied.commands
     assert command.startswith(

@@ -15,6 +15,7 @@ from tests.lab.rooms import WORKLOADS, Room, furnished
 from workshop.core.console import Console
 from workshop.core.errors import DeadlineError, PreflightError
 from workshop.core.ports import free_port
+from workshop.core.settings import Settings
 from workshop.course import environment
 from workshop.course.lessons import Lesson, find_lessons
 from workshop.lab.base import Applied, ClusterChoices, WorkloadStatus
@@ -64,7 +65,7 @@ class Node:
 
 def ensured(lesson: Lesson, shown: io.StringIO) -> Applied | None:
     with Console(shown, shown).progress() as progress:
-        return environment.ensure(lesson, progress)
+        return environment.ensure(lesson, progress, Settings.load())
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 
 from tests.course.conftest import ALL, Judge, called, judge
 from tests.parts.conftest import RunningServer
+from workshop.agent.part import RunContext
 from workshop.agent.run import RunOptions, load_answer, prepare
 from workshop.agent.sign_out import sign_out
 from workshop.core.instance import Instance, Record
@@ -188,7 +189,7 @@ def test_part_3_passes_behind_a_proxy_that_does_as_the_yaml_says_and_fails_behin
 
 def log_in() -> None:
     folder = LESSONS[3].directory
-    agent = prepare(folder, RunOptions(approve_as="learner", rehearsal_model=True))
+    agent = prepare(RunContext.load(folder), RunOptions(approve_as="learner", rehearsal_model=True))
     asyncio.run(load_answer(folder)(agent))  # type: ignore[arg-type]  # an answer is a coroutine
 
 
@@ -204,7 +205,7 @@ def test_part_4_passes_with_a_login_and_fails_with_a_token_that_got_out_or_was_r
         outcomes = judge(part)
         assert {one.state for one in outcomes.values()} == {"passed"}, outcomes
 
-    store = prepare(part, RunOptions(rehearsal_model=True)).tokens
+    store = prepare(RunContext.load(part), RunOptions(rehearsal_model=True)).tokens
     (login,) = store.all()
     assert login.tokens
     token = login.tokens.access_token

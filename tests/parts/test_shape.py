@@ -50,11 +50,11 @@ def test_the_question_and_its_facts_are_the_same_in_every_part(folder: str) -> N
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_both_readers_of_part_toml_understand_it(folder: str) -> None:
+def test_part_toml_is_valid(folder: str) -> None:
     part = Part.load(PARTS / folder)
     lesson = next(lesson for lesson in find_lessons(PARTS) if lesson.directory.name == folder)
-    assert part.question == lesson.describe().question == QUESTION
-    assert lesson.describe().expect == tuple(FACTS)
+    assert part.question == lesson.contents.question == QUESTION
+    assert lesson.contents.expect == tuple(FACTS)
     assert part.plans[0].calls
 
 
@@ -130,7 +130,7 @@ def test_each_part_leads_to_the_next(folder: str) -> None:
 def test_a_variation_has_the_parts_question_facts_and_agent(name: str) -> None:
     part = next(lesson for lesson in find_lessons(PARTS) if lesson.number == 4)
     variation = variation_of(part, name)
-    described = variation.describe()
+    described = variation.contents
     assert (described.question, list(described.expect)) == (QUESTION, FACTS)
     assert Part.load(variation.directory).plans[0].calls
     assert not (variation.directory / "main.py").exists(), "the agent is the part's"

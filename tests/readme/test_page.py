@@ -62,7 +62,7 @@ def resolved(words: list[str]) -> Any:
 
 
 def entrypoints(lesson: Lesson) -> Iterator[Entrypoint]:
-    yield from lesson.describe().entrypoints.values()
+    yield from lesson.entrypoints.values()
 
 
 def options_of(command: Any) -> set[str]:

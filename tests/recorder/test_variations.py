@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.recorder.test_canaries import secrets_of
+from workshop.agent.part import RunContext
 from workshop.agent.run import RunOptions, load_answer, run_answer
 from workshop.core.console import Console
 from workshop.course.lessons import find_variation
@@ -94,7 +95,14 @@ def fly(running: Running, called: str) -> tuple[Recorder, Trace]:
     options = RunOptions(approve_as="learner")
     with recording(recorder):
         answer = load_answer(variation.part.directory)
-        run_answer(variation.directory, answer, options, quiet, upstream, place=running.place("learner"))
+        run_answer(
+            RunContext.load(variation.directory),
+            answer,
+            options,
+            quiet,
+            upstream,
+            place=running.place("learner"),
+        )
     subject = Subject("x", upstream.url, upstream.name, called)
     return recorder, tell(recorder, subject, Outcome(), upstream.seen(recorder.began))
 

@@ -123,7 +123,7 @@ async def test_a_person_who_never_comes_is_waited_for_and_then_given_up(
     """The SDK's client gives up after ten rounds: the gateway has said so before."""
     room = VariationRoom(tmp_path, lambda _, user: user)
     variation = find_variation("elicitation")
-    (pattern,) = (program for program in variation.layout().programs if program.name == "elicitation")
+    (pattern,) = (program for program in variation.programs if program.name == "elicitation")
     started = json.loads((gateway.running.directory / "elicitation" / "config.json").read_text())
     config = {
         **started,

@@ -88,7 +88,7 @@ async def test_the_agent_of_part_4_logs_in_at_the_provider_and_answers(
     running: Running, tmp_path: Path, events: list[Event]
 ) -> None:
     answer = await answered(running, tmp_path / "logins", events)
-    assert [fact for fact in running.variation.describe().expect if fact not in answer] == []
+    assert [fact for fact in running.variation.contents.expect if fact not in answer] == []
     (asked,) = [event for event in events if isinstance(event, ApprovalNeeded)]
     assert asked.url.startswith(f"{identity(running)}/oauth/authorize?")
     before = len(events)

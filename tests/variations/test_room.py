@@ -135,7 +135,7 @@ def test_what_runs_stays_and_another_edition_takes_its_place(tmp_path: Path, qui
 
 def test_a_taken_port_gives_way_to_a_free_one(tmp_path: Path, quiet: Progress) -> None:
     variation = tiny(tmp_path)
-    wanted = variation.layout().programs[1].local_port
+    wanted = variation.programs[1].local_port
     taken = bind_loopback(wanted)
     try:
         running = start(variation, quiet)
@@ -152,7 +152,7 @@ def test_a_port_that_is_lost_while_it_starts_gives_way_too(
 ) -> None:
     """Two rooms that start at once both find the port free; one of them gets it."""
     variation = tiny(tmp_path)
-    wanted = variation.layout().programs[1].local_port
+    wanted = variation.programs[1].local_port
     taken = bind_loopback(wanted)
     looks = iter([True, True])  # what the first look at each preferred port says
     monkeypatch.setattr(
@@ -227,16 +227,16 @@ def test_the_script_that_prepares_it_is_run_and_its_failure_told(tmp_path: Path,
     ("wrong", "told"),
     [
         ('name = "tiny"\n', "has no workload `tiny`"),
-        ('run = "server.py"\n', "has no `run`"),
-        ("local_port", "must be a port"),
+        ('run = "server.py"\n', r"has no `workloads\.1\.run`"),
+        ("local_port", r"has no `workloads\.1\.local_port`"),
     ],
 )
 def test_a_part_toml_that_is_wrong_is_told(tmp_path: Path, wrong: str, told: str) -> None:
-    part = PART.replace(wrong, "other_port" if wrong == "local_port" else 'nothing = "x"\n')
+    part = PART.replace(wrong, "other_port" if wrong == "local_port" else "")
     if wrong.startswith("name"):
         part = PART.replace(wrong, 'name = "another"\n')
     with pytest.raises(UsageError, match=told):
-        tiny(tmp_path, part=part).layout()
+        _ = tiny(tmp_path, part=part).programs
 
 
 def test_a_placeholder_that_nothing_stands_for_is_told(tmp_path: Path, quiet: Progress) -> None:

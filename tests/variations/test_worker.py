@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from workshop.agent.part import RunContext
 from workshop.agent.run import RunOptions, load_answer, run_answer
 from workshop.audit.probe.report import probe
 from workshop.core.console import Console
@@ -149,13 +150,13 @@ def test_the_agent_answers_the_question(request: pytest.FixtureRequest, home: Pa
     options = RunOptions(approve_as="learner", rehearsal_model=True)
     told = io.StringIO()
     answer = run_answer(
-        variation.directory,
+        RunContext.load(variation.directory),
         load_answer(variation.part.directory),
         options,
         Console(io.StringIO(), told),
         place=running.place("learner"),
     )
-    assert all(fact in answer for fact in variation.describe().expect)
+    assert all(fact in answer for fact in variation.contents.expect)
     github = running.endpoints["worker-github"]
     (logins,) = home.rglob("logins")
     assert "the agent's never" in token_swap(github, running.url, logins, API)

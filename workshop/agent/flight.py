@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from workshop.agent import events as on
 from workshop.agent.events import Event, Observer
-from workshop.agent.part import Part
+from workshop.agent.part import RunContext
 from workshop.core.console import Console
 from workshop.core.errors import WorkshopError
-from workshop.core.settings import Settings
 from workshop.recorder.current import current, recording
 from workshop.recorder.files import check_targets, write
 from workshop.recorder.hop import Hop, Upstream
@@ -33,7 +32,7 @@ _NOTES: Mapping[type[Event], str] = {
 
 @contextlib.contextmanager
 def recorded(
-    directory: Path, targets: Sequence[Path], settings: Settings, console: Console, upstream: Upstream
+    context: RunContext, targets: Sequence[Path], console: Console, upstream: Upstream
 ) -> Iterator[None]:
     """Record the block and write it to `targets`, however it ends; without targets, do nothing.
 
@@ -54,7 +53,7 @@ def recorded(
         outcome = _outcome(error)
         raise
     finally:
-        subject = Subject(*_titled(directory, upstream), secrets=settings.secrets())
+        subject = Subject(*_titled(context, upstream), secrets=context.settings.secrets())
         trace = tell(recorder, subject, outcome, _seen(recorder, upstream, console))
         for path in targets:
             try:
@@ -79,9 +78,9 @@ def noted(observe: Observer) -> Observer:
     return both
 
 
-def _titled(directory: Path, upstream: Upstream) -> tuple[str, str, str, str]:
+def _titled(context: RunContext, upstream: Upstream) -> tuple[str, str, str, str]:
     """The title, the upstream's address and name, and what the title calls the server that is asked."""
-    title = Part.load(directory).title
+    title, directory = context.part.title, context.directory
     words = (word for word in _SERVERS if word.lower() in title.lower())
     varied = directory.parent.name == "variations"
     part = (directory.parents[1] if varied else directory).name.partition("_")[0].lstrip("0")

@@ -1,66 +1,106 @@
-"""What `part.toml` says to the agent."""
+"""The model of `part.toml`, a part's or a variation's, and what else a run of it reads once."""
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from workshop.agent.plan import Plan, parse_plans
-from workshop.core.errors import UsageError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from workshop.agent.plan import Plan
+from workshop.core.config_file import read_toml, validated
+from workshop.core.instance import Instance
+from workshop.core.settings import Settings
+
+Text = Annotated[str, Field(pattern=r"\S")]
+Seconds = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long to wait, in seconds: for a person's approval, for one MCP request, for one model reply."""
+    """How long to wait, in seconds.
 
-    approval: float = 300
-    call: float = 30
-    model: float = 120
+    `ready` is for a workload, from its start to its first healthy answer; `approval` for a person;
+    `call` for one MCP request; `model` for one reply of the model.
+    """
+
+    ready: Seconds = 30
+    approval: Seconds = 300
+    call: Seconds = 30
+    model: Seconds = 120
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+class Workload(_Table):
+    """One `[[workloads]]` table.
+
+    A part's names a resource of its manifests (`kind`), and what the image of it runs (`entrypoint`). A
+    variation's names a program (`run`: a module, or a file beside `part.toml`) and its configuration.
+    `path` is that of the endpoint's URL; unset, it depends on `run`.
+    """
+
+    name: Text
+    local_port: Port
+    kind: Literal["MCPServer", "MCPRemoteProxy"] | None = None
+    entrypoint: tuple[str, ...] = ()
+    run: Text | None = None
+    path: str | None = None
+    config: Mapping[str, Any] = {}
+
+
+class Prepare(_Table):
+    """The `[prepare]` table: a variation's script `run` that sets it up, with its configuration."""
+
+    run: str = ""
+    config: Mapping[str, Any] = {}
+
+
+class Part(_Table):
+    """A whole `part.toml`.
+
+    `expect` are the facts that a right answer contains. `headers` maps the name of each header that the
+    agent sends to the name of the secret with its value.
+    """
+
+    title: Text
+    summary: Text
+    question: Text
+    expect: tuple[str, ...] = ()
+    timeouts: Timeouts = Timeouts()
+    workloads: tuple[Workload, ...] = ()
+    headers: Mapping[str, str] = {}
+    prepare: Prepare = Prepare()
+    plans: Annotated[
+        tuple[Plan, ...], BeforeValidator(lambda found: [found] if isinstance(found, dict) else found)
+    ] = Field((), alias="rehearsal")
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read the `part.toml` of a folder; raises UsageError for the first mistake in it."""
+        file = directory / "part.toml"
+        return cls.parse(read_toml(file), file)
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any], file: Path) -> Self:
+        """The tables of a `part.toml` as a part; raises UsageError for the first mistake in them."""
+        return validated(cls, data, file)
 
 
 @dataclass(frozen=True)
-class Part:
-    """One part of the tutorial, as far as running it goes."""
+class RunContext:
+    """What a command that runs a part reads once and passes on."""
 
     directory: Path
-    title: str
-    question: str
-    plans: tuple[Plan, ...]
-    timeouts: Timeouts
+    part: Part
+    settings: Settings
+    instance: Instance
 
     @classmethod
-    def load(cls, directory: Path) -> "Part":
-        """Read `part.toml` of a part's folder; raises UsageError naming what is wrong with it."""
-        path = directory / "part.toml"
-        data = _read(path)
-        title, question = _text(data, "title", path), _text(data, "question", path)
-        plans = parse_plans(data.get("rehearsal", []), f"`{path}`")
-        return cls(directory, title, question, plans, _timeouts(data.get("timeouts", {}), path))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"Cannot read `{path}`", why=error.strerror or str(error)) from error
-    except ValueError as error:
-        raise UsageError(f"`{path}` is not TOML", why=str(error)) from error
-
-
-def _text(data: Mapping[str, Any], key: str, path: Path) -> str:
-    value = data.get(key)
-    if not isinstance(value, str) or not value.strip():
-        raise UsageError(f"`{path}` has no `{key}`")
-    return value
-
-
-def _timeouts(table: object, path: Path) -> Timeouts:
-    if not isinstance(table, dict):
-        raise UsageError(f"`timeouts` in `{path}` is not a table")
-    known = {field.name for field in fields(Timeouts)}
-    chosen = {name: value for name, value in table.items() if name in known}
-    for name, value in chosen.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise UsageError(f"`timeouts.{name}` in `{path}` is not a number of seconds above 0")
-    return Timeouts(**chosen)
+    def load(cls, directory: Path, env_file: Path | None = None) -> Self:
+        """Read everything for the part in `directory`; raises UsageError for the first mistake."""
+        return cls(directory, Part.load(directory), Settings.load(env_file), Instance.load())

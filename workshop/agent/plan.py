@@ -3,22 +3,44 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from workshop.core.errors import UsageError, WorkshopError
+from pydantic import BeforeValidator, ConfigDict
+
+from workshop.core.errors import WorkshopError
 
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _CHOICES = ("max_by", "min_by", "first", "count")
+_NO_OTHER_KEYS = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
 class Keep:
-    """One thing to remember of a result: where it is, which entries count, which of them is meant."""
+    """One thing to remember of a result.
+
+    `source` is its dotted path there, `where` the values that an entry must have by path, `choice` one of
+    `max_by`, `min_by`, `first`, `count` or empty, and `by` the path that the first two compare.
+    """
 
     source: str = ""
     where: Mapping[str, Any] = field(default_factory=dict)
     choice: str = ""
     by: str = ""
+
+
+def _keep(table: object) -> object:
+    """The fields of Keep from `{ from, where, max_by | min_by | first | count }` in `part.toml`."""
+    if not isinstance(table, dict):
+        raise ValueError("is not a table")  # noqa: TRY004 - pydantic makes its error of a ValueError only
+    allowed = ("from", "where", *_CHOICES)
+    if unknown := sorted(set(table) - set(allowed)):
+        raise ValueError(f"has the unknown key `{unknown[0]}`; allowed are {', '.join(allowed)}")
+    chosen = [name for name in _CHOICES if table.get(name)]
+    if len(chosen) > 1:
+        raise ValueError(f"has more than one of {', '.join(chosen)}")
+    choice = chosen[0] if chosen else ""
+    by = table[choice] if choice in ("max_by", "min_by") else ""
+    return {"source": table.get("from", ""), "where": table.get("where", {}), "choice": choice, "by": by}
 
 
 @dataclass(frozen=True)
@@ -27,67 +49,18 @@ class PlannedCall:
 
     tool: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    keep: Mapping[str, Keep] = field(default_factory=dict)
+    keep: Mapping[str, Annotated[Keep, BeforeValidator(_keep)]] = field(default_factory=dict)
+    __pydantic_config__: ClassVar[ConfigDict] = _NO_OTHER_KEYS
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The calls that lead to an answer; taken when all `keywords` occur in the question."""
+    """The calls that lead to an answer; used when all `keywords` occur in the question."""
 
     answer: str
-    calls: tuple[PlannedCall, ...]
+    calls: tuple[PlannedCall, ...] = ()
     keywords: tuple[str, ...] = ()
-
-
-def parse_plans(data: object, where: str) -> tuple[Plan, ...]:
-    """Read the `[[rehearsal]]` tables of `where`; raises UsageError naming what is wrong."""
-    tables = [data] if isinstance(data, dict) else data
-    if not isinstance(tables, list):
-        raise UsageError(f"`rehearsal` in {where} is not a table")
-    return tuple(_plan(table, f"`rehearsal` {number} in {where}") for number, table in enumerate(tables, 1))
-
-
-def _plan(table: object, where: str) -> Plan:
-    values = _table(table, where, allowed={"answer", "keywords", "calls"})
-    calls = values.get("calls", [])
-    keywords = values.get("keywords", [])
-    if not isinstance(values.get("answer"), str):
-        raise UsageError(f"{where} has no `answer`")
-    if not isinstance(calls, list) or not all(isinstance(word, str) for word in keywords):
-        raise UsageError(f"{where}: `calls` are tables and `keywords` are words")
-    parsed = tuple(_call(call, f"{where}, call {number}") for number, call in enumerate(calls, 1))
-    return Plan(values["answer"], parsed, tuple(keywords))
-
-
-def _call(table: object, where: str) -> PlannedCall:
-    values = _table(table, where, allowed={"tool", "arguments", "keep"})
-    if not isinstance(values.get("tool"), str):
-        raise UsageError(f"{where} has no `tool`")
-    keep = _table(values.get("keep", {}), f"`keep` of {where}")
-    arguments = _table(values.get("arguments", {}), f"`arguments` of {where}")
-    return PlannedCall(
-        values["tool"], arguments, {name: _keep(rule, f"`{name}` of {where}") for name, rule in keep.items()}
-    )
-
-
-def _keep(table: object, where: str) -> Keep:
-    values = _table(table, where, allowed={"from", "where", *_CHOICES})
-    chosen = [name for name in _CHOICES if values.get(name)]
-    if len(chosen) > 1:
-        raise UsageError(f"{where} has more than one of {', '.join(chosen)}")
-    choice = chosen[0] if chosen else ""
-    by = str(values[choice]) if choice in ("max_by", "min_by") else ""
-    condition = _table(values.get("where", {}), f"`where` of {where}")
-    return Keep(str(values.get("from", "")), condition, choice, by)
-
-
-def _table(value: object, where: str, allowed: set[str] | None = None) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise UsageError(f"{where} is not a table")
-    unknown = sorted(set(value) - allowed) if allowed is not None else []
-    if unknown:
-        raise UsageError(f"{where} has the unknown key `{unknown[0]}`")
-    return value
+    __pydantic_config__: ClassVar[ConfigDict] = _NO_OTHER_KEYS
 
 
 def fill(template: Any, known: Mapping[str, Any]) -> Any:  # noqa: ANN401 - TOML values of any kind

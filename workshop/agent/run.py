@@ -14,12 +14,11 @@ from workshop.agent.approval import approval_for
 from workshop.agent.events import Observer, ignore
 from workshop.agent.flight import noted, recorded
 from workshop.agent.messages import ChatModel
-from workshop.agent.part import Part
+from workshop.agent.part import Part, RunContext
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.view import View
 from workshop.core.console import Console, plain
 from workshop.core.errors import INTERRUPTED, UsageError, WorkshopError
-from workshop.core.instance import Instance
 from workshop.core.interrupts import interrupts
 from workshop.core.settings import Settings
 from workshop.recorder.hop import UNKNOWN, Upstream
@@ -60,7 +59,7 @@ def _main(directory: Path, answer: Answer, arguments: Sequence[str]) -> int:
     console = Console()
     interrupts.install(console)
     try:
-        console.out(run_answer(directory, answer, options, console))
+        console.out(run_answer(RunContext.load(directory, options.env_file), answer, options, console))
     except WorkshopError as error:
         console.error(error)
         return error.exit_code
@@ -90,7 +89,7 @@ def _options(arguments: Sequence[str]) -> RunOptions:
 
 
 def run_answer(
-    directory: Path,
+    context: RunContext,
     answer: Answer,
     options: RunOptions,
     console: Console,
@@ -99,15 +98,14 @@ def run_answer(
     place: Place | None = None,
 ) -> str:
     """Run `answer` with the part's agent and show its progress; the answer is safe to print."""
-    settings = Settings.load(options.env_file)
-    console.hide(settings.secrets())
-    with recorded(directory, options.trace, settings, console, upstream), View(console) as view:
-        agent = prepare(directory, options, noted(view.observe), place)
+    console.hide(context.settings.secrets())
+    with recorded(context, options.trace, console, upstream), View(console) as view:
+        agent = prepare(context, options, noted(view.observe), place)
         agent = replace(agent, consent=view.agrees)
         text = interrupts.run(_awaited(answer, agent))
     if not isinstance(text, str):
         raise UsageError(
-            f"`answer` of `{directory.name}/main.py` returned no text",
+            f"`answer` of `{context.directory.name}/main.py` returned no text",
             hint="It ends with `return await agent.ask(…)`",
         )
     return plain(text)
@@ -118,15 +116,13 @@ async def _awaited(answer: Answer, agent: Agent) -> str:
 
 
 def prepare(
-    directory: Path, options: RunOptions, observe: Observer = ignore, place: Place | None = None
+    context: RunContext, options: RunOptions, observe: Observer = ignore, place: Place | None = None
 ) -> Agent:
     """The agent of a part, from `part.toml`, `.env` and what `up` started; raises UsageError for mistakes."""
-    part = Part.load(directory)
-    settings = Settings.load(options.env_file)
-    instance = Instance.load()
+    part, instance = context.part, context.instance
     return Agent(
         question=options.question or part.question,
-        model=_model(part, settings, rehearsal=options.rehearsal_model),
+        model=_model(part, context.settings, rehearsal=options.rehearsal_model),
         approval=approval_for(no_browser=options.no_browser, approve_as=options.approve_as),
         logins=instance.directory / "logins",
         endpoints=place.endpoints if place else instance.endpoints,

@@ -104,10 +104,11 @@ def _add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
     @group.command("apply")
     def apply(*, env_file: EnvFile = None, json: Json = False) -> None:
         """On a cluster: only apply the lesson's manifests."""
+        from workshop.core.settings import Settings
         from workshop.course import environment
 
         with running() as (progress, runner):
-            applied = environment.submit(lesson, progress, env_file=env_file, runner=runner)
+            applied = environment.submit(lesson, progress, Settings.load(env_file), runner)
         done = [f"{name} applied" for name in applied.started] + [
             f"{name} unchanged" for name in applied.kept
         ]
@@ -117,10 +118,11 @@ def _add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
     @group.command("forward")
     def forward(*, env_file: EnvFile = None, json: Json = False) -> None:
         """On a cluster: only forward the lesson's workloads to this machine."""
+        from workshop.core.settings import Settings
         from workshop.course import environment
 
         with running() as (progress, runner):
-            applied = environment.forward(lesson, progress, env_file=env_file, runner=runner)
+            applied = environment.forward(lesson, progress, Settings.load(env_file), runner)
         done = [f"{name:<16} {url}" for name, url in applied.endpoints.items()]
         following = f"`workshop part {lesson.number} run`"
         finish(_typed("part forward", done, applied.commands, following), as_json=json)
@@ -132,7 +134,7 @@ def _typed(command: str, done: Sequence[str], commands: Sequence[str], following
 
 
 def _listing(lessons: Sequence[Lesson]) -> Result:
-    described = [(lesson, lesson.describe()) for lesson in lessons]
+    described = [(lesson, lesson.contents) for lesson in lessons]
     data = [
         {
             "part": lesson.number,

@@ -66,7 +66,7 @@ def _about_logins(logins: Sequence[Mapping[str, object]]) -> list[str]:
 def _about_part(step: "NextStep", *, up: bool) -> list[str]:
     from workshop.course.lessons import find_lessons
 
-    titles = [lesson.describe().title for lesson in find_lessons() if lesson.number == step.part]
+    titles = [lesson.title for lesson in find_lessons() if lesson.number == step.part]
     return [f"Part: {step.part}, {title}" + (f". {step.why}" if up else "") for title in titles]
 
 

@@ -52,7 +52,7 @@ def ask(lesson: Lesson, options: "RunOptions", *, weak: bool) -> tuple[str, Sequ
         if weak:
             raise UsageError("`--weak` is for a variation", hint="`--variation worker --weak`")
         return run_lesson(lesson, options, console()), ()
-    if weak and not lesson.layout().has_editions:
+    if weak and not lesson.has_editions:
         raise UsageError(f"The {lesson.label} has no weak edition", hint="`--variation worker` has one")
     answer, running = run_variation(lesson, options, console(), weak=weak)
     warning = [f"This is the weak edition: `workshop probe {running.url}` finds its holes"] if weak else []
@@ -83,7 +83,7 @@ def _listed(lesson: Lesson) -> Result:
     data, rows = [], []
     for found in variations_of(lesson):
         url = room_of(found).endpoints().get(found.name)
-        described = found.describe()
+        described = found.contents
         data.append({"name": found.name, "title": described.title, "summary": described.summary, "url": url})
         rows.append((found.name, described.summary, url or ""))
     table = Table(("variation", "what it is", "running at"), rows)

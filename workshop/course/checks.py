@@ -176,9 +176,10 @@ class Subject:
 
     def agent(self, model: ChatModel | None = None, question: str | None = None) -> "Agent":
         """The part's agent, with nobody at a browser; without a `model`, the rehearsal model."""
+        from workshop.agent.part import RunContext
         from workshop.agent.run import RunOptions, prepare
 
-        made = prepare(self.directory, RunOptions(question, rehearsal_model=True))
+        made = prepare(RunContext.load(self.directory), RunOptions(question, rehearsal_model=True))
         return replace(made, approval=PrintUrl(), model=model or made.model)
 
     def endpoint(self, name: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workshop.core.console import Progress
 from workshop.core.errors import CredentialsError, PreflightError, UsageError
@@ -35,6 +36,9 @@ from workshop.lab.steps import StepTime
 from workshop.lab.tools.run import Runner
 from workshop.toolhive.overrides import CLIENT_ID_PLACEHOLDER
 from workshop.toolhive.secrets import auth_configs
+
+if TYPE_CHECKING:
+    from workshop.agent.part import RunContext
 
 _OAUTH_CLIENT_ID = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config.clientId"
 
@@ -125,7 +129,7 @@ def plan(lessons: Sequence[Lesson], options: UpOptions, runner: Runner | None = 
 
 
 def ensure(
-    lesson: Lesson, progress: Progress, *, env_file: Path | None = None, runner: Runner | None = None
+    lesson: Lesson, progress: Progress, settings: Settings, runner: Runner | None = None
 ) -> Applied | None:
     """Make sure one part's workloads run as its manifests say; None when it needs none.
 
@@ -134,23 +138,19 @@ def ensure(
     deployment = lesson.deployment()
     if deployment is None:
         return None
-    with _existing(lesson, env_file, runner) as (backend, choices):
+    with _existing(lesson, settings, runner) as (backend, choices):
         return backend.apply([deployment], choices, progress)
 
 
-def submit(
-    lesson: Lesson, progress: Progress, *, env_file: Path | None = None, runner: Runner | None = None
-) -> Applied:
+def submit(lesson: Lesson, progress: Progress, settings: Settings, runner: Runner | None = None) -> Applied:
     """Hand one part's manifests to the cluster, and no more."""
-    with _existing(lesson, env_file, runner) as (backend, choices):
+    with _existing(lesson, settings, runner) as (backend, choices):
         return backend.submit(_deployment(lesson), choices, progress)
 
 
-def forward(
-    lesson: Lesson, progress: Progress, *, env_file: Path | None = None, runner: Runner | None = None
-) -> Applied:
+def forward(lesson: Lesson, progress: Progress, settings: Settings, runner: Runner | None = None) -> Applied:
     """Make one part's workloads in the cluster reachable here, and no more."""
-    with _existing(lesson, env_file, runner) as (backend, choices):
+    with _existing(lesson, settings, runner) as (backend, choices):
         return backend.forward(_deployment(lesson), choices, progress)
 
 
@@ -180,17 +180,16 @@ def logs() -> Sequence[Log]:
     return found
 
 
-def prove(lesson: Lesson, progress: Progress, *, env_file: Path | None = None) -> None:
+def prove(lesson: Lesson, progress: Progress, context: "RunContext") -> None:
     """Test what is behind the agent's logins; raises CredentialsError when only a new one is needed."""
     from workshop.agent.token_store import TokenStore
 
-    deployment = lesson.deployment()
-    instance = Instance.load()
+    deployment, instance = lesson.deployment(), context.instance
     if deployment is None or instance.record is None or instance.record.backend == "embedded":
         return
     logins = TokenStore(instance.directory / "logins").all()
     tokens = {login.resource: login.tokens.access_token for login in logins if login.tokens}
-    with _existing(lesson, env_file, None) as (backend, choices):
+    with _existing(lesson, context.settings, None) as (backend, choices):
         backend.prove(deployment, choices, tokens, progress)
 
 
@@ -236,18 +235,16 @@ def _decide(instance: Instance, lessons: Sequence[Lesson], options: UpOptions, r
 
 
 @contextmanager
-def _existing(
-    lesson: Lesson, env_file: Path | None, runner: Runner | None
-) -> Iterator[tuple[Backend, Choices]]:
+def _existing(lesson: Lesson, settings: Settings, runner: Runner | None) -> Iterator[tuple[Backend, Choices]]:
     with Instance.locate().lock():
-        instance = Instance.load()
+        instance = Instance.load()  # only under the lock: until then another command may have changed it
         if instance.record is None:
             raise PreflightError(
                 f"Part {lesson.number} needs its workloads, and nothing is up",
                 hint="Run `workshop up` first",
             )
         name = existing_backend(instance.directory, instance.record.backend) or "embedded"
-        choices = Choices(instance.record.upstream, Settings.load(env_file), instance.record.ports)
+        choices = Choices(instance.record.upstream, settings, instance.record.ports)
         yield backend_for(name, instance.directory, runner or Runner()), choices
 
 

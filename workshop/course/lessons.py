@@ -1,22 +1,24 @@
-"""The parts, each a folder `parts/NN_name` with a `part.toml`, and the variations below them."""
+"""The lessons: the parts, each a folder `parts/NN_name` with a `part.toml`, and the variations below them."""
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from workshop.core.config_file import read_toml
 from workshop.core.errors import UsageError
 from workshop.core.paths import parts_dir
 
 if TYPE_CHECKING:
+    from workshop.agent.part import Part
     from workshop.lab.base import Deployment, Entrypoint
     from workshop.lab.variation_room import Program
 
 _FOLDER = re.compile(r"(\d+)_(\w+)")
-_READY_SECONDS = 30.0
 _VARIATIONS = "variations"
-_HIGHEST_PORT = 65535
+_MCP_PATH = "/mcp"
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,29 @@ class Lesson:
     def readme(self) -> str:
         return (self.directory / "README.md").read_text(encoding="utf-8")
 
-    def describe(self) -> "Description":
-        """Read `part.toml`; raises UsageError when it is wrong."""
-        return _describe(self.directory / "part.toml")
+    @property
+    def title(self) -> str:
+        """The title alone: `status` and `next` need no more, and the model takes longer than all they do."""
+        return str(read_toml(self.directory / "part.toml").get("title", self.words))
+
+    @functools.cached_property
+    def contents(self) -> "Part":
+        """What `part.toml` contains, read once; raises UsageError when it is wrong."""
+        from workshop.agent.part import Part
+
+        return Part.load(self.directory)
+
+    @property
+    def entrypoints(self) -> "Mapping[str, Entrypoint]":
+        """What the image of each workload runs, by the workload's name."""
+        from workshop.lab.base import Entrypoint
+
+        return {
+            found.name: Entrypoint(
+                found.name, found.entrypoint, self.directory, found.local_port, found.path or _MCP_PATH
+            )
+            for found in self.contents.workloads
+        }
 
     def deployment(self) -> "Deployment | None":
         """What this part deploys, or None when it deploys nothing."""
@@ -61,20 +83,7 @@ class Lesson:
         resources = manifests.load(self.directory / "toolhive")
         if not resources.all:
             return None
-        description = self.describe()
-        return Deployment(self.number, resources, description.entrypoints, description.ready_seconds)
-
-
-@dataclass(frozen=True)
-class Description:
-    """What `part.toml` says of a part."""
-
-    title: str
-    summary: str
-    question: str
-    expect: Sequence[str]
-    entrypoints: "Mapping[str, Entrypoint]"
-    ready_seconds: float
+        return Deployment(self.number, resources, self.entrypoints, self.contents.timeouts.ready)
 
 
 def find_lessons(root: Path | None = None) -> tuple[Lesson, ...]:
@@ -95,56 +104,6 @@ def find_lessons(root: Path | None = None) -> tuple[Lesson, ...]:
     return tuple(found[number] for number in sorted(found))
 
 
-def _describe(path: Path) -> Description:
-    data = read_toml(path)
-    return Description(
-        title=text_in(data, "title", path),
-        summary=text_in(data, "summary", path),
-        question=text_in(data, "question", path),
-        expect=tuple(str(fact) for fact in data.get("expect", ())),
-        entrypoints=_entrypoints(data, path),
-        ready_seconds=_ready_seconds(data.get("timeouts", {}), path),
-    )
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file; raises UsageError when it cannot be read."""
-    import tomllib
-
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"Cannot read `{path}`", why=str(error)) from error
-
-
-def _entrypoints(data: Mapping[str, Any], path: Path) -> "dict[str, Entrypoint]":
-    from workshop.lab.base import Entrypoint
-
-    found = {}
-    for item in data.get("workloads", ()):
-        name, port = text_in(item, "name", path), item.get("local_port")
-        if not isinstance(port, int) or not 0 < port < 1 << 16:
-            raise UsageError(f"`{path}`: `local_port` of `{name}` must be a port, not {port!r}")
-        argv = tuple(str(word) for word in item.get("entrypoint", ()))
-        found[name] = Entrypoint(name, argv, path.parent, port, str(item.get("path", "/mcp")))
-    return found
-
-
-def _ready_seconds(timeouts: object, path: Path) -> float:
-    value = timeouts.get("ready", _READY_SECONDS) if isinstance(timeouts, Mapping) else None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-        raise UsageError(f"`timeouts.ready` in `{path}` is not a number of seconds above 0")
-    return float(value)
-
-
-def text_in(data: Mapping[str, Any], key: str, path: Path) -> str:
-    """A text that a `part.toml` must have; raises UsageError when it has none."""
-    value = data.get(key)
-    if not isinstance(value, str) or not value:
-        raise UsageError(f"`{path}` has no `{key}`", hint="`parts/01_agent_loop/part.toml` shows the form")
-    return value
-
-
 @dataclass(frozen=True)
 class Variation(Lesson):
     """Another way to do a part: its own server, text and checks; the part's agent and question."""
@@ -163,23 +122,28 @@ class Variation(Lesson):
     def command(self, *words: str) -> str:
         return f"{super().command(*words)} --variation {self.name}"
 
-    def layout(self) -> "Layout":
-        """What runs for it; raises UsageError when `part.toml` is wrong."""
-        return _layout(self)
+    @functools.cached_property
+    def programs(self) -> "Sequence[Program]":
+        """The programs that run for it; raises UsageError when `part.toml` does not name the one to ask."""
+        from workshop.lab.variation_room import Program
 
-
-@dataclass(frozen=True)
-class Layout:
-    """The programs of a variation, the headers its agent sends, and the script that prepares it."""
-
-    programs: "Sequence[Program]"
-    headers: Mapping[str, str]
-    prepare: str
-    prepare_config: Mapping[str, Any]
+        file = self.directory / "part.toml"
+        found = []
+        for number, item in enumerate(self.contents.workloads, 1):
+            if item.run is None:
+                raise UsageError(
+                    f"`{file}` has no `workloads.{number}.run`", hint="A variation runs programs"
+                )
+            # A module is a service with pages and an API; a file of the variation's own is an MCP server.
+            path = item.path if item.path is not None else _MCP_PATH if item.run.endswith(".py") else ""
+            found.append(Program(item.name, item.run, self.directory, item.local_port, path, item.config))
+        if self.name not in {program.name for program in found}:
+            raise UsageError(f"`{file}` has no workload `{self.name}`", why="The agent connects to it")
+        return found
 
     @property
     def has_editions(self) -> bool:
-        """Whether there is a weak edition beside the mended one."""
+        """Whether it has a weak edition beside the fixed one."""
         return any("{edition}" in str(program.config) for program in self.programs)
 
 
@@ -192,7 +156,7 @@ def variations_of(lesson: Lesson) -> tuple[Variation, ...]:
     """The variations of a part, in the order of their preferred ports."""
     folders = sorted((lesson.directory / _VARIATIONS).glob("*/part.toml"))
     found = [Variation(lesson.number, path.parent, path.parent.name, lesson) for path in folders]
-    return tuple(sorted(found, key=lambda variation: variation.layout().programs[0].local_port))
+    return tuple(sorted(found, key=lambda variation: variation.programs[0].local_port))
 
 
 def variation_of(lesson: Lesson, name: str) -> Variation:
@@ -211,29 +175,3 @@ def find_variation(name: str) -> Variation:
     """A variation of any part; raises UsageError when there is none of this name."""
     (lesson,) = (lesson for lesson in find_lessons() if has_variations(lesson))
     return variation_of(lesson, name)
-
-
-def _layout(variation: Variation) -> Layout:
-    path = variation.directory / "part.toml"
-    data = read_toml(path)
-    programs = [_program(item, path) for item in data.get("workloads", ())]
-    if variation.name not in {program.name for program in programs}:
-        raise UsageError(f"`{path}` has no workload `{variation.name}`", why="The agent would talk to it")
-    prepare = data.get("prepare", {})
-    headers = {str(name): str(secret) for name, secret in data.get("headers", {}).items()}
-    return Layout(programs, headers, str(prepare.get("run", "")), prepare.get("config", {}))
-
-
-def _program(item: Mapping[str, Any], path: Path) -> "Program":
-    from workshop.lab.variation_room import Program
-
-    name, port = text_in(item, "name", path), item.get("local_port")
-    if not isinstance(port, int) or not 0 < port <= _HIGHEST_PORT:
-        raise UsageError(f"`{path}`: `local_port` of `{name}` must be a port, not {port!r}")
-    run, config = text_in(item, "run", path), item.get("config", {})
-    return Program(name, run, path.parent, port, str(item.get("path", _path_of(run))), config)
-
-
-def _path_of(run: str) -> str:
-    """A module is a service with pages and an API; a file of the variation's own is an MCP server."""
-    return "/mcp" if run.endswith(".py") else ""

@@ -89,7 +89,7 @@ def overview(lessons: Sequence[Lesson], standing: Standing) -> tuple[Row, ...]:
     return tuple(
         Row(
             lesson.number,
-            lesson.describe().title,
+            lesson.title,
             (part := standing.part(lesson.number)).shown,
             part.ran,
             part.passed,

@@ -78,7 +78,7 @@ class Rehearsal:
 
     def _part(self, lesson: Lesson) -> str:
         answer = run_lesson(lesson, _OPTIONS, self._console)
-        missing = [fact for fact in lesson.describe().expect if fact not in answer]
+        missing = [fact for fact in lesson.contents.expect if fact not in answer]
         if missing:
             raise CheckError(f"The answer does not name {missing[0]}", why=f"It was: {answer}")
         deployment = lesson.deployment()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from workshop.agent.part import RunContext
 from workshop.agent.run import RunOptions, load_answer, run_answer
 from workshop.core.console import Console
 from workshop.core.errors import CredentialsError, WorkshopError
@@ -18,38 +19,44 @@ from workshop.recorder.hop import UNKNOWN, Upstream
 
 def run_lesson(lesson: Lesson, options: RunOptions, console: Console) -> str:
     """Make sure the part's workloads run, ask its agent, and return the answer."""
-    console.hide(Settings.load(options.env_file).secrets())
+    context = _context(lesson, options, console)
     answer = load_answer(lesson.directory)
     with console.progress() as progress:
-        ensure(lesson, progress, env_file=options.env_file, runner=runner_for(progress))
+        ensure(lesson, progress, context.settings, runner_for(progress))
     try:
-        text = run_answer(lesson.directory, answer, options, console, upstream_of(Instance.load()))
+        text = run_answer(context, answer, options, console, upstream_of(context.instance))
     except CredentialsError:
         raise
     except WorkshopError:
-        _prove(lesson, options, console)  # it may know better what is wrong
+        _prove(lesson, context, console)  # raises what is wrong behind the login, if that is the cause
         raise
-    _prove(lesson, options, console)
+    _prove(lesson, context, console)
     return text
-
-
-def _prove(lesson: Lesson, options: RunOptions, console: Console) -> None:
-    with console.progress() as progress:
-        prove(lesson, progress, env_file=options.env_file)
 
 
 def run_variation(
     variation: Variation, options: RunOptions, console: Console, *, weak: bool = False
 ) -> tuple[str, Running]:
     """Make sure the variation runs, ask the part's agent, and return the answer."""
-    console.hide(Settings.load(options.env_file).secrets())
+    context = _context(variation, options, console)
     answer = load_answer(variation.part.directory)
-    with Instance.locate().lock(), console.progress() as progress:
+    with context.instance.lock(), console.progress() as progress:
         running = start(variation, progress, weak=weak, exercises=learners_files(variation, console))
     place = running.place(options.approve_as)
     console.hide(list(place.headers.values()))
-    text = run_answer(variation.directory, answer, options, console, variation_upstream(running), place=place)
+    text = run_answer(context, answer, options, console, variation_upstream(running), place=place)
     return text, running
+
+
+def _context(lesson: Lesson, options: RunOptions, console: Console) -> RunContext:
+    settings = Settings.load(options.env_file)
+    console.hide(settings.secrets())
+    return RunContext(lesson.directory, lesson.contents, settings, Instance.load())
+
+
+def _prove(lesson: Lesson, context: RunContext, console: Console) -> None:
+    with console.progress() as progress:
+        prove(lesson, progress, context)
 
 
 def learners_files(variation: Variation, console: Console) -> Path:

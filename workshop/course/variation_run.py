@@ -52,7 +52,7 @@ class Running:
 
     def headers(self, user: str | None = None) -> dict[str, str]:
         """The headers that the agent adds, as this practice user."""
-        named = self.variation.layout().headers.items()
+        named = self.variation.contents.headers.items()
         person = user if user in _PEOPLE else _PEOPLE[0]  # of anybody else the login itself will tell
         return {name: self.secret(secret.replace("{user}", person)).decode() for name, secret in named}
 
@@ -93,12 +93,14 @@ def start(
     prepared: bool = True,
 ) -> Running:
     """Make sure a variation's programs run, and are prepared; what runs already stays as it is."""
-    room, layout = room_of(variation, directory), variation.layout()
+    room = room_of(variation, directory)
     edition = Edition("weak" if weak else "mended", str(exercises or ""))
-    programs = [replace(program, local_port=0) for program in layout.programs] if free else layout.programs
-    applied = room.start(programs, edition, variation.describe().ready_seconds, progress)
+    programs = [
+        replace(program, local_port=0 if free else program.local_port) for program in variation.programs
+    ]
+    applied = room.start(programs, edition, variation.contents.timeouts.ready, progress)
     running = Running(variation, room, applied.endpoints, applied.started)
-    if prepared and layout.prepare:
+    if prepared and variation.contents.prepare.run:
         prepare(running, progress, edition)
     return running
 
@@ -108,19 +110,19 @@ def prepare(running: Running, progress: Progress, edition: Edition, *words: str)
 
     Raises WorkshopError with the script's own words when it fails.
     """
-    layout = running.variation.layout()
+    script = running.variation.contents.prepare
     path = running.directory / "prepare" / "config.json"
-    config = running.room.expand(layout.prepare_config, edition)
+    config = running.room.expand(script.config, edition)
     write_private(path, json.dumps(config, indent=2).encode())
-    argv = [sys.executable, str(running.variation.directory / layout.prepare), "--config", str(path), *words]
-    label = f"Run {layout.prepare} {' '.join(words)}".rstrip()
+    argv = [sys.executable, str(running.variation.directory / script.run), "--config", str(path), *words]
+    label = f"Run {script.run} {' '.join(words)}".rstrip()
     with progress.step(label) as step:
         try:
             done = subprocess.run(argv, capture_output=True, text=True, timeout=_PREPARE_SECONDS, check=False)
         except subprocess.TimeoutExpired as error:
-            raise DeadlineError(f"`{layout.prepare}` did not end within {_PREPARE_SECONDS} s") from error
+            raise DeadlineError(f"`{script.run}` did not end within {_PREPARE_SECONDS} s") from error
         if done.returncode:
-            raise _told(done.stderr, layout.prepare)
+            raise _told(done.stderr, script.run)
         lines = [plain(line) for line in done.stdout.splitlines()]
         step.note(f"{len(lines)} steps")
     return lines

@@ -8,7 +8,6 @@ from pathlib import Path
 from workshop.agent.agent import Agent
 from workshop.agent.approval import Approval, ApproveAs, NobodyApproves
 from workshop.agent.events import Event, ToolsFound
-from workshop.agent.part import Part
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.run import load_answer
 from workshop.agent.token_store import TokenStore
@@ -50,7 +49,7 @@ def token_of(room: Room, logins: Path) -> str:
 
 
 def _agent(room: Room, logins: Path, approval: Approval) -> Agent:
-    part = Part.load(room.system.lesson.directory)
+    part = room.system.lesson.contents
     patience = _NOBODY_SECONDS if isinstance(approval, NobodyApproves) else _APPROVAL_SECONDS
     bounded = replace(part.timeouts, approval=patience)
     endpoints: Mapping[str, str] = {**room.endpoints, PROXY: room.url}

@@ -32,7 +32,7 @@ async def gather(room: Room, logins: Path, note: Note) -> Evidence:
         name=room.system.name,
         url=room.url,
         workloads=room.endpoints,
-        facts=tuple(room.system.lesson.describe().expect),
+        facts=tuple(room.system.lesson.contents.expect),
         server=room.server,
         github=room.github,
     )

@@ -35,7 +35,7 @@ class System:
 
     @property
     def title(self) -> str:
-        return self.lesson.describe().title
+        return self.lesson.contents.title
 
     @property
     def main_directory(self) -> Path:
@@ -89,7 +89,7 @@ class Room:
     def take_back(self) -> Sequence[str]:
         """Run the system's own clean-up, where it has one; the lines it wrote."""
         running = self.running
-        if running is None or not running.variation.layout().prepare:
+        if running is None or not running.variation.contents.prepare.run:
             return ()
         with quiet() as progress:
             return prepare(running, progress, Edition(), "--cleanup")
@@ -118,7 +118,7 @@ def systems_of(lesson: Lesson, only: Sequence[str] = (), *, weak: bool = False) 
 
 def _editions(system: System, *, weak: bool) -> Iterator[System]:
     yield system
-    if weak and isinstance(system.lesson, Variation) and system.lesson.layout().has_editions:
+    if weak and isinstance(system.lesson, Variation) and system.lesson.has_editions:
         yield System(f"{system.name}{_WEAK}", system.lesson, weak=True)
 
 
