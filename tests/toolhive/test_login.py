@@ -18,7 +18,7 @@ from workshop.agent.connect import connect
 from workshop.agent.events import ApprovalNeeded, Connected, Event
 from workshop.agent.part import Part
 from workshop.agent.rehearsal import RehearsalModel
-from workshop.audit.compare.browser import walk
+from workshop.audit.compare.client import walk
 from workshop.core.browser import following, press
 from workshop.core.paths import parts_dir
 from workshop.core.ports import free_port

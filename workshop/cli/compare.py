@@ -50,7 +50,7 @@ def add_compare(group: typer.Typer, lesson: Lesson) -> None:
         """Run every way to do this part, probe each, and tell side by side what was seen."""
         from workshop.audit.compare import comparison as comparing
         from workshop.audit.compare import page
-        from workshop.audit.compare.rooms import systems_of
+        from workshop.audit.compare.systems import systems_of
 
         systems = systems_of(lesson, only or (), weak=weak)
         if html is not None:

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from workshop.audit.compare.browser import Page, Walk
-from workshop.audit.compare.client import Answered, Provider
+from workshop.audit.compare.client import Answered, Page, Provider, Reply, Walk
 from workshop.audit.compare.evidence import (
     Asked,
     Cleaned,
@@ -27,7 +26,6 @@ from workshop.audit.compare.evidence import (
     WithoutProof,
     Witnessed,
 )
-from workshop.audit.compare.wire import Reply
 from workshop.audit.probe.evidence import Answer, McpAnswers, ResourceAnswers, ServerAnswers
 from workshop.audit.probe.evidence import Evidence as Probed
 from workshop.audit.probe.report import Report

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from workshop.audit.compare import page
-from workshop.audit.compare.cell import Cell
 from workshop.audit.compare.comparison import Column, Comparison, NotStarted
-from workshop.audit.compare.evidence import Evidence
+from workshop.audit.compare.evidence import Cell, Evidence
 from workshop.audit.compare.rows import ROWS
 from workshop.cli.compare import tables_for
 from workshop.cli.main import main

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from workshop.audit.compare.comparison import Comparison, compare
-from workshop.audit.compare.rooms import System
 from workshop.audit.compare.rows import ROWS
+from workshop.audit.compare.systems import System
 from workshop.cli.main import main
 from workshop.cli.terminal import console
 from workshop.core.console import Console

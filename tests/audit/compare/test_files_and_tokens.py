@@ -10,10 +10,10 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from workshop.audit.compare.attempts import attempt
+from workshop.audit.compare.collect import attempt
 from workshop.audit.compare.evidence import NotSeenError, Unseen
-from workshop.audit.compare.files import search
-from workshop.audit.compare.tokens import claims_of, signed_again, signing_key
+from workshop.audit.compare.logins import claims_of, signed_again, signing_key
+from workshop.audit.compare.upstream import search
 from workshop.core.errors import WorkshopError
 from workshop.servers.practice.client import fingerprint
 from workshop.servers.practice.tokens import Tokens

@@ -20,7 +20,7 @@ from tests.audit.compare.conftest import (
     tokens,
     toured,
 )
-from workshop.audit.compare.client import Answered
+from workshop.audit.compare.client import Answered, Reply
 from workshop.audit.compare.evidence import (
     Evidence,
     ForAnother,
@@ -31,7 +31,6 @@ from workshop.audit.compare.evidence import (
     WithoutProof,
 )
 from workshop.audit.compare.rows import ROWS
-from workshop.audit.compare.wire import Reply
 
 ROW = {row.id: row for row in ROWS}
 WRONG = Answered(reply(400, error="invalid_grant"))

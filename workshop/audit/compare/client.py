@@ -1,17 +1,204 @@
-"""An OAuth client that also does what it must not: no PKCE, a wrong verifier, another resource."""
+"""An OAuth client that also does what a client must not: no PKCE, a wrong verifier, another resource."""
 
 import asyncio
 import base64
 import hashlib
+import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlencode, urlsplit
+from functools import cached_property
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from workshop.audit.compare.browser import Walk, walk
-from workshop.audit.compare.wire import Reply, Wire
+import httpx2
+
+from workshop.agent.http import is_loopback, open_client
+from workshop.core.browser import following, forms, press
 from workshop.core.errors import WorkshopError
+
+SECONDS = 5.0
+_FAILED = 500
+_MOST_BYTES = 256 * 1024
+_INITIALIZE: Mapping[str, Any] = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "clientInfo": {"name": "workshop-compare", "version": "1"},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One HTTP answer, as far as a probe looks at it."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @cached_property
+    def document(self) -> Mapping[str, Any]:
+        """The JSON object of the body; empty when there is none."""
+        try:
+            found = json.loads(self.text)
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def location(self) -> Mapping[str, str]:
+        """The query of the address that a redirect leads to."""
+        return dict(parse_qsl(urlsplit(self.headers.get("location", "")).query))
+
+    @property
+    def error(self) -> str:
+        """The OAuth error in the body, or in the address of a redirect (RFC 6749 sections 4.1.2.1, 5.2)."""
+        return str(self.document.get("error") or self.location.get("error") or "")
+
+    @property
+    def said(self) -> str:
+        """Status and error in a few words."""
+        return f"{self.status} {self.error}".strip()
+
+
+class Wire:
+    """Sends one request at a time and gives back what came; use it as an async context manager."""
+
+    def __init__(self) -> None:
+        self._http = open_client(SECONDS, sender=None)
+
+    async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def send(self, method: str, url: str, **content: Any) -> Reply:  # noqa: ANN401 - as httpx2
+        """The answer; raises httpx2.HTTPError without one."""
+        request = self._http.build_request(method, url, **content)
+        response = await self._http.send(request, stream=True, follow_redirects=False)
+        try:
+            body = await _read(response)
+        finally:
+            await response.aclose()
+        return Reply(response.status_code, dict(response.headers), body.decode("utf-8", "replace"))
+
+    async def knock(self, url: str, token: str | None, headers: Mapping[str, str]) -> Reply:
+        """Begin an MCP session with this token, or without one: the simplest thing that needs one."""
+        given = {"accept": "application/json, text/event-stream", **headers}
+        if token is not None:
+            given["authorization"] = f"Bearer {token}"
+        return await self.send("POST", url, json=_INITIALIZE, headers=given)
+
+
+def is_let_in(reply: Reply) -> bool:
+    """Whether the server did what it was asked, rather than refuse the caller."""
+    return reply.status < httpx2.codes.BAD_REQUEST
+
+
+def is_refusal(status: int) -> bool:
+    """Whether a status means no; one of a server that failed, or that has too much to do, means nothing."""
+    return httpx2.codes.BAD_REQUEST <= status < _FAILED and status != httpx2.codes.TOO_MANY_REQUESTS
+
+
+async def _read(response: httpx2.Response) -> bytes:
+    """The body, or of an event stream what comes with its first event."""
+    stream = response.headers.get("content-type", "").startswith("text/event-stream")
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > _MOST_BYTES or (stream and b"\n\n" in body.replace(b"\r\n", b"\n")):
+            break
+    return bytes(body[:_MOST_BYTES])
+
+
+_MOST_PAGES = 12
+USER = "learner"
+_PRESSED = (("decision", "approve"), ("user", USER))
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that a person was shown: by whom, which buttons it has, and whether it names our client."""
+
+    origin: str
+    path: str
+    buttons: tuple[str, ...]
+    names_client: bool
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The way from the authorization endpoint: pages in order, then what came to the callback, or why not."""
+
+    pages: tuple[Page, ...] = ()
+    callback: Mapping[str, str] | None = None
+    refusal: str = ""
+    status: int = 0
+    """Of the page that was no way on; 0 where the browser was sent back to the client."""
+
+    @property
+    def code(self) -> str:
+        """The authorization code; empty without one."""
+        return (self.callback or {}).get("code", "")
+
+    @property
+    def refused(self) -> str:
+        """Why there is no code, in a few words; empty where there is one."""
+        if self.code:
+            return ""
+        return (self.callback or {}).get("error", "") or self.refusal or "no code came back"
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the server decided: a page of one that failed says nothing about what it allows."""
+        return not self.status or is_refusal(self.status)
+
+
+async def walk(url: str, redirect_uri: str, client_name: str) -> Walk:
+    """Approve everything as a practice user, up to the redirect to the client, which is not followed.
+
+    Raises httpx2.HTTPError when a page does not answer.
+    """
+    pages: list[Page] = []
+    async with open_client(SECONDS, sender=None) as http:
+        request = http.build_request("GET", url)
+        for _ in range(_MOST_PAGES):
+            if str(request.url).startswith(redirect_uri):
+                return Walk(tuple(pages), dict(parse_qsl(urlsplit(str(request.url)).query)))
+            if not is_loopback(str(request.url)):
+                return Walk(tuple(pages), None, f"sent to {request.url.host}")
+            response = await http.send(request, follow_redirects=False)
+            if (onward := following(response)) is not None:
+                request = onward
+                continue
+            sent = press(http, response, *_PRESSED)
+            if sent is None:
+                return Walk(tuple(pages), None, _refusal(response), response.status_code)
+            pages.append(_page(response, client_name))
+            request = sent
+    return Walk(tuple(pages), None, f"no callback after {_MOST_PAGES} pages")
+
+
+def _page(response: httpx2.Response, client_name: str) -> Page:
+    url = urlsplit(str(response.url))
+    buttons = tuple(dict.fromkeys(name for form in forms(response) for name, _ in form.buttons))
+    return Page(f"{url.scheme}://{url.netloc}", url.path, buttons, client_name in response.text)
+
+
+def _refusal(response: httpx2.Response) -> str:
+    try:
+        document = response.json()
+    except ValueError:
+        document = None
+    error = document.get("error", "") if isinstance(document, dict) else ""
+    return f"{response.status_code} {error}".strip()
+
 
 CREATED = (200, 201)
 TOO_MANY = 429

@@ -1,12 +1,10 @@
-"""What was seen of one system in this run: the only thing that the rows of the comparison look at."""
+"""What was observed of one system in this run, and the cells of the comparison that are derived from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-from workshop.audit.compare.browser import Walk
-from workshop.audit.compare.client import Answered, Provider
-from workshop.audit.compare.wire import Reply
+from workshop.audit.compare.client import Answered, Provider, Reply, Walk
 from workshop.audit.probe.evidence import Evidence as Probed
 from workshop.audit.probe.report import Report
 from workshop.servers.practice.client import RecordedRequest
@@ -207,3 +205,43 @@ class Evidence:
     refreshed: Refreshed | Unseen = Unseen("no login was made")
     names: Names | Unseen = Unseen("no tool was listed")
     cleaned: Cleaned | Unseen = Unseen("it was not taken away")
+
+
+Tone = Literal["good", "bad", "plain", "unseen"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is told of one system in one row; `tone` is what a careful operator would think of it."""
+
+    value: str
+    seen: str
+    tone: Tone = "plain"
+
+
+Judge = Callable[[Evidence], Cell]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question that is put to the evidence of every system."""
+
+    id: str
+    label: str
+    question: str
+    judge: Judge
+
+    def cell(self, evidence: Evidence) -> Cell:
+        """The answer for one system; "not seen" and why where its probe brought nothing."""
+        try:
+            return self.judge(evidence)
+        except NotSeenError as error:
+            return Cell("not seen", f"Not seen: {error}", "unseen")
+
+
+def good(value: str, seen: str) -> Cell:
+    return Cell(value, seen, "good")
+
+
+def bad(value: str, seen: str) -> Cell:
+    return Cell(value, seen, "bad")

@@ -1,10 +1,27 @@
-"""Logins with a client of our own: in order, without proof, for another resource, and with foreign tokens."""
+"""Logins with a client of our own: regular, without proof, for another resource, and with foreign tokens."""
 
 import secrets
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from workshop.audit.compare.browser import USER, Walk
-from workshop.audit.compare.client import CREATED, FOREIGN, HOSTILE, Client, Pkce, Provider, register
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey
+
+from workshop.audit.compare.client import (
+    CREATED,
+    FOREIGN,
+    HOSTILE,
+    USER,
+    Client,
+    Pkce,
+    Provider,
+    Reply,
+    Walk,
+    Wire,
+    register,
+)
 from workshop.audit.compare.evidence import (
     ForAnother,
     NotSeenError,
@@ -16,11 +33,40 @@ from workshop.audit.compare.evidence import (
     WithoutProof,
     seen,
 )
-from workshop.audit.compare.rooms import Room
-from workshop.audit.compare.tokens import claims_of, signed_again, signing_key
-from workshop.audit.compare.wire import Reply, Wire
+from workshop.audit.compare.systems import Room
+from workshop.core.encoding import jwt_claims
 from workshop.core.ports import free_port
 from workshop.servers.practice.client import access_token
+
+_ALGORITHM = "ES256"
+_PEM = b"-----BEGIN"
+
+
+def claims_of(token: str) -> Mapping[str, Any]:
+    """The claims in a JWT, not verified; empty for an opaque token."""
+    return jwt_claims(token) or {}
+
+
+def signing_key(token: str, secrets: Path) -> ECKey | None:
+    """The key below `secrets` that signed a token; None when there is none."""
+    for path in sorted(secrets.rglob("*")):
+        data = path.read_bytes() if path.is_file() else b""
+        if not data.startswith(_PEM):
+            continue
+        try:
+            key = ECKey.import_key(data)
+            jwt.decode(token, key, algorithms=[_ALGORITHM])
+        except (JoseError, ValueError):
+            continue
+        return key
+    return None
+
+
+def signed_again(token: str, key: ECKey, **changed: object) -> str:
+    """The same token, but for these claims, signed by its own issuer's key."""
+    header = dict(jws.extract_compact(token.encode()).headers())
+    return jwt.encode(header, {**claims_of(token), **changed}, key, algorithms=[_ALGORITHM])
+
 
 _UPSTREAM_SCOPES = ("repo", "read:org", "read:user", "user:email")
 UPSTREAM_TOKEN = "GitHub's own token"  # noqa: S105 - what it is called

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from workshop.audit.probe.checks import CHECKS
 from workshop.audit.probe.evidence import Evidence
 from workshop.audit.probe.exchange import Exchange
+from workshop.audit.probe.requests import collect
 from workshop.audit.probe.target import Target
-from workshop.audit.probe.tour import visit
 from workshop.audit.probe.verdicts import Found, Passed, Severity, Unknown
 from workshop.core.interrupts import interrupts
 
@@ -69,7 +69,7 @@ def probe(url: str, *, follow: bool = False, sending: Callable[[str], None] = la
 async def probe_async(target: Target, *, follow: bool, sending: Callable[[str], None]) -> Report:
     """As `probe`, in a running event loop."""
     async with Exchange(target, sending) as exchange:
-        evidence = await visit(target, exchange, follow=follow)
+        evidence = await collect(target, exchange, follow=follow)
     return judge(evidence, exchange.requests)
 
 

@@ -1,10 +1,10 @@
 """The rows of the comparison: each is told from what was seen, and none knows the systems' names."""
 
-from workshop.audit.compare.cell import Row
-from workshop.audit.compare.rows import around, credential, issuing, login
+from workshop.audit.compare.evidence import Row
+from workshop.audit.compare.rows import credential, login, outcome
 
 ROWS = (
-    Row("issuer", "token issuer", "Who issues the client's token?", issuing.issuer),
+    Row("issuer", "token issuer", "Who issues the client's token?", login.issuer),
     Row("credential", "upstream token", "How is the upstream credential got?", credential.got),
     Row("kept", "kept where", "Where is it kept, and can it be read there?", credential.kept),
     Row("passthrough", "token passed on", "Does the client's token reach the upstream?", credential.reaches),
@@ -12,11 +12,11 @@ ROWS = (
     Row("consent", "consent", "Is a person asked about this client?", login.consent),
     Row("audience", "audience", "Is a token for somebody else refused?", login.audience),
     Row("challenge", "challenge", "What is a request without a token told?", login.challenge),
-    Row("registration", "registration", "Can a client introduce itself?", issuing.registration),
-    Row("iss", "iss (RFC 9207)", "Does the authorization response name its issuer?", issuing.iss),
-    Row("refresh", "refresh", "Can a login be renewed without a person?", issuing.refresh),
-    Row("prefix", "tool prefix", "What stands before the tools' own names?", around.prefix),
-    Row("cleanup", "cleanup", "What is left when it is taken away?", around.cleanup),
-    Row("findings", "probe findings", "What does `workshop probe` find?", around.findings),
-    Row("answered", "answered", "Did the agent answer the part's question?", around.answered),
+    Row("registration", "registration", "Can a client introduce itself?", login.registration),
+    Row("iss", "iss (RFC 9207)", "Does the authorization response name its issuer?", login.iss),
+    Row("refresh", "refresh", "Can a login be renewed without a person?", login.refresh),
+    Row("prefix", "tool prefix", "What stands before the tools' own names?", outcome.prefix),
+    Row("cleanup", "cleanup", "What is left when it is taken away?", outcome.cleanup),
+    Row("findings", "probe findings", "What does `workshop probe` find?", outcome.findings),
+    Row("answered", "answered", "Did the agent answer the part's question?", outcome.answered),
 )

@@ -4,8 +4,18 @@ from collections.abc import Sequence
 
 from workshop.agent.loop import one_line
 from workshop.audit.compare import upstream
-from workshop.audit.compare.cell import Cell, bad, good
-from workshop.audit.compare.evidence import Asked, Evidence, NotSeenError, Searched, Unseen, Witnessed, seen
+from workshop.audit.compare.evidence import (
+    Asked,
+    Cell,
+    Evidence,
+    NotSeenError,
+    Searched,
+    Unseen,
+    Witnessed,
+    bad,
+    good,
+    seen,
+)
 
 _SHOWN = 120
 _NOWHERE = "There is no GitHub behind it."

@@ -1,9 +1,9 @@
 """The authorization server's endpoints, each asked something that it must refuse."""
 
 from workshop.audit.probe.evidence import Answer, Evidence
+from workshop.audit.probe.requests import EVIL_CALLBACK, EVIL_HOST
 from workshop.audit.probe.target import host_of, joined
 from workshop.audit.probe.verdicts import Check, Found, Passed, Severity, Unknown, Verdict
-from workshop.audit.probe.worthless import EVIL_CALLBACK, EVIL_HOST
 
 _UNASKED = "not asked, or no answer"
 _SUCCESSES, _REDIRECTS = range(200, 300), range(300, 400)

@@ -1,4 +1,4 @@
-"""The systems that are compared, and each in a temporary room on free ports: what is up is never touched."""
+"""The systems that are compared; each runs in a temporary directory on free ports, beside the instance."""
 
 import contextlib
 import io

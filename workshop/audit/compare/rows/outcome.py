@@ -1,10 +1,9 @@
-"""What is around a login: tool names, what stays behind, what the probe finds, the answer."""
+"""The rows about the rest: tool names, clean-up, findings of the probe, the answer."""
 
 from collections.abc import Iterable, Sequence
 
-from workshop.audit.compare.cell import Cell, bad, good
-from workshop.audit.compare.evidence import Cleaned, Evidence, Names, seen
-from workshop.audit.compare.wire import is_let_in
+from workshop.audit.compare.client import is_let_in
+from workshop.audit.compare.evidence import Cell, Cleaned, Evidence, Names, bad, good, seen
 from workshop.audit.probe.verdicts import Severity
 
 _SHOWN = 4

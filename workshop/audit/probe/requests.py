@@ -1,8 +1,12 @@
-"""The requests, in their order: the MCP endpoint, its metadata, then the authorization server."""
+"""The probe's requests, in their order: MCP endpoint, its metadata, then the authorization server."""
 
+import base64
+import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
 
 from workshop.audit.probe.evidence import (
     FORBIDDEN,
@@ -11,12 +15,115 @@ from workshop.audit.probe.evidence import (
     Evidence,
     McpAnswers,
     ResourceAnswers,
+    ServerAnswers,
 )
 from workshop.audit.probe.exchange import Exchange
-from workshop.audit.probe.server_tour import ask_server
 from workshop.audit.probe.target import Target, host_of, is_loopback, is_secure, joined, split
-from workshop.audit.probe.worthless import EVIL_HOST, EVIL_ORIGIN, GARBAGE_TOKEN, unsigned_token
 from workshop.core.errors import WorkshopError
+
+EVIL_HOST = "evil.example"
+EVIL_ORIGIN = f"https://{EVIL_HOST}"
+EVIL_CALLBACK = f"http://{EVIL_HOST}/cb"
+"""Plain http, off this machine: no authorization server may register it (OAuth 2.1, RFC 8252)."""
+GARBAGE_TOKEN = "practice_probe_worthless"  # noqa: S105 - it opens nothing, which is its point
+UNKNOWN_CLIENT = "workshop-probe-unregistered"
+UNKNOWN_GRANT = "urn:workshop:probe"
+
+
+def unsigned_token(issuer: str, audience: str) -> str:
+    """A JWT with `alg: none` that says all the right things (RFC 8725 section 3.1)."""
+    now = int(time.time())
+    claims = {
+        "iss": issuer,
+        "aud": audience,
+        "sub": "workshop-probe",
+        "client_id": UNKNOWN_CLIENT,
+        "iat": now,
+        "exp": now + 60,
+    }
+    return f"{_encoded({'alg': 'none', 'typ': 'at+jwt'})}.{_encoded(claims)}."
+
+
+def _encoded(content: dict[str, object]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
+
+
+_CREATED = (200, 201)
+# The challenge of RFC 7636 appendix B: well formed, and of no use to anybody.
+_CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+
+
+async def ask_server(issuer: str, resource: str, exchange: Exchange) -> ServerAnswers:
+    """Look at the issuer's metadata, then at the endpoints that it names on hosts we may ask."""
+    metadata = await _metadata(issuer, exchange)
+    if metadata is None:
+        return ServerAnswers()
+    endpoints = metadata.document
+    token = endpoints.get("token_endpoint")
+    registration = await _register(endpoints.get("registration_endpoint"), exchange)
+    asked = {"grant_type": UNKNOWN_GRANT, "client_id": UNKNOWN_CLIENT}
+    return ServerAnswers(
+        metadata=metadata,
+        registration=registration,
+        unregistration=await _unregister(registration, exchange) if registration else None,
+        token_form=await exchange.send("POST", str(token), data=asked),
+        token_json=await exchange.send("POST", str(token), json=asked),
+        authorize=await _authorize(endpoints.get("authorization_endpoint"), resource, exchange),
+    )
+
+
+async def _metadata(issuer: str, exchange: Exchange) -> Answer | None:
+    """RFC 8414 with the path inserted, then OpenID Connect discovery inserted and appended, as clients do."""
+    parts = urlsplit(issuer)
+    origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
+    places = [f"{origin}/.well-known/oauth-authorization-server{path}"]
+    places.append(f"{origin}/.well-known/openid-configuration{path}")
+    if path:
+        places.append(f"{origin}{path}/.well-known/openid-configuration")
+    for place in places:
+        answer = await exchange.send("GET", place, headers={"accept": "application/json"})
+        if answer is not None and answer.status == 200 and answer.document:  # noqa: PLR2004 - OK
+            return answer
+    return None
+
+
+async def _register(endpoint: object, exchange: Exchange) -> Answer | None:
+    """One registration that must be refused."""
+    if split(endpoint) is None:
+        return None
+    wanted = {
+        "client_name": "workshop probe (to be refused)",
+        "redirect_uris": [EVIL_CALLBACK],
+        "token_endpoint_auth_method": "none",
+    }
+    return await exchange.send("POST", str(endpoint), json=wanted)
+
+
+async def _unregister(registration: Answer, exchange: Exchange) -> Answer | None:
+    """Delete the client that should not be there, if the server lets us (RFC 7592 section 2.3)."""
+    client = registration.document if registration.status in _CREATED else {}
+    place, token = client.get("registration_client_uri"), client.get("registration_access_token")
+    if split(place) is None or not isinstance(token, str) or not (token.isascii() and token.isprintable()):
+        return None
+    return await exchange.send("DELETE", str(place), headers={"authorization": f"Bearer {token}"})
+
+
+async def _authorize(endpoint: object, resource: str, exchange: Exchange) -> Answer | None:
+    if split(endpoint) is None:
+        return None
+    query = {
+        "response_type": "code",
+        "client_id": UNKNOWN_CLIENT,
+        "redirect_uri": EVIL_CALLBACK,
+        "state": "probe",
+        "code_challenge": _CHALLENGE,
+        "code_challenge_method": "S256",
+        "resource": resource,
+    }
+    joint = "&" if urlsplit(str(endpoint)).query else "?"
+    url = f"{endpoint}{joint}{urlencode(query, quote_via=quote)}"
+    return await exchange.send("GET", url, headers={"accept": "text/html"})
+
 
 _PRM = "/.well-known/oauth-protected-resource"
 _REFUSED = {UNAUTHORIZED, FORBIDDEN}
@@ -54,7 +161,7 @@ class _Issuer:
     skipped: str = ""
 
 
-async def visit(target: Target, exchange: Exchange, *, follow: bool) -> Evidence:
+async def collect(target: Target, exchange: Exchange, *, follow: bool) -> Evidence:
     """Ask everything there is to ask; `follow` also asks an authorization server on another host.
 
     Raises WorkshopError when no MCP server is there.
