@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,14 @@ def test_every_room_imports_only_those_below_it() -> None:
 def test_the_gateway_does_not_import_the_mcp_sdk() -> None:
     for path in [*(PACKAGE / "auth").rglob("*.py"), *(PACKAGE / "servers" / "gateway").rglob("*.py")]:
         assert not [name for name in imported(path) if name.split(".")[0] in {"mcp", "mcp_types"}], path
+
+
+def test_variations_import_the_public_face_of_auth_only() -> None:
+    lessons = PACKAGE.parent / "parts"
+    files = [*lessons.rglob("*.py"), *(PACKAGE / "servers" / "variation").rglob("*.py")]
+    names = {name for path in files for name in imported(path) if name.startswith("workshop.auth.")}
+    assert names
+    assert names <= {f"workshop.auth.{name}" for name in dir(import_module("workshop.auth"))}
 
 
 def test_only_the_console_prints() -> None:

@@ -1,4 +1,152 @@
 """An OAuth 2.1 kit for servers: authorization server, resource guard, keys, stores, account linking.
 
-It serves no MCP and knows no program. Gateway, identity provider and variations are built with it.
+It contains no MCP server, and knows none of the programs that use it. The names below are its public face:
+the variations import nothing else of it. A name's module is imported when the name is first used, so that a
+server loads only what it needs.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workshop.auth.browser import form_page as form_page
+    from workshop.auth.browser import refuse_other_sites as refuse_other_sites
+    from workshop.auth.client_metadata import client_name as client_name
+    from workshop.auth.client_metadata import read_document as read_document
+    from workshop.auth.client_metadata import redirect_uri_matches as redirect_uri_matches
+    from workshop.auth.client_metadata import redirect_uris as redirect_uris
+    from workshop.auth.client_metadata import require_public_code_client as require_public_code_client
+    from workshop.auth.client_metadata import shown_host as shown_host
+    from workshop.auth.config import Upstream as Upstream
+    from workshop.auth.config_reader import LOOPBACK_HOSTS as LOOPBACK_HOSTS
+    from workshop.auth.config_reader import Section as Section
+    from workshop.auth.config_reader import wrong_setting as wrong_setting
+    from workshop.auth.guards import BearerGuard as BearerGuard
+    from workshop.auth.guards import HostGuard as HostGuard
+    from workshop.auth.guards import caller_of as caller_of
+    from workshop.auth.http import OAuthError as OAuthError
+    from workshop.auth.http import PageError as PageError
+    from workshop.auth.http import Parameters as Parameters
+    from workshop.auth.http import RedirectError as RedirectError
+    from workshop.auth.http import RefusedError as RefusedError
+    from workshop.auth.http import bounded_body as bounded_body
+    from workshop.auth.http import error_redirect as error_redirect
+    from workshop.auth.http import form_parameters as form_parameters
+    from workshop.auth.http import private_json as private_json
+    from workshop.auth.http import query_parameters as query_parameters
+    from workshop.auth.http import redirect as redirect
+    from workshop.auth.http import with_headers as with_headers
+    from workshop.auth.json_rpc import read_tool_call as read_tool_call
+    from workshop.auth.keys import InternalTokens as InternalTokens
+    from workshop.auth.keys import load_signing_key as load_signing_key
+    from workshop.auth.limits import ClientGoneError as ClientGoneError
+    from workshop.auth.limits import Patience as Patience
+    from workshop.auth.limits import TokenBucket as TokenBucket
+    from workshop.auth.linking.elicitations import CONNECTED as CONNECTED
+    from workshop.auth.linking.elicitations import Asked as Asked
+    from workshop.auth.linking.elicitations import Elicitations as Elicitations
+    from workshop.auth.linking.elicitations import Grants as Grants
+    from workshop.auth.linking.elicitations import RequestState as RequestState
+    from workshop.auth.linking.pages import Connect as Connect
+    from workshop.auth.linking.pages import IdentityProvider as IdentityProvider
+    from workshop.auth.linking.pages import own_registration as own_registration
+    from workshop.auth.linking.targets import Control as Control
+    from workshop.auth.linking.targets import Resources as Resources
+    from workshop.auth.linking.targets import Target as Target
+    from workshop.auth.openapi_tools import Api as Api
+    from workshop.auth.openapi_tools import Operation as Operation
+    from workshop.auth.outbound import Outbound as Outbound
+    from workshop.auth.outside_tokens import OutsideIssuer as OutsideIssuer
+    from workshop.auth.outside_tokens import OutsideTokens as OutsideTokens
+    from workshop.auth.resource_server import Challenge as Challenge
+    from workshop.auth.routes import Endpoint as Endpoint
+    from workshop.auth.routes import RequestLog as RequestLog
+    from workshop.auth.store import StoreFullError as StoreFullError
+    from workshop.auth.upstream import ApiAnswer as ApiAnswer
+    from workshop.auth.upstream import UpstreamError as UpstreamError
+    from workshop.auth.upstream import UpstreamProvider as UpstreamProvider
+    from workshop.auth.upstream import api_of as api_of
+    from workshop.auth.upstream import call_api as call_api
+    from workshop.auth.upstream import count_items as count_items
+    from workshop.auth.upstream import github_app as github_app
+    from workshop.auth.vault import SealedRecords as SealedRecords
+    from workshop.auth.vault import Vault as Vault
+    from workshop.auth.vault import digest as digest
+    from workshop.auth.vault import random_token as random_token
+    from workshop.auth.vault import s256 as s256
+    from workshop.auth.vault import same_secret as same_secret
+
+_MODULES = {
+    "browser": ("form_page", "refuse_other_sites"),
+    "client_metadata": (
+        "client_name",
+        "read_document",
+        "redirect_uri_matches",
+        "redirect_uris",
+        "require_public_code_client",
+        "shown_host",
+    ),
+    "config": ("Upstream",),
+    "config_reader": ("LOOPBACK_HOSTS", "Section", "wrong_setting"),
+    "guards": ("BearerGuard", "HostGuard", "caller_of"),
+    "http": (
+        "OAuthError",
+        "PageError",
+        "Parameters",
+        "RedirectError",
+        "RefusedError",
+        "bounded_body",
+        "error_redirect",
+        "form_parameters",
+        "private_json",
+        "query_parameters",
+        "redirect",
+        "with_headers",
+    ),
+    "json_rpc": ("read_tool_call",),
+    "keys": ("InternalTokens", "load_signing_key"),
+    "limits": ("ClientGoneError", "Patience", "TokenBucket"),
+    "linking.elicitations": (
+        "Asked",
+        "CONNECTED",
+        "Elicitations",
+        "Grants",
+        "RequestState",
+    ),
+    "linking.pages": ("Connect", "IdentityProvider", "own_registration"),
+    "linking.targets": ("Control", "Resources", "Target"),
+    "openapi_tools": ("Api", "Operation"),
+    "outbound": ("Outbound",),
+    "outside_tokens": ("OutsideIssuer", "OutsideTokens"),
+    "resource_server": ("Challenge",),
+    "routes": ("Endpoint", "RequestLog"),
+    "store": ("StoreFullError",),
+    "upstream": (
+        "ApiAnswer",
+        "UpstreamError",
+        "UpstreamProvider",
+        "api_of",
+        "call_api",
+        "count_items",
+        "github_app",
+    ),
+    "vault": (
+        "SealedRecords",
+        "Vault",
+        "digest",
+        "random_token",
+        "s256",
+        "same_secret",
+    ),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - the names have types of their own, above
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_MODULE_OF)

@@ -6,10 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from workshop.auth.client_documents import ClientDocuments, TooManyFetchesError
-from workshop.auth.client_metadata import is_url, matches
+from workshop.auth.client_metadata import is_url, redirect_uri_matches
 from workshop.auth.consent import consent_page
 from workshop.auth.guarded_fetch import DocumentError
-from workshop.auth.http import PageError, Parameters, RedirectError, error_redirect, query
+from workshop.auth.http import PageError, Parameters, RedirectError, error_redirect, query_parameters
 from workshop.auth.limits import DOCUMENT_CLIENTS
 from workshop.auth.server import AuthServer
 from workshop.auth.store import AuthorizationRequest, Client, StoreFullError
@@ -20,7 +20,7 @@ _LONGEST_STATE = 2048
 
 async def authorize(server: AuthServer, request: Request) -> Response:
     """Show the consent page, for every client and every time; nothing is stored yet."""
-    parameters = query(request)
+    parameters = query_parameters(request)
     if parameters is None:
         raise PageError("This link is broken", "The request is too long or not readable.")
     client = await _known_client(server, parameters.get("client_id") or "")
@@ -65,7 +65,7 @@ def _registered_redirect(client: Client, parameters: Parameters) -> str:
     if "redirect_uri" not in parameters and len(client.redirect_uris) == 1:
         return client.redirect_uris[0]
     requested = parameters.get("redirect_uri")
-    if requested is None or not any(matches(requested, known) for known in client.redirect_uris):
+    if requested is None or not any(redirect_uri_matches(requested, known) for known in client.redirect_uris):
         raise PageError(
             "The application gave an address it has not registered",
             "Your browser is not sent there. If you did not start this yourself, close this window.",

@@ -13,7 +13,7 @@ from workshop.auth.http import NO_STORE, PageError
 from workshop.auth.limits import SIGN_IN_SECONDS
 from workshop.auth.server import AuthServer
 from workshop.auth.store import PendingSignIn
-from workshop.auth.vault import digest, same
+from workshop.auth.vault import digest, same_secret
 from workshop.core.encoding import csp_hash
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -101,7 +101,7 @@ _LOG = logging.getLogger(__name__)
 def check_browser(server: AuthServer, request: Request, pending: PendingSignIn) -> None:
     """Raises PageError when the sign-in was not approved in the browser that sent the request."""
     browser = flow_cookie(server, request, pending.flow)
-    if browser is None or not same(digest(browser), pending.browser):
+    if browser is None or not same_secret(digest(browser), pending.browser):
         _LOG.warning("sign-in refused: client %s, another browser", pending.request.client_id)
         raise PageError(
             "This sign-in was started in another browser",

@@ -109,7 +109,7 @@ def _scheme_problem(uri: str, parts: SplitResult, application_type: str | None) 
     return None
 
 
-def matches(requested: str, registered: str) -> bool:
+def redirect_uri_matches(requested: str, registered: str) -> bool:
     """Equal as strings; of two loopback URIs only the port may differ (RFC 8252 section 7.3).
 
     `localhost` and `127.0.0.1` are different hosts.

@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from workshop.auth.config_reader import LOOPBACK_HOSTS, Section, bad, check_header, origin_of, read_secret
+from workshop.auth.config_reader import (
+    LOOPBACK_HOSTS,
+    Section,
+    check_header,
+    origin_of,
+    read_secret,
+    wrong_setting,
+)
 from workshop.auth.keys import SigningKey, load_signing_key
 
 _KNOWN = frozenset({"enabled", "cache_seconds", "cache_size", "allow_loopback"})
@@ -37,7 +44,9 @@ def load_document_rules(auth: Section, issuer: str) -> DocumentRules:
     block = Section.of(auth.values["cimd"], auth.path("cimd"), known=_KNOWN)
     allow_loopback = block.flag("allow_loopback", default=False)
     if allow_loopback and urlsplit(issuer).hostname not in LOOPBACK_HOSTS:
-        raise bad(block.path("allow_loopback"), "Only a gateway that is on loopback itself may fetch from it")
+        raise wrong_setting(
+            block.path("allow_loopback"), "Only a gateway that is on loopback itself may fetch from it"
+        )
     return DocumentRules(
         enabled=block.flag("enabled", default=True),
         cache_seconds=block.number("cache_seconds", 300, SHORTEST_CACHE_SECONDS, LONGEST_CACHE_SECONDS),
@@ -135,7 +144,7 @@ def load_auth(root: Section) -> Auth:
     scopes = read_scopes(block, "scopes") or DEFAULT_SCOPES
     required = read_scopes(block, "required_scopes")
     if not set(required) <= set(scopes):
-        raise bad(block.path("required_scopes"), "A required scope must be one of `scopes`")
+        raise wrong_setting(block.path("required_scopes"), "A required scope must be one of `scopes`")
     return Auth(
         issuer=issuer,
         resource=_resource(block, issuer),
@@ -165,33 +174,33 @@ def _issuer(block: Section) -> str:
     issuer = block.url("issuer")
     where = block.path("issuer")
     if issuer.endswith("/"):
-        raise bad(
+        raise wrong_setting(
             where,
             "An issuer has no trailing slash; clients compare it byte for byte",
             f"Write {issuer.rstrip('/')}",
         )
     if urlsplit(issuer).path or urlsplit(issuer).query:
-        raise bad(where, "The issuer must be an origin: scheme, host and port")
+        raise wrong_setting(where, "The issuer must be an origin: scheme, host and port")
     return issuer
 
 
 def _resource(block: Section, issuer: str) -> str:
     audience, resource = block.text("audience"), block.url("resource_url")
     if audience != resource:
-        raise bad(
+        raise wrong_setting(
             block.path("audience"),
             f"audience is {audience!r} but resource_url is {resource!r}",
             "With an embedded authorization server the two must be the same text",
         )
     if origin_of(resource) != issuer:
-        raise bad(block.path("resource_url"), f"It must be on the issuer's origin, {issuer}")
+        raise wrong_setting(block.path("resource_url"), f"It must be on the issuer's origin, {issuer}")
     return resource
 
 
 def read_scopes(block: Section, name: str) -> tuple[str, ...]:
     scopes = block.texts(name)
     if not all(SCOPE.fullmatch(scope) for scope in scopes):
-        raise bad(block.path(name), "A scope has no spaces, quotes or backslashes")
+        raise wrong_setting(block.path(name), "A scope has no spaces, quotes or backslashes")
     return scopes
 
 
@@ -201,7 +210,9 @@ def _signing_keys(block: Section) -> tuple[SigningKey, ...]:
         load_signing_key(read_secret(file, where), where) for file in block.texts("signing_key_files")
     )
     if not keys:
-        raise bad(where, "At least one signing key is needed", "The first one signs, the others only verify")
+        raise wrong_setting(
+            where, "At least one signing key is needed", "The first one signs, the others only verify"
+        )
     return keys
 
 
@@ -216,7 +227,7 @@ def _hmac_secrets(block: Section) -> tuple[bytes, ...]:
 def check_hmac(secret: bytes, where: str) -> None:
     """Raises UsageError for a secret that could be guessed."""
     if len(secret) < _SHORTEST_HMAC:
-        raise bad(
+        raise wrong_setting(
             where,
             f"The HMAC secret must be at least {_SHORTEST_HMAC} bytes",
             "It is used as it is, not decoded",
@@ -227,7 +238,7 @@ def _upstream(block: Section, issuer: str) -> Upstream:
     entry = Section.of(block.values.get("upstream"), block.path("upstream"), known=_UPSTREAM)
     redirect_uri = entry.url("redirect_uri")
     if redirect_uri != issuer + CALLBACK_PATH:
-        raise bad(
+        raise wrong_setting(
             entry.path("redirect_uri"),
             "The browser would come back to another address than the one that set its cookie",
             f"Use {issuer}{CALLBACK_PATH}, here and in the OAuth app",
@@ -250,11 +261,11 @@ def _client_secret(entry: Section) -> str:
     try:
         secret = raw.decode()
     except UnicodeDecodeError as error:
-        raise bad(where, "The client secret is not text") from error
+        raise wrong_setting(where, "The client secret is not text") from error
     if not secret.strip():
-        raise bad(where, "The client secret is empty", "Set GITHUB_OAUTH_CLIENT_SECRET in .env")
+        raise wrong_setting(where, "The client secret is empty", "Set GITHUB_OAUTH_CLIENT_SECRET in .env")
     if secret != secret.strip() or not secret.isprintable():
-        raise bad(
+        raise wrong_setting(
             where,
             "The client secret has whitespace around it, or a control character in it",
             "It is sent as it is; remove them in .env",
@@ -266,7 +277,7 @@ def _userinfo(entry: Section) -> UserInfo:
     info = Section.of(entry.values["userinfo"], entry.path("userinfo"), known=_USERINFO)
     method = info.text("method") if info.has("method") else "GET"
     if method not in {"GET", "POST"}:
-        raise bad(info.path("method"), "It must be GET or POST")
+        raise wrong_setting(info.path("method"), "It must be GET or POST")
     headers = info.mapping("headers")
     for name, value in headers.items():
         check_header(name, value, info.path(f"headers.{name}"))

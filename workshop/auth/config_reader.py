@@ -20,7 +20,7 @@ _NEVER_SET = frozenset(
 _UNSAFE_IN_URL = re.compile(r"[\s\x00-\x20\x7f-\uffff\\]")
 
 
-def bad(where: str, problem: str, hint: str = "") -> UsageError:
+def wrong_setting(where: str, problem: str, hint: str = "") -> UsageError:
     return UsageError(f"The configuration is wrong at `{where}`", why=problem, hint=hint)
 
 
@@ -35,10 +35,10 @@ class Section:
     def of(cls, value: object, where: str, *, known: frozenset[str]) -> "Section":
         """Accept an object with known keys only: a misspelt setting is an error, not a default."""
         if not isinstance(value, dict):
-            raise bad(where or "the file", "It must be a JSON object")
+            raise wrong_setting(where or "the file", "It must be a JSON object")
         for key in value:
             if key not in known:
-                raise bad(
+                raise wrong_setting(
                     f"{where}.{key}".lstrip("."),
                     "There is no such setting",
                     f"Known: {', '.join(sorted(known))}",
@@ -54,31 +54,31 @@ class Section:
     def text(self, name: str) -> str:
         value = self.values.get(name)
         if not isinstance(value, str) or not value:
-            raise bad(self.path(name), "It must be a text that is not empty")
+            raise wrong_setting(self.path(name), "It must be a text that is not empty")
         return value
 
     def texts(self, name: str) -> tuple[str, ...]:
         value = self.values.get(name, [])
         if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-            raise bad(self.path(name), "It must be a list of texts")
+            raise wrong_setting(self.path(name), "It must be a list of texts")
         return tuple(value)
 
     def mapping(self, name: str) -> dict[str, str]:
         value = self.values.get(name) or {}
         if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-            raise bad(self.path(name), "It must map names to texts")
+            raise wrong_setting(self.path(name), "It must map names to texts")
         return dict(value)
 
     def number(self, name: str, default: int, low: int, high: int) -> int:
         value = self.values.get(name, default)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise bad(self.path(name), f"It must be a whole number from {low} to {high}")
+            raise wrong_setting(self.path(name), f"It must be a whole number from {low} to {high}")
         return value
 
     def flag(self, name: str, *, default: bool) -> bool:
         value = self.values.get(name, default)
         if not isinstance(value, bool):
-            raise bad(self.path(name), "It must be true or false")
+            raise wrong_setting(self.path(name), "It must be true or false")
         return value
 
     def url(self, name: str) -> str:
@@ -86,11 +86,11 @@ class Section:
         value = self.text(name)
         parts = split_url(value)
         if parts is None:
-            raise bad(
+            raise wrong_setting(
                 self.path(name), "It must be an absolute http or https URL without user name or fragment"
             )
         if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
-            raise bad(
+            raise wrong_setting(
                 self.path(name),
                 f"Plain http to {parts.hostname} would send credentials in the open",
                 "Use https, or a loopback host",
@@ -129,14 +129,16 @@ def read_secret(path: str, where: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise bad(where, f"{path}: {error.strerror}", "The secret was not mounted") from error
+        raise wrong_setting(where, f"{path}: {error.strerror}", "The secret was not mounted") from error
     except ValueError as error:
-        raise bad(where, "It is no path: a path has no NUL and no half characters") from error
+        raise wrong_setting(where, "It is no path: a path has no NUL and no half characters") from error
 
 
 def check_header(name: str, value: str, where: str) -> None:
     """Refuse a header that would break a request's framing, or carry a line break."""
     if not _HEADER_NAME.fullmatch(name) or name.lower() in _NEVER_SET:
-        raise bad(where, "This is not a header that can be added to a request")
+        raise wrong_setting(where, "This is not a header that can be added to a request")
     if not _HEADER_VALUE.fullmatch(value):
-        raise bad(where, "The value must be printable ASCII without surrounding whitespace or line breaks")
+        raise wrong_setting(
+            where, "The value must be printable ASCII without surrounding whitespace or line breaks"
+        )

@@ -25,7 +25,15 @@ from workshop.auth.browser import (
     way_back,
 )
 from workshop.auth.client_metadata import document_host, shown_host
-from workshop.auth.http import PageError, Parameters, RedirectError, error_redirect, form, query, redirect
+from workshop.auth.http import (
+    PageError,
+    Parameters,
+    RedirectError,
+    error_redirect,
+    form_parameters,
+    query_parameters,
+    redirect,
+)
 from workshop.auth.limits import QUERY_BYTES, SIGN_IN_SECONDS, SIGN_INS
 from workshop.auth.server import AuthServer
 from workshop.auth.store import (
@@ -39,7 +47,7 @@ from workshop.auth.store import (
     UpstreamTokens,
 )
 from workshop.auth.upstream import Trouble, UpstreamError
-from workshop.auth.vault import digest, random_token, same
+from workshop.auth.vault import digest, random_token, same_secret
 
 _LOG = logging.getLogger(__name__)
 _MEANINGS = {
@@ -77,12 +85,12 @@ def consent_page(server: AuthServer, client: Client, asked: AuthorizationRequest
 
 async def consent(server: AuthServer, request: Request) -> Response:
     """Take the decision, once: on to the upstream, or back to the client with `access_denied`."""
-    fields = await form(request, seconds=server.patience.body)
+    fields = await form_parameters(request, seconds=server.patience.body)
     refuse_other_sites(request, server.config.issuer)
     flow, expires, asked = _open(server, fields.get("ticket") or "")
     browser = flow_cookie(server, request, flow)
     expected = server.vault.macs("csrf", flow, browser or "", asked.client_id)
-    if browser is None or not any(same(fields.get("csrf") or "", mac) for mac in expected):
+    if browser is None or not any(same_secret(fields.get("csrf") or "", mac) for mac in expected):
         raise PageError(
             "This page belongs to another browser", "The approval was not sent from it.", status=403
         )
@@ -162,7 +170,7 @@ async def callback(server: AuthServer, request: Request) -> Response:
 
 
 def _parameters(request: Request) -> Parameters:
-    parameters = query(request)
+    parameters = query_parameters(request)
     if parameters is None or parameters.repeated or not parameters.get("state"):
         raise PageError(
             "This is not the end of a sign-in", f"The state is missing, or not within {QUERY_BYTES} bytes."

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workshop.auth.config_reader import origin_of, split_url
-from workshop.auth.http import RefusedError, private_json, query
+from workshop.auth.http import RefusedError, private_json, query_parameters
 from workshop.auth.outside_tokens import Caller, KeysUnavailableError, OutsideTokens
 from workshop.auth.resource_server import PROTECTED_RESOURCE_PATH, Challenge, resource_document
 from workshop.core.errors import UsageError
@@ -162,7 +162,7 @@ class BearerGuard:
         return private_json({"error": "not_found"}, status=404) if path.startswith("/.well-known/") else None
 
     async def _admitted(self, request: Request) -> Caller:
-        parameters = query(request)
+        parameters = query_parameters(request)
         if parameters is None or "access_token" in parameters:
             # A token in a URL ends up in logs and histories (RFC 6750 section 2.3, MCP: header only).
             raise self._challenge.bad_request("Send the token in the Authorization header, not in the URL")

@@ -70,12 +70,12 @@ class Parameters:
         return None if name in self.repeated else self._values.get(name) or None
 
 
-def query(request: Request) -> Parameters | None:
+def query_parameters(request: Request) -> Parameters | None:
     """The query's parameters; None when it is too long or not proper UTF-8."""
     return _parse(request.scope["query_string"], QUERY_BYTES)
 
 
-async def form(request: Request, *, seconds: float) -> Parameters:
+async def form_parameters(request: Request, *, seconds: float) -> Parameters:
     """The form of a POST.
 
     Raises OAuthError for another media type, an undecodable body, or parameters in the query.

@@ -12,7 +12,7 @@ from joserfc.jwk import ECKey, RSAKey
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from workshop.auth.config_reader import bad
+from workshop.auth.config_reader import wrong_setting
 from workshop.auth.limits import Clock
 from workshop.core.errors import UsageError
 
@@ -41,15 +41,15 @@ def load_signing_key(pem: bytes, where: str) -> SigningKey:
     try:
         loaded = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError) as error:
-        raise bad(where, "It is not an unencrypted private key in PEM form", _MAKE_ONE) from error
+        raise wrong_setting(where, "It is not an unencrypted private key in PEM form", _MAKE_ONE) from error
     except Exception as error:  # cryptography raises its own UnsupportedAlgorithm for exotic curves
-        raise bad(where, "The kind of key is not supported", _MAKE_ONE) from error
+        raise wrong_setting(where, "The kind of key is not supported", _MAKE_ONE) from error
     if isinstance(loaded, ec.EllipticCurvePrivateKey) and loaded.curve.name in _EC_ALGORITHMS:
         key: ECKey | RSAKey = ECKey.import_key(pem)
         return SigningKey(key, _EC_ALGORITHMS[loaded.curve.name], key.thumbprint())
     if isinstance(loaded, rsa.RSAPrivateKey):
         if loaded.key_size < _SMALLEST_RSA_BITS:
-            raise bad(where, f"An RSA key needs at least {_SMALLEST_RSA_BITS} bits", _MAKE_ONE)
+            raise wrong_setting(where, f"An RSA key needs at least {_SMALLEST_RSA_BITS} bits", _MAKE_ONE)
         key = RSAKey.import_key(pem)
         return SigningKey(key, "RS256", key.thumbprint())
     raise _unsupported(type(loaded).__name__, where)
@@ -57,7 +57,9 @@ def load_signing_key(pem: bytes, where: str) -> SigningKey:
 
 def _unsupported(kind: str, where: str) -> UsageError:
     name = kind.removesuffix("PrivateKey").lstrip("_") or "this kind of"
-    return bad(where, f"Access tokens are signed with EC P-256 or RSA; this is a {name} key", _MAKE_ONE)
+    return wrong_setting(
+        where, f"Access tokens are signed with EC P-256 or RSA; this is a {name} key", _MAKE_ONE
+    )
 
 
 _SECONDS = 30

@@ -224,7 +224,7 @@ _PURGE_SECONDS = 60.0
 
 
 @asynccontextmanager
-async def kept(store: Store, clock: Clock) -> AsyncIterator[None]:
+async def maintained(store: Store, clock: Clock) -> AsyncIterator[None]:
     """Look after the store for as long as a server runs."""
     upkeep = asyncio.create_task(_purge(store, clock))
     try:

@@ -6,19 +6,19 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from workshop.auth.http import OAuthError, Parameters, form, private_json
+from workshop.auth.http import OAuthError, Parameters, form_parameters, private_json
 from workshop.auth.limits import REPEAT_SECONDS
 from workshop.auth.server import AuthServer
 from workshop.auth.store import Client, Grant, Rotation
 from workshop.auth.upstream import UpstreamError
-from workshop.auth.vault import random_token, s256, same
+from workshop.auth.vault import random_token, s256, same_secret
 
 _LOG = logging.getLogger(__name__)
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")  # RFC 7636 section 4.1
 
 
 async def token(server: AuthServer, request: Request) -> Response:
-    fields = await form(request, seconds=server.patience.body)
+    fields = await form_parameters(request, seconds=server.patience.body)
     if "resource" in fields and fields.get("resource") != server.config.resource:
         raise OAuthError("invalid_target", f"resource must be {server.config.resource}, once")
     client = public_client(server, request, fields)
@@ -66,7 +66,7 @@ def _redeem_code(server: AuthServer, client: Client, fields: Parameters) -> Resp
         _LOG.warning("code refused: client %s, unknown, expired or used before", client.client_id)
         raise OAuthError("invalid_grant", "The code is unknown, expired or was used before")
     grant, bound = taken
-    proven = _VERIFIER.fullmatch(verifier) is not None and same(s256(verifier), bound.code_challenge)
+    proven = _VERIFIER.fullmatch(verifier) is not None and same_secret(s256(verifier), bound.code_challenge)
     redirect_uri = fields.get("redirect_uri")
     if grant.client_id != client.client_id or redirect_uri != bound.redirect_uri or not proven:
         _LOG.warning(
@@ -153,7 +153,7 @@ def _answer(server: AuthServer, grant: Grant, scopes: tuple[str, ...], refresh_t
 
 async def revoke(server: AuthServer, request: Request) -> Response:
     """Answers 200 for a token it does not know, or of another client, too: nothing is learned from it."""
-    fields = await form(request, seconds=server.patience.body)
+    fields = await form_parameters(request, seconds=server.patience.body)
     client = public_client(server, request, fields)
     token = fields.get("token")
     if token is None:

@@ -82,7 +82,7 @@ def s256(verifier: str) -> str:
     return base64url(hashlib.sha256(verifier.encode()).digest())
 
 
-def same(one: str, other: str) -> bool:
+def same_secret(one: str, other: str) -> bool:
     """Compare in constant time."""
     return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
 

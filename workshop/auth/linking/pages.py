@@ -26,7 +26,7 @@ from workshop.auth.browser import (
     set_flow_cookie,
 )
 from workshop.auth.config import Upstream
-from workshop.auth.http import PageError, Parameters, form, query, redirect
+from workshop.auth.http import PageError, Parameters, form_parameters, query_parameters, redirect
 from workshop.auth.limits import SIGN_IN_SECONDS, Clock
 from workshop.auth.linking.elicitations import CONNECTED, REFUSED, Asked, Elicitations, Grants
 from workshop.auth.linking.targets import Resources, Target
@@ -35,7 +35,7 @@ from workshop.auth.outside_tokens import Caller, KeysUnavailableError, OutsideTo
 from workshop.auth.routes import Endpoint
 from workshop.auth.store import StoreFullError
 from workshop.auth.upstream import UpstreamError, UpstreamProvider
-from workshop.auth.vault import SealedRecords, Vault, digest, random_token, same
+from workshop.auth.vault import SealedRecords, Vault, digest, random_token, same_secret
 
 
 def own_registration(config: Mapping[str, Any]) -> Upstream:
@@ -53,7 +53,7 @@ def own_registration(config: Mapping[str, Any]) -> Upstream:
 
 
 @dataclass(frozen=True)
-class Identity:
+class IdentityProvider:
     """Signs a person in, with PKCE, and learns who it is from a token made for this gateway."""
 
     config: Upstream
@@ -116,7 +116,7 @@ class Connect:
         *,
         records: SealedRecords,
         vault: Vault,
-        identity: Identity,
+        identity: IdentityProvider,
         url: str,
     ) -> None:
         self._elicitations, self._grants, self._resources = elicitations, grants, resources
@@ -135,7 +135,7 @@ class Connect:
         """The link itself: nothing is told about it before the person has signed in."""
         if request.method == "POST":
             return await self._decided(request)
-        parameters = query(request)
+        parameters = query_parameters(request)
         link = (parameters.get("elicitation_id") if parameters else None) or ""
         if self._elicitations.find(link) is None:
             raise PageError(*_GONE, status=404)
@@ -152,7 +152,7 @@ class Connect:
         asked = self._elicitations.find(leg.link)
         if asked is None:
             raise PageError(*_GONE, status=404)
-        if not same(caller.subject, asked.subject):
+        if not same_secret(caller.subject, asked.subject):
             _LOG.warning("identity mismatch: a link of %s was opened by %s", asked.subject, caller.subject)
             raise PageError(
                 "Identity mismatch",
@@ -198,7 +198,7 @@ class Connect:
         )
 
     async def _decided(self, request: Request) -> Response:
-        fields = await form(request, seconds=_FORM_SECONDS)
+        fields = await form_parameters(request, seconds=_FORM_SECONDS)
         leg, subject = self._ticket(request, fields)
         if fields.get("decision") not in {"approve", "deny"}:
             raise PageError("Approve or deny?", "The form said neither.")
@@ -223,7 +223,7 @@ class Connect:
         leg = Leg(**ticket["leg"])
         self._same_browser(leg, request)
         wanted = self._vault.macs("connect csrf", leg.flow, leg.browser)
-        if not any(same(fields.get("csrf") or "", mac) for mac in wanted):
+        if not any(same_secret(fields.get("csrf") or "", mac) for mac in wanted):
             raise PageError("This form is not ours", "Nothing was connected.", status=403)
         if ticket["expires"] <= time.time():
             raise PageError(*_GONE)
@@ -239,7 +239,7 @@ class Connect:
         return redirect(config.authorization_endpoint, parameters)
 
     def _back(self, kind: str, request: Request) -> tuple[Leg, Parameters]:
-        parameters = query(request)
+        parameters = query_parameters(request)
         if parameters is None or parameters.repeated:
             raise PageError("This is not the end of a sign-in", "The address cannot be read.")
         # Taken before the cookie is looked at: a state that reached a wrong browser is not worth keeping.
@@ -254,7 +254,7 @@ class Connect:
 
     def _same_browser(self, leg: Leg, request: Request) -> None:
         browser = flow_cookie(self, request, leg.flow)
-        if browser is None or not same(digest(browser), leg.browser):
+        if browser is None or not same_secret(digest(browser), leg.browser):
             raise PageError(
                 "This was started in another browser",
                 "If someone sent you here, they may be trying to use your account. Nothing was stored.",

@@ -11,11 +11,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from workshop.auth.config import Upstream
-from workshop.auth.config_reader import Section, bad
+from workshop.auth.config_reader import Section, wrong_setting
 from workshop.auth.http import private_json
 from workshop.auth.linking.elicitations import grants_of
 from workshop.auth.openapi_tools import Api, read_api
-from workshop.auth.vault import SealedRecords, same
+from workshop.auth.vault import SealedRecords, same_secret
 from workshop.core.errors import UsageError
 
 Json = dict[str, Any]
@@ -71,7 +71,7 @@ class Resources:
         """`created`, `exists` or `updated`, and the id; raises UsageError and ConflictError."""
         section = Section.of(body, kind, known=FIELDS[kind])
         if missing := FIELDS[kind] - set(section.values):
-            raise bad(section.path(min(missing)), "It is missing")
+            raise wrong_setting(section.path(min(missing)), "It is missing")
         wanted = {**section.values, "name": name}
         self._check(kind, section, wanted)
         known = self._records.get(kind, name)
@@ -93,13 +93,15 @@ class Resources:
 
     def _check(self, kind: str, section: Section, wanted: Json) -> None:
         if kind == "gateway" and {name: wanted[name] for name in self._authorizer} != self._authorizer:
-            raise bad(section.where, f"This gateway takes tokens of {self._authorizer['issuer']} only")
+            raise wrong_setting(
+                section.where, f"This gateway takes tokens of {self._authorizer['issuer']} only"
+            )
         if kind == "workload-identity":
             section.texts("allowed_return_urls")
         if kind == "oauth2-provider":
             _provider("", section, ())
             if wanted["callback_url"] != self._callback:
-                raise bad(section.path("callback_url"), f"This gateway's is {self._callback}")
+                raise wrong_setting(section.path("callback_url"), f"This gateway's is {self._callback}")
         if kind == "target":
             self._target(wanted)
 
@@ -109,7 +111,9 @@ class Resources:
             raise ConflictError(f"Its {missing[0]} is not there")
         provider, identity = used["provider"] or {}, used["identity"] or {}
         if provider["callback_url"] not in identity["allowed_return_urls"]:
-            raise bad("target.identity", "It does not allow the provider's callback URL to be returned to")
+            raise wrong_setting(
+                "target.identity", "It does not allow the provider's callback URL to be returned to"
+            )
         section = Section.of(provider, "oauth2-provider", known=FIELDS["oauth2-provider"] | {"name", "id"})
         scopes = Section(raw, "target").texts("scopes")
         return Target(str(raw["name"]), read_api(raw["description"]), _provider("GitHub", section, scopes))
@@ -140,7 +144,7 @@ class Control:
 
     async def _answer(self, request: Request) -> Response:
         kind, name = request.path_params["kind"], request.path_params["name"]
-        if not same(request.headers.get("authorization", ""), f"Bearer {self._secret}"):
+        if not same_secret(request.headers.get("authorization", ""), f"Bearer {self._secret}"):
             return private_json({"error": "The control secret is needed"}, status=401)
         if kind not in FIELDS:
             return private_json({"error": "There is no such kind"}, status=404)

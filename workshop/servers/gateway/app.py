@@ -8,21 +8,19 @@ from collections.abc import AsyncIterator
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
+from workshop.auth import HostGuard, Outbound, Patience, RequestLog, UpstreamProvider, Vault
 from workshop.auth.access_tokens import AccessTokens
 from workshop.auth.client_documents import Fetch
 from workshop.auth.config import Auth
 from workshop.auth.config_reader import origin_of
 from workshop.auth.guarded_fetch import GuardedFetch
-from workshop.auth.guards import HostGuard
-from workshop.auth.limits import Clock, Patience
-from workshop.auth.outbound import Outbound
+from workshop.auth.limits import Clock
 from workshop.auth.resource_server import ResourceServer, Sessions
-from workshop.auth.routes import RequestLog, auth_routes, common_routes
+from workshop.auth.routes import auth_routes, common_routes
 from workshop.auth.server import AuthServer, authorization_server
-from workshop.auth.store import Store, kept
+from workshop.auth.store import Store, maintained
 from workshop.auth.store_sqlite import SqliteStore
-from workshop.auth.upstream import UpstreamProvider, UpstreamTokenSource
-from workshop.auth.vault import Vault
+from workshop.auth.upstream import UpstreamTokenSource
 from workshop.servers.gateway.config import GatewayConfig
 from workshop.servers.gateway.gate import Gate, OpenGate, TokenGate
 from workshop.servers.gateway.relay import Relay
@@ -91,5 +89,5 @@ def sealed_for(remote_url: str, auth: Auth) -> str:
 
 @contextlib.asynccontextmanager
 async def _running(outbound: Outbound, store: Store | None, clock: Clock) -> AsyncIterator[None]:
-    async with outbound, kept(store, clock) if store else contextlib.nullcontext():
+    async with outbound, maintained(store, clock) if store else contextlib.nullcontext():
         yield

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from workshop.auth import Section, wrong_setting
 from workshop.auth.config import Auth, load_auth
-from workshop.auth.config_reader import Section, bad, check_header, read_secret
+from workshop.auth.config_reader import check_header, read_secret
 from workshop.core.errors import UsageError
 
 _KNOWN = frozenset(
@@ -81,7 +82,7 @@ def _headers(root: Section, *, with_auth: bool) -> dict[str, str]:
         where = root.path(f"header_forward.{name}")
         check_header(name, value, where)
         if with_auth and name.lower() == "authorization":
-            raise bad(
+            raise wrong_setting(
                 where, "It would replace the user's own upstream token", "Remove it, or remove the auth block"
             )
     return headers
@@ -93,11 +94,11 @@ def _tools(root: Section) -> ToolRules:
     allowed = frozenset(tools.texts("filter")) if tools.has("filter") else None
     overrides = tools.values.get("override") or {}
     if not isinstance(overrides, dict):
-        raise bad(tools.path("override"), "It must map tool names to their overrides")
+        raise wrong_setting(tools.path("override"), "It must map tool names to their overrides")
     rules = {name: _override(value, tools.path(f"override.{name}")) for name, value in overrides.items()}
     shown = [rule.name for rule in rules.values() if rule.name]
     if len(shown) != len(set(shown)):
-        raise bad(tools.path("override"), "Two tools would be shown under one name")
+        raise wrong_setting(tools.path("override"), "Two tools would be shown under one name")
     return ToolRules(allowed, rules)
 
 

@@ -5,10 +5,10 @@ from typing import Protocol
 
 from starlette.datastructures import Headers
 
-from workshop.auth.http import Parameters, RefusedError, private_json
+from workshop.auth import Parameters, RefusedError, UpstreamError, private_json
 from workshop.auth.resource_server import ResourceServer, Sessions
 from workshop.auth.store import Grant, StoreUnavailableError, UpstreamTokens
-from workshop.auth.upstream import Trouble, UpstreamError
+from workshop.auth.upstream import Trouble
 
 _SESSION = "mcp-session-id"
 _UNAUTHORIZED, _NOT_FOUND, _FAILURE = 401, 404, 400

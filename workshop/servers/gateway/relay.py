@@ -20,10 +20,10 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 from yarl import URL
 
-from workshop.auth.http import RefusedError, private_json, query
+from workshop.auth import ClientGoneError, Outbound, RefusedError, private_json, query_parameters
 from workshop.auth.json_rpc import read_message, relayed_body, too_large
-from workshop.auth.limits import RELAY_BYTES, ClientGoneError
-from workshop.auth.outbound import Outbound, proxy_for
+from workshop.auth.limits import RELAY_BYTES
+from workshop.auth.outbound import proxy_for
 from workshop.servers.gateway.cancellation import AdmissionLostError, WhileAdmitted, while_connected
 from workshop.servers.gateway.config import GatewayConfig
 from workshop.servers.gateway.gate import Answer, Gate, Visit, upstream_failure
@@ -117,7 +117,7 @@ class Relay:
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         _check_shape(scope["method"], headers)
-        visit = await self._gate.admit(headers, query(Request(scope)))
+        visit = await self._gate.admit(headers, query_parameters(Request(scope)))
         call = _Call(scope["method"], list(scope["headers"]), b"")
         if call.method == "POST":
             call = self._posted(call.headers, await self._body(receive, headers))

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workshop.auth.http import RefusedError
+from workshop.auth import RefusedError
 from workshop.auth.json_rpc import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, is_id, rpc_error
 from workshop.auth.limits import REWRITE_BYTES
 from workshop.servers.gateway.config import ToolOverride, ToolRules

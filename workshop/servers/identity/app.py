@@ -8,16 +8,15 @@ from typing import Any
 from starlette.routing import Router
 from starlette.types import ASGIApp
 
+from workshop.auth import HostGuard, Patience, RequestLog, Vault
 from workshop.auth.access_tokens import AccessTokens
 from workshop.auth.client_documents import Fetch
 from workshop.auth.guarded_fetch import GuardedFetch
-from workshop.auth.guards import HostGuard
-from workshop.auth.limits import Clock, Patience
-from workshop.auth.routes import RequestLog, authorization_server_routes, common_routes, server_route
+from workshop.auth.limits import Clock
+from workshop.auth.routes import authorization_server_routes, common_routes, server_route
 from workshop.auth.server import AuthServer, authorization_server
-from workshop.auth.store import Client, kept
+from workshop.auth.store import Client, maintained
 from workshop.auth.store_sqlite import SqliteStore
-from workshop.auth.vault import Vault
 from workshop.servers.identity.config import LOGIN_PATH, IdentityConfig, read
 from workshop.servers.identity.login import LoginPage, PracticePeople, username_claim
 from workshop.servers.practice.data import load
@@ -52,7 +51,7 @@ def create_app(config: Mapping[str, Any], *, clock: Clock = time.time, fetch: Fe
             *common_routes(server.store),
         ],
         redirect_slashes=False,
-        lifespan=lambda _: kept(server.store, clock),
+        lifespan=lambda _: maintained(server.store, clock),
     )
     return RequestLog(HostGuard(router, settings.auth.issuer, port=settings.port))
 

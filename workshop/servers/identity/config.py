@@ -4,19 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workshop.auth import Section, Upstream, load_signing_key, wrong_setting
 from workshop.auth.client_metadata import GRANT_TYPES, registration_problem
-from workshop.auth.config import (
-    CALLBACK_PATH,
-    DEFAULT_SCOPES,
-    Auth,
-    DocumentRules,
-    Upstream,
-    check_hmac,
-    read_scopes,
-)
-from workshop.auth.config_reader import Section, bad
+from workshop.auth.config import CALLBACK_PATH, DEFAULT_SCOPES, Auth, DocumentRules, check_hmac, read_scopes
 from workshop.auth.http import visible
-from workshop.auth.keys import load_signing_key
 from workshop.auth.store import Client
 
 LOGIN_PATH = "/login"
@@ -83,11 +74,11 @@ def _own_sign_in(issuer: str) -> Upstream:
 def _clients(root: Section, scopes: tuple[str, ...]) -> dict[str, Client]:
     listed = root.values["clients"] if root.has("clients") else []
     if not isinstance(listed, list):
-        raise bad(root.path("clients"), "It must be a list of clients")
+        raise wrong_setting(root.path("clients"), "It must be a list of clients")
     clients = [_client(entry, root.path(f"clients.{number}"), scopes) for number, entry in enumerate(listed)]
     known = {client.client_id: client for client in clients}
     if len(known) != len(clients):
-        raise bad(root.path("clients"), "Two clients have one client_id")
+        raise wrong_setting(root.path("clients"), "Two clients have one client_id")
     return known
 
 
@@ -97,9 +88,9 @@ def _client(entry: object, where: str, scopes: tuple[str, ...]) -> Client:
     for uri in redirect_uris:
         problem = registration_problem(uri, None)
         if problem:
-            raise bad(section.path("redirect_uris"), problem)
+            raise wrong_setting(section.path("redirect_uris"), problem)
     if not redirect_uris:
-        raise bad(section.path("redirect_uris"), "A client needs at least one redirect URI")
+        raise wrong_setting(section.path("redirect_uris"), "A client needs at least one redirect URI")
     return Client(
         client_id=section.text("client_id"),
         name=visible(section.text("name")),

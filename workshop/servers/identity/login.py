@@ -12,14 +12,25 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from workshop.auth.browser import check_browser, form_page, refuse_other_sites, template_in
+from workshop.auth import (
+    PageError,
+    Parameters,
+    UpstreamError,
+    Vault,
+    form_page,
+    form_parameters,
+    query_parameters,
+    redirect,
+    refuse_other_sites,
+    s256,
+    same_secret,
+)
+from workshop.auth.browser import check_browser, template_in
 from workshop.auth.config import CALLBACK_PATH
-from workshop.auth.http import PageError, Parameters, form, query, redirect
 from workshop.auth.limits import Clock
 from workshop.auth.server import AuthServer
 from workshop.auth.store import Grant, Identity, PendingSignIn, UpstreamTokens
-from workshop.auth.upstream import Trouble, UpstreamError
-from workshop.auth.vault import Vault, s256, same
+from workshop.auth.upstream import Trouble
 from workshop.servers.practice.data import User
 
 _CODE = "sign-in code"
@@ -58,7 +69,11 @@ class PracticePeople:
         except ValueError:
             plain = None
         signed = json.loads(plain) if plain else {}
-        if not signed or not same(signed["challenge"], s256(verifier)) or signed["expires"] <= self._clock():
+        if (
+            not signed
+            or not same_secret(signed["challenge"], s256(verifier))
+            or signed["expires"] <= self._clock()
+        ):
             raise UpstreamError(Trouble.REFUSED)
         return UpstreamTokens(signed["user"], None, None)
 
@@ -87,12 +102,12 @@ class LoginPage:
     async def __call__(self, server: AuthServer, request: Request) -> Response:
         if request.method == "POST":
             return await self._answer(server, request)
-        state, _ = _waiting(server, request, query(request))
+        state, _ = _waiting(server, request, query_parameters(request))
         users = [(user.login, user.name) for user in self._people.users.values()]
         return form_page(_TEMPLATE, state=state, users=users)
 
     async def _answer(self, server: AuthServer, request: Request) -> Response:
-        fields = await form(request, seconds=server.patience.body)
+        fields = await form_parameters(request, seconds=server.patience.body)
         refuse_other_sites(request, server.config.issuer)
         state, pending = _waiting(server, request, fields)
         callback = server.url(CALLBACK_PATH)

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from workshop.auth.http import private_json
+from workshop.auth import private_json
 
 _LOG = logging.getLogger(__name__)
 

@@ -19,8 +19,7 @@ from mcp.server.mcpserver import Context
 from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult, Tool, ToolAnnotations
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from workshop.auth.guards import caller_of
-from workshop.auth.openapi_tools import Api
+from workshop.auth import Api, caller_of
 
 
 class CallerForSdk:

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from workshop.auth.outbound import Outbound
-from workshop.auth.upstream import ApiAnswer, count_items
+from workshop.auth import ApiAnswer, Outbound, count_items
 
 Json = dict[str, Any]
 MOST = 10

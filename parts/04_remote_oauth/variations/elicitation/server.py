@@ -18,15 +18,25 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 from tools import Tools
 
-from workshop.auth.guards import BearerGuard, HostGuard
-from workshop.auth.limits import Patience
-from workshop.auth.linking.elicitations import Elicitations, Grants, RequestState
-from workshop.auth.linking.pages import Connect, Identity, own_registration
-from workshop.auth.linking.targets import Control, Resources
-from workshop.auth.outbound import Outbound
-from workshop.auth.outside_tokens import OutsideIssuer, OutsideTokens
-from workshop.auth.routes import RequestLog
-from workshop.auth.vault import SealedRecords, Vault
+from workshop.auth import (
+    BearerGuard,
+    Connect,
+    Control,
+    Elicitations,
+    Grants,
+    HostGuard,
+    IdentityProvider,
+    Outbound,
+    OutsideIssuer,
+    OutsideTokens,
+    Patience,
+    RequestLog,
+    RequestState,
+    Resources,
+    SealedRecords,
+    Vault,
+    own_registration,
+)
 from workshop.core.serving import main
 from workshop.servers.variation.sdk import CallerForSdk
 
@@ -47,7 +57,7 @@ def create_app(config: Mapping[str, Any]) -> ASGIApp:
         resources,
         records=records,
         vault=vault,
-        identity=Identity(own_registration(config), tokens, outbound),
+        identity=IdentityProvider(own_registration(config), tokens, outbound),
         url=url,
     )
     tools = Tools(

@@ -22,13 +22,21 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from results import Json, failed, shown
 
-from workshop.auth.guards import caller_of
-from workshop.auth.linking.elicitations import CONNECTED, Asked, Elicitations, Grants, RequestState
-from workshop.auth.linking.targets import Resources, Target
-from workshop.auth.openapi_tools import Operation
-from workshop.auth.outbound import Outbound
-from workshop.auth.store import StoreFullError
-from workshop.auth.upstream import UpstreamError, call_api
+from workshop.auth import (
+    CONNECTED,
+    Asked,
+    Elicitations,
+    Grants,
+    Operation,
+    Outbound,
+    RequestState,
+    Resources,
+    StoreFullError,
+    Target,
+    UpstreamError,
+    call_api,
+    caller_of,
+)
 from workshop.servers.variation.sdk import scope_of, tools_of
 
 Context = ServerRequestContext[Any, Any]

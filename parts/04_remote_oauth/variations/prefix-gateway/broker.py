@@ -17,7 +17,7 @@ from mcp_types import (
 )
 from registrations import Registration, find
 
-from workshop.auth.keys import InternalTokens
+from workshop.auth import InternalTokens
 from workshop.servers.variation.sdk import UpstreamServer, UpstreamServerError, scope_of
 
 _LOG = logging.getLogger(__name__)

@@ -11,10 +11,7 @@ from registrations import Registration, find
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from workshop.auth.guards import caller_of
-from workshop.auth.http import RefusedError, private_json
-from workshop.auth.json_rpc import read_tool_call
-from workshop.auth.limits import ClientGoneError
+from workshop.auth import ClientGoneError, RefusedError, caller_of, private_json, read_tool_call
 
 VISIT = "prefix-gateway.visit"
 UNAUTHORIZED = {"error": "Unauthorized", "message": "Access denied: Authentication required."}

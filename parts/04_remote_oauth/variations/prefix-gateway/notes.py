@@ -11,8 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from workshop.auth.guards import BearerGuard, caller_of
-from workshop.auth.outside_tokens import OutsideIssuer, OutsideTokens
+from workshop.auth import BearerGuard, OutsideIssuer, OutsideTokens, caller_of
 from workshop.core.serving import main
 from workshop.servers.variation.sdk import scope_of
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from workshop.auth.config_reader import Section, bad
+from workshop.auth import Section, wrong_setting
 
 _PREFIX = re.compile(r"[a-z0-9][a-z0-9_]*")  # as in Kuadrant's MCPServerRegistration
 _KNOWN = frozenset({"prefix", "url", "credential_file", "user_header", "filter", "only"})
@@ -36,11 +36,13 @@ def read_registrations(config: Section) -> tuple[Registration, ...]:
     """Raises UsageError for what is no registration, or when one prefix starts with another."""
     items = config.values.get("registrations")
     if not isinstance(items, list) or not items:
-        raise bad("registrations", "It must be a list of upstream servers")
+        raise wrong_setting("registrations", "It must be a list of upstream servers")
     found = tuple(_read(item, f"registrations.{index}") for index, item in enumerate(items))
     for index, one in enumerate(found):
         if any(one.prefix.startswith(other.prefix) for other in found if other is not one):
-            raise bad(f"registrations.{index}.prefix", f"{one.prefix!r} starts with another one's prefix")
+            raise wrong_setting(
+                f"registrations.{index}.prefix", f"{one.prefix!r} starts with another one's prefix"
+            )
     return found
 
 
@@ -57,9 +59,9 @@ def _read(item: object, where: str) -> Registration:
     section = Section.of(item, where, known=_KNOWN)
     prefix, only = section.text("prefix"), section.values.get("only", {})
     if not _PREFIX.fullmatch(prefix):
-        raise bad(section.path("prefix"), f"{prefix!r} does not match {_PREFIX.pattern}")
+        raise wrong_setting(section.path("prefix"), f"{prefix!r} does not match {_PREFIX.pattern}")
     if not isinstance(only, dict):
-        raise bad(section.path("only"), "It must map tools to lists of users")
+        raise wrong_setting(section.path("only"), "It must map tools to lists of users")
     return Registration(
         prefix=prefix,
         url=section.url("url"),

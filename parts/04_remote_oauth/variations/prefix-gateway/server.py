@@ -10,10 +10,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from workshop.auth.config_reader import Section
-from workshop.auth.guards import BearerGuard
-from workshop.auth.keys import InternalTokens, load_signing_key
-from workshop.auth.outside_tokens import OutsideIssuer, OutsideTokens
+from workshop.auth import BearerGuard, InternalTokens, OutsideIssuer, OutsideTokens, Section, load_signing_key
 from workshop.core.serving import main
 
 _KNOWN = frozenset(

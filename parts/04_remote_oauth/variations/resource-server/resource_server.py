@@ -15,9 +15,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from workshop.auth.config_reader import LOOPBACK_HOSTS, Section
-from workshop.auth.guards import BearerGuard
-from workshop.auth.outside_tokens import OutsideIssuer, OutsideTokens
+from workshop.auth import LOOPBACK_HOSTS, BearerGuard, OutsideIssuer, OutsideTokens, Section
 from workshop.core.errors import UsageError
 from workshop.core.serving import serve
 from workshop.servers.variation.sdk import CallerForSdk

@@ -16,7 +16,7 @@ from pathlib import Path
 from references import mk_mcp_from_refs
 from resource_server import HTTP, mk_auth_provider, serve_http
 
-from workshop.auth.config_reader import Section
+from workshop.auth import Section
 from workshop.core.errors import UsageError, WorkshopError
 from workshop.core.serving import log_to_stderr, read_object
 

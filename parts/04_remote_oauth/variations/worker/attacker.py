@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 import httpx2
 
 from workshop.agent.http import open_client
-from workshop.auth.vault import s256
+from workshop.auth import s256
 from workshop.core.browser import following, press
 
 HERE, ELSEWHERE = "http://localhost:8765/callback", "https://evil.example/callback"

@@ -11,7 +11,7 @@ from workshop.agent import McpTools
 from workshop.agent.http import open_client
 from workshop.audit.probe.report import probe_async
 from workshop.audit.probe.target import Target
-from workshop.auth.vault import s256
+from workshop.auth import s256
 from workshop.course.checks import NotApplicableError, NotPassedError, Subject, check, expect
 from workshop.course.lessons import find_variation
 from workshop.course.variation_run import room_of, variation_running

@@ -16,8 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tools import SESSION, mcp_server
 from worker import SCOPES, WEAK, Worker, make_worker
 
-from workshop.auth.http import private_json, with_headers
-from workshop.auth.routes import Endpoint, RequestLog
+from workshop.auth import Endpoint, RequestLog, private_json, with_headers
 from workshop.core.serving import main
 from workshop.servers.variation.editions import MistakesTold
 from workshop.servers.variation.sdk import sdk_user

@@ -11,7 +11,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 from worker import WEAK, Worker
 
-from workshop.auth.upstream import UpstreamError, call_api
+from workshop.auth import UpstreamError, call_api
 from workshop.servers.variation.sdk import scope_of
 
 SESSION = "worker.session"

@@ -11,12 +11,17 @@ from urllib.parse import urlsplit
 
 from starlette.responses import HTMLResponse, Response
 
-from workshop.auth.config import Upstream
-from workshop.auth.config_reader import LOOPBACK_HOSTS, Section
-from workshop.auth.http import redirect
-from workshop.auth.limits import Patience
-from workshop.auth.outbound import Outbound
-from workshop.auth.upstream import UpstreamProvider, api_of, github_app
+from workshop.auth import (
+    LOOPBACK_HOSTS,
+    Outbound,
+    Patience,
+    Section,
+    Upstream,
+    UpstreamProvider,
+    api_of,
+    github_app,
+    redirect,
+)
 from workshop.core.errors import UsageError
 from workshop.servers.variation.editions import Editions
 

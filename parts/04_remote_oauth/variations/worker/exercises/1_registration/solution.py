@@ -7,14 +7,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from worker import Worker
 
-from workshop.auth.client_metadata import (
+from workshop.auth import (
+    OAuthError,
+    TokenBucket,
+    bounded_body,
     client_name,
+    private_json,
     read_document,
     redirect_uris,
     require_public_code_client,
 )
-from workshop.auth.http import OAuthError, bounded_body, private_json
-from workshop.auth.limits import TokenBucket
 
 _MONTH = 30 * 24 * 3600
 _REGISTRATIONS = TokenBucket(10, 200, time.time)

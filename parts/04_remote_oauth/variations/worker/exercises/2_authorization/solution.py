@@ -6,8 +6,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from worker import SCOPES, Worker
 
-from workshop.auth.client_metadata import matches
-from workshop.auth.http import PageError, Parameters, RedirectError, error_redirect, query
+from workshop.auth import (
+    PageError,
+    Parameters,
+    RedirectError,
+    error_redirect,
+    query_parameters,
+    redirect_uri_matches,
+)
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
@@ -15,12 +21,12 @@ _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 def asked(worker: Worker, request: Request) -> dict[str, str] | Response:
     """What a client asked for at `/auth`, to be shown to a person; or the refusal."""
     # ↓ First who asks and where the answer goes: before that is sure, nobody is sent anywhere.
-    given = query(request)
+    given = query_parameters(request)
     client = worker.records.get("client", given.get("client_id") or "") if given else None
     if given is None or client is None:
         raise PageError("This application is not registered here", "Let it register again.")
     redirect_uri = given.get("redirect_uri") or ""
-    if not any(matches(redirect_uri, known) for known in client["redirect_uris"]):
+    if not any(redirect_uri_matches(redirect_uri, known) for known in client["redirect_uris"]):
         raise PageError("The application gave an address it has not registered", "Nobody is sent there.")
     try:
         _check(worker, given)

@@ -6,11 +6,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from worker import SCOPES, Worker
 
-from workshop.auth.browser import form_page, refuse_other_sites
-from workshop.auth.client_metadata import shown_host
-from workshop.auth.http import PageError, form, query, redirect
-from workshop.auth.upstream import UpstreamError
-from workshop.auth.vault import digest, random_token, same
+from workshop.auth import (
+    PageError,
+    UpstreamError,
+    digest,
+    form_page,
+    form_parameters,
+    query_parameters,
+    random_token,
+    redirect,
+    refuse_other_sites,
+    same_secret,
+    shown_host,
+)
 
 _TEN_MINUTES = 600
 _COOKIE = "workshop-worker"
@@ -61,12 +69,12 @@ def _page(worker: Worker, asked: dict[str, str], ticket: str, csrf: str) -> Resp
 
 async def decide(worker: Worker, request: Request) -> Response:
     """Take the answer to the page: it comes here, to `/oauth/consent`."""
-    fields = await form(request, seconds=30)
+    fields = await form_parameters(request, seconds=30)
     refuse_other_sites(request, worker.url)
     waiting = worker.records.take("consent", fields.get("ticket") or "")
     if waiting is None:
         raise PageError("This page was used already", "It is good once, and for ten minutes.")
-    if not _same_browser(request, waiting) or not same(fields.get("csrf") or "", waiting["csrf"]):
+    if not _same_browser(request, waiting) or not same_secret(fields.get("csrf") or "", waiting["csrf"]):
         raise PageError("This page belongs to another browser", "Nothing was approved.", status=403)
     if fields.get("decision") != "approve":
         return _back(worker, waiting["asked"], error="access_denied")
@@ -77,7 +85,7 @@ async def decide(worker: Worker, request: Request) -> Response:
 
 async def callback(worker: Worker, request: Request) -> Response:
     """Take the browser back from GitHub, and send it to the client with a code."""
-    given = query(request)
+    given = query_parameters(request)
     pending = worker.records.take("state", given.get("state") or "") if given else None
     if given is None or pending is None:
         raise PageError("This sign-in is not known", "It has ended, or it took longer than ten minutes.")
@@ -97,7 +105,7 @@ async def callback(worker: Worker, request: Request) -> Response:
 
 
 def _same_browser(request: Request, kept: dict[str, str]) -> bool:
-    return same(digest(request.cookies.get(_COOKIE, "")), kept["browser"])
+    return same_secret(digest(request.cookies.get(_COOKIE, "")), kept["browser"])
 
 
 def _back(worker: Worker, asked: dict[str, str], **answer: str) -> Response:

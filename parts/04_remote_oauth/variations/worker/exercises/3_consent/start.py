@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from worker import Worker
 
-from workshop.auth.upstream import UpstreamError
+from workshop.auth import UpstreamError
 
 _TEN_MINUTES = 600
 

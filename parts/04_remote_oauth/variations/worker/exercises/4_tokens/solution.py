@@ -7,8 +7,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from worker import SCOPES, Worker
 
-from workshop.auth.http import OAuthError, Parameters, form, private_json
-from workshop.auth.vault import random_token, s256, same
+from workshop.auth import (
+    OAuthError,
+    Parameters,
+    form_parameters,
+    private_json,
+    random_token,
+    s256,
+    same_secret,
+)
 
 _HOUR = 3600
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -28,7 +35,7 @@ def metadata(url: str) -> dict[str, object]:
 # ↓ A code is taken before it is judged, so it works once; and only with all that it was made for.
 async def token(worker: Worker, request: Request) -> Response:
     """Trade a code for a token."""
-    fields = await form(request, seconds=30)
+    fields = await form_parameters(request, seconds=30)
     client_id = _client_id(worker, request, fields)
     if fields.get("grant_type") != "authorization_code":
         raise OAuthError("unsupported_grant_type", "Use authorization_code")
@@ -49,7 +56,7 @@ async def token(worker: Worker, request: Request) -> Response:
 
 def _check(worker: Worker, asked: dict[str, Any], client_id: str, fields: Parameters) -> None:
     verifier, challenge = fields.get("code_verifier") or "", asked.get("code_challenge") or ""
-    if not _VERIFIER.fullmatch(verifier) or not same(s256(verifier), challenge):
+    if not _VERIFIER.fullmatch(verifier) or not same_secret(s256(verifier), challenge):
         raise OAuthError("invalid_grant", "The code_verifier is not the one of this login")
     if (asked.get("client_id"), asked.get("redirect_uri")) != (client_id, fields.get("redirect_uri")):
         raise OAuthError("invalid_grant", "The code was issued for another client or redirect_uri")
@@ -59,7 +66,7 @@ def _check(worker: Worker, asked: dict[str, Any], client_id: str, fields: Parame
 
 async def revoke(worker: Worker, request: Request) -> Response:
     """End a token (RFC 7009)."""
-    fields = await form(request, seconds=30)
+    fields = await form_parameters(request, seconds=30)
     client_id = _client_id(worker, request, fields)
     token = fields.get("token") or ""
     session = worker.records.get("session", token)

@@ -7,8 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from worker import SCOPES, Worker
 
-from workshop.auth.http import RefusedError, private_json
-from workshop.auth.resource_server import Challenge
+from workshop.auth import Challenge, RefusedError, private_json
 
 _PRM = "/.well-known/oauth-protected-resource"
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from workshop.auth.vault import Vault, digest
+from workshop.auth import Vault, digest
 
 _TABLE = """
 PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON;
