@@ -22,7 +22,7 @@ from workshop.lab.cluster.record import ClusterFile, Site
 from workshop.lab.cluster.render import Rendered
 from workshop.lab.kube import connection, wait
 from workshop.lab.tools.run import Runner
-from workshop.toolhive.contracts import CheckResult
+from workshop.toolhive.proxy_contract import CheckResult
 
 IMAGES = {"mcp-server": "room/mcp-server:1", "practice": "room/practice:1"}
 WORKLOADS = ("workshop", "github-remote", "practice-github")

@@ -19,7 +19,7 @@ from workshop.lab.cluster.render import Rendered, Renderer
 from workshop.lab.sources import pinned
 from workshop.lab.tools.kubectl import Access
 from workshop.lab.tools.run import Runner
-from workshop.toolhive.contracts import CheckResult
+from workshop.toolhive.proxy_contract import CheckResult
 
 SWAP = {"type": "upstreamswap", "parameters": {"config": {"provider_name": "github"}}}
 

@@ -111,7 +111,7 @@ def test_a_secret_that_is_absent_is_named(
     auth: Resource, secrets: SecretFiles, which: tuple[str, str]
 ) -> None:
     secrets.path(*which).unlink()
-    with pytest.raises(UsageError, match=f"`{which[0]}`, key `{which[1]}`, is not there"):
+    with pytest.raises(UsageError, match=f"`{which[0]}`, key `{which[1]}`, does not exist"):
         check_secrets(auth, secrets)
 
 
@@ -145,8 +145,11 @@ def test_each_form_of_key_that_toolhive_reads_passes(
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        (b"", "no private key in PEM"),
-        (b"-----BEGIN PRIVATE KEY-----\nnot base64\n-----END PRIVATE KEY-----\n", "no private key in PEM"),
+        (b"", "not a private key in PEM format"),
+        (
+            b"-----BEGIN PRIVATE KEY-----\nnot base64\n-----END PRIVATE KEY-----\n",
+            "not a private key in PEM format",
+        ),
         (
             RSA.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"a passphrase")),
             "without a passphrase",
@@ -157,7 +160,7 @@ def test_each_form_of_key_that_toolhive_reads_passes(
             ),
             "Ed25519",
         ),
-        (pem(rsa.generate_private_key(65537, 1024), PrivateFormat.PKCS8), "1024 bits; 2048 are the least"),
+        (pem(rsa.generate_private_key(65537, 1024), PrivateFormat.PKCS8), "1024 bits; the minimum is 2048"),
         (pem(ec.generate_private_key(ec.SECP256K1()), PrivateFormat.PKCS8), "neither an RSA key nor"),
         (pem(dsa.generate_private_key(1024), PrivateFormat.PKCS8), "neither an RSA key nor"),
     ],
@@ -174,10 +177,10 @@ def test_a_key_toolhive_cannot_sign_with_is_refused(
 @pytest.mark.parametrize(
     ("which", "value", "told"),
     [
-        (HMAC, b"h" * 31, "has 31 bytes; 32 are the least"),
+        (HMAC, b"h" * 31, "has 31 bytes; the minimum is 32"),
         (CLIENT, b"", "is empty"),
         (CLIENT, b" \r\n", "is empty"),
-        (CLIENT, b"right but for the line's end\r\n", "spaces or a line end"),
+        (CLIENT, b"right but for the line's end\r\n", "a space or a line end"),
     ],
 )
 def test_a_secret_in_the_wrong_form_is_refused_and_not_shown(

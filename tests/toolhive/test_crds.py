@@ -16,7 +16,7 @@ from workshop.lab.cluster.render import Renderer
 from workshop.lab.sources import Sources
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.overrides import (
-    DISPENSABLE,
+    OPTIONAL_FIELDS,
     with_client_id,
     with_gateway_port,
     with_node_authorities,
@@ -51,7 +51,7 @@ def refusals(crds: Crds, resources: Resources) -> list[str]:
 
 
 def _sent(crds: Crds, resource: Resource) -> Resource:
-    for field in DISPENSABLE:
+    for field in OPTIONAL_FIELDS:
         if resource.find(field) is not None and not crds[resource.kind].knows(field):
             resource = without(resource, field)
     return resource
@@ -60,8 +60,8 @@ def _sent(crds: Crds, resource: Resource) -> Resource:
 def test_only_a_field_that_an_older_toolhive_lacks_is_left_out(
     crds: Crds, request: pytest.FixtureRequest
 ) -> None:
-    known = [crds["MCPExternalAuthConfig"].knows(field) for field in DISPENSABLE]
-    assert known == [request.node.callspec.params["crds"] == PINNED] * len(DISPENSABLE)
+    known = [crds["MCPExternalAuthConfig"].knows(field) for field in OPTIONAL_FIELDS]
+    assert known == [request.node.callspec.params["crds"] == PINNED] * len(OPTIONAL_FIELDS)
 
 
 def in_cluster(resources: Resources) -> Resources:

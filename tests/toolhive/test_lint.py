@@ -30,7 +30,7 @@ def test_the_parts_own_manifests_pass(change: Change) -> None:
         ),
         ("replicas: 1", "replicas: 2", "`replicas` must be 1, not 2"),
         ("  proxyPort:", "  externalAuthConfigRef: {name: x}\n  proxyPort:", "has both `authServerRef`"),
-        ("http://localhost:8080", "http://gateway.example:8080", "must be https"),
+        ("http://localhost:8080", "http://gateway.example:8080", "must start with https://; only localhost"),
         ("http://localhost:8080", "ftp://localhost:8080", "must start with http:// or https://"),
         ("proxyPort: 8080", "proxyPort: 8081", "is not the port of the issuer"),
         ("proxyPort: 8080", "proxyPort: 80800", "between 1 and 65535"),
@@ -112,7 +112,7 @@ def test_a_server_and_a_proxy_of_one_name_are_refused(change: Change) -> None:
     both = Resources(
         (*change(part="03_toolhive").all, *change("name: github-remote\n", "name: workshop\n").all)
     )
-    with pytest.raises(UsageError, match="has the name of an MCPServer"):
+    with pytest.raises(UsageError, match="has the same name as an MCPServer"):
         check(both)
 
 

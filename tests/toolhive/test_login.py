@@ -25,7 +25,7 @@ from workshop.core.ports import free_port
 from workshop.lab.cluster.checks import after_login, before_login
 from workshop.servers.practice.app import create_app
 from workshop.servers.practice.config import PracticeConfig
-from workshop.toolhive.contracts import ProxyContract, ToolCall
+from workshop.toolhive.proxy_contract import ProxyContract, ToolCall
 
 QUESTION = "Who am I?"
 

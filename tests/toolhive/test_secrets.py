@@ -9,8 +9,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.toolhive.conftest import Change
 from workshop.core.errors import UsageError
-from workshop.toolhive.durations import seconds
-from workshop.toolhive.manifests import load
+from workshop.toolhive.manifests import load, seconds
 from workshop.toolhive.secrets import SecretFiles, auth_configs
 
 

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from workshop.lab.workloads import DEFAULT_SCOPES
-from workshop.toolhive.durations import seconds
 from workshop.toolhive.lint import auth_config, oidc_config
-from workshop.toolhive.manifests import Resource, Resources
+from workshop.toolhive.manifests import Resource, Resources, seconds
 from workshop.toolhive.secrets import SecretFiles
 
 _SERVER = "spec.embeddedAuthServer"

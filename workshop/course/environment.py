@@ -34,13 +34,14 @@ from workshop.lab.choose import (
 from workshop.lab.logs import Log
 from workshop.lab.steps import StepTime
 from workshop.lab.tools.run import Runner
+from workshop.toolhive.manifests import UPSTREAM_OAUTH
 from workshop.toolhive.overrides import CLIENT_ID_PLACEHOLDER
 from workshop.toolhive.secrets import auth_configs
 
 if TYPE_CHECKING:
     from workshop.agent.part import RunContext
 
-_OAUTH_CLIENT_ID = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config.clientId"
+_OAUTH_CLIENT_ID = f"{UPSTREAM_OAUTH}.clientId"
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,11 @@ from typing import Any
 from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, Deployment, Entrypoint
 from workshop.lab.local_processes import Planned, files_beside, fingerprint
 from workshop.lab.process import Workload
-from workshop.toolhive.durations import seconds
 from workshop.toolhive.lint import CALLBACK_PATH, auth_config, oidc_config
-from workshop.toolhive.manifests import Resource, Resources
+from workshop.toolhive.manifests import UPSTREAM, UPSTREAM_OAUTH, Resource, Resources, seconds
 from workshop.toolhive.secrets import SecretFiles, client_secret_reference, references
 
 DEFAULT_SCOPES = ("openid", "profile", "email", "offline_access")
-_UPSTREAM = "spec.embeddedAuthServer.upstreamProviders.0"
 _PRACTICE_SECONDS = 30.0
 
 
@@ -167,10 +165,10 @@ class Planner:
         }
 
     def _upstream(self, auth: Resource, issuer: str) -> dict[str, Any]:
-        oauth = auth.mapping(f"{_UPSTREAM}.oauth2Config")
+        oauth = auth.mapping(f"{UPSTREAM_OAUTH}")
         userinfo = oauth.get("userInfo")
         return {
-            "name": auth.text(f"{_UPSTREAM}.name"),
+            "name": auth.text(f"{UPSTREAM}.name"),
             "authorization_endpoint": oauth["authorizationEndpoint"],
             "token_endpoint": oauth["tokenEndpoint"],
             "client_id": oauth["clientId"],
@@ -229,7 +227,7 @@ def _registrations(auth: Resource) -> dict[str, Any] | None:
 
 
 def _userinfo(auth: Resource) -> dict[str, Any]:
-    path = f"{_UPSTREAM}.oauth2Config.userInfo"
+    path = f"{UPSTREAM_OAUTH}.userInfo"
     return {
         "url": auth.text(f"{path}.endpointUrl"),
         "method": auth.find(f"{path}.httpMethod") or "GET",

@@ -1,7 +1,7 @@
-"""The messages of other programs that we know: where each may stand, what it means here, and what to do.
+"""Known messages of other programs: where each one comes from, and what to do about it.
 
-A message is looked for only in its own places. The words of a failed pull, for one, mean something else in
-a container's log, where any connection may have failed.
+A message is searched only in texts of its own origin. The words of a failed pull, for example, mean something
+else in a container's log, where any connection may have failed.
 
 The proxy's messages are from ToolHive 0.63.0 `pkg/authserver` and `pkg/container/kubernetes`, the kubelet's
 from Kubernetes 1.35 and containerd 2.
@@ -15,20 +15,20 @@ from typing import Literal
 
 # A pod's failed pull, its other troubles and events, a container's log, the operator's status of a resource,
 # the output of docker and kind, the output of helm and kubectl.
-Place = Literal["pull", "pod", "log", "operator", "docker", "helm"]
-Said = tuple[Place, str]
+Origin = Literal["pull", "pod", "log", "operator", "docker", "helm"]
+Message = tuple[Origin, str]
 
-_OF_PROGRAM: dict[str, Place] = {"docker": "docker", "kind": "docker", "helm": "helm", "kubectl": "helm"}
+_OF_PROGRAM: dict[str, Origin] = {"docker": "docker", "kind": "docker", "helm": "helm", "kubectl": "helm"}
 
 
 @dataclass(frozen=True)
 class Known:
-    """A message we know; `heals` when waiting longer may help.
+    """A known message; `heals` is true when waiting longer may help.
 
-    `elsewhere` is the hint on a cluster that somebody else made, where it differs: its nodes are not ours.
+    `elsewhere` is the hint for a cluster that somebody else made, where it differs: its nodes are theirs.
     """
 
-    places: frozenset[str]
+    origins: frozenset[str]
     pattern: re.Pattern[str]
     hint: str
     elsewhere: str = ""
@@ -39,14 +39,14 @@ class Known:
         return self.hint if own_nodes else self.elsewhere or self.hint
 
 
-def _known(places: str, pattern: str, hint: str, elsewhere: str = "", *, heals: bool = False) -> Known:
-    return Known(frozenset(places.split()), re.compile(pattern, re.IGNORECASE), hint, elsewhere, heals)
+def _known(origins: str, pattern: str, hint: str, elsewhere: str = "", *, heals: bool = False) -> Known:
+    return Known(frozenset(origins.split()), re.compile(pattern, re.IGNORECASE), hint, elsewhere, heals)
 
 
 _AGAIN = "then run this command again"
 _NAMES_ITS_IMAGES = "`--override NAME=IMAGE` takes one from a registry that they reach"
 
-# The first that matches wins: what is special stands before what is general.
+# The first match wins, so a special message stands before a general one.
 _MESSAGES = (
     _known(
         "log operator",
@@ -238,8 +238,8 @@ _MESSAGES = (
     ),
     _known(
         "docker",
-        r"no suitable export target found",  # moby#52193: layers that were unpacked, and not kept packed
-        "Docker has not kept all of that image: `docker image rm` it, and run this again",
+        r"no suitable export target found",  # moby#52193: only the unpacked layers are on the disk
+        "Docker has only a part of that image: remove it with `docker image rm`, and run this again",
     ),
     _known(
         "docker",
@@ -254,35 +254,33 @@ _MESSAGES = (
 )
 
 
-def recognise(said: Iterable[Said]) -> Known | None:
-    """The first known message in any of these texts that may stand where it was said.
+def recognise(messages: Iterable[Message]) -> Known | None:
+    """The first known message in any of these texts, or None; a text has only messages of its own origin.
 
-    What is special is looked for before what is general.
+    Special messages are searched before general ones.
     """
-    told = list(said)
-    return next(
-        (
-            known
-            for known in _MESSAGES
-            for place, text in told
-            if place in known.places and known.pattern.search(text)
-        ),
-        None,
+    texts = list(messages)
+    matches = (
+        known
+        for known in _MESSAGES
+        for origin, text in texts
+        if origin in known.origins and known.pattern.search(text)
     )
+    return next(matches, None)
 
 
 def hint_for(program: str, output: str) -> str:
-    """What to do about what a program wrote; empty when we know no message in it.
+    """What to do about a program's output; empty when it has no known message.
 
-    Docker and kind run for clusters of our own alone; Helm and kubectl do so for any.
+    Docker and kind run only for clusters that we made; Helm and kubectl run for any cluster.
     """
-    place = _OF_PROGRAM.get(Path(program).name)
-    known = recognise((place, line) for line in output.splitlines()) if place else None
-    return known.advice(own_nodes=place == "docker") if known else ""
+    origin = _OF_PROGRAM.get(Path(program).name)
+    known = recognise((origin, line) for line in output.splitlines()) if origin else None
+    return known.advice(own_nodes=origin == "docker") if known else ""
 
 
 def may_heal(output: str) -> bool | None:
-    """Whether what a program wrote may go well the next time, as with a network; None when we do not know."""
-    places = dict.fromkeys(_OF_PROGRAM.values())
-    known = recognise((place, line) for line in output.splitlines() for place in places)
+    """Whether a second try may succeed after this output of a program; None when no message is known."""
+    origins = dict.fromkeys(_OF_PROGRAM.values())
+    known = recognise((origin, line) for line in output.splitlines() for origin in origins)
     return known.heals if known else None

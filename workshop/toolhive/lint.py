@@ -1,14 +1,13 @@
-"""The rules ToolHive holds an embedded authorization server to, checked before anything starts.
+"""Check the rules of ToolHive for an embedded authorization server, before anything starts.
 
 Sources: ToolHive 0.63.0, the CRD patterns and `controllerutil/authserver.go`
-(validateOIDCConfigForEmbeddedAuthServer); the ports and hosts follow from the port-forward.
+(validateOIDCConfigForEmbeddedAuthServer). The rules of ports and hosts follow from the port-forward.
 """
 
 from urllib.parse import SplitResult, urlsplit
 
 from workshop.toolhive import fields
-from workshop.toolhive.durations import seconds
-from workshop.toolhive.manifests import Resource, Resources
+from workshop.toolhive.manifests import UPSTREAM_OAUTH, Resource, Resources, seconds
 
 _LIFESPAN_BOUNDS = {
     "accessTokenLifespan": (60, 24 * 3600),
@@ -19,7 +18,7 @@ _DOCUMENT_BOUNDS = (10, 24 * 3600)
 _MOST_DOCUMENTS = 10_000
 CALLBACK_PATH = "/oauth/callback"
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_SLASH_HINT = "The issuer has no final slash; audience and resourceUrl have one"
+_SLASH_HINT = "The issuer does not end with a slash; audience and resourceUrl do"
 
 
 def check(resources: Resources) -> None:
@@ -40,7 +39,7 @@ def check(resources: Resources) -> None:
 
 
 def auth_config(proxy: Resource, resources: Resources) -> Resource | None:
-    """The MCPExternalAuthConfig with the embedded server a proxy uses, or None for none."""
+    """The MCPExternalAuthConfig that a proxy refers to, or None when it refers to none."""
     for reference in ("authServerRef", "externalAuthConfigRef"):
         if proxy.find(f"spec.{reference}"):
             name = proxy.text(f"spec.{reference}.name")
@@ -58,7 +57,7 @@ def _check_names(resources: Resources) -> None:
     for proxy in resources.of("MCPRemoteProxy"):
         if proxy.name in servers:
             raise proxy.error(
-                "has the name of an MCPServer", "The operator would give both the same Deployment"
+                "has the same name as an MCPServer", "The operator would give both the same Deployment"
             )
 
 
@@ -67,7 +66,7 @@ def _check_server(server: Resource, resources: Resources) -> None:
     if ":" not in image.rsplit("/", 1)[-1] or image.endswith(":latest"):
         raise server.error(
             f"`spec.image` needs a tag other than latest, not `{image}`",
-            "Without one the kubelet pulls, and a side-loaded image is not found",
+            "Without one, the kubelet pulls the image and does not find the one that `workshop up` loaded",
         )
     if server.find("spec.transport") != "streamable-http":
         raise server.error("`spec.transport` must be `streamable-http` here")
@@ -122,7 +121,7 @@ def _check_auth_server(auth: Resource) -> None:
         "clientSecretRef.name",
         "clientSecretRef.key",
     ):
-        auth.text(f"spec.embeddedAuthServer.upstreamProviders.0.oauth2Config.{field}")
+        auth.text(f"{UPSTREAM_OAUTH}.{field}")
 
 
 def _check_issuer_scheme(auth: Resource, issuer: str) -> None:
@@ -132,8 +131,8 @@ def _check_issuer_scheme(auth: Resource, issuer: str) -> None:
     loopback = parts.hostname in _LOOPBACK or auth.find("spec.embeddedAuthServer.insecureAllowHTTP") is True
     if parts.scheme == "http" and not loopback:
         raise auth.error(
-            f"the issuer `{issuer}` must be https: only localhost may do without",
-            "Here it is `http://localhost:` and the port that is forwarded",
+            f"the issuer `{issuer}` must start with https://; only localhost may use http",
+            "Here it is `http://localhost:` and the forwarded port",
         )
 
 
@@ -142,7 +141,7 @@ def _check_replicas(proxy: Resource, auth: Resource) -> None:
     if stored == "memory" and proxy.find("spec.replicas") not in (None, 1):
         raise proxy.error(
             f"`replicas` must be 1, not {proxy.find('spec.replicas')!r}",
-            "With `storage: {type: memory}` each pod knows only the logins it has seen itself",
+            "With `storage: {type: memory}`, each pod knows only its own logins",
         )
 
 
@@ -185,7 +184,7 @@ def _check_agreement(proxy: Resource, auth: Resource, oidc: Resource) -> None:
     parts = _split(issuer)
     if parts is None or parts.port != port:
         raise proxy.error(f"proxyPort {port} is not the port of the issuer `{issuer}`")
-    redirect = auth.find("spec.embeddedAuthServer.upstreamProviders.0.oauth2Config.redirectUri")
+    redirect = auth.find(f"{UPSTREAM_OAUTH}.redirectUri")
     if redirect not in (None, f"{issuer}{CALLBACK_PATH}"):
         raise auth.error(f"redirectUri must be `{issuer}{CALLBACK_PATH}`, not `{redirect}`")
 
@@ -194,7 +193,7 @@ def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         _ = parts.port
-    except ValueError:  # an open bracket, or a port that is no number
+    except ValueError:  # an open bracket, or a port that is not a number
         return None
     return parts
 

@@ -1,14 +1,20 @@
-"""Load ToolHive manifests from a folder of YAML files, refusing what cannot be understood."""
+"""Load ToolHive manifests from YAML files, and refuse what cannot be understood.
 
-from collections.abc import Iterable, Mapping, Sequence
+A manifest may hold the values that JSON can, within bounds; YAML's other types are refused.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from workshop.core.errors import UsageError
-from workshop.toolhive.values import check_values
 
-TOOLHIVE_API = "toolhive.stacklok.dev/v1beta1"
+API_GROUP = "toolhive.stacklok.dev"
+TOOLHIVE_API = f"{API_GROUP}/v1beta1"
+UPSTREAM = "spec.embeddedAuthServer.upstreamProviders.0"  # the one upstream provider of an auth config
+UPSTREAM_OAUTH = f"{UPSTREAM}.oauth2Config"
 
 _API_OF_KIND = {
     "MCPServer": TOOLHIVE_API,
@@ -18,11 +24,17 @@ _API_OF_KIND = {
     "MCPToolConfig": TOOLHIVE_API,
     "Secret": "v1",
 }
+_MOST_VALUES = 10_000
+_DEEPEST = 50
+_LARGEST = 1 << 63
+_PLAIN = (str, int, float, bool, type(None))  # the types of values that JSON has, besides lists and mappings
+_UNIT_SECONDS = {"h": 3600, "m": 60, "s": 1}
+_TERM = re.compile(r"([0-9]{1,9})([hms])")
 
 
 @dataclass(frozen=True)
 class Resource:
-    """One document of a manifest, with the place it was read from."""
+    """One document of a manifest, and the file that it was read from."""
 
     kind: str
     name: str
@@ -44,7 +56,7 @@ class Resource:
         return value
 
     def text(self, path: str) -> str:
-        """The string at a dotted path; raises UsageError when it is missing, empty or no string."""
+        """The string at a dotted path; raises UsageError when it is missing, empty or not a string."""
         value = self.find(path)
         if isinstance(value, str) and value:
             return value
@@ -81,7 +93,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class Resources:
-    """The resources of one part; references resolve among them, as within one namespace."""
+    """The resources of one part; they refer to each other, as within one namespace."""
 
     all: tuple[Resource, ...]
 
@@ -90,7 +102,7 @@ class Resources:
         return tuple(resource for resource in self.all if resource.kind == kind)
 
     def named(self, kind: str, name: str, *, wanted_by: Resource) -> Resource:
-        """The resource of that kind and name; raises UsageError naming who refers to it."""
+        """The resource of that kind and name; raises UsageError that names the resource that refers to it."""
         for resource in self.of(kind):
             if resource.name == name:
                 return resource
@@ -98,7 +110,7 @@ class Resources:
 
 
 def load(folder: Path) -> Resources:
-    """Every document of every `*.yaml` in `folder`, in name order; an absent folder has none."""
+    """Every document of each `*.yaml` in `folder`, in the order of names; none when the folder is absent."""
     return _once([resource for path in sorted(folder.glob("*.yaml")) for resource in _documents(path)])
 
 
@@ -128,18 +140,18 @@ def _documents(path: Path) -> Iterable[Resource]:
         raise UsageError(
             f"`{path}` is not YAML{where}",
             why=str(getattr(error, "problem", "") or "The text cannot be parsed"),
-            hint="Check the indentation there; YAML takes spaces, never tabs",
+            hint="Check the indentation there: YAML takes spaces, never tabs",
         ) from error
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        # PyYAML's constructors let these out for a date, number or tag whose text they cannot take.
+        # PyYAML raises these for a date, a number or a tag with a text that it cannot convert.
         raise UsageError(
-            f"`{path}` has a value that YAML cannot read as what it claims to be",
+            f"`{path}` has a value that YAML cannot convert to its type",
             why=str(error)[:200] or type(error).__name__,
             hint="Put dates and unusual numbers in quotes, and use no tags",
         ) from error
     for number, body in enumerate(documents, start=1):
         if body is not None:
-            check_values(body, f"{path}, document {number}")
+            _check_values(body, f"{path}, document {number}")
             yield _resource(body, f"{path}, document {number}")
 
 
@@ -170,3 +182,51 @@ def _is_dns_label(name: str) -> bool:
     edges = name[:1] + name[-1:]
     lower = inner.isascii() and inner.isalnum() and inner == inner.lower()
     return lower and "-" not in edges and len(name) <= 63  # noqa: PLR2004 - RFC 1123
+
+
+def seconds(text: str) -> int | None:
+    """The whole seconds of a Go duration such as `168h` or `1h30m`, or None when the text is not one."""
+    if not re.fullmatch(r"([0-9]{1,9}[hms])+", text):
+        return None
+    return sum(int(amount) * _UNIT_SECONDS[unit] for amount, unit in _TERM.findall(text))
+
+
+def _check_values(document: object, source: str) -> None:
+    """Raise UsageError for a document that is too large or too deep, or holds more than JSON can.
+
+    The count includes what YAML aliases expand to: a few lines of them can stand for billions of values.
+    """
+    waiting = [(document, 0)]
+    for _ in range(_MOST_VALUES):
+        if not waiting:
+            return
+        value, depth = waiting.pop()
+        problem = "is nested too deeply" if depth > _DEEPEST else _problem(value)
+        if problem:
+            raise UsageError(f"A manifest {problem}", why=f"Read from {source}")
+        waiting += [(inner, depth + 1) for inner in _inside(value)]
+    raise UsageError(f"A manifest has more than {_MOST_VALUES} values", why=f"Read from {source}")
+
+
+def _inside(value: object) -> Iterator[object]:
+    if isinstance(value, dict):
+        yield from value.keys()
+        yield from value.values()
+    elif isinstance(value, list):
+        yield from value
+
+
+def _problem(value: object) -> str:
+    if isinstance(value, dict):
+        return "" if all(isinstance(key, str) for key in value) else "has a key that is not text"
+    if isinstance(value, str):
+        return "" if _is_unicode(value) else "has text with an incomplete Unicode character"
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return "has a number that does not fit into 64 bits"
+    if isinstance(value, (*_PLAIN, list)):
+        return ""
+    return f"has a {type(value).__name__} where it needs text; put it in quotes"
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in text)

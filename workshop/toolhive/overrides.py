@@ -1,4 +1,4 @@
-"""Change manifests before they are applied: another port, another OAuth app, the practice GitHub."""
+"""Change manifests before they are applied: the port, the OAuth app, the address of GitHub."""
 
 import copy
 from collections.abc import Callable, Iterable, Mapping
@@ -7,17 +7,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from workshop.toolhive.lint import auth_config
-from workshop.toolhive.manifests import Resource, Resources
+from workshop.toolhive.manifests import UPSTREAM_OAUTH, Resource, Resources
 
 CLIENT_ID_PLACEHOLDER = "replace-with-your-github-oauth-client-id"
-# Fields of newer versions that our manifests do without where an older operator is on the cluster.
-DISPENSABLE = (
+# Fields of newer versions, which `up` leaves out where an older operator is on the cluster.
+OPTIONAL_FIELDS = (
     "spec.embeddedAuthServer.registrationRateLimit",
     "spec.embeddedAuthServer.storage.maxDCRClients",
 )
-_OAUTH = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config"
 _CONTAINER = "toolhive"
-# Each second, for the 90 s that ToolHive gives it to start, and then at once: 0 would count as nothing said.
+# Each second, for the 90 s that ToolHive gives it to start. A delay of 0 would count as an absent field.
 _EARLY = {
     "startupProbe": {"periodSeconds": 1, "failureThreshold": 90},
     "readinessProbe": {"initialDelaySeconds": 1},
@@ -47,8 +46,8 @@ def with_practice_github(resources: Resources, origin: str, client_id: str) -> R
         resources = _replace_prefix(resources, github, practice)
 
     def edit(body: dict[str, Any]) -> None:
-        _put(body, f"{_OAUTH}.insecureAllowHTTP", value=True)
-        _put(body, f"{_OAUTH}.allowPrivateIPs", value=True)
+        _put(body, f"{UPSTREAM_OAUTH}.insecureAllowHTTP", value=True)
+        _put(body, f"{UPSTREAM_OAUTH}.allowPrivateIPs", value=True)
 
     resources = _edit(resources, "MCPExternalAuthConfig", edit)
     return with_client_id(resources, client_id)
@@ -57,10 +56,10 @@ def with_practice_github(resources: Resources, origin: str, client_id: str) -> R
 def with_practice_in_cluster(
     resources: Resources, *, service_origin: str, browser_origin: str, client_id: str
 ) -> Resources:
-    """Point every GitHub address at the practice GitHub's Service, and the person's at the port-forward.
+    """Point each GitHub address at the practice GitHub's Service, and the browser's at the port-forward.
 
-    The proxy reads who logged in over plain http, which ToolHive allows beyond loopback only where
-    `INSECURE_DISABLE_URL_VALIDATION` is set. Nothing is lost by it here: the OAuth endpoints are http too.
+    The proxy reads the identity of the user over plain http, which ToolHive allows beyond loopback only where
+    `INSECURE_DISABLE_URL_VALIDATION` is set. This costs nothing here: the OAuth endpoints use http too.
     """
     resources = with_practice_github(resources, service_origin, client_id)
 
@@ -74,70 +73,71 @@ def with_practice_in_cluster(
 
 
 def without_usage_metrics(resources: Resources) -> Resources:
-    """Let no proxy report to ToolHive's makers, which is on by default (ToolHive's `pkg/usagemetrics`)."""
+    """Turn off the usage metrics that a proxy sends by default (ToolHive's `pkg/usagemetrics`)."""
     kinds = ("MCPServer", "MCPRemoteProxy")
     return _with_proxy_environment(resources, kinds, "TOOLHIVE_USAGE_METRICS_ENABLED", "false")
 
 
 def with_node_authorities(resources: Resources) -> Resources:
-    """Let the remote proxy trust what its node trusts: on networks that sign every connection themselves.
+    """Let the remote proxy trust the authorities of its node, for networks with certificates of their own.
 
     Not by `caBundleRef` (ToolHive 0.47 and later), which covers the authorization server's calls alone: the
     connection to the remote MCP server is signed too, and an older operator does not know the field.
-    A proxy for outgoing connections is not handed over: ToolHive asks GitHub for tokens without one (0.63.0,
-    `pkg/networking/http_client.go`), so that logging in would fail all the same.
+    An outgoing HTTP proxy is not passed on: ToolHive asks GitHub for tokens without one (0.63.0,
+    `pkg/networking/http_client.go`), so that a login would fail in any case.
     """
     mount = {"name": "authorities", "mountPath": _AUTHORITIES, "readOnly": True}
     volume = {"name": "authorities", "hostPath": {"path": _AUTHORITIES, "type": "File"}}
 
     def edit(body: dict[str, Any]) -> None:
-        ours = _container(body)
+        patch = _container(body)
         template = body["spec"]["podTemplateSpec"]["spec"]
         template["volumes"] = [*template.get("volumes", ()), volume]
-        ours["volumeMounts"] = [*ours.get("volumeMounts", ()), mount]
+        patch["volumeMounts"] = [*patch.get("volumeMounts", ()), mount]
 
     resources = _edit(resources, "MCPRemoteProxy", edit)
     return _with_proxy_environment(resources, ("MCPRemoteProxy",), "SSL_CERT_FILE", _AUTHORITIES)
 
 
 def with_early_probes(resources: Resources) -> Resources:
-    """Let a remote proxy count as ready once it answers: ToolHive first asks it 15 s after its start.
+    """Let a remote proxy become ready as soon as it answers: ToolHive first probes it 15 s after its start.
 
-    What it asks is the same as at the start, where it now asks each second. A manifest that says something of
-    these probes itself keeps that.
+    The startup probe makes the same request each second. What a manifest sets for these probes stays.
     """
 
     def edit(body: dict[str, Any]) -> None:
-        ours = _container(body)
+        patch = _container(body)
         for probe, changes in _EARLY.items():
-            ours[probe] = {**changes, **ours.get(probe, {})}
+            patch[probe] = {**changes, **patch.get(probe, {})}
 
     return _edit(resources, "MCPRemoteProxy", edit)
 
 
 def with_client_id(resources: Resources, client_id: str) -> Resources:
     """Use another OAuth app's client id."""
-    return _edit(resources, "MCPExternalAuthConfig", lambda body: _put(body, f"{_OAUTH}.clientId", client_id))
+    return _edit(
+        resources, "MCPExternalAuthConfig", lambda body: _put(body, f"{UPSTREAM_OAUTH}.clientId", client_id)
+    )
 
 
 def _container(body: dict[str, Any]) -> dict[str, Any]:
-    """The patch of the remote proxy's one container, added where there is none."""
+    """The patch for the one container of the remote proxy; added when it is missing."""
     template = body["spec"].setdefault("podTemplateSpec", {}).setdefault("spec", {})
     containers: list[dict[str, Any]] = template.setdefault("containers", [])
-    ours = next((container for container in containers if container["name"] == _CONTAINER), None)
-    if ours is None:
-        containers.append(ours := {"name": _CONTAINER})
-    return ours
+    patch = next((container for container in containers if container["name"] == _CONTAINER), None)
+    if patch is None:
+        containers.append(patch := {"name": _CONTAINER})
+    return patch
 
 
 def without(resource: Resource, path: str) -> Resource:
     """The resource without the field at a dotted path."""
     body = copy.deepcopy(dict(resource.body))
     *parents, last = path.split(".")
-    place: Any = body
+    parent: Any = body
     for key in parents:
-        place = place[key]
-    del place[last]
+        parent = parent[key]
+    del parent[last]
     return replace(resource, body=body)
 
 
@@ -187,7 +187,7 @@ def _edit(
 
 def _put(body: dict[str, Any], path: str, value: object) -> None:
     *parents, last = path.split(".")
-    place: Any = body
+    parent: Any = body
     for key in parents:
-        place = place[int(key)] if key.isdigit() else place.setdefault(key, {})
-    place[last] = value
+        parent = parent[int(key)] if key.isdigit() else parent.setdefault(key, {})
+    parent[last] = value

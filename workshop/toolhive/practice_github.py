@@ -1,4 +1,4 @@
-"""The practice GitHub as a Deployment, a Service and a Secret, for clusters with no internet."""
+"""The practice GitHub as a Deployment, a Service and a Secret, for clusters without internet access."""
 
 import hashlib
 import json
@@ -16,9 +16,9 @@ _HASH = "workshop/config-hash"
 def practice_manifests(
     *, image: str, namespace: str, port: int, client_id: str, client_secret: str, callback_url: str
 ) -> Resources:
-    """What to apply, in order; the pod is replaced when its OAuth app changes.
+    """The resources to apply, in order; Kubernetes replaces the pod when the OAuth app changes.
 
-    `port` is the pod's, the Service's and, through the port-forward, the browser's.
+    `port` is the port of the pod, of the Service and, through the port-forward, of the browser.
     """
     import yaml
 

@@ -1,7 +1,7 @@
-"""The three secrets of an embedded authorization server, as files only their owner can read.
+"""The three secrets of an embedded authorization server, as files that only their owner can read.
 
 Formats: ToolHive 0.63.0 `pkg/authserver/server/crypto/keys.go` (EC P-256 in PEM) and
-`pkg/authserver/config.go` (at least 32 bytes of HMAC secret, used raw).
+`pkg/authserver/config.go` (an HMAC secret of at least 32 bytes, used as it is).
 """
 
 import base64
@@ -11,20 +11,19 @@ from pathlib import Path
 
 from workshop.core.errors import UsageError
 from workshop.core.paths import write_private
-from workshop.toolhive.manifests import Resource, Resources
+from workshop.toolhive.manifests import UPSTREAM_OAUTH, Resource, Resources
 
-_UPSTREAM = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config"
 _SAFE = re.compile(r"[A-Za-z0-9._-]{1,253}")
 
 
 class SecretFiles:
-    """Secrets under one directory, `<secret>/<key>`, the way ToolHive mounts them into the proxy."""
+    """Secrets in one directory as `<secret>/<key>`, the way ToolHive mounts them into the proxy."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def path(self, name: str, key: str) -> Path:
-        """Where a secret's key is kept; raises UsageError for a name that Kubernetes would refuse."""
+        """The file of a secret's key; raises UsageError for a name that Kubernetes would refuse."""
         for part in (name, key):
             if not _SAFE.fullmatch(part) or part.startswith(".."):
                 raise UsageError(
@@ -50,7 +49,7 @@ class SecretFiles:
                 raise secret.error(f"`data.{key}` is not base64") from error
 
     def generate(self, auth: Resource) -> None:
-        """Make the signing key and the HMAC secret an auth config refers to, where they are not there yet."""
+        """Make the signing key and the HMAC secret of an auth config, where they do not exist yet."""
         for name, key in references(auth, "spec.embeddedAuthServer.signingKeySecretRefs"):
             if not self.path(name, key).exists():
                 self.write(name, key, new_signing_key())
@@ -59,7 +58,7 @@ class SecretFiles:
                 self.write(name, key, secrets.token_urlsafe(48).encode())
 
     def write_client_secret(self, auth: Resource, value: bytes) -> None:
-        """Write the upstream OAuth app's client secret where the auth config looks for it."""
+        """Write the client secret of the upstream OAuth app to the file that the auth config names."""
         name, key = client_secret_reference(auth)
         self.write(name, key, value)
 
@@ -74,7 +73,9 @@ def references(auth: Resource, path: str) -> list[tuple[str, str]]:
 
 def client_secret_reference(auth: Resource) -> tuple[str, str]:
     """The secret and key that hold the upstream client secret."""
-    return auth.text(f"{_UPSTREAM}.clientSecretRef.name"), auth.text(f"{_UPSTREAM}.clientSecretRef.key")
+    return auth.text(f"{UPSTREAM_OAUTH}.clientSecretRef.name"), auth.text(
+        f"{UPSTREAM_OAUTH}.clientSecretRef.key"
+    )
 
 
 def new_signing_key() -> bytes:

@@ -16,17 +16,17 @@ from workshop.lab.cluster.render import Rendered
 from workshop.lab.cluster.session_checks import Session
 from workshop.lab.kube.objects import text
 from workshop.lab.kube.wait import bound
-from workshop.toolhive.contracts import (
+from workshop.toolhive.lint import auth_config
+from workshop.toolhive.manifests import UPSTREAM, Resource
+from workshop.toolhive.proxy_contract import (
     FORWARD_HINT,
     CheckResult,
     MissedError,
     ProxyContract,
     ServerContract,
     ToolCall,
+    check_token_swap,
 )
-from workshop.toolhive.lint import auth_config
-from workshop.toolhive.manifests import Resource
-from workshop.toolhive.runconfig import check_token_swap
 from workshop.toolhive.secrets import SecretFiles
 
 _CHECK_SECONDS = 10.0
@@ -36,7 +36,7 @@ _NO_ROUTE = "502"  # what ToolHive's proxy answers while its server's Service re
 
 Checks = Mapping[str, Callable[[], Awaitable[str]]]
 SessionChecks = Mapping[str, Callable[[Session], Awaitable[str]]]
-_PROVIDER = "spec.embeddedAuthServer.upstreamProviders.0.name"
+_PROVIDER = f"{UPSTREAM}.name"
 
 
 def require_before_login(contract: ProxyContract, *, sign_in: bool = False) -> Sequence[CheckResult]:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 
 from workshop.core.browser import following, press
-from workshop.toolhive.contracts import MissedError, ProxyContract
+from workshop.toolhive.proxy_contract import MissedError, ProxyContract
 
 _METADATA = "/.well-known/oauth-protected-resource"
 STALE = "The pod runs with other settings than the manifests: `workshop part 4 apply`"

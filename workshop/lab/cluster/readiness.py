@@ -42,7 +42,7 @@ from workshop.lab.kube.objects import (
 )
 from workshop.lab.kube.wait import Diagnosis, reach, wait_for
 from workshop.lab.sources import pinned
-from workshop.toolhive.known_messages import Said, recognise
+from workshop.toolhive.known_messages import Message, recognise
 from workshop.toolhive.manifests import Resource
 
 _MOST_LINES = 4  # with what happened and the hint, the six lines an error may have
@@ -278,7 +278,7 @@ def diagnose(kube: Kube, namespace: str, names: Iterable[str], told: Sequence[st
     lines += [] if pods else [_no_pod(workloads)]
     lines += [f"Event: {event.reason}: {event.message}" for event in _untold(noted, lines, wrong)]
     lines = [*lines[: _MOST_LINES - len(words)], *words]
-    said: list[Said] = [("log", line) for line in words]
+    said: list[Message] = [("log", line) for line in words]
     said += [(trouble.place, trouble.told) for trouble in wrong]
     said += [("operator", line) for line in told]
     said += [(place_of(event.reason, event.message), event.message) for event in noted[-5:]]

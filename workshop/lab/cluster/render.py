@@ -12,11 +12,11 @@ from workshop.lab.credentials import practice_secret, write_secrets
 from workshop.lab.sources import Sources, pinned
 from workshop.toolhive import cluster_lint, overrides
 from workshop.toolhive.lint import CALLBACK_PATH
-from workshop.toolhive.manifests import Resource, Resources
+from workshop.toolhive.manifests import UPSTREAM_OAUTH, Resource, Resources
 from workshop.toolhive.practice_github import practice_manifests
 from workshop.toolhive.secrets import SecretFiles
 
-_EXCHANGED_AT = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config.tokenEndpoint"
+_EXCHANGED_AT = f"{UPSTREAM_OAUTH}.tokenEndpoint"
 _FIRST = ("MCPOIDCConfig", "MCPExternalAuthConfig", "MCPToolConfig")
 _ORDER = (*_FIRST, "Service", "Deployment", "MCPServer", "MCPRemoteProxy")
 

@@ -10,7 +10,7 @@ import httpx2
 
 from workshop import __version__
 from workshop.lab.cluster.http_checks import challenged_metadata
-from workshop.toolhive.contracts import FORWARD_HINT, MissedError, ServerContract, ToolCall
+from workshop.toolhive.proxy_contract import FORWARD_HINT, MissedError, ServerContract, ToolCall
 
 if TYPE_CHECKING:
     from mcp import Client

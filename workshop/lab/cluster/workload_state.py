@@ -19,8 +19,8 @@ from workshop.lab.kube.objects import (
     number,
     text,
 )
-from workshop.toolhive.known_messages import Place, recognise
-from workshop.toolhive.manifests import TOOLHIVE_API
+from workshop.toolhive.known_messages import Origin, recognise
+from workshop.toolhive.manifests import API_GROUP, TOOLHIVE_API
 
 _NEVER = 2.0  # what cannot heal: not at the first sight, which may be of a pod about to be replaced
 _SOON = 15.0  # a secret made a moment later, a volume that is mounted at the second try
@@ -35,8 +35,8 @@ _WAITS = ("ContainerCreating", "PodInitializing")
 _BLOCKED_SECONDS = 10.0  # a quota may have room again when an old pod is gone
 _FAILED_GRACE_SECONDS = 30.0  # applied all at once, resources fail until those they refer to are valid
 _AT_ONCE_SECONDS = 2.0  # what cannot heal: not at the first sight, which may be of the state before
-_CHECKSUM = "toolhive.stacklok.dev/content-checksum"
-_RUNS_WITH = "toolhive.stacklok.dev/runconfig-checksum"
+_CHECKSUM = f"{API_GROUP}/content-checksum"
+_RUNS_WITH = f"{API_GROUP}/runconfig-checksum"
 
 # Where a workload names a config, of which kind that is, and where its status keeps the config's hash.
 _REFERENCES = (
@@ -74,12 +74,12 @@ class Trouble:
         return f"{self.reason}: {self.message}" if self.message else self.reason
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Origin:
         """Where its message stands among the messages that we know."""
         return place_of(self.reason, self.message)
 
 
-def place_of(reason: str, message: str) -> Place:
+def place_of(reason: str, message: str) -> Origin:
     """Whether a pod's trouble or event is about the pull of an image."""
     of_a_pull = reason in (*_PULLS, *_HOPELESS) or "pull" in message.lower()
     return "pull" if of_a_pull else "pod"

@@ -20,16 +20,16 @@ from workshop.lab.kube.objects import Object, is_being_deleted, labels_of, mappi
 from workshop.lab.kube.wait import bound
 from workshop.lab.steps import Step
 from workshop.lab.tools.run import copyable
-from workshop.toolhive.manifests import Resource, Resources
-from workshop.toolhive.overrides import DISPENSABLE, without
+from workshop.toolhive.manifests import TOOLHIVE_API, Resource, Resources
+from workshop.toolhive.overrides import OPTIONAL_FIELDS, without
 from workshop.toolhive.secrets import SecretFiles
 
 KINDS = (  # in the order of their removal: whoever refers to another goes first
-    ("toolhive.stacklok.dev/v1beta1", "MCPRemoteProxy"),
-    ("toolhive.stacklok.dev/v1beta1", "MCPServer"),
-    ("toolhive.stacklok.dev/v1beta1", "MCPExternalAuthConfig"),
-    ("toolhive.stacklok.dev/v1beta1", "MCPOIDCConfig"),
-    ("toolhive.stacklok.dev/v1beta1", "MCPToolConfig"),
+    (TOOLHIVE_API, "MCPRemoteProxy"),
+    (TOOLHIVE_API, "MCPServer"),
+    (TOOLHIVE_API, "MCPExternalAuthConfig"),
+    (TOOLHIVE_API, "MCPOIDCConfig"),
+    (TOOLHIVE_API, "MCPToolConfig"),
     ("apps/v1", "Deployment"),
     ("v1", "Service"),
 )
@@ -55,7 +55,7 @@ class Workloads:
         self.forwards = Forwards(site.home)
         self.changed: set[str] = set()
         self.affected: set[str] = set()
-        self._unknown: list[str] = []  # the fields of DISPENSABLE that this cluster's ToolHive does not know
+        self._unknown: list[str] = []  # those of OPTIONAL_FIELDS that the ToolHive here lacks
 
     def steps(
         self, *, after: tuple[str, ...], operator: tuple[str, ...], images: tuple[str, ...]
@@ -233,7 +233,7 @@ class Workloads:
         try:
             self._site.kube.apply(self._known(item).body, dry_run=True)
         except InvalidError as error:
-            told = [field for field in DISPENSABLE if f".{field}: field not declared" in error.why]
+            told = [field for field in OPTIONAL_FIELDS if f".{field}: field not declared" in error.why]
             if not told or told[0] in self._unknown:
                 raise
             self._unknown.append(told[0])

@@ -1,22 +1,22 @@
-"""What a running proxy must answer, as its manifests and secrets say it."""
+"""The answers that a running proxy must give, according to its manifests and secrets."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from secrets import token_hex as random_hex
 from typing import Any
 
 from workshop.toolhive.lint import CALLBACK_PATH, auth_config, oidc_config
-from workshop.toolhive.manifests import Resource, Resources
+from workshop.toolhive.manifests import UPSTREAM_OAUTH, Resource, Resources
 from workshop.toolhive.secrets import SecretFiles, references
 
-_UPSTREAM = "spec.embeddedAuthServer.upstreamProviders.0.oauth2Config"
 _NAMESPACE = "toolhive-system"
-FORWARD_HINT = "Does the port-forward live? `workshop status`"
+FORWARD_HINT = "Is the port-forward running? `workshop status` shows it"
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One check of a running proxy: what was found, and what to do where it has not passed."""
+    """One check of a running proxy: what it found, and what to do when it has not passed."""
 
     id: str
     passed: bool
@@ -26,7 +26,7 @@ class CheckResult:
 
 
 class MissedError(Exception):
-    """A check has not passed; `needs_login` when nothing is wrong but that nobody is signed in."""
+    """A check has not passed; `needs_login` is true when only the login is missing."""
 
     def __init__(self, found: str, hint: str = "", *, needs_login: bool = False) -> None:
         super().__init__(found)
@@ -37,7 +37,7 @@ class MissedError(Exception):
 
 @dataclass(frozen=True)
 class ToolCall:
-    """One call of a tool that only reads, and a text that its answer must hold."""
+    """One call of a read-only tool, and a text that its answer must contain."""
 
     tool: str
     arguments: Mapping[str, Any]
@@ -46,7 +46,7 @@ class ToolCall:
 
 @dataclass(frozen=True, kw_only=True)
 class ProxyContract:
-    """An MCPRemoteProxy with an embedded authorization server, and where it is reached from here."""
+    """An MCPRemoteProxy with an embedded authorization server, and its address on this machine."""
 
     name: str
     namespace: str
@@ -70,7 +70,7 @@ class ProxyContract:
         base_url: str = "",
         path: str = "/mcp",
     ) -> "ProxyContract":
-        """Read it from the resources as they were applied; without a `base_url` it is at its issuer."""
+        """Read it from the resources as they were applied; the default of `base_url` is the issuer."""
         auth = auth_config(proxy, resources)
         if auth is None:
             raise proxy.error("has no `authServerRef`")
@@ -86,17 +86,17 @@ class ProxyContract:
                 _signing_key(secrets.path(name, key).read_bytes())
                 for name, key in references(auth, "spec.embeddedAuthServer.signingKeySecretRefs")
             ),
-            upstream_endpoint=auth.text(f"{_UPSTREAM}.authorizationEndpoint"),
-            upstream_client_id=auth.text(f"{_UPSTREAM}.clientId"),
-            redirect_uri=auth.find(f"{_UPSTREAM}.redirectUri") or f"{issuer}{CALLBACK_PATH}",
+            upstream_endpoint=auth.text(f"{UPSTREAM_OAUTH}.authorizationEndpoint"),
+            upstream_client_id=auth.text(f"{UPSTREAM_OAUTH}.clientId"),
+            redirect_uri=auth.find(f"{UPSTREAM_OAUTH}.redirectUri") or f"{issuer}{CALLBACK_PATH}",
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerContract:
-    """An MCPServer behind its proxy: where it is reached, which tools it shows, and a name that it does not.
+    """An MCPServer behind its proxy: its URL, the tools that it lists, and the name of a tool that it hides.
 
-    Any name will do for `hidden`: a filter refuses what it does not show without asking the server.
+    `hidden` may be any name: the filter refuses a tool that it does not list without asking the server.
     """
 
     url: str
@@ -105,7 +105,7 @@ class ServerContract:
 
     @classmethod
     def of(cls, server: Resource, resources: Resources, url: str) -> "ServerContract":
-        """Read it from the resources; without a tool filter any tools will do."""
+        """Read it from the resources; without a tool filter, any tools are right."""
         if not server.find("spec.toolConfigRef"):
             return cls(url=url)
         config = resources.named("MCPToolConfig", server.text("spec.toolConfigRef.name"), wanted_by=server)
@@ -114,7 +114,7 @@ class ServerContract:
 
 
 def _signing_key(pem: bytes) -> tuple[str, str]:
-    """The `kid` ToolHive gives a key, its RFC 7638 thumbprint, and the algorithm it signs with."""
+    """The `kid` that ToolHive gives a key (its RFC 7638 thumbprint), and the algorithm that it signs with."""
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
     from joserfc.jwk import ECKey, RSAKey
@@ -123,3 +123,39 @@ def _signing_key(pem: bytes) -> tuple[str, str]:
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return ECKey.import_key(pem).thumbprint(), {256: "ES256", 384: "ES384"}.get(key.key_size, "ES512")
     return RSAKey.import_key(pem).thumbprint(), "RS256"
+
+
+_MIDDLEWARE = "upstreamswap"
+_HINT = (
+    "Without it the proxy would send its own token to the upstream (ToolHive's issue #6681): "
+    "is the operator the version of `cluster/versions.toml`, and `authServerRef` in the manifest?"
+)
+
+
+def check_token_swap(runconfig: str, provider: str) -> CheckResult:
+    """Whether the proxy is configured to replace its own token by the one of this upstream provider.
+
+    `runconfig` is the operator's text: key `runconfig.json` of the ConfigMap `<proxy>-runconfig`.
+    """
+    swaps = [item for item in _middlewares(runconfig) if item.get("type") == _MIDDLEWARE]
+    passed = bool(swaps) and all(_replaces(swap, provider) for swap in swaps)
+    if passed:
+        return CheckResult("token-swap", passed=True, found=f"`{_MIDDLEWARE}` for `{provider}`")
+    found = f"{json.dumps(swaps)[:200]}, not for `{provider}`" if swaps else "no such middleware"
+    return CheckResult("token-swap", passed=False, found=f"`{_MIDDLEWARE}`: {found}", hint=_HINT)
+
+
+def _replaces(swap: Mapping[str, Any], provider: str) -> bool:
+    parameters = swap.get("parameters")
+    config = parameters.get("config") if isinstance(parameters, Mapping) else None
+    if not isinstance(config, Mapping):
+        return False
+    return config.get("provider_name") == provider and config.get("header_strategy") in (None, "", "replace")
+
+
+def _middlewares(runconfig: str) -> Sequence[Mapping[str, Any]]:
+    try:
+        listed = json.loads(runconfig).get("middleware_configs")
+    except (ValueError, AttributeError):
+        return ()
+    return [item for item in listed if isinstance(item, Mapping)] if isinstance(listed, list) else ()
