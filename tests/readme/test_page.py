@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,6 +24,8 @@ from tests.readme.page import (
     topic,
 )
 from tests.test_imports import MAY_IMPORT
+from workshop.agent.part import Part, Prepare, Timeouts, Workload
+from workshop.agent.plan import Plan, PlannedCall
 from workshop.cli.app import build_tree
 from workshop.core import errors
 from workshop.core.paths import cluster_dir
@@ -178,6 +181,17 @@ def test_the_architecture_names_every_package_and_what_it_may_import() -> None:
     table = rows(text_of(ROOT / "workshop" / "README.md"), "| Package | What lives there | May import |")
     stated = {name.strip("`/"): {one for one in re.split(", ", may) if one} for name, _, may in table}
     assert stated == {name: may for name, may in MAY_IMPORT.items() if not name.startswith("__")}
+
+
+def test_the_reference_of_part_toml_names_every_key_and_default() -> None:
+    page = text_of(ROOT / "parts" / "README.md").partition("\n## part.toml\n")[2]
+    tables = [model.model_fields.items() for model in (Part, Workload, Prepare)]
+    keys = {field.alias or name for table in tables for name, field in table}
+    keys |= {field.name for kind in (Timeouts, Plan, PlannedCall) for field in fields(kind)}
+    keys |= {"from", "where", "first", "count", "max_by", "min_by"}
+    assert {key for key in keys if not re.search(rf"[`.\[]{key}[`\]]", page)} == set()
+    stated = dict(re.findall(r"`(\w+)` \([^)]*: (\d+)\)", page))
+    assert {name: float(seconds) for name, seconds in stated.items()} == vars(Timeouts())
 
 
 def test_the_front_page_stays_short() -> None:
