@@ -28,7 +28,7 @@ from workshop.recorder import files
 from workshop.recorder.current import recording
 from workshop.recorder.model import Outcome, Subject
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.story import tell
+from workshop.recorder.story import build_trace
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ async def test_no_form_of_a_trace_has_what_the_address_carries(
             await desk.look()
     heard = b"".join(bytes(hop.body) + hop.request_body + hop.url.encode() for hop in recorder.hops)
     assert b"sample-session-1" in heard, "the test itself has to see it"
-    trace = tell(recorder, Subject("x"), Outcome())
+    trace = build_trace(recorder, Subject("x"), Outcome())
     for writer in files.WRITERS.values():
         text = writer(trace)
         assert "/page" in text, "though where it led is told"

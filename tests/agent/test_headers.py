@@ -23,7 +23,7 @@ from workshop.recorder import files
 from workshop.recorder.current import recording
 from workshop.recorder.model import Outcome, Subject
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.story import tell
+from workshop.recorder.story import build_trace
 
 NAME, VALUE = "x-github-pat", "sample-value-of-a-header"
 EXTRA: Mapping[str, str] = {NAME: VALUE}
@@ -69,7 +69,7 @@ async def test_every_request_to_the_mcp_server_has_them_and_no_text_or_trace_doe
                 assert (await McpTools(client).call_tool("echo", {})).text == VALUE
     assert len(ear.heard) > 1
     assert set(ear.heard) == {("/mcp", VALUE)}
-    trace = tell(recorder, Subject("x"), Outcome())
+    trace = build_trace(recorder, Subject("x"), Outcome())
     for writer in files.WRITERS.values():
         text = writer(trace)
         assert NAME in text

@@ -51,7 +51,7 @@ def test_a_rule_that_does_not_fit_the_result_says_so(rule: Keep, told: str) -> N
 def test_a_missing_path_names_what_there_is_instead() -> None:
     with pytest.raises(WorkshopError) as caught:
         look_up({"me": {"login": "learner", "id": 1}}, "me.name")
-    assert caught.value.why == "At that place there are: id, login"
+    assert caught.value.why == "It has: id, login"
 
 
 def test_a_placeholder_alone_keeps_its_type_and_others_become_text() -> None:

@@ -17,7 +17,7 @@ from workshop.lab.base import PRACTICE_GITHUB
 from workshop.recorder.current import recording
 from workshop.recorder.model import Outcome, Subject, Trace
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.story import tell
+from workshop.recorder.story import build_trace
 
 __all__ = ["authority", "home", "room", "serve", "session", "workshop"]
 
@@ -41,8 +41,8 @@ async def fly(room: Room, **options: Any) -> Flight:
         await room.ask(**options)
     record = Record("embedded", "practice", {}, {PRACTICE_GITHUB: room.practice_url})
     upstream = upstream_of(Instance(room.folder, record))
-    seen = await anyio.to_thread.run_sync(functools.partial(upstream.seen, recorder.began))
-    trace = tell(recorder, Subject("Part 4", upstream.url, upstream.name), Outcome(), seen)
+    seen = await anyio.to_thread.run_sync(functools.partial(upstream.hops_since, recorder.began))
+    trace = build_trace(recorder, Subject("Part 4", upstream.url, upstream.name), Outcome(), seen)
     return Flight(recorder, trace)
 
 

@@ -14,7 +14,7 @@ from workshop.recorder.masking import decoded, masked_body, masked_headers, mask
 from workshop.recorder.model import Outcome, Subject
 from workshop.recorder.recorder import Recorder
 from workshop.recorder.scene import returned_object
-from workshop.recorder.story import tell
+from workshop.recorder.story import build_trace
 
 PUBLIC = {
     *("client_id", "code_challenge", "code_challenge_method", "decision", "grant_type", "iss", "user"),
@@ -81,7 +81,7 @@ def test_a_known_secret_is_removed_wherever_it_turns_up() -> None:
     )
     recorder.hops.append(hop)
     outcome = Outcome("failed", "It said canary-5f1c", "and Bearer sample-value-2", "sample-value-1")
-    trace = tell(recorder, Subject("x", secrets=("canary-5f1c",)), outcome)
+    trace = build_trace(recorder, Subject("x", secrets=("canary-5f1c",)), outcome)
     for writer in files.WRITERS.values():
         text = writer(trace)
         assert "canary-5f1c" not in text

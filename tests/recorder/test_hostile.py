@@ -12,7 +12,7 @@ from workshop.recorder.explain import explain
 from workshop.recorder.hop import Hop
 from workshop.recorder.model import Outcome, Subject
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.story import tell
+from workshop.recorder.story import build_trace
 
 KEYS = st.sampled_from(
     [
@@ -137,7 +137,7 @@ def test_any_recording_can_be_told_in_every_form(recorded: list[Hop]) -> None:
     recorder = Recorder()
     recorder.hops += [hop for hop in recorded if hop.seen_by != "upstream"]
     seen = [hop for hop in recorded if hop.seen_by == "upstream"]
-    trace = tell(recorder, Subject("x", "https://x.example"), Outcome(), seen)
+    trace = build_trace(recorder, Subject("x", "https://x.example"), Outcome(), seen)
     for writer in files.WRITERS.values():
         writer(trace).encode("utf-8", "replace")
     explain(trace)

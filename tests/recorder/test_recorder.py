@@ -160,7 +160,7 @@ def test_a_flood_of_requests_is_counted_and_not_kept() -> None:
 )
 def test_both_eras_of_mcp_are_read_from_json_and_from_events(body: bytes, kind: str, told: list[str]) -> None:
     messages = rpc.read(body, kind)
-    assert [f"{one.method} {one.id} {one.told(Labels())}" for one in messages] == told
+    assert [f"{one.method} {one.id} {one.summary(Labels())}" for one in messages] == told
 
 
 def test_an_unfinished_hop_can_be_told() -> None:

@@ -14,7 +14,7 @@ from workshop.recorder.hop import Hop
 from workshop.recorder.labels import fingerprint
 from workshop.recorder.model import Outcome, Subject, Trace
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.story import tell
+from workshop.recorder.story import build_trace
 
 HANDSHAKE = [
     ("challenge", "agent", "gateway"),
@@ -133,7 +133,7 @@ async def login(authority: Authority, session: Session, **bent: object) -> Trace
     recorder = Recorder()
     with recording(recorder), pytest.raises(WorkshopError):
         await session.get()
-    return tell(recorder, Subject("Bent"), Outcome("failed", "It failed"))
+    return build_trace(recorder, Subject("Bent"), Outcome("failed", "It failed"))
 
 
 def failed(trace: Trace) -> list[str]:
@@ -183,6 +183,6 @@ def test_a_token_that_was_passed_on_is_shown_as_the_failure_it_is() -> None:
     recorder.hops.append(call)
     leaked = Hop("gateway", "POST", "http://localhost:2/mcp", 0.1, "upstream", status=200)
     leaked.credential = ("jwt", fingerprint("sample-of-a-token"))
-    trace = tell(recorder, Subject("x", "http://localhost:2"), Outcome(), [leaked])
+    trace = build_trace(recorder, Subject("x", "http://localhost:2"), Outcome(), [leaked])
     assert failed(trace) == ["the agent's token"]
     assert "must not happen" in trace.steps[1].sentence

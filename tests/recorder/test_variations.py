@@ -20,7 +20,7 @@ from workshop.recorder.current import recording
 from workshop.recorder.model import Outcome, Step, Subject, Trace
 from workshop.recorder.page import Picture, picture
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.story import tell
+from workshop.recorder.story import build_trace
 
 NAMES = {
     "worker": "Worker",
@@ -104,7 +104,7 @@ def fly(running: Running, called: str) -> tuple[Recorder, Trace]:
             place=running.place("learner"),
         )
     subject = Subject("x", upstream.url, upstream.name, called)
-    return recorder, tell(recorder, subject, Outcome(), upstream.seen(recorder.began))
+    return recorder, build_trace(recorder, subject, Outcome(), upstream.hops_since(recorder.began))
 
 
 @pytest.fixture(scope="module", params=NAMES)

@@ -11,7 +11,7 @@ from workshop.recorder.labels import Labels
 from workshop.recorder.masking import masked_url
 from workshop.recorder.model import Outcome, Subject, Trace
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.story import tell
+from workshop.recorder.story import build_trace
 
 SERVER = "http://localhost:1/mcp"
 ID = "Zm9yLXRoZS10ZXN0LWFsb25lLTEyMw"
@@ -43,7 +43,7 @@ def browsed(at: float, url: str, method: str = "GET") -> Hop:
 def told(*hops: Hop) -> Trace:
     recorder = Recorder()
     recorder.hops += hops
-    return tell(recorder, Subject("x", "http://localhost:2"), Outcome("failed", f"at {LINK}"), [])
+    return build_trace(recorder, Subject("x", "http://localhost:2"), Outcome("failed", f"at {LINK}"), [])
 
 
 @pytest.mark.parametrize("asking", [LEGACY, MODERN], ids=["2025-11-25", "2026-07-28"])

@@ -25,7 +25,7 @@ class Approval(Protocol):
 
     @property
     def way(self) -> Literal["browser", "printed", "practice user"]:
-        """How the person is told about it."""
+        """How the person learns of it."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""Connect to an MCP server over streamable HTTP or stdio; what goes wrong is told as one of our errors."""
+"""Connect to an MCP server over streamable HTTP or stdio; failures become our errors."""
 
 import contextlib
 import logging
@@ -39,7 +39,7 @@ _CALLED = (
 
 @dataclass
 class _Older:
-    """The client of the older era: opened when it is first needed, and kept as long as the newer one.
+    """The client of the older era: opened when it is first needed, closed with the newer one.
 
     A task of its own holds it: who needs it may be within a time limit that ends before.
     """
@@ -108,7 +108,7 @@ class CheckedClient(AskingClient):
 async def _step_back(older: _Older, mismatch: MCPError) -> AskingClient:
     try:
         return await older.get()
-    except Exception as error:  # whatever keeps the older era from us, the refusal stands
+    except Exception as error:  # the older era failed too: report the first refusal
         raise mismatch from error
 
 

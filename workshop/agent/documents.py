@@ -1,4 +1,4 @@
-"""Discovery documents, kept for as long as their server allows (RFC 9111, `Cache-Control: max-age`)."""
+"""Discovery documents, cached for as long as their server allows (RFC 9111, `Cache-Control: max-age`)."""
 
 import re
 import time
@@ -25,19 +25,19 @@ class Documents:
     """What was discovered, by address. A login that is repeated soon need not ask again."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, Document] = {}
+        self.cached: dict[str, Document] = {}
 
-    def adopt(self, kept: Mapping[str, Document]) -> None:
-        """Take over what an earlier run kept."""
-        self.kept = dict(kept)
+    def adopt(self, cached: Mapping[str, Document]) -> None:
+        """Take over the cache of an earlier run."""
+        self.cached = dict(cached)
 
     def clear(self) -> None:
         """Ask anew: something was wrong."""
-        self.kept.clear()
+        self.cached.clear()
 
     def answer(self, request: httpx2.Request) -> httpx2.Response | None:
-        """The kept answer to a request, if it is still good."""
-        document = self.kept.get(str(request.url)) if request.method == "GET" else None
+        """Return the cached answer to a request if it is still fresh, else None."""
+        document = self.cached.get(str(request.url)) if request.method == "GET" else None
         if document is None or document.until <= time.time():
             return None
         return httpx2.Response(200, text=document.text, request=request)
@@ -52,4 +52,4 @@ class Documents:
         if response.status_code != httpx2.codes.OK or age is None or "no-" in control:
             return
         until = time.time() + min(float(age.group(1)), _LONGEST_SECONDS)
-        self.kept[str(request.url)] = Document(text=response.text, until=until)
+        self.cached[str(request.url)] = Document(text=response.text, until=until)

@@ -214,7 +214,7 @@ class Elicitation:
         return "accept"
 
     async def _wait(self, params: ElicitRequestURLParams) -> Action:
-        """The person is still at the page: let a second pass, or less where the server tells the end."""
+        """The person is still at the page: wait a second, or less if the server announces the end."""
         remaining = self._allowed - self._elapsed()
         if remaining <= 0:
             return self._late()

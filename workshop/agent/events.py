@@ -81,7 +81,7 @@ class Approved:
 
 @dataclass(frozen=True)
 class TokenReceived:
-    """The code was exchanged for an access token; `seconds` is its lifetime, None if not told."""
+    """The code was exchanged for an access token; `seconds` is its lifetime, None if unknown."""
 
     scope: str
     seconds: int | None

@@ -42,7 +42,7 @@ def recorded(
         yield
         return
     from workshop.recorder.recorder import Recorder
-    from workshop.recorder.story import tell
+    from workshop.recorder.story import build_trace
 
     check_targets(targets)
     recorder, outcome = Recorder(), Outcome()
@@ -54,7 +54,7 @@ def recorded(
         raise
     finally:
         subject = Subject(*_titled(context, upstream), secrets=context.settings.secrets())
-        trace = tell(recorder, subject, outcome, _seen(recorder, upstream, console))
+        trace = build_trace(recorder, subject, outcome, _seen(recorder, upstream, console))
         for path in targets:
             try:
                 write(trace, path)
@@ -91,7 +91,7 @@ def _titled(context: RunContext, upstream: Upstream) -> tuple[str, str, str, str
 
 def _seen(recorder: "Recorder", upstream: Upstream, console: Console) -> Sequence[Hop] | None:
     try:
-        return upstream.seen(recorder.began)
+        return upstream.hops_since(recorder.began)
     except WorkshopError as error:
         console.warn(f"The trace lacks what {upstream.name} saw: {error.what}")
         return None

@@ -92,7 +92,7 @@ def is_loopback(url: str) -> bool:
 
 RETRIED = frozenset({429, 500, 502, 503, 504, 529})
 LONGEST_WAIT = 20.0
-"""Seconds; who asks for more is told to the person instead of being waited for in silence."""
+"""Seconds. A longer `Retry-After` is reported to the person instead of waited for."""
 
 
 def wait_before(attempt: int, headers: Mapping[str, str], now: datetime | None = None) -> float | None:

@@ -1,4 +1,4 @@
-"""The agent loop: ask the model, run the tools it asks for, tell it the results, repeat."""
+"""The agent loop: ask the model, run the tools it asks for, return the results to it, repeat."""
 
 from collections.abc import Sequence
 
@@ -82,7 +82,7 @@ async def _call(call: ToolCall, tools: Sequence[ToolSpec], toolbox: Toolbox, obs
 
 
 def _mistake(call: ToolCall, tools: Sequence[ToolSpec]) -> str:
-    """What the model did wrong, told so that it can do better on its next turn."""
+    """A mistake of the model, in words that help it on its next turn."""
     known = [tool.name for tool in tools]
     if call.name not in known:
         return f"There is no tool {one_line(call.name)!r}. The tools are: {', '.join(known)}"

@@ -48,11 +48,11 @@ from workshop.agent.oauth_checks import (
     check_address,
     check_metadata,
     is_foreign,
+    login_errors,
     not_answered,
     oauth_error,
     refused_again,
     send_bounded,
-    told,
     unavailable,
     unknown_client,
 )
@@ -185,7 +185,7 @@ class OAuthClient(OAuthClientProvider):
                 return True
             if not self.context.can_refresh_token():
                 return False
-            with told(lambda: self._last_error):
+            with login_errors(lambda: self._last_error):
                 async with open_client(OAUTH_SECONDS) as http:
                     response = await self._exchange(http, await self._refresh_token())
             if response.is_server_error or response.status_code == _BUSY:
@@ -207,7 +207,7 @@ class OAuthClient(OAuthClientProvider):
             raise refused_again(self._resource, challenge)
         self._approvals += 1
         self._observe(LoginRequired(self._resource, challenge.status_code))
-        with told(lambda: self._last_error):
+        with login_errors(lambda: self._last_error):
             try:
                 await self._run_flow(request, challenge)
             except ForgottenClientError as error:
@@ -336,7 +336,7 @@ class OAuthClient(OAuthClientProvider):
             client=context.client_info,
             authorization_server=context.oauth_metadata,
             protected_resource=context.protected_resource_metadata,
-            documents=self._documents.kept,
+            documents=self._documents.cached,
             tokens=context.current_tokens,
             expires_at=context.token_expiry_time,
         )

@@ -125,7 +125,7 @@ class ForgottenClientError(WorkshopError):
 
 
 @contextlib.contextmanager
-def told(last_error: Callable[[], str]) -> Iterator[None]:
+def login_errors(last_error: Callable[[], str]) -> Iterator[None]:
     """Turn what the SDK and the network raise during a login into our errors.
 
     `last_error` gives the OAuth error code of the last answer; bodies are not repeated, they are untrusted.
@@ -199,7 +199,7 @@ def not_answered(seconds: float, *, forgotten: bool) -> DeadlineError:
 
 
 def unavailable(response: httpx2.Response) -> WorkshopError:
-    """The token endpoint fails; the refresh token is kept for later."""
+    """The token endpoint fails; the refresh token stays stored."""
     return WorkshopError(
         "The login cannot be refreshed now",
         why=f"The authorization server answered {response.status_code} {response.reason_phrase}".strip(),

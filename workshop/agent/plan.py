@@ -115,8 +115,8 @@ def look_up(data: Any, path: str) -> Any:  # noqa: ANN401 - tool results have an
 
 def _what_is(value: object) -> str:
     if isinstance(value, Mapping):
-        return f"At that place there are: {', '.join(sorted(map(str, value))[:12]) or 'no entries'}"
-    return f"At that place there is a {type(value).__name__}"
+        return f"It has: {', '.join(sorted(map(str, value))[:12]) or 'no entries'}"
+    return f"It is a {type(value).__name__}"
 
 
 def _entries(value: object, rule: Keep) -> list[Any]:

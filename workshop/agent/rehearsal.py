@@ -26,7 +26,7 @@ _QUOTED = 600
 class RehearsalModel:
     """Follows the plan whose keywords fit the question, else calls the one tool that fits best.
 
-    It keeps no state: every turn is worked out from the conversation alone.
+    It has no state: each turn follows from the conversation alone.
     """
 
     name = "rehearsal model (no LLM)"

@@ -34,7 +34,7 @@ class Login(BaseModel):
     documents: dict[str, Document] = Field(default_factory=dict)
     tokens: OAuthToken | None = Field(default=None, repr=False)
     expires_at: float | None = None
-    """When the access token ends, in seconds since the epoch; None if the server did not tell."""
+    """When the access token ends, in seconds since the epoch; None if the server did not state it."""
 
 
 class TokenStore:
@@ -45,7 +45,7 @@ class TokenStore:
         self._observe = observe
 
     def path(self, issuer: str, resource: str) -> Path:
-        """The file of one login; its name tells neither issuer nor resource."""
+        """The file of one login; its name reveals neither issuer nor resource."""
         name = hashlib.sha256(f"{issuer}\n{resource}".encode()).hexdigest()[:32]
         return self._directory / f"{name}.json"
 
@@ -87,7 +87,7 @@ class TokenStore:
     async def lock(self) -> AsyncIterator[None]:
         """Hold the store against another process: of two that refresh one token, the second would lose it.
 
-        Raises DeadlineError when the other one keeps it for half a minute.
+        Raises DeadlineError if another process holds the lock for half a minute.
         """
         make_private_dir(self._directory)
         guard = AsyncFileLock(self._directory / ".lock", timeout=_LOCK_SECONDS)

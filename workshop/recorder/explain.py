@@ -1,4 +1,4 @@
-"""A trace told in the terminal: each hop with a sentence, what was compared, and where that is written."""
+"""A trace explained in the terminal: each hop with a sentence, its comparisons, and its references."""
 
 from collections.abc import Iterator
 

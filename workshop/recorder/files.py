@@ -86,7 +86,7 @@ def _response(step: Step) -> dict[str, Any]:
         ),
         "headersSize": _NOT_KNOWN,
         "bodySize": message.size if step.seen_by == "agent" else _NOT_KNOWN,
-        "comment": "" if step.status is not None else "The answer cannot be seen from the agent",
+        "comment": "" if step.status is not None else "The agent cannot see the answer",
     }
 
 

@@ -1,4 +1,4 @@
-"""One HTTP exchange as it was seen, with its secrets: never written, never shown."""
+"""One HTTP exchange as recorded, with its secrets: never written to disk, never shown."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ Witness = Literal["agent", "listener", "memory", "upstream", "built"]
 
 @dataclass
 class Hop:
-    """One HTTP exchange as it was seen; times are seconds since the recording began."""
+    """One HTTP exchange as recorded; times are seconds since the recording began."""
 
     sender: str
     method: str
@@ -31,7 +31,7 @@ class Hop:
     body: bytearray = field(default_factory=bytearray, repr=False)
     size: int = 0
     credential: tuple[str, str] | None = None
-    """Kind and SHA-256 of the credential, where a witness tells no more than that."""
+    """Kind and SHA-256 of the credential, if the upstream's record has no more than that."""
 
     def take(self, chunk: bytes) -> None:
         """Keep what has just passed by, up to the limit."""
@@ -53,11 +53,11 @@ def _nothing(_since: datetime) -> Sequence[Hop]:
 
 @dataclass(frozen=True)
 class Upstream:
-    """The server behind the gateway; `seen` gives the hops it saw since then, if it keeps a record."""
+    """The server behind the gateway; `hops_since(moment)` returns the hops it recorded since then."""
 
     name: str = "GitHub"
     url: str = ""
-    seen: Callable[[datetime], Sequence[Hop]] = _nothing
+    hops_since: Callable[[datetime], Sequence[Hop]] = _nothing
 
 
 UNKNOWN = Upstream()

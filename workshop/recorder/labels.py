@@ -7,7 +7,7 @@ from urllib.parse import quote
 SHORTEST_SWEPT = 8
 """Shorter values are masked where they stand, but not looked for: they occur in ordinary words."""
 DIGEST = "sha256:"
-"""What stands before a fingerprint where a witness has told no more than that."""
+"""Prefix of a fingerprint in the upstream's record, which has no more of a credential than that."""
 
 _KINDS_BY_SHAPE = (
     (

@@ -86,7 +86,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the run ended: done, failed or interrupted; and the error as it was told."""
+    """How the run ended: done, failed or interrupted; and the error as it was shown."""
 
     status: Literal["done", "failed", "interrupted"] = "done"
     what: str = ""
@@ -121,7 +121,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Subject:
-    """What was recorded, as far as HTTP does not tell: the title, who was asked, and what is behind it."""
+    """What was recorded, as far as HTTP does not show it: the title, the server, and its upstream."""
 
     title: str
     upstream_url: str = ""

@@ -53,11 +53,11 @@ class Recorder:
         self._add(Hop("browser", "GET", url, now, "listener", status=status, answered=now, ended=now))
 
     def built(self, url: str) -> None:
-        """The agent has built an address for the browser; what follows there cannot be seen from here."""
+        """The agent has built an address for the browser; the recorder cannot see what follows there."""
         self._add(Hop("browser", "GET", url, self.clock(), "built"))
 
     def remembered(self, request: httpx2.Request, response: httpx2.Response) -> None:
-        """A request was answered from what the agent had kept: nothing was sent."""
+        """A request was answered from the agent's cache: nothing was sent."""
         now = self.clock()
         hop = Hop("agent", request.method, str(request.url), now, "memory", answered=now, ended=now)
         hop.status, hop.reason = response.status_code, response.reason_phrase

@@ -37,8 +37,8 @@ class Rpc:
         return str(self.params.get("name") or "") if self.method == "tools/call" else ""
 
     @property
-    def visits(self) -> list[Mapping[str, Any]]:
-        """What sends a person to a page before the call can go on (MCP, URL elicitation): url and message."""
+    def elicitations(self) -> list[Mapping[str, Any]]:
+        """The pages that a person must open first (MCP, URL elicitation), each with `url` and `message`."""
         found: list[object] = [self.params] if self.method == "elicitation/create" else []
         error, result = self.message.get("error"), self.message.get("result")
         if isinstance(error, Mapping) and error.get("code") == _URL_ELICITATION_REQUIRED:
@@ -50,10 +50,10 @@ class Rpc:
             found += [one.get("params") for one in asked.values() if isinstance(one, Mapping)]
         return [one for one in found if isinstance(one, Mapping) and isinstance(one.get("url"), str)]
 
-    def told(self, labels: Labels) -> str:
-        """What the message says, in a line or two."""
-        if visits := self.visits:
-            return "; ".join(_visit(one, labels) for one in visits)
+    def summary(self, labels: Labels) -> str:
+        """Summarise the message in a line or two, with secrets masked."""
+        if elicitations := self.elicitations:
+            return "; ".join(_visit(one, labels) for one in elicitations)
         if self.method:
             shown = {name: value for name, value in self.params.items() if name != "_meta"}
             shown = shown.get("arguments", {}) if self.tool else shown

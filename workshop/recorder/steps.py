@@ -85,7 +85,7 @@ def _callback_kind(hop: Hop, scene: Scene, receiver: str) -> str:
 
 def _form_kind(hop: Hop, scene: Scene, receiver: str) -> str:
     form = form_of(hop)
-    if "user" in form or "state" in form:  # a consent page keeps the state to itself
+    if "user" in form or "state" in form:  # a consent page does not send the state
         return "sign-in"
     if receiver == GATEWAY:
         return "connect" if scene.waits(hop) else "consent"
@@ -95,7 +95,7 @@ def _form_kind(hop: Hop, scene: Scene, receiver: str) -> str:
 _REFUSED = 400
 
 
-def told(number: int, hop: Hop, scene: Scene, labels: Labels) -> Step:
+def step_of(number: int, hop: Hop, scene: Scene, labels: Labels) -> Step:
     """The step of a hop; the scene moves on with it."""
     kind = kind_of(hop, scene)
     detail = details.read(kind, hop, scene, labels)
@@ -164,7 +164,7 @@ def _mcp_words(
 ) -> tuple[str, str] | None:
     """Title and sentence of an MCP request; where its answer is a link, the scene waits from here on."""
     again = bool(asked.tool) and asked.tool == scene.waiting_call and scene.waits(hop)
-    link = any(message.visits for message in answering)
+    link = any(message.elicitations for message in answering)
     if link:
         scene.waiting_call, scene.waited_until = asked.tool, math.inf
     elif again:
@@ -196,13 +196,13 @@ def _message(
     kind: str = "",
 ) -> Message:
     kind = kind or media_type(headers)
-    told = "\n".join(_rpc_line(message, labels) for message in messages)
-    return Message(masked_headers(headers, labels), told or masked_body(body, kind, labels), kind, len(body))
+    text = "\n".join(_rpc_line(message, labels) for message in messages)
+    return Message(masked_headers(headers, labels), text or masked_body(body, kind, labels), kind, len(body))
 
 
 def _rpc_line(message: rpc.Rpc, labels: Labels) -> str:
     number = f" #{message.id}" if message.id else ""
-    return f"{message.method or 'answer'}{number}: {message.told(labels)}"
+    return f"{message.method or 'answer'}{number}: {message.summary(labels)}"
 
 
 def _headlines(hop: Hop, labels: Labels) -> tuple[tuple[str, str], ...]:
@@ -231,7 +231,7 @@ def _rpc_facts(
         if message.method
     ]
     tools = [
-        (f"arguments of {message.tool[:60]}", message.told(labels)) for message in asking if message.tool
+        (f"arguments of {message.tool[:60]}", message.summary(labels)) for message in asking if message.tool
     ]
-    answers = [("answer", message.told(labels)) for message in answering if not message.method]
+    answers = [("answer", message.summary(labels)) for message in answering if not message.method]
     return (*asked, *tools, *answers)

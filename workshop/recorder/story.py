@@ -1,4 +1,4 @@
-"""Turns what was recorded into a trace that can be shown: told in order, compared, and masked."""
+"""Turn a recording into a trace that can be shown: in order, compared, and masked."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -11,7 +11,7 @@ from workshop.recorder.labels import Labels
 from workshop.recorder.model import Outcome, Party, Step, Subject, Trace
 from workshop.recorder.recorder import Recorder
 from workshop.recorder.scene import AGENT, BROWSER, GATEWAY, ISSUER, UPSTREAM, Scene, bare, origin
-from workshop.recorder.steps import told
+from workshop.recorder.steps import step_of
 
 _ROUNDED = 0.0002
 _CUT = 0.001  # seconds; the upstream's times are cut to milliseconds
@@ -19,7 +19,7 @@ _SLACK = 0.25  # seconds; two clocks, one of them cut to milliseconds
 
 
 def distinct(hops: Sequence[Hop]) -> Iterable[Hop]:
-    """Each hop once: what the browser's own client recorded is not told again by who received it."""
+    """Yield each hop once; what the browser's client recorded is not repeated from its receiver's record."""
     browsed = {hop.url for hop in hops if hop.sender == BROWSER and hop.seen_by == "agent"}
     addresses = {(origin(url), urlsplit(bare(url)).path) for url in browsed}
     for hop in hops:
@@ -89,13 +89,15 @@ def annotated(
     return tuple(annotated), tuple(closing)
 
 
-def tell(recorder: Recorder, subject: Subject, outcome: Outcome, seen: Sequence[Hop] | None = None) -> Trace:
-    """The trace of a recording; `seen` are hops that the upstream saw, None where it told nothing."""
+def build_trace(
+    recorder: Recorder, subject: Subject, outcome: Outcome, seen: Sequence[Hop] | None = None
+) -> Trace:
+    """Return the trace of a recording; `seen` are the upstream's hops, None if it records none."""
     labels = Labels()
     first = next((hop.url for hop in recorder.hops if hop.sender == AGENT), "")
     scene = Scene(bare(first), subject.upstream_url, subject.server_name.lower())
     hops = sorted(settled(list(distinct([*recorder.hops, *(seen or ())])), first), key=lambda hop: hop.at)
-    steps = tuple(told(number, hop, scene, labels) for number, hop in enumerate(hops, 1))
+    steps = tuple(step_of(number, hop, scene, labels) for number, hop in enumerate(hops, 1))
     for secret in (*subject.secrets, *recorder.secrets):  # those that no hop has named by its kind
         labels.of("secret", secret)
     steps, closing = annotated(nested(steps), recorder.notes)
