@@ -11,6 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+pytest_plugins = ("tests.tiers", "tests.environment")
+
 CHROMIUM_OPTIONS = [
     "--no-sandbox",  # Chromium as root, as in CI
     "--disable-gpu",

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Room, room
+from tests.environment import Room
 
-__all__ = ["room"]  # a fixture of the end-to-end tests
 STUBBORN = """
 import sys, time
 from workshop.cli import main

@@ -9,9 +9,8 @@ import pexpect
 import pytest
 
 from tests.cli.conftest import Workshop
-from tests.e2e.conftest import Room, room
+from tests.environment import Room
 
-__all__ = ["room"]  # a fixture of the end-to-end tests
 SECRET = "canary-of-the-oauth-app"
 
 

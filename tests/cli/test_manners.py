@@ -11,11 +11,10 @@ import pexpect
 import pytest
 
 from tests.cli.conftest import Workshop
-from tests.e2e.conftest import Room, room
+from tests.environment import Room
 from tests.lab.tools.fakes import FakeTools
 from workshop.cli.app import build_tree
 
-__all__ = ["room"]  # a fixture of the end-to-end tests
 RUN = ("part", "1", "run", "--model", "rehearsal")
 ANIMATION = ("\x1b[?25l", "\x1b[2K", "\x1b[1A", "\r")
 
@@ -127,9 +126,8 @@ def test_without_input_nobody_is_asked_at_a_terminal_either(room: Room) -> None:
     assert child.exitstatus == 2
 
 
-def test_an_address_that_has_to_be_opened_is_told_however_quiet_we_are(room: Room) -> None:
-    room.up()
-    child = room.spawn("part", "4", "run", "--no-browser", "--model", "rehearsal", "-qq", timeout=60)
+def test_an_address_that_has_to_be_opened_is_told_however_quiet_we_are(running: Room) -> None:
+    child = running.spawn("part", "4", "run", "--no-browser", "--model", "rehearsal", "-qq", timeout=60)
     child.expect(r"Open this address in a browser")
     child.expect(r"http://localhost:\d+/oauth/authorize\?\S+\r\n")
     child.sendintr()

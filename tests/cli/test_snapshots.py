@@ -6,9 +6,7 @@ import re
 from inline_snapshot import snapshot
 
 from tests.cli.conftest import Workshop
-from tests.e2e.conftest import Room, room
-
-__all__ = ["room"]  # a fixture of the end-to-end tests
+from tests.environment import Room
 
 
 class Shown:

@@ -8,10 +8,9 @@ import pexpect
 import pyte
 import pytest
 
-from tests.e2e.conftest import Room, room
+from tests.environment import Room
 from workshop.core.errors import INTERRUPTED
 
-__all__ = ["room"]  # a fixture of the end-to-end tests
 FILE = "workshop-exercises/part1/1_a_tool_with_a_schema.py"
 
 

@@ -5,20 +5,19 @@ import re
 import pexpect
 from playwright.sync_api import Page
 
-from tests.e2e.conftest import Room
+from tests.environment import Room
 
 
-def start(room: Room) -> "tuple[pexpect.spawn[str], str]":
+def start(running: Room) -> "tuple[pexpect.spawn[str], str]":
     """Part 4 on a terminal, up to the printed address."""
-    room.up()
-    child = room.spawn("part", "4", "run", "--no-browser", "--model", "rehearsal")
+    child = running.spawn("part", "4", "run", "--no-browser", "--model", "rehearsal")
     child.expect(r"(http://localhost:\d+/oauth/authorize\?\S+)")
     assert isinstance(child.match, re.Match)
     return child, child.match.group(1)
 
 
-def test_a_person_approves_in_the_browser_and_gets_the_answer(room: Room, page: Page) -> None:
-    child, url = start(room)
+def test_a_person_approves_in_the_browser_and_gets_the_answer(running: Room, page: Page) -> None:
+    child, url = start(running)
     page.goto(url)
     assert "MCP workshop agent" in page.inner_text("body")
     assert "localhost:8765" in page.inner_text("body") or "localhost" in page.inner_text("body")
@@ -32,8 +31,8 @@ def test_a_person_approves_in_the_browser_and_gets_the_answer(room: Room, page: 
     assert child.exitstatus == 0
 
 
-def test_a_person_who_denies_ends_the_run_with_a_clear_word(room: Room, page: Page) -> None:
-    child, url = start(room)
+def test_a_person_who_denies_ends_the_run_with_a_clear_word(running: Room, page: Page) -> None:
+    child, url = start(running)
     page.goto(url)
     page.get_by_role("button", name="Deny").click()
     child.expect("Error: ")
@@ -42,8 +41,8 @@ def test_a_person_who_denies_ends_the_run_with_a_clear_word(room: Room, page: Pa
     assert child.exitstatus == 4
 
 
-def test_the_consent_page_fits_a_phone_loads_nothing_and_runs_no_script(room: Room, page: Page) -> None:
-    child, url = start(room)
+def test_the_consent_page_fits_a_phone_loads_nothing_and_runs_no_script(running: Room, page: Page) -> None:
+    child, url = start(running)
     requested: list[str] = []
     problems: list[str] = []
     page.on("request", lambda request: requested.append(request.url))

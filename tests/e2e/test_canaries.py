@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.conftest import Room
+from tests.environment import Room
 
 API_KEY = "canary-of-the-model-endpoint-5f1c"
 CLIENT_SECRET = "canary-of-the-oauth-app-93ab"

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 
-from tests.e2e.conftest import Room
+from tests.environment import Room
 from workshop.core.browser import press
 
 VERIFIER = "v" * 43

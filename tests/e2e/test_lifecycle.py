@@ -12,7 +12,7 @@ import pexpect
 import psutil
 import pytest
 
-from tests.e2e.conftest import Room
+from tests.environment import Room
 from workshop.core.paths import parts_dir
 from workshop.core.ports import free_port
 

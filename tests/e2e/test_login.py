@@ -4,7 +4,7 @@ import json
 
 import psutil
 
-from tests.e2e.conftest import Room
+from tests.environment import Room
 
 ASKED = "Approving as practice user"
 
@@ -15,16 +15,15 @@ def run(room: Room) -> str:
     return done.stderr
 
 
-def test_after_a_revoke_approval_is_asked_for_again(room: Room) -> None:
-    room.up()
-    assert ASKED in run(room)
-    assert ASKED not in run(room)
-    (file,) = (room.directory / "logins").glob("*.json")
+def test_after_a_revoke_approval_is_asked_for_again(running: Room) -> None:
+    assert ASKED in run(running)
+    assert ASKED not in run(running)
+    (file,) = (running.directory / "logins").glob("*.json")
     login = file.read_bytes()
-    assert room.run("login", "revoke").returncode == 0
-    assert room.run("login", "list").stdout == "No login is stored\n"
+    assert running.run("login", "revoke").returncode == 0
+    assert running.run("login", "list").stdout == "No login is stored\n"
     file.write_bytes(login)  # whoever had copied the tokens has nothing left
-    assert ASKED in run(room)
+    assert ASKED in run(running)
 
 
 def test_without_the_gateway_a_login_is_kept_unless_it_is_to_be_forgotten(room: Room) -> None:

@@ -7,7 +7,7 @@ import pexpect
 import pyte
 import pytest
 
-from tests.e2e.conftest import Room
+from tests.environment import Room
 from workshop.core.errors import INTERRUPTED
 
 SPINNER = r"[⠀-⣿]"

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.e2e.conftest import Room
+from tests.environment import Room
 
 
 def probe(room: Room, name: str, path: str, code: int) -> dict[str, Any]:
@@ -14,23 +14,22 @@ def probe(room: Room, name: str, path: str, code: int) -> dict[str, Any]:
     return data
 
 
-def test_it_says_what_is_true_of_each_server(room: Room) -> None:
-    room.up()
-    gateway = probe(room, "github-remote", "/mcp", 0)
+def test_it_says_what_is_true_of_each_server(running: Room) -> None:
+    gateway = probe(running, "github-remote", "/mcp", 0)
     assert gateway["findings"] == []
     assert len(gateway["passed"]) >= 39
     assert [remark["id"] for remark in gateway["undecided"]] == ["M2"]
     assert len(gateway["requests"]) <= 20
 
-    without_login = probe(room, "workshop", "/mcp", 0)
+    without_login = probe(running, "workshop", "/mcp", 0)
     assert without_login["found"] == {("R8", "low")}
     assert {"R9", "T90", "M2"} <= {remark["id"] for remark in without_login["passed"]}
 
-    practice = probe(room, "practice-github", "/mcp/", 6)
+    practice = probe(running, "practice-github", "/mcp/", 6)
     # It says `error` without a token as GitHub does, looks at no Origin, and lets nobody register.
     assert {("T78", "low"), ("R9", "medium"), ("A2", "medium")} <= practice["found"]
     assert not [finding for finding in practice["findings"] if finding["severity"] == "high"]
 
-    no_server = room.run("probe", f"http://localhost:{room.ports['practice-github']}/", "--json")
+    no_server = running.run("probe", f"http://localhost:{running.ports['practice-github']}/", "--json")
     assert no_server.returncode == 1
     assert "No MCP server answers" in json.loads(no_server.stdout)["error"]["what"]

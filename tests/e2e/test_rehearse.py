@@ -3,7 +3,7 @@
 import json
 import socket
 
-from tests.e2e.conftest import Room
+from tests.environment import Room
 
 STEPS = ["up", "part 1", "part 2", "part 3", "part 4", "teardown"]
 

@@ -7,7 +7,7 @@ import pexpect
 import pyte
 import pytest
 
-from tests.e2e.conftest import Room
+from tests.environment import Room
 from workshop.core.errors import INTERRUPTED
 
 
@@ -45,10 +45,9 @@ def test_the_answer_stands_alone_below_the_progress(room: Room) -> None:
 
 @pytest.mark.parametrize("columns", [60, 100])
 def test_the_address_to_open_is_written_in_one_piece_however_narrow_the_terminal(
-    room: Room, columns: int
+    running: Room, columns: int
 ) -> None:
-    room.up()
-    child = room.spawn("part", "4", "run", "--no-browser", "--model", "rehearsal")
+    child = running.spawn("part", "4", "run", "--no-browser", "--model", "rehearsal")
     child.setwinsize(60, columns)
     child.expect(r"(http://localhost:\d+/oauth/authorize\?\S+)\r\n")
     assert isinstance(child.match, re.Match)

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from playwright.sync_api import Page
 
-from tests.e2e.conftest import Room
+from tests.environment import Room
 
 ADDRESS = r"(http://localhost:\d+/{path}\?[^\s\x1b]+)"
 ANSWER = "trail-mapper has the most open issues"

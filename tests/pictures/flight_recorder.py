@@ -9,7 +9,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 from tests.conftest import CHROMIUM_OPTIONS
-from tests.e2e.conftest import Room
+from tests.environment import Room
 from tests.pictures.room import PICTURES, PORTS, open_room
 
 FILE = PICTURES / "flight-recorder.png"

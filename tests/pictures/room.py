@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.e2e.conftest import Room
+from tests.environment import Room, room_in
 
 PICTURES = Path(__file__).resolve().parents[2] / ".pictures"
 PORTS = {"github-remote": 8080, "practice-github": 8090, "workshop": 8081}  # those of the manifests
@@ -15,10 +15,7 @@ PORTS = {"github-remote": 8080, "practice-github": 8090, "workshop": 8081}  # th
 def open_room(ports: Mapping[str, int]) -> Iterator[Room]:
     """A room where everything is up."""
     with tempfile.TemporaryDirectory() as where:
-        folder = Path(where) / "here"
-        folder.mkdir()
-        (folder / ".env").touch()
-        room = Room(Path(where) / "state", folder, dict(ports))
+        room = room_in(Path(where), ports)
         try:
             room.up()
             yield room

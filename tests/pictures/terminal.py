@@ -11,7 +11,7 @@ import pexpect
 from rich.console import Console
 from rich.text import Text
 
-from tests.e2e.conftest import Room
+from tests.environment import Room
 from tests.pictures.room import PICTURES, PORTS, open_room
 from tests.pictures.transcript import transcript
 

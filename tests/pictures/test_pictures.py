@@ -8,14 +8,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.e2e.conftest import Room, room
+from tests.environment import Room
 from tests.pictures import flight_recorder, terminal
 from tests.pictures.transcript import transcript
 from tests.recorder.test_page import SAMPLE
 from workshop.course.demo.golden import normalised
 from workshop.recorder import files
-
-__all__ = ["room"]
 
 MOST_BYTES = 200_000
 

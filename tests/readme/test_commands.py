@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import WORKLOADS, Room
+from tests.environment import Room, room_in
 from tests.readme.page import ROOT, Command, commands
-from workshop.core.ports import free_port
 from workshop.lab import process
 
 TIMEOUT = 100
@@ -101,11 +100,7 @@ class Rooms:
 
     def of(self, page: str) -> Room:
         if page not in self.made:
-            folder = self.home / page / "here"
-            folder.mkdir(parents=True)
-            (folder / ".env").touch(mode=0o600)
-            ports = {name: free_port() for name in WORKLOADS}
-            self.made[page] = Room(self.home / page / "state", folder, ports)
+            self.made[page] = room_in(self.home / page)
         return self.made[page]
 
 

@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 from tests.cli.conftest import Outcome, Workshop, workshop
-from tests.e2e.conftest import WORKLOADS
+from tests.environment import WORKLOADS
 from tests.lab.fake_tools import FakeMachine
 from tests.readme.page import ROOT, topic
 from workshop.core.instance import Instance, Record

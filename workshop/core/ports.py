@@ -12,7 +12,7 @@ _LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 _EVERYWHERE = ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"))
 LOWEST, HIGHEST = 1024, 65535
 # Below every system's ephemeral range: an outgoing connection cannot take the port before its server does.
-_UNUSED = range(20_000, 32_000)
+UNUSED = range(20_000, 32_000)
 
 
 def bind_loopback(port: int) -> list[socket.socket]:
@@ -53,7 +53,7 @@ def _shuffled() -> Iterator[int]:
     # Each process uses a random order of its own, so it never returns a port twice in a row.
     import random
 
-    return itertools.cycle(random.SystemRandom().sample(_UNUSED, len(_UNUSED)))
+    return itertools.cycle(random.SystemRandom().sample(UNUSED, len(UNUSED)))
 
 
 def refuse_shared(ports: Mapping[str, int]) -> None:

@@ -1,9 +1,10 @@
 """A room of one: a state directory and free ports of its own, the real command line, and a sure end."""
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,15 +86,38 @@ class Room:
         return list(process.strays(self.directory))
 
 
+def room_in(directory: Path, ports: Mapping[str, int] | None = None) -> Room:
+    """A room with its state, its folder and its `.env` below this directory, on these ports or free ones."""
+    folder = directory / "here"
+    folder.mkdir(parents=True)
+    (folder / ".env").touch(mode=0o600)  # the checkout's own is not read then
+    return Room(directory / "state", folder, dict(ports or {name: free_port() for name in WORKLOADS}))
+
+
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Room]:
-    folder = tmp_path / "here"
-    folder.mkdir()
-    (folder / ".env").touch()  # the checkout's own is not read then
-    made = Room(tmp_path / "state", folder, {name: free_port() for name in WORKLOADS})
+    made = room_in(tmp_path)
     yield made
     for left in made.processes():
         process.end(left)
+
+
+@pytest.fixture(scope="session")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
+    made = room_in(tmp_path_factory.mktemp("started"))
+    made.up()
+    yield made
+    for left in made.processes():
+        process.end(left)
+
+
+@pytest.fixture
+def running(started: Room) -> Iterator[Room]:
+    """One `up` for every test that leaves its workloads as they are; the agent starts without a login."""
+    before = started.states()
+    yield started
+    shutil.rmtree(started.directory / "logins", ignore_errors=True)
+    assert started.states() == before, "a test that changes what runs needs a room of its own"
 
 
 @pytest.fixture

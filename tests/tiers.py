@@ -1,0 +1,77 @@
+"""Which tests `uv run pytest` runs, which `uv run pytest -m slow` does, and in how many workers."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from workshop.core import ports
+
+TESTS = Path(__file__).parent
+FAST = "not slow and not kind"  # as pyproject.toml has it
+# What `uv run pytest -m slow` runs and `uv run pytest` leaves out: a folder, a file, or one test of a file.
+SLOW = (
+    "fuzz",
+    "load",
+    "conformance",  # the official suite, and other people's clients
+    "toolhive_real",  # ToolHive's own programs, and clients of other authors
+    "pictures",
+    "test_benchmarks.py",
+    # The fast tier has one whole course (e2e/test_rehearse.py) and whatever reads an environment that is up.
+    "e2e/test_canaries.py",
+    "e2e/test_github_edge.py",
+    "e2e/test_lifecycle.py",
+    "e2e/test_narrow_terminal.py",
+    "e2e/test_variations.py",
+    "e2e/test_wheel.py",
+    "e2e/test_rehearse.py::test_a_rehearsal_told_as_json_is_one_document",
+    "course/demo/test_demo.py::test_a_demo_still_shows_what_its_golden_text_says",
+    "readme/test_commands.py::test_a_command_of_the_readme_does_what_it_says",
+    "readme/test_commands.py::test_the_commands_left_files_only_where_they_say",
+    # Whole clusters in memory, several at a time; lab/test_kind.py and lab/test_kubernetes.py are fast.
+    "lab/test_seats.py",
+    "lab/test_restart.py",
+    "test_style.py::test_mypy_finds_nothing",
+)
+
+
+def is_slow(file: str, test: str = "") -> bool:
+    """Whether `SLOW` names this test, its file, or a folder above it; what needs a cluster is in no tier."""
+    if file.startswith("e2e/kind"):
+        return False
+    return any(entry in {file, f"{file}::{test}"} or file.startswith(f"{entry}/") for entry in SLOW)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a slow file that is named run, and give each worker ports of its own."""
+    if config.option.markexpr == FAST and any(is_slow(_named(config, word)) for word in config.args):
+        config.option.markexpr = "not kind"
+    worker = getattr(config, "workerinput", None)
+    if worker:
+        number, count = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+        ports.UNUSED = ports.UNUSED[number::count]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Spare the fast tier the imports of the slow one."""
+    inside = collection_path.is_relative_to(TESTS) and config.option.markexpr == FAST
+    return True if inside and is_slow(collection_path.relative_to(TESTS).as_posix()) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tier."""
+    for item in items:
+        if is_slow(item.path.relative_to(TESTS).as_posix(), item.name.partition("[")[0]):
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Workers for whole tiers, as most tests wait for processes; none where files are named."""
+    whole = all(_named(config, word) == "." for word in config.args)
+    return min((os.cpu_count() or 1) + 1, 6) if whole else 0
+
+
+def _named(config: pytest.Config, word: str) -> str:
+    """What a word of the command line names, below `tests/`; "" when it is elsewhere."""
+    path = (config.invocation_params.dir / word.partition("::")[0]).resolve()
+    return path.relative_to(TESTS).as_posix() if path.is_relative_to(TESTS) else ""
