@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tiers import SLOW, exists
+
 ROOT = Path(__file__).parents[1]
 MOST_LINES = 400
 # Written apart, so that this file does not name them.
@@ -61,3 +63,7 @@ def test_nothing_in_the_repository_looks_like_a_real_token() -> None:
     )
     for path in tracked():
         assert not pattern.search(path.read_text("utf-8", errors="replace")), path
+
+
+def test_what_the_slow_tier_names_is_there() -> None:
+    assert [entry for entry in SLOW if not exists(f"tests/{entry}")] == []

@@ -1,6 +1,7 @@
 """Which tests `uv run pytest` runs, which `uv run pytest -m slow` does, and in how many workers."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,8 @@ SLOW = (
     "e2e/test_wheel.py",
     "e2e/test_rehearse.py::test_a_rehearsal_told_as_json_is_one_document",
     "course/demo/test_demo.py::test_a_demo_still_shows_what_its_golden_text_says",
-    "readme/test_commands.py::test_a_command_of_the_readme_does_what_it_says",
-    "readme/test_commands.py::test_the_commands_left_files_only_where_they_say",
+    "readme/test_commands.py::test_a_command_of_a_page_does_what_the_page_says",
+    "readme/test_commands.py::test_the_commands_left_only_the_files_that_the_pages_name",
     # Whole clusters in memory, several at a time; lab/test_kind.py and lab/test_kubernetes.py are fast.
     "lab/test_seats.py",
     "lab/test_restart.py",
@@ -40,6 +41,15 @@ def is_slow(file: str, test: str = "") -> bool:
     if file.startswith("e2e/kind"):
         return False
     return any(entry in {file, f"{file}::{test}"} or file.startswith(f"{entry}/") for entry in SLOW)
+
+
+def exists(entry: str) -> bool:
+    """Whether a file of the project, or `file::test`, is there."""
+    file, _, test = entry.partition("::")
+    path = TESTS.parent / file
+    return path.exists() and (
+        not test or re.search(rf"^(async )?def {test}\(", path.read_text("utf-8"), re.MULTILINE) is not None
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.environment import Room, room_in
 from tests.readme.page import ROOT, Command, commands
+from tests.tiers import exists
 from workshop.lab import process
 
 TIMEOUT = 100
@@ -19,71 +20,81 @@ CLUSTER = "needs Docker, a cluster or a bundle; planned with `--dry-run` by"
 FIGURES = "measures for a minute, and only on an idle machine; its code is in"
 TERMINAL = "needs a terminal or minutes; tested by"
 LONGER = "takes too long for a page of commands; run and examined by"
-# A command that is not run here as it is written: why, which file covers it, and a text of that file.
+REHEARSAL = "tests/e2e/test_rehearse.py::test_a_rehearsal_holds_shows_its_table_and_leaves_nothing"
+DEMO = "tests/course/demo/test_demo.py"
+PICTURES = "tests/pictures/test_pictures.py"
+VARIATION = "tests/e2e/test_variations.py::test_every_check_of_a_variation_passes_after_its_run"
+# Commands that are not run here: why, and the test or the file that covers them.
 ELSEWHERE = {
-    "pip install uv && uv run workshop rehearse": (
+    "pip install uv && uv run workshop rehearse": (TERMINAL, REHEARSAL),
+    "pytest": ("runs this test too; started by", ".ci/run"),
+    "workshop rehearse": (TERMINAL, REHEARSAL),
+    "workshop demo play tutorial": (TERMINAL, f"{DEMO}::test_on_stage_space_goes_on_and_q_ends_it"),
+    "workshop demo record tutorial tutorial.cast": (
         TERMINAL,
-        "tests/e2e/test_rehearse.py",
-        'room.run("rehearse"',
+        f"{DEMO}::test_a_recording_is_an_asciicast_without_secrets",
     ),
-    "pytest": ("runs this test too; started by", ".ci/run", "uv run pytest"),
-    "workshop rehearse": (TERMINAL, "tests/e2e/test_rehearse.py", 'room.run("rehearse"'),
-    "workshop demo play tutorial": (TERMINAL, "tests/course/demo/test_demo.py", "on_stage_space_goes_on"),
-    "workshop demo record tutorial tutorial.cast": (TERMINAL, "tests/course/demo/test_demo.py", "asciicast"),
-    "workshop demo verify tutorial": (TERMINAL, "tests/course/demo/test_demo.py", "golden_text_says"),
-    "workshop up --backend kind": (CLUSTER, "tests/cli/test_backends.py", "dry_run_prints"),
-    "workshop part 4 apply": (CLUSTER, "tests/e2e/kind/test_course.py", '"apply"'),
-    "workshop bundle create workshop.bundle": (CLUSTER, "tests/lab/bundle/conftest.py", "create"),
-    "workshop bundle verify workshop.bundle": (CLUSTER, "tests/cli/test_bundle.py", '"verify"'),
+    "workshop demo verify tutorial": (
+        TERMINAL,
+        f"{DEMO}::test_a_demo_still_shows_what_its_golden_text_says",
+    ),
+    "workshop up --backend kind": (
+        CLUSTER,
+        "tests/cli/test_backends.py::test_a_dry_run_prints_every_command_and_file_and_leaves_nothing",
+    ),
+    "workshop part 4 apply": (
+        CLUSTER,
+        "tests/e2e/kind/test_course.py::test_what_a_person_would_type_applies_as_it_stands",
+    ),
+    "workshop bundle create workshop.bundle": (
+        CLUSTER,
+        "tests/lab/bundle/test_bundle.py::test_a_bundle_says_what_it_holds_and_for_what",
+    ),
+    "workshop bundle verify workshop.bundle": (
+        CLUSTER,
+        "tests/cli/test_bundle.py::test_a_file_that_is_no_bundle_is_exit_code_2",
+    ),
     "workshop up --backend kind --bundle workshop.bundle": (
         CLUSTER,
-        "tests/lab/bundle/test_bundle.py",
-        "open",
+        "tests/lab/bundle/test_bundle.py::test_an_opened_bundle_gives_sources_that_need_no_network",
     ),
-    "workshop part 4 compare": (LONGER, "tests/audit/compare/test_comparison.py", "compare("),
+    "workshop part 4 compare": (
+        LONGER,
+        "tests/audit/compare/test_comparison.py::test_every_system_answers_and_every_cell_is_seen",
+    ),
     **{
-        f"workshop part 4 run --variation {name} --approve-as learner": (
-            LONGER,
-            "tests/e2e/test_variations.py",
-            f'"{name}"',
-        )
+        f"workshop part 4 run --variation {name} --approve-as learner": (LONGER, VARIATION)
         for name in ("worker", "elicitation", "resource-server", "prefix-gateway")
     },
-    "workshop part 4 check --variation resource-server": (
-        LONGER,
-        "tests/e2e/test_variations.py",
-        '"check", "--variation", name',
-    ),
-    "ruff check && uv run ruff format --check": (LONGER, "tests/test_style.py", "ruff"),
-    "mypy": (LONGER, "tests/test_style.py", "mypy"),
-    "pytest -m kind": (CLUSTER, "tests/e2e/kind/test_course.py", "pytest.mark.kind"),
+    "workshop part 4 check --variation resource-server": (LONGER, VARIATION),
+    "ruff check && uv run ruff format --check": (LONGER, "tests/test_style.py::test_ruff_finds_nothing"),
+    "mypy": (LONGER, "tests/test_style.py::test_mypy_finds_nothing"),
+    "pytest -m kind": (CLUSTER, "tests/e2e/kind/test_course.py"),
     "WORKSHOP_FUZZ=thorough uv run pytest tests/fuzz --timeout 7200": (
         "takes hours; its short form is in",
         "tests/fuzz/effort.py",
-        "WORKSHOP_FUZZ",
     ),
     "pytest tests/toolhive_real": (
         "needs programs that are not installed by default, and skips; the suite runs",
-        "tests/toolhive_real/test_differences.py",
-        "def test_it_answers",
+        "tests/toolhive_real/test_differences.py::test_it_answers_as_the_list_says",
     ),
-    "python -m tests.pictures.terminal": (TERMINAL, "tests/pictures/test_pictures.py", "terminal.draw"),
+    "python -m tests.pictures.terminal": (
+        TERMINAL,
+        f"{PICTURES}::test_the_terminal_s_picture_shows_what_part_4_says_now",
+    ),
     "python -m tests.pictures.flight_recorder": (
         TERMINAL,
-        "tests/pictures/test_pictures.py",
-        "photograph",
+        f"{PICTURES}::test_the_page_is_photographed_as_the_recorder_s_picture_was",
     ),
-    "python -m tests.benchmarks.start_up": (FIGURES, "tests/benchmarks/start_up.py", "def main"),
-    "python -m tests.benchmarks.flow": (FIGURES, "tests/benchmarks/flow.py", "def main"),
+    "python -m tests.benchmarks.start_up": (FIGURES, "tests/benchmarks/start_up.py"),
+    "python -m tests.benchmarks.flow": (FIGURES, "tests/benchmarks/flow.py"),
     "python -m tests.benchmarks.cluster": (
         "measures on a cluster of its own; its message without one is tested by",
-        "tests/test_benchmarks.py",
-        "says_what_it_lacks",
+        "tests/test_benchmarks.py::test_the_clusters_benchmark_says_what_it_lacks",
     ),
     "--group benchmark python -m tests.benchmarks.gateway": (
         "needs packages that are not installed by default; tested by",
-        "tests/test_benchmarks.py",
-        "gateway",
+        "tests/test_benchmarks.py::test_it_measures_the_gateway_and_names_every_bar",
     ),
 }
 # Its result depends on the machine; both are right.
@@ -172,8 +183,12 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("text", ELSEWHERE)
 def test_a_command_that_is_not_run_here_is_covered_elsewhere(text: str) -> None:
     assert text in [command.text for command in commands()], "no page has it any more"
-    _, file, has = ELSEWHERE[text]
-    assert has in (ROOT / file).read_text(encoding="utf-8")
+    assert exists(ELSEWHERE[text][1])
+
+
+def test_continuous_integration_runs_both_tiers() -> None:
+    lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert {"uv run pytest", "uv run pytest -m slow"} <= set(lines)
 
 
 def test_the_commands_left_only_the_files_that_the_pages_name(rooms: Rooms) -> None:

@@ -112,7 +112,7 @@ def test_a_file_that_is_linked_or_shown_exists(page: Path, link: str) -> None:
 
 
 def test_files_that_are_named_exist() -> None:
-    inline = [text for page in PAGES for text in code(page)]
+    inline = [text for page in (*PAGES, ROOT / "tests" / "README.md") for text in code(page)]
     named = {text for text in inline if re.fullmatch(r"(\.ci|tests|workshop|parts|cluster)/[\w./-]+", text)}
     assert len(named) > 3
     missing = {text for text in named if not (ROOT / text).exists()}
