@@ -14,7 +14,7 @@ PAGES = (
     *(TOPICS / f"{name}.md" for name in ("attend", "run", "backends", "cluster", "github", "probe")),
     *(TOPICS / f"{name}.md" for name in ("variations", "json", "environment", "exit-codes", "output")),
     TOPICS / "troubleshooting.md",
-    *(ROOT / folder / "README.md" for folder in ("workshop", "parts", "cluster")),
+    *(ROOT / folder / "README.md" for folder in ("workshop", "parts", "cluster", "tests")),
     ROOT / ".github" / "CONTRIBUTING.md",
 )
 _FENCED = re.compile(r"^```\w*\n.*?^```$", re.MULTILINE | re.DOTALL)

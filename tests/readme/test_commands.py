@@ -69,6 +69,8 @@ ELSEWHERE = {
     "workshop part 4 check --variation resource-server": (LONGER, VARIATION),
     "ruff check && uv run ruff format --check": (LONGER, "tests/test_style.py::test_ruff_finds_nothing"),
     "mypy": (LONGER, "tests/test_style.py::test_mypy_finds_nothing"),
+    "pytest -m slow": ("the slow tier, which this test is in; started by", ".ci/run"),
+    "pytest tests/agent": ("part of the fast tier; started by", ".ci/run"),
     "pytest -m kind": (CLUSTER, "tests/e2e/kind/test_course.py"),
     "WORKSHOP_FUZZ=thorough uv run pytest tests/fuzz --timeout 7200": (
         "takes hours; its short form is in",
