@@ -9,22 +9,22 @@ from typing import Any
 
 import pytest
 
-from workshop.audit.compare.client import Answered, Page, Provider, Reply, Walk
+from workshop.audit.compare.client import Answered, Authorization, Page, Provider, Reply
 from workshop.audit.compare.evidence import (
     Asked,
     Cleaned,
     Evidence,
     ForAnother,
+    GitHubRecord,
     Moment,
     Names,
     Presented,
+    ProbeResult,
     Refreshed,
     Registered,
     Searched,
     Session,
-    Tour,
     WithoutProof,
-    Witnessed,
 )
 from workshop.audit.probe.evidence import Answer, McpAnswers, ResourceAnswers, ServerAnswers
 from workshop.audit.probe.evidence import Evidence as Probed
@@ -92,8 +92,8 @@ def probed(challenge: str = CHALLENGE, status: int = 401, **metadata: Any) -> Pr
     )
 
 
-def toured(findings: Any = (), **changed: Any) -> Tour:
-    return Tour(probed(**changed), Report(f"{URL}/mcp", findings, (), (), (), ()))
+def toured(findings: Any = (), **changed: Any) -> ProbeResult:
+    return ProbeResult(probed(**changed), Report(f"{URL}/mcp", findings, (), (), (), ()))
 
 
 CONSENT = Page(URL, "/authorize", ("decision",), names_client=True)
@@ -101,11 +101,11 @@ AT_GITHUB = Page(GITHUB, "/login/oauth/authorize", ("decision", "user"), names_c
 
 
 def session(
-    *pages: Page, callback: Mapping[str, str] | None = None, knock: Reply = OK, **metadata: Any
+    *pages: Page, callback: Mapping[str, str] | None = None, first_use: Reply = OK, **metadata: Any
 ) -> Session:
     provider = Provider({**METADATA, **metadata}, f"{URL}/mcp")
     came = {"code": "one", "iss": URL} if callback is None else callback
-    return Session(provider, Walk(pages or (CONSENT, AT_GITHUB), came), tokens(), knock)
+    return Session(provider, Authorization(pages or (CONSENT, AT_GITHUB), came), tokens(), first_use)
 
 
 def tokens() -> Answered:
@@ -118,8 +118,8 @@ ASKED = Asked(
     tools=("get_me", "list_issues"),
     token="sample",
 )
-DENIED = Walk((), {"error": "invalid_request"})
-GIVEN = Walk((), {"code": "one"})
+DENIED = Authorization((), {"error": "invalid_request"})
+GIVEN = Authorization((), {"code": "one"})
 CLEANED = Cleaned((), "Revoked", REFUSED, False, 0, (), None, (), (), directory=False)
 
 
@@ -133,18 +133,18 @@ def right() -> Evidence:
         facts=("trail-mapper",),
         server="one",
         github="one-github",
-        tour=toured(),
+        probe_result=toured(),
         asked=ASKED,
         again=replace(ASKED, moments=(Moment(50, "Connecting"), Moment(60, "ToolCalled"))),
-        witnessed=Witnessed((exchange(15), call(31)), (call(61),), (), 3, 1),
+        github_record=GitHubRecord((exchange(15), call(31)), (call(61),), (), 3, 1),
         searched=Searched(7, (), ()),
         registered=Registered(reply(201), {"http://evil.example/cb": reply(400)}),
         session=session(),
         without_proof=WithoutProof(DENIED, Answered(reply(400, error="invalid_grant"))),
-        for_another=ForAnother(Walk((), {"error": "invalid_target"})),
+        for_another=ForAnother(Authorization((), {"error": "invalid_target"})),
         presented=Presented({"GitHub's own token": REFUSED}, {"aud": "me"}, OK, REFUSED),
         neighbours={"another": REFUSED},
-        refreshed=Refreshed(True, tokens(), rotated=True, knock=OK),
+        refreshed=Refreshed(True, tokens(), rotated=True, first_use=OK),
         names=Names(("get_me", "list_issues"), {"one-github": ("get_me", "list_issues", "fork")}),
         cleaned=CLEANED,
     )

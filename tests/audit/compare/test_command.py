@@ -86,7 +86,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str,
     [
         (["--only", "nobody"], "There is no `nobody` to compare"),
         (["--only", "toolhive", "--weak"], "There is no weak edition of toolhive"),
-        (["--html", "page.txt"], "`page.txt` is no HTML file"),
+        (["--html", "page.txt"], "`page.txt` is not an HTML file"),
         (["--html", "nowhere/page.html"], "Cannot write the page to `nowhere/page.html`"),
     ],
 )

@@ -60,7 +60,7 @@ def test_every_system_answers_and_every_cell_is_seen(
         unseen = {row: cell["seen"] for row, cell in told.items() if cell["tone"] == "unseen"}
         assert (name, unseen) == (name, {})
         assert told["answered"]["value"] == "yes"
-    assert "What was seen" in (folder / "page.html").read_text("utf-8")
+    assert "What was observed" in (folder / "page.html").read_text("utf-8")
     assert not (folder / "home" / "default" / "logins").exists(), "the person's own logins are not touched"
 
 
@@ -69,7 +69,7 @@ def test_part_4s_gateway_is_as_its_own_tests_hold_it(cells: dict[str, dict[str, 
     wanted = {
         "issuer": "the server itself",
         "credential": "OAuth, within the login",
-        "kept": "on disk, not in clear",
+        "kept": "on disk, no plaintext",
         "passthrough": "no",
         "pkce": "enforced",
         "consent": "asked by the server",

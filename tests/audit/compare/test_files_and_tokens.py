@@ -11,7 +11,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from workshop.audit.compare.collect import attempt
-from workshop.audit.compare.evidence import NotSeenError, Unseen
+from workshop.audit.compare.evidence import NotObservedError, Unobserved
 from workshop.audit.compare.logins import claims_of, signed_again, signing_key
 from workshop.audit.compare.upstream import search
 from workshop.core.errors import WorkshopError
@@ -98,7 +98,7 @@ def test_an_opaque_token_has_no_claims_and_no_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "why"),
     [
-        (NotSeenError("nobody asked"), "nobody asked"),
+        (NotObservedError("nobody asked"), "nobody asked"),
         (WorkshopError("It broke", why="on its way"), "It broke: on its way"),
         (httpx2.ConnectError("refused"), "no answer: ConnectError refused"),
         (KeyError("code"), "KeyError: 'code'"),
@@ -111,11 +111,11 @@ def test_a_probe_that_fails_tells_why(error: Exception, why: str) -> None:
     async def failing() -> None:
         raise error
 
-    assert asyncio.run(attempt(1, failing)) == Unseen(why)
+    assert asyncio.run(attempt(1, failing)) == Unobserved(why)
 
 
 def test_a_probe_without_end_is_ended() -> None:
     async def endless() -> None:
         await asyncio.Event().wait()
 
-    assert asyncio.run(attempt(0.01, endless)) == Unseen("no end within 0.01 s")
+    assert asyncio.run(attempt(0.01, endless)) == Unobserved("no end within 0.01 s")

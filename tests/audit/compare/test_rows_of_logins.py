@@ -27,7 +27,7 @@ from workshop.audit.compare.evidence import (
     Presented,
     Refreshed,
     Registered,
-    Unseen,
+    Unobserved,
     WithoutProof,
 )
 from workshop.audit.compare.rows import ROWS
@@ -47,8 +47,8 @@ def told(evidence: Evidence, row: str, **changed: Any) -> tuple[str, str]:
     [
         (session(), ("the server itself", "plain")),
         (session(token_endpoint="http://localhost:9003/token"), ("an outside server", "plain")),
-        (session(knock=REFUSED), ("nobody it believes", "bad")),
-        (Unseen("no login"), ("not seen", "unseen")),
+        (session(first_use=REFUSED), ("not accepted", "bad")),
+        (Unobserved("no login"), ("not seen", "unseen")),
     ],
 )
 def test_the_issuer_is_whose_token_endpoint_gave_the_token(
@@ -58,7 +58,7 @@ def test_the_issuer_is_whose_token_endpoint_gave_the_token(
 
 
 @pytest.mark.parametrize(
-    ("walk", "wrong", "value"),
+    ("authorization", "wrong", "value"),
     [
         (DENIED, WRONG, ("enforced", "good")),
         (GIVEN, WRONG, ("only if sent", "bad")),
@@ -68,9 +68,9 @@ def test_the_issuer_is_whose_token_endpoint_gave_the_token(
     ],
 )
 def test_pkce_is_enforced_when_neither_is_taken(
-    right: Evidence, walk: Any, wrong: Answered, value: tuple[str, str]
+    right: Evidence, authorization: Any, wrong: Answered, value: tuple[str, str]
 ) -> None:
-    assert told(right, "pkce", without_proof=WithoutProof(walk, wrong)) == value
+    assert told(right, "pkce", without_proof=WithoutProof(authorization, wrong)) == value
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ OPAQUE = Presented({"GitHub's own token": REFUSED}, {})
         # A token that is refused though nothing was changed, or a server that fails: `aud` is not the reason.
         ({"presented": Presented({}, {"aud": "me"}, REFUSED, REFUSED)}, ("checked", "good")),
         (
-            {"presented": Presented({}, {"aud": "me"}, OK, FAILED), "for_another": Unseen("no")},
+            {"presented": Presented({}, {"aud": "me"}, OK, FAILED), "for_another": Unobserved("no")},
             ("foreign ones refused", "plain"),
         ),
     ],
@@ -120,7 +120,7 @@ def test_audience_is_checked_when_nothing_foreign_is_taken(
 
 
 @pytest.mark.parametrize(
-    ("tour", "value"),
+    ("probe_result", "value"),
     [
         (toured(), ("401, names metadata", "good")),
         (toured(challenge='Bearer realm="here"'), ("401, no metadata", "bad")),
@@ -128,8 +128,8 @@ def test_audience_is_checked_when_nothing_foreign_is_taken(
         (toured(challenge="", status=200), ("none: let in", "bad")),
     ],
 )
-def test_a_challenge_names_the_metadata(right: Evidence, tour: Any, value: tuple[str, str]) -> None:
-    assert told(right, "challenge", tour=tour) == value
+def test_a_challenge_names_the_metadata(right: Evidence, probe_result: Any, value: tuple[str, str]) -> None:
+    assert told(right, "challenge", probe_result=probe_result) == value
 
 
 def hostile(status: int, good: int = 201) -> Registered:
@@ -154,16 +154,18 @@ def test_registration_is_checked_when_no_hostile_redirect_is_taken(
 
 
 def test_registration_that_the_metadata_does_not_name_is_not_offered(right: Evidence) -> None:
-    tour = toured()
-    assert tour.probed.metadata == METADATA
+    probe_result = toured()
+    assert probe_result.probed.metadata == METADATA
     cimd = toured(client_id_metadata_document_supported=True)
-    assert told(right, "registration", tour=cimd) == ("anybody, checked, CIMD", "good")
-    described = tour.probed.server
+    assert told(right, "registration", probe_result=cimd) == ("anybody, checked, CIMD", "good")
+    described = probe_result.probed.server
     assert described is not None
     assert described.metadata is not None
     bare = replace(described.metadata, text=f'{{"issuer": "{URL}"}}')
-    found = replace(tour, probed=replace(tour.probed, server=replace(described, metadata=bare)))
-    assert told(right, "registration", tour=found) == ("not offered", "plain")
+    found = replace(
+        probe_result, probed=replace(probe_result.probed, server=replace(described, metadata=bare))
+    )
+    assert told(right, "registration", probe_result=found) == ("not offered", "plain")
 
 
 @pytest.mark.parametrize(
@@ -183,9 +185,9 @@ def test_iss_is_the_issuer_letter_by_letter(
 @pytest.mark.parametrize(
     ("refreshed", "value"),
     [
-        (Refreshed(True, tokens(), rotated=True, knock=OK), ("works, rotates", "good")),
-        (Refreshed(True, tokens(), rotated=False, knock=OK), ("works", "good")),
-        (Refreshed(True, tokens(), rotated=True, knock=REFUSED), ("no use", "bad")),
+        (Refreshed(True, tokens(), rotated=True, first_use=OK), ("works, rotates", "good")),
+        (Refreshed(True, tokens(), rotated=False, first_use=OK), ("works", "good")),
+        (Refreshed(True, tokens(), rotated=True, first_use=REFUSED), ("no use", "bad")),
         (Refreshed(True, WRONG), ("given, but refused", "bad")),
         (Refreshed(given=False), ("none", "plain")),
     ],

@@ -42,5 +42,5 @@ def test_an_unreadable_redirect_is_none(weak: WeakServer) -> None:
     weak.holes.add("broken redirect")
     assert {remark.id for remark in probe(f"{weak.origin}/mcp").undecided} >= {"T01"}
     weak.holes.add("moved to nowhere")
-    with pytest.raises(WorkshopError, match="redirects to another place"):
+    with pytest.raises(WorkshopError, match="redirects to another address"):
         probe(f"{weak.origin}/mcp")

@@ -88,7 +88,7 @@ class Wire:
             await response.aclose()
         return Reply(response.status_code, dict(response.headers), body.decode("utf-8", "replace"))
 
-    async def knock(self, url: str, token: str | None, headers: Mapping[str, str]) -> Reply:
+    async def initialize(self, url: str, token: str | None, headers: Mapping[str, str]) -> Reply:
         """Begin an MCP session with this token, or without one: the simplest thing that needs one."""
         given = {"accept": "application/json, text/event-stream", **headers}
         if token is not None:
@@ -133,7 +133,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Walk:
+class Authorization:
     """The way from the authorization endpoint: pages in order, then what came to the callback, or why not."""
 
     pages: tuple[Page, ...] = ()
@@ -160,7 +160,7 @@ class Walk:
         return not self.status or is_refusal(self.status)
 
 
-async def walk(url: str, redirect_uri: str, client_name: str) -> Walk:
+async def follow_login(url: str, redirect_uri: str, client_name: str) -> Authorization:
     """Approve everything as a practice user, up to the redirect to the client, which is not followed.
 
     Raises httpx2.HTTPError when a page does not answer.
@@ -170,19 +170,19 @@ async def walk(url: str, redirect_uri: str, client_name: str) -> Walk:
         request = http.build_request("GET", url)
         for _ in range(_MOST_PAGES):
             if str(request.url).startswith(redirect_uri):
-                return Walk(tuple(pages), dict(parse_qsl(urlsplit(str(request.url)).query)))
+                return Authorization(tuple(pages), dict(parse_qsl(urlsplit(str(request.url)).query)))
             if not is_loopback(str(request.url)):
-                return Walk(tuple(pages), None, f"sent to {request.url.host}")
+                return Authorization(tuple(pages), None, f"sent to {request.url.host}")
             response = await http.send(request, follow_redirects=False)
             if (onward := following(response)) is not None:
                 request = onward
                 continue
             sent = press(http, response, *_PRESSED)
             if sent is None:
-                return Walk(tuple(pages), None, _refusal(response), response.status_code)
+                return Authorization(tuple(pages), None, _refusal(response), response.status_code)
             pages.append(_page(response, client_name))
             request = sent
-    return Walk(tuple(pages), None, f"no callback after {_MOST_PAGES} pages")
+    return Authorization(tuple(pages), None, f"no callback after {_MOST_PAGES} pages")
 
 
 def _page(response: httpx2.Response, client_name: str) -> Page:
@@ -286,7 +286,7 @@ class Client:
             raise WorkshopError("the registration came back without a redirect URI")
         return str(uris[0])
 
-    async def authorize(self, pkce: Pkce | None, resource: str | None = None) -> Walk:
+    async def authorize(self, pkce: Pkce | None, resource: str | None = None) -> Authorization:
         """Ask for a code, as learner, with this challenge or none, for this resource or the right one."""
         query = {
             "response_type": "code",
@@ -301,7 +301,7 @@ class Client:
             query |= {"code_challenge": pkce.challenge, "code_challenge_method": "S256"}
         endpoint = self.provider.endpoint("authorization")
         joint = "&" if urlsplit(endpoint).query else "?"
-        return await walk(f"{endpoint}{joint}{urlencode(query)}", self.redirect_uri, self.name)
+        return await follow_login(f"{endpoint}{joint}{urlencode(query)}", self.redirect_uri, self.name)
 
     async def redeem(self, code: str, verifier: str, resource: str | None = None) -> Answered:
         """Exchange a code with this verifier."""

@@ -22,14 +22,14 @@ from workshop.audit.compare.client import USER, Provider, Wire
 from workshop.audit.compare.evidence import (
     Asked,
     Evidence,
+    GitHubRecord,
     Moment,
     Names,
-    NotSeenError,
+    NotObservedError,
+    ProbeResult,
     Searched,
     Sent,
-    Tour,
-    Unseen,
-    Witnessed,
+    Unobserved,
     seen,
 )
 from workshop.audit.compare.logins import LoginProbes, token_for_upstream
@@ -48,17 +48,17 @@ T = TypeVar("T")
 _LONGEST = 160
 
 
-async def attempt(seconds: float, probe: Callable[[], Awaitable[T]]) -> T | Unseen:
+async def attempt(seconds: float, probe: Callable[[], Awaitable[T]]) -> T | Unobserved:
     """What the probe brings, or why it brought nothing within `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             return await probe()
     except Exception as error:  # noqa: BLE001 - whatever a system does to its probe is a result, not our end
-        return Unseen(_shown(_why(error, seconds)))
+        return Unobserved(_shown(_why(error, seconds)))
 
 
 def _why(error: BaseException, seconds: float) -> str:
-    if isinstance(error, NotSeenError):
+    if isinstance(error, NotObservedError):
         return str(error)
     if isinstance(error, TimeoutError):
         return f"no end within {seconds:g} s"
@@ -130,12 +130,12 @@ async def list_names(room: Room, found: Evidence) -> Names:
     """The tools that the agent was offered, and those of every other program here that speaks MCP."""
     offered = seen(found.asked).tools
     if not offered:
-        raise NotSeenError("the agent saw no tool")
+        raise NotObservedError("the agent saw no tool")
     behind: dict[str, tuple[str, ...]] = {}
     for name, url in room.endpoints.items():
         if name != room.server:
             listed = await attempt(_LIST_SECONDS, lambda url=url: _listed(url, room))  # type: ignore[misc]
-            if not isinstance(listed, Unseen):
+            if not isinstance(listed, Unobserved):
                 behind[name] = listed
     return Names(offered, behind)
 
@@ -166,7 +166,7 @@ async def collect(room: Room, logins: Path, note: Note) -> Evidence:
         github=room.github,
     )
     note("the probe")
-    found = replace(blank, tour=await attempt(_SECONDS, lambda: _tour(room.url)))
+    found = replace(blank, probe_result=await attempt(_SECONDS, lambda: _probe(room.url)))
     note("the question")
     found = replace(found, asked=await attempt(_AGENT_SECONDS, lambda: ask(room, logins)))
     first = await attempt(_SECONDS, lambda: _recorded(room))
@@ -177,14 +177,14 @@ async def collect(room: Room, logins: Path, note: Note) -> Evidence:
     found = replace(found, searched=await attempt(_SECONDS, lambda: _searched(room, found, first)))
     note("a restart")
     found = replace(found, again=await attempt(_AGENT_SECONDS, lambda: _ask_again(room, logins)))
-    return replace(found, witnessed=await attempt(_SECONDS, lambda: _witnessed(room, found, first)))
+    return replace(found, github_record=await attempt(_SECONDS, lambda: _read_record(room, found, first)))
 
 
-async def _tour(url: str) -> Tour:
+async def _probe(url: str) -> ProbeResult:
     target = Target.parse(url)
     async with Exchange(target, lambda _: None) as exchange:
         probed = await probe_server(target, exchange, follow=True)
-    return Tour(probed, judge(probed, exchange.requests))
+    return ProbeResult(probed, judge(probed, exchange.requests))
 
 
 async def _as_client(wire: Wire, room: Room, found: Evidence, note: Note) -> Evidence:
@@ -201,7 +201,7 @@ async def _as_client(wire: Wire, room: Room, found: Evidence, note: Note) -> Evi
 
 
 async def _provider(found: Evidence) -> Provider:
-    probed = seen(found.tour).probed
+    probed = seen(found.probe_result).probed
     prm = probed.prm.document if probed.prm else {}
     challenge = (probed.refusal.challenge if probed.refusal else None) or {}
     scopes = challenge.get("scope", "").split() or _texts(prm.get("scopes_supported"))
@@ -224,7 +224,7 @@ async def _sent(room: Room, logins: Path) -> Sent:
     return Sent(digests, bare)
 
 
-async def _searched(room: Room, found: Evidence, first: Sequence[RecordedRequest] | Unseen) -> Searched:
+async def _searched(room: Room, found: Evidence, first: Sequence[RecordedRequest] | Unobserved) -> Searched:
     digests = upstream.credentials(upstream.calls(seen(first)))
     return search(room.directory, room.secrets, digests, [seen(found.asked).token])
 
@@ -239,12 +239,14 @@ async def _recorded(room: Room) -> Sequence[RecordedRequest]:
     return await read_requests(room.endpoints[room.github]) if room.github else ()
 
 
-async def _witnessed(room: Room, found: Evidence, first: Sequence[RecordedRequest] | Unseen) -> Witnessed:
+async def _read_record(
+    room: Room, found: Evidence, first: Sequence[RecordedRequest] | Unobserved
+) -> GitHubRecord:
     before, every = seen(first), await _recorded(room)
     again = found.again.first("Connecting") if isinstance(found.again, Asked) else None
     tokens = _client_tokens(found)
     after = [each for each in every if again is not None and upstream.moment(each) >= again - 0.001]
-    return Witnessed(before, after, upstream.carrying(every, tokens), len(every), len(tokens))
+    return GitHubRecord(before, after, upstream.carrying(every, tokens), len(every), len(tokens))
 
 
 def _client_tokens(found: Evidence) -> set[str]:
@@ -253,6 +255,6 @@ def _client_tokens(found: Evidence) -> set[str]:
     for asked in (found.asked, found.again):
         if isinstance(asked, Asked):
             tokens.add(asked.token)
-    if not isinstance(found.session, Unseen):
+    if not isinstance(found.session, Unobserved):
         tokens |= {found.session.answered.access_token, found.session.answered.refresh_token}
     return tokens - {""}

@@ -14,7 +14,7 @@ from workshop.agent.token_store import TokenStore
 from workshop.audit.compare import upstream
 from workshop.audit.compare.client import Reply, Wire
 from workshop.audit.compare.collect import attempt, collect
-from workshop.audit.compare.evidence import Asked, Cell, Cleaned, Evidence, Searched, Unseen, Witnessed
+from workshop.audit.compare.evidence import Asked, Cell, Cleaned, Evidence, GitHubRecord, Searched, Unobserved
 from workshop.audit.compare.rows import ROWS
 from workshop.audit.compare.systems import Room, System, room_for, still_there
 from workshop.core.console import Progress, plain
@@ -67,7 +67,7 @@ async def _sign_out(wire: Wire, room: Room, logins: Path) -> tuple[str, Reply | 
     if login is None or login.tokens is None:
         return "The agent had no login", None
     (ended,) = await sign_out(store, [login], forget=False)
-    return ended.message, await wire.knock(room.url, login.tokens.access_token, room.headers)
+    return ended.message, await wire.initialize(room.url, login.tokens.access_token, room.headers)
 
 
 async def _ask_github(wire: Wire, room: Room, found: Evidence) -> _AtGitHub:
@@ -93,8 +93,8 @@ def _credential(room: Room, found: Evidence) -> str:
     """The credential for GitHub, where it is in our hands: the agent sent it, or it stood in a file."""
     if isinstance(found.searched, Searched) and found.searched.credential:
         return found.searched.credential
-    if isinstance(found.witnessed, Witnessed) and isinstance(found.asked, Asked):
-        used = upstream.credentials(upstream.calls_of_tools(found.witnessed.first, found.asked))
+    if isinstance(found.github_record, GitHubRecord) and isinstance(found.asked, Asked):
+        used = upstream.credentials(upstream.calls_of_tools(found.github_record.first, found.asked))
         return next((value for value in room.headers.values() if fingerprint(value) in used), "")
     return ""
 
@@ -201,7 +201,7 @@ async def _exchange_tokens(one: _Started, other: _Started) -> None:
     async with Wire() as wire:
         for here, there in ((one, other), (other, one)):
             reply = await attempt(_NEIGHBOUR_SECONDS, lambda h=here, t=there: _present(wire, h, t))  # type: ignore[misc]
-            if not isinstance(reply, Unseen):
+            if not isinstance(reply, Unobserved):
                 seen = {**here.evidence.neighbours, there.room.system.name: reply}
                 here.evidence = replace(here.evidence, neighbours=seen)
 
@@ -210,7 +210,7 @@ async def _present(wire: Wire, here: _Started, there: _Started) -> Reply:
     asked = there.evidence.asked
     if not isinstance(asked, Asked) or not asked.token:
         raise WorkshopError(f"{there.room.system.name} gave no token")
-    return await wire.knock(here.room.url, asked.token, here.room.headers)
+    return await wire.initialize(here.room.url, asked.token, here.room.headers)
 
 
 def _remove(started: _Started, progress: Progress) -> Column:

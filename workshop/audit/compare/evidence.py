@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
-from workshop.audit.compare.client import Answered, Provider, Reply, Walk
+from workshop.audit.compare.client import Answered, Authorization, Provider, Reply
 from workshop.audit.probe.evidence import Evidence as Probed
 from workshop.audit.probe.report import Report
 from workshop.servers.practice.client import RecordedRequest
@@ -12,26 +12,26 @@ from workshop.servers.practice.client import RecordedRequest
 T = TypeVar("T")
 
 
-class NotSeenError(Exception):
+class NotObservedError(Exception):
     """What a row would have to be told from was not seen, and this is why."""
 
 
 @dataclass(frozen=True)
-class Unseen:
+class Unobserved:
     """In place of what a probe should have brought: why it brought nothing."""
 
     why: str
 
 
-def seen(found: T | Unseen) -> T:
-    """What a probe brought; raises NotSeenError with the reason where it brought nothing."""
-    if isinstance(found, Unseen):
-        raise NotSeenError(found.why)
+def seen(found: T | Unobserved) -> T:
+    """What a probe brought; raises NotObservedError with the reason where it brought nothing."""
+    if isinstance(found, Unobserved):
+        raise NotObservedError(found.why)
     return found
 
 
 @dataclass(frozen=True)
-class Tour:
+class ProbeResult:
     """What `workshop probe` saw, and what it finds wrong."""
 
     probed: Probed
@@ -71,11 +71,11 @@ class Sent:
     """What the agent adds to its requests: the SHA-256 of each value by header; and a run without any."""
 
     headers: Mapping[str, str]
-    bare: Asked | Unseen | None = None
+    bare: Asked | Unobserved | None = None
 
 
 @dataclass(frozen=True)
-class Witnessed:
+class GitHubRecord:
     """What the practice GitHub recorded: in the agent's first run, after the restart, and in all."""
 
     first: Sequence[RecordedRequest]
@@ -103,9 +103,9 @@ class Session:
     """An ordinary login by a client of our own, from registration to the first request with the token."""
 
     provider: Provider
-    walk: Walk
+    authorization: Authorization
     answered: Answered
-    knock: Reply
+    first_use: Reply
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Registered:
 class WithoutProof:
     """A login without a challenge, and a code redeemed with another verifier than it was asked for with."""
 
-    walk: Walk
+    authorization: Authorization
     wrong: Answered
 
 
@@ -128,9 +128,9 @@ class WithoutProof:
 class ForAnother:
     """A login for a resource that is not this server, and what the token for it is worth here, if it came."""
 
-    walk: Walk
+    authorization: Authorization
     answered: Answered | None = None
-    knock: Reply | None = None
+    first_use: Reply | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Refreshed:
     given: bool
     answered: Answered | None = None
     rotated: bool = False
-    knock: Reply | None = None
+    first_use: Reply | None = None
 
 
 @dataclass(frozen=True)
@@ -189,22 +189,22 @@ class Evidence:
     """The program among `workloads` that the agent talks to."""
     github: str | None = None
     """The practice GitHub among them; None where there is none behind the system."""
-    tour: Tour | Unseen = Unseen("it was not probed")
-    asked: Asked | Unseen = Unseen("the agent was not run")
-    again: Asked | Unseen = Unseen("the server was not restarted")
+    probe_result: ProbeResult | Unobserved = Unobserved("it was not probed")
+    asked: Asked | Unobserved = Unobserved("the agent was not run")
+    again: Asked | Unobserved = Unobserved("the server was not restarted")
     sent: Sent = Sent({})
-    witnessed: Witnessed | Unseen = Unseen("the practice GitHub was not asked")
-    searched: Searched | Unseen = Unseen("the files were not searched")
-    registered: Registered | Unseen = Unseen("no client was registered")
-    session: Session | Unseen = Unseen("no login was made")
-    without_proof: WithoutProof | Unseen = Unseen("no login was made")
-    for_another: ForAnother | Unseen = Unseen("no login was made")
-    presented: Presented | Unseen = Unseen("no token was shown")
+    github_record: GitHubRecord | Unobserved = Unobserved("the practice GitHub was not asked")
+    searched: Searched | Unobserved = Unobserved("the files were not searched")
+    registered: Registered | Unobserved = Unobserved("no client was registered")
+    session: Session | Unobserved = Unobserved("no login was made")
+    without_proof: WithoutProof | Unobserved = Unobserved("no login was made")
+    for_another: ForAnother | Unobserved = Unobserved("no login was made")
+    presented: Presented | Unobserved = Unobserved("no token was shown")
     neighbours: Mapping[str, Reply] = field(default_factory=dict)
     """What the server said to tokens of other systems in this run."""
-    refreshed: Refreshed | Unseen = Unseen("no login was made")
-    names: Names | Unseen = Unseen("no tool was listed")
-    cleaned: Cleaned | Unseen = Unseen("it was not taken away")
+    refreshed: Refreshed | Unobserved = Unobserved("no login was made")
+    names: Names | Unobserved = Unobserved("no tool was listed")
+    cleaned: Cleaned | Unobserved = Unobserved("it was not taken away")
 
 
 Tone = Literal["good", "bad", "plain", "unseen"]
@@ -235,7 +235,7 @@ class Row:
         """The answer for one system; "not seen" and why where its probe brought nothing."""
         try:
             return self.judge(evidence)
-        except NotSeenError as error:
+        except NotObservedError as error:
             return Cell("not seen", f"Not seen: {error}", "unseen")
 
 

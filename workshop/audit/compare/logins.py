@@ -14,22 +14,22 @@ from workshop.audit.compare.client import (
     FOREIGN,
     HOSTILE,
     USER,
+    Authorization,
     Client,
     Pkce,
     Provider,
     Reply,
-    Walk,
     Wire,
     register,
 )
 from workshop.audit.compare.evidence import (
     ForAnother,
-    NotSeenError,
+    NotObservedError,
     Presented,
     Refreshed,
     Registered,
     Session,
-    Unseen,
+    Unobserved,
     WithoutProof,
     seen,
 )
@@ -75,7 +75,7 @@ UPSTREAM_TOKEN = "GitHub's own token"  # noqa: S105 - what it is called
 class LoginProbes:
     """The probes that need a client; they register one, and share it."""
 
-    def __init__(self, wire: Wire, room: Room, provider: Provider | Unseen) -> None:
+    def __init__(self, wire: Wire, room: Room, provider: Provider | Unobserved) -> None:
         self._wire = wire
         self._room = room
         self._provider = provider
@@ -95,13 +95,15 @@ class LoginProbes:
     async def session(self) -> Session:
         """Log in as a client should, and use the token."""
         client, pkce = self._registered(), Pkce()
-        walk = await client.authorize(pkce)
-        if not walk.code:
-            raise NotSeenError(f"the login of a client that did nothing wrong ended with {walk.refused}")
-        answered = await client.redeem(walk.code, pkce.verifier)
+        authorization = await client.authorize(pkce)
+        if not authorization.code:
+            raise NotObservedError(
+                f"the login of a client that did nothing wrong ended with {authorization.refused}"
+            )
+        answered = await client.redeem(authorization.code, pkce.verifier)
         if not answered.access_token:
-            raise NotSeenError(f"the code got no token: {answered.reply.said}")
-        return Session(client.provider, walk, answered, await self._knock(answered.access_token))
+            raise NotObservedError(f"the code got no token: {answered.reply.said}")
+        return Session(client.provider, authorization, answered, await self._use(answered.access_token))
 
     async def without_proof(self) -> WithoutProof:
         """Ask for a code without a challenge; then redeem a proper one with a verifier that is wrong."""
@@ -109,37 +111,37 @@ class LoginProbes:
         bare = _decided(await client.authorize(None))
         proper = await client.authorize(Pkce())
         if not proper.code:
-            raise NotSeenError(f"there was no code to redeem: {proper.refused}")
+            raise NotObservedError(f"there was no code to redeem: {proper.refused}")
         return WithoutProof(bare, await client.redeem(proper.code, Pkce().verifier))
 
     async def for_another(self) -> ForAnother:
         """Ask for a token for somebody else's server; if it comes, use it here."""
         client, pkce = self._registered(), Pkce()
-        walk = _decided(await client.authorize(pkce, resource=FOREIGN))
-        if not walk.code:
-            return ForAnother(walk)
-        answered = await client.redeem(walk.code, pkce.verifier, resource=FOREIGN)
+        authorization = _decided(await client.authorize(pkce, resource=FOREIGN))
+        if not authorization.code:
+            return ForAnother(authorization)
+        answered = await client.redeem(authorization.code, pkce.verifier, resource=FOREIGN)
         if not answered.access_token:
-            return ForAnother(walk, answered)
-        return ForAnother(walk, answered, await self._knock(answered.access_token))
+            return ForAnother(authorization, answered)
+        return ForAnother(authorization, answered, await self._use(answered.access_token))
 
-    async def present(self, session: Session | Unseen) -> Presented:
+    async def present(self, session: Session | Unobserved) -> Presented:
         """Show the server tokens that are not for it; the last differs from a good one in `aud` alone."""
         token = seen(session).answered.access_token
         foreign: dict[str, Reply] = {}
         if upstream := token_for_upstream(self._room):
-            foreign[UPSTREAM_TOKEN] = await self._knock(upstream)
+            foreign[UPSTREAM_TOKEN] = await self._use(upstream)
         key = signing_key(token, self._room.secrets)
         if key is None:
             return Presented(foreign, claims_of(token))
         return Presented(
             foreign,
             claims_of(token),
-            control=await self._knock(signed_again(token, key)),
-            readdressed=await self._knock(signed_again(token, key, aud=[FOREIGN])),
+            control=await self._use(signed_again(token, key)),
+            readdressed=await self._use(signed_again(token, key, aud=[FOREIGN])),
         )
 
-    async def refresh(self, session: Session | Unseen) -> Refreshed:
+    async def refresh(self, session: Session | Unobserved) -> Refreshed:
         """Use the refresh token, if there is one, and then the access token that it brought."""
         old = seen(session).answered.refresh_token
         if not old:
@@ -148,23 +150,23 @@ class LoginProbes:
         if not answered.access_token:
             return Refreshed(True, answered)
         rotated = bool(answered.refresh_token) and answered.refresh_token != old
-        return Refreshed(True, answered, rotated, await self._knock(answered.access_token))
+        return Refreshed(True, answered, rotated, await self._use(answered.access_token))
 
     def _registered(self) -> Client:
         if self._client is None:
             seen(self._provider)
-            raise NotSeenError("no client could be registered")
+            raise NotObservedError("no client could be registered")
         return self._client
 
-    async def _knock(self, token: str) -> Reply:
+    async def _use(self, token: str) -> Reply:
         headers: Mapping[str, str] = self._room.headers
-        return await self._wire.knock(self._room.url, token, headers)
+        return await self._wire.initialize(self._room.url, token, headers)
 
 
-def _decided(walk: Walk) -> Walk:
-    if not walk.is_answer:
-        raise NotSeenError(f"the authorization server failed: {walk.refused}")
-    return walk
+def _decided(authorization: Authorization) -> Authorization:
+    if not authorization.is_answer:
+        raise NotObservedError(f"the authorization server failed: {authorization.refused}")
+    return authorization
 
 
 def token_for_upstream(room: Room) -> str:

@@ -39,7 +39,7 @@ def to_html(comparison: Comparison, now: datetime | None = None) -> str:
 def check_target(path: Path) -> None:
     """Raise UsageError, before anything runs, for a file that could not be written in the end."""
     if path.suffix.lower() not in {".html", ".htm"}:
-        raise UsageError(f"`{path}` is no HTML file", hint="Write `--html compare.html`")
+        raise UsageError(f"`{path}` is not an HTML file", hint="Write `--html compare.html`")
     if path.is_dir() or not path.absolute().parent.is_dir():
         why = "It is a folder" if path.is_dir() else "Its folder does not exist"
         raise UsageError(f"Cannot write the page to `{path}`", why=why)

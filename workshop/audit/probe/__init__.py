@@ -1,7 +1,7 @@
-"""What an MCP server tells anybody who asks politely: discovery, challenges, limits, headers.
+"""What an MCP server shows without a login: discovery, challenges, limits, headers.
 
-A fixed small number of requests, to the host that was named only. Never a login, never a real token, and one
-registration that has to be refused. Ids of findings: R and A are the duties of resource server and
+At most 20 requests, only to the given host, never a login or a real token, and one registration that the
+server has to refuse. Ids of findings: R and A are the duties of resource server and
 authorization server (MCP authorization specification), T the attacks that they prevent, M the transport, H
 headers.
 """

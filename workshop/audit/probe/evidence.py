@@ -1,4 +1,4 @@
-"""What the server answered: the only thing the checks look at."""
+"""The server's answers: the only input of the checks."""
 
 import json
 import re
@@ -62,7 +62,7 @@ class Answer:
 
     @property
     def gist(self) -> tuple[int, str, str]:
-        """What tells two refusals apart."""
+        """Status, error and description, to compare two refusals."""
         said = {**self.document, **(self.challenge or {})}
         description = said.get("error_description") or said.get("message") or ""
         return self.status, str(said.get("error", "")), str(description)
@@ -106,7 +106,7 @@ class ServerAnswers:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that was seen of one server; `not_looked_at` says what was left out, and why."""
+    """All answers of one server; `not_looked_at` lists what was left out, with the reason."""
 
     target: Target
     mcp: McpAnswers

@@ -1,4 +1,4 @@
-"""Sending politely: few requests, one host, bounded time and size, no redirects, never credentials."""
+"""Sends the probe's requests: few, to one host, with bounded time and size, no redirects, no credentials."""
 
 import asyncio
 import ssl
@@ -35,7 +35,7 @@ class Exchange:
     async def __aenter__(self) -> Self:
         import httpx2
 
-        # A room behind a corporate proxy rarely excludes `localhost` from it: loopback is always direct.
+        # Corporate proxy settings rarely exclude `localhost`: loopback is always direct.
         direct: dict[str, httpx2.AsyncBaseTransport | None] = {f"all://{host}": None for host in _LOOPBACK}
         client = httpx2.AsyncClient(
             timeout=httpx2.Timeout(_SECONDS, connect=_CONNECT_SECONDS),
@@ -50,11 +50,11 @@ class Exchange:
         await self._stack.aclose()
 
     def allow(self, host: str) -> None:
-        """Speak to this host too."""
+        """Allow requests to this host too."""
         self._hosts.add(host)
 
     def may_ask(self, url: object) -> bool:
-        """Whether the URL is on a host that we may speak to."""
+        """Whether the URL is on an allowed host."""
         host = host_of(url)
         return bool(host) and host in self._hosts
 
@@ -72,12 +72,12 @@ class Exchange:
                 f"{self._target.url} does not answer", why=f"Waited {_SECONDS:g} seconds"
             ) from error
         except httpx2.InvalidURL as error:
-            raise UsageError(f"{self._target.url!r} is no http or https URL", why=str(error)) from error
+            raise UsageError(f"{self._target.url!r} is not an http or https URL", why=str(error)) from error
         except httpx2.HTTPError as error:
             raise _unreachable(self._target, error) from error
 
     async def send(self, method: str, url: str, **content: Any) -> Answer | None:  # noqa: ANN401 - as httpx2
-        """The answer, or None when it did not come, or when the request must not be sent."""
+        """The answer; None if there was none, or if the request is not allowed."""
         import httpx2
 
         late = asyncio.get_running_loop().time() >= self._end

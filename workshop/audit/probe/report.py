@@ -18,7 +18,7 @@ _LONGEST = 200
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, what it means, and how to mend it."""
+    """One problem, what it means, and how to fix it."""
 
     id: str
     severity: Severity
@@ -30,7 +30,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Remark:
-    """A check that found nothing, or could not be made."""
+    """A check that passed, or that could not be decided."""
 
     id: str
     title: str
@@ -39,7 +39,7 @@ class Remark:
 
 @dataclass(frozen=True)
 class Report:
-    """What one probe found, and what it did to find it."""
+    """What one probe found, and the requests that it sent."""
 
     url: str
     findings: Sequence[Finding]
@@ -58,9 +58,9 @@ class Report:
 
 
 def probe(url: str, *, follow: bool = False, sending: Callable[[str], None] = lambda _: None) -> Report:
-    """Look at the MCP server at `url` with at most 20 requests; `sending` is told of each.
+    """Probe the MCP server at `url` with at most 20 requests; `sending` is called with each.
 
-    Raises UsageError for a URL that is none, and WorkshopError, PreflightError or DeadlineError when no MCP
+    Raises UsageError for an invalid URL, and WorkshopError, PreflightError or DeadlineError when no MCP
     server answers there.
     """
     return interrupts.run(probe_async(Target.parse(url), follow=follow, sending=sending))
@@ -74,7 +74,7 @@ async def probe_async(target: Target, *, follow: bool, sending: Callable[[str], 
 
 
 def judge(evidence: Evidence, requests: Sequence[str]) -> Report:
-    """Put every check to the evidence."""
+    """Run every check on the evidence."""
     findings, passed, undecided = [], [], []
     for check in CHECKS:
         verdict = check.judge(evidence)

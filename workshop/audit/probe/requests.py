@@ -31,7 +31,7 @@ UNKNOWN_GRANT = "urn:workshop:probe"
 
 
 def unsigned_token(issuer: str, audience: str) -> str:
-    """A JWT with `alg: none` that says all the right things (RFC 8725 section 3.1)."""
+    """A JWT with `alg: none` and otherwise correct claims (RFC 8725 section 3.1)."""
     now = int(time.time())
     claims = {
         "iss": issuer,
@@ -162,9 +162,9 @@ class _Issuer:
 
 
 async def collect(target: Target, exchange: Exchange, *, follow: bool) -> Evidence:
-    """Ask everything there is to ask; `follow` also asks an authorization server on another host.
+    """Send all requests; `follow` also asks an authorization server on another host.
 
-    Raises WorkshopError when no MCP server is there.
+    Raises WorkshopError if no MCP server answers.
     """
     target, mcp = await _greet(target, exchange)
     resource = await _resource(target, mcp, exchange)
@@ -191,7 +191,7 @@ async def _greet(target: Target, exchange: Exchange) -> tuple[Target, McpAnswers
         raise WorkshopError(
             f"No MCP server answers at {target.url}",
             why=f"It answered {discover.status}: {said[:200]}",
-            hint="The path counts too, most often `/mcp`; and the host has to be spelled as the server does",
+            hint="Include the path, most often `/mcp`, and spell the host as the server does",
         )
     return target, McpAnswers(discover, initialize)
 
@@ -199,7 +199,7 @@ async def _greet(target: Target, exchange: Exchange) -> tuple[Target, McpAnswers
 def _moved(target: Target, location: str) -> Target:
     if host_of(location) != target.host or not is_secure(location):
         raise WorkshopError(
-            f"{target.url} redirects to another place",
+            f"{target.url} redirects to another address",
             why=f"To {location[:200]!r}, and the probe asks only the host it was given",
             hint="Probe that address if it is yours",
         )
@@ -258,7 +258,7 @@ def _telling(mcp: McpAnswers) -> Mapping[str, Any]:
 
 
 async def _pretend(target: Target, mcp: McpAnswers, unsigned: str, exchange: Exchange) -> McpAnswers:
-    """With tokens that are worth nothing, in the header and in the query."""
+    """Send invalid tokens, in the header and in the query."""
     in_query = f"{target.url}?access_token={unsigned}&token={unsigned}"
     return replace(
         mcp,

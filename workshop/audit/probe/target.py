@@ -22,11 +22,11 @@ class Target:
         parts = split(url)
         if parts is None:
             shown = re.sub(r"[^/]*@", "***@", url[:200])  # it may hold a password
-            raise UsageError(f"{shown!r} is no http or https URL", hint=_HINT)
+            raise UsageError(f"{shown!r} is not an http or https URL", hint=_HINT)
         if parts.username or parts.password or parts.query or parts.fragment:
             raise UsageError(
                 "The URL has a user name, a query or a fragment",
-                why="The probe sends no credentials, and says what it does with the plain address",
+                why="The probe sends no credentials and reports the plain address",
                 hint=_HINT,
             )
         return cls(parts._replace(path=parts.path or "/").geturl())
@@ -49,7 +49,7 @@ class Target:
 
 
 def split(url: object) -> SplitResult | None:
-    """The parts of an absolute http(s) URL, else None."""
+    """The parts of an absolute http(s) URL; None for anything else."""
     if not isinstance(url, str) or any(ord(char) <= ord(" ") for char in url):
         return None
     try:

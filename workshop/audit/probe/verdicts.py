@@ -1,4 +1,4 @@
-"""How one check ends, and what a finding tells."""
+"""The verdict of one check, and what a finding consists of."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Found:
-    """Something is wrong."""
+    """The check found a problem."""
 
     severity: Severity
     seen: str
@@ -26,14 +26,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Passed:
-    """All is as it should be."""
+    """The check passed."""
 
     seen: str
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """From outside, without a login, it cannot be told."""
+    """It cannot be decided from outside, without a login."""
 
     why: str
 
@@ -44,7 +44,7 @@ Verdict = Found | Passed | Unknown | None
 
 @dataclass(frozen=True)
 class Check:
-    """One question to the evidence; `meaning` and `mend` are for the one whose server fails it."""
+    """One check of the evidence; `meaning` and `mend` explain a failure to the server's operator."""
 
     id: str
     title: str

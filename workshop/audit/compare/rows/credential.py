@@ -1,4 +1,4 @@
-"""The credential for GitHub: how it is got, where it is kept, and whether it is the client's token."""
+"""The credential for GitHub: how it is obtained, where it is stored, and whether it is the client's token."""
 
 from collections.abc import Sequence
 
@@ -8,26 +8,26 @@ from workshop.audit.compare.evidence import (
     Asked,
     Cell,
     Evidence,
-    NotSeenError,
+    GitHubRecord,
+    NotObservedError,
     Searched,
-    Unseen,
-    Witnessed,
+    Unobserved,
     bad,
     good,
     seen,
 )
 
 _SHOWN = 120
-_NOWHERE = "There is no GitHub behind it."
-_LEFT_OUT = "the secrets that were there before were not searched"
+_NOWHERE = "It has no GitHub behind it."
+_LEFT_OUT = "the secrets created beforehand were not searched"
 
 
-def got(evidence: Evidence) -> Cell:
-    """Where the credential comes from that GitHub saw while the tools ran."""
+def obtained(evidence: Evidence) -> Cell:
+    """The source of the credential that GitHub received while the tools ran."""
     if evidence.github is None:
         return Cell("none", f"{_NOWHERE} The tools answer from the server itself.")
-    witnessed, asked = seen(evidence.witnessed), _run(evidence)
-    calls = upstream.calls_of_tools(witnessed.first, asked)
+    github_record, asked = seen(evidence.github_record), _run(evidence)
+    calls = upstream.calls_of_tools(github_record.first, asked)
     used = upstream.credentials(calls)
     if not used:
         return Cell("none", f"GitHub saw {len(calls)} calls with a credential while the tools ran.")
@@ -35,7 +35,7 @@ def got(evidence: Evidence) -> Cell:
     header = _header(evidence, used)
     if header:
         return Cell(f"the user's, in {header}", f"GitHub saw {who}, with what the agent sends in `{header}`.")
-    exchanged, login = upstream.exchanges(witnessed.first), asked.first("TokenReceived")
+    exchanged, login = upstream.exchanges(github_record.first), asked.first("TokenReceived")
     if not exchanged:
         return Cell("the server's own", f"GitHub saw {who}, with a credential that was there before.")
     if login is not None and upstream.moment(exchanged[0]) <= login:
@@ -45,48 +45,49 @@ def got(evidence: Evidence) -> Cell:
         )
     visit = asked.first("VisitRequested") is not None
     how = "URL elicitation" if visit else "OAuth, after the login"
-    told = ", once a tool call had sent the person to a page" if visit else ""
+    told = ", after a tool call had sent the person to a page" if visit else ""
     return Cell(how, f"GitHub exchanged a code after the client had its token{told}; then it saw {who}.")
 
 
-def kept(evidence: Evidence) -> Cell:
-    """Where the credential is, and whether it can be read there: files searched, the server restarted."""
+def stored(evidence: Evidence) -> Cell:
+    """Where the credential is stored, and whether the files contain it as plaintext."""
     if evidence.github is None:
         return Cell("nowhere", _NOWHERE)
-    witnessed, asked, searched = seen(evidence.witnessed), _run(evidence), seen(evidence.searched)
-    used = upstream.credentials(upstream.calls_of_tools(witnessed.first, asked))
+    github_record, asked, searched = seen(evidence.github_record), _run(evidence), seen(evidence.searched)
+    used = upstream.credentials(upstream.calls_of_tools(github_record.first, asked))
     if not used:
         return Cell("nowhere", "GitHub saw no credential.")
     if searched.upstream:
-        return bad(f"in clear, in {_names(searched.upstream)}", _told(searched))
+        return bad(f"plaintext in {_names(searched.upstream)}", _told(searched))
     if header := _header(evidence, used):
         return _brought(evidence, searched, header)
-    return _restarted(evidence, witnessed, searched, used)
+    return _restarted(evidence, github_record, searched, used)
 
 
 def reaches(evidence: Evidence) -> Cell:
-    """Whether a token of the client's was in anything that GitHub received (token passthrough)."""
+    """Whether GitHub received a token of the client (token passthrough)."""
     if evidence.github is None:
         return Cell("no upstream", _NOWHERE)
-    witnessed = seen(evidence.witnessed)
-    if witnessed.carried:
-        paths = ", ".join(dict.fromkeys(witnessed.carried))
+    github_record = seen(evidence.github_record)
+    if github_record.carried:
+        paths = ", ".join(dict.fromkeys(github_record.carried))
         return bad(
-            "yes", f"{len(witnessed.carried)} requests to GitHub had the client's token in them: {paths}."
+            "yes", f"{len(github_record.carried)} requests to GitHub had the client's token in them: {paths}."
         )
-    if not witnessed.tokens:
-        raise NotSeenError("the client got no token that could be looked for")
+    if not github_record.tokens:
+        raise NotObservedError("the client got no token that could be looked for")
     return good(
         "no",
-        f"None of {witnessed.total} requests to GitHub had one of the client's {witnessed.tokens} tokens.",
+        f"None of {github_record.total} requests to GitHub had any of the client's {github_record.tokens} "
+        "tokens.",
     )
 
 
 def _run(evidence: Evidence) -> Asked:
-    """The agent's first run; where it failed, what GitHub did not see tells nothing."""
+    """The agent's first run; if it failed, GitHub's record proves nothing."""
     asked = seen(evidence.asked)
     if asked.failure:
-        raise NotSeenError(f"the agent did not get so far: {asked.failure}")
+        raise NotObservedError(f"the agent did not get so far: {asked.failure}")
     return asked
 
 
@@ -96,36 +97,38 @@ def _header(evidence: Evidence, used: list[str]) -> str:
 
 def _brought(evidence: Evidence, searched: Searched, header: str) -> Cell:
     bare = evidence.sent.bare
-    if bare is None or isinstance(bare, Unseen):
-        why = bare.why if isinstance(bare, Unseen) else "nobody tried without it"
-        return Cell("not in clear", f"{_told(searched)} More cannot be told: {why}.")
+    if bare is None or isinstance(bare, Unobserved):
+        why = bare.why if isinstance(bare, Unobserved) else "it was not tried without it"
+        return Cell("no plaintext", f"{_told(searched)} Nothing more could be observed: {why}.")
     if not bare.lacks(evidence.facts):
         return Cell(
-            "kept, not in clear", f"{_told(searched)} Without `{header}` the question was answered too."
+            "stored, no plaintext", f"{_told(searched)} Without `{header}` the question was answered too."
         )
-    return good("not kept", f"{_told(searched)} Without `{header}` the next question failed: {_end(bare)}.")
+    return good("not stored", f"{_told(searched)} Without `{header}` the next question failed: {_end(bare)}.")
 
 
-def _restarted(evidence: Evidence, witnessed: Witnessed, searched: Searched, used: list[str]) -> Cell:
+def _restarted(evidence: Evidence, github_record: GitHubRecord, searched: Searched, used: list[str]) -> Cell:
     again = evidence.again
-    if isinstance(again, Unseen):
-        return Cell("not in clear", f"{_told(searched)} More cannot be told: {again.why}.")
+    if isinstance(again, Unobserved):
+        return Cell("no plaintext", f"{_told(searched)} Nothing more could be observed: {again.why}.")
     if again.lacks(evidence.facts):
         return Cell("in memory", f"{_told(searched)} After a restart it was lost: {_end(again)}.")
-    if upstream.exchanges(witnessed.after):
-        return Cell("got anew each time", f"{_told(searched)} After a restart another code was exchanged.")
-    same = set(upstream.credentials(upstream.calls(witnessed.after))) & set(used)
+    if upstream.exchanges(github_record.after):
+        return Cell(
+            "obtained anew each time", f"{_told(searched)} After a restart another code was exchanged."
+        )
+    same = set(upstream.credentials(upstream.calls(github_record.after))) & set(used)
     if not same:
-        return Cell("not in clear", f"{_told(searched)} After a restart GitHub saw another credential.")
+        return Cell("no plaintext", f"{_told(searched)} After a restart GitHub saw another credential.")
     told = "After a restart GitHub saw the same credential again, and nobody was at a browser"
-    return good("on disk, not in clear", f"{_told(searched)} {told}.")
+    return good("on disk, no plaintext", f"{_told(searched)} {told}.")
 
 
 def _told(searched: Searched) -> str:
     where = ", ".join(searched.upstream)
-    found = f"It stands in clear in {where}, of" if where else "It stands in clear in none of"
-    client = f"; the client's token does in {', '.join(searched.client)}" if searched.client else ""
-    return f"{found} {searched.files} files of the room{client} ({_LEFT_OUT})."
+    found = f"Plaintext copy in {where}, of" if where else "No plaintext copy in any of the"
+    client = f"; the client's token is in {', '.join(searched.client)}" if searched.client else ""
+    return f"{found} {searched.files} files of the system{client} ({_LEFT_OUT})."
 
 
 def _names(paths: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ _OK = 200
 
 
 def prefix(evidence: Evidence) -> Cell:
-    """What stands before the names that the servers behind gave their tools."""
+    """The prefix before the tools' names on the servers behind."""
     names = seen(evidence.names)
     offered = _some(names.offered)
     found = _prefixes(names)
@@ -21,25 +21,25 @@ def prefix(evidence: Evidence) -> Cell:
         others = [name for name in names.offered if not _origin(name, names)]
         shared = _shared(others)
         if shared:
-            told += f"; the other {len(others)} begin with `{shared}`, and no server behind told us of them"
+            told += f"; the other {len(others)} begin with `{shared}`, and no server behind lists them"
         elif others:
             told += f"; {len(others)} others have none"
         return Cell(", ".join([*sorted(found), *([shared] if shared else [])]), f"{told}.")
     if target := _shared(names.offered, "___"):
-        return Cell(target, f"All {len(names.offered)} names begin so: {offered}.")
+        return Cell(target, f"All {len(names.offered)} names begin with it: {offered}.")
     if any(name in tools for tools in names.behind.values() for name in names.offered):
         return Cell("none", f"The names are those of the server behind: {offered}.")
     return Cell("none", f"No name is that of a server behind: {offered}.")
 
 
 def cleanup(evidence: Evidence) -> Cell:
-    """What is left, here and at GitHub, when the system has been taken away."""
+    """What is left here and at GitHub after the system is removed."""
     found = seen(evidence.cleaned)
     left = _left(found)
     told = f"{_undone(found)} {_signed_out(found)} {_at_github(found)}".strip()
     if left:
         return bad("leaves something here", f"Left here: {', '.join(left)}. {told}")
-    here = f"{len(found.steps)} steps back" if found.steps else "gone"
+    here = f"{len(found.steps)} steps undone" if found.steps else "gone"
     if found.credential_after == _OK:
         return Cell(f"{here}; GitHub's token is still good", told)
     if found.approvals and not found.revoked:
@@ -48,11 +48,11 @@ def cleanup(evidence: Evidence) -> Cell:
 
 
 def findings(evidence: Evidence) -> Cell:
-    """What `workshop probe` finds, politely and without a login."""
-    report = seen(evidence.tour).report
+    """What `workshop probe` finds, without a login."""
+    report = seen(evidence.probe_result).report
     counts = [f"{number} {severity}" for severity in Severity if (number := report.count(severity))]
     if not counts:
-        return good("none", f"{len(report.passed)} checks passed, {len(report.undecided)} cannot be told.")
+        return good("none", f"{len(report.passed)} checks passed, {len(report.undecided)} undecided.")
     worst = "; ".join(f"{item.id} {item.title}: {item.seen}" for item in report.findings[:_SHOWN])
     cell = bad if report.failed else Cell
     return cell(", ".join(counts), f"{worst}.")
@@ -114,14 +114,14 @@ def _left(found: Cleaned) -> list[str]:
 def _undone(found: Cleaned) -> str:
     if not found.steps:
         return "Its processes, ports and files are gone."
-    return f"It took back {len(found.steps)} things itself; processes, ports and files are gone."
+    return f"It undid {len(found.steps)} steps itself; processes, ports and files are gone."
 
 
 def _signed_out(found: Cleaned) -> str:
     if found.token_after is None:
         return f"Sign-out: {found.signed_out}."
     still = "still works" if is_let_in(found.token_after) else f"gets {found.token_after.said}"
-    login = "; the agent keeps its login" if found.login_left else ""
+    login = "; the agent still has its login" if found.login_left else ""
     return f"Sign-out: {found.signed_out}; the access token {still}{login}."
 
 

@@ -12,7 +12,7 @@ def resource_described(seen: Evidence) -> Verdict:
     if not seen.guarded and not seen.prm:
         return None
     if seen.prm is None:
-        return Found(Severity.MEDIUM, "no protected-resource metadata at any of its places")
+        return Found(Severity.MEDIUM, "no protected-resource metadata at any well-known address")
     servers = seen.prm.document.get("authorization_servers")
     if not isinstance(servers, list) or not servers or not all(split(url) for url in servers):
         return Found(Severity.MEDIUM, "`authorization_servers` names no usable URL")
