@@ -18,7 +18,7 @@ from workshop.agent.connect import connect
 from workshop.agent.events import ApprovalNeeded, Connected, Event
 from workshop.agent.part import Part
 from workshop.agent.rehearsal import RehearsalModel
-from workshop.audit.compare.client import walk
+from workshop.audit.compare.client import follow_login
 from workshop.core.browser import following, press
 from workshop.core.paths import parts_dir
 from workshop.core.ports import free_port
@@ -136,7 +136,9 @@ async def test_compare_walks_the_login_to_its_code(room: Room) -> None:
         "code_challenge": "c",
         "resource": f"{room.proxy.url}/",
     }
-    walked = await walk(f"{room.proxy.url}/oauth/authorize?{httpx2.QueryParams(query)}", callback, "compare")
+    walked = await follow_login(
+        f"{room.proxy.url}/oauth/authorize?{httpx2.QueryParams(query)}", callback, "compare"
+    )
     assert walked.code, walked.refused
     assert [page.path for page in walked.pages][: len(walked.pages) - 1] == (
         ["/oauth/authorize"] if room.proxy.consents else []
