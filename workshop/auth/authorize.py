@@ -101,7 +101,7 @@ def _checked(
 
 
 def _check_resource(server: AuthServer, parameters: Parameters) -> None:
-    # Left out, the one resource there is is meant (as ToolHive); given, it must be that one, as written.
+    # Optional, as in ToolHive; if present, it must be exactly the one protected resource.
     if "resource" in parameters and parameters.get("resource") != server.config.resource:
         raise RedirectError("invalid_target", f"resource must be {server.config.resource}, once")
 

@@ -1,4 +1,7 @@
-"""HTML pages, escaped, with headers that keep them out of frames, caches and referrers."""
+"""What the browser gets: HTML pages, and the cookie that ties one sign-in to one browser.
+
+Pages are escaped; their headers keep them out of frames, caches and referrers.
+"""
 
 import logging
 from pathlib import Path
@@ -35,7 +38,7 @@ _HEADERS = {
 
 
 def template_in(path: Path) -> Template:
-    """A template of another server's, which may extend `base.html`."""
+    """A template of another server; it may extend `base.html`."""
     return _ENVIRONMENT.from_string(path.read_text(encoding="utf-8"))
 
 
@@ -59,7 +62,7 @@ _BACK = "-back"
 
 
 class Site(Protocol):
-    """Whose cookies these are."""
+    """The server that sets the cookies."""
 
     @property
     def secure_cookies(self) -> bool: ...
@@ -79,7 +82,7 @@ def way_back(flow: str) -> str:
 
 
 def clear_flow_cookie(site: Site, response: Response, flow: str) -> None:
-    """Take the cookie of a flow away, and that of the page it began with."""
+    """Delete the cookie of a flow, and that of the page it began with."""
     for name in dict.fromkeys((flow.removesuffix(_BACK), flow)):
         _set(site, response, name, "", 0)
 

@@ -38,7 +38,7 @@ class TooManyFetchesError(Exception):
 
 
 class ClientDocuments:
-    """Clients by their address; several sign-ins at once wait for one fetch."""
+    """Clients by their URL; concurrent sign-ins share one fetch."""
 
     def __init__(self, rules: DocumentRules, scopes: tuple[str, ...], fetch: Fetch, clock: Clock) -> None:
         self._rules = rules
@@ -115,7 +115,7 @@ def _described(url: str, document: dict[str, Any], supported: tuple[str, ...], n
 
 
 def _grant_types(document: dict[str, Any]) -> tuple[str, ...]:
-    # One document speaks to every server there is: what it says beyond what we have is not for us.
+    # A document is written for all servers, so unsupported values are ignored.
     value = document.get("grant_types", list(GRANT_TYPES))
     known = tuple(kind for kind in GRANT_TYPES if isinstance(value, list) and kind in value)
     if "authorization_code" not in known:

@@ -1,4 +1,4 @@
-"""What a client may say about itself, by registration (RFC 7591) or in its document (draft CIMD-02)."""
+"""The metadata of a client, from its registration (RFC 7591) or its document (draft CIMD-02)."""
 
 import json
 import re

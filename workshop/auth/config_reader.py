@@ -1,4 +1,4 @@
-"""Typed access to the gateway's JSON configuration; every complaint names the setting it is about."""
+"""Typed access to a JSON configuration; every error names the setting at fault."""
 
 import re
 from collections.abc import Mapping
@@ -131,7 +131,9 @@ def read_secret(path: str, where: str) -> bytes:
     except OSError as error:
         raise wrong_setting(where, f"{path}: {error.strerror}", "The secret was not mounted") from error
     except ValueError as error:
-        raise wrong_setting(where, "It is no path: a path has no NUL and no half characters") from error
+        raise wrong_setting(
+            where, "It is not a path: a path has no NUL character and no lone surrogates"
+        ) from error
 
 
 def check_header(name: str, value: str, where: str) -> None:

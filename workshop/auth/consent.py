@@ -84,7 +84,7 @@ def consent_page(server: AuthServer, client: Client, asked: AuthorizationRequest
 
 
 async def consent(server: AuthServer, request: Request) -> Response:
-    """Take the decision, once: on to the upstream, or back to the client with `access_denied`."""
+    """Accept the decision, once: redirect to the upstream, or to the client with `access_denied`."""
     fields = await form_parameters(request, seconds=server.patience.body)
     refuse_other_sites(request, server.config.issuer)
     flow, expires, asked = _open(server, fields.get("ticket") or "")
@@ -181,7 +181,7 @@ def _parameters(request: Request) -> Parameters:
 
 
 def _take(server: AuthServer, request: Request, state: str) -> PendingSignIn:
-    # Taken before the cookie is looked at: a state that reached a wrong browser is not worth keeping.
+    # Removed before the cookie is checked: a state that another browser has is compromised.
     pending = server.store.take_pending(state, server.clock())
     if pending is None:
         raise PageError(

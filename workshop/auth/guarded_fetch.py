@@ -1,4 +1,4 @@
-"""Fetch a document from an address a stranger named, without being led anywhere else (SSRF).
+"""Fetch a document from a URL of unknown origin, protected against server-side request forgery (SSRF).
 
 The name is resolved once, every address it has is checked, and the connection goes to these very addresses:
 an answer of the DNS that changes afterwards changes nothing. No redirects, proxies, cookies, compression.
@@ -143,7 +143,7 @@ class GuardedFetch:
 
 
 class _CheckedNames(AbstractResolver):
-    """All addresses of a name are allowed, or none is used."""
+    """Resolves a name only if all its addresses are allowed."""
 
     def __init__(self, names: AbstractResolver, rule: AddressRule) -> None:
         self._names = names

@@ -1,4 +1,4 @@
-"""Host, Origin, framing, before anything else: no web page gets to us by DNS rebinding (MCP R9)."""
+"""Middleware of a protected server: host, origin and framing (against DNS rebinding), and bearer tokens."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -67,10 +67,10 @@ class HostGuard:
         if any(origin.lower() not in self._origins for origin in headers.getlist("origin")):
             return 403, "forbidden_origin", "Requests from other web pages are refused"
         if not _names_hops_only(headers.getlist("connection")):
-            # A proxy behind us may take the named header away after we have judged it.
+            # The next proxy may remove the named header after we have checked it.
             return _BAD_REQUEST, "invalid_request", "Connection may only name hop-by-hop headers"
         if "transfer-encoding" in headers and "content-length" in headers:
-            # Whoever stands before us may have believed the other one (RFC 9112 section 6.3).
+            # A proxy in front may have used the other one (RFC 9112 section 6.3).
             return _BAD_REQUEST, "invalid_request", "Content-Length and Transfer-Encoding exclude each other"
         return None
 
@@ -113,7 +113,7 @@ class BearerGuard:
     ) -> None:
         """`refusals` has the JSON body for a status where it is to be another than ours.
 
-        Raises UsageError for a `resource` that is no absolute URL.
+        Raises UsageError for a `resource` that is not an absolute URL.
         """
         parts = split_url(resource)
         if parts is None or '"' in resource:
@@ -187,7 +187,7 @@ class BearerGuard:
 
 
 def caller_of(scope: Scope) -> Caller:
-    """Whom an admitted request speaks for; raises LookupError outside of a BearerGuard."""
+    """The caller of an admitted request; raises LookupError outside a BearerGuard."""
     if _CALLER not in scope:
         raise LookupError("no BearerGuard has admitted this request")
     caller: Caller = scope[_CALLER]

@@ -1,4 +1,7 @@
-"""The ways a request to the authorization server ends badly, each with its own kind of answer."""
+"""HTTP as the authorization server speaks it: strict parameters, uncacheable answers, and its errors.
+
+A repeated parameter is an error (RFC 6749 section 3.1). Each error class is answered in its own form.
+"""
 
 import json
 import unicodedata
@@ -49,7 +52,7 @@ _MOST_FIELDS = 64
 
 
 class Parameters:
-    """Parameters by name; those in `repeated` came more than once and have no value."""
+    """Parameters by name; those in `repeated` were sent more than once and have no value."""
 
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
         self._values: dict[str, str] = {}
@@ -119,13 +122,13 @@ NO_STORE = {"cache-control": "no-store", "pragma": "no-cache", "x-content-type-o
 def private_json(
     body: Mapping[str, object], *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """JSON that no cache may keep; in ASCII, for a request may hold a lone surrogate, which has no UTF-8."""
+    """JSON that no cache may store; in ASCII, because a lone surrogate in a request has no UTF-8 form."""
     text = json.dumps(dict(body), separators=(",", ":"))
     return Response(text, status, {**NO_STORE, **(headers or {})}, "application/json")
 
 
 def with_headers(send: Send, headers: Mapping[str, str]) -> Send:
-    """A `send` that gives these headers to whatever answer goes through it."""
+    """A `send` that adds these headers to every answer."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -150,7 +153,7 @@ def redirect(url: str, parameters: Mapping[str, str | None]) -> Response:
 
 
 def error_redirect(issuer: str, redirect_uri: str, state: str | None, error: RedirectError) -> Response:
-    """Tell the client what failed, with `iss` as in a success (RFC 9207)."""
+    """Report the failure to the client, with `iss` as in a successful answer (RFC 9207)."""
     answer = {"error": error.error, "error_description": error.description}
     return redirect(redirect_uri, {**answer, "state": state, "iss": issuer})
 
@@ -164,7 +167,7 @@ def visible(text: str) -> str:
 
 
 class RefusedError(Exception):
-    """The resource server answers this itself; the request goes no further."""
+    """The request is answered with `response` and goes no further."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(response.status_code)

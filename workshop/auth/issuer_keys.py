@@ -167,7 +167,7 @@ def _read(body: bytes) -> list[IssuerKey]:
 
 
 def _imported(entry: dict[str, Any]) -> IssuerKey | None:
-    # A key that is not for us is no reason to refuse its neighbours (RFC 7517 section 5).
+    # An unusable key is skipped, not an error (RFC 7517 section 5).
     operations = entry.get("key_ops", ["verify"])
     if entry.get("kty") not in {"RSA", "EC"} or entry.get("use", "sig") != "sig":
         return None

@@ -1,4 +1,4 @@
-"""Every bound of the gateway in one place, and the two tools that enforce them."""
+"""All size and time limits, with the rate limit and the body reader that enforce them."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from starlette.types import Receive
 
 Clock = Callable[[], float]
-"""Seconds since the epoch; tests bring their own."""
+"""Returns seconds since the epoch; tests pass their own."""
 
 FORM_BYTES = 64 * 1024
 QUERY_BYTES = 8 * 1024
@@ -71,7 +71,7 @@ class TokenBucket:
 
     @property
     def wait(self) -> float:
-        """Seconds until there is one to take."""
+        """Seconds until the next token."""
         return max(0.0, 1 - self._left) / self._rate
 
 

@@ -1,4 +1,4 @@
-"""The one connection pool to the outside: no cookies, no decompression, no redirects followed by accident."""
+"""Outgoing HTTP: one connection pool without cookies and decompression, and the choice of the proxy."""
 
 from types import TracebackType
 from typing import Self
@@ -52,7 +52,7 @@ class Outbound:
 def proxy_for(url: str) -> URL | None:
     """The proxy for an upstream, with its credentials if the environment has some, or None.
 
-    Raises UsageError for a proxy address that is none.
+    Raises UsageError for an unusable proxy address.
     """
     parts = urlsplit(url)
     proxies = getproxies_environment()

@@ -1,4 +1,4 @@
-"""Access tokens of an outside issuer: JWTs (RFC 9068) that others sign and we only verify.
+"""Access tokens of an external issuer: JSON Web Tokens (RFC 9068) that it signs and we only verify.
 
 What RFC 9068 asks of an issuer is asked where it protects us: `iss`, `aud` and `exp` always, the header's
 type so far that no token made for something else passes. Keycloak has `typ: JWT`, and `azp` for `client_id`.
@@ -75,7 +75,7 @@ class OutsideTokens:
     """Verifies the tokens of one issuer; nothing is fetched before the first one comes."""
 
     def __init__(self, issuer: OutsideIssuer, clock: Clock = time.time) -> None:
-        """Raises UsageError for a public key that is none."""
+        """Raises UsageError for an unusable public key."""
         self.issuer = issuer
         self._clock = clock
         self._keys: IssuerKeys = (
@@ -85,7 +85,7 @@ class OutsideTokens:
         )
 
     async def verify(self, token: str) -> Caller | None:
-        """Whom a token speaks for, or None when it is not valid here and now.
+        """The caller of a token, or None when the token is not valid.
 
         Raises KeysUnavailableError while there are no keys to judge it with.
         """
@@ -110,10 +110,10 @@ class OutsideTokens:
         )
         if claims.get("iss") != self.issuer.issuer or not self._is_for_us(claims.get("aud")):
             return None
-        # A token that is bound to a key (RFC 7800) is worth nothing in the hands of who merely bears it.
+        # A token that is bound to a key (RFC 7800) is not a bearer token.
         if not self._is_in_time(claims) or "cnf" in claims:
             return None
-        # Keycloak's claim `typ`: an ID token has an audience too, and is nobody's permission.
+        # Keycloak's claim `typ`: an ID token has an audience too, but is not an access token.
         if claims.get("typ", "Bearer") != "Bearer":
             return None
         if not isinstance(subject, str) or not subject or scopes is None:

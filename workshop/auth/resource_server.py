@@ -21,7 +21,7 @@ _PUBLIC = {"cache-control": "public, max-age=3600", "x-content-type-options": "n
 
 @dataclass(frozen=True)
 class Challenge:
-    """What every refusal of a protected resource tells: where its metadata is, and what to ask for first."""
+    """The `WWW-Authenticate` challenge of a resource: where its metadata is, and which scopes to ask for."""
 
     realm: str
     metadata_url: str
@@ -138,7 +138,7 @@ class ResourceServer:
         return tokens
 
     def upstream_refused(self, grant: Grant, used: UpstreamTokens | None) -> RefusedError:
-        """What to answer when the upstream did not take its own token: sign in again."""
+        """The answer when the upstream refuses its own token: the user must sign in again."""
         current = self.store.grant(grant.tsid)
         if current is not None and current.upstream == used:
             self.store.revoke(grant.tsid)
@@ -151,7 +151,7 @@ def _bearer_sent(headers: Headers) -> bool:
 
 
 def session_not_found() -> RefusedError:
-    """404 in JSON-RPC's words, as ToolHive answers: the client starts a new session."""
+    """404 with a JSON-RPC error, as ToolHive answers; the client then starts a new session."""
     return rpc_error(-32001, "Session not found", status=404)
 
 
@@ -172,7 +172,7 @@ class Sessions:
         if self._store.session_owner(session, self._clock()) != tsid:
             raise session_not_found()
 
-    def seen(self, session: str, tsid: str) -> None:
+    def record(self, session: str, tsid: str) -> None:
         """The server named this session in an answer to this grant; written at most every few minutes."""
         now = self._clock()
         if now - self._touched.get((session, tsid), -_TOUCH_SECONDS) < _TOUCH_SECONDS:

@@ -1,4 +1,4 @@
-"""The paths of the authorization server, as ToolHive has them, and how their failures are answered."""
+"""The HTTP surface: ToolHive's paths, discovery documents, answers to failures, and the request log."""
 
 import logging
 import time
@@ -105,7 +105,7 @@ class Endpoint:
 
 
 def auth_routes(server: AuthServer) -> list[BaseRoute]:
-    """A gateway's: it is the protected resource, and the authorization server too."""
+    """The routes of a gateway, which is both the protected resource and the authorization server."""
     return [
         server_route(server, PROTECTED_RESOURCE_PATH, protected_resource, *_READ),
         server_route(server, f"{PROTECTED_RESOURCE_PATH}/mcp", protected_resource, *_READ),
@@ -140,7 +140,7 @@ def server_route(server: AuthServer, path: str, handler: ServerHandler, *methods
 
 
 def common_routes(store: Store | None) -> list[BaseRoute]:
-    """Health, and a plain 404 for well-known documents we do not have."""
+    """`/health`, and a 404 for other well-known documents."""
 
     async def health(request: Request) -> Response:
         del request
@@ -164,7 +164,10 @@ _LONGEST_PATH = 200
 
 
 class RequestLog:
-    """Logs each request when it ends, and turns an unforeseen failure into a plain 500."""
+    """Logs method, path, status and milliseconds of each request, and answers an unexpected failure with 500.
+
+    Never logs a query, a header or a body.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -186,14 +189,14 @@ class RequestLog:
         except Exception as error:  # noqa: BLE001 - the last line of defence; the server must go on
             _log_failure(error)
             if status == 0:
-                await _sorry(error)(scope, receive, noting)
+                await _failure_response(error)(scope, receive, noting)
         finally:
             path = quote(scope["path"][:_LONGEST_PATH], safe="/-._~:")
             milliseconds = (time.perf_counter() - started) * 1000
             _LOG.info("%s %s %s %.0f ms", scope["method"], path, status or "-", milliseconds)
 
 
-def _sorry(error: Exception) -> Response:
+def _failure_response(error: Exception) -> Response:
     if isinstance(error, StoreUnavailableError):
         body = {"error": "temporarily_unavailable", "error_description": "The store cannot be used now"}
         return private_json(body, status=503)

@@ -1,4 +1,4 @@
-"""The one interface to what must outlive a request: single use is decided here, atomically.
+"""The stored records and the interface of the store, which decides atomically what is used only once.
 
 Secrets go in as the client sent them and are stored as digests; upstream tokens and pending sign-ins are
 stored encrypted. Implementations must be safe for two processes on one store. `now` and `expires` are
@@ -132,7 +132,7 @@ class StoreUnavailableError(Exception):
 
 
 class Rotation(Enum):
-    """What became of a refresh token that was presented."""
+    """The result of presenting a refresh token."""
 
     ROTATED = "rotated"
     REPEATED = "repeated"
@@ -163,16 +163,16 @@ class Store(Protocol):
         """Keep a client that was given a token for another 30 days."""
 
     def spend_ticket(self, ticket: str, *, expires: float, limit: int) -> bool:
-        """True the first time only."""
+        """True for the first call with this ticket only."""
 
     def add_pending(self, state: str, pending: PendingSignIn, *, expires: float, limit: int) -> None:
         """Raises StoreFullError at `limit` sign-ins in progress."""
 
     def pending(self, state: str, now: float) -> PendingSignIn | None:
-        """A sign-in in progress, which goes on."""
+        """A sign-in in progress; it stays in the store."""
 
     def take_pending(self, state: str, now: float) -> PendingSignIn | None:
-        """Each sign-in is given out once."""
+        """A sign-in in progress, removed from the store: each is returned once."""
 
     def subject(self, upstream: str, upstream_subject: str) -> str:
         """Our UUID for a user of the upstream: the same one each time."""
@@ -180,7 +180,7 @@ class Store(Protocol):
     def open_grant(self, grant: Grant, code_value: str, code: Code) -> None: ...
 
     def take_code(self, code_value: str, now: float) -> tuple[Grant, Code] | None:
-        """Each code is given out once; a second attempt revokes the grant it belongs to."""
+        """The grant of a code, returned once; a second attempt revokes the grant."""
 
     def grant(self, tsid: str) -> Grant | None: ...
 
@@ -188,7 +188,7 @@ class Store(Protocol):
         """Keep a grant at least until `expires`."""
 
     def revoke(self, tsid: str) -> None:
-        """Forget a grant with its codes, refresh tokens, sessions and upstream tokens, at once."""
+        """Delete a grant with its codes, refresh tokens, sessions and upstream tokens, atomically."""
 
     def replace_upstream(self, tsid: str, old: UpstreamTokens, new: UpstreamTokens) -> bool:
         """Swap the upstream tokens if they are still `old`."""
@@ -211,7 +211,7 @@ class Store(Protocol):
     def end_session(self, session: str) -> None: ...
 
     def purge(self, now: float) -> int:
-        """Delete what has expired; returns how many rows went."""
+        """Delete what has expired; returns the number of deleted rows."""
 
     def ping(self) -> None:
         """Raises StoreUnavailableError."""
@@ -225,7 +225,7 @@ _PURGE_SECONDS = 60.0
 
 @asynccontextmanager
 async def maintained(store: Store, clock: Clock) -> AsyncIterator[None]:
-    """Look after the store for as long as a server runs."""
+    """Delete expired rows every minute while a server runs, and close the store at the end."""
     upkeep = asyncio.create_task(_purge(store, clock))
     try:
         yield

@@ -60,7 +60,7 @@ def _redeem_code(server: AuthServer, client: Client, fields: Parameters) -> Resp
     code, verifier = fields.get("code"), fields.get("code_verifier")
     if code is None or verifier is None:
         raise OAuthError("invalid_request", "code and code_verifier are needed")
-    # Taken first: a code that meets a wrong client, redirect or verifier has leaked, and is dead.
+    # Removed first: a code that comes with the wrong client, redirect URI or verifier has leaked.
     taken = server.store.take_code(code, server.clock())
     if taken is None:
         _LOG.warning("code refused: client %s, unknown, expired or used before", client.client_id)
@@ -114,7 +114,7 @@ async def _refresh(server: AuthServer, client: Client, fields: Parameters) -> Re
 
 
 async def _has_ended_upstream(server: AuthServer, grant: Grant) -> bool:
-    """Whether the upstream's token is proven to be dead: a client that only refreshes would loop."""
+    """Whether the upstream token is known to be invalid; without this a client would refresh in a loop."""
     if grant.upstream is None or server.source is None:
         return grant.upstream is None
     try:

@@ -131,7 +131,7 @@ _PURPOSE = "request state"
 
 
 class RequestState:
-    """Which link a call waits for, and the how-manieth try it is; bound to the call and to who makes it."""
+    """Which link a call waits for, and the attempt number; bound to the call and to who makes it."""
 
     def __init__(self, vault: Vault, clock: Clock = time.time) -> None:
         self._vault = vault

@@ -88,7 +88,7 @@ _FORM_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Leg:
+class Redirection:
     """One trip of the browser to another server and back; `browser` is the digest of the flow's cookie."""
 
     link: str
@@ -140,16 +140,16 @@ class Connect:
         if self._elicitations.find(link) is None:
             raise PageError(*_GONE, status=404)
         flow, browser = secrets.token_hex(8), random_token()
-        leg = Leg(link, flow, digest(browser), random_token())
-        response = self._leave("sign-in", leg, self._identity.config)
+        redirection = Redirection(link, flow, digest(browser), random_token())
+        response = self._leave("sign-in", redirection, self._identity.config)
         set_flow_cookie(self, response, flow, browser)
         return response
 
     async def signed_in(self, request: Request) -> Response:
         """The session binding: who signed in must be who asked, or the link leads no further."""
-        leg, parameters = self._back("sign-in", request)
-        caller = await self._identity.caller(parameters, leg.verifier)
-        asked = self._elicitations.find(leg.link)
+        redirection, parameters = self._back("sign-in", request)
+        caller = await self._identity.caller(parameters, redirection.verifier)
+        asked = self._elicitations.find(redirection.link)
         if asked is None:
             raise PageError(*_GONE, status=404)
         if not same_secret(caller.subject, asked.subject):
@@ -160,32 +160,36 @@ class Connect:
                 "connected to theirs. Nothing was stored.",
                 status=403,
             )
-        return self._approval(leg, caller, asked)
+        return self._approval(redirection, caller, asked)
 
     async def callback(self, request: Request) -> Response:
         """GitHub's answer: only now, and only in this browser, something is stored."""
-        leg, parameters = self._back("upstream", request)
+        redirection, parameters = self._back("upstream", request)
         outcome = REFUSED
         try:
             code = parameters.get("code")
             if code is None or "error" in parameters:
                 raise PageError("The account was not connected", "The other side did not grant access.")
-            target = self._target(leg.target)
-            tokens = await self._identity.peer(target.provider).exchange(code, leg.verifier)
-            self._grants.put(leg.asked, target.home, tokens)
+            target = self._target(redirection.target)
+            tokens = await self._identity.peer(target.provider).exchange(code, redirection.verifier)
+            self._grants.put(redirection.asked, target.home, tokens)
             outcome = CONNECTED
         except UpstreamError as error:
             raise PageError(
                 "The account was not connected", f"{error.trouble.value}.".capitalize(), status=502
             ) from error
         finally:
-            await self._elicitations.settle(leg.link, leg.asked, outcome)
-        _LOG.info("connected: user %s, target %s", leg.subject, leg.target)
-        return self._finished(leg, "Your account is connected", "The gateway keeps its token sealed.")
+            await self._elicitations.settle(redirection.link, redirection.asked, outcome)
+        _LOG.info("connected: user %s, target %s", redirection.subject, redirection.target)
+        return self._finished(redirection, "Your account is connected", "The gateway keeps its token sealed.")
 
-    def _approval(self, leg: Leg, caller: Caller, asked: Asked) -> Response:
+    def _approval(self, redirection: Redirection, caller: Caller, asked: Asked) -> Response:
         provider = self._target(asked.target).provider
-        ticket = {"leg": asdict(leg), "subject": asked.subject, "expires": time.time() + SIGN_IN_SECONDS}
+        ticket = {
+            "redirection": asdict(redirection),
+            "subject": asked.subject,
+            "expires": time.time() + SIGN_IN_SECONDS,
+        }
         return form_page(
             "connect_account.html",
             person=caller.name or caller.subject,
@@ -194,24 +198,26 @@ class Connect:
             upstream_host=urlsplit(provider.authorization_endpoint).netloc,
             scopes=provider.scopes,
             ticket=self._vault.seal(json.dumps(ticket).encode(), "connect ticket").hex(),
-            csrf=self._vault.mac("connect csrf", leg.flow, leg.browser),
+            csrf=self._vault.mac("connect csrf", redirection.flow, redirection.browser),
         )
 
     async def _decided(self, request: Request) -> Response:
         fields = await form_parameters(request, seconds=_FORM_SECONDS)
-        leg, subject = self._ticket(request, fields)
+        redirection, subject = self._ticket(request, fields)
         if fields.get("decision") not in {"approve", "deny"}:
             raise PageError("Approve or deny?", "The form said neither.")
-        asked = self._elicitations.claim(leg.link)
+        asked = self._elicitations.claim(redirection.link)
         if asked is None or asked.subject != subject:
             raise PageError(*_GONE)
         if fields.get("decision") == "deny":
-            await self._elicitations.settle(leg.link, asked, REFUSED)
-            return self._finished(leg, "Nothing was connected", "You said no.")
-        onward = Leg(leg.link, leg.flow, leg.browser, random_token(), **asdict(asked))
+            await self._elicitations.settle(redirection.link, asked, REFUSED)
+            return self._finished(redirection, "Nothing was connected", "You said no.")
+        onward = Redirection(
+            redirection.link, redirection.flow, redirection.browser, random_token(), **asdict(asked)
+        )
         return self._leave("upstream", onward, self._target(asked.target).provider)
 
-    def _ticket(self, request: Request, fields: Parameters) -> tuple[Leg, str]:
+    def _ticket(self, request: Request, fields: Parameters) -> tuple[Redirection, str]:
         try:
             plain = self._vault.unseal(bytes.fromhex(fields.get("ticket") or ""), "connect ticket")
         except ValueError:
@@ -220,41 +226,41 @@ class Connect:
         if plain is None:
             raise PageError("This form is not ours", "Nothing was connected.", status=403)
         ticket = json.loads(plain)
-        leg = Leg(**ticket["leg"])
-        self._same_browser(leg, request)
-        wanted = self._vault.macs("connect csrf", leg.flow, leg.browser)
+        redirection = Redirection(**ticket["redirection"])
+        self._same_browser(redirection, request)
+        wanted = self._vault.macs("connect csrf", redirection.flow, redirection.browser)
         if not any(same_secret(fields.get("csrf") or "", mac) for mac in wanted):
             raise PageError("This form is not ours", "Nothing was connected.", status=403)
         if ticket["expires"] <= time.time():
             raise PageError(*_GONE)
-        return leg, ticket["subject"]
+        return redirection, ticket["subject"]
 
-    def _leave(self, kind: str, leg: Leg, config: Upstream) -> Response:
+    def _leave(self, kind: str, redirection: Redirection, config: Upstream) -> Response:
         state = random_token()
         try:
-            self._records.put(kind, state, asdict(leg), seconds=SIGN_IN_SECONDS)
+            self._records.put(kind, state, asdict(redirection), seconds=SIGN_IN_SECONDS)
         except StoreFullError as error:
             raise PageError("Too many at once", "Please try again in ten minutes.", status=503) from error
-        parameters = self._identity.peer(config).request(state, leg.verifier)
+        parameters = self._identity.peer(config).request(state, redirection.verifier)
         return redirect(config.authorization_endpoint, parameters)
 
-    def _back(self, kind: str, request: Request) -> tuple[Leg, Parameters]:
+    def _back(self, kind: str, request: Request) -> tuple[Redirection, Parameters]:
         parameters = query_parameters(request)
         if parameters is None or parameters.repeated:
             raise PageError("This is not the end of a sign-in", "The address cannot be read.")
-        # Taken before the cookie is looked at: a state that reached a wrong browser is not worth keeping.
+        # Removed before the cookie is checked: a state that another browser has is compromised.
         found = self._records.take(kind, parameters.get("state") or "")
         if found is None:
             raise PageError(
                 "This sign-in is not known", "It ended already, or it took more than ten minutes."
             )
-        leg = Leg(**found)
-        self._same_browser(leg, request)
-        return leg, parameters
+        redirection = Redirection(**found)
+        self._same_browser(redirection, request)
+        return redirection, parameters
 
-    def _same_browser(self, leg: Leg, request: Request) -> None:
-        browser = flow_cookie(self, request, leg.flow)
-        if browser is None or not same_secret(digest(browser), leg.browser):
+    def _same_browser(self, redirection: Redirection, request: Request) -> None:
+        browser = flow_cookie(self, request, redirection.flow)
+        if browser is None or not same_secret(digest(browser), redirection.browser):
             raise PageError(
                 "This was started in another browser",
                 "If someone sent you here, they may be trying to use your account. Nothing was stored.",
@@ -267,7 +273,7 @@ class Connect:
             raise PageError("This connection is not set up any more", "Its target was removed.", status=404)
         return target
 
-    def _finished(self, leg: Leg, title: str, text: str) -> Response:
+    def _finished(self, redirection: Redirection, title: str, text: str) -> Response:
         response = page("finished.html", title=title, text=text)
-        clear_flow_cookie(self, response, leg.flow)
+        clear_flow_cookie(self, response, redirection.flow)
         return response

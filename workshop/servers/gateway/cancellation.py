@@ -1,4 +1,4 @@
-"""Work that ends when the client goes away."""
+"""Cancel the relay's work when the client disconnects or its sign-in ends."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.types import Receive
 
-# Most calls are answered sooner, and need no second task to listen for the client's leave.
+# Most calls are answered sooner and do not need a second task that watches for the client to disconnect.
 _UNWATCHED_SECONDS = 0.05
 
 

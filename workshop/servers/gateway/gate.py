@@ -1,4 +1,4 @@
-"""Who may pass the relay, and with what: a token's owner, or anybody without an authorization server."""
+"""Admission to the relay: users with a valid token, or everyone without an authorization server."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,7 +23,7 @@ class Answer:
     session: str | None
 
 
-class Visit(Protocol):
+class Admission(Protocol):
     """One admitted request."""
 
     async def credentials(self) -> dict[str, str]:
@@ -40,9 +40,9 @@ class Visit(Protocol):
 
 
 class Gate(Protocol):
-    """Decides on every request; having passed once means nothing."""
+    """Decides on every request anew."""
 
-    async def admit(self, headers: Headers, query: Parameters | None) -> Visit:
+    async def admit(self, headers: Headers, query: Parameters | None) -> Admission:
         """Raises RefusedError."""
 
 
@@ -60,7 +60,7 @@ class _Passing:
 class OpenGate:
     """No authorization: Host and Origin were checked before, and no Authorization goes upstream."""
 
-    async def admit(self, headers: Headers, query: Parameters | None) -> Visit:
+    async def admit(self, headers: Headers, query: Parameters | None) -> Admission:
         del headers, query
         return _Passing()
 
@@ -87,7 +87,7 @@ class _SignedIn:
         if self._session and (answer.status == _NOT_FOUND or (succeeded and answer.method == "DELETE")):
             self._sessions.ended(self._session)
         elif answer.session and succeeded:
-            self._sessions.seen(answer.session, self._grant.tsid)
+            self._sessions.record(answer.session, self._grant.tsid)
 
     def admitted(self) -> bool:
         try:
@@ -103,7 +103,7 @@ class TokenGate:
         self._server = server
         self._sessions = sessions
 
-    async def admit(self, headers: Headers, query: Parameters | None) -> Visit:
+    async def admit(self, headers: Headers, query: Parameters | None) -> Admission:
         grant = self._server.authenticate(headers, query)
         session = headers.get(_SESSION)
         if session is not None:
@@ -112,7 +112,7 @@ class TokenGate:
 
 
 def upstream_failure(*, slow: bool, description: str | None = None) -> RefusedError:
-    """502, or 504 for an upstream that kept us waiting."""
+    """502, or 504 for an upstream that did not answer in time."""
     error = "gateway_timeout" if slow else "bad_gateway"
     reason = description or (
         "The remote server did not answer in time" if slow else "The remote server cannot be reached"

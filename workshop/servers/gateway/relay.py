@@ -26,7 +26,7 @@ from workshop.auth.limits import RELAY_BYTES
 from workshop.auth.outbound import proxy_for
 from workshop.servers.gateway.cancellation import AdmissionLostError, WhileAdmitted, while_connected
 from workshop.servers.gateway.config import GatewayConfig
-from workshop.servers.gateway.gate import Answer, Gate, Visit, upstream_failure
+from workshop.servers.gateway.gate import Admission, Answer, Gate, upstream_failure
 from workshop.servers.gateway.tool_filter import RawHeaders, ToolFilter, withheld
 
 _REQUEST = frozenset(
@@ -117,11 +117,11 @@ class Relay:
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         _check_shape(scope["method"], headers)
-        visit = await self._gate.admit(headers, query_parameters(Request(scope)))
+        admission = await self._gate.admit(headers, query_parameters(Request(scope)))
         call = _Call(scope["method"], list(scope["headers"]), b"")
         if call.method == "POST":
             call = self._posted(call.headers, await self._body(receive, headers))
-        await while_connected(self._exchange(call, visit, send), receive)
+        await while_connected(self._exchange(call, admission, send), receive)
 
     async def _body(self, receive: Receive, headers: Headers) -> bytes:
         length = headers.get("content-length", "0")
@@ -136,8 +136,8 @@ class Relay:
         asked = self._tools.request(message, body, headers)
         return _Call("POST", asked.headers, asked.body, asked.id)
 
-    async def _exchange(self, call: _Call, visit: Visit, send: Send) -> None:
-        headers = to_upstream(call.headers, await visit.credentials(), self._added)
+    async def _exchange(self, call: _Call, admission: Admission, send: Send) -> None:
+        headers = to_upstream(call.headers, await admission.credentials(), self._added)
         body = io.BytesIO(call.body) if len(call.body) >= _WARNED_OF else call.body or None
         try:
             async with asyncio.timeout(self._outbound.patience.headers):
@@ -154,8 +154,10 @@ class Relay:
         except (aiohttp.ClientError, OSError) as error:
             raise upstream_failure(slow=False) from error
         try:
-            async with response, WhileAdmitted(visit.admitted, self._outbound.patience.revocation):
-                visit.answered(Answer(call.method, response.status, response.headers.get("mcp-session-id")))
+            async with response, WhileAdmitted(admission.admitted, self._outbound.patience.revocation):
+                admission.answered(
+                    Answer(call.method, response.status, response.headers.get("mcp-session-id"))
+                )
                 await self._answer(response, call.id, send)
         except AdmissionLostError:
             _LOG.warning("an open answer was cut: its sign-in has ended")

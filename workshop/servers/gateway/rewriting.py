@@ -1,4 +1,4 @@
-"""Where the parts of a JSON text stand in it, so that one can be changed and the rest left as it is."""
+"""Change parts of JSON texts and of server-sent events, and leave every other byte as it is."""
 
 import json
 import re

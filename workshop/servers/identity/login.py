@@ -1,4 +1,4 @@
-"""The sign-in page: who are you? It leads to our own callback and nowhere else.
+"""The sign-in page, and the practice users behind it. It redirects only to our own callback.
 
 It is shown only in the browser that approved the client, for the sign-in that waits for it: the state,
 unguessable and tied to that browser's cookie, is what protects its form.
@@ -78,7 +78,7 @@ class PracticePeople:
         return UpstreamTokens(signed["user"], None, None)
 
     async def identity(self, tokens: UpstreamTokens) -> Identity:
-        """Raises UpstreamError for somebody who is no practice user any more."""
+        """Raises UpstreamError for a user who no longer exists."""
         user = self.users.get(tokens.access_token)
         if user is None:
             raise UpstreamError(Trouble.REFUSED)
@@ -94,7 +94,7 @@ _TEMPLATE = template_in(Path(__file__).with_name("login.html"))
 
 
 class LoginPage:
-    """Asks, and takes the answer."""
+    """Shows the page, and accepts the choice of a user."""
 
     def __init__(self, people: PracticePeople) -> None:
         self._people = people
