@@ -151,7 +151,7 @@ async def only_reading_tools_are_offered(subject: Subject) -> None:
 )
 def the_token_never_left(subject: Subject) -> None:
     """GitHub received its own token with every request, and the agent's never."""
-    subject.witness()
+    subject.token_swap()
 
 
 @check(

@@ -196,8 +196,8 @@ Usage: workshop [OPTIONS] COMMAND [ARGS]...
   workshop up              start everything the parts need
   workshop part 1 show     read a lesson …
   workshop part 1 run      … run it …
-  workshop part 1 check    … and see what holds; then 2, 3, 4
-  workshop next            where you are, and what to run now
+  workshop part 1 check    … and check your work; then 2, 3, 4
+  workshop next            show where you are and what to run now
   workshop teardown        stop everything
   workshop rehearse        all of it, unattended and checked
   workshop help            more: attending, running, clusters, exit codes, …
@@ -213,25 +213,24 @@ Options:
                         customize the installation.
   -h, --help            Show this message and exit.
 
-The room:
-  up        Start everything the parts need; what already runs is left alone.
+Environment:
+  up        Start everything the parts need; what already runs unchanged is
+            not restarted.
   status    Show what is up, what answers, your logins, your part, and the
             next command.
-  logs      Show what the workloads wrote last; secrets are hidden.
-  teardown  Stop everything `up` started and remove its state; fine with
-            nothing to do.
+  logs      Show the last log lines of the workloads; secrets are hidden.
+  teardown  Stop everything that `up` started and remove its state.
 
-The lessons:
+Lessons:
   part        Show and run the parts of the tutorial.
   next        Show where you are, and the one command to run now.
   trace       Read what the flight recorder wrote.
   connect     Show how another MCP client connects, or write it into its
               project file.
-  disconnect  Take our entry out of another client's project file.
+  disconnect  Remove the workshop from another client's configuration.
 
-When something is wrong:
-  doctor  Look at this machine before the room does; exit 3 when something
-          would fail.
+Troubleshooting:
+  doctor  Check that this machine is ready; exit 3 when something would fail.
   config  Show every setting, its value and where it came from; secrets as
           `***`.
   report  Write a zip file with versions, findings, settings and logs, and
@@ -241,14 +240,14 @@ When something is wrong:
 
 Security:
   login  List and end the agent's logins.
-  probe  Look for weak spots of an MCP server, politely: at most 20 requests,
-         no login.
+  probe  Check an MCP server for weaknesses with at most 20 requests and no
+         login.
 
 For facilitators:
   rehearse  Set up, run and check every part without a person, then tear down.
   demo      Play, record and verify the demos.
-  bundle    Everything a cluster needs in one file: made at home, used in the
-            room with `up --bundle FILE`.
+  bundle    Create a file with everything a cluster needs, for `up --bundle
+            FILE` without a network.
 """)
 
 

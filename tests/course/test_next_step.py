@@ -6,11 +6,11 @@ import pytest
 
 from workshop.core.paths import parts_dir
 from workshop.course.lessons import find_lessons
-from workshop.course.next_step import NextStep, Room, next_step, overview
+from workshop.course.next_step import Environment, NextStep, next_step, overview
 from workshop.course.progress import Standing
 
 LESSONS = find_lessons(parts_dir())
-UP, DOWN = Room(up=True), Room(up=False)
+UP, DOWN = Environment(up=True), Environment(up=False)
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def passed(*parts: int, exercises: bool = True) -> Standing:
     return standing
 
 
-def asked(standing: Standing, room: Room = UP) -> NextStep:
+def asked(standing: Standing, room: Environment = UP) -> NextStep:
     return next_step(LESSONS, standing, room)
 
 
@@ -39,7 +39,7 @@ def test_a_newcomer_brings_everything_up_and_reads_part_1() -> None:
 
 
 def test_what_has_stopped_is_started_first() -> None:
-    step = asked(Standing(), Room(up=True, stopped=["workshop"]))
+    step = asked(Standing(), Environment(up=True, stopped=["workshop"]))
     assert (step.command, step.why) == ("workshop up", "workshop should run and does not")
 
 

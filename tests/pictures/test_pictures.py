@@ -12,7 +12,7 @@ from tests.environment import Room
 from tests.pictures import flight_recorder, terminal
 from tests.pictures.transcript import transcript
 from tests.recorder.test_page import SAMPLE
-from workshop.course.demo.golden import normalised
+from workshop.course.demo.session import normalised
 from workshop.recorder import files
 
 MOST_BYTES = 200_000

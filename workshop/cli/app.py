@@ -32,8 +32,8 @@ _HELP = """A tutorial on the Model Context Protocol in four parts.
 workshop up              start everything the parts need
 workshop part 1 show     read a lesson …
 workshop part 1 run      … run it …
-workshop part 1 check    … and see what holds; then 2, 3, 4
-workshop next            where you are, and what to run now
+workshop part 1 check    … and check your work; then 2, 3, 4
+workshop next            show where you are and what to run now
 workshop teardown        stop everything
 workshop rehearse        all of it, unattended and checked
 workshop help            more: attending, running, clusters, exit codes, …
@@ -42,9 +42,9 @@ workshop help            more: attending, running, clusters, exit codes, …
 
 class _Root(Group):
     headings: Mapping[str, Sequence[str]] = {
-        "The room": ("up", "status", "logs", "teardown"),
-        "The lessons": ("part", "next", "trace", "connect", "disconnect"),
-        "When something is wrong": ("doctor", "config", "report", "help"),
+        "Environment": ("up", "status", "logs", "teardown"),
+        "Lessons": ("part", "next", "trace", "connect", "disconnect"),
+        "Troubleshooting": ("doctor", "config", "report", "help"),
         "Security": ("login", "probe"),
         "For facilitators": ("rehearse", "demo", "bundle"),
     }

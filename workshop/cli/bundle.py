@@ -1,4 +1,4 @@
-"""`workshop bundle`: everything a cluster needs in one file, for a room without a network."""
+"""`workshop bundle`: everything a cluster needs in one file, for use without a network."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from workshop.course.bundles import BundleReport
 
 _File = Annotated[Path, typer.Argument(metavar="FILE", help="The bundle.", show_default=False)]
-_HELP = "Everything a cluster needs in one file: made at home, used in the room with `up --bundle FILE`."
+_HELP = "Create a file with everything a cluster needs, for `up --bundle FILE` without a network."
 
 
 def build_group() -> Commands:
@@ -26,7 +26,7 @@ def build_group() -> Commands:
 
 
 def create(*, file: _File, override: Overrides = None, json: Json = False) -> None:
-    """Pull and build everything a cluster needs, and write it to FILE; on a good network."""
+    """Download and build everything a cluster needs, and write it to FILE."""
     from workshop.course import bundles
 
     with running() as (progress, runner):
@@ -40,7 +40,7 @@ def verify(*, file: _File, json: Json = False) -> None:
 
     with running() as (progress, runner):
         report = bundles.verify(file, progress, runner)
-    _finish("bundle verify", f"{report.file} is whole, and for this machine", report, json=json)
+    _finish("bundle verify", f"{report.file} is complete, and fits this machine", report, json=json)
 
 
 def _finish(command: str, headline: str, report: "BundleReport", *, json: bool) -> None:

@@ -53,7 +53,7 @@ def add_check(group: typer.Typer, lesson: Lesson) -> None:
 
 
 def note_progress(lesson: Lesson, *, shown: bool = False, ran: bool = False) -> None:
-    """Remember that a part was read or run."""
+    """Record that a part was read or run."""
     from workshop.course.progress import ProgressFile
 
     with ProgressFile(console().warn).change() as standing:
@@ -90,7 +90,7 @@ def _point(found: "Checked", lesson: Lesson, asked: bool) -> Point:  # noqa: FBT
 
 def _last_word(lesson: Lesson, exercise: int | None) -> str:
     if exercise is None:
-        return "These are all the hints; ask the person next to you, or the room"
+        return "These are all the hints; ask a neighbour or a facilitator"
     return f"These are all the hints; `{lesson.command('solve', str(exercise))}` shows a solution"
 
 
@@ -108,7 +108,7 @@ def _next(report: "CheckReport", only: int | None) -> str:
     if report.passed:
         try:
             return next_command(find_next())
-        except WorkshopError:  # damaged state is told there, not in the place of what has passed here
+        except WorkshopError:  # `next` reports a damaged state; this check has passed
             return "`workshop next`"
     again = report.lesson.command("check", *([str(only)] if only is not None else []))
     more = next((found.hints_left for found in report.checks if found.outcome.state == "failed"), 0)

@@ -1,4 +1,4 @@
-"""`workshop part 4 compare`: every way to do the part, side by side, from what is seen of each now."""
+"""`workshop part 4 compare`: every way to do the part, side by side, from what each one does now."""
 
 import shutil
 import sys
@@ -25,17 +25,15 @@ Only = Annotated[
     typer.Option(
         "--only",
         metavar="NAME",
-        help="Look at this one, and at others named so; unset: at all.",
+        help="Compare only this one; may be repeated. Unset: all.",
         show_default=False,
         autocompletion=complete_systems,
     ),
 ]
-Weak = Annotated[
-    bool, typer.Option("--weak", help="Look at the edition with the holes, too: worker has one.")
-]
+Weak = Annotated[bool, typer.Option("--weak", help="Include the weak edition; worker has one.")]
 Html = Annotated[
     Path | None,
-    typer.Option("--html", metavar="FILE", help="Write it as a page to FILE.", show_default=False),
+    typer.Option("--html", metavar="FILE", help="Also write an HTML page to FILE.", show_default=False),
 ]
 _COMMAND = "part compare"
 _LABEL, _CELL = 18, 20
@@ -47,7 +45,7 @@ def add_compare(group: typer.Typer, lesson: Lesson) -> None:
 
     @group.command("compare")
     def compare(*, only: Only = None, weak: Weak = False, html: Html = None, json: Json = False) -> None:
-        """Run every way to do this part, probe each, and tell side by side what was seen."""
+        """Run and probe every way to do this part; show the results side by side."""
         from workshop.audit.compare import comparison as comparing
         from workshop.audit.compare import page
         from workshop.audit.compare.systems import systems_of
@@ -66,12 +64,12 @@ def _finish(found: "Comparison", html: Path | None, *, as_json: bool) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     tables = [] if as_json else list(tables_for(found.columns, width))
     failed = [plain(f"{one.name} did not start: {one.said}") for one in found.not_started]
-    shown = f"`{html}` tells what was seen" if html else "`--html compare.html` tells what was seen, too"
+    shown = f"`{html}` has the evidence" if html else "`--html compare.html` writes a page with the evidence"
     code = WorkshopError.exit_code if failed else 0
     last = Result(_COMMAND, _data(found, html), _headline(found), failed, next=shown, exit_code=code)
     for table in tables[:-1]:
         console().render(replace(last, table=table, next=""))
-        last = replace(last, headline="", lines=[""])  # told with the first table
+        last = replace(last, headline="", lines=[""])  # shown with the first table
     finish(replace(last, table=tables[-1] if tables else None), as_json=as_json)
 
 

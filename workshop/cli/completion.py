@@ -1,4 +1,4 @@
-"""What the shell may complete: names that depend on what is here; nothing where it cannot be told."""
+"""Shell completion of names that depend on the environment; empty when they cannot be read."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -83,5 +83,5 @@ def complete_logins(incomplete: str) -> list[str]:
 def _matching(incomplete: str, look: Callable[[], Iterable[Any]]) -> list[str]:
     try:
         return [name for name in sorted(look()) if name.startswith(incomplete)]
-    except WorkshopError:  # nothing is up, or its state is damaged: a completion is no place to say so
+    except WorkshopError:  # nothing is up, or its state is damaged; a completion cannot report it
         return []

@@ -1,4 +1,4 @@
-"""`workshop connect …` and `disconnect`: let another MCP client use what is up."""
+"""`workshop connect …` and `disconnect`: connect another MCP client to the workloads."""
 
 import json as jsonlib
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -50,7 +50,7 @@ def connect(
 def disconnect(
     client: ClientName, workload: Workload = "github-remote", *, yes: Yes = False, json: Json = False
 ) -> None:
-    """Take our entry out of another client's project file."""
+    """Remove the workshop from another client's configuration."""
     from workshop.course import connect as connecting
 
     found = connecting.former(client, workload)

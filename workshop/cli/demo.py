@@ -78,9 +78,9 @@ def play(
     if not auto and not sys.stdin.isatty():
         raise UsageError("There is no terminal to wait at", hint="`--auto` does not wait at pauses")
     size = shutil.get_terminal_size()
-    stage = session.Stage(size.columns, size.lines, secrets=_secrets(None))
+    settings = session.Settings(size.columns, size.lines, secrets=_secrets(None))
     console().say(f"Setting up: {', '.join(script.setup)}" if script.setup else "", "dim")
-    with _keys() as key, session.opened(script, stage, console().raw) as shell:
+    with _keys() as key, session.opened(script, settings, console().raw) as shell:
         player.play(script, shell, Pace(speed, pause=_pause(key, auto=auto)), first=start, without=without)
     console().raw("\n")
     finish(Result("demo play", next="`workshop demo list`"))
@@ -94,7 +94,7 @@ def record(name: Name, file: CastFile, *, speed: Speed = 1.0, env_file: EnvFile 
     script = load(name)
     with console().progress() as progress, progress.step(f"Record {script.name}"):
         try:
-            seconds = session.record(script, session.Stage(secrets=_secrets(env_file)), file, speed=speed)
+            seconds = session.record(script, session.Settings(secrets=_secrets(env_file)), file, speed=speed)
         except OSError as error:
             raise UsageError(f"Cannot write `{file}`", why=error.strerror or str(error)) from error
     finish(Result("demo record", headline=f"{file}: {seconds:.0f} s", next=f"`asciinema play {file}`"))

@@ -13,10 +13,10 @@ from workshop.core.result import Result, Table
 if TYPE_CHECKING:
     from workshop.course.doctor.finding import Finding
 
-ForCluster = Annotated[bool, typer.Option("--cluster", help="A cluster is wanted: its tools must be here.")]
+ForCluster = Annotated[bool, typer.Option("--cluster", help="Check the tools that a cluster needs, too.")]
 Online = Annotated[bool, typer.Option("--online", help="Ask the image registry too.")]
-Fix = Annotated[bool, typer.Option("--fix", help="Mend what can be mended without harm.")]
-All = Annotated[bool, typer.Option("--all", help="Show what is fine, too.")]
+Fix = Annotated[bool, typer.Option("--fix", help="Repair what can be repaired safely.")]
+All = Annotated[bool, typer.Option("--all", help="Also show the checks that passed.")]
 Target = Annotated[Path, typer.Argument(metavar="FILE", help="The zip file to write.")]
 _MARKS = {"ok": "✓", "info": "·", "warn": "!", "fail": "✗"}
 
@@ -30,12 +30,12 @@ def doctor(
     env_file: EnvFile = None,
     json: Json = False,
 ) -> None:
-    """Look at this machine before the room does; exit 3 when something would fail."""
+    """Check that this machine is ready; exit 3 when something would fail."""
     from workshop.core.paths import state_home
     from workshop.course.doctor.examine import examine, repair
     from workshop.course.doctor.finding import Machine
 
-    with running() as (progress, runner), progress.step("Look at this machine"):
+    with running() as (progress, runner), progress.step("Check this machine"):
         machine = Machine(runner, state_home(), env_file, cluster=cluster, online=online)
         findings = list(examine(machine))
         mended = repair(findings) if fix else []
@@ -85,7 +85,7 @@ def report(
 
 
 def _examined(env_file: Path | None) -> list[dict[str, object]]:
-    """Every finding, as `--json` tells it."""
+    """Every finding, as `--json` shows it."""
     from workshop.core.paths import state_home
     from workshop.course.doctor.examine import examine
     from workshop.course.doctor.finding import Machine

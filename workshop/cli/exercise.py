@@ -43,14 +43,14 @@ def add_exercises(group: typer.Typer, lesson: Lesson) -> None:
 
     @group.command("solve")
     def solve(number: Number, *, variation: VariationName = None, json: Json = False) -> None:
-        """Put an exercise's solution in place; your file is kept."""
+        """Put an exercise's solution in place; your own file is saved beside it."""
         finish(_solved(lesson_or_variation(lesson, variation), number), as_json=json)
 
     @group.command("reset")
     def reset(
         number: OneOrAll = None, *, variation: VariationName = None, yes: Yes = False, json: Json = False
     ) -> None:
-        """Start an exercise or the part again; your work is kept."""
+        """Start an exercise or the part again; your work is saved beside it."""
         finish(_reset(lesson_or_variation(lesson, variation), number, yes=yes), as_json=json)
 
 

@@ -12,11 +12,11 @@ from workshop.core.errors import UsageError
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "up": (
-        "workshop up                                  what is best here, as it says",
+        "workshop up                                  choose the best backend for this machine",
         "workshop up --backend kind                   a cluster in Docker",
-        "workshop up --upstream practice              never the real GitHub",
-        "workshop up --port github-remote=8088        where 8080 is taken",
-        "workshop up --dry-run                        only tell what would be done",
+        "workshop up --upstream practice              never use the real GitHub",
+        "workshop up --port github-remote=8088        when 8080 is in use",
+        "workshop up --dry-run                        only show what would be done",
     ),
     "status": ("workshop status", "workshop status --json"),
     "logs": (
@@ -28,12 +28,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "next": ("workshop next",),
     "doctor": (
         "workshop doctor",
-        "workshop doctor --cluster --online           ready for a cluster, too?",
-        "workshop doctor --fix                        mend what can be mended",
+        "workshop doctor --cluster --online           check for a cluster, too",
+        "workshop doctor --fix                        repair what can be repaired",
     ),
     "connect": (
         "workshop connect claude-code                 what to run",
-        "workshop connect vscode --write              put it into this project",
+        "workshop connect vscode --write              write it into this project",
         "workshop connect cursor workshop             part 3 instead of part 4",
     ),
     "probe": (
@@ -44,13 +44,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "rehearse": ("workshop rehearse", "workshop rehearse --backend kind --keep"),
     "demo": (
         "workshop demo list",
-        "workshop demo play tutorial                  space goes on at a pause",
+        "workshop demo play tutorial                  press space at a pause",
         "workshop demo play part-4 --auto --speed 3",
         "workshop demo verify part-1",
     ),
     "bundle": (
-        "workshop bundle create room.bundle           at home",
-        "workshop up --bundle room.bundle             in the room",
+        "workshop bundle create workshop.bundle       with a network",
+        "workshop up --bundle workshop.bundle         without one",
     ),
     "trace": (
         "workshop part 4 run --trace run.html --trace run.json",

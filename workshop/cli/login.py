@@ -30,9 +30,7 @@ Resource = Annotated[
     ),
 ]
 All = Annotated[bool, typer.Option("--all", help="End every login.")]
-Forget = Annotated[
-    bool, typer.Option("--forget", help="Forget a login here even where it could not be revoked.")
-]
+Forget = Annotated[bool, typer.Option("--forget", help="Forget a login even if it could not be revoked.")]
 _NONE = "No login is stored"
 _SHOWN = 8
 
@@ -60,7 +58,7 @@ def list_logins(*, json: Json = False) -> None:
 
 
 def logins_now() -> list[dict[str, object]]:
-    """The stored logins as they are told: never a token."""
+    """The stored logins for display, without their tokens."""
     if not any(_folder().glob("*.json")):
         return []  # and the store, which is slow to import, stays closed
     return [_described(login) for login in _store().all()]

@@ -1,4 +1,4 @@
-"""`workshop logs`: what the workloads wrote, and write."""
+"""`workshop logs`: the logs of the workloads."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +22,7 @@ Workload = Annotated[
         autocompletion=complete_logs,
     ),
 ]
-Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written, until Ctrl-C.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until Ctrl-C.")]
 Lines = Annotated[int, typer.Option("--lines", "-n", min=0, max=10_000, help="The last lines of each.")]
 
 
@@ -34,7 +34,7 @@ def logs(
     env_file: EnvFile = None,
     json: Json = False,
 ) -> None:
-    """Show what the workloads wrote last; secrets are hidden."""
+    """Show the last log lines of the workloads; secrets are hidden."""
     from workshop.course.logs import Logs
 
     if follow and json:

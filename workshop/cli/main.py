@@ -13,7 +13,7 @@ from workshop.cli.terminal import console
 from workshop.core.errors import INTERRUPTED, InterruptError, UsageError, WorkshopError
 from workshop.core.interrupts import interrupts
 
-_STOPPED = InterruptError("Stopped", hint="`workshop status` tells what is there now")
+_STOPPED = InterruptError("Stopped", hint="`workshop status` shows what exists now")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -41,19 +41,21 @@ UpstreamChoice = Annotated[
         show_default=False,
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Go ahead where a person would be asked.")]
-Keep = Annotated[bool, typer.Option("--keep", help="Leave what a failed first run made, to look at it.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
+Keep = Annotated[bool, typer.Option("--keep", help="Do not clean up after a failed first run.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the commands and files, and do nothing.")]
 Timeout = Annotated[
     float | None,
-    typer.Option("--timeout", metavar="SECONDS", min=1, help="Bound every wait so.", show_default=False),
+    typer.Option(
+        "--timeout", metavar="SECONDS", min=1, help="Maximum seconds for each wait.", show_default=False
+    ),
 ]
 Bundle = Annotated[
     Path | None,
     typer.Option(
         "--bundle",
         metavar="FILE",
-        help="Take images and charts from this file, with no network.",
+        help="Take images and charts from this file; needs no network.",
         show_default=False,
         rich_help_panel=_CLUSTER,
     ),
@@ -95,7 +97,7 @@ InstallOperator = Annotated[
     bool,
     typer.Option(
         "--install-operator",
-        help="With `--backend kubernetes`: install the operator over one that is there.",
+        help="With `--backend kubernetes`: install the operator over an existing one.",
         rich_help_panel=_CLUSTER,
     ),
 ]

@@ -1,4 +1,4 @@
-"""`workshop probe URL`: what an MCP server tells anybody who asks."""
+"""`workshop probe URL`: what an MCP server reveals without a login."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 Url = Annotated[str, typer.Argument(metavar="URL", help="An MCP server, such as http://localhost:8080/mcp.")]
 Follow = Annotated[
-    bool, typer.Option("--follow", help="Also ask its authorization server when that is on another host.")
+    bool, typer.Option("--follow", help="Also check its authorization server on another host.")
 ]
-All = Annotated[bool, typer.Option("--all", help="Also list what passed, and what cannot be told.")]
+All = Annotated[bool, typer.Option("--all", help="Also list what passed, and what is undecided.")]
 
 
 def probe(url: Url, *, follow: Follow = False, all_checks: All = False, json: Json = False) -> None:
-    """Look for weak spots of an MCP server, politely: at most 20 requests, no login."""
+    """Check an MCP server for weaknesses with at most 20 requests and no login."""
     from workshop.audit.probe.report import probe as run
     from workshop.audit.probe.target import Target
 

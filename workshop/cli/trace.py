@@ -1,4 +1,4 @@
-"""`workshop trace …`: tell a recorded run in the terminal, or draw it anew."""
+"""`workshop trace …`: explain a recorded run in the terminal, or convert it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ from workshop.core.console import plain
 from workshop.core.result import Result
 
 File = Annotated[Path, typer.Argument(metavar="FILE.json", help="A trace that `part 4 run --trace` wrote.")]
-Out = Annotated[Path, typer.Argument(metavar="OUT", help="Where to: .html, .har or .json.")]
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: .html, .har or .json.")]
 
 
 def build_group() -> Commands:
@@ -24,7 +24,7 @@ def build_group() -> Commands:
 
 
 def explain(file: File, *, json: Json = False) -> None:
-    """Walk through a recorded run, hop by hop, each with a sentence and where it is specified."""
+    """Explain a recorded run hop by hop, with the specification of each."""
     from workshop.recorder.explain import explain as told
     from workshop.recorder.explain import headline
     from workshop.recorder.files import read
@@ -36,7 +36,7 @@ def explain(file: File, *, json: Json = False) -> None:
 
 
 def render(file: File, out: Out, *, json: Json = False) -> None:
-    """Draw a recorded run as a page, or write it as a HAR."""
+    """Convert a recorded run to an HTML page or a HAR (HTTP Archive) file."""
     from workshop.recorder.files import check_targets, read, write
 
     check_targets([out])

@@ -47,7 +47,7 @@ def up(
     install_operator: InstallOperator = False,
     json: Json = False,
 ) -> None:
-    """Start everything the parts need; what already runs is left alone."""
+    """Start everything the parts need; what already runs unchanged is not restarted."""
     from workshop.course import environment
     from workshop.course.doctor.examine import before_up
     from workshop.course.doctor.finding import Machine
@@ -86,7 +86,7 @@ def up(
 
 
 def teardown(*, json: Json = False) -> None:
-    """Stop everything `up` started and remove its state; fine with nothing to do."""
+    """Stop everything that `up` started and remove its state."""
     from workshop.course import environment
 
     with running() as (progress, runner):

@@ -27,10 +27,10 @@ VariationName = Annotated[
     ),
 ]
 Weak = Annotated[
-    bool, typer.Option("--weak", help="The edition with the holes, to find and to mend them: worker only.")
+    bool, typer.Option("--weak", help="The weak edition, to find and fix its gaps: worker only.")
 ]
-Cleanup = Annotated[bool, typer.Option("--cleanup", help="Take back what was set up, in reverse order.")]
-Stop = Annotated[bool, typer.Option("--stop", help="Stop those that run; what `up` started stays.")]
+Cleanup = Annotated[bool, typer.Option("--cleanup", help="Remove what was set up, in reverse order.")]
+Stop = Annotated[bool, typer.Option("--stop", help="Stop the running variations, not what `up` started.")]
 _SET_UP = "elicitation"
 
 
@@ -55,7 +55,7 @@ def ask(lesson: Lesson, options: "RunOptions", *, weak: bool) -> tuple[str, Sequ
     if weak and not lesson.has_editions:
         raise UsageError(f"The {lesson.label} has no weak edition", hint="`--variation worker` has one")
     answer, running = run_variation(lesson, options, console(), weak=weak)
-    warning = [f"This is the weak edition: `workshop probe {running.url}` finds its holes"] if weak else []
+    warning = [f"This is the weak edition: `workshop probe {running.url}` finds its gaps"] if weak else []
     return answer, [f"Answered by {running.url}", *warning]
 
 
@@ -71,7 +71,7 @@ def add_variations(group: typer.Typer, lesson: Lesson) -> None:
 
     @group.command("construct")
     def construct(*, cleanup: Cleanup = False, json: Json = False) -> None:
-        """Set up the variation elicitation step by step, or take it back."""
+        """Set up the variation elicitation step by step, or remove it."""
         finish(_constructed(lesson, cleanup=cleanup), as_json=json)
 
     add_compare(group, lesson)
@@ -108,10 +108,8 @@ def _constructed(lesson: Lesson, *, cleanup: bool) -> Result:
     variation = variation_of(lesson, _SET_UP)
     with console().progress() as progress:
         lines = construct(variation, progress, cleanup=cleanup)
-    if cleanup:
-        headline = "What was set up is taken back" if lines else "Nothing was set up"
-    else:
-        headline = "It is set up"
+    done = "Removed what was set up" if lines else "Nothing was set up"
+    headline = done if cleanup else "It is set up"
     following = lesson.command("construct") if cleanup else variation.command("run")
     return Result(
         "part construct", {"cleanup": cleanup, "steps": lines}, headline, lines, next=f"`{following}`"

@@ -1,4 +1,4 @@
-"""Bundles for rooms without a network: make one where there is one, and check one that was brought along."""
+"""Bundles for use without a network: create one beforehand, and verify one before it is used."""
 
 import platform
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class BundleReport:
 def create(target: Path, overrides: Mapping[str, str], progress: Progress, runner: Runner) -> BundleReport:
     """Make a bundle of everything a cluster needs, for this engine's platform."""
     target = target.expanduser().absolute()
-    sources = replace(Sources.load(overrides), registry_mirror=None)  # a node would ask it, and there is none
+    sources = replace(Sources.load(overrides), registry_mirror=None)  # there is no network to reach it
     docker = Docker(runner)
     docker.examine()
     proxy = sources.proxy_environment()

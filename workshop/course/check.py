@@ -87,7 +87,7 @@ def check_part(
 
 
 def _remember(part: PartStanding, outcomes: list[Outcome], only: int | None) -> None:
-    """What has passed once stays passed: a check after `teardown` takes nothing away."""
+    """Record what has passed; a failure later, as after `teardown`, does not revoke it."""
     for outcome in outcomes:
         if outcome.state == "passed":
             part.hints.pop(outcome.name, None)

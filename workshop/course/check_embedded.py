@@ -1,4 +1,4 @@
-"""Run manifests for a check: local processes on free ports, gone when the check ends."""
+"""Run manifests for a check, as local processes on free ports that end with the check."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ async def embedded(directory: Path, scratch: Path, changed: Sequence[Resource]) 
     """Run a part's manifests with `changed` among them; raises UsageError when they break a rule."""
     deployment = _with(Lesson(_PART_OF_CHECK, directory).deployment(), changed)
     lint.check(deployment.resources)
-    backend = EmbeddedBackend(scratch / "room")
+    backend = EmbeddedBackend(scratch / "instance")
     ports: dict[str, int] = {}
     for kind in _PROXIES:
         for resource in deployment.resources.of(kind):

@@ -1,4 +1,4 @@
-"""A protected MCP server, as checks ask it: without a token, with a forged one, with the stored login."""
+"""A protected MCP server, as checks call it: without a token, with a forged one, with the stored login."""
 
 import base64
 import json
@@ -72,7 +72,7 @@ class ProtectedServer:
 
     @property
     def claims(self) -> dict[str, Any]:
-        """What the stored token says; `aud` is always a list (RFC 7519 section 4.1.3: it may be one name)."""
+        """The claims of the stored token; `aud` is always a list (RFC 7519 section 4.1.3 allows one name)."""
         claims = jwt_claims(self.token)
         if claims is None:
             raise NotPassedError("The stored token is not a JWT")
@@ -102,7 +102,7 @@ class ProtectedServer:
         return dict(_PARAMETER.findall(answer.headers.get("WWW-Authenticate", "")))
 
     async def document(self, url: str) -> dict[str, Any]:
-        """A JSON document, at a path of this server or elsewhere; empty when it is no object."""
+        """A JSON document, at a path of this server or elsewhere; empty when it is not an object."""
         address = urljoin(self.url, url)
         async with open_client(_SECONDS) as http:
             response = await http.get(address)
@@ -113,7 +113,7 @@ class ProtectedServer:
     async def expect_metadata(
         self, *, issuer: str, resource: str = "", url: str = f"{RESOURCE_METADATA}/mcp"
     ) -> None:
-        """Not passed unless the metadata (RFC 9728) names issuer and resource, letter by letter."""
+        """Not passed unless the metadata (RFC 9728) names issuer and resource, character for character."""
         document, wanted = await self.document(url), resource or self.url
         named, issuers = document.get("resource"), document.get("authorization_servers")
         expect(named == wanted, f"`resource` is {named!r}, not {wanted!r}")
@@ -121,7 +121,7 @@ class ProtectedServer:
 
     @staticmethod
     def forged(claims: Mapping[str, Any], algorithm: str = "none", signature: str = "") -> str:
-        """A JWT that nobody signed."""
+        """A JWT without a valid signature."""
         header = {"alg": algorithm, "typ": "at+jwt"}
         return f"{_encoded(header)}.{_encoded(claims)}.{signature}"
 

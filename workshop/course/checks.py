@@ -129,7 +129,7 @@ class Script:
 
     @property
     def results(self) -> list[ToolResult]:
-        """What came back for each call, as the model was last told."""
+        """The result of each call, from the last request to the model."""
         last = self.heard[-1] if self.heard else ()
         return [entry.result for entry in last if isinstance(entry, ToolReply)]
 
@@ -183,7 +183,7 @@ class Subject:
         return replace(made, approval=PrintUrl(), model=model or made.model)
 
     def endpoint(self, name: str) -> str:
-        """Where a workload answers, of the room or of this variation; not passed when it is not up."""
+        """The URL of a workload of the instance or of this variation; not passed when it is not up."""
         url = self.instance.endpoints.get(name) or self._variation().get(name)
         if url is None and self.directory.parent.name == "variations":
             hint = f"`workshop part 4 run --variation {self.directory.name}` starts it"
@@ -211,7 +211,7 @@ class Subject:
         check(manifests)
 
     def server(self, name: str) -> "ProtectedServer":
-        """A workload that wants a token, with the agent's stored login there."""
+        """A workload that requires a token, with the agent's stored login there."""
         from workshop.agent.token_store import TokenStore
         from workshop.course.check_login import ProtectedServer
 
@@ -223,8 +223,8 @@ class Subject:
 
         return embedded(self.directory, self.scratch, changed)
 
-    def witness(self) -> str:
-        """What the practice GitHub saw of our tokens; not passed when it saw the wrong ones."""
+    def token_swap(self) -> str:
+        """The token-swap check: not passed when the practice GitHub received a wrong token."""
         github, server = f"{self.directory.name}-github", self.directory.name
         if github in self._variation():
             from workshop.course.practice_record import API, token_swap
@@ -232,7 +232,7 @@ class Subject:
             logins = self.instance.directory / "logins"
             return token_swap(self.endpoint(github), self.endpoint(server), logins, API)
         if self.instance.upstream == "github":
-            raise NotApplicableError("Only the practice GitHub tells what it received")
+            raise NotApplicableError("Only the practice GitHub shows what it received")
         from workshop.course.practice_record import require_token_swap
 
         return require_token_swap(self.instance)

@@ -1,4 +1,4 @@
-"""What the parts run on: bring it up, bring one part's workloads up again, tell its state, tear it down."""
+"""What the parts run on: start everything or one part, report its state, tear it down."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -106,7 +106,7 @@ def up(
     instance = Instance.load()
     wanted = _decide(instance, lessons, options, runner or Runner())
     if wanted.backend.name != "embedded":
-        progress.say(wanted.reason)  # minutes before the result says it
+        progress.say(wanted.reason)  # the result with the reason comes minutes later
     backend, choices = wanted.backend, wanted.choices
     with instance.lock():
         applied = backend.apply(wanted.deployments, choices, progress, prune=True)
@@ -144,13 +144,13 @@ def ensure(
 
 
 def submit(lesson: Lesson, progress: Progress, settings: Settings, runner: Runner | None = None) -> Applied:
-    """Hand one part's manifests to the cluster, and no more."""
+    """Only apply one part's manifests to the cluster."""
     with _existing(lesson, settings, runner) as (backend, choices):
         return backend.submit(_deployment(lesson), choices, progress)
 
 
 def forward(lesson: Lesson, progress: Progress, settings: Settings, runner: Runner | None = None) -> Applied:
-    """Make one part's workloads in the cluster reachable here, and no more."""
+    """Only forward one part's workloads in the cluster to this machine."""
     with _existing(lesson, settings, runner) as (backend, choices):
         return backend.forward(_deployment(lesson), choices, progress)
 
@@ -213,7 +213,7 @@ def teardown(progress: Progress, runner: Runner | None = None) -> Sequence[str]:
         stopped = backend_for(name or "embedded", instance.directory, runner).teardown(progress)
     if name is None and (command := forgotten_cluster(runner)):
         progress.say(
-            f"A kind cluster is here that no state speaks of; if it was this workshop's: `{command}`"
+            f"Found a kind cluster that has no recorded state; if it is this workshop's: `{command}`"
         )
     return [*variations, *stopped]
 

@@ -17,7 +17,7 @@ _LOOKS = 10  # after so many, see whether other logs are there now
 
 @dataclass(frozen=True)
 class Written:
-    """What one log says, harmless and without secrets."""
+    """New lines of one log, escaped for a terminal and without secrets."""
 
     name: str
     lines: Sequence[str]
@@ -47,9 +47,9 @@ class Logs:
                 for log in self._logs:
                     yield self._written(log, log.new())
                 time.sleep(_LOOK_SECONDS)
-            self._look_around()
+            self._refresh()
 
-    def _look_around(self) -> None:
+    def _refresh(self) -> None:
         try:
             now = {log.name: log for log in chosen(environment.logs(), self._wanted)}
         except (PreflightError, UsageError):  # torn down: what comes up next is followed again

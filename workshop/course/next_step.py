@@ -9,8 +9,8 @@ from workshop.course.progress import Standing, exercise_folder
 
 
 @dataclass(frozen=True)
-class Room:
-    """As much of `workshop status` as matters here."""
+class Environment:
+    """The part of `workshop status` that decides the next step."""
 
     up: bool
     stopped: Sequence[str] = ()
@@ -38,26 +38,28 @@ class Row:
     exercises: tuple[str, ...]
 
 
-def next_step(lessons: Sequence[Lesson], standing: Standing, room: Room) -> NextStep:
+def next_step(lessons: Sequence[Lesson], standing: Standing, environment: Environment) -> NextStep:
     """What to do now.
 
     Parts may be done in any order: the one worked on last goes first, then those that are not done.
     """
     current = _current(lessons, standing)
     if current is None:
-        return _all_done(lessons, room)
+        return _all_done(lessons, environment)
     if not standing.part(current.number).passed:
-        return _room_step(current.number, room) or _part_step(current.number, standing)
+        return _environment_step(current.number, environment) or _part_step(current.number, standing)
     onward = _after(lessons, standing, current)
-    instead = f"workshop part {onward.number} show" if onward else "workshop teardown" if room.up else ""
-    return _exercise_step(current, standing, instead) or _all_done(lessons, room)
+    instead = (
+        f"workshop part {onward.number} show" if onward else "workshop teardown" if environment.up else ""
+    )
+    return _exercise_step(current, standing, instead) or _all_done(lessons, environment)
 
 
-def _room_step(number: int, room: Room) -> NextStep | None:
-    if not room.up:
+def _environment_step(number: int, environment: Environment) -> NextStep | None:
+    if not environment.up:
         return NextStep(number, "Nothing is up", "workshop up")
-    if room.stopped:
-        return NextStep(number, f"{', '.join(room.stopped)} should run and does not", "workshop up")
+    if environment.stopped:
+        return NextStep(number, f"{', '.join(environment.stopped)} should run and does not", "workshop up")
     return None
 
 
@@ -132,10 +134,10 @@ def _state(exercise: Exercise, standing: Standing) -> str:
     return "begun" if begun([exercise], exercise_folder(standing)) else "open"
 
 
-def _all_done(lessons: Sequence[Lesson], room: Room) -> NextStep:
+def _all_done(lessons: Sequence[Lesson], environment: Environment) -> NextStep:
     more = next(
         (f"workshop part {lesson.number} variations" for lesson in lessons if has_variations(lesson)), ""
     )
-    if room.up:
+    if environment.up:
         return NextStep(None, "Every part has passed", "workshop teardown", more)
     return NextStep(None, "Every part has passed, and nothing is up", more)

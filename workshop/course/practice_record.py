@@ -16,29 +16,30 @@ from workshop.recorder.labels import DIGEST
 from workshop.servers.practice.client import RecordedRequest, fingerprint, read_requests
 
 API = ("/mcp", "/user", "/repos")
-"""Where the practice GitHub wants its own token."""
+"""Where the practice GitHub requires its own token."""
 _OWN = "practice token"
-_DEFECT = "This is ToolHive issue #6681 in another coat: see part 4's README"
+_DEFECT = "This is ToolHive issue #6681 in another form: see part 4's README"
 _PAGES = "/login/oauth/authorize"
 _SAME_MOMENT = timedelta(milliseconds=1)  # the record's times are cut to a millisecond
 
 
 def require_token_swap(instance: Instance, proxy: str = "github-remote") -> str:
-    """What the witness of this instance saw, in a few words; raises CheckError as `token_swap` does."""
+    """The result of the token-swap check of this instance in one sentence; raises as `token_swap` does."""
     endpoints = instance.endpoints
     return token_swap(endpoints[PRACTICE_GITHUB], endpoints[proxy], instance.directory / "logins")
 
 
 def token_swap(github: str, server: str, logins: Path, api: tuple[str, ...] = ("/mcp",)) -> str:
-    """What the practice GitHub at `github` saw of the agent's login at `server`, in a few words.
+    """Compare what the practice GitHub at `github` received with the agent's login at `server`.
 
-    Raises CheckError unless every request below `api` carried its own token, and none the agent's.
+    Returns the result in one sentence. Raises CheckError unless every request below the paths `api` carried
+    a token of the practice GitHub, and none the agent's.
     """
     requests = interrupts.run(read_requests(github))
     login = TokenStore(logins).find(server)
     if login is None or login.tokens is None:
         raise CheckError("The agent has no stored login to compare with")
-    ours = fingerprint(login.tokens.access_token)
+    login_token = fingerprint(login.tokens.access_token)
     calls = [request for request in requests if request.path.startswith(api)]
     if not calls:
         raise CheckError(f"The practice GitHub saw no request for {', '.join(api)}")
@@ -47,7 +48,7 @@ def token_swap(github: str, server: str, logins: Path, api: tuple[str, ...] = ("
             raise CheckError(
                 f"The practice GitHub received `{_kind(request)}`, not its own token", hint=_DEFECT
             )
-    if any(ours in str(request.headers) for request in requests):
+    if any(login_token in str(request.headers) for request in requests):
         raise CheckError("The agent's own token reached the practice GitHub", hint=_DEFECT)
     return f"GitHub saw its own token {len(calls)} times, the agent's never"
 
@@ -65,7 +66,7 @@ def upstream_of(instance: Instance) -> Upstream:
 
 
 def practice_upstream(url: str) -> Upstream:
-    """The practice GitHub at `url` as a witness."""
+    """The practice GitHub at `url` as an upstream that shows its requests."""
     return Upstream("Practice GitHub", url, lambda since: _seen(url, since))
 
 

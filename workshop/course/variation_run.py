@@ -53,7 +53,7 @@ class Running:
     def headers(self, user: str | None = None) -> dict[str, str]:
         """The headers that the agent adds, as this practice user."""
         named = self.variation.contents.headers.items()
-        person = user if user in _PEOPLE else _PEOPLE[0]  # of anybody else the login itself will tell
+        person = user if user in _PEOPLE else _PEOPLE[0]  # the login rejects an unknown user
         return {name: self.secret(secret.replace("{user}", person)).decode() for name, secret in named}
 
     def place(self, user: str | None = None) -> "Place":

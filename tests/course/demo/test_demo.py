@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from workshop.cli.main import main
 from workshop.cli.terminal import console
 from workshop.core.errors import CheckError, UsageError
-from workshop.course.demo import golden, session
+from workshop.course.demo import session
 from workshop.course.demo.cast import Recorder
-from workshop.course.demo.masking import Masked
 from workshop.course.demo.player import Pace, play
 from workshop.course.demo.script import Script, load, names
+from workshop.course.demo.session import Masked
 
 Write = Callable[[str], Script]
 
@@ -44,7 +44,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
 
 def shown_by(script: Script, pace: Pace | None = None) -> str:
     shown: list[str] = []
-    with session.opened(script, session.Stage(term="dumb"), shown.append) as shell:
+    with session.opened(script, session.Settings(term="dumb"), shown.append) as shell:
         play(script, shell, pace or Pace())
     return "".join(shown)
 
@@ -102,7 +102,7 @@ press = "enter"
 expect = "got"
 """.replace('"^one"', '"one"')
     )
-    assert golden.normalised(shown_by(mine)) == (
+    assert session.normalised(shown_by(mine)) == (
         "$ # Hello\n$ echo one; false\none\n$ read -r line; echo got $line\n\ngot\n$\n"
     )
     assert Path("cleaned").exists()
@@ -127,7 +127,7 @@ def test_a_step_that_fails_is_named_and_the_cleanup_is_run(script: Write, step: 
 def test_steps_can_be_left_out_by_name_and_by_number(script: Write) -> None:
     mine = script("".join(f"[[steps]]\nname = 's{n}'\ntype = 'echo step-{n}'\n" for n in range(1, 5)))
     first, without = session.chosen(mine, "s2", ["3"])
-    with session.opened(mine, session.Stage(), lambda _: None) as shell:
+    with session.opened(mine, session.Settings(), lambda _: None) as shell:
         assert [step.name for step in play(mine, shell, Pace(), first=first, without=without)] == ["s2", "s4"]
     with pytest.raises(UsageError, match="no step `s9`"):
         session.chosen(mine, "s9", [])
@@ -135,8 +135,8 @@ def test_steps_can_be_left_out_by_name_and_by_number(script: Write) -> None:
 
 def test_a_recording_is_an_asciicast_without_secrets(script: Write, tmp_path: Path) -> None:
     mine = script("[[steps]]\nname = 'only'\ntype = \"echo canary-se''cret-value; echo done\"\n")
-    stage = session.Stage(secrets=("canary-secret-value",))
-    session.record(mine, stage, tmp_path / "out.cast", speed=100)
+    settings = session.Settings(secrets=("canary-secret-value",))
+    session.record(mine, settings, tmp_path / "out.cast", speed=100)
     header, *events = [json.loads(line) for line in (tmp_path / "out.cast").read_text().splitlines()]
     assert (header["version"], header["term"]["cols"], header["term"]["rows"]) == (3, 100, 30)
     assert [data for _, kind, data in events if kind == "m"] == ["only"]
@@ -190,7 +190,7 @@ def test_a_secret_is_masked_however_the_stream_is_cut(text: str, cuts: list[int]
     ],
 )
 def test_what_differs_from_run_to_run_is_taken_out(text: str, normal: str) -> None:
-    assert golden.normalised(text) == normal
+    assert session.normalised(text) == normal
 
 
 def test_a_changed_text_is_told_as_a_diff_with_exit_code_6(

@@ -1,1 +1,1 @@
-"""Demo scripts: typed at a real terminal, paced for a room, recorded, and held to their golden text."""
+"""Demo scripts: typed at a real terminal at a person's speed, recorded, compared with a golden text."""

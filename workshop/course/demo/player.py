@@ -46,7 +46,7 @@ def play(
 
 
 def quietly(commands: Collection[str], shell: Shell) -> None:
-    """Run the commands before or after a demo; raises CheckError when one fails."""
+    """Run the setup or cleanup commands of a demo; raises CheckError when one fails."""
     for command in commands:
         shell.forget()
         shell.send(f"{command}\r")
@@ -57,7 +57,7 @@ def quietly(commands: Collection[str], shell: Shell) -> None:
 
 
 def abandon(commands: Collection[str], shell: Shell) -> None:
-    """Break off what is running and clean up as far as that goes; the reason was another error."""
+    """Stop the running step and clean up; another error is being raised, so failures here are ignored."""
     with contextlib.suppress(WorkshopError):
         shell.send("\x03")
         shell.wait(_BREAK_SECONDS)

@@ -18,9 +18,9 @@ _SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Step:
-    """One step: what is said, typed or pressed; what must be seen; the exit code the command ends with.
+    """One step: the text to say, type or press, the patterns to expect, and the exit code of the command.
 
-    With `until` the next step comes as soon as that is seen, without waiting for the prompt.
+    With `until` the next step starts as soon as that pattern appears, without waiting for the prompt.
     """
 
     number: int
@@ -37,7 +37,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Script:
-    """A demo: its steps, and the commands before and after it that nobody watches."""
+    """A demo: its steps, and the commands before and after it that are not shown."""
 
     name: str
     title: str
@@ -82,7 +82,7 @@ def load(name: str) -> Script:
 def _step(number: int, data: object, path: Path) -> Step:
     where = f"step {number} of `{path}`"
     if not isinstance(data, Mapping):
-        raise UsageError(f"{where} is no table")
+        raise UsageError(f"{where} is not a table")
     _known(data, _STEP_FIELDS, where)
     if not any(data.get(field) for field in ("say", "type", "press")):
         raise UsageError(f"{where} has neither `say`, `type` nor `press`")
@@ -94,7 +94,7 @@ def _step(number: int, data: object, path: Path) -> Step:
         raise UsageError(f"`seconds` in {where} is not a number above 0")
     code = data.get("exit", 0)
     if isinstance(code, bool) or not isinstance(code, int):
-        raise UsageError(f"`exit` in {where} is no exit code")
+        raise UsageError(f"`exit` in {where} is not an exit code")
     expect = data.get("expect", [])
     return Step(
         number=number,
@@ -132,5 +132,5 @@ def _patterns(value: object, where: str) -> tuple[str, ...]:
         try:
             re.compile(pattern)
         except re.error as error:
-            raise UsageError(f"{where} is no regular expression", why=str(error)) from error
+            raise UsageError(f"{where} is not a regular expression", why=str(error)) from error
     return found

@@ -1,5 +1,7 @@
-"""One performance of a demo: its shell, what goes before, the steps, what goes after."""
+"""One performance of a demo: setup, steps, cleanup; and its comparison with the golden text."""
 
+import difflib
+import re
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,9 +10,8 @@ from pathlib import Path
 
 from workshop.core.errors import UsageError
 from workshop.core.ports import free_port
-from workshop.course.demo import golden, player
+from workshop.course.demo import player
 from workshop.course.demo.cast import Recorder
-from workshop.course.demo.masking import Masked
 from workshop.course.demo.player import Pace
 from workshop.course.demo.script import Script, Step
 from workshop.course.demo.shell import Shell
@@ -18,11 +19,29 @@ from workshop.course.demo.shell import Shell
 _WORKLOADS = ("github-remote", "workshop", "practice-github")
 _WIDE = 500  # nothing is wrapped, whatever the length of a time or a port
 COLUMNS, ROWS = 100, 30
+_NORMAL = (
+    (re.compile(r"\r+\n"), "\n"),
+    (re.compile(r"\r"), "\n"),
+    (re.compile(r"\((\d+(\.\d+)?) s\)"), "(… s)"),
+    (re.compile(r"\b\d+(\.\d+)? (ms|s)\b"), "… s"),
+    (re.compile(r"\b(localhost|127\.0\.0\.1):\d+"), r"\1:PORT"),
+    (re.compile(r"\b(port) \d{4,5}\b", re.IGNORECASE), r"\1 PORT"),
+    (re.compile(r"\b([a-z-]+)=\d{4,5}\b"), r"\1=PORT"),
+    (re.compile(r"\bpid \d+\b"), "pid PID"),
+    (re.compile(r"(:PORT(?:/mcp)? +)\d+$", re.MULTILINE), r"\1PID"),
+    (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4})*-?…"), "ID…"),
+    (re.compile(r"\[(\d+)\] \d+"), r"[\1] PID"),
+    (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "ID"),
+    (re.compile(r"(state|client_id|code_challenge|elicitation_id|nonce)=[\w~.%-]+"), r"\1=…"),
+    (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?(\.\d+)?([+-]\d\d:\d\d|Z)?"), "TIME"),
+    (re.compile(r"(/[\w.@~-]+)+/(?=default\b|state\b|here\b)"), "…/"),
+    (re.compile(r"[ \t]+\n"), "\n"),
+)
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What a performance is given: the size and kind of its terminal, and what must not be seen."""
+class Settings:
+    """The terminal of a performance, and the secrets that must not be shown on it."""
 
     columns: int = COLUMNS
     rows: int = ROWS
@@ -33,36 +52,36 @@ class Stage:
 
 
 @contextmanager
-def opened(script: Script, stage: Stage, show: Callable[[str], None]) -> Iterator[Shell]:
+def opened(script: Script, settings: Settings, show: Callable[[str], None]) -> Iterator[Shell]:
     """A shell with the setup done, whose output goes to `show`; the cleanup is run whatever happens."""
-    curtain = _Curtain(Masked(stage.secrets, show))
-    size = (stage.rows, stage.columns)
-    shell = Shell(curtain.write, size, stage.term, stage.environment, stage.folder)
+    output = _Output(Masked(settings.secrets, show))
+    size = (settings.rows, settings.columns)
+    shell = Shell(output.write, size, settings.term, settings.environment, settings.folder)
     try:
         player.quietly(script.setup, shell)
-        curtain.rise()
+        output.show()
         shell.send("\r")
         shell.wait(10)
         yield shell
-        curtain.fall()
+        output.hide()
         player.quietly(script.cleanup, shell)
     except BaseException:
-        curtain.fall()
+        output.hide()
         player.abandon(script.cleanup, shell)
         raise
     finally:
         shell.close()
 
 
-def record(script: Script, stage: Stage, file: Path, *, speed: float) -> float:
+def record(script: Script, settings: Settings, file: Path, *, speed: float) -> float:
     """Perform at a person's speed into an asciicast; how long it is, in seconds."""
     with file.open("w", encoding="utf-8") as opened_file:
-        recorder = Recorder(opened_file, script.title, columns=stage.columns, rows=stage.rows)
+        recorder = Recorder(opened_file, script.title, columns=settings.columns, rows=settings.rows)
 
         def mark(step: Step) -> None:
             recorder.marker(step.name)
 
-        with opened(script, stage, recorder.output) as shell:
+        with opened(script, settings, recorder.output) as shell:
             player.play(script, shell, Pace(speed, mark=mark))
         recorder.end(0)
         return recorder.seconds
@@ -75,12 +94,14 @@ def verify(script: Script, secrets: Sequence[str], *, update: bool = False) -> S
     """
     shown: list[str] = []
     with _apart() as (environment, folder):
-        # A dumb terminal: what is animated on stage is written as plain lines here, in the same order.
-        stage = Stage(columns=_WIDE, term="dumb", secrets=secrets, environment=environment, folder=folder)
+        # On a dumb terminal, progress is written as plain lines in the same order, not animated.
+        settings = Settings(
+            columns=_WIDE, term="dumb", secrets=secrets, environment=environment, folder=folder
+        )
         alone = replace(script, cleanup=(*script.cleanup, "workshop teardown"))
-        with opened(alone, stage, shown.append) as shell:
+        with opened(alone, settings, shown.append) as shell:
             player.play(script, shell, Pace())
-    text = golden.normalised("".join(shown))
+    text = normalised("".join(shown))
     if update:
         script.golden.write_text(text, encoding="utf-8")
         return []
@@ -88,12 +109,12 @@ def verify(script: Script, secrets: Sequence[str], *, update: bool = False) -> S
         raise UsageError(
             f"The demo `{script.name}` has no golden text yet", hint="`--update` writes what is shown now"
         )
-    return golden.difference(script.golden.read_text(encoding="utf-8"), text)
+    return difference(script.golden.read_text(encoding="utf-8"), text)
 
 
 @contextmanager
 def _apart() -> Iterator[tuple[dict[str, str], Path]]:
-    """A state, ports and settings of its own: a verification touches nothing that is up."""
+    """A separate state, ports and settings, so that a verification does not touch a running instance."""
     with tempfile.TemporaryDirectory(prefix="workshop-demo-") as name:
         home, folder = Path(name) / "state", Path(name) / "here"
         folder.mkdir()
@@ -121,24 +142,70 @@ def _number(script: Script, name: str) -> int:
             return step.number
     raise UsageError(
         f"The demo `{script.name}` has no step `{name}`",
-        hint=f"It has 1 to {len(script.steps)}: `workshop demo list {script.name}` tells them",
+        hint=f"It has 1 to {len(script.steps)}: `workshop demo list {script.name}` shows them",
     )
 
 
-class _Curtain:
-    """Keeps what happens before and after the demo from the audience."""
+class _Output:
+    """Shows the steps of a demo only, not its setup and cleanup."""
 
-    def __init__(self, masked: Masked) -> None:
+    def __init__(self, masked: "Masked") -> None:
         self._masked = masked
-        self._up = False
+        self._shown = False
 
     def write(self, text: str) -> None:
-        if self._up:
+        if self._shown:
             self._masked.write(text)
 
-    def rise(self) -> None:
-        self._up = True
+    def show(self) -> None:
+        self._shown = True
 
-    def fall(self) -> None:
+    def hide(self) -> None:
         self._masked.flush()
-        self._up = False
+        self._shown = False
+
+
+class Masked:
+    """Passes text on with `***` for every secret; holds back a possible beginning of one until more comes."""
+
+    def __init__(self, secrets: Sequence[str], pass_on: Callable[[str], None]) -> None:
+        self._secrets = sorted((secret for secret in secrets if secret), key=len, reverse=True)
+        self._pass_on = pass_on
+        self._held = ""
+
+    def write(self, text: str) -> None:
+        """Take the next piece."""
+        self._held += text
+        for secret in self._secrets:
+            self._held = self._held.replace(secret, "***")
+        held = max((self._beginning(secret) for secret in self._secrets), default=0)
+        end = len(self._held) - held
+        if end:
+            self._pass_on(self._held[:end])
+        self._held = self._held[end:]
+
+    def flush(self) -> None:
+        """Pass on what was held back: nothing more comes."""
+        if self._held:
+            self._pass_on(self._held)
+        self._held = ""
+
+    def _beginning(self, secret: str) -> int:
+        """How long a beginning of `secret` the held text ends with."""
+        longest = min(len(secret) - 1, len(self._held))
+        return next((length for length in range(longest, 0, -1) if self._held.endswith(secret[:length])), 0)
+
+
+def normalised(text: str) -> str:
+    """The text with a word in place of everything that differs from run to run."""
+    for pattern, word in _NORMAL:
+        text = pattern.sub(word, text)
+    return text.strip() + "\n"
+
+
+def difference(golden: str, shown: str) -> Sequence[str]:
+    """The unified diff of two texts, line by line; empty when they agree."""
+    lines = difflib.unified_diff(
+        golden.splitlines(), shown.splitlines(), "golden text", "shown now", lineterm="", n=2
+    )
+    return list(lines)

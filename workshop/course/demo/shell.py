@@ -1,4 +1,4 @@
-"""A shell on a real terminal of its own; every prompt tells us how the last command ended."""
+"""A shell on a pseudo-terminal; each prompt reports the exit code of the last command."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 from workshop.core.errors import DeadlineError, PreflightError, WorkshopError
 from workshop.core.paths import parts_dir
 
-# An operating-system command no terminal knows: we cut it out, and learn that the prompt is back.
+# An operating system command (OSC) that no terminal uses: cut from the output, it marks the prompt.
 _MARK = re.compile(r"\x1b\]7770;(\d+)\x07")
 _MARK_BEGINNING = re.compile(r"\x1b(?:\](?:7(?:7(?:7(?:0(?:;\d*)?)?)?)?)?)?$")
 _STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b\][^\x07]*\x07")

@@ -1,1 +1,1 @@
-"""Looks at this machine before a room full of people does."""
+"""Checks that this machine is ready: one function for each thing that can be wrong."""

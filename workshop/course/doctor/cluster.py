@@ -1,4 +1,4 @@
-"""What a cluster needs: Docker, kind, kubectl, helm, and nothing left over that stands in the way."""
+"""What a cluster needs: Docker, kind, kubectl and helm, and no leftover that blocks it."""
 
 import ipaddress
 import json
@@ -67,19 +67,19 @@ def _skew(version: Version) -> Iterator[Finding]:
 
 
 def leftovers(machine: Machine) -> Iterator[Finding]:
-    """A cluster with our name that nothing here remembers."""
+    """A cluster with the workshop's name, but without a recorded state."""
     if isinstance(machine.engine, WorkshopError):
         return
     name = Sources.load().cluster_name
     try:
         there = name in Kind(machine.runner).clusters()
     except WorkshopError:
-        return  # kind itself was told above
+        return  # `tools` has reported kind
     record = Instance.load().record
     if there and (record is None or record.backend != "kind"):
         remedy = f"If you do not need it: `kind delete cluster --name {name}`"
         yield Finding(
-            "leftover-cluster", "warn", f"A cluster `{name}` is there that nothing here made", remedy
+            "leftover-cluster", "warn", f"Found a cluster `{name}` that has no recorded state", remedy
         )
 
 
@@ -98,13 +98,13 @@ def images(machine: Machine) -> Iterator[Finding]:
 
 
 def clock(machine: Machine) -> Iterator[Finding]:
-    """Whether the engine's clock is ours: after a sleep it may not be, and tokens are then not yet valid."""
+    """Whether the engine's clock agrees with this machine's; it may lag after a sleep."""
     if isinstance(machine.engine, WorkshopError):
         return
     argv = ["docker", "info", "--format", "{{.SystemTime}}"]
-    told = machine.runner.run(argv, seconds=_ASK_SECONDS, check=False).stdout.strip()
+    answer = machine.runner.run(argv, seconds=_ASK_SECONDS, check=False).stdout.strip()
     try:
-        drift = abs((datetime.now(UTC) - datetime.fromisoformat(told[:26] + "+00:00")).total_seconds())
+        drift = abs((datetime.now(UTC) - datetime.fromisoformat(answer[:26] + "+00:00")).total_seconds())
     except ValueError:
         return
     if drift > _DRIFT_SECONDS:
@@ -140,7 +140,7 @@ def registry_login(_: Machine) -> Iterator[Finding]:
     except (OSError, ValueError):
         return
     if registry in stored.get("auths", {}) or registry in stored.get("credHelpers", {}):
-        remedy = f"If pulls fail with 403: `docker logout {registry}`. Helm is kept from it already"
+        remedy = f"If pulls fail with 403: `docker logout {registry}`. Helm does not use it"
         yield Finding("registry-login", "info", f"Docker has a login for {registry}", remedy)
 
 

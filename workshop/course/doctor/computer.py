@@ -1,4 +1,4 @@
-"""This computer: Python, packages, disk, ports, terminal, and where its browser is."""
+"""This computer: Python, packages, disk, ports, terminal and browser."""
 
 import importlib.metadata
 import os
@@ -40,7 +40,7 @@ def packages(_: Machine) -> Iterator[Finding]:
 
 
 def state_directory(machine: Machine) -> Iterator[Finding]:
-    """Whether our files can be written, and whether anybody else can read them."""
+    """Whether the state directory can be written, and whether other users can read it."""
     home = machine.home
     try:
         make_private_dir(home)
@@ -70,21 +70,21 @@ def disk(machine: Machine) -> Iterator[Finding]:
     wanted = _CLUSTER_DISK if machine.cluster else _LOW_DISK
     told = f"{free / 2**30:.1f} GiB free"
     if free < wanted:
-        remedy = f"Make room: {wanted / 2**30:.0f} GiB; `docker system df` shows what images take"
+        remedy = f"Free some space: {wanted / 2**30:.0f} GiB; `docker system df` shows what images take"
         yield Finding("disk", "warn", told, remedy)
     else:
         yield Finding("disk", "ok", told)
 
 
 def ports(_: Machine) -> Iterator[Finding]:
-    """The ports that OAuth's addresses name, by binding them."""
+    """Whether the ports in the OAuth URLs are free, by binding them."""
     endpoints = Instance.load().endpoints
-    ours = {int(found[1]) for url in endpoints.values() if (found := re.search(r":(\d+)", url))}
+    used = {int(found[1]) for url in endpoints.values() if (found := re.search(r":(\d+)", url))}
     remedies = {port: f"End it, or run `workshop up --port {name}=PORT`" for port, name in _PORTS.items()}
     for port in (*_PORTS, _CALLBACK_PORT):
         remedy = remedies.get(port, "Nothing to do: the agent then listens on another port")
-        if port in ours:
-            yield Finding(f"port-{port}", "ok", f"{port} is in use by what is up")
+        if port in used:
+            yield Finding(f"port-{port}", "ok", f"{port} is in use by a workload of this workshop")
         elif is_free(port):
             yield Finding(f"port-{port}", "ok", f"{port} is free")
         else:
@@ -95,7 +95,7 @@ def ports(_: Machine) -> Iterator[Finding]:
 def terminal(_: Machine) -> Iterator[Finding]:
     """What the terminal can show."""
     if not sys.stderr.isatty():
-        yield Finding("terminal", "info", "This is no terminal: plain lines, no questions")
+        yield Finding("terminal", "info", "This is not a terminal: plain lines, no questions")
         return
     columns, encoding = shutil.get_terminal_size().columns, (sys.stderr.encoding or "").lower()
     if columns < _NARROW:

@@ -1,4 +1,4 @@
-"""`.env`: there, whole, readable by nobody else, and out of git's reach. No value of it is ever shown."""
+"""`.env`: it exists, is valid, private, and ignored by git. None of its values is ever shown."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ def readers(machine: Machine) -> Iterator[Finding]:
     try:
         secrets = Settings.load(path).secrets() if path else ()
     except WorkshopError:
-        return  # told by `env_file`, and by every command that needs it
+        return  # `env_file` reports it, and so does every command that needs the file
     if path and secrets and os.name == "posix" and path.stat().st_mode & 0o077:
         remedy = f"Run `chmod 600 {path}`"
         yield Finding("env-mode", "warn", f"Others can read `{path}`", remedy, lambda: _make_private(path))
@@ -69,14 +69,14 @@ def keys(machine: Machine) -> Iterator[Finding]:
     try:
         settings = Settings.load(machine.env_file)
     except WorkshopError:
-        return  # told above
+        return  # `env_file` has reported it
     app = (bool(settings.github_client_id), bool(settings.github_client_secret))
     if all(app):
         yield Finding("oauth-app", "ok", "GitHub's OAuth app is set")
     elif any(app):
         missing = "GITHUB_OAUTH_CLIENT_SECRET" if app[0] else "GITHUB_OAUTH_CLIENT_ID"
         remedy = "An OAuth app has both; `--upstream practice` needs neither"
-        yield Finding("oauth-app", "warn", f"{missing} is not set, the other half is", remedy)
+        yield Finding("oauth-app", "warn", f"{missing} is not set, but the other key is", remedy)
     else:
         yield Finding("oauth-app", "info", "No OAuth app: part 4 uses the practice GitHub")
     endpoint = bool(settings.openai_api_key or settings.openai_base_url)
@@ -86,7 +86,7 @@ def keys(machine: Machine) -> Iterator[Finding]:
     elif endpoint:
         yield Finding("model", "ok", f"{settings.model.value}")
     else:
-        yield Finding("model", "info", "No model: the rehearsal model answers, which is no LLM")
+        yield Finding("model", "info", "No model: the rehearsal model answers, which is not a language model")
 
 
 def _make_private(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Run the checks in order; a check that breaks is a finding too."""
+"""Run the checks in order; an error in a check becomes a finding."""
 
 from collections.abc import Iterator, Sequence
 
@@ -35,7 +35,7 @@ ALL: tuple[Check, ...] = (
 
 
 def examine(machine: Machine, checks: Sequence[Check] = ALL) -> Iterator[Finding]:
-    """Every finding of every check, as it comes."""
+    """Every finding of every check, one by one."""
     for check in checks:
         name = check.__name__.replace("_", "-")
         try:
@@ -43,11 +43,11 @@ def examine(machine: Machine, checks: Sequence[Check] = ALL) -> Iterator[Finding
         except WorkshopError as error:
             yield Finding(name, "fail", f"{error.what}. {error.why}".strip(), error.hint)
         except (OSError, ValueError) as error:
-            yield Finding(name, "info", f"This could not be looked at: {error}")
+            yield Finding(name, "info", f"This could not be checked: {error}")
 
 
 def repair(findings: Sequence[Finding]) -> list[str]:
-    """Mend what can be mended, and say what was done."""
+    """Repair what can be repaired; one sentence for each repair."""
     return [finding.repair() for finding in findings if finding.repair is not None]
 
 

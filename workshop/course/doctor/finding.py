@@ -1,4 +1,4 @@
-"""What a check looks at, and what it found."""
+"""The input of every check, and its result."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ Severity = Literal["ok", "info", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; `repair` mends it and says what it did."""
+    """The result of one check; `repair` fixes the problem and returns a sentence about it."""
 
     id: str
     severity: Severity
@@ -31,7 +31,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the checks may look at; `cluster`: one is wanted; `online`: registries may be asked."""
+    """What the checks may use; `cluster`: a cluster is wanted; `online`: they may connect to registries."""
 
     runner: Runner
     home: Path
@@ -54,7 +54,7 @@ class Machine:
 
     @property
     def unless_wanted(self) -> Severity:
-        """How bad it is that a cluster's tool is not usable: no matter, unless a cluster is wanted."""
+        """The severity of an unusable cluster tool: only a failure when a cluster is wanted."""
         return "fail" if self.cluster else "info"
 
 

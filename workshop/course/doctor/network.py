@@ -15,7 +15,7 @@ _HTTPS_PORT = 443
 
 
 def proxy(machine: Machine) -> Iterator[Finding]:
-    """Proxy variables, and whether localhost is kept out of them."""
+    """Proxy variables, and whether localhost bypasses the proxy."""
     set_here = [
         name for name in ("HTTPS_PROXY", "HTTP_PROXY") if os.environ.get(name, os.environ.get(name.lower()))
     ]
@@ -26,10 +26,10 @@ def proxy(machine: Machine) -> Iterator[Finding]:
         remedy = 'Run `export NO_PROXY="$NO_PROXY,localhost,127.0.0.1"`'
         yield Finding("proxy", "warn", f"{set_here[0]} is set, and NO_PROXY does not name localhost", remedy)
     else:
-        yield Finding("proxy", "ok", f"{set_here[0]} is set, localhost is kept out of it")
+        yield Finding("proxy", "ok", f"{set_here[0]} is set, localhost bypasses it")
     if machine.cluster and Sources.load().proxy is None:
-        remedy = "Tell the cluster too: `--override proxy=URL`, and `ca-file=FILE` if it opens TLS"
-        yield Finding("proxy-cluster", "info", "The cluster's node is told of the proxy by kind only", remedy)
+        remedy = "Configure the cluster too: `--override proxy=URL`, and `ca-file=FILE` if it intercepts TLS"
+        yield Finding("proxy-cluster", "info", "Only kind passes the proxy on to the cluster's node", remedy)
 
 
 def registry(machine: Machine) -> Iterator[Finding]:
@@ -41,7 +41,7 @@ def registry(machine: Machine) -> Iterator[Finding]:
     try:
         issuer = _issuer(host, port)
     except ssl.SSLCertVerificationError as error:
-        remedy = "Something on the way opens TLS: `--override ca-file=FILE` gives the cluster its certificate"
+        remedy = "Something intercepts TLS: `--override ca-file=FILE` gives the cluster its certificate"
         yield Finding("registry-tls", "fail", f"{host}: {error.verify_message}", remedy)
     except OSError as error:
         remedy = "Bring `workshop bundle create FILE` along, or use `--backend embedded`"

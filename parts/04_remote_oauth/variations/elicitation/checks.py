@@ -101,4 +101,4 @@ async def a_made_up_link_leads_nowhere(subject: Subject) -> None:
 )
 def the_token_never_left(subject: Subject) -> None:
     """GitHub received its own token with every call, and the agent's never."""
-    subject.witness()
+    subject.token_swap()

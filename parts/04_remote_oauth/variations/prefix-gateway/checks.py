@@ -115,7 +115,7 @@ async def the_discovery_credential_only_lists(subject: Subject) -> None:
 @check(hints=("`Authorization` is the gateway's to read, and stops there",), needs=(a_call_answers_for_you,))
 def the_token_never_left(subject: Subject) -> None:
     """GitHub received its own tokens, and the agent's token for the gateway never."""
-    subject.witness()
+    subject.token_swap()
 
 
 @check(

@@ -122,7 +122,7 @@ async def real_tools_are_called(subject: Subject) -> None:
 )
 def the_token_never_left(subject: Subject) -> None:
     """GitHub received its own token with every request, and the agent's never."""
-    subject.witness()
+    subject.token_swap()
 
 
 @check(
