@@ -1,4 +1,4 @@
-"""A real little program to run as a workload, and its end after every test."""
+"""A small real program to run as a process, ended after every test."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ import pytest
 
 from workshop.core.ports import free_port
 from workshop.lab import process
-from workshop.lab.process import Workload
+from workshop.lab.base import Program
 
 PROGRAM = """
 import http.server, sys
@@ -21,23 +21,21 @@ print("serving", flush=True)
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
-MakeWorkload = Callable[..., Workload]
+MakeProgram = Callable[..., Program]
 
 
 @pytest.fixture
-def make_workload(tmp_path: Path) -> Iterator[MakeWorkload]:
-    """Describe a workload that answers /health with a status, or runs any Python text; ended afterwards."""
+def make_program(tmp_path: Path) -> Iterator[MakeProgram]:
+    """Describe a program that answers /health with a status, or runs any Python text; ended afterwards."""
     directory = tmp_path / "workloads"
 
-    def make(
-        name: str = "web", program: str = PROGRAM, status: int = 200, fingerprint: str = "f"
-    ) -> Workload:
+    def make(name: str = "web", program: str = PROGRAM, status: int = 200) -> Program:
         script = directory / f"{name}.py"
         script.parent.mkdir(exist_ok=True)
         script.write_text(program)
         port = free_port()
         argv = (sys.executable, str(script), str(port), str(status))
-        return Workload(name, argv, port, f"http://localhost:{port}", fingerprint, {}, 10)
+        return Program(name, argv, port, ready_seconds=10)
 
     yield make
     for state in process.read_states(directory).values():

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.lab.conftest import PROGRAM, MakeWorkload
+from tests.lab.conftest import PROGRAM, MakeProgram
 from workshop.core.errors import DeadlineError, WorkshopError
 from workshop.lab import process
 
@@ -19,10 +19,8 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path / "workloads"
 
 
-def test_a_started_process_is_ready_known_again_and_ended(
-    make_workload: MakeWorkload, directory: Path
-) -> None:
-    state = process.start(make_workload(), directory)
+def test_a_started_process_is_ready_known_again_and_ended(make_program: MakeProgram, directory: Path) -> None:
+    state = process.start(make_program(), directory)
     process.wait_ready(state, 10)
     assert process.read_states(directory) == {"web": state}
     assert Path(state.log).read_text() == "serving\n"
@@ -32,14 +30,14 @@ def test_a_started_process_is_ready_known_again_and_ended(
 
 
 def test_it_runs_in_a_session_of_its_own_so_ctrl_c_does_not_reach_it(
-    make_workload: MakeWorkload, directory: Path
+    make_program: MakeProgram, directory: Path
 ) -> None:
-    state = process.start(make_workload(), directory)
+    state = process.start(make_program(), directory)
     assert os.getsid(state.pid) == state.pid != os.getsid(0)
 
 
-def test_a_killed_process_is_noticed(make_workload: MakeWorkload, directory: Path) -> None:
-    state = process.start(make_workload(), directory)
+def test_a_killed_process_is_noticed(make_program: MakeProgram, directory: Path) -> None:
+    state = process.start(make_program(), directory)
     process.wait_ready(state, 10)
     os.kill(state.pid, signal.SIGKILL)
     psutil.Process(state.pid).wait(5)
@@ -47,8 +45,8 @@ def test_a_killed_process_is_noticed(make_workload: MakeWorkload, directory: Pat
     assert not process.is_healthy(state)
 
 
-def test_a_reused_pid_is_not_ours_and_is_left_alone(make_workload: MakeWorkload, directory: Path) -> None:
-    state = process.start(make_workload(), directory)
+def test_a_reused_pid_is_not_ours_and_is_left_alone(make_program: MakeProgram, directory: Path) -> None:
+    state = process.start(make_program(), directory)
     stranger = replace(state, created=state.created - 3600)
     assert process.find(stranger) is None
     assert not process.stop(stranger)
@@ -56,26 +54,26 @@ def test_a_reused_pid_is_not_ours_and_is_left_alone(make_workload: MakeWorkload,
 
 
 def test_a_stranger_that_answers_on_the_port_is_not_healthy(
-    make_workload: MakeWorkload, directory: Path
+    make_program: MakeProgram, directory: Path
 ) -> None:
-    answering = process.start(make_workload("stranger"), directory)
+    answering = process.start(make_program("stranger"), directory)
     process.wait_ready(answering, 10)
-    idle = process.start(make_workload("idle", "import time; time.sleep(60)"), directory)
+    idle = process.start(make_program("idle", "import time; time.sleep(60)"), directory)
     assert not process.is_healthy(replace(idle, port=answering.port))
 
 
 def test_a_process_that_answers_with_an_error_is_not_healthy(
-    make_workload: MakeWorkload, directory: Path
+    make_program: MakeProgram, directory: Path
 ) -> None:
-    state = process.start(make_workload(status=503), directory)
+    state = process.start(make_program(status=503), directory)
     with pytest.raises(DeadlineError, match="was not ready within 1 s"):
         process.wait_ready(state, 1)
 
 
 def test_a_process_that_ends_while_starting_is_told_with_its_last_words(
-    make_workload: MakeWorkload, directory: Path
+    make_program: MakeProgram, directory: Path
 ) -> None:
-    state = process.start(make_workload(program="print('first'); raise SystemExit('the reason')"), directory)
+    state = process.start(make_program(program="print('first'); raise SystemExit('the reason')"), directory)
     with pytest.raises(WorkshopError) as caught:
         process.wait_ready(state, 10)
     assert "ended while it was starting" in caught.value.what
@@ -84,41 +82,41 @@ def test_a_process_that_ends_while_starting_is_told_with_its_last_words(
 
 
 def test_a_process_that_ignores_terminate_is_killed(
-    make_workload: MakeWorkload, directory: Path, monkeypatch: pytest.MonkeyPatch
+    make_program: MakeProgram, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "_TERMINATE_SECONDS", 0.2)
     ignoring = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + PROGRAM
-    state = process.start(make_workload(program=ignoring), directory)
+    state = process.start(make_program(program=ignoring), directory)
     process.wait_ready(state, 10)
     assert process.stop(state)
     assert process.find(state) is None
 
 
-def test_a_suspended_process_is_ended_too(make_workload: MakeWorkload, directory: Path) -> None:
-    state = process.start(make_workload(), directory)
+def test_a_suspended_process_is_ended_too(make_program: MakeProgram, directory: Path) -> None:
+    state = process.start(make_program(), directory)
     process.wait_ready(state, 10)
     os.kill(state.pid, signal.SIGSTOP)
     assert process.stop(state)
 
 
 def test_a_state_that_cannot_be_written_leaves_no_process(
-    make_workload: MakeWorkload, directory: Path, monkeypatch: pytest.MonkeyPatch
+    make_program: MakeProgram, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(process, "write_private", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        process.start(make_workload(), directory)
+        process.start(make_program(), directory)
     for stray in process.strays(directory):
         stray.wait(5)
     assert list(process.strays(directory)) == []
 
 
 def test_a_process_without_a_state_file_is_found_by_its_arguments(
-    make_workload: MakeWorkload, directory: Path
+    make_program: MakeProgram, directory: Path
 ) -> None:
-    state = process.start(make_workload(), directory)
+    state = process.start(make_program(), directory)
     process.state_path(directory, "web").unlink()
     assert [stray.pid for stray in process.strays(directory)] == [state.pid]
 
@@ -132,10 +130,10 @@ def test_a_damaged_state_file_counts_as_absent(directory: Path, text: str) -> No
 
 
 def test_the_shells_secrets_do_not_reach_a_workload(
-    make_workload: MakeWorkload, directory: Path, monkeypatch: pytest.MonkeyPatch
+    make_program: MakeProgram, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "from-the-shell")
-    state = process.start(make_workload(), directory)
+    state = process.start(make_program(), directory)
     process.wait_ready(state, 10)
     assert "OPENAI_API_KEY" not in psutil.Process(state.pid).environ()
     assert "from-the-shell" not in json.dumps(asdict(state))

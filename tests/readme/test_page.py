@@ -31,7 +31,7 @@ from workshop.core import errors
 from workshop.core.paths import cluster_dir
 from workshop.core.result import Result, envelope, error_envelope
 from workshop.course.lessons import Lesson, find_lessons
-from workshop.lab.base import PRACTICE_GITHUB, PRACTICE_PORT, BackendName, Entrypoint
+from workshop.lab.base import PRACTICE_GITHUB, PRACTICE_PORT, BackendName, Program
 
 EXIT_CODES = "| Code | Meaning |"
 NOT_OURS = {"--config", "-n", "-m", "--pdb"}  # of a variation's programs, and of pytest
@@ -64,7 +64,7 @@ def resolved(words: list[str]) -> Any:
     return command
 
 
-def entrypoints(lesson: Lesson) -> Iterator[Entrypoint]:
+def entrypoints(lesson: Lesson) -> Iterator[Program]:
     yield from lesson.entrypoints.values()
 
 
@@ -169,9 +169,7 @@ def test_the_version_of_toolhive_is_the_pinned_one() -> None:
 def test_the_tables_name_every_workload_and_backend() -> None:
     page = topic("backends")
     addresses = {name.strip("`"): url for name, url, _ in rows(page, "| Workload | Address | What it is |")}
-    ports = {
-        workload.name: workload.local_port for lesson in find_lessons() for workload in entrypoints(lesson)
-    }
+    ports = {workload.name: workload.port for lesson in find_lessons() for workload in entrypoints(lesson)}
     ports[PRACTICE_GITHUB] = PRACTICE_PORT
     assert {name: int(re.findall(r":(\d+)", url)[0]) for name, url in addresses.items()} == ports
     backends = [row[0].strip("`") for row in rows(page, "| Backend | What runs | What it needs |")]

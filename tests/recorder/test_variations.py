@@ -14,7 +14,7 @@ from workshop.core.console import Console
 from workshop.course.lessons import find_variation
 from workshop.course.run import variation_upstream
 from workshop.course.variation_run import Running, prepare, variation_running
-from workshop.lab.variation_room import Edition
+from workshop.lab.variation import Edition
 from workshop.recorder import files
 from workshop.recorder.current import recording
 from workshop.recorder.model import Outcome, Step, Subject, Trace

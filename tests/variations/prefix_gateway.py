@@ -27,7 +27,8 @@ from tests.servers.gateway.outside import ISSUER, Issuer
 from workshop.core.console import Console
 from workshop.core.paths import parts_dir
 from workshop.core.ports import free_port
-from workshop.lab.variation_room import Edition, Program, VariationRoom
+from workshop.lab.base import Program
+from workshop.lab.variation import Edition, VariationPrograms
 
 FOLDER = parts_dir() / "04_remote_oauth" / "variations" / "prefix-gateway"
 MODERN = "2026-07-28"
@@ -114,7 +115,7 @@ class Site:
 
     url: str
     issuer: Issuer
-    room: VariationRoom
+    room: VariationPrograms
     github: Upstream
     other: Upstream
     notes: Upstream
@@ -185,7 +186,7 @@ def gateway(directory: Path) -> Iterator[Site]:
     issuer = Issuer(Clock(time.time()))
     github = Upstream(("get_me", "search", "issue_write", "delete_repository"), refused="revoked")
     other, notes = Upstream(("get_me", "echo"), legacy=True), Upstream(("list_notes",))
-    room = VariationRoom(directory, lambda _secret, user: f"token-of-{user}")
+    room = VariationPrograms(directory, lambda _secret, user: f"token-of-{user}")
     with contextlib.ExitStack() as stack:
 
         def serve(app: ASGIApp) -> str:
@@ -194,7 +195,7 @@ def gateway(directory: Path) -> Iterator[Site]:
         keys = serve(Starlette(routes=[Route("/jwks", _answering(issuer.jwks), methods=["GET", "POST"])]))
         urls = [f"{serve(upstream.app())}/mcp" for upstream in (github, other, notes)]
         config = configuration(f"{keys}/jwks", *urls)
-        program = Program("prefix-gateway", "server.py", FOLDER, 0, "/mcp", config)
+        program = Program("prefix-gateway", ("python", "server.py"), 0, "/mcp", FOLDER, config)
         progress = stack.enter_context(Console(io.StringIO(), io.StringIO()).progress())
         stack.callback(room.stop, progress)
         applied = room.start([program], Edition(), 30, progress)

@@ -20,7 +20,7 @@ from workshop.auth.upstream import ApiAnswer
 from workshop.core.console import Progress
 from workshop.course.lessons import find_variation
 from workshop.course.variation_run import variation_running
-from workshop.lab.variation_room import Edition, VariationRoom
+from workshop.lab.variation import Edition, VariationPrograms
 
 REPOSITORIES, ISSUES = "GitHubTarget___getUserRepos", "GitHubTarget___getRepoIssues"
 PLACE = {"owner": "learner", "repo": "trail-mapper"}
@@ -121,7 +121,7 @@ async def test_a_person_who_never_comes_is_waited_for_and_then_given_up(
     gateway: Gateway, tmp_path: Path, quiet: Progress
 ) -> None:
     """The SDK's client gives up after ten rounds: the gateway has said so before."""
-    room = VariationRoom(tmp_path, lambda _, user: user)
+    room = VariationPrograms(tmp_path, lambda _, user: user)
     variation = find_variation("elicitation")
     (pattern,) = (program for program in variation.programs if program.name == "elicitation")
     started = json.loads((gateway.running.directory / "elicitation" / "config.json").read_text())
@@ -132,7 +132,7 @@ async def test_a_person_who_never_comes_is_waited_for_and_then_given_up(
         "wait_seconds": 0.01,
     }
     try:
-        url = room.start([replace(pattern, local_port=0, config=config)], Edition(), 20, quiet).endpoints[
+        url = room.start([replace(pattern, port=0, config=config)], Edition(), 20, quiet).endpoints[
             "elicitation"
         ]
         impatient = Gateway(

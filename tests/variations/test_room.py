@@ -25,7 +25,7 @@ from workshop.course.lessons import (
     variations_of,
 )
 from workshop.course.variation_run import prepare, room_of, start, stop_all, variation_running
-from workshop.lab.variation_room import Edition
+from workshop.lab.variation import Edition
 from workshop.servers.practice.tokens import Tokens
 
 SERVER = """
@@ -135,7 +135,7 @@ def test_what_runs_stays_and_another_edition_takes_its_place(tmp_path: Path, qui
 
 def test_a_taken_port_gives_way_to_a_free_one(tmp_path: Path, quiet: Progress) -> None:
     variation = tiny(tmp_path)
-    wanted = variation.programs[1].local_port
+    wanted = variation.programs[1].port
     taken = bind_loopback(wanted)
     try:
         running = start(variation, quiet)
@@ -152,12 +152,10 @@ def test_a_port_that_is_lost_while_it_starts_gives_way_too(
 ) -> None:
     """Two rooms that start at once both find the port free; one of them gets it."""
     variation = tiny(tmp_path)
-    wanted = variation.programs[1].local_port
+    wanted = variation.programs[1].port
     taken = bind_loopback(wanted)
     looks = iter([True, True])  # what the first look at each preferred port says
-    monkeypatch.setattr(
-        "workshop.lab.variation_room.is_free", lambda port: next(looks, None) or is_free(port)
-    )
+    monkeypatch.setattr("workshop.lab.variation.is_free", lambda port: next(looks, None) or is_free(port))
     try:
         running = start(variation, quiet)
         assert running.url != f"http://localhost:{wanted}/mcp"

@@ -58,9 +58,9 @@ def _with(deployment: Deployment | None, changed: Sequence[Resource]) -> Deploym
     kept = [
         found for found in deployment.resources.all if found.title not in titles and found.kind not in kinds
     ]
-    entries = dict(deployment.entrypoints)
+    entries = dict(deployment.programs)
     (image,) = (entry for entry in entries.values() if entry.argv)
     for resource in changed:
         if resource.kind == "MCPServer":  # whatever its name, it runs the image that there is
             entries.setdefault(resource.name, replace(image, name=resource.name))
-    return replace(deployment, resources=Resources((*kept, *changed)), entrypoints=entries)
+    return replace(deployment, resources=Resources((*kept, *changed)), programs=entries)

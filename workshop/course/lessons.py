@@ -13,8 +13,7 @@ from workshop.core.paths import parts_dir
 
 if TYPE_CHECKING:
     from workshop.agent.part import Part
-    from workshop.lab.base import Deployment, Entrypoint
-    from workshop.lab.variation_room import Program
+    from workshop.lab.base import Deployment, Program
 
 _FOLDER = re.compile(r"(\d+)_(\w+)")
 _VARIATIONS = "variations"
@@ -64,13 +63,13 @@ class Lesson:
         return Part.load(self.directory)
 
     @property
-    def entrypoints(self) -> "Mapping[str, Entrypoint]":
+    def entrypoints(self) -> "Mapping[str, Program]":
         """What the image of each workload runs, by the workload's name."""
-        from workshop.lab.base import Entrypoint
+        from workshop.lab.base import Program
 
         return {
-            found.name: Entrypoint(
-                found.name, found.entrypoint, self.directory, found.local_port, found.path or _MCP_PATH
+            found.name: Program(
+                found.name, found.entrypoint, found.local_port, found.path or _MCP_PATH, self.directory
             )
             for found in self.contents.workloads
         }
@@ -125,7 +124,7 @@ class Variation(Lesson):
     @functools.cached_property
     def programs(self) -> "Sequence[Program]":
         """The programs that run for it; raises UsageError when `part.toml` does not name the one to ask."""
-        from workshop.lab.variation_room import Program
+        from workshop.lab.base import Program
 
         file = self.directory / "part.toml"
         found = []
@@ -136,7 +135,8 @@ class Variation(Lesson):
                 )
             # A module is a service with pages and an API; a file of the variation's own is an MCP server.
             path = item.path if item.path is not None else _MCP_PATH if item.run.endswith(".py") else ""
-            found.append(Program(item.name, item.run, self.directory, item.local_port, path, item.config))
+            argv = ("python", item.run) if item.run.endswith(".py") else ("python", "-m", item.run)
+            found.append(Program(item.name, argv, item.local_port, path, self.directory, item.config))
         if self.name not in {program.name for program in found}:
             raise UsageError(f"`{file}` has no workload `{self.name}`", why="The agent connects to it")
         return found
@@ -156,7 +156,7 @@ def variations_of(lesson: Lesson) -> tuple[Variation, ...]:
     """The variations of a part, in the order of their preferred ports."""
     folders = sorted((lesson.directory / _VARIATIONS).glob("*/part.toml"))
     found = [Variation(lesson.number, path.parent, path.parent.name, lesson) for path in folders]
-    return tuple(sorted(found, key=lambda variation: variation.programs[0].local_port))
+    return tuple(sorted(found, key=lambda variation: variation.programs[0].port))
 
 
 def variation_of(lesson: Lesson, name: str) -> Variation:

@@ -16,7 +16,7 @@ from workshop.core.errors import DeadlineError, WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.paths import write_private
 from workshop.course.lessons import Variation
-from workshop.lab.variation_room import Edition, VariationRoom
+from workshop.lab.variation import Edition, VariationPrograms
 
 if TYPE_CHECKING:
     from workshop.agent.run import Place
@@ -33,7 +33,7 @@ class Running:
     """A variation that runs: where, and with which secrets."""
 
     variation: Variation
-    room: VariationRoom
+    room: VariationPrograms
     endpoints: Mapping[str, str]
     started: Sequence[str] = ()
 
@@ -63,9 +63,9 @@ class Running:
         return Place({**self.endpoints, PROXY: self.url}, self.headers(user))
 
 
-def room_of(variation: Variation, directory: Path | None = None) -> VariationRoom:
+def room_of(variation: Variation, directory: Path | None = None) -> VariationPrograms:
     """The room of a variation: below the instance, or in a directory of its own."""
-    return VariationRoom((directory or _rooms()) / variation.name, _mint)
+    return VariationPrograms((directory or _rooms()) / variation.name, _mint)
 
 
 @contextmanager
@@ -95,9 +95,7 @@ def start(
     """Make sure a variation's programs run, and are prepared; what runs already stays as it is."""
     room = room_of(variation, directory)
     edition = Edition("weak" if weak else "mended", str(exercises or ""))
-    programs = [
-        replace(program, local_port=0 if free else program.local_port) for program in variation.programs
-    ]
+    programs = [replace(program, port=0 if free else program.port) for program in variation.programs]
     applied = room.start(programs, edition, variation.contents.timeouts.ready, progress)
     running = Running(variation, room, applied.endpoints, applied.started)
     if prepared and variation.contents.prepare.run:
@@ -171,9 +169,9 @@ def _forget_logins(urls: Collection[str]) -> None:
             logins.forget(url)
 
 
-def rooms() -> Sequence[VariationRoom]:
+def rooms() -> Sequence[VariationPrograms]:
     """The room of each variation that was started."""
-    return [VariationRoom(path, _mint) for path in sorted(_rooms().glob("*")) if path.is_dir()]
+    return [VariationPrograms(path, _mint) for path in sorted(_rooms().glob("*")) if path.is_dir()]
 
 
 def _rooms() -> Path:

@@ -1,10 +1,13 @@
 """The backend protocol and the values that cross it."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
+from workshop import __version__
 from workshop.core.console import Progress
 from workshop.core.instance import Upstream
 from workshop.core.settings import Settings
@@ -21,23 +24,48 @@ State = Literal["running", "starting", "stopped", "unhealthy", "not visible"]
 
 
 @dataclass(frozen=True)
-class Entrypoint:
-    """What a workload's image runs, from `part.toml`: the embedded backend runs it here."""
+class Program:
+    """One program: its arguments, the port it listens on, and all that it is started with.
+
+    In the form of `part.toml`, `argv` begins with `python`, a script is relative to `directory`, and `config`
+    may have placeholders; `process.on_this_machine` and a backend make one of it that can start. `config` is
+    written to a file before the start, and `--config FILE` is added to the arguments. `files` are those whose
+    contents the program depends on: its code and its secrets.
+    """
 
     name: str
     argv: tuple[str, ...]
-    directory: Path
-    local_port: int
-    path: str
+    port: int
+    path: str = ""
+    directory: Path = Path()
+    config: Mapping[str, Any] | None = None
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    files: tuple[Path, ...] = ()
+    ready_seconds: float = 30.0
+    host: str = "localhost"
+
+    @property
+    def url(self) -> str:
+        """Where the program answers; its `/health` is on the same port."""
+        return f"http://{self.host}:{self.port}{self.path}"
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of everything the program is started with: another one means that it has to restart."""
+        started_with = [__version__, self.argv, self.port, self.config, dict(self.env)]
+        digest = hashlib.sha256(json.dumps(started_with, sort_keys=True).encode())
+        for file in self.files:
+            digest.update(file.read_bytes() if file.exists() else b"absent")
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """What one part deploys: its manifests, and what `part.toml` says of the workloads in them."""
+    """What one part deploys: its manifests, and by workload name what each image runs, from `part.toml`."""
 
     part: int
     resources: Resources
-    entrypoints: Mapping[str, Entrypoint]
+    programs: Mapping[str, Program]
     ready_seconds: float
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from workshop.core.console import Progress
-from workshop.core.errors import PreflightError, UsageError, WorkshopError
-from workshop.core.ports import free_port, is_free, owner, refuse_shared
+from workshop.core.errors import UsageError, WorkshopError
+from workshop.core.ports import free_port, is_free, refuse_shared
 from workshop.lab import process
 from workshop.lab.base import (
     PRACTICE_CLIENT_ID,
@@ -19,12 +19,11 @@ from workshop.lab.base import (
     BackendName,
     Choices,
     Deployment,
+    Program,
     WorkloadStatus,
 )
 from workshop.lab.credentials import practice_secret, write_secrets
-from workshop.lab.local_processes import LocalProcesses, Planned
 from workshop.lab.logs import Log, file_logs
-from workshop.lab.process import ProcessState
 from workshop.lab.workloads import Planner
 from workshop.toolhive import lint, overrides
 from workshop.toolhive.manifests import Resources
@@ -38,34 +37,34 @@ class EmbeddedBackend:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory / "workloads"
-        self._processes = LocalProcesses(self._directory)
+        self._processes = process.Supervisor(self._directory)
         self._secrets = SecretFiles(directory / "secrets")
 
     def apply(
         self, deployments: Sequence[Deployment], choices: Choices, progress: Progress, *, prune: bool = False
     ) -> Applied:
         """Start what is not running as these manifests say; with `prune`, stop what they do not name."""
-        planned = self.prepare(deployments, choices)
+        programs = self.prepare(deployments, choices)
         if prune:
-            self._processes.prune(planned, progress)
-        kept = self._processes.current(planned)
-        changed = [item for item in planned if item not in kept]
-        refuse_shared({item.workload.name: item.workload.port for item in planned})
+            self._processes.prune(programs, progress)
+        kept = self._processes.current(programs)
+        changed = [item for item in programs if item not in kept]
+        refuse_shared({item.name: item.port for item in programs})
         _refuse_taken_ports(changed, self._processes.states())
         self._processes.start(changed, progress)
-        endpoints = {item.workload.name: item.workload.url for item in planned}
+        endpoints = {item.name: item.url for item in programs}
         return Applied(
             {name: url for name, url in endpoints.items() if not _is_pod(name, endpoints)},
-            started=[item.workload.name for item in changed],
-            kept=[item.workload.name for item in kept],
+            started=[item.name for item in changed],
+            kept=[item.name for item in kept],
         )
 
     def plan(self, deployments: Sequence[Deployment], choices: Choices) -> Sequence[str]:
         """The files and commands of these deployments; prepared elsewhere, so that nothing changes here."""
         home = self._directory.parent
         with tempfile.TemporaryDirectory() as elsewhere:
-            planned = EmbeddedBackend(Path(elsewhere) / home.name).prepare(deployments, choices)
-            lines = [line for item in planned for line in _planned_lines(item, Path(elsewhere) / home.name)]
+            programs = EmbeddedBackend(Path(elsewhere) / home.name).prepare(deployments, choices)
+            lines = [line for item in programs for line in _planned_lines(item, Path(elsewhere) / home.name)]
             return [line.replace(str(Path(elsewhere) / home.name), str(home)) for line in lines]
 
     def submit(self, deployment: Deployment, _choices: Choices, _progress: Progress) -> Applied:
@@ -100,20 +99,20 @@ class EmbeddedBackend:
             )
         return stopped
 
-    def prepare(self, deployments: Sequence[Deployment], choices: Choices) -> list[Planned]:
+    def prepare(self, deployments: Sequence[Deployment], choices: Choices) -> list[Program]:
         """The processes of these deployments, their secrets written."""
         for deployment in deployments:
             lint.check(deployment.resources)
         ports = self._ports(deployments, choices)
         planner = Planner(self._directory, self._secrets, ports)
-        planned: list[Planned] = []
+        programs: list[Program] = []
         for deployment in deployments:
             resources = self._resolve(deployment.resources, choices, ports)
             configs = write_secrets(self._secrets, resources, choices)
             if choices.upstream == "practice":
-                planned += [planner.practice(auth, practice_secret(self._secrets)) for auth in configs]
-            planned += planner.deployment(replace(deployment, resources=resources))
-        return planned
+                programs += [planner.practice(auth, practice_secret(self._secrets)) for auth in configs]
+            programs += planner.deployment(replace(deployment, resources=resources))
+        return programs
 
     def _resolve(self, resources: Resources, choices: Choices, ports: Mapping[str, int]) -> Resources:
         for proxy in resources.of("MCPRemoteProxy"):
@@ -131,8 +130,8 @@ class EmbeddedBackend:
             for proxy in deployment.resources.of("MCPRemoteProxy"):
                 ports[proxy.name] = proxy.port("spec.proxyPort", 8080)
             for server in deployment.resources.of("MCPServer"):
-                entry = deployment.entrypoints.get(server.name)
-                ports[server.name] = entry.local_port if entry else server.port("spec.proxyPort", 8080)
+                program = deployment.programs.get(server.name)
+                ports[server.name] = program.port if program else server.port("spec.proxyPort", 8080)
                 pods.append(f"{server.name}-0")
         ports.update({name: port for name, port in choices.ports.items() if name in ports or name in pods})
         for pod in pods:
@@ -144,10 +143,11 @@ class EmbeddedBackend:
         return ports
 
 
-def _planned_lines(item: Planned, home: Path) -> list[str]:
-    folder = home / "workloads" / item.workload.name
-    config = [f"write {folder / 'config.json'}"] if item.config is not None else []
-    return [f"# Start {item.workload.name}: {item.workload.url}", *config, shlex.join(item.workload.argv), ""]
+def _planned_lines(program: Program, home: Path) -> list[str]:
+    folder = home / "workloads"
+    config = [f"write {folder / program.name / 'config.json'}"] if program.config is not None else []
+    argv = shlex.join(process.command(program, folder))
+    return [f"# Start {program.name}: {program.url}", *config, argv, ""]
 
 
 def _only_on_a_cluster(verb: str, part: int) -> UsageError:
@@ -158,16 +158,12 @@ def _only_on_a_cluster(verb: str, part: int) -> UsageError:
     )
 
 
-def _refuse_taken_ports(changed: Sequence[Planned], states: Mapping[str, ProcessState]) -> None:
-    ours = [states[item.workload.name] for item in changed if item.workload.name in states]
-    freed = {state.port for state in ours if process.find(state)}
-    for workload in (item.workload for item in changed):
-        if workload.port not in freed and not is_free(workload.port):
-            raise PreflightError(
-                f"Port {workload.port} is already in use, and `{workload.name}` wants it",
-                why=owner(workload.port),
-                hint=f"End that program, or choose another port: `workshop up --port {workload.name}=PORT`",
-            )
+def _refuse_taken_ports(changed: Sequence[Program], states: Mapping[str, process.ProcessState]) -> None:
+    replaced = [states[item.name] for item in changed if item.name in states]
+    freed = {state.port for state in replaced if process.find(state)}
+    for program in changed:
+        if program.port not in freed and not is_free(program.port):
+            raise process.port_taken(program.name, program.port)
 
 
 def _is_pod(name: str, endpoints: Mapping[str, str]) -> bool:

@@ -1,21 +1,27 @@
-"""One detached local process a workload: start it, recognise it later, probe it, end it.
+"""Detached local processes, one for each program: start them, find them again, probe them, end them.
 
-The shape is ToolHive's own local mode: a state file for each workload, its log beside it.
+As in ToolHive's own local mode, each has a folder with its state file, its configuration and its log.
 """
 
 import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workshop.core.errors import DeadlineError, WorkshopError
+from workshop.core.console import Progress
+from workshop.core.errors import DeadlineError, PreflightError, WorkshopError
 from workshop.core.paths import make_private_dir, write_private
+from workshop.core.ports import owner
+from workshop.lab.base import Program, WorkloadStatus
 
 if TYPE_CHECKING:
     import psutil
@@ -30,22 +36,8 @@ _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy"
 
 
 @dataclass(frozen=True)
-class Workload:
-    """What to run: an argument list, its environment, its port and how to ask whether it is ready."""
-
-    name: str
-    argv: tuple[str, ...]
-    port: int
-    url: str
-    fingerprint: str
-    env: Mapping[str, str]
-    ready_seconds: float
-    handed_over: tuple[int, ...] = ()  # file descriptors that the process gets, such as a bound socket's
-
-
-@dataclass(frozen=True)
 class ProcessState:
-    """What is written down of a started workload: enough to know it again, and to end it."""
+    """The recorded state of a started program: enough to find its process again, and to end it."""
 
     name: str
     pid: int
@@ -57,12 +49,12 @@ class ProcessState:
 
 
 def state_path(directory: Path, name: str) -> Path:
-    """Where a workload's state is kept."""
+    """The state file of a program."""
     return directory / name / "state.json"
 
 
 def read_states(directory: Path) -> dict[str, ProcessState]:
-    """Every workload written down under `directory`; a damaged file counts as absent."""
+    """Every recorded state under `directory`, by name; a damaged file counts as absent."""
     states: dict[str, ProcessState] = {}
     for path in sorted(directory.glob("*/state.json")):
         with contextlib.suppress(OSError, ValueError, TypeError):
@@ -71,32 +63,46 @@ def read_states(directory: Path) -> dict[str, ProcessState]:
     return states
 
 
-def start(workload: Workload, directory: Path) -> ProcessState:
-    """Start a workload in a session of its own and write its state down before returning."""
+def command(program: Program, directory: Path) -> tuple[str, ...]:
+    """The arguments that start a program whose folder is below `directory`."""
+    if program.config is None:
+        return program.argv
+    return (*program.argv, "--config", str(directory / program.name / "config.json"))
+
+
+def start(program: Program, directory: Path, sockets: Sequence[socket.socket] = ()) -> ProcessState:
+    """Start a program in a session of its own, and write its state before returning.
+
+    Each of the bound `sockets` is handed over, and its number given as `--socket NUMBER`.
+    """
     import psutil
 
-    home = directory / workload.name
+    home = directory / program.name
     make_private_dir(home)
+    if program.config is not None:
+        write_private(home / "config.json", json.dumps(program.config, indent=2).encode())
+    numbers = tuple(sock.fileno() for sock in sockets)
+    argv = [*command(program, directory), *(word for each in numbers for word in ("--socket", str(each)))]
     log = home / "log.txt"
     environment = {key: os.environ[key] for key in (*_PASSED_ON, *_PROXIES) if key in os.environ}
     with log.open("ab") as output:
         process = subprocess.Popen(
-            workload.argv,
+            argv,
             cwd=home,
-            env={**environment, **workload.env},
+            env={**environment, **program.env},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
-            pass_fds=workload.handed_over,
+            pass_fds=numbers,
         )
-    process.returncode = 0  # it outlives us on purpose: no warning when this handle is dropped
+    process.returncode = 0  # it is meant to outlive us: no warning when this handle is dropped
     try:
         created = psutil.Process(process.pid).create_time()
         state = ProcessState(
-            workload.name, process.pid, created, workload.port, workload.url, workload.fingerprint, str(log)
+            program.name, process.pid, created, program.port, program.url, program.fingerprint, str(log)
         )
-        write_private(state_path(directory, workload.name), json.dumps(asdict(state)).encode())
+        write_private(state_path(directory, program.name), json.dumps(asdict(state)).encode())
     except BaseException:
         os.kill(process.pid, signal.SIGKILL)
         raise
@@ -104,7 +110,7 @@ def start(workload: Workload, directory: Path) -> ProcessState:
 
 
 def find(state: ProcessState) -> "psutil.Process | None":
-    """The running process a state file speaks of; None when it is gone or its pid is another's now."""
+    """The running process that a state records; None if it has ended or its pid is in use by another."""
     import psutil
 
     try:
@@ -116,13 +122,13 @@ def find(state: ProcessState) -> "psutil.Process | None":
 
 
 def is_healthy(state: ProcessState) -> bool:
-    """Whether the process itself, not a stranger on its port, answers `/health` with 200."""
+    """Whether this process, not another one on its port, answers `/health` with 200."""
     process = find(state)
     return process is not None and _listens(process, state.port) and _answers_health(state.port)
 
 
 def wait_ready(state: ProcessState, seconds: float) -> None:
-    """Wait until a workload is healthy; raises WorkshopError when it ends, DeadlineError after `seconds`."""
+    """Wait until a program is healthy; raises WorkshopError when it ends, DeadlineError after `seconds`."""
     deadline = time.monotonic() + seconds
     while not is_healthy(state):
         if find(state) is None:
@@ -141,7 +147,7 @@ def wait_ready(state: ProcessState, seconds: float) -> None:
 
 
 def stop(state: ProcessState) -> bool:
-    """End a workload's process: terminate, wait, kill; False when it was gone already."""
+    """End a program's process: terminate, wait, kill; False if it had ended already."""
     process = find(state)
     if process is None:
         return False
@@ -150,7 +156,7 @@ def stop(state: ProcessState) -> bool:
 
 
 def end(process: "psutil.Process") -> None:
-    """Terminate a process, wait, and kill it when it does not go."""
+    """Terminate a process, wait, and kill it if it does not end."""
     import psutil
 
     terminate(process)
@@ -170,7 +176,7 @@ def terminate(process: "psutil.Process") -> None:
 
 
 def _gone(process: "psutil.Process", seconds: float) -> bool:
-    # Not `process.wait`: in a container nobody may reap an orphan, and a zombie is as good as gone.
+    # Not `process.wait`: in a container an orphan may never be reaped, and a zombie counts as ended.
     deadline = time.monotonic() + seconds
     while _lives(process):
         if time.monotonic() > deadline:
@@ -189,14 +195,14 @@ def _lives(process: "psutil.Process") -> bool:
 
 
 def strays(directory: Path) -> Iterator["psutil.Process"]:
-    """Processes whose arguments name this state directory, though no state file speaks of them."""
+    """Processes whose arguments name this directory, with or without a state file."""
     import psutil
 
     mark = f"{directory}{os.sep}"
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.pid != os.getpid() and any(mark in argument for argument in process.cmdline()[1:]):
-                yield process  # a zombie has no arguments left, and is none
+                yield process  # never a zombie, which has no arguments left
 
 
 def _listens(process: "psutil.Process", port: int) -> bool:
@@ -229,3 +235,103 @@ def _last_lines(log: str) -> str:
     except OSError:
         return "It left no log"
     return " / ".join(line.strip() for line in lines[-_LOG_LINES:]) or "It wrote nothing to its log"
+
+
+class Supervisor:
+    """The programs of one directory: starts those that changed, reports how they are, ends them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def states(self) -> dict[str, ProcessState]:
+        """The recorded state of each program, by name."""
+        return read_states(self.directory)
+
+    def current(self, programs: Sequence[Program]) -> list[Program]:
+        """Those that run as described, and are healthy."""
+        states = self.states()
+        return [item for item in programs if _is_current(item, states.get(item.name))]
+
+    def prune(self, programs: Sequence[Program], progress: Progress) -> None:
+        """Stop every program that is not among these."""
+        wanted = {item.name for item in programs}
+        for state in self.states().values():
+            if state.name not in wanted:
+                with progress.step(f"Stop {state.name}, which is no longer wanted"):
+                    self._forget(state)
+
+    def start(self, changed: Sequence[Program], progress: Progress) -> None:
+        """Start these in place of what ran under their names; if one fails, the others are stopped again."""
+        states = self.states()
+        for item in changed:
+            if old := states.get(item.name):
+                stop(old)
+        with ExitStack() as undo:
+            started = []
+            for item in changed:
+                started.append(start(item, self.directory))
+                undo.callback(self._forget, started[-1])
+            for item, state in zip(changed, started, strict=True):
+                with progress.step(f"Start {item.name}") as step:
+                    wait_ready(state, item.ready_seconds)
+                    step.note(item.url)
+            undo.pop_all()
+
+    def status(self) -> Sequence[WorkloadStatus]:
+        """Every recorded program, and how it is now."""
+        return [_status(state) for state in self.states().values()]
+
+    def stop(self, progress: Progress) -> Sequence[str]:
+        """Stop every process, even one without a state file; returns the names of those stopped."""
+        states = reversed(self.states().values())
+        running = [(state.name, found) for state in states if (found := find(state))]
+        for _, found in running:
+            terminate(found)  # all at once, since each may take a while
+        for name, found in running:
+            with progress.step(f"Stop {name}"):
+                end(found)
+        stopped = [name for name, _ in running]
+        for stray in strays(self.directory):
+            with progress.step(f"Stop a process without a state file (pid {stray.pid})"):
+                end(stray)
+                stopped.append(f"pid {stray.pid}")
+        return stopped
+
+    def _forget(self, state: ProcessState) -> None:
+        stop(state)
+        state_path(self.directory, state.name).unlink(missing_ok=True)
+
+
+def on_this_machine(program: Program, *options: str) -> Program:
+    """A program of `part.toml` with the arguments that run it here: this Python, and its script's full path.
+
+    `options` are for the interpreter. The files beside a script count as files that it depends on.
+    """
+    word, first, *rest = program.argv
+    interpreter = (sys.executable, *options) if word == "python" else (word,)
+    if first == "-m":
+        return replace(program, argv=(*interpreter, first, *rest))
+    script = (program.directory / first).resolve()
+    beside = sorted(path for path in script.parent.iterdir() if path.is_file() and path.suffix != ".md")
+    return replace(program, argv=(*interpreter, str(script), *rest), files=(*program.files, *beside))
+
+
+def port_taken(name: str, port: int) -> PreflightError:
+    """The error for a port of this machine that another program has."""
+    return PreflightError(
+        f"Port {port} is already in use, and `{name}` wants it",
+        why=owner(port),
+        hint=f"End that program, or choose another port: `workshop up --port {name}=PORT`",
+    )
+
+
+def _is_current(program: Program, state: ProcessState | None) -> bool:
+    return state is not None and state.fingerprint == program.fingerprint and is_healthy(state)
+
+
+def _status(state: ProcessState) -> WorkloadStatus:
+    running = find(state)
+    if running is None:
+        return WorkloadStatus(state.name, "stopped", state.url, None, state.log)
+    healthy = is_healthy(state)
+    return WorkloadStatus(state.name, "running" if healthy else "unhealthy", state.url, state.pid, state.log)

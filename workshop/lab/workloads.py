@@ -6,12 +6,12 @@ as ToolHive makes a StatefulSet `<name>` (pod `<name>-0`) and a Deployment `<nam
 
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, Deployment, Entrypoint
-from workshop.lab.local_processes import Planned, files_beside, fingerprint
-from workshop.lab.process import Workload
+from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, Deployment, Program
+from workshop.lab.process import on_this_machine
 from workshop.toolhive.lint import CALLBACK_PATH, auth_config, oidc_config
 from workshop.toolhive.manifests import UPSTREAM, UPSTREAM_OAUTH, Resource, Resources, seconds
 from workshop.toolhive.secrets import SecretFiles, client_secret_reference, references
@@ -28,7 +28,7 @@ class Planner:
         self._secrets = secrets
         self._ports = ports
 
-    def practice(self, auth: Resource, secret_file: Path) -> Planned:
+    def practice(self, auth: Resource, secret_file: Path) -> Program:
         """The practice GitHub, with its OAuth app registered for this auth config's callback."""
         port = self._ports[PRACTICE_GITHUB]
         issuer = auth.text("spec.embeddedAuthServer.issuer")
@@ -39,54 +39,52 @@ class Planner:
             "callback_url": f"{issuer}{CALLBACK_PATH}",
             "app_name": "MCP workshop",
         }
-        return self._module(
-            "workshop.servers.practice",
-            config,
-            name=PRACTICE_GITHUB,
-            url=f"http://localhost:{port}",
-            files=[secret_file],
-            ready=_PRACTICE_SECONDS,
+        return Program(
+            PRACTICE_GITHUB,
+            (sys.executable, "-m", "workshop.servers.practice"),
+            port,
+            config=config,
+            files=(secret_file,),
+            ready_seconds=_PRACTICE_SECONDS,
         )
 
-    def deployment(self, deployment: Deployment) -> Iterable[Planned]:
+    def deployment(self, deployment: Deployment) -> Iterable[Program]:
         """Every process of one part."""
         for server in deployment.resources.of("MCPServer"):
             yield from self._server(server, deployment)
         for proxy in deployment.resources.of("MCPRemoteProxy"):
             yield self._remote_proxy(proxy, deployment)
 
-    def _server(self, server: Resource, deployment: Deployment) -> Iterable[Planned]:
-        entry = deployment.entrypoints.get(server.name)
-        if entry is None:
+    def _server(self, server: Resource, deployment: Deployment) -> Iterable[Program]:
+        program = deployment.programs.get(server.name)
+        if program is None:
             raise server.error("has no `[[workloads]]` entry in part.toml", "It says what the image runs")
         pod = f"{server.name}-0"
         inner = self._ports[pod]
-        script, argv = self._argv(entry, pod)
-        env = {**self._environment(server), **_toolhive_environment(inner)}
-        workload = Workload(
+        # Python accepts any `-X`; this one names the instance, to find a process without a state file.
+        in_pod = replace(
+            on_this_machine(program, "-X", f"workshop={self._directory / pod}"),
             name=pod,
-            argv=argv,
             port=inner,
-            url=f"http://127.0.0.1:{inner}{entry.path}",
-            fingerprint=fingerprint(argv, env, files_beside(script)),
-            env=env,
+            host="127.0.0.1",
+            env={**self._environment(server), **_toolhive_environment(inner)},
             ready_seconds=deployment.ready_seconds,
         )
-        yield Planned(workload)
+        yield in_pod
         config = {
             "name": server.name,
             "port": self._ports[server.name],
-            "remote_url": workload.url,
+            "remote_url": in_pod.url,
             "store": self._store(server.name),
             "header_forward": {},
             "header_forward_files": {},
             "tools": _tools(server, deployment.resources),
             "auth": None,
         }
-        yield self._gateway(config, entry.path, [], deployment.ready_seconds)
+        yield _gateway(config, program.path, [], deployment.ready_seconds)
 
-    def _remote_proxy(self, proxy: Resource, deployment: Deployment) -> Planned:
-        entry = deployment.entrypoints.get(proxy.name)
+    def _remote_proxy(self, proxy: Resource, deployment: Deployment) -> Program:
+        program = deployment.programs.get(proxy.name)
         auth = auth_config(proxy, deployment.resources)
         if auth is None:
             raise proxy.error("has no `authServerRef`")
@@ -104,37 +102,8 @@ class Planner:
         }
         files = [*described["signing_key_files"], *described["hmac_files"], *forward_files.values()]
         files.append(described["upstream"]["client_secret_file"])
-        path = entry.path if entry else "/mcp"
-        return self._gateway(config, path, [Path(file) for file in files], deployment.ready_seconds)
-
-    def _gateway(self, config: Mapping[str, Any], path: str, files: list[Path], ready: float) -> Planned:
-        url = f"http://localhost:{config['port']}{path}"
-        return self._module(
-            "workshop.servers.gateway", config, name=config["name"], url=url, files=files, ready=ready
-        )
-
-    def _module(
-        self, module: str, config: Mapping[str, Any], *, name: str, url: str, files: list[Path], ready: float
-    ) -> Planned:
-        argv = (sys.executable, "-m", module, "--config", str(self._directory / name / "config.json"))
-        workload = Workload(
-            name=name,
-            argv=argv,
-            port=config["port"],
-            url=url,
-            fingerprint=fingerprint(argv, config, files),
-            env={},
-            ready_seconds=ready,
-        )
-        return Planned(workload, config)
-
-    def _argv(self, entry: Entrypoint, name: str) -> tuple[Path, tuple[str, ...]]:
-        program, first, *rest = entry.argv
-        script = (entry.directory / first).resolve()
-        # Python takes any `-X`; this one names the instance, so that a process without a state file is found.
-        mark = f"workshop={self._directory / name}"
-        start = (sys.executable, "-X", mark) if program == "python" else (program,)
-        return script, (*start, str(script), *rest)
+        path = program.path if program else "/mcp"
+        return _gateway(config, path, [Path(file) for file in files], deployment.ready_seconds)
 
     def _store(self, name: str) -> str:
         return str(self._directory / name / "store.sqlite")
@@ -192,6 +161,18 @@ class Planner:
             )
             files[proxy.text(f"{item}.headerName")] = str(path)
         return {str(key): str(value) for key, value in plain.items()}, files
+
+
+def _gateway(config: Mapping[str, Any], path: str, files: list[Path], ready: float) -> Program:
+    return Program(
+        config["name"],
+        (sys.executable, "-m", "workshop.servers.gateway"),
+        config["port"],
+        path,
+        config=config,
+        files=tuple(files),
+        ready_seconds=ready,
+    )
 
 
 def _toolhive_environment(port: int) -> dict[str, str]:

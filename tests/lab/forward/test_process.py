@@ -12,15 +12,16 @@ import pytest
 from tests.lab.forward.conftest import Bench, gone, until
 from workshop.core.ports import bind_loopback
 from workshop.lab import process
-from workshop.lab.process import ProcessState, Workload
+from workshop.lab.base import Program
+from workshop.lab.process import ProcessState
 
 pytestmark = pytest.mark.anyio
 
 
 def start(bench: Bench) -> ProcessState:
     argv = (sys.executable, "-m", "workshop.lab.forward", "--config", str(bench.config))
-    workload = Workload("github-remote", argv, bench.port, f"http://localhost:{bench.port}/mcp", "f", {}, 30)
-    state = process.start(workload, bench.folder / "workloads")
+    program = Program("github-remote", argv, bench.port, "/mcp")
+    state = process.start(program, bench.folder / "workloads")
     process.wait_ready(state, 30)
     return state
 
@@ -42,12 +43,9 @@ async def test_it_is_a_workload_like_the_others(bench: Bench) -> None:
 
 async def test_it_takes_over_a_port_that_was_bound_for_it(bench: Bench) -> None:
     sockets = bind_loopback(bench.port)
-    numbers = tuple(sock.fileno() for sock in sockets)
-    words = [word for number in numbers for word in ("--socket", str(number))]
-    argv = (sys.executable, "-m", "workshop.lab.forward", "--config", str(bench.config), *words)
-    url = f"http://localhost:{bench.port}/mcp"
-    workload = Workload("github-remote", argv, bench.port, url, "f", {}, 30, handed_over=numbers)
-    state = process.start(workload, bench.folder / "workloads")
+    argv = (sys.executable, "-m", "workshop.lab.forward", "--config", str(bench.config))
+    program = Program("github-remote", argv, bench.port, "/mcp")
+    state = process.start(program, bench.folder / "workloads", sockets)
     for sock in sockets:
         sock.close()
     process.wait_ready(state, 30)

@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -14,10 +15,10 @@ from workshop.core.ports import free_port, is_free
 from workshop.course.lessons import Lesson, Variation, variations_of
 from workshop.course.variation_run import PROXY, Running, prepare, variation_running
 from workshop.lab import process
-from workshop.lab.base import PRACTICE_GITHUB, Choices
+from workshop.lab.base import PRACTICE_GITHUB, Choices, Program
 from workshop.lab.embedded import EmbeddedBackend
-from workshop.lab.process import ProcessState, Workload
-from workshop.lab.variation_room import Edition
+from workshop.lab.process import ProcessState
+from workshop.lab.variation import Edition
 
 OWN_WAY = "toolhive"
 """What part 4 itself is called among its variations."""
@@ -81,10 +82,8 @@ class Room:
             raise WorkshopError(f"`{self.server}` has ended by itself")
         argv, environment = tuple(found.cmdline()), found.environ()
         process.stop(state)
-        workload = Workload(
-            state.name, argv, state.port, state.url, state.fingerprint, environment, _READY_SECONDS
-        )
-        process.wait_ready(process.start(workload, self.directory), _READY_SECONDS)
+        again = Program(state.name, argv, state.port, urlsplit(state.url).path, env=environment)
+        process.wait_ready(process.start(again, self.directory), _READY_SECONDS)
 
     def take_back(self) -> Sequence[str]:
         """Run the system's own clean-up, where it has one; the lines it wrote."""

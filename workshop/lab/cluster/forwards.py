@@ -1,26 +1,23 @@
 """The forwards of an instance: one detached, supervised process a workload, recognised like any other."""
 
 import contextlib
-import hashlib
-import json
 import socket
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from workshop import __version__
 from workshop.core.console import Step
 from workshop.core.errors import PreflightError
-from workshop.core.paths import write_private
-from workshop.core.ports import bind_loopback, is_free, owner, refuse_shared
+from workshop.core.ports import bind_loopback, is_free, refuse_shared
 from workshop.lab import process
-from workshop.lab.base import State, WorkloadStatus
+from workshop.lab.base import Program, State, WorkloadStatus
 from workshop.lab.cluster.render import Endpoint
 from workshop.lab.forward import config as forward_states
 from workshop.lab.forward.config import ForwardConfig
 from workshop.lab.kube.wait import Diagnosis, wait_for
-from workshop.lab.process import ProcessState, Workload
+from workshop.lab.process import ProcessState
 from workshop.lab.tools.kubectl import Access
 
 _SECONDS = 60.0
@@ -45,7 +42,7 @@ class Forwards:
         try:
             for endpoint in endpoints:
                 if endpoint.port not in forwarded:
-                    self._held[endpoint.port] = _bind(endpoint)
+                    self._held[endpoint.port] = _bind(endpoint.name, endpoint.port)
             yield
         finally:
             while self._held:
@@ -54,11 +51,10 @@ class Forwards:
     def ensure(self, endpoint: Endpoint, at: Access, namespace: str, step: Step) -> bool:
         """Make sure the forward stands and answers; whether it had to be started."""
         state = self._states().get(endpoint.name)
-        config = self._config(endpoint, at, namespace)
-        fingerprint = _fingerprint(config)
-        started = state is None or state.fingerprint != fingerprint or process.find(state) is None
+        program = self._program(endpoint, at, namespace)
+        started = state is None or state.fingerprint != program.fingerprint or process.find(state) is None
         if started:
-            state = self._start(endpoint, config, fingerprint, state)
+            self._start(program, state)
         self._wait(endpoint.name, step)
         step.note(endpoint.url)
         return started
@@ -87,8 +83,8 @@ class Forwards:
     def _states(self) -> dict[str, ProcessState]:
         return process.read_states(self._directory)
 
-    def _config(self, endpoint: Endpoint, at: Access, namespace: str) -> ForwardConfig:
-        return ForwardConfig(
+    def _program(self, endpoint: Endpoint, at: Access, namespace: str) -> Program:
+        config = ForwardConfig(
             port=endpoint.port,
             kubeconfig=str(at.kubeconfig),
             context=at.context or "",
@@ -97,32 +93,24 @@ class Forwards:
             remote_port=endpoint.remote_port,
             state_file=str(self._state_file(endpoint.name)),
         )
+        return Program(
+            endpoint.name,
+            (sys.executable, "-m", "workshop.lab.forward"),
+            endpoint.port,
+            urlsplit(endpoint.url).path,
+            config=asdict(config),
+        )
 
-    def _start(
-        self, endpoint: Endpoint, config: ForwardConfig, fingerprint: str, old: ProcessState | None
-    ) -> ProcessState:
+    def _start(self, program: Program, old: ProcessState | None) -> None:
+        """Start the process with its port bound already: no other program can take it in between."""
         if old:
             process.stop(old)
-        sockets = self._held.pop(endpoint.port, None) or _bind(endpoint)
+        sockets = self._held.pop(program.port, None) or _bind(program.name, program.port)
         try:
-            return self._hand_over(endpoint, config, fingerprint, sockets)
+            self._state_file(program.name).unlink(missing_ok=True)
+            process.start(program, self._directory, sockets)
         finally:
             _close(sockets)
-
-    def _hand_over(
-        self, endpoint: Endpoint, config: ForwardConfig, fingerprint: str, sockets: Sequence[socket.socket]
-    ) -> ProcessState:
-        """Start the process with its port bound already: no other program can take it in between."""
-        path = self._directory / endpoint.name / "config.json"
-        write_private(path, json.dumps(asdict(config), indent=2).encode())
-        self._state_file(endpoint.name).unlink(missing_ok=True)
-        numbers = tuple(sock.fileno() for sock in sockets)
-        words = [word for number in numbers for word in ("--socket", str(number))]
-        argv = (sys.executable, "-m", "workshop.lab.forward", "--config", str(path), *words)
-        workload = Workload(
-            endpoint.name, argv, endpoint.port, endpoint.url, fingerprint, {}, _SECONDS, handed_over=numbers
-        )
-        return process.start(workload, self._directory)
 
     def _wait(self, name: str, step: Step) -> None:
         def failed(state: ProcessState | None) -> str:
@@ -173,22 +161,13 @@ def _silence(url: str) -> str:
     return silence(url, _ANSWER_SECONDS) if url.endswith("/mcp") else ""
 
 
-def _fingerprint(config: ForwardConfig) -> str:
-    text = json.dumps([__version__, asdict(config)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def _close(sockets: Sequence[socket.socket]) -> None:
     for sock in sockets:
         sock.close()
 
 
-def _bind(endpoint: Endpoint) -> list[socket.socket]:
-    if is_free(endpoint.port):  # on macOS a bind alone succeeds beside a program that has every address
+def _bind(name: str, port: int) -> list[socket.socket]:
+    if is_free(port):  # on macOS a bind alone succeeds beside a program that listens on every address
         with contextlib.suppress(PreflightError):
-            return bind_loopback(endpoint.port)
-    raise PreflightError(
-        f"Port {endpoint.port} is already in use, and `{endpoint.name}` wants it",
-        why=owner(endpoint.port),
-        hint=f"End that program, or choose another port: `workshop up --port {endpoint.name}=PORT`",
-    )
+            return bind_loopback(port)
+    raise process.port_taken(name, port)

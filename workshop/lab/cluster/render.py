@@ -116,10 +116,10 @@ class Renderer:
     def _ports(self, deployment: Deployment, choices: Choices) -> dict[str, int]:
         ports = {PRACTICE_GITHUB: PRACTICE_PORT}
         for workload in _workloads(deployment.resources):
-            entry = deployment.entrypoints.get(workload.name)
+            program = deployment.programs.get(workload.name)
             ports[workload.name] = workload.port("spec.proxyPort", 8080)
-            if entry and workload.kind == "MCPServer":  # a remote proxy's port is its issuer's
-                ports[workload.name] = entry.local_port
+            if program and workload.kind == "MCPServer":  # a remote proxy's port is its issuer's
+                ports[workload.name] = program.port
         return {**ports, **{name: port for name, port in choices.ports.items() if name in ports}}
 
     def _resolve(self, resources: Resources, choices: Choices, ports: Mapping[str, int]) -> Resources:
@@ -169,9 +169,9 @@ def _workloads(resources: Resources) -> list[Resource]:
 
 def _endpoint(workload: Resource, deployment: Deployment, ports: Mapping[str, int]) -> Endpoint:
     suffix = "proxy" if workload.kind == "MCPServer" else "remote-proxy"
-    entry = deployment.entrypoints.get(workload.name)
+    program = deployment.programs.get(workload.name)
     port = ports[workload.name]
-    url = f"http://localhost:{port}{entry.path if entry else '/mcp'}"
+    url = f"http://localhost:{port}{program.path if program else '/mcp'}"
     target = f"svc/mcp-{workload.name}-{suffix}"
     return Endpoint(workload.name, target, workload.port("spec.proxyPort", 8080), port, url)
 

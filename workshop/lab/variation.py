@@ -1,10 +1,9 @@
-"""What a variation runs on: local processes, with ports, secrets and configuration of their own."""
+"""A variation's programs as local processes, with ports, secrets and configuration of their own."""
 
 import re
 import secrets
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ from workshop.core.errors import UsageError, WorkshopError
 from workshop.core.paths import write_private
 from workshop.core.ports import free_port, is_free
 from workshop.lab import process
-from workshop.lab.base import Applied, WorkloadStatus
-from workshop.lab.local_processes import LocalProcesses, Planned, files_beside, fingerprint
+from workshop.lab.base import Applied, Program, WorkloadStatus
 from workshop.lab.logs import Log, file_logs
-from workshop.lab.process import Workload
+from workshop.lab.process import on_this_machine
 from workshop.toolhive.secrets import new_signing_key
 
 Mint = Callable[[str, str], str]
@@ -27,18 +25,6 @@ _RANDOM_BYTES = 48
 
 
 @dataclass(frozen=True)
-class Program:
-    """One program of a variation: a module, or a file below `directory`, with its configuration's pattern."""
-
-    name: str
-    run: str
-    directory: Path
-    local_port: int
-    path: str
-    config: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class Edition:
     """Which edition of a variation runs, and where a learner's files for it are."""
 
@@ -46,18 +32,18 @@ class Edition:
     exercises: str = ""
 
 
-class VariationRoom:
+class VariationPrograms:
     """One variation's processes, secrets and logs under one directory."""
 
     def __init__(self, directory: Path, mint: Mint) -> None:
         self.directory = directory
-        self._processes = LocalProcesses(directory)
+        self._processes = process.Supervisor(directory)
         self._mint = mint
 
     def start(
         self, programs: Sequence[Program], edition: Edition, seconds: float, progress: Progress
     ) -> Applied:
-        """Start what does not run as described; a preferred port that is taken gives way to a free one."""
+        """Start what does not run as described; where a preferred port is taken, a free one is used."""
         ports = self._ports(programs)
         try:
             return self._start(programs, ports, edition, seconds, progress)
@@ -65,7 +51,7 @@ class VariationRoom:
             running = self.endpoints()
             if all(name in running or is_free(port) for name, port in ports.items()):
                 raise
-            # Another room that started at the same moment has found the same port free, and got it.
+            # A variation that started at the same moment found the same port free, and was first.
             return self._start(programs, self._ports(programs), edition, seconds, progress)
 
     def _start(
@@ -76,15 +62,15 @@ class VariationRoom:
         seconds: float,
         progress: Progress,
     ) -> Applied:
-        planned = [self._plan(program, ports, edition, seconds) for program in programs]
-        self._processes.prune(planned, progress)
-        kept = self._processes.current(planned)
-        changed = [item for item in planned if item not in kept]
+        programs = [self._plan(program, ports, edition, seconds) for program in programs]
+        self._processes.prune(programs, progress)
+        kept = self._processes.current(programs)
+        changed = [item for item in programs if item not in kept]
         self._processes.start(changed, progress)
         return Applied(
-            {item.workload.name: item.workload.url for item in planned},
-            started=[item.workload.name for item in changed],
-            kept=[item.workload.name for item in kept],
+            {item.name: item.url for item in programs},
+            started=[item.name for item in changed],
+            kept=[item.name for item in kept],
         )
 
     def endpoints(self) -> Mapping[str, str]:
@@ -122,33 +108,16 @@ class VariationRoom:
                 ports[program.name] = state.port
         for program in programs:
             if program.name not in ports:
-                wanted = program.local_port
+                wanted = program.port
                 free = wanted and wanted not in ports.values() and is_free(wanted)
                 ports[program.name] = wanted if free else free_port(besides=ports.values())
         return ports
 
-    def _plan(self, program: Program, ports: Mapping[str, int], edition: Edition, seconds: float) -> Planned:
+    def _plan(self, program: Program, ports: Mapping[str, int], edition: Edition, seconds: float) -> Program:
         port = ports[program.name]
-        pattern = {**program.config, "port": port}
+        pattern = {**(program.config or {}), "port": port}
         config = _expanded(pattern, lambda match: self._value(match, program.name, ports, edition))
-        path = self.directory / program.name / "config.json"
-        script = program.directory / program.run
-        is_file = program.run.endswith(".py")
-        start = (str(script),) if is_file else ("-m", program.run)
-        argv = (sys.executable, *start, "--config", str(path))
-        files = files_beside(script) if is_file else []
-        return Planned(
-            Workload(
-                program.name,
-                argv,
-                port,
-                f"http://localhost:{port}{program.path}",
-                fingerprint(argv, config, files),
-                {},
-                seconds,
-            ),
-            config,
-        )
+        return replace(on_this_machine(program), port=port, config=config, ready_seconds=seconds)
 
     def _value(self, match: re.Match[str], program: str, ports: Mapping[str, int], edition: Edition) -> str:
         kind, name, word = match.groups()
@@ -158,8 +127,8 @@ class VariationRoom:
             if name not in ports:
                 raise UsageError(f"`{match[0]}` names no workload", hint=f"There are {', '.join(ports)}")
             return f"http://localhost:{ports[name]}"
-        places = {"directory": str(self.directory / program), "edition": edition.name}
-        return places.get(word, edition.exercises)
+        values = {"directory": str(self.directory / program), "edition": edition.name}
+        return values.get(word, edition.exercises)
 
     def _new_secret(self, name: str) -> bytes:
         if name.startswith("signing-key"):
