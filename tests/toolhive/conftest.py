@@ -39,7 +39,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_PAUSE_SECONDS", 0)
     for module, names in (
         (workload_state, ("_FAILED_GRACE_SECONDS", "_AT_ONCE_SECONDS", "_BLOCKED_SECONDS")),
-        (workload_state, ("_NEVER", "_SOON", "_REGISTRY", "_ROOM")),
+        (workload_state, ("_FATAL_GRACE", "_RETRY_GRACE", "_REGISTRY_GRACE", "_TERMINATING_GRACE")),
         (readiness, ("_HOPELESS_SECONDS",)),
     ):
         for name in names:
@@ -50,5 +50,5 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def patient(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """What may heal is given all the time there is."""
     monkeypatch.setattr(workload_state, "_FAILED_GRACE_SECONDS", 3600)
-    for name in ("_SOON", "_REGISTRY", "_ROOM"):
+    for name in ("_RETRY_GRACE", "_REGISTRY_GRACE", "_TERMINATING_GRACE"):
         monkeypatch.setattr(workload_state, name, 3600)

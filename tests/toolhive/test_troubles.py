@@ -87,7 +87,7 @@ def test_what_has_not_healed_in_its_time_ends_the_wait(cluster: Cluster, waiting
 def test_a_pull_that_fails_and_pauses_in_turns_is_one_trouble(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workload_state, "_REGISTRY", 0.02)
+    monkeypatch.setattr(workload_state, "_REGISTRY_GRACE", 0.02)
     put_starting(cluster)
     turns = [("ErrImagePull", PULL + "i/o timeout"), ("ImagePullBackOff", "Back-off")] * 500
     changes = [lambda turn=turn: cluster.put(pod(ready=False, waiting=turn)) for turn in turns]
@@ -100,7 +100,7 @@ def test_a_pull_that_fails_and_pauses_in_turns_is_one_trouble(
 def test_a_pause_after_a_hopeless_pull_does_not_make_it_hopeful(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workload_state, "_NEVER", 0.05)
+    monkeypatch.setattr(workload_state, "_FATAL_GRACE", 0.05)
     put_starting(cluster)
     hopeless = pod(ready=False, waiting=("ErrImagePull", PULL + "403 Forbidden"))
     pause = pod(ready=False, waiting=("ImagePullBackOff", "Back-off pulling image"))

@@ -40,14 +40,14 @@ def test_every_command_that_touches_a_kubeconfig_names_ours(fakes: FakeTools, tm
     fakes.on("kind")
     kind, config = Kind(Runner()), tmp_path / "kubeconfig"
     kind.create("w", tmp_path / "kind.yaml", config, "node:1", 60, env={"HTTPS_PROXY": "http://p"})
-    kind.create("w", tmp_path / "kind.yaml", config, "node:1", 60, retain=True)
+    kind.create("w", tmp_path / "kind.yaml", config, "node:1", 60)
     kind.export_kubeconfig("w", config)
     kind.delete("w", config)
     create = ["kind", "create", "cluster", "--name", "w", "--config", str(tmp_path / "kind.yaml")]
     create += ["--image", "node:1", "--kubeconfig", str(config)]
     assert fakes.argvs() == [
         create,
-        [*create, "--retain"],
+        create,
         ["kind", "export", "kubeconfig", "--name", "w", "--kubeconfig", str(config)],
         ["kind", "delete", "cluster", "--name", "w", "--kubeconfig", str(config)],
     ]

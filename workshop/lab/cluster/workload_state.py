@@ -1,4 +1,11 @@
-"""What keeps a pod from running, and how long that may still heal by itself."""
+"""The state of a workload: its pods, their controllers, and what ToolHive's operator reports about it.
+
+A pod's trouble has a grace period in seconds, in which it may still end by itself.
+
+From ToolHive 0.63.0 `cmd/thv-operator/controllers`: a changed config leaves the generation of the workload
+that refers to it as it was. The config's hash in the workload's status shows the change, and so does the
+checksum of the run configuration in the pods' template.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,12 +29,14 @@ from workshop.lab.kube.objects import (
 from workshop.toolhive.known_messages import Origin, recognise
 from workshop.toolhive.manifests import API_GROUP, TOOLHIVE_API
 
-_NEVER = 2.0  # what cannot heal: not at the first sight, which may be of a pod about to be replaced
-_SOON = 15.0  # a secret made a moment later, a volume that is mounted at the second try
-_REGISTRY = 60.0  # a registry or a network that stumbles
-_ROOM = 45.0  # a pod that is still leaving
-_NODE = 150.0  # a node that is being made; which taint it has is not told since Kubernetes 1.34.2
-_FAR = float("inf")  # the caller's bound alone
+_FATAL_GRACE = 2.0  # cannot recover; not at the first look, which may show a pod about to be replaced
+_RETRY_GRACE = 15.0  # a secret created a moment later, a volume mounted at the second attempt
+_REGISTRY_GRACE = 60.0  # a registry or a network that fails for a moment
+_TERMINATING_GRACE = 45.0  # a pod that is still terminating holds the space
+_NODE_GRACE = (
+    150.0  # a node that is being created; since Kubernetes 1.34.2 the message does not name its taint
+)
+_NO_LIMIT = float("inf")  # only the caller's own limit
 
 _PULLS = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError")
 _HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
@@ -133,7 +142,7 @@ def troubles(pod: Object, events: Sequence[Event] = ()) -> Sequence[Trouble]:
     if scheduled is not None and scheduled.reason == "Unschedulable":
         found.append(_unschedulable(name, scheduled))
     found += [
-        Trouble(name, "", event.reason, event.message, _SOON)
+        Trouble(name, "", event.reason, event.message, _RETRY_GRACE)
         for event in events
         if event.reason in ("FailedMount", "FailedCreatePodSandBox") and _is_creating(pod)
     ][-1:]
@@ -150,24 +159,30 @@ def _container(pod: str, container: Mapping[str, Any]) -> Trouble | None:
         count = number(container, "restartCount")
         times = "once" if count == 1 else f"{count} times, last"
         told = f"it ended {times} with {text(ended, 'reason') or 'Error'} ({number(ended, 'exitCode')})"
-        return Trouble(pod, name, reason, told, _FAR, count)
+        return Trouble(pod, name, reason, told, _NO_LIMIT, count)
     return Trouble(pod, name, reason, message, _patience(reason, message))
 
 
 def _patience(reason: str, message: str) -> float:
     if reason in _HOPELESS:
-        return _NEVER
+        return _FATAL_GRACE
     known = recognise([(place_of(reason, message), message)])
     if known and not known.heals:
-        return _NEVER
-    return _REGISTRY if reason in _PULLS else _SOON
+        return _FATAL_GRACE
+    return _REGISTRY_GRACE if reason in _PULLS else _RETRY_GRACE
 
 
 def _unschedulable(pod: str, condition: Condition) -> Trouble:
     message = condition.message
     starting = "not-ready" in message or "not ready" in message
     tainted = "untolerated taint" in message and "Insufficient" not in message
-    return Trouble(pod, "", "Unschedulable", message, _FAR if starting else _NODE if tainted else _ROOM)
+    return Trouble(
+        pod,
+        "",
+        "Unschedulable",
+        message,
+        _NO_LIMIT if starting else _NODE_GRACE if tainted else _TERMINATING_GRACE,
+    )
 
 
 def _is_creating(pod: Object) -> bool:

@@ -54,12 +54,10 @@ class Kind:
         image: str,
         seconds: float,
         *,
-        retain: bool = False,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        """Create a cluster; `retain` keeps the nodes of a failed one, `env` carries the proxy for them."""
-        argv = self.create_argv(name, config, kubeconfig, image)
-        self._run(argv + (["--retain"] if retain else []), seconds=seconds, env=env)
+        """Create a cluster; `env` has the proxy for its nodes."""
+        self._run(self.create_argv(name, config, kubeconfig, image), seconds=seconds, env=env)
 
     def delete(self, name: str, kubeconfig: Path) -> None:
         """Delete a cluster and its entry in our kubeconfig; one that is gone is no error."""
