@@ -67,7 +67,7 @@ def test_there_is_a_demo_for_each_part_one_for_all_one_for_variations_and_one_fo
         ("[[steps]]\nname = 'x'", "neither"),
         ("[[steps]]\ntipe = 'ls'", "unknown `tipe`"),
         ("[[steps]]\npress = 'f13'", "presses `f13`"),
-        ("[[steps]]\ntype = 'ls'\nexpect = '('", "no regular expression"),
+        ("[[steps]]\ntype = 'ls'\nexpect = '('", "not a regular expression"),
         ("[[steps]]\ntype = 'ls'\nseconds = -1", "`seconds`"),
         ("[[steps]]\ntype = 'ls'\nexit = 'no'", "`exit`"),
         ("setup = 'ls'\n[[steps]]\ntype = 'ls'", "not a list"),
