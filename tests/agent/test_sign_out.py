@@ -74,7 +74,7 @@ async def test_the_refresh_token_is_revoked_first_then_the_access_token(
         ended = await end(store, login(url))
     assert [form["token"] for form in revoker.forms] == ["practice_refresh", "practice_access"]
     assert {form["client_id"] for form in revoker.forms} == {"a client"}
-    assert (ended.ended, ended.forgotten, ended.message) == (True, True, "Revoked")
+    assert (ended.ended, ended.forgotten, ended.told) == (True, True, "Revoked")
     assert store.all() == []
 
 
@@ -95,7 +95,7 @@ async def test_a_server_that_does_not_revoke_keeps_the_login_unless_told_to_forg
     async with serve(revoker.app(), free_port()) as url:
         ended = await end(store, login(url), forget=forget)
     assert not ended.ended
-    assert f"{answer[0]} {answer[1]}".strip() in ended.message
+    assert f"{answer[0]} {answer[1]}".strip() in ended.told
     assert len(revoker.forms) == 1
     assert (store.all() == []) is forget is ended.forgotten
 
@@ -103,21 +103,21 @@ async def test_a_server_that_does_not_revoke_keeps_the_login_unless_told_to_forg
 async def test_a_server_that_cannot_be_reached_keeps_the_login(store: TokenStore) -> None:
     ended = await end(store, login(f"http://localhost:{free_port()}"))
     assert (ended.ended, ended.forgotten) == (False, False)
-    assert "cannot be reached" in ended.message
+    assert "cannot be reached" in ended.told
     assert len(store.all()) == 1
 
 
 async def test_a_server_without_revocation_is_said_to_have_none(store: TokenStore) -> None:
     stored = login("http://localhost:1")
     stored.authorization_server.revocation_endpoint = None
-    assert "no revocation endpoint" in (await end(store, stored)).message
+    assert "no revocation endpoint" in (await end(store, stored)).told
 
 
 async def test_no_token_is_sent_over_plain_http(store: TokenStore) -> None:
     stored = login("https://server.example")
     stored.authorization_server.revocation_endpoint = AnyHttpUrl("http://server.example/revoke")
     ended = await end(store, stored)
-    assert "neither https nor on this machine" in ended.message
+    assert "neither https nor on this machine" in ended.told
     assert not ended.forgotten
 
 
@@ -126,7 +126,7 @@ async def test_an_access_token_that_cannot_be_revoked_is_told(store: TokenStore,
     async with serve(revoker.app(), free_port()) as url:
         ended = await end(store, login(url))
     assert ended.forgotten
-    assert "until it expires" in ended.message
+    assert "until it expires" in ended.told
 
 
 async def test_a_lost_public_client_has_lost_its_tokens(store: TokenStore, serve: Serve) -> None:

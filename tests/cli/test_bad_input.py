@@ -90,7 +90,7 @@ def test_a_part_that_needs_workloads_says_to_bring_them_up(workshop: Workshop) -
     [
         ("kind: MCPRemoteProxy", "kind: MCPRemoteProxi", "Unknown kind 'MCPRemoteProxi'"),
         ("  remoteUrl:", "\tremoteUrl:", "is not YAML at line"),
-        ("  remoteUrl: ", "  remoteURI: ", "`spec.remoteUrl` is missing"),
+        ("  remoteUrl: ", "  remoteURI: ", "`spec.remoteURI` is not a known field"),
         ("audience: http://localhost:8080/", "audience: http://localhost:8080", "must be the same text"),
         ("proxyPort: 8080", "proxyPort: 808000", "between 1 and 65535"),
     ],

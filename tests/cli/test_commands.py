@@ -13,7 +13,7 @@ from workshop.core.paths import parts_dir
 def test_help_groups_the_commands_and_starts_with_examples(workshop: Workshop) -> None:
     outcome = workshop("--help")
     assert outcome.code == 0
-    wanted = ["workshop up ", "The room:", "  up ", "  teardown ", "The lessons:", "For facilitators:"]
+    wanted = ["workshop up ", "Environment:", "  up ", "  teardown ", "Lessons:", "For facilitators:"]
     places = [outcome.out.index(text) for text in wanted]
     assert places == sorted(places)
 

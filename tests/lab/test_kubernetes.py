@@ -80,7 +80,7 @@ def test_an_absent_operator_is_installed_and_removed_again(shared: Shared) -> No
     shared.cluster.drop("Deployment", "toolhive-operator", "toolhive-system")
     shared.machine.fail("kubectl port-forward")
 
-    def install(_operator: Operator, release: str, _line: Step) -> None:
+    def install(_operator: Operator, release: str, _line: Step, *, first: bool) -> None:
         if release == OPERATOR:
             install_operator(shared.cluster, young=True)
 
@@ -102,7 +102,7 @@ def test_what_a_failed_up_made_goes_before_the_operator_does(
     shared.cluster.api.finalizing |= {"mcpremoteproxies", "mcptoolconfigs"}
     left: list[object] = []
 
-    def install(_operator: Operator, release: str, _line: Step) -> None:
+    def install(_operator: Operator, release: str, _line: Step, *, first: bool) -> None:
         if release == OPERATOR:
             install_operator(shared.cluster, young=True)
 

@@ -23,7 +23,7 @@ class SignedOut:
     resource: str
     ended: bool
     forgotten: bool
-    message: str
+    told: str
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class _Answer:
     """Whether a token is dead at the server, and how we know, or why not."""
 
     dead: bool
-    message: str
+    told: str
 
 
 async def sign_out(store: TokenStore, logins: Sequence[Login], *, forget: bool) -> list[SignedOut]:
@@ -48,20 +48,20 @@ async def _sign_out(store: TokenStore, listed: Login, http: httpx2.AsyncClient, 
     login = store.get(listed.issuer, listed.resource)  # another run may have refreshed it since
     if login is None:
         return SignedOut(
-            listed.issuer, listed.resource, ended=False, forgotten=True, message="It was gone already"
+            listed.issuer, listed.resource, ended=False, forgotten=True, told="It was gone already"
         )
     answer = await _revoke(login, http)
     gone = answer.dead or forget
     if gone:
         store.remove(login)
-    message = answer.message if answer.dead or not gone else f"{answer.message}. Forgotten here all the same"
-    return SignedOut(login.issuer, login.resource, ended=answer.dead, forgotten=gone, message=message)
+    told = answer.told if answer.dead or not gone else f"{answer.told}. Forgotten here all the same"
+    return SignedOut(login.issuer, login.resource, ended=answer.dead, forgotten=gone, told=told)
 
 
 async def _revoke(login: Login, http: httpx2.AsyncClient) -> _Answer:
     """The refresh token first: while it lives, the others can be replaced."""
     if login.tokens is None:
-        return _Answer(dead=True, message="No token was stored")
+        return _Answer(dead=True, told="No token was stored")
     refresh, access = login.tokens.refresh_token, login.tokens.access_token
     if refresh is None:
         return await _revoke_token(login, access, "access_token", http)
@@ -71,13 +71,13 @@ async def _revoke(login: Login, http: httpx2.AsyncClient) -> _Answer:
     rest = await _revoke_token(login, access, "access_token", http)
     if rest.dead:
         return answer
-    return _Answer(dead=True, message="The refresh token is revoked; the access token works until it expires")
+    return _Answer(dead=True, told="The refresh token is revoked; the access token works until it expires")
 
 
 async def _revoke_token(login: Login, token: str, kind: str, http: httpx2.AsyncClient) -> _Answer:
     endpoint = login.authorization_server.revocation_endpoint
     if endpoint is None:
-        return _Answer(dead=False, message="The authorization server has no revocation endpoint")
+        return _Answer(dead=False, told="The authorization server has no revocation endpoint")
     fields, headers = _credentials(login.client)
     fields |= {"token": token, "token_type_hint": kind}
     try:
@@ -85,12 +85,12 @@ async def _revoke_token(login: Login, token: str, kind: str, http: httpx2.AsyncC
         request = http.build_request("POST", str(endpoint), data=fields, headers=headers)
         response = await send_bounded(http, request)
     except WorkshopError as error:
-        return _Answer(dead=False, message=f"{error.what}: {error.why}")
+        return _Answer(dead=False, told=f"{error.what}: {error.why}")
     except (TimeoutError, httpx2.TimeoutException):
-        return _Answer(dead=False, message="The authorization server does not answer")
+        return _Answer(dead=False, told="The authorization server does not answer")
     except httpx2.HTTPError as error:
         return _Answer(
-            dead=False, message=f"The authorization server cannot be reached: {plain(str(error)[:200])}"
+            dead=False, told=f"The authorization server cannot be reached: {plain(str(error)[:200])}"
         )
     return _judge(response, public=not login.client.client_secret)
 
@@ -98,13 +98,13 @@ async def _revoke_token(login: Login, token: str, kind: str, http: httpx2.AsyncC
 def _judge(response: httpx2.Response, *, public: bool) -> _Answer:
     """200 also means a token that was not valid any more (RFC 7009 section 2.2)."""
     if response.status_code == httpx2.codes.OK:
-        return _Answer(dead=True, message="Revoked")
+        return _Answer(dead=True, told="Revoked")
     error = oauth_error(response)
     if error == "invalid_client" and public:
         # Not a wrong secret, there is none: the server has lost the client, and its tokens with it.
-        return _Answer(dead=True, message="The authorization server has forgotten this client and its tokens")
+        return _Answer(dead=True, told="The authorization server has forgotten this client and its tokens")
     said = f"{response.status_code} {error}".strip()
-    return _Answer(dead=False, message=f"The authorization server did not revoke it: {said}")
+    return _Answer(dead=False, told=f"The authorization server did not revoke it: {said}")
 
 
 def _credentials(client: OAuthClientInformationFull) -> tuple[dict[str, str], dict[str, str]]:

@@ -74,7 +74,7 @@ def revoke(
     logins = _chosen(store.all(), resource, everything=all_logins)
     ended = interrupts.run(sign_out(store, logins, forget=forget)) if logins else []
     failed = any(not one.forgotten for one in ended)
-    rows = [("✓" if one.ended else "✗", plain(one.resource), plain(one.message)) for one in ended]
+    rows = [("✓" if one.ended else "✗", plain(one.resource), plain(one.told)) for one in ended]
     result = Result(
         "login revoke",
         ended,

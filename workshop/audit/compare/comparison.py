@@ -67,7 +67,7 @@ async def _sign_out(wire: Wire, room: Room, logins: Path) -> tuple[str, Reply | 
     if login is None or login.tokens is None:
         return "The agent had no login", None
     (ended,) = await sign_out(store, [login], forget=False)
-    return ended.message, await wire.initialize(room.url, login.tokens.access_token, room.headers)
+    return ended.told, await wire.initialize(room.url, login.tokens.access_token, room.headers)
 
 
 async def _ask_github(wire: Wire, room: Room, found: Evidence) -> _AtGitHub:
