@@ -228,7 +228,7 @@ class Installed:
         monkeypatch.setattr(Helm, "status", lambda *_: None)
         monkeypatch.setattr("workshop.lab.kube.wait._LOOK_SECONDS", 0.05)
 
-    def upgrade(self, release: str, _line: Step) -> None:
+    def upgrade(self, release: str, _line: Step, *, first: bool) -> None:
         self.at_work.append(release)
         self.together = self.together or len(self.at_work) > 1
         assert self.waiting.wait(60), "the other seat waits for its turn"
