@@ -1,4 +1,4 @@
-"""Which backend: the one asked for, the one that is up, or the best that this machine has."""
+"""Choose the backend: the requested one, the one that is up, or the best that this machine supports."""
 
 import shutil
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What an override may say: an image, a chart, an address, a file; anything else is told at once."""
+"""Check the value of an override: an image, a chart, an address or a file."""
 
 import re
 import warnings

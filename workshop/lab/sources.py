@@ -1,4 +1,4 @@
-"""Where the cluster's pieces come from: pinned in `cluster/versions.toml`, replaceable on closed networks."""
+"""The images and charts of the cluster: pinned in `cluster/versions.toml`, replaceable on closed networks."""
 
 import functools
 import os

@@ -169,7 +169,7 @@ class StepRun:
         thread.start()
 
     def _times(self, start: float) -> tuple[StepTime, ...]:
-        """Where the time went, step by step in the order of their beginnings."""
+        """The time of each step, ordered by start."""
         ended, waited_for = self._finished, {}
         for step in self._steps:
             waited_for[step.name] = max(step.needs, key=ended.__getitem__, default="")
@@ -245,7 +245,7 @@ class StepRun:
 
 
 def _vagueness(error: BaseException) -> int:
-    """How little an error says about what to mend: the network last, for it may be gone the next time."""
+    """Rank of an error: the lower, the more it says about the cause; network errors come last."""
     if not isinstance(error, WorkshopError):
         return 0
     if isinstance(error, UsageError | PreflightError | CredentialsError):

@@ -1,4 +1,4 @@
-"""From a part's manifests to local processes: which programs run, with which configuration.
+"""Plan the local processes of a part's manifests: their programs and configurations.
 
 An MCPServer becomes the server and the proxy in front of it, an MCPRemoteProxy one gateway,
 as ToolHive makes a StatefulSet `<name>` (pod `<name>-0`) and a Deployment `<name>`.

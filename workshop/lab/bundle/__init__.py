@@ -1,1 +1,1 @@
-"""Everything a cluster needs in one file: made on a good network, used where there is none."""
+"""One file with everything that a cluster needs: made on a good network, used without one."""

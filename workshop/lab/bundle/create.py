@@ -1,4 +1,4 @@
-"""Makes a bundle: images saved for one platform, packed, and written behind a manifest with their digests."""
+"""Create a bundle: images of one platform, packed behind a manifest with their digests."""
 
 import contextlib
 import datetime as dt
@@ -162,7 +162,7 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Nothing of the person who made it: no user name, no times."""
+    """Remove user names and times, which identify the person who made the bundle."""
     member.uid = member.gid = member.mtime = 0
     member.uname = member.gname = ""
     member.mode = 0o644

@@ -1,4 +1,4 @@
-"""Reads a bundle made elsewhere: every name, length and digest is checked before anything is used."""
+"""Read a bundle that was made elsewhere; every name, length and digest is checked before use."""
 
 import hashlib
 import json

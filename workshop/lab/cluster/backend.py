@@ -1,4 +1,4 @@
-"""What the backends on a cluster have in common: all but how there comes to be a cluster, and how it goes."""
+"""What the kind and kubernetes backends share: everything but making and removing the cluster."""
 
 import shutil
 import tempfile
@@ -38,7 +38,7 @@ class ClusterBackend(ABC):
     def apply(
         self, deployments: Sequence[Deployment], choices: Choices, progress: Progress, *, prune: bool = False
     ) -> Applied:
-        """With `prune` make the cluster and all in it; without, only what these deployments need of it."""
+        """Make the cluster and everything in it with `prune`; without, only what these deployments need."""
         return (
             self._up(deployments, choices, progress) if prune else self._again(deployments, choices, progress)
         )
@@ -104,7 +104,7 @@ class ClusterBackend(ABC):
 
     @abstractmethod
     def open(self, *, new: bool) -> Site:
-        """The site of this instance; a `new` one may have no record yet, and takes over the choices given."""
+        """Return the site of this instance; a `new` one has no record yet and takes the given choices."""
 
     @abstractmethod
     def steps(
@@ -118,7 +118,7 @@ class ClusterBackend(ABC):
 
     @abstractmethod
     def remove(self, site: Site, progress: Progress) -> list[str]:
-        """Take what is ours out of the cluster, or the cluster away; what was removed."""
+        """Remove our objects from the cluster, or the cluster itself; return what was removed."""
 
     def workloads(self, site: Site, deployments: Sequence[Deployment], choices: Choices) -> Workloads:
         """These deployments rendered for the site, their secrets and files written."""
@@ -148,7 +148,7 @@ class ClusterBackend(ABC):
         return replace(self._applied(workloads, []), steps=outcome.times)
 
     def _wind_up(self, progress: Progress, *, first: bool, left: bool) -> bool:
-        """After a failure: forget a first try that left nothing, else say that the next one resumes.
+        """After a failure, forget a first try that left nothing, else say that the next `up` resumes.
 
         True when something is left.
         """
@@ -200,6 +200,6 @@ class ClusterBackend(ABC):
 
 
 def _name_nothing_removed(error: BaseException, home: Path) -> None:
-    """Replace a hint that sends a person to files of ours that the undo has removed."""
+    """Replace a hint that names files which the undo has removed."""
     if isinstance(error, WorkshopError) and str(home) in error.hint:
         error.hint = "`workshop up --keep` leaves what it made in place, so that you can look at it"

@@ -1,4 +1,4 @@
-"""Is what answers on this machine what the manifests say? Before the agent runs, and after its login."""
+"""Check that the endpoints on this machine match the manifests, before the agent runs and after its login."""
 
 import asyncio
 import time
@@ -40,7 +40,7 @@ _PROVIDER = f"{UPSTREAM}.name"
 
 
 def require_before_login(contract: ProxyContract, *, sign_in: bool = False) -> Sequence[CheckResult]:
-    """Everything that can be asked of a remote proxy without a token; with `sign_in`, a login is begun too.
+    """Check a remote proxy without a token; with `sign_in`, begin a login too.
 
     Raises WorkshopError naming the first check that has not passed.
     """
@@ -50,7 +50,7 @@ def require_before_login(contract: ProxyContract, *, sign_in: bool = False) -> S
 def require_after_login(
     contract: ProxyContract, access_token: str, call: ToolCall | None = None
 ) -> Sequence[CheckResult]:
-    """The token, the tools behind it, and one call that only reads.
+    """Check the token, the tools behind it, and one call that only reads.
 
     Raises CredentialsError when only a new login is needed, WorkshopError naming any other check.
     """
@@ -66,7 +66,7 @@ def require_server(contract: ServerContract, call: ToolCall | None = None) -> Se
 
 
 def require(results: Sequence[CheckResult], name: str) -> Sequence[CheckResult]:
-    """The results, if all have passed; else the one error that tells of the first that has not."""
+    """Return the results if all have passed; else raise one error for the first that has not."""
     for result in results:
         if not result.passed:
             kind = CredentialsError if result.needs_login else WorkshopError
@@ -166,7 +166,7 @@ def _missed(name: str, missed: MissedError) -> CheckResult:
 
 
 def check_before(part: Rendered, name: str, site: Site, replace_pods: Callable[[], None], line: Step) -> None:
-    """Ask a workload all that takes no login; raises WorkshopError for the first thing that is wrong.
+    """Check everything about a workload that needs no login; raises WorkshopError for the first failure.
 
     One that does not answer as it must gets new pods once: a proxy may be stuck with an answer of its start.
     """
@@ -226,7 +226,7 @@ def _contract_of(proxy: Resource, part: Rendered, site: Site) -> ProxyContract:
 
 
 def _token_swap(proxy: Resource, part: Rendered, site: Site) -> CheckResult:
-    """Whether the operator told the proxy to send the upstream's token in place of its own."""
+    """Whether the operator configured the proxy to send the upstream's token in place of its own."""
     auth = auth_config(proxy, part.resources)
     runs = site.kube.get("v1", "ConfigMap", f"{proxy.name}-runconfig", site.namespace)
     found = text(runs, "data", "runconfig.json")

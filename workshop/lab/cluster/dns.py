@@ -1,4 +1,4 @@
-"""Whether names resolve in the cluster and lead somewhere: asked from its node, and from a pod of ours."""
+"""Check from the cluster's node and from one of our pods that names resolve and accept connections."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -125,7 +125,7 @@ def _find_pod(site: Site) -> Asking | None:
 
 
 def _look_up(site: Site, asking: Asking, names: Sequence[str]) -> Mapping[str, str]:
-    """Which names do not resolve or connect in the pod, and what it is told instead."""
+    """Which names do not resolve or connect in the pod, each with the answer that the pod got."""
     words = ["--container", asking.container, "--", "python", "-c", LOOK_UP, *names]
     try:
         done = site.tools.kubectl.exec(site.at, site.namespace, asking.pod, words, seconds=_EXEC_SECONDS)

@@ -1,4 +1,4 @@
-"""The forwards of an instance: one detached, supervised process a workload, recognised like any other."""
+"""The port-forwards of an instance: one detached, supervised process for each workload."""
 
 import contextlib
 import socket
@@ -25,7 +25,7 @@ _ANSWER_SECONDS = 5.0
 
 
 class Forwards:
-    """Starts, keeps, tells and stops the forwards under an instance's directory."""
+    """Starts, checks, reports and stops the forwards under an instance's directory."""
 
     def __init__(self, home: Path) -> None:
         self._directory = home / "workloads"
@@ -49,7 +49,7 @@ class Forwards:
                 _close(self._held.popitem()[1])
 
     def ensure(self, endpoint: Endpoint, at: Access, namespace: str, step: Step) -> bool:
-        """Make sure the forward stands and answers; whether it had to be started."""
+        """Make sure that the forward runs and answers; return whether it had to be started."""
         state = self._states().get(endpoint.name)
         program = self._program(endpoint, at, namespace)
         started = state is None or state.fingerprint != program.fingerprint or process.find(state) is None
@@ -77,7 +77,7 @@ class Forwards:
         return stopped
 
     def status(self) -> list[WorkloadStatus]:
-        """Every forward written down, and how it is now."""
+        """Every recorded forward with its present status."""
         return [self._status(state) for state in self._states().values()]
 
     def _states(self) -> dict[str, ProcessState]:
@@ -155,7 +155,7 @@ class Forwards:
 
 
 def _silence(url: str) -> str:
-    """What is wrong with what the forward leads to; it may answer `/health` and no MCP request."""
+    """The failure behind a forward, if any: a proxy may answer `/health` but no MCP request."""
     from workshop.lab.cluster.session_checks import silence
 
     return silence(url, _ANSWER_SECONDS) if url.endswith("/mcp") else ""

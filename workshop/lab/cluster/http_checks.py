@@ -1,4 +1,4 @@
-"""What can be asked of a proxy over HTTP before anyone signs in, and of a token afterwards."""
+"""The HTTP checks of a proxy before anyone signs in, and of a token after a login."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""The kind backend: a cluster of this instance's own in Docker, removed without trace."""
+"""The kind backend: a cluster in Docker that belongs to this instance and is removed completely."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The kind cluster itself: there or not, ours or not, answering or not; made, woken and taken away."""
+"""The kind cluster itself: find out its state and its owner; create, start and delete it."""
 
 import re
 import tempfile

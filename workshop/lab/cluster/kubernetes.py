@@ -1,4 +1,4 @@
-"""The Kubernetes backend: a namespace of a cluster that is there already; only what is ours is touched."""
+"""The Kubernetes backend: a namespace of an existing cluster. It changes only objects with our label."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The files a cluster is made with: kind's configuration, a registry mirror, an authority, Helm's values."""
+"""The files that create a cluster: kind configuration, registry mirror, certificate authority, Helm values."""
 
 from pathlib import Path
 from typing import Any

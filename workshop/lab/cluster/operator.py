@@ -1,4 +1,4 @@
-"""The steps that bring ToolHive's operator into a cluster: its namespace, its definitions, itself."""
+"""The steps that install ToolHive's operator: its namespace, its custom resource definitions, its release."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""How the images of this workshop are built: from which files, on which image, with which arguments."""
+"""How the workshop's images are built: their files, base images and build arguments."""
 
 import contextlib
 import hashlib

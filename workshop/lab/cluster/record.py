@@ -1,4 +1,4 @@
-"""What this instance knows of its cluster: on disk before anything is made, so that nothing is forgotten."""
+"""The record of this instance's cluster. It is on disk before anything is created, so nothing is lost."""
 
 import json
 import secrets

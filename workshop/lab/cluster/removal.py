@@ -1,4 +1,4 @@
-"""Take an instance out of its cluster, proxies first, the operator last: finalizers end then."""
+"""Remove an instance from its cluster: proxies first and the operator last, because it clears finalizers."""
 
 import time
 from collections.abc import Callable

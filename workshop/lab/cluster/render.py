@@ -1,4 +1,4 @@
-"""The manifests of the parts as a cluster gets them: with its ports, upstream, images and labels."""
+"""Render the parts' manifests for a cluster, with its ports, upstream, images and labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What an MCP session through a proxy shows: its tools, and one call; over the SDK's own client."""
+"""Check an MCP session through a proxy with the SDK's client: list the tools and call one."""
 
 import secrets
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""How a cluster and what runs in it are now, for `status`."""
+"""The present state of a cluster and its workloads, for `status`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The steps that bring the parts into a cluster, and from there to this machine."""
+"""The steps that deploy the parts to a cluster and forward them to this machine."""
 
 import time
 from collections.abc import Sequence

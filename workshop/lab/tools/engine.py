@@ -1,4 +1,4 @@
-"""The container engine behind `docker`: which one it is, where, and what stands in the way."""
+"""The container engine behind `docker`: its kind, its address, and why it cannot be used."""
 
 import ipaddress
 import platform as machine
@@ -31,7 +31,7 @@ _START = {
 
 
 class EngineError(PreflightError):
-    """The container engine cannot be used; `code` tells in which of its states it is."""
+    """The container engine cannot be used; `code` names its state."""
 
     def __init__(self, state: str, what: str, *, why: str, hint: str) -> None:
         super().__init__(what, why=why, hint=hint)

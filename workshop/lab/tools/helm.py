@@ -1,4 +1,4 @@
-"""The `helm` command, 3.10+ and 4, with a home of its own: the person's logins and plug-ins stay out."""
+"""The `helm` command, 3.10+ and 4, with its own home: the person's logins and plug-ins are not used."""
 
 import json
 import os
@@ -25,7 +25,7 @@ _NO_LOGIN = b'{"auths": {"no-login.invalid": {}}}\n'
 
 @dataclass(frozen=True)
 class Release:
-    """A Helm release as its last revision tells it; `chart` is `<name>-<version>`."""
+    """A Helm release according to its last revision; `chart` is `<name>-<version>`."""
 
     status: str
     revision: int

@@ -1,4 +1,4 @@
-"""The `kubectl` command: what a person would type, always with its kubeconfig and context."""
+"""The `kubectl` command, always with an explicit kubeconfig and context."""
 
 import json
 from collections.abc import Sequence
