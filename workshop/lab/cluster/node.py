@@ -1,4 +1,4 @@
-"""The files that create a cluster: kind configuration, registry mirror, certificate authority, Helm values."""
+"""The files that create a cluster: kind configuration, registry mirror, authority, Helm values."""
 
 from pathlib import Path
 from typing import Any

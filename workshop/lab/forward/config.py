@@ -95,7 +95,7 @@ def write_state(path: Path, state: ForwardState) -> None:
 
 
 def read_state(path: Path) -> ForwardState | None:
-    """The state in the file; None when there is none that can be read_state."""
+    """The state in the file; None when there is none that can be read."""
     try:
         return ForwardState(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

@@ -50,7 +50,7 @@ class NotFoundError(WorkshopError):
 
 
 class ConflictError(WorkshopError):
-    """The object is there already, or was changed since it was read_refusal.
+    """The object is there already, or was changed since it was read.
 
     `answer_lost` when an attempt before got no answer: it may be ours that made the object.
     """
