@@ -10,12 +10,12 @@ import yaml
 from tests.lab.tools.fakes import FakeTools
 from workshop.core.paths import cluster_dir
 from workshop.lab.cluster.node import (
-    INSTANCE_LABEL,
     trust_certificate,
     trusts_certificate,
     write_kind_config,
     write_operator_values,
 )
+from workshop.lab.cluster.record import INSTANCE_LABEL
 from workshop.lab.sources import pinned
 from workshop.lab.tools.docker import Docker
 from workshop.lab.tools.run import Runner

@@ -12,7 +12,8 @@ import yaml
 from tests.lab.kube.api_server import assets, running_api_server
 from workshop.core.errors import CredentialsError, UsageError, WorkshopError
 from workshop.core.paths import cluster_dir
-from workshop.lab.cluster.secrets import ClusterSecrets, owner_labels
+from workshop.lab.cluster.record import owner_labels
+from workshop.lab.cluster.secrets import ClusterSecrets
 from workshop.lab.kube import connection, lease
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.connection import ConflictError, ForbiddenError, InvalidError, NotFoundError

@@ -5,10 +5,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from workshop.core.paths import cluster_dir, write_private
+from workshop.lab.cluster.record import INSTANCE_LABEL
 from workshop.lab.sources import Sources
 from workshop.lab.tools.docker import Docker
 
-INSTANCE_LABEL = "workshop/instance"
 _HOSTS_FOLDER = "/etc/containerd/certs.d"
 _CERTIFICATE = "/usr/local/share/ca-certificates/workshop.crt"
 _TRUSTED = "/etc/ssl/certs/workshop.pem"  # what update-ca-certificates makes of it

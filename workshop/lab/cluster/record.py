@@ -24,6 +24,11 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": "workshop"}
 WAIT_SECONDS = 300.0
 
 
+def owner_labels(instance: str) -> dict[str, str]:
+    """The labels that say an object belongs to one instance of the workshop."""
+    return {**MANAGED_BY, INSTANCE_LABEL: instance}
+
+
 def new_id() -> str:
     """An id for one more instance; it starts with a letter, for YAML would read `123e4567` as a number."""
     return f"w{secrets.token_hex(4)}"
@@ -51,7 +56,7 @@ class ClusterRecord:
     @property
     def labels(self) -> dict[str, str]:
         """The labels of everything that this instance makes in its cluster."""
-        return {**MANAGED_BY, INSTANCE_LABEL: self.id}
+        return owner_labels(self.id)
 
 
 class ClusterFile:

@@ -11,21 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from workshop.core.errors import UsageError
+from workshop.lab.cluster.record import INSTANCE_LABEL, MANAGED_BY, owner_labels
 from workshop.lab.cluster.workload_state import controllers_of, is_leaving, pods_of
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.objects import Object, annotations_of, created_at, labels_of, name_of
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.secrets import SecretFiles, auth_configs, client_secret_reference, references
 
-MANAGED_BY = "app.kubernetes.io/managed-by"
-INSTANCE = "workshop/instance"
 _HASH = "workshop/hash"
 _SINCE = "workshop/since"
-
-
-def owner_labels(instance: str) -> Mapping[str, str]:
-    """The labels that say an object belongs to one instance of the workshop."""
-    return {MANAGED_BY: "workshop", INSTANCE: instance}
 
 
 @dataclass(frozen=True)
@@ -74,7 +68,7 @@ class ClusterSecrets:
         labels = labels_of(found)
         if found is None or owner_labels(self.instance).items() <= labels.items():
             return found
-        other = labels.get(INSTANCE) if labels.get(MANAGED_BY) == "workshop" else None
+        other = labels.get(INSTANCE_LABEL) if MANAGED_BY.items() <= labels.items() else None
         raise UsageError(
             f"Secret `{name}` in namespace `{self.namespace}` is not this instance's",
             why=f"It belongs to instance `{other}`" if other else "It has no label of the workshop",
@@ -99,7 +93,7 @@ class ClusterSecrets:
                 "metadata": {
                     "name": name,
                     "namespace": self.namespace,
-                    "labels": dict(owner_labels(self.instance)),
+                    "labels": owner_labels(self.instance),
                     "annotations": annotations,
                 },
                 "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
