@@ -9,10 +9,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from workshop.core.encoding import csp_hash
+from workshop.core.pages import page_environment
 from workshop.recorder.labels import LABEL
 from workshop.recorder.masking import is_credential
 from workshop.recorder.model import Comparison, Message, Step, Trace
@@ -155,13 +156,7 @@ def to_html(trace: Trace) -> str:
 
 @cache
 def _environment() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    made = page_environment(_TEMPLATES)
     made.filters |= {
         "chips": _chips,
         "span": span,

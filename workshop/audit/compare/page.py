@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from workshop.audit.compare.comparison import Comparison
 from workshop.audit.compare.rows import ROWS
 from workshop.core.encoding import csp_hash
 from workshop.core.errors import UsageError
+from workshop.core.pages import page_environment
 from workshop.core.paths import write_private
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -55,13 +56,7 @@ def write(comparison: Comparison, path: Path) -> None:
 
 @cache
 def _environment() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    made = page_environment(_TEMPLATES)
     made.filters["codes"] = _codes
     return made
 

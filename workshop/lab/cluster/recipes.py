@@ -21,7 +21,7 @@ _PACKAGE = Path(paths.__file__).parents[1]
 _SHARED_MODULES = (
     "__init__.py",
     "servers/__init__.py",
-    *(f"core/{name}.py" for name in ("__init__", "encoding", "errors", "paths", "ports", "serving")),
+    *(f"core/{name}.py" for name in ("__init__", "encoding", "errors", "pages", "paths", "ports", "serving")),
 )
 _INDEX_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
 _COPY = re.compile(r"^COPY +(?P<names>.+?) +\S+$", re.MULTILINE)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from workshop.core.errors import UsageError
+from workshop.core.pages import page_environment
 
 MOST_BYTES = 64 * 1024
 
@@ -49,10 +50,7 @@ def parse_json(body: bytes) -> Any:  # noqa: ANN401 - JSON can be anything
 
 @cache
 def _environment() -> Environment:
-    loader = FileSystemLoader(Path(__file__).parent / "templates")
-    return Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    return page_environment(Path(__file__).with_name("templates"))
 
 
 def render(template: str, *, status: int = 200, **values: object) -> HTMLResponse:
