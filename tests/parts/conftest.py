@@ -20,6 +20,8 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.servers.gateway.harness import settings
+
 ROOT = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 20
 
@@ -212,41 +214,10 @@ def part_4(free_ports: list[int], tmp_path: Path) -> Iterator[dict[int, int]]:
 
 
 def remote_proxy(port: int, practice: int, directory: Path) -> dict[str, Any]:
-    issuer, github = f"http://localhost:{port}", f"http://localhost:{practice}"
-    return {
-        "name": "github-remote",
-        "port": port,
-        "remote_url": f"{github}/mcp/",
-        "store": str(directory / "store.sqlite"),
-        "header_forward": {"X-MCP-Readonly": "true"},
-        "header_forward_files": {},
-        "tools": None,
-        "auth": {
-            "issuer": issuer,
-            "audience": f"{issuer}/",
-            "resource_url": f"{issuer}/",
-            "scopes": ["openid", "profile", "email", "offline_access"],
-            "signing_key_files": [str(directory / "key.pem")],
-            "hmac_files": [str(directory / "hmac")],
-            "access_token_seconds": 3600,
-            "refresh_token_seconds": 604800,
-            "code_seconds": 600,
-            "upstream": {
-                "name": "github",
-                "authorization_endpoint": f"{github}/login/oauth/authorize",
-                "token_endpoint": f"{github}/login/oauth/access_token",
-                "client_id": "practice-workshop-app",
-                "client_secret_file": str(directory / "client"),
-                "redirect_uri": f"{issuer}/oauth/callback",
-                "scopes": ["repo", "read:user"],
-                "userinfo": {
-                    "url": f"{github}/user",
-                    "method": "GET",
-                    "headers": {},
-                    "subject_fields": ["id", "login"],
-                    "name_fields": ["name", "login"],
-                    "email_fields": ["email"],
-                },
-            },
-        },
-    }
+    """The gateway tests' configuration with what part 4's manifest has instead; the secrets exist already."""
+    values = settings(directory, upstream=f"http://localhost:{practice}", port=port)
+    upstream = values["auth"]["upstream"]
+    values["header_forward"] = {"X-MCP-Readonly": "true"}
+    upstream["scopes"] = ["repo", "read:user"]
+    upstream["userinfo"]["headers"] = {}
+    return values
