@@ -1,4 +1,4 @@
-"""A room of one: a state directory and free ports of its own, the real command line, and a sure end."""
+"""One instance for tests: its own state directory and free ports, the real command line, and a sure end."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ WORKLOADS = ("github-remote", "practice-github", "workshop")
 
 
 @dataclass(frozen=True)
-class Room:
+class IsolatedInstance:
     """Runs `workshop` as a person does, in an empty folder, with its own state and ports."""
 
     home: Path
@@ -82,29 +82,31 @@ class Room:
         return process.read_states(self.directory / "workloads")
 
     def processes(self) -> list[psutil.Process]:
-        """Every process that names this room's state directory."""
+        """Every process that names this instance's state directory."""
         return list(process.strays(self.directory))
 
 
-def room_in(directory: Path, ports: Mapping[str, int] | None = None) -> Room:
-    """A room with its state, its folder and its `.env` below this directory, on these ports or free ones."""
+def instance_in(directory: Path, ports: Mapping[str, int] | None = None) -> IsolatedInstance:
+    """An instance whose state, folder and `.env` are below this directory, on these ports or free ones."""
     folder = directory / "here"
     folder.mkdir(parents=True)
     (folder / ".env").touch(mode=0o600)  # the checkout's own is not read then
-    return Room(directory / "state", folder, dict(ports or {name: free_port() for name in WORKLOADS}))
+    return IsolatedInstance(
+        directory / "state", folder, dict(ports or {name: free_port() for name in WORKLOADS})
+    )
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Iterator[Room]:
-    made = room_in(tmp_path)
+def instance(tmp_path: Path) -> Iterator[IsolatedInstance]:
+    made = instance_in(tmp_path)
     yield made
     for left in made.processes():
         process.end(left)
 
 
 @pytest.fixture(scope="session")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
-    made = room_in(tmp_path_factory.mktemp("started"))
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IsolatedInstance]:
+    made = instance_in(tmp_path_factory.mktemp("started"))
     made.up()
     yield made
     for left in made.processes():
@@ -112,12 +114,12 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
 
 
 @pytest.fixture
-def running(started: Room) -> Iterator[Room]:
+def running(started: IsolatedInstance) -> Iterator[IsolatedInstance]:
     """One `up` for every test that leaves its workloads as they are; the agent starts without a login."""
     before = started.states()
     yield started
     shutil.rmtree(started.directory / "logins", ignore_errors=True)
-    assert started.states() == before, "a test that changes what runs needs a room of its own"
+    assert started.states() == before, "a test that changes what runs needs an instance of its own"
 
 
 @pytest.fixture

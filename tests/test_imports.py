@@ -13,7 +13,7 @@ import pytest
 import workshop
 
 PACKAGE = Path(workshop.__file__).parent
-# Each room, and the rooms it may import. A dotted name is one package of a room, and only that.
+# Each package, and the packages it may import. A dotted name is a module below one, and only that.
 MAY_IMPORT = {
     "core": set[str](),
     "recorder": {"core"},
@@ -41,11 +41,11 @@ NEVER_MCP: dict[str, tuple[int, set[str]]] = {  # command: its exit code with no
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    """Each module with its room; the lessons and the cluster's files of a wheel are not modules of ours."""
+    """Each module with its package; the lessons and the cluster's files of a wheel are not modules."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if room not in {"parts", "cluster"}:
-            yield room, path
+        package = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if package not in {"parts", "cluster"}:
+            yield package, path
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -57,14 +57,14 @@ def imported(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
 
 
-def test_every_room_imports_only_those_below_it() -> None:
+def test_every_package_imports_only_those_below_it() -> None:
     violations = []
-    for room, path in modules():
-        allowed = MAY_IMPORT[room] | {room}
+    for package, path in modules():
+        allowed = MAY_IMPORT[package] | {package}
         for name in imported(path):
-            package, _, rest = name.partition(".")
+            top, _, rest = name.partition(".")
             known = any(f"{rest}.".startswith(f"{one}.") for one in allowed)
-            if package == "workshop" and rest not in {"", "__version__", "servers"} and not known:
+            if top == "workshop" and rest not in {"", "__version__", "servers"} and not known:
                 violations.append(f"{path.relative_to(PACKAGE)} imports {name}")
     assert violations == []
 
@@ -83,10 +83,10 @@ def test_variations_import_the_public_face_of_auth_only() -> None:
 
 
 def test_only_the_console_prints() -> None:
-    for room, path in modules():
+    for package, path in modules():
         calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
         printing = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
-        assert not printing, f"{room}: {path} prints"
+        assert not printing, f"{package}: {path} prints"
 
 
 @pytest.mark.parametrize("command", NEVER_MCP)

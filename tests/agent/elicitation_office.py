@@ -180,7 +180,7 @@ class Desk:
         return "\n".join(event.text for event in self.of(Warned))
 
 
-class Room:
+class Scenario:
     """Brings an office and a person together."""
 
     def __init__(self, serve: Serve, folder: Path) -> None:

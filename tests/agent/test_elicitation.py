@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from tests.agent.conftest import Serve
-from tests.agent.elicitation_office import CONSENT, ERAS, Person, Room
+from tests.agent.elicitation_office import CONSENT, ERAS, Person, Scenario
 from workshop.agent.approval import ApproveAs, PrintUrl
 from workshop.agent.connect import connect
 from workshop.agent.elicitation import Elicitation
@@ -32,30 +32,34 @@ from workshop.recorder.story import build_trace
 
 
 @pytest.fixture
-def room(serve: Serve, tmp_path: Path) -> Room:
-    return Room(serve, tmp_path)
+def scenario(serve: Serve, tmp_path: Path) -> Scenario:
+    return Scenario(serve, tmp_path)
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_practice_user_goes_through_the_page_and_the_call_goes_on(room: Room, era: str) -> None:
-    async with room.desk(era, ApproveAs("learner")) as desk:
+async def test_a_practice_user_goes_through_the_page_and_the_call_goes_on(
+    scenario: Scenario, era: str
+) -> None:
+    async with scenario.desk(era, ApproveAs("learner")) as desk:
         result = await desk.look()
         assert desk.version == era
     assert result == ToolResult("the account's secret garden", None)
-    assert room.office.submitted == [{"decision": "approve"}]
-    url = room.office.addresses(0)[0]
-    assert desk.of(VisitRequested) == [VisitRequested(f"{room.office.url}/mcp", url, "Connect your account")]
+    assert scenario.office.submitted == [{"decision": "approve"}]
+    url = scenario.office.addresses(0)[0]
+    assert desk.of(VisitRequested) == [
+        VisitRequested(f"{scenario.office.url}/mcp", url, "Connect your account")
+    ]
     assert desk.of(VisitStarted) == [VisitStarted("practice user", "localhost", "learner")]
-    assert room.office.calls == 2
-    for declared in filter(None, room.office.declared):
+    assert scenario.office.calls == 2
+    for declared in filter(None, scenario.office.declared):
         assert declared.elicitation.model_dump(exclude_none=True) == {"url": {}}, "and no forms"
-    assert any(room.office.declared)
+    assert any(scenario.office.declared)
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_who_says_no_is_not_sent_anywhere_and_the_model_goes_on(room: Room, era: str) -> None:
+async def test_who_says_no_is_not_sent_anywhere_and_the_model_goes_on(scenario: Scenario, era: str) -> None:
     person = Person(says=False)
-    async with room.desk(era, person) as desk:
+    async with scenario.desk(era, person) as desk:
         result = await desk.look()
         assert (await desk.tools.call_tool("free", {})).text == "for everybody"
         again = await desk.look()
@@ -66,79 +70,81 @@ async def test_who_says_no_is_not_sent_anywhere_and_the_model_goes_on(room: Room
     if era == ERAS[0]:
         assert result.text == "The person did not agree to go to the page the server needs"
     else:
-        assert room.office.answers == ["decline", "decline"], "so that the server knows"
+        assert scenario.office.answers == ["decline", "decline"], "so that the server knows"
         assert "No account, then" in result.text
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_who_says_yes_is_asked_once_however_often_the_server_asks(room: Room, era: str) -> None:
+async def test_who_says_yes_is_asked_once_however_often_the_server_asks(scenario: Scenario, era: str) -> None:
     person = Person()
-    async with room.desk(era, person) as desk, anyio.create_task_group() as tasks:
+    async with scenario.desk(era, person) as desk, anyio.create_task_group() as tasks:
 
         async def finish() -> None:
-            await room.office.reached[3].wait()
-            room.office.done.set()
+            await scenario.office.reached[3].wait()
+            scenario.office.done.set()
 
         tasks.start_soon(finish)
         assert (await desk.look()).text == "the account's secret garden"
     assert person.asked == ["Open localhost in your browser?"]
-    assert person.opened == room.office.addresses(0)
-    assert room.office.calls in (3, 4)
+    assert person.opened == scenario.office.addresses(0)
+    assert scenario.office.calls in (3, 4)
     assert [event.way for event in desk.of(VisitStarted)] == ["browser"]
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_with_nobody_to_ask_the_address_is_printed_and_nothing_opened(room: Room, era: str) -> None:
+async def test_with_nobody_to_ask_the_address_is_printed_and_nothing_opened(
+    scenario: Scenario, era: str
+) -> None:
     person = Person(says=None)
-    async with room.desk(era, person, seconds=0.3) as desk:
+    async with scenario.desk(era, person, seconds=0.3) as desk:
         result = await desk.look()
     assert person.opened == []
-    assert room.office.submitted == []
+    assert scenario.office.submitted == []
     assert [event.way for event in desk.of(VisitStarted)] == ["printed"]
     assert result.is_error
     assert "not done within 0.3 seconds" in result.text or "No account" in result.text
 
 
-async def test_the_page_is_never_fetched_before_the_person_agrees(room: Room) -> None:
+async def test_the_page_is_never_fetched_before_the_person_agrees(scenario: Scenario) -> None:
     fetched: list[str] = []
 
     async def watched(request: Request) -> Response:
         fetched.append(request.method)
         return HTMLResponse(CONSENT)
 
-    room.office._page = watched  # type: ignore[method-assign]
-    async with room.desk(ERAS[0], Person(says=False)) as desk:
+    scenario.office._page = watched  # type: ignore[method-assign]
+    async with scenario.desk(ERAS[0], Person(says=False)) as desk:
         assert (await desk.look()).is_error
     assert fetched == []
 
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_nobody_waits_long_for_a_server_that_ignores_the_practice_user(
-    room: Room, era: str, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, era: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workshop.agent.elicitation.AFTER_A_VISIT", 0.1)
-    room.office.page = "<p>Nothing to do here</p>"
-    async with room.desk(era, ApproveAs("learner"), seconds=300) as desk:
+    scenario.office.page = "<p>Nothing to do here</p>"
+    async with scenario.desk(era, ApproveAs("learner"), seconds=300) as desk:
         assert (await desk.look()).is_error
 
 
-async def test_a_person_who_never_answers_ends_the_wait(room: Room) -> None:
+async def test_a_person_who_never_answers_ends_the_wait(scenario: Scenario) -> None:
     person = Person()
     person.consent = lambda _: anyio.sleep_forever()  # type: ignore[assignment,method-assign]
-    async with room.desk(ERAS[0], person, seconds=0.2) as desk:
+    async with scenario.desk(ERAS[0], person, seconds=0.2) as desk:
         assert (await desk.look()).text == "The person was not done within 0.2 seconds"
 
 
 async def test_the_servers_word_that_all_is_done_ends_the_wait(
-    room: Room, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workshop.agent.elicitation.EVERY", 60)
     person = Person()
-    room.office.tells_the_end = True
-    async with room.desk(ERAS[0], person, seconds=60) as desk, anyio.create_task_group() as tasks:
+    scenario.office.tells_the_end = True
+    async with scenario.desk(ERAS[0], person, seconds=60) as desk, anyio.create_task_group() as tasks:
 
         async def go() -> None:
-            await room.office.reached[2].wait()
+            await scenario.office.reached[2].wait()
             async with httpx2.AsyncClient() as browser:
                 await browser.post(person.opened[0], data={"decision": "approve"})
 
@@ -147,28 +153,32 @@ async def test_the_servers_word_that_all_is_done_ends_the_wait(
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_form_is_declined_with_a_line_on_screen(room: Room, era: str) -> None:
-    async with room.desk(era, Person()) as desk:
+async def test_a_form_is_declined_with_a_line_on_screen(scenario: Scenario, era: str) -> None:
+    async with scenario.desk(era, Person()) as desk:
         assert (await desk.tools.call_tool("form", {})).text == "decline"
     assert "asks for input in a form; the agent declines those" in desk.warned
 
 
 @pytest.mark.parametrize(("says", "action"), [(True, "accept"), (False, "decline")])
-async def test_a_server_of_2025_may_ask_while_the_call_goes_on(room: Room, says: bool, action: str) -> None:  # noqa: FBT001 - a parameter of the test
+async def test_a_server_of_2025_may_ask_while_the_call_goes_on(
+    scenario: Scenario, *, says: bool, action: str
+) -> None:
     person = Person(says=says)
-    async with room.desk(ERAS[0], person) as desk:
+    async with scenario.desk(ERAS[0], person) as desk:
         assert (await desk.tools.call_tool("direct", {})).text == action
-    assert person.opened == (room.office.addresses(1) if says else [])
+    assert person.opened == (scenario.office.addresses(1) if says else [])
 
 
-async def test_two_calls_at_a_time_ask_the_person_once(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_calls_at_a_time_ask_the_person_once(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("workshop.agent.elicitation.EVERY", 0.05)
     person = Person()
-    async with room.desk(ERAS[0], person) as desk, anyio.create_task_group() as tasks:
+    async with scenario.desk(ERAS[0], person) as desk, anyio.create_task_group() as tasks:
         tasks.start_soon(desk.look)
         tasks.start_soon(desk.look)
-        await room.office.reached[4].wait()
-        room.office.done.set()
+        await scenario.office.reached[4].wait()
+        scenario.office.done.set()
     assert len(person.asked) == 1
 
 
@@ -209,11 +219,11 @@ async def test_a_program_on_this_machine_may_send_the_person_to_it(tmp_path: Pat
 @pytest.mark.parametrize("approval", [ApproveAs("learner"), Person(says=False)])
 @pytest.mark.parametrize("era", ERAS)
 async def test_no_form_of_a_trace_has_what_the_address_carries(
-    room: Room, era: str, approval: ApproveAs | Person
+    scenario: Scenario, era: str, approval: ApproveAs | Person
 ) -> None:
     recorder = Recorder()
     with recording(recorder):
-        async with room.desk(era, approval) as desk:
+        async with scenario.desk(era, approval) as desk:
             await desk.look()
     heard = b"".join(bytes(hop.body) + hop.request_body + hop.url.encode() for hop in recorder.hops)
     assert b"sample-session-1" in heard, "the test itself has to see it"
@@ -225,10 +235,10 @@ async def test_no_form_of_a_trace_has_what_the_address_carries(
 
 
 async def test_without_a_person_nobody_is_declared_and_the_error_is_a_result(
-    room: Room, serve: Serve
+    scenario: Scenario, serve: Serve
 ) -> None:
-    async with serve(room.office.app(), free_port()) as url, connect(f"{url}/mcp") as client:
-        room.office.url = url
+    async with serve(scenario.office.app(), free_port()) as url, connect(f"{url}/mcp") as client:
+        scenario.office.url = url
         result = await McpTools(client, timeout=5).call_tool("look", {})
     assert result.is_error
-    assert all(declared is None or declared.elicitation is None for declared in room.office.declared)
+    assert all(declared is None or declared.elicitation is None for declared in scenario.office.declared)

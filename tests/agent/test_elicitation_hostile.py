@@ -13,7 +13,7 @@ from mcp.types import (
 )
 
 from tests.agent.conftest import Serve
-from tests.agent.elicitation_office import CONSENT, ERAS, Person, Room
+from tests.agent.elicitation_office import CONSENT, ERAS, Person, Scenario
 from workshop.agent.approval import ApproveAs
 from workshop.agent.events import VisitRequested
 from workshop.agent.messages import ToolResult
@@ -22,8 +22,8 @@ from workshop.core.console import Console
 
 
 @pytest.fixture
-def room(serve: Serve, tmp_path: Path) -> Room:
-    return Room(serve, tmp_path)
+def scenario(serve: Serve, tmp_path: Path) -> Scenario:
+    return Scenario(serve, tmp_path)
 
 
 HOSTILE = [
@@ -45,10 +45,10 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("url", HOSTILE)
-async def test_an_address_that_nobody_should_open_is_refused_unasked(room: Room, url: str) -> None:
+async def test_an_address_that_nobody_should_open_is_refused_unasked(scenario: Scenario, url: str) -> None:
     person = Person()
-    room.office.addresses = lambda _: [url]
-    async with room.desk(ERAS[0], person) as desk:
+    scenario.office.addresses = lambda _: [url]
+    async with scenario.desk(ERAS[0], person) as desk:
         result = await desk.look()
     assert result.is_error
     assert result.text.startswith("The server asked for an address that is not opened: ")
@@ -57,18 +57,18 @@ async def test_an_address_that_nobody_should_open_is_refused_unasked(room: Room,
     assert not url or url not in desk.warned + result.text
 
 
-async def test_in_the_newer_era_a_refused_address_is_a_decline(room: Room) -> None:
-    room.office.addresses = lambda _: ["file:///etc/passwd"]
-    async with room.desk(ERAS[1], ApproveAs("learner")) as desk:
+async def test_in_the_newer_era_a_refused_address_is_a_decline(scenario: Scenario) -> None:
+    scenario.office.addresses = lambda _: ["file:///etc/passwd"]
+    async with scenario.desk(ERAS[1], ApproveAs("learner")) as desk:
         assert (await desk.look()).is_error
-    assert room.office.answers == ["decline"]
+    assert scenario.office.answers == ["decline"]
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_server_that_always_needs_another_page_is_stopped(room: Room, era: str) -> None:
+async def test_a_server_that_always_needs_another_page_is_stopped(scenario: Scenario, era: str) -> None:
     person = Person()
-    room.office.addresses = lambda call: [f"{room.office.url}/page?number={call}"]
-    async with room.desk(era, person) as desk:
+    scenario.office.addresses = lambda call: [f"{scenario.office.url}/page?number={call}"]
+    async with scenario.desk(era, person) as desk:
         result = await desk.look()
     assert result.is_error
     assert len(person.asked) == 3
@@ -76,37 +76,37 @@ async def test_a_server_that_always_needs_another_page_is_stopped(room: Room, er
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_server_that_needs_many_pages_at_once_is_stopped_too(room: Room, era: str) -> None:
+async def test_a_server_that_needs_many_pages_at_once_is_stopped_too(scenario: Scenario, era: str) -> None:
     person = Person()
-    room.office.addresses = lambda _: [f"{room.office.url}/page?number={n}" for n in range(50)]
-    async with room.desk(era, person) as desk:
+    scenario.office.addresses = lambda _: [f"{scenario.office.url}/page?number={n}" for n in range(50)]
+    async with scenario.desk(era, person) as desk:
         result = await desk.look()
     assert result.is_error
     assert len(person.asked) == 3
     assert "more than 3 addresses" in result.text
 
 
-async def test_a_server_that_ignores_every_answer_is_given_up(room: Room) -> None:
+async def test_a_server_that_ignores_every_answer_is_given_up(scenario: Scenario) -> None:
     async def deaf(ctx: Context) -> InputRequiredResult:
         """Ask for ever."""
-        room.office.calls += 1
-        url = f"{room.office.url}/page"
+        scenario.office.calls += 1
+        url = f"{scenario.office.url}/page"
         params = ElicitRequestURLParams(message="!", url=url)
         return InputRequiredResult(input_requests={"k": ElicitRequest(params=params)}, request_state="s")
 
-    room.office.look = deaf  # type: ignore[method-assign]
+    scenario.office.look = deaf  # type: ignore[method-assign]
     deaf.__name__ = "look"
     person = Person(says=False)
-    async with room.desk(ERAS[1], person) as desk:
+    async with scenario.desk(ERAS[1], person) as desk:
         result = await desk.look()
     assert result.text == "The person did not agree to go to the page the server needs"
     assert len(person.asked) == 1
-    assert room.office.calls < 6
+    assert scenario.office.calls < 6
 
 
 @pytest.mark.parametrize("data", [None, [], "text", {}, {"elicitations": []}, {"elicitations": [{"a": 1}]}])
-async def test_an_error_that_names_no_page_is_told(room: Room, data: Any) -> None:
-    async with room.desk(ERAS[0], Person()) as desk:
+async def test_an_error_that_names_no_page_is_told(scenario: Scenario, data: Any) -> None:
+    async with scenario.desk(ERAS[0], Person()) as desk:
         result = await desk.tools.call_tool("nonsense", {"data": data})
     assert result == ToolResult(
         "The server wants the person at a page, but does not say at which", None, True
@@ -131,18 +131,18 @@ LOGIN = '<form action="https://github.com/login"><button name="user" value="lear
     ],
 )
 async def test_a_practice_user_goes_no_further_than_practice_pages(
-    room: Room, page: str, end: str, told: str
+    scenario: Scenario, page: str, end: str, told: str
 ) -> None:
-    room.office.page, room.office.end = page, end
-    async with room.desk(ERAS[0], ApproveAs("learner")) as desk:
+    scenario.office.page, scenario.office.end = page, end
+    async with scenario.desk(ERAS[0], ApproveAs("learner")) as desk:
         result = await desk.look()
     assert result.text == "Nobody could go through the page that the server needs"
     assert told in desk.warned
 
 
-async def test_what_the_server_says_reaches_the_screen_harmless_and_short(room: Room) -> None:
-    room.office.message = "\x1b[2J\u202eAll\n\nis {well} " + "x" * 5000
-    async with room.desk(ERAS[0], Person(says=False)) as desk:
+async def test_what_the_server_says_reaches_the_screen_harmless_and_short(scenario: Scenario) -> None:
+    scenario.office.message = "\x1b[2J\u202eAll\n\nis {well} " + "x" * 5000
+    async with scenario.desk(ERAS[0], Person(says=False)) as desk:
         await desk.look()
     out, err = io.StringIO(), io.StringIO()
     with View(Console(out, err)) as view:
@@ -153,4 +153,4 @@ async def test_what_the_server_says_reaches_the_screen_harmless_and_short(room: 
     assert "\u202e" not in shown
     assert "It says: \\x1b[2J\\x202eAll is {well} xxx" in shown
     assert "x" * 400 not in shown
-    assert f"\n  {room.office.addresses(1)[0]}\n" in shown, "the whole address on a line of its own"
+    assert f"\n  {scenario.office.addresses(1)[0]}\n" in shown, "the whole address on a line of its own"

@@ -50,7 +50,7 @@ async def ask_behind_login(agent: Agent, url: str, callback: int) -> str:
 
 
 @dataclass
-class Room:
+class Scenario:
     """A practice GitHub, a gateway in front of it that can be restarted, and one learner's agent."""
 
     folder: Path
@@ -136,7 +136,7 @@ def _signing_key() -> bytes:
 
 
 @pytest.fixture
-async def room(tmp_path: Path, serve: Any) -> AsyncIterator[Room]:
+async def scenario(tmp_path: Path, serve: Any) -> AsyncIterator[Scenario]:
     gateway_port, practice_port = free_port(), free_port()
     config = PracticeConfig(
         port=practice_port,
@@ -146,101 +146,101 @@ async def room(tmp_path: Path, serve: Any) -> AsyncIterator[Room]:
         app_name="MCP workshop",
     )
     async with serve(create_practice(config), practice_port) as url:
-        yield Room(tmp_path, serve, url, gateway_port)
+        yield Scenario(tmp_path, serve, url, gateway_port)
 
 
-async def test_the_first_run_logs_in_once_and_answers(room: Room) -> None:
-    async with room.gateway():
-        answer = await room.ask()
+async def test_the_first_run_logs_in_once_and_answers(scenario: Scenario) -> None:
+    async with scenario.gateway():
+        answer = await scenario.ask()
     assert "trail-mapper" in answer
     assert "#42: GPX export drops the last waypoint" in answer
-    assert room.kinds().count("ApprovalNeeded") == 1
+    assert scenario.kinds().count("ApprovalNeeded") == 1
 
 
-async def test_the_second_example_question_is_answered_too(room: Room) -> None:
-    async with room.gateway():
-        answer = await room.ask(question="Which of my repositories has the most open issues?")
+async def test_the_second_example_question_is_answered_too(scenario: Scenario) -> None:
+    async with scenario.gateway():
+        answer = await scenario.ask(question="Which of my repositories has the most open issues?")
     assert answer == "trail-mapper has the most open issues: 4"
 
 
-async def test_the_second_run_needs_no_approval(room: Room) -> None:
-    async with room.gateway():
-        await room.ask()
-        await room.ask()
-    assert room.kinds().count("ApprovalNeeded") == 1
-    assert "LoginReused" in room.kinds()
+async def test_the_second_run_needs_no_approval(scenario: Scenario) -> None:
+    async with scenario.gateway():
+        await scenario.ask()
+        await scenario.ask()
+    assert scenario.kinds().count("ApprovalNeeded") == 1
+    assert "LoginReused" in scenario.kinds()
 
 
-async def test_after_a_restart_of_the_gateway_an_expired_token_is_refreshed(room: Room) -> None:
-    async with room.gateway():
-        await room.ask()
-    (path,) = (room.folder / "logins").glob("*.json")
+async def test_after_a_restart_of_the_gateway_an_expired_token_is_refreshed(scenario: Scenario) -> None:
+    async with scenario.gateway():
+        await scenario.ask()
+    (path,) = (scenario.folder / "logins").glob("*.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"expires_at": 1}))
-    async with room.gateway():
-        assert "trail-mapper" in await room.ask()
-    assert room.kinds().count("ApprovalNeeded") == 1
-    assert "TokenRefreshed" in room.kinds()
+    async with scenario.gateway():
+        assert "trail-mapper" in await scenario.ask()
+    assert scenario.kinds().count("ApprovalNeeded") == 1
+    assert "TokenRefreshed" in scenario.kinds()
 
 
-async def test_a_gateway_that_lost_its_store_asks_once_and_works(room: Room) -> None:
-    async with room.gateway():
-        await room.ask()
-    room.lose_the_store()
-    async with room.gateway():
-        assert "trail-mapper" in await room.ask()
-        assert room.kinds().count("ClientRegistered") == 2
-        before = len(room.events)
-        await room.ask()
-    assert "ApprovalNeeded" not in room.kinds()[before:]
+async def test_a_gateway_that_lost_its_store_asks_once_and_works(scenario: Scenario) -> None:
+    async with scenario.gateway():
+        await scenario.ask()
+    scenario.lose_the_store()
+    async with scenario.gateway():
+        assert "trail-mapper" in await scenario.ask()
+        assert scenario.kinds().count("ClientRegistered") == 2
+        before = len(scenario.events)
+        await scenario.ask()
+    assert "ApprovalNeeded" not in scenario.kinds()[before:]
 
 
-async def test_t92_the_practice_github_never_sees_the_agents_own_token(room: Room) -> None:
-    async with room.gateway():
-        await room.ask()
+async def test_t92_the_practice_github_never_sees_the_agents_own_token(scenario: Scenario) -> None:
+    async with scenario.gateway():
+        await scenario.ask()
     async with httpx2.AsyncClient() as http:
-        seen = (await http.get(f"{room.practice_url}/practice/requests")).text
-    (path,) = (room.folder / "logins").glob("*.json")
+        seen = (await http.get(f"{scenario.practice_url}/practice/requests")).text
+    (path,) = (scenario.folder / "logins").glob("*.json")
     tokens = json.loads(path.read_text())["tokens"]
     assert tokens["access_token"] not in seen
     assert tokens["refresh_token"] not in seen
 
 
-async def test_an_unknown_practice_user_is_told(room: Room) -> None:
-    async with room.gateway():
+async def test_an_unknown_practice_user_is_told(scenario: Scenario) -> None:
+    async with scenario.gateway():
         with pytest.raises(CredentialsError, match="no practice user 'nobody'") as caught:
-            await room.ask("nobody")
+            await scenario.ask("nobody")
     assert "learner" in caught.value.hint
 
 
-async def test_the_address_to_approve_at_is_the_gateways_own(room: Room) -> None:
-    async with room.gateway():
-        await room.ask()
-    (asked,) = [event for event in room.events if isinstance(event, ApprovalNeeded)]
-    assert asked.url.startswith(f"http://localhost:{room.gateway_port}/oauth/authorize?")
+async def test_the_address_to_approve_at_is_the_gateways_own(scenario: Scenario) -> None:
+    async with scenario.gateway():
+        await scenario.ask()
+    (asked,) = [event for event in scenario.events if isinstance(event, ApprovalNeeded)]
+    assert asked.url.startswith(f"http://localhost:{scenario.gateway_port}/oauth/authorize?")
     assert (asked.way, asked.user) == ("practice user", "learner")
 
 
-async def test_a_registration_made_with_another_callback_port_still_serves(room: Room) -> None:
+async def test_a_registration_made_with_another_callback_port_still_serves(scenario: Scenario) -> None:
     """RFC 8252 section 7.3: the port of a loopback redirect URI may change; each run here has its own."""
-    async with room.gateway():
-        await room.ask()
-        (path,) = (room.folder / "logins").glob("*.json")
+    async with scenario.gateway():
+        await scenario.ask()
+        (path,) = (scenario.folder / "logins").glob("*.json")
         path.write_text(json.dumps({**json.loads(path.read_text()), "tokens": None}))
-        assert "trail-mapper" in await room.ask()
-    assert room.kinds().count("ClientRegistered") == 1
-    assert room.kinds().count("ApprovalNeeded") == 2
+        assert "trail-mapper" in await scenario.ask()
+    assert scenario.kinds().count("ClientRegistered") == 1
+    assert scenario.kinds().count("ApprovalNeeded") == 2
 
 
 async def test_a_second_login_only_authorizes_and_asks_for_the_token(
-    room: Room, caplog: pytest.LogCaptureFixture
+    scenario: Scenario, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The documents may still be used (Cache-Control), the registration is known, and nothing is probed."""
-    async with room.gateway():
-        await room.ask()
-        (path,) = (room.folder / "logins").glob("*.json")
+    async with scenario.gateway():
+        await scenario.ask()
+        (path,) = (scenario.folder / "logins").glob("*.json")
         path.write_text(json.dumps({**json.loads(path.read_text()), "tokens": None}))
         with caplog.at_level("INFO", "workshop.gateway.requests"):
-            await room.ask()
+            await scenario.ask()
     seen = [record.getMessage().split()[:2] for record in caplog.records if "/mcp" not in record.getMessage()]
     assert [" ".join(words) for words in seen if words[0] in {"GET", "POST"}] == [
         "GET /oauth/authorize",
@@ -250,27 +250,27 @@ async def test_a_second_login_only_authorizes_and_asks_for_the_token(
     ]
 
 
-async def test_a_gateway_that_forgot_the_agent_is_registered_with_again(room: Room) -> None:
-    async with room.gateway():
-        await room.ask()
-    (path,) = (room.folder / "logins").glob("*.json")
+async def test_a_gateway_that_forgot_the_agent_is_registered_with_again(scenario: Scenario) -> None:
+    async with scenario.gateway():
+        await scenario.ask()
+    (path,) = (scenario.folder / "logins").glob("*.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), "tokens": None}))
-    room.lose_the_store()
-    async with room.gateway():
-        assert "trail-mapper" in await room.ask()
-    assert room.kinds().count("ClientForgotten") == 1
-    assert room.kinds().count("ClientRegistered") == 2
+    scenario.lose_the_store()
+    async with scenario.gateway():
+        assert "trail-mapper" in await scenario.ask()
+    assert scenario.kinds().count("ClientForgotten") == 1
+    assert scenario.kinds().count("ClientRegistered") == 2
 
 
-async def test_a_grant_withdrawn_at_the_upstream_is_asked_for_again(room: Room) -> None:
-    async with room.gateway():
-        await room.ask()
+async def test_a_grant_withdrawn_at_the_upstream_is_asked_for_again(scenario: Scenario) -> None:
+    async with scenario.gateway():
+        await scenario.ask()
         async with httpx2.AsyncClient(headers={"X-Practice-Control": "1"}) as http:
             fault = {"fault": "revoked", "user": "learner"}
-            answer = await http.post(f"{room.practice_url}/practice/faults", json=fault)
+            answer = await http.post(f"{scenario.practice_url}/practice/faults", json=fault)
         assert answer.status_code == 200, answer.text
-        assert "trail-mapper" in await room.ask()
-    assert room.kinds().count("ApprovalNeeded") == 2
+        assert "trail-mapper" in await scenario.ask()
+    assert scenario.kinds().count("ApprovalNeeded") == 2
 
 
 @dataclass(frozen=True)
@@ -289,15 +289,15 @@ class Deny:
             await browser.send(callback)
 
 
-async def test_a_person_who_denies_ends_the_run_with_the_credentials_exit_code(room: Room) -> None:
-    async with room.gateway():
+async def test_a_person_who_denies_ends_the_run_with_the_credentials_exit_code(scenario: Scenario) -> None:
+    async with scenario.gateway():
         with pytest.raises(CredentialsError, match="not approved") as caught:
-            await room.ask(approval=Deny())
+            await scenario.ask(approval=Deny())
     assert caught.value.exit_code == 4
 
 
 async def test_a_person_may_take_longer_than_any_request_may(
-    room: Room, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The SDK stops a request's clock while its login waits on a person; ours must keep that."""
 
@@ -309,7 +309,7 @@ async def test_a_person_may_take_longer_than_any_request_may(
             await anyio.lowlevel.checkpoint()
             await super().start(url)
 
-    async with room.gateway():
-        assert "trail-mapper" in await room.ask(approval=AnHourLater("learner"))
+    async with scenario.gateway():
+        assert "trail-mapper" in await scenario.ask(approval=AnHourLater("learner"))
     # A first request that timed out would have fallen back to the older handshake.
-    assert [event.protocol for event in room.events if isinstance(event, Connected)] == ["2026-07-28"]
+    assert [event.protocol for event in scenario.events if isinstance(event, Connected)] == ["2026-07-28"]

@@ -7,7 +7,7 @@ from tests.cli.conftest import Workshop
 
 
 def test_a_file_that_is_no_bundle_is_exit_code_2(workshop: Workshop, tmp_path: Path) -> None:
-    (tmp_path / "letter").write_text("Dear room,\n" * 2000)
+    (tmp_path / "letter").write_text("Dear class,\n" * 2000)
     told = workshop("bundle", "verify", str(tmp_path / "letter"))
     assert told.code == 2
     assert "`letter` is damaged or no bundle" in told.err
@@ -23,7 +23,7 @@ def test_the_same_as_json(workshop: Workshop, tmp_path: Path) -> None:
 
 
 def test_an_override_that_is_unknown_is_told_before_anything_is_asked(workshop: Workshop) -> None:
-    told = workshop("bundle", "create", "room.bundle", "--override", "operater=x:1")
+    told = workshop("bundle", "create", "class.bundle", "--override", "operater=x:1")
     assert told.code == 2
     assert "`operater`" in told.err
-    assert not Path("room.bundle").exists()
+    assert not Path("class.bundle").exists()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.environment import Room
+from tests.environment import IsolatedInstance
 
 STUBBORN = """
 import sys, time
@@ -41,11 +41,11 @@ def silent() -> Iterator[socket.socket]:
         yield listening
 
 
-def started(room: Room, *argv: str) -> "subprocess.Popen[str]":
+def started(instance: IsolatedInstance, *argv: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, *argv],
-        cwd=room.folder,
-        env=room.environment,
+        cwd=instance.folder,
+        env=instance.environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -63,9 +63,9 @@ def ended(child: "subprocess.Popen[str]") -> dict[str, Any]:
     return document
 
 
-def test_after_ctrl_c(room: Room, silent: socket.socket) -> None:
+def test_after_ctrl_c(instance: IsolatedInstance, silent: socket.socket) -> None:
     child = started(
-        room, "-m", "workshop", "probe", f"http://127.0.0.1:{silent.getsockname()[1]}/mcp", "--json"
+        instance, "-m", "workshop", "probe", f"http://127.0.0.1:{silent.getsockname()[1]}/mcp", "--json"
     )
     asked, _ = silent.accept()
     child.send_signal(signal.SIGINT)
@@ -73,9 +73,9 @@ def test_after_ctrl_c(room: Room, silent: socket.socket) -> None:
     asked.close()
 
 
-def test_after_sigterm(room: Room, silent: socket.socket) -> None:
+def test_after_sigterm(instance: IsolatedInstance, silent: socket.socket) -> None:
     child = started(
-        room, "-m", "workshop", "probe", f"http://127.0.0.1:{silent.getsockname()[1]}/mcp", "--json"
+        instance, "-m", "workshop", "probe", f"http://127.0.0.1:{silent.getsockname()[1]}/mcp", "--json"
     )
     asked, _ = silent.accept()
     child.terminate()
@@ -83,10 +83,10 @@ def test_after_sigterm(room: Room, silent: socket.socket) -> None:
     asked.close()
 
 
-def test_after_being_left_at_once(room: Room, tmp_path: Path) -> None:
+def test_after_being_left_at_once(instance: IsolatedInstance, tmp_path: Path) -> None:
     script = tmp_path / "stubborn.py"
     script.write_text(STUBBORN)
-    child = started(room, str(script))
+    child = started(instance, str(script))
     assert child.stderr
     for _ in range(3):
         while "working" not in child.stderr.readline():

@@ -9,7 +9,7 @@ import pexpect
 import pytest
 
 from tests.cli.conftest import Workshop
-from tests.environment import Room
+from tests.environment import IsolatedInstance
 
 SECRET = "canary-of-the-oauth-app"
 
@@ -76,12 +76,12 @@ def test_an_empty_log_says_so_on_stderr(workshop: Workshop, folder: Path) -> Non
     assert "Nothing has been written yet" in outcome.err
 
 
-def test_following_goes_on_until_ctrl_c_and_finds_what_comes_later(room: Room) -> None:
-    folder = room.directory / "workloads"
+def test_following_goes_on_until_ctrl_c_and_finds_what_comes_later(instance: IsolatedInstance) -> None:
+    folder = instance.directory / "workloads"
     (folder / "one").mkdir(parents=True)
     log = folder / "one" / "log.txt"
     log.write_text("before\nlast\n")
-    child = room.spawn("logs", "--follow", "-n", "1", timeout=60)
+    child = instance.spawn("logs", "--follow", "-n", "1", timeout=60)
     child.expect_exact("last\r\n")
     with log.open("a") as file:
         file.write("more\n")
@@ -99,14 +99,14 @@ def test_following_goes_on_until_ctrl_c_and_finds_what_comes_later(room: Room) -
     assert child.exitstatus == 130
 
 
-def test_a_reader_that_has_seen_enough_gets_no_traceback(room: Room) -> None:
-    (room.directory / "workloads" / "one").mkdir(parents=True)
-    (room.directory / "workloads" / "one" / "log.txt").write_text("line\n" * 9000)
+def test_a_reader_that_has_seen_enough_gets_no_traceback(instance: IsolatedInstance) -> None:
+    (instance.directory / "workloads" / "one").mkdir(parents=True)
+    (instance.directory / "workloads" / "one" / "log.txt").write_text("line\n" * 9000)
     shell = pexpect.spawn(
         "/bin/sh",
         ["-c", f"{sys.executable} -m workshop logs -n 9000 | head -1"],
-        cwd=str(room.folder),
-        env=room.environment,
+        cwd=str(instance.folder),
+        env=instance.environment,
         encoding="utf-8",
         timeout=60,
     )

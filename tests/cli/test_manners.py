@@ -11,7 +11,7 @@ import pexpect
 import pytest
 
 from tests.cli.conftest import Workshop
-from tests.environment import Room
+from tests.environment import IsolatedInstance
 from tests.lab.tools.fakes import FakeTools
 from workshop.cli.app import build_tree
 
@@ -82,11 +82,11 @@ def test_external_commands_are_shown_by_one_v_and_their_output_by_two(
     assert ("canary-output" in outcome.err) is streamed
 
 
-def written(room: Room, *arguments: str, **variables: str) -> str:
+def written(instance: IsolatedInstance, *arguments: str, **variables: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "workshop", *arguments],
-        cwd=room.folder,
-        env={**room.environment, **variables},
+        cwd=instance.folder,
+        env={**instance.environment, **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -97,28 +97,30 @@ def written(room: Room, *arguments: str, **variables: str) -> str:
     return done.stdout
 
 
-def test_without_a_terminal_there_is_neither_colour_nor_animation(room: Room) -> None:
-    assert "\x1b" not in written(room, *RUN)
+def test_without_a_terminal_there_is_neither_colour_nor_animation(instance: IsolatedInstance) -> None:
+    assert "\x1b" not in written(instance, *RUN)
 
 
-def test_forced_colour_through_a_pipe_brings_no_animation_and_breaks_no_line(room: Room) -> None:
-    told = written(room, *RUN, FORCE_COLOR="1", COLUMNS="40")
+def test_forced_colour_through_a_pipe_brings_no_animation_and_breaks_no_line(
+    instance: IsolatedInstance,
+) -> None:
+    told = written(instance, *RUN, FORCE_COLOR="1", COLUMNS="40")
     assert "\x1b[1m" in told
     assert "\x1b[36mNext: `workshop part 1 check`" in told
     assert not [code for code in ANIMATION if code in told]
     assert "(4); its newest is #42: GPX export drops the last waypoint" in told
 
 
-def test_no_colour_wins_over_forced_colour(room: Room) -> None:
-    assert "\x1b[36m" not in written(room, *RUN, FORCE_COLOR="1", NO_COLOR="1")
+def test_no_colour_wins_over_forced_colour(instance: IsolatedInstance) -> None:
+    assert "\x1b[36m" not in written(instance, *RUN, FORCE_COLOR="1", NO_COLOR="1")
 
 
-def test_json_is_never_coloured(room: Room) -> None:
-    assert json.loads(written(room, "part", "list", "--json", FORCE_COLOR="1"))["status"] == "success"
+def test_json_is_never_coloured(instance: IsolatedInstance) -> None:
+    assert json.loads(written(instance, "part", "list", "--json", FORCE_COLOR="1"))["status"] == "success"
 
 
-def test_without_input_nobody_is_asked_at_a_terminal_either(room: Room) -> None:
-    child = room.spawn("part", "1", "reset", "--no-input")
+def test_without_input_nobody_is_asked_at_a_terminal_either(instance: IsolatedInstance) -> None:
+    child = instance.spawn("part", "1", "reset", "--no-input")
     child.expect("there is nobody to ask here")
     child.expect("`--yes` goes ahead without asking")
     child.expect(pexpect.EOF)
@@ -126,7 +128,7 @@ def test_without_input_nobody_is_asked_at_a_terminal_either(room: Room) -> None:
     assert child.exitstatus == 2
 
 
-def test_an_address_that_has_to_be_opened_is_told_however_quiet_we_are(running: Room) -> None:
+def test_an_address_that_has_to_be_opened_is_told_however_quiet_we_are(running: IsolatedInstance) -> None:
     child = running.spawn("part", "4", "run", "--no-browser", "--model", "rehearsal", "-qq", timeout=60)
     child.expect(r"Open this address in a browser")
     child.expect(r"http://localhost:\d+/oauth/authorize\?\S+\r\n")

@@ -6,14 +6,14 @@ import re
 from inline_snapshot import snapshot
 
 from tests.cli.conftest import Workshop
-from tests.environment import Room
+from tests.environment import IsolatedInstance
 
 
 class Shown:
-    """Runs commands in a room, and tells what they print without times, ports, paths and pids."""
+    """Runs commands in an instance, and returns what they print without times, ports, paths and pids."""
 
-    def __init__(self, room: Room) -> None:
-        self._room = room
+    def __init__(self, instance: IsolatedInstance) -> None:
+        self._room = instance
 
     def __call__(self, *arguments: str) -> str:
         done = self._room.run(*arguments)
@@ -30,9 +30,9 @@ class Shown:
         return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("Warning: "))
 
 
-def test_a_room_from_up_to_teardown(room: Room) -> None:
-    shown = Shown(room)
-    assert shown("up", *room.port_options) == snapshot("""\
+def test_a_room_from_up_to_teardown(instance: IsolatedInstance) -> None:
+    shown = Shown(instance)
+    assert shown("up", *instance.port_options) == snapshot("""\
 Embedded backend (as asked for), practice GitHub (no GITHUB_OAUTH_CLIENT_SECRET in `.env`)
 workshop  http://localhost:<workshop>/mcp
 practice-github  http://localhost:<practice-github>

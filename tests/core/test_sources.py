@@ -29,7 +29,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 def certificate(tmp_path: Path) -> Path:
     """An authority's certificate as PEM text."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "A room's authority")])
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "A lab's authority")])
     now = dt.datetime.now(dt.UTC)
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
     made = (
@@ -48,10 +48,10 @@ def test_without_overrides_the_sources_are_the_pinned_ones() -> None:
 
 
 def test_a_variable_replaces_a_pin_and_an_override_replaces_both(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKSHOP_IMAGE_OPERATOR", "room.example:5000/operator:v1")
-    monkeypatch.setenv("WORKSHOP_IMAGE_PROXY_RUNNER", "room.example/proxyrunner:v1")
+    monkeypatch.setenv("WORKSHOP_IMAGE_OPERATOR", "lab.example:5000/operator:v1")
+    monkeypatch.setenv("WORKSHOP_IMAGE_PROXY_RUNNER", "lab.example/proxyrunner:v1")
     found = Sources.load({"proxy-runner": "other.example/proxyrunner:v2"})
-    assert found.operator == "room.example:5000/operator:v1"
+    assert found.operator == "lab.example:5000/operator:v1"
     assert found.proxy_runner == "other.example/proxyrunner:v2"
     assert found.mcp_server == pinned().mcp_server
     assert found.prebuilt == frozenset()
@@ -63,7 +63,7 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_an_image_that_somebody_else_built_is_not_built_here() -> None:
-    found = Sources.load({"mcp-server": "room.example/mcp-server:1", "operator": "room.example/operator:v1"})
+    found = Sources.load({"mcp-server": "lab.example/mcp-server:1", "operator": "lab.example/operator:v1"})
     assert found.prebuilt == {"mcp_server"}
 
 
@@ -76,9 +76,9 @@ def test_an_unknown_name_is_told_with_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("operator", "room.example/operator"),
-        ("operator", "room.example/operator:latest"),
-        ("operator", f"room.example/operator:v1{DIGEST}"),
+        ("operator", "lab.example/operator"),
+        ("operator", "lab.example/operator:latest"),
+        ("operator", f"lab.example/operator:v1{DIGEST}"),
         ("operator", "--privileged:1"),
         ("operator", "UPPER/case:1"),
         ("operator", ""),
@@ -105,7 +105,7 @@ def test_a_value_that_cannot_be_used_is_a_usage_error(name: str, value: str) -> 
 
 
 @pytest.mark.parametrize(
-    "value", ["kindest/node:v1", f"kindest/node:v1{DIGEST}", f"room.example/node{DIGEST}"]
+    "value", ["kindest/node:v1", f"kindest/node:v1{DIGEST}", f"lab.example/node{DIGEST}"]
 )
 def test_a_node_image_may_be_pinned_by_its_digest(value: str) -> None:
     assert Sources.load({"node-image": value}).node_image == value
@@ -121,7 +121,7 @@ def test_a_chart_is_a_reference_an_archive_or_a_folder(
     monkeypatch.chdir(tmp_path)
     for value in ("chart", "chart.tgz"):
         assert Sources.load({"chart-crds": value}).chart_crds == str(tmp_path / value)
-    reference = "oci://room.example:5000/charts/toolhive-operator"
+    reference = "oci://lab.example:5000/charts/toolhive-operator"
     assert Sources.load({"chart-operator": reference}).chart_operator == reference
     with pytest.raises(UsageError):
         Sources.load({"chart-crds": str(tmp_path)})

@@ -8,33 +8,37 @@ import pexpect
 import pyte
 import pytest
 
-from tests.environment import Room
+from tests.environment import IsolatedInstance
 from workshop.core.errors import INTERRUPTED
 
 FILE = "workshop-exercises/part1/1_a_tool_with_a_schema.py"
 
 
-def test_everything_that_is_up_is_checked_and_progress_survives_a_teardown(room: Room) -> None:
-    room.up()
-    assert room.run("part", "4", "check").returncode == 6
-    assert room.run("part", "4", "run", "--approve-as", "learner", "--model", "rehearsal").returncode == 0
-    done = room.run("part", "4", "check", "--json")
+def test_everything_that_is_up_is_checked_and_progress_survives_a_teardown(
+    instance: IsolatedInstance,
+) -> None:
+    instance.up()
+    assert instance.run("part", "4", "check").returncode == 6
+    assert instance.run("part", "4", "run", "--approve-as", "learner", "--model", "rehearsal").returncode == 0
+    done = instance.run("part", "4", "check", "--json")
     assert done.returncode == 0, done.stdout
     states = {check["state"] for check in json.loads(done.stdout)["data"]["checks"]}
     assert states == {"passed"}
-    assert room.run("teardown").returncode == 0
-    parts = json.loads(room.run("next", "--json").stdout)["data"]["parts"]
+    assert instance.run("teardown").returncode == 0
+    parts = json.loads(instance.run("next", "--json").stdout)["data"]["parts"]
     assert [part["checked"] for part in parts] == [False, False, False, True]
 
 
 @pytest.mark.parametrize(
     ("key", "code", "kept"), [("\r", 0, True), ("\x03", INTERRUPTED, True), ("y\r", 0, False)]
 )
-def test_work_is_only_replaced_by_someone_who_says_yes(room: Room, key: str, code: int, kept: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    room.run("part", "1", "exercise", "1")
-    file = room.folder / FILE
+def test_work_is_only_replaced_by_someone_who_says_yes(
+    instance: IsolatedInstance, key: str, code: int, *, kept: bool
+) -> None:
+    instance.run("part", "1", "exercise", "1")
+    file = instance.folder / FILE
     file.write_text("mine", encoding="utf-8")
-    child = room.spawn("part", "1", "reset", "1")
+    child = instance.spawn("part", "1", "reset", "1")
     child.expect(r"kept in a copy beside it \[y/N\]: ")
     child.send(key)
     child.expect(pexpect.EOF)
@@ -45,13 +49,13 @@ def test_work_is_only_replaced_by_someone_who_says_yes(room: Room, key: str, cod
 
 
 @pytest.mark.parametrize("columns", [60, 100])
-def test_a_checklist_fits_the_terminal_and_keeps_its_margin(room: Room, columns: int) -> None:
-    environment = {**room.environment, "TERM": "xterm-256color"}
+def test_a_checklist_fits_the_terminal_and_keeps_its_margin(instance: IsolatedInstance, columns: int) -> None:
+    environment = {**instance.environment, "TERM": "xterm-256color"}
     del environment["COLUMNS"]  # then the terminal itself is asked
     child = pexpect.spawn(
         sys.executable,
         ["-m", "workshop", "part", "1", "check"],
-        cwd=str(room.folder),
+        cwd=str(instance.folder),
         env=environment,
         encoding="utf-8",
         timeout=60,

@@ -5,10 +5,10 @@ import re
 import pexpect
 from playwright.sync_api import Page
 
-from tests.environment import Room
+from tests.environment import IsolatedInstance
 
 
-def start(running: Room) -> "tuple[pexpect.spawn[str], str]":
+def start(running: IsolatedInstance) -> "tuple[pexpect.spawn[str], str]":
     """Part 4 on a terminal, up to the printed address."""
     child = running.spawn("part", "4", "run", "--no-browser", "--model", "rehearsal")
     child.expect(r"(http://localhost:\d+/oauth/authorize\?\S+)")
@@ -16,7 +16,7 @@ def start(running: Room) -> "tuple[pexpect.spawn[str], str]":
     return child, child.match.group(1)
 
 
-def test_a_person_approves_in_the_browser_and_gets_the_answer(running: Room, page: Page) -> None:
+def test_a_person_approves_in_the_browser_and_gets_the_answer(running: IsolatedInstance, page: Page) -> None:
     child, url = start(running)
     page.goto(url)
     assert "MCP workshop agent" in page.inner_text("body")
@@ -31,7 +31,7 @@ def test_a_person_approves_in_the_browser_and_gets_the_answer(running: Room, pag
     assert child.exitstatus == 0
 
 
-def test_a_person_who_denies_ends_the_run_with_a_clear_word(running: Room, page: Page) -> None:
+def test_a_person_who_denies_ends_the_run_with_a_clear_word(running: IsolatedInstance, page: Page) -> None:
     child, url = start(running)
     page.goto(url)
     page.get_by_role("button", name="Deny").click()
@@ -41,7 +41,9 @@ def test_a_person_who_denies_ends_the_run_with_a_clear_word(running: Room, page:
     assert child.exitstatus == 4
 
 
-def test_the_consent_page_fits_a_phone_loads_nothing_and_runs_no_script(running: Room, page: Page) -> None:
+def test_the_consent_page_fits_a_phone_loads_nothing_and_runs_no_script(
+    running: IsolatedInstance, page: Page
+) -> None:
     child, url = start(running)
     requested: list[str] = []
     problems: list[str] = []

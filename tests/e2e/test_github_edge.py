@@ -7,22 +7,22 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 
-from tests.environment import Room
+from tests.environment import IsolatedInstance
 from workshop.core.browser import press
 
 VERIFIER = "v" * 43
 CALLBACK = "http://localhost:8765/callback"
 
 
-def test_up_with_an_oauth_app_configures_github_itself(room: Room) -> None:
-    (room.folder / ".env").write_text(
+def test_up_with_an_oauth_app_configures_github_itself(instance: IsolatedInstance) -> None:
+    (instance.folder / ".env").write_text(
         "GITHUB_OAUTH_CLIENT_ID=sample-client-id\nGITHUB_OAUTH_CLIENT_SECRET='sample#client-secret'\n"
     )
-    done = room.up()
+    done = instance.up()
     assert "GitHub upstream (GITHUB_OAUTH_CLIENT_SECRET is in `" in done.stdout
-    assert set(room.states()) == {"github-remote", "workshop", "workshop-0"}, "no practice GitHub"
+    assert set(instance.states()) == {"github-remote", "workshop", "workshop-0"}, "no practice GitHub"
     assert "sample#client-secret" not in done.stdout + done.stderr
-    text = (room.directory / "workloads" / "github-remote" / "config.json").read_text()
+    text = (instance.directory / "workloads" / "github-remote" / "config.json").read_text()
     config = json.loads(text)
     assert config["remote_url"] == "https://api.githubcopilot.com/mcp/"
     upstream = config["auth"]["upstream"]
@@ -31,12 +31,12 @@ def test_up_with_an_oauth_app_configures_github_itself(room: Room) -> None:
     assert "sample#client-secret" not in text
 
 
-def test_the_browser_is_sent_to_github_with_our_apps_id_and_pkce(room: Room) -> None:
-    (room.folder / ".env").write_text(
+def test_the_browser_is_sent_to_github_with_our_apps_id_and_pkce(instance: IsolatedInstance) -> None:
+    (instance.folder / ".env").write_text(
         "GITHUB_OAUTH_CLIENT_ID=sample-client-id\r\nGITHUB_OAUTH_CLIENT_SECRET=sample-client-secret\r\n"
     )
-    room.up()
-    origin = f"http://localhost:{room.ports['github-remote']}"
+    instance.up()
+    origin = f"http://localhost:{instance.ports['github-remote']}"
     sent = urlsplit(approve(origin))
     assert (sent.scheme, sent.netloc, sent.path) == ("https", "github.com", "/login/oauth/authorize")
     query = {name: value for name, (value,) in parse_qs(sent.query).items()}

@@ -4,18 +4,18 @@ import json
 
 import psutil
 
-from tests.environment import Room
+from tests.environment import IsolatedInstance
 
 ASKED = "Approving as practice user"
 
 
-def run(room: Room) -> str:
-    done = room.run("part", "4", "run", "--model", "rehearsal", "--approve-as", "learner")
+def run(instance: IsolatedInstance) -> str:
+    done = instance.run("part", "4", "run", "--model", "rehearsal", "--approve-as", "learner")
     assert done.returncode == 0, done.stderr
     return done.stderr
 
 
-def test_after_a_revoke_approval_is_asked_for_again(running: Room) -> None:
+def test_after_a_revoke_approval_is_asked_for_again(running: IsolatedInstance) -> None:
     assert ASKED in run(running)
     assert ASKED not in run(running)
     (file,) = (running.directory / "logins").glob("*.json")
@@ -26,15 +26,15 @@ def test_after_a_revoke_approval_is_asked_for_again(running: Room) -> None:
     assert ASKED in run(running)
 
 
-def test_without_the_gateway_a_login_is_kept_unless_it_is_to_be_forgotten(room: Room) -> None:
-    room.up()
-    run(room)
-    gateway = psutil.Process(room.states()["github-remote"].pid)
+def test_without_the_gateway_a_login_is_kept_unless_it_is_to_be_forgotten(instance: IsolatedInstance) -> None:
+    instance.up()
+    run(instance)
+    gateway = psutil.Process(instance.states()["github-remote"].pid)
     gateway.kill()
     gateway.wait(10)
-    kept = room.run("login", "revoke", "--json")
+    kept = instance.run("login", "revoke", "--json")
     assert kept.returncode == 1
     assert "cannot be reached" in json.loads(kept.stdout)["data"][0]["told"]
-    assert "localhost" in room.run("login", "list").stdout
-    assert room.run("login", "revoke", "--all", "--forget").returncode == 0
-    assert ASKED in run(room)
+    assert "localhost" in instance.run("login", "list").stdout
+    assert instance.run("login", "revoke", "--all", "--forget").returncode == 0
+    assert ASKED in run(instance)

@@ -7,20 +7,20 @@ import pexpect
 import pyte
 import pytest
 
-from tests.environment import Room
+from tests.environment import IsolatedInstance
 from workshop.core.errors import INTERRUPTED
 
 SPINNER = r"[⠀-⣿]"
 
 
-def spawn(room: Room, columns: int, *arguments: str) -> "pexpect.spawn[str]":
+def spawn(instance: IsolatedInstance, columns: int, *arguments: str) -> "pexpect.spawn[str]":
     """Start a command on a terminal that is asked for its size itself."""
-    environment = {**room.environment, "TERM": "xterm-256color"}
+    environment = {**instance.environment, "TERM": "xterm-256color"}
     del environment["COLUMNS"]
     return pexpect.spawn(
         sys.executable,
         ["-m", "workshop", *arguments],
-        cwd=str(room.folder),
+        cwd=str(instance.folder),
         env=environment,
         encoding="utf-8",
         timeout=60,
@@ -35,8 +35,8 @@ def screen_of(written: str, columns: int) -> list[str]:
 
 
 @pytest.mark.parametrize("columns", [24, 36, 100])
-def test_progress_leaves_no_trace_of_its_animation(room: Room, columns: int) -> None:
-    child = spawn(room, columns, "part", "1", "run", "--model", "rehearsal")
+def test_progress_leaves_no_trace_of_its_animation(instance: IsolatedInstance, columns: int) -> None:
+    child = spawn(instance, columns, "part", "1", "run", "--model", "rehearsal")
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 0
@@ -47,9 +47,9 @@ def test_progress_leaves_no_trace_of_its_animation(room: Room, columns: int) -> 
     assert told.endswith("Next: `workshop part 1 check`")
 
 
-def test_a_terminal_may_be_resized_while_something_is_under_way(room: Room) -> None:
-    room.up()
-    child = spawn(room, 100, "part", "4", "run", "--no-browser", "--model", "rehearsal")
+def test_a_terminal_may_be_resized_while_something_is_under_way(instance: IsolatedInstance) -> None:
+    instance.up()
+    child = spawn(instance, 100, "part", "4", "run", "--no-browser", "--model", "rehearsal")
     child.expect(r"http://localhost:\d+/oauth/authorize\?\S+\r\n")
     child.expect(SPINNER)
     child.setwinsize(40, 28)

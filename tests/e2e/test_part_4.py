@@ -10,30 +10,30 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.environment import Room
+from tests.environment import IsolatedInstance
 from workshop.servers.practice.client import read_requests
 
 FACT = "GPX export drops the last waypoint"
 
 
-def ask(room: Room, *options: str) -> "subprocess.CompletedProcess[str]":
-    return room.run("part", "4", "run", "--model", "rehearsal", *options)
+def ask(instance: IsolatedInstance, *options: str) -> "subprocess.CompletedProcess[str]":
+    return instance.run("part", "4", "run", "--model", "rehearsal", *options)
 
 
-def approve(room: Room, *options: str) -> str:
-    done = ask(room, "--approve-as", "learner", *options)
+def approve(instance: IsolatedInstance, *options: str) -> str:
+    done = ask(instance, "--approve-as", "learner", *options)
     assert done.returncode == 0, done.stderr
     assert FACT in done.stdout or options
     return done.stderr
 
 
-def kill_gateway(room: Room) -> None:
-    process = psutil.Process(room.states()["github-remote"].pid)
+def kill_gateway(instance: IsolatedInstance) -> None:
+    process = psutil.Process(instance.states()["github-remote"].pid)
     os.kill(process.pid, signal.SIGKILL)
     process.wait(10)
 
 
-def test_github_sees_its_own_token_and_never_ours(running: Room) -> None:
+def test_github_sees_its_own_token_and_never_ours(running: IsolatedInstance) -> None:
     practice = f"http://localhost:{running.ports['practice-github']}"
     before = {request.number for request in asyncio.run(read_requests(practice))}
     approve(running)
@@ -44,7 +44,7 @@ def test_github_sees_its_own_token_and_never_ours(running: Room) -> None:
     assert {(call or {}).get("user") for call in calls} == {"learner"}
 
 
-def test_another_question_is_answered_from_the_same_tools(running: Room) -> None:
+def test_another_question_is_answered_from_the_same_tools(running: IsolatedInstance) -> None:
     done = ask(
         running, "--approve-as", "learner", "--question", "Which of my repositories has the most open issues?"
     )
@@ -52,41 +52,41 @@ def test_another_question_is_answered_from_the_same_tools(running: Room) -> None
     assert done.stdout.startswith("trail-mapper")
 
 
-def test_another_user_gets_their_own_answer(running: Room) -> None:
+def test_another_user_gets_their_own_answer(running: IsolatedInstance) -> None:
     done = ask(running, "--approve-as", "mentor")
     assert done.returncode == 0, done.stderr
     assert "trail-mapper" not in done.stdout
 
 
-def test_a_killed_gateway_needs_no_second_approval(room: Room) -> None:
-    room.up()
-    approve(room)
-    kill_gateway(room)
-    done = ask(room, "--no-browser")  # it would wait for a person, and time out
+def test_a_killed_gateway_needs_no_second_approval(instance: IsolatedInstance) -> None:
+    instance.up()
+    approve(instance)
+    kill_gateway(instance)
+    done = ask(instance, "--no-browser")  # it would wait for a person, and time out
     assert done.returncode == 0, done.stderr
     assert FACT in done.stdout
     assert "approve the login" not in done.stderr
 
 
-def test_a_lost_store_asks_once_and_works(room: Room) -> None:
-    room.up()
-    approve(room)
-    kill_gateway(room)
-    for path in (room.directory / "workloads" / "github-remote").glob("store.sqlite*"):
+def test_a_lost_store_asks_once_and_works(instance: IsolatedInstance) -> None:
+    instance.up()
+    approve(instance)
+    kill_gateway(instance)
+    for path in (instance.directory / "workloads" / "github-remote").glob("store.sqlite*"):
         path.unlink()
-    progress = approve(room)
+    progress = approve(instance)
     assert progress.count("Approving as practice user") == 1
-    assert "Approving" not in approve(room), "the new login is kept"
+    assert "Approving" not in approve(instance), "the new login is kept"
 
 
-def test_a_user_who_denies_is_exit_code_4(running: Room) -> None:
+def test_a_user_who_denies_is_exit_code_4(running: IsolatedInstance) -> None:
     done = ask(running, "--approve-as", "nobody")
     assert done.returncode == 4
     assert "Traceback" not in done.stderr
     assert len(done.stderr.split("Error: ")[1].splitlines()) <= 6
 
 
-def test_secrets_of_the_run_are_in_no_log_and_no_output(running: Room) -> None:
+def test_secrets_of_the_run_are_in_no_log_and_no_output(running: IsolatedInstance) -> None:
     output = approve(running)
     logins = [json.loads(path.read_text()) for path in (running.directory / "logins").glob("*.json")]
     secrets = {login["tokens"][kind] for login in logins for kind in ("access_token", "refresh_token")}
@@ -102,7 +102,7 @@ def test_secrets_of_the_run_are_in_no_log_and_no_output(running: Room) -> None:
 
 
 @pytest.mark.parametrize("path", ["logins", "secrets", "workloads", "instance.json"])
-def test_the_state_is_its_owners_alone(running: Room, path: str) -> None:
+def test_the_state_is_its_owners_alone(running: IsolatedInstance, path: str) -> None:
     approve(running)
     for found in [running.directory / path, *(running.directory / path).rglob("*")]:
         if found.name != "log.txt" and not found.name.startswith("."):

@@ -3,18 +3,18 @@
 import json
 from typing import Any
 
-from tests.environment import Room
+from tests.environment import IsolatedInstance
 
 
-def probe(room: Room, name: str, path: str, code: int) -> dict[str, Any]:
-    done = room.run("probe", f"http://localhost:{room.ports[name]}{path}", "--json")
+def probe(instance: IsolatedInstance, name: str, path: str, code: int) -> dict[str, Any]:
+    done = instance.run("probe", f"http://localhost:{instance.ports[name]}{path}", "--json")
     assert done.returncode == code, done.stdout + done.stderr
     data: dict[str, Any] = json.loads(done.stdout)["data"]
     data["found"] = {(finding["id"], finding["severity"]) for finding in data["findings"]}
     return data
 
 
-def test_it_says_what_is_true_of_each_server(running: Room) -> None:
+def test_it_says_what_is_true_of_each_server(running: IsolatedInstance) -> None:
     gateway = probe(running, "github-remote", "/mcp", 0)
     assert gateway["findings"] == []
     assert len(gateway["passed"]) >= 39

@@ -3,38 +3,38 @@
 import json
 import socket
 
-from tests.environment import Room
+from tests.environment import IsolatedInstance
 
 STEPS = ["up", "part 1", "part 2", "part 3", "part 4", "teardown"]
 
 
-def test_a_rehearsal_holds_shows_its_table_and_leaves_nothing(room: Room) -> None:
-    done = room.run("rehearse", *room.port_options, timeout=120)
+def test_a_rehearsal_holds_shows_its_table_and_leaves_nothing(instance: IsolatedInstance) -> None:
+    done = instance.run("rehearse", *instance.port_options, timeout=120)
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("✓")]
     assert len(rows) == len(STEPS)
     assert done.stdout.count("#42") == 4, "each part names the same issue"
     assert "rehearsal model (no LLM)" in done.stderr
-    assert room.processes() == []
-    assert not room.directory.exists()
+    assert instance.processes() == []
+    assert not instance.directory.exists()
 
 
-def test_a_rehearsal_told_as_json_is_one_document(room: Room) -> None:
-    done = room.run("rehearse", "--json", "--keep", *room.port_options, timeout=120)
+def test_a_rehearsal_told_as_json_is_one_document(instance: IsolatedInstance) -> None:
+    done = instance.run("rehearse", "--json", "--keep", *instance.port_options, timeout=120)
     document = json.loads(done.stdout)
     assert document["data"]["held"] is True
     assert [step["name"] for step in document["data"]["steps"]] == STEPS[:-1]
-    assert len(room.processes()) == len(room.states()) == 4, "`--keep` leaves everything up"
-    assert room.run("rehearse", timeout=120).returncode == 0, "a second rehearsal uses what is up"
-    assert len(room.processes()) == 4, "and leaves it up"
-    assert room.run("teardown").returncode == 0
-    assert room.processes() == []
+    assert len(instance.processes()) == len(instance.states()) == 4, "`--keep` leaves everything up"
+    assert instance.run("rehearse", timeout=120).returncode == 0, "a second rehearsal uses what is up"
+    assert len(instance.processes()) == 4, "and leaves it up"
+    assert instance.run("teardown").returncode == 0
+    assert instance.processes() == []
 
 
-def test_a_rehearsal_with_a_port_taken_fails_and_leaves_nothing(room: Room) -> None:
-    with socket.create_server(("127.0.0.1", room.ports["github-remote"])):
-        done = room.run("rehearse", *room.port_options)
+def test_a_rehearsal_with_a_port_taken_fails_and_leaves_nothing(instance: IsolatedInstance) -> None:
+    with socket.create_server(("127.0.0.1", instance.ports["github-remote"])):
+        done = instance.run("rehearse", *instance.port_options)
     assert done.returncode == 1
-    assert f"Port {room.ports['github-remote']}" in done.stderr
+    assert f"Port {instance.ports['github-remote']}" in done.stderr
     assert "✗" in done.stdout
-    assert room.processes() == []
+    assert instance.processes() == []

@@ -7,13 +7,13 @@ import pexpect
 import pyte
 import pytest
 
-from tests.environment import Room
+from tests.environment import IsolatedInstance
 from workshop.core.errors import INTERRUPTED
 
 
-def watch(room: Room, *arguments: str, columns: int = 100) -> tuple[str, list[str], int]:
+def watch(instance: IsolatedInstance, *arguments: str, columns: int = 100) -> tuple[str, list[str], int]:
     """Everything a command wrote, what the screen shows at the end, and its exit code."""
-    child = room.spawn(*arguments)
+    child = instance.spawn(*arguments)
     child.setwinsize(60, columns)
     child.expect(pexpect.EOF)
     child.close()
@@ -24,8 +24,8 @@ def watch(room: Room, *arguments: str, columns: int = 100) -> tuple[str, list[st
     return written, [line.rstrip() for line in screen.display if line.strip()], child.exitstatus
 
 
-def test_up_spins_while_it_works_and_leaves_one_line_a_step(room: Room) -> None:
-    written, screen, code = watch(room, "up", *room.port_options)
+def test_up_spins_while_it_works_and_leaves_one_line_a_step(instance: IsolatedInstance) -> None:
+    written, screen, code = watch(instance, "up", *instance.port_options)
     assert code == 0
     assert re.search(r"[⠀-⣿] ?.*Start workshop-0", written), "a spinner was seen"
     steps = [line for line in screen if "Start " in line]
@@ -34,8 +34,8 @@ def test_up_spins_while_it_works_and_leaves_one_line_a_step(room: Room) -> None:
     assert screen[-1] == "Next: `workshop part 1 show`"
 
 
-def test_the_answer_stands_alone_below_the_progress(room: Room) -> None:
-    _, screen, code = watch(room, "part", "1", "run", "--model", "rehearsal")
+def test_the_answer_stands_alone_below_the_progress(instance: IsolatedInstance) -> None:
+    _, screen, code = watch(instance, "part", "1", "run", "--model", "rehearsal")
     assert code == 0
     assert screen[-2] == (
         "trail-mapper has the most open issues (4); its newest is #42: GPX export drops the last waypoint"
@@ -45,7 +45,7 @@ def test_the_answer_stands_alone_below_the_progress(room: Room) -> None:
 
 @pytest.mark.parametrize("columns", [60, 100])
 def test_the_address_to_open_is_written_in_one_piece_however_narrow_the_terminal(
-    running: Room, columns: int
+    running: IsolatedInstance, columns: int
 ) -> None:
     child = running.spawn("part", "4", "run", "--no-browser", "--model", "rehearsal")
     child.setwinsize(60, columns)
@@ -59,12 +59,12 @@ def test_the_address_to_open_is_written_in_one_piece_however_narrow_the_terminal
     assert child.exitstatus == INTERRUPTED
 
 
-def test_no_colour_means_no_colour(room: Room) -> None:
+def test_no_colour_means_no_colour(instance: IsolatedInstance) -> None:
     child = pexpect.spawn(
         "/usr/bin/env",
         ["NO_COLOR=1", sys.executable, "-m", "workshop", "part", "1", "run", "--model", "rehearsal"],
-        cwd=str(room.folder),
-        env={**room.environment, "TERM": "xterm-256color"},
+        cwd=str(instance.folder),
+        env={**instance.environment, "TERM": "xterm-256color"},
         encoding="utf-8",
         timeout=30,
     )

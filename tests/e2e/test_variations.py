@@ -8,7 +8,7 @@ import psutil
 import pytest
 from playwright.sync_api import Page
 
-from tests.environment import Room
+from tests.environment import IsolatedInstance
 
 ADDRESS = r"(http://localhost:\d+/{path}\?[^\s\x1b]+)"
 ANSWER = "trail-mapper has the most open issues"
@@ -28,9 +28,9 @@ def click(page: Page, *names: str) -> None:
 
 
 def test_a_person_is_asked_in_the_middle_of_a_call_and_connects_in_the_browser(
-    room: Room, page: Page
+    instance: IsolatedInstance, page: Page
 ) -> None:
-    child = room.spawn("part", "4", "run", "--variation", "elicitation", "--no-browser", timeout=60)
+    child = instance.spawn("part", "4", "run", "--variation", "elicitation", "--no-browser", timeout=60)
     page.goto(found(child, "oauth/authorize"))
     click(page, "Approve", "learner")
     connect = found(child, "connect")
@@ -43,12 +43,14 @@ def test_a_person_is_asked_in_the_middle_of_a_call_and_connects_in_the_browser(
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 0
-    assert room.run("teardown").returncode == 0
-    assert room.processes() == []
+    assert instance.run("teardown").returncode == 0
+    assert instance.processes() == []
 
 
-def test_the_model_hears_of_a_person_who_does_not_want_to_connect(room: Room, page: Page) -> None:
-    child = room.spawn("part", "4", "run", "--variation", "elicitation", "--no-browser", timeout=60)
+def test_the_model_hears_of_a_person_who_does_not_want_to_connect(
+    instance: IsolatedInstance, page: Page
+) -> None:
+    child = instance.spawn("part", "4", "run", "--variation", "elicitation", "--no-browser", timeout=60)
     page.goto(found(child, "oauth/authorize"))
     click(page, "Approve", "learner")
     child.expect(r"\[y/N\]")
@@ -58,42 +60,42 @@ def test_the_model_hears_of_a_person_who_does_not_want_to_connect(room: Room, pa
     child.close()
     assert child.exitstatus == 0
     assert "did not want to connect" in " ".join(str(child.before).split())
-    room.run("teardown")
+    instance.run("teardown")
 
 
-def test_the_weak_edition_says_what_it_is_and_gives_way_to_the_mended_one(room: Room) -> None:
-    weak = room.run("part", "4", "run", "--variation", "worker", "--weak", "--approve-as", "learner")
+def test_the_weak_edition_says_what_it_is_and_gives_way_to_the_mended_one(instance: IsolatedInstance) -> None:
+    weak = instance.run("part", "4", "run", "--variation", "worker", "--weak", "--approve-as", "learner")
     assert weak.returncode == 0, weak.stderr
     assert ANSWER in weak.stdout
     address = re.search(r"`workshop probe (\S+)`", weak.stdout)
     assert address is not None
     assert "weak edition" in weak.stdout
-    assert room.run("probe", address[1]).returncode == 6
-    mended = room.run("part", "4", "run", "--variation", "worker", "--approve-as", "learner", "--json")
+    assert instance.run("probe", address[1]).returncode == 6
+    mended = instance.run("part", "4", "run", "--variation", "worker", "--approve-as", "learner", "--json")
     document = json.loads(mended.stdout)
     assert document["data"]["variation"] == "worker"
     assert ANSWER in document["data"]["answer"]
-    assert room.run("probe", address[1]).returncode == 0
+    assert instance.run("probe", address[1]).returncode == 0
 
-    status = json.loads(room.run("status", "--json").stdout)["data"]
+    status = json.loads(instance.run("status", "--json").stdout)["data"]
     assert not status["up"]
     assert {one["name"] for one in status["variations"]} == {"worker", "worker-github"}
-    assert "Weak edition" in room.run("logs", "worker", "-n", "1000").stdout
+    assert "Weak edition" in instance.run("logs", "worker", "-n", "1000").stdout
     assert all(psutil.pid_exists(one["pid"]) for one in status["variations"])
-    assert "worker" in room.run("teardown").stdout
-    assert room.processes() == []
-    assert not (room.directory / "variations").exists()
+    assert "worker" in instance.run("teardown").stdout
+    assert instance.processes() == []
+    assert not (instance.directory / "variations").exists()
 
 
 @pytest.mark.parametrize("name", ["worker", "elicitation", "resource-server", "prefix-gateway"])
-def test_every_check_of_a_variation_passes_after_its_run(room: Room, name: str) -> None:
-    ran = room.run("part", "4", "run", "--variation", name, "--approve-as", "learner")
+def test_every_check_of_a_variation_passes_after_its_run(instance: IsolatedInstance, name: str) -> None:
+    ran = instance.run("part", "4", "run", "--variation", name, "--approve-as", "learner")
     assert ANSWER in ran.stdout, ran.stderr
-    done = room.run("part", "4", "check", "--variation", name, "--json")
+    done = instance.run("part", "4", "check", "--variation", name, "--json")
     checks = json.loads(done.stdout)["data"]["checks"]
     assert {check["id"]: check["reason"] for check in checks if check["state"] != "passed"} == {}
     assert len(checks) > 5
-    room.run("teardown")
+    instance.run("teardown")
 
 
 @pytest.mark.parametrize(
@@ -106,8 +108,10 @@ def test_every_check_of_a_variation_passes_after_its_run(room: Room, name: str) 
         (["part", "4", "exercise", "9", "--variation", "worker"], "Variation worker has no exercise 9"),
     ],
 )
-def test_a_variation_that_there_is_not_is_a_usage_error(room: Room, words: list[str], told: str) -> None:
-    done = room.run(*words)
+def test_a_variation_that_there_is_not_is_a_usage_error(
+    instance: IsolatedInstance, words: list[str], told: str
+) -> None:
+    done = instance.run(*words)
     assert done.returncode == 2
     assert told in done.stderr
-    assert not room.directory.exists()
+    assert not instance.directory.exists()

@@ -90,7 +90,7 @@ def open_gate(folder: Path, upstream: str, tools: dict[str, Any] | None = None) 
 
 
 @asynccontextmanager
-async def room(
+async def proxied_upstream(
     folder: Path, tools: dict[str, Any] | None = None
 ) -> AsyncIterator[tuple[Site, Running, Remote]]:
     remote = Remote()
@@ -121,7 +121,7 @@ async def test_a_remote_server_that_hangs_is_given_up_on_within_the_bound(tmp_pa
 async def test_while_a_remote_server_hangs_others_are_served_and_leaving_ends_the_request(
     tmp_path: Path,
 ) -> None:
-    async with room(tmp_path) as (site, running, remote):
+    async with proxied_upstream(tmp_path) as (site, running, remote):
         waiting = [asyncio.create_task(site.http.post("/mcp", **asking("hang"))) for _ in range(30)]
         await asyncio.wait_for(remote.hanging.wait(), DEADLINE)
         await others_are_served(site)
@@ -134,7 +134,7 @@ async def test_while_a_remote_server_hangs_others_are_served_and_leaving_ends_th
 
 
 async def test_half_an_answer_is_never_taken_for_a_whole_one(tmp_path: Path) -> None:
-    async with room(tmp_path) as (site, running, _):
+    async with proxied_upstream(tmp_path) as (site, running, _):
         for _ in range(10):
             with pytest.raises(httpx2.RemoteProtocolError):
                 await site.http.post("/mcp", **asking("drop"))
@@ -146,7 +146,7 @@ async def test_half_an_answer_is_never_taken_for_a_whole_one(tmp_path: Path) -> 
 
 @pytest.mark.timeout(120)
 async def test_a_gigabyte_passes_without_being_kept(tmp_path: Path) -> None:
-    async with room(tmp_path) as (site, running, remote):
+    async with proxied_upstream(tmp_path) as (site, running, remote):
         await others_are_served(site)
         before, most, received = running.memory, 0, 0
         async with site.http.stream("POST", "/mcp", **asking("flood")) as answer:
@@ -164,7 +164,7 @@ async def test_a_gigabyte_passes_without_being_kept(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(120)
 async def test_a_line_that_never_ends_is_cut_where_tools_are_filtered(tmp_path: Path) -> None:
-    async with room(tmp_path, {"filter": ["get_me"], "override": {}}) as (site, running, remote):
+    async with proxied_upstream(tmp_path, {"filter": ["get_me"], "override": {}}) as (site, running, remote):
         await others_are_served(site)
         before = running.memory
         answer = await site.http.post("/mcp", **asking("line"))

@@ -9,8 +9,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 from tests.conftest import CHROMIUM_OPTIONS
-from tests.environment import Room
-from tests.pictures.room import PICTURES, PORTS, open_room
+from tests.environment import IsolatedInstance
+from tests.pictures.instance import PICTURES, PORTS, running_instance
 
 FILE = PICTURES / "flight-recorder.png"
 _SCREEN = ViewportSize(width=1100, height=820)
@@ -21,16 +21,16 @@ def main() -> None:
     if chromium is None:
         message = "Chromium is not installed"
         raise SystemExit(message)
-    with open_room(PORTS) as room, sync_playwright() as started:
+    with running_instance(PORTS) as instance, sync_playwright() as started:
         browser = started.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
-        photograph(browser, recorded(room), FILE)
+        photograph(browser, recorded(instance), FILE)
         browser.close()
 
 
-def recorded(room: Room) -> Path:
-    """The page that `part 4 run --trace` writes in a room that is up."""
-    page = room.folder / "trace.html"
-    done = room.run("part", "4", "run", "--approve-as", "learner", "--trace", str(page))
+def recorded(instance: IsolatedInstance) -> Path:
+    """The page that `part 4 run --trace` writes in an instance that is up."""
+    page = instance.folder / "trace.html"
+    done = instance.run("part", "4", "run", "--approve-as", "learner", "--trace", str(page))
     if done.returncode:
         raise SystemExit(done.stderr)
     return page

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.environment import Room
+from tests.environment import IsolatedInstance
 from tests.pictures import flight_recorder, terminal
 from tests.pictures.transcript import transcript
 from tests.recorder.test_page import SAMPLE
@@ -41,9 +41,11 @@ def size(png: Path) -> tuple[int, int]:
     return width, height
 
 
-def test_the_terminal_s_picture_shows_what_part_4_says_now(room: Room, tmp_path: Path) -> None:
-    room.up()
-    terminal.draw(room, tmp_path / "now.svg")
+def test_the_terminal_s_picture_shows_what_part_4_says_now(
+    instance: IsolatedInstance, tmp_path: Path
+) -> None:
+    instance.up()
+    terminal.draw(instance, tmp_path / "now.svg")
     now, then = gist(drawn(tmp_path / "now.svg")), gist(drawn(terminal.FILE))
     assert then[0] == "$ workshop part 4 run --approve-as learner"
     assert "✓ Call get_me()" in then

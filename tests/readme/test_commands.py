@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.environment import Room, room_in
+from tests.environment import IsolatedInstance, instance_in
 from tests.readme.page import ROOT, Command, commands
 from tests.tiers import exists
 from workshop.lab import process
@@ -104,33 +104,35 @@ DOCTOR = "workshop doctor"
 HERE = [command for command in commands() if command.text not in ELSEWHERE]
 
 
-class Rooms:
+class Instances:
     """An instance for each page, made when its first command runs; a page starts with an empty folder."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.made: dict[str, Room] = {}
+        self.made: dict[str, IsolatedInstance] = {}
 
-    def of(self, page: str) -> Room:
+    def of(self, page: str) -> IsolatedInstance:
         if page not in self.made:
-            self.made[page] = room_in(self.home / page)
+            self.made[page] = instance_in(self.home / page)
         return self.made[page]
 
 
 @pytest.fixture(scope="module")
-def rooms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rooms]:
-    made = Rooms(tmp_path_factory.mktemp("pages"))
+def instances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instances]:
+    made = Instances(tmp_path_factory.mktemp("pages"))
     yield made
-    for room in made.made.values():
-        room.run("teardown")
-        for left in room.processes():
+    for instance in made.made.values():
+        instance.run("teardown")
+        for left in instance.processes():
             process.end(left)
 
 
-def argv(command: Command, room: Room) -> list[str]:
+def argv(command: Command, instance: IsolatedInstance) -> list[str]:
     """The command with this Python and the ports of this instance; on a cluster it is only planned."""
     program, *words = command.words
-    words = [re.sub(r"localhost:8080", f"localhost:{room.ports['github-remote']}", word) for word in words]
+    words = [
+        re.sub(r"localhost:8080", f"localhost:{instance.ports['github-remote']}", word) for word in words
+    ]
     if words[:1] == ["up"] and "--backend" in words and "--dry-run" not in words:
         words.append("--dry-run")
     if program == "python":
@@ -150,13 +152,15 @@ def filtered(command: Command, output: str) -> str:
 @pytest.mark.parametrize(
     "command", HERE, ids=[f"{n:02} {command.page} {command.text}" for n, command in enumerate(HERE)]
 )
-def test_a_command_of_a_page_does_what_the_page_says(command: Command, rooms: Rooms, contexts: Path) -> None:
-    room = rooms.of(command.page)
-    ports = " ".join(f"{name}={port}" for name, port in room.ports.items())
+def test_a_command_of_a_page_does_what_the_page_says(
+    command: Command, instances: Instances, contexts: Path
+) -> None:
+    instance = instances.of(command.page)
+    ports = " ".join(f"{name}={port}" for name, port in instance.ports.items())
     done = subprocess.run(
-        argv(command, room),
-        cwd=room.folder,
-        env={**room.environment, "WORKSHOP_PORT": ports, "KUBECONFIG": str(contexts)},
+        argv(command, instance),
+        cwd=instance.folder,
+        env={**instance.environment, "WORKSHOP_PORT": ports, "KUBECONFIG": str(contexts)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -193,8 +197,8 @@ def test_continuous_integration_runs_both_tiers() -> None:
     assert {"uv run pytest", "uv run pytest -m slow"} <= set(lines)
 
 
-def test_the_commands_left_only_the_files_that_the_pages_name(rooms: Rooms) -> None:
-    folders = [room.folder for room in rooms.made.values()]
+def test_the_commands_left_only_the_files_that_the_pages_name(instances: Instances) -> None:
+    folders = [instance.folder for instance in instances.made.values()]
     names = {path.name for folder in folders for path in folder.iterdir() if path.name[0] != "."}
     written = {"workshop-report.zip", "trace.html", "trace.json", "compare.html"}
     assert names <= {"workshop-exercises"} | written

@@ -109,8 +109,8 @@ def no_kind(scene: Scene) -> Outcome:
 
 
 def no_bundle(scene: Scene) -> Outcome:
-    Path("room.bundle").write_bytes(b"half a file")
-    return scene.run("bundle", "verify", "room.bundle")
+    Path("class.bundle").write_bytes(b"half a file")
+    return scene.run("bundle", "verify", "class.bundle")
 
 
 def no_model(scene: Scene) -> Outcome:

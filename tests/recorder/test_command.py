@@ -9,7 +9,7 @@ import anyio
 import pexpect
 
 from tests.e2e.test_canaries import leaks, secrets_of
-from tests.environment import Room
+from tests.environment import IsolatedInstance
 from workshop.agent.form_walker import walk
 
 
@@ -22,7 +22,7 @@ def kinds(trace: dict[str, Any]) -> list[str]:
     return [step["kind"] for step in trace["steps"]]
 
 
-def test_one_run_writes_all_three_forms_and_none_has_a_secret(running: Room) -> None:
+def test_one_run_writes_all_three_forms_and_none_has_a_secret(running: IsolatedInstance) -> None:
     wanted = ("flight.html", "flight.json", "flight.HAR")
     options = [f"--trace={name}" for name in wanted]
     done = running.run("part", "4", "run", "--model", "rehearsal", "--approve-as", "learner", *options)
@@ -44,7 +44,7 @@ def test_one_run_writes_all_three_forms_and_none_has_a_secret(running: Room) -> 
     assert "The token swap" in explained.stdout
 
 
-def test_a_run_that_fails_leaves_its_trace_with_the_error(running: Room) -> None:
+def test_a_run_that_fails_leaves_its_trace_with_the_error(running: IsolatedInstance) -> None:
     options = ["--approve-as", "nobody", "--trace", "failed.json"]
     done = running.run("part", "4", "run", "--model", "rehearsal", *options)
     assert done.returncode == 4
@@ -54,7 +54,7 @@ def test_a_run_that_fails_leaves_its_trace_with_the_error(running: Room) -> None
     assert kinds(read(running.folder / "failed.json"))[-1] == "upstream-authorize"
 
 
-def test_ctrl_c_at_the_consent_page_leaves_its_trace_too(running: Room) -> None:
+def test_ctrl_c_at_the_consent_page_leaves_its_trace_too(running: IsolatedInstance) -> None:
     options = ["--no-browser", "--model", "rehearsal", "--trace", "stopped.json"]
     child = running.spawn("part", "4", "run", *options)
     child.expect(r"(http://localhost:\d+/oauth/authorize\?\S+)")
@@ -68,7 +68,9 @@ def test_ctrl_c_at_the_consent_page_leaves_its_trace_too(running: Room) -> None:
     assert (trace["steps"][-1]["kind"], trace["steps"][-1]["seen_by"]) == ("authorize", "built")
 
 
-def test_with_a_browser_of_ones_own_the_agents_side_and_the_upstreams_are_told(running: Room) -> None:
+def test_with_a_browser_of_ones_own_the_agents_side_and_the_upstreams_are_told(
+    running: IsolatedInstance,
+) -> None:
     options = ["--no-browser", "--model", "rehearsal", "--trace", "person.json"]
     child = running.spawn("part", "4", "run", *options)
     child.expect(r"(http://localhost:\d+/oauth/authorize\?\S+)")
@@ -91,7 +93,7 @@ def test_with_a_browser_of_ones_own_the_agents_side_and_the_upstreams_are_told(r
     assert leaks(secrets_of(running), {"person.json": json.dumps(trace)}) == []
 
 
-def test_a_part_without_http_says_so(running: Room) -> None:
+def test_a_part_without_http_says_so(running: IsolatedInstance) -> None:
     done = running.run(
         "part", "1", "run", "--model", "rehearsal", "--trace", "one.html", "--trace", "one.json"
     )

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.agent.conftest import Authority, Session
-from tests.agent.test_gateway_login import Room
+from tests.agent.test_gateway_login import Scenario
 from tests.recorder.conftest import Flight, fly
 from workshop.core.errors import WorkshopError
 from workshop.recorder.current import recording
@@ -89,22 +89,22 @@ async def test_tools_and_their_answers_are_named(flight: Flight) -> None:
     assert '"state": "OPEN"' in json.dumps([dict(step.facts) for step in called]).replace('\\"', '"')
 
 
-async def test_a_second_run_shows_the_stored_token_and_no_handshake(room: Room) -> None:
-    async with room.gateway():
-        await fly(room)
-        again = await fly(room)
+async def test_a_second_run_shows_the_stored_token_and_no_handshake(scenario: Scenario) -> None:
+    async with scenario.gateway():
+        await fly(scenario)
+        again = await fly(scenario)
     assert {step.kind for step in again.trace.steps} == {"mcp", "upstream-mcp"}
     assert again.trace.steps[0].claims is not None
     assert again.trace.steps[0].comparisons[0].left_name == "aud in the token"
 
 
-async def test_a_remembered_document_is_told_as_not_sent(room: Room) -> None:
-    async with room.gateway():
-        await fly(room)
-        (path,) = (room.folder / "logins").glob("*.json")
+async def test_a_remembered_document_is_told_as_not_sent(scenario: Scenario) -> None:
+    async with scenario.gateway():
+        await fly(scenario)
+        (path,) = (scenario.folder / "logins").glob("*.json")
         stored = json.loads(path.read_text())
         path.write_text(json.dumps(stored | {"tokens": None, "expires_at": time.time()}))
-        again = await fly(room)
+        again = await fly(scenario)
     found = again.step("server-metadata")
     assert found.seen_by == "memory"
     assert found.seconds is None
@@ -112,12 +112,12 @@ async def test_a_remembered_document_is_told_as_not_sent(room: Room) -> None:
     assert all(one.holds for _, one in again.trace.comparisons)
 
 
-async def test_a_refresh_is_told_with_its_new_token_and_no_person(room: Room) -> None:
-    async with room.gateway():
-        await fly(room)
-        (path,) = (room.folder / "logins").glob("*.json")
+async def test_a_refresh_is_told_with_its_new_token_and_no_person(scenario: Scenario) -> None:
+    async with scenario.gateway():
+        await fly(scenario)
+        (path,) = (scenario.folder / "logins").glob("*.json")
         path.write_text(json.dumps(json.loads(path.read_text()) | {"expires_at": 1}))
-        again = await fly(room)
+        again = await fly(scenario)
     found = again.step("refresh")
     assert "⟨refresh-token-1⟩" in found.request.body
     assert dict(found.facts)["refresh_token"] == "⟨refresh-token-2⟩"

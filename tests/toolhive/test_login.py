@@ -31,7 +31,7 @@ QUESTION = "Who am I?"
 
 
 @dataclass
-class Room:
+class Scenario:
     """A learner's agent, the proxy, and the practice GitHub behind it."""
 
     proxy: ToolHive
@@ -78,7 +78,7 @@ class Room:
 
 
 @pytest.fixture(params=[True, False], ids=["0.63.0", "0.44.0"])
-async def room(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Room]:
+async def scenario(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Scenario]:
     """The proxy at the port that its issuer names."""
     proxy = ToolHive("", "", consents=request.param)
     async with serve(proxy.app()) as url:
@@ -92,100 +92,104 @@ async def room(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         )
         async with serve(create_app(config), config.port) as practice:
             proxy.practice = practice
-            yield Room(proxy, tmp_path)
+            yield Scenario(proxy, tmp_path)
 
 
-async def test_a_login_goes_through_a_consent_page_where_there_is_one(room: Room) -> None:
-    assert await room.ask() == "You are learner"
-    consent = ["consent"] if room.proxy.consents else []
-    assert room.proxy.seen == ["register", "authorize", *consent, "callback", "authorization_code"]
-    await room.ask()
-    assert room.count(ApprovalNeeded) == 1
+async def test_a_login_goes_through_a_consent_page_where_there_is_one(scenario: Scenario) -> None:
+    assert await scenario.ask() == "You are learner"
+    consent = ["consent"] if scenario.proxy.consents else []
+    assert scenario.proxy.seen == ["register", "authorize", *consent, "callback", "authorization_code"]
+    await scenario.ask()
+    assert scenario.count(ApprovalNeeded) == 1
 
 
-async def test_the_sign_in_check_takes_both_and_says_which(room: Room) -> None:
-    results = await before_login(room.contract(), sign_in=True)
+async def test_the_sign_in_check_takes_both_and_says_which(scenario: Scenario) -> None:
+    results = await before_login(scenario.contract(), sign_in=True)
     assert all(result.passed for result in results), results[-1]
-    assert ("its consent page" in results[-1].found) == room.proxy.consents
+    assert ("its consent page" in results[-1].found) == scenario.proxy.consents
 
 
-@pytest.mark.parametrize("room", [True], indirect=True, ids=["0.63.0"])
-async def test_the_sign_in_check_tells_why_a_consent_form_was_refused(room: Room) -> None:
-    other = room.proxy.url.replace("localhost", "127.0.0.1")
-    missed = (await before_login(replace(room.contract(), base_url=other), sign_in=True))[-1]
+@pytest.mark.parametrize("scenario", [True], indirect=True, ids=["0.63.0"])
+async def test_the_sign_in_check_tells_why_a_consent_form_was_refused(scenario: Scenario) -> None:
+    other = scenario.proxy.url.replace("localhost", "127.0.0.1")
+    missed = (await before_login(replace(scenario.contract(), base_url=other), sign_in=True))[-1]
     assert "403: invalid origin" in missed.found
     assert "another" in missed.hint
 
 
-async def test_the_checks_after_a_login_pass(room: Room) -> None:
-    await room.ask()
-    token = room.stored()["tokens"]["access_token"]
-    results = await after_login(room.contract(), token, ToolCall("get_me", {}, '"learner"'))
+async def test_the_checks_after_a_login_pass(scenario: Scenario) -> None:
+    await scenario.ask()
+    token = scenario.stored()["tokens"]["access_token"]
+    results = await after_login(scenario.contract(), token, ToolCall("get_me", {}, '"learner"'))
     assert all(result.passed for result in results), results[-1]
 
 
-async def test_compare_walks_the_login_to_its_code(room: Room) -> None:
+async def test_compare_walks_the_login_to_its_code(scenario: Scenario) -> None:
     callback = f"http://localhost:{free_port()}/callback"
     async with httpx2.AsyncClient() as http:
         metadata = {"client_name": "compare", "redirect_uris": [callback]}
-        client = (await http.post(f"{room.proxy.url}/oauth/register", json=metadata)).json()
+        client = (await http.post(f"{scenario.proxy.url}/oauth/register", json=metadata)).json()
     query = {
         "client_id": client["client_id"],
         "redirect_uri": callback,
         "state": "s",
         "code_challenge": "c",
-        "resource": f"{room.proxy.url}/",
+        "resource": f"{scenario.proxy.url}/",
     }
     walked = await follow_login(
-        f"{room.proxy.url}/oauth/authorize?{httpx2.QueryParams(query)}", callback, "compare"
+        f"{scenario.proxy.url}/oauth/authorize?{httpx2.QueryParams(query)}", callback, "compare"
     )
     assert walked.code, walked.refused
     assert [page.path for page in walked.pages][: len(walked.pages) - 1] == (
-        ["/oauth/authorize"] if room.proxy.consents else []
+        ["/oauth/authorize"] if scenario.proxy.consents else []
     )
 
 
-async def test_a_new_pod_has_forgotten_everyone_and_the_agent_registers_and_logs_in_again(room: Room) -> None:
-    await room.ask()
-    before = room.stored()
-    room.proxy.restart()
-    room.proxy.seen.clear()
-    assert await room.ask() == "You are learner"
-    consent = ["consent"] if room.proxy.consents else []
+async def test_a_new_pod_has_forgotten_everyone_and_the_agent_registers_and_logs_in_again(
+    scenario: Scenario,
+) -> None:
+    await scenario.ask()
+    before = scenario.stored()
+    scenario.proxy.restart()
+    scenario.proxy.seen.clear()
+    assert await scenario.ask() == "You are learner"
+    consent = ["consent"] if scenario.proxy.consents else []
     again = ["register", "authorize", *consent, "callback", "authorization_code"]
-    assert room.proxy.seen == ["refresh_token", *again]
-    assert room.stored()["client"]["client_id"] != before["client"]["client_id"]
-    assert room.count(ApprovalNeeded) == 2
+    assert scenario.proxy.seen == ["refresh_token", *again]
+    assert scenario.stored()["client"]["client_id"] != before["client"]["client_id"]
+    assert scenario.count(ApprovalNeeded) == 2
 
 
-async def test_a_new_pod_whose_refresh_token_is_gone_too_is_registered_with_again(room: Room) -> None:
+async def test_a_new_pod_whose_refresh_token_is_gone_too_is_registered_with_again(scenario: Scenario) -> None:
     """Authorize answers the old client id with 401 then, and the browser never comes back."""
-    await room.ask()
-    (path,) = (room.folder / "logins").glob("*.json")
-    path.write_text(json.dumps({**room.stored(), "tokens": None}))
-    room.proxy.restart()
-    assert await room.ask() == "You are learner"
-    assert list(room.proxy.clients) == [room.stored()["client"]["client_id"]]
+    await scenario.ask()
+    (path,) = (scenario.folder / "logins").glob("*.json")
+    path.write_text(json.dumps({**scenario.stored(), "tokens": None}))
+    scenario.proxy.restart()
+    assert await scenario.ask() == "You are learner"
+    assert list(scenario.proxy.clients) == [scenario.stored()["client"]["client_id"]]
 
 
-async def test_a_token_withdrawn_at_github_is_refreshed_once_and_then_logged_in_for(room: Room) -> None:
+async def test_a_token_withdrawn_at_github_is_refreshed_once_and_then_logged_in_for(
+    scenario: Scenario,
+) -> None:
     """The proxy does not notice: it goes on refreshing, and GitHub's 401 comes back for ever."""
-    await room.ask()
+    await scenario.ask()
     async with httpx2.AsyncClient(headers={"X-Practice-Control": "1"}) as http:
         fault = {"fault": "revoked", "user": "learner"}
-        assert (await http.post(f"{room.proxy.practice}/practice/faults", json=fault)).is_success
-    room.proxy.seen.clear()
-    assert await room.ask() == "You are learner"
-    consent = ["consent"] if room.proxy.consents else []
-    assert room.proxy.seen == ["refresh_token", "authorize", *consent, "callback", "authorization_code"]
-    assert room.count(ApprovalNeeded) == 2
+        assert (await http.post(f"{scenario.proxy.practice}/practice/faults", json=fault)).is_success
+    scenario.proxy.seen.clear()
+    assert await scenario.ask() == "You are learner"
+    consent = ["consent"] if scenario.proxy.consents else []
+    assert scenario.proxy.seen == ["refresh_token", "authorize", *consent, "callback", "authorization_code"]
+    assert scenario.count(ApprovalNeeded) == 2
 
 
-@pytest.mark.parametrize("room", [True], indirect=True, ids=["0.63.0"])
-async def test_a_login_that_somebody_else_began_ends_at_the_consent_page(room: Room) -> None:
+@pytest.mark.parametrize("scenario", [True], indirect=True, ids=["0.63.0"])
+async def test_a_login_that_somebody_else_began_ends_at_the_consent_page(scenario: Scenario) -> None:
     """Also a double has to refuse, or it proves nothing: no cookie, no login."""
-    await room.ask()
-    asked = next(event for event in room.events if isinstance(event, ApprovalNeeded))
+    await scenario.ask()
+    asked = next(event for event in scenario.events if isinstance(event, ApprovalNeeded))
     async with httpx2.AsyncClient() as first, httpx2.AsyncClient() as second:
         page = await first.get(asked.url)
         form = press(second, page, ("decision", "approve"))
@@ -197,25 +201,25 @@ async def test_a_login_that_somebody_else_began_ends_at_the_consent_page(room: R
         assert following(await first.send(own)) is not None
 
 
-async def test_every_message_of_ours_is_one_envelope_without_a_null(room: Room) -> None:
+async def test_every_message_of_ours_is_one_envelope_without_a_null(scenario: Scenario) -> None:
     """0.63.0 answers batches, `params: null` and odd ids with 400, whatever the era."""
-    assert "trail-mapper" in await room.ask("Which of my repositories has the most open issues?")
-    token = room.stored()["tokens"]["access_token"]
-    await after_login(room.contract(), token, ToolCall("get_me", {}))  # in 2025-11-25
+    assert "trail-mapper" in await scenario.ask("Which of my repositories has the most open issues?")
+    token = scenario.stored()["tokens"]["access_token"]
+    await after_login(scenario.contract(), token, ToolCall("get_me", {}))  # in 2025-11-25
     headers = {"Authorization": f"Bearer {token}"}
-    async with connect(room.url, headers=headers, observe=room.events.append) as client:
+    async with connect(scenario.url, headers=headers, observe=scenario.events.append) as client:
         assert client.protocol_version == "2026-07-28"
         await client.call_tool("get_me")
         await client.list_tools()
-    assert {message["method"] for message in room.proxy.posts} >= {
+    assert {message["method"] for message in scenario.proxy.posts} >= {
         "server/discover",
         "initialize",
         "notifications/initialized",
         "tools/list",
         "tools/call",
     }
-    for message in room.proxy.posts:
+    for message in scenario.proxy.posts:
         assert None not in message.values(), message
         assert isinstance(message.get("params", {}), dict), message
         assert type(message.get("id", 0)) in (int, str), message
-    assert room.count(Connected) == 2
+    assert scenario.count(Connected) == 2

@@ -89,7 +89,7 @@ class Local:
 
 
 @dataclass(frozen=True)
-class Room:
+class RunningVmcp:
     """`vmcp` with both its servers."""
 
     url: str
@@ -98,7 +98,7 @@ class Room:
 
 
 @contextmanager
-def room(folder: Path, vmcp: Path) -> Iterator[Room]:
+def running_vmcp(folder: Path, vmcp: Path) -> Iterator[RunningVmcp]:
     port = free_port()
     practice_port = free_port(besides=[port])
     local, local_port = Local(), free_port(besides=[port, practice_port])
@@ -118,7 +118,7 @@ def room(folder: Path, vmcp: Path) -> Iterator[Room]:
         program = Program(command, folder, _SERVES, environment(folder))
         try:
             program.start()
-            yield Room(f"http://localhost:{port}/mcp", practice, local)
+            yield RunningVmcp(f"http://localhost:{port}/mcp", practice, local)
         finally:
             program.stop()
 
@@ -162,7 +162,7 @@ TOOLS |= {"local_list_repositories", "local_calculate"}
 async def test_the_manifests_give_each_server_its_tools_and_github_alone_a_token(
     tmp_path: Path, vmcp: Path, era: str
 ) -> None:
-    with room(tmp_path, vmcp) as running:
+    with running_vmcp(tmp_path, vmcp) as running:
         token = await log_in(running.url, tmp_path)
         async with connected(running.url, token, era) as client:
             assert client.protocol_version == era

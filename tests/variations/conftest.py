@@ -1,4 +1,4 @@
-"""Variations in rooms of their own: nothing of the person's state is touched, and every process ends."""
+"""Variations in temporary directories: a person's own state is not touched, and every process ends."""
 
 import io
 from collections.abc import Iterator

@@ -115,7 +115,7 @@ class Site:
 
     url: str
     issuer: Issuer
-    room: VariationPrograms
+    programs: VariationPrograms
     github: Upstream
     other: Upstream
     notes: Upstream
@@ -130,7 +130,7 @@ class Site:
         return self.issuer.token(**claims)
 
     def discovery(self, name: str) -> str:
-        return self.room.secret(f"discovery-{name}").read_text()
+        return self.programs.secret(f"discovery-{name}").read_text()
 
     @asynccontextmanager
     async def client(
@@ -186,7 +186,7 @@ def gateway(directory: Path) -> Iterator[Site]:
     issuer = Issuer(Clock(time.time()))
     github = Upstream(("get_me", "search", "issue_write", "delete_repository"), refused="revoked")
     other, notes = Upstream(("get_me", "echo"), legacy=True), Upstream(("list_notes",))
-    room = VariationPrograms(directory, lambda _secret, user: f"token-of-{user}")
+    programs = VariationPrograms(directory, lambda _secret, user: f"token-of-{user}")
     with contextlib.ExitStack() as stack:
 
         def serve(app: ASGIApp) -> str:
@@ -197,9 +197,9 @@ def gateway(directory: Path) -> Iterator[Site]:
         config = configuration(f"{keys}/jwks", *urls)
         program = Program("prefix-gateway", ("python", "server.py"), 0, "/mcp", FOLDER, config)
         progress = stack.enter_context(Console(io.StringIO(), io.StringIO()).progress())
-        stack.callback(room.stop, progress)
-        applied = room.start([program], Edition(), 30, progress)
-        yield Site(applied.endpoints["prefix-gateway"], issuer, room, github, other, notes, urls[2])
+        stack.callback(programs.stop, progress)
+        applied = programs.start([program], Edition(), 30, progress)
+        yield Site(applied.endpoints["prefix-gateway"], issuer, programs, github, other, notes, urls[2])
 
 
 def configuration(jwks: str, github: str, other: str, notes: str) -> dict[str, Any]:

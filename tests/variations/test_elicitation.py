@@ -32,7 +32,7 @@ META = {
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with variation_running(find_variation("elicitation"), tmp_path_factory.mktemp("rooms")) as started:
+    with variation_running(find_variation("elicitation"), tmp_path_factory.mktemp("variation")) as started:
         yield Gateway(started)
 
 
@@ -121,7 +121,7 @@ async def test_a_person_who_never_comes_is_waited_for_and_then_given_up(
     gateway: Gateway, tmp_path: Path, quiet: Progress
 ) -> None:
     """The SDK's client gives up after ten rounds: the gateway has said so before."""
-    room = VariationPrograms(tmp_path, lambda _, user: user)
+    programs = VariationPrograms(tmp_path, lambda _, user: user)
     variation = find_variation("elicitation")
     (pattern,) = (program for program in variation.programs if program.name == "elicitation")
     started = json.loads((gateway.running.directory / "elicitation" / "config.json").read_text())
@@ -132,7 +132,7 @@ async def test_a_person_who_never_comes_is_waited_for_and_then_given_up(
         "wait_seconds": 0.01,
     }
     try:
-        url = room.start([replace(pattern, port=0, config=config)], Edition(), 20, quiet).endpoints[
+        url = programs.start([replace(pattern, port=0, config=config)], Edition(), 20, quiet).endpoints[
             "elicitation"
         ]
         impatient = Gateway(
@@ -143,7 +143,7 @@ async def test_a_person_who_never_comes_is_waited_for_and_then_given_up(
         async with impatient.asking(aud=[url]) as asking:
             result = await asking.client.call_tool(PROFILE)
     finally:
-        room.stop(quiet)
+        programs.stop(quiet)
     assert told(result) == {
         "status": "error",
         "message": "The account was not connected; call again for a new link",

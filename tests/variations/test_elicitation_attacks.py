@@ -19,7 +19,7 @@ LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with variation_running(find_variation("elicitation"), tmp_path_factory.mktemp("rooms")) as started:
+    with variation_running(find_variation("elicitation"), tmp_path_factory.mktemp("variation")) as started:
         yield Gateway(started)
 
 

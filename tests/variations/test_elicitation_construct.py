@@ -90,7 +90,7 @@ class Setup:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with variation_running(find_variation("elicitation"), tmp_path_factory.mktemp("rooms")) as running:
+    with variation_running(find_variation("elicitation"), tmp_path_factory.mktemp("variation")) as running:
         yield Gateway(running)
 
 

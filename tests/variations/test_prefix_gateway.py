@@ -363,7 +363,7 @@ async def test_no_credential_is_logged(site: Site) -> None:
         await client.call_tool("github_get_me", {})
         for name in ("gone_anything", "broken_anything"):
             await client.call_tool(name, {})
-    log = (site.room.directory / "prefix-gateway" / "log.txt").read_text()
+    log = (site.programs.directory / "prefix-gateway" / "log.txt").read_text()
     assert "the tools of gone_ are not listed" in log
     assert "the tools of broken_ are not listed" in log
     assert "Traceback" not in log

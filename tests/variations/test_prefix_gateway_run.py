@@ -30,7 +30,7 @@ PEOPLE = {"learner": "9000001", "mentor": "9000002"}
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with variation_running(find_variation("prefix-gateway"), tmp_path_factory.mktemp("room")) as found:
+    with variation_running(find_variation("prefix-gateway"), tmp_path_factory.mktemp("variation")) as found:
         yield found
 
 

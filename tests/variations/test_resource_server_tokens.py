@@ -28,7 +28,7 @@ PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Both processes, as `workshop part 4 run --variation resource-server` starts them."""
-    with variation_running(find_variation("resource-server"), tmp_path_factory.mktemp("room")) as found:
+    with variation_running(find_variation("resource-server"), tmp_path_factory.mktemp("variation")) as found:
         yield found
 
 

@@ -55,9 +55,9 @@ SEEN = {
 
 @pytest.fixture(scope="module")
 def weak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    room = tmp_path_factory.mktemp("weak")
+    directory = tmp_path_factory.mktemp("weak")
     with variation_running(
-        find_variation("worker"), room, edition="weak", exercises=room / "mine"
+        find_variation("worker"), directory, edition="weak", exercises=directory / "mine"
     ) as running:
         yield running
 
@@ -65,10 +65,10 @@ def weak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture(scope="module")
 def mended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """With a learner's file beside it, which is none of its business."""
-    room = tmp_path_factory.mktemp("mended")
-    (room / "mine").mkdir()
-    shutil.copy(EXERCISES[4] / "start.py", room / "mine" / f"{EXERCISES[4].name}.py")
-    with variation_running(find_variation("worker"), room, exercises=room / "mine") as running:
+    directory = tmp_path_factory.mktemp("mended")
+    (directory / "mine").mkdir()
+    shutil.copy(EXERCISES[4] / "start.py", directory / "mine" / f"{EXERCISES[4].name}.py")
+    with variation_running(find_variation("worker"), directory, exercises=directory / "mine") as running:
         yield running
 
 

@@ -36,7 +36,7 @@ _TOOLS = ("docker", "kind", "helm", "kubectl")
 
 @dataclass(frozen=True)
 class Course:
-    """Runs `workshop` as a person in the room does: own state, own ports, own cluster or namespace."""
+    """Runs `workshop` as an attendee does: own state, own ports, own cluster or namespace."""
 
     home: Path
     folder: Path

@@ -14,7 +14,7 @@ PROXY_PODS = "app.kubernetes.io/instance=github-remote"
 
 
 @pytest.fixture(scope="module")
-def room(course: Course, request: pytest.FixtureRequest) -> Course:
+def deployed(course: Course, request: pytest.FixtureRequest) -> Course:
     """The course, up; the tests follow each other in it."""
     try:
         course.ok("up", "-v", "--keep", *course.up_options, seconds=3 * SECONDS)  # a failure can be looked at
@@ -24,8 +24,8 @@ def room(course: Course, request: pytest.FixtureRequest) -> Course:
     return course
 
 
-def proxy_pods(room: Course) -> set[str]:
-    found = room.kubectl("get", "pods", "-l", PROXY_PODS, "-o", "json")
+def proxy_pods(deployed: Course) -> set[str]:
+    found = deployed.kubectl("get", "pods", "-l", PROXY_PODS, "-o", "json")
     assert found.returncode == 0, found.stderr
     return {
         item["metadata"]["uid"]
@@ -34,8 +34,8 @@ def proxy_pods(room: Course) -> set[str]:
     }
 
 
-def test_up_leaves_everything_running_and_reachable(room: Course) -> None:
-    report = json.loads(room.ok("status", "--json").stdout)["data"]
+def test_up_leaves_everything_running_and_reachable(deployed: Course) -> None:
+    report = json.loads(deployed.ok("status", "--json").stdout)["data"]
     states = {item["name"]: item["state"] for item in report["workloads"]}
     assert set(states.values()) == {"running"}, report
     assert {"cluster", "operator", "MCPServer/workshop", "MCPRemoteProxy/github-remote", *WORKLOADS} <= set(
@@ -43,43 +43,43 @@ def test_up_leaves_everything_running_and_reachable(room: Course) -> None:
     )
 
 
-def test_the_kubeconfig_of_the_person_is_as_it_was(room: Course) -> None:
-    before = room.digest()
-    room.ok("up")
-    room.ok("part", "3", "forward")
-    assert room.digest() == before
-    assert room.kubeconfig.resolve() != (room.directory / "kubeconfig").resolve()
+def test_the_kubeconfig_of_the_person_is_as_it_was(deployed: Course) -> None:
+    before = deployed.digest()
+    deployed.ok("up")
+    deployed.ok("part", "3", "forward")
+    assert deployed.digest() == before
+    assert deployed.kubeconfig.resolve() != (deployed.directory / "kubeconfig").resolve()
 
 
-def test_a_second_up_changes_nothing_that_runs(room: Course) -> None:
-    before = proxy_pods(room)
-    done = room.ok("up")
+def test_a_second_up_changes_nothing_that_runs(deployed: Course) -> None:
+    before = proxy_pods(deployed)
+    done = deployed.ok("up")
     assert "Already running: " in done.stdout
     assert "unchanged" in done.stderr
-    assert proxy_pods(room) == before
+    assert proxy_pods(deployed) == before
 
 
-def test_part_3_answers_through_toolhives_proxy(room: Course) -> None:
-    done = room.ok("part", "3", "run", "--model", "rehearsal")
+def test_part_3_answers_through_toolhives_proxy(deployed: Course) -> None:
+    done = deployed.ok("part", "3", "run", "--model", "rehearsal")
     assert ANSWER in done.stdout
     assert "Check workshop" in done.stderr
     assert "4 tools: " in done.stderr, "the operator's filter is in force"
 
 
-def test_part_4_logs_in_and_the_swap_is_proven(room: Course) -> None:
-    done = room.ok("part", "4", "run", "--approve-as", "learner", "--model", "rehearsal")
+def test_part_4_logs_in_and_the_swap_is_proven(deployed: Course) -> None:
+    done = deployed.ok("part", "4", "run", "--approve-as", "learner", "--model", "rehearsal")
     assert ANSWER in done.stdout
     assert "Check github-remote" in done.stderr
     assert "Check github-remote with the login" in done.stderr
 
 
-def test_what_a_person_would_type_applies_as_it_stands(room: Course) -> None:
-    applied = room.ok("part", "4", "apply")
+def test_what_a_person_would_type_applies_as_it_stands(deployed: Course) -> None:
+    applied = deployed.ok("part", "4", "apply")
     command = next(line for line in applied.stdout.splitlines() if line.startswith("kubectl "))
-    by_hand = room.kubectl(*command.split()[1:])
+    by_hand = deployed.kubectl(*command.split()[1:])
     assert by_hand.returncode == 0, by_hand.stderr
     assert "serverside-applied" in by_hand.stdout
-    forwarded = room.ok("part", "4", "forward")
+    forwarded = deployed.ok("part", "4", "forward")
     assert re.search(
         r"^kubectl .* port-forward svc/mcp-github-remote-remote-proxy \d+:\d+$",
         forwarded.stdout,
@@ -87,27 +87,27 @@ def test_what_a_person_would_type_applies_as_it_stands(room: Course) -> None:
     )
 
 
-def test_part_4_goes_on_after_its_proxy_pod_has_died(room: Course) -> None:
-    before = proxy_pods(room)
-    killed = room.kubectl("delete", "pod", "-l", PROXY_PODS, "--wait=false")
+def test_part_4_goes_on_after_its_proxy_pod_has_died(deployed: Course) -> None:
+    before = proxy_pods(deployed)
+    killed = deployed.kubectl("delete", "pod", "-l", PROXY_PODS, "--wait=false")
     assert killed.returncode == 0, killed.stderr
-    done = room.ok("part", "4", "run", "--approve-as", "learner", "--model", "rehearsal")
+    done = deployed.ok("part", "4", "run", "--approve-as", "learner", "--model", "rehearsal")
     assert ANSWER in done.stdout
-    assert not proxy_pods(room) & before, "another pod answers now"
+    assert not proxy_pods(deployed) & before, "another pod answers now"
 
 
-def test_a_rehearsal_runs_on_the_cluster_that_is_up(room: Course) -> None:
-    report = json.loads(room.ok("rehearse", "--json", seconds=2 * SECONDS).stdout)["data"]
+def test_a_rehearsal_runs_on_the_cluster_that_is_up(deployed: Course) -> None:
+    report = json.loads(deployed.ok("rehearse", "--json", seconds=2 * SECONDS).stdout)["data"]
     assert report["held"], report
     assert "GitHub saw its own token" in report["steps"][-1]["shown"]
 
 
-def test_teardown_leaves_nothing(room: Course) -> None:
-    done = room.ok("teardown")
+def test_teardown_leaves_nothing(deployed: Course) -> None:
+    done = deployed.ok("teardown")
     assert "Stopped " in done.stdout
-    assert not room.directory.exists()
-    assert room.processes() == []
-    if room.context is None:
-        assert room.name not in room.clusters()
-    again = room.ok("teardown")
+    assert not deployed.directory.exists()
+    assert deployed.processes() == []
+    if deployed.context is None:
+        assert deployed.name not in deployed.clusters()
+    again = deployed.ok("teardown")
     assert again.stdout == "Nothing was running\n"

@@ -66,7 +66,7 @@ class Remote:
 
 
 @dataclass
-class Room:
+class Scenario:
     """A gateway with someone signed in, before a remote server."""
 
     gateway: Site
@@ -82,18 +82,18 @@ class Room:
 
 
 @pytest.fixture
-async def room(tmp_path: Path, practice: str) -> AsyncIterator[Room]:
+async def scenario(tmp_path: Path, practice: str) -> AsyncIterator[Scenario]:
     remote = Remote()
     async with served(remote.server().streamable_http_app(), free_port()) as url:
         values = settings(tmp_path, upstream=practice, port=free_port())
         values["remote_url"] = f"{url}/mcp"
         async with real_site(configured(tmp_path, values), patience=Patience()) as gateway:
-            yield Room(gateway, await gateway.sign_in(), remote)
+            yield Scenario(gateway, await gateway.sign_in(), remote)
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_tools_are_listed_and_called(room: Room, mode: str) -> None:
-    async with room.client(mode) as client:
+async def test_tools_are_listed_and_called(scenario: Scenario, mode: str) -> None:
+    async with scenario.client(mode) as client:
         assert [tool.name for tool in (await client.list_tools()).tools] == [
             "halfway",
             "wait_for_ever",
@@ -104,14 +104,14 @@ async def test_tools_are_listed_and_called(room: Room, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_progress_arrives_while_the_tool_still_runs(room: Room, mode: str) -> None:
+async def test_progress_arrives_while_the_tool_still_runs(scenario: Scenario, mode: str) -> None:
     seen: list[str | None] = []
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         seen.append(message)
-        room.remote.go_on.set()
+        scenario.remote.go_on.set()
 
-    async with room.client(mode) as client:
+    async with scenario.client(mode) as client:
         answer = await client.call_tool(
             "halfway", progress_callback=on_progress, read_timeout_seconds=DEADLINE
         )
@@ -120,18 +120,18 @@ async def test_progress_arrives_while_the_tool_still_runs(room: Room, mode: str)
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_a_cancelled_call_is_cancelled_at_the_remote_server(room: Room, mode: str) -> None:
-    async with room.client(mode) as client:
+async def test_a_cancelled_call_is_cancelled_at_the_remote_server(scenario: Scenario, mode: str) -> None:
+    async with scenario.client(mode) as client:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(client.call_tool, "wait_for_ever")
-            await asyncio.wait_for(room.remote.waiting.wait(), DEADLINE)
+            await asyncio.wait_for(scenario.remote.waiting.wait(), DEADLINE)
             tasks.cancel_scope.cancel()
-        await asyncio.wait_for(room.remote.cancelled.wait(), DEADLINE)
+        await asyncio.wait_for(scenario.remote.cancelled.wait(), DEADLINE)
         # The connection to the server is as good as before.
         assert (await client.call_tool("echo", {"text": "on"})).structured_content == {"result": "on"}
 
 
-async def test_a_client_that_vanishes_cancels_the_call_at_the_remote_server(room: Room) -> None:
+async def test_a_client_that_vanishes_cancels_the_call_at_the_remote_server(scenario: Scenario) -> None:
     message = {
         "jsonrpc": "2.0",
         "id": 7,
@@ -146,21 +146,21 @@ async def test_a_client_that_vanishes_cancels_the_call_at_the_remote_server(room
         },
     }
     headers = {
-        **room.signed_in.bearer,
+        **scenario.signed_in.bearer,
         "Accept": "application/json, text/event-stream",
         "MCP-Protocol-Version": "2026-07-28",
         "Mcp-Method": "tools/call",
         "Mcp-Name": "wait_for_ever",
     }
     async with httpx2.AsyncClient(verify=NO_TLS) as http:
-        call = asyncio.create_task(http.post(f"{room.gateway.url}/mcp", json=message, headers=headers))
-        await asyncio.wait_for(room.remote.waiting.wait(), DEADLINE)
+        call = asyncio.create_task(http.post(f"{scenario.gateway.url}/mcp", json=message, headers=headers))
+        await asyncio.wait_for(scenario.remote.waiting.wait(), DEADLINE)
         call.cancel()
-        await asyncio.wait_for(room.remote.cancelled.wait(), DEADLINE)
+        await asyncio.wait_for(scenario.remote.cancelled.wait(), DEADLINE)
 
 
-async def test_many_calls_at_once_get_their_own_answers(room: Room) -> None:
-    async with room.client("2026-07-28") as client:
+async def test_many_calls_at_once_get_their_own_answers(scenario: Scenario) -> None:
+    async with scenario.client("2026-07-28") as client:
         answers = await asyncio.gather(*(client.call_tool("echo", {"text": str(n)}) for n in range(30)))
     assert [answer.structured_content for answer in answers] == [{"result": str(n)} for n in range(30)]
 
@@ -172,8 +172,8 @@ async def test_the_practice_github_s_tools_work_through_the_gateway(
     values = settings(tmp_path, upstream=practice, port=free_port())
     values["header_forward"] = {"X-MCP-Readonly": "true"}
     async with real_site(configured(tmp_path, values), patience=Patience()) as gateway:
-        room = Room(gateway, await gateway.sign_in("learner"), Remote())
-        async with room.client(mode) as client:
+        scenario = Scenario(gateway, await gateway.sign_in("learner"), Remote())
+        async with scenario.client(mode) as client:
             answer = await client.call_tool("get_me", {})
     assert not answer.is_error
     assert "learner" in str(answer.content)

@@ -60,7 +60,7 @@ async def gateway_process(path: Path) -> AsyncIterator[Process]:
 
 
 @asynccontextmanager
-async def room(folder: Path, values: dict[str, Any]) -> AsyncIterator[Site]:
+async def site_at(folder: Path, values: dict[str, Any]) -> AsyncIterator[Site]:
     config = configured(folder, values)
     url = f"http://localhost:{config.port}"
     async with (
@@ -76,7 +76,7 @@ async def _no_app(*_: object) -> None:
 
 async def test_clients_grants_and_upstream_tokens_survive_kill_9(tmp_path: Path, practice: str) -> None:
     values = settings(tmp_path, upstream=practice, port=free_port())
-    async with room(tmp_path, values) as site:
+    async with site_at(tmp_path, values) as site:
         async with gateway_process(tmp_path / "gateway.json") as process:
             await process.until(b"startup complete")
             signed_in = await site.sign_in()
@@ -93,7 +93,7 @@ async def test_clients_grants_and_upstream_tokens_survive_kill_9(tmp_path: Path,
 
 async def test_t117_the_log_tells_what_happened_and_no_secret(tmp_path: Path, practice: str) -> None:
     values = settings(tmp_path, upstream=practice, port=free_port())
-    async with room(tmp_path, values) as site, gateway_process(tmp_path / "gateway.json") as process:
+    async with site_at(tmp_path, values) as site, gateway_process(tmp_path / "gateway.json") as process:
         await process.until(b"startup complete")
         client_id = await site.register(client_name="Nosy name")
         page = await site.authorize(client_id, state="client-state-value")

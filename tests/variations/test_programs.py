@@ -100,7 +100,7 @@ def config_of(url: str) -> dict[str, Any]:
 
 
 def test_a_configuration_is_told_where_everything_is(tmp_path: Path) -> None:
-    with variation_running(tiny(tmp_path), tmp_path / "room", exercises=tmp_path / "mine") as running:
+    with variation_running(tiny(tmp_path), tmp_path / "variation", exercises=tmp_path / "mine") as running:
         config = config_of(running.url)
         other = running.endpoints["tiny-other"].removesuffix("/mcp")
         assert config["other"] == f"{other}/api"
@@ -150,7 +150,7 @@ def test_a_taken_port_gives_way_to_a_free_one(tmp_path: Path, quiet: Progress) -
 def test_a_port_that_is_lost_while_it_starts_gives_way_too(
     tmp_path: Path, quiet: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two rooms that start at once both find the port free; one of them gets it."""
+    """Two variations that start at once both find the port free; one of them gets it."""
     variation = tiny(tmp_path)
     wanted = variation.programs[1].port
     taken = bind_loopback(wanted)
@@ -212,7 +212,7 @@ def test_status_logs_and_teardown_know_of_variations(tmp_path: Path, quiet: Prog
 
 def test_the_script_that_prepares_it_is_run_and_its_failure_told(tmp_path: Path, quiet: Progress) -> None:
     variation = tiny(tmp_path, more=PREPARED)
-    with variation_running(variation, tmp_path / "room") as running:
+    with variation_running(variation, tmp_path / "variation") as running:
         lines = prepare(running, quiet, Edition())
         assert lines == [f"✓ asked {running.url.removesuffix('/mcp')}"]
         with pytest.raises(WorkshopError, match="There is nothing to clean") as failed:
@@ -254,7 +254,7 @@ def test_the_variations_of_part_4_are_found_by_name() -> None:
 
 
 def test_nothing_of_a_room_can_be_read_by_others(tmp_path: Path) -> None:
-    with variation_running(tiny(tmp_path), tmp_path / "room") as running:
+    with variation_running(tiny(tmp_path), tmp_path / "variation") as running:
         for folder, _, files in os.walk(running.directory):
             assert stat.S_IMODE(Path(folder).stat().st_mode) == 0o700
             for name in files:
