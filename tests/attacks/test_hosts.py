@@ -1,8 +1,11 @@
 """Attacks by way of a browser: Origin, Host, preflight, other paths (checklist T90, T91, T101 to T103)."""
 
+from itertools import product
+from pathlib import Path
+
 import pytest
 
-from tests.servers.gateway.harness import ISSUER, RESOURCE, SignedIn, Site
+from tests.servers.gateway.harness import ISSUER, RESOURCE, SignedIn, Site, configured, settings, site
 
 
 @pytest.fixture
@@ -10,20 +13,25 @@ async def signed_in(gateway: Site) -> SignedIn:
     return await gateway.sign_in()
 
 
+FOREIGN = [
+    "https://evil.test",
+    "null",
+    "https://localhost:8080",
+    "http://localhost:8080.evil.test",
+    "http://localhost.evil",
+    "http://localhost@evil.test",
+    "http://127.0.0.1.evil.test",
+    "http://localhost:8081/",
+    "http://localhost:",
+]
+LOOPBACK = ["http://localhost:8081", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:6274"]
+READABLE = ["/mcp", "/oauth/register", "/oauth/token", "/.well-known/jwks.json"]
+OTHER = ["/oauth/authorize", "/oauth/consent", "/oauth/callback", "/oauth/revoke", "/health", "/mcp/", "/"]
+
+
 @pytest.mark.parametrize(
-    "origin",
-    [
-        "https://evil.test",
-        "null",
-        "http://localhost:8081",
-        "http://127.0.0.1:8080",
-        "http://localhost",
-        "https://localhost:8080",
-        "http://localhost:8080.evil.test",
-    ],
-)
-@pytest.mark.parametrize(
-    "path", ["/mcp", "/oauth/token", "/oauth/authorize", "/health", "/.well-known/jwks.json"]
+    ("origin", "path"),
+    [*product(FOREIGN, READABLE + OTHER), *product(LOOPBACK, OTHER)],
 )
 async def test_t90_a_foreign_origin_is_refused_before_anything_else(
     gateway: Site, origin: str, path: str
@@ -35,6 +43,46 @@ async def test_t90_a_foreign_origin_is_refused_before_anything_else(
 
 async def test_t90_our_own_origin_is_welcome(gateway: Site, signed_in: SignedIn) -> None:
     assert (await gateway.call({**signed_in.bearer, "Origin": ISSUER})).status_code == 200
+
+
+@pytest.mark.parametrize("origin", LOOPBACK)
+async def test_t90_a_page_on_this_computer_may_read_the_endpoints_of_clients(
+    gateway: Site, signed_in: SignedIn, origin: str
+) -> None:
+    for path in READABLE:
+        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+        preflight = await gateway.http.options(path, headers={**asked, "Origin": origin})
+        assert preflight.status_code == 204
+        for answer in (preflight, await gateway.http.post(path, headers={"Origin": origin})):
+            assert answer.headers["access-control-allow-origin"] == origin
+            assert answer.headers["access-control-expose-headers"] == "Mcp-Session-Id, WWW-Authenticate"
+            assert "access-control-allow-credentials" not in answer.headers
+            assert "origin" in answer.headers["vary"].lower()
+        assert preflight.headers["access-control-allow-headers"] == "authorization"
+        assert "POST" in preflight.headers["access-control-allow-methods"]
+    assert (await gateway.call({**signed_in.bearer, "Origin": origin})).status_code == 200
+    refused = await gateway.http.post("/mcp", headers={"Origin": origin})
+    assert (refused.status_code, "www-authenticate" in refused.headers) == (401, True)
+
+
+async def test_t90_two_origins_are_not_a_page_on_this_computer(gateway: Site) -> None:
+    for pair in ((LOOPBACK[0], LOOPBACK[1]), (LOOPBACK[0], "https://evil.test")):
+        headers = [("Origin", origin) for origin in pair]
+        assert (await gateway.http.post("/mcp", headers=headers)).status_code == 403
+
+
+async def test_t90_a_page_on_this_computer_does_not_change_which_host_is_asked(gateway: Site) -> None:
+    headers = {"Origin": LOOPBACK[0], "Host": "evil.test"}
+    assert (await gateway.http.post("/mcp", headers=headers)).status_code == 421
+
+
+async def test_t90_without_tokens_no_other_page_reaches_the_tools(tmp_path: Path, practice: str) -> None:
+    values = settings(tmp_path, upstream=practice)
+    del values["auth"]
+    async with site(configured(tmp_path, values)) as open_gateway:
+        for origin in {*LOOPBACK} - {"http://127.0.0.1:8080"}:  # which is its own address too
+            answer = await open_gateway.http.post("/mcp", headers={"Origin": origin}, json={})
+            assert (answer.status_code, "access-control-allow-origin" in answer.headers) == (403, False)
 
 
 HOSTS = [

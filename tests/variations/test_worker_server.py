@@ -356,3 +356,26 @@ def test_the_check_of_an_exercise_says_where_a_file_fails(judge: Judge, tmp_path
     (found,) = judge(FOLDER, works={"4": str(mine)}, only=4).values()
     assert found.state == "failed"
     assert "4_tokens.py, line 1: ModuleNotFoundError" in found.reason
+
+
+def test_a_page_on_this_computer_may_read_what_a_client_needs_and_no_more(mended: Running) -> None:
+    page = {"origin": "http://localhost:6274", "access-control-request-method": "POST"}
+    expected = {
+        ("OPTIONS", "/register"): (204, page["origin"]),
+        ("OPTIONS", "/token"): (204, page["origin"]),
+        ("OPTIONS", "/mcp"): (204, page["origin"]),
+        ("POST", "/mcp"): (401, page["origin"]),
+        ("GET", "/.well-known/oauth-protected-resource/mcp"): (200, page["origin"]),
+        ("OPTIONS", "/oauth/consent"): (403, ""),
+        ("GET", "/auth"): (403, ""),
+        ("POST", "/sse"): (403, ""),
+    }
+
+    async def ask(attacker: Any) -> dict[tuple[str, str], tuple[int, str]]:
+        found = {}
+        for method, path in expected:
+            answer = await attacker.ask(method, path, headers=page)
+            found[method, path] = answer.status_code, answer.headers.get("access-control-allow-origin", "")
+        return found
+
+    assert at(mended, ask) == expected

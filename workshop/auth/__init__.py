@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workshop.auth.config_reader import LOOPBACK_HOSTS as LOOPBACK_HOSTS
     from workshop.auth.config_reader import Section as Section
     from workshop.auth.config_reader import wrong_setting as wrong_setting
+    from workshop.auth.cors import Cors as Cors
     from workshop.auth.guards import BearerGuard as BearerGuard
     from workshop.auth.guards import HostGuard as HostGuard
     from workshop.auth.guards import caller_of as caller_of
@@ -88,6 +89,7 @@ _MODULES = {
     ),
     "config": ("Upstream",),
     "config_reader": ("LOOPBACK_HOSTS", "Section", "wrong_setting"),
+    "cors": ("Cors",),
     "guards": ("BearerGuard", "HostGuard", "caller_of"),
     "http": (
         "OAuthError",

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workshop.auth.config_reader import origin_of, split_url
+from workshop.auth.cors import Cors
 from workshop.auth.http import RefusedError, private_json, query_parameters
 from workshop.auth.outside_tokens import Caller, KeysUnavailableError, OutsideTokens
 from workshop.auth.resource_server import PROTECTED_RESOURCE_PATH, Challenge, resource_document
@@ -100,7 +101,8 @@ class BearerGuard:
     """Lets a request through to `app` with a valid token only; the app gets its `caller_of`, not the token.
 
     Public are `/health` and the metadata of the resource (RFC 9728), at the root and at the resource's path.
-    What the app has not got it cannot forward: the Authorization header stays here.
+    What the app has not got it cannot forward: the Authorization header stays here. Pages on this computer
+    may read the metadata and the resource (`Cors`).
     """
 
     def __init__(
@@ -126,7 +128,7 @@ class BearerGuard:
         self._documents = {PROTECTED_RESOURCE_PATH + place for place in ("", "/mcp", path)}
         metadata_url = f"{origin}{PROTECTED_RESOURCE_PATH}{path}"
         self._challenge = Challenge(resource, metadata_url, tokens.issuer.required_scopes)
-        self._guarded = HostGuard(self._answer, origin, port=parts.port)
+        self._guarded = Cors(HostGuard(self._answer, origin, port=parts.port), [parts.path])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

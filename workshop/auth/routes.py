@@ -75,6 +75,10 @@ _AUTHORIZATION_SERVER_PATH = "/.well-known/oauth-authorization-server"
 _OPENID_PATH = "/.well-known/openid-configuration"
 
 
+CORS_PATHS = ("/oauth/register", "/oauth/token")
+"""What a client that is a web page fetches, besides metadata; people's pages are not among them."""
+
+
 class Endpoint:
     """One handler for exactly the given methods; HEAD is not GET where a GET has an effect."""
 

@@ -156,6 +156,8 @@ async def test_the_words_of_a_refusal_can_be_given(issuer: Issuer) -> None:
         ({"origin": "https://other.example"}, 403),
         ({"origin": "null"}, 403),
         ({"origin": HOME}, 200),
+        ({"origin": "http://localhost:6274"}, 200),
+        ({"origin": "http://localhost.evil"}, 403),
     ],
     ids=str,
 )
@@ -164,6 +166,8 @@ async def test_web_pages_do_not_get_in(
 ) -> None:
     answer = await http.post("/mcp", headers={**bearer(issuer.token()), **headers})
     assert answer.status_code == status
+    shared = headers.get("origin") == "http://localhost:6274"
+    assert ("access-control-allow-origin" in answer.headers) == shared
 
 
 async def test_nothing_but_http_is_served(issuer: Issuer) -> None:

@@ -43,7 +43,25 @@ async def test_only_its_own_address_is_served(identity: Provider) -> None:
     assert (await identity.http.get(path, headers={"host": "127.0.0.1:8122"})).status_code == 421
     assert (await identity.http.get(path, headers={"host": "rebound.example"})).status_code == 421
     assert (await identity.http.get("/health", headers={"host": "127.0.0.1:8122"})).status_code == 200
-    assert (await identity.http.get(path, headers={"origin": "https://other.example"})).status_code == 403
+    for origin in ("https://other.example", "null", "http://localhost.evil"):
+        assert (await identity.http.get(path, headers={"origin": origin})).status_code == 403
+
+
+async def test_a_page_on_this_computer_may_read_what_a_client_needs(identity: Provider) -> None:
+    page = {"origin": "http://localhost:6274"}
+    for path in ("/.well-known/oauth-authorization-server", "/.well-known/jwks.json"):
+        answer = await identity.http.get(path, headers=page)
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, page["origin"])
+    for path in ("/oauth/register", "/oauth/token"):
+        preflight = await identity.http.options(
+            path, headers={**page, "access-control-request-method": "POST"}
+        )
+        assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (
+            204,
+            page["origin"],
+        )
+    for path in ("/login", "/oauth/authorize", "/oauth/consent", "/oauth/revoke"):
+        assert (await identity.http.get(path, headers=page)).status_code == 403
 
 
 async def test_tokens_are_for_the_one_resource(identity: Provider) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
-from workshop.auth import HostGuard, Outbound, Patience, RequestLog, UpstreamProvider, Vault
+from workshop.auth import Cors, HostGuard, Outbound, Patience, RequestLog, UpstreamProvider, Vault
 from workshop.auth.access_tokens import AccessTokens
 from workshop.auth.client_documents import Fetch
 from workshop.auth.config import Auth
@@ -16,7 +16,7 @@ from workshop.auth.config_reader import origin_of
 from workshop.auth.guarded_fetch import GuardedFetch
 from workshop.auth.limits import Clock
 from workshop.auth.resource_server import ResourceServer, Sessions
-from workshop.auth.routes import auth_routes, common_routes
+from workshop.auth.routes import CORS_PATHS, auth_routes, common_routes
 from workshop.auth.server import AuthServer, authorization_server
 from workshop.auth.store import Store, maintained
 from workshop.auth.store_sqlite import SqliteStore
@@ -52,7 +52,9 @@ def create_app(
         lifespan=lambda _: _running(outbound, store, clock),
     )
     issuer = config.auth.issuer if config.auth else None
-    return RequestLog(HostGuard(router, issuer, port=config.port))
+    guarded = HostGuard(router, issuer, port=config.port)
+    # Without an authorization server no token is needed, so that no other page may come near the tools.
+    return RequestLog(Cors(guarded, ("/mcp", *CORS_PATHS)) if server else guarded)
 
 
 _NO_ROUTES: list[BaseRoute] = []

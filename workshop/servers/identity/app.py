@@ -8,12 +8,12 @@ from typing import Any
 from starlette.routing import Router
 from starlette.types import ASGIApp
 
-from workshop.auth import HostGuard, Patience, RequestLog, Vault
+from workshop.auth import Cors, HostGuard, Patience, RequestLog, Vault
 from workshop.auth.access_tokens import AccessTokens
 from workshop.auth.client_documents import Fetch
 from workshop.auth.guarded_fetch import GuardedFetch
 from workshop.auth.limits import Clock
-from workshop.auth.routes import authorization_server_routes, common_routes, server_route
+from workshop.auth.routes import CORS_PATHS, authorization_server_routes, common_routes, server_route
 from workshop.auth.server import AuthServer, authorization_server
 from workshop.auth.store import Client, maintained
 from workshop.auth.store_sqlite import SqliteStore
@@ -53,7 +53,8 @@ def create_app(config: Mapping[str, Any], *, clock: Clock = time.time, fetch: Fe
         redirect_slashes=False,
         lifespan=lambda _: maintained(server.store, clock),
     )
-    return RequestLog(HostGuard(router, settings.auth.issuer, port=settings.port))
+    guarded = HostGuard(router, settings.auth.issuer, port=settings.port)
+    return RequestLog(Cors(guarded, CORS_PATHS))
 
 
 def sealed_for(settings: IdentityConfig) -> str:

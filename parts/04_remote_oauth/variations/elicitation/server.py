@@ -22,6 +22,7 @@ from workshop.auth import (
     BearerGuard,
     Connect,
     Control,
+    Cors,
     Elicitations,
     Grants,
     HostGuard,
@@ -84,7 +85,7 @@ def create_app(config: Mapping[str, Any]) -> ASGIApp:
         [Route("/mcp", guarded), *connect.routes(), *control.routes()], default=guarded, lifespan=lifespan
     )
     router.redirect_slashes = False
-    return RequestLog(HostGuard(router, url, port=config["port"]))
+    return RequestLog(Cors(HostGuard(router, url, port=config["port"]), ["/mcp"]))
 
 
 if __name__ == "__main__":

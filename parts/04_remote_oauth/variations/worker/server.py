@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tools import SESSION, mcp_server
 from worker import SCOPES, WEAK, Worker, make_worker
 
-from workshop.auth import Endpoint, RequestLog, private_json, with_headers
+from workshop.auth import Cors, Endpoint, RequestLog, private_json, with_headers
 from workshop.core.serving import main
 from workshop.servers.variation.editions import MistakesTold
 from workshop.servers.variation.sdk import sdk_user
@@ -47,7 +47,8 @@ def create_app(config: Mapping[str, Any]) -> ASGIApp:
         *_routes(worker),
     ]
     door = Door(Router(routes, redirect_slashes=False, lifespan=running), worker)
-    return RequestLog(MistakesTold(door, worker.groups))
+    pages = Cors(MistakesTold(door, worker.groups), ("/mcp", "/register", "/token"))
+    return RequestLog(pages)
 
 
 def _routes(worker: Worker) -> list[Route]:
