@@ -21,7 +21,9 @@ PATIENT_SECONDS = 30.0
 
 @asynccontextmanager
 async def knowing(folder: Path, practice: str, library: Library) -> AsyncIterator[Site]:
-    async with site(configured(folder, settings(folder, upstream=practice)), fetch=library) as gateway:
+    values = settings(folder, upstream=practice)
+    values["auth"]["cimd"] = {"enabled": True}
+    async with site(configured(folder, values), fetch=library) as gateway:
         yield gateway
 
 

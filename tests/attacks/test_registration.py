@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from tests.servers.gateway.harness import CALLBACK, Site, configured, settings, site
+from tests.servers.gateway.reading import query_of
+from workshop.core.errors import UsageError
 from workshop.servers.gateway.config import GatewayConfig
 
 
@@ -227,5 +229,50 @@ async def test_a_registration_answers_what_was_registered(gateway: Site) -> None
         "token_endpoint_auth_method": "none",
         "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],
-        "scope": "openid email",
+        "scope": "openid email offline_access",
     }
+
+
+async def test_a_client_that_registers_the_refresh_grant_may_ask_for_offline_access(gateway: Site) -> None:
+    """As Claude Code: it registers the resource's scopes, and asks for what the server announces."""
+    registered = await gateway.register_response(
+        scope="openid profile email", grant_types=["authorization_code", "refresh_token"]
+    )
+    assert registered.json()["scope"] == "openid profile email offline_access"
+    page = await gateway.authorize(registered.json()["client_id"])
+    assert "stay signed in without asking you again" in page.text
+
+
+async def test_a_client_without_the_refresh_grant_gets_no_offline_access_beyond_what_it_registered(
+    gateway: Site,
+) -> None:
+    client_id = await gateway.register(scope="openid", grant_types=["authorization_code"])
+    refused = await gateway.authorize(client_id, scope="openid offline_access")
+    assert query_of(refused)["error"] == "invalid_scope"
+
+
+async def test_offline_access_is_not_added_where_the_server_does_not_support_it(tmp_path: Path) -> None:
+    values = settings(tmp_path)
+    values["auth"]["scopes"] = ["openid", "profile"]
+    async with site(configured(tmp_path, values)) as gateway:
+        registered = await gateway.register_response(scope="openid")
+    assert registered.json()["scope"] == "openid"
+
+
+async def test_every_client_gets_the_baseline_scopes_and_no_other(tmp_path: Path) -> None:
+    values = settings(tmp_path)
+    values["auth"]["baseline_scopes"] = ["email"]
+    async with site(configured(tmp_path, values)) as gateway:
+        registered = await gateway.register_response(scope="openid", grant_types=["authorization_code"])
+        assert registered.json()["scope"] == "openid email"
+        client_id = str(registered.json()["client_id"])
+        assert (await gateway.authorize(client_id, scope="openid email")).status_code == 200
+        refused = await gateway.authorize(client_id, scope="openid profile")
+        assert query_of(refused)["error"] == "invalid_scope"
+
+
+def test_a_baseline_scope_must_be_one_of_the_server(tmp_path: Path) -> None:
+    values = settings(tmp_path)
+    values["auth"]["baseline_scopes"] = ["admin"]
+    with pytest.raises(UsageError, match=r"auth\.baseline_scopes"):
+        configured(tmp_path, values)

@@ -51,6 +51,7 @@ Next: `workshop part 1 show`
     assert shown("status") == snapshot("""\
 embedded backend, practice upstream; state and logs in <state>/default
 Endpoints: 3 of 3 answer
+Clients of part 4 register
 Part: 1, The agent loop. It begins with its text
 workload  state  address  pid
 github-remote  running  http://localhost:<github-remote>/mcp  <pid>

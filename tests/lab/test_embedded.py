@@ -152,6 +152,15 @@ def test_the_manifest_decides_whether_documents_about_clients_are_read(site: Sit
     assert said == {"enabled": False, "cache_seconds": 60, "cache_size": 9}
 
 
+def test_the_manifest_decides_which_scopes_every_client_gets(site: Site) -> None:
+    baseline = "baselineClientScopes: [openid, offline_access]"
+    site.change("04_remote_oauth/toolhive/auth.yaml", "storage: {type: memory}", baseline)
+    site.apply()
+    config = site.directory / "workloads" / "github-remote" / "config.json"
+    auth = json.loads(config.read_text("utf-8"))["auth"]
+    assert (auth["baseline_scopes"], auth["cimd"]) == (["openid", "offline_access"], None)
+
+
 def test_the_manifest_decides_how_many_clients_may_register(site: Site) -> None:
     manifest = "04_remote_oauth/toolhive/auth.yaml"
     site.change(manifest, "storage: {type: memory}", "storage: {type: memory, maxDCRClients: 50}")

@@ -57,6 +57,16 @@ def for_two_in_all(resources: Resources) -> Resources:
     return _with_server(resources, "storage", {"type": "memory", "maxDCRClients": 2})
 
 
+def with_documents(resources: Resources) -> Resources:
+    """Clients may name a document of theirs."""
+    return _with_server(resources, "cimd", {"enabled": True})
+
+
+def with_baseline(resources: Resources) -> Resources:
+    """Every client may ask for two scopes, whatever it registered."""
+    return _with_server(resources, "baselineClientScopes", ["email", "offline_access"])
+
+
 def _with_server(resources: Resources, name: str, value: object) -> Resources:
     (auth,) = resources.of("MCPExternalAuthConfig")
     server = {**auth.body["spec"]["embeddedAuthServer"], name: value}
@@ -70,6 +80,9 @@ QUESTIONS = (
         "http://localhost:8080/ of http://localhost:8080, ['header']",
     ),
     _same("S256", ask.pkce, "['S256']"),
+    _same("A client's address as its id", ask.client_documents, "not taken"),
+    _same("A client's address as its id, enabled", ask.client_documents, "taken", with_documents),
+    _same("Scopes that every client gets", ask.baseline_scope, "openid email offline_access", with_baseline),
     _same(
         "A redirect to another machine by plain http", ask.registered_redirects, "400 invalid_redirect_uri"
     ),
@@ -104,7 +117,9 @@ QUESTIONS = (
         "401, says where, no error, no offline_access",
         "401, says where, invalid_request, asks for offline_access",
     ),
-    Question("A client's address as its id", ask.client_documents, "taken", "not taken"),
+    Question(
+        "A scope for the refresh token", ask.unregistered_offline_access, "200", "redirect, invalid_scope"
+    ),
     Question("Redirect addresses with a scheme of their own", ask.private_redirect, "400", "201"),
     Question("Grants for machines", ask.grants, "none", "token-exchange"),
     Question(

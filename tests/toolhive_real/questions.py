@@ -102,6 +102,19 @@ async def private_redirect(_: Place, visitor: Visitor) -> str:
     return str(answer.status_code)
 
 
+async def unregistered_offline_access(_: Place, visitor: Visitor) -> str:
+    """A login with `offline_access`; registered was only the refresh grant, as by Claude Code."""
+    grants = ["authorization_code", "refresh_token"]
+    client_id = await visitor.register(scope="openid", grant_types=grants)
+    return _step(await visitor.authorize(client_id, scope="openid offline_access"))
+
+
+async def baseline_scope(_: Place, visitor: Visitor) -> str:
+    """The scopes of a client that registers one."""
+    answer = await visitor.register_response(scope="openid", grant_types=["authorization_code"])
+    return str(answer.json()["scope"])
+
+
 async def registrations_at_once(_: Place, visitor: Visitor) -> str:
     """Three registrations in a row."""
     answers = [await visitor.register_response() for _ in range(3)]

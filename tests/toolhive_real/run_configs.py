@@ -8,8 +8,7 @@ not known stops the test, so that no part of a manifest is left out without a wo
 from collections.abc import Mapping
 from typing import Any
 
-from workshop.lab.workloads import DEFAULT_SCOPES
-from workshop.toolhive.lint import auth_config, oidc_config
+from workshop.toolhive.lint import DEFAULT_SCOPES, auth_config, oidc_config
 from workshop.toolhive.manifests import Resource, Resources, seconds
 from workshop.toolhive.secrets import SecretFiles
 
@@ -68,7 +67,7 @@ def auth_server(
     """The embedded authorization server of a proxy or of a virtual server, from its part of the `spec`."""
     known = {
         *("issuer", "signingKeySecretRefs", "hmacSecretRefs", "tokenLifespans", "storage"),
-        *("upstreamProviders", "registrationRateLimit"),
+        *("upstreamProviders", "registrationRateLimit", "baselineClientScopes", "cimd"),
     }
     assert spec.keys() <= known, spec.keys() - known
     signing = [secrets.path(ref["name"], ref["key"]) for ref in spec["signingKeySecretRefs"]]
@@ -84,6 +83,10 @@ def auth_server(
         "upstreams": [_upstream(provider, secrets)],
         "storage": _storage(spec.get("storage", {})),
     }
+    if baseline := spec.get("baselineClientScopes"):
+        config["baseline_client_scopes"] = baseline
+    if cimd := spec.get("cimd"):
+        config["cimd"] = {"enabled": cimd["enabled"]}
     if limit := spec.get("registrationRateLimit"):
         config["registration_rate_limit"] = {
             "requests_per_second": limit["maxTokens"] / seconds(limit["refillPeriod"]),

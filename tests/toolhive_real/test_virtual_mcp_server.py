@@ -27,10 +27,10 @@ from tests.toolhive_real.mcp_questions import ERAS, LEGACY
 from tests.toolhive_real.places import DEADLINE, Program, environment
 from workshop.core.ports import free_port
 from workshop.lab.base import PRACTICE_CLIENT_ID
-from workshop.lab.workloads import DEFAULT_SCOPES
 from workshop.servers.practice.app import create_app
 from workshop.servers.practice.client import read_requests
 from workshop.servers.practice.config import PracticeConfig
+from workshop.toolhive.lint import DEFAULT_SCOPES
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.secrets import SecretFiles, new_signing_key
 

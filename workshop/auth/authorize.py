@@ -9,7 +9,14 @@ from workshop.auth.client_documents import ClientDocuments, TooManyFetchesError
 from workshop.auth.client_metadata import is_url, redirect_uri_matches
 from workshop.auth.consent import consent_page
 from workshop.auth.guarded_fetch import DocumentError
-from workshop.auth.http import PageError, Parameters, RedirectError, error_redirect, query_parameters
+from workshop.auth.http import (
+    PageError,
+    Parameters,
+    RedirectError,
+    Remedy,
+    error_redirect,
+    query_parameters,
+)
 from workshop.auth.limits import DOCUMENT_CLIENTS
 from workshop.auth.server import AuthServer
 from workshop.auth.store import AuthorizationRequest, Client, StoreFullError
@@ -33,15 +40,20 @@ async def authorize(server: AuthServer, request: Request) -> Response:
     return consent_page(server, client, asked)
 
 
+_READ = Remedy("cimd: {enabled: true}", "It then reads such documents, for which it needs the internet.")
+_READ_NOT = Remedy("cimd: {enabled: false}", "Applications then register themselves instead.")
+
+
 async def _known_client(server: AuthServer, client_id: str) -> Client:
     if server.documents is not None and is_url(client_id):
         return await _described_client(server, server.documents, client_id)
     client = server.store.client(client_id, server.clock())
     if client is None:
-        raise PageError(
-            "This application is not registered here",
-            "Its registration may have been lost with this server's store. Let it register again.",
-        )
+        text = "This server may have lost its registration. Start the application's login again."
+        if is_url(client_id):
+            text = "Its client ID is the address of a document, and this server does not read such documents."
+        remedy = _READ if is_url(client_id) else None
+        raise PageError("This application is not registered here", text, remedy=remedy)
     return client
 
 
@@ -51,13 +63,15 @@ async def _described_client(server: AuthServer, documents: ClientDocuments, url:
         # For the token endpoint, which fetches nothing.
         server.store.keep_client(client, now=server.clock(), limit=DOCUMENT_CLIENTS)
     except DocumentError as error:
-        raise PageError("This application's description cannot be used", f"{error}.") from error
+        title = "This application's client ID document cannot be used"
+        raise PageError(title, f"{error}.", remedy=_READ_NOT) from error
     except TooManyFetchesError as error:
         raise PageError(
             "Too many applications at once", "Please try again in a few seconds.", status=429
         ) from error
     except StoreFullError as error:
-        raise PageError("Too many applications", "No more can be remembered now.", status=503) from error
+        text = "This server cannot store another application now. Please try again later."
+        raise PageError("Too many applications", text, status=503) from error
     return client
 
 

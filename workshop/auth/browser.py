@@ -54,8 +54,9 @@ def form_page(template: str | Template, **values: object) -> Response:
     return response
 
 
-def error_page(title: str, text: str, *, status: int) -> Response:
-    return page("error.html", status=status, title=title, text=text)
+def error_page(error: PageError) -> Response:
+    values = {"title": error.title, "text": error.text, "remedy": error.remedy}
+    return page("error.html", status=error.status, **values)
 
 
 _BACK = "-back"

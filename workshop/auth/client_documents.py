@@ -22,7 +22,7 @@ from workshop.auth.client_metadata import (
     redirect_uris,
     require_public_code_client,
 )
-from workshop.auth.config import LONGEST_CACHE_SECONDS, SHORTEST_CACHE_SECONDS, DocumentRules
+from workshop.auth.config import LONGEST_CACHE_SECONDS, SHORTEST_CACHE_SECONDS, Auth
 from workshop.auth.guarded_fetch import Document, DocumentError
 from workshop.auth.http import OAuthError
 from workshop.auth.limits import Clock, TokenBucket
@@ -40,9 +40,9 @@ class TooManyFetchesError(Exception):
 class ClientDocuments:
     """Clients by their URL; concurrent sign-ins share one fetch."""
 
-    def __init__(self, rules: DocumentRules, scopes: tuple[str, ...], fetch: Fetch, clock: Clock) -> None:
-        self._rules = rules
-        self._scopes = scopes
+    def __init__(self, config: Auth, fetch: Fetch, clock: Clock) -> None:
+        self._config = config
+        self._rules = config.documents
         self._fetch = fetch
         self._clock = clock
         self._limit = TokenBucket(_FETCHES_A_SECOND, _FETCH_BURST, clock)
@@ -80,7 +80,7 @@ class ClientDocuments:
     async def _fetched(self, url: str) -> Client:
         document = await self._fetch(url)
         try:
-            client = _described(url, read_document(document.body), self._scopes, self._clock())
+            client = _described(url, read_document(document.body), self._config, self._clock())
         except OAuthError as error:
             raise DocumentError(error.description) from error
         self._keep(client, fresh_seconds(document.headers, self._rules.cache_seconds))
@@ -94,7 +94,7 @@ class ClientDocuments:
             self._kept.popitem(last=False)
 
 
-def _described(url: str, document: dict[str, Any], supported: tuple[str, ...], now: float) -> Client:
+def _described(url: str, document: dict[str, Any], config: Auth, now: float) -> Client:
     if document.get("client_id") != url:
         raise DocumentError("The document's client_id is not its own address, letter by letter")
     if document.keys() & {"client_secret", "client_secret_expires_at"}:
@@ -103,12 +103,13 @@ def _described(url: str, document: dict[str, Any], supported: tuple[str, ...], n
     name = client_name(document)
     if not name:
         raise DocumentError("The document has no client_name")
+    grant_types = _grant_types(document)
     return Client(
         client_id=url,
         name=name,
         redirect_uris=redirect_uris(document),
-        grant_types=_grant_types(document),
-        scopes=_scopes(document, supported),
+        grant_types=grant_types,
+        scopes=config.client_scopes(_scopes(document, config.scopes), grant_types),
         application_type=application_type(document),
         registered=now,
     )

@@ -1,7 +1,7 @@
 """The `cimd` block: clients known by a document at their address (`MCPExternalAuthConfig`, `cimd`)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -22,20 +22,24 @@ SHORTEST_CACHE_SECONDS, LONGEST_CACHE_SECONDS = 10, 24 * 3600
 
 @dataclass(frozen=True)
 class DocumentRules:
-    """Whether documents are fetched, and how many are kept how long (seconds) when their server is silent.
+    """Whether documents are fetched (off by default, as in ToolHive), and the bounds of their cache.
 
-    `allow_loopback` is for tests and practice: documents of this computer, also by plain http (draft CIMD-02
-    section 8.6 permits it to a server that is on loopback itself).
+    `cache_seconds` is for a document whose server names no time. `allow_loopback` is for tests and practice:
+    documents of this computer, also by plain http (draft CIMD-02 section 8.6 permits it to a server that is
+    on loopback itself).
     """
 
-    enabled: bool = True
+    enabled: bool = False
     cache_seconds: int = 300
     cache_size: int = 256
     allow_loopback: bool = False
 
 
 def load_document_rules(auth: Section, issuer: str) -> DocumentRules:
-    """Read the block; without one documents are fetched, with ToolHive's cache bounds.
+    """Read the block; without one no document is fetched, and clients register.
+
+    A server that announces documents gets an address from clients that prefer one (Claude Code), and these
+    do not register when the document cannot be fetched. So it is the operator who must want them.
 
     Raises UsageError.
     """
@@ -48,7 +52,7 @@ def load_document_rules(auth: Section, issuer: str) -> DocumentRules:
             block.path("allow_loopback"), "Only a gateway that is on loopback itself may fetch from it"
         )
     return DocumentRules(
-        enabled=block.flag("enabled", default=True),
+        enabled=block.flag("enabled", default=False),
         cache_seconds=block.number("cache_seconds", 300, SHORTEST_CACHE_SECONDS, LONGEST_CACHE_SECONDS),
         cache_size=block.number("cache_size", 256, 1, _MOST_KEPT),
         allow_loopback=allow_loopback,
@@ -57,7 +61,8 @@ def load_document_rules(auth: Section, issuer: str) -> DocumentRules:
 
 CALLBACK_PATH = "/oauth/callback"
 _AUTH = frozenset(
-    {"issuer", "audience", "resource_url", "scopes", "required_scopes", "signing_key_files", "hmac_files"}
+    {"issuer", "audience", "resource_url", "scopes", "required_scopes", "baseline_scopes"}
+    | {"signing_key_files", "hmac_files"}
     | {"access_token_seconds", "refresh_token_seconds", "code_seconds", "upstream", "cimd", "registrations"}
 )
 _UPSTREAM = frozenset(
@@ -127,6 +132,18 @@ class Auth:
     upstream: Upstream
     documents: DocumentRules
     registrations: Registrations = Registrations()
+    baseline_scopes: tuple[str, ...] = ()
+    """Scopes that every client may ask for, whatever it registered (CRD field `baselineClientScopes`)."""
+
+    def client_scopes(self, asked: Iterable[str], grant_types: Iterable[str]) -> tuple[str, ...]:
+        """The scopes a client may ask for at the authorization endpoint (RFC 7591 section 3.2.1 allows more).
+
+        A client that registers the refresh grant needs `offline_access` for it, and asks for it even when it
+        registered the resource's scopes only (Claude Code). The person still sees it on the consent page.
+        """
+        refresh = ("offline_access",) if "refresh_token" in grant_types else ()
+        more = (scope for scope in refresh if scope in self.scopes)
+        return tuple(dict.fromkeys((*asked, *self.baseline_scopes, *more)))
 
     @property
     def challenge_scopes(self) -> tuple[str, ...]:
@@ -142,14 +159,16 @@ def load_auth(root: Section) -> Auth:
     block = Section.of(root.values["auth"], root.path("auth"), known=_AUTH)
     issuer = _issuer(block)
     scopes = read_scopes(block, "scopes") or DEFAULT_SCOPES
-    required = read_scopes(block, "required_scopes")
-    if not set(required) <= set(scopes):
-        raise wrong_setting(block.path("required_scopes"), "A required scope must be one of `scopes`")
+    required, baseline = read_scopes(block, "required_scopes"), read_scopes(block, "baseline_scopes")
+    for name, some in (("required_scopes", required), ("baseline_scopes", baseline)):
+        if not set(some) <= set(scopes):
+            raise wrong_setting(block.path(name), "Each of these must be one of `scopes`")
     return Auth(
         issuer=issuer,
         resource=_resource(block, issuer),
         scopes=scopes,
         required_scopes=required,
+        baseline_scopes=baseline,
         signing_keys=_signing_keys(block),
         secrets=_hmac_secrets(block),
         access_seconds=block.number("access_token_seconds", 3600, 60, _DAY),

@@ -6,6 +6,7 @@ A repeated parameter is an error (RFC 6749 section 3.1). Each error class is ans
 import json
 import unicodedata
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import MutableHeaders
@@ -29,14 +30,23 @@ class OAuthError(Exception):
         self.headers = dict(headers or {})
 
 
+@dataclass(frozen=True)
+class Remedy:
+    """A setting that the server's operator can change, and what it then does."""
+
+    setting: str
+    effect: str
+
+
 class PageError(Exception):
     """Answered as a page to the person: the client cannot be trusted with a redirect."""
 
-    def __init__(self, title: str, text: str, *, status: int = 400) -> None:
+    def __init__(self, title: str, text: str, *, status: int = 400, remedy: Remedy | None = None) -> None:
         super().__init__(title)
         self.title = title
         self.text = text
         self.status = status
+        self.remedy = remedy
 
 
 class RedirectError(Exception):

@@ -51,12 +51,14 @@ def _retry_after(seconds: float) -> dict[str, str]:
 
 def _client(document: dict[str, Any], server: AuthServer) -> Client:
     require_public_code_client(document)
+    grant_types = _grant_types(document.get("grant_types", list(GRANT_TYPES)))
+    scopes = _scopes(document.get("scope"), server.config.scopes)
     return Client(
         client_id=str(uuid.uuid4()),
         name=client_name(document),
         redirect_uris=redirect_uris(document),
-        grant_types=_grant_types(document.get("grant_types", list(GRANT_TYPES))),
-        scopes=_scopes(document.get("scope"), server.config.scopes),
+        grant_types=grant_types,
+        scopes=server.config.client_scopes(scopes, grant_types),
         application_type=application_type(document),
         registered=server.clock(),
     )

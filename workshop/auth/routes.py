@@ -102,7 +102,7 @@ class Endpoint:
         except OAuthError as error:
             return error_json(error)
         except PageError as error:
-            return error_page(error.title, error.text, status=error.status)
+            return error_page(error)
         except BodyTooLargeError:
             description = f"A request body has at most {FORM_BYTES} bytes"
             return error_json(OAuthError("invalid_request", description, status=413))

@@ -77,7 +77,7 @@ def authorization_server(
 ) -> AuthServer:
     """With its rate limits, and with documents of clients where the configuration has them."""
     rules = auth.registrations
-    documents = ClientDocuments(auth.documents, auth.scopes, fetch, clock)
+    documents = ClientDocuments(auth, fetch, clock)
     return AuthServer(
         config=auth,
         remote_url=remote_url,

@@ -51,11 +51,13 @@ def _answers(report: "StatusReport") -> list[dict[str, object]]:
 
 
 def _about_endpoints(answers: Sequence[Mapping[str, object]]) -> list[str]:
+    from workshop.course.lessons import ways_to_register
+
     silent = [str(each["name"]) for each in answers if not each["answers"]]
     if not answers:
         return []
     told = f"Endpoints: {len(answers) - len(silent)} of {len(answers)} answer"
-    return [f"{told}, not {', '.join(silent)}" if silent else told]
+    return [f"{told}, not {', '.join(silent)}" if silent else told, *ways_to_register()]
 
 
 def _about_logins(logins: Sequence[Mapping[str, object]]) -> list[str]:

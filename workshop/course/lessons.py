@@ -1,5 +1,6 @@
 """The lessons: the parts, each a folder `parts/NN_name` with a `part.toml`, and the variations below them."""
 
+import contextlib
 import functools
 import re
 from collections.abc import Mapping, Sequence
@@ -101,6 +102,21 @@ def find_lessons(root: Path | None = None) -> tuple[Lesson, ...]:
             )
         found[lesson.number] = lesson
     return tuple(found[number] for number in sorted(found))
+
+
+def ways_to_register() -> list[str]:
+    """How clients become known to each proxy with a login, as sentences; none for a wrong manifest."""
+    from workshop.toolhive import manifests
+    from workshop.toolhive.secrets import auth_configs
+
+    sentences = []
+    for lesson in find_lessons():
+        with contextlib.suppress(UsageError):
+            for auth in auth_configs(manifests.load(lesson.directory / "toolhive")):
+                documents = auth.find("spec.embeddedAuthServer.cimd.enabled") is True
+                found = "register, or name a client ID document (needs the internet)"
+                sentences.append(f"Clients of part {lesson.number} {found if documents else 'register'}")
+    return sentences
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,10 @@ from typing import Any
 
 from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, Deployment, Program
 from workshop.lab.process import on_this_machine
-from workshop.toolhive.lint import CALLBACK_PATH, auth_config, oidc_config
+from workshop.toolhive.lint import CALLBACK_PATH, DEFAULT_SCOPES, auth_config, oidc_config
 from workshop.toolhive.manifests import UPSTREAM, UPSTREAM_OAUTH, Resource, Resources, seconds
 from workshop.toolhive.secrets import SecretFiles, client_secret_reference, references
 
-DEFAULT_SCOPES = ("openid", "profile", "email", "offline_access")
 _PRACTICE_SECONDS = 30.0
 
 
@@ -131,6 +130,7 @@ class Planner:
             "upstream": self._upstream(auth, str(server["issuer"])),
             "cimd": _documents(auth),
             "registrations": _registrations(auth),
+            "baseline_scopes": list(server.get("baselineClientScopes", ())),
         }
 
     def _upstream(self, auth: Resource, issuer: str) -> dict[str, Any]:
@@ -186,12 +186,12 @@ def _toolhive_environment(port: int) -> dict[str, str]:
 
 
 def _documents(auth: Resource) -> dict[str, Any] | None:
-    """Client ID metadata documents: as the manifest says; without a word of it on, unlike ToolHive."""
+    """Client ID metadata documents, as the manifest says; off without `cimd`, as in ToolHive."""
     cimd = auth.mapping("spec.embeddedAuthServer.cimd")
     if not cimd:
         return None
     return {
-        "enabled": cimd["enabled"],
+        "enabled": cimd.get("enabled", False),
         "cache_seconds": seconds(cimd.get("cacheFallbackTtl", "5m")),
         "cache_size": cimd.get("cacheMaxSize", 256),
     }

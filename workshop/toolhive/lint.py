@@ -17,6 +17,7 @@ _LIFESPAN_BOUNDS = {
 _DOCUMENT_BOUNDS = (10, 24 * 3600)
 _MOST_DOCUMENTS = 10_000
 CALLBACK_PATH = "/oauth/callback"
+DEFAULT_SCOPES = ("openid", "profile", "email", "offline_access")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _SLASH_HINT = "The issuer does not end with a slash; audience and resourceUrl do"
 
@@ -180,6 +181,7 @@ def _check_agreement(proxy: Resource, auth: Resource, oidc: Resource) -> None:
         )
     if not resource.startswith(f"{issuer}/"):
         raise proxy.error(f"audience `{audience}` is not under the issuer `{issuer}`", _SLASH_HINT)
+    _check_baseline(proxy, auth)
     port = proxy.port("spec.proxyPort", 8080)
     parts = _split(issuer)
     if parts is None or parts.port != port:
@@ -187,6 +189,17 @@ def _check_agreement(proxy: Resource, auth: Resource, oidc: Resource) -> None:
     redirect = auth.find(f"{UPSTREAM_OAUTH}.redirectUri")
     if redirect not in (None, f"{issuer}{CALLBACK_PATH}"):
         raise auth.error(f"redirectUri must be `{issuer}{CALLBACK_PATH}`, not `{redirect}`")
+
+
+def _check_baseline(proxy: Resource, auth: Resource) -> None:
+    """ToolHive's authorization server does not start with a baseline scope that it does not support."""
+    supported = proxy.items("spec.oidcConfigRef.scopes") or DEFAULT_SCOPES
+    for scope in auth.items("spec.embeddedAuthServer.baselineClientScopes"):
+        if scope not in supported:
+            raise auth.error(
+                f"`baselineClientScopes` has `{scope}`, which {proxy.title} does not support",
+                f"Supported: {', '.join(map(str, supported))}",
+            )
 
 
 def _split(url: str) -> SplitResult | None:

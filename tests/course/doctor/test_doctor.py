@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from workshop.core import paths
 from workshop.core.errors import PreflightError
+from workshop.core.instance import Instance, Record
 from workshop.core.ports import bind_loopback, free_port
+from workshop.course import lessons
 from workshop.course.doctor import cluster, computer, env_file, network
 from workshop.course.doctor.examine import before_up, examine, repair
 from workshop.course.doctor.finding import Check, Finding, Machine
@@ -253,6 +256,25 @@ def test_the_registry_is_asked_only_online_and_its_certificate_is_judged(
     assert found(network.registry, online)["registry-tls"].severity == "fail"
     monkeypatch.setenv("WORKSHOP_REGISTRY_MIRROR", f"https://localhost:{free_port()}")
     assert found(network.registry, online)["registry"].severity == "info"
+
+
+def test_it_reports_whether_a_proxy_reads_documents_about_clients(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = tmp_path / "parts"
+    shutil.copytree(paths.parts_dir() / "04_remote_oauth", parts / "04_remote_oauth")
+    monkeypatch.setattr(lessons, "parts_dir", lambda: parts)
+    assert found(network.client_documents, machine) == {}, "nothing is up"
+    Instance.load().save(Record("embedded", "practice"))
+    finding = found(network.client_documents, machine)["client-documents"]
+    assert (finding.severity, finding.found) == (
+        "info",
+        "Clients of part 4 register; `cimd` in the manifest decides",
+    )
+    manifest = parts / "04_remote_oauth" / "toolhive" / "auth.yaml"
+    enabled = manifest.read_text("utf-8").replace("storage: {type: memory}", "cimd: {enabled: true}")
+    manifest.write_text(enabled, encoding="utf-8")
+    assert "needs the internet" in found(network.client_documents, machine)["client-documents"].found
 
 
 def test_a_check_that_breaks_is_a_finding_too(machine: Machine) -> None:

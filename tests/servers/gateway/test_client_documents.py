@@ -12,6 +12,7 @@ from aiohttp import web
 
 from tests.servers.gateway.documents import CLIENT, Library, document, documents_at
 from tests.servers.gateway.harness import CALLBACK, DEADLINE, SignedIn, Site, configured, settings, site
+from tests.servers.gateway.reading import query_of
 from workshop.auth.client_documents import fresh_seconds
 from workshop.core.errors import UsageError
 
@@ -25,7 +26,7 @@ def described(**changes: Any) -> Library:
 @asynccontextmanager
 async def knowing(folder: Path, practice: str, library: Library, **cimd: Any) -> AsyncIterator[Site]:
     values = settings(folder, upstream=practice)
-    values["auth"]["cimd"] = cimd or None
+    values["auth"]["cimd"] = {"enabled": True, **cimd}
     async with site(configured(folder, values), fetch=library) as gateway:
         yield gateway
 
@@ -170,10 +171,16 @@ async def test_t71_a_flood_of_addresses_is_not_fetched(tmp_path: Path, practice:
         assert (await gateway.authorize("https://c.example.com/c")).status_code == 400
 
 
-async def test_switched_off_an_address_is_an_unknown_client(tmp_path: Path, practice: str) -> None:
-    library = described()
-    async with knowing(tmp_path, practice, library, enabled=False) as gateway:
-        assert (await gateway.authorize(CLIENT)).status_code == 400
+@pytest.mark.parametrize("cimd", [None, {}, {"enabled": False}, {"cache_size": 9}])
+async def test_without_enabled_an_address_is_an_unknown_client_and_the_page_names_the_setting(
+    tmp_path: Path, practice: str, cimd: dict[str, Any] | None
+) -> None:
+    library, values = described(), settings(tmp_path, upstream=practice)
+    values["auth"]["cimd"] = cimd
+    async with site(configured(tmp_path, values), fetch=library) as gateway:
+        page = await gateway.authorize(CLIENT)
+        assert page.status_code == 400
+        assert "<code>cimd: {enabled: true}</code>" in page.text
         metadata = (await gateway.http.get("/.well-known/oauth-authorization-server")).json()
         assert metadata["client_id_metadata_document_supported"] is False
     assert library.fetched == []
@@ -192,15 +199,38 @@ async def test_a_document_on_this_computer_is_fetched_only_when_that_is_allowed(
     values = settings(tmp_path, upstream=practice)
     async with documents_at(answer) as port:
         url = f"http://localhost:{port}/client.json"
+        values["auth"]["cimd"] = {"enabled": True}
         async with site(configured(tmp_path, values)) as gateway:
             assert (await gateway.authorize(url)).status_code == 400
         assert fetched == 0
-        values["auth"]["cimd"] = {"allow_loopback": True}
+        values["auth"]["cimd"] = {"enabled": True, "allow_loopback": True}
         async with site(configured(tmp_path, values)) as gateway:
             person = await signed_in(gateway, url)
             assert (await gateway.call(person.bearer)).status_code == 200
             assert (await gateway.authorize("http://192.168.0.1/client.json")).status_code == 400
     assert fetched == 1
+
+
+async def test_a_page_about_a_document_that_cannot_be_fetched_names_the_remedy(
+    tmp_path: Path, practice: str
+) -> None:
+    async with knowing(tmp_path, practice, Library()) as gateway:
+        page = await gateway.authorize(CLIENT)
+    assert page.status_code == 400
+    assert "The document cannot be fetched." in page.text
+    assert "<code>cimd: {enabled: false}</code>" in page.text
+
+
+async def test_a_described_client_gets_the_baseline_and_offline_access_for_its_refresh_grant(
+    tmp_path: Path, practice: str
+) -> None:
+    values = settings(tmp_path, upstream=practice)
+    values["auth"] |= {"cimd": {"enabled": True}, "baseline_scopes": ["email"]}
+    async with site(configured(tmp_path, values), fetch=described(scope="openid")) as gateway:
+        page = await gateway.authorize(CLIENT, scope="openid email offline_access")
+        assert page.status_code == 200
+        refused = await gateway.authorize(CLIENT, scope="openid profile")
+        assert query_of(refused)["error"] == "invalid_scope"
 
 
 def test_a_gateway_that_is_not_on_loopback_may_not_fetch_from_it(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ async def test_a2_a3_the_authorization_server_is_described_where_clients_look(
         "token_endpoint_auth_methods_supported": ["none"],
         "revocation_endpoint_auth_methods_supported": ["none"],
         "authorization_response_iss_parameter_supported": True,
-        "client_id_metadata_document_supported": True,
+        "client_id_metadata_document_supported": False,
     }
     assert (extra <= document.keys()) == ("openid" in path)
 

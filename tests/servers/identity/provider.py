@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from tests.servers.gateway.harness import CALLBACK, NO_TLS, VERIFIER, Clock, ec_pem, s256, started
 from tests.servers.gateway.reading import form_in, origin_of, query_of
+from workshop.auth.client_documents import Fetch
 from workshop.servers.identity.app import create_app
 
 ISSUER = "http://localhost:8122"
@@ -104,9 +105,9 @@ class Provider:
 
 
 @asynccontextmanager
-async def provider(values: dict[str, Any]) -> AsyncIterator[Provider]:
+async def provider(values: dict[str, Any], *, fetch: Fetch | None = None) -> AsyncIterator[Provider]:
     clock = Clock()
-    app = create_app(values, clock=clock)
+    app = create_app(values, clock=clock, fetch=fetch)
     async with started(app), browser(app) as http, browser(app) as person:
         yield Provider(app, clock, http, person)
 

@@ -1,10 +1,12 @@
 """The provider as an authorization server: what it says of itself, its clients, its one resource."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.servers.gateway.documents import CLIENT, Library, document
 from tests.servers.gateway.harness import CALLBACK
 from tests.servers.gateway.reading import query_of
 from tests.servers.identity.provider import ISSUER, RESOURCE, Provider, provider, settings
@@ -141,3 +143,13 @@ def test_a_wrong_configuration_is_told_with_its_place(
 ) -> None:
     with pytest.raises(UsageError, match=f"at `{where}`"):
         create_app(settings(tmp_path, **changes))
+
+
+async def test_documents_about_clients_are_read_where_the_configuration_asks_for_it(tmp_path: Path) -> None:
+    library = Library({CLIENT: json.dumps(document()).encode()})
+    for cimd, status in ((None, 400), ({"enabled": True}, 200)):
+        async with provider(settings(tmp_path, cimd=cimd), fetch=library) as identity:
+            metadata = (await identity.http.get("/.well-known/oauth-authorization-server")).json()
+            assert metadata["client_id_metadata_document_supported"] is (cimd is not None)
+            assert (await identity.authorize(CLIENT)).status_code == status
+    assert library.fetched == [CLIENT]

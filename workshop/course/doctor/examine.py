@@ -31,6 +31,7 @@ ALL: tuple[Check, ...] = (
     cluster.registry_login,
     network.proxy,
     network.registry,
+    network.client_documents,
 )
 
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from workshop.core.instance import Instance
 from workshop.course.doctor.finding import Finding, Machine
+from workshop.course.lessons import ways_to_register
 from workshop.lab.sources import Sources
 
 _CONNECT_SECONDS = 5.0
@@ -48,6 +50,12 @@ def registry(machine: Machine) -> Iterator[Finding]:
         yield Finding("registry", machine.unless_wanted, f"{host}:{port} does not answer: {error}", remedy)
     else:
         yield Finding("registry", "ok", f"{host} answers; its certificate is from {issuer}")
+
+
+def client_documents(_: Machine) -> Iterator[Finding]:
+    """While proxies are up: whether their clients may name a document to fetch, or must register."""
+    for sentence in ways_to_register() if Instance.load().record else ():
+        yield Finding("client-documents", "info", f"{sentence}; `cimd` in the manifest decides")
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -18,8 +18,9 @@ Different, on purpose (part 4's README has what a client sees of it, held to
 - `offline_access` is announced in the server metadata only, not for the resource (MCP 2026-07-28: SHOULD
   NOT); clients learn from `scopes_supported` of the authorization server that they may ask for it;
 - refresh tokens: a repetition within 20 seconds gets the same successor, any later reuse ends the sign-in;
-- client ID metadata documents are on unless switched off, kept by HTTP's rules, and read from public
-  addresses only; ToolHive has them off, and keeps each for a fixed time;
+- a client that registers the refresh grant may ask for `offline_access` without registering that scope;
+- client ID metadata documents, where `cimd` enables them, are cached by HTTP's rules, and read from public
+  addresses only; ToolHive caches each for a fixed time;
 - an open stream ends when its sign-in does;
 - state is kept in SQLite and survives a restart; ToolHive's memory storage does not;
 - no token exchange grant and no confidential clients.

@@ -6,14 +6,21 @@ from typing import Any
 
 from workshop.auth import Section, Upstream, load_signing_key, wrong_setting
 from workshop.auth.client_metadata import GRANT_TYPES, registration_problem
-from workshop.auth.config import CALLBACK_PATH, DEFAULT_SCOPES, Auth, DocumentRules, check_hmac, read_scopes
+from workshop.auth.config import (
+    CALLBACK_PATH,
+    DEFAULT_SCOPES,
+    Auth,
+    check_hmac,
+    load_document_rules,
+    read_scopes,
+)
 from workshop.auth.http import visible
 from workshop.auth.store import Client
 
 LOGIN_PATH = "/login"
 _KNOWN = frozenset(
     {"port", "resource", "store", "signing_key_file", "hmac_file", "scopes", "clients"}
-    | {"access_token_seconds"}
+    | {"access_token_seconds", "cimd"}
 )
 _CLIENT = frozenset({"client_id", "redirect_uris", "name"})
 _DAY = 24 * 3600
@@ -54,7 +61,7 @@ def _auth(root: Section, issuer: str) -> Auth:
         refresh_seconds=7 * _DAY,
         code_seconds=60,
         upstream=_own_sign_in(issuer),
-        documents=DocumentRules(),
+        documents=load_document_rules(root, issuer),
     )
 
 
