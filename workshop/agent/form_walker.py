@@ -6,11 +6,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 
-from workshop.agent.http import is_loopback, open_client
+from workshop.agent.http import open_client
 from workshop.agent.oauth_checks import ForgottenClientError
 from workshop.core.browser import following, forms, press
 from workshop.core.console import plain
 from workshop.core.errors import CredentialsError, DeadlineError, WorkshopError
+from workshop.core.http_client import is_loopback
 
 _MAX_PAGES = 16
 _PAGE_SECONDS = 10.0

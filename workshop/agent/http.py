@@ -1,22 +1,18 @@
-"""HTTP clients of the agent: bounded in time, and loopback never goes through a proxy."""
+"""HTTP clients of the agent: bounded in time, and heard by the flight recorder."""
 
-import functools
-import ipaddress
-import ssl
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 
+from workshop.core import http_client
 from workshop.recorder.current import current
 
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 4.0
 """Servers end idle connections after 5 seconds (uvicorn, Node); a request sent right then would be lost."""
-_LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 Hook = Callable[[Any], Coroutine[Any, Any, None]]
 
@@ -31,20 +27,16 @@ def open_client(
 ) -> httpx2.AsyncClient:
     """An HTTP client that waits at most `timeout` seconds for each read.
 
-    A room behind a corporate proxy rarely excludes `localhost` from it, so loopback is always direct. A
-    flight recorder, if there is one, hears it as from `sender`; None keeps it out.
+    The flight recorder, if there is one, records its requests as from `sender`; with None it does not.
     """
     hooks: dict[str, list[Hook]] = {"request": list(on_request), "response": list(on_response)}
     if sender and (recorder := current()):
         requested, responded = recorder.hooks(sender)
         hooks = {"request": [*on_request, requested], "response": [responded, *on_response]}
-    direct: dict[str, httpx2.AsyncBaseTransport | None] = {f"all://{host}": None for host in _LOOPBACK_HOSTS}
-    return httpx2.AsyncClient(
+    return http_client.open_client(
         auth=auth,
-        verify=_tls(),
         timeout=httpx2.Timeout(timeout, connect=min(CONNECT_SECONDS, timeout)),
         limits=httpx2.Limits(max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS),
-        mounts=direct,
         event_hooks=hooks,
     )
 
@@ -71,23 +63,6 @@ def headers_for(url: str, headers: Mapping[str, str]) -> Hook:
 def same_origin(url: httpx2.URL, other: httpx2.URL) -> bool:
     """Whether both have the same scheme, host and port (RFC 6454 section 4)."""
     return (url.scheme, url.host, url.port) == (other.scheme, other.host, other.port)
-
-
-@functools.cache
-def _tls() -> ssl.SSLContext:
-    # Reading the system's certificates takes 20 ms, and a login opens several clients.
-    return httpx2.create_ssl_context()
-
-
-def is_loopback(url: str) -> bool:
-    """Whether the URL names this machine: `localhost` or a loopback address."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 RETRIED = frozenset({429, 500, 502, 503, 504, 529})

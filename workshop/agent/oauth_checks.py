@@ -11,9 +11,9 @@ from mcp.client.auth import OAuthFlowError, OAuthRegistrationError, OAuthTokenEr
 from mcp.client.auth.utils import extract_resource_metadata_from_www_auth
 from mcp.shared.auth import OAuthMetadata
 
-from workshop.agent.http import is_loopback
 from workshop.core.console import plain
 from workshop.core.errors import CredentialsError, DeadlineError, WorkshopError
+from workshop.core.http_client import is_loopback
 
 OAUTH_SECONDS = 15.0
 _MAX_ANSWER = 256 * 1024

@@ -11,6 +11,7 @@ from yarl import URL
 from workshop.auth.config_reader import LOOPBACK_HOSTS
 from workshop.auth.limits import Patience
 from workshop.core.errors import UsageError
+from workshop.core.outgoing import TLS, check_variables
 
 # Shorter than common servers' idle time (uvicorn: 5 s), so that a POST rarely meets a closed connection.
 _IDLE_SECONDS = 4.0
@@ -52,20 +53,22 @@ class Outbound:
 def proxy_for(url: str) -> URL | None:
     """The proxy for an upstream, with its credentials if the environment has some, or None.
 
-    Raises UsageError for an unusable proxy address.
+    Raises UsageError for an unusable proxy address, PreflightError for an unusable variable of TLS.
     """
     parts = urlsplit(url)
-    proxies = getproxies_environment()
-    address = proxies.get("https") or proxies.get("all")
     # Plain http leads to loopback only (see the configuration), and nobody else's loopback is meant.
-    if not address or parts.scheme != "https" or parts.hostname in LOOPBACK_HOSTS:
+    if parts.scheme != "https" or parts.hostname in LOOPBACK_HOSTS:
         return None
-    if proxy_bypass(parts.netloc):
+    check_variables(TLS)
+    proxies = getproxies_environment()
+    name = "https" if proxies.get("https") else "all"
+    address = proxies.get(name)
+    if not address or proxy_bypass(parts.netloc):
         return None
-    return _proxy(address)
+    return _proxy(address, f"{name.upper()}_PROXY")
 
 
-def _proxy(address: str) -> URL:
+def _proxy(address: str, variable: str) -> URL:
     try:
         proxy = URL(address if "://" in address else f"http://{address}")
         usable = proxy.host is not None and proxy.port is not None and proxy.scheme in {"http", "https"}
@@ -73,7 +76,7 @@ def _proxy(address: str) -> URL:
         usable = False
     if not usable:
         raise UsageError(
-            "HTTPS_PROXY is not the address of a proxy",
+            f"{variable} is not the address of a proxy",
             why="It has no host, or is neither http nor https",
             hint="Write http://HOST:PORT",
         )

@@ -13,9 +13,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx2
 
-from workshop.agent.http import is_loopback, open_client
+from workshop.agent.http import open_client
 from workshop.core.browser import following, forms, press
 from workshop.core.errors import WorkshopError
+from workshop.core.http_client import is_loopback
 
 SECONDS = 5.0
 _FAILED = 500

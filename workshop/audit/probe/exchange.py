@@ -18,7 +18,6 @@ _SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
 _ALL_SECONDS = 60.0
 _MOST_BYTES = 128 * 1024
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 class Exchange:
@@ -35,11 +34,10 @@ class Exchange:
     async def __aenter__(self) -> Self:
         import httpx2
 
-        # Corporate proxy settings rarely exclude `localhost`: loopback is always direct.
-        direct: dict[str, httpx2.AsyncBaseTransport | None] = {f"all://{host}": None for host in _LOOPBACK}
-        client = httpx2.AsyncClient(
+        from workshop.core.http_client import open_client
+
+        client = open_client(
             timeout=httpx2.Timeout(_SECONDS, connect=_CONNECT_SECONDS),
-            mounts=direct,
             headers={"user-agent": "workshop-probe", "accept-encoding": "identity"},
         )
         self._client = await self._stack.enter_async_context(client)

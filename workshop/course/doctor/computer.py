@@ -94,10 +94,13 @@ def ports(_: Machine) -> Iterator[Finding]:
 
 def terminal(_: Machine) -> Iterator[Finding]:
     """What the terminal can show."""
-    if not sys.stderr.isatty():
+    real = (
+        sys.__stderr__ or sys.stderr
+    )  # while progress is shown, `sys.stderr` is a stand-in without encoding
+    if not real.isatty():
         yield Finding("terminal", "info", "This is not a terminal: plain lines, no questions")
         return
-    columns, encoding = shutil.get_terminal_size().columns, (sys.stderr.encoding or "").lower()
+    columns, encoding = shutil.get_terminal_size().columns, (real.encoding or "").lower()
     if columns < _NARROW:
         yield Finding("terminal", "warn", f"{columns} columns wide", f"{_NARROW} or more read better")
     elif "utf" not in encoding:

@@ -29,6 +29,8 @@ ALL: tuple[Check, ...] = (
     cluster.clock,
     cluster.subnets,
     cluster.registry_login,
+    network.localhost,
+    network.variables,
     network.proxy,
     network.registry,
     network.client_documents,

@@ -1,4 +1,4 @@
-"""The way out: proxies, and with `--online` whether the registry answers, and who signed its certificate."""
+"""The network: `localhost`, the variables of proxies and TLS, and with `--online` the image registry."""
 
 import os
 import socket
@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from workshop.core.instance import Instance
-from workshop.course.doctor.finding import Finding, Machine
+from workshop.core.outgoing import LOCALHOST_REMEDY, PROXIES, judged_variables, localhost_problem
+from workshop.course.doctor.finding import Finding, Machine, Severity
 from workshop.course.lessons import ways_to_register
 from workshop.lab.sources import Sources
 
@@ -16,11 +17,30 @@ _CONNECT_SECONDS = 5.0
 _HTTPS_PORT = 443
 
 
+def localhost(_: Machine) -> Iterator[Finding]:
+    """Whether `localhost`, which every URL of the lessons names, is this machine's loopback address."""
+    if problem := localhost_problem():
+        yield Finding("localhost", "fail", problem, LOCALHOST_REMEDY)
+    else:
+        yield Finding("localhost", "ok", "`localhost` is this machine's loopback address")
+
+
+def variables(_: Machine) -> Iterator[Finding]:
+    """Whether each variable of proxies and TLS that is set can be used; only loopback works without it."""
+    for variable in judged_variables():
+        found = f"{variable.name}: {variable.problem or 'its value can be used'}"
+        severity: Severity = "warn" if variable.problem else "ok"
+        yield Finding(
+            variable.name.lower().replace("_", "-"),
+            severity,
+            found,
+            variable.remedy if variable.problem else "",
+        )
+
+
 def proxy(machine: Machine) -> Iterator[Finding]:
     """Proxy variables, and whether localhost bypasses the proxy."""
-    set_here = [
-        name for name in ("HTTPS_PROXY", "HTTP_PROXY") if os.environ.get(name, os.environ.get(name.lower()))
-    ]
+    set_here = [name for name in PROXIES if os.environ.get(name, os.environ.get(name.lower()))]
     if not set_here:
         return
     direct = (os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "").split(",")

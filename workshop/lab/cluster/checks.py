@@ -9,6 +9,7 @@ import httpx2
 
 from workshop.core.console import Progress, Step
 from workshop.core.errors import CredentialsError, WorkshopError
+from workshop.core.http_client import open_local_client
 from workshop.core.interrupts import interrupts
 from workshop.lab.cluster import http_checks, session_checks
 from workshop.lab.cluster.record import Site
@@ -124,7 +125,7 @@ async def of_server(
 
 
 def _http(base_url: str, seconds: float) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(base_url=base_url, timeout=seconds, trust_env=False)
+    return open_local_client(base_url=base_url, timeout=seconds)
 
 
 async def _in_session(

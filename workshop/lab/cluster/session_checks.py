@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from workshop import __version__
+from workshop.core.http_client import open_local_client, open_local_client_sync
 from workshop.lab.cluster.http_checks import challenged_metadata
 from workshop.toolhive.proxy_contract import FORWARD_HINT, MissedError, ServerContract, ToolCall
 
@@ -69,7 +70,7 @@ async def session(url: str, seconds: float, *, token: str = "", issuer: str = ""
 
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     hooks = {"response": [note]}
-    http = httpx2.AsyncClient(headers=headers, event_hooks=hooks, timeout=seconds, trust_env=False)
+    http = open_local_client(headers=headers, event_hooks=hooks, timeout=seconds)
     try:
         # "legacy": older tool filters of ToolHive drop fields that MCP 2026-07-28 requires, and up to 0.63.0
         # at least a renamed tool cannot be called there.
@@ -90,7 +91,7 @@ def silence(url: str, seconds: float) -> str:
     headers = {"Accept": "application/json, text/event-stream"}
     try:
         with (
-            httpx2.Client(timeout=seconds, trust_env=False, headers=headers) as http,
+            open_local_client_sync(timeout=seconds, headers=headers) as http,
             http.stream("POST", url, json=_INITIALIZE) as response,
         ):
             if opened := response.headers.get("mcp-session-id"):

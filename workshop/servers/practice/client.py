@@ -40,9 +40,9 @@ def access_token(client_secret: str, login: str, scopes: tuple[str, ...]) -> str
 
 async def read_requests(url: str) -> list[RecordedRequest]:
     """The requests the practice GitHub at `url` recorded. Raises httpx2.HTTPError when it does not answer."""
-    import httpx2
+    from workshop.core.http_client import open_local_client
 
-    async with httpx2.AsyncClient(base_url=url, trust_env=False) as client:
+    async with open_local_client(base_url=url) as client:
         response = await client.get("/practice/requests")
         response.raise_for_status()
         return [RecordedRequest(**request) for request in response.json()["requests"]]

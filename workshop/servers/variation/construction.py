@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 
 from workshop.core.errors import DeadlineError, UsageError, WorkshopError
+from workshop.core.http_client import open_local_client_sync
 from workshop.core.paths import write_private
 from workshop.core.serving import read_object
 
@@ -130,9 +131,7 @@ class _Control:
     def __init__(self, config: Json, hint: str) -> None:
         secret = Path(config["control_file"]).read_text("utf-8")
         self._url, self._hint = f"{config['control']}/control", hint
-        self._http = httpx2.Client(
-            trust_env=False, timeout=_SECONDS, headers={"Authorization": f"Bearer {secret}"}
-        )
+        self._http = open_local_client_sync(timeout=_SECONDS, headers={"Authorization": f"Bearer {secret}"})
 
     def ask(self, method: str, kind: str, name: str, body: Json | None = None) -> Json:
         """Raises WorkshopError with what it answered."""

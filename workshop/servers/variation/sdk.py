@@ -2,13 +2,11 @@
 
 import asyncio
 import logging
-import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import httpx2
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
@@ -20,6 +18,7 @@ from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult, To
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workshop.auth import Api, caller_of
+from workshop.core.http_client import open_client
 
 
 class CallerForSdk:
@@ -77,7 +76,6 @@ class UpstreamServer:
 
     url: str
     name: str
-    _tls: ssl.SSLContext = field(default_factory=httpx2.create_ssl_context, repr=False)
 
     async def tools(self, token: str) -> list[Tool]:
         """All its tools, whatever their number of pages."""
@@ -104,9 +102,7 @@ class UpstreamServer:
         try:
             async with (
                 asyncio.timeout(seconds),
-                httpx2.AsyncClient(
-                    headers=headers, verify=self._tls, timeout=seconds, trust_env=False
-                ) as http,
+                open_client(headers=headers, timeout=seconds) as http,
                 Client(streamable_http_client(self.url, http_client=http)) as client,
             ):
                 yield client

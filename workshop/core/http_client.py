@@ -1,0 +1,104 @@
+"""HTTP clients: to loopback directly, and elsewhere as the variables of proxies and TLS say.
+
+A proxy or a trust store of the environment is made when a request first needs it: a mistake in a variable
+must not stop what talks to this machine only, and where it matters the error names the variable.
+"""
+
+import functools
+import ipaddress
+import ssl
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from workshop.core.errors import PreflightError
+from workshop.core.outgoing import check_variables, explaining_localhost
+
+_LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+
+
+def open_client(*, limits: httpx2.Limits | None = None, **options: Any) -> httpx2.AsyncClient:  # noqa: ANN401 - httpx2's
+    """A client for any address; `options` are those of `httpx2.AsyncClient`.
+
+    A request to elsewhere raises PreflightError if a variable of proxies or TLS cannot be used.
+    """
+    return httpx2.AsyncClient(transport=_Routes(limits or httpx2.Limits()), **options)
+
+
+def open_local_client(**options: Any) -> httpx2.AsyncClient:  # noqa: ANN401 - as above
+    """A client for this machine only: it reads no environment variable."""
+    return httpx2.AsyncClient(transport=_Loopback(), trust_env=False, **options)
+
+
+def open_local_client_sync(**options: Any) -> httpx2.Client:  # noqa: ANN401 - as above
+    """The same client for code that is not asynchronous."""
+    return httpx2.Client(verify=_no_certificates(), trust_env=False, **options)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL names this machine: `localhost` or a loopback address."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _Loopback(httpx2.AsyncHTTPTransport):
+    """Connects directly, and trusts no certificate: for plain HTTP on this machine."""
+
+    def __init__(self, limits: httpx2.Limits | None = None) -> None:
+        super().__init__(verify=_no_certificates(), trust_env=False, limits=limits or httpx2.Limits())
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        with explaining_localhost(request.url.host, httpx2.ConnectError):
+            return await super().handle_async_request(request)
+
+
+class _Routes(httpx2.AsyncBaseTransport):
+    """Chooses for each request: directly to this machine, or out through `httpx2`'s own choice of proxies."""
+
+    def __init__(self, limits: httpx2.Limits) -> None:
+        self._limits = limits
+        self._loopback = _Loopback(limits)
+        self._outside: httpx2.AsyncClient | None = None
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.scheme == "http" and is_loopback(str(request.url)):
+            return await self._loopback.handle_async_request(request)
+        if self._outside is None:
+            self._outside = _outside_client(self._limits)
+        return await self._outside.send(request, stream=True)
+
+    async def aclose(self) -> None:
+        await self._loopback.aclose()
+        if self._outside is not None:
+            await self._outside.aclose()
+
+
+def _outside_client(limits: httpx2.Limits) -> httpx2.AsyncClient:
+    check_variables()
+    # A proxy is rarely told to leave `localhost` alone, so loopback over TLS is direct too.
+    direct: dict[str, httpx2.AsyncBaseTransport | None] = {f"all://{host}": None for host in _LOOPBACK_HOSTS}
+    try:
+        return httpx2.AsyncClient(verify=_system_certificates(), limits=limits, mounts=direct)
+    except (ValueError, OSError, ImportError, httpx2.InvalidURL) as error:
+        raise PreflightError(
+            "The environment's variables of proxies and TLS cannot be used",
+            why=str(error),
+            hint="`workshop doctor --all` shows each of them",
+        ) from error
+
+
+@functools.cache
+def _system_certificates() -> ssl.SSLContext:
+    # Reading them takes 20 ms, and a login opens several clients.
+    return httpx2.create_ssl_context()
+
+
+@functools.cache
+def _no_certificates() -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
