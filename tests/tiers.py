@@ -29,9 +29,9 @@ SLOW = (
     "course/demo/test_demo.py::test_a_demo_still_shows_what_its_golden_text_says",
     "readme/test_commands.py::test_a_command_of_a_page_does_what_the_page_says",
     "readme/test_commands.py::test_the_commands_left_only_the_files_that_the_pages_name",
-    # Whole clusters in memory, several at a time; lab/test_kind.py and lab/test_kubernetes.py are fast.
-    "lab/test_seats.py",
-    "lab/test_restart.py",
+    # Whole clusters in memory, several at a time; test_kind.py and test_kubernetes.py are fast.
+    "lab/cluster/test_seats.py",
+    "lab/cluster/test_restart.py",
     "test_style.py::test_mypy_finds_nothing",
 )
 

@@ -32,7 +32,7 @@ import yaml
 from workshop.core.paths import cluster_dir
 from workshop.core.ports import free_port
 from workshop.lab.cluster.recipes import build_arguments, build_network, recipes_for
-from workshop.lab.sources import Sources
+from workshop.lab.pins import Pins
 from workshop.lab.tools.docker import Docker
 from workshop.lab.tools.run import Runner
 
@@ -129,20 +129,20 @@ def up(home: Path) -> dict[str, Any]:
 
 
 def _phases(name: str, kubeconfig: Path, files: Files) -> Iterator[tuple[str, Any]]:
-    sources = Sources.load()
-    kubectl = ["kubectl", "--kubeconfig", str(kubeconfig), "--namespace", sources.namespace]
+    pins = Pins.load()
+    kubectl = ["kubectl", "--kubeconfig", str(kubeconfig), "--namespace", pins.namespace]
     yield (
         "cluster",
         lambda: _run(
             *("kind", "create", "cluster", "--name", name, "--kubeconfig", str(kubeconfig)),
-            *("--config", str(files.kind_config), "--image", sources.node_image),
+            *("--config", str(files.kind_config), "--image", pins.node_image),
         ),
     )
-    yield "operator images", lambda: _load(name, sources.operator, sources.proxy_runner)
-    yield "build", lambda: _build(sources)
-    yield "workshop images", lambda: _load(name, sources.mcp_server, sources.practice)
-    yield "definitions", lambda: _install(sources.chart_crds, "toolhive-operator-crds", kubeconfig, [])
-    yield "operator", lambda: _install(sources.chart_operator, "toolhive-operator", kubeconfig, files.values)
+    yield "operator images", lambda: _load(name, pins.operator, pins.proxy_runner)
+    yield "build", lambda: _build(pins)
+    yield "workshop images", lambda: _load(name, pins.mcp_server, pins.practice)
+    yield "definitions", lambda: _install(pins.chart_crds, "toolhive-operator-crds", kubeconfig, [])
+    yield "operator", lambda: _install(pins.chart_operator, "toolhive-operator", kubeconfig, files.values)
     yield "operator ready", lambda: _rolled_out(kubectl, "toolhive-operator")
     yield "manifests", lambda: _apply(kubectl, [files.secrets, *files.manifests])
     for workload in WORKLOADS:
@@ -159,19 +159,19 @@ def _load(name: str, *images: str) -> None:
             _run("kind", "load", "image-archive", str(archive), "--name", name)
 
 
-def _build(sources: Sources) -> None:
+def _build(pins: Pins) -> None:
     docker = Docker(Runner())
-    for recipe in recipes_for("practice", sources):
-        arguments, network = build_arguments(recipe, sources), build_network()
+    for recipe in recipes_for("practice", pins):
+        arguments, network = build_arguments(recipe, pins), build_network()
         with recipe.context() as context:
             docker.build(recipe.tag, context, recipe.dockerfile, arguments, network=network)
 
 
 def _install(chart: str, release: str, kubeconfig: Path, values: Sequence[Path]) -> None:
-    sources = Sources.load()
+    pins = Pins.load()
     argv = ["helm", "upgrade", release, chart, "--install", "--kubeconfig", str(kubeconfig)]
-    argv += ["--namespace", sources.namespace, "--create-namespace"]
-    argv += ["--version", sources.toolhive_version] if chart.startswith("oci://") else []
+    argv += ["--namespace", pins.namespace, "--create-namespace"]
+    argv += ["--version", pins.toolhive_version] if chart.startswith("oci://") else []
     _run(*argv, *(word for path in values for word in ("--values", str(path))))
 
 
@@ -234,7 +234,7 @@ def _warm_up(home: Path, *, early_probes: bool) -> Files:
     kubectl = ["kubectl", "--kubeconfig", str(home / "default" / "kubeconfig")]
     try:
         _workshop(home, *_up_options(name, ports))
-        namespace = Sources.load().namespace
+        namespace = Pins.load().namespace
         told = _run(*kubectl, "get", "secrets", "--namespace", namespace, "--output", "json")
         kept = [_bare(item) for item in json.loads(told)["items"] if item["type"] == "Opaque"]
         files.secrets.touch(mode=0o600)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.fake_tools import FakeMachine
+from tests.lab.cluster.fake_tools import FakeMachine
 from workshop.core.errors import PreflightError, UsageError
 from workshop.lab.base import ClusterChoices
 from workshop.lab.choose import check_options, choose, existing_backend, forgotten_cluster

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.kube.cluster import NAMESPACE, Cluster, running_cluster
+from tests.lab.kube.fake_cluster import NAMESPACE, FakeCluster, running_cluster
 from workshop.lab import logs
 from workshop.lab.logs import ContainerLog, FileLog, file_logs
 
@@ -21,7 +21,7 @@ def log(path: Path) -> FileLog:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
     with running_cluster(tmp_path) as running:
         yield running
 
@@ -111,7 +111,7 @@ def test_a_server_behind_a_proxy_belongs_to_the_same_workload(tmp_path: Path) ->
     assert found == [("forward/workshop", "workshop"), ("forward/workshop-0", "workshop")]
 
 
-def test_a_container_is_followed_without_a_line_twice(cluster: Cluster) -> None:
+def test_a_container_is_followed_without_a_line_twice(cluster: FakeCluster) -> None:
     cluster.api.logs = {("proxy-1", False): "one\ntwo"}
     log = ContainerLog("proxy-1", "proxy", cluster.kube, NAMESPACE, "proxy-1", "toolhive")
     assert log.last(1) == ["two"]
@@ -120,13 +120,13 @@ def test_a_container_is_followed_without_a_line_twice(cluster: Cluster) -> None:
     assert (log.new(), log.new()) == (["three", "four"], [])
 
 
-def test_of_a_container_only_what_is_new_may_be_wanted(cluster: Cluster) -> None:
+def test_of_a_container_only_what_is_new_may_be_wanted(cluster: FakeCluster) -> None:
     cluster.api.logs = {("proxy-1", False): "one\ntwo"}
     log = ContainerLog("proxy-1", "proxy", cluster.kube, NAMESPACE, "proxy-1", "toolhive")
     assert (log.last(0), log.new()) == ((), [])
 
 
-def test_a_container_that_has_said_nothing_is_told_by_the_one_before(cluster: Cluster) -> None:
+def test_a_container_that_has_said_nothing_is_told_by_the_one_before(cluster: FakeCluster) -> None:
     cluster.api.logs = {("proxy-1", True): "crashed"}
     log = ContainerLog("proxy-1", "proxy", cluster.kube, NAMESPACE, "proxy-1", "toolhive")
     assert list(log.last(5)) == ["crashed"]

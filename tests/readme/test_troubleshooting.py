@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from tests.cli.conftest import Outcome, Workshop, workshop
 from tests.environment import WORKLOADS
-from tests.lab.fake_tools import FakeMachine
+from tests.lab.cluster.fake_tools import FakeMachine
 from tests.readme.page import ROOT, topic
 from workshop.core.instance import Instance, Record
 from workshop.core.ports import free_port
@@ -29,17 +29,20 @@ MESSAGES = [
 # Provoked by tests of their own: the file, and the words that identify the message there.
 ELSEWHERE = {
     "Cluster DNS does not resolve …, asked from pod …": (
-        "tests/lab/test_restart.py",
+        "tests/lab/cluster/test_restart.py",
         "Cluster DNS does not resolve",
     ),
     "Service … does not accept a connection, asked from pod …": (
-        "tests/lab/test_restart.py",
+        "tests/lab/cluster/test_restart.py",
         "does not accept a connection, asked from pod",
     ),
     "… ended while it was starting": ("tests/e2e/test_lifecycle.py", "ended while it was starting"),
     "… was not ready within … s": ("tests/lab/test_process.py", "was not ready within 1 s"),
-    "The cluster … does not answer": ("tests/lab/test_restart.py", 'match="does not answer"'),
-    "… cannot become ready: …": ("tests/toolhive/test_troubles.py", "cannot become ready: ImagePullBackOff"),
+    "The cluster … does not answer": ("tests/lab/cluster/test_restart.py", 'match="does not answer"'),
+    "… cannot become ready: …": (
+        "tests/lab/cluster/test_troubles.py",
+        "cannot become ready: ImagePullBackOff",
+    ),
     "The login was not approved": (
         "workshop/course/demo/scripts/what-goes-wrong.golden.txt",
         "The login was not approved",

@@ -1,17 +1,12 @@
-"""Part 4's own manifests, a way to change one line of them, and a Kubernetes API in memory."""
+"""The parts' own manifests, and a way to change one line of them."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.lab.kube.conftest import cluster
 from workshop.core.paths import parts_dir
-from workshop.lab.cluster import readiness, workload_state
-from workshop.lab.kube import connection, wait
 from workshop.toolhive.manifests import Resources, load
-
-__all__ = ["change", "cluster"]
 
 Change = Callable[..., Resources]
 
@@ -30,25 +25,3 @@ def change(tmp_path: Path) -> Change:
         return load(tmp_path)
 
     return changed
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looks follow each other at once, and what may heal is given no time."""
-    monkeypatch.setattr(wait, "_LOOK_SECONDS", 0.001)
-    monkeypatch.setattr(connection, "_PAUSE_SECONDS", 0)
-    for module, names in (
-        (workload_state, ("_FAILED_GRACE_SECONDS", "_AT_ONCE_SECONDS", "_BLOCKED_SECONDS")),
-        (workload_state, ("_FATAL_GRACE", "_RETRY_GRACE", "_REGISTRY_GRACE", "_TERMINATING_GRACE")),
-        (readiness, ("_HOPELESS_SECONDS",)),
-    ):
-        for name in names:
-            monkeypatch.setattr(module, name, 0)
-
-
-@pytest.fixture
-def patient(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What may heal is given all the time there is."""
-    monkeypatch.setattr(workload_state, "_FAILED_GRACE_SECONDS", 3600)
-    for name in ("_RETRY_GRACE", "_REGISTRY_GRACE", "_TERMINATING_GRACE"):
-        monkeypatch.setattr(workload_state, name, 3600)

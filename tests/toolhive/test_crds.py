@@ -13,7 +13,7 @@ from workshop.core.settings import Setting, Settings
 from workshop.course.lessons import find_lessons
 from workshop.lab.base import Choices
 from workshop.lab.cluster.render import Renderer
-from workshop.lab.sources import Sources
+from workshop.lab.pins import Pins
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.overrides import (
     OPTIONAL_FIELDS,
@@ -105,9 +105,9 @@ def test_what_up_applies_to_a_cluster_is_accepted(crds: Crds, tmp_path: Path, up
     settings = Settings(Setting("Iv1.mine", ".env"), Setting("the app's secret", ".env"))
     choices = Choices(upstream, settings, {"github-remote": 9090, "practice-github": 9091})
     labels = {"app.kubernetes.io/managed-by": "workshop", "workshop/instance": "i-1"}
-    sources = Sources.load({"mcp-server": "mirror.example/mcp-server:2"})
+    pins = Pins.load({"mcp-server": "mirror.example/mcp-server:2"})
     deployments = [found for lesson in find_lessons() if (found := lesson.deployment())]
-    parts = Renderer(tmp_path, sources, "room-7", labels).render(deployments, choices)
+    parts = Renderer(tmp_path, pins, "room-7", labels).render(deployments, choices)
     applied = [resource for part in parts for resource in part.objects if resource.kind in crds]
     assert {resource.kind for resource in applied} == KINDS
     assert {resource.find("metadata.namespace") for resource in applied} == {"room-7"}

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from workshop.core.paths import cluster_dir
 from workshop.core.ports import free_port
-from workshop.lab.sources import pinned
+from workshop.lab.pins import pinned
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.practice_github import practice_manifests
 

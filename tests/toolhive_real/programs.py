@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from workshop.lab.sources import pinned
+from workshop.lab.pins import pinned
 
 VARIABLES = {"thv-proxyrunner": "WORKSHOP_THV_PROXYRUNNER", "vmcp": "WORKSHOP_VMCP"}
 """Each program, and the variable that holds the path to it."""

@@ -11,7 +11,7 @@ from workshop.lab.bundle.create import bundling
 from workshop.lab.bundle.read import IMAGES, Manifest
 from workshop.lab.bundle.read import verify as verify_file
 from workshop.lab.cluster.images import Images
-from workshop.lab.sources import Sources
+from workshop.lab.pins import Pins
 from workshop.lab.tools.docker import Docker
 from workshop.lab.tools.helm import Helm
 from workshop.lab.tools.run import Runner
@@ -31,16 +31,16 @@ class BundleReport:
 def create(target: Path, overrides: Mapping[str, str], progress: Progress, runner: Runner) -> BundleReport:
     """Make a bundle of everything a cluster needs, for this engine's platform."""
     target = target.expanduser().absolute()
-    sources = replace(Sources.load(overrides), registry_mirror=None)  # there is no network to reach it
+    pins = replace(Pins.load(overrides), registry_mirror=None)  # there is no network to reach it
     docker = Docker(runner)
     docker.examine()
-    proxy = sources.proxy_environment()
-    with bundling(target, sources, docker, lambda home: Helm(runner, home, sources.ca_file, proxy)) as made:
+    proxy = pins.proxy_environment()
+    with bundling(target, pins, docker, lambda home: Helm(runner, home, pins.ca_file, proxy)) as made:
         made.helm.examine()
         with progress.step("Fetch the charts") as step:
             made.add_charts(step.note)
         with progress.step("Pull and build the images") as step:
-            Images(docker, sources, made.folder).fetch(IMAGES, step.note)
+            Images(docker, pins, made.folder).fetch(IMAGES, step.note)
         with progress.step(f"Save the images for {docker.engine.platform}") as step:
             made.add_images(step.note)
         with progress.step(f"Write {target.name}") as step:

@@ -8,8 +8,8 @@ from pathlib import Path
 from workshop.core.instance import Instance
 from workshop.core.paths import checkout_dir, parts_dir, state_home
 from workshop.core.settings import SECRET_KEYS, Settings, env_path
-from workshop.lab import sources
-from workshop.lab.sources import Sources
+from workshop.lab import pins
+from workshop.lab.pins import Pins
 
 _PINNED = "cluster/versions.toml"
 
@@ -25,7 +25,7 @@ class Configured:
 
 def configuration(env_file: Path | None = None) -> Sequence[Configured]:
     """Every setting there is; raises UsageError where one cannot be read."""
-    return [*_places(env_file), *_settings(env_file), *_choices(), *_sources()]
+    return [*_places(env_file), *_settings(env_file), *_choices(), *_pins()]
 
 
 def _places(env_file: Path | None) -> list[Configured]:
@@ -60,10 +60,10 @@ def _choices() -> list[Configured]:
     ]
 
 
-def _sources() -> list[Configured]:
-    loaded, elsewhere = Sources.load(), sources.origins()
+def _pins() -> list[Configured]:
+    loaded, elsewhere = Pins.load(), pins.origins()
     shown = []
-    for name in sources.override_names():
+    for name in pins.override_names():
         field = name.replace("-", "_")
         value = getattr(loaded, field)
         hidden = "***" if value in loaded.secrets() else str(value or "")

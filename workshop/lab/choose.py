@@ -87,7 +87,7 @@ def backend_for(
 
 def forgotten_cluster(runner: Runner) -> str:
     """The command that deletes a cluster of our name whose state is lost; empty when there is none."""
-    from workshop.lab.sources import pinned
+    from workshop.lab.pins import pinned
     from workshop.lab.tools.kind import Kind
 
     name = pinned().cluster_name

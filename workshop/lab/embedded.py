@@ -14,7 +14,6 @@ from workshop.lab import process
 from workshop.lab.base import (
     PRACTICE_CLIENT_ID,
     PRACTICE_GITHUB,
-    PRACTICE_PORT,
     Applied,
     BackendName,
     Choices,
@@ -22,9 +21,9 @@ from workshop.lab.base import (
     Program,
     WorkloadStatus,
 )
-from workshop.lab.credentials import practice_secret, write_secrets
+from workshop.lab.deployments import default_ports, practice_secret, with_choices, write_secrets
 from workshop.lab.logs import Log, file_logs
-from workshop.lab.workloads import Planner
+from workshop.lab.planner import Planner
 from workshop.toolhive import lint, overrides
 from workshop.toolhive.manifests import Resources
 from workshop.toolhive.secrets import SecretFiles
@@ -105,41 +104,34 @@ class EmbeddedBackend:
             lint.check(deployment.resources)
         ports = self._ports(deployments, choices)
         planner = Planner(self._directory, self._secrets, ports)
+
+        def with_practice(resources: Resources) -> Resources:
+            origin = f"http://localhost:{ports[PRACTICE_GITHUB]}"
+            return overrides.with_practice_github(resources, origin, PRACTICE_CLIENT_ID)
+
         programs: list[Program] = []
         for deployment in deployments:
-            resources = self._resolve(deployment.resources, choices, ports)
+            resources = with_choices(deployment.resources, choices, ports, with_practice)
             configs = write_secrets(self._secrets, resources, choices)
             if choices.upstream == "practice":
                 programs += [planner.practice(auth, practice_secret(self._secrets)) for auth in configs]
             programs += planner.deployment(replace(deployment, resources=resources))
         return programs
 
-    def _resolve(self, resources: Resources, choices: Choices, ports: Mapping[str, int]) -> Resources:
-        for proxy in resources.of("MCPRemoteProxy"):
-            resources = overrides.with_gateway_port(resources, proxy.name, ports[proxy.name])
-        if choices.upstream == "practice":
-            origin = f"http://localhost:{ports[PRACTICE_GITHUB]}"
-            return overrides.with_practice_github(resources, origin, PRACTICE_CLIENT_ID)
-        client_id = choices.settings.github_client_id.value
-        return overrides.with_client_id(resources, client_id) if client_id else resources
-
     def _ports(self, deployments: Sequence[Deployment], choices: Choices) -> dict[str, int]:
+        """The port of each workload and, as `<server>-0`, of each server behind its proxy."""
         states = self._processes.states()
-        ports, pods = {PRACTICE_GITHUB: PRACTICE_PORT}, []
+        ports: dict[str, int] = {}
         for deployment in deployments:
-            for proxy in deployment.resources.of("MCPRemoteProxy"):
-                ports[proxy.name] = proxy.port("spec.proxyPort", 8080)
-            for server in deployment.resources.of("MCPServer"):
-                program = deployment.programs.get(server.name)
-                ports[server.name] = program.port if program else server.port("spec.proxyPort", 8080)
-                pods.append(f"{server.name}-0")
-        ports.update({name: port for name, port in choices.ports.items() if name in ports or name in pods})
+            ports |= default_ports(deployment)
+        pods = [f"{each.name}-0" for found in deployments for each in found.resources.of("MCPServer")]
+        ports |= {name: port for name, port in choices.ports.items() if name in ports or name in pods}
         for pod in pods:
             running = states.get(pod)
-            kept = running.port if running and process.find(running) else None
-            if kept is None or kept in ports.values():
-                kept = free_port(besides=ports.values())
-            ports.setdefault(pod, kept)
+            port = running.port if running and process.find(running) else None
+            if port is None or port in ports.values():
+                port = free_port(besides=ports.values())
+            ports.setdefault(pod, port)
         return ports
 
 

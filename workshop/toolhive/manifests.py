@@ -101,6 +101,11 @@ class Resources:
         """All resources of a kind, in file order."""
         return tuple(resource for resource in self.all if resource.kind == kind)
 
+    @property
+    def workloads(self) -> tuple[Resource, ...]:
+        """What the operator makes pods of: the servers, then the remote proxies."""
+        return (*self.of("MCPServer"), *self.of("MCPRemoteProxy"))
+
     def named(self, kind: str, name: str, *, wanted_by: Resource) -> Resource:
         """The resource of that kind and name; raises UsageError that names the resource that refers to it."""
         for resource in self.of(kind):

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.lab.engine import FakeEngine
+from tests.lab.cluster.fake_engine import FakeEngine
 from tests.lab.tools.fakes import FakeTools
 from workshop.lab.bundle.create import bundling
-from workshop.lab.sources import Sources, pinned
+from workshop.lab.pins import Pins, pinned
 from workshop.lab.tools.docker import Docker
 from workshop.lab.tools.helm import Helm
 from workshop.lab.tools.run import Runner
@@ -26,10 +26,10 @@ def quiet(_told: str) -> None:
     pass
 
 
-def make_bundle(target: Path, sources: Sources) -> None:
+def make_bundle(target: Path, pins: Pins) -> None:
     """Make a bundle by the real code, with the engine that is on the PATH."""
     runner = Runner()
-    with bundling(target, sources, Docker(runner), lambda home: Helm(runner, home)) as made:
+    with bundling(target, pins, Docker(runner), lambda home: Helm(runner, home)) as made:
         made.add_charts(quiet)
         made.add_images(quiet)
         made.write(target, quiet)
@@ -44,7 +44,7 @@ def play_engine(folder: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     return engine
 
 
-def with_charts(folder: Path) -> Sources:
+def with_charts(folder: Path) -> Pins:
     charts: dict[str, Any] = {}
     for name in ("chart_crds", "chart_operator"):
         path = folder / f"{name}.tgz"
@@ -59,7 +59,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
 
 
 @pytest.fixture
-def sources(tmp_path: Path) -> Sources:
+def pins(tmp_path: Path) -> Pins:
     return with_charts(tmp_path)
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.lab.bundle.conftest import NODE, make_bundle, members, quiet, with_manifest
-from tests.lab.engine import FakeEngine
+from tests.lab.cluster.fake_engine import FakeEngine
 from workshop import __version__
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
 from workshop.lab.bundle.create import bundling
 from workshop.lab.bundle.read import open_bundle, verify
-from workshop.lab.sources import Sources, pinned
+from workshop.lab.pins import Pins, pinned
 from workshop.lab.tools.docker import Docker
 from workshop.lab.tools.helm import Helm
 from workshop.lab.tools.run import Runner
@@ -37,9 +37,9 @@ def test_a_bundle_tells_nothing_of_who_made_it(bundle: Path) -> None:
 
 
 def test_each_image_is_saved_for_one_platform_under_a_name_that_survives(
-    engine: FakeEngine, sources: Sources, tmp_path: Path
+    engine: FakeEngine, pins: Pins, tmp_path: Path
 ) -> None:
-    make_bundle(tmp_path / "room.bundle", sources)
+    make_bundle(tmp_path / "room.bundle", pins)
     saves = engine.did("docker", "save")
     assert [save[-1] for save in saves] == [NODE, *pinned().images()]
     assert all("linux/amd64" in save for save in saves)
@@ -121,60 +121,58 @@ def test_ctrl_c_while_unpacking_leaves_nothing(bundle: Path, tmp_path: Path) -> 
     assert not (tmp_path / "state").exists()
 
 
-def test_a_failure_while_making_one_leaves_nothing(
-    engine: FakeEngine, sources: Sources, tmp_path: Path
-) -> None:
+def test_a_failure_while_making_one_leaves_nothing(engine: FakeEngine, pins: Pins, tmp_path: Path) -> None:
     engine.fakes.on("docker", "save", code=1, stderr="no space left on device")
     target, runner = tmp_path / "usb" / "room.bundle", Runner()
     target.parent.mkdir()
     with (
         pytest.raises(WorkshopError, match="docker save"),
-        bundling(target, sources, Docker(runner), lambda home: Helm(runner, home)) as made,
+        bundling(target, pins, Docker(runner), lambda home: Helm(runner, home)) as made,
     ):
         made.add_images(quiet)
     assert list(target.parent.iterdir()) == []
 
 
 def test_what_a_killed_create_left_is_cleared_and_what_another_works_on_stays(
-    engine: FakeEngine, sources: Sources, tmp_path: Path
+    engine: FakeEngine, pins: Pins, tmp_path: Path
 ) -> None:
     target, runner = tmp_path / "usb" / "room.bundle", Runner()
     left = target.parent / ".workshop-bundle-killed"
     (left / "images").mkdir(parents=True)
     (left / "lock").touch()
-    another = bundling(target.with_name("b"), sources, Docker(runner), lambda home: Helm(runner, home))
+    another = bundling(target.with_name("b"), pins, Docker(runner), lambda home: Helm(runner, home))
     with another as at_work:
-        make_bundle(target, sources)
+        make_bundle(target, pins)
         assert set(target.parent.iterdir()) == {target, at_work.folder}
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_a_file_that_is_there_is_not_written_over(sources: Sources, tmp_path: Path) -> None:
+def test_a_file_that_is_there_is_not_written_over(pins: Pins, tmp_path: Path) -> None:
     target, runner = tmp_path / "room.bundle", Runner()
     target.write_text("thesis")
     with (
         pytest.raises(UsageError, match="there already"),
-        bundling(target, sources, Docker(runner), lambda home: Helm(runner, home)),
+        bundling(target, pins, Docker(runner), lambda home: Helm(runner, home)),
     ):
         pass
     assert target.read_text() == "thesis"
 
 
-def test_a_folder_that_is_not_there_is_told(sources: Sources, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_told(pins: Pins, tmp_path: Path) -> None:
     target, runner = tmp_path / "none" / "room.bundle", Runner()
     with (
         pytest.raises(UsageError, match="Cannot write"),
-        bundling(target, sources, Docker(runner), lambda home: Helm(runner, home)),
+        bundling(target, pins, Docker(runner), lambda home: Helm(runner, home)),
     ):
         pass
 
 
 def test_a_chart_given_as_a_folder_has_to_be_packed_first(
-    engine: FakeEngine, sources: Sources, tmp_path: Path
+    engine: FakeEngine, pins: Pins, tmp_path: Path
 ) -> None:
     (tmp_path / "chart").mkdir()
     runner = Runner()
-    unpacked = replace(sources, chart_crds=os.fspath(tmp_path / "chart"))
+    unpacked = replace(pins, chart_crds=os.fspath(tmp_path / "chart"))
     with (
         pytest.raises(UsageError, match="folder"),
         bundling(tmp_path / "x", unpacked, Docker(runner), lambda home: Helm(runner, home)) as made,

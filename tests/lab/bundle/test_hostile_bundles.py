@@ -12,7 +12,7 @@ import pytest
 from tests.lab.bundle.conftest import Members, members, quiet, rewrite, with_manifest
 from workshop.core.errors import UsageError
 from workshop.lab.bundle.read import open_bundle, verify
-from workshop.lab.sources import pinned
+from workshop.lab.pins import pinned
 
 AMD64 = "linux/amd64"
 OPERATOR = "images/operator.tar.gz"

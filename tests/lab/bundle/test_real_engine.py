@@ -17,7 +17,7 @@ from tests.lab.bundle.conftest import make_bundle, quiet, with_charts
 from tests.lab.tools.real import ask_engine, import_tiny_image, real_program
 from workshop.lab.bundle.read import open_bundle, verify
 from workshop.lab.cluster.images import Images
-from workshop.lab.sources import Sources, pinned
+from workshop.lab.pins import Pins, pinned
 from workshop.lab.tools.docker import Docker
 from workshop.lab.tools.run import Runner
 
@@ -33,8 +33,8 @@ def docker() -> Docker:
 
 
 @pytest.fixture
-def tiny(docker: Docker, tmp_path: Path) -> Iterator[Sources]:
-    """Sources whose five images are tiny ones of this engine's, gone afterwards."""
+def tiny(docker: Docker, tmp_path: Path) -> Iterator[Pins]:
+    """Pins whose five images are tiny ones of this engine's, gone afterwards."""
     names = {field: f"workshop-test/{field.replace('_', '-')}:{uuid4().hex[:8]}" for field in OURS}
     for field, name in names.items():
         (tmp_path / field).mkdir()
@@ -44,7 +44,7 @@ def tiny(docker: Docker, tmp_path: Path) -> Iterator[Sources]:
     subprocess.run(["docker", "image", "rm", "--force", *names.values()], capture_output=True, check=False)
 
 
-def test_images_come_out_of_a_bundle_as_they_went_in(docker: Docker, tiny: Sources, tmp_path: Path) -> None:
+def test_images_come_out_of_a_bundle_as_they_went_in(docker: Docker, tiny: Pins, tmp_path: Path) -> None:
     before = {name: docker.image(getattr(tiny, name)) for name in OURS}
     target = tmp_path / "room.bundle"
     Images(docker, tiny, tmp_path).fetch(OURS, quiet)
@@ -76,19 +76,19 @@ def test_both_images_of_this_workshop_are_built_once_and_run_as_their_user(
     if not python or docker.image(python) is None:
         pytest.skip("WORKSHOP_TEST_PYTHON names no Python image of this engine")
     tag = uuid4().hex[:8]
-    sources = replace(Sources.load({"python": python}), mcp_server=f"workshop-test/mcp:{tag}")
-    sources = replace(sources, practice=f"workshop-test/practice:{tag}")
-    images = Images(docker, sources, tmp_path)
+    pins = replace(Pins.load({"python": python}), mcp_server=f"workshop-test/mcp:{tag}")
+    pins = replace(pins, practice=f"workshop-test/practice:{tag}")
+    images = Images(docker, pins, tmp_path)
     try:
         images.fetch(["practice"], quiet)
         assert images.fetched(["mcp_server", "practice"])
-        for reference, program in ((sources.mcp_server, "import server"), (sources.practice, _SERVES)):
+        for reference, program in ((pins.mcp_server, "import server"), (pins.practice, _SERVES)):
             run = ["docker", "run", "--rm", "--network=none", "--read-only", "--cap-drop=ALL"]
             argv = [*run, "--entrypoint=python", reference, "-c", f"{program}; import os; print(os.getuid())"]
             done = subprocess.run(argv, capture_output=True, text=True, check=False)
             assert done.stdout.strip() == "1000", done.stderr
     finally:
-        names = [sources.practice, sources.mcp_server]
+        names = [pins.practice, pins.mcp_server]
         subprocess.run(["docker", "image", "rm", "--force", *names], capture_output=True, check=False)
 
 

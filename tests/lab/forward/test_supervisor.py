@@ -15,7 +15,7 @@ from workshop.core.ports import bind_loopback
 from workshop.lab.forward import relay, supervisor
 from workshop.lab.forward.config import load
 from workshop.lab.forward.supervisor import Supervisor
-from workshop.lab.forward.tunnel import probe as ask
+from workshop.lab.forward.supervisor import probe as ask
 
 pytestmark = pytest.mark.anyio
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.kube.cluster import Cluster, running_cluster
+from tests.lab.kube.fake_cluster import FakeCluster, running_cluster
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
     with running_cluster(tmp_path) as running:
         yield running

@@ -13,13 +13,13 @@ from tests.lab.kube.api_server import assets, running_api_server
 from workshop.core.errors import CredentialsError, UsageError, WorkshopError
 from workshop.core.paths import cluster_dir
 from workshop.lab.cluster.record import owner_labels
+from workshop.lab.cluster.seats import missing, rights_in
 from workshop.lab.cluster.secrets import ClusterSecrets
 from workshop.lab.kube import connection, lease
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.connection import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from workshop.lab.kube.lease import Lease
 from workshop.lab.kube.objects import is_being_deleted, name_of, without_nulls
-from workshop.lab.kube.rights import missing, rights_in
 from workshop.lab.kube.wait import wait_for
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.secrets import SecretFiles

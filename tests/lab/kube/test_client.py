@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.kube.cluster import NAMESPACE, TOOLHIVE, Cluster, write_kubeconfig
+from tests.lab.kube.fake_cluster import NAMESPACE, TOOLHIVE, FakeCluster, write_kubeconfig
 from tests.lab.kube.refused import Refusal
 from workshop.core.errors import CredentialsError, UsageError, WorkshopError
 from workshop.core.ports import free_port
@@ -31,7 +31,7 @@ def secret(name: str = "github-oauth-client", **labels: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"key": "dmFsdWU="}}
 
 
-def test_what_is_applied_can_be_read_changed_listed_and_deleted(cluster: Cluster) -> None:
+def test_what_is_applied_can_be_read_changed_listed_and_deleted(cluster: FakeCluster) -> None:
     kube = cluster.kube
     made = kube.apply(secret(app="workshop"))
     assert made["metadata"]["generation"] == 1
@@ -48,18 +48,18 @@ def test_what_is_applied_can_be_read_changed_listed_and_deleted(cluster: Cluster
     assert kube.patch("v1", "Secret", "other", NAMESPACE, {}) is None
 
 
-def test_apply_is_server_side_with_our_field_manager_and_by_force(cluster: Cluster) -> None:
+def test_apply_is_server_side_with_our_field_manager_and_by_force(cluster: FakeCluster) -> None:
     cluster.kube.apply(secret())
     query = cluster.api.seen[-1].partition("?")[2]
     assert set(query.split("&")) == {"fieldManager=workshop", "force=true"}
 
 
-def test_a_dry_run_changes_nothing(cluster: Cluster) -> None:
+def test_a_dry_run_changes_nothing(cluster: FakeCluster) -> None:
     assert cluster.kube.apply(secret(), dry_run=True)["kind"] == "Secret"
     assert cluster.get("Secret", "github-oauth-client") is None
 
 
-def test_an_applied_change_of_the_spec_has_a_new_generation_and_none_has_not(cluster: Cluster) -> None:
+def test_an_applied_change_of_the_spec_has_a_new_generation_and_none_has_not(cluster: FakeCluster) -> None:
     tools = {
         "apiVersion": "toolhive.stacklok.dev/v1beta1",
         "kind": "MCPToolConfig",
@@ -73,7 +73,7 @@ def test_an_applied_change_of_the_spec_has_a_new_generation_and_none_has_not(clu
 
 
 def test_kinds_are_asked_for_once_and_nothing_is_left_in_the_temporary_directory(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     before = set(tmp_path.iterdir())
@@ -84,7 +84,9 @@ def test_kinds_are_asked_for_once_and_nothing_is_left_in_the_temporary_directory
     assert set(tmp_path.iterdir()) == before
 
 
-def test_a_kind_whose_definition_is_absent_reads_as_absent_and_cannot_be_applied(cluster: Cluster) -> None:
+def test_a_kind_whose_definition_is_absent_reads_as_absent_and_cannot_be_applied(
+    cluster: FakeCluster,
+) -> None:
     kube = cluster.kube
     api = "toolhive.stacklok.dev/v1beta1"
     cluster.api.refusals = [Refusal(f"GET /apis/{api}", 404, "not found")]
@@ -98,7 +100,7 @@ def test_a_kind_whose_definition_is_absent_reads_as_absent_and_cannot_be_applied
     assert kube.apply(body)["kind"] == "MCPServer", "once its definition is there it is found"
 
 
-def test_a_missing_right_names_verb_resource_and_namespace(cluster: Cluster) -> None:
+def test_a_missing_right_names_verb_resource_and_namespace(cluster: FakeCluster) -> None:
     told = (
         'secrets is forbidden: User "ann" cannot create resource "secrets" in API group "" '
         'in the namespace "toolhive-system"'
@@ -130,7 +132,7 @@ def test_a_missing_right_names_verb_resource_and_namespace(cluster: Cluster) -> 
     ],
 )
 def test_a_refusal_is_told_in_the_apis_own_words(
-    cluster: Cluster, status: int, message: str, family: type[WorkshopError], hint: str
+    cluster: FakeCluster, status: int, message: str, family: type[WorkshopError], hint: str
 ) -> None:
     cluster.api.refusals = [Refusal("PATCH", status, message)]
     with pytest.raises(family) as caught:
@@ -142,7 +144,7 @@ def test_a_refusal_is_told_in_the_apis_own_words(
 
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"])
 def test_a_cluster_on_this_machine_is_never_asked_through_a_proxy(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, name: str
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     monkeypatch.delenv("NO_PROXY", raising=False)
@@ -169,7 +171,7 @@ def test_a_kubeconfig_that_cannot_be_used_is_told_with_its_path(tmp_path: Path, 
         Kube(path, "test").version()
 
 
-def test_an_absent_kubeconfig_and_an_unknown_context_are_told(tmp_path: Path, cluster: Cluster) -> None:
+def test_an_absent_kubeconfig_and_an_unknown_context_are_told(tmp_path: Path, cluster: FakeCluster) -> None:
     with pytest.raises(UsageError, match="absent"):
         Kube(tmp_path / "absent", "test").version()
     with pytest.raises(UsageError) as caught:
@@ -177,13 +179,13 @@ def test_an_absent_kubeconfig_and_an_unknown_context_are_told(tmp_path: Path, cl
     assert "other" in caught.value.why
 
 
-def test_the_kubeconfig_stays_as_it_was(cluster: Cluster) -> None:
+def test_the_kubeconfig_stays_as_it_was(cluster: FakeCluster) -> None:
     before = cluster.kubeconfig.read_bytes()
     assert cluster.kube.version().startswith("v1.")
     assert cluster.kubeconfig.read_bytes() == before
 
 
-def test_logs_are_the_last_lines_of_this_run_or_of_the_one_before(cluster: Cluster) -> None:
+def test_logs_are_the_last_lines_of_this_run_or_of_the_one_before(cluster: FakeCluster) -> None:
     cluster.api.logs = {("proxy", False): "one\ntwo\nthree", ("proxy", True): "crashed"}
     kube = cluster.kube
     assert kube.logs("proxy", NAMESPACE, "toolhive", 2) == ["two", "three"]
@@ -191,7 +193,7 @@ def test_logs_are_the_last_lines_of_this_run_or_of_the_one_before(cluster: Clust
     assert kube.logs("waiting", NAMESPACE) == ()
 
 
-def test_events_are_those_of_the_named_objects_oldest_first(cluster: Cluster) -> None:
+def test_events_are_those_of_the_named_objects_oldest_first(cluster: FakeCluster) -> None:
     for number, (about, at, kind) in enumerate(
         [
             ("pod-a", "09:02", "lastTimestamp"),
@@ -216,7 +218,7 @@ def test_events_are_those_of_the_named_objects_oldest_first(cluster: Cluster) ->
     assert found[0].message == "one two"
 
 
-def test_a_kind_counts_once_the_api_serves_it_and_no_definition_is_read(cluster: Cluster) -> None:
+def test_a_kind_counts_once_the_api_serves_it_and_no_definition_is_read(cluster: FakeCluster) -> None:
     kinds = ["MCPServer", "MCPToolConfig"]
     cluster.api.undefined.add(TOOLHIVE)
     assert not cluster.kube.serves(TOOLHIVE, kinds)

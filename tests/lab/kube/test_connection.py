@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.lab.kube.cluster import NAMESPACE, TOOLHIVE, Cluster
+from tests.lab.kube.fake_cluster import NAMESPACE, TOOLHIVE, FakeCluster
 from tests.lab.kube.refused import (
     Refusal,
     changed_meanwhile,
@@ -47,7 +47,7 @@ def server() -> dict[str, object]:
     ],
     ids=lambda refusal: f"{refusal.status} {refusal.reason}",
 )
-def test_a_write_that_may_be_taken_in_a_moment_is_sent_again(cluster: Cluster, refusal: Refusal) -> None:
+def test_a_write_that_may_be_taken_in_a_moment_is_sent_again(cluster: FakeCluster, refusal: Refusal) -> None:
     cluster.api.refusals = [refusal]
     assert cluster.kube.apply(server())["kind"] == "MCPServer"
     refusal.times = FOR_EVER
@@ -56,7 +56,7 @@ def test_a_write_that_may_be_taken_in_a_moment_is_sent_again(cluster: Cluster, r
 
 
 @pytest.mark.parametrize("make", [version_too_old, not_served_yet, connection_lost])
-def test_a_list_that_may_be_given_in_a_moment_is_asked_for_again(cluster: Cluster, make: object) -> None:
+def test_a_list_that_may_be_given_in_a_moment_is_asked_for_again(cluster: FakeCluster, make: object) -> None:
     assert callable(make)
     cluster.put(server())
     kube = cluster.kube
@@ -67,13 +67,13 @@ def test_a_list_that_may_be_given_in_a_moment_is_asked_for_again(cluster: Cluste
     assert kube.delete(TOOLHIVE, "MCPServer", "workshop", NAMESPACE)
 
 
-def test_a_pause_that_the_server_asks_for_is_kept(cluster: Cluster, pauses: list[float]) -> None:
+def test_a_pause_that_the_server_asks_for_is_kept(cluster: FakeCluster, pauses: list[float]) -> None:
     cluster.api.refusals = [too_many_requests("PATCH", 7, 3)]
     cluster.kube.apply(secret())
     assert pauses == [7, 7, 7]
 
 
-def test_a_pause_that_is_too_long_is_told_and_not_kept(cluster: Cluster, pauses: list[float]) -> None:
+def test_a_pause_that_is_too_long_is_told_and_not_kept(cluster: FakeCluster, pauses: list[float]) -> None:
     cluster.api.refusals = [too_many_requests("PATCH", 3600)]
     with pytest.raises(WorkshopError) as caught:
         cluster.kube.apply(secret())
@@ -81,13 +81,15 @@ def test_a_pause_that_is_too_long_is_told_and_not_kept(cluster: Cluster, pauses:
     assert "in 3600 s" in caught.value.hint
 
 
-def test_no_pause_at_all_does_not_ask_for_ever(cluster: Cluster) -> None:
+def test_no_pause_at_all_does_not_ask_for_ever(cluster: FakeCluster) -> None:
     cluster.api.refusals = [too_many_requests("PATCH", 0, FOR_EVER)]
     with pytest.raises(WorkshopError, match="refused to apply"):
         cluster.kube.apply(secret())
 
 
-def test_the_end_of_all_attempts_is_the_servers_own_refusal(cluster: Cluster, pauses: list[float]) -> None:
+def test_the_end_of_all_attempts_is_the_servers_own_refusal(
+    cluster: FakeCluster, pauses: list[float]
+) -> None:
     cluster.api.refusals = [Refusal("PATCH", 503, "apiserver is shutting down")]
     with pytest.raises(WorkshopError) as caught:
         cluster.kube.apply(secret())
@@ -95,7 +97,7 @@ def test_the_end_of_all_attempts_is_the_servers_own_refusal(cluster: Cluster, pa
     assert len(pauses) == connection._PATIENT_ATTEMPTS - 1
 
 
-def test_a_server_that_never_answered_is_given_up_sooner(cluster: Cluster, pauses: list[float]) -> None:
+def test_a_server_that_never_answered_is_given_up_sooner(cluster: FakeCluster, pauses: list[float]) -> None:
     cluster.api.refusals = [connection_lost("GET", FOR_EVER)]
     kube = cluster.kube
     with pytest.raises(UnreachableError):
@@ -109,7 +111,7 @@ def test_a_server_that_never_answered_is_given_up_sooner(cluster: Cluster, pause
     assert len(pauses) - before > before
 
 
-def test_a_create_whose_answer_got_lost_is_not_taken_for_somebody_elses(cluster: Cluster) -> None:
+def test_a_create_whose_answer_got_lost_is_not_taken_for_somebody_elses(cluster: FakeCluster) -> None:
     cluster.api.refusals = [connection_lost("POST", done=True)]
     made = cluster.kube.create(secret())
     assert made["metadata"]["uid"]
@@ -118,7 +120,7 @@ def test_a_create_whose_answer_got_lost_is_not_taken_for_somebody_elses(cluster:
 
 
 def test_a_write_that_names_the_version_it_was_made_from_is_not_sent_again(
-    cluster: Cluster, pauses: list[float]
+    cluster: FakeCluster, pauses: list[float]
 ) -> None:
     cluster.api.refusals = [changed_meanwhile("PATCH")]
     cluster.put(server())
@@ -128,12 +130,12 @@ def test_a_write_that_names_the_version_it_was_made_from_is_not_sent_again(
     assert pauses == []
 
 
-def test_a_kind_that_discovery_does_not_list_yet_is_waited_for(cluster: Cluster) -> None:
+def test_a_kind_that_discovery_does_not_list_yet_is_waited_for(cluster: FakeCluster) -> None:
     cluster.api.refusals = [not_served_yet(f"GET /apis/{TOOLHIVE}", 3)]
     assert cluster.kube.apply(server())["kind"] == "MCPServer"
 
 
-def test_a_kind_that_is_absent_is_waited_for_a_few_times(cluster: Cluster, pauses: list[float]) -> None:
+def test_a_kind_that_is_absent_is_waited_for_a_few_times(cluster: FakeCluster, pauses: list[float]) -> None:
     cluster.api.refusals = [not_served_yet(f"GET /apis/{TOOLHIVE}", FOR_EVER)]
     with pytest.raises(WorkshopError, match="does not know MCPServer"):
         cluster.kube.apply(server())
@@ -143,7 +145,7 @@ def test_a_kind_that_is_absent_is_waited_for_a_few_times(cluster: Cluster, pause
     assert pauses == [], "to look at an absent kind waits for nothing"
 
 
-def test_an_object_that_is_absent_is_not_asked_for_again(cluster: Cluster, pauses: list[float]) -> None:
+def test_an_object_that_is_absent_is_not_asked_for_again(cluster: FakeCluster, pauses: list[float]) -> None:
     told = 'namespaces "toolhive-system" not found'
     cluster.api.refusals = [Refusal("PATCH", 404, told, reason="NotFound")]
     with pytest.raises(NotFoundError, match="refused to apply"):
@@ -151,7 +153,7 @@ def test_an_object_that_is_absent_is_not_asked_for_again(cluster: Cluster, pause
     assert pauses == []
 
 
-def test_an_answer_that_is_not_the_apis_is_told(cluster: Cluster) -> None:
+def test_an_answer_that_is_not_the_apis_is_told(cluster: FakeCluster) -> None:
     cluster.api.refusals = [Refusal("GET /version", 200, "", body="<html>Log in\n here</html>")]
     with pytest.raises(WorkshopError, match="something else than JSON") as caught:
         cluster.kube.version()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.lab.kube.cluster import Cluster
+from tests.lab.kube.fake_cluster import FakeCluster
 from workshop.core.errors import DeadlineError
 from workshop.lab.kube import lease
 from workshop.lab.kube.lease import Lease
@@ -20,11 +20,11 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "_RENEW_SECONDS", 0.05)
 
 
-def of(cluster: Cluster, holder: str) -> Lease:
+def of(cluster: FakeCluster, holder: str) -> Lease:
     return Lease(cluster.kube, NAME, NAMESPACE, holder)
 
 
-def left_behind(cluster: Cluster, holder: str, seconds: int = 1) -> None:
+def left_behind(cluster: FakeCluster, holder: str, seconds: int = 1) -> None:
     cluster.put(
         {
             "apiVersion": "coordination.k8s.io/v1",
@@ -35,12 +35,12 @@ def left_behind(cluster: Cluster, holder: str, seconds: int = 1) -> None:
     )
 
 
-def holder_of(cluster: Cluster) -> str | None:
+def holder_of(cluster: FakeCluster) -> str | None:
     found = cluster.get("Lease", NAME, NAMESPACE)
     return found["spec"]["holderIdentity"] if found else None
 
 
-def test_only_one_of_several_holds_it_and_nothing_is_left(cluster: Cluster) -> None:
+def test_only_one_of_several_holds_it_and_nothing_is_left(cluster: FakeCluster) -> None:
     inside: list[str] = []
     most: list[int] = []
 
@@ -60,7 +60,7 @@ def test_only_one_of_several_holds_it_and_nothing_is_left(cluster: Cluster) -> N
     assert holder_of(cluster) is None
 
 
-def test_what_a_dead_holder_left_is_taken_once_it_has_expired(cluster: Cluster) -> None:
+def test_what_a_dead_holder_left_is_taken_once_it_has_expired(cluster: FakeCluster) -> None:
     left_behind(cluster, "team-a/dead")
     told: list[str] = []
     with of(cluster, "team-b/alive").held(ENOUGH, told.append):
@@ -68,7 +68,7 @@ def test_what_a_dead_holder_left_is_taken_once_it_has_expired(cluster: Cluster) 
     assert set(told) == {"waiting for `team-a/dead`, which changes the operator now"}
 
 
-def test_a_holder_that_renews_keeps_it(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_holder_that_renews_keeps_it(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "_EXPIRES_SECONDS", 1)
     with (
         of(cluster, "team-a/alive").held(ENOUGH, lambda _: None),
@@ -79,20 +79,20 @@ def test_a_holder_that_renews_keeps_it(cluster: Cluster, monkeypatch: pytest.Mon
     assert holder_of(cluster) is None
 
 
-def test_the_same_holder_goes_on_at_once(cluster: Cluster) -> None:
+def test_the_same_holder_goes_on_at_once(cluster: FakeCluster) -> None:
     left_behind(cluster, "team-a/killed", seconds=3600)
     told: list[str] = []
     with of(cluster, "team-a/killed").held(ENOUGH, told.append):
         assert told == []
 
 
-def test_a_lease_that_somebody_else_has_taken_over_is_not_taken_away(cluster: Cluster) -> None:
+def test_a_lease_that_somebody_else_has_taken_over_is_not_taken_away(cluster: FakeCluster) -> None:
     with of(cluster, "team-a/asleep").held(ENOUGH, lambda _: None):
         left_behind(cluster, "team-b/next", seconds=3600)
     assert holder_of(cluster) == "team-b/next"
 
 
-def test_each_holder_writes_what_kubectl_shows(cluster: Cluster) -> None:
+def test_each_holder_writes_what_kubectl_shows(cluster: FakeCluster) -> None:
     keys: Sequence[str] = ("acquireTime", "holderIdentity", "leaseDurationSeconds", "renewTime")
     with of(cluster, "team-a/w1").held(ENOUGH, lambda _: None):
         found = cluster.get("Lease", NAME, NAMESPACE)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import workshop
-from tests.lab.kube.cluster import NAMESPACE, TOOLHIVE, Cluster
-from tests.toolhive.workloads import SERVER, condition, controller, pod, put_configs, remote_proxy
+from tests.lab.cluster.workloads import SERVER, condition, controller, pod, put_configs, remote_proxy
+from tests.lab.kube.fake_cluster import NAMESPACE, TOOLHIVE, FakeCluster
 from workshop.core.console import Step
 from workshop.core.errors import DeadlineError
 from workshop.lab.cluster.readiness import wait_workload
@@ -160,7 +160,7 @@ def test_no_resource_that_is_half_made_stops_a_look_at_what_the_operator_says() 
     "status", [None, {}, {"conditions": None, "phase": None, "observedGeneration": None}]
 )
 @pytest.mark.usefixtures("quick_looks")
-def test_a_workload_whose_status_is_null_is_waited_for(cluster: Cluster, status: Object | None) -> None:
+def test_a_workload_whose_status_is_null_is_waited_for(cluster: FakeCluster, status: Object | None) -> None:
     put_configs(cluster)
     cluster.put({**remote_proxy(), "status": status})
     cluster.put({**controller(), "status": status})
@@ -176,7 +176,7 @@ def test_a_workload_whose_status_is_null_is_waited_for(cluster: Cluster, status:
 
 
 @pytest.mark.usefixtures("quick_looks")
-def test_a_server_whose_objects_have_no_status_at_all_is_waited_for(cluster: Cluster) -> None:
+def test_a_server_whose_objects_have_no_status_at_all_is_waited_for(cluster: FakeCluster) -> None:
     metadata = {"name": SERVER, "namespace": NAMESPACE}
     cluster.put({"apiVersion": TOOLHIVE, "kind": "MCPServer", "metadata": metadata})
     for kind in ("Deployment", "StatefulSet"):

@@ -10,7 +10,7 @@ from workshop.core.errors import WorkshopError
 from workshop.lab.tools.kind import Kind
 from workshop.lab.tools.run import Runner
 
-CONFIG = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes: [{role: control-plane}]\n"
+CONFIG = "kind: FakeCluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes: [{role: control-plane}]\n"
 
 
 @pytest.fixture

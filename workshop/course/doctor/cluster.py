@@ -11,7 +11,7 @@ from typing import Any
 from workshop.core.errors import WorkshopError
 from workshop.core.instance import Instance
 from workshop.course.doctor.finding import Finding, Machine
-from workshop.lab.sources import Sources
+from workshop.lab.pins import Pins
 from workshop.lab.tools.helm import Helm
 from workshop.lab.tools.kind import Kind
 from workshop.lab.tools.kubectl import Kubectl, skew_note
@@ -59,7 +59,7 @@ def tools(machine: Machine) -> Iterator[Finding]:
 
 def _skew(version: Version) -> Iterator[Finding]:
     """A kubectl that is too far from the cluster that `up` would make."""
-    node = parsed(Sources.load().node_image.rpartition(":v")[2]) or version
+    node = parsed(Pins.load().node_image.rpartition(":v")[2]) or version
     if note := skew_note(version, node):
         yield Finding(
             "kubectl-skew", "info", note, "A nearer kubectl: https://kubernetes.io/docs/tasks/tools/"
@@ -70,7 +70,7 @@ def leftovers(machine: Machine) -> Iterator[Finding]:
     """A cluster with the workshop's name, but without a recorded state."""
     if isinstance(machine.engine, WorkshopError):
         return
-    name = Sources.load().cluster_name
+    name = Pins.load().cluster_name
     try:
         there = name in Kind(machine.runner).clusters()
     except WorkshopError:
@@ -87,8 +87,8 @@ def images(machine: Machine) -> Iterator[Finding]:
     """How many images `up` would still have to fetch or build."""
     if not machine.cluster or isinstance(machine.engine, WorkshopError):
         return
-    sources = Sources.load()
-    wanted = (sources.node_image, *sources.images())
+    pins = Pins.load()
+    wanted = (pins.node_image, *pins.images())
     missing = [ref for ref in wanted if machine.docker.image(ref) is None]
     if missing:
         remedy = "Run `workshop up` at home, or bring `workshop bundle create FILE` along"
@@ -133,7 +133,7 @@ def subnets(machine: Machine) -> Iterator[Finding]:
 
 def registry_login(_: Machine) -> Iterator[Finding]:
     """A stored login for the registry of our images: a stale one is refused even where none is needed."""
-    registry = Sources.load().operator.split("/", 1)[0]
+    registry = Pins.load().operator.split("/", 1)[0]
     path = Path.home() / ".docker" / "config.json"
     try:
         stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

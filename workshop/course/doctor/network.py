@@ -11,7 +11,7 @@ from workshop.core.instance import Instance
 from workshop.core.outgoing import LOCALHOST_REMEDY, PROXIES, judged_variables, localhost_problem
 from workshop.course.doctor.finding import Finding, Machine, Severity
 from workshop.course.lessons import ways_to_register
-from workshop.lab.sources import Sources
+from workshop.lab.pins import Pins
 
 _CONNECT_SECONDS = 5.0
 _HTTPS_PORT = 443
@@ -49,7 +49,7 @@ def proxy(machine: Machine) -> Iterator[Finding]:
         yield Finding("proxy", "warn", f"{set_here[0]} is set, and NO_PROXY does not name localhost", remedy)
     else:
         yield Finding("proxy", "ok", f"{set_here[0]} is set, localhost bypasses it")
-    if machine.cluster and Sources.load().proxy is None:
+    if machine.cluster and Pins.load().proxy is None:
         remedy = "Configure the cluster too: `--override proxy=URL`, and `ca-file=FILE` if it intercepts TLS"
         yield Finding("proxy-cluster", "info", "Only kind passes the proxy on to the cluster's node", remedy)
 
@@ -58,8 +58,8 @@ def registry(machine: Machine) -> Iterator[Finding]:
     """Whether the registry of our images can be reached, and whether its certificate is believed here."""
     if not machine.online:
         return
-    sources = Sources.load()
-    host, port = _address(sources.registry_mirror or sources.operator.split("/", 1)[0])
+    pins = Pins.load()
+    host, port = _address(pins.registry_mirror or pins.operator.split("/", 1)[0])
     try:
         issuer = _issuer(host, port)
     except ssl.SSLCertVerificationError as error:

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from workshop import __version__
 from workshop.core.errors import UsageError, WorkshopError
 from workshop.lab.bundle.read import CHARTS, IMAGES, MANIFEST, BundledChart, BundledImage, File, Manifest
-from workshop.lab.sources import Sources
+from workshop.lab.pins import Pins
 from workshop.lab.tools.docker import Docker, image_ids
 from workshop.lab.tools.helm import Helm
 
@@ -34,7 +34,7 @@ _LOCK = "lock"
 class Bundling:
     """A bundle being made: each step adds its files to the folder, `write` puts them into one."""
 
-    sources: Sources
+    pins: Pins
     docker: Docker
     helm: Helm
     folder: Path
@@ -45,9 +45,9 @@ class Bundling:
     def add_charts(self, note: Note) -> None:
         """Fetch both charts as archives; a chart given as a folder has to be packed by its owner first."""
         for name in CHARTS:
-            source = str(getattr(self.sources, name))
+            source = str(getattr(self.pins, name))
             note(source)
-            path = self.helm.pull(source, self.sources.toolhive_version, self.folder / "pulled")
+            path = self.helm.pull(source, self.pins.toolhive_version, self.folder / "pulled")
             if not path.is_file():
                 raise UsageError(
                     f"`{source}` is a folder, and a bundle takes charts as archives",
@@ -60,7 +60,7 @@ class Bundling:
     def add_images(self, note: Note) -> None:
         """Save and pack each image; the engine has them all by now."""
         for name in IMAGES:
-            source = str(getattr(self.sources, name))
+            source = str(getattr(self.pins, name))
             note(source)
             reference = self._tagged(source)
             archive = self.folder / "image.tar"
@@ -75,7 +75,7 @@ class Bundling:
         """Write the bundle, whole or not at all."""
         manifest = Manifest(
             workshop=__version__,
-            toolhive=self.sources.toolhive_version,
+            toolhive=self.pins.toolhive_version,
             platform=self.docker.engine.platform,
             created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             images=self.images,
@@ -109,7 +109,7 @@ class Bundling:
 
 @contextlib.contextmanager
 def bundling(
-    target: Path, sources: Sources, docker: Docker, helm_for: Callable[[Path], Helm]
+    target: Path, pins: Pins, docker: Docker, helm_for: Callable[[Path], Helm]
 ) -> Iterator[Bundling]:
     """A bundle to be written to `target`, worked on beside it; raises UsageError when it cannot be there."""
     if target.exists():
@@ -121,7 +121,7 @@ def bundling(
         raise UsageError(f"Cannot write `{target}`", why=error.strerror or str(error)) from error
     with folder as name, FileLock(Path(name) / _LOCK):
         try:
-            yield Bundling(sources, docker, helm_for(Path(name) / "helm"), Path(name))
+            yield Bundling(pins, docker, helm_for(Path(name) / "helm"), Path(name))
         except OSError as error:
             raise WorkshopError(f"Cannot write `{target}`", why=str(error)) from error
 

@@ -16,8 +16,7 @@ from workshop import __version__
 from workshop.core.console import plain
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
 from workshop.core.paths import make_private_dir
-from workshop.lab.source_values import CHECKS
-from workshop.lab.sources import Archive, Sources, pinned
+from workshop.lab.pins import CHECKS, Archive, Pins, pinned
 
 MANIFEST = "manifest.json"
 MOST_MANIFEST_BYTES = 2**20
@@ -61,7 +60,7 @@ class BundledChart:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A bundle's contents, by the names of the fields of Sources."""
+    """A bundle's contents, by the names of the fields of Pins."""
 
     workshop: str
     toolhive: str
@@ -138,14 +137,14 @@ def verify(bundle: Path, platform: str | None, note: Note) -> Manifest:
     return manifest
 
 
-def open_bundle(bundle: Path, folder: Path, sources: Sources, platform: str, note: Note) -> Sources:
-    """Verify a bundle while unpacking it into `folder`; the sources that need no network.
+def open_bundle(bundle: Path, folder: Path, pins: Pins, platform: str, note: Note) -> Pins:
+    """Verify a bundle while unpacking it into `folder`; the pins that need no network.
 
     What is unpacked already is used as it is, and then the bundle itself may be away: the stick is in the
     next laptop. What an interrupted or refused bundle left is removed.
     """
     if not bundle.exists() and (kept := _kept(folder)):
-        return _sources(_fitting(bundle, kept, platform), folder, sources)
+        return _pins(_fitting(bundle, kept, platform), folder, pins)
     with _opened(bundle) as tar:
         manifest = _fitting(bundle, _manifest(bundle, tar), platform)
         if not _is_unpacked(folder, manifest):
@@ -155,15 +154,15 @@ def open_bundle(bundle: Path, folder: Path, sources: Sources, platform: str, not
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-    return _sources(manifest, folder, sources)
+    return _pins(manifest, folder, pins)
 
 
-def _sources(manifest: Manifest, folder: Path, sources: Sources) -> Sources:
+def _pins(manifest: Manifest, folder: Path, pins: Pins) -> Pins:
     images = manifest.images.values()
     given: dict[str, Any] = {name: image.reference for name, image in manifest.images.items()}
     given |= {name: str(folder / chart.file) for name, chart in manifest.charts.items()}
     return replace(
-        sources,
+        pins,
         **given,
         registry_mirror=None,
         prebuilt=frozenset({"mcp_server", "practice"}),

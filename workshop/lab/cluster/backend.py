@@ -12,7 +12,7 @@ from workshop.core.errors import PreflightError, WorkshopError
 from workshop.lab.base import Applied, BackendName, Choices, ClusterChoices, Deployment, WorkloadStatus
 from workshop.lab.cluster.checks import check_after
 from workshop.lab.cluster.forwards import Forwards
-from workshop.lab.cluster.record import ClusterFile, Site
+from workshop.lab.cluster.record import Cluster, ClusterFile
 from workshop.lab.cluster.render import Renderer
 from workshop.lab.cluster.status import cluster_logs, cluster_status
 from workshop.lab.cluster.workloads import Workloads
@@ -51,23 +51,23 @@ class ClusterBackend(ABC):
                 large = shutil.ignore_patterns("workloads", "bundle", "load-*")
                 shutil.copytree(self._home, elsewhere, ignore=large)
             twin = type(self)(elsewhere, self._runner, self._choices)
-            site = twin.open(new=True)
-            workloads = twin.workloads(site, deployments, choices)
-            lines = plan(twin.steps(site, workloads, deployments, choices))
+            cluster = twin.open(new=True)
+            workloads = twin.workloads(cluster, deployments, choices)
+            lines = plan(twin.steps(cluster, workloads, deployments, choices))
             return [line.replace(str(elsewhere), str(self._home)) for line in lines]
 
     def submit(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
         """Only apply one part's manifests; the command a person would type stands in `commands`."""
-        site = self._reached(progress)
-        workloads = self.workloads(site, [deployment], choices)
+        cluster = self._reached(progress)
+        workloads = self.workloads(cluster, [deployment], choices)
         (part,) = workloads.parts
         self._run([workloads.secrets(), workloads.apply(part, ("secrets",))], progress)
         return self._applied(workloads, [workloads.apply_command(part)], part.objects)
 
     def forward(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
         """Only forward one part's workloads; the commands a person would type stand in `commands`."""
-        site = self._reached(progress)
-        workloads = self.workloads(site, [deployment], choices)
+        cluster = self._reached(progress)
+        workloads = self.workloads(cluster, [deployment], choices)
         (part,) = workloads.parts
         self._run([workloads.forward(endpoint) for endpoint in part.endpoints], progress)
         commands = [workloads.forward_command(endpoint) for endpoint in part.endpoints]
@@ -77,9 +77,9 @@ class ClusterBackend(ABC):
         self, deployment: Deployment, choices: Choices, tokens: Mapping[str, str], progress: Progress, /
     ) -> None:
         """The self-test after a login: the token, the tools behind it, one call."""
-        site = self._known()
-        (part,) = self.workloads(site, [deployment], choices).parts
-        check_after(part, site, tokens, progress)
+        cluster = self._known()
+        (part,) = self.workloads(cluster, [deployment], choices).parts
+        check_after(part, cluster, tokens, progress)
 
     def status(self) -> Sequence[WorkloadStatus]:
         """The cluster, the operator, the workloads' pods, and the forwards."""
@@ -103,43 +103,43 @@ class ClusterBackend(ABC):
         return stopped
 
     @abstractmethod
-    def open(self, *, new: bool) -> Site:
-        """Return the site of this instance; a `new` one has no record yet and takes the given choices."""
+    def open(self, *, new: bool) -> Cluster:
+        """Return the cluster of this instance; a `new` one has no record yet and takes the given choices."""
 
     @abstractmethod
     def steps(
-        self, site: Site, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
+        self, cluster: Cluster, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
     ) -> list[Step]:
         """Every step from this machine to running workloads."""
 
     @abstractmethod
-    def wait_awake(self, site: Site, progress: Progress) -> None:
+    def wait_awake(self, cluster: Cluster, progress: Progress) -> None:
         """Wait for a cluster that was started a moment ago; one that is stopped stays so."""
 
     @abstractmethod
-    def remove(self, site: Site, progress: Progress) -> list[str]:
+    def remove(self, cluster: Cluster, progress: Progress) -> list[str]:
         """Remove our objects from the cluster, or the cluster itself; return what was removed."""
 
-    def workloads(self, site: Site, deployments: Sequence[Deployment], choices: Choices) -> Workloads:
-        """These deployments rendered for the site, their secrets and files written."""
+    def workloads(self, cluster: Cluster, deployments: Sequence[Deployment], choices: Choices) -> Workloads:
+        """These deployments rendered for the cluster, their secrets and files written."""
         renderer = Renderer(
-            site.home,
-            site.sources,
-            site.namespace,
-            site.record.labels,
-            own_nodes=site.own_nodes,
+            cluster.home,
+            cluster.pins,
+            cluster.namespace,
+            cluster.record.labels,
+            own_nodes=cluster.own_nodes,
         )
-        return Workloads(site, renderer.render(deployments, choices), adopt=self.adopts)
+        return Workloads(cluster, renderer.render(deployments, choices), adopt=self.adopts)
 
     def _up(self, deployments: Sequence[Deployment], choices: Choices, progress: Progress) -> Applied:
         first = self._file.read() is None
-        site = self.open(new=True)
-        self._file.write(site.record)
+        cluster = self.open(new=True)
+        self._file.write(cluster.record)
         run: StepRun | None = None
         try:
-            workloads = self.workloads(site, deployments, choices)
+            workloads = self.workloads(cluster, deployments, choices)
             with workloads.forwards.holding([each for part in workloads.parts for each in part.endpoints]):
-                run = StepRun(self.steps(site, workloads, deployments, choices), progress, self._runner)
+                run = StepRun(self.steps(cluster, workloads, deployments, choices), progress, self._runner)
                 outcome = run.run(undo=first and not self._choices.keep)
         except BaseException as error:
             if not self._wind_up(progress, first=first, left=run is not None and run.left):
@@ -162,32 +162,32 @@ class ClusterBackend(ABC):
         return True
 
     def _again(self, deployments: Sequence[Deployment], choices: Choices, progress: Progress) -> Applied:
-        site = self._reached(progress)
-        workloads = self.workloads(site, deployments, choices)
+        cluster = self._reached(progress)
+        workloads = self.workloads(cluster, deployments, choices)
         self._run(workloads.steps(after=(), operator=(), images=()), progress)
         return self._applied(workloads, [])
 
     def _run(self, steps: Sequence[Step], progress: Progress, *, undo: bool = False) -> Outcome:
         return StepRun(steps, progress, self._runner).run(undo=undo)
 
-    def _known(self) -> Site:
+    def _known(self) -> Cluster:
         if self._file.read() is None:
             raise PreflightError("No cluster is up", hint="Run `workshop up` first")
         return self.open(new=False)
 
-    def _reached(self, progress: Progress | None = None) -> Site:
-        site = self._known()
+    def _reached(self, progress: Progress | None = None) -> Cluster:
+        cluster = self._known()
         try:
             if progress:
-                self.wait_awake(site, progress)
-            site.kube.version()
+                self.wait_awake(cluster, progress)
+            cluster.kube.version()
         except UnreachableError as error:
             raise PreflightError(
-                f"The cluster `{site.record.name}` does not answer",
+                f"The cluster `{cluster.record.name}` does not answer",
                 why=error.why,
                 hint="Is Docker running? `workshop up` starts what is stopped; `workshop status` tells more",
             ) from error
-        return site
+        return cluster
 
     def _applied(
         self, workloads: Workloads, commands: Sequence[str], objects: Sequence[object] = ()

@@ -12,8 +12,8 @@ from workshop.core.errors import CredentialsError, WorkshopError
 from workshop.core.http_client import open_local_client
 from workshop.core.interrupts import interrupts
 from workshop.lab.cluster import http_checks, session_checks
-from workshop.lab.cluster.record import Site
-from workshop.lab.cluster.render import Rendered
+from workshop.lab.cluster.record import Cluster
+from workshop.lab.cluster.render import RenderedPart
 from workshop.lab.cluster.session_checks import Session
 from workshop.lab.kube.objects import text
 from workshop.lab.kube.wait import bound
@@ -166,31 +166,33 @@ def _missed(name: str, missed: MissedError) -> CheckResult:
     )
 
 
-def check_before(part: Rendered, name: str, site: Site, replace_pods: Callable[[], None], line: Step) -> None:
+def check_before(
+    part: RenderedPart, name: str, cluster: Cluster, replace_pods: Callable[[], None], line: Step
+) -> None:
     """Check everything about a workload that needs no login; raises WorkshopError for the first failure.
 
     One that does not answer as it must gets new pods once: a proxy may be stuck with an answer of its start.
     """
     try:
-        passed = _ask_in_time(part, name, site, line)
+        passed = _ask_in_time(part, name, cluster, line)
     except CredentialsError:
         raise
     except WorkshopError as error:
         line.note(f"{error.why}: its pods are replaced")
         replace_pods()
-        passed = _ask_in_time(part, name, site, line)
+        passed = _ask_in_time(part, name, cluster, line)
     for proxy in part.resources.of("MCPRemoteProxy"):
         if proxy.name == name:
-            passed = [*passed, *require([_token_swap(proxy, part, site)], proxy.name)]
+            passed = [*passed, *require([_token_swap(proxy, part, cluster)], proxy.name)]
     line.note(_passed(passed))
 
 
-def _ask_in_time(part: Rendered, name: str, site: Site, line: Step) -> Sequence[CheckResult]:
+def _ask_in_time(part: RenderedPart, name: str, cluster: Cluster, line: Step) -> Sequence[CheckResult]:
     """Ask until the proxy reaches its server, whose pod is called ready before it listens and has a route."""
     deadline = time.monotonic() + ROUTE_SECONDS
     while True:
         try:
-            return _ask(part, name, site)
+            return _ask(part, name, cluster)
         except WorkshopError as error:
             if not error.why.startswith(_NO_ROUTE) or time.monotonic() >= deadline:
                 raise
@@ -198,17 +200,17 @@ def _ask_in_time(part: Rendered, name: str, site: Site, line: Step) -> Sequence[
         time.sleep(_LOOK_SECONDS)
 
 
-def _ask(part: Rendered, name: str, site: Site) -> Sequence[CheckResult]:
-    workload = next(item for item in part.workloads if item.name == name)
+def _ask(part: RenderedPart, name: str, cluster: Cluster) -> Sequence[CheckResult]:
+    workload = next(item for item in part.resources.workloads if item.name == name)
     if workload.kind == "MCPRemoteProxy":
-        return require_before_login(_contract_of(workload, part, site))
+        return require_before_login(_contract_of(workload, part, cluster))
     url = next(endpoint.url for endpoint in part.endpoints if endpoint.name == name)
     contract = ServerContract.of(workload, part.resources, url)
     shown = not contract.tools or "calculate" in contract.tools
     return require_server(contract, session_checks.calculation() if shown else None)
 
 
-def check_after(part: Rendered, site: Site, tokens: Mapping[str, str], progress: Progress) -> None:
+def check_after(part: RenderedPart, cluster: Cluster, tokens: Mapping[str, str], progress: Progress) -> None:
     """The self-test of each proxy that somebody has logged in to; `tokens` are access tokens by URL.
 
     Raises CredentialsError when only a new login is needed, WorkshopError for anything else.
@@ -219,17 +221,17 @@ def check_after(part: Rendered, site: Site, tokens: Mapping[str, str], progress:
         call = None if proxy.find("spec.toolConfigRef") else ToolCall("get_me", {})
         if token:
             with progress.step(f"Check {proxy.name} with the login") as line:
-                line.note(_passed(require_after_login(_contract_of(proxy, part, site), token, call)))
+                line.note(_passed(require_after_login(_contract_of(proxy, part, cluster), token, call)))
 
 
-def _contract_of(proxy: Resource, part: Rendered, site: Site) -> ProxyContract:
-    return ProxyContract.of(proxy, part.resources, SecretFiles(site.home / "secrets"))
+def _contract_of(proxy: Resource, part: RenderedPart, cluster: Cluster) -> ProxyContract:
+    return ProxyContract.of(proxy, part.resources, SecretFiles(cluster.home / "secrets"))
 
 
-def _token_swap(proxy: Resource, part: Rendered, site: Site) -> CheckResult:
+def _token_swap(proxy: Resource, part: RenderedPart, cluster: Cluster) -> CheckResult:
     """Whether the operator configured the proxy to send the upstream's token in place of its own."""
     auth = auth_config(proxy, part.resources)
-    runs = site.kube.get("v1", "ConfigMap", f"{proxy.name}-runconfig", site.namespace)
+    runs = cluster.kube.get("v1", "ConfigMap", f"{proxy.name}-runconfig", cluster.namespace)
     found = text(runs, "data", "runconfig.json")
     return check_token_swap(found, auth.text(_PROVIDER) if auth else "")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from workshop.core.console import Step as Line
 from workshop.core.errors import DeadlineError, WorkshopError
-from workshop.lab.cluster.record import Site
+from workshop.lab.cluster.record import Cluster
 from workshop.lab.cluster.workload_state import is_ready
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.connection import ForbiddenError
@@ -86,7 +86,7 @@ def has_address(printed: str) -> bool:
 
 
 def check_names(
-    site: Site, names: Sequence[str], routes: Sequence[str], outside: Sequence[str], line: Line
+    cluster: Cluster, names: Sequence[str], routes: Sequence[str], outside: Sequence[str], line: Line
 ) -> None:
     """Look up `names` from a pod until all resolve, and connect to the `routes`, each HOST:PORT of a Service.
 
@@ -94,14 +94,14 @@ def check_names(
     `outside` the cluster that does not resolve is only noted, and so is a connection without any answer: some
     parts do without the one, some networks without the other. Where no pod can ask, the line says so.
     """
-    asking = _find_pod(site)
+    asking = _find_pod(cluster)
     if asking is None:
         line.note("not checked: none of the workshop's own pods runs here")
         return
     deadline = time.monotonic() + SECONDS
     while True:
         try:
-            failed = _look_up(site, asking, [_ALWAYS, *names, *routes, *outside])
+            failed = _look_up(cluster, asking, [_ALWAYS, *names, *routes, *outside])
         except ForbiddenError:
             line.note("not checked: your account may not run a command in a pod (`create pods/exec`)")
             return
@@ -111,24 +111,26 @@ def check_names(
             line.note(_told(names, [name for name in (*routes, *outside) if name in failed], asking))
             return
         if time.monotonic() > deadline:
-            raise _no_answer(site, asking, missing[-1], failed[missing[-1]])
+            raise _no_answer(cluster, asking, missing[-1], failed[missing[-1]])
         line.note(f"`{missing[-1]}` {_lacks(missing[-1])} yet, {bound(SECONDS)}")
         time.sleep(_LOOK_SECONDS)
 
 
-def _find_pod(site: Site) -> Asking | None:
+def _find_pod(cluster: Cluster) -> Asking | None:
     found: dict[str, Asking] = {}
-    for pod in filter(is_ready, site.kube.list("v1", "Pod", site.namespace)):
+    for pod in filter(is_ready, cluster.kube.list("v1", "Pod", cluster.namespace)):
         for container in items(pod, "spec", "containers"):
             found[text(container, "image")] = Asking(name_of(pod), text(container, "name"))
-    return found.get(site.sources.practice) or found.get(site.sources.mcp_server)
+    return found.get(cluster.pins.practice) or found.get(cluster.pins.mcp_server)
 
 
-def _look_up(site: Site, asking: Asking, names: Sequence[str]) -> Mapping[str, str]:
+def _look_up(cluster: Cluster, asking: Asking, names: Sequence[str]) -> Mapping[str, str]:
     """Which names do not resolve or connect in the pod, each with the answer that the pod got."""
     words = ["--container", asking.container, "--", "python", "-c", LOOK_UP, *names]
     try:
-        done = site.tools.kubectl.exec(site.at, site.namespace, asking.pod, words, seconds=_EXEC_SECONDS)
+        done = cluster.tools.kubectl.exec(
+            cluster.at, cluster.namespace, asking.pod, words, seconds=_EXEC_SECONDS
+        )
     except DeadlineError:
         return dict.fromkeys(names, "no answer in time")
     if done.code:
@@ -155,31 +157,31 @@ def _lacks(name: str) -> str:
     return "does not accept a connection" if ":" in name else "does not resolve"
 
 
-def _no_answer(site: Site, asking: Asking, name: str, why: str) -> DeadlineError:
+def _no_answer(cluster: Cluster, asking: Asking, name: str, why: str) -> DeadlineError:
     pod = f"`{asking.pod}` for {SECONDS:.0f} s"
     told = f"The pod is told: {why}"
     if ":" in name:
         service = name.partition(":")[0]
-        words = ["--namespace", site.namespace, "get", "endpointslices"]
-        look = site.tools.kubectl.argv(site.at, *words, "-l", f"kubernetes.io/service-name={service}")
+        words = ["--namespace", cluster.namespace, "get", "endpointslices"]
+        look = cluster.tools.kubectl.argv(cluster.at, *words, "-l", f"kubernetes.io/service-name={service}")
         return DeadlineError(
             f"Service `{name}` does not accept a connection, asked from pod {pod}",
             why=told,
             hint=f"See whether it has a ready endpoint: `{copyable(look)}`; then run this command again",
         )
     words = ["--namespace", _SYSTEM, "get", "pods", "-l", f"k8s-app={_DNS}"]
-    look = site.tools.kubectl.argv(site.at, *words)
+    look = cluster.tools.kubectl.argv(cluster.at, *words)
     return DeadlineError(
         f"Cluster DNS does not resolve `{name}`, asked from pod {pod}",
-        why="\n".join(part for part in (told, _core_dns(site)) if part),
+        why="\n".join(part for part in (told, _core_dns(cluster)) if part),
         hint=f"Look at CoreDNS: `{copyable(look)}`; once it is ready, run this command again",
     )
 
 
-def _core_dns(site: Site) -> str:
+def _core_dns(cluster: Cluster) -> str:
     """How the pods of cluster DNS are; nothing where they may not be seen."""
     try:
-        pods: Sequence[Object] = site.kube.list("v1", "Pod", _SYSTEM, {"k8s-app": _DNS})
+        pods: Sequence[Object] = cluster.kube.list("v1", "Pod", _SYSTEM, {"k8s-app": _DNS})
     except WorkshopError:
         return ""
     ready = sum(map(is_ready, pods))

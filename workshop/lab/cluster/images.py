@@ -20,7 +20,7 @@ from workshop.lab.cluster.recipes import (
     build_network,
     recipes_for,
 )
-from workshop.lab.sources import Sources
+from workshop.lab.pins import Pins
 from workshop.lab.tools.docker import Docker, ImageInfo, image_ids
 from workshop.lab.tools.kind import Kind, control_plane
 from workshop.lab.tools.run import copyable
@@ -34,11 +34,11 @@ _NOT_WHOLE = "no suitable export target found"  # moby#52193, with Docker's cont
 
 
 class Images:
-    """Brings images into the engine and into a cluster's node; names are those of the fields of Sources."""
+    """Brings images into the engine and into a cluster's node; names are those of the fields of Pins."""
 
-    def __init__(self, docker: Docker, sources: Sources, folder: Path) -> None:
+    def __init__(self, docker: Docker, pins: Pins, folder: Path) -> None:
         self._docker = docker
-        self._sources = sources
+        self._pins = pins
         self._folder = folder
         self._lock = threading.Lock()  # images are loaded side by side
         self._saved: dict[frozenset[str], Path] = {}
@@ -73,16 +73,16 @@ class Images:
 
     def loaded(self, kind: Kind, names: Sequence[str]) -> bool:
         """Whether the cluster's node has these images, and each as it is here."""
-        return not self._lacking(_node(kind, self._sources), names)
+        return not self._lacking(_node(kind, self._pins), names)
 
     def load(self, kind: Kind, names: Sequence[str], note: Note) -> tuple[str, ...]:
         """Bring what the node lacks into it, and name that: a pod keeps an older image until its end."""
-        node = _node(kind, self._sources)
+        node = _node(kind, self._pins)
         lacking = self._lacking(node, names)
         in_engine = []
         for name in lacking:
             reference = self._reference(name)
-            if archive := self._sources.archives.get(reference):
+            if archive := self._pins.archives.get(reference):
                 note(f"loading {reference}")
                 self._import(kind, node, archive.path)
             elif self._node_pulls(name):
@@ -104,17 +104,17 @@ class Images:
         return lines
 
     def _reference(self, name: str) -> str:
-        return str(getattr(self._sources, name))
+        return str(getattr(self._pins, name))
 
     def _is_archived(self, name: str) -> bool:
         """Whether a bundle has brought this image as an archive."""
-        return self._reference(name) in self._sources.archives
+        return self._reference(name) in self._pins.archives
 
     def _to_build(self, name: str) -> list[Recipe]:
         """The recipes whose image is not here, or is made of other files; each stands on the one before."""
         if self._is_archived(name):
             return []
-        recipes = recipes_for(name, self._sources)
+        recipes = recipes_for(name, self._pins)
         stale = [recipe for recipe in recipes if not self._is_built(recipe)]
         return recipes[recipes.index(stale[0]) :] if stale else []
 
@@ -131,7 +131,7 @@ class Images:
         return base is None or image.labels.get(BASE_LABEL) == base.id
 
     def _build(self, recipe: Recipe) -> None:
-        built_here = "mcp_server" not in self._sources.prebuilt and recipe.base == self._sources.mcp_server
+        built_here = "mcp_server" not in self._pins.prebuilt and recipe.base == self._pins.mcp_server
         trusting = recipe.base.startswith(TRUSTING)
         if not built_here and not trusting and self._here(recipe.base) is None:
             self._docker.pull(
@@ -143,22 +143,22 @@ class Images:
                 recipe.tag,
                 context,
                 recipe.dockerfile,
-                build_arguments(recipe, self._sources),
+                build_arguments(recipe, self._pins),
                 network=build_network(),
                 labels={LABEL: recipe.made_of(), BASE_LABEL: base.id if base else ""},
             )
 
     def _is_absent(self, name: str) -> bool:
         """Whether the engine has to be given this image before anything can go on."""
-        if recipes_for(name, self._sources) or (self._is_archived(name) and name != _NODE_IMAGE):
+        if recipes_for(name, self._pins) or (self._is_archived(name) and name != _NODE_IMAGE):
             return False
         return not self._node_pulls(name) and self._here(self._reference(name)) is None
 
     def _node_pulls(self, name: str) -> bool:
         """With a mirror the node pulls what is not here: it knows the mirror, and the engine does not."""
-        if self._sources.registry_mirror is None or name == _NODE_IMAGE:
+        if self._pins.registry_mirror is None or name == _NODE_IMAGE:
             return False
-        known = recipes_for(name, self._sources) or self._is_archived(name)
+        known = recipes_for(name, self._pins) or self._is_archived(name)
         return not known and self._here(self._reference(name)) is None
 
     def _here(self, reference: str) -> ImageInfo | None:
@@ -168,7 +168,7 @@ class Images:
         return image if fits else None
 
     def _bring(self, reference: str) -> None:
-        if archive := self._sources.archives.get(reference):
+        if archive := self._pins.archives.get(reference):
             self._docker.load(archive.path)
         else:
             self._docker.pull(reference, self._docker.engine.platform)
@@ -182,7 +182,7 @@ class Images:
         reference = self._reference(name)
         if node_id is None or self._node_pulls(name):
             return node_id is not None
-        if archive := self._sources.archives.get(reference):
+        if archive := self._pins.archives.get(reference):
             return node_id == archive.image_id
         image = self._docker.image(reference)
         return image is not None and node_id in {image.id, self._known_ids().get(image.id)}
@@ -196,7 +196,7 @@ class Images:
         try:
             node_ids = self._hand_over(kind, node, names)
         except WorkshopError as error:
-            if _NOT_WHOLE not in error.why or (len(names) == 1 and recipes_for(names[0], self._sources)):
+            if _NOT_WHOLE not in error.why or (len(names) == 1 and recipes_for(names[0], self._pins)):
                 raise
             if len(names) > 1:  # it does not say which of them
                 for name in names:
@@ -236,7 +236,7 @@ class Images:
     def _import(self, kind: Kind, node: str, archive: Path) -> None:
         """Bring an archive's images into the node, the way that takes least; `kind` says what is wrong."""
         if not self._docker.import_archive(node, archive):
-            kind.load_archive(self._sources.cluster_name, archive)
+            kind.load_archive(self._pins.cluster_name, archive)
 
     def _known_ids(self) -> Mapping[str, str]:
         """A node's ids by the engine's, where Docker's containerd store counts differently."""
@@ -258,35 +258,35 @@ class Images:
     def _planned(self, name: str) -> list[str]:
         """What one image takes by itself; those that the engine has are saved and loaded together."""
         reference = self._reference(name)
-        if bundled := self._sources.archives.get(reference):
+        if bundled := self._pins.archives.get(reference):
             loaded = copyable(["docker", "load", "--input", str(bundled.path)])
             return [loaded if name == _NODE_IMAGE else self._planned_load(bundled.path)]
-        if recipes := recipes_for(name, self._sources):
+        if recipes := recipes_for(name, self._pins):
             return [self._planned_build(recipe) for recipe in recipes]
         if self._planned_to_save(name) or name == _NODE_IMAGE:
             return [copyable(["docker", "pull", reference])]
-        node = control_plane(self._sources.cluster_name)
+        node = control_plane(self._pins.cluster_name)
         return [copyable(["docker", "exec", node, "crictl", "pull", reference])]
 
     def _planned_to_save(self, name: str) -> bool:
         if name == _NODE_IMAGE or self._is_archived(name):
             return False
-        return bool(recipes_for(name, self._sources)) or self._sources.registry_mirror is None
+        return bool(recipes_for(name, self._pins)) or self._pins.registry_mirror is None
 
     def _planned_load(self, archive: Path) -> str:
-        return copyable(["kind", "load", "image-archive", str(archive), "--name", self._sources.cluster_name])
+        return copyable(["kind", "load", "image-archive", str(archive), "--name", self._pins.cluster_name])
 
     def _planned_build(self, recipe: Recipe) -> str:
-        arguments = build_arguments(recipe, self._sources)
+        arguments = build_arguments(recipe, self._pins)
         context = recipe.folder or Path("CONTEXT")
         argv = Docker.build_argv(recipe.tag, context, recipe.dockerfile, arguments, network=build_network())
         return copyable(argv, {recipe.argument: recipe.base})
 
 
-def _node(kind: Kind, sources: Sources) -> str:
-    nodes = kind.nodes(sources.cluster_name)
+def _node(kind: Kind, pins: Pins) -> str:
+    nodes = kind.nodes(pins.cluster_name)
     if not nodes:
-        raise WorkshopError(f"There is no cluster `{sources.cluster_name}`", hint="`workshop up` makes it")
+        raise WorkshopError(f"There is no cluster `{pins.cluster_name}`", hint="`workshop up` makes it")
     return nodes[0]
 
 

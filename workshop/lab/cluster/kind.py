@@ -14,10 +14,10 @@ from workshop.lab.cluster.backend import ClusterBackend
 from workshop.lab.cluster.images import Images
 from workshop.lab.cluster.kind_cluster import KindCluster
 from workshop.lab.cluster.operator import Operator
-from workshop.lab.cluster.record import WAIT_SECONDS, ClusterRecord, Site, Tools, new_id
+from workshop.lab.cluster.record import WAIT_SECONDS, Cluster, ClusterRecord, Tools, new_id
 from workshop.lab.cluster.workloads import Workloads
 from workshop.lab.kube.objects import items, name_of, namespace_of, text
-from workshop.lab.sources import Sources
+from workshop.lab.pins import Pins
 from workshop.lab.steps import Step
 from workshop.lab.tools.kubectl import Access
 
@@ -29,27 +29,27 @@ class KindBackend(ClusterBackend):
 
     name: BackendName = "kind"
 
-    def open(self, *, new: bool) -> Site:
-        """The site; a new one has this command's choices over those of the last `up`."""
+    def open(self, *, new: bool) -> Cluster:
+        """The cluster; a new one has this command's choices over those of the last `up`."""
         record = self._file.read()
         overrides = {**(record.overrides if record else {}), **self._choices.overrides}
-        sources = Sources.load(overrides)
+        pins = Pins.load(overrides)
         if record is None or new:
-            record = self._record(record, sources, overrides)
-        sources = replace(sources, cluster_name=record.name)
-        tools = Tools(self._runner, self._home, sources)
+            record = self._record(record, pins, overrides)
+        pins = replace(pins, cluster_name=record.name)
+        tools = Tools(self._runner, self._home, pins)
         if new and record.bundle:
-            sources = open_bundle(
-                Path(record.bundle), self._home / "bundle", sources, tools.docker.examine().platform, _quiet
+            pins = open_bundle(
+                Path(record.bundle), self._home / "bundle", pins, tools.docker.examine().platform, _quiet
             )
-            record = replace(record, images=_images(sources))
+            record = replace(record, images=_images(pins))
         images: dict[str, Any] = dict(record.images)
-        sources = replace(sources, **images)
+        pins = replace(pins, **images)
         at = Access(self._home / "kubeconfig", f"kind-{record.name}")
-        return Site(self._home, record, sources, at, tools, self._file, self._choices.seconds or WAIT_SECONDS)
+        return Cluster(self._home, record, pins, at, tools, self._file, self._choices.seconds or WAIT_SECONDS)
 
     def steps(
-        self, site: Site, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
+        self, cluster: Cluster, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
     ) -> list[Step]:
         """Pulling and building overlap with kubeadm, and the manifests go in as soon as they can.
 
@@ -58,33 +58,31 @@ class KindBackend(ClusterBackend):
         """
         del deployments
         ours = ("mcp_server", *(["practice"] if choices.upstream == "practice" else []))
-        cluster = KindCluster(site)
-        images = Images(site.tools.docker, site.sources, site.home / "images")
-        operator = Operator(site, shared=False)
+        kind_cluster = KindCluster(cluster)
+        images = Images(cluster.tools.docker, cluster.pins, cluster.home / "images")
+        operator = Operator(cluster, shared=False)
         steps = [
-            Step("preflight", "Look at the tools", lambda line: _look(cluster, images, line)),
-            *_image_steps(images, site, "node", ("node_image",), load=False),
-            *_image_steps(images, site, "operator", _OF_OPERATOR),
-            *_image_steps(images, site, "workshop", ours, behind=("load-operator", "crds")),
-            cluster.step(("preflight", "fetch-node")),
+            Step("preflight", "Look at the tools", lambda line: _look(kind_cluster, images, line)),
+            *_image_steps(images, cluster, "node", ("node_image",), load=False),
+            *_image_steps(images, cluster, "operator", _OF_OPERATOR),
+            *_image_steps(images, cluster, "workshop", ours, behind=("load-operator", "crds")),
+            kind_cluster.step(("preflight", "fetch-node")),
             *operator.steps(after=("cluster",), images=("load-operator",)),
             *workloads.steps(after=("crds",), operator=("operator-ready",), images=("load-workshop",)),
         ]
         applied = tuple(step.name for step in steps if step.name.startswith("apply-"))
         return [_for_kind(step) for step in [*steps, workloads.prune(applied)]]
 
-    def wait_awake(self, site: Site, progress: Progress) -> None:
+    def wait_awake(self, cluster: Cluster, progress: Progress) -> None:
         """Wait for all that workloads need of a node that was started a moment ago."""
-        KindCluster(site).wait_awake(progress)
+        KindCluster(cluster).wait_awake(progress)
 
-    def remove(self, site: Site, progress: Progress) -> list[str]:
+    def remove(self, cluster: Cluster, progress: Progress) -> list[str]:
         """Delete the cluster if this instance made it and its node says so; else say what to do."""
-        return KindCluster(site).remove(progress)
+        return KindCluster(cluster).remove(progress)
 
-    def _record(
-        self, known: ClusterRecord | None, sources: Sources, overrides: dict[str, str]
-    ) -> ClusterRecord:
-        name = self._choices.cluster_name or (known.name if known else sources.cluster_name)
+    def _record(self, known: ClusterRecord | None, pins: Pins, overrides: dict[str, str]) -> ClusterRecord:
+        name = self._choices.cluster_name or (known.name if known else pins.cluster_name)
         named = self._choices.bundle
         if named and not named.exists():  # one that was named before may be away by now
             raise UsageError(f"There is no bundle `{named}`", hint="Is the disk with it there?")
@@ -94,21 +92,21 @@ class KindBackend(ClusterBackend):
                 f"This instance's cluster is `{known.name}`, not `{name}`",
                 hint="`workshop teardown` first, or leave `--cluster-name` out",
             )
-        known = known or ClusterRecord("kind", new_id(), name, sources.namespace)
-        return replace(known, overrides=overrides, bundle=bundle or known.bundle, images=_images(sources))
+        known = known or ClusterRecord("kind", new_id(), name, pins.namespace)
+        return replace(known, overrides=overrides, bundle=bundle or known.bundle, images=_images(pins))
 
 
 def _image_steps(
     images: Images,
-    site: Site,
+    cluster: Cluster,
     group: str,
     names: tuple[str, ...],
     *,
     load: bool = True,
     behind: tuple[str, ...] = (),
 ) -> list[Step]:
-    fetch, save, kind = f"fetch-{group}", f"save-{group}", site.tools.kind
-    early = load and not site.made("cluster")  # while there is no node yet
+    fetch, save, kind = f"fetch-{group}", f"save-{group}", cluster.tools.kind
+    early = load and not cluster.made("cluster")  # while there is no node yet
     steps = [
         Step(
             fetch,
@@ -134,7 +132,7 @@ def _image_steps(
             Step(
                 f"load-{group}",
                 f"Load the {group} images into the node",
-                lambda line: _load(images, site, names, line),
+                lambda line: _load(images, cluster, names, line),
                 needs=(save if early else fetch, "cluster", *behind),
                 done=lambda: images.loaded(kind, names),
                 plan=lambda: [
@@ -145,9 +143,9 @@ def _image_steps(
     return steps
 
 
-def _look(cluster: KindCluster, images: Images, line: Line) -> None:
+def _look(kind_cluster: KindCluster, images: Images, line: Line) -> None:
     images.clear()
-    cluster.look(line)
+    kind_cluster.look(line)
 
 
 def _is_load(line: str) -> bool:
@@ -158,13 +156,13 @@ def _is_save(line: str) -> bool:
     return line.startswith("docker save")
 
 
-def _load(images: Images, site: Site, names: tuple[str, ...], line: Line) -> None:
+def _load(images: Images, cluster: Cluster, names: tuple[str, ...], line: Line) -> None:
     """Load the images, and replace the pods that run an older one of the same tag."""
-    loaded = set(images.load(site.tools.kind, names, line.note))
-    for pod in site.kube.list("v1", "Pod"):
+    loaded = set(images.load(cluster.tools.kind, names, line.note))
+    for pod in cluster.kube.list("v1", "Pod"):
         used = {text(container, "image") for container in items(pod, "spec", "containers")}
         if used & loaded:
-            site.kube.delete("v1", "Pod", name_of(pod), namespace_of(pod))
+            cluster.kube.delete("v1", "Pod", name_of(pod), namespace_of(pod))
 
 
 def _for_kind(step: Step) -> Step:
@@ -174,8 +172,8 @@ def _for_kind(step: Step) -> Step:
     return replace(step, needs=needs, undo=step.undo if outside else None)
 
 
-def _images(sources: Sources) -> dict[str, str]:
-    return {name: getattr(sources, name) for name in (*_OF_OPERATOR, "mcp_server", "practice")}
+def _images(pins: Pins) -> dict[str, str]:
+    return {name: getattr(pins, name) for name in (*_OF_OPERATOR, "mcp_server", "practice")}
 
 
 def _quiet(_told: str) -> None:

@@ -5,19 +5,22 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from workshop.core.console import Progress
 from workshop.core.console import Step as Line
 from workshop.core.errors import DeadlineError, PreflightError, WorkshopError
+from workshop.core.paths import cluster_dir, write_private
 from workshop.lab.cluster.dns import answers_on_node
-from workshop.lab.cluster.node import trust_certificate, trusts_certificate, write_kind_config
-from workshop.lab.cluster.record import INSTANCE_LABEL, Site
+from workshop.lab.cluster.record import INSTANCE_LABEL, Cluster
 from workshop.lab.cluster.removal import Removal
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.objects import Object, container_statuses_of, is_being_deleted, items, text
 from workshop.lab.kube.wait import bound
+from workshop.lab.pins import Pins
 from workshop.lab.steps import Step
-from workshop.lab.tools.docker import ContainerState
+from workshop.lab.tools.docker import ContainerState, Docker
 from workshop.lab.tools.kind import control_plane
 from workshop.lab.tools.run import copyable
 
@@ -28,24 +31,30 @@ _LOOK_SECONDS = 1.0
 _TO_THE_SECOND = len("2026-11-29T02:00:00")  # Docker's times are finer than Kubernetes'
 _NODE_CONFIG = "/kind/kubeadm.conf"
 _LABEL = re.compile(rf"{re.escape(INSTANCE_LABEL)}=([A-Za-z0-9._-]+)")
+_HOSTS_FOLDER = "/etc/containerd/certs.d"
+_CERTIFICATE = "/usr/local/share/ca-certificates/workshop.crt"
+_TRUSTED = "/etc/ssl/certs/workshop.pem"  # what update-ca-certificates makes of it
+_TRUST_SECONDS = 60
+# Node images of kind 0.27 and later look there by themselves; this is for older ones, as kind documents it.
+_PATCH = f'[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "{_HOSTS_FOLDER}"\n'
 
 
 class KindCluster:
     """One kind cluster, which is touched only as far as its node says that it is this instance's."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self._name = site.record.name
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._name = cluster.record.name
 
     def look(self, line: Line) -> None:
         """The tools and their engine; raises PreflightError for what does not serve."""
-        tools = self._site.tools
+        tools = self._cluster.tools
         engine = tools.docker.examine()
         engine.refuse_remote()
         tools.kind.examine()
         tools.helm.examine()
         tools.kubectl.examine()
-        if self._name in tools.kind.clusters() and not self._site.made("cluster"):
+        if self._name in tools.kind.clusters() and not self._cluster.made("cluster"):
             raise _not_ours(self._name, "this instance has not made it")
         line.note("; ".join([f"{engine.name} {engine.version}", *engine.warnings]))
 
@@ -64,30 +73,30 @@ class KindCluster:
 
     def remove(self, progress: Progress) -> list[str]:
         """Delete the cluster, if it is ours, with a short try to do so in order."""
-        site = self._site
-        if not site.made("cluster"):
+        cluster = self._cluster
+        if not cluster.made("cluster"):
             return []
-        if self._name not in site.tools.kind.clusters():
+        if self._name not in cluster.tools.kind.clusters():
             progress.say(f"The kind cluster `{self._name}` is gone already")
             return []
         owner = self._owner()
-        if owner != site.record.id:
+        if owner != cluster.record.id:
             error = _not_ours(self._name, _said(owner))
             progress.tell(f"{error.what}: {error.why}. {error.hint}")
             return []
         removed: list[str] = []
         if self._reached():
-            removed = Removal(site, seconds=_ORDERLY_SECONDS).run(progress, must=False)
+            removed = Removal(cluster, seconds=_ORDERLY_SECONDS).run(progress, must=False)
         with progress.step(f"Delete the kind cluster {self._name}"):
             self._delete()
         return [*removed, f"cluster {self._name}"]
 
     def _answers(self) -> bool:
-        site = self._site
-        if not site.made("cluster") or self._name not in site.tools.kind.clusters():
+        cluster = self._cluster
+        if not cluster.made("cluster") or self._name not in cluster.tools.kind.clusters():
             return False
-        if not site.at.kubeconfig.exists():
-            site.tools.kind.export_kubeconfig(self._name, site.at.kubeconfig)
+        if not cluster.at.kubeconfig.exists():
+            cluster.tools.kind.export_kubeconfig(self._name, cluster.at.kubeconfig)
         return self._is_awake() and self._reached() and self._trusts()
 
     def wait_awake(self, progress: Progress) -> None:
@@ -100,7 +109,7 @@ class KindCluster:
     def node(self) -> ContainerState | None:
         """How the node's container is; None when it is gone, or Docker does not answer."""
         try:
-            return self._site.tools.docker.container(self._node)
+            return self._cluster.tools.docker.container(self._node)
         except WorkshopError:
             return None
 
@@ -109,39 +118,41 @@ class KindCluster:
         return "" if self._is_awake() else self._lacks(self._boot())
 
     def _make(self, line: Line) -> None:
-        site, kind = self._site, self._site.tools.kind
+        cluster, kind = self._cluster, self._cluster.tools.kind
         if self._name in kind.clusters():
             if self._is_made():
                 self._wake(line)
                 return
-            if self._owner() not in {site.record.id, None}:
+            if self._owner() not in {cluster.record.id, None}:
                 raise _not_ours(self._name, "its node carries another label")
-            kind.delete(self._name, site.at.kubeconfig)  # half made by an `up` that was ended
-        site.file.making("cluster")
-        config = write_kind_config(site.sources, site.home / "cluster", site.record.id)
+            kind.delete(self._name, cluster.at.kubeconfig)  # half made by an `up` that was ended
+        cluster.file.making("cluster")
+        config = write_kind_config(cluster.pins, cluster.home / "cluster", cluster.record.id)
         kind.create(
             self._name,
             config,
-            site.at.kubeconfig,
-            site.sources.node_image,
+            cluster.at.kubeconfig,
+            cluster.pins.node_image,
             _CREATE_SECONDS,
-            env=site.sources.proxy_environment(),
+            env=cluster.pins.proxy_environment(),
         )
         self._trust()
-        site.file.installed("cluster", site.sources.node_image)
-        site.file.installed("awake", self._boot())  # the steps that follow wait for each thing they need
+        cluster.file.installed("cluster", cluster.pins.node_image)
+        cluster.file.installed("awake", self._boot())  # the steps that follow wait for each thing they need
 
     def _plan(self) -> list[str]:
-        site = self._site
-        config = write_kind_config(site.sources, site.home / "cluster", site.record.id)
-        argv = site.tools.kind.create_argv(self._name, config, site.at.kubeconfig, site.sources.node_image)
-        return [f"write {config}", copyable(argv, site.sources.proxy_environment(), site.sources.secrets())]
+        cluster = self._cluster
+        config = write_kind_config(cluster.pins, cluster.home / "cluster", cluster.record.id)
+        argv = cluster.tools.kind.create_argv(
+            self._name, config, cluster.at.kubeconfig, cluster.pins.node_image
+        )
+        return [f"write {config}", copyable(argv, cluster.pins.proxy_environment(), cluster.pins.secrets())]
 
     def _wake(self, line: Line) -> None:
         """Start the node of a cluster that was made, and wait until workloads can run on it."""
         for node in self._nodes():
             line.note(f"starting {node}")
-            self._site.tools.docker.start(node, _AGAIN_SECONDS)
+            self._cluster.tools.docker.start(node, _AGAIN_SECONDS)
         self._await(line)
         self._trust()
 
@@ -157,7 +168,7 @@ class KindCluster:
                 )
             line.note(f"waiting for {lacking}")
             time.sleep(_LOOK_SECONDS)
-        self._site.file.installed("awake", boot)
+        self._cluster.file.installed("awake", boot)
         line.note("API, node, pods and cluster DNS answer")
 
     def _lacks(self, boot: str) -> str:
@@ -172,17 +183,17 @@ class KindCluster:
                 return "its node to be ready"
             if before := sum(_ran_before(pod, boot) for pod in pods):
                 return f"{before} pods to start again"
-            answers = answers_on_node(self._site.tools.docker, kube, self._node)
+            answers = answers_on_node(self._cluster.tools.docker, kube, self._node)
         except WorkshopError:
             return "its API server"
         return "" if answers else "cluster DNS"
 
     def _is_made(self) -> bool:
-        return self._site.installed("cluster") is not None
+        return self._cluster.installed("cluster") is not None
 
     def _is_awake(self) -> bool:
         """Whether the node has been seen whole since its last start."""
-        awake = self._site.installed("awake")
+        awake = self._cluster.installed("awake")
         return awake is not None and awake == self._boot()
 
     def _boot(self) -> str:
@@ -194,7 +205,7 @@ class KindCluster:
         return control_plane(self._name)
 
     def _kube(self) -> Kube:
-        at = self._site.at
+        at = self._cluster.at
         return Kube(at.kubeconfig, at.context)  # each time anew: the file changes with the cluster
 
     def _reached(self) -> bool:
@@ -205,17 +216,17 @@ class KindCluster:
         return True
 
     def _trusts(self) -> bool:
-        if self._site.sources.ca_file is None:
+        if self._cluster.pins.ca_file is None:
             return True
-        return all(trusts_certificate(self._site.tools.docker, node) for node in self._nodes())
+        return all(trusts_certificate(self._cluster.tools.docker, node) for node in self._nodes())
 
     def _trust(self) -> None:
-        if self._site.sources.ca_file is not None:
+        if self._cluster.pins.ca_file is not None:
             for node in self._nodes():
-                trust_certificate(self._site.tools.docker, node)
+                trust_certificate(self._cluster.tools.docker, node)
 
     def _nodes(self) -> Sequence[str]:
-        return self._site.tools.kind.nodes(self._name)
+        return self._cluster.tools.kind.nodes(self._name)
 
     def _owner(self) -> str | None:
         """The instance that the node's label names, read from its files: a stopped node tells, too."""
@@ -223,7 +234,7 @@ class KindCluster:
             with tempfile.TemporaryDirectory() as folder:
                 target = Path(folder) / "kubeadm.conf"
                 try:
-                    self._site.tools.docker.copy_from(node, _NODE_CONFIG, target)
+                    self._cluster.tools.docker.copy_from(node, _NODE_CONFIG, target)
                     found = _LABEL.search(target.read_text(encoding="utf-8"))
                 except (WorkshopError, OSError):
                     found = None
@@ -232,11 +243,11 @@ class KindCluster:
         return None
 
     def _delete(self) -> None:
-        self._site.tools.kind.delete(self._name, self._site.at.kubeconfig)
-        self._site.at.kubeconfig.unlink(missing_ok=True)
-        record = self._site.file.read()
+        self._cluster.tools.kind.delete(self._name, self._cluster.at.kubeconfig)
+        self._cluster.at.kubeconfig.unlink(missing_ok=True)
+        record = self._cluster.file.read()
         for thing in record.made if record else ():
-            self._site.file.unmade(thing)
+            self._cluster.file.unmade(thing)
 
 
 def _is_ready_since(node: Object, boot: str) -> bool:
@@ -268,3 +279,47 @@ def _not_ours(name: str, why: str) -> PreflightError:
 
 def _said(owner: str | None) -> str:
     return f"its node belongs to instance `{owner}`" if owner else "its node does not say whose it is"
+
+
+def write_kind_config(pins: Pins, folder: Path, instance: str) -> Path:
+    """Write kind's configuration, and the files its node mounts, into `folder`; the configuration's path."""
+    import yaml
+
+    config: dict[str, Any] = yaml.safe_load((cluster_dir() / "kind.yaml").read_text(encoding="utf-8"))
+    (node,) = config["nodes"]
+    node["labels"][INSTANCE_LABEL] = instance
+    mounts = []
+    if pins.registry_mirror:
+        write_private(folder / "certs.d" / "_default" / "hosts.toml", _hosts(pins.registry_mirror).encode())
+        mounts.append(_mount(folder / "certs.d", _HOSTS_FOLDER))
+        config["containerdConfigPatches"] = [_PATCH]
+    if pins.ca_file:
+        write_private(folder / "ca.crt", pins.ca_file.read_bytes())
+        mounts.append(_mount(folder / "ca.crt", _CERTIFICATE))
+    if mounts:
+        node["extraMounts"] = mounts
+    path = folder / "kind.yaml"
+    write_private(path, yaml.safe_dump(config, sort_keys=False).encode())
+    return path
+
+
+def trusts_certificate(docker: Docker, node: str) -> bool:
+    """Whether the node has taken over the certificate that its configuration mounts."""
+    return docker.exec(node, ["test", "-e", _TRUSTED], seconds=_TRUST_SECONDS, check=False).code == 0
+
+
+def trust_certificate(docker: Docker, node: str) -> None:
+    """Let the node's containerd trust the mounted certificate; it reads its authorities when it starts."""
+    docker.exec(node, ["update-ca-certificates"], seconds=_TRUST_SECONDS)
+    docker.exec(node, ["systemctl", "restart", "containerd"], seconds=_TRUST_SECONDS)
+
+
+def _hosts(mirror: str) -> str:
+    lines = [f'[host."{mirror}"]', '  capabilities = ["pull", "resolve"]']
+    if "/v2" in urlsplit(mirror).path:  # a mirror below a path of its own, as Harbor and Artifactory have it
+        lines.append("  override_path = true")
+    return "\n".join([*lines, ""])
+
+
+def _mount(host: Path, node: str) -> dict[str, Any]:
+    return {"hostPath": str(host), "containerPath": node, "readOnly": True}

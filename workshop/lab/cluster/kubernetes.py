@@ -12,10 +12,10 @@ from workshop.core.paths import write_private
 from workshop.lab.base import BackendName, Choices, Deployment
 from workshop.lab.cluster.backend import ClusterBackend
 from workshop.lab.cluster.operator import Operator
-from workshop.lab.cluster.record import WAIT_SECONDS, ClusterRecord, Site, Tools, new_id
+from workshop.lab.cluster.record import WAIT_SECONDS, Cluster, ClusterRecord, Tools, new_id
 from workshop.lab.cluster.removal import Removal
 from workshop.lab.cluster.workloads import Workloads
-from workshop.lab.sources import Sources
+from workshop.lab.pins import Pins
 from workshop.lab.steps import Step
 from workshop.lab.tools.kubectl import Access
 from workshop.lab.tools.run import copyable
@@ -31,52 +31,50 @@ class KubernetesBackend(ClusterBackend):
     name: BackendName = "kubernetes"
     adopts = False
 
-    def open(self, *, new: bool) -> Site:
-        """The site; a new one copies the context that was asked for into a kubeconfig of our own."""
+    def open(self, *, new: bool) -> Cluster:
+        """The cluster; a new one copies the context that was asked for into a kubeconfig of our own."""
         record = self._file.read()
         overrides = {**(record.overrides if record else {}), **self._choices.overrides}
-        sources = Sources.load(overrides)
+        pins = Pins.load(overrides)
         if record is None or new:
-            record = self._record(record, sources, overrides)
+            record = self._record(record, pins, overrides)
         images: dict[str, Any] = dict(record.images)
-        sources = replace(sources, **images)
-        tools = Tools(self._runner, self._home, sources)
+        pins = replace(pins, **images)
+        tools = Tools(self._runner, self._home, pins)
         at = Access(self._home / "kubeconfig", record.name)
-        return Site(self._home, record, sources, at, tools, self._file, self._choices.seconds or WAIT_SECONDS)
+        return Cluster(self._home, record, pins, at, tools, self._file, self._choices.seconds or WAIT_SECONDS)
 
     def steps(
-        self, site: Site, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
+        self, cluster: Cluster, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
     ) -> list[Step]:
         """No cluster and no images are made: both have to be there."""
         del deployments
-        _require_images(site.sources, practice=choices.upstream == "practice")
-        operator = Operator(site, shared=True, install=self._choices.install_operator)
+        _require_images(cluster.pins, practice=choices.upstream == "practice")
+        operator = Operator(cluster, shared=True, install=self._choices.install_operator)
         applied = tuple(f"apply-{part.part}" for part in workloads.parts)
         return [
-            Step("preflight", "Look at the tools", lambda line: _look(site, line)),
+            Step("preflight", "Look at the tools", lambda line: _look(cluster, line)),
             Step(
                 "access",
-                f"Copy the context {site.record.name}",
-                lambda line: self._copy_access(site, line),
+                f"Copy the context {cluster.record.name}",
+                lambda line: self._copy_access(cluster, line),
                 needs=("preflight",),
-                plan=lambda: [f"write {site.at.kubeconfig}", copyable(_view_argv(site.record.name))],
+                plan=lambda: [f"write {cluster.at.kubeconfig}", copyable(_view_argv(cluster.record.name))],
             ),
             *(_after_access(step) for step in operator.steps(after=("access",))),
             *workloads.steps(after=("crds",), operator=("operator-ready",), images=()),
             workloads.prune(applied),
         ]
 
-    def wait_awake(self, site: Site, progress: Progress) -> None:
+    def wait_awake(self, cluster: Cluster, progress: Progress) -> None:
         """Nothing: whose cluster it is starts it, and what is not ready there is waited for part by part."""
 
-    def remove(self, site: Site, progress: Progress) -> list[str]:
+    def remove(self, cluster: Cluster, progress: Progress) -> list[str]:
         """Take everything of ours out of the cluster; the cluster stays."""
         seconds = self._choices.seconds or _REMOVE_SECONDS
-        return Removal(site, seconds=seconds).run(progress, must=True)
+        return Removal(cluster, seconds=seconds).run(progress, must=True)
 
-    def _record(
-        self, known: ClusterRecord | None, sources: Sources, overrides: dict[str, str]
-    ) -> ClusterRecord:
+    def _record(self, known: ClusterRecord | None, pins: Pins, overrides: dict[str, str]) -> ClusterRecord:
         context = self._choices.context or (known.name if known else None)
         if context is None:
             raise UsageError(
@@ -84,35 +82,35 @@ class KubernetesBackend(ClusterBackend):
                 why="The current context is not taken: it may be any cluster",
                 hint="`kubectl config get-contexts` lists yours",
             )
-        namespace = self._choices.namespace or (known.namespace if known else sources.namespace)
+        namespace = self._choices.namespace or (known.namespace if known else pins.namespace)
         if known and (known.name, known.namespace) != (context, namespace):
             raise UsageError(
                 f"This instance is in namespace `{known.namespace}` of `{known.name}`",
                 hint="`workshop teardown` first, or leave `--context` and `--namespace` out",
             )
         known = known or ClusterRecord("kubernetes", new_id(), context, namespace)
-        images = {"mcp_server": sources.mcp_server, "practice": sources.practice}
+        images = {"mcp_server": pins.mcp_server, "practice": pins.practice}
         return replace(known, overrides=overrides, images=images)
 
-    def _copy_access(self, site: Site, line: Line) -> None:
+    def _copy_access(self, cluster: Cluster, line: Line) -> None:
         """Our own kubeconfig with this one context; what a credential plugin needs stays as it is."""
-        done = site.tools.runner.run(_view_argv(site.record.name), seconds=_ASK_SECONDS, check=False)
+        done = cluster.tools.runner.run(_view_argv(cluster.record.name), seconds=_ASK_SECONDS, check=False)
         if done.code:
             raise UsageError(
-                f"There is no context `{site.record.name}` in your kubeconfig",
+                f"There is no context `{cluster.record.name}` in your kubeconfig",
                 why=done.stderr.strip()[:200],
                 hint="`kubectl config get-contexts` lists what there is",
             )
         server = _server(done.stdout)
-        told = next((text for text in (site.record.name, server) if looks_like_production(text)), None)
+        told = next((text for text in (cluster.record.name, server) if looks_like_production(text)), None)
         if told and not self._choices.yes:
             raise CredentialsError(
-                f"The context `{site.record.name}` looks like production",
+                f"The context `{cluster.record.name}` looks like production",
                 why=f"By its name: {told}",
                 hint="If you are sure: the same with `--yes`",
             )
-        write_private(site.at.kubeconfig, done.stdout.encode())
-        line.note(f"{server}, Kubernetes {site.kube.version()}")
+        write_private(cluster.at.kubeconfig, done.stdout.encode())
+        line.note(f"{server}, Kubernetes {cluster.kube.version()}")
 
 
 def looks_like_production(name: str) -> bool:
@@ -120,9 +118,9 @@ def looks_like_production(name: str) -> bool:
     return _PRODUCTION.search(name) is not None
 
 
-def _look(site: Site, _line: Line) -> None:
-    site.tools.helm.examine()
-    site.tools.kubectl.examine()
+def _look(cluster: Cluster, _line: Line) -> None:
+    cluster.tools.helm.examine()
+    cluster.tools.kubectl.examine()
 
 
 def _view_argv(context: str) -> list[str]:
@@ -138,12 +136,12 @@ def _server(kubeconfig: str) -> str:
         raise PreflightError("`kubectl config view` answered something unexpected") from error
 
 
-def _require_images(sources: Sources, *, practice: bool) -> None:
+def _require_images(pins: Pins, *, practice: bool) -> None:
     wanted = ("mcp_server", *(["practice"] if practice else []))
-    for name in (name for name in wanted if name not in sources.prebuilt):
+    for name in (name for name in wanted if name not in pins.prebuilt):
         option = name.replace("_", "-")
         raise UsageError(
-            f"The image `{getattr(sources, name)}` is in no registry that this cluster could pull from",
+            f"The image `{getattr(pins, name)}` is in no registry that this cluster could pull from",
             why="Only a kind cluster of ours is given images from this machine",
             hint=f"Push it where the cluster can pull it, then add `--override {option}=REGISTRY/NAME:TAG`",
         )

@@ -7,16 +7,16 @@ from pathlib import Path
 
 from workshop.core.console import Step as Line
 from workshop.core.errors import DeadlineError
-from workshop.lab.cluster.node import write_operator_values
+from workshop.core.paths import cluster_dir, write_private
+from workshop.lab.cluster.owned_objects import release_ours, wait_gone
 from workshop.lab.cluster.readiness import OPERATOR, find_operator, wait_operator
-from workshop.lab.cluster.record import MANAGED_BY, Site
+from workshop.lab.cluster.record import MANAGED_BY, Cluster
 from workshop.lab.cluster.seats import Seats, require_removal_rights, require_rights
 from workshop.lab.cluster.workload_state import replicas
-from workshop.lab.cluster.workloads import release_ours
-from workshop.lab.kube.client import Kube
 from workshop.lab.kube.connection import ForbiddenError
-from workshop.lab.kube.objects import Object, conditions_of, is_being_deleted, labels_of, namespace_of
+from workshop.lab.kube.objects import is_being_deleted, labels_of, namespace_of
 from workshop.lab.kube.wait import bound, wait_for
+from workshop.lab.pins import Pins
 from workshop.lab.steps import Step
 from workshop.lab.tools.run import copyable
 from workshop.toolhive.manifests import TOOLHIVE_API
@@ -32,13 +32,13 @@ _LINGER_SECONDS = 15.0  # a namespace that ends in its own time takes less
 
 
 class Operator:
-    """The operator of one site; one that somebody else installed is used as it is, unless told otherwise."""
+    """The operator of one cluster; somebody else's is used unchanged, unless `install` is set."""
 
-    def __init__(self, site: Site, *, shared: bool, install: bool = False) -> None:
-        self._site = site
-        self._seats = Seats(site) if shared else None  # in a cluster of our own there are no others
+    def __init__(self, cluster: Cluster, *, shared: bool, install: bool = False) -> None:
+        self._cluster = cluster
+        self._seats = Seats(cluster) if shared else None  # in a cluster of our own there are no others
         self._install = install
-        self._charts = site.home / "charts"
+        self._charts = cluster.home / "charts"
 
     def steps(self, *, after: tuple[str, ...], images: tuple[str, ...] = ()) -> list[Step]:
         """From the namespaces to a running operator; `after` the cluster is there, `images` are in it."""
@@ -68,7 +68,7 @@ class Operator:
             ),
             Step(
                 "operator",
-                f"Install ToolHive's operator {self._site.sources.toolhive_version}",
+                f"Install ToolHive's operator {self._cluster.pins.toolhive_version}",
                 self._install_operator,
                 needs=("crds", *images),
                 done=self._operator_there,
@@ -77,7 +77,7 @@ class Operator:
             ),
             Step(
                 "operator-ready",
-                f"Wait for the operator, {bound(self._site.seconds)}",
+                f"Wait for the operator, {bound(self._cluster.seconds)}",
                 self._wait_ready,
                 needs=("operator",),
             ),
@@ -86,7 +86,7 @@ class Operator:
     @property
     def namespace(self) -> str:
         """Where we install it."""
-        return self._site.sources.namespace
+        return self._cluster.pins.namespace
 
     def release(self, note: Callable[[str], None]) -> list[str]:
         """Give the operator up: it goes when a seat installed it and no other needs it; what was removed.
@@ -114,17 +114,17 @@ class Operator:
 
     def _spaces(self, after: tuple[str, ...]) -> list[Step]:
         if not self._seats:
-            names = dict.fromkeys([self._site.namespace, self.namespace])
+            names = dict.fromkeys([self._cluster.namespace, self.namespace])
             return [self._namespace(name, after) for name in names]
-        argv = ["kubectl", *self._site.at.flags("--context"), "auth", "can-i", "--list"]
+        argv = ["kubectl", *self._cluster.at.flags("--context"), "auth", "can-i", "--list"]
         rights = Step(
             "rights",
             "Look at what this account may do",
             self._require_rights,
             needs=after,
-            plan=lambda: [copyable([*argv, "--namespace", self._site.namespace])],
+            plan=lambda: [copyable([*argv, "--namespace", self._cluster.namespace])],
         )
-        return [rights, self._namespace(self._site.namespace, ("rights",))]
+        return [rights, self._namespace(self._cluster.namespace, ("rights",))]
 
     def _namespace(self, name: str, after: tuple[str, ...]) -> Step:
         thing = f"namespace/{name}"
@@ -141,9 +141,9 @@ class Operator:
         def remove() -> None:
             if self._seats:
                 self._seats.leave()
-            if self._site.made(thing):
-                self._site.kube.delete("v1", "Namespace", name)
-                self._site.file.unmade(thing)
+            if self._cluster.made(thing):
+                self._cluster.kube.delete("v1", "Namespace", name)
+                self._cluster.file.unmade(thing)
 
         return Step(
             thing,
@@ -153,14 +153,14 @@ class Operator:
             done=is_there,
             undo=remove,
             plan=lambda: [
-                copyable(["kubectl", *self._site.at.flags("--context"), "create", "namespace", name])
+                copyable(["kubectl", *self._cluster.at.flags("--context"), "create", "namespace", name])
             ],
         )
 
     def _is_there(self, name: str) -> bool:
         """Whether a namespace is there; one that this account may not look at is."""
         try:
-            found = self._site.kube.get("v1", "Namespace", name)
+            found = self._cluster.kube.get("v1", "Namespace", name)
         except ForbiddenError:
             return True
         return found is not None and not is_being_deleted(found)
@@ -169,9 +169,9 @@ class Operator:
         if self._is_there(name):
             return
         self._see_off(name, line)
-        self._site.file.making(f"namespace/{name}")
-        metadata = {"name": name, "labels": self._site.record.labels}
-        self._site.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        self._cluster.file.making(f"namespace/{name}")
+        metadata = {"name": name, "labels": self._cluster.record.labels}
+        self._cluster.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
 
     @contextmanager
     def _turn(self, note: Callable[[str], None]) -> Iterator[None]:
@@ -188,28 +188,28 @@ class Operator:
             installs = not (self._crds_there() and self._operator_there())
         except ForbiddenError:  # no operator is there, and this account may not look where it would be
             installs = True
-        makes = not self._is_there(self._site.namespace)
-        require_rights(self._site, makes_namespace=makes, installs_in=self.namespace if installs else None)
+        makes = not self._is_there(self._cluster.namespace)
+        require_rights(self._cluster, makes_namespace=makes, installs_in=self.namespace if installs else None)
         line.note("all that is needed")
 
     def _see_off(self, namespace: str, line: Line) -> None:
         """Wait until a namespace of an earlier time is gone; where its operator went first, help."""
-        if self._site.kube.get("v1", "Namespace", namespace) is None:
+        if self._cluster.kube.get("v1", "Namespace", namespace) is None:
             return
         try:
-            wait_gone(self._site.kube, namespace, min(_LINGER_SECONDS, self._site.seconds), line.note)
+            wait_gone(self._cluster.kube, namespace, min(_LINGER_SECONDS, self._cluster.seconds), line.note)
         except DeadlineError:
             line.note(
-                f"cleared the finalizers of {', '.join(release_ours(self._site, namespace)) or 'nothing'}"
+                f"cleared the finalizers of {', '.join(release_ours(self._cluster, namespace)) or 'nothing'}"
             )
-            wait_gone(self._site.kube, namespace, self._site.seconds, line.note)
+            wait_gone(self._cluster.kube, namespace, self._cluster.seconds, line.note)
 
     def _chart(self, release: str) -> str:
-        sources = self._site.sources
-        return sources.chart_crds if release == CRDS_RELEASE else sources.chart_operator
+        pins = self._cluster.pins
+        return pins.chart_crds if release == CRDS_RELEASE else pins.chart_operator
 
     def _archive(self, release: str) -> Path:
-        chart, version = self._chart(release), self._site.sources.toolhive_version
+        chart, version = self._chart(release), self._cluster.pins.toolhive_version
         if not chart.startswith("oci://"):
             return Path(chart)
         return self._charts / f"{chart.rsplit('/', 1)[-1]}-{version}.tgz"
@@ -220,28 +220,28 @@ class Operator:
     def _fetch(self, line: Line) -> None:
         for release in (CRDS_RELEASE, OPERATOR):
             line.note(release)
-            version = self._site.sources.toolhive_version
-            self._site.tools.helm.pull(self._chart(release), version, self._charts)
+            version = self._cluster.pins.toolhive_version
+            self._cluster.tools.helm.pull(self._chart(release), version, self._charts)
 
     def _fetch_plan(self) -> list[str]:
         charts = [self._chart(release) for release in (CRDS_RELEASE, OPERATOR)]
-        version, helm = self._site.sources.toolhive_version, self._site.tools.helm
+        version, helm = self._cluster.pins.toolhive_version, self._cluster.tools.helm
         pulled = [chart for chart in charts if chart.startswith("oci://")]
         return [copyable(helm.pull_argv(chart, version, self._charts)) for chart in pulled]
 
     def _values(self, release: str) -> list[Path]:
         if release == CRDS_RELEASE:
             return []
-        return write_operator_values(self._site.sources, self._site.home / "operator")
+        return write_operator_values(self._cluster.pins, self._cluster.home / "operator")
 
     def _upgrade(self, release: str, line: Line, *, first: bool) -> None:
-        self._site.tools.helm.upgrade(
+        self._cluster.tools.helm.upgrade(
             release,
             str(self._archive(release)),
             self.namespace,
-            version=self._site.sources.toolhive_version,
+            version=self._cluster.pins.toolhive_version,
             values=self._values(release),
-            at=self._site.at,
+            at=self._cluster.at,
             seconds=_HELM_SECONDS,
             first=first,
             patience=_PENDING_SECONDS if self._seats else 0.0,
@@ -250,19 +250,19 @@ class Operator:
 
     def _is_first(self, thing: str) -> bool:
         """Whether nobody can have begun to install it: a start of Helm is a second while a node starts."""
-        return self._seats is None and not self._site.made(thing)
+        return self._seats is None and not self._cluster.made(thing)
 
     def _upgrade_plan(self, release: str) -> list[str]:
-        site, values = self._site, self._values(release)
-        argv = site.tools.helm.upgrade_argv(
+        cluster, values = self._cluster, self._values(release)
+        argv = cluster.tools.helm.upgrade_argv(
             release,
             str(self._archive(release)),
             self.namespace,
-            version=site.sources.toolhive_version,
+            version=cluster.pins.toolhive_version,
             values=values,
-            at=site.at,
+            at=cluster.at,
         )
-        ours = [f"write {path}" for path in values if path.is_relative_to(site.home)]
+        ours = [f"write {path}" for path in values if path.is_relative_to(cluster.home)]
         return [*ours, copyable(argv)]
 
     def _install_crds(self, line: Line) -> None:
@@ -271,27 +271,27 @@ class Operator:
                 return  # another seat was first
             self._make_namespace(self.namespace, line)
             first = self._is_first("crds")
-            self._site.file.making("crds")
+            self._cluster.file.making("crds")
             self._upgrade(CRDS_RELEASE, line, first=first)
             wait_for(
                 "ToolHive's definitions",
-                lambda: self._site.kube.serves(TOOLHIVE_API, DEFINITIONS),
+                lambda: self._cluster.kube.serves(TOOLHIVE_API, DEFINITIONS),
                 done=bool,
                 failed=lambda _: "",
-                seconds=self._site.seconds,
+                seconds=self._cluster.seconds,
                 note=line.note,
             )
-            self._site.file.installed("crds", self._fingerprint(CRDS_RELEASE))
+            self._cluster.file.installed("crds", self._fingerprint(CRDS_RELEASE))
             self._claim("crds")
 
     def _crds_there(self) -> bool:
-        if not self._site.kube.serves(TOOLHIVE_API, DEFINITIONS):
+        if not self._cluster.kube.serves(TOOLHIVE_API, DEFINITIONS):
             return False
         if self._is_anothers():
             return not self._install
         wanted = self._fingerprint(CRDS_RELEASE)
         by_a_seat = self._seats.claimed(self.namespace, "crds") if self._seats else ""
-        return wanted in (self._site.installed("crds"), by_a_seat)
+        return wanted in (self._cluster.installed("crds"), by_a_seat)
 
     def _install_operator(self, line: Line) -> None:
         with self._turn(line.note):
@@ -299,39 +299,39 @@ class Operator:
                 return  # another seat was first
             self._make_namespace(self.namespace, line)
             first = self._is_first("operator")
-            if first or self._site.tools.helm.status(OPERATOR, self.namespace, self._site.at) is None:
-                self._site.file.making("operator")
+            if first or self._cluster.tools.helm.status(OPERATOR, self.namespace, self._cluster.at) is None:
+                self._cluster.file.making("operator")
                 self._claim("operator")
             self._upgrade(OPERATOR, line, first=first)
-            self._site.file.installed("operator", self._fingerprint(OPERATOR))
+            self._cluster.file.installed("operator", self._fingerprint(OPERATOR))
 
     def _operator_there(self) -> bool:
         """Whether its Deployment is there, and is what we would install where that is ours to do."""
         if self._is_anothers():
             return not self._install
-        found = find_operator(self._site.kube)
+        found = find_operator(self._cluster.kube)
         if found is None or replicas(found) == 0:
             return False
-        return self._site.installed("operator") == self._fingerprint(OPERATOR)
+        return self._cluster.installed("operator") == self._fingerprint(OPERATOR)
 
     def _is_ours(self) -> bool:
-        return self._seats is None or self._site.made("operator")
+        return self._seats is None or self._cluster.made("operator")
 
     def _is_anothers(self) -> bool:
         """Whether there is an operator that this instance did not install, or cannot see."""
         if self._is_ours():
             return False
         try:
-            return find_operator(self._site.kube) is not None
+            return find_operator(self._cluster.kube) is not None
         except ForbiddenError:
             return True
 
     def _wait_ready(self, line: Line) -> None:
         try:
-            found = find_operator(self._site.kube)
+            found = find_operator(self._cluster.kube)
             where = namespace_of(found) or self.namespace
             stuck = self._is_ours()
-            wait_operator(self._site.kube, where, self._site.seconds, line, replace_stuck=stuck)
+            wait_operator(self._cluster.kube, where, self._cluster.seconds, line, replace_stuck=stuck)
         except ForbiddenError:
             line.note("not visible to this account")
 
@@ -343,7 +343,7 @@ class Operator:
     def _is_a_seats(self) -> bool:
         """Whether this instance, or another seat, installed the operator."""
         by_a_seat = self._seats.claimed(self.namespace, "operator") if self._seats else ""
-        return bool(by_a_seat) or self._site.made("operator")
+        return bool(by_a_seat) or self._cluster.made("operator")
 
     def _needed_by(self) -> Sequence[str]:
         return self._seats.others() if self._seats else ()
@@ -351,47 +351,39 @@ class Operator:
     def _uninstall(self, note: Callable[[str], None]) -> list[str]:
         note(OPERATOR)
         if self._seats:
-            require_removal_rights(self._site, self.namespace)
-        self._site.tools.helm.uninstall(OPERATOR, self.namespace, self._site.at)
-        self._site.file.unmade("operator")
-        self._site.kube.delete(*_ELECTION, self.namespace)
+            require_removal_rights(self._cluster, self.namespace)
+        self._cluster.tools.helm.uninstall(OPERATOR, self.namespace, self._cluster.at)
+        self._cluster.file.unmade("operator")
+        self._cluster.kube.delete(*_ELECTION, self.namespace)
         return ["operator"]
 
     def _clear_namespace(self, note: Callable[[str], None]) -> list[str]:
         """Remove the operator's namespace if a seat made it; a seat's own goes with that seat."""
-        name, kube = self.namespace, self._site.kube
+        name, kube = self.namespace, self._cluster.kube
         if self._seats is None:
             return []
         self._seats.disclaim(name)
-        self._site.file.unmade(f"namespace/{name}")
+        self._cluster.file.unmade(f"namespace/{name}")
         in_use = namespace_of(find_operator(kube)) == name
         found = kube.get("v1", "Namespace", name)
-        if in_use or name == self._site.namespace or not MANAGED_BY.items() <= labels_of(found).items():
+        if in_use or name == self._cluster.namespace or not MANAGED_BY.items() <= labels_of(found).items():
             return []
         kube.delete("v1", "Namespace", name)
-        wait_gone(kube, name, self._site.seconds, note)
+        wait_gone(kube, name, self._cluster.seconds, note)
         return [f"namespace/{name}"]
 
     def _fingerprint(self, release: str) -> str:
-        digest = hashlib.sha256(f"{self._chart(release)} {self._site.sources.toolhive_version}".encode())
+        digest = hashlib.sha256(f"{self._chart(release)} {self._cluster.pins.toolhive_version}".encode())
         for path in self._values(release):
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
 
-def wait_gone(kube: Kube, namespace: str, seconds: float, note: Callable[[str], None]) -> None:
-    """Wait until a namespace that is being deleted is gone."""
-    wait_for(
-        f"The end of namespace `{namespace}`",
-        lambda: kube.get("v1", "Namespace", namespace),
-        done=lambda found: found is None,
-        failed=lambda _: "",
-        seconds=seconds,
-        note=note,
-        state=lambda found: "gone" if found is None else f"{namespace} is being deleted{_because(found)}",
-    )
+def write_operator_values(pins: Pins, folder: Path) -> list[Path]:
+    """Write the values of the operator's chart; the files, in the order in which Helm takes them."""
+    import yaml
 
-
-def _because(namespace: Object) -> str:
-    held = conditions_of(namespace).get("NamespaceFinalizersRemaining")
-    return f": {held.message}" if held is not None and held.holds else ""
+    images = {"image": pins.operator, "toolhiveRunnerImage": pins.proxy_runner}
+    path = folder / "operator-images.yaml"
+    write_private(path, yaml.safe_dump({"operator": images}, sort_keys=False).encode())
+    return [cluster_dir() / "operator-values.yaml", path]

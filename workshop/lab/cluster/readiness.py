@@ -41,7 +41,7 @@ from workshop.lab.kube.objects import (
     uid_of,
 )
 from workshop.lab.kube.wait import Diagnosis, reach, wait_for
-from workshop.lab.sources import pinned
+from workshop.lab.pins import pinned
 from workshop.toolhive.known_messages import Message, recognise
 from workshop.toolhive.manifests import Resource
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from workshop.core import paths
 from workshop.core.errors import UsageError
-from workshop.lab.sources import Sources
+from workshop.lab.pins import Pins
 
 LABEL = "workshop.made-of"
 BASE_LABEL = "workshop.base"  # the id that the base had
@@ -67,19 +67,19 @@ class Recipe:
             yield Path(folder)
 
 
-def recipes_for(name: str, sources: Sources) -> list[Recipe]:
-    """What to build, in order, so that the image of this field of Sources is there; nothing for others."""
-    if name in sources.prebuilt or name not in {"mcp_server", "practice"}:
+def recipes_for(name: str, pins: Pins) -> list[Recipe]:
+    """What to build, in order, so that the image of this field of Pins is there; nothing for others."""
+    if name in pins.prebuilt or name not in {"mcp_server", "practice"}:
         return []
     if name == "practice":
-        return [*recipes_for("mcp_server", sources), _practice(sources)]
-    if sources.ca_file is None:
-        return [_mcp_server(sources, sources.python)]
-    trusting = _trusting(sources, sources.ca_file)
-    return [trusting, _mcp_server(sources, trusting.tag)]
+        return [*recipes_for("mcp_server", pins), _practice(pins)]
+    if pins.ca_file is None:
+        return [_mcp_server(pins, pins.python)]
+    trusting = _trusting(pins, pins.ca_file)
+    return [trusting, _mcp_server(pins, trusting.tag)]
 
 
-def build_arguments(recipe: Recipe, sources: Sources) -> dict[str, str]:
+def build_arguments(recipe: Recipe, pins: Pins) -> dict[str, str]:
     """The build's arguments: its base, and the proxy and the package index of this network.
 
     Raises UsageError for an index with a password: the image would remember it.
@@ -96,7 +96,7 @@ def build_arguments(recipe: Recipe, sources: Sources) -> dict[str, str]:
                 why="An image remembers the arguments it was built with",
                 hint="Use an index without one, or images built elsewhere (`--override mcp-server=…`)",
             )
-    return {recipe.argument: recipe.base, **found, **sources.proxy_environment()}
+    return {recipe.argument: recipe.base, **found, **pins.proxy_environment()}
 
 
 def build_network() -> str | None:
@@ -104,14 +104,14 @@ def build_network() -> str | None:
     return os.environ.get("WORKSHOP_BUILD_NETWORK") or None
 
 
-def _mcp_server(sources: Sources, base: str) -> Recipe:
+def _mcp_server(pins: Pins, base: str) -> Recipe:
     folder = paths.parts_dir() / "02_local_mcp"
     dockerfile = paths.parts_dir() / "03_toolhive" / "Dockerfile"
     files = _copied(dockerfile.read_text(encoding="utf-8"), _files_below(folder))
-    return Recipe(sources.mcp_server, base, dockerfile, files, "PYTHON_IMAGE", folder)
+    return Recipe(pins.mcp_server, base, dockerfile, files, "PYTHON_IMAGE", folder)
 
 
-def _practice(sources: Sources) -> Recipe:
+def _practice(pins: Pins) -> Recipe:
     folder = paths.cluster_dir() / "practice"
     package = {path: _PACKAGE / path for path in _SHARED_MODULES}
     package |= {
@@ -119,15 +119,15 @@ def _practice(sources: Sources) -> Recipe:
     }
     files = {f"workshop/{path}": file for path, file in package.items()}
     files["requirements.txt"] = folder / "requirements.txt"
-    return Recipe(sources.practice, sources.mcp_server, folder / "Dockerfile", files, "MCP_SERVER_IMAGE")
+    return Recipe(pins.practice, pins.mcp_server, folder / "Dockerfile", files, "MCP_SERVER_IMAGE")
 
 
-def _trusting(sources: Sources, certificate: Path) -> Recipe:
+def _trusting(pins: Pins, certificate: Path) -> Recipe:
     dockerfile = paths.cluster_dir() / "trusting" / "Dockerfile"
-    name = hashlib.sha256(sources.python.encode() + certificate.read_bytes()).hexdigest()[:12]
+    name = hashlib.sha256(pins.python.encode() + certificate.read_bytes()).hexdigest()[:12]
     return Recipe(
         f"{TRUSTING}{name}",
-        sources.python,
+        pins.python,
         dockerfile,
         {"ca.crt": certificate},
         "PYTHON_IMAGE",

@@ -12,7 +12,7 @@ from typing import Literal
 from workshop.core.errors import UsageError
 from workshop.core.paths import write_private
 from workshop.lab.kube.client import Kube
-from workshop.lab.sources import Sources
+from workshop.lab.pins import Pins
 from workshop.lab.tools.docker import Docker
 from workshop.lab.tools.helm import Helm
 from workshop.lab.tools.kind import Kind
@@ -36,7 +36,7 @@ def new_id() -> str:
 
 @dataclass(frozen=True)
 class ClusterRecord:
-    """The cluster of one instance: which, where in it, from which sources, and what of it is ours.
+    """The cluster of one instance: which, where in it, from which pins, and what of it is ours.
 
     `overrides` and `bundle` are what a person gave, `images` what came of it. `made` names what this instance
     made or is making (`cluster`, `operator`, `namespace/NAME`); only that is ever removed. `installed` tells
@@ -120,21 +120,21 @@ class ClusterFile:
 class Tools:
     """The programs a cluster is made with, on one runner."""
 
-    def __init__(self, runner: Runner, home: Path, sources: Sources) -> None:
+    def __init__(self, runner: Runner, home: Path, pins: Pins) -> None:
         self.runner = runner
         self.docker = Docker(runner)
         self.kind = Kind(runner)
-        self.helm = Helm(runner, home / "helm", sources.ca_file, sources.proxy_environment())
+        self.helm = Helm(runner, home / "helm", pins.ca_file, pins.proxy_environment())
         self.kubectl = Kubectl(runner)
 
 
 @dataclass(frozen=True)
-class Site:
-    """The cluster of one instance: its folder here, its record, its access, its sources."""
+class Cluster:
+    """The cluster of one instance: its folder here, its record, its access, its pins."""
 
     home: Path
     record: ClusterRecord
-    sources: Sources
+    pins: Pins
     at: Access
     tools: Tools = field(repr=False)
     file: ClusterFile = field(repr=False)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from workshop.core.console import Progress
 from workshop.core.console import Step as Line
 from workshop.core.errors import WorkshopError
-from workshop.lab.cluster.operator import Operator, wait_gone
+from workshop.lab.cluster.operator import Operator
+from workshop.lab.cluster.owned_objects import KINDS, clear_finalizers, of_ours, patience, wait_gone
 from workshop.lab.cluster.readiness import find_operator
-from workshop.lab.cluster.record import Site
+from workshop.lab.cluster.record import Cluster
 from workshop.lab.cluster.secrets import ClusterSecrets
-from workshop.lab.cluster.workloads import KINDS, clear_finalizers, of_ours, patience
 from workshop.lab.kube.connection import ForbiddenError
 from workshop.lab.kube.objects import labels_of, name_of, namespace_of
 from workshop.toolhive.manifests import TOOLHIVE_API
@@ -24,8 +24,8 @@ _PLAIN = KINDS[5:]
 class Removal:
     """Removes what this instance applied and installed; each stage has its bound."""
 
-    def __init__(self, site: Site, *, seconds: float) -> None:
-        self._site = site
+    def __init__(self, cluster: Cluster, *, seconds: float) -> None:
+        self._cluster = cluster
         self._seconds = seconds
         self._is_silent = False
         self.removed: list[str] = []
@@ -56,10 +56,10 @@ class Removal:
 
     def _objects(self, kinds: tuple[tuple[str, str], ...], line: Line) -> None:
         for api, kind in kinds:
-            for found in of_ours(self._site, api, kind):
+            for found in of_ours(self._cluster, api, kind):
                 name = name_of(found)
                 line.note(f"{kind}/{name}")
-                self._site.kube.delete(api, kind, name, self._site.namespace)
+                self._cluster.kube.delete(api, kind, name, self._cluster.namespace)
                 self.removed.append(f"{kind}/{name}")
         deadline = time.monotonic() + self._patience(kinds)
         while left := self._left(kinds):
@@ -73,11 +73,11 @@ class Removal:
         """How long these may take to go; an operator that cleared no finalizer before gets no second wait."""
         if kinds == _PLAIN:
             return self._seconds
-        return 0.0 if self._is_silent else patience(self._site, self._seconds)
+        return 0.0 if self._is_silent else patience(self._cluster, self._seconds)
 
     def _left(self, kinds: tuple[tuple[str, str], ...]) -> list[tuple[str, str, str]]:
         return [
-            (api, kind, name_of(found)) for api, kind in kinds for found in of_ours(self._site, api, kind)
+            (api, kind, name_of(found)) for api, kind in kinds for found in of_ours(self._cluster, api, kind)
         ]
 
     def _release(self, left: list[tuple[str, str, str]], line: Line) -> None:
@@ -86,35 +86,35 @@ class Removal:
             if api == TOOLHIVE_API:
                 self._is_silent = True
                 line.note(f"{kind}/{name}: no operator lets it go, and its finalizers are cleared")
-                clear_finalizers(self._site, self._site.namespace, api, kind, name)
+                clear_finalizers(self._cluster, self._cluster.namespace, api, kind, name)
 
     def _secrets(self, line: Line) -> None:
-        secrets = ClusterSecrets(self._site.kube, self._site.namespace, self._site.record.id)
+        secrets = ClusterSecrets(self._cluster.kube, self._cluster.namespace, self._cluster.record.id)
         names = secrets.delete()
         line.note(", ".join(names) or "none")
         self.removed += [f"Secret/{name}" for name in names]
 
     def _operator(self, line: Line) -> None:
-        shared = self._site.record.backend == "kubernetes"
-        self.removed += Operator(self._site, shared=shared).release(line.note)
+        shared = self._cluster.record.backend == "kubernetes"
+        self.removed += Operator(self._cluster, shared=shared).release(line.note)
 
     def _namespaces(self, line: Line) -> None:
-        record = self._site.file.read()
+        record = self._cluster.file.read()
         made = record.made if record else ()
-        kept = f"namespace/{self._site.sources.namespace}" if self._operator_stays() else ""
+        kept = f"namespace/{self._cluster.pins.namespace}" if self._operator_stays() else ""
         for thing in (each for each in made if each.startswith("namespace/") and each != kept):
             name = thing.partition("/")[2]
-            found = self._site.kube.get("v1", "Namespace", name)
-            if found and self._site.record.labels.items() <= labels_of(found).items():
+            found = self._cluster.kube.get("v1", "Namespace", name)
+            if found and self._cluster.record.labels.items() <= labels_of(found).items():
                 line.note(name)
-                self._site.kube.delete("v1", "Namespace", name)
-                wait_gone(self._site.kube, name, self._seconds, line.note)
+                self._cluster.kube.delete("v1", "Namespace", name)
+                wait_gone(self._cluster.kube, name, self._seconds, line.note)
                 self.removed.append(thing)
-            self._site.file.unmade(thing)
+            self._cluster.file.unmade(thing)
 
     def _operator_stays(self) -> bool:
         """Whether an operator is left in the namespace where we install it."""
         try:
-            return namespace_of(find_operator(self._site.kube)) == self._site.sources.namespace
+            return namespace_of(find_operator(self._cluster.kube)) == self._cluster.pins.namespace
         except ForbiddenError:
             return True

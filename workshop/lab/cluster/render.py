@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from workshop.core.paths import write_private
-from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, PRACTICE_PORT, Choices, Deployment
-from workshop.lab.credentials import practice_secret, write_secrets
-from workshop.lab.sources import Sources, pinned
+from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, Choices, Deployment
+from workshop.lab.deployments import default_ports, practice_secret, with_choices, write_secrets
+from workshop.lab.pins import Pins, pinned
 from workshop.toolhive import cluster_lint, overrides
 from workshop.toolhive.lint import CALLBACK_PATH
 from workshop.toolhive.manifests import UPSTREAM_OAUTH, Resource, Resources
@@ -33,7 +33,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedPart:
     """One part, ready to be applied: `file` has all of it but the secrets."""
 
     part: int
@@ -51,11 +51,6 @@ class Rendered:
     def all(self) -> Resources:
         """The part's own resources, and the practice GitHub's."""
         return Resources((*(self.practice.all if self.practice else ()), *self.resources.all))
-
-    @property
-    def workloads(self) -> list[Resource]:
-        """What the operator makes pods of."""
-        return [*self.resources.of("MCPServer"), *self.resources.of("MCPRemoteProxy")]
 
     @property
     def outside(self) -> list[str]:
@@ -78,27 +73,27 @@ class Renderer:
     def __init__(
         self,
         home: Path,
-        sources: Sources,
+        pins: Pins,
         namespace: str,
         labels: Mapping[str, str],
         *,
         own_nodes: bool = False,
     ) -> None:
         self._home = home
-        self._sources = sources
+        self._pins = pins
         self._namespace = namespace
         self._labels = labels
         self._own_nodes = own_nodes
         self.secrets = SecretFiles(home / "secrets")
 
-    def render(self, deployments: Sequence[Deployment], choices: Choices) -> list[Rendered]:
+    def render(self, deployments: Sequence[Deployment], choices: Choices) -> list[RenderedPart]:
         """Every part, its secrets and its file written; raises UsageError for what ToolHive would refuse."""
         rendered = [self._part(deployment, choices) for deployment in deployments]
         for part in rendered:
             write_private(part.file, part.text().encode())
         return rendered
 
-    def _part(self, deployment: Deployment, choices: Choices) -> Rendered:
+    def _part(self, deployment: Deployment, choices: Choices) -> RenderedPart:
         ports = self._ports(deployment, choices)
         resources = self._resolve(deployment.resources, choices, ports)
         configs = write_secrets(self.secrets, resources, choices)
@@ -107,42 +102,35 @@ class Renderer:
         if choices.upstream == "practice" and configs:
             practice = self._ours(self._practice(configs[0], ports[PRACTICE_GITHUB]))
         resources = self._ours(resources)
-        endpoints = [_endpoint(workload, deployment, ports) for workload in _workloads(resources)]
+        endpoints = [_endpoint(workload, deployment, ports) for workload in resources.workloads]
         if practice:
             endpoints.append(_practice_endpoint(ports[PRACTICE_GITHUB]))
         file = self._home / "manifests" / f"part-{deployment.part}.yaml"
-        return Rendered(deployment.part, resources, practice, endpoints, file)
+        return RenderedPart(deployment.part, resources, practice, endpoints, file)
 
     def _ports(self, deployment: Deployment, choices: Choices) -> dict[str, int]:
-        ports = {PRACTICE_GITHUB: PRACTICE_PORT}
-        for workload in _workloads(deployment.resources):
-            program = deployment.programs.get(workload.name)
-            ports[workload.name] = workload.port("spec.proxyPort", 8080)
-            if program and workload.kind == "MCPServer":  # a remote proxy's port is its issuer's
-                ports[workload.name] = program.port
+        ports = default_ports(deployment)
         return {**ports, **{name: port for name, port in choices.ports.items() if name in ports}}
 
     def _resolve(self, resources: Resources, choices: Choices, ports: Mapping[str, int]) -> Resources:
-        for proxy in resources.of("MCPRemoteProxy"):
-            resources = overrides.with_gateway_port(resources, proxy.name, ports[proxy.name])
-        if choices.upstream == "practice":
+        def with_practice(found: Resources) -> Resources:
             port = ports[PRACTICE_GITHUB]
-            resources = overrides.with_practice_in_cluster(
-                resources,
+            return overrides.with_practice_in_cluster(
+                found,
                 service_origin=f"http://{PRACTICE_GITHUB}:{port}",
                 browser_origin=f"http://localhost:{port}",
                 client_id=PRACTICE_CLIENT_ID,
             )
-        elif client_id := choices.settings.github_client_id.value:
-            resources = overrides.with_client_id(resources, client_id)
-        if self._sources.ca_file and self._own_nodes:
+
+        resources = with_choices(resources, choices, ports, with_practice)
+        if self._pins.ca_file and self._own_nodes:
             resources = overrides.with_node_authorities(resources)
         return overrides.with_early_probes(overrides.without_usage_metrics(resources))
 
     def _practice(self, auth: Resource, port: int) -> Resources:
         issuer = auth.text("spec.embeddedAuthServer.issuer")
         return practice_manifests(
-            image=self._sources.practice,
+            image=self._pins.practice,
             namespace=self._namespace,
             port=port,
             client_id=PRACTICE_CLIENT_ID,
@@ -159,12 +147,8 @@ class Renderer:
         body: dict[str, Any] = {**resource.body, "metadata": {**metadata, "labels": labels}}
         body["metadata"]["namespace"] = self._namespace
         if resource.kind == "MCPServer" and resource.find("spec.image") == pinned().mcp_server:
-            body["spec"] = {**body["spec"], "image": self._sources.mcp_server}
+            body["spec"] = {**body["spec"], "image": self._pins.mcp_server}
         return replace(resource, body=body)
-
-
-def _workloads(resources: Resources) -> list[Resource]:
-    return [*resources.of("MCPServer"), *resources.of("MCPRemoteProxy")]
 
 
 def _endpoint(workload: Resource, deployment: Deployment, ports: Mapping[str, int]) -> Endpoint:

@@ -5,18 +5,19 @@ removes the operator holds a lease meanwhile, and looks at the marks only then. 
 operator says that a seat installed it, so that any later seat may remove it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from workshop.core.errors import UsageError
 from workshop.core.paths import cluster_dir
-from workshop.lab.cluster.record import INSTANCE_LABEL, MANAGED_BY, Site
-from workshop.lab.cluster.workloads import KINDS
+from workshop.lab.cluster.owned_objects import KINDS
+from workshop.lab.cluster.record import INSTANCE_LABEL, MANAGED_BY, Cluster
+from workshop.lab.kube.client import Kube
 from workshop.lab.kube.connection import ForbiddenError
 from workshop.lab.kube.lease import Lease
-from workshop.lab.kube.objects import Object, labels_of, mapping, namespace_of, text
-from workshop.lab.kube.rights import missing, rights_in, told
+from workshop.lab.kube.objects import Object, items, labels_of, mapping, namespace_of, text
 from workshop.toolhive.manifests import TOOLHIVE_API
 
 SEAT = "workshop-seat"
@@ -40,33 +41,101 @@ _INSTALLS = (  # what the charts hold, and Helm's own secrets; its roles take al
 _SERVED = (*KINDS[:5], (TOOLHIVE_API, "VirtualMCPServer"))
 
 
+@dataclass(frozen=True, order=True)
+class Right:
+    """One verb on one resource, such as `get pods/log`; an empty group is the core API."""
+
+    group: str
+    resource: str
+    verb: str
+
+    def to(self, verb: str) -> "Right":
+        """Another verb on the same resource."""
+        return replace(self, verb=verb)
+
+
+def rights_in(rules: Iterable[Mapping[str, Any]]) -> Sequence[Right]:
+    """Every right that the rules of a Role grant."""
+    return [
+        Right(group, resource, verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    ]
+
+
+def missing(kube: Kube, namespace: str, wanted: Sequence[Right]) -> Sequence[Right]:
+    """The rights that this account lacks in a namespace: one question for all of them.
+
+    Where the API server cannot list all rules, as with an authorizer outside, it is asked for each right that
+    no rule grants.
+    """
+    review = kube.review("SelfSubjectRulesReview", {"namespace": namespace})
+    status = mapping(review, "status")
+    rules = [rule for rule in items(status, "resourceRules") if not rule.get("resourceNames")]
+    lacking = [right for right in wanted if not any(_grants(rule, right) for rule in rules)]
+    if not status.get("incomplete"):
+        return lacking
+    return [right for right in lacking if not _is_allowed(kube, namespace, right)]
+
+
+def told(rights: Sequence[Right]) -> str:
+    """The rights in few words: those with the same verbs together, each resource once."""
+    verbs: dict[str, list[str]] = {}
+    for right in rights:
+        verbs.setdefault(right.resource, []).append(right.verb)
+    together: dict[str, list[str]] = {}
+    for resource, several in verbs.items():
+        together.setdefault(", ".join(several), []).append(resource)
+    return "; ".join(f"{several} {', '.join(resources)}" for several, resources in together.items())
+
+
+def _grants(rule: Mapping[str, Any], right: Right) -> bool:
+    part = right.resource.partition("/")[2]
+    resources = {"*", right.resource, *([f"*/{part}"] if part else [])}
+    return (
+        bool({"*", right.verb} & set(rule.get("verbs") or ()))
+        and bool({"*", right.group} & set(rule.get("apiGroups") or ()))
+        and bool(resources & set(rule.get("resources") or ()))
+    )
+
+
+def _is_allowed(kube: Kube, namespace: str, right: Right) -> bool:
+    resource, _, part = right.resource.partition("/")
+    asked = {"namespace": namespace, "verb": right.verb, "group": right.group, "resource": resource}
+    spec = {"resourceAttributes": {**asked, **({"subresource": part} if part else {})}}
+    answer = kube.review("SelfSubjectAccessReview", spec)
+    return bool(mapping(answer, "status").get("allowed"))
+
+
 class Seats:
     """The seats on one cluster, as one of them sees them."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        holder = f"{site.namespace}/{site.record.id}"
-        self._lease = Lease(site.kube, _LEASE, _LEASE_NAMESPACE, holder)
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        holder = f"{cluster.namespace}/{cluster.record.id}"
+        self._lease = Lease(cluster.kube, _LEASE, _LEASE_NAMESPACE, holder)
 
     @contextmanager
     def turn(self, note: Callable[[str], None]) -> Iterator[None]:
         """Be the only seat that changes the operator; one that may hold no lease cannot change it anyway."""
         with ExitStack() as stack:
             try:
-                stack.enter_context(self._lease.held(self._site.seconds, note))
+                stack.enter_context(self._lease.held(self._cluster.seconds, note))
             except ForbiddenError:
                 note("this account may hold no lease")
             yield
 
     def entered(self) -> bool:
         """Whether this seat's mark is there; raises UsageError when the namespace is another seat's."""
-        found = self._site.kube.get("v1", "ConfigMap", SEAT, self._site.namespace)
+        found = self._cluster.kube.get("v1", "ConfigMap", SEAT, self._cluster.namespace)
         if found is None:
             return False
         owner = labels_of(found).get(INSTANCE_LABEL)
-        if owner != self._site.record.id:
+        if owner != self._cluster.record.id:
             raise UsageError(
-                f"Namespace `{self._site.namespace}` is the seat of another instance, `{owner}`",
+                f"Namespace `{self._cluster.namespace}` is the seat of another instance, `{owner}`",
                 why=f"The ConfigMap `{SEAT}` in it says so",
                 hint="Choose another `--namespace`, or delete that ConfigMap if nobody uses the seat",
             )
@@ -75,20 +144,20 @@ class Seats:
     def enter(self) -> None:
         """Leave this seat's mark, so that nobody removes the operator under it."""
         if not self.entered():
-            self._apply(SEAT, self._site.namespace, {**self._site.record.labels, _MARK: "seat"})
+            self._apply(SEAT, self._cluster.namespace, {**self._cluster.record.labels, _MARK: "seat"})
 
     def leave(self) -> None:
         """Take this seat's mark away."""
-        found = self._site.kube.get("v1", "ConfigMap", SEAT, self._site.namespace)
-        if labels_of(found).get(INSTANCE_LABEL) == self._site.record.id:
-            self._site.kube.delete("v1", "ConfigMap", SEAT, self._site.namespace)
+        found = self._cluster.kube.get("v1", "ConfigMap", SEAT, self._cluster.namespace)
+        if labels_of(found).get(INSTANCE_LABEL) == self._cluster.record.id:
+            self._cluster.kube.delete("v1", "ConfigMap", SEAT, self._cluster.namespace)
 
     def others(self) -> Sequence[str]:
         """The namespaces of the other seats, and of anybody else whose resources the operator serves."""
-        kube = self._site.kube
+        kube = self._cluster.kube
         found = [*kube.list("v1", "ConfigMap", None, {_MARK: "seat"})]
         found += [each for api, kind in _SERVED for each in kube.list(api, kind)]
-        ours = self._site.record.id
+        ours = self._cluster.record.id
         return sorted({namespace_of(each) for each in found if labels_of(each).get(INSTANCE_LABEL) != ours})
 
     def claim(self, namespace: str, thing: str, fingerprint: str) -> None:
@@ -102,30 +171,30 @@ class Seats:
 
     def disclaim(self, namespace: str) -> None:
         """Take the note in the operator's namespace away."""
-        self._site.kube.delete("v1", "ConfigMap", OPERATOR_MARK, namespace)
+        self._cluster.kube.delete("v1", "ConfigMap", OPERATOR_MARK, namespace)
 
     def _claim(self, namespace: str) -> Object | None:
-        return self._site.kube.get("v1", "ConfigMap", OPERATOR_MARK, namespace)
+        return self._cluster.kube.get("v1", "ConfigMap", OPERATOR_MARK, namespace)
 
     def _apply(
         self, name: str, namespace: str, labels: Mapping[str, str], data: Mapping[str, str] | None = None
     ) -> None:
         metadata = {"name": name, "namespace": namespace, "labels": dict(labels)}
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(data or {})}
-        self._site.kube.apply(body)
+        self._cluster.kube.apply(body)
 
 
-def require_rights(site: Site, *, makes_namespace: bool, installs_in: str | None) -> None:
+def require_rights(cluster: Cluster, *, makes_namespace: bool, installs_in: str | None) -> None:
     """Raise ForbiddenError for all that this account may not do and has to, before it tries anything."""
     makes = rights_in(_MAKES_NAMESPACES) if makes_namespace else ()
-    lacking = missing(site.kube, site.namespace, [*makes, *rights_in(_seat_rules())])
+    lacking = missing(cluster.kube, cluster.namespace, [*makes, *rights_in(_seat_rules())])
     if lacking:
         raise ForbiddenError(
-            f"Your account lacks rights that a seat in namespace `{site.namespace}` needs",
+            f"Your account lacks rights that a seat in namespace `{cluster.namespace}` needs",
             why=f"It may not {told(lacking)}",
             hint=f"Ask the cluster's owner for the Role in `{cluster_dir() / _ROLE}` in that namespace",
         )
-    lacking = missing(site.kube, installs_in, rights_in(_INSTALLS)) if installs_in else ()
+    lacking = missing(cluster.kube, installs_in, rights_in(_INSTALLS)) if installs_in else ()
     if lacking:
         raise ForbiddenError(
             "ToolHive's operator has to be installed first, and your account may not do that",
@@ -134,10 +203,10 @@ def require_rights(site: Site, *, makes_namespace: bool, installs_in: str | None
         )
 
 
-def require_removal_rights(site: Site, namespace: str) -> None:
+def require_removal_rights(cluster: Cluster, namespace: str) -> None:
     """Raise ForbiddenError when this account may not uninstall an operator, before Helm has begun to."""
     wanted = [right.to("delete") for right in rights_in(_INSTALLS) if right.verb == "create"]
-    lacking = missing(site.kube, namespace, wanted)
+    lacking = missing(cluster.kube, namespace, wanted)
     if lacking:
         raise ForbiddenError(f"Your account may not {told(lacking)}")
 

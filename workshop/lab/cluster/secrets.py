@@ -43,7 +43,7 @@ class ClusterSecrets:
 
         Raises UsageError, before anything is touched, when one of these secrets is somebody else's.
         """
-        wanted = [(workload, _references(workload, resources)) for workload in _workloads(resources)]
+        wanted = [(workload, _references(workload, resources)) for workload in resources.workloads]
         keys = sorted({pair for _, pairs in wanted for pair in pairs} | set(_own(resources)))
         values: dict[str, dict[str, bytes]] = {}
         for name, key in keys:
@@ -112,10 +112,6 @@ class ClusterSecrets:
         for name in stale:
             self.kube.delete("v1", "Pod", name, self.namespace, grace_seconds=1)
         return stale
-
-
-def _workloads(resources: Resources) -> Sequence[Resource]:
-    return [*resources.of("MCPServer"), *resources.of("MCPRemoteProxy")]
 
 
 def _references(workload: Resource, resources: Resources) -> Sequence[tuple[str, str]]:

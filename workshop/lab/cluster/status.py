@@ -6,8 +6,9 @@ from dataclasses import replace
 from workshop.core.errors import WorkshopError
 from workshop.lab.base import State, WorkloadStatus
 from workshop.lab.cluster.kind_cluster import KindCluster
+from workshop.lab.cluster.owned_objects import KINDS, of_ours
 from workshop.lab.cluster.readiness import OPERATOR, find_operator, version_note
-from workshop.lab.cluster.record import Site
+from workshop.lab.cluster.record import Cluster
 from workshop.lab.cluster.workload_state import (
     controllers_of,
     is_leaving,
@@ -16,42 +17,41 @@ from workshop.lab.cluster.workload_state import (
     pods_of,
     troubles,
 )
-from workshop.lab.cluster.workloads import KINDS, of_ours
 from workshop.lab.kube.connection import ForbiddenError, UnreachableError
 from workshop.lab.kube.objects import Object, items, name_of, namespace_of, text
 from workshop.lab.logs import ContainerLog
-from workshop.lab.sources import pinned
+from workshop.lab.pins import pinned
 
 _WORKLOADS = (*KINDS[:2], ("apps/v1", "Deployment"))
 
 
-def cluster_status(site: Site) -> Sequence[WorkloadStatus]:
+def cluster_status(cluster: Cluster) -> Sequence[WorkloadStatus]:
     """The cluster, its operator, and each workload's pods."""
-    title = f"{site.record.backend} {site.record.name}"
+    title = f"{cluster.record.backend} {cluster.record.name}"
     try:
-        version = site.kube.version()
-        state, told = _awake(site)
+        version = cluster.kube.version()
+        state, told = _awake(cluster)
     except WorkshopError as error:
-        state, told = _silent(site, error)
+        state, told = _silent(cluster, error)
         return [WorkloadStatus("cluster", state, "", None, "", f"{title}: {told}")]
     return [
         WorkloadStatus("cluster", state, "", None, "", f"{title}, Kubernetes {version}{told}"),
-        *_visible("operator", lambda: _operator(site)),
-        *_visible("workloads", lambda: _workloads(site)),
+        *_visible("operator", lambda: _operator(cluster)),
+        *_visible("workloads", lambda: _workloads(cluster)),
     ]
 
 
-def _awake(site: Site) -> tuple[State, str]:
+def _awake(cluster: Cluster) -> tuple[State, str]:
     """Whether a cluster whose API answers is whole: the API is the first of a node's parts to be back."""
-    lacking = KindCluster(site).asleep() if site.record.backend == "kind" else ""
+    lacking = KindCluster(cluster).asleep() if cluster.record.backend == "kind" else ""
     return ("starting", f": it still waits for {lacking}") if lacking else ("running", "")
 
 
-def _silent(site: Site, error: WorkshopError) -> tuple[State, str]:
+def _silent(cluster: Cluster, error: WorkshopError) -> tuple[State, str]:
     """What to say of a cluster whose API does not answer as it should."""
-    if site.record.backend != "kind":
+    if cluster.record.backend != "kind":
         return "stopped" if isinstance(error, UnreachableError) else "unhealthy", error.what
-    node = KindCluster(site).node()
+    node = KindCluster(cluster).node()
     if node is None:
         return "stopped", "its node is gone, or Docker does not answer"
     if node.running:
@@ -69,26 +69,26 @@ def _visible(name: str, look: Callable[[], Sequence[WorkloadStatus]]) -> Sequenc
         return [WorkloadStatus(name, "unhealthy", "", None, "", error.what)]
 
 
-def _operator(site: Site) -> Sequence[WorkloadStatus]:
-    found = find_operator(site.kube)
+def _operator(cluster: Cluster) -> Sequence[WorkloadStatus]:
+    found = find_operator(cluster.kube)
     if found is None:
         return [WorkloadStatus("operator", "stopped", "", None, "", "not installed")]
-    row = _pods(site, "operator", OPERATOR, namespace_of(found))
-    told = version_note(found, pinned().toolhive_version, ours=site.record.backend == "kind")
+    row = _pods(cluster, "operator", OPERATOR, namespace_of(found))
+    told = version_note(found, pinned().toolhive_version, ours=cluster.record.backend == "kind")
     return [replace(row, detail=f"{row.detail} · {told}" if told else row.detail)]
 
 
-def _workloads(site: Site) -> Sequence[WorkloadStatus]:
+def _workloads(cluster: Cluster) -> Sequence[WorkloadStatus]:
     return [
-        _pods(site, f"{kind}/{name_of(found)}", name_of(found), site.namespace)
+        _pods(cluster, f"{kind}/{name_of(found)}", name_of(found), cluster.namespace)
         for api, kind in _WORKLOADS
-        for found in of_ours(site, api, kind)
+        for found in of_ours(cluster, api, kind)
     ]
 
 
-def _pods(site: Site, title: str, name: str, namespace: str) -> WorkloadStatus:
-    controllers = controllers_of(site.kube, namespace, name)
-    pods = newest(pods_of(site.kube, namespace, controllers))
+def _pods(cluster: Cluster, title: str, name: str, namespace: str) -> WorkloadStatus:
+    controllers = controllers_of(cluster.kube, namespace, name)
+    pods = newest(pods_of(cluster.kube, namespace, controllers))
     ready = [pod for pod in pods if is_ready(pod)]
     names = ", ".join(name_of(pod) for pod in pods)
     detail = f"{len(ready)} of {len(pods)} pods ready"
@@ -105,29 +105,29 @@ def _state(pods: Sequence[Object], ready: Sequence[Object], wrong: Sequence[str]
     return "running" if len(ready) == len(pods) else "starting"
 
 
-def cluster_logs(site: Site) -> list[ContainerLog]:
+def cluster_logs(cluster: Cluster) -> list[ContainerLog]:
     """The log of each container there is now; raises DeadlineError when the cluster does not answer."""
-    names = [name_of(item) for api, kind in _WORKLOADS for item in of_ours(site, api, kind)]
-    ours = [log for name in names for log in _containers(site, name, name, site.namespace)]
-    return [*_operator_logs(site), *ours]
+    names = [name_of(item) for api, kind in _WORKLOADS for item in of_ours(cluster, api, kind)]
+    ours = [log for name in names for log in _containers(cluster, name, name, cluster.namespace)]
+    return [*_operator_logs(cluster), *ours]
 
 
-def _operator_logs(site: Site) -> list[ContainerLog]:
+def _operator_logs(cluster: Cluster) -> list[ContainerLog]:
     """The operator's, unless it is out of this account's sight."""
     try:
-        found = find_operator(site.kube)
-        return _containers(site, OPERATOR, "operator", namespace_of(found)) if found else []
+        found = find_operator(cluster.kube)
+        return _containers(cluster, OPERATOR, "operator", namespace_of(found)) if found else []
     except ForbiddenError:
         return []
 
 
-def _containers(site: Site, name: str, workload: str, namespace: str) -> list[ContainerLog]:
-    pods = pods_of(site.kube, namespace, controllers_of(site.kube, namespace, name))
+def _containers(cluster: Cluster, name: str, workload: str, namespace: str) -> list[ContainerLog]:
+    pods = pods_of(cluster.kube, namespace, controllers_of(cluster.kube, namespace, name))
     logs = []
     for pod in pods:
         containers = [text(container, "name") for container in items(pod, "spec", "containers")]
         title = name_of(pod)
         for container in containers if not is_leaving(pod) else ():
             shown = f"{title}/{container}" if len(containers) > 1 else title
-            logs.append(ContainerLog(shown, workload, site.kube, namespace, title, container))
+            logs.append(ContainerLog(shown, workload, cluster.kube, namespace, title, container))
     return logs

@@ -10,49 +10,38 @@ from workshop.lab.cluster.checks import check_before
 from workshop.lab.cluster.dns import SECONDS as NAMES_SECONDS
 from workshop.lab.cluster.dns import check_names
 from workshop.lab.cluster.forwards import Forwards
-from workshop.lab.cluster.readiness import find_operator, wait_deployment, wait_workload
-from workshop.lab.cluster.record import Site
-from workshop.lab.cluster.render import Endpoint, Rendered
+from workshop.lab.cluster.owned_objects import KINDS, of_ours, patience, release_ours
+from workshop.lab.cluster.readiness import wait_deployment, wait_workload
+from workshop.lab.cluster.record import Cluster
+from workshop.lab.cluster.render import Endpoint, RenderedPart
 from workshop.lab.cluster.secrets import ClusterSecrets
-from workshop.lab.cluster.workload_state import controllers_of, pods_of, replicas
-from workshop.lab.kube.connection import ForbiddenError, InvalidError
-from workshop.lab.kube.objects import Object, is_being_deleted, labels_of, mapping, name_of, number
+from workshop.lab.cluster.workload_state import controllers_of, pods_of
+from workshop.lab.kube.connection import InvalidError
+from workshop.lab.kube.objects import Object, is_being_deleted, labels_of, mapping, name_of
 from workshop.lab.kube.wait import bound
 from workshop.lab.steps import Step
 from workshop.lab.tools.run import copyable
-from workshop.toolhive.manifests import TOOLHIVE_API, Resource, Resources
+from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.overrides import OPTIONAL_FIELDS, without
 from workshop.toolhive.secrets import SecretFiles
 
-KINDS = (  # in the order of their removal: whoever refers to another goes first
-    (TOOLHIVE_API, "MCPRemoteProxy"),
-    (TOOLHIVE_API, "MCPServer"),
-    (TOOLHIVE_API, "MCPExternalAuthConfig"),
-    (TOOLHIVE_API, "MCPOIDCConfig"),
-    (TOOLHIVE_API, "MCPToolConfig"),
-    ("apps/v1", "Deployment"),
-    ("v1", "Service"),
-)
 _CONFIGS = ("MCPExternalAuthConfig", "MCPOIDCConfig", "MCPToolConfig")
-_PLAIN = ("apps/v1", "v1")
 _ON_OUR_IMAGES = ("MCPServer", "Deployment")  # a pod whose image is not there yet pulls it, and fails
 _GONE_SECONDS = 30.0
-_RESTART_SECONDS = 10.0  # an operator that restarts is back by then
 _LOOK_SECONDS = 0.3
-_OF_THE_WORKSHOP = {"app.kubernetes.io/part-of": "workshop"}
 
 
 class Workloads:
-    """The rendered `parts` on one site.
+    """The rendered `parts` on one cluster.
 
     `changed` has the resources that applying them made or altered, `affected` the workloads that follow.
     """
 
-    def __init__(self, site: Site, parts: Sequence[Rendered], *, adopt: bool) -> None:
-        self._site = site
+    def __init__(self, cluster: Cluster, parts: Sequence[RenderedPart], *, adopt: bool) -> None:
+        self._cluster = cluster
         self.parts = parts
         self._adopt = adopt
-        self.forwards = Forwards(site.home)
+        self.forwards = Forwards(cluster.home)
         self.changed: set[str] = set()
         self.affected: set[str] = set()
         self._unknown: list[str] = []  # those of OPTIONAL_FIELDS that the ToolHive here lacks
@@ -81,7 +70,7 @@ class Workloads:
         everything = Resources(tuple(item for part in self.parts for item in part.all.all))
 
         def do(line: Line) -> None:
-            files = SecretFiles(self._site.home / "secrets")
+            files = SecretFiles(self._cluster.home / "secrets")
             for secret in everything.of("Secret"):
                 files.write_resource(secret)
             made = self._secrets.recreate(everything, files)
@@ -91,7 +80,7 @@ class Workloads:
         def undo() -> None:
             self._secrets.delete()
 
-        folder = self._site.home / "secrets"
+        folder = self._cluster.home / "secrets"
         return Step(
             "secrets",
             "Make the secrets",
@@ -101,7 +90,7 @@ class Workloads:
             plan=lambda: [f"write {folder}, and each secret in it to the cluster; values are never shown"],
         )
 
-    def apply(self, part: Rendered, needs: tuple[str, ...] = (), later: Sequence[Resource] = ()) -> Step:
+    def apply(self, part: RenderedPart, needs: tuple[str, ...] = (), later: Sequence[Resource] = ()) -> Step:
         """Apply a part's manifests but for the `later` ones, each behind what it refers to.
 
         First comes a try of all of them that changes nothing.
@@ -121,7 +110,7 @@ class Workloads:
             plan=lambda: [f"write {part.file}", self.apply_command(part)],
         )
 
-    def _apply_later(self, part: Rendered, later: Sequence[Resource], needs: tuple[str, ...]) -> Step:
+    def _apply_later(self, part: RenderedPart, later: Sequence[Resource], needs: tuple[str, ...]) -> Step:
         """Apply the manifests of what runs on images that are in the node by now."""
         titles = ", ".join(item.title for item in later)
         return Step(
@@ -133,14 +122,14 @@ class Workloads:
             plan=lambda: [f"# of {part.file.name} only now: {titles}"],
         )
 
-    def reach(self, part: Rendered, endpoint: Endpoint, needs: tuple[str, ...]) -> list[Step]:
+    def reach(self, part: RenderedPart, endpoint: Endpoint, needs: tuple[str, ...]) -> list[Step]:
         """Wait for one workload, forward it to this machine, and ask it what takes no login."""
         ready = f"ready-{endpoint.name}"
         checks = [self.check(part, endpoint.name)] if endpoint.name != PRACTICE_GITHUB else []
         return [
             Step(
                 ready,
-                f"Wait for {endpoint.name}, {bound(self._site.seconds)}",
+                f"Wait for {endpoint.name}, {bound(self._cluster.seconds)}",
                 lambda line: self._wait(part, endpoint.name, line),
                 needs=needs,
             ),
@@ -148,13 +137,13 @@ class Workloads:
             *checks,
         ]
 
-    def check(self, part: Rendered, name: str) -> Step:
+    def check(self, part: RenderedPart, name: str) -> Step:
         """Ask a workload through its forward; one that does not answer as it must gets new pods once."""
         return Step(
             f"check-{name}",
             f"Check {name}",
             lambda line: check_before(
-                part, name, self._site, lambda: self._replace_pods(part, name, line), line
+                part, name, self._cluster, lambda: self._replace_pods(part, name, line), line
             ),
             needs=(f"forward-{name}",),
             keeps=True,
@@ -164,7 +153,7 @@ class Workloads:
         """Forward one workload to this machine."""
 
         def do(line: Line) -> None:
-            if self.forwards.ensure(endpoint, self._site.at, self._site.namespace, line):
+            if self.forwards.ensure(endpoint, self._cluster.at, self._cluster.namespace, line):
                 self.affected.add(endpoint.name)
 
         return Step(
@@ -186,7 +175,7 @@ class Workloads:
         return Step(
             "dns",
             f"Check names and connections from a pod, {bound(NAMES_SECONDS)}",
-            lambda line: check_names(self._site, services, routes, outside, line),
+            lambda line: check_names(self._cluster, services, routes, outside, line),
             needs=tuple(f"ready-{endpoint.name}" for endpoint in endpoints),
             keeps=True,
         )
@@ -202,26 +191,26 @@ class Workloads:
             done=lambda: not self._unwanted(wanted),
         )
 
-    def apply_command(self, part: Rendered) -> str:
+    def apply_command(self, part: RenderedPart) -> str:
         """What a person would type to apply a part."""
         words = ["apply", "--server-side", "--force-conflicts", "--field-manager=workshop"]
-        argv = self._site.tools.kubectl.argv(self._site.at, *words, "--filename", str(part.file))
+        argv = self._cluster.tools.kubectl.argv(self._cluster.at, *words, "--filename", str(part.file))
         return copyable(argv)
 
     def forward_command(self, endpoint: Endpoint) -> str:
         """What a person would type to forward a workload."""
-        site = self._site
+        cluster = self._cluster
         return copyable(
-            site.tools.kubectl.port_forward_argv(
-                site.at, site.namespace, endpoint.target, endpoint.port, endpoint.remote_port
+            cluster.tools.kubectl.port_forward_argv(
+                cluster.at, cluster.namespace, endpoint.target, endpoint.port, endpoint.remote_port
             )
         )
 
     @property
     def _secrets(self) -> ClusterSecrets:
-        return ClusterSecrets(self._site.kube, self._site.namespace, self._site.record.id)
+        return ClusterSecrets(self._cluster.kube, self._cluster.namespace, self._cluster.record.id)
 
-    def _check(self, part: Rendered, line: Line) -> None:
+    def _check(self, part: RenderedPart, line: Line) -> None:
         """Raise what the API, or whose an object is, has against any of a part's manifests."""
         for item in part.objects:
             line.note(f"checking {item.title}")
@@ -231,7 +220,7 @@ class Workloads:
     def _try(self, item: Resource) -> None:
         """Let the API judge a resource, and note what it has no field for: a ToolHive older than ours."""
         try:
-            self._site.kube.apply(self._known(item).body, dry_run=True)
+            self._cluster.kube.apply(self._known(item).body, dry_run=True)
         except InvalidError as error:
             told = [field for field in OPTIONAL_FIELDS if f".{field}: field not declared" in error.why]
             if not told or told[0] in self._unknown:
@@ -245,20 +234,20 @@ class Workloads:
             item = without(item, field) if item.find(field) is not None else item
         return item
 
-    def _apply(self, part: Rendered, items: Sequence[Resource], line: Line) -> None:
+    def _apply(self, part: RenderedPart, items: Sequence[Resource], line: Line) -> None:
         before = {item.title: self._existing(item) for item in items}
         leaving = [item for item in items if is_being_deleted(before[item.title])]
         if leaving:  # what is applied to an object that is being deleted goes with it
             line.note(f"waiting for the end of {', '.join(item.title for item in leaving)}")
-            self._await_end(leaving, patience(self._site, _GONE_SECONDS))
+            self._await_end(leaving, patience(self._cluster, _GONE_SECONDS))
             before |= dict.fromkeys(item.title for item in leaving)
         for item in items:
             line.note(item.title)
-            after = self._site.kube.apply(self._known(item).body)
+            after = self._cluster.kube.apply(self._known(item).body)
             if _version(before[item.title]) != _version(after):
                 self.changed.add(item.title)
                 self.affected |= (
-                    {each.name for each in part.workloads} if item.kind in _CONFIGS else {item.name}
+                    {each.name for each in part.resources.workloads} if item.kind in _CONFIGS else {item.name}
                 )
         ours = [item.title for item in items if item.title in self.changed]
         done = f"changed {', '.join(ours)}" if ours else "unchanged"
@@ -271,32 +260,32 @@ class Workloads:
         found = self._found(item)
         if found is not None and not self._adopt and not self._is_ours(found):
             raise UsageError(
-                f"{item.title} in namespace `{self._site.namespace}` was not made by this instance",
+                f"{item.title} in namespace `{self._cluster.namespace}` was not made by this instance",
                 why="It does not carry our label, and is left alone",
                 hint="Choose another namespace (`--namespace`), or delete it if nobody needs it",
             )
         return found
 
     def _is_ours(self, found: Object) -> bool:
-        return self._site.record.labels.items() <= labels_of(found).items()
+        return self._cluster.record.labels.items() <= labels_of(found).items()
 
-    def _wait(self, part: Rendered, name: str, line: Line) -> None:
-        kube, seconds = self._site.kube, self._site.seconds
+    def _wait(self, part: RenderedPart, name: str, line: Line) -> None:
+        kube, seconds = self._cluster.kube, self._cluster.seconds
         if name == PRACTICE_GITHUB:
-            wait_deployment(kube, self._site.namespace, name, seconds, line)
+            wait_deployment(kube, self._cluster.namespace, name, seconds, line)
             return
-        workload = next(item for item in part.workloads if item.name == name)
+        workload = next(item for item in part.resources.workloads if item.name == name)
         wait_workload(kube, workload, seconds, line)
 
-    def _replace_pods(self, part: Rendered, name: str, line: Line) -> None:
+    def _replace_pods(self, part: RenderedPart, name: str, line: Line) -> None:
         """Give a workload new pods, and wait until they serve."""
-        kube, namespace = self._site.kube, self._site.namespace
+        kube, namespace = self._cluster.kube, self._cluster.namespace
         for pod in pods_of(kube, namespace, controllers_of(kube, namespace, name)):
             kube.delete("v1", "Pod", name_of(pod), namespace, grace_seconds=1)
         self.affected.add(name)
         self._wait(part, name, line)
         (endpoint,) = [each for each in part.endpoints if each.name == name]
-        self.forwards.ensure(endpoint, self._site.at, namespace, line)
+        self.forwards.ensure(endpoint, self._cluster.at, namespace, line)
 
     def _delete(self, items: Sequence[Resource]) -> None:
         """Delete what is ours of these, and see it go while there is an operator to clear its finalizers.
@@ -305,10 +294,12 @@ class Workloads:
         """
         ours = [item for item in reversed(items) if (found := self._found(item)) and self._is_ours(found)]
         configs = [item for item in ours if item.kind in _CONFIGS]
-        seconds = patience(self._site, _GONE_SECONDS)
+        seconds = patience(self._cluster, _GONE_SECONDS)
         for several in ([item for item in ours if item not in configs], configs):
             for item in several:
-                self._site.kube.delete(item.text("apiVersion"), item.kind, item.name, self._site.namespace)
+                self._cluster.kube.delete(
+                    item.text("apiVersion"), item.kind, item.name, self._cluster.namespace
+                )
             seconds = seconds if self._await_end(several, seconds) else 0.0
 
     def _await_end(self, items: Sequence[Resource], seconds: float) -> bool:
@@ -316,19 +307,19 @@ class Workloads:
         deadline = time.monotonic() + seconds
         while any(self._found(item) for item in items):
             if time.monotonic() > deadline:
-                release_ours(self._site, self._site.namespace)
+                release_ours(self._cluster, self._cluster.namespace)
                 return False
             time.sleep(_LOOK_SECONDS)
         return True
 
     def _found(self, item: Resource) -> Object | None:
-        return self._site.kube.get(item.text("apiVersion"), item.kind, item.name, self._site.namespace)
+        return self._cluster.kube.get(item.text("apiVersion"), item.kind, item.name, self._cluster.namespace)
 
     def _unwanted(self, wanted: set[tuple[str, str]]) -> list[tuple[str, str, str]]:
         return [
             (api, kind, name_of(found))
             for api, kind in KINDS
-            for found in of_ours(self._site, api, kind)
+            for found in of_ours(self._cluster, api, kind)
             if (kind, name_of(found)) not in wanted
         ]
 
@@ -336,54 +327,14 @@ class Workloads:
         for api, kind, name in self._unwanted(wanted):
             line.note(f"{kind}/{name}")
             self.forwards.stop(name)
-            self._site.kube.delete(api, kind, name, self._site.namespace)
+            self._cluster.kube.delete(api, kind, name, self._cluster.namespace)
 
 
-def of_ours(site: Site, api_version: str, kind: str) -> Sequence[Object]:
-    """The objects of a kind that this instance applied; not what the operator made of them."""
-    labels = {**site.record.labels, **(_OF_THE_WORKSHOP if api_version in _PLAIN else {})}
-    return site.kube.list(api_version, kind, site.namespace, labels)
-
-
-def patience(site: Site, seconds: float) -> float:
-    """How long to wait for finalizers: `seconds`, and not at all where no operator runs to clear them.
-
-    An operator that this account may not see is taken to run; one that is not available may be soon.
-    """
-    try:
-        operator = find_operator(site.kube)
-    except ForbiddenError:
-        return seconds
-    if operator is None or replicas(operator) == 0:
-        return 0.0
-    return seconds if number(operator, "status", "availableReplicas") else min(seconds, _RESTART_SECONDS)
-
-
-def clear_finalizers(site: Site, namespace: str, api: str, kind: str, name: str) -> None:
-    """Let an object go without the operator, and take along what the operator would have deleted with it."""
-    site.kube.patch(api, kind, name, namespace, {"metadata": {"finalizers": None}})
-    if kind == "MCPServer":  # its server's pods belong to a StatefulSet that nothing owns
-        site.kube.delete("apps/v1", "StatefulSet", name, namespace)
-
-
-def release_ours(site: Site, namespace: str) -> Sequence[str]:
-    """Clear the finalizers of what this instance applied, where no operator does; what that was."""
-    stuck = [
-        (api, kind, name_of(found))
-        for api, kind in KINDS
-        for found in site.kube.list(api, kind, namespace, site.record.labels)
-        if mapping(found, "metadata").get("finalizers") and is_being_deleted(found)
-    ]
-    for api, kind, name in stuck:
-        clear_finalizers(site, namespace, api, kind, name)
-    return [f"{kind}/{name}" for _, kind, name in stuck]
-
-
-def _step(part: Rendered) -> str:
+def _step(part: RenderedPart) -> str:
     return f"apply-{part.part}"
 
 
-def _later(part: Rendered) -> str:
+def _later(part: RenderedPart) -> str:
     return f"{_step(part)}-images"
 
 

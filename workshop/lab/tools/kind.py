@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workshop.core.errors import PreflightError
-from workshop.lab.sources import Sources
+from workshop.lab.pins import Pins
 from workshop.lab.tools.run import Done, Runner, Version, parsed
 
 _ASK_SECONDS = 30.0
@@ -27,7 +27,7 @@ class Kind:
 
     def examine(self) -> Version:
         """The version of kind; raises PreflightError when it is absent or out of the range we know."""
-        minimum, below = Sources.load().kind_versions
+        minimum, below = Pins.load().kind_versions
         done = self._run(["kind", "version"], seconds=_ASK_SECONDS)
         version = parsed(done.stdout)
         if version is None or not (parsed(minimum) or version) <= version < (parsed(below) or version):

@@ -10,8 +10,8 @@ from kmock import Request
 from kmock import resource as kmock_resource
 from typing_extensions import override
 
-from tests.lab.kube.cluster import TOOLHIVE, Api, Cluster, Emulator, rfc3339
-from tests.toolhive.workloads import STARTED, condition, controller, pod, run_config
+from tests.lab.cluster.workloads import STARTED, condition, controller, pod, run_config
+from tests.lab.kube.fake_cluster import TOOLHIVE, Api, Emulator, FakeCluster, rfc3339
 from workshop.lab.cluster.readiness import OPERATOR
 
 _NAMESPACE_DEPTH = 4
@@ -149,7 +149,9 @@ class OperatedEmulator(Emulator):
         self.young.add((plural, body["metadata"]["name"]))
 
 
-def install_operator(cluster: Cluster, namespace: str = "toolhive-system", *, young: bool = False) -> None:
+def install_operator(
+    cluster: FakeCluster, namespace: str = "toolhive-system", *, young: bool = False
+) -> None:
     """The definitions, and the operator's Deployment with its pod; a young one was made a moment ago."""
     cluster.api.undefined.discard(TOOLHIVE)
     cluster.put(_NODE)

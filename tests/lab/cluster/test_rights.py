@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.lab.kube.cluster import Cluster
-from workshop.lab.kube.rights import Right, missing, rights_in, told
+from tests.lab.kube.fake_cluster import FakeCluster
+from workshop.lab.cluster.seats import Right, missing, rights_in, told
 
 ROLE = [
     {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": ["get", "list"]},
@@ -24,7 +24,7 @@ WANTED = rights_in(ROLE)
     ],
     ids=["each", "everything", "patterns"],
 )
-def test_what_the_rules_grant_is_not_missing(cluster: Cluster, rules: list[dict[str, object]]) -> None:
+def test_what_the_rules_grant_is_not_missing(cluster: FakeCluster, rules: list[dict[str, object]]) -> None:
     cluster.api.rules = rules
     assert missing(cluster.kube, "team-a", WANTED) == []
 
@@ -39,14 +39,14 @@ def test_what_the_rules_grant_is_not_missing(cluster: Cluster, rules: list[dict[
     ],
     ids=["none", "of one name", "null", "another resource"],
 )
-def test_what_no_rule_grants_is_missing(cluster: Cluster, rules: list[dict[str, object]]) -> None:
+def test_what_no_rule_grants_is_missing(cluster: FakeCluster, rules: list[dict[str, object]]) -> None:
     cluster.api.rules = rules
     assert missing(cluster.kube, "team-a", WANTED) == WANTED
     (asked,) = [line for line in cluster.api.seen if line.startswith("POST")]
     assert asked.endswith("/selfsubjectrulesreviews")
 
 
-def test_where_the_list_is_incomplete_each_right_is_asked_for(cluster: Cluster) -> None:
+def test_where_the_list_is_incomplete_each_right_is_asked_for(cluster: FakeCluster) -> None:
     cluster.api.rules, cluster.api.incomplete = ROLE[:1], True
     assert missing(cluster.kube, "team-a", WANTED) == [Right("", "pods/log", "get")]
     cluster.api.allowed = {"get pods/log"}

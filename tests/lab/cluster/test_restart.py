@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.lab.kube.cluster import write_kubeconfig
+from tests.lab.cluster.bench import WORKLOADS, Room, furnished
+from tests.lab.kube.fake_cluster import write_kubeconfig
 from tests.lab.kube.refused import Refusal
-from tests.lab.rooms import WORKLOADS, Room, furnished
 from workshop.core.console import Console
 from workshop.core.errors import DeadlineError, PreflightError
 from workshop.core.ports import free_port
@@ -23,7 +23,7 @@ from workshop.lab.cluster import dns as cluster_dns
 from workshop.lab.cluster import kind_cluster
 from workshop.lab.cluster.kind import KindBackend
 from workshop.lab.cluster.kind_cluster import KindCluster
-from workshop.lab.cluster.record import Site
+from workshop.lab.cluster.record import Cluster
 from workshop.lab.tools.run import Runner
 
 NODE = "workshop-control-plane"
@@ -48,7 +48,7 @@ class Node:
         """What part 4's proxy connects to."""
         return f"practice-github:{self.room.ports['practice-github']}"
 
-    def site(self) -> Site:
+    def site(self) -> Cluster:
         return KindBackend(self.room.directory, Runner(), ClusterChoices()).open(new=False)
 
     def kind(self) -> KindCluster:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.engine import FakeEngine, archive_of
+from tests.lab.cluster.fake_engine import FakeEngine, archive_of
 from tests.lab.tools.fakes import FakeTools
 from workshop.core.errors import WorkshopError
 from workshop.lab.cluster.images import Images
 from workshop.lab.cluster.recipes import BASE_LABEL, LABEL, recipes_for
-from workshop.lab.sources import Archive, Sources, pinned
+from workshop.lab.pins import Archive, Pins, pinned
 from workshop.lab.tools.docker import Docker
 from workshop.lab.tools.kind import Kind
 from workshop.lab.tools.run import Runner
@@ -38,8 +38,8 @@ def kind() -> Kind:
     return Kind(Runner())
 
 
-def images(folder: Path, sources: Sources = PINS) -> Images:
-    return Images(Docker(Runner()), sources, folder / "images")
+def images(folder: Path, pins: Pins = PINS) -> Images:
+    return Images(Docker(Runner()), pins, folder / "images")
 
 
 def quiet(_told: str) -> None:
@@ -47,7 +47,7 @@ def quiet(_told: str) -> None:
 
 
 def built(engine: FakeEngine, name: str = "mcp_server", image_id: str = "sha256:aa") -> None:
-    """The engine has what these sources build, and not what the first of it was built on."""
+    """The engine has what these pins build, and not what the first of it was built on."""
     for recipe in recipes_for(name, PINS):
         engine.has(recipe.tag, image_id, labels={LABEL: recipe.made_of(), BASE_LABEL: image_id})
 
@@ -132,8 +132,8 @@ def test_an_image_of_the_same_name_that_somebody_else_built_is_built_anew(
 
 
 def test_an_image_built_elsewhere_is_pulled_not_built(engine: FakeEngine, tmp_path: Path) -> None:
-    sources = Sources.load({"mcp-server": "room.example/mcp-server:1"})
-    images(tmp_path, sources).fetch(["mcp_server"], quiet)
+    pins = Pins.load({"mcp-server": "room.example/mcp-server:1"})
+    images(tmp_path, pins).fetch(["mcp_server"], quiet)
     assert engine.did("docker", "pull", "room.example/mcp-server:1")
     assert not engine.did("docker", "build")
 
@@ -276,8 +276,8 @@ def test_one_image_that_is_not_whole_does_not_keep_the_other_from_its_archive(
 def test_with_a_mirror_the_node_pulls_what_the_engine_has_not(
     engine: FakeEngine, kind: Kind, tmp_path: Path
 ) -> None:
-    sources = Sources.load({"registry-mirror": "http://mirror.example:5000"})
-    found = images(tmp_path, sources)
+    pins = Pins.load({"registry-mirror": "http://mirror.example:5000"})
+    found = images(tmp_path, pins)
     assert found.fetched(["operator"])
     found.load(kind, ["operator"], quiet)
     assert engine.did("docker", "exec", "crictl", "pull", PINS.operator)

@@ -5,32 +5,32 @@ from typing import Any
 
 import pytest
 
-from tests.lab.kube.cluster import Cluster
-from tests.toolhive.workloads import (
+from tests.lab.cluster.workloads import (
     PROXY,
     Script,
     pod,
     put_proxy,
     resource,
 )
+from tests.lab.kube.fake_cluster import FakeCluster
 from workshop.core.console import Step
 from workshop.core.errors import DeadlineError, WorkshopError
 from workshop.lab.cluster.readiness import wait_workload
 
 
-def wait_proxy(cluster: Cluster, *changes: Callable[[], object], seconds: float = 30) -> Script:
+def wait_proxy(cluster: FakeCluster, *changes: Callable[[], object], seconds: float = 30) -> Script:
     script = Script(*changes)
     wait_workload(cluster.kube, resource(), seconds, script)
     assert script.changes == [], "it was ready before all of these changes"
     return script
 
 
-def put_starting(cluster: Cluster) -> None:
+def put_starting(cluster: FakeCluster) -> None:
     put_proxy(cluster)
     cluster.put(pod(ready=False))
 
 
-def refused(cluster: Cluster, *changes: dict[str, Any]) -> WorkshopError:
+def refused(cluster: FakeCluster, *changes: dict[str, Any]) -> WorkshopError:
     """The error that ends a wait of a starting proxy, after these objects came one by one."""
     script = Script(*(lambda made=made: cluster.put(made) for made in changes))
     with pytest.raises(WorkshopError) as caught:
@@ -42,7 +42,7 @@ def refused(cluster: Cluster, *changes: dict[str, Any]) -> WorkshopError:
     return caught.value
 
 
-def late(cluster: Cluster, kind: str = "MCPRemoteProxy", name: str = PROXY) -> DeadlineError:
+def late(cluster: FakeCluster, kind: str = "MCPRemoteProxy", name: str = PROXY) -> DeadlineError:
     with pytest.raises(DeadlineError) as caught:
         wait_workload(cluster.kube, resource(kind, name), 0.05, Step("wait"))
     return caught.value

@@ -11,7 +11,7 @@ import pytest
 from workshop.core import paths
 from workshop.core.errors import UsageError
 from workshop.lab.cluster.recipes import build_arguments, recipes_for
-from workshop.lab.sources import pinned
+from workshop.lab.pins import pinned
 
 PINS = pinned()
 CLUSTER = paths.cluster_dir()

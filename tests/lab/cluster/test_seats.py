@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.kube.cluster import TOOLHIVE, Cluster, running_cluster
+from tests.lab.cluster.bench import Room, furnished
+from tests.lab.cluster.fake_operator import OperatedEmulator, install_operator
+from tests.lab.cluster.test_kubernetes import Shared
+from tests.lab.kube.fake_cluster import TOOLHIVE, FakeCluster, running_cluster
 from tests.lab.kube.refused import Refusal
-from tests.lab.operated import OperatedEmulator, install_operator
-from tests.lab.rooms import Room, furnished
-from tests.lab.test_kubernetes import Shared
 from workshop.core.console import Console, Step
 from workshop.core.errors import UsageError, WorkshopError
 from workshop.course import environment
@@ -22,12 +22,12 @@ from workshop.lab.cluster import checks as cluster_checks
 from workshop.lab.cluster.forwards import Forwards
 from workshop.lab.cluster.operator import Operator
 from workshop.lab.cluster.readiness import OPERATOR
-from workshop.lab.cluster.record import ClusterFile, ClusterRecord, Site, Tools
+from workshop.lab.cluster.record import Cluster, ClusterFile, ClusterRecord, Tools
 from workshop.lab.kube import lease
 from workshop.lab.kube.connection import ForbiddenError
 from workshop.lab.kube.lease import Lease
 from workshop.lab.kube.objects import labels_of, name_of
-from workshop.lab.sources import pinned
+from workshop.lab.pins import pinned
 from workshop.lab.steps import StepRun
 from workshop.lab.tools.helm import Helm
 from workshop.lab.tools.kubectl import Access
@@ -123,7 +123,7 @@ def seat_of(room: Room, tmp_path: Path) -> Iterator[Callable[[str], Seat]]:
         seat.teardown()
 
 
-def left_of_us(cluster: Cluster) -> list[str]:
+def left_of_us(cluster: FakeCluster) -> list[str]:
     """Everything in the cluster that we made, and not what its garbage collector takes with that."""
     kinds = [("v1", "ConfigMap"), ("v1", "Secret"), ("v1", "Service"), ("apps/v1", "Deployment")]
     kinds += [(TOOLHIVE, kind) for kind in ("MCPServer", "MCPRemoteProxy", "MCPToolConfig")]
@@ -210,7 +210,7 @@ def test_two_instances_do_not_share_a_namespace(seat_of: Callable[[str], Seat]) 
 class Installed:
     """Sites of several seats on one cluster, where installing takes until the others are there too."""
 
-    def __init__(self, cluster: Cluster, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, cluster: FakeCluster, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.cluster = cluster
         self.folder = folder
         self.at_work: list[str] = []
@@ -244,7 +244,7 @@ class Installed:
         file = ClusterFile(home)
         file.write(record)
         at = Access(self.cluster.kubeconfig, "test")
-        site = Site(home, record, pinned(), at, Tools(Runner(), home, pinned()), file)
+        site = Cluster(home, record, pinned(), at, Tools(Runner(), home, pinned()), file)
         with Console(io.StringIO(), io.StringIO()).progress() as progress:
             StepRun(Operator(site, shared=True).steps(after=()), progress).run(undo=False)
 

@@ -9,14 +9,14 @@ import yaml
 
 from tests.lab.tools.fakes import FakeTools
 from workshop.core.paths import cluster_dir
-from workshop.lab.cluster.node import (
+from workshop.lab.cluster.kind_cluster import (
     trust_certificate,
     trusts_certificate,
     write_kind_config,
-    write_operator_values,
 )
+from workshop.lab.cluster.operator import write_operator_values
 from workshop.lab.cluster.record import INSTANCE_LABEL
-from workshop.lab.sources import pinned
+from workshop.lab.pins import pinned
 from workshop.lab.tools.docker import Docker
 from workshop.lab.tools.run import Runner
 
@@ -64,8 +64,8 @@ def test_an_authority_is_copied_for_the_node_and_taken_over_there(
 ) -> None:
     authority = tmp_path / "room.pem"
     authority.write_text("a certificate")
-    sources = replace(PINS, ca_file=authority)
-    config = yaml.safe_load(write_kind_config(sources, tmp_path / "made", "a").read_text())
+    pins = replace(PINS, ca_file=authority)
+    config = yaml.safe_load(write_kind_config(pins, tmp_path / "made", "a").read_text())
     (mount,) = config["nodes"][0]["extraMounts"]
     assert Path(mount["hostPath"]).read_text() == "a certificate"
     assert mount["containerPath"].startswith("/usr/local/share/ca-certificates/")
@@ -83,8 +83,8 @@ def test_an_authority_is_copied_for_the_node_and_taken_over_there(
 
 
 def test_the_operators_values_are_ours_and_then_the_images(tmp_path: Path) -> None:
-    sources = replace(PINS, operator="room.example/operator:v1", proxy_runner="room.example/proxyrunner:v1")
-    ours, images = write_operator_values(sources, tmp_path)
+    pins = replace(PINS, operator="room.example/operator:v1", proxy_runner="room.example/proxyrunner:v1")
+    ours, images = write_operator_values(pins, tmp_path)
     assert ours == cluster_dir() / "operator-values.yaml"
     operator = yaml.safe_load(ours.read_text())["operator"]
     assert {"name": "TOOLHIVE_SKIP_UPDATE_CHECK", "value": "true"} in operator["env"]

@@ -20,7 +20,7 @@ from joserfc.jwk import ECKey
 from mcp.server.mcpserver import MCPServer
 from starlette.responses import JSONResponse, Response
 
-from tests.toolhive.tampering import Tampering, serve
+from tests.lab.cluster.tampering import Tampering, serve
 from workshop.agent.approval import ApproveAs
 from workshop.agent.connect import connect
 from workshop.agent.listener import LoopbackListener

@@ -236,7 +236,7 @@ class Emulator(KubernetesEmulator):
         body["metadata"] = {**stamp, **body["metadata"], "resourceVersion": str(number)}
 
 
-class Cluster:
+class FakeCluster:
     """A running API in memory, as tests see it."""
 
     def __init__(self, emulator: Emulator, loop: asyncio.AbstractEventLoop, kubeconfig: Path) -> None:
@@ -304,7 +304,7 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(folder: Path, made: type[Emulator] = Emulator) -> Iterator[Cluster]:
+def running_cluster(folder: Path, made: type[Emulator] = Emulator) -> Iterator[FakeCluster]:
     """Serve an empty cluster from a thread of its own, with a kubeconfig for it."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -323,7 +323,7 @@ def running_cluster(folder: Path, made: type[Emulator] = Emulator) -> Iterator[C
 
     url = asyncio.run_coroutine_threadsafe(enter(), loop).result(10)
     try:
-        yield Cluster(emulator, loop, write_kubeconfig(folder / "kubeconfig", url.rstrip("/")))
+        yield FakeCluster(emulator, loop, write_kubeconfig(folder / "kubeconfig", url.rstrip("/")))
     finally:
         asyncio.run_coroutine_threadsafe(leave(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)

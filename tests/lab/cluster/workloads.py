@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tests.lab.kube.cluster import NAMESPACE, TOOLHIVE, Cluster
+from tests.lab.kube.fake_cluster import NAMESPACE, TOOLHIVE, FakeCluster
 from workshop.core.console import Step
 from workshop.toolhive.manifests import Resource
 
@@ -141,13 +141,13 @@ def event(about: str, reason: str, message: str, at: str = "2026-11-21T08:00:00Z
     }
 
 
-def put_configs(cluster: Cluster) -> None:
+def put_configs(cluster: FakeCluster) -> None:
     cluster.put(config("MCPExternalAuthConfig", "auth", "auth-1"))
     cluster.put(config("MCPOIDCConfig", "oidc", "oidc-1"))
     cluster.put(run_config())
 
 
-def put_proxy(cluster: Cluster) -> None:
+def put_proxy(cluster: FakeCluster) -> None:
     """Part 4's proxy, all ready."""
     put_configs(cluster)
     for made in (remote_proxy(), controller(), pod()):

@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.lab.kube.cluster import NAMESPACE, Cluster
-from tests.toolhive.waits import late, put_starting, refused, wait_proxy
-from tests.toolhive.workloads import (
+from tests.lab.cluster.waits import late, put_starting, refused, wait_proxy
+from tests.lab.cluster.workloads import (
     PROXY,
     SERVER,
     Script,
@@ -17,6 +16,7 @@ from tests.toolhive.workloads import (
     resource,
     run_config,
 )
+from tests.lab.kube.fake_cluster import NAMESPACE, FakeCluster
 from workshop.core.errors import DeadlineError, WorkshopError
 from workshop.lab.cluster import workload_state
 from workshop.lab.cluster.readiness import diagnose, wait_deployment, wait_operator, wait_workload
@@ -47,7 +47,7 @@ PULL = 'failed to pull and unpack image "ghcr.io/stacklok/toolhive/proxyrunner:v
     ],
 )
 def test_a_pod_that_cannot_start_ends_the_wait_at_once(
-    cluster: Cluster, waiting: tuple[str, str], hint: str
+    cluster: FakeCluster, waiting: tuple[str, str], hint: str
 ) -> None:
     put_starting(cluster)
     error = refused(cluster, pod(ready=False, waiting=waiting))
@@ -66,7 +66,7 @@ def test_a_pod_that_cannot_start_ends_the_wait_at_once(
         ("CrashLoopBackOff", "back-off 10s"),
     ],
 )
-def test_what_may_heal_is_given_time(cluster: Cluster, waiting: tuple[str, str]) -> None:
+def test_what_may_heal_is_given_time(cluster: FakeCluster, waiting: tuple[str, str]) -> None:
     put_starting(cluster)
     stuck = pod(ready=False, waiting=waiting, restarts=2 if "Crash" in waiting[0] else 0)
     script = wait_proxy(
@@ -79,13 +79,15 @@ def test_what_may_heal_is_given_time(cluster: Cluster, waiting: tuple[str, str])
     "waiting",
     [("ErrImagePull", PULL + "i/o timeout"), ("CreateContainerConfigError", 'secret "x" not found')],
 )
-def test_what_has_not_healed_in_its_time_ends_the_wait(cluster: Cluster, waiting: tuple[str, str]) -> None:
+def test_what_has_not_healed_in_its_time_ends_the_wait(
+    cluster: FakeCluster, waiting: tuple[str, str]
+) -> None:
     put_starting(cluster)
     assert waiting[0] in refused(cluster, pod(ready=False, waiting=waiting)).what
 
 
 def test_a_pull_that_fails_and_pauses_in_turns_is_one_trouble(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workload_state, "_REGISTRY_GRACE", 0.02)
     put_starting(cluster)
@@ -98,7 +100,7 @@ def test_a_pull_that_fails_and_pauses_in_turns_is_one_trouble(
 
 @pytest.mark.usefixtures("patient")
 def test_a_pause_after_a_hopeless_pull_does_not_make_it_hopeful(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workload_state, "_FATAL_GRACE", 0.05)
     put_starting(cluster)
@@ -108,7 +110,7 @@ def test_a_pause_after_a_hopeless_pull_does_not_make_it_hopeful(
 
 
 def test_a_stuck_pod_of_an_older_stateful_set_is_replaced_since_the_set_itself_would_wait(
-    cluster: Cluster,
+    cluster: FakeCluster,
 ) -> None:
     put_configs(cluster)
     server = remote_proxy() | {"kind": "MCPServer", "spec": {}}
@@ -137,7 +139,7 @@ def test_a_stuck_pod_of_an_older_stateful_set_is_replaced_since_the_set_itself_w
     assert script.changes == []
 
 
-def test_what_happened_before_these_pods_is_not_told(cluster: Cluster) -> None:
+def test_what_happened_before_these_pods_is_not_told(cluster: FakeCluster) -> None:
     cluster.put(event(PROXY, "RemoteURLInvalid", "of yesterday", at="2026-11-20T08:00:00Z"))
     put_proxy(cluster)
     cluster.put(pod(ready=False))
@@ -145,7 +147,7 @@ def test_what_happened_before_these_pods_is_not_told(cluster: Cluster) -> None:
 
 
 @pytest.mark.usefixtures("patient")
-def test_a_crash_loop_ends_the_wait_at_the_fourth_restart(cluster: Cluster) -> None:
+def test_a_crash_loop_ends_the_wait_at_the_fourth_restart(cluster: FakeCluster) -> None:
     put_starting(cluster)
     cluster.api.logs = {("github-remote-1", True): "starting\nlevel=ERROR msg=boom"}
     loops = [pod(ready=False, waiting=("CrashLoopBackOff", "back-off"), restarts=n) for n in (1, 2, 3, 4)]
@@ -159,7 +161,7 @@ def test_a_crash_loop_ends_the_wait_at_the_fourth_restart(cluster: Cluster) -> N
 
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("name", [PROXY, "practice-github"])
-def test_restarts_from_before_the_wait_do_not_count(cluster: Cluster, name: str) -> None:
+def test_restarts_from_before_the_wait_do_not_count(cluster: FakeCluster, name: str) -> None:
     """A node that was restarted five times: the pod's count is high, and it crashes once or twice more."""
     put_proxy(cluster)
     cluster.put(controller(name))
@@ -178,14 +180,16 @@ def test_restarts_from_before_the_wait_do_not_count(cluster: Cluster, name: str)
 
 
 @pytest.mark.usefixtures("patient")
-def test_what_restarts_in_vain_during_the_wait_ends_it_whatever_came_before(cluster: Cluster) -> None:
+def test_what_restarts_in_vain_during_the_wait_ends_it_whatever_came_before(cluster: FakeCluster) -> None:
     put_starting(cluster)
     cluster.put(pod(ready=False, restarts=5))
     loops = [pod(ready=False, waiting=("CrashLoopBackOff", "back-off"), restarts=n) for n in (6, 7, 8, 9)]
     assert refused(cluster, *loops).what == "`github-remote` cannot become ready: CrashLoopBackOff"
 
 
-def test_a_stuck_pod_of_a_deployment_of_ours_is_replaced_and_one_of_others_is_not(cluster: Cluster) -> None:
+def test_a_stuck_pod_of_a_deployment_of_ours_is_replaced_and_one_of_others_is_not(
+    cluster: FakeCluster,
+) -> None:
     for name in ("practice-github", "toolhive-operator"):
         cluster.put(controller(name))
         cluster.put(pod(f"{name}-1", of=name, ready=False, waiting=("CrashLoopBackOff", ""), restarts=5))
@@ -216,7 +220,7 @@ def test_a_stuck_pod_of_a_deployment_of_ours_is_replaced_and_one_of_others_is_no
     ],
 )
 def test_a_crash_whose_message_we_know_ends_the_wait_at_the_first(
-    cluster: Cluster, message: str, hint: str
+    cluster: FakeCluster, message: str, hint: str
 ) -> None:
     put_starting(cluster)
     text = f"failed to create embedded auth server: {message}"
@@ -244,7 +248,7 @@ API = 'Get "https://10.96.0.1:443/version": dial tcp 10.96.0.1:443: i/o timeout'
 )
 @pytest.mark.usefixtures("patient")
 def test_what_a_crash_log_says_of_a_connection_is_not_about_a_registry(
-    cluster: Cluster, message: str, hint: str
+    cluster: FakeCluster, message: str, hint: str
 ) -> None:
     put_starting(cluster)
     cluster.api.logs = {("github-remote-1", True): f"level=ERROR msg={message}"}
@@ -264,7 +268,7 @@ def test_what_a_crash_log_says_of_a_connection_is_not_about_a_registry(
     ],
 )
 def test_on_somebody_elses_cluster_no_hint_is_of_kind(
-    cluster: Cluster, image: str, cause: str, hint: str
+    cluster: FakeCluster, image: str, cause: str, hint: str
 ) -> None:
     put_starting(cluster)
     cluster.put(
@@ -277,7 +281,7 @@ def test_on_somebody_elses_cluster_no_hint_is_of_kind(
     assert diagnose(cluster.kube, NAMESPACE, [PROXY]).hint != theirs.hint
 
 
-def test_the_cause_of_a_failed_pull_is_told_however_long_the_way_to_it(cluster: Cluster) -> None:
+def test_the_cause_of_a_failed_pull_is_told_however_long_the_way_to_it(cluster: FakeCluster) -> None:
     put_starting(cluster)
     image = "ghcr.io/stacklok/toolhive/proxyrunner:v0.63.0"
     chain = f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": '
@@ -289,7 +293,7 @@ def test_the_cause_of_a_failed_pull_is_told_however_long_the_way_to_it(cluster: 
     assert line.endswith(cause)
 
 
-def test_a_volume_that_is_not_mounted_is_told_from_its_event(cluster: Cluster) -> None:
+def test_a_volume_that_is_not_mounted_is_told_from_its_event(cluster: FakeCluster) -> None:
     put_starting(cluster)
     creating = pod(ready=False, waiting=("ContainerCreating", ""))
     told = 'MountVolume.SetUp failed for volume "hmac-0" : secret "github-remote-hmac" not found'
@@ -299,7 +303,7 @@ def test_a_volume_that_is_not_mounted_is_told_from_its_event(cluster: Cluster) -
     assert "A secret the pod needs is missing" in error.hint
 
 
-def test_a_pod_without_room_is_told(cluster: Cluster) -> None:
+def test_a_pod_without_room_is_told(cluster: FakeCluster) -> None:
     put_starting(cluster)
     full = {
         "type": "PodScheduled",
@@ -313,7 +317,7 @@ def test_a_pod_without_room_is_told(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("taint", [" {node.kubernetes.io/not-ready: }", "(s)"], ids=["named", "since-1.34.2"])
-def test_a_node_that_is_still_starting_is_waited_for(cluster: Cluster, taint: str) -> None:
+def test_a_node_that_is_still_starting_is_waited_for(cluster: FakeCluster, taint: str) -> None:
     put_starting(cluster)
     starting = {
         "type": "PodScheduled",
@@ -325,7 +329,7 @@ def test_a_node_that_is_still_starting_is_waited_for(cluster: Cluster, taint: st
     wait_proxy(cluster, lambda: cluster.put(unplaced), lambda: None, lambda: cluster.put(pod()))
 
 
-def test_a_quota_that_allows_no_pod_is_told(cluster: Cluster) -> None:
+def test_a_quota_that_allows_no_pod_is_told(cluster: FakeCluster) -> None:
     put_proxy(cluster)
     told = 'pods "github-remote-1" is forbidden: exceeded quota: small'
     blocked = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": told}
@@ -336,7 +340,7 @@ def test_a_quota_that_allows_no_pod_is_told(cluster: Cluster) -> None:
     assert "quota" in error.hint
 
 
-def test_the_troubles_of_an_older_revision_do_not_count(cluster: Cluster) -> None:
+def test_the_troubles_of_an_older_revision_do_not_count(cluster: FakeCluster) -> None:
     put_proxy(cluster)
     cluster.kube.delete("v1", "Pod", "github-remote-1", NAMESPACE)
     cluster.put(pod("old", ready=False, waiting=("InvalidImageName", ""), revision="old"))
@@ -358,7 +362,7 @@ def test_the_troubles_of_an_older_revision_do_not_count(cluster: Cluster) -> Non
     )
 
 
-def test_a_pod_stuck_from_an_earlier_try_is_replaced_once(cluster: Cluster) -> None:
+def test_a_pod_stuck_from_an_earlier_try_is_replaced_once(cluster: FakeCluster) -> None:
     put_proxy(cluster)
     cluster.put(pod("stuck", ready=False, waiting=("ImagePullBackOff", "Back-off"), revision="one"))
     cluster.kube.delete("v1", "Pod", "github-remote-1", NAMESPACE)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from workshop.core import paths
 from workshop.core.errors import UsageError
-from workshop.lab.sources import Sources, override_names, pinned
+from workshop.lab.pins import Pins, override_names, pinned
 
 DIGEST = "@sha256:" + "0" * 64
 
@@ -41,7 +41,7 @@ def certificate(tmp_path: Path) -> Path:
 
 
 def test_without_overrides_the_sources_are_the_pinned_ones() -> None:
-    assert Sources.load() == pinned()
+    assert Pins.load() == pinned()
     assert pinned().node_image.startswith("kindest/node:v")
     assert pinned().images()[-1] == pinned().practice
     assert (paths.cluster_dir() / "kind.yaml").is_file()
@@ -50,7 +50,7 @@ def test_without_overrides_the_sources_are_the_pinned_ones() -> None:
 def test_a_variable_replaces_a_pin_and_an_override_replaces_both(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKSHOP_IMAGE_OPERATOR", "lab.example:5000/operator:v1")
     monkeypatch.setenv("WORKSHOP_IMAGE_PROXY_RUNNER", "lab.example/proxyrunner:v1")
-    found = Sources.load({"proxy-runner": "other.example/proxyrunner:v2"})
+    found = Pins.load({"proxy-runner": "other.example/proxyrunner:v2"})
     assert found.operator == "lab.example:5000/operator:v1"
     assert found.proxy_runner == "other.example/proxyrunner:v2"
     assert found.mcp_server == pinned().mcp_server
@@ -59,17 +59,17 @@ def test_a_variable_replaces_a_pin_and_an_override_replaces_both(monkeypatch: py
 
 def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKSHOP_NODE_IMAGE", "")
-    assert Sources.load() == pinned()
+    assert Pins.load() == pinned()
 
 
 def test_an_image_that_somebody_else_built_is_not_built_here() -> None:
-    found = Sources.load({"mcp-server": "lab.example/mcp-server:1", "operator": "lab.example/operator:v1"})
+    found = Pins.load({"mcp-server": "lab.example/mcp-server:1", "operator": "lab.example/operator:v1"})
     assert found.prebuilt == {"mcp_server"}
 
 
 def test_an_unknown_name_is_told_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="`operater`") as caught:
-        Sources.load({"operater": "x:1"})
+        Pins.load({"operater": "x:1"})
     assert "operator" in caught.value.hint
 
 
@@ -100,7 +100,7 @@ def test_an_unknown_name_is_told_with_the_known_ones() -> None:
 )
 def test_a_value_that_cannot_be_used_is_a_usage_error(name: str, value: str) -> None:
     with pytest.raises(UsageError) as caught:
-        Sources.load({name: value})
+        Pins.load({name: value})
     assert f"--override {name}" in caught.value.what
 
 
@@ -108,7 +108,7 @@ def test_a_value_that_cannot_be_used_is_a_usage_error(name: str, value: str) -> 
     "value", ["kindest/node:v1", f"kindest/node:v1{DIGEST}", f"lab.example/node{DIGEST}"]
 )
 def test_a_node_image_may_be_pinned_by_its_digest(value: str) -> None:
-    assert Sources.load({"node-image": value}).node_image == value
+    assert Pins.load({"node-image": value}).node_image == value
 
 
 def test_a_chart_is_a_reference_an_archive_or_a_folder(
@@ -120,41 +120,41 @@ def test_a_chart_is_a_reference_an_archive_or_a_folder(
         pass
     monkeypatch.chdir(tmp_path)
     for value in ("chart", "chart.tgz"):
-        assert Sources.load({"chart-crds": value}).chart_crds == str(tmp_path / value)
+        assert Pins.load({"chart-crds": value}).chart_crds == str(tmp_path / value)
     reference = "oci://lab.example:5000/charts/toolhive-operator"
-    assert Sources.load({"chart-operator": reference}).chart_operator == reference
+    assert Pins.load({"chart-operator": reference}).chart_operator == reference
     with pytest.raises(UsageError):
-        Sources.load({"chart-crds": str(tmp_path)})
+        Pins.load({"chart-crds": str(tmp_path)})
 
 
 def test_a_proxy_with_a_password_is_taken_from_the_environment_only(monkeypatch: pytest.MonkeyPatch) -> None:
     address = "http://someone:pass-word@proxy.example:3128"
     monkeypatch.setenv("WORKSHOP_PROXY", address)
-    found = Sources.load()
+    found = Pins.load()
     assert found.secrets() == (address,)
     assert "pass-word" not in repr(found)
     with pytest.raises(UsageError) as caught:
-        Sources.load({"proxy": address})
+        Pins.load({"proxy": address})
     assert "pass-word" not in f"{caught.value.what}{caught.value.why}{caught.value.hint}"
 
 
 def test_the_nodes_proxy_leaves_out_what_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Sources.load().proxy_environment() == {}
+    assert Pins.load().proxy_environment() == {}
     monkeypatch.setenv("no_proxy", "intranet.example")
-    found = Sources.load({"proxy": "http://proxy.example:3128"}).proxy_environment()
+    found = Pins.load({"proxy": "http://proxy.example:3128"}).proxy_environment()
     assert found["HTTPS_PROXY"] == found["HTTP_PROXY"] == "http://proxy.example:3128"
     assert {"intranet.example", "localhost", "127.0.0.1", ".svc"} <= set(found["NO_PROXY"].split(","))
-    own = Sources.load({"proxy": "http://proxy.example:3128", "no-proxy": "a.example, 10.0.0.0/8"})
+    own = Pins.load({"proxy": "http://proxy.example:3128", "no-proxy": "a.example, 10.0.0.0/8"})
     assert own.proxy_environment()["NO_PROXY"].startswith("a.example,10.0.0.0/8,")
 
 
 def test_a_certificate_file_holds_certificates_and_no_key(certificate: Path, tmp_path: Path) -> None:
-    assert Sources.load({"ca-file": str(certificate)}).ca_file == certificate
+    assert Pins.load({"ca-file": str(certificate)}).ca_file == certificate
     for text in ("no certificate", "-----BEGIN PRIVATE KEY-----\n" + certificate.read_text()):
         wrong = tmp_path / "wrong.pem"
         wrong.write_text(text)
         with pytest.raises(UsageError, match="ca-file"):
-            Sources.load({"ca-file": str(wrong)})
+            Pins.load({"ca-file": str(wrong)})
 
 
 def test_every_override_has_a_variable(monkeypatch: pytest.MonkeyPatch, certificate: Path) -> None:
@@ -165,6 +165,6 @@ def test_every_override_has_a_variable(monkeypatch: pytest.MonkeyPatch, certific
         stem = name if name in values else f"image-{name}"
         variable = f"WORKSHOP_{stem.upper().replace('-', '_')}"
         monkeypatch.setenv(variable, values.get(name, "near.example/image:1"))
-    found = Sources.load()
+    found = Pins.load()
     fields = [name.replace("-", "_") for name in override_names()]
     assert not [field for field in fields if getattr(found, field) == getattr(pinned(), field)]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.lab.cluster.bench import IMAGES, LOADING, WORKLOADS, Room, furnished
 from tests.lab.kube.refused import Refusal
-from tests.lab.rooms import IMAGES, LOADING, WORKLOADS, Room, furnished
 from tests.lab.tools.waiting import until
 from workshop.core.console import Console, Step
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
@@ -27,7 +27,7 @@ from workshop.lab.cluster.images import Images
 from workshop.lab.cluster.readiness import wait_operator, wait_workload
 from workshop.lab.cluster.record import ClusterFile, new_id
 from workshop.lab.kube.client import Kube
-from workshop.lab.sources import pinned
+from workshop.lab.pins import pinned
 from workshop.lab.tools.kind import Kind
 
 

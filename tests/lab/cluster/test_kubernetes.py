@@ -6,18 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.kube.cluster import TOOLHIVE
-from tests.lab.operated import install_operator
-from tests.lab.rooms import IMAGES, Room, furnished
+from tests.lab.cluster.bench import IMAGES, Room, furnished
+from tests.lab.cluster.fake_operator import install_operator
+from tests.lab.kube.fake_cluster import TOOLHIVE
 from workshop.core.console import Step
 from workshop.core.errors import CredentialsError, PreflightError, UsageError, WorkshopError
 from workshop.course import environment
 from workshop.course.environment import UpReport
+from workshop.course.logs import chosen
 from workshop.lab.cluster import checks as cluster_checks
 from workshop.lab.cluster.operator import Operator
 from workshop.lab.cluster.readiness import OPERATOR
 from workshop.lab.cluster.record import ClusterFile
-from workshop.lab.sources import pinned
+from workshop.lab.pins import pinned
 
 NAMESPACE = "team-a"
 FOREIGN = {
@@ -264,3 +265,15 @@ def test_status_sees_that_mcp_requests_fail(shared: Shared) -> None:
     assert found["workshop"].state == "unhealthy"
     assert "MCP requests fail with 503" in found["workshop"].detail
     assert found["practice-github"].state == "running"
+
+
+def test_each_container_and_each_forward_of_ours_has_a_log(shared: Shared) -> None:
+    shared.up()
+    logs = environment.logs()
+    names = {log.name for log in logs}
+    assert {"workshop-1", "workshop-0", "github-remote-1", "practice-github-1"} <= names
+    assert {"forward/workshop", "forward/github-remote", "forward/practice-github"} <= names
+    assert {log.name for log in chosen(logs, "workshop")} == {"workshop-1", "workshop-0", "forward/workshop"}
+    shared.cluster.api.logs = {("workshop-0", False): "one\ntwo"}
+    (server,) = chosen(logs, "workshop-0")
+    assert list(server.last(1)) == ["two"]

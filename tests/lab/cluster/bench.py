@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.fake_tools import FakeMachine
-from tests.lab.kube.cluster import Cluster, running_cluster
-from tests.lab.operated import OperatedEmulator, install_operator
+from tests.lab.cluster.fake_operator import OperatedEmulator, install_operator
+from tests.lab.cluster.fake_tools import FakeMachine
+from tests.lab.kube.fake_cluster import FakeCluster, running_cluster
 from workshop.core.console import Console
 from workshop.core.errors import WorkshopError
 from workshop.core.ports import free_port
@@ -18,8 +18,8 @@ from workshop.course.environment import UpOptions, UpReport
 from workshop.course.lessons import find_lessons
 from workshop.lab import process
 from workshop.lab.cluster import checks as cluster_checks
-from workshop.lab.cluster.record import ClusterFile, Site
-from workshop.lab.cluster.render import Rendered
+from workshop.lab.cluster.record import Cluster, ClusterFile
+from workshop.lab.cluster.render import RenderedPart
 from workshop.lab.kube import connection, wait
 from workshop.lab.tools.run import Runner
 from workshop.toolhive.proxy_contract import CheckResult
@@ -32,7 +32,7 @@ LOADING = "docker save"  # the command by whose failure no image comes into the 
 class Room:
     """A machine with fake tools, a cluster's API, and one instance."""
 
-    def __init__(self, home: Path, machine: FakeMachine, cluster: Cluster) -> None:
+    def __init__(self, home: Path, machine: FakeMachine, cluster: FakeCluster) -> None:
         self.directory = home / "default"
         self.machine = machine
         self.cluster = cluster
@@ -55,7 +55,7 @@ class Room:
             self.up(keep=True, **changes)
         self.machine.fail()
 
-    def ask(self, part: Rendered, name: str, _site: Site) -> list[CheckResult]:
+    def ask(self, part: RenderedPart, name: str, _site: Cluster) -> list[CheckResult]:
         """What an MCP client sees behind the forwards; each name in `silent` is once without an answer."""
         self.asked.append(name)
         if name in self.silent:

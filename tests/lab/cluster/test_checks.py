@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.kube.cluster import NAMESPACE, Cluster, running_cluster
-from tests.lab.operated import OperatedEmulator
+from tests.lab.cluster.fake_operator import OperatedEmulator
+from tests.lab.kube.fake_cluster import NAMESPACE, FakeCluster, running_cluster
 from workshop.core.console import Console
 from workshop.core.errors import WorkshopError
 from workshop.course.lessons import find_lessons
 from workshop.lab.base import Choices
 from workshop.lab.cluster import checks as cluster_checks
-from workshop.lab.cluster.record import ClusterFile, ClusterRecord, Site, Tools
-from workshop.lab.cluster.render import Rendered, Renderer
-from workshop.lab.sources import pinned
+from workshop.lab.cluster.record import Cluster, ClusterFile, ClusterRecord, Tools
+from workshop.lab.cluster.render import RenderedPart, Renderer
+from workshop.lab.pins import pinned
 from workshop.lab.tools.kubectl import Access
 from workshop.lab.tools.run import Runner
 from workshop.toolhive.proxy_contract import CheckResult
@@ -25,29 +25,29 @@ SWAP = {"type": "upstreamswap", "parameters": {"config": {"provider_name": "gith
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
     with running_cluster(tmp_path, OperatedEmulator) as running:
         yield running
 
 
 @pytest.fixture
-def site(tmp_path: Path, cluster: Cluster) -> Site:
+def site(tmp_path: Path, cluster: FakeCluster) -> Cluster:
     record = ClusterRecord("kind", "w1", "workshop", NAMESPACE)
     at = Access(cluster.kubeconfig, "test")
     home = tmp_path / "home"
     tools = Tools(Runner(), home, pinned())
-    return Site(home, record, pinned(), at, tools, ClusterFile(home))
+    return Cluster(home, record, pinned(), at, tools, ClusterFile(home))
 
 
 @pytest.fixture
-def part(site: Site) -> Rendered:
+def part(site: Cluster) -> RenderedPart:
     (deployment,) = [found for each in find_lessons() if each.number == 4 and (found := each.deployment())]
-    renderer = Renderer(site.home, site.sources, site.namespace, site.record.labels)
+    renderer = Renderer(site.home, site.pins, site.namespace, site.record.labels)
     (rendered,) = renderer.render([deployment], Choices("practice"))
     return rendered
 
 
-def check(part: Rendered, site: Site, monkeypatch: pytest.MonkeyPatch) -> str:
+def check(part: RenderedPart, site: Cluster, monkeypatch: pytest.MonkeyPatch) -> str:
     """Check part 4 where all that goes over HTTP is well: `endpoints` has its own tests."""
     monkeypatch.setattr(cluster_checks, "require_before_login", lambda _contract: [])
     shown = io.StringIO()
@@ -62,7 +62,11 @@ def _no_new_pods() -> None:
 
 @pytest.mark.parametrize("middlewares", [[], [{"type": "auth"}]])
 def test_a_proxy_that_was_not_told_to_swap_tokens_is_refused_before_anybody_logs_in(
-    part: Rendered, site: Site, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, middlewares: list[object]
+    part: RenderedPart,
+    site: Cluster,
+    cluster: FakeCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    middlewares: list[object],
 ) -> None:
     put(cluster, middlewares)
     with pytest.raises(WorkshopError, match="`github-remote` fails the check `token-swap`") as caught:
@@ -71,14 +75,14 @@ def test_a_proxy_that_was_not_told_to_swap_tokens_is_refused_before_anybody_logs
 
 
 def test_a_proxy_that_swaps_tokens_passes(
-    part: Rendered, site: Site, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    part: RenderedPart, site: Cluster, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(cluster, [{"type": "auth"}, SWAP])
     assert "Check github-remote · 1 checks passed" in check(part, site, monkeypatch)
 
 
 def test_a_proxy_without_a_route_to_its_pods_yet_is_asked_again_and_keeps_its_pods(
-    part: Rendered, site: Site, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    part: RenderedPart, site: Cluster, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(cluster, [SWAP])
     refusals = [WorkshopError("`x` fails the check `tools`", why="502: Bad Gateway") for _ in range(3)]
@@ -94,7 +98,7 @@ def test_a_proxy_without_a_route_to_its_pods_yet_is_asked_again_and_keeps_its_po
     assert not refusals
 
 
-def put(cluster: Cluster, middlewares: list[object]) -> None:
+def put(cluster: FakeCluster, middlewares: list[object]) -> None:
     metadata = {"name": "github-remote-runconfig", "namespace": NAMESPACE}
     data = {"runconfig.json": json.dumps({"middleware_configs": middlewares})}
     cluster.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})

@@ -10,8 +10,8 @@ import httpx2
 import pytest
 
 from tests.agent.test_gateway_login import ask_behind_login
-from tests.toolhive.double import APP, SECRET, ToolHive
-from tests.toolhive.tampering import serve
+from tests.lab.cluster.fake_toolhive import APP, SECRET, ToolHive
+from tests.lab.cluster.tampering import serve
 from workshop.agent.agent import Agent
 from workshop.agent.approval import ApproveAs
 from workshop.agent.connect import connect

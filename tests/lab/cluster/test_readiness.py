@@ -4,10 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.lab.kube.cluster import NAMESPACE, Cluster
-from tests.lab.kube.refused import Refusal
-from tests.toolhive.waits import late, refused, wait_proxy
-from tests.toolhive.workloads import (
+from tests.lab.cluster.waits import late, refused, wait_proxy
+from tests.lab.cluster.workloads import (
     PROXY,
     SERVER,
     Script,
@@ -22,6 +20,8 @@ from tests.toolhive.workloads import (
     resource,
     run_config,
 )
+from tests.lab.kube.fake_cluster import NAMESPACE, FakeCluster
+from tests.lab.kube.refused import Refusal
 from workshop.core.console import Step
 from workshop.core.errors import WorkshopError
 from workshop.lab.cluster.readiness import (
@@ -36,12 +36,12 @@ from workshop.lab.kube.connection import UnreachableError
 pytestmark = pytest.mark.usefixtures("quick")
 
 
-def test_a_proxy_that_serves_what_its_manifests_say_is_ready(cluster: Cluster) -> None:
+def test_a_proxy_that_serves_what_its_manifests_say_is_ready(cluster: FakeCluster) -> None:
     put_proxy(cluster)
     assert wait_proxy(cluster).notes[-1] == "1 of 1 pods ready"
 
 
-def test_everything_from_nothing_to_ready_is_waited_for(cluster: Cluster) -> None:
+def test_everything_from_nothing_to_ready_is_waited_for(cluster: FakeCluster) -> None:
     script = wait_proxy(
         cluster,
         lambda: put_configs(cluster),
@@ -90,19 +90,19 @@ def test_everything_from_nothing_to_ready_is_waited_for(cluster: Cluster) -> Non
         "a pod is leaving",
     ],
 )
-def test_ready_is_more_than_the_ready_condition(cluster: Cluster, unready: dict[str, Any]) -> None:
+def test_ready_is_more_than_the_ready_condition(cluster: FakeCluster, unready: dict[str, Any]) -> None:
     put_proxy(cluster)
     cluster.put(unready)
     assert "was not ready within" in late(cluster).what
 
 
-def test_what_looks_ready_for_one_look_only_is_not(cluster: Cluster) -> None:
+def test_what_looks_ready_for_one_look_only_is_not(cluster: FakeCluster) -> None:
     put_proxy(cluster)
     changed, seen = remote_proxy(generation=2, observed=1), remote_proxy(generation=2, observed=2)
     wait_proxy(cluster, lambda: cluster.put(changed), lambda: cluster.put(seen))
 
 
-def test_an_mcp_server_needs_its_stateful_set_too(cluster: Cluster) -> None:
+def test_an_mcp_server_needs_its_stateful_set_too(cluster: FakeCluster) -> None:
     server = remote_proxy()
     server |= {"kind": "MCPServer", "spec": {"toolConfigRef": {"name": "tools"}}}
     server["metadata"]["name"] = SERVER
@@ -126,7 +126,7 @@ def test_an_mcp_server_needs_its_stateful_set_too(cluster: Cluster) -> None:
     wait_workload(cluster.kube, resource("MCPServer", SERVER), 30, Step("wait"))
 
 
-def test_the_pod_to_look_at_is_the_one_in_trouble(cluster: Cluster) -> None:
+def test_the_pod_to_look_at_is_the_one_in_trouble(cluster: FakeCluster) -> None:
     looping = ("CrashLoopBackOff", "back-off")
     cluster.put(controller(SERVER))
     cluster.put(controller(SERVER, "StatefulSet"))
@@ -136,7 +136,7 @@ def test_the_pod_to_look_at_is_the_one_in_trouble(cluster: Cluster) -> None:
 
 
 @pytest.mark.usefixtures("patient")
-def test_a_passing_failed_is_sat_out(cluster: Cluster) -> None:
+def test_a_passing_failed_is_sat_out(cluster: FakeCluster) -> None:
     put_configs(cluster)
     invalid = condition("OIDCConfigRefValidated", holds=False, reason="OIDCConfigRefNotValid")
     missing = condition("AuthServerRefValidated", holds=False, reason="AuthServerRefNotFound")
@@ -149,7 +149,7 @@ def test_a_passing_failed_is_sat_out(cluster: Cluster) -> None:
     )
 
 
-def test_a_failed_that_lasts_ends_the_wait_with_the_operators_words(cluster: Cluster) -> None:
+def test_a_failed_that_lasts_ends_the_wait_with_the_operators_words(cluster: FakeCluster) -> None:
     put_configs(cluster)
     cluster.put(remote_proxy("Failed", [], message="Remote proxy failed to start"))
     error = refused(cluster)
@@ -158,7 +158,7 @@ def test_a_failed_that_lasts_ends_the_wait_with_the_operators_words(cluster: Clu
 
 
 @pytest.mark.usefixtures("patient")
-def test_a_configuration_the_operator_refuses_for_good_ends_the_wait_at_once(cluster: Cluster) -> None:
+def test_a_configuration_the_operator_refuses_for_good_ends_the_wait_at_once(cluster: FakeCluster) -> None:
     put_configs(cluster)
     told = 'oidcConfigRef.audience "http://localhost:8080" must match resourceUrl "http://localhost:8080/"'
     wrong = condition(
@@ -172,7 +172,7 @@ def test_a_configuration_the_operator_refuses_for_good_ends_the_wait_at_once(clu
 
 
 @pytest.mark.usefixtures("patient")
-def test_what_was_said_of_an_older_manifest_counts_no_longer(cluster: Cluster) -> None:
+def test_what_was_said_of_an_older_manifest_counts_no_longer(cluster: FakeCluster) -> None:
     put_proxy(cluster)
     wrong = condition("ConfigurationValid", holds=False, reason="RemoteURLInvalid", generation=1)
     cluster.put(remote_proxy("Failed", [wrong], generation=2, observed=1))
@@ -180,7 +180,7 @@ def test_what_was_said_of_an_older_manifest_counts_no_longer(cluster: Cluster) -
     wait_proxy(cluster, lambda: None, lambda: cluster.put(fixed))
 
 
-def test_the_end_of_the_time_is_told_with_what_was_found(cluster: Cluster) -> None:
+def test_the_end_of_the_time_is_told_with_what_was_found(cluster: FakeCluster) -> None:
     put_proxy(cluster)
     cluster.put(pod(ready=False))
     cluster.put(event("github-remote-1", "Unhealthy", "Startup probe failed: connection refused"))
@@ -195,7 +195,7 @@ def test_the_end_of_the_time_is_told_with_what_was_found(cluster: Cluster) -> No
     ]
 
 
-def test_a_workload_that_has_no_pod_at_all_is_told(cluster: Cluster) -> None:
+def test_a_workload_that_has_no_pod_at_all_is_told(cluster: FakeCluster) -> None:
     cluster.put(event(PROXY, "RemoteURLInvalid", "remote URL must not be private"))
     error = late(cluster)
     assert error.why.splitlines() == [
@@ -204,7 +204,7 @@ def test_a_workload_that_has_no_pod_at_all_is_told(cluster: Cluster) -> None:
     ]
 
 
-def test_the_operator_and_a_plain_deployment_are_waited_for_by_their_rollout(cluster: Cluster) -> None:
+def test_the_operator_and_a_plain_deployment_are_waited_for_by_their_rollout(cluster: FakeCluster) -> None:
     cluster.put(controller("toolhive-operator", status={"availableReplicas": 0}))
     cluster.put(pod("operator-1", of="toolhive-operator", ready=False))
 
@@ -226,7 +226,7 @@ def test_the_operator_and_a_plain_deployment_are_waited_for_by_their_rollout(clu
 
 
 def test_an_api_server_that_is_gone_for_a_moment_is_waited_for(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_proxy(cluster)
     kube = cluster.kube
@@ -243,7 +243,7 @@ def test_an_api_server_that_is_gone_for_a_moment_is_waited_for(
     assert script.notes[0] == "the cluster does not answer, at most 30 s"
 
 
-def test_a_right_that_is_missing_ends_the_wait(cluster: Cluster) -> None:
+def test_a_right_that_is_missing_ends_the_wait(cluster: FakeCluster) -> None:
     put_proxy(cluster)
     told = 'pods is forbidden: User "ann" cannot list resource "pods" in API group "" in the namespace "x"'
     cluster.api.refusals = [Refusal(f"GET /api/v1/namespaces/{NAMESPACE}/pods", 403, told)]
@@ -251,7 +251,7 @@ def test_a_right_that_is_missing_ends_the_wait(cluster: Cluster) -> None:
         wait_workload(cluster.kube, resource(), 30, Step("wait"))
 
 
-def test_a_stopped_step_ends_the_wait(cluster: Cluster) -> None:
+def test_a_stopped_step_ends_the_wait(cluster: FakeCluster) -> None:
     def stop() -> None:
         raise WorkshopError("Stopped")
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.lab.kube.cluster import NAMESPACE, Cluster
+from tests.lab.cluster.workloads import PROXY, SERVER, controller, pod
+from tests.lab.kube.fake_cluster import NAMESPACE, FakeCluster
 from tests.lab.kube.refused import Refusal
 from tests.toolhive.conftest import Change
-from tests.toolhive.workloads import PROXY, SERVER, controller, pod
 from workshop.core.errors import UsageError, WorkshopError
 from workshop.lab.cluster.secrets import ClusterSecrets, Recreated
 from workshop.toolhive.manifests import Resource, Resources
@@ -33,18 +33,18 @@ def resources(change: Change, files: SecretFiles) -> Resources:
     return found
 
 
-def recreate(cluster: Cluster, resources: Resources, files: SecretFiles) -> Recreated:
+def recreate(cluster: FakeCluster, resources: Resources, files: SecretFiles) -> Recreated:
     return ClusterSecrets(cluster.kube, NAMESPACE, "ours").recreate(resources, files)
 
 
-def found(cluster: Cluster, name: str) -> dict[str, Any]:
+def found(cluster: FakeCluster, name: str) -> dict[str, Any]:
     secret = cluster.get("Secret", name)
     assert secret is not None
     return secret
 
 
 def test_the_three_secrets_have_the_files_values_and_our_labels(
-    cluster: Cluster, resources: Resources, files: SecretFiles
+    cluster: FakeCluster, resources: Resources, files: SecretFiles
 ) -> None:
     assert recreate(cluster, resources, files) == Recreated(NAMES, [])
     secret = found(cluster, "github-oauth-client")
@@ -57,7 +57,7 @@ def test_the_three_secrets_have_the_files_values_and_our_labels(
 
 
 def test_they_are_made_anew_each_time_without_what_others_added(
-    cluster: Cluster, resources: Resources, files: SecretFiles
+    cluster: FakeCluster, resources: Resources, files: SecretFiles
 ) -> None:
     recreate(cluster, resources, files)
     first = found(cluster, "github-oauth-client")
@@ -77,7 +77,7 @@ def test_they_are_made_anew_each_time_without_what_others_added(
     ],
 )
 def test_somebody_elses_secret_is_left_alone_and_nothing_else_is_touched(
-    cluster: Cluster, resources: Resources, files: SecretFiles, labels: dict[str, str], told: str
+    cluster: FakeCluster, resources: Resources, files: SecretFiles, labels: dict[str, str], told: str
 ) -> None:
     metadata = {"name": "github-remote-signing-key", "namespace": NAMESPACE, "labels": labels}
     cluster.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"theirs": "eA=="}})
@@ -89,7 +89,7 @@ def test_somebody_elses_secret_is_left_alone_and_nothing_else_is_touched(
 
 
 def test_no_value_is_kept_anywhere_but_in_the_data(
-    cluster: Cluster, resources: Resources, files: SecretFiles
+    cluster: FakeCluster, resources: Resources, files: SecretFiles
 ) -> None:
     recreate(cluster, resources, files)
     metadata = str(found(cluster, "github-oauth-client")["metadata"])
@@ -98,7 +98,7 @@ def test_no_value_is_kept_anywhere_but_in_the_data(
     assert CLIENT_SECRET.decode() not in "".join(cluster.api.seen)
 
 
-def put_running(cluster: Cluster) -> None:
+def put_running(cluster: FakeCluster) -> None:
     cluster.pass_time()
     cluster.put(controller())
     cluster.put(pod("running"))
@@ -107,7 +107,7 @@ def put_running(cluster: Cluster) -> None:
 
 
 def test_unchanged_secrets_leave_the_pod_and_its_logins_alone(
-    cluster: Cluster, resources: Resources, files: SecretFiles
+    cluster: FakeCluster, resources: Resources, files: SecretFiles
 ) -> None:
     recreate(cluster, resources, files)
     put_running(cluster)
@@ -118,7 +118,7 @@ def test_unchanged_secrets_leave_the_pod_and_its_logins_alone(
 
 
 def test_a_changed_secret_replaces_the_pod_once(
-    cluster: Cluster, resources: Resources, files: SecretFiles
+    cluster: FakeCluster, resources: Resources, files: SecretFiles
 ) -> None:
     recreate(cluster, resources, files)
     put_running(cluster)
@@ -132,7 +132,7 @@ def test_a_changed_secret_replaces_the_pod_once(
 
 
 def test_a_pod_is_replaced_even_when_the_run_that_changed_the_secret_broke_off(
-    cluster: Cluster, resources: Resources, files: SecretFiles
+    cluster: FakeCluster, resources: Resources, files: SecretFiles
 ) -> None:
     recreate(cluster, resources, files)
     put_running(cluster)
@@ -146,7 +146,7 @@ def test_a_pod_is_replaced_even_when_the_run_that_changed_the_secret_broke_off(
 
 
 def test_secrets_of_servers_headers_and_the_manifests_own_are_made_too(
-    cluster: Cluster, files: SecretFiles
+    cluster: FakeCluster, files: SecretFiles
 ) -> None:
     own = {"stringData": {"plain": "one"}, "data": {"coded": "dHdv"}}
     secret = Resource("Secret", "own", {"metadata": {"name": "own"}, **own}, "test")
@@ -168,13 +168,13 @@ def test_secrets_of_servers_headers_and_the_manifests_own_are_made_too(
     assert {key: base64.b64decode(value) for key, value in data.items()} == {"plain": b"one", "coded": b"two"}
 
 
-def test_a_secret_without_a_value_is_told_by_its_name(cluster: Cluster, files: SecretFiles) -> None:
+def test_a_secret_without_a_value_is_told_by_its_name(cluster: FakeCluster, files: SecretFiles) -> None:
     server = {"spec": {"secrets": [{"name": "tokens", "key": "key", "targetEnvName": "TOKEN"}]}}
     with pytest.raises(UsageError, match="`tokens` has no value for `key`"):
         recreate(cluster, Resources((Resource("MCPServer", SERVER, server, "test"),)), files)
 
 
-def test_deleting_takes_ours_alone(cluster: Cluster, resources: Resources, files: SecretFiles) -> None:
+def test_deleting_takes_ours_alone(cluster: FakeCluster, resources: Resources, files: SecretFiles) -> None:
     recreate(cluster, resources, files)
     metadata = {"name": "theirs", "namespace": NAMESPACE, "labels": {"app.kubernetes.io/managed-by": "Helm"}}
     cluster.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})

@@ -1,0 +1,87 @@
+"""The objects in the cluster that carry this instance's label: list them, and see their deletion through.
+
+Proxies, servers and configs have a finalizer that ToolHive's operator clears. Where no operator runs, they
+would stay for ever, so it is cleared here.
+"""
+
+from collections.abc import Callable, Sequence
+
+from workshop.lab.cluster.readiness import find_operator
+from workshop.lab.cluster.record import Cluster
+from workshop.lab.cluster.workload_state import replicas
+from workshop.lab.kube.client import Kube
+from workshop.lab.kube.connection import ForbiddenError
+from workshop.lab.kube.objects import Object, conditions_of, is_being_deleted, mapping, name_of, number
+from workshop.lab.kube.wait import wait_for
+from workshop.toolhive.manifests import TOOLHIVE_API
+
+KINDS = (  # in the order of their removal: whoever refers to another goes first
+    (TOOLHIVE_API, "MCPRemoteProxy"),
+    (TOOLHIVE_API, "MCPServer"),
+    (TOOLHIVE_API, "MCPExternalAuthConfig"),
+    (TOOLHIVE_API, "MCPOIDCConfig"),
+    (TOOLHIVE_API, "MCPToolConfig"),
+    ("apps/v1", "Deployment"),
+    ("v1", "Service"),
+)
+_PLAIN = ("apps/v1", "v1")
+_RESTART_SECONDS = 10.0  # an operator that restarts is back by then
+_OF_THE_WORKSHOP = {"app.kubernetes.io/part-of": "workshop"}
+
+
+def of_ours(cluster: Cluster, api_version: str, kind: str) -> Sequence[Object]:
+    """The objects of a kind that this instance applied; not what the operator made of them."""
+    labels = {**cluster.record.labels, **(_OF_THE_WORKSHOP if api_version in _PLAIN else {})}
+    return cluster.kube.list(api_version, kind, cluster.namespace, labels)
+
+
+def patience(cluster: Cluster, seconds: float) -> float:
+    """How long to wait for finalizers: `seconds`, and not at all where no operator runs to clear them.
+
+    An operator that this account may not see is taken to run; one that is not available may be soon.
+    """
+    try:
+        operator = find_operator(cluster.kube)
+    except ForbiddenError:
+        return seconds
+    if operator is None or replicas(operator) == 0:
+        return 0.0
+    return seconds if number(operator, "status", "availableReplicas") else min(seconds, _RESTART_SECONDS)
+
+
+def clear_finalizers(cluster: Cluster, namespace: str, api: str, kind: str, name: str) -> None:
+    """Let an object go without the operator, and take along what the operator would have deleted with it."""
+    cluster.kube.patch(api, kind, name, namespace, {"metadata": {"finalizers": None}})
+    if kind == "MCPServer":  # its server's pods belong to a StatefulSet that nothing owns
+        cluster.kube.delete("apps/v1", "StatefulSet", name, namespace)
+
+
+def release_ours(cluster: Cluster, namespace: str) -> Sequence[str]:
+    """Clear the finalizers of what this instance applied, where no operator does; what that was."""
+    stuck = [
+        (api, kind, name_of(found))
+        for api, kind in KINDS
+        for found in cluster.kube.list(api, kind, namespace, cluster.record.labels)
+        if mapping(found, "metadata").get("finalizers") and is_being_deleted(found)
+    ]
+    for api, kind, name in stuck:
+        clear_finalizers(cluster, namespace, api, kind, name)
+    return [f"{kind}/{name}" for _, kind, name in stuck]
+
+
+def wait_gone(kube: Kube, namespace: str, seconds: float, note: Callable[[str], None]) -> None:
+    """Wait until a namespace that is being deleted is gone."""
+    wait_for(
+        f"The end of namespace `{namespace}`",
+        lambda: kube.get("v1", "Namespace", namespace),
+        done=lambda found: found is None,
+        failed=lambda _: "",
+        seconds=seconds,
+        note=note,
+        state=lambda found: "gone" if found is None else f"{namespace} is being deleted{_because(found)}",
+    )
+
+
+def _because(namespace: Object) -> str:
+    held = conditions_of(namespace).get("NamespaceFinalizersRemaining")
+    return f": {held.message}" if held is not None and held.holds else ""
