@@ -170,7 +170,7 @@ async def exercise_1(subject: Subject) -> None:
 async def exercise_2(subject: Subject) -> None:
     """The loop ends after `MAX_TURNS` turns, and not one too early."""
     ask, most = subject.function("ask"), 3 + random_number() % 5
-    subject.program.MAX_TURNS = most
+    vars(subject.program)["MAX_TURNS"] = most
     toolbox = PythonTools(*subject.module("tools").TOOLS)
     lost = Script(("list_repositories", {}), answer=None, most=most + 20)
     try:

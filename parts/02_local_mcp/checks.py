@@ -5,6 +5,7 @@ import contextlib
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.types import Tool
@@ -115,7 +116,7 @@ async def the_loop_is_untouched(subject: Subject) -> None:
     source = ast.parse((subject.directory / "main.py").read_text(encoding="utf-8"))
     lines = [node.lineno for node in ast.walk(source) if isinstance(node, _LOOPS)]
     expect(not lines, f"There is a loop in main.py, in line {', '.join(map(str, lines))}")
-    calls = (
+    calls: tuple[tuple[str, dict[str, Any]], ...] = (
         ("list_repositories", {}),
         ("list_issues", {"repository": "trail-mapper", "state": "all"}),
         ("calculate", {"operation": "subtract", "a": random_number(), "b": random_number()}),
@@ -163,7 +164,7 @@ async def _look_around(client: Client) -> Visit:
         await tools.call_tool("list_issues", {"repository": "trail-mapper"}),
     )
 
-    async def note(progress: float, _total: float | None, _message: str | None) -> None:
+    async def note(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001
         visit.progress.append(progress)
 
     with contextlib.suppress(MCPError):

@@ -25,7 +25,8 @@ SLOW = "slow_count"
 CONFIG = "workshop-tools"
 LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 MISDIRECTED = 421
-ARGUMENTS = {  # that a tool takes, so that a refusal is about its name and nothing else
+# Valid arguments, so that a refusal is about the tool's name and nothing else.
+ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "list_issues": {"repository": "trail-mapper"},
     "get_issue": {"repository": "trail-mapper", "number": 42},
     "calculate": {"operation": "add", "a": 1, "b": 2},
@@ -158,7 +159,7 @@ async def progress_passes_the_proxy(subject: Subject) -> None:
         raise NotApplicableError(f'`{SLOW}` is not shown; the README\'s "Try this" shows it')
     seen: list[float] = []
 
-    async def note(progress: float, _total: float | None, _message: str | None) -> None:
+    async def note(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001
         seen.append(progress)
 
     async with _connected(subject) as client:

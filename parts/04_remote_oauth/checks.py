@@ -1,5 +1,6 @@
 """The checks of part 4: discovery, the login, whom a token is for, and where it never goes."""
 
+import functools
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -166,7 +167,7 @@ async def the_login_is_refreshed(subject: Subject) -> None:
     """When the token has run out, a refresh brings a new one, and nobody has to approve again."""
     proxy = subject.server(PROXY)
     login, before = proxy.login, proxy.token
-    expect(login.tokens.refresh_token, "The login has no refresh token")
+    expect(login.tokens and login.tokens.refresh_token, "The login has no refresh token")
     proxy.tokens.save(login.model_copy(update={"expires_at": 1.0}))
     seen: list[Event] = []
     async with proxy.client(observe=seen.append) as client:
@@ -240,7 +241,7 @@ def exercise_2(subject: Subject) -> None:
         "neither a code nor an error": {"state": state, "iss": issuer},
     }
     for what, query in wrong.items():
-        told = _refusal(lambda query=query: code_of(query, state=state, issuer=issuer))
+        told = _refusal(functools.partial(code_of, query, state=state, issuer=issuer))
         expect(told is not None, f"A callback with {what} was accepted")
         named = what != "an error" or "access_denied" in str(told)
         expect(named, f"The person said no, and all that is told is {told!r}")

@@ -16,7 +16,7 @@ from typing import Any
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
-from tools import Tools
+from target_tools import Tools
 
 from workshop.auth import (
     BearerGuard,

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
-from tools import SESSION, mcp_server
 from worker import SCOPES, WEAK, Worker, make_worker
+from worker_tools import SESSION, mcp_server
 
 from workshop.auth import Cors, Endpoint, RequestLog, private_json, with_headers
 from workshop.core.serving import main
