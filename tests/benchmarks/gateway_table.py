@@ -8,7 +8,7 @@ from tests.benchmarks.gateway_login import Handshake
 from tests.benchmarks.gateway_measure import KINDS, Report
 from tests.benchmarks.gateway_paths import TOOLHIVE
 
-_FIGURES = {
+FIGURES = {
     "p50, ms": "p50",
     "p99, ms": "p99",
     "calls/s, 1 connection": "one",
@@ -36,7 +36,7 @@ def _calls(report: Report) -> Iterator[str]:
     for client, era in KINDS:
         yield f"{client}, {era}, {report.connections} connections"
         yield _line("", paths)
-        for label, figure in _FIGURES.items():
+        for label, figure in FIGURES.items():
             yield _line(label, [f"{report.middle(client, era, path, figure):.2f}" for path in paths])
         yield _line("wrong answers", [str(report.wrong(client, era, path)) for path in paths])
 

@@ -92,11 +92,11 @@ ELSEWHERE = {
     "python -m tests.benchmarks.flow": (FIGURES, "tests/benchmarks/flow.py"),
     "python -m tests.benchmarks.cluster": (
         "measures on a cluster of its own; its message without one is tested by",
-        "tests/test_benchmarks.py::test_the_clusters_benchmark_says_what_it_lacks",
+        "tests/test_benchmarks.py::test_the_clusters_benchmark_reports_what_it_lacks",
     ),
     "--group benchmark python -m tests.benchmarks.gateway": (
         "needs packages that are not installed by default; tested by",
-        "tests/test_benchmarks.py::test_it_measures_the_gateway_and_names_every_bar",
+        "tests/test_benchmarks.py::test_every_bar_has_a_figure_and_the_verdict_that_follows_from_it",
     ),
 }
 # Its result depends on the machine; both are right.
