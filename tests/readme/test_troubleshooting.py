@@ -16,6 +16,7 @@ from tests.cli.conftest import Outcome, Workshop, workshop
 from tests.environment import WORKLOADS
 from tests.lab.cluster.fake_tools import FakeMachine
 from tests.readme.page import ROOT, topic
+from tests.tiers import exists
 from workshop.core.instance import Instance, Record
 from workshop.core.ports import free_port
 
@@ -26,29 +27,36 @@ MESSAGES = [
     for heading in re.findall(r"^## (.+)$", topic("troubleshooting"), re.MULTILINE)
     for message in re.findall(r"`([^`]+)`", heading)
 ]
-# Provoked by tests of their own: the file, and the words that identify the message there.
+GOLDEN = ROOT / "workshop" / "course" / "demo" / "scripts" / "what-goes-wrong.golden.txt"
+IN_A_DEMO = "The login was not approved"
+# Messages that need more than a command line, and the test that provokes each.
 ELSEWHERE = {
     "Cluster DNS does not resolve …, asked from pod …": (
-        "tests/lab/cluster/test_restart.py",
-        "Cluster DNS does not resolve",
+        "tests/lab/cluster/test_restart.py::test_a_name_that_never_resolves_is_named_with_the_pod_and_what_to_do"
     ),
     "Service … does not accept a connection, asked from pod …": (
-        "tests/lab/cluster/test_restart.py",
-        "does not accept a connection, asked from pod",
+        "tests/lab/cluster/test_restart.py::test_a_service_that_refuses_for_ever_is_named_with_where_to_look"
     ),
-    "… ended while it was starting": ("tests/e2e/test_lifecycle.py", "ended while it was starting"),
-    "… was not ready within … s": ("tests/lab/test_process.py", "was not ready within 1 s"),
-    "The cluster … does not answer": ("tests/lab/cluster/test_restart.py", 'match="does not answer"'),
+    "… ended while it was starting": (
+        "tests/e2e/test_lifecycle.py::test_an_up_that_fails_half_way_stops_what_it_had_started"
+    ),
+    "… was not ready within … s": (
+        "tests/lab/test_process.py::test_a_process_that_answers_with_an_error_is_not_healthy"
+    ),
+    "The cluster … does not answer": (
+        "tests/lab/cluster/test_restart.py::test_a_stopped_cluster_is_not_started_by_a_part"
+    ),
     "… cannot become ready: …": (
-        "tests/lab/cluster/test_troubles.py",
-        "cannot become ready: ImagePullBackOff",
+        "tests/lab/cluster/test_troubles.py::test_a_pause_after_a_hopeless_pull_does_not_make_it_hopeful"
     ),
-    "The login was not approved": (
-        "workshop/course/demo/scripts/what-goes-wrong.golden.txt",
-        "The login was not approved",
+    IN_A_DEMO: "tests/course/demo/test_demo.py::test_a_demo_still_shows_what_its_golden_text_says",
+    "Nobody approved the login within … seconds": (
+        "tests/agent/test_oauth.py::test_t111_a_login_that_nobody_approves_ends_with_a_deadline"
     ),
-    "Nobody approved the login within … seconds": ("tests/agent/test_oauth.py", 'match="Nobody approved"'),
-    "The server accepted us but offers no tools": ("tests/agent/test_mcp_tools.py", "us but offers no tools"),
+    "The server accepted us but offers no tools": (
+        "tests/agent/test_mcp_tools.py"
+        "::test_a_server_without_tools_is_told_apart_from_a_login_that_is_missing"
+    ),
 }
 
 
@@ -241,10 +249,13 @@ def test_a_message_of_the_topic_is_what_is_printed(
     assert "Traceback" not in outcome.err
 
 
+def test_a_demo_s_golden_text_has_the_message_that_the_demo_provokes() -> None:
+    assert IN_A_DEMO in GOLDEN.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("text", ELSEWHERE)
-def test_a_message_that_is_provoked_elsewhere_is_written_so_in_the_program(text: str) -> None:
-    file, words = ELSEWHERE[text]
-    assert words in (ROOT / file).read_text(encoding="utf-8")
+def test_a_message_that_another_test_provokes_is_a_line_of_the_program(text: str) -> None:
+    assert exists(ELSEWHERE[text])
     pieces = [piece.strip() for piece in text.split("…") if piece.strip(" :")]
     lines = [line for path in (ROOT / "workshop").rglob("*.py") for line in path.read_text().splitlines()]
     assert any(all(piece in line for piece in pieces) for line in lines)
