@@ -86,6 +86,7 @@ QUESTIONS = (
     _same(
         "A redirect to another machine by plain http", ask.registered_redirects, "400 invalid_redirect_uri"
     ),
+    _same("A redirect URI with a scheme of the application's own", ask.private_redirect, "201"),
     _same("Registrations at once", ask.registrations_at_once, "201 201 429, says when", for_two_at_once),
     _same("Registrations in all", ask.registrations_at_once, "201 201 503, says when", for_two_in_all),
     _same("Consent page", ask.consent, "asks"),
@@ -120,7 +121,12 @@ QUESTIONS = (
     Question(
         "A scope for the refresh token", ask.unregistered_offline_access, "200", "redirect, invalid_scope"
     ),
-    Question("Redirect addresses with a scheme of their own", ask.private_redirect, "400", "201"),
+    Question(
+        "Schemes that have a meaning already",
+        ask.unsafe_redirects,
+        "none",
+        "javascript data file intent ms-msdt web+app",
+    ),
     Question("Grants for machines", ask.grants, "none", "token-exchange"),
     Question(
         "A login without PKCE",

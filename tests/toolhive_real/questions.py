@@ -102,6 +102,14 @@ async def private_redirect(_: Place, visitor: Visitor) -> str:
     return str(answer.status_code)
 
 
+async def unsafe_redirects(_: Place, visitor: Visitor) -> str:
+    """Schemes that a browser or the system gives a meaning: those that are registered."""
+    schemes = ("javascript", "data", "file", "intent", "ms-msdt", "web+app")
+    answers = [await visitor.register_response(redirect_uris=[f"{scheme}:/x"]) for scheme in schemes]
+    accepted = [scheme for scheme, answer in zip(schemes, answers, strict=True) if answer.is_success]
+    return " ".join(accepted) or "none"
+
+
 async def unregistered_offline_access(_: Place, visitor: Visitor) -> str:
     """A login with `offline_access`; registered was only the refresh grant, as by Claude Code."""
     grants = ["authorization_code", "refresh_token"]

@@ -13,14 +13,13 @@ if TYPE_CHECKING:
     from workshop.auth.browser import refuse_other_sites as refuse_other_sites
     from workshop.auth.client_metadata import client_name as client_name
     from workshop.auth.client_metadata import read_document as read_document
-    from workshop.auth.client_metadata import redirect_uri_matches as redirect_uri_matches
     from workshop.auth.client_metadata import redirect_uris as redirect_uris
     from workshop.auth.client_metadata import require_public_code_client as require_public_code_client
-    from workshop.auth.client_metadata import shown_host as shown_host
     from workshop.auth.config import Upstream as Upstream
     from workshop.auth.config_reader import LOOPBACK_HOSTS as LOOPBACK_HOSTS
     from workshop.auth.config_reader import Section as Section
     from workshop.auth.config_reader import wrong_setting as wrong_setting
+    from workshop.auth.consent import ConsentForm as ConsentForm
     from workshop.auth.cors import Cors as Cors
     from workshop.auth.guards import BearerGuard as BearerGuard
     from workshop.auth.guards import HostGuard as HostGuard
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
     from workshop.auth.outbound import Outbound as Outbound
     from workshop.auth.outside_tokens import OutsideIssuer as OutsideIssuer
     from workshop.auth.outside_tokens import OutsideTokens as OutsideTokens
+    from workshop.auth.redirect_rules import redirect_uri_matches as redirect_uri_matches
     from workshop.auth.resource_server import Challenge as Challenge
     from workshop.auth.routes import Endpoint as Endpoint
     from workshop.auth.routes import RequestLog as RequestLog
@@ -82,13 +82,12 @@ _MODULES = {
     "client_metadata": (
         "client_name",
         "read_document",
-        "redirect_uri_matches",
         "redirect_uris",
         "require_public_code_client",
-        "shown_host",
     ),
     "config": ("Upstream",),
     "config_reader": ("LOOPBACK_HOSTS", "Section", "wrong_setting"),
+    "consent": ("ConsentForm",),
     "cors": ("Cors",),
     "guards": ("BearerGuard", "HostGuard", "caller_of"),
     "http": (
@@ -120,6 +119,7 @@ _MODULES = {
     "openapi_tools": ("Api", "Operation"),
     "outbound": ("Outbound",),
     "outside_tokens": ("OutsideIssuer", "OutsideTokens"),
+    "redirect_rules": ("redirect_uri_matches",),
     "resource_server": ("Challenge",),
     "routes": ("Endpoint", "RequestLog"),
     "store": ("StoreFullError",),

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from workshop.auth.client_documents import ClientDocuments, TooManyFetchesError
-from workshop.auth.client_metadata import is_url, redirect_uri_matches
+from workshop.auth.client_metadata import is_url
 from workshop.auth.consent import consent_page
 from workshop.auth.guarded_fetch import DocumentError
 from workshop.auth.http import (
@@ -18,6 +18,7 @@ from workshop.auth.http import (
     query_parameters,
 )
 from workshop.auth.limits import DOCUMENT_CLIENTS
+from workshop.auth.redirect_rules import Destination, redirect_uri_matches
 from workshop.auth.server import AuthServer
 from workshop.auth.store import AuthorizationRequest, Client, StoreFullError
 
@@ -36,8 +37,18 @@ async def authorize(server: AuthServer, request: Request) -> Response:
     try:
         asked = _checked(server, client, parameters, redirect_uri)
     except RedirectError as error:
-        return error_redirect(server.config.issuer, redirect_uri, state, error)
+        return _refusal(server, redirect_uri, state, error)
     return consent_page(server, client, asked)
+
+
+def _refusal(server: AuthServer, redirect_uri: str, state: str | None, error: RedirectError) -> Response:
+    """Back to the client; but no link may start a program through us before a person has approved it.
+
+    RFC 9700 section 4.11.2: a redirect URI that is not trusted gets no automatic redirect.
+    """
+    if Destination.of(redirect_uri).kind == "scheme":
+        raise PageError("The application asked for something it cannot get", f"{error.description}.")
+    return error_redirect(server.config.issuer, redirect_uri, state, error)
 
 
 _READ = Remedy("cimd: {enabled: true}", "It then reads such documents, for which it needs the internet.")

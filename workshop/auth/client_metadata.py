@@ -7,12 +7,13 @@ from urllib.parse import SplitResult
 
 from workshop.auth.config_reader import LOOPBACK_HOSTS, split_url
 from workshop.auth.http import OAuthError, visible
+from workshop.auth.redirect_rules import DOT_SEGMENT, FORBIDDEN, MOST_REDIRECT_URIS, registration_problem
 
 GRANT_TYPES = ("authorization_code", "refresh_token")
-_MOST_REDIRECT_URIS = 10
 _NAME_CHARACTERS = 256
-_REDIRECT_URI_CHARACTERS = 2048
 _CLIENT_ID_CHARACTERS = 1024
+_SHOWN_CHARACTERS = 100
+_UNQUOTABLE = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
 _HOST_CHARACTERS = 253  # RFC 1035 section 2.3.4
 
 
@@ -49,12 +50,12 @@ def require_public_code_client(document: dict[str, Any]) -> None:
 def redirect_uris(document: dict[str, Any]) -> tuple[str, ...]:
     """Raises OAuthError (`invalid_redirect_uri`)."""
     value, kind = document.get("redirect_uris"), application_type(document)
-    if not isinstance(value, list) or not 1 <= len(value) <= _MOST_REDIRECT_URIS:
-        raise OAuthError("invalid_redirect_uri", f"Register 1 to {_MOST_REDIRECT_URIS} redirect URIs")
-    for uri in value:
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_REDIRECT_URIS:
+        raise OAuthError("invalid_redirect_uri", f"Register 1 to {MOST_REDIRECT_URIS} redirect URIs")
+    for number, uri in enumerate(value):
         problem = registration_problem(uri, kind)
         if problem:
-            raise OAuthError("invalid_redirect_uri", problem)
+            raise OAuthError("invalid_redirect_uri", f"redirect_uris[{number}] {_quoted(uri)}: {problem}")
     return tuple(dict.fromkeys(value))
 
 
@@ -71,6 +72,13 @@ def client_name(document: dict[str, Any]) -> str:
     return visible(value)
 
 
+def _quoted(uri: object) -> str:
+    """The start of a URI in the characters of an error description (RFC 6749 section 5.2)."""
+    if not isinstance(uri, str):
+        return "is not a text"
+    return f"({_UNQUOTABLE.sub('?', uri[:_SHOWN_CHARACTERS])}{'...' if len(uri) > _SHOWN_CHARACTERS else ''})"
+
+
 def refused(description: str) -> OAuthError:
     return OAuthError("invalid_client_metadata", description)
 
@@ -80,54 +88,6 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) != len(pairs):
         raise ValueError
     return values
-
-
-FORBIDDEN = re.compile(r"[\s\x00-\x20\x7f-\U0010ffff\\#*<>\"`{}|^]")
-DOT_SEGMENT = re.compile(r"(?i)(^|/)(\.|%2e){1,2}(/|$)")
-_LOOPBACK = re.compile(r"http://(localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?((?:[/?].*)?)")
-
-
-def registration_problem(uri: object, application_type: str | None) -> str | None:
-    """Why a redirect URI cannot be registered, or None: https, or http on loopback (OAuth 2.1, RFC 8252)."""
-    if not isinstance(uri, str) or not uri or len(uri) > _REDIRECT_URI_CHARACTERS:
-        return f"A redirect URI is a text of at most {_REDIRECT_URI_CHARACTERS} characters"
-    if FORBIDDEN.search(uri):
-        return "A redirect URI has no fragment, wildcard, whitespace or characters outside ASCII"
-    parts = split_url(uri)
-    if parts is None:
-        return "A redirect URI is an absolute https URL, or http on loopback, without user name"
-    if DOT_SEGMENT.search(parts.path):
-        return "A redirect URI's path has no dot segments"
-    return _scheme_problem(uri, parts, application_type)
-
-
-def _scheme_problem(uri: str, parts: SplitResult, application_type: str | None) -> str | None:
-    if parts.scheme == "http" and not _LOOPBACK.fullmatch(uri):
-        return "Plain http is for localhost, 127.0.0.1 and [::1] only"
-    if application_type == "web" and (parts.scheme == "http" or parts.hostname in LOOPBACK_HOSTS):
-        return "A web application's redirect URI is https and not on loopback"
-    return None
-
-
-def redirect_uri_matches(requested: str, registered: str) -> bool:
-    """Equal as strings; of two loopback URIs only the port may differ (RFC 8252 section 7.3).
-
-    `localhost` and `127.0.0.1` are different hosts.
-    """
-    if requested == registered:
-        return True
-    one, other = _LOOPBACK.fullmatch(requested), _LOOPBACK.fullmatch(registered)
-    if one is None or other is None or split_url(requested) is None:
-        return False
-    return one.groups() == other.groups()
-
-
-def shown_host(uri: str) -> tuple[str, bool]:
-    """Host and port of a redirect URI for a person to read, and whether that is this computer."""
-    parts = split_url(uri)
-    if parts is None:
-        return uri, False
-    return parts.netloc, parts.hostname in LOOPBACK_HOSTS
 
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")

@@ -10,6 +10,8 @@ import json
 import logging
 import secrets
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -24,7 +26,8 @@ from workshop.auth.browser import (
     set_flow_cookie,
     way_back,
 )
-from workshop.auth.client_metadata import document_host, shown_host
+from workshop.auth.client_metadata import document_host
+from workshop.auth.config import Upstream
 from workshop.auth.http import (
     PageError,
     Parameters,
@@ -35,6 +38,7 @@ from workshop.auth.http import (
     redirect,
 )
 from workshop.auth.limits import QUERY_BYTES, SIGN_IN_SECONDS, SIGN_INS
+from workshop.auth.redirect_rules import Destination
 from workshop.auth.server import AuthServer
 from workshop.auth.store import (
     AuthorizationRequest,
@@ -58,29 +62,67 @@ _MEANINGS = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class ConsentForm:
+    """What the consent page shows: who asks for what, and where the browser goes; and what it sends back."""
+
+    client_id: str
+    client_name: str
+    redirect_uri: str
+    redirect_uris: Sequence[str]
+    """All that the client registered."""
+    scopes: Sequence[str]
+    resource_host: str | None
+    """The MCP server that the client will use; None when it only asks who the person is."""
+    upstream: Upstream | None
+    """Where the person signs in; None for a page of this server."""
+    ticket: str
+    csrf: str
+    preconfigured: bool = False
+    hop: int | None = None
+    """The page's number in the README of the part."""
+
+    def response(self) -> Response:
+        """The page."""
+        upstream = self.upstream
+        return form_page(
+            "consent.html",
+            form=self,
+            name=self.client_name or "An application without a name",
+            document_host=document_host(self.client_id),
+            scopes=[(scope, _MEANINGS.get(scope, "")) for scope in self.scopes],
+            upstream_host=urlsplit(upstream.authorization_endpoint).netloc if upstream else "",
+            destination=Destination.of(self.redirect_uri),
+            is_local=all(Destination.of(uri).is_local for uri in self.redirect_uris),
+            hop=self.hop,
+        )
+
+
 def consent_page(server: AuthServer, client: Client, asked: AuthorizationRequest) -> Response:
     """Ask the person, naming application, scopes and where the browser goes."""
     flow, browser = secrets.token_hex(8), random_token()
-    redirect_host, is_loopback = shown_host(asked.redirect_uri)
-    response = form_page(
-        "consent.html",
-        client_name=client.name or "An application without a name",
+    form = ConsentForm(
         client_id=client.client_id,
-        client_host=document_host(client.client_id),
-        only_loopback=all(shown_host(uri)[1] for uri in client.redirect_uris),
-        remote_host=urlsplit(server.remote_url).netloc,
-        scopes=[(scope, _MEANINGS.get(scope, "")) for scope in asked.scopes],
-        own_sign_in=server.signs_in_itself,
-        upstream_name=server.upstream.name,
-        upstream_host=urlsplit(server.config.upstream.authorization_endpoint).netloc,
-        upstream_scopes=server.config.upstream.scopes,
-        redirect_host=redirect_host,
-        redirect_is_loopback=is_loopback,
+        client_name=client.name,
+        redirect_uri=asked.redirect_uri,
+        redirect_uris=client.redirect_uris,
+        scopes=asked.scopes,
+        resource_host=None if _only_signs_in(server, asked) else urlsplit(server.remote_url).netloc,
+        upstream=None if server.signs_in_itself else server.config.upstream,
         ticket=_seal(server, flow, asked),
         csrf=server.vault.mac("csrf", flow, browser, asked.client_id),
+        preconfigured=client.preconfigured,
+        hop=server.hop,
     )
+    response = form.response()
     set_flow_cookie(server, response, flow, browser)
     return response
+
+
+def _only_signs_in(server: AuthServer, asked: AuthorizationRequest) -> bool:
+    """Whether the token will have none of the resource's own scopes, and so only identifies the person."""
+    of_resource = set(server.config.scopes) - _MEANINGS.keys()
+    return server.signs_in_itself and bool(of_resource) and not of_resource & set(asked.scopes)
 
 
 async def consent(server: AuthServer, request: Request) -> Response:

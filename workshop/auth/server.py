@@ -48,6 +48,8 @@ class AuthServer:
     patience: Patience
     source: UpstreamTokenSource | None = None
     """Where an upstream's tokens come from; None for a server that signs people in itself."""
+    hop: int | None = None
+    """The number of the consent page in the README of the part, for its footer."""
 
     def url(self, path: str) -> str:
         return f"{self.config.issuer}{path}"
@@ -74,6 +76,7 @@ def authorization_server(
     patience: Patience,
     fetch: Fetch,
     source: UpstreamTokenSource | None = None,
+    hop: int | None = None,
 ) -> AuthServer:
     """With its rate limits, and with documents of clients where the configuration has them."""
     rules = auth.registrations
@@ -90,4 +93,5 @@ def authorization_server(
         clock=clock,
         patience=patience,
         source=source,
+        hop=hop,
     )

@@ -18,7 +18,7 @@ from workshop.auth.limits import Clock
 
 @dataclass(frozen=True)
 class Client:
-    """A public client: registered dynamically (RFC 7591), or described by a document at its id's address."""
+    """A client: registered dynamically (RFC 7591), described by a document at its id, or configured."""
 
     client_id: str
     name: str
@@ -27,6 +27,8 @@ class Client:
     scopes: tuple[str, ...]
     application_type: str | None
     registered: float
+    preconfigured: bool = False
+    """Whether the server's operator entered it, and not the application itself."""
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Client":

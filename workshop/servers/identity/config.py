@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workshop.auth import Section, Upstream, load_signing_key, wrong_setting
-from workshop.auth.client_metadata import GRANT_TYPES, registration_problem
+from workshop.auth.client_metadata import GRANT_TYPES
 from workshop.auth.config import (
     CALLBACK_PATH,
     DEFAULT_SCOPES,
@@ -15,6 +15,7 @@ from workshop.auth.config import (
     read_scopes,
 )
 from workshop.auth.http import visible
+from workshop.auth.redirect_rules import registration_problem
 from workshop.auth.store import Client
 
 LOGIN_PATH = "/login"
@@ -106,4 +107,5 @@ def _client(entry: object, where: str, scopes: tuple[str, ...]) -> Client:
         scopes=scopes,
         application_type=None,
         registered=0.0,
+        preconfigured=True,
     )

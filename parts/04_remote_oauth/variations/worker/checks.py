@@ -176,8 +176,8 @@ async def _closed(subject: Subject, number: int) -> None:
 
 @check(
     hints=(
-        "`workshop.auth.client_metadata` has what the gateway asks of a client, one function each",
-        "`redirect_uris(document)` refuses an empty list, and whatever is neither https nor on loopback",
+        "`workshop.auth` has what the gateway requires of a client, one function for each member",
+        "`redirect_uris(document)` refuses an empty list, plain http beyond loopback, and unsafe schemes",
         "`private_json` answers with `no-store`; and a client on somebody's computer keeps no secret",
     ),
     seconds=40,
@@ -191,7 +191,7 @@ async def exercise_1(subject: Subject) -> None:
 @check(
     hints=(
         "Before the client and its address are known, the only answer is a page: `PageError`",
-        "`matches` of `workshop.auth.client_metadata` compares two addresses as RFC 8252 wants it",
+        "`redirect_uri_matches` of `workshop.auth` compares two redirect URIs as RFC 8252 requires",
         "After that, `error_redirect` tells the client: `invalid_request` without S256, `invalid_target`",
     ),
     seconds=40,
@@ -204,7 +204,7 @@ async def exercise_2(subject: Subject) -> None:
 
 @check(
     hints=(
-        "In `ask`, keep what was asked under `random_token()`, set a cookie, and show `consent.html`",
+        "In `ask`, store what was asked under `random_token()`, set a cookie, and show a `ConsentForm`",
         "In `decide`, `take` that record; the cookie's digest and the form's `csrf` have to be the record's",
         "The `state` for GitHub is another `random_token()`; in `callback` the cookie has to fit again",
         "The client's own `state` goes back to the client, with `iss`, and nowhere else",

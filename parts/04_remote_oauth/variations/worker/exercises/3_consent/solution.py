@@ -7,17 +7,16 @@ from starlette.responses import Response
 from worker import SCOPES, Worker
 
 from workshop.auth import (
+    ConsentForm,
     PageError,
     UpstreamError,
     digest,
-    form_page,
     form_parameters,
     query_parameters,
     random_token,
     redirect,
     refuse_other_sites,
     same_secret,
-    shown_host,
 )
 
 _TEN_MINUTES = 600
@@ -47,24 +46,19 @@ def ask(worker: Worker, request: Request, asked: dict[str, str]) -> Response:
 def _page(worker: Worker, asked: dict[str, str], ticket: str, csrf: str) -> Response:
     client_id = asked.get("client_id", "")
     client = worker.records.get("client", client_id) or {}
-    redirect_host, is_loopback = shown_host(asked["redirect_uri"])
-    return form_page(
-        "consent.html",
-        client_name=client.get("client_name") or "An application without a name",
+    form = ConsentForm(
         client_id=client_id,
-        client_host="",
-        only_loopback=is_loopback,
-        remote_host=urlsplit(worker.url).netloc,
-        scopes=[(scope, "") for scope in SCOPES],
-        own_sign_in=False,
-        upstream_name=worker.app.name,
-        upstream_host=urlsplit(worker.app.authorization_endpoint).netloc,
-        upstream_scopes=SCOPES,
-        redirect_host=redirect_host,
-        redirect_is_loopback=is_loopback,
+        client_name=client.get("client_name", ""),
+        redirect_uri=asked["redirect_uri"],
+        redirect_uris=client.get("redirect_uris", [asked["redirect_uri"]]),
+        scopes=SCOPES,
+        resource_host=urlsplit(worker.url).netloc,
+        upstream=worker.app,
         ticket=ticket,
         csrf=csrf,
+        hop=3,
     )
+    return form.response()
 
 
 async def decide(worker: Worker, request: Request) -> Response:
