@@ -1,4 +1,4 @@
-"""The checks of part 1: the loop does what a loop around a model has to do."""
+"""The checks of part 1: the loop calls tools, returns their results to the model, and ends."""
 
 from workshop.agent import Agent, NoAnswerError, PythonTools, Question
 from workshop.course.checks import NotPassedError, Script, Subject, check, expect, random_number
@@ -7,7 +7,7 @@ from workshop.course.checks import NotPassedError, Script, Subject, check, expec
 @check(hints=("`workshop part 1 run` asks the agent its question",))
 def it_was_run(subject: Subject) -> None:
     """You have run this part, and it answered."""
-    expect(subject.ran, "It has not been run from here yet")
+    expect(subject.ran, "It has not been run yet")
 
 
 @check(
@@ -17,7 +17,7 @@ def it_was_run(subject: Subject) -> None:
     )
 )
 async def the_tools_describe_themselves(subject: Subject) -> None:
-    """Each tool tells a model what it does and what it takes."""
+    """Each tool describes to a model what it does and what it takes."""
     tools = await PythonTools(*subject.module("tools").TOOLS).list_tools()
     expect(tools, "`TOOLS` in tools.py is empty")
     for tool in tools:
@@ -30,7 +30,7 @@ async def the_tools_describe_themselves(subject: Subject) -> None:
 @check(
     hints=(
         "Follow a call through `answer` in main.py: `reply.calls`, `run_tool`, `conversation.append`",
-        "After each call, `conversation.append(ToolReply(call, result))` tells the model its result",
+        "After each call, `conversation.append(ToolReply(call, result))` gives the model its result",
     )
 )
 async def a_call_is_carried_out(subject: Subject) -> None:
@@ -38,7 +38,7 @@ async def a_call_is_carried_out(subject: Subject) -> None:
     a, b = random_number(), random_number()
     script = Script(("calculate", {"operation": "multiply", "a": a, "b": b}), answer="done")
     await _answer(subject, script)
-    expect(script.results, "The model asked for `calculate` and was never told a result")
+    expect(script.results, "The model asked for `calculate` and never got a result")
     expect(
         script.results[0].data == {"result": a * b}, f"{a} times {b} came back as {script.results[0].text}"
     )
@@ -51,28 +51,28 @@ async def a_call_is_carried_out(subject: Subject) -> None:
     )
 )
 async def it_goes_on_until_the_answer(subject: Subject) -> None:
-    """The loop repeats until the model answers, and each turn hears all that went before."""
+    """The loop repeats until the model answers, and each turn contains all earlier entries."""
     said = f"The answer is {random_number()}"
     script = Script(
         ("list_repositories", {}), ("calculate", {"operation": "add", "a": 1, "b": 2}), answer=said
     )
     answered = await _answer(subject, script)
-    turns = len(script.heard)
+    turns = len(script.requests)
     expect(turns == 3, f"The model was asked {turns} times; two calls and an answer take 3 turns")  # noqa: PLR2004 - said so
-    lengths = [len(heard) for heard in script.heard]
+    lengths = [len(request) for request in script.requests]
     expect(lengths == [1, 3, 5], f"The conversation had {lengths} entries at its turns, not [1, 3, 5]")
-    expect(isinstance(script.heard[-1][0], Question), "The last turn no longer begins with the question")
+    expect(isinstance(script.requests[-1][0], Question), "The last turn no longer begins with the question")
     expect(answered == said, f"The model answered {said!r}, and the agent returned {answered!r}")
 
 
 @check(
     hints=(
-        "What goes wrong inside a tool is a result too: the model reads it and tries something else",
-        "`toolbox.call_tool` makes a result with `is_error` of an exception such as that of `list_issues`",
+        "An error inside a tool is a result too: the model reads it and tries something else",
+        "`toolbox.call_tool` turns an exception, as in `list_issues`, into a result with `is_error`",
     )
 )
 async def an_error_goes_to_the_model(subject: Subject) -> None:
-    """A tool that fails does not end the loop: the model reads why."""
+    """A tool that fails does not end the loop: the model reads the reason."""
     name = f"no-such-thing-{random_number()}"
     script = Script(("list_issues", {"repository": name}), answer="done")
     await _answer(subject, script)
@@ -80,12 +80,12 @@ async def an_error_goes_to_the_model(subject: Subject) -> None:
     expect(
         name in script.results[0].text, f"The error does not name what was wrong: {script.results[0].text}"
     )
-    expect("trail-mapper" in script.results[0].text, "The error does not say which repositories there are")
+    expect("trail-mapper" in script.results[0].text, "The error does not list the known repositories")
 
 
 @check(
     hints=(
-        "How often may the model be asked? `MAX_TURNS` in main.py says it, and the loop has to obey",
+        "`MAX_TURNS` in main.py limits how often the loop asks the model; does the loop obey it?",
         "`for turn in range(1, MAX_TURNS + 1)`, and after the loop `raise NoAnswerError(MAX_TURNS)`",
     )
 )
@@ -96,9 +96,11 @@ async def a_lost_model_is_stopped(subject: Subject) -> None:
     try:
         await _answer(subject, script)
     except NoAnswerError:
-        expect(len(script.heard) == most, f"It stopped after {len(script.heard)} turns, not {most}")
+        expect(len(script.requests) == most, f"It stopped after {len(script.requests)} turns, not {most}")
     else:
-        raise NotPassedError(f"It went on after turn {most}: a lost agent has to end by itself")
+        raise NotPassedError(
+            f"It went on after turn {most}: an agent that makes no progress must end by itself"
+        )
 
 
 @check(
@@ -131,13 +133,13 @@ def _open(repository: dict) -> list[dict]:  # type: ignore[type-arg]  # JSON
 @check(
     hints=(
         'A docstring is the first line below `def`: `"""Convert a distance …"""`',
-        'Types go behind the names: `value: float, unit: Literal["kilometres", "miles"]`',
-        "And inside: `if value < 0: raise ValueError(…)`, with a text that says what a distance may be",
+        'Types come after the names: `value: float, unit: Literal["kilometres", "miles"]`',
+        "And inside: `if value < 0: raise ValueError(…)`, with a text that says which distances are valid",
     ),
     exercise=1,
 )
 async def exercise_1(subject: Subject) -> None:
-    """A model can call `convert` right, and learns what it did wrong."""
+    """A model can call `convert` correctly, and learns about its mistake."""
     tools = PythonTools(subject.function("convert"))
     (tool,) = await tools.list_tools()
     expect(tool.description, "`convert` has no docstring: a model cannot know what it is for")
@@ -155,20 +157,20 @@ async def exercise_1(subject: Subject) -> None:
         f"{far} miles came back as {right.text}",
     )
     wrong = await tools.call_tool("convert", {"value": -far, "unit": "miles"})
-    expect(wrong.is_error, f"{-far} miles were converted, to {wrong.text}")
+    expect(wrong.is_error, f"{-far} miles were converted to {wrong.text}")
     expect("ValueError" in wrong.text, f"For a negative distance the model reads {wrong.text}")
 
 
 @check(
     hints=(
-        "`while True` has no end of its own; a `for` over a `range` has one",
-        "`for _ in range(MAX_TURNS):` in the place of `while True:`",
-        "And behind the loop, no deeper than the `for`: `raise NoAnswerError(MAX_TURNS)`",
+        "`while True` never ends by itself; a `for` over a `range` does",
+        "`for _ in range(MAX_TURNS):` instead of `while True:`",
+        "After the loop, indented like the `for`: `raise NoAnswerError(MAX_TURNS)`",
     ),
     exercise=2,
 )
 async def exercise_2(subject: Subject) -> None:
-    """The loop ends after `MAX_TURNS` turns, and not one too early."""
+    """The loop ends after `MAX_TURNS` turns, and not before."""
     ask, most = subject.function("ask"), 3 + random_number() % 5
     vars(subject.program)["MAX_TURNS"] = most
     toolbox = PythonTools(*subject.module("tools").TOOLS)
@@ -176,9 +178,11 @@ async def exercise_2(subject: Subject) -> None:
     try:
         await ask(subject.agent(lost), toolbox)
     except NoAnswerError:
-        expect(len(lost.heard) == most, f"With MAX_TURNS = {most} it asked {len(lost.heard)} times")
+        expect(len(lost.requests) == most, f"With MAX_TURNS = {most} it asked {len(lost.requests)} times")
     else:
-        raise NotPassedError(f"With MAX_TURNS = {most} it asked {len(lost.heard)} times, and never stopped")
+        raise NotPassedError(
+            f"With MAX_TURNS = {most} it asked {len(lost.requests)} times, and never stopped"
+        )
     late = Script(*[("list_repositories", {})] * (most - 1), answer="at last")
     answered = await ask(subject.agent(late), toolbox)
     expect(answered == "at last", f"An answer in the last turn came back as {answered!r}")

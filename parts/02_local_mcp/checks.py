@@ -1,4 +1,4 @@
-"""The checks of part 2: the tools answer over the protocol, and the loop has not noticed."""
+"""The checks of part 2: the tools answer over the protocol, and the loop is that of part 1."""
 
 import ast
 import contextlib
@@ -21,25 +21,25 @@ _LOOPS = (ast.For, ast.While, ast.AsyncFor, ast.ListComp)
 @check(hints=("`workshop part 2 run` asks the same question as part 1",))
 def it_was_run(subject: Subject) -> None:
     """You have run this part, and it answered."""
-    expect(subject.ran, "It has not been run from here yet")
+    expect(subject.ran, "It has not been run yet")
 
 
 @check(
     hints=(
-        "`SERVER` in main.py is a command line; run it by hand and read what it says",
+        "`SERVER` in main.py is a command line; run it by hand and read its output",
         "`python parts/02_local_mcp/server.py` waits silently if it is fine; Ctrl-C ends it",
     ),
     seconds=30,
 )
 async def the_server_starts(subject: Subject) -> None:
     """`main.py` starts the server and speaks MCP with it over stdin and stdout."""
-    visit = await _visit(subject)
-    expect(visit.server, "The server does not say who it is")
+    session = await _session(subject)
+    expect(session.server, "The server does not give its name")
 
 
 @check(
     hints=(
-        "`@server.tool` publishes a function; without it, a function is only a function",
+        "`@server.tool` publishes a function; without it, no client finds the function",
         "Compare `TOOLS` of part 1 with the functions below `@server.tool` in server.py",
     ),
     needs=(the_server_starts,),
@@ -47,47 +47,49 @@ async def the_server_starts(subject: Subject) -> None:
 async def the_tools_are_listed(subject: Subject) -> None:
     """`tools/list` names every tool of part 1, each with its description and schemas."""
     wanted = {tool.__name__ for tool in subject.part(PART_1).module("tools").TOOLS}
-    listed = {tool.name: tool for tool in (await _visit(subject)).tools}
+    listed = {tool.name: tool for tool in (await _session(subject)).tools}
     missing = sorted(wanted - set(listed))
-    expect(not missing, f"{', '.join(missing)} of part 1 cannot be found here")
+    expect(not missing, f"{', '.join(missing)} of part 1: not listed here")
     bare = sorted(name for name, tool in listed.items() if not tool.description)
-    expect(not bare, f"{', '.join(bare)} has no docstring, so no description either")
+    expect(not bare, f"Without a docstring, and so without a description: {', '.join(bare)}")
     vague = sorted(name for name, tool in listed.items() if not tool.output_schema)
-    expect(not vague, f"{', '.join(vague)} returns something without a type: a program cannot rely on it")
+    expect(not vague, f"Without a return type, so a program cannot rely on the result: {', '.join(vague)}")
     states = listed["list_issues"].input_schema["properties"]["state"].get("enum")
     expect(states == ["open", "closed", "all"], f"`state` of `list_issues` may be {states}")
 
 
 @check(
     hints=(
-        "`tools/call` carries a name and arguments; server.py's `calculate` gets them as they are",
+        "`tools/call` carries a name and arguments; server.py's `calculate` receives them unchanged",
         "The result comes twice: as text for a model, as `structuredContent` for a program",
     ),
     needs=(the_server_starts,),
 )
 async def a_tool_is_called(subject: Subject) -> None:
-    """`tools/call` with numbers made up just now returns the right result, as text and as data."""
-    visit = await _visit(subject)
-    a, b = visit.numbers
-    expect(not visit.product.is_error, f"It failed: {visit.product.text}")
-    expect(visit.product.data == {"result": a * b}, f"{a} times {b} came back as {visit.product.data}")
-    expect(str(a * b) in visit.product.text, f"The text for the model says {visit.product.text}")
+    """`tools/call` with random numbers returns the right result, as text and as data."""
+    session = await _session(subject)
+    a, b = session.numbers
+    expect(not session.product.is_error, f"It failed: {session.product.text}")
+    expect(session.product.data == {"result": a * b}, f"{a} times {b} came back as {session.product.data}")
+    expect(str(a * b) in session.product.text, f"The text for the model is {session.product.text}")
 
 
 @check(
     hints=(
-        "A model's mistake is a `ToolError`: the client gets a result that says `isError`, and goes on",
-        "`find` in server.py raises `ToolError` and names the repositories there are",
+        "A model's mistake is a `ToolError`: the client gets a result with `isError`, and continues",
+        "`find` in server.py raises `ToolError` and lists the known repositories",
     ),
     needs=(the_server_starts,),
 )
 async def an_error_is_a_result(subject: Subject) -> None:
-    """A mistake comes back as a result that says so, and the session lives on."""
-    visit = await _visit(subject)
-    told = visit.mistake.text
-    expect(visit.mistake.is_error, "An unknown repository was answered as if there were one")
-    expect("trail-mapper" in told, f"The model is not told what would work: {told}")
-    expect(not visit.afterwards.is_error, f"After the mistake nothing works: {visit.afterwards.text}")
+    """A mistake comes back as an error result, and the session continues."""
+    session = await _session(subject)
+    text = session.mistake.text
+    expect(session.mistake.is_error, "An unknown repository got an answer instead of an error")
+    expect("trail-mapper" in text, f"The error does not list what would work: {text}")
+    expect(
+        not session.afterwards.is_error, f"After the mistake, a correct call fails: {session.afterwards.text}"
+    )
 
 
 @check(
@@ -99,14 +101,14 @@ async def an_error_is_a_result(subject: Subject) -> None:
 )
 async def progress_arrives(subject: Subject) -> None:
     """A slow tool reports its progress before it is done."""
-    seen = (await _visit(subject)).progress
-    expect(seen == [1, 2, 3], f"Of three steps, these were reported: {seen}")
+    reported = (await _session(subject)).progress
+    expect(reported == [1, 2, 3], f"Of three steps, these were reported: {reported}")
 
 
 @check(
     hints=(
-        "`agent.ask(McpTools(client))` is all there is to it: list and call, the rest is part 1's",
-        "Take any loop out of main.py; the one in workshop/agent/loop.py is the one of part 1",
+        "`agent.ask(McpTools(client))` is enough: it lists and calls tools in the loop of part 1",
+        "Remove every loop from main.py; the one in workshop/agent/loop.py is that of part 1",
     ),
     seconds=30,
     needs=(the_server_starts,),
@@ -131,8 +133,8 @@ async def the_loop_is_untouched(subject: Subject) -> None:
 
 
 @dataclass
-class Visit:
-    """What one session with the server brought; starting the server is what takes time."""
+class Session:
+    """The results of one session; all checks share it, because starting the server is slow."""
 
     server: str
     tools: Sequence[Tool]
@@ -143,19 +145,19 @@ class Visit:
     progress: list[float] = field(default_factory=list)
 
 
-_visits: dict[Subject, Visit] = {}
+_sessions: dict[Subject, Session] = {}
 
 
-async def _visit(subject: Subject) -> Visit:
-    if subject not in _visits:
+async def _session(subject: Subject) -> Session:
+    if subject not in _sessions:
         async with connect(subject.module().SERVER, seconds=15) as client:
-            _visits[subject] = await _look_around(client)
-    return _visits[subject]
+            _sessions[subject] = await _observe(client)
+    return _sessions[subject]
 
 
-async def _look_around(client: Client) -> Visit:
+async def _observe(client: Client) -> Session:
     tools, (a, b) = McpTools(client), (random_number(), random_number())
-    visit = Visit(
+    session = Session(
         client.server_info.name if client.server_info else "",
         (await client.list_tools()).tools,
         (a, b),
@@ -165,18 +167,18 @@ async def _look_around(client: Client) -> Visit:
     )
 
     async def note(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001
-        visit.progress.append(progress)
+        session.progress.append(progress)
 
     with contextlib.suppress(MCPError):
         await client.call_tool("slow_count", {"steps": 3, "seconds": 0}, progress_callback=note)
-    return visit
+    return session
 
 
 @check(
     hints=(
         "`@server.tool(annotations=READ_ONLY)`, on the line above `def`",
         "`def plan_walk(kilometres: float, pace: float) -> Walk:`, and a docstring below it",
-        "`-> Walk` is what gives the result a schema: `Walk` is a dataclass, and its fields have types",
+        "`-> Walk` gives the result a schema: `Walk` is a dataclass, and its fields have types",
     ),
     seconds=20,
     exercise=1,
@@ -191,35 +193,35 @@ async def exercise_1(subject: Subject) -> None:
         )
         tool = listed["plan_walk"]
         result = await McpTools(client).call_tool("plan_walk", {"kilometres": hours * pace, "pace": pace})
-    expect(tool.description, "`plan_walk` has no docstring, so a model is told nothing about it")
+    expect(tool.description, "`plan_walk` has no docstring, so a model learns nothing about it")
     for name in ("kilometres", "pace"):
         kind = tool.input_schema["properties"].get(name, {}).get("type", "anything")
         expect(kind == "number", f"In the schema, `{name}` is {kind}, not a number")
-    expect(tool.output_schema, "Its result has no schema: the function says nothing about what it returns")
+    expect(tool.output_schema, "Its result has no schema, because the function has no return type")
     reads = bool(tool.annotations and tool.annotations.read_only_hint)
-    expect(reads, "Nothing says that it only reads: `annotations` is missing")
+    expect(reads, "`annotations` is missing: it should state that the tool only reads")
     wanted = {"hours": hours, "rests": hours // 2}
     expect(result.data == wanted, f"For {hours * pace} km it returned {result.text}")
 
 
 @check(
     hints=(
-        "Before `PLACES[place]`, ask whether it is there: `if place not in PLACES:`",
-        "`raise ToolError(…)`; `', '.join(PLACES)` is a list of the places for its text",
+        "Before `PLACES[place]`, check the name: `if place not in PLACES:`",
+        "`raise ToolError(…)`; `', '.join(PLACES)` lists the places for its text",
     ),
     seconds=20,
     exercise=2,
 )
 async def exercise_2(subject: Subject) -> None:
-    """A model that asks for an unknown place learns which ones there are."""
+    """A model that asks for an unknown place learns the known ones."""
     name = f"Nowhere {random_number()}"
     async with connect(_program(subject), seconds=15) as client:
         tools = McpTools(client)
         result = await tools.call_tool("altitude", {"place": name})
         again = await tools.call_tool("altitude", {"place": "Mill Bridge"})
-    expect(result.is_error, f"For an unknown place it returned {result.text} as if there were one")
-    untold = [place for place in ("Hut on the Ridge", "Mill Bridge", "Lake End") if place not in result.text]
-    expect(not untold, f"It does not name {', '.join(untold)}; the model reads: {result.text}")
+    expect(result.is_error, f"For an unknown place it returned {result.text} instead of an error")
+    missing = [place for place in ("Hut on the Ridge", "Mill Bridge", "Lake End") if place not in result.text]
+    expect(not missing, f"It does not name {', '.join(missing)}; the model reads: {result.text}")
     expect(name in result.text, f"It does not say which place is unknown: {result.text}")
     expect(again.text == "890" or again.data == {"result": 890}, f"Mill Bridge is at {again.text}")
 

@@ -1,4 +1,4 @@
-"""The checks of part 3: the server is somewhere else now, and an operator decides what it shows."""
+"""The checks of part 3: the server runs elsewhere, and an operator decides which tools it shows."""
 
 import asyncio
 from collections.abc import Mapping
@@ -38,13 +38,13 @@ AGENTS = 3
 @check(hints=("`workshop part 3 run` asks the same question as before",))
 def it_was_run(subject: Subject) -> None:
     """You have run this part, and it answered."""
-    expect(subject.ran, "It has not been run from here yet")
+    expect(subject.ran, "It has not been run yet")
 
 
 @check(
     hints=(
         "`workshop status` shows what runs, and what has stopped",
-        "`workshop up` starts what is not running; the log that `workshop status` names says why it ended",
+        "`workshop up` starts what is not running; `workshop logs` shows why a workload ended",
     ),
     seconds=15,
     retries=3,
@@ -52,13 +52,13 @@ def it_was_run(subject: Subject) -> None:
 async def the_endpoint_answers(subject: Subject) -> None:
     """An MCP server answers at the URL."""
     async with _connected(subject) as client:
-        expect(client.server_info and client.server_info.name, "It does not say who it is")
+        expect(client.server_info and client.server_info.name, "It does not give its name")
 
 
 @check(
     hints=(
         "`toolsFilter` in toolhive/tools.yaml lists the names that agents see",
-        "What you change in the YAML counts after the next `workshop up`",
+        "A change in the YAML takes effect with the next `workshop up`",
     ),
     needs=(the_endpoint_answers,),
 )
@@ -69,58 +69,58 @@ async def the_tools_are_the_filtered_ones(subject: Subject) -> None:
         raise NotApplicableError("There is no `toolsFilter`: every tool is shown")
     async with _connected(subject) as client:
         found = {tool.name for tool in (await client.list_tools()).tools}
-    expect(not wanted - found, f"{_names(wanted - found)} should be there and is not")
-    expect(not found - wanted, f"{_names(found - wanted)} is there and should not be")
+    expect(not wanted - found, f"Shown by the configuration, but missing: {_names(wanted - found)}")
+    expect(not found - wanted, f"Not in the configuration, but shown: {_names(found - wanted)}")
 
 
 @check(
     hints=(
-        "`toolsOverride` is keyed by the server's own name; `description` below it is what agents are told",
-        "With `name` below it, agents see that name; the proxy asks the server for its own",
+        "The keys of `toolsOverride` are the server's own names; agents see the `description` below",
+        "With `name` below it, agents see that name; the proxy uses the server's own",
     ),
     needs=(the_endpoint_answers,),
 )
 async def the_operators_words_count(subject: Subject) -> None:
-    """A tool that the operator describes, or renames, is told of in those words, and works."""
+    """A tool that the operator describes or renames has that description and name, and works."""
     overrides = _config(subject).get("toolsOverride") or {}
     if not overrides:
-        raise NotApplicableError("There is no `toolsOverride`: every tool is told of in the server's words")
+        raise NotApplicableError("There is no `toolsOverride`: every tool has the server's own description")
     async with _connected(subject) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         for real, new in overrides.items():
             shown = new.get("name", real)
             expect(shown in tools, f"`{shown}` is not among the tools")
-            told, wanted = tools[shown].description, new.get("description")
-            expect(wanted in (None, told), f"Of `{shown}` agents are told {told!r}, not what tools.yaml says")
+            found, wanted = tools[shown].description, new.get("description")
+            expect(wanted in (None, found), f"`{shown}` is described as {found!r}, not as in tools.yaml")
             result = await McpTools(client).call_tool(shown, ARGUMENTS.get(real, {}))
             expect(not result.is_error, f"`{shown}` came back as {result.text[:120]}")
 
 
 @check(
     hints=(
-        "A filter on the list alone would protect nothing: the proxy has to refuse the call as well",
+        "Filtering only the list protects nothing: the proxy must also refuse the call",
         "Is `slow_count` in `toolsFilter` again? Then it may be called",
     ),
     needs=(the_endpoint_answers,),
 )
 async def a_hidden_tool_is_refused(subject: Subject) -> None:
-    """A tool that is not shown cannot be called either, and nor can one under its old name."""
+    """A tool that is not shown cannot be called, nor a renamed one by its old name."""
     shown = _config(subject).get("toolsFilter") or ()
     hidden = [SLOW] if SLOW not in shown else []
     renamed = [name for name, new in (_config(subject).get("toolsOverride") or {}).items() if new.get("name")]
     for name in (*hidden, *renamed):
-        expect(await _is_refused(subject, name), f"`{name}` is not shown, and was called nevertheless")
+        expect(await _is_refused(subject, name), f"`{name}` is not shown, but a call succeeded")
 
 
 @check(
     hints=(
-        "`calculate` runs in the server; the proxy passes arguments and results on as they are",
+        "`calculate` runs in the server; the proxy forwards arguments and results unchanged",
         "`workshop logs` shows what the server and the proxy wrote",
     ),
     needs=(the_endpoint_answers,),
 )
 async def numbers_come_back(subject: Subject) -> None:
-    """A call with numbers made up just now reaches the server and comes back right."""
+    """A call with random numbers reaches the server and returns the right result."""
     a, b = random_number(), random_number()
     async with _connected(subject) as client:
         result = await McpTools(client).call_tool("calculate", {"operation": "multiply", "a": a, "b": b})
@@ -129,8 +129,8 @@ async def numbers_come_back(subject: Subject) -> None:
 
 @check(
     hints=(
-        "In part 2 each agent had a server of its own; this one has a URL, and serves everyone",
-        "Each session has an id of its own: look at `Mcp-Session-Id` in the README's curl commands",
+        "In part 2 each agent started its own server; this one has a URL and serves everyone",
+        "Each session has its own ID: look at `Mcp-Session-Id` in the README's curl commands",
     ),
     needs=(the_endpoint_answers,),
 )
@@ -157,19 +157,19 @@ async def progress_passes_the_proxy(subject: Subject) -> None:
     """A slow tool's progress arrives through the proxy, event by event."""
     if SLOW not in (_config(subject).get("toolsFilter") or ()):
         raise NotApplicableError(f'`{SLOW}` is not shown; the README\'s "Try this" shows it')
-    seen: list[float] = []
+    reported: list[float] = []
 
     async def note(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001
-        seen.append(progress)
+        reported.append(progress)
 
     async with _connected(subject) as client:
         await client.call_tool(SLOW, {"steps": 3, "seconds": 0.1}, progress_callback=note)
-    expect(seen == [1, 2, 3], f"Of three steps, these arrived: {seen}")
+    expect(reported == [1, 2, 3], f"Of three steps, these arrived: {reported}")
 
 
 @check(
     hints=(
-        "`SERVER` in main.py is used where `up` knows no `workshop`; `agent.endpoint` prefers the real one",
+        "`agent.endpoint` returns the URL of what is up; only without one it is `SERVER` in main.py",
         "Compare main.py with part 2's: one argument of `agent.connect` changed, nothing else",
     ),
     seconds=20,
@@ -180,9 +180,9 @@ async def main_uses_the_url(subject: Subject) -> None:
     a, b = random_number(), random_number()
     script = Script(("calculate", {"operation": "subtract", "a": a, "b": b}), answer="done")
     await subject.module().answer(subject.agent(script))
-    expect(script.results, "The model asked for a tool and was never told a result")
-    told = script.results[0]
-    expect(told.data == {"result": a - b}, f"{a} minus {b} came back as {told.text[:120]}")
+    expect(script.results, "The model asked for a tool and never got a result")
+    result = script.results[0]
+    expect(result.data == {"result": a - b}, f"{a} minus {b} came back as {result.text[:120]}")
 
 
 def _connected(subject: Subject) -> AbstractAsyncContextManager[Client]:
@@ -212,7 +212,7 @@ def _names(names: set[str]) -> str:
 
 @check(
     hints=(
-        "The filter lists the names that agents see, so it has to list the new one",
+        "The filter lists the names that agents see, so it must list the new name",
         "`toolsOverride`, then `slow_count:`, and below it `name: count_with_progress` and `description:`",
         "`toolsFilter` is then `list_repositories`, `list_issues` and `count_with_progress`",
     ),
@@ -223,7 +223,10 @@ async def exercise_1(subject: Subject) -> None:
     """Agents see `count_with_progress` and the two lists; nothing else can be called."""
     wanted = {"list_repositories", "list_issues", "count_with_progress"}
     own = subject.own_manifest().of("MCPToolConfig")
-    expect([found.name for found in own] == [CONFIG], f"The file has to define the `{CONFIG}` that is used")
+    expect(
+        [found.name for found in own] == [CONFIG],
+        f"The file must define the `MCPToolConfig` named `{CONFIG}`, and no other",
+    )
     async with (
         subject.embedded(*own) as running,
         connect(running.servers[WORKLOAD], seconds=15) as server,
@@ -234,15 +237,15 @@ async def exercise_1(subject: Subject) -> None:
         expect(not wanted - set(shown), f"An agent does not see {_names(wanted - set(shown))}")
         expect(not set(shown) - wanted, f"An agent still sees {_names(set(shown) - wanted)}")
         counted = await McpTools(client).call_tool("count_with_progress", {"steps": 2, "seconds": 0})
-    told = shown["count_with_progress"]
-    expect(told and told != before[SLOW], f"Its description is still the server's: {told!r}")
+    new = shown["count_with_progress"]
+    expect(new and new != before[SLOW], f"Its description is still the server's: {new!r}")
     expect(counted.data == {"result": 2}, f"Counting to 2 came back as {counted.text}")
 
 
 @check(
     hints=(
-        "The image is in no registry, so nobody may try to pull it; and a proxy cannot reach stdin",
-        "`toolConfigRef` has to name a config that exists: `workshop-tools` does",
+        "The image is not in any registry, so it must never be pulled; and a proxy cannot reach stdin",
+        "`toolConfigRef` must name an existing config: `workshop-tools`",
         "Under `spec`: `env:`, and below it `- {name: MCP_ALLOWED_HOSTS, value: mcp-team-tools}`",
     ),
     seconds=60,
@@ -251,7 +254,7 @@ async def exercise_1(subject: Subject) -> None:
 async def exercise_2(subject: Subject) -> None:
     """`team-tools` runs behind its proxy, and answers to the name of its Service."""
     own = subject.own_manifest().of("MCPServer")
-    expect([found.name for found in own] == ["team-tools"], "The server has to be called `team-tools`")
+    expect([found.name for found in own] == ["team-tools"], "The server must be called `team-tools`")
     async with subject.embedded(*own) as running:
         async with connect(running.proxies["team-tools"], seconds=15) as client:
             expect((await client.list_tools()).tools, "Its proxy shows no tools")

@@ -1,4 +1,4 @@
-"""The checks of part 4: discovery, the login, whom a token is for, and where it never goes."""
+"""The checks of part 4: discovery, the login, the token's audience, and the token swap."""
 
 import functools
 from collections.abc import Callable
@@ -18,19 +18,19 @@ LOGIN_HINT = (
 @check(hints=(LOGIN_HINT,))
 def it_was_run(subject: Subject) -> None:
     """You have run this part, and it answered."""
-    expect(subject.ran, "It has not been run from here yet")
+    expect(subject.ran, "It has not been run yet")
 
 
 @check(
     hints=(
         "`workshop status` shows whether the proxy runs",
-        "Ask yourself: `curl -si -X POST http://localhost:8080/mcp`, and read `WWW-Authenticate`",
+        "Send the request by hand: `curl -si -X POST http://localhost:8080/mcp`, and read `WWW-Authenticate`",
     ),
     seconds=15,
     retries=3,
 )
 async def the_challenge_is_seen(subject: Subject) -> None:
-    """Without a token the proxy answers 401, and says where to read on."""
+    """Without a token the proxy answers 401, and names the document to read next."""
     proxy = subject.server(PROXY)
     wanted = f"{proxy.origin}/.well-known/oauth-protected-resource"
     named = (await proxy.refusal()).get("resource_metadata", "nothing")
@@ -45,7 +45,7 @@ async def the_challenge_is_seen(subject: Subject) -> None:
     needs=(the_challenge_is_seen,),
 )
 async def the_resource_metadata_is_exact(subject: Subject) -> None:
-    """The protected-resource metadata names this resource and its issuer, letter by letter."""
+    """The protected-resource metadata names this resource and its issuer, character for character."""
     proxy = subject.server(PROXY)
     where = (await proxy.refusal())["resource_metadata"]
     await proxy.expect_metadata(url=where, resource=_resource(subject), issuer=_issuer(subject))
@@ -53,8 +53,8 @@ async def the_resource_metadata_is_exact(subject: Subject) -> None:
 
 @check(
     hints=(
-        "RFC 8414: the `issuer` inside has to be the address that the document was asked for under",
-        "`code_challenge_methods_supported` has to offer S256; an agent stops where it does not",
+        "RFC 8414: `issuer` must be the address that the document was requested from",
+        "`code_challenge_methods_supported` must contain S256; otherwise an agent stops",
     ),
     needs=(the_resource_metadata_is_exact,),
 )
@@ -67,27 +67,27 @@ async def the_server_metadata_is_exact(subject: Subject) -> None:
         address = str(document.get(name, "missing"))
         expect(address.startswith(f"{issuer}/"), f"`{name}` is {address}")
     methods = document.get("code_challenge_methods_supported", [])
-    expect("S256" in methods, f"PKCE is offered with {methods}, not with S256")
+    expect("S256" in methods, f"PKCE is supported with {methods}, not with S256")
     ways = document.get("token_endpoint_auth_methods_supported", [])
-    expect("none" in ways, f"A public client cannot log in: the token endpoint wants {ways}")
+    expect("none" in ways, f"A public client cannot log in: the token endpoint requires {ways}")
 
 
 @check(
     hints=(
-        "A token is only worth something with the signature of the issuer's key; `alg: none` has none",
-        "`oidcConfigRef` in toolhive/github-remote.yaml is what makes the proxy check tokens",
+        "A token is valid only with a signature of the issuer's key; `alg: none` has no signature",
+        "Because of `oidcConfigRef` in toolhive/github-remote.yaml, the proxy checks tokens",
     ),
     needs=(the_challenge_is_seen,),
 )
 async def a_forged_token_is_refused(subject: Subject) -> None:
-    """A token that nobody signed is refused, though every claim in it is right."""
+    """An unsigned token is refused, although every claim in it is right."""
     claims = {"iss": _issuer(subject), "aud": [_resource(subject)], "sub": "anyone", "exp": 4102444800}
     proxy = subject.server(PROXY)
     reported = (await proxy.refusal(proxy.forged(claims))).get("error", "no error")
     expect(reported == "invalid_token", f"It reported {reported}")
 
 
-@check(hints=(LOGIN_HINT, "`workshop login list` shows the logins that are stored, never a token"))
+@check(hints=(LOGIN_HINT, "`workshop login list` shows the stored logins, without tokens"))
 def you_are_logged_in(subject: Subject) -> None:
     """The agent has a login at the proxy."""
     expect(subject.server(PROXY).token, "The stored login has no token")
@@ -101,7 +101,7 @@ def you_are_logged_in(subject: Subject) -> None:
     needs=(you_are_logged_in, the_challenge_is_seen),
 )
 def the_token_is_for_this_proxy(subject: Subject) -> None:
-    """The agent's token names this proxy as its audience, and nobody else."""
+    """The agent's token names this proxy as its only audience."""
     claims = subject.server(PROXY).claims
     expect(claims["aud"] == [_resource(subject)], f"`aud` is {claims['aud']}, not [{_resource(subject)}]")
     expect(claims.get("iss") == _issuer(subject), f"`iss` is {claims.get('iss')!r}")
@@ -110,36 +110,36 @@ def the_token_is_for_this_proxy(subject: Subject) -> None:
 
 @check(
     hints=(
-        "`workshop login list` shows until when the login is good; `workshop part 4 run` renews it",
+        "`workshop login list` shows when the login expires; `workshop part 4 run` renews it",
         "No tools at all? Then the proxy sent its own token to GitHub: see the README",
     ),
     seconds=25,
     needs=(you_are_logged_in, the_challenge_is_seen),
 )
 async def a_real_tool_is_called(subject: Subject) -> None:
-    """GitHub's `get_me`, called through the proxy, says who you are."""
+    """GitHub's `get_me`, called through the proxy, returns your user name."""
     async with subject.server(PROXY).client() as client:
         result = await McpTools(client).call_tool("get_me", {})
     expect(not result.is_error, f"It failed: {result.text[:200]}")
     name = result.data.get("login") if isinstance(result.data, dict) else None
-    expect(name, f"It names nobody: {result.text[:200]}")
+    expect(name, f"It returns no user name: {result.text[:200]}")
 
 
 @check(
     hints=(
-        '`X-MCP-Readonly: "true"` below `headerForward` asks GitHub for the tools that only read',
+        '`X-MCP-Readonly: "true"` below `headerForward` makes GitHub show only the tools that read',
         "The proxy adds the header to every request: an agent cannot leave it out",
     ),
     seconds=25,
     needs=(a_real_tool_is_called,),
 )
 async def only_reading_tools_are_offered(subject: Subject) -> None:
-    """Each of GitHub's tools that you see only reads."""
+    """Every tool that GitHub shows you only reads."""
     async with subject.server(PROXY).client() as client:
         tools = (await client.list_tools()).tools
     writing = [tool.name for tool in tools if not (tool.annotations and tool.annotations.read_only_hint)]
-    expect(tools, "There are no tools at all")
-    expect(not writing, f"{', '.join(writing[:4])} may change something")
+    expect(tools, "The list of tools is empty")
+    expect(not writing, f"These tools may change something: {', '.join(writing[:4])}")
 
 
 @check(
@@ -164,15 +164,15 @@ def the_token_never_left(subject: Subject) -> None:
     needs=(a_real_tool_is_called,),
 )
 async def the_login_is_refreshed(subject: Subject) -> None:
-    """When the token has run out, a refresh brings a new one, and nobody has to approve again."""
+    """When the token has expired, a refresh brings a new one without another approval."""
     proxy = subject.server(PROXY)
     login, before = proxy.login, proxy.token
     expect(login.tokens and login.tokens.refresh_token, "The login has no refresh token")
     proxy.tokens.save(login.model_copy(update={"expires_at": 1.0}))
-    seen: list[Event] = []
-    async with proxy.client(observe=seen.append) as client:
+    events: list[Event] = []
+    async with proxy.client(observe=events.append) as client:
         await client.list_tools()
-    expect(any(isinstance(event, TokenRefreshed) for event in seen), "The token that ran out was still used")
+    expect(any(isinstance(event, TokenRefreshed) for event in events), "The expired token was used again")
     expect(proxy.token != before, "The refresh brought the same token again")
 
 
@@ -196,12 +196,12 @@ def _resource(subject: Subject) -> str:
     hints=(
         "An issuer ends without a slash, and both configs name the same one, character for character",
         "`audience` and `resourceUrl` are one text, and it ends with a slash: `http://localhost:8080/`",
-        "The callback is the issuer with `/oauth/callback` behind it",
+        "The callback is the issuer followed by `/oauth/callback`",
     ),
     exercise=1,
 )
 def exercise_1(subject: Subject) -> None:
-    """Issuer, audience and callback agree, as ToolHive's rules want them."""
+    """Issuer, audience and callback agree, as ToolHive's rules require."""
     own = subject.own_manifest()
     subject.lint(own)
     for kind, path, wanted in (
@@ -218,9 +218,9 @@ def exercise_1(subject: Subject) -> None:
 
 @check(
     hints=(
-        'What may be missing is read with `query.get("state")`: that is None, and equal to nothing',
-        'First whose it is: `if query.get("state") != state: raise ValueError(…)`; then `iss`, the same way',
-        'Then `if "error" in query: raise ValueError(query["error"])`, and the same where there is no `code`',
+        'Read what may be missing with `query.get("state")`: then it is None, which equals no expected value',
+        'First compare the state: `if query.get("state") != state: raise ValueError(…)`; then `iss` likewise',
+        'Then `if "error" in query: raise ValueError(query["error"])`, and the same if there is no `code`',
     ),
     exercise=2,
 )
@@ -241,10 +241,10 @@ def exercise_2(subject: Subject) -> None:
         "neither a code nor an error": {"state": state, "iss": issuer},
     }
     for what, query in wrong.items():
-        told = _refusal(functools.partial(code_of, query, state=state, issuer=issuer))
-        expect(told is not None, f"A callback with {what} was accepted")
-        named = what != "an error" or "access_denied" in str(told)
-        expect(named, f"The person said no, and all that is told is {told!r}")
+        refusal = _refusal(functools.partial(code_of, query, state=state, issuer=issuer))
+        expect(refusal is not None, f"A callback with {what} was accepted")
+        named = what != "an error" or "access_denied" in str(refusal)
+        expect(named, f"The person declined, and the error only says {refusal!r}")
 
 
 def _refusal(act: Callable[[], object]) -> str | None:

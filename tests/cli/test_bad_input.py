@@ -30,7 +30,7 @@ def told(err: str) -> str:
         (["up", "--port", "github-remote=eighty"], "is not NAME=PORT"),
         (["up", "--port", "github-remote=0"], "Port 0 for `github-remote` is out of range"),
         (["up", "--port", "github-remote=70000"], "out of range"),
-        (["up", "--port", "nobody=8080"], "There is no workload `nobody`"),
+        (["up", "--port", "nobody=8080"], "`--port` names an unknown workload `nobody`"),
         (["up", "--upstream", "gitlab"], "Invalid value for '--upstream'"),
         (["up", "--env-file", "none.env"], "Cannot read `none.env`"),
         (["part", "1", "run", "--env-file", "none.env"], "Cannot read `none.env`"),

@@ -16,7 +16,7 @@ def test_a_check_says_what_is_done_what_is_not_why_and_what_to_do(workshop: Work
     assert outcome.out.splitlines()[:4] == [
         "6 of 7 checks of part 1 have passed",
         "✗ You have run this part, and it answered",
-        "    It has not been run from here yet",
+        "    It has not been run yet",
         "    → `workshop part 1 run` asks the agent its question",
     ]
     assert "○ Exercise 2 is not begun: `workshop part 1 exercise 2`" in outcome.out
@@ -55,9 +55,9 @@ def test_an_exercise_goes_from_its_start_to_its_solution_and_nothing_is_lost(wor
     assert f"Your file is {FILE}" in " ".join(begun.out.split())
     assert workshop("part", "1", "check", "1").code == 6
     FILE.write_text(FILE.read_text("utf-8") + "# mine\n", encoding="utf-8")
-    assert "is there already" in workshop("part", "1", "exercise", "1").out
+    assert "You already have" in workshop("part", "1", "exercise", "1").out
     solved = workshop("part", "1", "solve", "1")
-    assert f"Your own file is kept as `{FILE.with_suffix('')}.mine-1.py`" in solved.out
+    assert f"Your own file is saved as `{FILE.with_suffix('')}.mine-1.py`" in solved.out
     assert workshop("part", "1", "check", "1").code == 0
     listed = json.loads(workshop("next", "--json").out)["data"]["parts"][0]
     assert listed["exercises"] == ["solution", "open"]
@@ -124,5 +124,5 @@ def test_next_with_nothing_up_is_up_and_a_damaged_file_is_told(workshop: Worksho
 def test_progress_can_be_forgotten_and_files_stay(workshop: Workshop) -> None:
     workshop("part", "1", "exercise", "1")
     assert workshop("next", "--forget").out == "Your progress is forgotten\n"
-    assert workshop("next", "--forget").out == "There was no progress to forget\n"
+    assert workshop("next", "--forget").out == "There is no progress to forget\n"
     assert FILE.is_file()

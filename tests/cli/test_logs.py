@@ -47,7 +47,7 @@ def test_an_unknown_workload_is_a_usage_error_that_names_those_there_are(
 ) -> None:
     outcome = workshop("logs", "nobody")
     assert outcome.code == 2
-    assert "There are github-remote, workshop, workshop-0" in outcome.err
+    assert "Choose github-remote, workshop, workshop-0" in outcome.err
 
 
 def test_a_log_cannot_drive_the_terminal_and_tells_no_secret(workshop: Workshop, folder: Path) -> None:
@@ -73,7 +73,7 @@ def test_an_empty_log_says_so_on_stderr(workshop: Workshop, folder: Path) -> Non
     (folder / "workshop" / "log.txt").write_text("")
     outcome = workshop("logs", "workshop")
     assert (outcome.code, outcome.out) == (0, "")
-    assert "Nothing has been written yet" in outcome.err
+    assert "The logs are empty" in outcome.err
 
 
 def test_following_goes_on_until_ctrl_c_and_finds_what_comes_later(instance: IsolatedInstance) -> None:

@@ -52,7 +52,7 @@ Next: `workshop part 1 show`
 embedded backend, practice upstream; state and logs in <state>/default
 Endpoints: 3 of 3 answer
 Clients of part 4 register
-Part: 1, The agent loop. It begins with its text
+Part: 1, The agent loop. You have not read it yet
 workload  state  address  pid
 github-remote  running  http://localhost:<github-remote>/mcp  <pid>
 practice-github  running  http://localhost:<practice-github>  <pid>
@@ -127,7 +127,7 @@ Next: `workshop part 1 show`
     "logins": [],
     "step": {
       "part": 1,
-      "why": "It begins with its text",
+      "why": "You have not read it yet",
       "command": "workshop part 1 show",
       "instead": ""
     }
@@ -267,12 +267,12 @@ Next: `workshop up`
     assert re.sub(r"\(\d+\.\d s\)", "(<time>)", outcome.out + outcome.err) == snapshot("""\
 6 of 7 checks of part 1 have passed
 ✗ You have run this part, and it answered
-    It has not been run from here yet
+    It has not been run yet
     → `workshop part 1 run` asks the agent its question
-✓ Each tool tells a model what it does and what it takes
+✓ Each tool describes to a model what it does and what it takes
 ✓ A tool that the model asks for is called, and the model gets the result
-✓ The loop repeats until the model answers, and each turn hears all that went before
-✓ A tool that fails does not end the loop: the model reads why
+✓ The loop repeats until the model answers, and each turn contains all earlier entries
+✓ A tool that fails does not end the loop: the model reads the reason
 ✓ A model that never answers is stopped after `MAX_TURNS` turns
 ✓ The answer names the facts that are in data.json
 ○ Exercise 1 is not begun: `workshop part 1 exercise 1`

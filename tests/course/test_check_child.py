@@ -10,7 +10,7 @@ def test_a_check_that_returns_has_passed_and_its_docstring_is_what_it_says(
 ) -> None:
     part = make_part('@check(hints=("h",))\ndef fine(subject):\n    """It is fine."""\n')
     found = judge(part)["fine"]
-    assert (found.state, found.says, found.hints) == ("passed", "It is fine", ())
+    assert (found.state, found.sentence, found.hints) == ("passed", "It is fine", ())
 
 
 def test_a_reason_and_the_hints_are_told_of_one_that_has_not(judge: Judge, make_part: MakePart) -> None:
@@ -94,7 +94,7 @@ def test_an_error_in_the_learners_file_names_its_line(
         "def f():\n    return {}['x']\n": "KeyError, line 2 of mine.py: 'x'",
         "def f(:\n": "SyntaxError, line 1 of mine.py: invalid syntax",
         "raise SystemExit(3)\n": "SystemExit, line 1 of mine.py: 3",
-        "g = 1\n": "There is no function `f` in the file any more",
+        "g = 1\n": "The file no longer has a function `f`",
     }.items():
         work.write_text(source, encoding="utf-8")
         found = judge(part, works={"1": str(work)})["one"]

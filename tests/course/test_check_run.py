@@ -32,7 +32,7 @@ def after(subject):
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("while True: pass", "It did not come back within 0.2 seconds"),
+        ("while True: pass", "It did not end within 0.2 seconds"),
         ("os._exit(0)", "It ended the whole program. a learner prints"),
     ],
     ids=["it never ends", "it ends the process"],

@@ -78,7 +78,7 @@ def test_a_disk_that_refuses_is_a_warning(tmp_path: Path, monkeypatch: pytest.Mo
     warnings: list[str] = []
     with ProgressFile(warnings.append).change() as standing:
         standing.touch(1)
-    assert "cannot be kept" in warnings[-1]
+    assert "cannot be saved" in warnings[-1]
 
 
 def test_two_terminals_lose_nothing_of_each_other(progress: ProgressFile, warnings: list[str]) -> None:

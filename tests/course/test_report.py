@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from workshop.core.instance import Instance, Record
-from workshop.course.configuration import configuration
-from workshop.course.report import redacted, write_report
+from workshop.course.report import configuration, redacted, write_report
 
 NODE = platform.node()
 SECRETS = (

@@ -39,7 +39,7 @@ def test_work_is_only_replaced_by_someone_who_says_yes(
     file = instance.folder / FILE
     file.write_text("mine", encoding="utf-8")
     child = instance.spawn("part", "1", "reset", "1")
-    child.expect(r"kept in a copy beside it \[y/N\]: ")
+    child.expect(r"saved in a copy beside it \[y/N\]: ")
     child.send(key)
     child.expect(pexpect.EOF)
     child.close()

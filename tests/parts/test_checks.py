@@ -136,9 +136,9 @@ def test_what_is_broken_in_part_2_fails_its_check(change: Change, judge: Judge) 
     main.write_text(looped, encoding="utf-8")
     outcomes = judge(folder)
     reasons = {name: outcomes[name].reason for name in failed(outcomes)}
-    assert reasons.pop("the_tools_are_listed") == "calculate of part 1 cannot be found here"
+    assert reasons.pop("the_tools_are_listed") == "calculate of part 1: not listed here"
     assert "Unknown tool" in reasons.pop("a_tool_is_called")
-    assert "The model is not told what would work" in reasons.pop("an_error_is_a_result")
+    assert "The error does not list what would work" in reasons.pop("an_error_is_a_result")
     assert reasons.pop("progress_arrives") == "Of three steps, these were reported: []"
     assert "There is a loop in main.py" in reasons.pop("the_loop_is_untouched")
     assert reasons == {}
@@ -219,7 +219,7 @@ def test_part_4_passes_with_a_login_and_fails_with_a_token_that_got_out_or_was_r
     store.save(login)
     outcomes = judge(part)
     assert failed(outcomes) == ["a_real_tool_is_called"]
-    assert "approve again" in outcomes["a_real_tool_is_called"].reason
+    assert "needs your approval" in outcomes["a_real_tool_is_called"].reason
 
 
 def test_checks_import_only_what_a_part_may_and_the_one_module_for_checks() -> None:

@@ -24,7 +24,7 @@ from workshop.course.lessons import (
     variation_of,
     variations_of,
 )
-from workshop.course.variation_run import prepare, room_of, start, stop_all, variation_running
+from workshop.course.variation_run import prepare, programs_of, start, stop_all, variation_running
 from workshop.lab.variation import Edition
 from workshop.servers.practice.tokens import Tokens
 
@@ -171,7 +171,7 @@ def test_one_that_does_not_start_leaves_none_running_and_says_why(tmp_path: Path
     with pytest.raises(WorkshopError, match="tiny") as failed:
         start(broken, quiet)
     assert "I cannot go on" in failed.value.why
-    assert room_of(broken).endpoints() == {}
+    assert programs_of(broken).endpoints() == {}
 
 
 def test_stopping_them_leaves_nothing_but_the_rest(tmp_path: Path, quiet: Progress, home: Path) -> None:

@@ -11,7 +11,7 @@ from workshop.cli.terminal import finish, running
 from workshop.core.result import Result
 
 if TYPE_CHECKING:
-    from workshop.course.bundles import BundleReport
+    from workshop.lab.bundle.create import BundleReport
 
 _File = Annotated[Path, typer.Argument(metavar="FILE", help="The bundle.", show_default=False)]
 _HELP = "Create a file with everything a cluster needs, for `up --bundle FILE` without a network."
@@ -27,19 +27,19 @@ def build_group() -> Commands:
 
 def create(*, file: _File, override: Overrides = None, json: Json = False) -> None:
     """Download and build everything a cluster needs, and write it to FILE."""
-    from workshop.course import bundles
+    from workshop.lab.bundle.create import create_bundle
 
     with running() as (progress, runner):
-        report = bundles.create(file, parse_overrides(override), progress, runner)
+        report = create_bundle(file, parse_overrides(override), progress, runner)
     _finish("bundle create", f"Wrote {report.file}", report, json=json)
 
 
 def verify(*, file: _File, json: Json = False) -> None:
     """Check every digest in FILE, and that this machine and this version can use it."""
-    from workshop.course import bundles
+    from workshop.lab.bundle.create import verify_bundle
 
     with running() as (progress, runner):
-        report = bundles.verify(file, progress, runner)
+        report = verify_bundle(file, progress, runner)
     _finish("bundle verify", f"{report.file} is complete, and fits this machine", report, json=json)
 
 

@@ -1,4 +1,4 @@
-"""`workshop part N check`: what is done and what is not, why, and a hint."""
+"""`workshop part N check`: which checks pass, why the others do not, and a hint."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -78,17 +78,17 @@ def _result(lesson: Lesson, report: "CheckReport", only: int | None, *, asked: b
     )
 
 
-def _point(found: "Checked", lesson: Lesson, asked: bool) -> Point:  # noqa: FBT001 - whether `--hint` was
+def _point(found: "Checked", lesson: Lesson, asked: bool) -> Point:  # noqa: FBT001 - whether `--hint` was given
     outcome = found.outcome
-    says = outcome.says if outcome.exercise is None else f"Exercise {outcome.exercise}: {outcome.says}"
+    exercise = f"Exercise {outcome.exercise}: " if outcome.exercise is not None else ""
     details = [outcome.reason] if outcome.reason else []
     details += [f"→ {hint}" for hint in found.hints]
     if asked and outcome.state == "failed" and not found.hints_left:
-        details.append(_last_word(lesson, outcome.exercise))
-    return Point(_MARKS[outcome.state], says, details)
+        details.append(_after_last_hint(lesson, outcome.exercise))
+    return Point(_MARKS[outcome.state], f"{exercise}{outcome.sentence}", details)
 
 
-def _last_word(lesson: Lesson, exercise: int | None) -> str:
+def _after_last_hint(lesson: Lesson, exercise: int | None) -> str:
     if exercise is None:
         return "These are all the hints; ask a neighbour or a facilitator"
     return f"These are all the hints; `{lesson.command('solve', str(exercise))}` shows a solution"
@@ -130,7 +130,7 @@ def _data(report: "CheckReport", passed: int, made: int) -> dict[str, object]:
         "checks": [
             {
                 "id": found.outcome.name,
-                "says": found.outcome.says,
+                "says": found.outcome.sentence,
                 "exercise": found.outcome.exercise,
                 "state": found.outcome.state,
                 "reason": found.outcome.reason,

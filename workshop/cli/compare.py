@@ -1,4 +1,4 @@
-"""`workshop part 4 compare`: every way to do the part, side by side, from what each one does now."""
+"""`workshop part 4 compare`: run every way to do the part, and show the results side by side."""
 
 import shutil
 import sys
@@ -37,7 +37,7 @@ Html = Annotated[
 ]
 _COMMAND = "part compare"
 _LABEL, _CELL = 18, 20
-"""Columns of a terminal: what the labels take, and what a system needs to be read easily."""
+"""Terminal columns: for the labels, and for each system."""
 
 
 def add_compare(group: typer.Typer, lesson: Lesson) -> None:

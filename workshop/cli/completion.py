@@ -1,4 +1,4 @@
-"""Shell completion of names that depend on the environment; empty when they cannot be read."""
+"""Shell completion of names that depend on the environment; empty if they cannot be read."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -30,7 +30,7 @@ def complete_demos(incomplete: str) -> list[str]:
 
 
 def complete_exercises(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The exercises of the part, or the variation, that stands before them on the command line."""
+    """The exercises of the part or variation that the command line names."""
     from workshop.course.exercise import exercises_of
     from workshop.course.lessons import find_lessons, variation_of
 
@@ -48,7 +48,7 @@ def complete_exercises(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_variations(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The variations of the part that stands before them on the command line."""
+    """The variations of the part that the command line names."""
     from workshop.course.lessons import find_lessons, variations_of
 
     part = ctx.parent.info_name if ctx.parent else ""
@@ -64,13 +64,13 @@ def complete_variations(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_systems(ctx: typer.Context, incomplete: str) -> list[str]:
-    """What can be compared: the part itself, and its variations."""
+    """The systems that can be compared: the part itself and its variations."""
     itself = [name for name in ("toolhive",) if name.startswith(incomplete)]
     return [*itself, *complete_variations(ctx, incomplete)]
 
 
 def complete_logins(incomplete: str) -> list[str]:
-    """The MCP servers that a login is stored for."""
+    """The MCP servers with a stored login."""
     from workshop.agent.token_store import TokenStore
     from workshop.core.instance import Instance
 
@@ -83,5 +83,5 @@ def complete_logins(incomplete: str) -> list[str]:
 def _matching(incomplete: str, look: Callable[[], Iterable[Any]]) -> list[str]:
     try:
         return [name for name in sorted(look()) if name.startswith(incomplete)]
-    except WorkshopError:  # nothing is up, or its state is damaged; a completion cannot report it
+    except WorkshopError:  # nothing is up, or the state is damaged: a completion cannot report it
         return []

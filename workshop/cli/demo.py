@@ -35,7 +35,7 @@ Speed = Annotated[
 ]
 From = Annotated[str | None, typer.Option("--from", metavar="STEP", help="Begin here.", show_default=False)]
 Skip = Annotated[list[str] | None, typer.Option("--skip", metavar="STEP", help="Leave this step out.")]
-Update = Annotated[bool, typer.Option("--update", help="Make what is shown now the golden text.")]
+Update = Annotated[bool, typer.Option("--update", help="Save the new output as the golden text.")]
 CastFile = Annotated[Path, typer.Argument(metavar="FILE.cast", help="The asciicast to write.")]
 
 
@@ -76,7 +76,7 @@ def play(
     script = load(name)
     start, without = session.chosen(script, first, skip or ())
     if not auto and not sys.stdin.isatty():
-        raise UsageError("There is no terminal to wait at", hint="`--auto` does not wait at pauses")
+        raise UsageError("There is no terminal to wait at", hint="`--auto` plays without pauses")
     size = shutil.get_terminal_size()
     settings = session.Settings(size.columns, size.lines, secrets=_secrets(None))
     console().say(f"Setting up: {', '.join(script.setup)}" if script.setup else "", "dim")
@@ -108,13 +108,13 @@ def verify(name: Name, *, update: Update = False, env_file: EnvFile = None, json
     script = load(name)
     with console().progress() as progress, progress.step(f"Perform {script.name}"):
         differs = session.verify(script, _secrets(env_file), update=update)
-    told = "differs from" if differs else "is now" if update else "agrees with"
+    relation = "differs from" if differs else "is now" if update else "agrees with"
     result = Result(
         "demo verify",
         {"demo": script.name, "differs": list(differs)},
-        f"{script.name} {told} its golden text",
+        f"{script.name} {relation} its golden text",
         differs,
-        next=f"`workshop demo verify {name} --update`, if what it shows now is right" if differs else "",
+        next=f"`workshop demo verify {name} --update`, if the new output is right" if differs else "",
         exit_code=CheckError.exit_code if differs else 0,
     )
     finish(result, as_json=json)
@@ -140,7 +140,7 @@ def _pause(key: Callable[[], str], *, auto: bool) -> "Callable[[Step], None]":
 
 @contextmanager
 def _keys() -> Iterator[Callable[[], str]]:
-    """Read single keys, unseen; the terminal is as before afterwards."""
+    """Read single keys without echo; afterwards the terminal is as before."""
     if not sys.stdin.isatty():
         yield lambda: "q"
         return

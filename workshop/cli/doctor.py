@@ -1,4 +1,4 @@
-"""`workshop doctor`, `config` and `report`: what to look at when something is wrong."""
+"""`workshop doctor`, `config` and `report`: for when something is wrong."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,7 +43,7 @@ def doctor(
     shown = [found for found in findings if show_all or found.severity in {"warn", "fail"}]
     rows = [(_MARKS[found.severity], found.id, found.found, found.remedy) for found in shown]
     failed = any(found.severity == "fail" for found in findings)
-    data = {"findings": [_told(found) for found in findings], "mended": mended}
+    data = {"findings": [_finding(found) for found in findings], "mended": mended}
     result = Result(
         "doctor",
         data,
@@ -58,7 +58,7 @@ def doctor(
 
 def config(*, env_file: EnvFile = None, json: Json = False) -> None:
     """Show every setting, its value and where it came from; secrets as `***`."""
-    from workshop.course.configuration import configuration
+    from workshop.course.report import configuration
 
     found = configuration(env_file)
     rows = [(item.name, item.value, item.source) for item in found]
@@ -71,14 +71,14 @@ def report(
     """Write a zip file with versions, findings, settings and logs, and without any secret."""
     from workshop.course.report import write_report
 
-    with console().progress() as progress, progress.step("Gather what a helper needs"):
+    with console().progress() as progress, progress.step("Collect versions, findings, settings and logs"):
         names = write_report(file.absolute(), _examined(env_file), env_file)
     finish(
         Result(
             "report",
             {"file": str(file), "contents": names},
             f"Wrote {file}: {', '.join(names)}",
-            next="look into it before you send it; secrets, tokens, your home folder and host name are out",
+            next="look into it before you send it; it has no secrets, tokens, home folder or host name",
         ),
         as_json=json,
     )
@@ -91,10 +91,10 @@ def _examined(env_file: Path | None) -> list[dict[str, object]]:
     from workshop.course.doctor.finding import Machine
     from workshop.lab.tools.run import Runner
 
-    return [_told(found) for found in examine(Machine(Runner(), state_home(), env_file))]
+    return [_finding(found) for found in examine(Machine(Runner(), state_home(), env_file))]
 
 
-def _told(found: "Finding") -> dict[str, object]:
+def _finding(found: "Finding") -> dict[str, object]:
     return {
         "id": found.id,
         "severity": found.severity,
@@ -108,5 +108,5 @@ def _headline(severities: list[str]) -> str:
     bad, warned = severities.count("fail"), severities.count("warn")
     if bad:
         return f"Not ready: {bad} of {len(severities)} checks failed"
-    told = f"Ready: {len(severities)} checks" + (f", {warned} with a warning" if warned else ", none failed")
-    return f"{told}; `--all` shows each"
+    text = f"Ready: {len(severities)} checks" + (f", {warned} with a warning" if warned else ", none failed")
+    return f"{text}; `--all` shows each"

@@ -1,4 +1,4 @@
-"""`workshop part N exercise`, `solve` and `reset`: the learner's files, none of them ever lost."""
+"""`workshop part N exercise`, `solve` and `reset`: the learner's files, which are never overwritten."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workshop.cli.completion import complete_exercises
-from workshop.cli.options import Json
+from workshop.cli.options import Json, Yes
 from workshop.cli.terminal import agreed, console, finish
 from workshop.cli.variation import VariationName, lesson_or_variation
 from workshop.core.result import Point, Result
@@ -29,7 +29,6 @@ OneOrAll = Annotated[
         autocompletion=complete_exercises,
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
 
 
 def add_exercises(group: typer.Typer, lesson: Lesson) -> None:
@@ -89,12 +88,12 @@ def _begun(lesson: Lesson, number: int) -> Result:
         placed = begin(found, folder)
         standing.folder = str(folder)
         standing.touch(lesson.key)
-    file = _shown(placed.file)
-    told = f"Your file is `{file}`" if placed.changed else f"Your file is there already: `{file}`"
+    file = _short(placed.file)
+    line = f"Your file is `{file}`" if placed.changed else f"You already have `{file}`"
     return Result(
         "part exercise",
         _data(found, placed),
-        markdown=f"{found.task}\n{told}",
+        markdown=f"{found.task}\n{line}",
         next=f"`{lesson.command('check', str(number))}`",
     )
 
@@ -111,7 +110,7 @@ def _solved(lesson: Lesson, number: int) -> Result:
         standing.touch(lesson.key).exercise(number).solved = True
     following = f"`{lesson.command('check', str(number))}`"
     return Result(
-        "part solve", _data(found, placed), _told(placed, "The solution"), _kept(placed), next=following
+        "part solve", _data(found, placed), _where(placed, "The solution"), _copy(placed), next=following
     )
 
 
@@ -135,37 +134,37 @@ def _reset(lesson: Lesson, number: int | None, *, yes: bool) -> Result:
         else:
             standing.part(lesson.key).exercises.pop(str(number), None)
             standing.part(lesson.key).hints.pop(f"exercise_{number}", None)
-    what = f"{lesson.label[:1].upper()}{lesson.label[1:]}" if number is None else f"Exercise {number}"
+    what = lesson.title_label if number is None else f"Exercise {number}"
     again = lesson.command("show") if number is None else lesson.command("exercise", str(number))
     return Result(
         "part reset",
         {"part": lesson.number, "reset": placed},
         f"{what} starts again",
-        [line for one in placed for line in _kept(one)],
+        [line for one in placed for line in _copy(one)],
         next=f"`{again}`",
     )
 
 
 def _question(lesson: Lesson, number: int | None, work: Sequence[Path]) -> str:
-    what = f"{lesson.label}: its exercises and what you have done of it" if number is None else ""
-    start = f"Start again with {what or f'exercise {number}'}?"
+    what = f"{lesson.label} with its exercises and your progress" if number is None else f"exercise {number}"
+    start = f"Reset {what}?"
     if not work:
         return start
     files = ", ".join(file.name for file in work)
-    return f"{start} Your work in {files} is kept in a copy beside it"
+    return f"{start} Your work in {files} is saved in a copy beside it"
 
 
-def _told(placed: "Placed", what: str) -> str:
-    file = _shown(placed.file)
-    return f"{what} is in `{file}`" if placed.changed else f"{what} was in `{file}` already"
+def _where(placed: "Placed", what: str) -> str:
+    file = _short(placed.file)
+    return f"{what} is in `{file}`" if placed.changed else f"{what} was already in `{file}`"
 
 
-def _kept(placed: "Placed") -> list[str]:
-    return [f"Your own file is kept as `{_shown(placed.copy)}`"] if placed.copy else []
+def _copy(placed: "Placed") -> list[str]:
+    return [f"Your own file is saved as `{_short(placed.copy)}`"] if placed.copy else []
 
 
-def _shown(file: Path) -> str:
-    """The path from here, where that is shorter."""
+def _short(file: Path) -> str:
+    """The path relative to the current folder, if it is inside."""
     return str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)
 
 

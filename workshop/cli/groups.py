@@ -1,4 +1,4 @@
-"""What every command and group has: the shared options, and examples before the options in its help."""
+"""The classes of all commands and groups: shared options, headings, and examples in the help."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -75,11 +75,11 @@ def _quieter(given: int) -> None:
     console().verbosity -= given
 
 
-def _unasked(given: bool) -> None:  # noqa: FBT001 - Typer calls it so
+def _no_questions(given: bool) -> None:  # noqa: FBT001 - Typer calls it so
     console().asks = console().asks and not given
 
 
-def _everywhere(
+def _shared_options(
     *,
     verbose: Annotated[
         int,
@@ -111,7 +111,7 @@ def _everywhere(
         bool,
         typer.Option(
             "--no-input",
-            callback=_unasked,
+            callback=_no_questions,
             is_eager=True,
             expose_value=False,
             help="Never ask, as if there were no terminal.",
@@ -124,12 +124,12 @@ def _everywhere(
 @functools.cache
 def _shared() -> tuple[Any, ...]:
     app = typer.Typer(add_completion=False)
-    app.command()(_everywhere)
+    app.command()(_shared_options)
     return tuple(typer.main.get_command(app).params)
 
 
 def _converting_only_text(parameters: list[Any]) -> list[Any]:
-    """Let an option that was not given, and a count, pass as they are.
+    """Do not convert an option that was not given, or a count.
 
     Typer imports pydantic to convert any value, even None: twice the time that `import typer` takes.
     """
@@ -161,7 +161,7 @@ class Command(TyperCommand):
         self.params = [*self.params, *_shared()]
 
     def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - Typer keeps these types private
-        """All parameters, also `--help`, which is made on demand."""
+        """All parameters, with `--help`, which Typer creates on demand."""
         return _converting_only_text(super().get_params(ctx))
 
 
@@ -179,7 +179,7 @@ class Group(TyperGroup):
         self.params = [*self.params, *_shared()]
 
     def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - Typer keeps these types private
-        """All parameters, also `--help`, which is made on demand."""
+        """All parameters, with `--help`, which Typer creates on demand."""
         return _converting_only_text(super().get_params(ctx))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - Typer calls it so
@@ -191,7 +191,7 @@ class Group(TyperGroup):
 
 
 class PartGroup(Group):
-    """A group whose commands are mostly numbers: an unknown one is an unknown part."""
+    """A group with a command for each part's number: an unknown command is an unknown part."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - Typer keeps these types private
         """Find the command, or raise UsageError with the parts that exist."""

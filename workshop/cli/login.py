@@ -60,7 +60,7 @@ def list_logins(*, json: Json = False) -> None:
 def logins_now() -> list[dict[str, object]]:
     """The stored logins for display, without their tokens."""
     if not any(_folder().glob("*.json")):
-        return []  # and the store, which is slow to import, stays closed
+        return []  # without the import of the store, which is slow
     return [_described(login) for login in _store().all()]
 
 
@@ -108,7 +108,7 @@ def _chosen(logins: "Sequence[Login]", resource: str | None, *, everything: bool
     names = sorted({login.resource for login in logins})
     if resource is not None and not chosen:
         raise UsageError(
-            f"There is no login for {resource!r}", hint=f"There are: {', '.join(names) or 'none'}"
+            f"There is no login for {resource!r}", hint=f"Stored logins: {', '.join(names) or 'none'}"
         )
     if len(names) > 1 and resource is None and not everything:
         raise UsageError("There are several logins", hint=f"Name one, or give `--all`: {', '.join(names)}")
@@ -132,7 +132,7 @@ def _expiry(login: "Login") -> str:
     if login.tokens is None:
         return "no token"
     if login.expires_at is None:
-        return "not told"
+        return "not stated"
     return datetime.fromtimestamp(login.expires_at).astimezone().isoformat(" ", "minutes")
 
 

@@ -38,24 +38,24 @@ def logs(
     from workshop.course.logs import Logs
 
     if follow and json:
-        raise UsageError("`--json` is one document, and `--follow` has no end", hint="Leave one of them out")
+        raise UsageError("`--json` prints one document, but `--follow` has no end", hint="Omit one of them")
     found = Logs(workload, env_file)
-    told = found.last(lines)
+    last = found.last(lines)
     if not follow:
-        named = len(told) > 1
-        shown = [line for written in told for line in _shown(written, named=named)]
+        named = len(last) > 1
+        shown = [line for written in last for line in _shown(written, named=named)]
         if not (shown or json):
-            console().say("Nothing has been written yet")
+            console().say("The logs are empty")
         again = f"`workshop logs {workload} --follow`" if workload else "`workshop logs --follow`"
-        finish(Result("logs", {"logs": told}, lines=shown, next=again), as_json=json)
+        finish(Result("logs", {"logs": last}, lines=shown, next=again), as_json=json)
         return
-    _print(told, named=len(told) > 1)
+    _print(last, named=len(last) > 1)
     for written in found.follow():
         _print([written], named=len(found.names) > 1)
 
 
-def _print(told: "list[Written]", *, named: bool) -> None:
-    for written in told:
+def _print(found: "list[Written]", *, named: bool) -> None:
+    for written in found:
         for line in _shown(written, named=named):
             console().out(line)
 

@@ -1,4 +1,4 @@
-"""`workshop next`: where you are, and the one command to run."""
+"""`workshop next`: your current part, and the one command to run."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +24,7 @@ def show_next(*, forget: Forget = False, json: Json = False) -> None:
 
     progress = ProgressFile(console().warn)
     if forget:
-        line = "Your progress is forgotten" if progress.forget() else "There was no progress to forget"
+        line = "Your progress is forgotten" if progress.forget() else "There is no progress to forget"
         finish(Result("next", {"forgotten": True}, line, next="`workshop next`"), as_json=json)
         return
     step, rows = find_next(), overview(find_lessons(), progress.read())

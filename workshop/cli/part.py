@@ -15,7 +15,9 @@ from workshop.cli.variation import VariationName, Weak, add_variations, ask, les
 from workshop.core.result import Result, Table
 from workshop.course.lessons import Lesson
 
-Question = Annotated[str | None, typer.Option("--question", help="Ask this, not the part's own question.")]
+Question = Annotated[
+    str | None, typer.Option("--question", help="Ask this instead of the part's own question.")
+]
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the approval URL, do not open it.")]
 ApproveAs = Annotated[
     str | None,
@@ -30,7 +32,7 @@ Trace = Annotated[
     typer.Option(
         "--trace",
         metavar="FILE",
-        help="Write what went over HTTP to FILE: .html, .json or .har.",
+        help="Record every HTTP request in FILE: .html, .json or .har.",
         show_default=False,
     ),
 ]
@@ -113,7 +115,7 @@ def _add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
             f"{name} unchanged" for name in applied.kept
         ]
         following = f"`workshop part {lesson.number} forward`"
-        finish(_typed("part apply", done, applied.commands, following), as_json=json)
+        finish(_by_hand("part apply", done, applied.commands, following), as_json=json)
 
     @group.command("forward")
     def forward(*, env_file: EnvFile = None, json: Json = False) -> None:
@@ -125,10 +127,10 @@ def _add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
             applied = environment.forward(lesson, progress, Settings.load(env_file), runner)
         done = [f"{name:<16} {url}" for name, url in applied.endpoints.items()]
         following = f"`workshop part {lesson.number} run`"
-        finish(_typed("part forward", done, applied.commands, following), as_json=json)
+        finish(_by_hand("part forward", done, applied.commands, following), as_json=json)
 
 
-def _typed(command: str, done: Sequence[str], commands: Sequence[str], following: str) -> Result:
+def _by_hand(command: str, done: Sequence[str], commands: Sequence[str], following: str) -> Result:
     lines = [*done, "", "By hand:", *commands]
     return Result(command, {"done": done, "commands": commands}, lines=lines, next=following)
 

@@ -1,4 +1,4 @@
-"""`workshop probe URL`: what an MCP server reveals without a login."""
+"""`workshop probe URL`: weaknesses of an MCP server that show without a login."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +25,7 @@ def probe(url: Url, *, follow: Follow = False, all_checks: All = False, json: Js
     from workshop.audit.probe.report import probe as run
     from workshop.audit.probe.target import Target
 
-    target = Target.parse(url)  # before anything is shown: the address might carry a password
+    target = Target.parse(url)  # before the address is shown: it may contain a password
     with console().progress() as progress, progress.step(f"Probe {plain(target.url)}") as step:
         report = run(target.url, follow=follow, sending=lambda request: step.note(plain(request)))
         step.note(f"{len(report.requests)} requests")
@@ -35,7 +35,7 @@ def probe(url: Url, *, follow: Follow = False, all_checks: All = False, json: Js
         _headline(report),
         [f"Not looked at: {plain(skipped)}" for skipped in report.not_looked_at],
         table=_table(report, all_checks=all_checks),
-        markdown=_mending(report),
+        markdown=_remedies(report),
         next="" if all_checks else "`--all` also lists what passed",
         exit_code=CheckError.exit_code if report.failed else 0,
     )
@@ -47,7 +47,7 @@ def _headline(report: "Report") -> str:
 
     counts = [f"{number} {severity}" for severity in Severity if (number := report.count(severity))]
     found = f"Findings: {', '.join(counts)}" if counts else "No finding"
-    undecided = f", {len(report.undecided)} cannot be told" if report.undecided else ""
+    undecided = f", {len(report.undecided)} undecided" if report.undecided else ""
     requests = f"{len(report.requests)} requests"
     return f"{found}; {len(report.passed)} checks passed{undecided}; {requests} to {plain(report.url)}"
 
@@ -57,9 +57,9 @@ def _table(report: "Report", *, all_checks: bool) -> Table | None:
     if all_checks:
         rows += [("unknown", item.id, item.title, plain(item.seen)) for item in report.undecided]
         rows += [("passed", item.id, item.title, plain(item.seen)) for item in report.passed]
-    return Table(("severity", "id", "what should be", "what was seen"), rows) if rows else None
+    return Table(("severity", "id", "requirement", "observed"), rows) if rows else None
 
 
-def _mending(report: "Report") -> str:
-    lines = [f"- **{item.id}** {item.meaning} *Mend:* {item.mend}" for item in report.findings]
+def _remedies(report: "Report") -> str:
+    lines = [f"- **{item.id}** {item.meaning} *Fix:* {item.mend}" for item in report.findings]
     return "\n".join(lines)

@@ -15,7 +15,7 @@ Keep = Annotated[bool, typer.Option("--keep", help="Leave everything up afterwar
 def rehearse(*, backend: Backend = None, keep: Keep = False, port: Ports = None, json: Json = False) -> None:
     """Set up, run and check every part without a person, then tear down.
 
-    On the embedded backend unless `--backend` names another or another is up: a rehearsal is to be quick.
+    It uses the backend that is up, otherwise the embedded one, unless `--backend` names another.
     """
     from workshop.course.lessons import find_lessons
     from workshop.course.rehearse import Rehearsal
@@ -26,7 +26,7 @@ def rehearse(*, backend: Backend = None, keep: Keep = False, port: Ports = None,
     result = Result(
         "rehearse",
         {"held": held, "steps": outcomes},
-        table=Table(("", "step", "time", "what it showed"), rows),
+        table=Table(("", "step", "time", "result"), rows),
         next="`workshop up`" if held and not keep else "",
         exit_code=0 if held else WorkshopError.exit_code,
     )

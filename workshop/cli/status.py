@@ -1,4 +1,4 @@
-"""`workshop status`: what exists now, what answers, who is logged in, and where you are."""
+"""`workshop status`: what is up, what answers, your logins, and your current part."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -33,7 +33,7 @@ def status(*, json: Json = False) -> None:
     result = Result(
         "status",
         data,
-        f"{_told(report)}; state and logs in {report.directory}",
+        f"{_environment(report)}; state and logs in {report.directory}",
         lines,
         table=_table(report),
         next="`workshop up` starts what is stopped" if down else next_command(step),
@@ -42,11 +42,11 @@ def status(*, json: Json = False) -> None:
 
 
 def _answers(report: "StatusReport") -> list[dict[str, object]]:
-    """Each address a person may use, and whether its own process answered there just now."""
+    """Each address for a person's use, and whether its workload runs."""
     return [
         {"name": item.name, "url": item.url, "answers": item.state == "running"}
         for item in report.workloads
-        if item.url and not item.name.endswith("-0")  # a server behind its proxy: nobody is to address it
+        if item.url and not item.name.endswith("-0")  # `-0` is a server behind its proxy
     ]
 
 
@@ -56,13 +56,13 @@ def _about_endpoints(answers: Sequence[Mapping[str, object]]) -> list[str]:
     silent = [str(each["name"]) for each in answers if not each["answers"]]
     if not answers:
         return []
-    told = f"Endpoints: {len(answers) - len(silent)} of {len(answers)} answer"
-    return [f"{told}, not {', '.join(silent)}" if silent else told, *ways_to_register()]
+    text = f"Endpoints: {len(answers) - len(silent)} of {len(answers)} answer"
+    return [f"{text}, not {', '.join(silent)}" if silent else text, *ways_to_register()]
 
 
 def _about_logins(logins: Sequence[Mapping[str, object]]) -> list[str]:
-    told = [f"{each['resource']} until {each['expires']}" for each in logins]
-    return [f"Logins: {len(told)}, for {'; '.join(told)}"] if told else []
+    logins_shown = [f"{each['resource']} until {each['expires']}" for each in logins]
+    return [f"Logins: {len(logins_shown)}, for {'; '.join(logins_shown)}"] if logins_shown else []
 
 
 def _about_part(step: "NextStep", *, up: bool) -> list[str]:
@@ -82,7 +82,7 @@ def _table(report: "StatusReport") -> Table:
     return Table(columns, rows)
 
 
-def _told(report: "StatusReport") -> str:
+def _environment(report: "StatusReport") -> str:
     if report.upstream is None:
-        return f"{report.backend} backend, where no `workshop up` has come to its end"
+        return f"{report.backend} backend, where no `workshop up` has completed"
     return f"{report.backend} backend, {report.upstream} upstream"

@@ -1,4 +1,4 @@
-"""The console of this process, and how a command runs programs, asks a person, and ends."""
+"""What every command uses: the console, a runner of programs, a question, and the result's exit code."""
 
 import functools
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def console() -> Console:
 
 @contextmanager
 def running() -> Iterator[tuple[Progress, "Runner"]]:
-    """The progress display, and a runner of programs that shows there what `-v` asks for."""
+    """The progress display, and a runner that shows there the programs it runs, as `-v` says."""
     from workshop.lab.tools.run import runner_for
 
     with console().progress() as progress:
@@ -31,7 +31,7 @@ def running() -> Iterator[tuple[Progress, "Runner"]]:
 
 
 def agreed(question: str, *, yes: bool) -> bool:
-    """Whether a person agrees; `yes` skips the question. Raises UsageError where nobody can be asked."""
+    """Whether a person agrees; `yes` skips the question. Raises UsageError without a terminal."""
     if yes:
         return True
     if not console().can_ask:

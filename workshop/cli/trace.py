@@ -25,12 +25,12 @@ def build_group() -> Commands:
 
 def explain(file: File, *, json: Json = False) -> None:
     """Explain a recorded run hop by hop, with the specification of each."""
-    from workshop.recorder.explain import explain as told
+    from workshop.recorder.explain import explain as explained
     from workshop.recorder.explain import headline
     from workshop.recorder.files import read
 
     trace = read(file)
-    lines = [plain(line) for line in told(trace)]
+    lines = [plain(line) for line in explained(trace)]
     following = f"`workshop trace render {file} {file.stem}.html`"
     finish(Result("trace explain", trace, plain(headline(trace)), lines, next=following), as_json=json)
 

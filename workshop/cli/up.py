@@ -122,7 +122,7 @@ def _again(options: "UpOptions") -> str:
 
 
 def _times(report: "UpReport") -> Table:
-    """Where the time went."""
+    """The time of each step."""
     columns = ("Step", "Start", "Took", "Waited for", "Critical path")
     rows = [
         (

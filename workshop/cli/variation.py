@@ -30,22 +30,24 @@ Weak = Annotated[
     bool, typer.Option("--weak", help="The weak edition, to find and fix its gaps: worker only.")
 ]
 Cleanup = Annotated[bool, typer.Option("--cleanup", help="Remove what was set up, in reverse order.")]
-Stop = Annotated[bool, typer.Option("--stop", help="Stop the running variations, not what `up` started.")]
+Stop = Annotated[
+    bool, typer.Option("--stop", help="Stop the variations that run, but not what `up` started.")
+]
 _SET_UP = "elicitation"
 
 
 def lesson_or_variation(lesson: Lesson, name: str | None) -> Lesson:
-    """The lesson itself, or its variation of this name; raises UsageError for one that there is not."""
+    """The lesson itself, or its variation of this name; raises UsageError if it does not exist."""
     return variation_of(lesson, name) if name is not None else lesson
 
 
 def variation_name(lesson: Lesson) -> str | None:
-    """What the JSON output calls a lesson's variation."""
+    """The variation's name in the JSON output, or None for the part itself."""
     return lesson.name if isinstance(lesson, Variation) else None
 
 
 def ask(lesson: Lesson, options: "RunOptions", *, weak: bool) -> tuple[str, Sequence[str]]:
-    """The agent's answer, with the part's workloads or the variation's, and what is to be said beside it."""
+    """The agent's answer, and the lines to show below it."""
     from workshop.course.run import run_lesson, run_variation
 
     if not isinstance(lesson, Variation):
@@ -60,7 +62,7 @@ def ask(lesson: Lesson, options: "RunOptions", *, weak: bool) -> tuple[str, Sequ
 
 
 def add_variations(group: typer.Typer, lesson: Lesson) -> None:
-    """Add what only a part with variations has."""
+    """Add the commands that only a part with variations has."""
     if not has_variations(lesson):
         return
 
@@ -78,18 +80,20 @@ def add_variations(group: typer.Typer, lesson: Lesson) -> None:
 
 
 def _listed(lesson: Lesson) -> Result:
-    from workshop.course.variation_run import room_of
+    from workshop.course.variation_run import programs_of
 
     data, rows = [], []
     for found in variations_of(lesson):
-        url = room_of(found).endpoints().get(found.name)
+        url = programs_of(found).endpoints().get(found.name)
         described = found.contents
         data.append({"name": found.name, "title": described.title, "summary": described.summary, "url": url})
         rows.append((found.name, described.summary, url or ""))
     table = Table(("variation", "what it is", "running at"), rows)
-    told = {"part": lesson.number, "variations": data}
+    listing = {"part": lesson.number, "variations": data}
     first = rows[0][0] if rows else ""
-    return Result("part variations", told, table=table, next=f"`{lesson.command('run')} --variation {first}`")
+    return Result(
+        "part variations", listing, table=table, next=f"`{lesson.command('run')} --variation {first}`"
+    )
 
 
 def _stopped() -> Result:

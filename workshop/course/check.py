@@ -1,4 +1,4 @@
-"""Check a part: run its checks in another process, remember what passed, and give hints one by one."""
+"""Check a part: run its checks in another process, record what passed, and give hints one by one."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from workshop.lab import process
 Note = Callable[[str], None]
 _START_SECONDS = 30.0
 _GRACE_SECONDS = 3.0
-"""How much longer than its deadline a check has before its process is ended: it may still clean up."""
+"""How long a check may clean up after its deadline before its process is ended."""
 _CHILD = (sys.executable, "-P", "-m", "workshop.course.check_child")
 
 
@@ -58,7 +58,7 @@ def check_part(
 ) -> CheckReport:
     """Run a part's checks, or one exercise's; with `hint`, the first that failed gives its next one.
 
-    Raises UsageError for an exercise that there is not, or that is not begun.
+    Raises UsageError for an exercise that does not exist or is not begun.
     """
     standing = progress.read()
     exercises = exercises_of(lesson)
@@ -66,7 +66,7 @@ def check_part(
     if only is not None and exercise_of(lesson, only).number not in files:
         raise UsageError(
             f"Exercise {only} of {lesson.label} is not begun",
-            why=f"There is no file of it in `{exercise_folder(standing)}`",
+            why=f"Its file is not in `{exercise_folder(standing)}`",
             hint=f"`{lesson.command('exercise', str(only))}` begins it",
         )
     job = Job(
@@ -104,27 +104,27 @@ def _with_hints(part: PartStanding, outcomes: list[Outcome], *, hint: bool) -> t
         if outcome.state != "failed":
             checks.append(Checked(replace(outcome, hints=())))
             continue
-        stage = part.hints.get(outcome.name, 0)
-        if hint:  # one a time, for the first that failed: later ones often follow from it
-            stage, hint = min(max(stage, 1) + 1, len(outcome.hints)), False
-            part.hints[outcome.name] = stage
-        given = outcome.hints[: max(stage, 1)]
+        count = max(part.hints.get(outcome.name, 0), 1)
+        if hint:  # one at a time, for the first that failed: later failures often follow from it
+            count, hint = min(count + 1, len(outcome.hints)), False
+            part.hints[outcome.name] = count
+        given = outcome.hints[:count]
         checks.append(Checked(replace(outcome, hints=()), given, len(outcome.hints) - len(given)))
     return tuple(checks)
 
 
 def run_checks(job: Job, note: Note) -> list[Outcome]:
-    """The outcome of each check, in order; `note` hears the sentence of the one being tried."""
+    """The outcome of each check, in order; `note` is called with the sentence of the current one."""
     scratch = Path(tempfile.mkdtemp(prefix="workshop-check-"))
     try:
-        return _until_settled(replace(job, scratch=str(scratch)), note)
+        return _all_outcomes(replace(job, scratch=str(scratch)), note)
     finally:
         for stray in process.strays(scratch):
             process.end(stray)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _until_settled(job: Job, note: Note) -> list[Outcome]:
+def _all_outcomes(job: Job, note: Note) -> list[Outcome]:
     settled: dict[str, Outcome] = {}
     while True:
         states: dict[str, State] = {name: outcome.state for name, outcome in settled.items()}
@@ -139,7 +139,7 @@ def _until_settled(job: Job, note: Note) -> list[Outcome]:
 
 
 class _Child:
-    """One process, and what it has announced."""
+    """One process that runs checks, and the checks that it announced."""
 
     def __init__(self, job: Job) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
@@ -169,21 +169,21 @@ class _Child:
             try:
                 line = self._lines.get(timeout=seconds)
             except queue.Empty:
-                return self._lost(begun, f"It did not come back within {seconds - _GRACE_SECONDS:g} seconds")
+                return self._lost(begun, f"It did not end within {seconds - _GRACE_SECONDS:g} seconds")
             if not line:
                 self._process.wait()
                 if self._announced and all(name in settled for name in self._announced):
                     return None
                 return self._lost(begun, f"It ended the whole program. {self._last_words()}".strip())
-            told = json.loads(line)
-            if "checks" in told:
-                self._announced = {check["name"]: check for check in told["checks"]}
-            elif "begin" in told:
-                begun = told["begin"]
-                note(self._announced[begun]["says"])
+            message = json.loads(line)
+            if "checks" in message:
+                self._announced = {check["name"]: check for check in message["checks"]}
+            elif "begin" in message:
+                begun = message["begin"]
+                note(self._announced[begun]["sentence"])
                 seconds = self._announced[begun]["seconds"] + _GRACE_SECONDS
             else:
-                outcome = told["outcome"] | {"hints": tuple(told["outcome"]["hints"])}
+                outcome = message["outcome"] | {"hints": tuple(message["outcome"]["hints"])}
                 settled[outcome["name"]] = Outcome(**outcome)
 
     def end(self) -> None:
@@ -206,7 +206,7 @@ class _Child:
         if not begun:
             raise WorkshopError("The checks could not be started", why=self._last_words() or reason)
         check = self._announced[begun]
-        return Outcome(begun, check["says"], check["exercise"], "failed", reason, tuple(check["hints"]))
+        return Outcome(begun, check["sentence"], check["exercise"], "failed", reason, tuple(check["hints"]))
 
     def _last_words(self) -> str:
         self._stderr.seek(0)

@@ -20,7 +20,7 @@ from workshop.core.errors import CheckError, WorkshopError
 from workshop.course.check_outcome import Job, NotApplicableError, NotPassedError, Outcome, State
 from workshop.course.checks import Check, Subject, checks_of
 
-Tell = Callable[[dict[str, Any]], object]
+Send = Callable[[dict[str, Any]], object]
 _PAUSE_SECONDS = 0.5
 _MOST_REASON = 600
 
@@ -31,28 +31,28 @@ def chosen(checks: Iterable[Check], job: Job) -> list[Check]:
     return [check for check in begun if job.only in (None, check.exercise)]
 
 
-def run_job(job: Job, tell: Tell) -> None:
+def run_job(job: Job, send: Send) -> None:
     """Run the checks one after another; each is announced before it begins."""
     subject = Subject(Path(job.directory), Path(job.scratch), job.ran)
     checks = chosen(checks_of(subject.module("checks")), job)
-    shown = ("name", "says", "seconds", "hints", "exercise")
-    tell({"checks": [{name: getattr(check, name) for name in shown} for check in checks]})
+    fields = ("name", "sentence", "seconds", "hints", "exercise")
+    send({"checks": [{name: getattr(check, name) for name in fields} for check in checks]})
     states = dict(job.states)
     for check in checks:
         if check.name in states:
             continue
-        tell({"begin": check.name})
+        send({"begin": check.name})
         work = Path(job.works[str(check.exercise)]) if check.exercise is not None else None
         outcome = judge(check, replace(subject, work=work), states)
         states[check.name] = outcome.state
-        tell({"outcome": asdict(outcome)})
+        send({"outcome": asdict(outcome)})
 
 
 def judge(check: Check, subject: Subject, states: dict[str, State]) -> Outcome:
-    """Try one check; whatever goes wrong in it is a reason."""
-    outcome = Outcome(check.name, check.says, check.exercise, "passed")
+    """Run one check; any exception in it becomes the reason why it failed."""
+    outcome = Outcome(check.name, check.sentence, check.exercise, "passed")
     if any(states.get(name, "passed") in ("failed", "not tried") for name in check.needs):
-        return replace(outcome, state="not tried", reason="What it builds on has not passed")
+        return replace(outcome, state="not tried", reason="A check that it depends on has not passed")
     started = time.monotonic()
     state, reason, hints = _tried(check, subject)
     took = round(time.monotonic() - started, 2)
@@ -98,7 +98,7 @@ async def _awaited(check: Check, subject: Subject) -> None:
                     await check.act(subject)  # type: ignore[misc]  # an async function's result
                 except (NotPassedError, WorkshopError) as error:
                     if attempt == check.retries or isinstance(error, CheckError):
-                        raise  # what is not up does not come up by waiting
+                        raise  # waiting does not start what is not up
                     reasons.append(str(error))
                     await asyncio.sleep(_PAUSE_SECONDS)
                 else:
@@ -110,14 +110,14 @@ async def _awaited(check: Check, subject: Subject) -> None:
 
 
 def _explained(error: BaseException, subject: Subject) -> str:
-    """An error of the learner's code or of the part's, with the line it came from."""
+    """An error in the learner's code or the part's, with its line."""
     where = ""
     if isinstance(error, SyntaxError) and error.filename:
         where = f", line {error.lineno} of {Path(error.filename).name}"
     else:
-        places = (str(subject.work), str(subject.directory))
+        folders = (str(subject.work), str(subject.directory))
         frames = list(traceback.extract_tb(error.__traceback__))
-        own = [f for f in frames if f.filename.startswith(places) and not f.filename.endswith("checks.py")]
+        own = [f for f in frames if f.filename.startswith(folders) and not f.filename.endswith("checks.py")]
         if own:
             where = f", line {own[-1].lineno} of {Path(own[-1].filename).name}"
     text = error.msg if isinstance(error, SyntaxError) else str(error)
@@ -125,11 +125,11 @@ def _explained(error: BaseException, subject: Subject) -> str:
 
 
 def main() -> None:
-    """Read the job; what the learner's code prints goes to stderr, only our own lines to stdout."""
+    """Read the job and run it; the learner's output goes to stderr, only our own lines to stdout."""
     job = Job(**json.loads(sys.stdin.buffer.readline()))
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1) as out:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        run_job(job, lambda told: out.write(f"{json.dumps(told)}\n"))
+        run_job(job, lambda message: out.write(f"{json.dumps(message)}\n"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Run manifests for a check, as local processes on free ports that end with the check."""
+"""Run manifests for a check: local processes on free ports, which end with the check."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ _PROXIES = ("MCPServer", "MCPRemoteProxy")
 
 @dataclass(frozen=True)
 class Embedded:
-    """What runs for a check: each proxy's URL, and each server's behind it."""
+    """What runs for a check: the URL of each proxy and of each server behind one, by name."""
 
     proxies: dict[str, str]
     servers: dict[str, str]
@@ -29,7 +29,7 @@ class Embedded:
 
 @contextlib.asynccontextmanager
 async def embedded(directory: Path, scratch: Path, changed: Sequence[Resource]) -> AsyncIterator[Embedded]:
-    """Run a part's manifests with `changed` among them; raises UsageError when they break a rule."""
+    """Run a part's manifests with `changed` in them; raises UsageError when they violate a rule."""
     deployment = _with(Lesson(_PART_OF_CHECK, directory).deployment(), changed)
     lint.check(deployment.resources)
     backend = EmbeddedBackend(scratch / "instance")
@@ -51,16 +51,16 @@ async def embedded(directory: Path, scratch: Path, changed: Sequence[Resource]) 
 
 def _with(deployment: Deployment | None, changed: Sequence[Resource]) -> Deployment:
     if deployment is None:
-        raise TypeError("this part deploys nothing that could be changed")
+        raise TypeError("this part deploys nothing")
     titles = {resource.title for resource in changed}
-    # A server of the learner's own runs instead of the part's: two would only take longer to start.
+    # The learner's server runs instead of the part's: two would only take longer to start.
     kinds = {resource.kind for resource in changed} & {"MCPServer"}
-    kept = [
+    unchanged = [
         found for found in deployment.resources.all if found.title not in titles and found.kind not in kinds
     ]
     entries = dict(deployment.programs)
     (image,) = (entry for entry in entries.values() if entry.argv)
     for resource in changed:
-        if resource.kind == "MCPServer":  # whatever its name, it runs the image that there is
+        if resource.kind == "MCPServer":  # whatever its name, it runs the only image
             entries.setdefault(resource.name, replace(image, name=resource.name))
-    return replace(deployment, resources=Resources((*kept, *changed)), programs=entries)
+    return replace(deployment, resources=Resources((*unchanged, *changed)), programs=entries)

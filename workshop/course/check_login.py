@@ -1,4 +1,4 @@
-"""A protected MCP server, as checks call it: without a token, with a forged one, with the stored login."""
+"""How checks call a protected MCP server: without a token, with a forged one, with the stored login."""
 
 import base64
 import json
@@ -43,7 +43,7 @@ class ProtectedServer:
     async def ask(
         self, token: str = "", method: str = "tools/list", params: Mapping[str, Any] | None = None
     ) -> httpx2.Response:
-        """What it answers to one MCP request, with this token or without one."""
+        """Its response to one MCP request, with this token or without one."""
         headers = {"Accept": "application/json, text/event-stream"}
         headers |= {"Authorization": f"Bearer {token}"} if token else {}
         body = {"jsonrpc": "2.0", "id": 1, "method": method, **({"params": params} if params else {})}
@@ -61,7 +61,7 @@ class ProtectedServer:
         """The stored login; not passed without one."""
         login = self.tokens.find(self.url)
         if login is None or login.tokens is None:
-            raise NotPassedError("There is no stored login for this server")
+            raise NotPassedError("No login is stored for this server")
         return login
 
     @property
@@ -83,8 +83,8 @@ class ProtectedServer:
     async def client(
         self, headers: Mapping[str, str] | None = None, observe: Observer = ignore
     ) -> AsyncIterator[Client]:
-        """An MCP client with the stored login; no check opens a browser to get another."""
-        gone = NotPassedError("The stored login is no longer accepted: you would have to approve again")
+        """An MCP client with the stored login; a check never opens a browser for a new one."""
+        gone = NotPassedError("The stored login is no longer accepted; a new one needs your approval")
         async with LoopbackListener() as listener:
             login = OAuthClient(
                 self.url,

@@ -1,4 +1,4 @@
-"""How a check ends: what the process that runs checks sends back, and what a check raises."""
+"""What goes to the process that runs checks, what comes back, and what a check raises."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -33,10 +33,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one check: `says` is its sentence, `reason` why it has not passed."""
+    """The outcome of one check: the sentence that it proves, and the reason why it has not passed."""
 
     name: str
-    says: str
+    sentence: str
     exercise: int | None
     state: State
     reason: str = ""
@@ -51,5 +51,5 @@ def expect(holds: object, otherwise: str) -> None:
 
 
 def random_number() -> int:
-    """A number of three digits, so that no program can contain it beforehand."""
+    """A random number of three digits, so that a program cannot contain the result beforehand."""
     return 100 + secrets.randbelow(900)

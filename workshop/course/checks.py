@@ -3,10 +3,10 @@
     @check(hints=("Where to look", "What to do there"), seconds=15)
     async def it_answers(subject: Subject) -> None:
         \"\"\"The endpoint answers.\"\"\"
-        expect(await asked(subject.endpoint("workshop")), "It said nothing")
+        expect(await asked(subject.endpoint("workshop")), "It returned nothing")
 
 A check passes when it returns. It may be async or not; it runs in a process of its own, which is ended when
-`seconds` are over. `retries` is for what only needs a moment longer, such as a server that has just started.
+`seconds` are over. `retries` is for what may need a moment, such as a server that has just started.
 """
 
 import functools
@@ -60,10 +60,10 @@ _ATTRIBUTE = "workshop_check"
 
 @dataclass(frozen=True)
 class Check:
-    """One check: its name, its sentence, what it does, and how it may be tried."""
+    """One check: its name, the sentence that it proves, its function, its hints and its limits."""
 
     name: str
-    says: str
+    sentence: str
     act: Act
     hints: tuple[str, ...] = ()
     seconds: float = 10
@@ -80,15 +80,15 @@ def check(
     needs: tuple[Act, ...] = (),
     exercise: int | None = None,
 ) -> Callable[[Act], Act]:
-    """Declare a check; it is not tried while one that it `needs` has not passed.
+    """Declare a check; it is not tried until those in `needs` have passed.
 
-    With `exercise`, it judges the learner's file of that exercise, and only once it is begun.
+    With `exercise`, it checks the learner's file of that exercise, once it is begun.
     """
 
     def declared(act: Act) -> Act:
-        says = (inspect.getdoc(act) or "").splitlines()[0].removesuffix(".")
+        sentence = (inspect.getdoc(act) or "").splitlines()[0].removesuffix(".")
         wanted = tuple(getattr(other, "__name__", "") for other in needs)
-        found = Check(getattr(act, "__name__", ""), says, act, hints, seconds, retries, wanted, exercise)
+        found = Check(getattr(act, "__name__", ""), sentence, act, hints, seconds, retries, wanted, exercise)
         setattr(act, _ATTRIBUTE, found)
         return act
 
@@ -102,26 +102,26 @@ def checks_of(module: ModuleType) -> tuple[Check, ...]:
 
 
 class Script:
-    """Asks for each call in a turn of its own, then answers; without an answer it never stops asking."""
+    """A model that asks for one call in each turn, then answers; without an answer it never stops asking."""
 
-    name = "a check's script (no LLM)"
+    name = "a check's script, not a language model"
 
     def __init__(self, *calls: PlannedCall, answer: str | None, most: int = 100) -> None:
-        """`most` ends what would go on for ever: after that many turns `turns_left` is 0 and it answers."""
+        """`most` is the limit for a loop without an end: after that many turns it answers."""
         self._calls = calls
         self._answer = answer
         self.turns_left = most
-        self.heard: list[Conversation] = []
-        self.offered: Sequence[ToolSpec] = ()
+        self.requests: list[Conversation] = []
+        self.tools: Sequence[ToolSpec] = ()
 
     async def reply(self, conversation: Conversation, tools: Sequence[ToolSpec]) -> ModelTurn:
         """The next planned call, else the answer."""
-        turn = len(self.heard)
-        self.heard.append(tuple(conversation))
-        self.offered = tools
+        turn = len(self.requests)
+        self.requests.append(tuple(conversation))
+        self.tools = tools
         self.turns_left -= 1
         if not self.turns_left:
-            return ModelTurn("I was asked too often")
+            return ModelTurn("The model was asked too often")
         if turn >= len(self._calls) and self._answer is not None:
             return ModelTurn(self._answer)
         name, arguments = self._calls[turn % len(self._calls)]
@@ -130,13 +130,13 @@ class Script:
     @property
     def results(self) -> list[ToolResult]:
         """The result of each call, from the last request to the model."""
-        last = self.heard[-1] if self.heard else ()
+        last = self.requests[-1] if self.requests else ()
         return [entry.result for entry in last if isinstance(entry, ToolReply)]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One part under check; `work` is the learner's file where an exercise is judged."""
+    """The part that is checked; `work` is the learner's file of an exercise."""
 
     directory: Path
     scratch: Path
@@ -152,30 +152,30 @@ class Subject:
         return replace(self, directory=self.directory.parent / folder)
 
     def module(self, name: str = "main") -> ModuleType:
-        """A module of the part, fresh, as its `main.py` would import it."""
+        """A module of the part, imported anew as its `main.py` would import it."""
         return self._load(self.directory / f"{name}.py")
 
     @functools.cached_property
     def program(self) -> ModuleType:
-        """The learner's file, run."""
+        """The learner's file as a module."""
         return self._load(self.file)
 
     @property
     def file(self) -> Path:
         """The learner's file; only the check of an exercise has one."""
         if self.work is None:
-            raise TypeError("only the check of an exercise has a file to look at")
+            raise TypeError("only the check of an exercise has a file")
         return self.work
 
     def function(self, name: str) -> Callable[..., Any]:
         """A function of the learner's file."""
         found = getattr(self.program, name, None)
         if not callable(found):
-            raise NotPassedError(f"There is no function `{name}` in the file any more")
+            raise NotPassedError(f"The file no longer has a function `{name}`")
         return found  # type: ignore[no-any-return]  # whatever it is, it can be called
 
     def agent(self, model: ChatModel | None = None, question: str | None = None) -> "Agent":
-        """The part's agent, with nobody at a browser; without a `model`, the rehearsal model."""
+        """The part's agent, which opens no browser; without a `model`, with the rehearsal model."""
         from workshop.agent.part import RunContext
         from workshop.agent.run import RunOptions, prepare
 
@@ -205,7 +205,7 @@ class Subject:
         return load_file(self.file)
 
     def lint(self, manifests: "Resources") -> None:
-        """Hold manifests against ToolHive's rules; raises UsageError at the first that is broken."""
+        """Check manifests against ToolHive's rules; raises UsageError at the first violation."""
         from workshop.toolhive.lint import check
 
         check(manifests)
@@ -218,7 +218,7 @@ class Subject:
         return ProtectedServer(self.endpoint(name), TokenStore(self.instance.directory / "logins"))
 
     def embedded(self, *changed: "Resource") -> "AbstractAsyncContextManager[Embedded]":
-        """Run the part's manifests, with these in place of those of the same name, as local processes."""
+        """Run the part's manifests as local processes; `changed` replace those of the same name."""
         from workshop.course.check_embedded import embedded
 
         return embedded(self.directory, self.scratch, changed)
@@ -232,21 +232,21 @@ class Subject:
             logins = self.instance.directory / "logins"
             return token_swap(self.endpoint(github), self.endpoint(server), logins, API)
         if self.instance.upstream == "github":
-            raise NotApplicableError("Only the practice GitHub shows what it received")
+            raise NotApplicableError("Only the practice GitHub records what it receives")
         from workshop.course.practice_record import require_token_swap
 
         return require_token_swap(self.instance)
 
     def _variation(self) -> Mapping[str, str]:
-        from workshop.course.variation_run import rooms
+        from workshop.course.variation_run import started_variations
 
-        mine = [room for room in rooms() if room.directory.name == self.directory.name]
-        return mine[0].endpoints() if mine else {}
+        own = [found for found in started_variations() if found.directory.name == self.directory.name]
+        return own[0].endpoints() if own else {}
 
     def _load(self, path: Path) -> ModuleType:
         spec = importlib.util.spec_from_file_location(f"checked_{path.parent.name}_{path.stem}", path)
         if spec is None or spec.loader is None or not path.is_file():
-            _gone(path)
+            _missing(path)
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module  # a dataclass looks its module up there
         sys.path.insert(0, str(self.directory))
@@ -259,5 +259,5 @@ class Subject:
         return module
 
 
-def _gone(path: Path) -> NoReturn:
-    raise WorkshopError(f"There is no `{path}`")
+def _missing(path: Path) -> NoReturn:
+    raise WorkshopError(f"`{path}` does not exist")

@@ -56,7 +56,7 @@ class UpOptions(ClusterChoices):
 
 @dataclass(frozen=True)
 class UpReport:
-    """What `up` chose, with the reason, what it started or found running, and where the time went."""
+    """What `up` chose and why, what it started, what was already running, and the time of each step."""
 
     backend: str
     upstream: Upstream
@@ -91,7 +91,7 @@ class StatusReport:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """An `up`, decided: on what, with what, and the reasons in one line."""
+    """The decisions of one `up`: backend, deployments and choices, and the reason in one line."""
 
     backend: Backend
     deployments: Sequence[Deployment]
@@ -102,7 +102,7 @@ class _Wanted:
 def up(
     lessons: Sequence[Lesson], progress: Progress, options: UpOptions, runner: Runner | None = None
 ) -> UpReport:
-    """Start everything the parts need; what already runs unchanged is left alone."""
+    """Start everything that the parts need; what runs unchanged is not restarted."""
     instance = Instance.load()
     wanted = _decide(instance, lessons, options, runner or Runner())
     if wanted.backend.name != "embedded":
@@ -167,7 +167,7 @@ def status() -> StatusReport:
         upstream=record.upstream if record else None,
         directory=str(instance.directory),
         workloads=backend.status(),
-        variations=[found for room in variation_run.rooms() for found in room.status()],
+        variations=[found for started in variation_run.started_variations() for found in started.status()],
     )
 
 
@@ -175,14 +175,17 @@ def logs() -> Sequence[Log]:
     """Every log there is; raises PreflightError when nothing has been started."""
     instance = Instance.locate()
     backend = backend_for(backend_now() or "embedded", instance.directory, Runner())
-    found = [*backend.logs(), *(log for room in variation_run.rooms() for log in room.logs())]
+    variations = variation_run.started_variations()
+    found = [*backend.logs(), *(log for started in variations for log in started.logs())]
     if not found:
-        raise PreflightError("There are no logs: nothing has been started", hint="Run `workshop up` first")
+        raise PreflightError(
+            "There are no logs, because nothing has been started", hint="Run `workshop up` first"
+        )
     return found
 
 
 def prove(lesson: Lesson, progress: Progress, context: "RunContext") -> None:
-    """Test what is behind the agent's logins; raises CredentialsError when only a new one is needed."""
+    """Test the upstream token behind each login; raises CredentialsError when a new login is needed."""
     from workshop.agent.token_store import TokenStore
 
     deployment, instance = lesson.deployment(), context.instance
@@ -201,13 +204,13 @@ def backend_now() -> BackendName | None:
 
 
 def teardown(progress: Progress, runner: Runner | None = None) -> Sequence[str]:
-    """Stop everything and remove the state, damaged or not; the names of what was stopped."""
+    """Stop everything and remove the state, even if damaged; the names of what was stopped."""
     instance, runner = Instance.locate(), runner or Runner()
     with instance.lock():
         variations = variation_run.stop_all(progress)
         try:
             name = existing_backend(instance.directory, None)
-        except UsageError as error:  # the record of a cluster is damaged: what runs here can still be ended
+        except UsageError as error:  # the cluster's record is damaged: local processes can still be ended
             progress.say(f"{error.what}: {error.why}")
             name = None
         stopped = backend_for(name or "embedded", instance.directory, runner).teardown(progress)
@@ -254,8 +257,8 @@ def _deployment(lesson: Lesson) -> Deployment:
     if deployment is None:
         raise UsageError(
             f"Part {lesson.number} deploys nothing",
-            why="It has no manifests: its tools live on this machine",
-            hint=f"`workshop part {lesson.number} run` is all it takes",
+            why="It has no manifests: its tools run on this machine",
+            hint=f"Run `workshop part {lesson.number} run`: it needs nothing else",
         )
     return deployment
 
@@ -291,7 +294,7 @@ def _check_ports(ports: Mapping[str, int], deployments: Sequence[Deployment]) ->
     for name, port in ports.items():
         if name not in names:
             raise UsageError(
-                f"There is no workload `{name}` to give a port", hint=f"There are {', '.join(sorted(names))}"
+                f"`--port` names an unknown workload `{name}`", hint=f"Choose {', '.join(sorted(names))}"
             )
         if not LOWEST <= port <= HIGHEST:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""Exercises: a file with a gap is copied to the learner, and nothing of theirs is ever lost."""
+"""Exercises: a file with a gap is copied to the learner, whose work is never overwritten."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class Exercise:
     number: int
     directory: Path
     key: str = ""
-    """The key of the lesson it belongs to, where that is not the part itself (see `Lesson.key`)."""
+    """The key of its lesson, unless that is the part itself (see `Lesson.key`)."""
 
     @property
     def task(self) -> str:
@@ -45,7 +45,7 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Placed:
-    """What is in the learner's folder now; `copy` is where a file that was replaced has gone."""
+    """A file in the learner's folder, whether it was changed, and the copy of what it replaced."""
 
     file: Path
     changed: bool
@@ -62,24 +62,23 @@ def exercises_of(lesson: Lesson) -> tuple[Exercise, ...]:
 
 
 def exercise_of(lesson: Lesson, number: int) -> Exercise:
-    """One exercise of a part; raises UsageError when there is none with this number."""
+    """One exercise of a part; raises UsageError if it does not exist."""
     exercises = exercises_of(lesson)
     for exercise in exercises:
         if exercise.number == number:
             return exercise
-    there = " and ".join(f"{exercise.number}, {exercise.title}" for exercise in exercises) or "none"
-    named = f"{lesson.label[:1].upper()}{lesson.label[1:]}"
-    raise UsageError(f"{named} has no exercise {number}", hint=f"There are: {there}")
+    known = " and ".join(f"{exercise.number}, {exercise.title}" for exercise in exercises) or "none"
+    raise UsageError(f"{lesson.title_label} has no exercise {number}", hint=f"Its exercises: {known}")
 
 
 def begun(exercises: Sequence[Exercise], folder: Path) -> dict[int, Path]:
-    """The learner's file of each exercise that has one."""
+    """The learner's file of each exercise that is begun, by number."""
     files = {exercise.number: exercise.file(folder) for exercise in exercises}
     return {number: file for number, file in files.items() if file.is_file()}
 
 
 def begin(exercise: Exercise, folder: Path) -> Placed:
-    """Copy the start to the learner; a file that is there already is left as it is."""
+    """Copy the start to the learner's folder; an existing file stays as it is."""
     file = exercise.file(folder)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -93,17 +92,17 @@ def begin(exercise: Exercise, folder: Path) -> Placed:
 
 
 def solve(exercise: Exercise, folder: Path) -> Placed:
-    """Put the solution in the place of the learner's file, and keep that beside it."""
+    """Replace the learner's file with the solution, and save a copy beside it."""
     return _put(exercise, exercise.solution, exercise.file(folder))
 
 
 def reset(exercise: Exercise, folder: Path) -> Placed:
-    """Put the start in the place of the learner's file, and keep that beside it."""
+    """Replace the learner's file with the start, and save a copy beside it."""
     return _put(exercise, exercise.start, exercise.file(folder))
 
 
 def is_own_work(exercise: Exercise, file: Path) -> bool:
-    """Whether a file holds more than what the exercise itself brought."""
+    """Whether a file differs from both the exercise's start and its solution."""
     return file.is_file() and file.read_bytes() not in (
         exercise.start.read_bytes(),
         exercise.solution.read_bytes(),
@@ -115,7 +114,7 @@ def _put(exercise: Exercise, source: Path, file: Path) -> Placed:
     try:
         if file.is_file() and file.read_bytes() == wanted:
             return Placed(file, changed=False)
-        copy = _keep(file) if is_own_work(exercise, file) else None
+        copy = _save_copy(file) if is_own_work(exercise, file) else None
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(wanted)
     except OSError as error:
@@ -123,8 +122,8 @@ def _put(exercise: Exercise, source: Path, file: Path) -> Placed:
     return Placed(file, changed=True, copy=copy)
 
 
-def _keep(file: Path) -> Path:
-    """Copy a file to the first free name beside it; a copy is never overwritten."""
+def _save_copy(file: Path) -> Path:
+    """Copy a file to the first free name beside it, so that a copy is never overwritten."""
     number = 1
     while True:
         copy = file.with_name(f"{file.stem}.mine-{number}{file.suffix}")

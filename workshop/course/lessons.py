@@ -30,13 +30,18 @@ class Lesson:
 
     @property
     def key(self) -> str:
-        """What a learner's progress and files of it are kept under."""
+        """The key of a learner's progress and files of this lesson."""
         return str(self.number)
 
     @property
     def label(self) -> str:
-        """What it is called in a sentence."""
+        """Its name within a sentence."""
         return f"part {self.number}"
+
+    @property
+    def title_label(self) -> str:
+        """Its name at the beginning of a sentence."""
+        return f"{self.label[:1].upper()}{self.label[1:]}"
 
     def command(self, *words: str) -> str:
         """A command about it, such as `workshop part 4 run`."""
@@ -53,7 +58,7 @@ class Lesson:
 
     @property
     def title(self) -> str:
-        """The title alone: `status` and `next` need no more, and the model takes longer than all they do."""
+        """The title without the rest of `part.toml`: validating that takes longer than all of `status`."""
         return str(read_toml(self.directory / "part.toml").get("title", self.words))
 
     @functools.cached_property
@@ -139,7 +144,7 @@ class Variation(Lesson):
 
     @functools.cached_property
     def programs(self) -> "Sequence[Program]":
-        """The programs that run for it; raises UsageError when `part.toml` does not name the one to ask."""
+        """The programs that run for it; raises UsageError if `part.toml` lacks the agent's server."""
         from workshop.lab.base import Program
 
         file = self.directory / "part.toml"
@@ -159,7 +164,7 @@ class Variation(Lesson):
 
     @property
     def has_editions(self) -> bool:
-        """Whether it has a weak edition beside the fixed one."""
+        """Whether it has a weak edition besides the fixed one."""
         return any("{edition}" in str(program.config) for program in self.programs)
 
 
@@ -176,7 +181,7 @@ def variations_of(lesson: Lesson) -> tuple[Variation, ...]:
 
 
 def variation_of(lesson: Lesson, name: str) -> Variation:
-    """One variation of a part; raises UsageError when there is none of this name."""
+    """One variation of a part; raises UsageError if it does not exist."""
     found = {variation.name: variation for variation in variations_of(lesson)}
     if name in found:
         return found[name]
@@ -188,6 +193,6 @@ def variation_of(lesson: Lesson, name: str) -> Variation:
 
 
 def find_variation(name: str) -> Variation:
-    """A variation of any part; raises UsageError when there is none of this name."""
+    """A variation of any part; raises UsageError if it does not exist."""
     (lesson,) = (lesson for lesson in find_lessons() if has_variations(lesson))
     return variation_of(lesson, name)

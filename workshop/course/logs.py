@@ -1,4 +1,4 @@
-"""Read the workloads' logs: the last lines of each, then what they write from now on."""
+"""Read the workloads' logs: the last lines, then the new ones."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -11,8 +11,8 @@ from workshop.course import environment
 from workshop.course.redaction import known_secrets, without_secrets
 from workshop.lab.logs import Log
 
-_LOOK_SECONDS = 0.5
-_LOOKS = 10  # after so many, see whether other logs are there now
+_POLL_SECONDS = 0.5
+_POLLS_BEFORE_REFRESH = 10  # how often to look for logs that appeared or went
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Logs:
         return [self._written(log, log.last(lines)) for log in self._logs]
 
     def follow(self) -> Iterator[Written]:
-        """What they write from now on, without an end; logs come and go meanwhile."""
+        """The new lines, without an end; logs may appear and go meanwhile."""
         while True:
-            for _ in range(_LOOKS):
+            for _ in range(_POLLS_BEFORE_REFRESH):
                 for log in self._logs:
                     yield self._written(log, log.new())
-                time.sleep(_LOOK_SECONDS)
+                time.sleep(_POLL_SECONDS)
             self._refresh()
 
     def _refresh(self) -> None:
@@ -63,11 +63,11 @@ class Logs:
 
 
 def chosen(logs: Sequence[Log], wanted: str | None) -> Sequence[Log]:
-    """The log of that very name, else those of the workload; raises UsageError when there is none."""
+    """The log with exactly that name, else those of the workload; raises UsageError if there is none."""
     if wanted is None:
         return logs
     found = [log for log in logs if log.name == wanted] or [log for log in logs if log.workload == wanted]
     if not found:
-        there = sorted({name for log in logs for name in (log.name, log.workload)})
-        raise UsageError(f"There is no log of {wanted!r}", hint=f"There are {', '.join(there)}")
+        known = sorted({name for log in logs for name in (log.name, log.workload)})
+        raise UsageError(f"There is no log of {wanted!r}", hint=f"Choose {', '.join(known)}")
     return found

@@ -10,7 +10,7 @@ from workshop.course.progress import Standing, exercise_folder
 
 @dataclass(frozen=True)
 class Environment:
-    """The part of `workshop status` that decides the next step."""
+    """What `status` found: whether anything is up, and the workloads that stopped."""
 
     up: bool
     stopped: Sequence[str] = ()
@@ -18,7 +18,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class NextStep:
-    """The part a learner is in (None: none), why a command comes next, and the command."""
+    """The current part (None: every part has passed), the next command, and why."""
 
     part: int | None
     why: str
@@ -71,7 +71,7 @@ def _part_step(number: int, standing: Standing) -> NextStep:
         )
     if part.shown:
         return NextStep(number, "You have read it; now run it", f"workshop part {number} run")
-    return NextStep(number, "It begins with its text", f"workshop part {number} show")
+    return NextStep(number, "You have not read it yet", f"workshop part {number} show")
 
 
 def _exercise_step(lesson: Lesson, standing: Standing, instead: str) -> NextStep | None:

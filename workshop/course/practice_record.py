@@ -42,7 +42,7 @@ def token_swap(github: str, server: str, logins: Path, api: tuple[str, ...] = ("
     login_token = fingerprint(login.tokens.access_token)
     calls = [request for request in requests if request.path.startswith(api)]
     if not calls:
-        raise CheckError(f"The practice GitHub saw no request for {', '.join(api)}")
+        raise CheckError(f"The practice GitHub received no request for {', '.join(api)}")
     for request in calls:
         if _kind(request) != _OWN:
             raise CheckError(
@@ -50,7 +50,7 @@ def token_swap(github: str, server: str, logins: Path, api: tuple[str, ...] = ("
             )
     if any(login_token in str(request.headers) for request in requests):
         raise CheckError("The agent's own token reached the practice GitHub", hint=_DEFECT)
-    return f"GitHub saw its own token {len(calls)} times, the agent's never"
+    return f"GitHub received its own token {len(calls)} times, the agent's never"
 
 
 def _kind(request: RecordedRequest) -> str:
@@ -58,7 +58,7 @@ def _kind(request: RecordedRequest) -> str:
 
 
 def upstream_of(instance: Instance) -> Upstream:
-    """The upstream of what is up; the practice GitHub keeps a record, the real one does not show its own."""
+    """The upstream of what is up; only the practice GitHub shows what it received."""
     url = instance.endpoints.get(PRACTICE_GITHUB)
     if instance.upstream != "practice" or url is None:
         return UNKNOWN
@@ -67,16 +67,16 @@ def upstream_of(instance: Instance) -> Upstream:
 
 def practice_upstream(url: str) -> Upstream:
     """The practice GitHub at `url` as an upstream that shows its requests."""
-    return Upstream("Practice GitHub", url, lambda since: _seen(url, since))
+    return Upstream("Practice GitHub", url, lambda since: _recorded(url, since))
 
 
-def _seen(url: str, since: datetime) -> Sequence[Hop]:
+def _recorded(url: str, since: datetime) -> Sequence[Hop]:
     import httpx2
 
     try:
         requests = interrupts.run(read_requests(url))
     except httpx2.HTTPError as error:
-        raise WorkshopError("its record cannot be read") from error
+        raise WorkshopError("The record of the practice GitHub cannot be read") from error
     return [
         _hop(request, url, since)
         for request in requests

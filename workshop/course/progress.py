@@ -1,6 +1,6 @@
-"""Where a learner stands, on disk: what was shown, run, passed and begun, and which hints were given.
+"""A learner's progress on disk: what was shown, run, passed and begun, and how many hints were given.
 
-Kept beside the instances, not in one: `teardown` ends what runs, and people come back after it.
+It is beside the instances, not in one, because it must survive `teardown`.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ _LOCK_SECONDS = 10
 
 @dataclass
 class ExerciseStanding:
-    """One exercise: passed by the learner, or with the solution put in place."""
+    """One exercise: whether the learner passed it, or asked for the solution."""
 
     passed: bool = False
     solved: bool = False
@@ -51,36 +51,36 @@ class Standing:
     folder: str = ""
 
     def part(self, key: int | str) -> PartStanding:
-        """The standing of one part."""
+        """The standing of one part or variation."""
         return self.parts.setdefault(str(key), PartStanding())
 
     def touch(self, key: int | str) -> PartStanding:
-        """The standing of the part that is worked on now."""
+        """The same, marked as the one worked on last."""
         part = self.part(key)
         part.touched = time.time()
         return part
 
 
 class ProgressFile:
-    """The file that a learner's standing is kept in; what is damaged is put aside, and `warn` hears of it."""
+    """The file with a learner's standing; a damaged one is moved aside, with a warning."""
 
     def __init__(self, warn: Warn) -> None:
         self._warn = warn
         self._path = state_home() / "progress.json"
 
     def read(self) -> Standing:
-        """The standing now; a new one where there is none yet."""
+        """The current standing; an empty one at first."""
         try:
             return _parsed(json.loads(self._path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return Standing()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            self._put_aside(error)
+            self._move_aside(error)
             return Standing()
 
     @contextlib.contextmanager
     def change(self) -> Iterator[Standing]:
-        """The standing, written back when the block ends; a disk that refuses is a warning, not a failure."""
+        """The standing, written when the block ends; if the disk refuses, that is a warning, not an error."""
         with self._lock():
             standing = self.read()
             yield standing
@@ -88,7 +88,7 @@ class ProgressFile:
             try:
                 write_private(self._path, text.encode())
             except OSError as error:
-                self._warn(f"Your progress cannot be kept in `{self._path}`: {error.strerror or error}")
+                self._warn(f"Your progress cannot be saved in `{self._path}`: {error.strerror or error}")
 
     def forget(self) -> bool:
         """Remove it; False when there was none."""
@@ -97,12 +97,12 @@ class ProgressFile:
             self._path.unlink(missing_ok=True)
             return there
 
-    def _put_aside(self, error: Exception) -> None:
+    def _move_aside(self, error: Exception) -> None:
         aside = self._path.with_name("progress.damaged.json")
         with contextlib.suppress(OSError):
             self._path.replace(aside)
             self._warn(
-                f"Your progress could not be read ({error}) and starts anew; the old file is `{aside}`"
+                f"Your progress could not be read ({error}), so it starts again; the old file is `{aside}`"
             )
 
     @contextlib.contextmanager
@@ -117,7 +117,7 @@ class ProgressFile:
             raise DeadlineError(
                 "Another `workshop` command is writing your progress", hint="Run this command again"
             ) from error
-        except OSError:  # what cannot be locked cannot be written either; `change` will say so
+        except OSError:  # what cannot be locked cannot be written either; `change` warns of it
             yield
             return
         try:
@@ -144,21 +144,21 @@ def _part(data: dict[str, Any]) -> PartStanding:
         passed=_typed(data["passed"], bool),
         touched=_typed(data["touched"], (int, float)),
         exercises=exercises,
-        hints={name: _typed(stage, int) for name, stage in data["hints"].items()},
+        hints={name: _typed(count, int) for name, count in data["hints"].items()},
     )
 
 
 def _typed(value: Any, kind: type | tuple[type, ...]) -> Any:  # noqa: ANN401 - JSON holds anything
     if not isinstance(value, kind):
-        raise TypeError(f"{value!r} is where something else belongs")
+        raise TypeError(f"{value!r} has the wrong type")
     return value
 
 
 def exercise_folder(standing: Standing) -> Path:
-    """Where the learner's files are: here, else where they were begun, else here from now on.
+    """The folder of the learner's files: here, or where they were begun, or here from now on.
 
-    A folder of the learner's own, even in a checkout: parts of an installed wheel cannot be written to, and
-    in a checkout `git pull` should never meet their work. It can be taken home, and `teardown` leaves it.
+    It is never inside `parts/`: those of an installed wheel cannot be written, and in a checkout
+    `git pull` would collide with the learner's work. `teardown` does not touch it.
     """
     here = Path.cwd() / "workshop-exercises"
     before = Path(standing.folder) if standing.folder else here

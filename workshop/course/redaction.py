@@ -1,4 +1,4 @@
-"""What must not be shown: every secret that is on this machine, and whatever is shaped like a token."""
+"""Remove from a text every secret on this machine, and whatever is shaped like a token."""
 
 import json
 import re
@@ -14,7 +14,7 @@ _TOKENS = re.compile(
     r"eyJ[\w-]+\.[\w-]+\.[\w-]+|gh[a-z]_\w{8,}|github_pat_\w+|(?<=[Bb]earer )\S+|practice_[\w-]+_\w{16,}"
 )
 
-# What the weak edition of a variation writes into its log, on purpose.
+# The weak edition of a variation writes these into its log on purpose.
 _MEMBERS = re.compile(r'("(?:client_secret|code|code_verifier|token|\w+_token)": ?")[^"]+')
 
 
@@ -26,7 +26,7 @@ def without_secrets(text: str, hidden: Iterable[str]) -> str:
 
 
 def known_secrets(env_file: Path | None) -> list[str]:
-    """Every value that must not leave: of `.env`, of the generated secrets, of the stored logins."""
+    """Every secret value: of `.env`, of the generated secrets, of the stored logins; longest first."""
     try:
         values = set(Settings.load(env_file).secrets())
     except WorkshopError:

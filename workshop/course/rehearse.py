@@ -1,4 +1,4 @@
-"""The rehearsal: bring everything up, run every part unattended, check what it proved, tear down."""
+"""The rehearsal: start everything, run every part unattended, check its result, tear down."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ _OPTIONS = RunOptions(approve_as="learner", rehearsal_model=True)
 
 @dataclass(frozen=True)
 class Outcome:
-    """One step of the rehearsal: whether it held, in how many seconds, and what it showed."""
+    """One step of the rehearsal: whether it succeeded, its seconds, and its result."""
 
     name: str
     held: bool
@@ -28,7 +28,7 @@ class Outcome:
 
 
 class Rehearsal:
-    """Runs the steps one after another; a failed one does not keep the next from being tried."""
+    """Runs the steps one after another, also after one has failed."""
 
     def __init__(self, lessons: Sequence[Lesson], console: Console) -> None:
         self._lessons = lessons
@@ -38,9 +38,9 @@ class Rehearsal:
     def run(
         self, *, ports: Mapping[str, int], keep: bool, backend: BackendName | None = None
     ) -> Sequence[Outcome]:
-        """Run everything; what was up before, or is to be kept, stays up.
+        """Run everything; what was up before stays up, and with `keep` everything does.
 
-        Without a word on it the backend is the one that is up, else the embedded one: it is quick everywhere.
+        Without `backend`, it is the one that is up, otherwise the embedded one, which starts quickly.
         Raises PreflightError when this instance is up with the real GitHub.
         """
         before = Instance.load()

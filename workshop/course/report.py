@@ -1,10 +1,11 @@
-"""A bundle for somebody who helps: versions, findings, settings, state and logs, without any secret."""
+"""Every setting with its source, and the report for a person who helps; neither shows a secret."""
 
 import json
+import os
 import platform
 import zipfile
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,76 @@ from typing import Any
 from workshop import __version__
 from workshop.core.errors import WorkshopError
 from workshop.core.instance import Instance
-from workshop.core.paths import write_private
+from workshop.core.paths import checkout_dir, parts_dir, state_home, write_private
+from workshop.core.settings import SECRET_KEYS, Settings, env_path
 from workshop.course import environment
-from workshop.course.configuration import configuration
 from workshop.course.redaction import known_secrets, without_secrets
+from workshop.lab import pins
+from workshop.lab.pins import Pins
 
 _LOG_BYTES = 100_000
+_PINNED = "cluster/versions.toml"
+
+
+@dataclass(frozen=True)
+class Configured:
+    """One setting; `value` of a secret is `***`."""
+
+    name: str
+    value: str
+    source: str
+
+
+def configuration(env_file: Path | None = None) -> Sequence[Configured]:
+    """Every setting there is; raises UsageError when one cannot be read."""
+    return [*_paths(env_file), *_settings(env_file), *_choices(), *_pins()]
+
+
+def _paths(env_file: Path | None) -> list[Configured]:
+    env = env_path(env_file)
+    chosen = "--env-file" if env_file else "found" if env else "not there"
+    home = "WORKSHOP_HOME" if os.environ.get("WORKSHOP_HOME") else "this system's default"
+    origin = "the checkout" if checkout_dir() else "the installed package"
+    return [
+        Configured("env file", str(env or ""), chosen),
+        Configured("state", str(state_home()), home),
+        Configured("parts", str(parts_dir()), origin),
+    ]
+
+
+def _settings(env_file: Path | None) -> list[Configured]:
+    return [
+        Configured(key, "***" if setting and key in SECRET_KEYS else setting.value or "", setting.source)
+        for key, setting in Settings.load(env_file).by_key().items()
+    ]
+
+
+def _choices() -> list[Configured]:
+    record = Instance.load().record
+    if record is None:
+        return [Configured("backend", "", "nothing is up"), Configured("upstream", "", "nothing is up")]
+    source = "the last `workshop up`"
+    ports = ", ".join(f"{name}={port}" for name, port in record.ports.items())
+    return [
+        Configured("backend", record.backend, source),
+        Configured("upstream", record.upstream, source),
+        Configured("ports", ports, source if ports else "the manifests"),
+    ]
+
+
+def _pins() -> list[Configured]:
+    loaded, elsewhere = Pins.load(), pins.origins()
+    shown = []
+    for name in pins.override_names():
+        field = name.replace("-", "_")
+        value = getattr(loaded, field)
+        hidden = "***" if value in loaded.secrets() else str(value or "")
+        shown.append(Configured(name, hidden, elsewhere.get(field, _PINNED if value else "not set")))
+    return shown
 
 
 def write_report(target: Path, findings: Iterable[Mapping[str, Any]], env_file: Path | None) -> list[str]:
-    """Write the bundle and name what is in it; raises WorkshopError when the file cannot be written."""
+    """Write the zip file; the names in it. Raises WorkshopError when the file cannot be written."""
     texts = {name: _json(content) for name, content in _documents(findings, env_file).items()} | _logs()
     hidden = known_secrets(env_file)
     stream = BytesIO()
@@ -36,7 +97,7 @@ def write_report(target: Path, findings: Iterable[Mapping[str, Any]], env_file: 
 
 
 def redacted(text: str, hidden: Iterable[str]) -> str:
-    """The text without these values, without anything shaped like a token, and without the person's name."""
+    """The text without these values, anything shaped like a token, the home folder and the host name."""
     text = without_secrets(text, hidden).replace(str(Path.home()), "~")
     name = platform.node()
     return text if name in {"", "localhost"} else text.replace(name, "this-machine")
@@ -57,7 +118,7 @@ def _documents(findings: Iterable[Mapping[str, Any]], env_file: Path | None) -> 
     ):
         try:
             found[name] = look()
-        except WorkshopError as error:  # what is broken is what the report is for
+        except WorkshopError as error:  # the error is what the helper needs to know
             found[name] = {"what": error.what, "why": error.why, "hint": error.hint}
     return found
 

@@ -28,7 +28,7 @@ def run_lesson(lesson: Lesson, options: RunOptions, console: Console) -> str:
     except CredentialsError:
         raise
     except WorkshopError:
-        _prove(lesson, context, console)  # raises what is wrong behind the login, if that is the cause
+        _prove(lesson, context, console)  # raises instead if the upstream token is the cause
         raise
     _prove(lesson, context, console)
     return text
@@ -60,11 +60,11 @@ def _prove(lesson: Lesson, context: RunContext, console: Console) -> None:
 
 
 def learners_files(variation: Variation, console: Console) -> Path:
-    """The folder with what the learner has begun of this variation's exercises; it may not be there."""
+    """The folder of the learner's files of this variation's exercises; it may not exist."""
     return exercise_folder(ProgressFile(console.warn).read()) / f"part{variation.key}"
 
 
 def variation_upstream(running: Running) -> Upstream:
-    """The practice GitHub of a variation, for the flight recorder; one without has none."""
+    """The practice GitHub of a variation, for the flight recorder; UNKNOWN for one without."""
     url = running.endpoints.get(f"{running.variation.name}-github")
     return practice_upstream(url) if url else UNKNOWN

@@ -25,15 +25,15 @@ _PEOPLE = ("learner", "mentor")
 _PREPARE_SECONDS = 60
 _SCOPES = ("repo", "read:org", "read:user", "user:email")
 PROXY = "github-remote"
-"""What part 4's agent calls the server it talks to; behind the name is now another."""
+"""Part 4's agent asks for its server by this name; a variation puts its own behind it."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """A variation that runs: where, and with which secrets."""
+    """A running variation: its processes, its endpoints by name, and the programs that were started."""
 
     variation: Variation
-    room: VariationPrograms
+    programs: VariationPrograms
     endpoints: Mapping[str, str]
     started: Sequence[str] = ()
 
@@ -44,11 +44,11 @@ class Running:
 
     @property
     def directory(self) -> Path:
-        """A folder for each program: `config.json`, `log.txt`, and what it keeps."""
-        return self.room.directory
+        """It has a folder for each program, with `config.json`, `log.txt` and its data."""
+        return self.programs.directory
 
     def secret(self, name: str) -> bytes:
-        return self.room.secret(name).read_bytes()
+        return self.programs.secret(name).read_bytes()
 
     def headers(self, user: str | None = None) -> dict[str, str]:
         """The headers that the agent adds, as this practice user."""
@@ -58,28 +58,28 @@ class Running:
 
     def place(self, user: str | None = None) -> "Place":
         """Where the part's agent finds this variation."""
-        from workshop.agent.run import Place  # brings the MCP SDK, which `status` and `teardown` never need
+        from workshop.agent.run import Place  # imports the MCP SDK, which `status` and `teardown` do not need
 
         return Place({**self.endpoints, PROXY: self.url}, self.headers(user))
 
 
-def room_of(variation: Variation, directory: Path | None = None) -> VariationPrograms:
-    """The room of a variation: below the instance, or in a directory of its own."""
-    return VariationPrograms((directory or _rooms()) / variation.name, _mint)
+def programs_of(variation: Variation, directory: Path | None = None) -> VariationPrograms:
+    """The processes of a variation, with their state below the instance or below `directory`."""
+    return VariationPrograms((directory or _directory()) / variation.name, _mint)
 
 
 @contextmanager
 def variation_running(
     variation: Variation, directory: Path, *, edition: str = "mended", exercises: Path | None = None
 ) -> Iterator[Running]:
-    """A variation in a room of its own, on free ports, that is gone when the block ends."""
+    """A variation with its own state and free ports, which ends with the block."""
     with Console(io.StringIO(), io.StringIO()).progress() as quiet:
         try:
             yield start(
                 variation, quiet, weak=edition == "weak", exercises=exercises, directory=directory, free=True
             )
         finally:
-            room_of(variation, directory).stop(quiet)
+            programs_of(variation, directory).stop(quiet)
 
 
 def start(
@@ -92,25 +92,25 @@ def start(
     free: bool = False,
     prepared: bool = True,
 ) -> Running:
-    """Make sure a variation's programs run, and are prepared; what runs already stays as it is."""
-    room = room_of(variation, directory)
+    """Make sure a variation's programs run and are prepared; those that run are not restarted."""
+    processes = programs_of(variation, directory)
     edition = Edition("weak" if weak else "mended", str(exercises or ""))
     programs = [replace(program, port=0 if free else program.port) for program in variation.programs]
-    applied = room.start(programs, edition, variation.contents.timeouts.ready, progress)
-    running = Running(variation, room, applied.endpoints, applied.started)
+    applied = processes.start(programs, edition, variation.contents.timeouts.ready, progress)
+    running = Running(variation, processes, applied.endpoints, applied.started)
     if prepared and variation.contents.prepare.run:
         prepare(running, progress, edition)
     return running
 
 
 def prepare(running: Running, progress: Progress, edition: Edition, *words: str) -> Sequence[str]:
-    """Run the script that sets a variation up, or with `--cleanup` takes that back; the lines it wrote.
+    """Run the script that sets a variation up, or with `--cleanup` undoes that; the lines it wrote.
 
-    Raises WorkshopError with the script's own words when it fails.
+    Raises WorkshopError with the script's own message when it fails.
     """
     script = running.variation.contents.prepare
     path = running.directory / "prepare" / "config.json"
-    config = running.room.expand(script.config, edition)
+    config = running.programs.expand(script.config, edition)
     write_private(path, json.dumps(config, indent=2).encode())
     argv = [sys.executable, str(running.variation.directory / script.run), "--config", str(path), *words]
     label = f"Run {script.run} {' '.join(words)}".rstrip()
@@ -120,18 +120,18 @@ def prepare(running: Running, progress: Progress, edition: Edition, *words: str)
         except subprocess.TimeoutExpired as error:
             raise DeadlineError(f"`{script.run}` did not end within {_PREPARE_SECONDS} s") from error
         if done.returncode:
-            raise _told(done.stderr, script.run)
+            raise _script_error(done.stderr, script.run)
         lines = [plain(line) for line in done.stdout.splitlines()]
         step.note(f"{len(lines)} steps")
     return lines
 
 
-def _told(stderr: str, script: str) -> WorkshopError:
-    """A script's own error, as its last lines on stderr have it."""
+def _script_error(stderr: str, script: str) -> WorkshopError:
+    """The error that a script wrote to stderr: `Error: …`, why, and `Hint: …`."""
     lines = [plain(line.strip()) for line in stderr.splitlines() if line.strip()]
     first = next((number for number, line in enumerate(lines) if line.startswith("Error: ")), None)
     if first is None:
-        return WorkshopError(f"`{script}` failed", why=lines[-1] if lines else "It said nothing")
+        return WorkshopError(f"`{script}` failed", why=lines[-1] if lines else "It wrote no message")
     what, *more = lines[first:]
     hint = next((line.removeprefix("Hint: ") for line in more if line.startswith("Hint: ")), "")
     why = " ".join(line for line in more if not line.startswith("Hint: "))
@@ -139,42 +139,42 @@ def _told(stderr: str, script: str) -> WorkshopError:
 
 
 def construct(variation: Variation, progress: Progress, *, cleanup: bool) -> Sequence[str]:
-    """Run the script that sets a variation up, or takes that back, with its programs running."""
+    """Run the script that sets a variation up, or undoes that, with its programs running."""
     with Instance.locate().lock():
-        if cleanup and not room_of(variation).directory.exists():
+        if cleanup and not programs_of(variation).directory.exists():
             return ()
         running = start(variation, progress, prepared=False)
         return prepare(running, progress, Edition(), *(["--cleanup"] if cleanup else []))
 
 
 def stop_all(progress: Progress) -> Sequence[str]:
-    """Stop the programs of every variation, remove what they kept, and the agent's logins there.
+    """Stop the programs of every variation, remove their state and the agent's logins there.
 
-    Returns the names of those stopped.
+    Returns the names of the programs that were stopped.
     """
     stopped: list[str] = []
-    for room in rooms():
-        _forget_logins(room.endpoints().values())
-        stopped += room.stop(progress)
-    shutil.rmtree(_rooms(), ignore_errors=True)
+    for variation in started_variations():
+        _forget_logins(variation.endpoints().values())
+        stopped += variation.stop(progress)
+    shutil.rmtree(_directory(), ignore_errors=True)
     return stopped
 
 
 def _forget_logins(urls: Collection[str]) -> None:
     if urls:
-        from workshop.agent.token_store import TokenStore  # same: its files are models of the SDK
+        from workshop.agent.token_store import TokenStore  # its files are models of the SDK
 
         logins = TokenStore(Instance.locate().directory / "logins")
         for url in urls:
             logins.forget(url)
 
 
-def rooms() -> Sequence[VariationPrograms]:
-    """The room of each variation that was started."""
-    return [VariationPrograms(path, _mint) for path in sorted(_rooms().glob("*")) if path.is_dir()]
+def started_variations() -> Sequence[VariationPrograms]:
+    """The processes of each variation that was started."""
+    return [VariationPrograms(path, _mint) for path in sorted(_directory().glob("*")) if path.is_dir()]
 
 
-def _rooms() -> Path:
+def _directory() -> Path:
     return Instance.locate().directory / "variations"
 
 

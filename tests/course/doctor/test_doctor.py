@@ -46,7 +46,7 @@ def test_secrets_that_others_can_read_are_told_and_the_file_is_mended(machine: M
     Path(".env").write_text("OPENAI_API_KEY=not-a-real-key\n")
     findings = list(examine(machine, [env_file.readers]))
     assert [(finding.severity, finding.fixable) for finding in findings] == [("warn", True)]
-    assert "Others can read" in before_up(machine)[0]
+    assert "Other users can read" in before_up(machine)[0]
     assert repair(findings)
     assert Path(".env").stat().st_mode & 0o777 == 0o600
     assert list(env_file.readers(machine)) == []

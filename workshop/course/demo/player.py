@@ -19,7 +19,7 @@ _BREAK_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast it is typed (0: at once), what happens at a pause, and before each step."""
+    """How fast the keys follow (0: at once), what to do at a pause, and before each step."""
 
     speed: float = 0.0
     pause: Callable[[Step], None] = lambda _: None
@@ -29,9 +29,9 @@ class Pace:
 def play(
     script: Script, shell: Shell, pace: Pace, *, first: int = 1, without: Collection[int] = ()
 ) -> list[Step]:
-    """Play the steps from `first` on, but those in `without`; the steps that were played.
+    """Play the steps from `first` on, except those in `without`; return the steps that were played.
 
-    Raises CheckError at the first step that did not show what it should, or ended with another exit code.
+    Raises CheckError at the first step with other output or another exit code than expected.
     """
     played = []
     for step in script.steps:
@@ -52,7 +52,7 @@ def quietly(commands: Collection[str], shell: Shell) -> None:
         shell.send(f"{command}\r")
         code = shell.wait(_SETUP_SECONDS)
         if code:
-            last = " / ".join(shell.seen.strip().splitlines()[-3:])
+            last = " / ".join(shell.output.strip().splitlines()[-3:])
             raise CheckError(f"`{command}` ended with exit code {code}", why=last)
 
 
@@ -84,12 +84,14 @@ def _play(script: Script, step: Step, shell: Shell, pace: Pace) -> None:
         code = shell.wait(step.seconds, step.until)
     except DeadlineError as error:
         raise _failed(script, step, error.what, error.why) from error
-    missing = [pattern for pattern in step.expect if not re.search(pattern, shell.seen)]
-    last = " / ".join(line.strip() for line in shell.seen.strip().splitlines()[-3:])
+    missing = [pattern for pattern in step.expect if not re.search(pattern, shell.output)]
+    last = " / ".join(line.strip() for line in shell.output.strip().splitlines()[-3:])
     if missing:
-        raise _failed(script, step, f"It did not show `{missing[0]}`", f"Last seen: {last}")
+        raise _failed(script, step, f"It did not show `{missing[0]}`", f"The last output was: {last}")
     if code is not None and code != step.exit:
-        raise _failed(script, step, f"It ended with exit code {code}, not {step.exit}", f"Last seen: {last}")
+        raise _failed(
+            script, step, f"It ended with exit code {code}, not {step.exit}", f"The last output was: {last}"
+        )
 
 
 def _type(shell: Shell, text: str, pace: Pace) -> None:

@@ -1,4 +1,4 @@
-"""A demo script: a TOML file of steps that are said, typed, pressed, and waited for."""
+"""A demo script: a TOML file of steps, each a text to say, a command to type or a key to press."""
 
 import re
 import tomllib
@@ -54,12 +54,10 @@ def names() -> list[str]:
 
 
 def load(name: str) -> Script:
-    """The demo of this name, or in this TOML file; raises UsageError when there is none, or it is wrong."""
+    """The demo of this name, or in this TOML file; raises UsageError if it is missing or wrong."""
     path = Path(name) if name.endswith(".toml") else SCRIPTS / f"{name}.toml"
     if not path.is_file():
-        raise UsageError(
-            f"There is no demo `{name}`", hint=f"There are {', '.join(names())}, or name a TOML file"
-        )
+        raise UsageError(f"Unknown demo `{name}`", hint=f"Choose {', '.join(names())}, or name a TOML file")
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

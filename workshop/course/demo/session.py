@@ -1,17 +1,19 @@
 """One performance of a demo: setup, steps, cleanup; and its comparison with the golden text."""
 
 import difflib
+import json
 import re
 import tempfile
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TextIO
 
 from workshop.core.errors import UsageError
 from workshop.core.ports import free_port
 from workshop.course.demo import player
-from workshop.course.demo.cast import Recorder
 from workshop.course.demo.player import Pace
 from workshop.course.demo.script import Script, Step
 from workshop.course.demo.shell import Shell
@@ -53,7 +55,7 @@ class Settings:
 
 @contextmanager
 def opened(script: Script, settings: Settings, show: Callable[[str], None]) -> Iterator[Shell]:
-    """A shell with the setup done, whose output goes to `show`; the cleanup is run whatever happens."""
+    """A shell after the setup, whose output goes to `show`; the cleanup runs whatever happens."""
     output = _Output(Masked(settings.secrets, show))
     size = (settings.rows, settings.columns)
     shell = Shell(output.write, size, settings.term, settings.environment, settings.folder)
@@ -74,7 +76,7 @@ def opened(script: Script, settings: Settings, show: Callable[[str], None]) -> I
 
 
 def record(script: Script, settings: Settings, file: Path, *, speed: float) -> float:
-    """Perform at a person's speed into an asciicast; how long it is, in seconds."""
+    """Record a performance at a person's speed as an asciicast; its length in seconds."""
     with file.open("w", encoding="utf-8") as opened_file:
         recorder = Recorder(opened_file, script.title, columns=settings.columns, rows=settings.rows)
 
@@ -88,12 +90,12 @@ def record(script: Script, settings: Settings, file: Path, *, speed: float) -> f
 
 
 def verify(script: Script, secrets: Sequence[str], *, update: bool = False) -> Sequence[str]:
-    """Perform at full speed on a plain terminal; what differs from the golden text, none if it agrees.
+    """Perform at full speed on a plain terminal; the lines that differ from the golden text.
 
-    With `update` the golden text becomes what is shown now. Raises UsageError when there is none yet.
+    With `update` the output becomes the golden text. Raises UsageError if there is none yet.
     """
     shown: list[str] = []
-    with _apart() as (environment, folder):
+    with _separate_environment() as (environment, folder):
         # On a dumb terminal, progress is written as plain lines in the same order, not animated.
         settings = Settings(
             columns=_WIDE, term="dumb", secrets=secrets, environment=environment, folder=folder
@@ -113,7 +115,7 @@ def verify(script: Script, secrets: Sequence[str], *, update: bool = False) -> S
 
 
 @contextmanager
-def _apart() -> Iterator[tuple[dict[str, str], Path]]:
+def _separate_environment() -> Iterator[tuple[dict[str, str], Path]]:
     """A separate state, ports and settings, so that a verification does not touch a running instance."""
     with tempfile.TemporaryDirectory(prefix="workshop-demo-") as name:
         home, folder = Path(name) / "state", Path(name) / "here"
@@ -132,7 +134,7 @@ def _apart() -> Iterator[tuple[dict[str, str], Path]]:
 
 
 def chosen(script: Script, first: str | None, skip: Collection[str]) -> tuple[int, set[int]]:
-    """The number of the first step and of those to leave out, from numbers or names."""
+    """The number of the first step, and the numbers of those to skip, from numbers or names."""
     return (_number(script, first) if first else 1), {_number(script, name) for name in skip}
 
 
@@ -144,6 +146,55 @@ def _number(script: Script, name: str) -> int:
         f"The demo `{script.name}` has no step `{name}`",
         hint=f"It has 1 to {len(script.steps)}: `workshop demo list {script.name}` shows them",
     )
+
+
+class Recorder:
+    """Writes an asciicast v3: a header, then a JSON line for each output and step.
+
+    Source: https://docs.asciinema.org/manual/asciicast/v3/
+    """
+
+    def __init__(
+        self,
+        file: TextIO,
+        title: str,
+        *,
+        columns: int,
+        rows: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._file = file
+        self._clock = clock
+        self._begun = self._last = clock()
+        header = {
+            "version": 3,
+            "term": {"cols": columns, "rows": rows, "type": "xterm-256color"},
+            "timestamp": int(time.time()),
+            "title": title,
+        }
+        self._file.write(json.dumps(header) + "\n")
+
+    @property
+    def seconds(self) -> float:
+        """How long the recording is until its last event."""
+        return self._last - self._begun
+
+    def output(self, text: str) -> None:
+        """Note what the terminal was given to show."""
+        self._event("o", text)
+
+    def marker(self, label: str) -> None:
+        """Note where a step begins."""
+        self._event("m", label)
+
+    def end(self, code: int) -> None:
+        """Note how it ended."""
+        self._event("x", str(code))
+
+    def _event(self, kind: str, data: str) -> None:
+        now = self._clock()
+        self._file.write(json.dumps([round(now - self._last, 3), kind, data], ensure_ascii=False) + "\n")
+        self._last = now
 
 
 class _Output:
@@ -166,7 +217,7 @@ class _Output:
 
 
 class Masked:
-    """Passes text on with `***` for every secret; holds back a possible beginning of one until more comes."""
+    """Passes text on with `***` for each secret; holds back what may be the beginning of one."""
 
     def __init__(self, secrets: Sequence[str], pass_on: Callable[[str], None]) -> None:
         self._secrets = sorted((secret for secret in secrets if secret), key=len, reverse=True)
@@ -174,7 +225,7 @@ class Masked:
         self._held = ""
 
     def write(self, text: str) -> None:
-        """Take the next piece."""
+        """Take the next piece of text."""
         self._held += text
         for secret in self._secrets:
             self._held = self._held.replace(secret, "***")
@@ -191,13 +242,13 @@ class Masked:
         self._held = ""
 
     def _beginning(self, secret: str) -> int:
-        """How long a beginning of `secret` the held text ends with."""
+        """How many characters of `secret` the held text ends with."""
         longest = min(len(secret) - 1, len(self._held))
         return next((length for length in range(longest, 0, -1) if self._held.endswith(secret[:length])), 0)
 
 
 def normalised(text: str) -> str:
-    """The text with a word in place of everything that differs from run to run."""
+    """The text with a word for each value that differs from run to run, such as a time or a port."""
     for pattern, word in _NORMAL:
         text = pattern.sub(word, text)
     return text.strip() + "\n"

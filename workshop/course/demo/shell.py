@@ -34,10 +34,10 @@ class Shell:
 
         bash = pexpect.which("bash")
         if bash is None:
-            raise PreflightError("`bash` is not installed", why="Demos are typed at it")
+            raise PreflightError("`bash` is not installed", why="Demos type their commands into it")
         self._show = show
         self._held = ""
-        self._seen = ""
+        self._written = ""
         self._eof = pexpect.EOF
         self._timeout = pexpect.TIMEOUT
         self._child = pexpect.spawn(
@@ -54,13 +54,13 @@ class Shell:
         self.exit_code = self.wait(10)
 
     @property
-    def seen(self) -> str:
-        """What was written since the last `forget`, without colours."""
-        return _STYLE.sub("", self._seen)
+    def output(self) -> str:
+        """What was written since the last `forget`, without styles."""
+        return _STYLE.sub("", self._written)
 
     def forget(self) -> None:
-        """Look only at what comes from here on."""
-        self._seen = ""
+        """Start `output` anew."""
+        self._written = ""
 
     def send(self, text: str) -> None:
         """Type this text now."""
@@ -76,12 +76,12 @@ class Shell:
             raise WorkshopError("The demo's shell has ended", hint="A step may have typed `exit`") from error
         code = None
         while found := _MARK.search(self._held):
-            self._pass(self._held[: found.start()])
+            self._pass_on(self._held[: found.start()])
             self._held = self._held[found.end() :]
             code = int(found[1])
         beginning = _MARK_BEGINNING.search(self._held)
         end = beginning.start() if beginning else len(self._held)
-        self._pass(self._held[:end])
+        self._pass_on(self._held[:end])
         self._held = self._held[end:]
         return code
 
@@ -92,19 +92,21 @@ class Shell:
             code = self.pump()
             if code is not None:
                 return code
-            if until and re.search(until, self.seen):
+            if until and re.search(until, self.output):
                 return None
             if time.monotonic() > deadline:
-                last = " / ".join(self.seen.strip().splitlines()[-2:])
-                raise DeadlineError(f"The step did not end within {seconds:.0f} s", why=f"Last seen: {last}")
+                last = " / ".join(self.output.strip().splitlines()[-2:])
+                raise DeadlineError(
+                    f"The step did not end within {seconds:.0f} s", why=f"The last output was: {last}"
+                )
 
     def close(self) -> None:
         """End the shell and what it started."""
         self._child.close(force=True)
 
-    def _pass(self, text: str) -> None:
+    def _pass_on(self, text: str) -> None:
         if text:
-            self._seen += text
+            self._written += text
             self._show(text)
 
 

@@ -1,4 +1,4 @@
-"""What a cluster needs: Docker, kind, kubectl and helm, and no leftover that blocks it."""
+"""What a cluster needs: Docker, kind, kubectl, Helm, and a name that is not in use."""
 
 import ipaddress
 import json
@@ -23,7 +23,7 @@ _FEW_CPUS = 2
 
 
 def engine(machine: Machine) -> Iterator[Finding]:
-    """Docker's engine: in which of its states, whose, and how big."""
+    """Docker's engine: its state, its product and its size."""
     try:
         found = machine.engine
         if isinstance(found, WorkshopError):
@@ -41,7 +41,7 @@ def engine(machine: Machine) -> Iterator[Finding]:
 
 
 def tools(machine: Machine) -> Iterator[Finding]:
-    """kind, kubectl and helm: there, and in range."""
+    """Whether kind, kubectl and Helm are installed in a supported version."""
     examined: dict[str, Callable[[], Version]] = {
         "kind": Kind(machine.runner).examine,
         "kubectl": Kubectl(machine.runner).examine,
@@ -58,7 +58,7 @@ def tools(machine: Machine) -> Iterator[Finding]:
 
 
 def _skew(version: Version) -> Iterator[Finding]:
-    """A kubectl that is too far from the cluster that `up` would make."""
+    """Whether kubectl is too far from the version of the cluster that `up` creates."""
     node = parsed(Pins.load().node_image.rpartition(":v")[2]) or version
     if note := skew_note(version, node):
         yield Finding(
@@ -74,7 +74,7 @@ def leftovers(machine: Machine) -> Iterator[Finding]:
     try:
         there = name in Kind(machine.runner).clusters()
     except WorkshopError:
-        return  # `tools` has reported kind
+        return  # `tools` reports kind
     record = Instance.load().record
     if there and (record is None or record.backend != "kind"):
         remedy = f"If you do not need it: `kind delete cluster --name {name}`"
@@ -84,7 +84,7 @@ def leftovers(machine: Machine) -> Iterator[Finding]:
 
 
 def images(machine: Machine) -> Iterator[Finding]:
-    """How many images `up` would still have to fetch or build."""
+    """The images that `up` still has to fetch or build."""
     if not machine.cluster or isinstance(machine.engine, WorkshopError):
         return
     pins = Pins.load()
@@ -94,11 +94,11 @@ def images(machine: Machine) -> Iterator[Finding]:
         remedy = "Run `workshop up` at home, or bring `workshop bundle create FILE` along"
         yield Finding("images", "info", f"Still to fetch or build: {', '.join(missing)}", remedy)
     else:
-        yield Finding("images", "ok", f"All {len(wanted)} images are here")
+        yield Finding("images", "ok", f"All {len(wanted)} images are on this machine")
 
 
 def clock(machine: Machine) -> Iterator[Finding]:
-    """Whether the engine's clock agrees with this machine's; it may lag after a sleep."""
+    """Whether the engine's clock agrees with this machine's; it may be late after a sleep."""
     if isinstance(machine.engine, WorkshopError):
         return
     argv = ["docker", "info", "--format", "{{.SystemTime}}"]
@@ -115,7 +115,7 @@ def clock(machine: Machine) -> Iterator[Finding]:
 
 
 def subnets(machine: Machine) -> Iterator[Finding]:
-    """A network of Docker's that overlaps one of this machine's own, as a VPN's may."""
+    """Whether one of Docker's networks overlaps one of this machine's, such as that of a VPN."""
     if isinstance(machine.engine, WorkshopError):
         return
     listed = machine.runner.run(["docker", "network", "ls", "--quiet"], seconds=_ASK_SECONDS, check=False)
@@ -132,7 +132,7 @@ def subnets(machine: Machine) -> Iterator[Finding]:
 
 
 def registry_login(_: Machine) -> Iterator[Finding]:
-    """A stored login for the registry of our images: a stale one is refused even where none is needed."""
+    """A stored login for the registry of our images: an expired one is refused, although none is needed."""
     registry = Pins.load().operator.split("/", 1)[0]
     path = Path.home() / ".docker" / "config.json"
     try:

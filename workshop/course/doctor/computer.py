@@ -28,15 +28,15 @@ def python(_: Machine) -> Iterator[Finding]:
 
 
 def packages(_: Machine) -> Iterator[Finding]:
-    """Whether what pyproject.toml asks for is what is installed."""
+    """Whether the packages that pyproject.toml requires are installed."""
     wanted = importlib.metadata.requires("mcp-workshop") or []
     missing = [name for line in wanted if "extra ==" not in line and not _installed(name := _name(line))]
     if missing:
         remedy = "Run `uv sync` in the checkout, or install the toolkit again"
         yield Finding("packages", "fail", f"Not installed: {', '.join(missing)}", remedy)
         return
-    told = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("mcp", "httpx2", "typer"))
-    yield Finding("packages", "ok", told)
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("mcp", "httpx2", "typer"))
+    yield Finding("packages", "ok", versions)
 
 
 def state_directory(machine: Machine) -> Iterator[Finding]:
@@ -45,17 +45,17 @@ def state_directory(machine: Machine) -> Iterator[Finding]:
     try:
         make_private_dir(home)
     except OSError as error:
-        remedy = "Set WORKSHOP_HOME to a folder you may write"
+        remedy = "Set WORKSHOP_HOME to a folder that you can write"
         yield Finding("state-directory", "fail", f"Cannot make `{home}`: {error.strerror}", remedy)
         return
     if not home.is_dir() or not os.access(home, os.W_OK | os.X_OK):
-        remedy = "Make it yours, or set WORKSHOP_HOME to another folder"
+        remedy = "Change its owner, or set WORKSHOP_HOME to another folder"
         yield Finding("state-directory", "fail", f"`{home}` cannot be written", remedy)
     elif os.name == "posix" and home.stat().st_mode & 0o077:
         yield Finding(
             "state-directory",
             "warn",
-            f"Others can look into `{home}`",
+            f"Other users can read `{home}`",
             f"Run `chmod 700 {home}`",
             lambda: _chmod(home, 0o700),
         )
@@ -64,16 +64,16 @@ def state_directory(machine: Machine) -> Iterator[Finding]:
 
 
 def disk(machine: Machine) -> Iterator[Finding]:
-    """Room for our state and, for a cluster, its images."""
-    place = machine.home if machine.home.exists() else Path.home()
-    free = shutil.disk_usage(place).free
+    """Free space for our state and, for a cluster, its images."""
+    folder = machine.home if machine.home.exists() else Path.home()
+    free = shutil.disk_usage(folder).free
     wanted = _CLUSTER_DISK if machine.cluster else _LOW_DISK
-    told = f"{free / 2**30:.1f} GiB free"
+    found = f"{free / 2**30:.1f} GiB free"
     if free < wanted:
         remedy = f"Free some space: {wanted / 2**30:.0f} GiB; `docker system df` shows what images take"
-        yield Finding("disk", "warn", told, remedy)
+        yield Finding("disk", "warn", found, remedy)
     else:
-        yield Finding("disk", "ok", told)
+        yield Finding("disk", "ok", found)
 
 
 def ports(_: Machine) -> Iterator[Finding]:
@@ -111,10 +111,10 @@ def terminal(_: Machine) -> Iterator[Finding]:
 
 def browser(_: Machine) -> Iterator[Finding]:
     """Whether the approval page can open here, and whether its callback comes back."""
-    place = _place(os.environ)
+    where = _remote(os.environ)
     remedy = "`part 4 run --no-browser` prints the address; the callback must reach localhost:8765 here"
-    if place:
-        yield Finding("browser", "warn", f"This runs {place}: its localhost is not your browser's", remedy)
+    if where:
+        yield Finding("browser", "warn", f"This runs {where}: its localhost is not your browser's", remedy)
     elif shutil.which("wslview") is None and "microsoft" in platform.release().lower():
         yield Finding("browser", "warn", "This is WSL, and `wslview` is not installed", remedy)
     else:
@@ -140,7 +140,7 @@ def inotify(machine: Machine) -> Iterator[Finding]:
             yield Finding(f"inotify-{name}", "warn", f"fs.inotify.{name} is {value}", remedy)
 
 
-def _place(environment: Mapping[str, str]) -> str:
+def _remote(environment: Mapping[str, str]) -> str:
     if environment.get("CODESPACES"):
         return "in a Codespace"
     if environment.get("REMOTE_CONTAINERS") or Path("/.dockerenv").exists():
@@ -163,4 +163,4 @@ def _installed(name: str) -> bool:
 
 def _chmod(path: Path, mode: int) -> str:
     path.chmod(mode)
-    return f"`{path}` is yours alone now"
+    return f"Only you can read `{path}` now"

@@ -1,4 +1,4 @@
-"""`.env`: it exists, is valid, private, and ignored by git. None of its values is ever shown."""
+"""`.env`: whether it exists, is valid, private, and ignored by git. Its values are never shown."""
 
 import os
 import shutil
@@ -13,11 +13,13 @@ _GIT_SECONDS = 10.0
 
 
 def env_file(machine: Machine) -> Iterator[Finding]:
-    """Whether `.env` is there, and can be read."""
+    """Whether `.env` exists and can be read."""
     path = env_path(machine.env_file)
     if path is None:
         remedy = "For the real GitHub or a model: `cp .env.example .env`, and fill it in"
-        yield Finding("env-file", "info", "There is no `.env`: practice GitHub, rehearsal model", remedy)
+        yield Finding(
+            "env-file", "info", "No `.env`: the practice GitHub and the rehearsal model are used", remedy
+        )
         return
     try:
         Settings.load(path)
@@ -28,7 +30,7 @@ def env_file(machine: Machine) -> Iterator[Finding]:
 
 
 def readers(machine: Machine) -> Iterator[Finding]:
-    """Who else can read the secrets in `.env`."""
+    """Whether other users can read the secrets in `.env`."""
     path = env_path(machine.env_file)
     try:
         secrets = Settings.load(path).secrets() if path else ()
@@ -36,7 +38,9 @@ def readers(machine: Machine) -> Iterator[Finding]:
         return  # `env_file` reports it, and so does every command that needs the file
     if path and secrets and os.name == "posix" and path.stat().st_mode & 0o077:
         remedy = f"Run `chmod 600 {path}`"
-        yield Finding("env-mode", "warn", f"Others can read `{path}`", remedy, lambda: _make_private(path))
+        yield Finding(
+            "env-mode", "warn", f"Other users can read `{path}`", remedy, lambda: _make_private(path)
+        )
 
 
 def git_ignored(machine: Machine) -> Iterator[Finding]:
@@ -65,7 +69,7 @@ def git_ignored(machine: Machine) -> Iterator[Finding]:
 
 
 def keys(machine: Machine) -> Iterator[Finding]:
-    """Which settings are there, by name: GitHub's OAuth app, and the model."""
+    """Which settings are present, by name: GitHub's OAuth app, and the model."""
     try:
         settings = Settings.load(machine.env_file)
     except WorkshopError:
@@ -75,7 +79,7 @@ def keys(machine: Machine) -> Iterator[Finding]:
         yield Finding("oauth-app", "ok", "GitHub's OAuth app is set")
     elif any(app):
         missing = "GITHUB_OAUTH_CLIENT_SECRET" if app[0] else "GITHUB_OAUTH_CLIENT_ID"
-        remedy = "An OAuth app has both; `--upstream practice` needs neither"
+        remedy = "An OAuth app needs both; `--upstream practice` needs neither"
         yield Finding("oauth-app", "warn", f"{missing} is not set, but the other key is", remedy)
     else:
         yield Finding("oauth-app", "info", "No OAuth app: part 4 uses the practice GitHub")
@@ -91,4 +95,4 @@ def keys(machine: Machine) -> Iterator[Finding]:
 
 def _make_private(path: Path) -> str:
     path.chmod(0o600)
-    return f"`{path}` is readable by you alone now"
+    return f"Only you can read `{path}` now"

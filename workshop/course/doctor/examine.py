@@ -55,7 +55,7 @@ def repair(findings: Sequence[Finding]) -> list[str]:
 
 
 def before_up(machine: Machine) -> list[str]:
-    """The fast checks; what they warn of as lines. Raises PreflightError when the state cannot be written."""
+    """The warnings of the fast checks; raises PreflightError when the state cannot be written."""
     warnings = []
     for finding in examine(machine, BEFORE_UP):
         if finding.severity == "fail" and finding.id == "state-directory":

@@ -31,7 +31,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the checks may use; `cluster`: a cluster is wanted; `online`: they may connect to registries."""
+    """What the checks may use; `cluster`: also check for one; `online`: they may connect to registries."""
 
     runner: Runner
     home: Path
@@ -54,7 +54,7 @@ class Machine:
 
     @property
     def unless_wanted(self) -> Severity:
-        """The severity of an unusable cluster tool: only a failure when a cluster is wanted."""
+        """The severity of an unusable cluster tool: a failure only with `cluster`."""
         return "fail" if self.cluster else "info"
 
 

@@ -55,7 +55,7 @@ def proxy(machine: Machine) -> Iterator[Finding]:
 
 
 def registry(machine: Machine) -> Iterator[Finding]:
-    """Whether the registry of our images can be reached, and whether its certificate is believed here."""
+    """Whether the registry of our images answers, and whether this machine trusts its certificate."""
     if not machine.online:
         return
     pins = Pins.load()

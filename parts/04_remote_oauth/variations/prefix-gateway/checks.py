@@ -3,7 +3,7 @@
 from workshop.agent import McpTools
 from workshop.course.checks import NotApplicableError, Subject, check, expect, random_number
 from workshop.course.lessons import find_variation
-from workshop.course.variation_run import room_of
+from workshop.course.variation_run import programs_of
 from workshop.servers.practice.client import read_requests
 
 GATEWAY = "prefix-gateway"
@@ -150,5 +150,5 @@ def _user(subject: Subject) -> str:
 
 
 def _own(subject: Subject) -> dict[str, str]:
-    secret = room_of(find_variation(GATEWAY)).secret(f"pat-{_user(subject)}")
+    secret = programs_of(find_variation(GATEWAY)).secret(f"pat-{_user(subject)}")
     return {HEADER: secret.read_text()}

@@ -14,7 +14,7 @@ from workshop.audit.probe.target import Target
 from workshop.auth import s256
 from workshop.course.checks import NotApplicableError, NotPassedError, Subject, check, expect
 from workshop.course.lessons import find_variation
-from workshop.course.variation_run import room_of, variation_running
+from workshop.course.variation_run import programs_of, variation_running
 
 NAME = "worker"
 PRM = "/.well-known/oauth-protected-resource"
@@ -43,7 +43,7 @@ async def the_challenge_is_seen(subject: Subject) -> None:
 
 
 @check(
-    hints=(MENDED_HINT, "`issuer`, `resource` and the address you use are compared letter by letter"),
+    hints=(MENDED_HINT, "`issuer`, `resource` and the address you use are compared character for character"),
     needs=(the_challenge_is_seen,),
 )
 async def both_documents_are_exact(subject: Subject) -> None:
@@ -133,7 +133,7 @@ async def no_file_tells_a_token(subject: Subject) -> None:
     """Neither the store nor the log tells the agent's token."""
     await _require_mended(subject)
     token = subject.server(NAME).token
-    folder = room_of(find_variation(NAME)).directory / NAME
+    folder = programs_of(find_variation(NAME)).directory / NAME
     for file in (*folder.glob("store-mended*"), folder / "log.txt"):
         expect(token.encode() not in file.read_bytes(), f"The token can be read in `{file.name}`")
 
