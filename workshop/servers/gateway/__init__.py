@@ -14,7 +14,7 @@ Different, on purpose (part 4's README has what a client sees of it, held to
 - the token swap fails closed, the upstream's own challenges and cookies never pass, and request headers are
   an allowlist;
 - an MCP session belongs to one sign-in; ToolHive's belongs to the person;
-- private-use redirect schemes are refused;
+- private-use redirect schemes are accepted, except those that a browser or the system gives a meaning;
 - `offline_access` is announced in the server metadata only, not for the resource (MCP 2026-07-28: SHOULD
   NOT); clients learn from `scopes_supported` of the authorization server that they may ask for it;
 - refresh tokens: a repetition within 20 seconds gets the same successor, any later reuse ends the sign-in;
