@@ -79,6 +79,7 @@ QUESTIONS = (
         ask.resource_document,
         "http://localhost:8080/ of http://localhost:8080, ['header']",
     ),
+    _same("Members and parameters without a value", ask.empty_values, "201, 200"),
     _same("S256", ask.pkce, "['S256']"),
     _same("A client's address as its id", ask.client_documents, "not taken"),
     _same("A client's address as its id, enabled", ask.client_documents, "taken", with_documents),
@@ -117,6 +118,12 @@ QUESTIONS = (
         ask.challenge,
         "401, says where, no error, no offline_access",
         "401, says where, invalid_request, asks for offline_access",
+    ),
+    Question(
+        "The metadata at the endpoint's path",
+        ask.endpoint_resource,
+        "http://localhost:8080/mcp; authorize: 200",
+        "http://localhost:8080/; authorize: redirect, invalid_target",
     ),
     Question(
         "A scope for the refresh token", ask.unregistered_offline_access, "200", "redirect, invalid_scope"

@@ -54,6 +54,21 @@ async def resource_document(_: Place, visitor: Visitor) -> str:
     return f"{_plain(visitor, resource)} of {_plain(visitor, server)}, {document['bearer_methods_supported']}"
 
 
+async def endpoint_resource(_: Place, visitor: Visitor) -> str:
+    """What the metadata below the endpoint's path name, and whether a login for the endpoint's URL begins."""
+    document = (await visitor.http.get(f"{RESOURCE}/mcp")).json()
+    page = await visitor.authorize(await visitor.register(), resource=f"{visitor.url}/mcp")
+    return f"{_plain(visitor, document['resource'])}; authorize: {_step(page)}"
+
+
+async def empty_values(_: Place, visitor: Visitor) -> str:
+    """A registration with empty members, and a login with empty parameters."""
+    empty: dict[str, Any] = {"scope": "", "grant_types": [], "response_types": []}
+    answer = await visitor.register_response(token_endpoint_auth_method="", **empty)
+    page = await visitor.authorize(str(answer.json().get("client_id")), prompt="")
+    return f"{answer.status_code}, {_step(page)}"
+
+
 async def pkce(_: Place, visitor: Visitor) -> str:
     return str((await _metadata(visitor))["code_challenge_methods_supported"])
 

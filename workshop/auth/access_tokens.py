@@ -48,6 +48,7 @@ class AccessTokens:
         self._config = config
         self._more = more
         self._clock = clock
+        self._audiences = [[resource] for resource in config.resources]
         self._keys = {key.kid: key for key in config.signing_keys}
         self._verified: OrderedDict[bytes, tuple[Claims, float]] = OrderedDict()
 
@@ -125,7 +126,7 @@ class AccessTokens:
             return None
         if not all(isinstance(time, int) and not isinstance(time, bool) for time in times):
             return None
-        if values["iss"] != self._config.issuer or values.get("aud") != [self._config.resource]:
+        if values["iss"] != self._config.issuer or values.get("aud") not in self._audiences:
             return None
         scopes = values.get("scp")
         if "nbf" in values or not isinstance(scopes, list) or not all(isinstance(s, str) for s in scopes):

@@ -16,6 +16,7 @@ from workshop.auth.http import (
     Remedy,
     error_redirect,
     query_parameters,
+    scopes_in,
 )
 from workshop.auth.limits import DOCUMENT_CLIENTS
 from workshop.auth.redirect_rules import Destination, redirect_uri_matches
@@ -87,7 +88,8 @@ async def _described_client(server: AuthServer, documents: ClientDocuments, url:
 
 
 def _registered_redirect(client: Client, parameters: Parameters) -> str:
-    if "redirect_uri" not in parameters and len(client.redirect_uris) == 1:
+    # One without a value is wrong rather than omitted: a code goes nowhere by accident.
+    if "redirect_uri" not in set(parameters) and len(client.redirect_uris) == 1:
         return client.redirect_uris[0]
     requested = parameters.get("redirect_uri")
     if requested is None or not any(redirect_uri_matches(requested, known) for known in client.redirect_uris):
@@ -120,14 +122,14 @@ def _checked(
         redirect_uri_given="redirect_uri" in parameters,
         state=_state(parameters),
         scopes=_scopes(client, parameters),
-        resource=server.config.resource,
+        resource=parameters.get("resource") or server.config.resource,
         code_challenge=challenge,
     )
 
 
 def _check_resource(server: AuthServer, parameters: Parameters) -> None:
-    # Optional, as in ToolHive; if present, it must be exactly the one protected resource.
-    if "resource" in parameters and parameters.get("resource") != server.config.resource:
+    # Optional, as in ToolHive; if present, it must be exactly an identifier of the one protected resource.
+    if "resource" in parameters and parameters.get("resource") not in server.config.resources:
         raise RedirectError("invalid_target", f"resource must be {server.config.resource}, once")
 
 
@@ -150,10 +152,9 @@ def _state(parameters: Parameters) -> str | None:
 
 
 def _scopes(client: Client, parameters: Parameters) -> tuple[str, ...]:
-    requested = parameters.get("scope")
-    if requested is None:
+    scopes = scopes_in(parameters.get("scope") or "")
+    if not scopes:
         return client.scopes
-    scopes = tuple(dict.fromkeys(requested.split(" ")))
     if not set(scopes) <= set(client.scopes):
         raise RedirectError("invalid_scope", f"scope must be out of: {' '.join(client.scopes)}")
     return scopes

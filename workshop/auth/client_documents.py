@@ -24,7 +24,7 @@ from workshop.auth.client_metadata import (
 )
 from workshop.auth.config import LONGEST_CACHE_SECONDS, SHORTEST_CACHE_SECONDS, Auth
 from workshop.auth.guarded_fetch import Document, DocumentError
-from workshop.auth.http import OAuthError
+from workshop.auth.http import OAuthError, scopes_in
 from workshop.auth.limits import Clock, TokenBucket
 from workshop.auth.store import Client
 
@@ -125,8 +125,9 @@ def _grant_types(document: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _scopes(document: dict[str, Any], supported: tuple[str, ...]) -> tuple[str, ...]:
-    value = document.get("scope") or " ".join(supported)
-    known = tuple(scope for scope in supported if isinstance(value, str) and scope in value.split(" "))
+    value = document.get("scope", " ".join(supported))
+    named = scopes_in(value) if isinstance(value, str) else ()
+    known = tuple(scope for scope in supported if scope in named)
     if not known:
         raise DocumentError("The document's scope has none of this server's scopes")
     return known

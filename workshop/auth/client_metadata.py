@@ -18,7 +18,11 @@ _HOST_CHARACTERS = 253  # RFC 1035 section 2.3.4
 
 
 def read_document(body: bytes) -> dict[str, Any]:
-    """A JSON object in UTF-8 that says each thing once: two parsers must not see two redirect URIs.
+    """The members of a JSON object in UTF-8 that have a value.
+
+    Each member is there once: two parsers must not see two redirect URIs. `null` means that a member is
+    absent (RFC 7592 section 2.2), and so do `""` and `[]`, which some clients send for what they do not have:
+    for none of the members would RFC 7591 section 2 give an empty value a meaning.
 
     Raises OAuthError.
     """
@@ -28,7 +32,7 @@ def read_document(body: bytes) -> dict[str, Any]:
         raise refused("The metadata is not JSON, or has a key twice") from error
     if not isinstance(document, dict):
         raise refused("The metadata is not a JSON object")
-    return document
+    return {name: value for name, value in document.items() if value not in (None, "", [])}
 
 
 def application_type(document: dict[str, Any]) -> str | None:

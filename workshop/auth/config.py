@@ -135,6 +135,18 @@ class Auth:
     baseline_scopes: tuple[str, ...] = ()
     """Scopes that every client may ask for, whatever it registered (CRD field `baselineClientScopes`)."""
 
+    endpoint_resource: str | None = None
+    """The same resource under the URL of its MCP endpoint, for clients that derive it from there."""
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """The identifiers of the one resource that `resource` and `aud` may have (RFC 8707, RFC 9728).
+
+        ToolHive's ends with a slash. A client that reads the metadata at the endpoint's path has to find the
+        endpoint's URL in them (RFC 9728 section 3.3), and then asks for that.
+        """
+        return tuple(dict.fromkeys((self.resource, self.endpoint_resource or self.resource)))
+
     def client_scopes(self, asked: Iterable[str], grant_types: Iterable[str]) -> tuple[str, ...]:
         """The scopes a client may ask for at the authorization endpoint (RFC 7591 section 3.2.1 allows more).
 
@@ -166,6 +178,7 @@ def load_auth(root: Section) -> Auth:
     return Auth(
         issuer=issuer,
         resource=_resource(block, issuer),
+        endpoint_resource=f"{issuer}/mcp",
         scopes=scopes,
         required_scopes=required,
         baseline_scopes=baseline,

@@ -125,7 +125,8 @@ class BearerGuard:
         self._tokens = tokens
         self._refusals = refusals or {}
         self._resource = resource
-        self._documents = {PROTECTED_RESOURCE_PATH + place for place in ("", "/mcp", path)}
+        self._documents = {PROTECTED_RESOURCE_PATH + place for place in ("", "/", "/mcp", "/mcp/", path)}
+        self._documents.add(f"{PROTECTED_RESOURCE_PATH}{path}/")
         metadata_url = f"{origin}{PROTECTED_RESOURCE_PATH}{path}"
         self._challenge = Challenge(resource, metadata_url, tokens.issuer.required_scopes)
         self._guarded = Cors(HostGuard(self._answer, origin, port=parts.port), [parts.path])

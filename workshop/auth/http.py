@@ -62,7 +62,10 @@ _MOST_FIELDS = 64
 
 
 class Parameters:
-    """Parameters by name; those in `repeated` were sent more than once and have no value."""
+    """Parameters by name; those in `repeated` were sent more than once and have no value.
+
+    One without a value counts as omitted (RFC 6749 sections 3.1 and 3.2); but it counts as a repetition.
+    """
 
     def __init__(self, pairs: list[tuple[str, str]]) -> None:
         self._values: dict[str, str] = {}
@@ -73,14 +76,19 @@ class Parameters:
             self._values[name] = value
 
     def __contains__(self, name: str) -> bool:
-        return name in self._values
+        return name in self.repeated or bool(self._values.get(name))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 
     def get(self, name: str) -> str | None:
-        """The value; None when absent, empty (RFC 6749: as if omitted) or repeated."""
+        """The value; None when omitted or repeated."""
         return None if name in self.repeated else self._values.get(name) or None
+
+
+def scopes_in(text: str) -> tuple[str, ...]:
+    """The scopes of a `scope` value (RFC 6749 section 3.3), each once; more than one space is like one."""
+    return tuple(dict.fromkeys(scope for scope in text.split(" ") if scope))
 
 
 def query_parameters(request: Request) -> Parameters | None:

@@ -17,7 +17,7 @@ from workshop.auth.client_metadata import (
     refused,
     require_public_code_client,
 )
-from workshop.auth.http import OAuthError, bounded_body, private_json
+from workshop.auth.http import OAuthError, bounded_body, private_json, scopes_in
 from workshop.auth.server import AuthServer
 from workshop.auth.store import Client, StoreFullError
 
@@ -74,9 +74,9 @@ def _grant_types(value: object) -> tuple[str, ...]:
 
 
 def _scopes(value: object, supported: tuple[str, ...]) -> tuple[str, ...]:
-    if value in (None, ""):
+    scopes = scopes_in(value) if isinstance(value, str) else ("",)
+    if value is None or not scopes:
         return supported
-    scopes = tuple(dict.fromkeys(value.split(" "))) if isinstance(value, str) else ("",)
     if not set(scopes) <= set(supported):
         raise refused(f"scope must be out of: {' '.join(supported)}")
     return scopes

@@ -24,9 +24,10 @@ from workshop.auth.token_endpoint import revoke, token
 
 
 async def protected_resource(server: AuthServer, request: Request) -> Response:
-    del request
-    config = server.config
-    return resource_document(config.resource, [config.issuer], config.challenge_scopes)
+    """At the root ToolHive's resource, at a path the URL that the path belongs to (RFC 9728 section 3.3)."""
+    config, at_root = server.config, request.url.path.rstrip("/") == PROTECTED_RESOURCE_PATH
+    resource = config.resource if at_root else config.endpoint_resource or config.resource
+    return resource_document(resource, [config.issuer], config.challenge_scopes)
 
 
 async def server_metadata(server: AuthServer, request: Request) -> Response:
@@ -111,8 +112,10 @@ class Endpoint:
 def auth_routes(server: AuthServer) -> list[BaseRoute]:
     """The routes of a gateway, which is both the protected resource and the authorization server."""
     return [
-        server_route(server, PROTECTED_RESOURCE_PATH, protected_resource, *_READ),
-        server_route(server, f"{PROTECTED_RESOURCE_PATH}/mcp", protected_resource, *_READ),
+        *(
+            server_route(server, f"{PROTECTED_RESOURCE_PATH}{path}", protected_resource, *_READ)
+            for path in ("", "/", "/mcp", "/mcp/")
+        ),
         *authorization_server_routes(server),
     ]
 

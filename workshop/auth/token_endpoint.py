@@ -6,7 +6,7 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from workshop.auth.http import OAuthError, Parameters, form_parameters, private_json
+from workshop.auth.http import OAuthError, Parameters, form_parameters, private_json, scopes_in
 from workshop.auth.limits import REPEAT_SECONDS
 from workshop.auth.server import AuthServer
 from workshop.auth.store import Client, Grant, Rotation
@@ -19,7 +19,7 @@ _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")  # RFC 7636 section 4.1
 
 async def token(server: AuthServer, request: Request) -> Response:
     fields = await form_parameters(request, seconds=server.patience.body)
-    if "resource" in fields and fields.get("resource") != server.config.resource:
+    if "resource" in fields and fields.get("resource") not in server.config.resources:
         raise OAuthError("invalid_target", f"resource must be {server.config.resource}, once")
     client = public_client(server, request, fields)
     grant_type = fields.get("grant_type")
@@ -60,6 +60,7 @@ def _redeem_code(server: AuthServer, client: Client, fields: Parameters) -> Resp
     code, verifier = fields.get("code"), fields.get("code_verifier")
     if code is None or verifier is None:
         raise OAuthError("invalid_request", "code and code_verifier are needed")
+    _check_resource(server.store.code_grant(code, server.clock()), client, fields)
     # Removed first: a code that comes with the wrong client, redirect URI or verifier has leaked.
     taken = server.store.take_code(code, server.clock())
     if taken is None:
@@ -90,6 +91,7 @@ async def _refresh(server: AuthServer, client: Client, fields: Parameters) -> Re
     if old is None:
         raise OAuthError("invalid_request", "refresh_token is missing")
     grant = server.store.refresh_grant(old, server.clock())
+    _check_resource(grant, client, fields)
     if grant is None or grant.client_id != client.client_id:
         raise OAuthError("invalid_grant", "The refresh token is unknown, expired or of another client")
     if await _has_ended_upstream(server, grant):
@@ -124,12 +126,23 @@ async def _has_ended_upstream(server: AuthServer, grant: Grant) -> bool:
 
 
 def _narrowed(grant: Grant, requested: str | None) -> tuple[str, ...]:
-    if requested is None:
+    scopes = scopes_in(requested or "")
+    if not scopes:
         return grant.scopes
-    scopes = tuple(dict.fromkeys(requested.split(" ")))
     if not set(scopes) <= set(grant.scopes):
         raise OAuthError("invalid_scope", "A refresh cannot widen the scope")
     return scopes
+
+
+def _check_resource(grant: Grant | None, client: Client, fields: Parameters) -> None:
+    """A token is for the resource that was approved (RFC 8707 section 2.2).
+
+    Checked before the code is taken: this mistake costs the client nothing.
+    """
+    if grant is None or grant.client_id != client.client_id or "resource" not in fields:
+        return
+    if fields.get("resource") != grant.resource:
+        raise OAuthError("invalid_target", f"The approved resource is {grant.resource}")
 
 
 def _may_refresh(client: Client, grant: Grant) -> bool:

@@ -30,6 +30,7 @@ from workshop.servers.gateway.http_protocol import StrictProtocol
 
 ISSUER = "http://localhost:8080"
 RESOURCE = "http://localhost:8080/"
+ENDPOINT = "http://localhost:8080/mcp"
 CALLBACK = "http://localhost:8765/callback"
 PRACTICE_CLIENT = "practice-workshop-app"
 PRACTICE_SECRET = "practice-client-secret"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.gateway.harness import ISSUER, Site, configured, ec_pem, settings, site
+from tests.servers.gateway.harness import ENDPOINT, ISSUER, RESOURCE, Site, configured, ec_pem, settings, site
 from tests.servers.gateway.reading import decoded
 
 AS_PATHS = [
@@ -15,13 +15,16 @@ AS_PATHS = [
 ]
 
 
-@pytest.mark.parametrize("path", ["", "/mcp"])
+@pytest.mark.parametrize(
+    ("path", "resource"), [("", RESOURCE), ("/", RESOURCE), ("/mcp", ENDPOINT), ("/mcp/", ENDPOINT)]
+)
 async def test_r1_r2_the_protected_resource_is_described_at_the_root_and_at_the_path(
-    gateway: Site, path: str
+    gateway: Site, path: str, resource: str
 ) -> None:
+    """At the path it has the URL of the path (RFC 9728 section 3.3), at the root ToolHive's audience."""
     answer = await gateway.http.get(f"/.well-known/oauth-protected-resource{path}")
     assert answer.json() == {
-        "resource": "http://localhost:8080/",
+        "resource": resource,
         "authorization_servers": ["http://localhost:8080"],
         "bearer_methods_supported": ["header"],
         "scopes_supported": ["openid", "profile", "email"],

@@ -18,6 +18,8 @@ Different, on purpose (part 4's README has what a client sees of it, held to
 - `offline_access` is announced in the server metadata only, not for the resource (MCP 2026-07-28: SHOULD
   NOT); clients learn from `scopes_supported` of the authorization server that they may ask for it;
 - refresh tokens: a repetition within 20 seconds gets the same successor, any later reuse ends the sign-in;
+- the resource has a second identifier, the URL of `/mcp`: the metadata below that path name it (RFC 9728
+  section 3.3), and a token has the one that was asked for as its audience;
 - a client that registers the refresh grant may ask for `offline_access` without registering that scope;
 - client ID metadata documents, where `cimd` enables them, are cached by HTTP's rules, and read from public
   addresses only; ToolHive caches each for a fixed time;

@@ -32,7 +32,7 @@ def admit(worker: Worker, request: Request) -> Response | None:
 
 async def metadata(worker: Worker, request: Request) -> Response:
     """The protected-resource metadata (RFC 9728), for clients that look for our authorization server."""
-    if request.path_params["suffix"] not in {"", "/mcp"}:
+    if request.path_params["suffix"].rstrip("/") not in {"", "/mcp"}:
         return private_json({"error": "not_found"}, status=404)
     document = {
         "resource": worker.resource,
