@@ -137,3 +137,18 @@ def test_it_measures_toolhives_proxy_where_it_is_named(table: Table) -> None:
         "slower",
         "no slower",
     }
+
+
+def test_the_agent_takes_little_memory_for_a_bomb() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.bombs"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["gzip bomb", "endless JSON", "huge 401"]
+    assert all(" MB met " in line and line.endswith("is too large") for line in lines), done.stdout

@@ -14,7 +14,6 @@ from workshop.agent import (
     events,
     run_part,
 )
-from workshop.agent.loop import one_line
 
 MAX_TURNS = 10
 
@@ -44,7 +43,7 @@ async def run_tool(agent: Agent, toolbox: PythonTools, call: ToolCall) -> ToolRe
     """Call one function; what goes wrong inside it is a result too, for the model to read."""
     agent.observe(events.ToolCalled(call.name, call.arguments))
     result = await toolbox.call_tool(call.name, call.arguments)
-    agent.observe(events.ToolReturned(call.name, one_line(result.text), result.is_error))
+    agent.observe(events.ToolReturned(call.name, result.text, result.is_error))
     return result
 
 

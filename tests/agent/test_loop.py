@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from workshop.agent.events import Answered, Event, ToolCalled, ToolReturned, ToolsFound
-from workshop.agent.loop import one_line, run_agent
+from workshop.agent.loop import run_agent
 from workshop.agent.messages import Conversation, ModelTurn, ToolCall, ToolReply, ToolSpec
 from workshop.agent.toolbox import PythonTools
 from workshop.core.errors import WorkshopError
@@ -80,9 +80,3 @@ async def test_an_empty_toolbox_is_an_error_and_the_model_is_not_asked() -> None
     with pytest.raises(WorkshopError, match="no tools"):
         await run_agent("?", model, PythonTools())
     assert not model.heard
-
-
-def test_a_long_result_is_cut_to_one_line_for_display() -> None:
-    assert one_line("a\n b\tc") == "a b c"
-    assert one_line("x" * 1_000_000, 10) == "x" * 10 + "…"
-    assert one_line("x" * 10, 10) == "x" * 10

@@ -1,5 +1,6 @@
 """The model over the chat-completions wire format, against a real local HTTP server."""
 
+import gzip
 import json
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,7 @@ from workshop.agent.messages import (
     ToolSpec,
 )
 from workshop.agent.openai_chat import OpenAIChat
-from workshop.core.errors import CredentialsError, DeadlineError, WorkshopError
+from workshop.core.errors import CredentialsError, DeadlineError, UsageError, WorkshopError
 from workshop.core.ports import free_port
 
 KEY = "not-a-real-key"
@@ -182,3 +183,104 @@ async def test_an_endpoint_that_cannot_be_reached_is_told_with_the_setting_to_ch
     with pytest.raises(WorkshopError, match="cannot be reached") as caught:
         await OpenAIChat(url, KEY, "some-model").reply(ASKED, TOOLS)
     assert "OPENAI_BASE_URL" in caught.value.hint
+
+
+async def test_the_text_of_a_list_of_parts_is_the_answer(serve: Any) -> None:
+    parts = [
+        {"type": "thinking", "text": "hm"},
+        {"type": "text", "text": "It "},
+        {"type": "text", "text": "is 5"},
+    ]
+    turn = await _ask(serve, Endpoint(_completion(content=parts)))
+    assert turn.text == "It is 5"
+
+
+async def test_an_answer_that_reached_its_limit_says_so(serve: Any) -> None:
+    message = {"role": "assistant", "content": "It is"}
+    cut = JSONResponse({"choices": [{"message": message, "finish_reason": "length"}]})
+    assert (await _ask(serve, Endpoint(cut))).text == (
+        "It is […]\n(The answer is cut off: the model reached its limit of tokens.)"
+    )
+
+
+async def test_a_reply_that_reached_its_limit_before_any_answer_is_an_error(serve: Any) -> None:
+    function = {"name": "add", "arguments": '{"a": 2, "b'}
+    message = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": function}]}
+    cut = JSONResponse({"choices": [{"message": message, "finish_reason": "length"}]})
+    with pytest.raises(WorkshopError, match="cut off before its answer"):
+        await _ask(serve, Endpoint(cut))
+
+
+async def test_what_a_thinking_model_attaches_goes_back_with_the_next_turn(serve: Any) -> None:
+    """As DeepSeek and Moonshot want their `reasoning_content` back, and Gemini its signature of each call."""
+    function = {"name": "add", "arguments": '{"a": 2}'}
+    signed = {"google": {"thought_signature": "c2lnbmVk"}}
+    call = {"id": "c1", "type": "function", "function": function, "extra_content": signed}
+    thinking = {
+        "reasoning_content": "add them",
+        "reasoning_details": [{"type": "reasoning.text", "text": "hm"}],
+    }
+    first = _completion(content=None, refusal=None, annotations=[], tool_calls=[call], **thinking)
+    turn = await _ask(serve, Endpoint(first))
+    endpoint = Endpoint(_completion(content="5"))
+    reply = ToolReply(turn.calls[0], ToolResult("five"))
+    await _ask(serve, endpoint, [*ASKED, turn, reply])
+    sent = endpoint.requests[0]["messages"][2]
+    assert sent == {"role": "assistant", "content": None, "tool_calls": [call], **thinking}
+
+
+async def test_signed_parts_of_a_turn_go_back_as_they_came(serve: Any) -> None:
+    parts = [{"type": "thinking", "thinking": "hm", "signature": "x"}, {"type": "text", "text": "I will add"}]
+    function = {"name": "add", "arguments": "{}"}
+    turn = await _ask(
+        serve, Endpoint(_completion(content=parts, tool_calls=[{"id": "c1", "function": function}]))
+    )
+    endpoint = Endpoint(_completion(content="5"))
+    await _ask(serve, endpoint, [*ASKED, turn, ToolReply(turn.calls[0], ToolResult("five"))])
+    assert endpoint.requests[0]["messages"][2]["content"] == parts
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ['{"a": ' * 150 + "1" + "}" * 150, '{"a": ' * 20_000 + "1" + "}" * 20_000, '{"a": "\\ud800"}'],
+    ids=["150 levels", "20,000 levels", "half a surrogate pair"],
+)
+async def test_arguments_that_cannot_be_sent_on_are_for_the_loop_to_refuse(
+    serve: Any, arguments: str
+) -> None:
+    function = {"name": "add", "arguments": arguments}
+    turn = await _ask(serve, Endpoint(_completion(tool_calls=[{"id": "c1", "function": function}])))
+    assert turn.calls == (ToolCall("c1", "add", {}, malformed=arguments),)
+
+
+async def test_half_a_surrogate_pair_in_a_turn_or_a_result_can_go_back(serve: Any) -> None:
+    turn = ModelTurn("\ud800", (ToolCall("c1", "add", {}),))
+    endpoint = Endpoint(_completion(content="5"))
+    assert (await _ask(serve, endpoint, [*ASKED, turn, ToolReply(turn.calls[0], ToolResult("\udfff"))])).text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 100_000, b'{"choices": \xc3}', b'{"error": {"message": "busy"}}', b""],
+    ids=lambda b: str(b[:12]),
+)
+async def test_a_body_that_is_no_reply_is_told(serve: Any, body: bytes) -> None:
+    with pytest.raises(WorkshopError, match="not a chat completion"):
+        await _ask(serve, Endpoint(Response(body, media_type="application/json")))
+
+
+@pytest.mark.parametrize(
+    "body", [b"not gzip", gzip.compress(b"{}" * 99)[:-9], gzip.compress(bytes(99_000_000))]
+)
+async def test_a_reply_that_cannot_be_unpacked_is_blamed_on_the_models_endpoint(
+    serve: Any, body: bytes
+) -> None:
+    packed = Response(body, media_type="application/json", headers={"content-encoding": "gzip"})
+    with pytest.raises(WorkshopError, match=r"The reply of the model's endpoint http://localhost:\d+/v1/"):
+        await _ask(serve, Endpoint(packed))
+
+
+@pytest.mark.parametrize("url", ["http://localhost:99999/v1", "http://localhost:x/v1", "http://[/v1"])
+def test_an_address_that_is_none_is_a_usage_error(url: str) -> None:
+    with pytest.raises(UsageError, match="OPENAI_BASE_URL"):
+        OpenAIChat(url, KEY, "some-model")

@@ -22,6 +22,11 @@ NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
         (1, {"retry-after": "Sat, 21 Nov 2026 11:00:00 GMT"}, 0),
         (1, {"retry-after": "Sat, 21 Nov 2026 13:00:00 GMT"}, None),
         (2, {"retry-after": "soon"}, 2),
+        *[
+            (2, {"retry-after": odd}, 2)
+            for odd in ("²", "٣", "-5", "1.5", "1e9", "", "nan", "Mon", "Fri, 31 Dec 9999 23:59:59 -2359")
+        ],
+        (2, {"retry-after": "9" * 400}, None),
     ],
 )
 def test_the_server_says_how_long_and_else_the_wait_doubles(

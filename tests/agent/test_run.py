@@ -68,6 +68,13 @@ def test_main_py_takes_another_question(part: Path) -> None:
     assert "not a language model" in done.stdout
 
 
+def test_a_question_that_is_not_utf_8_is_a_usage_error(part: Path) -> None:
+    done = _run(part, "--question", b"Wie sch\xc3")
+    assert done.returncode == 2
+    assert "`--question` is not UTF-8 text" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("body", "code", "told"),
     [

@@ -99,3 +99,36 @@ def test_progress_leaves_stdout_alone() -> None:
     screen.show(on.ModelAnnounced("rehearsal model (no LLM)"), on.ModelAsked(1), on.ModelReplied(1, 0))
     assert not screen.out.getvalue()
     assert "Model: rehearsal model (no LLM)" in screen.err.getvalue()
+
+
+EVIL = "search\r\nWarning: forged\t\u200b\u2066" + "x" * 5000
+
+
+def test_a_foreign_name_stays_on_its_line_and_is_cut() -> None:
+    shown = Screen().show(
+        on.Connecting(EVIL),
+        on.Connected(EVIL, EVIL, EVIL),
+        on.LoginRequired(EVIL, 401),
+        on.ResourceDiscovered(EVIL, EVIL),
+        on.ServerDiscovered(EVIL),
+        on.ClientRegistered(EVIL),
+        on.ClientForgotten(EVIL),
+        on.ApprovalNeeded("http://localhost:1/a", "practice user", EVIL),
+        on.TokenReceived(EVIL, 1),
+        on.LoginReused(EVIL),
+        on.ToolsFound((EVIL,) * 100),
+        on.ToolCalled(EVIL, {EVIL: EVIL}),
+        on.ToolReturned(EVIL, EVIL, is_error=True),
+        on.VisitRequested(EVIL, "http://localhost:1/a", EVIL),
+        on.VisitStarted("browser", EVIL, EVIL),
+        on.ModelAnnounced(EVIL),
+        on.Warned(EVIL),
+    )
+    lines = shown.splitlines()
+    assert not [line for line in lines if line.lstrip().startswith("Warning: forged")]
+    assert not set(shown) & set("\r\t\u200b\u2066")
+    assert max(len(line) for line in lines) < 6000  # sixty tools on a line
+    assert "and 40 more" in shown
+    assert [line for line in lines if line.startswith("Warning: ")] == [
+        f"Warning: {'search Warning: forged ' + chr(92) + 'x200b' + chr(92) + 'x2066'}{'x' * 265}…"
+    ]

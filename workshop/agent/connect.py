@@ -22,9 +22,9 @@ from pydantic import ValidationError
 
 from workshop.agent.elicitation import AskingClient, Elicitation, Person
 from workshop.agent.events import Connected, Connecting, Observer, Warned, ignore
-from workshop.agent.http import headers_for, open_client
-from workshop.core.console import plain
+from workshop.agent.http import headers_for, open_client, status_line
 from workshop.core.errors import DeadlineError, WorkshopError
+from workshop.core.foreign import one_line
 from workshop.recorder.current import current
 
 _OLDER = "the older handshake of 2025-11-25 takes its place"
@@ -166,6 +166,7 @@ async def _speaks(client: CheckedClient) -> bool:
 
 
 Target = str | StdioServerParameters
+_MOST_SAID = 300
 
 # The SDK logs with tracebacks what it then raises; without a handler Python would print that to stderr.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
@@ -232,6 +233,8 @@ class _Server:
         self, target: Target, auth: httpx2.Auth | None, observe: Observer, elicitation: Elicitation | None
     ) -> AsyncIterator[Client]:
         if not isinstance(target, str):
+            # Half a UTF-8 sequence in one answer must not end the session.
+            target = target.model_copy(update={"encoding_error_handler": "replace"})
             transport = stdio_client(target, errlog=sys.__stderr__ or sys.stderr)
             async with AskingClient.over(transport, self.seconds, elicitation) as client:
                 yield client
@@ -239,7 +242,7 @@ class _Server:
         given = [headers_for(target, self.headers)] if self.headers else []
         # A little more than the protocol's own bound, which explains itself better.
         async with open_client(
-            self.seconds + 5, auth=auth, on_request=given, on_response=[self._note]
+            self.seconds + 5, auth=auth, on_request=given, on_response=[self._note], streams=True
         ) as http:
             opened = open_in_an_era(
                 lambda: streamable_http_client(target, http_client=http), self.seconds, observe, elicitation
@@ -263,14 +266,15 @@ class _Server:
     def _unreachable(self, error: httpx2.RequestError | httpx2.InvalidURL) -> WorkshopError:
         if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol):
             return WorkshopError(
-                f"{plain(self.label)!r} is not the URL of an MCP server", why=plain(str(error))
+                f"{one_line(self.label)!r} is not the URL of an MCP server",
+                why=one_line(str(error), _MOST_SAID),
             )
         if isinstance(error, httpx2.TimeoutException) and not isinstance(error, httpx2.ConnectTimeout):
             return self._late()
         nobody = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
         return WorkshopError(
             f"Nothing answers at {self.label}" if nobody else f"The connection to {self.label} was lost",
-            why=plain(str(error)) or type(error).__name__,
+            why=one_line(str(error), _MOST_SAID) or type(error).__name__,
             hint="`workshop up` starts what the parts need; `workshop status` shows what runs",
         )
 
@@ -283,10 +287,10 @@ class _Server:
                 why="Its own message, if it wrote one, stands above",
                 hint="Run that command by hand to see what it says",
             )
-        status = f"HTTP {self.failure.status_code} {self.failure.reason_phrase}, " if self.failure else ""
+        status = f"HTTP {status_line(self.failure)}, " if self.failure else ""
         return WorkshopError(
             f"The MCP server at {self.label} refused the request",
-            why=f"It answered {status}{plain(error.message[:300])}",
+            why=f"It answered {status}{one_line(error.message, _MOST_SAID)}",
             hint="`workshop logs` shows what the server wrote",
         )
 

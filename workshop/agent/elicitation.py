@@ -36,9 +36,9 @@ from pydantic import ValidationError
 
 from workshop.agent.approval import Approval, Consent, nobody
 from workshop.agent.events import Observer, VisitRequested, VisitStarted, Warned, ignore
-from workshop.agent.loop import one_line
 from workshop.agent.oauth_checks import check_address
 from workshop.core.errors import WorkshopError
+from workshop.core.foreign import one_line
 
 LONGEST = 2000
 # RFC 3986 section 2 and no more: other characters are where programs read one URL as two different ones.

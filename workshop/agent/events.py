@@ -133,7 +133,7 @@ class ToolCalled:
 
 @dataclass(frozen=True)
 class ToolReturned:
-    """A tool call ended; `text` is untrusted and already cut to a line."""
+    """A tool call ended; `text` is untrusted, and may be long."""
 
     name: str
     text: str

@@ -9,8 +9,8 @@ import httpx2
 from workshop.agent.http import open_client
 from workshop.agent.oauth_checks import ForgottenClientError
 from workshop.core.browser import following, forms, press
-from workshop.core.console import plain
 from workshop.core.errors import CredentialsError, DeadlineError, WorkshopError
+from workshop.core.foreign import one_line
 from workshop.core.http_client import is_loopback
 
 _MAX_PAGES = 16
@@ -49,11 +49,11 @@ async def _browser() -> AsyncIterator[httpx2.AsyncClient]:
         ) from error
     except (httpx2.InvalidURL, ValueError) as error:
         raise WorkshopError(
-            "A page of the login leads to what is no address", why=plain(str(error))
+            "A page of the login leads to what is no address", why=one_line(str(error), 300)
         ) from error
     except httpx2.RequestError as error:
         raise WorkshopError(
-            "A page of the login cannot be reached", why=str(error), hint="`workshop status`"
+            "A page of the login cannot be reached", why=one_line(str(error), 300), hint="`workshop status`"
         ) from error
 
 
@@ -87,7 +87,8 @@ def _submit(http: httpx2.AsyncClient, response: httpx2.Response, user: str) -> h
         return request
     users = [value for form in forms(response) for name, value in form.buttons if name == "user"]
     if users:
-        raise CredentialsError(f"There is no practice user {user!r}", hint=f"There are: {', '.join(users)}")
+        names = one_line(", ".join(users), 200)
+        raise CredentialsError(f"There is no practice user {user!r}", hint=f"There are: {names}")
     raise _not_practice(
         f"{response.url.host} answered {response.status_code} without the expected form", user
     )

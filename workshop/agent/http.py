@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 
 from workshop.core import http_client
+from workshop.core.foreign import one_line
 from workshop.recorder.current import current
 
 CONNECT_SECONDS = 5.0
@@ -24,16 +25,22 @@ def open_client(
     on_request: Sequence[Hook] = (),
     on_response: Sequence[Hook] = (),
     sender: str | None = "agent",
+    streams: bool = False,
 ) -> httpx2.AsyncClient:
     """An HTTP client that waits at most `timeout` seconds for each read.
 
     The flight recorder, if there is one, records its requests as from `sender`; with None it does not.
+    `streams` allows event streams without an end (see `workshop.core.bounded`).
     """
     hooks: dict[str, list[Hook]] = {"request": list(on_request), "response": list(on_response)}
+    heard: list[Hook] = []
     if sender and (recorder := current()):
         requested, responded = recorder.hooks(sender)
-        hooks = {"request": [*on_request, requested], "response": [responded, *on_response]}
+        hooks["request"].append(requested)
+        heard.append(responded)
     return http_client.open_client(
+        streams=streams,
+        heard=heard,
         auth=auth,
         timeout=httpx2.Timeout(timeout, connect=min(CONNECT_SECONDS, timeout)),
         limits=httpx2.Limits(max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS),
@@ -60,6 +67,11 @@ def headers_for(url: str, headers: Mapping[str, str]) -> Hook:
     return given
 
 
+def status_line(response: httpx2.Response) -> str:
+    """The status of an answer with the words that the server has for it, on one line."""
+    return f"{response.status_code} {one_line(response.reason_phrase, 60)}".strip()
+
+
 def same_origin(url: httpx2.URL, other: httpx2.URL) -> bool:
     """Whether both have the same scheme, host and port (RFC 6454 section 4)."""
     return (url.scheme, url.host, url.port) == (other.scheme, other.host, other.port)
@@ -80,10 +92,10 @@ def wait_before(attempt: int, headers: Mapping[str, str], now: datetime | None =
 
 
 def _seconds(value: str, now: datetime) -> float | None:
-    if value.strip().isdigit():
-        return float(value)
+    """The seconds of a `Retry-After` (RFC 9110 section 10.2.3); None for what is neither number nor date."""
+    if (digits := value.strip()).isascii() and digits.isdecimal():
+        return float(digits)
     try:
-        date = parsedate_to_datetime(value)
-    except ValueError:
+        return max(0.0, (parsedate_to_datetime(value).astimezone(UTC) - now).total_seconds())
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return max(0.0, (date.astimezone(UTC) - now).total_seconds())

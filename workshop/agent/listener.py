@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from mcp.shared.auth import AuthorizationCodeResult
 
-from workshop.core.console import plain
 from workshop.core.encoding import csp_hash
 from workshop.core.errors import CredentialsError, PreflightError, WorkshopError
+from workshop.core.foreign import one_line
 from workshop.core.ports import bind_loopback, free_port
 from workshop.recorder.current import current
 
@@ -233,7 +233,9 @@ def _mistake(query: dict[str, list[str]], login: _Login) -> str:
         return f"It carries more than one `{repeated[0]}`"
     issuers = query.get("iss", [])
     if issuers and not _same(issuers[0], login.issuer):
-        return f"Its `iss` is {plain(issuers[0][:200])!r}, but the login went to {login.issuer!r} (RFC 9207)"
+        return (
+            f"Its `iss` is {one_line(issuers[0], 200)!r}, but the login went to {login.issuer!r} (RFC 9207)"
+        )
     if login.iss_required and not issuers:
         return f"It has no `iss`, though {login.issuer!r} promises one (RFC 9207)"
     if "error" not in query and not query.get("code", [""])[0]:
@@ -250,7 +252,7 @@ def _denied(error: str) -> WorkshopError:
         )
     return WorkshopError(
         "The authorization server ended the login with an error",
-        why=f"It reported `{plain(error[:80])}`",
+        why=f"It reported `{one_line(error, 80)}`",
         hint="Run the part again; `workshop logs` shows what the server wrote",
     )
 

@@ -23,9 +23,9 @@ from workshop.agent.messages import (
     ToolResult,
     ToolSpec,
 )
+from workshop.core.encoding import DEEPEST
 from workshop.core.errors import WorkshopError
-
-_SHOWN = 100
+from workshop.core.foreign import one_line
 
 
 class NoAnswerError(WorkshopError):
@@ -87,12 +87,6 @@ def _mistake(call: ToolCall, tools: Sequence[ToolSpec]) -> str:
     if call.name not in known:
         return f"There is no tool {one_line(call.name)!r}. The tools are: {', '.join(known)}"
     if call.malformed:
-        return f"The arguments must be one JSON object; these are not: {one_line(call.malformed)}"
+        wanted = f"must be one JSON object, of UTF-8 text and at most {DEEPEST} levels"
+        return f"The arguments {wanted}; these are not: {one_line(call.malformed)}"
     return ""
-
-
-def one_line(text: str, length: int = _SHOWN) -> str:
-    """The text on one line, cut to `length` characters."""
-    # cut before splitting: a tool may return megabytes
-    flat = " ".join(text[: 4 * length].split())
-    return flat if len(flat) <= length and len(text) <= 4 * length else f"{flat[:length]}…"

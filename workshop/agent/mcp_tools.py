@@ -9,7 +9,9 @@ from mcp.types import CONNECTION_CLOSED, CallToolResult, ContentBlock, TextConte
 from pydantic import ValidationError
 
 from workshop.agent.messages import ToolResult, ToolSpec
+from workshop.core.encoding import parse_json, unsendable, whole_characters
 from workshop.core.errors import WorkshopError
+from workshop.core.foreign import one_line
 
 _MAX_PAGES = 50
 _MAX_TEXT = 200_000
@@ -41,6 +43,8 @@ class McpTools:
 
         Raises WorkshopError when the connection itself is lost.
         """
+        if mistake := unsendable(arguments):
+            return ToolResult(f"The arguments cannot be sent: {mistake}", is_error=True)
         try:
             result = await self._client.call_tool(name, dict(arguments), read_timeout_seconds=self._timeout)
         except MCPError as error:
@@ -50,7 +54,9 @@ class McpTools:
                 ) from error
             return ToolResult(f"The server refused the call: {error.message}", is_error=True)
         except (ValidationError, RuntimeError) as error:
-            return ToolResult(f"The server's answer cannot be used: {error}", is_error=True)
+            return ToolResult(
+                f"The server's answer cannot be used: {one_line(str(error), 300)}", is_error=True
+            )
         return _result(result)
 
 
@@ -70,7 +76,7 @@ def _result(result: CallToolResult) -> ToolResult:
         text = json.dumps(data, ensure_ascii=False)
     if len(text) > _MAX_TEXT:
         text = f"{text[:_MAX_TEXT]}\n[cut: the result had {len(text)} characters]"
-    return ToolResult(text, data, bool(result.is_error))
+    return ToolResult(whole_characters(text), data, bool(result.is_error))
 
 
 def _text(block: ContentBlock) -> str:
@@ -79,6 +85,6 @@ def _text(block: ContentBlock) -> str:
 
 def _parsed(text: str) -> Any:  # noqa: ANN401 - a tool returns what it likes
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return None

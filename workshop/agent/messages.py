@@ -1,7 +1,7 @@
 """What an agent and a model say to each other; plain values, no wire format."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 
@@ -16,12 +16,16 @@ class ToolSpec:
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A model asks for a tool; `malformed` holds arguments that were no JSON object, as they came."""
+    """A model asks for a tool; `malformed` holds arguments that are not a JSON object, as they came.
+
+    `extra` is what the endpoint attached to the call, such as a signature: it is sent back unchanged.
+    """
 
     id: str
     name: str
     arguments: Mapping[str, Any]
     malformed: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,15 @@ class Question:
 
 @dataclass(frozen=True)
 class ModelTurn:
-    """One reply of a model; without calls, `text` is its answer."""
+    """One reply of a model; without calls, `text` is its answer.
+
+    `extra` is what the endpoint attached to the turn, such as a thinking model's thoughts: without it, some
+    endpoints refuse the next turn.
+    """
 
     text: str
     calls: tuple[ToolCall, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,13 @@ from mcp.client.auth import OAuthFlowError, OAuthRegistrationError, OAuthTokenEr
 from mcp.client.auth.utils import extract_resource_metadata_from_www_auth
 from mcp.shared.auth import OAuthMetadata
 
-from workshop.core.console import plain
+from workshop.agent.http import status_line
 from workshop.core.errors import CredentialsError, DeadlineError, WorkshopError
+from workshop.core.foreign import one_line
 from workshop.core.http_client import is_loopback
 
 OAUTH_SECONDS = 15.0
+_MOST_SAID = 300
 _MAX_ANSWER = 256 * 1024
 _STOPPED = "Nothing was sent there. If you did not expect this, do not trust the MCP server at this address"
 # The body arrives decoded and whole.
@@ -46,7 +48,7 @@ def _is_internal(host: str) -> bool:
 
 
 def _refused(url: str, why: str) -> WorkshopError:
-    return WorkshopError(f"The login would lead to {plain(url[:200])!r}", why=why, hint=_STOPPED)
+    return WorkshopError(f"The login would lead to {one_line(url, 200)!r}", why=why, hint=_STOPPED)
 
 
 def check_metadata(metadata: OAuthMetadata | None, server_url: str) -> OAuthMetadata:
@@ -117,7 +119,7 @@ def oauth_error(response: httpx2.Response) -> str:
         data = response.json()
     except ValueError:
         return ""
-    return plain(str(data["error"])[:80]) if isinstance(data, dict) and "error" in data else ""
+    return one_line(str(data["error"]), 80) if isinstance(data, dict) and "error" in data else ""
 
 
 class ForgottenClientError(WorkshopError):
@@ -146,7 +148,7 @@ def login_errors(last_error: Callable[[], str]) -> Iterator[None]:
         ) from error
     except OAuthFlowError as error:
         raise WorkshopError(
-            "The login was stopped: the servers' descriptions disagree", why=_cut(str(error))
+            "The login was stopped: the servers' descriptions disagree", why=one_line(str(error), _MOST_SAID)
         ) from error
     except (TimeoutError, httpx2.TimeoutException) as error:
         raise DeadlineError(
@@ -155,24 +157,20 @@ def login_errors(last_error: Callable[[], str]) -> Iterator[None]:
     except (httpx2.TransportError, httpx2.InvalidURL) as error:
         raise WorkshopError(
             "The authorization server cannot be reached",
-            why=_cut(str(error)),
+            why=one_line(str(error), _MOST_SAID),
             hint="`workshop status` shows what runs",
         ) from error
 
 
 def _reason(code: str, error: Exception) -> str:
-    return f"It answered `{code}`" if code else _cut(str(error).partition(":")[0])
-
-
-def _cut(text: str) -> str:
-    return plain(" ".join(text.split())[:300])
+    return f"It answered `{code}`" if code else one_line(str(error).partition(":")[0], _MOST_SAID)
 
 
 def refused_again(server_url: str, response: httpx2.Response) -> CredentialsError:
     """The server refuses what a login has just given us."""
     return CredentialsError(
         f"{urlsplit(server_url).netloc} refuses the token of the login that was just approved",
-        why=f"It still answers {response.status_code} {response.reason_phrase}".strip(),
+        why=f"It still answers {status_line(response)}",
         hint="The upstream account may lack a permission, or the proxy does not swap tokens: see its log",
     )
 
@@ -180,7 +178,7 @@ def refused_again(server_url: str, response: httpx2.Response) -> CredentialsErro
 def unknown_client(client_id: str) -> CredentialsError:
     """A client that was registered by hand is refused, and another is not what was asked for."""
     return CredentialsError(
-        f"The authorization server does not take the client {_cut(client_id)!r}",
+        f"The authorization server does not take the client {one_line(client_id, _MOST_SAID)!r}",
         why="It refused its identifier, its secret, or its redirect URI",
         hint="Compare them with what is registered there",
     )
@@ -202,6 +200,6 @@ def unavailable(response: httpx2.Response) -> WorkshopError:
     """The token endpoint fails; the refresh token stays stored."""
     return WorkshopError(
         "The login cannot be refreshed now",
-        why=f"The authorization server answered {response.status_code} {response.reason_phrase}".strip(),
+        why=f"The authorization server answered {status_line(response)}",
         hint="Run this again in a moment; the stored login is kept",
     )

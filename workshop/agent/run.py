@@ -17,8 +17,9 @@ from workshop.agent.messages import ChatModel
 from workshop.agent.part import Part, RunContext
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.view import View
-from workshop.core.console import Console, plain
+from workshop.core.console import Console
 from workshop.core.errors import INTERRUPTED, UsageError, WorkshopError
+from workshop.core.foreign import plain
 from workshop.core.interrupts import interrupts
 from workshop.core.settings import Settings
 from workshop.recorder.hop import UNKNOWN, Upstream
@@ -121,7 +122,7 @@ def prepare(
     """The agent of a part, from `part.toml`, `.env` and what `up` started; raises UsageError for mistakes."""
     part, instance = context.part, context.instance
     return Agent(
-        question=options.question or part.question,
+        question=_question(options.question) or part.question,
         model=_model(part, context.settings, rehearsal=options.rehearsal_model),
         approval=approval_for(no_browser=options.no_browser, approve_as=options.approve_as),
         logins=instance.directory / "logins",
@@ -130,6 +131,22 @@ def prepare(
         timeouts=part.timeouts,
         observe=observe,
     )
+
+
+def _question(given: str | None) -> str | None:
+    """The question of the command line; raises UsageError for bytes that are not UTF-8.
+
+    Python passes such bytes on as halves of surrogate pairs (PEP 383).
+    """
+    try:
+        (given or "").encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            "`--question` is not UTF-8 text",
+            why=f"Character {error.start + 1} is not a character",
+            hint="Type the question, or paste it from a UTF-8 file",
+        ) from error
+    return given
 
 
 def _model(part: Part, settings: Settings, *, rehearsal: bool) -> ChatModel:

@@ -11,8 +11,8 @@ from mcp.shared.auth import OAuthClientInformationFull
 from workshop.agent.http import open_client
 from workshop.agent.oauth_checks import OAUTH_SECONDS, check_address, oauth_error, send_bounded
 from workshop.agent.token_store import Login, TokenStore
-from workshop.core.console import plain
 from workshop.core.errors import WorkshopError
+from workshop.core.foreign import one_line
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ async def _revoke_token(login: Login, token: str, kind: str, http: httpx2.AsyncC
         return _Answer(dead=False, told="The authorization server does not answer")
     except httpx2.HTTPError as error:
         return _Answer(
-            dead=False, told=f"The authorization server cannot be reached: {plain(str(error)[:200])}"
+            dead=False, told=f"The authorization server cannot be reached: {one_line(str(error), 200)}"
         )
     return _judge(response, public=not login.client.client_secret)
 

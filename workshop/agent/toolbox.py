@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ArgsKwargs, to_jsonable_python
 
 from workshop.agent.messages import ToolResult, ToolSpec
+from workshop.core.encoding import whole_characters
 from workshop.core.errors import UsageError
 
 
@@ -30,10 +31,10 @@ class PythonTools:
         try:
             return _result(await tool.call(arguments))
         except ValidationError as error:
-            return ToolResult(_explained(error), is_error=True)
+            return ToolResult(whole_characters(_explained(error)), is_error=True)
         # A tool may fail in any way; the model hears of it and can try something else.
         except Exception as error:  # noqa: BLE001 - the loop goes on whatever a tool does
-            return ToolResult(f"{type(error).__name__}: {error}", is_error=True)
+            return ToolResult(whole_characters(f"{type(error).__name__}: {error}"), is_error=True)
 
 
 class _PythonTool:
@@ -64,7 +65,8 @@ def _schema(function: Callable[..., Any], adapter: TypeAdapter[Any]) -> dict[str
 
 def _result(value: Any) -> ToolResult:  # noqa: ANN401 - a tool returns what it likes
     data = to_jsonable_python(value)
-    return ToolResult(data if isinstance(data, str) else json.dumps(data, ensure_ascii=False), data)
+    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+    return ToolResult(whole_characters(text), data)
 
 
 def _explained(error: ValidationError) -> str:

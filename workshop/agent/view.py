@@ -6,14 +6,14 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from workshop.agent import events as on
-from workshop.agent.loop import one_line
-from workshop.core.console import Console, Progress, Step, plain
+from workshop.core.console import Console, Progress, Step
 from workshop.core.errors import WorkshopError
+from workshop.core.foreign import one_line, unbroken
 
 
 async def typed_line() -> str:
@@ -39,7 +39,10 @@ async def typed_line() -> str:
 
 
 _SHOWN_ID = 24
+_SHOWN_NAME = 80
 _SHOWN_ARGUMENTS = 120
+_SHOWN_TEXT = 300
+_SHOWN_TOOLS = 60
 _MINUTE, _HOUR = 60, 3600
 _APPROVE = {
     "browser": "Your browser opens to approve the login. If it does not, open this address:",
@@ -90,12 +93,12 @@ class View:
         self._stack.close()
 
     def observe(self, event: on.Event) -> None:
-        """Show one event."""
+        """Show one event; each text in it is foreign."""
         match event:
             case on.Connecting(target):
-                self._begin(f"Connect to {target}")
+                self._begin(f"Connect to {one_line(target, _SHOWN_TEXT)}")
             case on.Connected(_, server, protocol):
-                self._end(", ".join(filter(None, (server, f"MCP {protocol}"))))
+                self._end(", ".join(filter(None, (_name(server), f"MCP {_name(protocol)}"))))
             case on.ApprovalNeeded():
                 self._approve(event)
                 self._begin("Wait for the approval")
@@ -108,9 +111,9 @@ class View:
             case on.ModelReplied(_, calls):
                 self._end(f"asks for {_count(calls, 'tool call')}" if calls else "answers")
             case on.ToolCalled(name, arguments):
-                self._begin(f"Call {name}({_arguments(arguments)})")
+                self._begin(f"Call {_name(name)}({_arguments(arguments)})")
             case on.ToolReturned(_, text, is_error):
-                self._end(text, failed=is_error)
+                self._end(one_line(text), failed=is_error)
             case _:
                 self._say(_sentence(event))
 
@@ -122,56 +125,77 @@ class View:
 
     def _visit(self, event: on.VisitRequested | on.VisitStarted) -> None:
         if isinstance(event, on.VisitRequested):
-            self._tell(_WANTED.format(**vars(event)), f"  {event.url}")
+            self._tell(_WANTED.format(**_values(event)), f"  {event.url}")
         else:
             show = self._say if event.way == "practice user" else self._tell
-            show(_VISIT[event.way].format(**vars(event)))
+            show(_VISIT[event.way].format(**_values(event)))
 
     async def agrees(self, question: str) -> bool | None:
         """Ask the person at the terminal; only a yes is one, and None says that nobody is there."""
         if self._progress is None or not self._console.can_ask:
             return None
         with self._progress.paused():
-            self._console.tell(plain(f"{question} [y/N]"), "bold")
+            self._console.tell(unbroken(f"{question} [y/N]"), "bold")
             return (await typed_line()).strip().lower() in ("y", "yes")
 
     def _say(self, text: str) -> None:
         if self._progress and text:
-            self._progress.say(plain(text))
+            self._progress.say(unbroken(text))
 
     def _tell(self, *lines: str) -> None:
         for line in lines:
             if self._progress:
-                self._progress.tell(plain(line))
+                self._progress.tell(unbroken(line))
 
     def _begin(self, label: str) -> None:
         if self._progress:
-            step = self._progress.step(plain(label))
+            step = self._progress.step(unbroken(label))
             self._open.append((step.__enter__(), step))
 
     def _end(self, detail: str, *, failed: bool = False) -> None:
         if not self._open:
             return
         shown, step = self._open.pop()
-        shown.note(plain(detail))
+        shown.note(unbroken(detail))
         failure = WorkshopError(detail) if failed else None
         step.__exit__(type(failure) if failure else None, failure, None)
 
 
 def _sentence(event: on.Event) -> str:
-    values = vars(event)
+    values = _values(event)
     if "seconds" in values:
-        values = {**values, "lifetime": _lifetime(values["seconds"])}
+        values["lifetime"] = _lifetime(values["seconds"])
     if isinstance(event, on.ToolsFound):
-        values = {"count": _count(len(event.names), "tool"), "names": ", ".join(event.names)}
+        values = {"count": _count(len(event.names), "tool"), "names": _names(event.names)}
     if isinstance(event, on.ClientRegistered):
         values = {"client_id": one_line(event.client_id, _SHOWN_ID)}
     return _SENTENCES.get(type(event), "").format(**values)
 
 
+def _values(event: on.Event) -> dict[str, Any]:
+    """The fields of an event, each text on one line."""
+    fields = vars(event).items()
+    return {name: one_line(value, _SHOWN_TEXT) if isinstance(value, str) else value for name, value in fields}
+
+
+def _name(text: str) -> str:
+    return one_line(text, _SHOWN_NAME)
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(_name(name) for name in names[:_SHOWN_TOOLS])
+    more = len(names) - _SHOWN_TOOLS
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
 def _arguments(arguments: Mapping[str, Any]) -> str:
-    shown = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in arguments.items())
-    return one_line(", ".join(shown), _SHOWN_ARGUMENTS)
+    try:
+        shown = ", ".join(
+            f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in arguments.items()
+        )
+    except RecursionError:
+        return "…"
+    return one_line(shown, _SHOWN_ARGUMENTS)
 
 
 def _lifetime(seconds: int | None) -> str:

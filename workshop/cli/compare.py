@@ -12,8 +12,8 @@ import typer
 from workshop.cli.completion import complete_systems
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
-from workshop.core.console import plain
 from workshop.core.errors import WorkshopError
+from workshop.core.foreign import one_line
 from workshop.core.result import Result, Table
 from workshop.course.lessons import Lesson
 
@@ -63,7 +63,7 @@ def add_compare(group: typer.Typer, lesson: Lesson) -> None:
 def _finish(found: "Comparison", html: Path | None, *, as_json: bool) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     tables = [] if as_json else list(tables_for(found.columns, width))
-    failed = [plain(f"{one.name} did not start: {one.said}") for one in found.not_started]
+    failed = [one_line(f"{one.name} did not start: {one.said}", 600) for one in found.not_started]
     shown = f"`{html}` has the evidence" if html else "`--html compare.html` writes a page with the evidence"
     code = WorkshopError.exit_code if failed else 0
     last = Result(_COMMAND, _data(found, html), _headline(found), failed, next=shown, exit_code=code)

@@ -11,8 +11,8 @@ from workshop.cli.completion import complete_logins
 from workshop.cli.groups import EXAMPLES, Commands
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
-from workshop.core.console import plain
 from workshop.core.errors import UsageError, WorkshopError
+from workshop.core.foreign import one_line
 from workshop.core.instance import Instance
 from workshop.core.interrupts import interrupts
 from workshop.core.result import Result, Table
@@ -33,6 +33,7 @@ All = Annotated[bool, typer.Option("--all", help="End every login.")]
 Forget = Annotated[bool, typer.Option("--forget", help="Forget a login even if it could not be revoked.")]
 _NONE = "No login is stored"
 _SHOWN = 8
+_MOST = 300
 
 
 def build_group() -> Commands:
@@ -50,7 +51,7 @@ def list_logins(*, json: Json = False) -> None:
         finish(Result("login list", data, _NONE, next="`workshop part 4 run`"), as_json=json)
         return
     columns = ("resource", "issuer", "scope", "expires", "client")
-    rows = [[plain(str(row[column])) for column in columns] for row in data]
+    rows = [[one_line(str(row[column]), _MOST) for column in columns] for row in data]
     finish(
         Result("login list", data, table=Table(columns, rows), next="`workshop login revoke --all`"),
         as_json=json,
@@ -74,7 +75,9 @@ def revoke(
     logins = _chosen(store.all(), resource, everything=all_logins)
     ended = interrupts.run(sign_out(store, logins, forget=forget)) if logins else []
     failed = any(not one.forgotten for one in ended)
-    rows = [("✓" if one.ended else "✗", plain(one.resource), plain(one.told)) for one in ended]
+    rows = [
+        ("✓" if one.ended else "✗", one_line(one.resource, _MOST), one_line(one.told, _MOST)) for one in ended
+    ]
     result = Result(
         "login revoke",
         ended,

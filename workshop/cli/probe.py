@@ -6,8 +6,8 @@ import typer
 
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
-from workshop.core.console import plain
 from workshop.core.errors import CheckError
+from workshop.core.foreign import one_line
 from workshop.core.result import Result, Table
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ Follow = Annotated[
     bool, typer.Option("--follow", help="Also check its authorization server on another host.")
 ]
 All = Annotated[bool, typer.Option("--all", help="Also list what passed, and what is undecided.")]
+_MOST = 300
 
 
 def probe(url: Url, *, follow: Follow = False, all_checks: All = False, json: Json = False) -> None:
@@ -26,14 +27,14 @@ def probe(url: Url, *, follow: Follow = False, all_checks: All = False, json: Js
     from workshop.audit.probe.target import Target
 
     target = Target.parse(url)  # before the address is shown: it may contain a password
-    with console().progress() as progress, progress.step(f"Probe {plain(target.url)}") as step:
-        report = run(target.url, follow=follow, sending=lambda request: step.note(plain(request)))
+    with console().progress() as progress, progress.step(f"Probe {one_line(target.url, _MOST)}") as step:
+        report = run(target.url, follow=follow, sending=lambda request: step.note(one_line(request)))
         step.note(f"{len(report.requests)} requests")
     result = Result(
         "probe",
         report,
         _headline(report),
-        [f"Not looked at: {plain(skipped)}" for skipped in report.not_looked_at],
+        [f"Not looked at: {one_line(skipped, _MOST)}" for skipped in report.not_looked_at],
         table=_table(report, all_checks=all_checks),
         markdown=_remedies(report),
         next="" if all_checks else "`--all` also lists what passed",
@@ -49,14 +50,16 @@ def _headline(report: "Report") -> str:
     found = f"Findings: {', '.join(counts)}" if counts else "No finding"
     undecided = f", {len(report.undecided)} undecided" if report.undecided else ""
     requests = f"{len(report.requests)} requests"
-    return f"{found}; {len(report.passed)} checks passed{undecided}; {requests} to {plain(report.url)}"
+    return (
+        f"{found}; {len(report.passed)} checks passed{undecided}; {requests} to {one_line(report.url, _MOST)}"
+    )
 
 
 def _table(report: "Report", *, all_checks: bool) -> Table | None:
-    rows = [(str(item.severity), item.id, item.title, plain(item.seen)) for item in report.findings]
+    rows = [(str(item.severity), item.id, item.title, one_line(item.seen, _MOST)) for item in report.findings]
     if all_checks:
-        rows += [("unknown", item.id, item.title, plain(item.seen)) for item in report.undecided]
-        rows += [("passed", item.id, item.title, plain(item.seen)) for item in report.passed]
+        rows += [("unknown", item.id, item.title, one_line(item.seen, _MOST)) for item in report.undecided]
+        rows += [("passed", item.id, item.title, one_line(item.seen, _MOST)) for item in report.passed]
     return Table(("severity", "id", "requirement", "observed"), rows) if rows else None
 
 

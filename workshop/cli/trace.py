@@ -8,7 +8,7 @@ import typer
 from workshop.cli.groups import EXAMPLES, Commands
 from workshop.cli.options import Json
 from workshop.cli.terminal import finish
-from workshop.core.console import plain
+from workshop.core.foreign import unbroken
 from workshop.core.result import Result
 
 File = Annotated[Path, typer.Argument(metavar="FILE.json", help="A trace that `part 4 run --trace` wrote.")]
@@ -30,9 +30,9 @@ def explain(file: File, *, json: Json = False) -> None:
     from workshop.recorder.files import read
 
     trace = read(file)
-    lines = [plain(line) for line in explained(trace)]
+    lines = [unbroken(line) for line in explained(trace)]
     following = f"`workshop trace render {file} {file.stem}.html`"
-    finish(Result("trace explain", trace, plain(headline(trace)), lines, next=following), as_json=json)
+    finish(Result("trace explain", trace, unbroken(headline(trace)), lines, next=following), as_json=json)
 
 
 def render(file: File, out: Out, *, json: Json = False) -> None:

@@ -5,7 +5,6 @@ import shutil
 import sys
 import textwrap
 import time
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
@@ -15,6 +14,7 @@ from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.text import Text
 
 from workshop.core.errors import WorkshopError
+from workshop.core.foreign import plain, unbroken
 from workshop.core.result import Point, Result, Table, envelope, error_envelope
 
 if TYPE_CHECKING:
@@ -23,24 +23,14 @@ if TYPE_CHECKING:
 
 _NO_WARNINGS = -2
 _WIDE = 10_000
-_BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _MARKS = {"done": ("✓", "green"), "failed": ("✗", "bold red"), "stopped": ("■", "yellow")}
 _STYLES = {**dict(_MARKS.values()), "→": "cyan"}
-
-
-def plain(text: str) -> str:
-    """Untrusted text made safe for a terminal: control and bidirectional characters are shown as escapes."""
-    return "".join(char if _harmless(char) else f"\\x{ord(char):02x}" for char in text)
 
 
 def shortened(text: str, most: int) -> str:
     """The text cut to `most` characters in its middle: a chain of errors names its cause last."""
     start = most // 3
     return text if len(text) <= most else f"{text[:start]}…{text[start + 1 - most :]}"
-
-
-def _harmless(char: str) -> bool:
-    return char in "\n\t" or (unicodedata.category(char) != "Cc" and char not in _BIDI)
 
 
 @dataclass
@@ -115,12 +105,14 @@ class Console:
 
     def error(self, error: WorkshopError) -> None:
         """Print an error: what happened, why, and what to do."""
-        head = Text("Error: ", style="bold red").append(self.masked(error.what), style="not bold default")
+        head = Text("Error: ", style="bold red").append(
+            self.masked(unbroken(error.what)), style="not bold default"
+        )
         self._err.print(head, soft_wrap=True)
         if error.why:
-            self.tell(textwrap.indent(error.why, "  "))
+            self.tell(textwrap.indent(plain(error.why), "  "))
         if error.hint:
-            self.tell(f"  → {error.hint}", "cyan")
+            self.tell(f"  → {plain(error.hint)}", "cyan")
 
     def error_json(self, command: str, error: WorkshopError) -> None:
         """Print the error envelope to stdout, unless the JSON document has been printed already."""

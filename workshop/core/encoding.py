@@ -3,9 +3,48 @@
 import base64
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _JWT_PARTS = 3
+DEEPEST = 100
+"""Levels of lists and objects in JSON from elsewhere; Python's own reader and writer end at about 1000."""
+
+
+def parse_json(text: str | bytes, deepest: int = DEEPEST) -> Any:  # noqa: ANN401 - JSON can be anything
+    """JSON from elsewhere; raises ValueError for other text, and for more than `deepest` levels."""
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    level = [value]
+    for _ in range(deepest + 1):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return value
+    raise ValueError("it is nested too deeply")
+
+
+def unsendable(value: Mapping[str, Any]) -> str:
+    """Why a value cannot be sent as JSON in UTF-8, for whoever made it; empty if it can."""
+    try:
+        parse_json(json.dumps(value, ensure_ascii=False).encode())
+    except UnicodeEncodeError as error:
+        return f"U+{ord(error.object[error.start]):04X} is one half of a surrogate pair, not a character"
+    except (RecursionError, ValueError):
+        return f"they are nested more than {DEEPEST} levels deep"
+    return ""
+
+
+def whole_characters(text: str) -> str:
+    """The text with a replacement character for each half of a surrogate pair, which UTF-8 does not have."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def jwt_header(token: str) -> dict[str, Any] | None:
@@ -29,7 +68,7 @@ def _jwt_part(token: str, index: int) -> dict[str, Any] | None:
         return None
     part = parts[index]
     try:
-        found = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (ValueError, RecursionError):  # also binascii.Error and UnicodeDecodeError, which are ValueErrors
+        found = parse_json(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except ValueError:  # also binascii.Error and UnicodeDecodeError, which are ValueErrors
         return None
     return found if isinstance(found, dict) else None

@@ -1,4 +1,4 @@
-"""HTTP clients: to loopback directly, and elsewhere as the variables of proxies and TLS say.
+"""HTTP clients: to loopback directly, elsewhere as the variables of proxies and TLS say; bodies are bounded.
 
 A proxy or a trust store of the environment is made when a request first needs it: a mistake in a variable
 must not stop what talks to this machine only, and where it matters the error names the variable.
@@ -7,33 +7,59 @@ must not stop what talks to this machine only, and where it matters the error na
 import functools
 import ipaddress
 import ssl
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 
+from workshop.core.bounded import CODING, bounded_answers, bounded_answers_sync
 from workshop.core.errors import PreflightError
 from workshop.core.outgoing import check_variables, explaining_localhost
 
 _LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
-def open_client(*, limits: httpx2.Limits | None = None, **options: Any) -> httpx2.AsyncClient:  # noqa: ANN401 - httpx2's
+def open_client(
+    *,
+    limits: httpx2.Limits | None = None,
+    streams: bool = False,
+    heard: Sequence[Callable[..., Any]] = (),
+    **options: Any,  # noqa: ANN401 - httpx2's
+) -> httpx2.AsyncClient:
     """A client for any address; `options` are those of `httpx2.AsyncClient`.
+
+    `streams` allows event streams without an end (see `bounded_answers`). `heard` are response hooks that get
+    the body as it was sent, before it is unpacked.
 
     A request to elsewhere raises PreflightError if a variable of proxies or TLS cannot be used.
     """
-    return httpx2.AsyncClient(transport=_Routes(limits or httpx2.Limits()), **options)
+    bounded = _bounded(bounded_answers(streams=streams), options, heard)
+    return httpx2.AsyncClient(transport=_Routes(limits or httpx2.Limits()), **bounded)
 
 
-def open_local_client(**options: Any) -> httpx2.AsyncClient:  # noqa: ANN401 - as above
+def open_local_client(*, streams: bool = False, **options: Any) -> httpx2.AsyncClient:  # noqa: ANN401 - as above
     """A client for this machine only: it reads no environment variable."""
-    return httpx2.AsyncClient(transport=_Loopback(), trust_env=False, **options)
+    bounded = _bounded(bounded_answers(streams=streams), options)
+    return httpx2.AsyncClient(transport=_Loopback(), trust_env=False, **bounded)
 
 
 def open_local_client_sync(**options: Any) -> httpx2.Client:  # noqa: ANN401 - as above
     """The same client for code that is not asynchronous."""
-    return httpx2.Client(verify=_no_certificates(), trust_env=False, **options)
+    bounded = _bounded(bounded_answers_sync(), options)
+    return httpx2.Client(verify=_no_certificates(), trust_env=False, **bounded)
+
+
+def _bounded(
+    bound: Callable[..., Any], options: dict[str, Any], heard: Sequence[Callable[..., Any]] = ()
+) -> dict[str, Any]:
+    """The options with a response hook that comes before those that might read the body."""
+    hooks = options.get("event_hooks", {})
+    return {
+        **options,
+        "headers": {"accept-encoding": CODING, **options.get("headers", {})},
+        "event_hooks": {**hooks, "response": [*heard, bound, *hooks.get("response", ())]},
+    }
 
 
 def is_loopback(url: str) -> bool:

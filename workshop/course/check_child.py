@@ -15,8 +15,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from workshop.core.console import plain
 from workshop.core.errors import CheckError, WorkshopError
+from workshop.core.foreign import one_line
 from workshop.course.check_outcome import Job, NotApplicableError, NotPassedError, Outcome, State
 from workshop.course.checks import Check, Subject, checks_of
 
@@ -56,7 +56,7 @@ def judge(check: Check, subject: Subject, states: dict[str, State]) -> Outcome:
     started = time.monotonic()
     state, reason, hints = _tried(check, subject)
     took = round(time.monotonic() - started, 2)
-    return replace(outcome, state=state, reason=plain(reason)[:_MOST_REASON], hints=hints, seconds=took)
+    return replace(outcome, state=state, reason=one_line(reason, _MOST_REASON - 1), hints=hints, seconds=took)
 
 
 def _tried(check: Check, subject: Subject) -> tuple[State, str, tuple[str, ...]]:

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workshop.core.console import plain
 from workshop.core.errors import PreflightError, UsageError
+from workshop.core.foreign import unbroken
 from workshop.course import environment
 from workshop.course.redaction import known_secrets, without_secrets
 from workshop.lab.logs import Log
@@ -59,7 +59,9 @@ class Logs:
         self._hidden = known_secrets(self._env_file)
 
     def _written(self, log: Log, lines: Sequence[str]) -> Written:
-        return Written(log.name, [plain(without_secrets(line, self._hidden)) for line in lines])
+        return Written(
+            log.name, [unbroken(without_secrets(line, self._hidden).expandtabs()) for line in lines]
+        )
 
 
 def chosen(logs: Sequence[Log], wanted: str | None) -> Sequence[Log]:

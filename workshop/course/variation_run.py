@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workshop.core.console import Console, Progress, plain
+from workshop.core.console import Console, Progress
 from workshop.core.errors import DeadlineError, WorkshopError
+from workshop.core.foreign import one_line, unbroken
 from workshop.core.instance import Instance
 from workshop.core.paths import write_private
 from workshop.course.lessons import Variation
@@ -121,14 +122,14 @@ def prepare(running: Running, progress: Progress, edition: Edition, *words: str)
             raise DeadlineError(f"`{script.run}` did not end within {_PREPARE_SECONDS} s") from error
         if done.returncode:
             raise _script_error(done.stderr, script.run)
-        lines = [plain(line) for line in done.stdout.splitlines()]
+        lines = [unbroken(line) for line in done.stdout.splitlines()]
         step.note(f"{len(lines)} steps")
     return lines
 
 
 def _script_error(stderr: str, script: str) -> WorkshopError:
     """The error that a script wrote to stderr: `Error: …`, why, and `Hint: …`."""
-    lines = [plain(line.strip()) for line in stderr.splitlines() if line.strip()]
+    lines = [one_line(line, 300) for line in stderr.splitlines() if line.strip()]
     first = next((number for number, line in enumerate(lines) if line.startswith("Error: ")), None)
     if first is None:
         return WorkshopError(f"`{script}` failed", why=lines[-1] if lines else "It wrote no message")

@@ -189,12 +189,11 @@ def decoded(hop: Hop) -> bytes:
     """The body of an answer as it was meant: without its content coding."""
     if not hop.header("content-encoding"):
         return bytes(hop.body)
-    import httpx2
+    from workshop.core.bounded import UnusableAnswerError, unpacked
 
-    headers = {"content-encoding": hop.header("content-encoding")}
     try:
-        return httpx2.Response(200, headers=headers, content=bytes(hop.body)).content
-    except httpx2.DecodingError:  # cut, or in a coding that is not installed
+        return unpacked(bytes(hop.body), hop.header("content-encoding"))
+    except UnusableAnswerError:  # cut, too large, or in a coding that was not asked for
         return b""
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from tests.audit.probe.weak import WeakServer
 from workshop.audit.probe.report import probe
-from workshop.core.console import plain
 from workshop.core.errors import WorkshopError
+from workshop.core.foreign import plain
 
 NONSENSE: list[object] = [
     None,

@@ -39,8 +39,8 @@ from workshop.audit.probe.exchange import Exchange
 from workshop.audit.probe.report import judge
 from workshop.audit.probe.requests import collect as probe_server
 from workshop.audit.probe.target import Target
-from workshop.core.console import plain
 from workshop.core.errors import WorkshopError
+from workshop.core.foreign import one_line, plain
 from workshop.course.variation_run import PROXY
 from workshop.servers.practice.client import RecordedRequest, fingerprint, read_requests
 
@@ -72,8 +72,7 @@ def _why(error: BaseException, seconds: float) -> str:
 
 
 def _shown(text: str) -> str:
-    line = plain(" ".join(text.split()))
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+    return one_line(text, _LONGEST - 1)
 
 
 _APPROVAL_SECONDS = 10.0
@@ -96,7 +95,7 @@ async def ask(room: Room, logins: Path, *, approval: Approval | None = None) -> 
     try:
         answer = await load_answer(room.system.main_directory)(replace(agent, observe=observe))
     except WorkshopError as error:
-        failure = plain(f"{error.what}: {error.why}" if error.why else error.what)
+        failure = one_line(f"{error.what}: {error.why}" if error.why else error.what, 600)
     return Asked(plain(answer), failure, moments, tools, token_of(room, logins))
 
 

@@ -17,11 +17,13 @@ from workshop.audit.compare.collect import attempt, collect
 from workshop.audit.compare.evidence import Asked, Cell, Cleaned, Evidence, GitHubRecord, Searched, Unobserved
 from workshop.audit.compare.rows import ROWS
 from workshop.audit.compare.systems import Room, System, room_for, still_there
-from workshop.core.console import Progress, plain
+from workshop.core.console import Progress
 from workshop.core.errors import WorkshopError
+from workshop.core.foreign import one_line
 from workshop.core.interrupts import interrupts
 from workshop.servers.practice.client import fingerprint, read_requests
 
+_MOST = 600
 _APPROVED = re.compile(r"<li>(?!Nobody )\S+ has approved ")
 _REVOKING = re.compile(r"revo(ke|cation)|/applications/|/grants?\b")
 
@@ -230,7 +232,7 @@ def _remove(started: _Started, progress: Progress) -> Column:
 
 def _safe(cell: Cell) -> Cell:
     """A cell whose text, which repeats what servers said, is safe to print."""
-    return Cell(plain(cell.value), plain(cell.seen), cell.tone)
+    return Cell(one_line(cell.value, _MOST), one_line(cell.seen, _MOST), cell.tone)
 
 
 def _not_started(system: System, error: WorkshopError | OSError) -> NotStarted:

@@ -78,12 +78,14 @@ class Exchange:
         """The answer; None if there was none, or if the request is not allowed."""
         import httpx2
 
+        from workshop.core.bounded import UnusableAnswerError
+
         late = asyncio.get_running_loop().time() >= self._end
         if late or len(self.requests) >= MOST_REQUESTS or not self.may_ask(url):
             return None
         try:
             return await self._send(method, url, **content)
-        except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL):
+        except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, UnusableAnswerError):
             return None
 
     async def _send(self, method: str, url: str, **content: Any) -> Answer:  # noqa: ANN401 - as httpx2

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from workshop import __version__
-from workshop.core.console import plain
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
+from workshop.core.foreign import one_line
 from workshop.core.paths import make_private_dir
 from workshop.lab.pins import CHECKS, Archive, Pins, pinned
 
@@ -82,7 +82,7 @@ def parsed(text: bytes, name: str) -> Manifest:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f"`{name}` is no bundle that this version can use",
-            why=f"Its manifest does not read: {plain(str(error))}",
+            why=f"Its manifest does not read: {one_line(str(error), 300)}",
             hint="Make it again: `workshop bundle create FILE`",
         ) from error
 

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 
 import httpx2
 
+from workshop.core.bounded import UnusableAnswerError
 from workshop.core.console import Progress, Step
 from workshop.core.errors import CredentialsError, WorkshopError
 from workshop.core.http_client import open_local_client
@@ -154,7 +155,7 @@ async def _run_checks(checks: Checks, seconds: float) -> list[CheckResult]:
                 results.append(CheckResult(name, passed=True, found=await check()))
         except MissedError as missed:
             return [*results, _missed(name, missed)]
-        except (httpx2.TransportError, TimeoutError) as error:
+        except (httpx2.TransportError, UnusableAnswerError, TimeoutError) as error:
             found = f"No answer: {str(error) or f'not within {seconds:g} s'}"
             return [*results, CheckResult(name, passed=False, found=found, hint=FORWARD_HINT)]
     return results

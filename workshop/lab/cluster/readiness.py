@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from workshop.core.console import Step, plain, shortened
+from workshop.core.console import Step, shortened
+from workshop.core.foreign import unbroken
 from workshop.lab.cluster.workload_state import (
     OperatorView,
     Trouble,
@@ -353,4 +354,4 @@ def _look_closer(namespace: str, names: Sequence[str], pods: Sequence[str], told
 
 
 def _short(line: str) -> str:
-    return shortened(plain(" ".join(line.split())), _LONGEST)
+    return shortened(unbroken(" ".join(line.split())), _LONGEST)

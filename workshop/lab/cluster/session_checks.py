@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from workshop import __version__
+from workshop.core.bounded import UnusableAnswerError
 from workshop.core.http_client import open_local_client, open_local_client_sync
 from workshop.lab.cluster.http_checks import challenged_metadata
 from workshop.toolhive.proxy_contract import FORWARD_HINT, MissedError, ServerContract, ToolCall
@@ -70,7 +71,7 @@ async def session(url: str, seconds: float, *, token: str = "", issuer: str = ""
 
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     hooks = {"response": [note]}
-    http = open_local_client(headers=headers, event_hooks=hooks, timeout=seconds)
+    http = open_local_client(streams=True, headers=headers, event_hooks=hooks, timeout=seconds)
     try:
         # "legacy": older tool filters of ToolHive drop fields that MCP 2026-07-28 requires, and up to 0.63.0
         # at least a renamed tool cannot be called there.
@@ -160,6 +161,8 @@ async def _is_refused(opened: Session, tool: str) -> bool:
 def _told(cause: Exception, refusals: list[httpx2.Response], issuer: str) -> MissedError:
     if isinstance(cause, httpx2.TransportError):
         return MissedError(f"No answer: {cause or type(cause).__name__}", FORWARD_HINT)
+    if isinstance(cause, UnusableAnswerError):
+        return MissedError(f"{cause.what}: {cause.why}", _LOG)
     if refusals:
         return _refused(refusals[-1], issuer)
     return MissedError(f"{type(cause).__name__}: {str(cause)[:200]}", _LOG)

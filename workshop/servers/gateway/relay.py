@@ -76,6 +76,7 @@ def to_client(
 
 
 _LOG = logging.getLogger(__name__)
+_STATUSES = range(200, 600)  # a 101 would be another protocol, and RFC 9110 section 15 has no others
 _METHODS = ("GET", "POST", "DELETE")
 _WITHOUT_SESSIONS = "2026-07-28"  # requests only: no stream to open, no session to end
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5
@@ -155,6 +156,10 @@ class Relay:
             raise upstream_failure(slow=False) from error
         try:
             async with response, WhileAdmitted(admission.admitted, self._outbound.patience.revocation):
+                if response.status not in _STATUSES:
+                    raise upstream_failure(
+                        slow=False, description="The remote server answered with no status of HTTP"
+                    )
                 admission.answered(
                     Answer(call.method, response.status, response.headers.get("mcp-session-id"))
                 )
@@ -184,6 +189,9 @@ class Relay:
     ) -> tuple[RawHeaders, AsyncIterator[bytes]]:
         chunks = response.content.iter_any()
         if self._tools is None:
+            if not _is_identity(response):
+                # It was not asked for, and the client that gets it may unpack a gigabyte.
+                raise upstream_failure(slow=False, description="The remote server's answer is compressed")
             return to_client(response.raw_headers), chunks
         if not _readable(response):
             raise withheld(id_)
@@ -211,8 +219,12 @@ async def _once(body: bytes) -> AsyncIterator[bytes]:
 
 def _readable(response: aiohttp.ClientResponse) -> bool:
     """Whether the bytes of an answer are its text, in UTF-8."""
-    encoding = response.headers.get("content-encoding", "identity").lower()
-    return encoding == "identity" and (response.charset or "utf-8").lower() in ("utf-8", "us-ascii")
+    return _is_identity(response) and (response.charset or "utf-8").lower() in ("utf-8", "us-ascii")
+
+
+def _is_identity(response: aiohttp.ClientResponse) -> bool:
+    codings = response.headers.getall("content-encoding", ["identity"])
+    return all(coding.strip().lower() == "identity" for coding in codings)
 
 
 def _check_shape(method: str, headers: Headers) -> None:

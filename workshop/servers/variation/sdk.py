@@ -102,7 +102,7 @@ class UpstreamServer:
         try:
             async with (
                 asyncio.timeout(seconds),
-                open_client(headers=headers, timeout=seconds) as http,
+                open_client(headers=headers, timeout=seconds, streams=True) as http,
                 Client(streamable_http_client(self.url, http_client=http)) as client,
             ):
                 yield client

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from workshop.agent.loop import one_line
 from workshop.audit.compare import upstream
 from workshop.audit.compare.evidence import (
     Asked,
@@ -16,6 +15,7 @@ from workshop.audit.compare.evidence import (
     good,
     seen,
 )
+from workshop.core.foreign import one_line
 
 _SHOWN = 120
 _NOWHERE = "It has no GitHub behind it."
