@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -53,7 +54,10 @@ def part(tmp_path: Path) -> Path:
 def _run(part: Path, *options: str, body: str = ASK) -> subprocess.CompletedProcess[str]:
     (part / "main.py").write_text(MAIN.replace("BODY", body))
     command = [sys.executable, str(part / "main.py"), *options]
-    return subprocess.run(command, capture_output=True, text=True, cwd=part, timeout=30, check=False)
+    home = {**os.environ, "WORKSHOP_HOME": str(part / "state")}
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=part, env=home, timeout=30, check=False
+    )
 
 
 def test_main_py_prints_the_answer_to_stdout_and_the_rest_to_stderr(part: Path) -> None:
@@ -93,10 +97,12 @@ def test_main_py_ends_with_the_exit_code_of_the_error_and_no_traceback(
     assert not done.stdout
 
 
-def test_a_mistake_in_a_learners_code_keeps_its_traceback(part: Path) -> None:
+def test_a_mistake_in_a_learners_code_is_named_with_its_line(part: Path) -> None:
     done = _run(part, body="return agent.questoin")
     assert done.returncode == 1
     assert "AttributeError" in done.stderr
+    assert "Error: `main.py`, line " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_main_py_refuses_options_it_does_not_have(part: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from workshop.core.instance import Instance, Record
-from workshop.course.report import configuration, redacted, write_report
+from workshop.core.redaction import redacted
+from workshop.course.report import configuration, write_report
 
 NODE = platform.node()
 SECRETS = (

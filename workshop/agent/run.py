@@ -18,10 +18,12 @@ from workshop.agent.part import Part, RunContext
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.view import View
 from workshop.core.console import Console
-from workshop.core.errors import INTERRUPTED, UsageError, WorkshopError
+from workshop.core.crash import short_error
+from workshop.core.errors import INTERRUPTED, UsageError
 from workshop.core.foreign import plain
 from workshop.core.interrupts import interrupts
 from workshop.core.settings import Settings
+from workshop.core.streams import prepare_streams
 from workshop.recorder.hop import UNKNOWN, Upstream
 
 Answer = Callable[[Agent], Awaitable[str]]
@@ -56,17 +58,19 @@ def run_part(main_file: str, answer: Answer) -> NoReturn:
 
 
 def _main(directory: Path, answer: Answer, arguments: Sequence[str]) -> int:
+    prepare_streams()
     options = _options(arguments)
     console = Console()
     interrupts.install(console)
     try:
         console.out(run_answer(RunContext.load(directory, options.env_file), answer, options, console))
-    except WorkshopError as error:
-        console.error(error)
-        return error.exit_code
     except KeyboardInterrupt:
         console.tell("Stopped")
         return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - nobody is shown a traceback
+        shown = short_error(error, [f"{directory.name}/main.py", *arguments], console.hidden)
+        console.error(shown)
+        return shown.exit_code
     return 0
 
 
@@ -169,7 +173,7 @@ def _model(part: Part, settings: Settings, *, rehearsal: bool) -> ChatModel:
 def load_answer(directory: Path) -> Answer:
     """The `answer` of a part's `main.py`; raises UsageError when there is none.
 
-    An error inside the file itself comes out as it is: it is the learner's code, and its traceback helps.
+    An error inside the file itself is raised as it is: it names the line of the learner's code.
     """
     path = directory / "main.py"
     _forget_siblings(directory)

@@ -121,7 +121,7 @@ def verify(name: Name, *, update: Update = False, env_file: EnvFile = None, json
 
 
 def _secrets(env_file: Path | None) -> Sequence[str]:
-    from workshop.course.redaction import known_secrets
+    from workshop.core.redaction import known_secrets
 
     return known_secrets(env_file)
 

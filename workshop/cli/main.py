@@ -1,4 +1,4 @@
-"""The one way in: parse, run, and turn every error into its exit code."""
+"""The entry point: parse, run, and turn every error into a few lines and an exit code."""
 
 import itertools
 import sys
@@ -12,28 +12,50 @@ from workshop.cli.app import build_tree
 from workshop.cli.terminal import console
 from workshop.core.errors import INTERRUPTED, InterruptError, UsageError, WorkshopError
 from workshop.core.interrupts import interrupts
+from workshop.core.streams import OutputError, prepare_streams
 
 _STOPPED = InterruptError("Stopped", hint="`workshop status` shows what exists now")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code (see `workshop.core.errors`)."""
+    """Run the command line and return its exit code (see `workshop.core.errors`); it raises no error."""
+    prepare_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _run(given)
+        sys.stdout.flush()
+    except OutputError as error:  # the document cannot be printed either
+        console().error(error)
+        return error.exit_code
+    return code
+
+
+def _run(given: list[str]) -> int:
     tree = None
     interrupts.install(console(), lambda: _tell_stopped(tree, given))
     try:
         tree = build_tree()
         code = tree(given, prog_name="workshop", standalone_mode=False)
-    except WorkshopError as error:
-        return _tell(error, tree, given)
+    except OutputError:
+        raise
     except TyperException as error:
         return _tell_usage(error, tree, given)
     except (KeyboardInterrupt, Abort):  # Typer's prompts turn Ctrl-C and Ctrl-D into the latter
         code = INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - nobody is shown a traceback
+        return _tell(_short(error, given), tree, given)
     if code == INTERRUPTED:
         console().tell("Stopped")
         _tell_stopped(tree, given)
     return code if isinstance(code, int) else 0
+
+
+def _short(error: Exception, given: list[str]) -> WorkshopError:
+    if isinstance(error, WorkshopError):
+        return error
+    from workshop.core.crash import short_error  # what it imports is only needed after a failure
+
+    return short_error(error, ["workshop", *given], console().hidden)
 
 
 def _tell_usage(error: TyperException, tree: Any, given: list[str]) -> int:  # noqa: ANN401 - Typer's own type

@@ -70,6 +70,11 @@ class Console:
         """Whether a person can be prompted."""
         return self.asks and sys.stdin.isatty() and self._err.file.isatty()
 
+    @property
+    def hidden(self) -> Sequence[str]:
+        """The values that are printed as `***`."""
+        return tuple(self._secrets)
+
     def hide(self, secrets: Sequence[str]) -> None:
         """Print `***` in place of each of these values from now on."""
         self._secrets += [secret for secret in secrets if secret]

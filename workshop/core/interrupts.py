@@ -99,7 +99,7 @@ def _terminal_as_it_is() -> Callable[[], None]:
         import termios
 
         before = termios.tcgetattr(sys.stdin)
-    except (ImportError, OSError, ValueError, AttributeError):
+    except (ImportError, OSError, ValueError, AttributeError, TypeError):
         return lambda: None
     except termios.error:
         return lambda: None

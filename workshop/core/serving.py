@@ -19,7 +19,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from workshop.core.errors import UsageError, WorkshopError
+from workshop.core.crash import run_program
+from workshop.core.errors import UsageError
 from workshop.core.ports import bind_everywhere, bind_loopback
 
 
@@ -81,19 +82,13 @@ def main(create_app: CreateApp, arguments: Sequence[str] | None = None) -> NoRet
     parser = argparse.ArgumentParser(description="Serve on this machine until SIGTERM.")
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="JSON, with a `port`")
     path: Path = parser.parse_args(arguments).config
-    try:
+
+    def act() -> None:
         config = read_config(path)
         log_to_stderr()  # before the MCP SDK's server does, which would drop our lines
         serve(create_app(config), port=config["port"], while_exists=path)
-    except WorkshopError as error:
-        lines = [
-            f"Error: {error.what}",
-            error.why and f"  {error.why}",
-            error.hint and f"  Hint: {error.hint}",
-        ]
-        sys.stderr.write("".join(f"{line}\n" for line in lines if line))
-        sys.exit(error.exit_code)
-    sys.exit(0)
+
+    sys.exit(run_program(act))
 
 
 def log_to_stderr() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from workshop.core.errors import PreflightError, UsageError
 from workshop.core.foreign import unbroken
+from workshop.core.redaction import known_secrets, without_secrets
 from workshop.course import environment
-from workshop.course.redaction import known_secrets, without_secrets
 from workshop.lab.logs import Log
 
 _POLL_SECONDS = 0.5

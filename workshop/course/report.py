@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from workshop import __version__
+from workshop.core.crash import crash_logs
 from workshop.core.errors import WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.paths import checkout_dir, parts_dir, state_home, write_private
+from workshop.core.redaction import known_secrets, redacted
 from workshop.core.settings import SECRET_KEYS, Settings, env_path
 from workshop.course import environment
-from workshop.course.redaction import known_secrets, without_secrets
 from workshop.lab import pins
 from workshop.lab.pins import Pins
 
 _LOG_BYTES = 100_000
+_CRASHES = 5
 _PINNED = "cluster/versions.toml"
 
 
@@ -96,13 +98,6 @@ def write_report(target: Path, findings: Iterable[Mapping[str, Any]], env_file: 
     return list(texts)
 
 
-def redacted(text: str, hidden: Iterable[str]) -> str:
-    """The text without these values, anything shaped like a token, the home folder and the host name."""
-    text = without_secrets(text, hidden).replace(str(Path.home()), "~")
-    name = platform.node()
-    return text if name in {"", "localhost"} else text.replace(name, "this-machine")
-
-
 def _documents(findings: Iterable[Mapping[str, Any]], env_file: Path | None) -> dict[str, object]:
     found: dict[str, object] = {
         "versions.json": {
@@ -125,7 +120,7 @@ def _documents(findings: Iterable[Mapping[str, Any]], env_file: Path | None) -> 
 
 def _logs() -> dict[str, str]:
     directory = Instance.locate().directory
-    found = {}
+    found = {f"crashes/{path.name}": path.read_text("utf-8", "replace") for path in crash_logs()[-_CRASHES:]}
     for path in sorted([*directory.glob("workloads/*/log.txt"), *directory.glob("variations/*/*/log.txt")]):
         with path.open("rb") as log:
             log.seek(max(0, path.stat().st_size - _LOG_BYTES))

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from workshop.core.errors import WorkshopError
+from workshop.core.crash import run_program
 
 
 def main() -> int:
@@ -26,13 +26,7 @@ def main() -> int:
     )
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    try:
-        asyncio.run(_forward(given.config, given.socket or ()))
-    except WorkshopError as error:
-        lines = [error.what, error.why, error.hint]
-        sys.stderr.write("".join(f"{' '.join(line.split())}\n" for line in lines if line))
-        return error.exit_code
-    return 0
+    return run_program(lambda: asyncio.run(_forward(given.config, given.socket or ())))
 
 
 async def _forward(path: Path, numbers: Sequence[int]) -> None:

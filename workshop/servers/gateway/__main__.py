@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from workshop.core.errors import WorkshopError
+from workshop.core.crash import run_program
 
 
 def main() -> int:
@@ -14,13 +14,7 @@ def main() -> int:
     )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="its JSON configuration")
     path = parser.parse_args().config
-    try:
-        _serve(path)
-    except WorkshopError as error:
-        lines = [error.what, error.why, error.hint]
-        sys.stderr.write("".join(f"{' '.join(line.split())}\n" for line in lines if line))
-        return error.exit_code
-    return 0
+    return run_program(lambda: _serve(path))
 
 
 def _serve(path: Path) -> None:

@@ -5,7 +5,7 @@ import logging
 import sys
 from pathlib import Path
 
-from workshop.core.errors import WorkshopError
+from workshop.core.crash import run_program
 from workshop.servers.practice import config as configuration
 
 
@@ -20,18 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     path: Path = parser.parse_args(arguments).config
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("mcp").setLevel(logging.WARNING)
-    try:
-        config = configuration.load(path)
-        _serve(config, path)
-    except WorkshopError as error:
-        lines = [
-            f"Error: {error.what}",
-            error.why and f"  {error.why}",
-            error.hint and f"  Hint: {error.hint}",
-        ]
-        sys.stderr.write("".join(f"{line}\n" for line in lines if line))
-        return error.exit_code
-    return 0
+    return run_program(lambda: _serve(configuration.load(path), path))
 
 
 def _serve(config: configuration.PracticeConfig, path: Path) -> None:

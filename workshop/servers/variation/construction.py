@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx2
 
+from workshop.core.crash import run_program
 from workshop.core.errors import DeadlineError, UsageError, WorkshopError
 from workshop.core.http_client import open_local_client_sync
 from workshop.core.paths import write_private
@@ -51,18 +52,17 @@ class Construction:
         parser.add_argument("--config", type=Path, required=True, metavar="FILE")
         parser.add_argument("--cleanup", action="store_true", help="delete what was set up, the last first")
         arguments = parser.parse_args(words)
+
+        return run_program(lambda: self._act(arguments.config, cleanup=arguments.cleanup))
+
+    def _act(self, file: Path, *, cleanup: bool) -> None:
+        config = self._read(file)
         try:
-            config = self._read(arguments.config)
             with closing(_Control(config, self.hint)) as control:
-                (_clean_up if arguments.cleanup else self._construct)(config, control)
+                (_clean_up if cleanup else self._construct)(config, control)
         except OSError as error:
-            sys.stderr.write(f"Error: A file cannot be used\n{error.strerror}: {error.filename}\n")
-            return UsageError.exit_code
-        except WorkshopError as error:
-            told = (f"Error: {error.what}", error.why, error.hint and f"Hint: {error.hint}")
-            sys.stderr.write("".join(f"{line}\n" for line in told if line))
-            return error.exit_code
-        return 0
+            why = f"{error.strerror}: {error.filename}"
+            raise UsageError("A file of the configuration cannot be used", why=why) from error
 
     def _construct(self, config: Json, control: "_Control") -> None:
         """All steps, then the output; what is there already stays."""

@@ -1,6 +1,7 @@
 """Remove from a text every secret on this machine, and whatever is shaped like a token."""
 
 import json
+import platform
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +24,13 @@ def without_secrets(text: str, hidden: Iterable[str]) -> str:
     for value in hidden:
         text = text.replace(value, "***")
     return _MEMBERS.sub(r"\1***", _TOKENS.sub("***", text))
+
+
+def redacted(text: str, hidden: Iterable[str]) -> str:
+    """The text without these values, without anything shaped like a token, and without the person's name."""
+    text = without_secrets(text, hidden).replace(str(Path.home()), "~")
+    name = platform.node()
+    return text if name in {"", "localhost"} else text.replace(name, "this-machine")
 
 
 def known_secrets(env_file: Path | None) -> list[str]:
