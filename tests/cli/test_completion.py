@@ -51,7 +51,7 @@ class Completer:
         ("part 4 check --variation worker ", ["1", "2", "3", "4", "5", "6"]),
         ("part 4 compare --only to", ["toolhive"]),
         ("demo play part-", ["part-1", "part-2", "part-3", "part-4"]),
-        ("connect c", ["claude-code", "cursor"]),
+        ("connect c", ["claude-code", "claude-desktop", "cursor", "codex"]),
         ("help ex", ["exit-codes"]),
         ("up --backend ", ["kind", "kubernetes", "embedded"]),
         ("up --dry", ["--dry-run"]),

@@ -227,8 +227,10 @@ Lessons:
   next        Show where you are, and the one command to run now.
   trace       Read what the flight recorder wrote.
   connect     Show how another MCP client connects, or write it into its
-              project file.
+              configuration.
   disconnect  Remove the workshop from another client's configuration.
+  bridge      Serve a remote MCP server over stdio, logged in, for clients
+              without OAuth.
 
 Troubleshooting:
   doctor  Check that this machine is ready; exit 3 when something would fail.

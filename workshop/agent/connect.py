@@ -208,6 +208,16 @@ async def connect(
         raise ours from cause
 
 
+def explained(url: str, error: Exception) -> WorkshopError:
+    """What ended a connection to the server at `url`, as one of our errors and out of its group."""
+    cause = _first(error)
+    if isinstance(cause, WorkshopError):
+        return cause
+    ours = _Server(url, remote=True, seconds=0).explain(cause)
+    why = one_line(f"{type(cause).__name__}: {cause}")
+    return ours or WorkshopError(f"The connection to {url} failed", why=why)
+
+
 @dataclass
 class _Server:
     """The server at the other end, and the last HTTP failure it answered with."""

@@ -43,7 +43,7 @@ workshop help            more: attending, running, clusters, exit codes, …
 class _Root(Group):
     headings: Mapping[str, Sequence[str]] = {
         "Environment": ("up", "status", "logs", "teardown"),
-        "Lessons": ("part", "next", "trace", "connect", "disconnect"),
+        "Lessons": ("part", "next", "trace", "connect", "disconnect", "bridge"),
         "Troubleshooting": ("doctor", "config", "report", "help"),
         "Security": ("login", "probe"),
         "For facilitators": ("rehearse", "demo", "bundle"),
@@ -63,6 +63,7 @@ def build_tree() -> Any:  # noqa: ANN401 - Typer keeps its commands' types priva
     app.add_typer(trace.build_group(), name="trace")
     app.add("connect", connect.connect)
     app.add("disconnect", connect.disconnect)
+    app.add("bridge", connect.bridge)
     app.add("doctor", doctor.doctor)
     app.add("config", doctor.config)
     app.add("report", doctor.report)

@@ -17,9 +17,9 @@ def complete_logs(incomplete: str) -> list[str]:
 
 def complete_endpoints(incomplete: str) -> list[str]:
     """The workloads that another client can connect to."""
-    from workshop.core.instance import Instance
+    from workshop.course import connect
 
-    return _matching(incomplete, lambda: Instance.load().endpoints)
+    return _matching(incomplete, connect.names)
 
 
 def complete_demos(incomplete: str) -> list[str]:

@@ -1,27 +1,53 @@
-"""`workshop connect …` and `disconnect`: connect another MCP client to the workloads."""
+"""`workshop connect …` and `disconnect` for other MCP clients; `bridge` for those that speak stdio only."""
 
 import json as jsonlib
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from workshop.cli.completion import complete_endpoints
 from workshop.cli.options import Json
-from workshop.cli.terminal import agreed, finish
+from workshop.cli.terminal import agreed, console, finish
+from workshop.core.errors import UsageError
+from workshop.core.foreign import plain
 from workshop.core.result import Result
 
 if TYPE_CHECKING:
     from workshop.course.connect import Connection
 
-ClientName = Annotated[Literal["claude-code", "vscode", "cursor", "inspector"], typer.Argument()]
+ClientName = Annotated[
+    Literal["claude-code", "claude-desktop", "vscode", "cursor", "windsurf", "codex", "gemini", "inspector"],
+    typer.Argument(),
+]
 Workload = Annotated[
     str,
     typer.Argument(
-        help="The workload to connect to: github-remote or workshop.", autocompletion=complete_endpoints
+        help="The workload to connect to: github-remote, workshop, or a variation that runs.",
+        autocompletion=complete_endpoints,
     ),
 ]
-Write = Annotated[bool, typer.Option("--write", help="Write the entry into the client's project file here.")]
+Write = Annotated[bool, typer.Option("--write", help="Write the entry into the client's configuration file.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
+HeaderFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--header-file",
+        metavar="NAME=FILE",
+        help="Send the header NAME with the value that FILE holds.",
+        show_default=False,
+    ),
+]
+Url = Annotated[str, typer.Argument(metavar="URL", help="An MCP server, such as http://localhost:8080/mcp.")]
+NoBrowser = Annotated[
+    bool, typer.Option("--no-browser", help="Print the login's address instead of opening a browser.")
+]
+ApproveAs = Annotated[
+    str | None,
+    typer.Option("--approve-as", metavar="USER", help="Log in as this practice user.", show_default=False),
+]
 
 
 def connect(
@@ -29,22 +55,24 @@ def connect(
     workload: Workload = "github-remote",
     *,
     write: Write = False,
+    header_files: HeaderFiles = None,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Show how another MCP client connects, or write it into its project file."""
+    """Show how another MCP client connects, or write it into its configuration."""
     from workshop.course import connect as connecting
 
-    found = connecting.connection(client, workload)
+    found = connecting.connection(client, workload, _paths(header_files))
     if not write:
         finish(_shown(found, connecting.WHY_LOCALHOST), as_json=json)
         return
-    _ask(f"Write `{found.name}` into `{found.file or 'a project file'}` here?", yes=yes)
+    _ask(f"Write `{found.name}` into `{found.file or 'a configuration file'}`?", yes=yes)
     done = connecting.write(found)
-    told = f"`{found.name}` is in `{done.file}`" + ("" if done.changed else " already")
-    lines = [f"What was there before is in `{done.backup}`"] if done.backup else []
+    headline = f"`{found.name}` is in `{done.file}`" + ("" if done.changed else " already")
+    lines = [*_backup(done.backup), *_exports(found), *_login(found)]
     following = f"`workshop disconnect {client} {workload}` takes it out again"
-    finish(Result("connect", {**_data(found), "written": done}, told, lines, next=following), as_json=json)
+    result = Result("connect", {**_data(found), "written": done}, headline, lines, next=following)
+    finish(result, as_json=json)
 
 
 def disconnect(
@@ -54,25 +82,120 @@ def disconnect(
     from workshop.course import connect as connecting
 
     found = connecting.former(client, workload)
-    _ask(f"Take `{found.name}` out of `{found.file or 'a project file'}` here?", yes=yes)
+    _ask(f"Take `{found.name}` out of `{found.file or 'a configuration file'}`?", yes=yes)
     done = connecting.remove(found)
-    told = f"`{found.name}` is {'out of' if done.changed else 'not in'} `{done.file}`"
-    lines = [f"What was there before is in `{done.backup}`"] if done.backup else []
-    following = f"`{found.removal}`, if you added it with the command" if found.removal else ""
-    finish(Result("disconnect", done, told, lines, next=following), as_json=json)
+    headline = f"`{found.name}` is {'out of' if done.changed else 'not in'} `{done.file}`"
+    own = f"{found.removal}, if you added it with the client's own command" if found.command else ""
+    finish(Result("disconnect", done, headline, _backup(done.backup), next=own), as_json=json)
+
+
+def bridge(
+    url: Url,
+    *,
+    header_files: HeaderFiles = None,
+    no_browser: NoBrowser = False,
+    approve_as: ApproveAs = None,
+) -> None:
+    """Serve a remote MCP server over stdio, logged in, for clients without OAuth."""
+    from workshop.agent.approval import approval_for
+    from workshop.agent.bridge import Bridge
+    from workshop.agent.events import ApprovalNeeded, Event, Warned
+    from workshop.agent.token_store import TokenStore
+    from workshop.core.http_client import is_loopback
+    from workshop.core.instance import Instance
+    from workshop.core.interrupts import interrupts
+
+    if not url.startswith("https://") and not (url.startswith("http://") and is_loopback(url)):
+        raise UsageError(
+            f"{plain(url)!r} is not the address of an MCP server",
+            why="It needs https, or http on this machine, as a token is sent there",
+        )
+
+    def observe(event: Event) -> None:
+        if isinstance(event, ApprovalNeeded):
+            console().tell(f"Log in at {plain(event.url)}")
+        elif isinstance(event, Warned):
+            console().warn(plain(event.text))
+
+    headers = {name: _value(path) for name, path in _paths(header_files).items()}
+    console().hide(list(headers.values()))
+    interrupts.run(
+        Bridge(
+            url,
+            TokenStore(Instance.locate().directory / "logins", observe),
+            approval_for(no_browser=no_browser, approve_as=approve_as),
+            headers=headers,
+            observe=observe,
+            failed=console().error,
+        ).run()
+    )
+
+
+def _paths(options: Sequence[str] | None) -> dict[str, Path]:
+    found = {}
+    for option in options or ():
+        name, equals, path = option.partition("=")
+        if not equals or not name.replace("-", "").isalnum() or not path:
+            raise UsageError(f"`{plain(option)}` is not a header and a file", hint="Write NAME=FILE")
+        found[name.lower()] = Path(path).expanduser()
+    return found
+
+
+def _value(path: Path) -> str:
+    """The first line of a file; raises UsageError where it is not a header's value."""
+    try:
+        value = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"The header's file `{plain(str(path))}` cannot be read", why=plain(str(error))
+        ) from error
+    if not value or not value.isprintable() or not value.isascii():
+        raise UsageError(f"`{plain(str(path))}` is not one line of ASCII, as the value of a header is")
+    return value
 
 
 def _shown(found: "Connection", why: str) -> Result:
-    lines = []
+    lines = _exports(found)
     if found.command:
         lines += ["Run:", f"  {found.command}"]
+    entry = jsonlib.dumps({found.key: {found.name: found.entry}}, indent=2)
     if found.file:
-        entry = jsonlib.dumps({found.key: {found.name: found.entry}}, indent=2)
-        lines += [f"{'Or' if found.command else 'Add'} to `{found.file}`:"]
+        lines += [f"{'Or add' if found.command else 'Add'} to `{found.file}`:"]
         lines += [f"  {line}" for line in entry.splitlines()]
+    elif found.variables and found.client == "codex":
+        lines += ["Add to `~/.codex/config.toml`:", *(f"  {line}" for line in _toml(found))]
+    elif found.variables:
+        lines += [f"In the page, connect to {found.url} with these custom headers:"]
+        lines += [f"  {name.lower().replace('_', '-')}: what ${name} holds" for name in found.variables]
+    lines += _login(found)
+    if found.removal:
+        lines.append(f"To remove it: {found.removal}")
     lines.append(why)
-    following = f"`workshop connect {found.client} --write` writes the entry here" if found.file else ""
-    return Result("connect", _data(found), lines=lines, next=following)
+    again = f"`workshop connect {found.client} {found.name} --write`"
+    return Result(
+        "connect", _data(found), lines=lines, next=f"{again} writes the entry" if found.file else ""
+    )
+
+
+def _toml(found: "Connection") -> list[str]:
+    """The entry as Codex has it, with environment variables for the values of headers."""
+    headers = ", ".join(f'"{name.lower().replace("_", "-")}" = "{name}"' for name in found.variables)
+    return [f"[mcp_servers.{found.name}]", f'url = "{found.url}"', f"env_http_headers = {{ {headers} }}"]
+
+
+def _exports(found: "Connection") -> list[str]:
+    if not found.variables:
+        return []
+    commands = [f'  export {name}="$(cat {shlex.quote(path)})"' for name, path in found.variables.items()]
+    return ["Set, and start the client from the same shell:", *commands]
+
+
+def _login(found: "Connection") -> list[str]:
+    return [f"To log in: {found.login}"] if found.login else ["It needs no login"]
+
+
+def _backup(path: str) -> list[str]:
+    return [f"What was there before is in `{path}`"] if path else []
 
 
 def _data(found: "Connection") -> dict[str, object]:
@@ -81,8 +204,11 @@ def _data(found: "Connection") -> dict[str, object]:
         "name": found.name,
         "url": found.url,
         "command": found.command,
+        "login": found.login,
+        "removal": found.removal,
         "file": found.file,
         "entry": {found.key: {found.name: found.entry}} if found.file else {},
+        "variables": found.variables,
     }
 
 

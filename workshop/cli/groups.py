@@ -35,6 +35,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "workshop connect claude-code                 what to run",
         "workshop connect vscode --write              write it into this project",
         "workshop connect cursor workshop             part 3 instead of part 4",
+        "workshop connect gemini elicitation          a variation that runs",
+    ),
+    "bridge": (
+        "workshop bridge http://localhost:8080/mcp    as a client's configuration starts it",
+        "workshop connect claude-desktop              the entry for it",
     ),
     "probe": (
         "workshop probe http://localhost:8080/mcp",

@@ -1,0 +1,152 @@
+"""The bridge as a client starts it: a real process between the SDK's stdio client and part 4's gateway."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+from tests.environment import IsolatedInstance
+from workshop.core.ports import free_port
+
+INITIALIZE = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {},
+    "clientInfo": {"name": "test", "version": "1"},
+}
+
+
+def url_of(instance: IsolatedInstance) -> str:
+    return f"http://localhost:{instance.ports['github-remote']}/mcp"
+
+
+@asynccontextmanager
+async def bridged(instance: IsolatedInstance, *options: str, mode: str = "auto") -> AsyncIterator[Client]:
+    """The SDK's client, whose server is `workshop bridge`."""
+    words = ["-m", "workshop", "bridge", url_of(instance), *options]
+    started = StdioServerParameters(
+        command=sys.executable, args=words, env=instance.environment, cwd=instance.folder
+    )
+    async with Client(stdio_client(started), mode=mode) as client:  # type: ignore[arg-type] # one of its modes
+        yield client
+
+
+def said(instance: IsolatedInstance, url: str, *lines: str) -> subprocess.CompletedProcess[str]:
+    """What the bridge answers to these lines, and a client that then closes its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "workshop", "bridge", url, "--no-browser"],
+        input="".join(f"{line}\n" for line in lines),
+        env=instance.environment,
+        cwd=instance.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def request(number: int, method: str, **params: object) -> str:
+    return json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+
+
+@pytest.mark.parametrize(("mode", "version"), [("legacy", "2025-11-25"), ("auto", "2026-07-28")])
+async def test_a_client_lists_and_calls_through_it(
+    running: IsolatedInstance, mode: str, version: str
+) -> None:
+    async with bridged(running, "--approve-as", "learner", mode=mode) as client:
+        assert client.protocol_version == version
+        assert "get_me" in [tool.name for tool in (await client.list_tools()).tools]
+        (content,) = (await client.call_tool("get_me", {})).content
+        assert json.loads(content.text)["login"] == "learner"  # type: ignore[union-attr]
+    assert [login["resource"] for login in json.loads(running.run("login", "list", "--json").stdout)["data"]]
+
+
+async def test_the_stored_login_needs_nobody(running: IsolatedInstance) -> None:
+    async with bridged(running, "--approve-as", "mentor"):
+        pass
+    async with bridged(running, "--no-browser") as client:
+        (content,) = (await client.call_tool("get_me", {})).content
+        assert json.loads(content.text)["login"] == "mentor"  # type: ignore[union-attr]
+
+
+async def test_nothing_but_mcp_is_on_stdout_and_it_ends_with_its_client(running: IsolatedInstance) -> None:
+    async with bridged(running, "--approve-as", "learner"):
+        pass
+    done = said(
+        running,
+        url_of(running),
+        request(1, "initialize", **INITIALIZE),
+        "this is not JSON",
+        request(2, "tools/call", name="get_me", arguments={}),
+    )
+    assert done.returncode == 0
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {answer["id"]: "result" in answer for answer in answers} == {1: True, 2: True}
+    assert done.stderr == ""
+
+
+def test_where_nothing_answers_each_request_is_told_so(running: IsolatedInstance) -> None:
+    url = f"http://localhost:{free_port()}/mcp"
+    done = said(running, url, request(1, "initialize", **INITIALIZE), request(2, "tools/list"))
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["id"] for answer in answers] == [1, 2]
+    assert all("Nothing answers" in answer["error"]["message"] for answer in answers)
+    assert f"Nothing answers at {url}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_it_shows_where_to_log_in_and_stops_when_it_is_told_to(running: IsolatedInstance) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "workshop", "bridge", url_of(running), "--no-browser"],
+        env=running.environment,
+        cwd=running.folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdin
+        assert process.stderr
+        process.stdin.write(request(1, "initialize", **INITIALIZE) + "\n")
+        process.stdin.flush()
+        assert process.stderr.readline().startswith("Log in at http://localhost:")
+        process.terminate()
+        assert process.wait(30) == 130
+        assert process.stdout
+        assert process.stdout.read() == ""
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["ftp://localhost/mcp"], "is not the address of an MCP server"),
+        (["http://example.com/mcp"], "It needs https, or http on this machine"),
+        (["http://localhost:1/mcp", "--header-file", "x-pat"], "Write NAME=FILE"),
+        (["http://localhost:1/mcp", "--header-file", "x-pat=nothing"], "cannot be read"),
+        (["http://localhost:1/mcp", "--header-file", "x-pat=two"], "not one line of ASCII"),
+    ],
+)
+def test_wrong_words_are_a_usage_error(tmp_path: Path, words: list[str], reason: str) -> None:
+    (tmp_path / "two").write_text("sesame\nsesame")
+    done = subprocess.run(
+        [sys.executable, "-m", "workshop", "bridge", *words],
+        env={**os.environ, "WORKSHOP_HOME": str(tmp_path / "state")},
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert reason in done.stderr
+    assert "sesame" not in done.stderr
