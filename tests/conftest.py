@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from workshop.core.invocation import UV_RUN
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -32,6 +34,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_configure(config: pytest.Config) -> None:
     clear_choices(os.environ, config.getoption("markexpr"))
+    os.environ.pop(UV_RUN, None)  # `uv run pytest` sets it, and the hints would depend on it
 
 
 def clear_choices(environment: MutableMapping[str, str], selected: str) -> None:

@@ -41,6 +41,7 @@ class IsolatedInstance:
             "WORKSHOP_BACKEND": "embedded",
             "COLUMNS": "100",
             "BROWSER": "true",
+            "PAGER": "cat",
         }
 
     @property
@@ -60,16 +61,20 @@ class IsolatedInstance:
             check=False,
         )
 
-    def spawn(self, *arguments: str, timeout: float = 30) -> "pexpect.spawn[str]":
-        """Start one command on a real terminal."""
+    def spawn(
+        self, *arguments: str, timeout: float = 30, size: tuple[int, int] = (40, 100), **variables: str
+    ) -> "pexpect.spawn[str]":
+        """Start one command on a real terminal of this many rows and columns, with more variables set."""
+        environment = {**self.environment, "TERM": "xterm-256color", **variables}
+        del environment["COLUMNS"]  # then the terminal itself is asked
         return pexpect.spawn(
             sys.executable,
             ["-m", "workshop", *arguments],
             cwd=str(self.folder),
-            env={**self.environment, "TERM": "xterm-256color"},
+            env=environment,
             encoding="utf-8",
             timeout=timeout,
-            dimensions=(40, 100),
+            dimensions=size,
         )
 
     def up(self) -> subprocess.CompletedProcess[str]:

@@ -205,20 +205,17 @@ Usage: workshop [OPTIONS] COMMAND [ARGS]...
 
 Options:
   --version             Print the version.
-  -v, --verbose         Show the commands that are run; twice: their output
-                        too.
+  -v, --verbose         Show the commands that are run; twice: their output too.
   -q, --quiet           No progress and no hints; twice: no warnings.
   --no-input            Never ask, as if there were no terminal.
   --install-completion  Install completion for the current shell.
-  --show-completion     Show completion for the current shell, to copy it or
-                        customize the installation.
+  --show-completion     Show completion for the current shell, to copy it or customize the
+                        installation.
   -h, --help            Show this message and exit.
 
 Environment:
-  up        Start everything the parts need; what already runs unchanged is
-            not restarted.
-  status    Show what is up, what answers, your logins, your part, and the
-            next command.
+  up        Start everything the parts need; what already runs unchanged is not restarted.
+  status    Show what is up, what answers, your logins, your part, and the next command.
   logs      Show the last log lines of the workloads; secrets are hidden.
   teardown  Stop everything that `up` started and remove its state.
 
@@ -226,31 +223,25 @@ Lessons:
   part        Show and run the parts of the tutorial.
   next        Show where you are, and the one command to run now.
   trace       Read what the flight recorder wrote.
-  connect     Show how another MCP client connects, or write it into its
-              configuration.
+  connect     Show how another MCP client connects, or write it into its configuration.
   disconnect  Remove the workshop from another client's configuration.
-  bridge      Serve a remote MCP server over stdio, logged in, for clients
-              without OAuth.
+  bridge      Serve a remote MCP server over stdio, logged in, for clients without OAuth.
 
 Troubleshooting:
   doctor  Check that this machine is ready; exit 3 when something would fail.
-  config  Show every setting, its value and where it came from; secrets as
-          `***`.
-  report  Write a zip file with versions, findings, settings and logs, and
-          without any secret.
-  help    List the topics, or explain one; with a command's words, show its
-          help.
+  config  Show every setting, its value and where it came from; secrets as `***`.
+  report  Write a zip file with versions, findings, settings and logs, and without any secret.
+  help    List the topics, or explain one; with a command's words, show its help.
 
 Security:
   login  List and end the agent's logins.
-  probe  Check an MCP server for weaknesses with at most 20 requests and no
-         login.
+  probe  Check an MCP server for weaknesses with at most 20 requests and no login.
 
 For facilitators:
   rehearse  Set up, run and check every part without a person, then tear down.
   demo      Play, record and verify the demos.
-  bundle    Create a file with everything a cluster needs, for `up --bundle
-            FILE` without a network.
+  bundle    Create a file with everything a cluster needs, for `up --bundle FILE` without a
+            network.
 """)
 
 

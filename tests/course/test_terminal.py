@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 
 import pexpect
 import pyte
@@ -50,17 +49,7 @@ def test_work_is_only_replaced_by_someone_who_says_yes(
 
 @pytest.mark.parametrize("columns", [60, 100])
 def test_a_checklist_fits_the_terminal_and_keeps_its_margin(instance: IsolatedInstance, columns: int) -> None:
-    environment = {**instance.environment, "TERM": "xterm-256color"}
-    del environment["COLUMNS"]  # then the terminal itself is asked
-    child = pexpect.spawn(
-        sys.executable,
-        ["-m", "workshop", "part", "1", "check"],
-        cwd=str(instance.folder),
-        env=environment,
-        encoding="utf-8",
-        timeout=60,
-        dimensions=(60, columns),
-    )
+    child = instance.spawn("part", "1", "check", timeout=60, size=(60, columns))
     child.expect(pexpect.EOF)
     written = str(child.before)
     screen = pyte.Screen(columns, 60)

@@ -1,7 +1,6 @@
 """Progress on a terminal that is narrow, or becomes so while something is under way."""
 
 import re
-import sys
 
 import pexpect
 import pyte
@@ -13,21 +12,6 @@ from workshop.core.errors import INTERRUPTED
 SPINNER = r"[⠀-⣿]"
 
 
-def spawn(instance: IsolatedInstance, columns: int, *arguments: str) -> "pexpect.spawn[str]":
-    """Start a command on a terminal that is asked for its size itself."""
-    environment = {**instance.environment, "TERM": "xterm-256color"}
-    del environment["COLUMNS"]
-    return pexpect.spawn(
-        sys.executable,
-        ["-m", "workshop", *arguments],
-        cwd=str(instance.folder),
-        env=environment,
-        encoding="utf-8",
-        timeout=60,
-        dimensions=(100, columns),
-    )
-
-
 def screen_of(written: str, columns: int) -> list[str]:
     screen = pyte.Screen(columns, 100)
     pyte.Stream(screen).feed(written)
@@ -36,7 +20,7 @@ def screen_of(written: str, columns: int) -> list[str]:
 
 @pytest.mark.parametrize("columns", [24, 36, 100])
 def test_progress_leaves_no_trace_of_its_animation(instance: IsolatedInstance, columns: int) -> None:
-    child = spawn(instance, columns, "part", "1", "run", "--model", "rehearsal")
+    child = instance.spawn("part", "1", "run", "--model", "rehearsal", timeout=60, size=(100, columns))
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 0
@@ -49,7 +33,7 @@ def test_progress_leaves_no_trace_of_its_animation(instance: IsolatedInstance, c
 
 def test_a_terminal_may_be_resized_while_something_is_under_way(instance: IsolatedInstance) -> None:
     instance.up()
-    child = spawn(instance, 100, "part", "4", "run", "--no-browser", "--model", "rehearsal")
+    child = instance.spawn("part", "4", "run", "--no-browser", "--model", "rehearsal", timeout=60)
     child.expect(r"http://localhost:\d+/oauth/authorize\?\S+\r\n")
     child.expect(SPINNER)
     child.setwinsize(40, 28)

@@ -24,20 +24,22 @@ from workshop.cli import (
 )
 from workshop.cli.groups import Commands, Group
 from workshop.cli.terminal import console
+from workshop.core.screen import WIDEST
 from workshop.course.lessons import find_lessons
 
-_HELP = """A tutorial on the Model Context Protocol in four parts.
+_HELP = "A tutorial on the Model Context Protocol in four parts."
+_EXAMPLES = (
+    "workshop up              start everything the parts need",
+    "workshop part 1 show     read a lesson …",
+    "workshop part 1 run      … run it …",
+    "workshop part 1 check    … and check your work; then 2, 3, 4",
+    "workshop next            show where you are and what to run now",
+    "workshop teardown        stop everything",
+    "workshop rehearse        all of it, unattended and checked",
+    "workshop help            more: attending, running, clusters, exit codes, …",
+)
 
-\b
-workshop up              start everything the parts need
-workshop part 1 show     read a lesson …
-workshop part 1 run      … run it …
-workshop part 1 check    … and check your work; then 2, 3, 4
-workshop next            show where you are and what to run now
-workshop teardown        stop everything
-workshop rehearse        all of it, unattended and checked
-workshop help            more: attending, running, clusters, exit codes, …
-"""
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": WIDEST}
 
 
 class _Root(Group):
@@ -52,7 +54,7 @@ class _Root(Group):
 
 def build_tree() -> Any:  # noqa: ANN401 - Typer keeps its commands' types private
     """The whole command line as the tree that parses it, with the parts that exist now."""
-    app = Commands(_HELP, cls=_Root, context_settings={"help_option_names": ["-h", "--help"]})
+    app = Commands(_HELP, _EXAMPLES, cls=_Root, context_settings=_CONTEXT)
     app.callback()(_options)
     app.add("up", up.up)
     app.add("status", status.status)

@@ -9,37 +9,38 @@ from typer.core import TyperCommand, TyperGroup
 
 from workshop.cli.terminal import console
 from workshop.core.errors import UsageError
+from workshop.core.invocation import runnable_line
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "up": (
-        "workshop up                                  choose the best backend for this machine",
-        "workshop up --backend kind                   a cluster in Docker",
-        "workshop up --upstream practice              never use the real GitHub",
-        "workshop up --port github-remote=8088        when 8080 is in use",
-        "workshop up --dry-run                        only show what would be done",
+        "workshop up                             choose the best backend",
+        "workshop up --backend kind              a cluster in Docker",
+        "workshop up --upstream practice         never use the real GitHub",
+        "workshop up --port github-remote=8088   when 8080 is in use",
+        "workshop up --dry-run                   only show what would be done",
     ),
     "status": ("workshop status", "workshop status --json"),
     "logs": (
-        "workshop logs                                the last lines of all",
-        "workshop logs github-remote --follow         one, until Ctrl-C",
-        "workshop logs --lines 200 workshop           more of another",
+        "workshop logs                          the last lines of all",
+        "workshop logs github-remote --follow   one, until Ctrl-C",
+        "workshop logs --lines 200 workshop     more of another",
     ),
     "teardown": ("workshop teardown",),
     "next": ("workshop next",),
     "doctor": (
         "workshop doctor",
-        "workshop doctor --cluster --online           check for a cluster, too",
-        "workshop doctor --fix                        repair what can be repaired",
+        "workshop doctor --cluster --online   check for a cluster, too",
+        "workshop doctor --fix                repair what can be repaired",
     ),
     "connect": (
-        "workshop connect claude-code                 what to run",
-        "workshop connect vscode --write              write it into this project",
-        "workshop connect cursor workshop             part 3 instead of part 4",
-        "workshop connect gemini elicitation          a variation that runs",
+        "workshop connect claude-code           what to run",
+        "workshop connect vscode --write        write it into this project",
+        "workshop connect cursor workshop       part 3 instead of part 4",
+        "workshop connect gemini elicitation    a variation that runs",
     ),
     "bridge": (
-        "workshop bridge http://localhost:8080/mcp    as a client's configuration starts it",
-        "workshop connect claude-desktop              the entry for it",
+        "workshop bridge http://localhost:8080/mcp   as a client's configuration starts it",
+        "workshop connect claude-desktop             the entry for it",
     ),
     "probe": (
         "workshop probe http://localhost:8080/mcp",
@@ -49,13 +50,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "rehearse": ("workshop rehearse", "workshop rehearse --backend kind --keep"),
     "demo": (
         "workshop demo list",
-        "workshop demo play tutorial                  press space at a pause",
+        "workshop demo play tutorial   press space at a pause",
         "workshop demo play part-4 --auto --speed 3",
         "workshop demo verify part-1",
     ),
     "bundle": (
-        "workshop bundle create workshop.bundle       with a network",
-        "workshop up --bundle workshop.bundle         without one",
+        "workshop bundle create workshop.bundle   with a network",
+        "workshop up --bundle workshop.bundle     without one",
     ),
     "trace": (
         "workshop part 4 run --trace run.html --trace run.json",
@@ -240,4 +241,5 @@ def _described(text: str, examples: Sequence[str]) -> dict[str, Any]:
     r"""The help with the examples after it, and its first line alone for lists; `\b` stops rewrapping."""
     if not examples:
         return {"help": text}
-    return {"help": "\n".join([text, "", "\b", *examples]), "short_help": text.splitlines()[0]}
+    lines = [runnable_line(example) for example in examples]
+    return {"help": "\n".join([text, "", "\b", *lines]), "short_help": text.splitlines()[0]}

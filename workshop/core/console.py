@@ -5,7 +5,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
@@ -15,7 +15,9 @@ from rich.text import Text
 
 from workshop.core.errors import WorkshopError
 from workshop.core.foreign import plain, unbroken
+from workshop.core.invocation import runnable, runnable_markdown
 from workshop.core.result import Point, Result, Table, envelope, error_envelope
+from workshop.core.screen import WIDEST, link, pager, show_in_pager, takes_hyperlinks
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -60,6 +62,7 @@ class Console:
     def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
         self._out = _rich(out or sys.stdout)
         self._err = _rich(err or sys.stderr)
+        self._hyperlinks = takes_hyperlinks()
         self._secrets: list[str] = []
         self.verbosity = 0
         self.asks = True  # whether prompts are allowed, if there is a terminal
@@ -81,7 +84,7 @@ class Console:
 
     def out(self, text: str) -> None:
         """Print data to stdout, unformatted."""
-        self._out.print(Text(self.masked(text)), soft_wrap=True)
+        self._out.print(self._linked(Text(self.masked(text)), self._out), soft_wrap=True)
 
     def raw(self, text: str) -> None:
         """Write another program's output to stdout unchanged."""
@@ -100,8 +103,9 @@ class Console:
     def print(self, text: Text) -> None:
         """Print styled text to stderr; lines break between words, never inside a URL."""
         longest = max((len(word) for word in text.plain.split()), default=0)
-        whole = not self._err.file.isatty() or longest >= self._err.width
-        self._err.print(text, soft_wrap=whole)
+        width = min(self._err.width, WIDEST)
+        whole = not self._err.file.isatty() or longest >= width
+        self._err.print(self._linked(text, self._err), soft_wrap=whole, width=None if whole else width)
 
     def warn(self, text: str) -> None:
         """Print a warning to stderr; `-qq` silences it."""
@@ -113,7 +117,7 @@ class Console:
         head = Text("Error: ", style="bold red").append(
             self.masked(unbroken(error.what)), style="not bold default"
         )
-        self._err.print(head, soft_wrap=True)
+        self._err.print(self._linked(head, self._err), soft_wrap=True)
         if error.why:
             self.tell(textwrap.indent(plain(error.why), "  "))
         if error.hint:
@@ -141,9 +145,7 @@ class Console:
         if result.table:
             self._print_table(self._table(result.table))
         if result.markdown:
-            from rich.markdown import Markdown
-
-            self._out.print(Markdown(self.masked(result.markdown)))
+            self._markdown(self.masked(runnable_markdown(result.markdown)))
         if result.next:
             self.say(f"Next: {result.next}", "cyan")
 
@@ -151,7 +153,21 @@ class Console:
         at_terminal = self._out.file.isatty()
         if at_terminal:
             self._out.print()
-        self._out.print(Text(self.masked(text), style="bold"), soft_wrap=not at_terminal)
+        shown = self._linked(Text(self.masked(text), style="bold"), self._out)
+        self._out.print(shown, soft_wrap=not at_terminal, width=min(self._out.width, WIDEST))
+
+    def _markdown(self, markdown: str) -> None:
+        """Print Markdown; on a terminal, what is longer than the screen goes through the person's pager."""
+        from workshop.core.markdown import rendered
+
+        text = rendered(markdown, hyperlinks=self._hyperlinks and self._out.file.isatty())
+        with self._out.capture() as captured:
+            self._out.print(text, width=min(self._out.width, WIDEST), crop=False)
+        command = pager() if self.can_ask and self._out.file.isatty() else []
+        if command and captured.get().count("\n") >= self._out.height:
+            show_in_pager(captured.get(), command)
+        else:
+            self.raw(captured.get())
 
     def _point(self, point: Point) -> None:
         self._hanging(f"{point.mark} {point.text}", "")
@@ -168,7 +184,7 @@ class Console:
         if self._out.file.isatty():
             lines = textwrap.wrap(
                 whole,
-                self._out.width,
+                min(self._out.width, WIDEST),
                 subsequent_indent=indent,
                 break_long_words=False,
                 break_on_hyphens=False,
@@ -176,7 +192,7 @@ class Console:
         shown = Text("\n".join(lines))
         if style:
             shown.stylize(style, len(margin), len(margin) + len(first))
-        self._out.print(shown, soft_wrap=True)
+        self._out.print(self._linked(shown, self._out), soft_wrap=True)
 
     @contextlib.contextmanager
     def progress(self) -> Iterator["Progress"]:
@@ -210,14 +226,18 @@ class Console:
         for column in table.columns:
             drawn.add_column(column, header_style="bold", overflow="fold")
         for row in table.rows:
-            drawn.add_row(*(Text(self.masked(cell)) for cell in row))
+            drawn.add_row(*(self._linked(Text(self.masked(cell)), self._out) for cell in row))
         return drawn
 
+    def _linked(self, text: Text, stream: RichConsole) -> Text:
+        """The text with hyperlinks, if the stream is a terminal that takes them."""
+        return link(text) if self._hyperlinks and stream.file.isatty() else text
+
     def masked(self, text: str) -> str:
-        """The text with every hidden value as `***`."""
+        """The text with every hidden value as `***`, and its commands as they have to be typed here."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return text
+        return runnable(text)
 
 
 def _rich(file: TextIO) -> RichConsole:
@@ -279,32 +299,39 @@ class Progress:
     def _finish(self, step: Step, state: str) -> None:
         self._running.remove(step)
         mark, style = _MARKS[state]
-        line = Text(f"{mark} ", style=style).append(
-            self._console.masked(step.label), style="not bold default"
-        )
-        if step.detail:
-            line.append(f" · {self._console.masked(step.detail)}", style="not bold dim default")
-        line.append(f" ({step.seconds:.1f} s)", style="not bold dim default")
+        line = self._line(step, Text(f"{mark} ", style=style), f" ({step.seconds:.1f} s)")
         if self._console.verbosity >= 0:
             self._console.print(line if self._live else line.append(f" {state}"))
         self._refresh()
 
+    def _line(self, step: Step, line: Text, end: str) -> Text:
+        """Append a step's label, detail and end; on a terminal the detail is cut to fit one line."""
+        line.append(self._console.masked(step.label), style="not bold default")
+        detail = Text(f" · {self._console.masked(step.detail)}" if step.detail else "")
+        if self._live:
+            free = self._live.console.width - line.cell_len - len(end)
+            detail.truncate(max(free, 0), overflow="ellipsis")
+        line.append(detail.plain, style="not bold dim default")
+        return line.append(end, style="not bold dim default")
+
     def _refresh(self) -> None:
         if self._live:
-            rows: list[RenderableType] = [_Running(step) for step in self._running]
+            rows: list[RenderableType] = [_Running(step, self._line) for step in self._running]
             self._live.update(Group(*rows), refresh=True)
 
 
 class _Running:
     """A spinner, a label and the seconds so far."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Step, line: Callable[[Step, Text, str], Text]) -> None:
         self._step = step
+        self._line = line
         from rich.spinner import Spinner
 
         self._spinner = Spinner("dots", style="cyan")
 
     def __rich__(self) -> RenderableType:
-        detail = f" · {self._step.detail}" if self._step.detail else ""
-        self._spinner.text = Text(f"{self._step.label}{detail} ({self._step.seconds:.0f} s)")
+        # The spinner and the space after it take the two columns of the mark that will replace it.
+        line = self._line(self._step, Text("  "), f" ({self._step.seconds:.0f} s)")
+        self._spinner.text = line[2:]
         return self._spinner

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from workshop.core.errors import DeadlineError, PreflightError, WorkshopError
+from workshop.core.invocation import UV_RUN
 from workshop.core.paths import parts_dir
 
 # An operating system command (OSC) that no terminal uses: cut from the output, it marks the prompt.
@@ -113,14 +114,17 @@ class Shell:
 def _environment(term: str) -> dict[str, str]:
     prompt = "$ " if term == "dumb" else r"\[\e[1;36m\]$\[\e[0m\] "
     scripts = str(Path(sys.executable).parent)
+    # A demo types `workshop`, which the PATH below finds: the hints must not depend on how it was started.
+    inherited = {name: value for name, value in os.environ.items() if name != UV_RUN}
     return {
-        **os.environ,
+        **inherited,
         "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}",
         "TERM": term,
         "PS1": f"{prompt}{_PROMPT_END}",
         "PROMPT_COMMAND": "",
         "BASH_SILENCE_DEPRECATION_WARNING": "1",
         "HISTFILE": "/dev/null",
+        "PAGER": "cat",
         "PARTS": str(parts_dir()),
         "PRACTICE_PORT": "8090",
     }

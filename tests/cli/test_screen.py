@@ -1,0 +1,89 @@
+"""Texts on a real terminal: readable lines, whole diagrams, a pager, and hyperlinks."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pexpect
+import pyte
+import pytest
+
+from tests.environment import IsolatedInstance
+
+PARTS = Path(__file__).resolve().parents[2] / "parts"
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\]8;.*?\x1b\\")
+DIAGRAM = re.compile(r"^```\n(.*?)^```", re.MULTILINE | re.DOTALL)
+VARIATIONS = [path.parent.name for path in PARTS.glob("04_*/variations/*/part.toml")]
+
+
+def shown(child: "pexpect.spawn[str]") -> str:
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    return str(child.before)
+
+
+def lines(written: str) -> list[str]:
+    return [line.rstrip() for line in ESCAPES.sub("", written).replace("\r\n", "\n").splitlines()]
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_text_is_as_wide_as_the_terminal_and_never_wider_than_100_columns(
+    instance: IsolatedInstance, columns: int
+) -> None:
+    part = lines(shown(instance.spawn("part", "4", "show", size=(60, columns))))
+    prose = [line for line in part if line and not re.search(r"[─│▶\"'\\/]", line)]
+    longest = max(map(len, prose))
+    assert min(columns, 100) - 12 < longest <= min(columns, 100)
+    up = lines(shown(instance.spawn("up", "--help", size=(60, columns))))
+    assert min(columns, 100) - 12 < max(map(len, up)) <= min(columns, 100)
+
+
+@pytest.mark.parametrize("lesson", ["1", "2", "3", "4", *VARIATIONS])
+def test_a_diagram_is_whole_at_60_columns(instance: IsolatedInstance, lesson: str) -> None:
+    words = [lesson, "show"] if lesson.isdigit() else ["4", "show", "--variation", lesson]
+    folder = next(PARTS.glob(f"0{lesson}_*" if lesson.isdigit() else f"04_*/variations/{lesson}"))
+    (diagram, *_) = DIAGRAM.findall((folder / "README.md").read_text("utf-8"))
+    screen = pyte.Screen(60, 2000)  # a longer line would go on in the next one
+    pyte.Stream(screen).feed(shown(instance.spawn("part", *words, size=(100, 60))))
+    assert diagram.rstrip() in "\n".join(line.rstrip() for line in screen.display)
+
+
+def test_a_lesson_goes_through_the_pager_of_the_person(instance: IsolatedInstance, tmp_path: Path) -> None:
+    file = tmp_path / "paged.txt"
+    pager = shlex.join(
+        [sys.executable, "-c", f"import sys; open({str(file)!r}, 'w').write(sys.stdin.read())"]
+    )
+    written = shown(instance.spawn("part", "1", "show", PAGER=pager))
+    assert "# Part 1" not in file.read_text("utf-8")
+    assert "Part 1: the agent loop" in file.read_text("utf-8")
+    assert "Part 1: the agent loop" not in written
+    assert "Next: `workshop" in written
+
+
+def test_a_pager_that_is_left_early_or_interrupted_ends_nothing(instance: IsolatedInstance) -> None:
+    assert "Next: `workshop" in shown(instance.spawn("part", "4", "show", PAGER="true"))
+    child = instance.spawn(
+        "part", "4", "show", PAGER="sh -c 'trap \"\" INT; echo paged; read -r _ </dev/tty'"
+    )
+    child.expect("paged")
+    child.sendintr()
+    child.send("\r")
+    assert "Next: `workshop" in shown(child)
+
+
+def test_a_text_that_fits_the_screen_needs_no_pager(instance: IsolatedInstance) -> None:
+    assert "Exercise 1.1" in shown(instance.spawn("part", "1", "exercise", "1", PAGER="false"))
+
+
+@pytest.mark.parametrize(("forced", "count"), [("1", 1), ("0", 0)])
+def test_files_are_hyperlinks_where_the_terminal_takes_them(
+    instance: IsolatedInstance, forced: str, count: int
+) -> None:
+    written = shown(instance.spawn("part", "1", "exercise", FORCE_HYPERLINK=forced))
+    assert written.count("\x1b]8;id") == 0, "nothing is begun"
+    instance.run("part", "1", "exercise", "1")
+    written = shown(instance.spawn("part", "1", "exercise", FORCE_HYPERLINK=forced))
+    file = instance.folder / "workshop-exercises/part1/1_a_tool_with_a_schema.py"
+    assert len(re.findall(rf"\x1b\]8;[^;]*;{re.escape(file.as_uri())}\x1b", written)) == count

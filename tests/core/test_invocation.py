@@ -1,0 +1,95 @@
+"""Every command that is shown can be pasted where it is shown."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workshop.core import invocation
+from workshop.core.invocation import UV_RUN, runnable, runnable_line, runnable_markdown
+
+ROOT = Path(__file__).resolve().parents[2]
+LESSON = """\
+Run `python parts/02_local_mcp/server.py` by hand, or `workshop part 2 run`.
+
+```sh
+workshop part 2 run
+(echo; sleep 2) | python parts/02_local_mcp/server.py | python -m json.tool
+```
+"""
+
+
+@pytest.fixture
+def under_uv_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(UV_RUN, "1")
+    invocation._python.cache_clear()
+    monkeypatch.setattr(invocation, "_python", invocation._python.__wrapped__)
+
+
+@pytest.mark.usefixtures("under_uv_run")
+def test_under_uv_run_a_command_begins_with_it_and_a_name_does_not() -> None:
+    shown = runnable("`workshop` is not up; run `workshop up` or `workshop --help`")
+    assert shown == "`workshop` is not up; run `uv run workshop up` or `uv run workshop --help`"
+    assert runnable_line("workshop up") == "uv run workshop up"
+    lesson = runnable_markdown(LESSON)
+    assert "\nuv run workshop part 2 run\n" in lesson
+    assert "| uv run python " in lesson
+    assert "| uv run python -m json.tool" in lesson
+    assert lesson.count("uv run") == 5
+
+
+def test_without_uv_run_a_command_stays_as_it_is() -> None:
+    assert runnable("run `workshop up`") == "run `workshop up`"
+
+
+@pytest.mark.skipif(shutil.which("uv") is None, reason="needs uv")
+def test_what_uv_run_starts_shows_a_next_step_that_a_plain_shell_can_run(tmp_path: Path) -> None:
+    """The variable is uv's own: when uv renames it, this fails. The PATH has no `workshop` here."""
+    uv = Path(shutil.which("uv") or "").parent
+    path = os.pathsep.join([str(uv), "/usr/local/bin", "/usr/bin", "/bin"])
+    environment = {
+        "PATH": path,
+        "HOME": os.environ["HOME"],
+        "WORKSHOP_HOME": str(tmp_path / "state"),
+        "UV_PROJECT": str(ROOT),
+        "UV_NO_SYNC": "1",
+        "UV_OFFLINE": "1",
+    }
+    if shutil.which("workshop", path=path):
+        pytest.skip("`workshop` is installed for every shell")
+
+    def typed(command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    first = typed("uv run workshop part list")
+    (following,) = re.findall(r"^Next: `(.+?)`", first.stderr, re.MULTILINE)
+    assert following.startswith("uv run workshop ")
+    assert typed(f"{following} --help").returncode == 0, first.stderr
+
+
+def test_a_lessons_python_line_runs_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from an installed wheel: the parts are not below the current folder, and `python` may be another."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    invocation._python.cache_clear()
+    lesson = runnable_markdown((ROOT / "parts/01_agent_loop/README.md").read_text("utf-8"))
+    invocation._python.cache_clear()
+    (line,) = [each for each in lesson.splitlines() if each.endswith("01_agent_loop/main.py")]
+    assert sys.executable in line
+    environment = {**os.environ, "WORKSHOP_HOME": str(tmp_path / "state")}
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "trail-mapper" in done.stdout

@@ -1,0 +1,65 @@
+"""Commands in texts as they have to be typed here: every hint and every line of a lesson can be pasted."""
+
+import functools
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from workshop.core.paths import parts_dir
+
+UV_RUN = "UV_RUN_RECURSION_DEPTH"
+"""`uv run` sets this variable for the program that it starts; it stays set in that program's children."""
+_COMMAND = re.compile(r"(?<=`)workshop(?= [a-z-])")
+_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_COMMAND_LINE = re.compile(r"^workshop(?= )", re.MULTILINE)
+_PYTHON_LINE = re.compile(r"(?:^|(?<=\| ))python(?= [-\w/])", re.MULTILINE)
+_PYTHON = re.compile(r"(?<=`)python(?= [-\w/])")
+_PARTS = re.compile(r"(?<![\w/.-])parts/(?=\d\d_)")
+
+
+def under_uv_run(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether `uv run` started this process, so that a shell may not find `workshop` by itself."""
+    return UV_RUN in environment
+
+
+def runnable(text: str) -> str:
+    """The text with its commands, such as `workshop up`, as they have to be typed here."""
+    return _COMMAND.sub("uv run workshop", text) if under_uv_run() else text
+
+
+def runnable_line(command: str) -> str:
+    """One command line that begins with `workshop`, as it has to be typed here."""
+    return f"uv run {command}" if under_uv_run() else command
+
+
+def runnable_markdown(markdown: str) -> str:
+    """A lesson whose `workshop …` and `python …` lines, and whose paths below `parts/`, work here."""
+    parts, python = _parts(Path.cwd()), _python()
+    text = _PARTS.sub(lambda _: parts, _PYTHON.sub(lambda _: python, markdown))
+
+    def fenced(block: re.Match[str]) -> str:
+        lines = _PYTHON_LINE.sub(lambda _: python, block[0])
+        return _COMMAND_LINE.sub(runnable_line("workshop"), lines)
+
+    return runnable(_FENCE.sub(fenced, text))
+
+
+def _parts(here: Path) -> str:
+    """The folder of the parts with a final slash: relative if it is below the current folder."""
+    folder = parts_dir()
+    shown = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    return f"{shown.as_posix()}/"
+
+
+@functools.cache
+def _python() -> str:
+    """The command for this interpreter: `python` only if a shell finds the same one."""
+    if under_uv_run():
+        return "uv run python"
+    found = shutil.which("python")
+    same = found is not None and Path(found).parent == Path(sys.executable).parent
+    return "python" if same else shlex.quote(sys.executable)

@@ -1,0 +1,95 @@
+"""What a terminal can show beyond plain lines: hyperlinks, and a long text in a pager."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+WIDEST = 100
+"""Lines of text are wrapped at this column, however wide the terminal is: longer ones are hard to read."""
+_URL = re.compile(r"https?://[^\s`'\"<>()\[\]…]*[^\s`'\"<>()\[\]….,;:!?]")
+_FILE = re.compile(r"(?<=`)[^`\n]*[/.][^`\n]*(?=`)|(?<![\w`:/])/[\w.@~+/-]*\w")
+# Terminals that document OSC 8; others may print its bytes, so they get plain text.
+_BY_VARIABLE = ("WT_SESSION", "KITTY_WINDOW_ID", "KONSOLE_VERSION", "DOMTERM")
+_BY_PROGRAM = {"iTerm.app", "WezTerm", "vscode", "ghostty", "Hyper", "Tabby", "rio"}
+_BY_TERM = ("xterm-kitty", "xterm-ghostty", "foot", "alacritty", "wezterm", "contour")
+_FIRST_VTE = 5000
+_FIRST_TMUX = (3, 4)
+
+
+def takes_hyperlinks(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the terminal shows OSC 8 hyperlinks; FORCE_HYPERLINK=1 or =0 decides, as in other programs."""
+    forced, term = environment.get("FORCE_HYPERLINK"), environment.get("TERM", "")
+    if forced:
+        return forced != "0"
+    if term in {"", "dumb", "linux"}:
+        return False
+    program = environment.get("TERM_PROGRAM", "")
+    if program == "tmux":
+        return _version(environment.get("TERM_PROGRAM_VERSION", "")) >= _FIRST_TMUX
+    vte = environment.get("VTE_VERSION", "")
+    return (
+        program in _BY_PROGRAM
+        or term.startswith(_BY_TERM)
+        or any(name in environment for name in _BY_VARIABLE)
+        or (vte.isascii() and vte.isdigit() and int(vte) >= _FIRST_VTE)
+    )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"[0-9]{1,4}", text)[:2])
+
+
+def link(text: "Text") -> "Text":
+    """Make each URL in the text, and each file that exists, a hyperlink."""
+    for found in _URL.finditer(text.plain):
+        text.stylize(f"link {found[0]}", *found.span())
+    for found in _FILE.finditer(text.plain):
+        path = Path(found[0]).expanduser() if "://" not in found[0] else None
+        if path is not None and _exists(path):
+            text.stylize(f"link {path.absolute().as_uri()}", *found.span())
+    return text
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a text in backticks may be too long for a name, or no name at all
+        return False
+
+
+def pager(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """The command of the person's pager, `$PAGER` or less; empty if there is none, or if it is `cat`."""
+    try:
+        words = shlex.split(environment.get("PAGER", "less"))
+    except ValueError:
+        return []
+    if not words or Path(words[0]).name == "cat" or shutil.which(words[0]) is None:
+        return []
+    if Path(words[0]).name == "less":  # -R shows our styles; -F and -X are git's defaults
+        words += ["-R"] if environment.get("LESS") else ["-RFX"]
+    return words
+
+
+def show_in_pager(text: str, command: list[str]) -> None:
+    """Show the text in the pager until the person leaves it; Ctrl-C belongs to the pager meanwhile."""
+    import subprocess  # a fifth of the time of `--help`
+
+    started = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, encoding="utf-8", errors="replace")
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main else None
+    try:
+        started.communicate(text)
+    except BrokenPipeError:  # left before the end of the text
+        started.wait()
+    finally:
+        if in_main:
+            signal.signal(signal.SIGINT, before)
