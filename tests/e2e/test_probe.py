@@ -1,4 +1,4 @@
-"""The probe against everything `up` starts: it says what is true of each."""
+"""The probe against everything that `up` starts: its report of each server is true."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ def probe(instance: IsolatedInstance, name: str, path: str, code: int) -> dict[s
     return data
 
 
-def test_it_says_what_is_true_of_each_server(running: IsolatedInstance) -> None:
+def test_it_reports_what_is_true_of_each_server(running: IsolatedInstance) -> None:
     gateway = probe(running, "github-remote", "/mcp", 0)
     assert gateway["findings"] == []
     assert len(gateway["passed"]) >= 39
@@ -26,7 +26,7 @@ def test_it_says_what_is_true_of_each_server(running: IsolatedInstance) -> None:
     assert {"R9", "T90", "M2"} <= {remark["id"] for remark in without_login["passed"]}
 
     practice = probe(running, "practice-github", "/mcp/", 6)
-    # It says `error` without a token as GitHub does, looks at no Origin, and lets nobody register.
+    # It sends `error` without a token as GitHub does, ignores Origin, and has no registration.
     assert {("T78", "low"), ("R9", "medium"), ("A2", "medium")} <= practice["found"]
     assert not [finding for finding in practice["findings"] if finding["severity"] == "high"]
 

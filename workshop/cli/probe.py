@@ -23,8 +23,8 @@ _MOST = 300
 
 def probe(url: Url, *, follow: Follow = False, all_checks: All = False, json: Json = False) -> None:
     """Check an MCP server for weaknesses with at most 20 requests and no login."""
+    from workshop.audit.probe.model import Target
     from workshop.audit.probe.report import probe as run
-    from workshop.audit.probe.target import Target
 
     target = Target.parse(url)  # before the address is shown: it may contain a password
     with console().progress() as progress, progress.step(f"Probe {one_line(target.url, _MOST)}") as step:
@@ -44,7 +44,7 @@ def probe(url: Url, *, follow: Follow = False, all_checks: All = False, json: Js
 
 
 def _headline(report: "Report") -> str:
-    from workshop.audit.probe.verdicts import Severity
+    from workshop.audit.probe.model import Severity
 
     counts = [f"{number} {severity}" for severity in Severity if (number := report.count(severity))]
     found = f"Findings: {', '.join(counts)}" if counts else "No finding"

@@ -26,10 +26,9 @@ from workshop.audit.compare.evidence import (
     Session,
     WithoutProof,
 )
-from workshop.audit.probe.evidence import Answer, McpAnswers, ResourceAnswers, ServerAnswers
-from workshop.audit.probe.evidence import Evidence as Probed
+from workshop.audit.probe.model import Answer, McpAnswers, ResourceAnswers, ServerAnswers, Target
+from workshop.audit.probe.model import Evidence as Probed
 from workshop.audit.probe.report import Report
-from workshop.audit.probe.target import Target
 from workshop.servers.practice.client import RecordedRequest
 
 URL, GITHUB = "http://localhost:9001", "http://localhost:9002"

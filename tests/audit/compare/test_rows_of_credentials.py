@@ -19,8 +19,8 @@ from workshop.audit.compare.evidence import (
     Unobserved,
 )
 from workshop.audit.compare.rows import ROWS
+from workshop.audit.probe.model import Severity
 from workshop.audit.probe.report import Finding
-from workshop.audit.probe.verdicts import Severity
 from workshop.servers.practice.client import fingerprint
 
 ROW = {row.id: row for row in ROWS}

@@ -1,4 +1,4 @@
-"""A weak server on a real loopback port, as new for each test."""
+"""A weak server on a real loopback port, reset for each test."""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Each planted hole is found, and nothing else; mended, the finding is gone."""
+"""Each planted hole is found, and nothing else; once it is fixed, the finding is gone."""
 
 import pytest
 

@@ -32,13 +32,13 @@ def test_nonsense_in_the_metadata_is_a_finding(weak: WeakServer, hole: str, valu
     weak.nonsense.append(value)
     report = probe(f"{weak.origin}/mcp")
     assert report.failed
-    for seen in [*(found.seen for found in report.findings), *(remark.seen for remark in report.passed)]:
-        assert len(seen) <= 300
-        plain(seen).encode()
+    for text in [*(found.seen for found in report.findings), *(remark.seen for remark in report.passed)]:
+        assert len(text) <= 300
+        plain(text).encode()
     assert {request.headers["host"] for request in weak.requests} <= {weak.origin[7:], "evil.example"}
 
 
-def test_an_unreadable_redirect_is_none(weak: WeakServer) -> None:
+def test_an_unreadable_redirect_is_undecided(weak: WeakServer) -> None:
     weak.holes.add("broken redirect")
     assert {remark.id for remark in probe(f"{weak.origin}/mcp").undecided} >= {"T01"}
     weak.holes.add("moved to nowhere")

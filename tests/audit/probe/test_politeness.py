@@ -1,4 +1,4 @@
-"""What the probe does to a server: little, once, and to nobody else."""
+"""What the probe does to a server: few requests, each once, and to no other server."""
 
 import json
 from dataclasses import replace
@@ -6,11 +6,9 @@ from dataclasses import replace
 import pytest
 
 from tests.audit.probe.weak import WeakServer
-from workshop.audit.probe import exchange
-from workshop.audit.probe.evidence import Answer, Evidence, McpAnswers, ResourceAnswers
 from workshop.audit.probe.exchange import MOST_REQUESTS
+from workshop.audit.probe.model import Answer, Evidence, McpAnswers, ResourceAnswers, Target
 from workshop.audit.probe.report import judge, probe
-from workshop.audit.probe.target import Target
 
 
 def paths(weak: WeakServer) -> list[str]:
@@ -32,13 +30,13 @@ def hosts(weak: WeakServer) -> set[str]:
         {"open announcing", "oidc only", "any redirect, deletable", "any origin", "any host", "moved"},
     ],
 )
-def test_it_sends_few_requests_and_tells_each(weak: WeakServer, holes: set[str]) -> None:
+def test_it_sends_few_requests_and_reports_each(weak: WeakServer, holes: set[str]) -> None:
     weak.holes |= holes
-    told: list[str] = []
-    report = probe(f"{weak.origin}/mcp", sending=told.append)
+    reported: list[str] = []
+    report = probe(f"{weak.origin}/mcp", sending=reported.append)
     assert len(report.requests) == len(weak.requests) <= MOST_REQUESTS
-    assert told == paths(weak)
-    assert sum(path == "POST /register" for path in told) <= 1
+    assert reported == paths(weak)
+    assert sum(path == "POST /register" for path in reported) <= 1
 
 
 def test_no_session_and_no_client_is_left_behind(weak: WeakServer) -> None:
@@ -50,17 +48,19 @@ def test_no_session_and_no_client_is_left_behind(weak: WeakServer) -> None:
     weak.holes |= {"any redirect, deletable"}
     report = probe(f"{weak.origin}/mcp")
     assert weak.clients == {}
-    assert [finding.seen.rpartition("; ")[2] for finding in report.findings] == ["deleted again"]
+    assert [finding.seen.rpartition("; ")[2] for finding in report.findings] == [
+        "the client was deleted again"
+    ]
 
 
-def test_a_client_that_cannot_be_deleted_is_told(weak: WeakServer) -> None:
+def test_a_client_that_cannot_be_deleted_is_reported(weak: WeakServer) -> None:
     weak.holes.add("any redirect")
     (finding,) = probe(f"{weak.origin}/mcp").findings
-    assert finding.seen.endswith("client 'made-here' is left there")
+    assert finding.seen.endswith("client 'made-here' remains registered")
     assert "made-here" in weak.clients
 
 
-def test_the_authorization_server_on_another_host_is_asked_only_when_told_to(weak: WeakServer) -> None:
+def test_the_authorization_server_on_another_host_is_asked_only_with_follow(weak: WeakServer) -> None:
     weak.holes.add("issuer elsewhere")
     report = probe(f"{weak.origin}/mcp")
     assert "127.0.0.1" not in hosts(weak)
@@ -92,9 +92,8 @@ def test_of_a_huge_answer_only_the_beginning_is_read(weak: WeakServer) -> None:
     assert "R1" in {finding.id for finding in probe(f"{weak.origin}/mcp").findings}
 
 
-def test_nothing_is_asked_after_the_time_is_up(weak: WeakServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "_ALL_SECONDS", 0.0)
-    report = probe(f"{weak.origin}/mcp")
+def test_nothing_is_asked_after_the_time_is_up(weak: WeakServer) -> None:
+    report = probe(f"{weak.origin}/mcp", seconds=0)
     assert paths(weak) == ["POST /mcp"]
     assert {"T84", "R9"} <= {remark.id for remark in report.undecided}
 
@@ -109,15 +108,15 @@ def test_no_credential_of_anybody_is_sent(weak: WeakServer) -> None:
 
 
 def test_off_this_machine_more_is_expected() -> None:
-    said = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {}})
-    answer = Answer("POST /mcp", "https://mcp.example/mcp", 200, (), said)
-    seen = Evidence(
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {}})
+    answer = Answer("POST /mcp", "https://mcp.example/mcp", 200, (), body)
+    evidence = Evidence(
         Target("https://mcp.example/mcp"), McpAnswers(answer, answer), ResourceAnswers(), "", None
     )
-    found = {finding.id: finding.severity for finding in judge(seen, ()).findings}
+    found = {finding.id: finding.severity for finding in judge(evidence, ()).findings}
     assert found["R8"] == "high"
     assert found["H4"] == "low"
-    plain_http = judge(replace(seen, target=Target("http://mcp.example/mcp")), ()).findings
+    plain_http = judge(replace(evidence, target=Target("http://mcp.example/mcp")), ()).findings
     assert ("A6", "high") in {(finding.id, str(finding.severity)) for finding in plain_http}
     assert "H4" not in {finding.id for finding in plain_http}
 
@@ -129,7 +128,7 @@ def test_on_this_machine_an_open_server_for_every_web_page_is_a_high_finding(wea
     assert {("R9", "high"), ("T90", "high"), ("T91", "high")} <= found
 
 
-def test_a_server_of_one_era_is_told_so(weak: WeakServer) -> None:
+def test_a_server_of_one_era_is_reported(weak: WeakServer) -> None:
     weak.holes |= {"open", "handshake only"}
     findings = probe(f"{weak.origin}/mcp").findings
     assert [finding.seen for finding in findings if finding.id == "M2"] == ["the handshake only"]

@@ -1,4 +1,4 @@
-"""A small MCP server with an authorization server, sound until a hole is opened. Loopback only, for tests."""
+"""A small MCP server with an authorization server, secure until a test opens a hole. Loopback only."""
 
 import base64
 import json
@@ -90,10 +90,7 @@ class WeakServer:
             or (self.has("open announcing") and method == "server/discover")
             or (self.has("open initialize") and method == "initialize")
             or (self.has("any token") and kind == "Bearer")
-            or (
-                bool(self.holes & {"alg none", "token in query is accepted"})
-                and _says_the_right_things(token)
-            )
+            or (bool(self.holes & {"alg none", "token in query is accepted"}) and _has_algorithm_none(token))
         )
 
     def _result(self, call: Mapping[str, Any]) -> Response:
@@ -163,8 +160,8 @@ class WeakServer:
         }
         self._spoil(document)
         if self.nonsense:
-            kept = {"issuer"} if self.has("own issuer") else set()
-            document |= dict.fromkeys(document.keys() - kept, self.nonsense[0])
+            correct = {"issuer"} if self.has("own issuer") else set()
+            document |= dict.fromkeys(document.keys() - correct, self.nonsense[0])
         return _json(document)
 
     def _spoil(self, document: dict[str, object]) -> None:
@@ -248,7 +245,7 @@ class WeakServer:
         return HTMLResponse("Unknown client", 400, headers)
 
 
-def _says_the_right_things(token: str) -> bool:
+def _has_algorithm_none(token: str) -> bool:
     try:
         head, _, _ = token.split(".")
         return bool(json.loads(base64.urlsafe_b64decode(head + "=="))["alg"] == "none")
@@ -266,7 +263,7 @@ async def _events() -> AsyncIterator[bytes]:
 
 
 class _Headers:
-    """What every answer carries, or should; and the record of what came in."""
+    """Adds the headers that every answer should have, and records the requests."""
 
     def __init__(self, app: ASGIApp, server: WeakServer) -> None:
         self._app = app

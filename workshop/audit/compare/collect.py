@@ -36,9 +36,9 @@ from workshop.audit.compare.logins import LoginProbes, token_for_upstream
 from workshop.audit.compare.systems import Room
 from workshop.audit.compare.upstream import search
 from workshop.audit.probe.exchange import Exchange
+from workshop.audit.probe.model import Target
 from workshop.audit.probe.report import judge
 from workshop.audit.probe.requests import collect as probe_server
-from workshop.audit.probe.target import Target
 from workshop.core.errors import WorkshopError
 from workshop.core.foreign import one_line, plain
 from workshop.course.variation_run import PROXY

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from workshop.audit.compare.client import Answered, Authorization, Provider, Reply
-from workshop.audit.probe.evidence import Evidence as Probed
+from workshop.audit.probe.model import Evidence as Probed
 from workshop.audit.probe.report import Report
 from workshop.servers.practice.client import RecordedRequest
 

@@ -1,13 +1,12 @@
-"""Sends the probe's requests: few, to one host, with bounded time and size, no redirects, no credentials."""
+"""Send the probe's requests: few, to one host, bounded in time and size, without redirects or credentials."""
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
-from workshop.audit.probe.evidence import Answer
-from workshop.audit.probe.target import Target, host_of
+from workshop.audit.probe.model import Answer, Target, host_of
 from workshop.core.errors import DeadlineError, PreflightError, UsageError, WorkshopError
 
 if TYPE_CHECKING:
@@ -16,15 +15,17 @@ if TYPE_CHECKING:
 MOST_REQUESTS = 20
 _SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
-_ALL_SECONDS = 60.0
+ALL_SECONDS = 60.0
 _MOST_BYTES = 128 * 1024
 
 
 class Exchange:
-    """Sends at most `MOST_REQUESTS` requests to the hosts it may speak to; use it as a context manager."""
+    """Sends at most `MOST_REQUESTS` requests to allowed hosts; use it as an async context manager."""
 
-    def __init__(self, target: Target, sending: Callable[[str], None]) -> None:
+    def __init__(self, target: Target, sending: Callable[[str], None], seconds: float = ALL_SECONDS) -> None:
+        """`sending` gets the method and path of each request; none is sent after `seconds`."""
         self._target = target
+        self._seconds = seconds
         self._sending = sending
         self._hosts = {target.host}
         self._stack = AsyncExitStack()
@@ -41,14 +42,14 @@ class Exchange:
             headers={"user-agent": "workshop-probe", "accept-encoding": "identity"},
         )
         self._client = await self._stack.enter_async_context(client)
-        self._end = asyncio.get_running_loop().time() + _ALL_SECONDS
+        self._end = asyncio.get_running_loop().time() + self._seconds
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
     def allow(self, host: str) -> None:
-        """Allow requests to this host too."""
+        """Allow requests to this host as well."""
         self._hosts.add(host)
 
     def may_ask(self, url: object) -> bool:
@@ -57,7 +58,7 @@ class Exchange:
         return bool(host) and host in self._hosts
 
     async def first(self, method: str, url: str, **content: Any) -> Answer:  # noqa: ANN401 - as httpx2
-        """The answer to a request that must succeed for anything else to make sense.
+        """The answer to the first request, without which the probe ends.
 
         Raises PreflightError, DeadlineError or WorkshopError without one, UsageError for a bad host name.
         """
@@ -90,27 +91,30 @@ class Exchange:
 
     async def _send(self, method: str, url: str, **content: Any) -> Answer:  # noqa: ANN401 - as httpx2
         request = self._client.build_request(method, url, **content)
-        shown = f"{method} {request.url.path}"
         self.requests.append(f"{method} {str(request.url).partition('?')[0]}")
-        self._sending(shown)
+        self._sending(f"{method} {request.url.path}")
         self._client.cookies.clear()
         async with asyncio.timeout(_SECONDS):
-            response = await self._client.send(request, stream=True, follow_redirects=False)
-            try:
-                body = await _read(response)
-            finally:
-                await response.aclose()
-        text = body.decode("utf-8", "replace")
-        return Answer(shown, str(request.url), response.status_code, _headers(response.headers), text)
+            return await receive(self._client, request)
 
 
-def _headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    multi_items = getattr(headers, "multi_items", headers.items)
-    return tuple(multi_items())
+async def receive(client: "httpx2.AsyncClient", request: "httpx2.Request") -> Answer:
+    """Send one request without following redirects, and read the beginning of the answer.
+
+    The body is read as it was sent: the client has to ask for `accept-encoding: identity`, so that a
+    compressed body cannot unpack to any size.
+    """
+    response = await client.send(request, stream=True, follow_redirects=False)
+    try:
+        body = await _read(response)
+    finally:
+        await response.aclose()
+    name, headers = f"{request.method} {request.url.path}", tuple(response.headers.multi_items())
+    return Answer(name, str(request.url), response.status_code, headers, body.decode("utf-8", "replace"))
 
 
 async def _read(response: "httpx2.Response") -> bytes:
-    """The beginning of the body; of an event stream its first message, of a stream to listen to nothing."""
+    """The beginning of the body: of an event stream its first message, of one that GET opened nothing."""
     stream = response.headers.get("content-type", "").startswith("text/event-stream")
     if stream and response.request.method == "GET":
         return b""
@@ -137,8 +141,8 @@ def _unreachable(target: Target, error: Exception) -> WorkshopError:
         return WorkshopError(
             f"No secure connection to {target.host}",
             why=str(error),
-            hint="Its certificate has to be valid here; with plain http nothing protects a token",
+            hint="Its certificate must be valid on this machine; plain http does not protect a token",
         )
-    hint = "`workshop status` shows what is up" if target.loopback else "Check the address and your network"
+    hint = "`workshop status` shows what runs" if target.loopback else "Check the address and your network"
     family = PreflightError if target.loopback else WorkshopError
     return family(f"{target.origin} cannot be reached", why=str(error), hint=hint)

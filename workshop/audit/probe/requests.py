@@ -1,4 +1,4 @@
-"""The probe's requests, in their order: MCP endpoint, its metadata, then the authorization server."""
+"""The probe's requests in their order: the MCP endpoint, its metadata, then the authorization server."""
 
 import base64
 import json
@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from workshop.audit.probe.evidence import (
+from workshop.audit.probe.exchange import Exchange
+from workshop.audit.probe.model import (
+    EVIL_CALLBACK,
+    EVIL_HOST,
+    EVIL_ORIGIN,
     FORBIDDEN,
     UNAUTHORIZED,
     Answer,
@@ -16,16 +20,16 @@ from workshop.audit.probe.evidence import (
     McpAnswers,
     ResourceAnswers,
     ServerAnswers,
+    Target,
+    host_of,
+    is_loopback,
+    is_secure,
+    joined,
+    split,
 )
-from workshop.audit.probe.exchange import Exchange
-from workshop.audit.probe.target import Target, host_of, is_loopback, is_secure, joined, split
 from workshop.core.errors import WorkshopError
 
-EVIL_HOST = "evil.example"
-EVIL_ORIGIN = f"https://{EVIL_HOST}"
-EVIL_CALLBACK = f"http://{EVIL_HOST}/cb"
-"""Plain http, off this machine: no authorization server may register it (OAuth 2.1, RFC 8252)."""
-GARBAGE_TOKEN = "practice_probe_worthless"  # noqa: S105 - it opens nothing, which is its point
+GARBAGE_TOKEN = "practice_probe_worthless"  # noqa: S105 - not valid anywhere, on purpose
 UNKNOWN_CLIENT = "workshop-probe-unregistered"
 UNKNOWN_GRANT = "urn:workshop:probe"
 
@@ -49,12 +53,12 @@ def _encoded(content: dict[str, object]) -> str:
 
 
 _CREATED = (200, 201)
-# The challenge of RFC 7636 appendix B: well formed, and of no use to anybody.
+# The challenge of RFC 7636 appendix B: well formed, and no code is ever redeemed with it.
 _CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 
 async def ask_server(issuer: str, resource: str, exchange: Exchange) -> ServerAnswers:
-    """Look at the issuer's metadata, then at the endpoints that it names on hosts we may ask."""
+    """Request the issuer's metadata, then the endpoints that it names on allowed hosts."""
     metadata = await _metadata(issuer, exchange)
     if metadata is None:
         return ServerAnswers()
@@ -73,22 +77,22 @@ async def ask_server(issuer: str, resource: str, exchange: Exchange) -> ServerAn
 
 
 async def _metadata(issuer: str, exchange: Exchange) -> Answer | None:
-    """RFC 8414 with the path inserted, then OpenID Connect discovery inserted and appended, as clients do."""
+    """Try the metadata URLs in the order of MCP clients: RFC 8414, then both of OpenID Connect discovery."""
     parts = urlsplit(issuer)
     origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
-    places = [f"{origin}/.well-known/oauth-authorization-server{path}"]
-    places.append(f"{origin}/.well-known/openid-configuration{path}")
+    urls = [f"{origin}/.well-known/oauth-authorization-server{path}"]
+    urls.append(f"{origin}/.well-known/openid-configuration{path}")
     if path:
-        places.append(f"{origin}{path}/.well-known/openid-configuration")
-    for place in places:
-        answer = await exchange.send("GET", place, headers={"accept": "application/json"})
+        urls.append(f"{origin}{path}/.well-known/openid-configuration")
+    for url in urls:
+        answer = await exchange.send("GET", url, headers={"accept": "application/json"})
         if answer is not None and answer.status == 200 and answer.document:  # noqa: PLR2004 - OK
             return answer
     return None
 
 
 async def _register(endpoint: object, exchange: Exchange) -> Answer | None:
-    """One registration that must be refused."""
+    """Send one registration that must be refused."""
     if split(endpoint) is None:
         return None
     wanted = {
@@ -100,12 +104,12 @@ async def _register(endpoint: object, exchange: Exchange) -> Answer | None:
 
 
 async def _unregister(registration: Answer, exchange: Exchange) -> Answer | None:
-    """Delete the client that should not be there, if the server lets us (RFC 7592 section 2.3)."""
+    """Delete the client that the server should have refused, if it allows that (RFC 7592 section 2.3)."""
     client = registration.document if registration.status in _CREATED else {}
-    place, token = client.get("registration_client_uri"), client.get("registration_access_token")
-    if split(place) is None or not isinstance(token, str) or not (token.isascii() and token.isprintable()):
+    url, token = client.get("registration_client_uri"), client.get("registration_access_token")
+    if split(url) is None or not isinstance(token, str) or not (token.isascii() and token.isprintable()):
         return None
-    return await exchange.send("DELETE", str(place), headers={"authorization": f"Bearer {token}"})
+    return await exchange.send("DELETE", str(url), headers={"authorization": f"Bearer {token}"})
 
 
 async def _authorize(endpoint: object, resource: str, exchange: Exchange) -> Answer | None:
@@ -129,6 +133,7 @@ _PRM = "/.well-known/oauth-protected-resource"
 _REFUSED = {UNAUTHORIZED, FORBIDDEN}
 _MODERN, _HANDSHAKE = "2026-07-28", "2025-11-25"
 _CLIENT = {"name": "workshop-probe", "version": "1"}
+_STREAMS = "application/json, text/event-stream"
 _META = {
     "io.modelcontextprotocol/protocolVersion": _MODERN,
     "io.modelcontextprotocol/clientInfo": _CLIENT,
@@ -136,33 +141,31 @@ _META = {
 }
 _DISCOVER: Mapping[str, Any] = {
     "headers": {
-        "accept": "application/json, text/event-stream",
+        "accept": _STREAMS,
         "mcp-protocol-version": _MODERN,
         "mcp-method": "server/discover",
     },
     "json": {"jsonrpc": "2.0", "id": 1, "method": "server/discover", "params": {"_meta": _META}},
 }
-_INITIALIZE: Mapping[str, Any] = {
-    "headers": {"accept": "application/json, text/event-stream"},
-    "json": {
-        "jsonrpc": "2.0",
-        "id": 1,
-        "method": "initialize",
-        "params": {"protocolVersion": _HANDSHAKE, "capabilities": {}, "clientInfo": _CLIENT},
-    },
-}
+
+
+def initialize(client: Mapping[str, str] = _CLIENT) -> Mapping[str, Any]:
+    """The request that begins a session of 2025-11-25, as httpx2's `headers` and `json`."""
+    params = {"protocolVersion": _HANDSHAKE, "capabilities": {}, "clientInfo": client}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+    return {"headers": {"accept": _STREAMS}, "json": message}
 
 
 @dataclass(frozen=True)
 class _Issuer:
-    """The authorization server to look at, or why it is not looked at."""
+    """The authorization server to check, or the reason why it is skipped."""
 
     url: str = ""
     skipped: str = ""
 
 
 async def collect(target: Target, exchange: Exchange, *, follow: bool) -> Evidence:
-    """Send all requests; `follow` also asks an authorization server on another host.
+    """Send all requests; `follow` includes an authorization server on another host.
 
     Raises WorkshopError if no MCP server answers.
     """
@@ -184,24 +187,24 @@ async def _greet(target: Target, exchange: Exchange) -> tuple[Target, McpAnswers
     if discover.header("location"):
         target = _moved(target, joined(target.url, discover.header("location")))
         discover = await exchange.first("POST", target.url, **_DISCOVER)
-    initialize = await exchange.send("POST", target.url, **_INITIALIZE)
-    answers = [answer for answer in (discover, initialize) if answer is not None]
+    initialized = await exchange.send("POST", target.url, **initialize())
+    answers = [answer for answer in (discover, initialized) if answer is not None]
     if not any(answer.speaks_mcp or answer.status in _REFUSED for answer in answers):
-        said = discover.gist[2] or discover.gist[1] or discover.media_type or "nothing"
+        answered = discover.gist[2] or discover.gist[1] or discover.media_type or "nothing"
         raise WorkshopError(
             f"No MCP server answers at {target.url}",
-            why=f"It answered {discover.status}: {said[:200]}",
-            hint="Include the path, most often `/mcp`, and spell the host as the server does",
+            why=f"It answered {discover.status}: {answered[:200]}",
+            hint="Include the path, usually `/mcp`, and write the host name as the server does",
         )
-    return target, McpAnswers(discover, initialize)
+    return target, McpAnswers(discover, initialized)
 
 
 def _moved(target: Target, location: str) -> Target:
     if host_of(location) != target.host or not is_secure(location):
         raise WorkshopError(
             f"{target.url} redirects to another address",
-            why=f"To {location[:200]!r}, and the probe asks only the host it was given",
-            hint="Probe that address if it is yours",
+            why=f"To {location[:200]!r}; the probe sends requests only to the host that you named",
+            hint="Probe that address if it is your server",
         )
     return Target.parse(location)
 
@@ -225,11 +228,11 @@ async def _resource(target: Target, mcp: McpAnswers, exchange: Exchange) -> Reso
     return ResourceAnswers(found.get(announced or ""), found.get(at_path or ""), found.get(at_root))
 
 
-def _issuer(seen: Evidence, exchange: Exchange, *, follow: bool) -> _Issuer:
-    """The first authorization server of the metadata; without metadata the origin, as old clients assume."""
-    if seen.prm is None:
-        return _Issuer(seen.target.origin if seen.guarded else "")
-    servers = seen.prm.document.get("authorization_servers")
+def _issuer(evidence: Evidence, exchange: Exchange, *, follow: bool) -> _Issuer:
+    """The metadata's first authorization server; without metadata the origin, as old clients assume."""
+    if evidence.prm is None:
+        return _Issuer(evidence.target.origin if evidence.guarded else "")
+    servers = evidence.prm.document.get("authorization_servers")
     url = servers[0] if isinstance(servers, list) and servers else None
     if split(url) is None:
         return _Issuer()
@@ -237,24 +240,24 @@ def _issuer(seen: Evidence, exchange: Exchange, *, follow: bool) -> _Issuer:
         return _Issuer(str(url))
     host = host_of(url)
     if not follow:
-        return _Issuer(str(url), f"The authorization server {url}: on another host (`--follow` asks it)")
-    if not is_secure(url) or (is_loopback(host) and not seen.target.loopback):
+        return _Issuer(str(url), f"The authorization server {url}: on another host (`--follow` includes it)")
+    if not is_secure(url) or (is_loopback(host) and not evidence.target.loopback):
         return _Issuer(str(url), f"The authorization server {url}: not https, or on this machine")
     exchange.allow(host)
     return _Issuer(str(url))
 
 
 async def _ask(target: Target, mcp: McpAnswers, exchange: Exchange, **extra: str) -> Answer | None:
-    call = _telling(mcp)
+    call = _repeated(mcp)
     return await exchange.send("POST", target.url, json=call["json"], headers={**call["headers"], **extra})
 
 
-def _telling(mcp: McpAnswers) -> Mapping[str, Any]:
-    """The request to repeat: the one that a token is wanted for, else one that the server understands."""
+def _repeated(mcp: McpAnswers) -> Mapping[str, Any]:
+    """The request to repeat: one that requires a token, otherwise one that the server understands."""
     first, second = mcp.discover, mcp.initialize
     if second is None or first.status in _REFUSED:
         return _DISCOVER
-    return _INITIALIZE if second.status in _REFUSED or not first.result else _DISCOVER
+    return initialize() if second.status in _REFUSED or not first.result else _DISCOVER
 
 
 async def _pretend(target: Target, mcp: McpAnswers, unsigned: str, exchange: Exchange) -> McpAnswers:
@@ -264,12 +267,12 @@ async def _pretend(target: Target, mcp: McpAnswers, unsigned: str, exchange: Exc
         mcp,
         garbage=await _ask(target, mcp, exchange, authorization=f"Bearer {GARBAGE_TOKEN}"),
         unsigned=await _ask(target, mcp, exchange, authorization=f"Bearer {unsigned}"),
-        query=await exchange.send("POST", in_query, **_telling(mcp)),
+        query=await exchange.send("POST", in_query, **_repeated(mcp)),
     )
 
 
 async def _as_web_page(target: Target, mcp: McpAnswers, exchange: Exchange) -> McpAnswers:
-    """As a foreign web page would ask, by its Origin and after DNS rebinding; and without a body."""
+    """Send the requests of a foreign web page: its Origin, its Host after DNS rebinding, a CORS preflight."""
     preflight = {
         "origin": EVIL_ORIGIN,
         "access-control-request-method": "POST",
@@ -288,7 +291,7 @@ async def _as_web_page(target: Target, mcp: McpAnswers, exchange: Exchange) -> M
 
 
 async def _leave(target: Target, answer: Answer | None, exchange: Exchange) -> None:
-    """End a session that we opened (MCP transports, session management)."""
+    """End a session that the probe opened (MCP transports, session management)."""
     session = answer.header("mcp-session-id") if answer else ""
     if session:
         headers = {"mcp-session-id": session, "mcp-protocol-version": _HANDSHAKE}

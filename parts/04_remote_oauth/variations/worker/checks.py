@@ -9,8 +9,8 @@ from holes import ALSO, HOLES
 
 from workshop.agent import McpTools
 from workshop.agent.http import open_client
+from workshop.audit.probe.model import Target
 from workshop.audit.probe.report import probe_async
-from workshop.audit.probe.target import Target
 from workshop.auth import s256
 from workshop.course.checks import NotApplicableError, NotPassedError, Subject, check, expect
 from workshop.course.lessons import find_variation

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from workshop.audit.compare.client import is_let_in
 from workshop.audit.compare.evidence import Cell, Cleaned, Evidence, Names, bad, good, seen
-from workshop.audit.probe.verdicts import Severity
+from workshop.audit.probe.model import Severity
 
 _SHOWN = 4
 _SEVERAL = 2

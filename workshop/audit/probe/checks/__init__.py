@@ -1,6 +1,6 @@
-"""All checks, in the order of the report."""
+"""What the probe checks; `CHECKS` is in the order of the report."""
 
 from workshop.audit.probe.checks import access, endpoints, metadata, transport
-from workshop.audit.probe.verdicts import Check
+from workshop.audit.probe.model import Check
 
 CHECKS: tuple[Check, ...] = (*access.CHECKS, *metadata.CHECKS, *endpoints.CHECKS, *transport.CHECKS)

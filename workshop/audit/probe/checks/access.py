@@ -1,63 +1,78 @@
-"""Requests without a token, and with worthless ones: is each refused as clients expect?"""
+"""Requests without a token and with invalid tokens: is each one refused in the way clients expect?"""
 
-from workshop.audit.probe.evidence import OK, UNAUTHORIZED, Answer, Evidence
-from workshop.audit.probe.verdicts import Check, Found, Passed, Severity, Unknown, Verdict
+from workshop.audit.probe.model import (
+    OK,
+    UNAUTHORIZED,
+    Answer,
+    Check,
+    Evidence,
+    Found,
+    Passed,
+    Severity,
+    Unknown,
+    Verdict,
+)
 
 
-def token_required(seen: Evidence) -> Verdict:
-    asked = {"server/discover": seen.mcp.discover, "initialize": seen.mcp.initialize, "GET": seen.mcp.get}
+def token_required(evidence: Evidence) -> Verdict:
+    mcp = evidence.mcp
+    asked = {"server/discover": mcp.discover, "initialize": mcp.initialize, "GET": mcp.get}
     open_to = [name for name, answer in asked.items() if answer is not None and answer.result]
-    stream = seen.mcp.get is not None and seen.mcp.get.status == OK
-    if stream and seen.mcp.get and seen.mcp.get.media_type == "text/event-stream":
+    stream = mcp.get is not None and mcp.get.status == OK
+    if stream and mcp.get and mcp.get.media_type == "text/event-stream":
         open_to.append("GET")
     if not open_to:
-        return Passed("Asks for a token") if seen.guarded else Unknown("It did nothing that was asked of it")
+        return (
+            Passed("requires a token")
+            if evidence.guarded
+            else Unknown("no request was answered with a result")
+        )
     names = " and ".join(open_to)
-    if seen.guarded:
-        return Found(Severity.HIGH, f"{names} works without a token, other requests do not")
-    if seen.prm:
-        return Found(Severity.MEDIUM, f"{names} works without a token, though the server announces OAuth")
-    if seen.target.loopback:
-        return Found(Severity.LOW, f"{names} works without a token, on this machine")
+    if evidence.guarded:
+        return Found(Severity.HIGH, f"{names} works without a token; other requests do not")
+    if evidence.prm:
+        return Found(Severity.MEDIUM, f"{names} works without a token, although the server announces OAuth")
+    if evidence.target.loopback:
+        return Found(Severity.LOW, f"{names} works without a token; the server is on this machine")
     return Found(Severity.HIGH, f"{names} works without a token, and the server is on a network")
 
 
-def refusal_is_401(seen: Evidence) -> Verdict:
-    if seen.refusal is None:
+def refusal_is_401(evidence: Evidence) -> Verdict:
+    if evidence.refusal is None:
         return None
-    if seen.refusal.status == UNAUTHORIZED:
+    if evidence.refusal.status == UNAUTHORIZED:
         return Passed("401")
-    return Found(Severity.MEDIUM, f"{seen.refusal.status} instead of 401")
+    return Found(Severity.MEDIUM, f"{evidence.refusal.status} instead of 401")
 
 
-def challenge_announces(seen: Evidence) -> Verdict:
-    if seen.refusal is None:
+def challenge_announces(evidence: Evidence) -> Verdict:
+    if evidence.refusal is None:
         return None
-    challenge = seen.refusal.challenge
+    challenge = evidence.refusal.challenge
     if challenge is not None and challenge.get("resource_metadata"):
         return Passed("`resource_metadata` in the challenge")
-    seen_there = "no Bearer challenge" if challenge is None else "a challenge without `resource_metadata`"
-    return Found(Severity.LOW if seen.prm and challenge is not None else Severity.MEDIUM, seen_there)
+    problem = "no Bearer challenge" if challenge is None else "the challenge has no `resource_metadata`"
+    return Found(Severity.LOW if evidence.prm and challenge is not None else Severity.MEDIUM, problem)
 
 
-def challenge_has_scope(seen: Evidence) -> Verdict:
-    if seen.refusal is None or seen.refusal.challenge is None:
+def challenge_has_scope(evidence: Evidence) -> Verdict:
+    if evidence.refusal is None or evidence.refusal.challenge is None:
         return None
-    scope = seen.refusal.challenge.get("scope")
+    scope = evidence.refusal.challenge.get("scope")
     return Passed(f"scope {scope!r}") if scope else Found(Severity.LOW, "the challenge has no `scope`")
 
 
-def no_error_without_token(seen: Evidence) -> Verdict:
-    if seen.refusal is None or seen.refusal.challenge is None:
+def no_error_without_token(evidence: Evidence) -> Verdict:
+    if evidence.refusal is None or evidence.refusal.challenge is None:
         return None
-    error = seen.refusal.challenge.get("error")
+    error = evidence.refusal.challenge.get("error")
     if error is None:
         return Passed("no error code")
-    return Found(Severity.LOW, f"`error={error}` though no token was sent")
+    return Found(Severity.LOW, f"`error={error}` although no token was sent")
 
 
-def guessable_session(seen: Evidence) -> Verdict:
-    session = seen.mcp.initialize.header("mcp-session-id") if seen.mcp.initialize else ""
+def guessable_session(evidence: Evidence) -> Verdict:
+    session = evidence.mcp.initialize.header("mcp-session-id") if evidence.mcp.initialize else ""
     if not session:
         return None
     random_enough = len(session) >= 16 and not session.isdecimal()  # noqa: PLR2004 - 64 bits in hexadecimal
@@ -69,75 +84,75 @@ def guessable_session(seen: Evidence) -> Verdict:
 _UNASKED = "no answer"
 
 
-def _judged(seen: Evidence, answer: Answer | None, what: str) -> Verdict:
-    if seen.refusal is None:
+def _judged(evidence: Evidence, answer: Answer | None, what: str) -> Verdict:
+    if evidence.refusal is None:
         return None
     if answer is None:
         return Unknown(_UNASKED)
     if answer.status < 300 or answer.result:  # noqa: PLR2004 - a success
         return Found(Severity.HIGH, f"{what} is accepted ({answer.status})")
-    if answer.status in {UNAUTHORIZED, seen.refusal.status}:
+    if answer.status in {UNAUTHORIZED, evidence.refusal.status}:
         return Passed(f"{answer.status}")
     bad = Severity.MEDIUM if answer.status >= 500 else Severity.LOW  # noqa: PLR2004 - the server failed
-    return Found(bad, f"{what} gets {answer.status} instead of 401")
+    return Found(bad, f"{what} is answered with {answer.status} instead of 401")
 
 
-def garbage(seen: Evidence) -> Verdict:
-    return _judged(seen, seen.mcp.garbage, "a made-up token")
+def garbage(evidence: Evidence) -> Verdict:
+    return _judged(evidence, evidence.mcp.garbage, "a made-up token")
 
 
-def unsigned(seen: Evidence) -> Verdict:
-    return _judged(seen, seen.mcp.unsigned, "a JWT with `alg: none`")
+def unsigned(evidence: Evidence) -> Verdict:
+    return _judged(evidence, evidence.mcp.unsigned, "a JWT with `alg: none`")
 
 
-def error_for_bad_token(seen: Evidence) -> Verdict:
-    if not seen.guarded or seen.mcp.garbage is None or seen.mcp.garbage.status != UNAUTHORIZED:
+def error_for_bad_token(evidence: Evidence) -> Verdict:
+    if not evidence.guarded or evidence.mcp.garbage is None or evidence.mcp.garbage.status != UNAUTHORIZED:
         return None
-    error = (seen.mcp.garbage.challenge or {}).get("error")
+    error = (evidence.mcp.garbage.challenge or {}).get("error")
     if error == "invalid_token":
         return Passed("`error=invalid_token`")
-    return Found(Severity.LOW, f"`error={error}`" if error else "no error code for a token that is not valid")
+    return Found(Severity.LOW, f"`error={error}`" if error else "no error code for an invalid token")
 
 
-def query_token(seen: Evidence) -> Verdict:
-    """A server that reads the query says the same of a token there as of one in the header."""
-    if not seen.guarded or seen.refusal is None:
+def query_token(evidence: Evidence) -> Verdict:
+    """A server that reads the query refuses a bad token there as it does in the header."""
+    if not evidence.guarded or evidence.refusal is None:
         return None
-    answer, bare, garbage_answer = seen.mcp.query, seen.refusal, seen.mcp.garbage
+    answer, bare, garbage_answer = evidence.mcp.query, evidence.refusal, evidence.mcp.garbage
     if answer is None:
         return Unknown(_UNASKED)
     if answer.status < 300 or answer.result:  # noqa: PLR2004 - a success
         return Found(Severity.HIGH, f"a token in the query is accepted ({answer.status})")
     if garbage_answer is None or garbage_answer.gist == bare.gist:
-        return Unknown("the server says the same with and without a token")
+        return Unknown("the answer is the same with and without a token")
     read = answer.status == UNAUTHORIZED and answer.gist != bare.gist
     if read:
         return Found(
-            Severity.MEDIUM, f"a token in the query is looked at: {answer.gist[1]} {answer.gist[2]}".strip()
+            Severity.MEDIUM, f"a token in the query is read: {answer.gist[1]} {answer.gist[2]}".strip()
         )
-    return Passed("a token in the query is not looked at")
+    return Passed("a token in the query is ignored")
 
 
 CHECKS = (
     Check(
         "R8",
         "A token is required for every request",
-        "Whoever reaches the address can use the tools, with the rights of the server.",
-        "Refuse each request without a valid token, of every method and era. A server that stays open on "
-        "purpose listens on loopback only, checks Host and Origin, and offers nothing that writes.",
+        "Anyone who can reach the address can use the tools with the server's own rights.",
+        "Refuse every request without a valid token, in every method and protocol version. A server that is "
+        "open on purpose listens on loopback only, checks Host and Origin, and has no tool that writes.",
         token_required,
     ),
     Check(
         "R4",
         "Without a token the answer is 401",
-        "Clients start a login on 401 only; with another status the user sees an error instead.",
+        "Clients start a login only on 401; with another status the user sees an error instead.",
         "Answer 401 with a `WWW-Authenticate: Bearer` header.",
         refusal_is_401,
     ),
     Check(
         "R2",
-        "The challenge says where the metadata is",
-        "A client has to guess where the authorization server is, and may find none.",
+        "The challenge names the URL of the metadata",
+        "A client has to guess where the authorization server is, and may not find it.",
         'Send `WWW-Authenticate: Bearer resource_metadata="…/.well-known/oauth-protected-resource"` with '
         "every 401.",
         challenge_announces,
@@ -145,49 +160,49 @@ CHECKS = (
     Check(
         "R3",
         "The challenge names the scope",
-        "Clients ask for every scope there is, or for none, and users approve more than is needed.",
-        "Add `scope` to the challenge, with what this request needs.",
+        "Clients request every scope that exists, or none, and users approve more than is needed.",
+        "Add `scope` to the challenge, with the scopes that this request needs.",
         challenge_has_scope,
     ),
     Check(
         "T78",
-        "A request without a token gets no error code",
-        "The client has done nothing wrong yet (RFC 6750 section 3.1); some drop their login on an error.",
+        "A request without a token is refused without an error code",
+        "The client has not made a mistake (RFC 6750 section 3.1); some drop their login on an error.",
         "Leave `error` out of the challenge unless a token was sent.",
         no_error_without_token,
     ),
     Check(
         "T89",
         "Session ids cannot be guessed",
-        "Who guesses an id takes over another user's session (CVE-2025-6515).",
-        "Make ids of at least 128 random bits, and tie each to its user.",
+        "An attacker who guesses an id takes over another user's session (CVE-2025-6515).",
+        "Make each id from at least 128 random bits, and bind it to its user.",
         guessable_session,
     ),
     Check(
         "T84",
         "A made-up token is refused",
-        "Anybody with any text for a token is let in.",
-        "Verify signature, issuer, audience and expiry of each token, or ask the authorization server.",
+        "Any text works as a token, so anyone gets access.",
+        "Verify the signature, issuer, audience and expiry of each token, or ask the authorization server.",
         garbage,
     ),
     Check(
         "T80",
         "A token without a signature is refused",
-        "Anybody can write a token with any user's name in it (RFC 8725 section 2.1).",
-        "Allow the algorithms you sign with by name, never what the token's own header says.",
+        "Anyone can write a token that names any user (RFC 8725 section 2.1).",
+        "Accept only the algorithms that you sign with; never trust the algorithm in the token's own header.",
         unsigned,
     ),
     Check(
         "R4t",
-        "A bad token gets `invalid_token`",
+        "An invalid token is refused with `invalid_token`",
         "Clients cannot tell an expired token from a missing one, and do not refresh it.",
-        'Add `error="invalid_token"` to the challenge when the token that was sent is not valid.',
+        'Add `error="invalid_token"` to the challenge when the token that was sent is invalid.',
         error_for_bad_token,
     ),
     Check(
         "T85",
         "A token in the query is not used",
-        "Addresses end up in logs, histories and referrers, and the token with them (RFC 9700).",
+        "URLs are stored in logs and histories and sent as referrers, with the token in them (RFC 9700).",
         "Read the token from the Authorization header only.",
         query_token,
     ),

@@ -1,21 +1,31 @@
-"""The authorization server's endpoints, each asked something that it must refuse."""
+"""The authorization server's endpoints: each gets a request that it must refuse."""
 
-from workshop.audit.probe.evidence import Answer, Evidence
-from workshop.audit.probe.requests import EVIL_CALLBACK, EVIL_HOST
-from workshop.audit.probe.target import host_of, joined
-from workshop.audit.probe.verdicts import Check, Found, Passed, Severity, Unknown, Verdict
+from workshop.audit.probe.model import (
+    EVIL_CALLBACK,
+    EVIL_HOST,
+    Answer,
+    Check,
+    Evidence,
+    Found,
+    Passed,
+    Severity,
+    Unknown,
+    Verdict,
+    host_of,
+    joined,
+)
 
-_UNASKED = "not asked, or no answer"
+_UNASKED = "not requested, or no answer"
 _SUCCESSES, _REDIRECTS = range(200, 300), range(300, 400)
 _FAILURES, _CRASHES = range(400, 500), range(500, 600)
 _TOO_MANY = 429
 
 
-def evil_redirect_refused(seen: Evidence) -> Verdict:
-    if seen.metadata is None or not seen.metadata.get("registration_endpoint"):
+def evil_redirect_refused(evidence: Evidence) -> Verdict:
+    if evidence.metadata is None or not evidence.metadata.get("registration_endpoint"):
         return None
-    answer = seen.server.registration if seen.server else None
-    if seen.server is None or answer is None:
+    answer = evidence.server.registration if evidence.server else None
+    if evidence.server is None or answer is None:
         return Unknown(_UNASKED)
     if answer.status == _TOO_MANY:
         return Unknown("429: too many registrations")
@@ -23,16 +33,16 @@ def evil_redirect_refused(seen: Evidence) -> Verdict:
         return Passed(f"{answer.status} {answer.gist[1]}".strip())
     if answer.status in _CRASHES:
         return Found(Severity.MEDIUM, f"{answer.status} instead of a refusal")
-    client, deletion = answer.document.get("client_id"), seen.server.unregistration
+    client, deletion = answer.document.get("client_id"), evidence.server.unregistration
     deleted = deletion is not None and deletion.status in _SUCCESSES
-    left = "deleted again" if deleted else f"client {str(client)[:60]!r} is left there"
-    return Found(Severity.HIGH, f"{EVIL_CALLBACK} is registered ({answer.status}); {left}")
+    rest = "the client was deleted again" if deleted else f"client {str(client)[:60]!r} remains registered"
+    return Found(Severity.HIGH, f"{EVIL_CALLBACK} was registered ({answer.status}); {rest}")
 
 
-def unknown_grant_refused(seen: Evidence) -> Verdict:
-    if seen.metadata is None:
+def unknown_grant_refused(evidence: Evidence) -> Verdict:
+    if evidence.metadata is None:
         return None
-    answer = seen.server.token_form if seen.server else None
+    answer = evidence.server.token_form if evidence.server else None
     if answer is None:
         return Unknown(_UNASKED)
     if answer.status in _FAILURES:
@@ -43,26 +53,26 @@ def unknown_grant_refused(seen: Evidence) -> Verdict:
     return Found(severity, f"{answer.status} for a grant type that does not exist")
 
 
-def json_refused(seen: Evidence) -> Verdict:
-    """A server that reads JSON says of it what it says of the form with the same content."""
-    if seen.metadata is None or seen.server is None:
+def json_refused(evidence: Evidence) -> Verdict:
+    """A server that reads JSON refuses it for the same reason as a form with the same content."""
+    if evidence.metadata is None or evidence.server is None:
         return None
-    form, body = seen.server.token_form, seen.server.token_json
+    form, body = evidence.server.token_form, evidence.server.token_json
     if form is None or body is None:
         return Unknown(_UNASKED)
     if body.status not in _FAILURES:
         return Found(Severity.LOW, f"{body.status} for a JSON body")
     if body.gist == form.gist and body.gist[1] not in {"", "invalid_client", "invalid_request"}:
-        return Found(Severity.LOW, f"a JSON body is read as a form would be: {body.gist[1]}")
+        return Found(Severity.LOW, f"a JSON body is read like a form: {body.gist[1]}")
     return Passed(f"{body.status} {body.gist[1]}".strip())
 
 
-def token_answers_unstored(seen: Evidence) -> Verdict:
-    return _unstored(seen.server.token_form if seen.server else None)
+def token_answers_unstored(evidence: Evidence) -> Verdict:
+    return _unstored(evidence.server.token_form if evidence.server else None)
 
 
-def registration_answers_unstored(seen: Evidence) -> Verdict:
-    return _unstored(seen.server.registration if seen.server else None)
+def registration_answers_unstored(evidence: Evidence) -> Verdict:
+    return _unstored(evidence.server.registration if evidence.server else None)
 
 
 def _unstored(answer: Answer | None) -> Verdict:
@@ -74,10 +84,10 @@ def _unstored(answer: Answer | None) -> Verdict:
     return Found(Severity.LOW, f"`Cache-Control` is {control!r}" if control else "no `Cache-Control`")
 
 
-def no_open_redirect(seen: Evidence) -> Verdict:
-    if seen.metadata is None or not seen.metadata.get("authorization_endpoint"):
+def no_open_redirect(evidence: Evidence) -> Verdict:
+    if evidence.metadata is None or not evidence.metadata.get("authorization_endpoint"):
         return None
-    answer = seen.server.authorize if seen.server else None
+    answer = evidence.server.authorize if evidence.server else None
     if answer is None:
         return Unknown(_UNASKED)
     if answer.status in _REDIRECTS:
@@ -85,30 +95,28 @@ def no_open_redirect(seen: Evidence) -> Verdict:
     if answer.status in _FAILURES:
         return Passed(f"{answer.status}, no redirect")
     if EVIL_HOST in answer.text:
-        return Found(
-            Severity.MEDIUM, f"a page that offers to go on to {EVIL_HOST} for an unregistered client"
-        )
-    return Unknown(f"{answer.status}: a page, perhaps to sign in first")
+        return Found(Severity.MEDIUM, f"a page that links to {EVIL_HOST} for an unregistered client")
+    return Unknown(f"{answer.status}: a page, perhaps the sign-in")
 
 
 def _redirected(answer: Answer) -> Verdict:
-    place = joined(answer.url, answer.header("location"))
-    if host_of(place) == EVIL_HOST:
-        return Found(Severity.HIGH, f"an unregistered client's browser is sent to {EVIL_HOST}")
-    if not place:
-        return Unknown("a redirect that cannot be read")
-    if host_of(place) == host_of(answer.url):
-        return Unknown("sends to another page of its own, perhaps to sign in first")
-    return Found(Severity.MEDIUM, f"an unregistered client's request goes on to {host_of(place)[:80]}")
+    target = joined(answer.url, answer.header("location"))
+    if host_of(target) == EVIL_HOST:
+        return Found(Severity.HIGH, f"an unregistered client's browser is redirected to {EVIL_HOST}")
+    if not target:
+        return Unknown("a redirect to an address that cannot be read")
+    if host_of(target) == host_of(answer.url):
+        return Unknown("redirects to another page of its own, perhaps the sign-in")
+    return Found(Severity.MEDIUM, f"an unregistered client's request is redirected to {host_of(target)[:80]}")
 
 
-def _page(seen: Evidence) -> Answer | None:
-    answer = seen.server.authorize if seen.server else None
+def _page(evidence: Evidence) -> Answer | None:
+    answer = evidence.server.authorize if evidence.server else None
     return answer if answer is not None and answer.media_type == "text/html" else None
 
 
-def not_framed(seen: Evidence) -> Verdict:
-    answer = _page(seen)
+def not_framed(evidence: Evidence) -> Verdict:
+    answer = _page(evidence)
     if answer is None:
         return None
     policy = answer.header("content-security-policy").lower()
@@ -117,8 +125,8 @@ def not_framed(seen: Evidence) -> Verdict:
     return Found(Severity.MEDIUM, "neither `frame-ancestors` nor `X-Frame-Options`")
 
 
-def page_headers(seen: Evidence) -> Verdict:
-    answer = _page(seen)
+def page_headers(evidence: Evidence) -> Verdict:
+    answer = _page(evidence)
     if answer is None:
         return None
     wanted = {
@@ -133,57 +141,57 @@ def page_headers(seen: Evidence) -> Verdict:
 CHECKS = (
     Check(
         "T66",
-        "A redirect to plain http on another machine is not registered",
-        "Codes can be sent to anybody: one registration and one careless click are enough.",
-        "Register https redirect URIs and http on loopback only; refuse others with `invalid_redirect_uri`.",
+        "A redirect URI with plain http on another machine is refused",
+        "Codes can be sent to anyone: one registration and one careless click are enough.",
+        "Register https redirect URIs, and http on loopback only; refuse others with `invalid_redirect_uri`.",
         evil_redirect_refused,
     ),
     Check(
         "T50",
         "An unknown grant type is refused",
-        "The token endpoint does not check what it is asked for.",
+        "The token endpoint does not check the grant type.",
         "Answer 400 with `unsupported_grant_type` as JSON (RFC 6749 section 5.2).",
         unknown_grant_refused,
     ),
     Check(
         "T51",
         "The token endpoint reads forms only",
-        "Several ways to say the same are several ways past a filter; JSON has no rule for repeated names.",
+        "Each further format is a further way past a filter, and JSON has no rule for repeated names.",
         "Refuse bodies that are not `application/x-www-form-urlencoded`.",
         json_refused,
     ),
     Check(
         "T61",
-        "Token answers are not stored",
-        "A cache between client and server may keep tokens.",
-        "Send `Cache-Control: no-store` with every answer of the token endpoint, errors too.",
+        "Token responses are not stored",
+        "A cache between client and server may store tokens.",
+        "Send `Cache-Control: no-store` with every response of the token endpoint, including errors.",
         token_answers_unstored,
     ),
     Check(
         "T61r",
-        "Registration answers are not stored",
-        "A cache may keep client secrets.",
-        "Send `Cache-Control: no-store` with every answer of the endpoint (RFC 7591 section 3.2.1).",
+        "Registration responses are not stored",
+        "A cache may store client secrets.",
+        "Send `Cache-Control: no-store` with every response of the endpoint (RFC 7591 section 3.2.1).",
         registration_answers_unstored,
     ),
     Check(
         "T01",
-        "An unregistered client gets an error page, no redirect",
-        "An open redirector under your name, and the first half of stealing codes (RFC 9700 section 4.11).",
-        "Check client id and redirect URI before anything else, and answer with a 400 page.",
+        "An unregistered client gets an error page and not a redirect",
+        "It is an open redirector under your name, and half of an attack on codes (RFC 9700 section 4.11).",
+        "Check the client id and the redirect URI before anything else, and answer with a 400 page.",
         no_open_redirect,
     ),
     Check(
         "T25",
         "Its pages cannot be framed",
-        "Another site can lay the approval page under its own buttons (clickjacking).",
+        "Another site can place the approval page beneath its own buttons (clickjacking).",
         "Send `Content-Security-Policy: frame-ancestors 'none'` and `X-Frame-Options: DENY` with each page.",
         not_framed,
     ),
     Check(
         "T25h",
-        "Its pages have a policy, no referrer, and are not stored",
-        "What is injected runs, and addresses with codes leak to other sites.",
+        "Its pages set a content policy and a referrer policy, and are not stored",
+        "Injected scripts run, and URLs with codes leak to other sites.",
         "Send a strict Content-Security-Policy, `Referrer-Policy: same-origin`, `Cache-Control: no-store`.",
         page_headers,
     ),

@@ -1,46 +1,56 @@
-"""The transport: foreign Origin and Host, response headers, server errors, GET and protocol versions."""
+"""The transport: foreign Origin and Host headers, response headers, failures, GET and protocol versions."""
 
 import re
 
-from workshop.audit.probe.evidence import UNAUTHORIZED, Answer, Evidence
-from workshop.audit.probe.requests import EVIL_HOST, EVIL_ORIGIN
-from workshop.audit.probe.verdicts import Check, Found, Passed, Severity, Unknown, Verdict
+from workshop.audit.probe.model import (
+    EVIL_HOST,
+    EVIL_ORIGIN,
+    UNAUTHORIZED,
+    Answer,
+    Check,
+    Evidence,
+    Found,
+    Passed,
+    Severity,
+    Unknown,
+    Verdict,
+)
 
 _REFUSALS = {400, 403, 404, 421}
-_UNASKED = "no answer; the connection may have been closed on purpose"
+_UNASKED = "no answer; the server may have closed the connection on purpose"
 
 
-def origin_checked(seen: Evidence) -> Verdict:
-    return _foreign(seen, seen.mcp.origin, "Origin")
+def origin_checked(evidence: Evidence) -> Verdict:
+    return _foreign(evidence, evidence.mcp.origin, "Origin")
 
 
-def host_checked(seen: Evidence) -> Verdict:
-    answer = seen.mcp.host
+def host_checked(evidence: Evidence) -> Verdict:
+    answer = evidence.mcp.host
     if answer is not None and (EVIL_HOST in answer.header("www-authenticate") or EVIL_HOST in answer.text):
-        return Found(Severity.MEDIUM, f"the answer repeats the Host {EVIL_HOST} that it was sent")
-    return _foreign(seen, answer, "Host")
+        return Found(Severity.MEDIUM, f"the answer repeats the Host {EVIL_HOST} of the request")
+    return _foreign(evidence, answer, "Host")
 
 
-def _foreign(seen: Evidence, answer: Answer | None, header: str) -> Verdict:
+def _foreign(evidence: Evidence, answer: Answer | None, header: str) -> Verdict:
     if answer is None:
         return Unknown(_UNASKED)
     if answer.result:
-        severity = Severity.HIGH if seen.target.loopback else Severity.MEDIUM
-        return Found(severity, f"the request is answered with {header} {EVIL_HOST}")
-    if answer.status in _REFUSALS and answer.gist != (seen.refusal or seen.mcp.discover).gist:
+        severity = Severity.HIGH if evidence.target.loopback else Severity.MEDIUM
+        return Found(severity, f"a request with {header} {EVIL_HOST} is carried out")
+    if answer.status in _REFUSALS and answer.gist != (evidence.refusal or evidence.mcp.discover).gist:
         return Passed(f"{answer.status}")
-    if seen.refusal is not None and answer.status == seen.refusal.status:
-        # Behind a token it is the second line of defence, and off this machine rebinding gains nothing.
-        severity = Severity.MEDIUM if seen.target.loopback else Severity.LOW
+    if evidence.refusal is not None and answer.status == evidence.refusal.status:
+        # A token is the first defence; and a server on a network is not reached by DNS rebinding.
+        severity = Severity.MEDIUM if evidence.target.loopback else Severity.LOW
         return Found(
             severity,
-            f"{header} {EVIL_HOST} makes no difference; only the token is asked for ({answer.status})",
+            f"{header} {EVIL_HOST} makes no difference; only the token is checked ({answer.status})",
         )
     return Unknown(f"{answer.status}, which may have other reasons")
 
 
-def no_foreign_cors(seen: Evidence) -> Verdict:
-    answers = [answer for answer in (seen.mcp.preflight, seen.mcp.origin) if answer is not None]
+def no_foreign_cors(evidence: Evidence) -> Verdict:
+    answers = [answer for answer in (evidence.mcp.preflight, evidence.mcp.origin) if answer is not None]
     if not answers:
         return Unknown(_UNASKED)
     allowed = {answer.header("access-control-allow-origin") for answer in answers} & {EVIL_ORIGIN, "*"}
@@ -48,8 +58,8 @@ def no_foreign_cors(seen: Evidence) -> Verdict:
         return Passed("no `Access-Control-Allow-Origin`")
     cookies = any(answer.header("access-control-allow-credentials").lower() == "true" for answer in answers)
     origin = allowed.pop()
-    if not seen.guarded:
-        severity = Severity.HIGH if seen.target.loopback else Severity.MEDIUM
+    if not evidence.guarded:
+        severity = Severity.HIGH if evidence.target.loopback else Severity.MEDIUM
     else:
         severity = Severity.MEDIUM if cookies or origin == EVIL_ORIGIN else Severity.LOW
     return Found(severity, f"allows {origin}{' with credentials' if cookies else ''}")
@@ -57,13 +67,13 @@ def no_foreign_cors(seen: Evidence) -> Verdict:
 
 _SERVER_ERROR = 500
 _VERSION = re.compile(r"\d+\.\d+")
-_TELLING = ("server", "x-powered-by", "x-aspnet-version", "x-generator")
+_VERSIONED_HEADERS = ("server", "x-powered-by", "x-aspnet-version", "x-generator")
 _TRACES = ("Traceback (most recent call last)", "\n    at ", "goroutine 1 [", "panic: ")
 
 
-def no_failures(seen: Evidence) -> Verdict:
-    failed = [answer for answer in seen.answers() if answer.status >= _SERVER_ERROR]
-    traces = [answer for answer in seen.answers() if any(trace in answer.text for trace in _TRACES)]
+def no_failures(evidence: Evidence) -> Verdict:
+    failed = [answer for answer in evidence.answers() if answer.status >= _SERVER_ERROR]
+    traces = [answer for answer in evidence.answers() if any(trace in answer.text for trace in _TRACES)]
     if traces:
         return Found(Severity.MEDIUM, f"{traces[0].request} shows a stack trace ({traces[0].status})")
     if failed:
@@ -71,40 +81,39 @@ def no_failures(seen: Evidence) -> Verdict:
     return Passed("no answer of 500 or more")
 
 
-def nosniff(seen: Evidence) -> Verdict:
+def nosniff(evidence: Evidence) -> Verdict:
     lacking = [
         answer
-        for answer in seen.answers()
+        for answer in evidence.answers()
         if answer.text and answer.header("x-content-type-options").lower() != "nosniff"
     ]
     if lacking:
-        return Found(Severity.INFO, f"missing in {len(lacking)} answers, such as {lacking[0].request}")
-    return Passed("in every answer")
+        return Found(Severity.INFO, f"missing in {len(lacking)} responses, such as {lacking[0].request}")
+    return Passed("in every response")
 
 
-def no_versions(seen: Evidence) -> Verdict:
-    for answer in seen.answers():
-        for name in _TELLING:
+def no_versions(evidence: Evidence) -> Verdict:
+    for answer in evidence.answers():
+        for name in _VERSIONED_HEADERS:
             value = answer.header(name)
             if _VERSION.search(value):
                 return Found(Severity.INFO, f"`{name}: {value[:80]}`")
-    return Passed("none told")
+    return Passed("none shown")
 
 
-def strict_transport(seen: Evidence) -> Verdict:
-    if seen.target.parts.scheme != "https" or seen.target.loopback:
+def strict_transport(evidence: Evidence) -> Verdict:
+    if evidence.target.parts.scheme != "https" or evidence.target.loopback:
         return None
-    value = seen.mcp.discover.header("strict-transport-security")
+    value = evidence.mcp.discover.header("strict-transport-security")
     return Passed(value) if value else Found(Severity.LOW, "no `Strict-Transport-Security`")
 
 
-def cookies(seen: Evidence) -> Verdict:
-    found = [
-        value for answer in seen.answers() for name, value in answer.headers if name.lower() == "set-cookie"
-    ]
+def cookies(evidence: Evidence) -> Verdict:
+    headers = [header for answer in evidence.answers() for header in answer.headers]
+    found = [value for name, value in headers if name.lower() == "set-cookie"]
     if not found:
         return None
-    wanted = {"httponly", "samesite"} | ({"secure"} if seen.target.parts.scheme == "https" else set())
+    wanted = {"httponly", "samesite"} | ({"secure"} if evidence.target.parts.scheme == "https" else set())
     for cookie in found:
         attributes = {part.partition("=")[0].strip().lower() for part in cookie.split(";")[1:]}
         if wanted - attributes:
@@ -116,8 +125,8 @@ def cookies(seen: Evidence) -> Verdict:
 _NOT_ALLOWED, _OK = 405, 200
 
 
-def get_answered(seen: Evidence) -> Verdict:
-    answer = seen.mcp.get
+def get_answered(evidence: Evidence) -> Verdict:
+    answer = evidence.mcp.get
     if answer is None:
         return Unknown("no answer")
     stream = answer.status == _OK and answer.media_type == "text/event-stream"
@@ -126,18 +135,18 @@ def get_answered(seen: Evidence) -> Verdict:
     )
     if stream or refused:
         return Passed(f"{answer.status} {answer.media_type}".strip())
-    if seen.refusal is not None and answer.status == seen.refusal.status:
+    if evidence.refusal is not None and answer.status == evidence.refusal.status:
         return Passed(f"{answer.status}, as without a token")
     return Found(Severity.LOW, f"{answer.status} {answer.media_type}".strip())
 
 
-def both_eras(seen: Evidence) -> Verdict:
-    if seen.guarded:
-        return Unknown("the server wants a token first")
-    modern = seen.mcp.discover.result
-    handshake = seen.mcp.initialize is not None and seen.mcp.initialize.result
+def both_eras(evidence: Evidence) -> Verdict:
+    if evidence.guarded:
+        return Unknown("the server requires a token first")
+    modern = evidence.mcp.discover.result
+    handshake = evidence.mcp.initialize is not None and evidence.mcp.initialize.result
     if modern and handshake:
-        return Passed("2026-07-28 and the handshake")
+        return Passed("2026-07-28, and the handshake of 2025-11-25")
     if modern:
         return Found(Severity.INFO, "2026-07-28 only")
     return Found(Severity.INFO, "the handshake only" if handshake else "neither era answered with a result")
@@ -147,50 +156,50 @@ CHECKS = (
     Check(
         "R9",
         "A foreign Origin is refused",
-        "Any web page that a user opens can talk to the server (MCP transports: an invalid Origin gets 403).",
-        "Compare Origin, where there is one, with a list of your own; answer 403.",
+        "Any web page that a user opens can use the server (MCP transports: an invalid Origin gets 403).",
+        "Compare the Origin header, if there is one, with your own list; answer 403.",
         origin_checked,
     ),
     Check(
         "T90",
         "A foreign Host is refused",
-        "By DNS rebinding a web page becomes same-origin with the server; and what is built from the Host "
-        "header leads clients elsewhere.",
-        "Compare Host with a list of your own, answer 421, and build addresses from configuration.",
+        "With DNS rebinding, a web page gets the same origin as the server; and URLs that are made from the "
+        "Host header send clients to the attacker.",
+        "Compare the Host header with your own list, answer 421, and make URLs from configuration.",
         host_checked,
     ),
     Check(
         "T91",
         "Foreign web pages get no CORS permission",
-        "Scripts of other sites may read the answers.",
-        "Leave CORS headers out, or allow the origins of web clients that you know, one by one.",
+        "Scripts of other sites can read the responses.",
+        "Send no CORS headers, or allow the origins of web clients that you know, one by one.",
         no_foreign_cors,
     ),
     Check(
         "H1",
-        "What must be refused is refused, without failing",
-        "Unforeseen input reaches the program; a stack trace tells an attacker how to go on.",
-        "Check the input, answer 4xx, and turn what is left into a bare 500.",
+        "Invalid requests are refused without a server error",
+        "Unexpected input reaches the program, and a stack trace helps an attacker.",
+        "Check the input, answer 4xx, and answer any other failure with a 500 without details.",
         no_failures,
     ),
     Check(
         "H2",
         "Content types are not guessed",
-        "A browser may take an answer for a page and run what is in it.",
-        "Send `X-Content-Type-Options: nosniff` with every answer.",
+        "A browser may treat a response as a page and run its scripts.",
+        "Send `X-Content-Type-Options: nosniff` with every response.",
         nosniff,
     ),
     Check(
         "H3",
-        "Software versions are not told",
-        "It saves an attacker the search for known holes.",
-        "Turn the version in `Server` and `X-Powered-By` off.",
+        "Software versions are not shown",
+        "An attacker can look up the known vulnerabilities of that version.",
+        "Remove the version from `Server` and `X-Powered-By`.",
         no_versions,
     ),
     Check(
         "H4",
-        "Browsers are told to stay on https",
-        "The first visit over http can be intercepted.",
+        "Browsers are required to use https",
+        "A request over http can be intercepted.",
         "Send `Strict-Transport-Security: max-age=31536000`.",
         strict_transport,
     ),
@@ -203,16 +212,16 @@ CHECKS = (
     ),
     Check(
         "M1",
-        "GET is a stream, or refused as the protocol says",
-        "Clients take another answer for a broken server.",
-        "Answer GET with `text/event-stream` in the handshake era, else with 405; without a token with 401.",
+        "GET opens a stream, or is refused as the protocol requires",
+        "Clients treat any other answer as a broken server.",
+        "Answer GET with `text/event-stream` in 2025-11-25, otherwise with 405; without a token with 401.",
         get_answered,
     ),
     Check(
         "M2",
-        "Both eras of the protocol are spoken",
-        "Clients of the other era cannot use the server.",
-        "Update the SDK: current ones speak 2026-07-28 and the handshake of 2025-11-25 at one address.",
+        "Both generations of the protocol are supported",
+        "Clients of the other generation cannot use the server.",
+        "Update the SDK: current ones support 2026-07-28 and the handshake of 2025-11-25 at one URL.",
         both_eras,
     ),
 )
