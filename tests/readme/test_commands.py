@@ -60,7 +60,7 @@ ELSEWHERE = {
     ),
     "workshop part 4 compare": (
         LONGER,
-        "tests/audit/compare/test_comparison.py::test_every_system_answers_and_every_cell_is_seen",
+        "tests/audit/compare/test_comparison.py::test_every_system_answers_and_every_cell_is_filled",
     ),
     **{
         f"workshop part 4 run --variation {name} --approve-as learner": (LONGER, VARIATION)

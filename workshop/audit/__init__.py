@@ -1,1 +1,1 @@
-"""A server examined from outside: `probe` asks any MCP server, `compare` puts five systems side by side."""
+"""Examine servers from outside: `probe` checks any MCP server, `compare` shows five systems side by side."""

@@ -47,23 +47,22 @@ def add_compare(group: typer.Typer, lesson: Lesson) -> None:
     def compare(*, only: Only = None, weak: Weak = False, html: Html = None, json: Json = False) -> None:
         """Run and probe every way to do this part; show the results side by side."""
         from workshop.audit.compare import comparison as comparing
-        from workshop.audit.compare import page
         from workshop.audit.compare.systems import systems_of
 
         systems = systems_of(lesson, only or (), weak=weak)
         if html is not None:
-            page.check_target(html)
+            comparing.check_target(html)
         with console().progress() as progress:
             found = comparing.compare(systems, progress)
         if html is not None:
-            page.write(found, html)
+            comparing.write(found, html)
         _finish(found, html, as_json=json)
 
 
 def _finish(found: "Comparison", html: Path | None, *, as_json: bool) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     tables = [] if as_json else list(tables_for(found.columns, width))
-    failed = [one_line(f"{one.name} did not start: {one.said}", 600) for one in found.not_started]
+    failed = [one_line(f"{one.name} did not start: {one.text}", 600) for one in found.not_started]
     shown = f"`{html}` has the evidence" if html else "`--html compare.html` writes a page with the evidence"
     code = WorkshopError.exit_code if failed else 0
     last = Result(_COMMAND, _data(found, html), _headline(found), failed, next=shown, exit_code=code)
@@ -75,7 +74,7 @@ def _finish(found: "Comparison", html: Path | None, *, as_json: bool) -> None:
 
 def _headline(found: "Comparison") -> str:
     cells = sum(len(column.cells) for column in found.columns)
-    unseen = f", {found.unseen} not seen" if found.unseen else ""
+    unseen = f", {found.unseen} not observed" if found.unseen else ""
     failed = f"; {len(found.not_started)} did not start" if found.not_started else ""
     return f"{len(found.columns)} systems, {cells} observations{unseen}, {found.seconds:.0f} s{failed}"
 

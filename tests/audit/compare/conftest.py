@@ -1,4 +1,4 @@
-"""Evidence of a system that does everything right, for tests that change one thing in it."""
+"""Evidence of a correct system, for tests that change one thing in it."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from workshop.audit.compare.client import Answered, Authorization, Page, Provider, Reply
+from workshop.audit.compare.client import Authorization, Page, Provider, TokenAnswer
 from workshop.audit.compare.evidence import (
     Asked,
     Cleaned,
@@ -33,7 +33,7 @@ from workshop.servers.practice.client import RecordedRequest
 
 URL, GITHUB = "http://localhost:9001", "http://localhost:9002"
 CREDENTIAL = "a" * 64
-"""Stands for the SHA-256 of the credential that GitHub sees."""
+"""Stands for the SHA-256 of the credential that GitHub receives."""
 METADATA = {
     "issuer": URL,
     "authorization_endpoint": f"{URL}/authorize",
@@ -41,19 +41,24 @@ METADATA = {
     "registration_endpoint": f"{URL}/register",
 }
 CHALLENGE = f'Bearer resource_metadata="{URL}/.well-known/oauth-protected-resource"'
-OK, REFUSED = Reply(200, {}, "{}"), Reply(401, {}, '{"error": "invalid_token"}')
-FAILED = Reply(503, {}, "")
+
+
+def answer(status: int, text: str) -> Answer:
+    return Answer("POST /", URL, status, (), text)
+
+
+def reply(status: int, **document: str) -> Answer:
+    return answer(status, json.dumps(document))
+
+
+OK, REFUSED, FAILED = answer(200, "{}"), reply(401, error="invalid_token"), answer(503, "")
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A state directory and a working directory of the test's own."""
+    """A state directory and a working directory for the test alone."""
     monkeypatch.setenv("WORKSHOP_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-
-
-def reply(status: int, **document: str) -> Reply:
-    return Reply(status, {}, json.dumps(document))
 
 
 def request(at: float, path: str, *, sha256: str = "", **form: Any) -> RecordedRequest:
@@ -91,7 +96,7 @@ def probed(challenge: str = CHALLENGE, status: int = 401, **metadata: Any) -> Pr
     )
 
 
-def toured(findings: Any = (), **changed: Any) -> ProbeResult:
+def probe_result(findings: Any = (), **changed: Any) -> ProbeResult:
     return ProbeResult(probed(**changed), Report(f"{URL}/mcp", findings, (), (), (), ()))
 
 
@@ -100,15 +105,15 @@ AT_GITHUB = Page(GITHUB, "/login/oauth/authorize", ("decision", "user"), names_c
 
 
 def session(
-    *pages: Page, callback: Mapping[str, str] | None = None, first_use: Reply = OK, **metadata: Any
+    *pages: Page, callback: Mapping[str, str] | None = None, first_use: Answer = OK, **metadata: Any
 ) -> Session:
     provider = Provider({**METADATA, **metadata}, f"{URL}/mcp")
     came = {"code": "one", "iss": URL} if callback is None else callback
     return Session(provider, Authorization(pages or (CONSENT, AT_GITHUB), came), tokens(), first_use)
 
 
-def tokens() -> Answered:
-    return Answered(reply(200, access_token="sample"))
+def tokens() -> TokenAnswer:
+    return TokenAnswer(reply(200, access_token="sample"))
 
 
 ASKED = Asked(
@@ -124,7 +129,7 @@ CLEANED = Cleaned((), "Revoked", REFUSED, False, 0, (), None, (), (), directory=
 
 @pytest.fixture
 def right() -> Evidence:
-    """A system that does everything right: OAuth within the login, kept sealed."""
+    """A correct system: OAuth within the login, and a sealed store."""
     return Evidence(
         name="one",
         url=f"{URL}/mcp",
@@ -132,14 +137,14 @@ def right() -> Evidence:
         facts=("trail-mapper",),
         server="one",
         github="one-github",
-        probe_result=toured(),
+        probe_result=probe_result(),
         asked=ASKED,
         again=replace(ASKED, moments=(Moment(50, "Connecting"), Moment(60, "ToolCalled"))),
         github_record=GitHubRecord((exchange(15), call(31)), (call(61),), (), 3, 1),
         searched=Searched(7, (), ()),
         registered=Registered(reply(201), {"http://evil.example/cb": reply(400)}),
         session=session(),
-        without_proof=WithoutProof(DENIED, Answered(reply(400, error="invalid_grant"))),
+        without_proof=WithoutProof(DENIED, TokenAnswer(reply(400, error="invalid_grant"))),
         for_another=ForAnother(Authorization((), {"error": "invalid_target"})),
         presented=Presented({"GitHub's own token": REFUSED}, {"aud": "me"}, OK, REFUSED),
         neighbours={"another": REFUSED},

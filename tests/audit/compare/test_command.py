@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from workshop.audit.compare import page
+from workshop.audit.compare import comparison as comparing
 from workshop.audit.compare.comparison import Column, Comparison, NotStarted
 from workshop.audit.compare.evidence import Cell, Evidence
 from workshop.audit.compare.rows import ROWS
@@ -24,7 +24,7 @@ NAMES = ("toolhive", "worker", "worker (weak)", "elicitation", "resource-server"
 
 @pytest.fixture
 def comparison(right: Evidence) -> Comparison:
-    """Six systems, and one that said hostile things."""
+    """Six systems, one of which sent hostile text."""
     cells = {row.id: row.cell(right) for row in ROWS}
     columns = [Column(name, "A title", right.url, 2.5, cells) for name in NAMES]
     hostile = {row.id: Cell(HOSTILE, HOSTILE, "bad") for row in ROWS}
@@ -43,8 +43,8 @@ def test_a_narrow_terminal_gets_fewer_systems_in_each_table(
     assert max(len(some) for some in found) == each
 
 
-def test_the_page_repeats_nothing_of_what_a_system_said_as_markup(comparison: Comparison) -> None:
-    html = page.to_html(comparison)
+def test_the_page_escapes_what_a_system_sent(comparison: Comparison) -> None:
+    html = comparing.to_html(comparison)
     assert "<script" not in html
     assert "<img" not in html
     assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 2 * len(ROWS)
@@ -54,7 +54,7 @@ def test_the_page_repeats_nothing_of_what_a_system_said_as_markup(comparison: Co
 def test_the_page_is_read_at_each_width_and_in_the_dark(
     comparison: Comparison, browser: "Browser", tmp_path: Path
 ) -> None:
-    page.write(comparison, tmp_path / "compare.html")
+    comparing.write(comparison, tmp_path / "compare.html")
     schemes: tuple[tuple[int, Literal["dark", "light"]], ...] = ((390, "dark"), (1280, "light"))
     for width, scheme in schemes:
         context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
@@ -84,8 +84,8 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str,
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        (["--only", "nobody"], "There is no `nobody` to compare"),
-        (["--only", "toolhive", "--weak"], "There is no weak edition of toolhive"),
+        (["--only", "nobody"], "Unknown system `nobody`"),
+        (["--only", "toolhive", "--weak"], "toolhive has no weak edition"),
         (["--html", "page.txt"], "`page.txt` is not an HTML file"),
         (["--html", "nowhere/page.html"], "Cannot write the page to `nowhere/page.html`"),
     ],

@@ -50,22 +50,22 @@ def part_4() -> Lesson:
     return next(lesson for lesson in find_lessons() if lesson.number == 4)
 
 
-def test_every_system_answers_and_every_cell_is_seen(
+def test_every_system_answers_and_every_cell_is_filled(
     outcome: tuple[int, dict[str, Any], Path], cells: dict[str, dict[str, dict[str, str]]]
 ) -> None:
     code, document, folder = outcome
     assert (code, document["status"], list(cells)) == (0, "success", ["toolhive", "worker", "worker (weak)"])
-    for name, told in cells.items():
-        assert list(told) == [row.id for row in ROWS]
-        unseen = {row: cell["seen"] for row, cell in told.items() if cell["tone"] == "unseen"}
+    for name, found in cells.items():
+        assert list(found) == [row.id for row in ROWS]
+        unseen = {row: cell["seen"] for row, cell in found.items() if cell["tone"] == "unseen"}
         assert (name, unseen) == (name, {})
-        assert told["answered"]["value"] == "yes"
+        assert found["answered"]["value"] == "yes"
     assert "What was observed" in (folder / "page.html").read_text("utf-8")
     assert not (folder / "home" / "default" / "logins").exists(), "the person's own logins are not touched"
 
 
 def test_part_4s_gateway_is_as_its_own_tests_hold_it(cells: dict[str, dict[str, dict[str, str]]]) -> None:
-    told = {row: cell["value"] for row, cell in cells["toolhive"].items()}
+    values = {row: cell["value"] for row, cell in cells["toolhive"].items()}
     wanted = {
         "issuer": "the server itself",
         "credential": "OAuth, within the login",
@@ -76,10 +76,10 @@ def test_part_4s_gateway_is_as_its_own_tests_hold_it(cells: dict[str, dict[str, 
         "audience": "checked (aud)",
         "iss": "yes",
         "refresh": "works, rotates",
-        "cleanup": "gone; GitHub's approval stays",
+        "cleanup": "complete; GitHub's approval remains",
         "findings": "none",
     }
-    assert {row: told[row] for row in wanted} == wanted
+    assert {row: values[row] for row in wanted} == wanted
 
 
 def test_tampering_changes_every_row_that_it_should(cells: dict[str, dict[str, dict[str, str]]]) -> None:
@@ -91,7 +91,9 @@ def test_tampering_changes_every_row_that_it_should(cells: dict[str, dict[str, d
     assert {row for row in SAME if mended[row]["value"] != weak[row]["value"]} == set()
 
 
-def test_each_was_shown_the_tokens_of_its_neighbours(cells: dict[str, dict[str, dict[str, str]]]) -> None:
+def test_each_was_sent_the_tokens_of_its_neighbours(
+    cells: dict[str, dict[str, dict[str, str]]],
+) -> None:
     assert "the token of worker (401" in cells["toolhive"]["audience"]["seen"]
     assert "the token of toolhive (401" in cells["worker"]["audience"]["seen"]
 
@@ -157,13 +159,13 @@ def compared(*systems: System) -> Comparison:
         return compare(systems, progress)
 
 
-def test_a_system_that_is_broken_is_told_of_and_stops_nobody(tmp_path: Path, part_4: Lesson) -> None:
+def test_a_broken_system_is_reported_and_the_others_are_compared(tmp_path: Path, part_4: Lesson) -> None:
     found = compared(broken(tmp_path / "dead", part_4, DEAD), broken(tmp_path / "mute", part_4, MUTE))
     assert [one.name for one in found.not_started] == ["dead"]
     assert "no wish to start" in found.not_started[0].why
     (column,) = found.columns
-    told = {row: (cell.value, cell.seen) for row, cell in column.cells.items()}
-    assert told["pkce"][0] == told["audience"][0] == told["findings"][0] == "not seen"
-    assert told["answered"][0] == "no"
-    assert told["cleanup"][0] == "gone"
-    assert all(seen for _, seen in told.values())
+    shown = {row: (cell.value, cell.seen) for row, cell in column.cells.items()}
+    assert shown["pkce"][0] == shown["audience"][0] == shown["findings"][0] == "not observed"
+    assert shown["answered"][0] == "no"
+    assert shown["cleanup"][0] == "complete"
+    assert all(sentence for _, sentence in shown.values())

@@ -1,4 +1,4 @@
-"""Credentials in files, tokens for somebody else, and probes that cannot be made."""
+"""Credentials in files, tokens for another server, and probes that fail."""
 
 import asyncio
 import base64
@@ -12,8 +12,9 @@ from joserfc.jwk import ECKey
 
 from workshop.audit.compare.collect import attempt
 from workshop.audit.compare.evidence import NotObservedError, Unobserved
-from workshop.audit.compare.logins import claims_of, signed_again, signing_key
+from workshop.audit.compare.logins import signed_again, signing_key
 from workshop.audit.compare.upstream import search
+from workshop.core.encoding import jwt_claims
 from workshop.core.errors import WorkshopError
 from workshop.servers.practice.client import fingerprint
 from workshop.servers.practice.tokens import Tokens
@@ -25,13 +26,11 @@ def credential() -> str:
     return Tokens("a secret").issue("learner", ("repo",))
 
 
-def found_in(room: Path, credential: str) -> list[str]:
-    return list(search(room, room / "secrets", [fingerprint(credential)], []).upstream)
+def found_in(folder: Path, credential: str) -> list[str]:
+    return list(search(folder, folder / "secrets", [fingerprint(credential)], []).upstream)
 
 
-def test_a_credential_is_found_in_a_store_where_nothing_stands_around_it(
-    tmp_path: Path, credential: str
-) -> None:
+def test_a_credential_is_found_in_a_store_without_separators(tmp_path: Path, credential: str) -> None:
     with sqlite3.connect(tmp_path / "store.sqlite") as store:
         store.execute("create table grants (user text, token text, scope text)")
         store.execute("insert into grants values ('learner', ?, 'repo')", (credential,))
@@ -56,8 +55,8 @@ def test_a_credential_is_found_however_it_is_spelled(
 ) -> None:
     assert callable(spelled)
     (tmp_path / "one").mkdir()
-    (tmp_path / "one" / "kept").write_text(spelled(credential))
-    assert found_in(tmp_path, credential) == ["one/kept"]
+    (tmp_path / "one" / "store").write_text(spelled(credential))
+    assert found_in(tmp_path, credential) == ["one/store"]
 
 
 def test_what_is_sealed_or_among_the_secrets_is_not_found(tmp_path: Path, credential: str) -> None:
@@ -74,7 +73,7 @@ def test_a_clients_token_is_found_too(tmp_path: Path) -> None:
     assert search(tmp_path, tmp_path / "secrets", [], ["the-clients-token"]).client == ["log.txt"]
 
 
-def test_a_token_signed_again_differs_in_what_was_changed_alone(tmp_path: Path) -> None:
+def test_a_token_signed_again_differs_only_in_the_changed_claims(tmp_path: Path) -> None:
     pem = new_signing_key()
     (tmp_path / "other.pem").write_bytes(new_signing_key())
     (tmp_path / "signing-key").write_bytes(pem)
@@ -87,11 +86,11 @@ def test_a_token_signed_again_differs_in_what_was_changed_alone(tmp_path: Path) 
     assert again.header == {"alg": "ES256", "typ": "at+jwt", "kid": "k"}
 
 
-def test_an_opaque_token_has_no_claims_and_no_key(tmp_path: Path) -> None:
+def test_an_opaque_token_has_no_key(tmp_path: Path) -> None:
     (tmp_path / "signing-key").write_bytes(new_signing_key())
     (tmp_path / "broken.pem").write_bytes(b"-----BEGIN NOTHING-----\n")
-    assert claims_of("opaque") == {}
-    assert claims_of("a.b.c") == {}
+    assert jwt_claims("opaque") is None
+    assert jwt_claims("a.b.c") is None
     assert signing_key("opaque", tmp_path) is None
 
 
@@ -107,7 +106,7 @@ def test_an_opaque_token_has_no_claims_and_no_key(tmp_path: Path) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_a_probe_that_fails_tells_why(error: Exception, why: str) -> None:
+def test_a_probe_that_fails_reports_why(error: Exception, why: str) -> None:
     async def failing() -> None:
         raise error
 
@@ -118,4 +117,4 @@ def test_a_probe_without_end_is_ended() -> None:
     async def endless() -> None:
         await asyncio.Event().wait()
 
-    assert asyncio.run(attempt(0.01, endless)) == Unobserved("no end within 0.01 s")
+    assert asyncio.run(attempt(0.01, endless)) == Unobserved("not finished within 0.01 s")

@@ -15,12 +15,13 @@ from tests.audit.compare.conftest import (
     OK,
     REFUSED,
     URL,
+    answer,
+    probe_result,
     reply,
     session,
     tokens,
-    toured,
 )
-from workshop.audit.compare.client import Answered, Reply
+from workshop.audit.compare.client import TokenAnswer
 from workshop.audit.compare.evidence import (
     Evidence,
     ForAnother,
@@ -33,10 +34,10 @@ from workshop.audit.compare.evidence import (
 from workshop.audit.compare.rows import ROWS
 
 ROW = {row.id: row for row in ROWS}
-WRONG = Answered(reply(400, error="invalid_grant"))
+WRONG = TokenAnswer(reply(400, error="invalid_grant"))
 
 
-def told(evidence: Evidence, row: str, **changed: Any) -> tuple[str, str]:
+def value_and_tone(evidence: Evidence, row: str, **changed: Any) -> tuple[str, str]:
     """Value and tone of a cell, with something changed in the evidence."""
     cell = ROW[row].cell(replace(evidence, **changed))
     return cell.value, cell.tone
@@ -48,13 +49,13 @@ def told(evidence: Evidence, row: str, **changed: Any) -> tuple[str, str]:
         (session(), ("the server itself", "plain")),
         (session(token_endpoint="http://localhost:9003/token"), ("an outside server", "plain")),
         (session(first_use=REFUSED), ("not accepted", "bad")),
-        (Unobserved("no login"), ("not seen", "unseen")),
+        (Unobserved("no login"), ("not observed", "unseen")),
     ],
 )
-def test_the_issuer_is_whose_token_endpoint_gave_the_token(
+def test_the_issuer_is_the_server_whose_token_endpoint_issued_the_token(
     right: Evidence, evidence: Any, value: tuple[str, str]
 ) -> None:
-    assert told(right, "issuer", session=evidence) == value
+    assert value_and_tone(right, "issuer", session=evidence) == value
 
 
 @pytest.mark.parametrize(
@@ -64,13 +65,13 @@ def test_the_issuer_is_whose_token_endpoint_gave_the_token(
         (GIVEN, WRONG, ("only if sent", "bad")),
         (GIVEN, tokens(), ("not checked", "bad")),
         (DENIED, tokens(), ("not checked", "bad")),
-        (DENIED, Answered(FAILED), ("not seen", "unseen")),
+        (DENIED, TokenAnswer(FAILED), ("not observed", "unseen")),
     ],
 )
 def test_pkce_is_enforced_when_neither_is_taken(
-    right: Evidence, authorization: Any, wrong: Answered, value: tuple[str, str]
+    right: Evidence, authorization: Any, wrong: TokenAnswer, value: tuple[str, str]
 ) -> None:
-    assert told(right, "pkce", without_proof=WithoutProof(authorization, wrong)) == value
+    assert value_and_tone(right, "pkce", without_proof=WithoutProof(authorization, wrong)) == value
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_pkce_is_enforced_when_neither_is_taken(
 def test_consent_is_a_page_that_asks_before_github_does(
     right: Evidence, pages: Any, value: tuple[str, str]
 ) -> None:
-    assert told(right, "consent", session=session(*pages)) == value
+    assert value_and_tone(right, "consent", session=session(*pages)) == value
 
 
 OPAQUE = Presented({"GitHub's own token": REFUSED}, {})
@@ -116,20 +117,20 @@ OPAQUE = Presented({"GitHub's own token": REFUSED}, {})
 def test_audience_is_checked_when_nothing_foreign_is_taken(
     right: Evidence, changed: dict[str, Any], value: tuple[str, str]
 ) -> None:
-    assert told(right, "audience", **changed) == value
+    assert value_and_tone(right, "audience", **changed) == value
 
 
 @pytest.mark.parametrize(
-    ("probe_result", "value"),
+    ("found", "value"),
     [
-        (toured(), ("401, names metadata", "good")),
-        (toured(challenge='Bearer realm="here"'), ("401, no metadata", "bad")),
-        (toured(challenge=""), ("401, no challenge", "bad")),
-        (toured(challenge="", status=200), ("none: let in", "bad")),
+        (probe_result(), ("401, names metadata", "good")),
+        (probe_result(challenge='Bearer realm="here"'), ("401, no metadata", "bad")),
+        (probe_result(challenge=""), ("401, no challenge", "bad")),
+        (probe_result(challenge="", status=200), ("none: accepted", "bad")),
     ],
 )
-def test_a_challenge_names_the_metadata(right: Evidence, probe_result: Any, value: tuple[str, str]) -> None:
-    assert told(right, "challenge", probe_result=probe_result) == value
+def test_a_challenge_names_the_metadata(right: Evidence, found: Any, value: tuple[str, str]) -> None:
+    assert value_and_tone(right, "challenge", probe_result=found) == value
 
 
 def hostile(status: int, good: int = 201) -> Registered:
@@ -139,33 +140,31 @@ def hostile(status: int, good: int = 201) -> Registered:
 @pytest.mark.parametrize(
     ("registered", "value"),
     [
-        (hostile(400), ("anybody, checked", "good")),
-        (hostile(201), ("anybody, unchecked", "bad")),
-        (hostile(429), ("anybody", "plain")),
-        (hostile(503), ("anybody", "plain")),
+        (hostile(400), ("anyone, checked", "good")),
+        (hostile(201), ("anyone, unchecked", "bad")),
+        (hostile(429), ("anyone", "plain")),
+        (hostile(503), ("anyone", "plain")),
         (hostile(400, good=403), ("refused", "plain")),
-        (hostile(400, good=429), ("not seen", "unseen")),
+        (hostile(400, good=429), ("not observed", "unseen")),
     ],
 )
 def test_registration_is_checked_when_no_hostile_redirect_is_taken(
     right: Evidence, registered: Registered, value: tuple[str, str]
 ) -> None:
-    assert told(right, "registration", registered=registered) == value
+    assert value_and_tone(right, "registration", registered=registered) == value
 
 
 def test_registration_that_the_metadata_does_not_name_is_not_offered(right: Evidence) -> None:
-    probe_result = toured()
-    assert probe_result.probed.metadata == METADATA
-    cimd = toured(client_id_metadata_document_supported=True)
-    assert told(right, "registration", probe_result=cimd) == ("anybody, checked, CIMD", "good")
-    described = probe_result.probed.server
+    whole = probe_result()
+    assert whole.probed.metadata == METADATA
+    cimd = probe_result(client_id_metadata_document_supported=True)
+    assert value_and_tone(right, "registration", probe_result=cimd) == ("anyone, checked, CIMD", "good")
+    described = whole.probed.server
     assert described is not None
     assert described.metadata is not None
     bare = replace(described.metadata, text=f'{{"issuer": "{URL}"}}')
-    found = replace(
-        probe_result, probed=replace(probe_result.probed, server=replace(described, metadata=bare))
-    )
-    assert told(right, "registration", probe_result=found) == ("not offered", "plain")
+    found = replace(whole, probed=replace(whole.probed, server=replace(described, metadata=bare)))
+    assert value_and_tone(right, "registration", probe_result=found) == ("not offered", "plain")
 
 
 @pytest.mark.parametrize(
@@ -176,10 +175,10 @@ def test_registration_that_the_metadata_does_not_name_is_not_offered(right: Evid
         ({"code": "one", "iss": f"{URL}/"}, ("wrong", "bad")),
     ],
 )
-def test_iss_is_the_issuer_letter_by_letter(
+def test_iss_is_the_issuer_character_for_character(
     right: Evidence, callback: dict[str, str], value: tuple[str, str]
 ) -> None:
-    assert told(right, "iss", session=session(callback=callback)) == value
+    assert value_and_tone(right, "iss", session=session(callback=callback)) == value
 
 
 @pytest.mark.parametrize(
@@ -188,25 +187,25 @@ def test_iss_is_the_issuer_letter_by_letter(
         (Refreshed(True, tokens(), rotated=True, first_use=OK), ("works, rotates", "good")),
         (Refreshed(True, tokens(), rotated=False, first_use=OK), ("works", "good")),
         (Refreshed(True, tokens(), rotated=True, first_use=REFUSED), ("no use", "bad")),
-        (Refreshed(True, WRONG), ("given, but refused", "bad")),
+        (Refreshed(True, WRONG), ("issued, but refused", "bad")),
         (Refreshed(given=False), ("none", "plain")),
     ],
 )
 def test_a_refresh_works_when_its_token_is_taken(
     right: Evidence, refreshed: Refreshed, value: tuple[str, str]
 ) -> None:
-    assert told(right, "refresh", refreshed=refreshed) == value
+    assert value_and_tone(right, "refresh", refreshed=refreshed) == value
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
-def test_what_was_not_seen_is_told_so_and_why(row: Any) -> None:
+def test_what_was_not_observed_is_reported_with_the_reason(row: Any) -> None:
     blank = Evidence("one", f"{URL}/mcp", {}, ("a fact",), github="one-github")
     cell = row.cell(blank)
-    assert (cell.value, cell.tone) == ("not seen", "unseen")
-    assert cell.seen.removeprefix("Not seen: ")
+    assert (cell.value, cell.tone) == ("not observed", "unseen")
+    assert cell.seen.removeprefix("Not observed: ")
 
 
-def test_a_token_with_200_alone_counts_as_given() -> None:
-    assert Answered(reply(200, access_token="sample")).access_token == "sample"
-    assert Answered(reply(400, access_token="sample")).access_token == ""
-    assert Answered(Reply(200, {}, '{"access_token": 7}')).access_token == ""
+def test_a_token_counts_only_with_200() -> None:
+    assert TokenAnswer(reply(200, access_token="sample")).access_token == "sample"
+    assert TokenAnswer(reply(400, access_token="sample")).access_token == ""
+    assert TokenAnswer(answer(200, '{"access_token": 7}')).access_token == ""

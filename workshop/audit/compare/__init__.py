@@ -1,5 +1,5 @@
 """Five ways to put authorization in front of MCP, compared by what was observed of each in this run.
 
-`gather` makes the same probes against each system in a room of its own; `rows` tells what they saw. No row
-knows which system it looks at.
+`collect` sends the same probes to each system, and `rows` derives a cell from the answers. A row does not
+know which system it describes.
 """

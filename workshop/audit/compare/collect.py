@@ -1,9 +1,10 @@
-"""The probes of one system, in their order; each failure is recorded and ends only its own probe."""
+"""Probe one system and remove it, in a fixed order; a failure is recorded and ends only its own probe."""
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,11 +17,13 @@ from workshop.agent.events import Event, ToolsFound
 from workshop.agent.mcp_tools import McpTools
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.run import load_answer
+from workshop.agent.sign_out import sign_out
 from workshop.agent.token_store import TokenStore
 from workshop.audit.compare import upstream
-from workshop.audit.compare.client import USER, Provider, Wire
+from workshop.audit.compare.client import USER, HttpSession, Provider
 from workshop.audit.compare.evidence import (
     Asked,
+    Cleaned,
     Evidence,
     GitHubRecord,
     Moment,
@@ -30,13 +33,13 @@ from workshop.audit.compare.evidence import (
     Searched,
     Sent,
     Unobserved,
-    seen,
+    observed,
 )
 from workshop.audit.compare.logins import LoginProbes, token_for_upstream
-from workshop.audit.compare.systems import Room
+from workshop.audit.compare.systems import RunningSystem, remains
 from workshop.audit.compare.upstream import search
 from workshop.audit.probe.exchange import Exchange
-from workshop.audit.probe.model import Target
+from workshop.audit.probe.model import Answer, Target
 from workshop.audit.probe.report import judge
 from workshop.audit.probe.requests import collect as probe_server
 from workshop.core.errors import WorkshopError
@@ -45,15 +48,25 @@ from workshop.course.variation_run import PROXY
 from workshop.servers.practice.client import RecordedRequest, fingerprint, read_requests
 
 T = TypeVar("T")
+Note = Callable[[str], None]
+_SECONDS = 15.0
+_AGENT_SECONDS = 25.0
+_LIST_SECONDS = 5.0
+_APPROVAL_SECONDS = 10.0
+_NOBODY_SECONDS = 1.0
 _LONGEST = 160
+"""Characters of an error."""
+_MCP = "/mcp"
+_APPROVED = re.compile(r"<li>(?!Nobody )\S+ has approved ")
+_REVOKING = re.compile(r"revo(ke|cation)|/applications/|/grants?\b")
 
 
 async def attempt(seconds: float, probe: Callable[[], Awaitable[T]]) -> T | Unobserved:
-    """What the probe brings, or why it brought nothing within `seconds`."""
+    """The result of a probe, or the reason why there is none within `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             return await probe()
-    except Exception as error:  # noqa: BLE001 - whatever a system does to its probe is a result, not our end
+    except Exception as error:  # noqa: BLE001 - a failure of any kind is a result too
         return Unobserved(_shown(_why(error, seconds)))
 
 
@@ -61,7 +74,7 @@ def _why(error: BaseException, seconds: float) -> str:
     if isinstance(error, NotObservedError):
         return str(error)
     if isinstance(error, TimeoutError):
-        return f"no end within {seconds:g} s"
+        return f"not finished within {seconds:g} s"
     if isinstance(error, WorkshopError):
         return f"{error.what}: {error.why}" if error.why else error.what
     if isinstance(error, httpx2.HTTPError):
@@ -75,12 +88,8 @@ def _shown(text: str) -> str:
     return one_line(text, _LONGEST - 1)
 
 
-_APPROVAL_SECONDS = 10.0
-_NOBODY_SECONDS = 1.0
-
-
-async def ask(room: Room, logins: Path, *, approval: Approval | None = None) -> Asked:
-    """The question, as learner unless another approval is given; a failure is told in what comes back."""
+async def ask(running: RunningSystem, logins: Path, *, approval: Approval | None = None) -> Asked:
+    """Run the part's agent, as practice user unless another approval is given; the result has any failure."""
     moments: list[Moment] = []
     tools: tuple[str, ...] = ()
 
@@ -90,26 +99,26 @@ async def ask(room: Room, logins: Path, *, approval: Approval | None = None) -> 
         if isinstance(event, ToolsFound):
             tools = event.names
 
-    agent = _agent(room, logins, approval or ApproveAs(USER))
+    agent = _agent(running, logins, approval or ApproveAs(USER))
     answer, failure = "", ""
     try:
-        answer = await load_answer(room.system.main_directory)(replace(agent, observe=observe))
+        answer = await load_answer(running.system.main_directory)(replace(agent, observe=observe))
     except WorkshopError as error:
         failure = one_line(f"{error.what}: {error.why}" if error.why else error.what, 600)
-    return Asked(plain(answer), failure, moments, tools, token_of(room, logins))
+    return Asked(plain(answer), failure, moments, tools, token_of(running, logins))
 
 
-def token_of(room: Room, logins: Path) -> str:
-    """The access token that the agent has at a system; empty without one."""
-    login = TokenStore(logins).find(room.url)
+def token_of(running: RunningSystem, logins: Path) -> str:
+    """The access token that the agent has for a system; empty without one."""
+    login = TokenStore(logins).find(running.url)
     return login.tokens.access_token if login and login.tokens else ""
 
 
-def _agent(room: Room, logins: Path, approval: Approval) -> Agent:
-    part = room.system.lesson.contents
+def _agent(running: RunningSystem, logins: Path, approval: Approval) -> Agent:
+    part = running.system.lesson.contents
     patience = _NOBODY_SECONDS if isinstance(approval, NobodyApproves) else _APPROVAL_SECONDS
     bounded = replace(part.timeouts, approval=patience)
-    endpoints: Mapping[str, str] = {**room.endpoints, PROXY: room.url}
+    endpoints: Mapping[str, str] = {**running.endpoints, PROXY: running.url}
     return Agent(
         question=part.question,
         model=RehearsalModel(part.plans, part.question),
@@ -117,31 +126,27 @@ def _agent(room: Room, logins: Path, approval: Approval) -> Agent:
         logins=logins,
         endpoints=endpoints,
         timeouts=bounded,
-        headers=room.headers,
+        headers=running.headers,
     )
 
 
-_LIST_SECONDS = 5.0
-_MCP = "/mcp"
-
-
-async def list_names(room: Room, found: Evidence) -> Names:
-    """The tools that the agent was offered, and those of every other program here that speaks MCP."""
-    offered = seen(found.asked).tools
-    if not offered:
-        raise NotObservedError("the agent saw no tool")
+async def list_names(running: RunningSystem, found: Evidence) -> Names:
+    """The tools that the agent lists, and those of each other MCP server of the system."""
+    tools = observed(found.asked).tools
+    if not tools:
+        raise NotObservedError("the agent found no tools")
     behind: dict[str, tuple[str, ...]] = {}
-    for name, url in room.endpoints.items():
-        if name != room.server:
-            listed = await attempt(_LIST_SECONDS, lambda url=url: _listed(url, room))  # type: ignore[misc]
+    for name, url in running.endpoints.items():
+        if name != running.server:
+            listed = await attempt(_LIST_SECONDS, lambda url=url: _listed(url, running))  # type: ignore[misc]
             if not isinstance(listed, Unobserved):
                 behind[name] = listed
-    return Names(offered, behind)
+    return Names(tools, behind)
 
 
-async def _listed(url: str, room: Room) -> tuple[str, ...]:
-    """The tools of a server behind, asked past the system; not every program there is an MCP server."""
-    token = token_for_upstream(room)
+async def _listed(url: str, running: RunningSystem) -> tuple[str, ...]:
+    """The tools of a server behind, asked directly; fails for a program that is not an MCP server."""
+    token = token_for_upstream(running)
     headers = {"authorization": f"Bearer {token}"} if token else {}
     async with connect(
         url if url.endswith(_MCP) else url + _MCP, headers=headers, seconds=_LIST_SECONDS
@@ -149,34 +154,29 @@ async def _listed(url: str, room: Room) -> tuple[str, ...]:
         return tuple(tool.name for tool in await McpTools(client).list_tools())
 
 
-_SECONDS = 15.0
-_AGENT_SECONDS = 25.0
-Note = Callable[[str], None]
-
-
-async def collect(room: Room, logins: Path, note: Note) -> Evidence:
-    """Look at a system that runs, and at nothing else; `note` hears what is being looked at."""
+async def collect(running: RunningSystem, logins: Path, note: Note) -> Evidence:
+    """Probe a system that runs; `note` is called with the name of each step."""
     blank = Evidence(
-        name=room.system.name,
-        url=room.url,
-        workloads=room.endpoints,
-        facts=tuple(room.system.lesson.contents.expect),
-        server=room.server,
-        github=room.github,
+        name=running.system.name,
+        url=running.url,
+        workloads=running.endpoints,
+        facts=tuple(running.system.lesson.contents.expect),
+        server=running.server,
+        github=running.github,
     )
     note("the probe")
-    found = replace(blank, probe_result=await attempt(_SECONDS, lambda: _probe(room.url)))
+    found = replace(blank, probe_result=await attempt(_SECONDS, lambda: _probe(running.url)))
     note("the question")
-    found = replace(found, asked=await attempt(_AGENT_SECONDS, lambda: ask(room, logins)))
-    first = await attempt(_SECONDS, lambda: _recorded(room))
-    found = replace(found, sent=await _sent(room, logins))
-    async with Wire() as wire:
-        found = await _as_client(wire, room, found, note)
-        found = replace(found, names=await attempt(_SECONDS, lambda: list_names(room, found)))
-    found = replace(found, searched=await attempt(_SECONDS, lambda: _searched(room, found, first)))
+    found = replace(found, asked=await attempt(_AGENT_SECONDS, lambda: ask(running, logins)))
+    first = await attempt(_SECONDS, lambda: _recorded(running))
+    found = replace(found, sent=await _sent(running, logins))
+    async with HttpSession() as http:
+        found = await _as_client(http, running, found, note)
+        found = replace(found, names=await attempt(_SECONDS, lambda: list_names(running, found)))
+    found = replace(found, searched=await attempt(_SECONDS, lambda: _searched(running, found, first)))
     note("a restart")
-    found = replace(found, again=await attempt(_AGENT_SECONDS, lambda: _ask_again(room, logins)))
-    return replace(found, github_record=await attempt(_SECONDS, lambda: _read_record(room, found, first)))
+    found = replace(found, again=await attempt(_AGENT_SECONDS, lambda: _ask_again(running, logins)))
+    return replace(found, github_record=await attempt(_SECONDS, lambda: _read_record(running, found, first)))
 
 
 async def _probe(url: str) -> ProbeResult:
@@ -186,9 +186,9 @@ async def _probe(url: str) -> ProbeResult:
     return ProbeResult(probed, judge(probed, exchange.requests))
 
 
-async def _as_client(wire: Wire, room: Room, found: Evidence, note: Note) -> Evidence:
+async def _as_client(http: HttpSession, running: RunningSystem, found: Evidence, note: Note) -> Evidence:
     note("a login")
-    probes = LoginProbes(wire, room, await attempt(_SECONDS, lambda: _provider(found)))
+    probes = LoginProbes(http, running, await attempt(_SECONDS, lambda: _provider(found)))
     found = replace(found, registered=await attempt(_SECONDS, probes.registrations))
     found = replace(found, session=await attempt(_SECONDS, probes.session))
     note("tokens")
@@ -200,7 +200,7 @@ async def _as_client(wire: Wire, room: Room, found: Evidence, note: Note) -> Evi
 
 
 async def _provider(found: Evidence) -> Provider:
-    probed = seen(found.probe_result).probed
+    probed = observed(found.probe_result).probed
     prm = probed.prm.document if probed.prm else {}
     challenge = (probed.refusal.challenge if probed.refusal else None) or {}
     scopes = challenge.get("scope", "").split() or _texts(prm.get("scopes_supported"))
@@ -213,35 +213,37 @@ def _texts(value: object) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
-async def _sent(room: Room, logins: Path) -> Sent:
-    """What the agent adds, and what becomes of its question when it has its login but sends none of that."""
-    if not room.headers:
+async def _sent(running: RunningSystem, logins: Path) -> Sent:
+    """The headers that the agent adds, and a run with its stored login but without these headers."""
+    if not running.headers:
         return Sent({})
-    digests = {name: fingerprint(value) for name, value in room.headers.items()}
-    silent = replace(room, headers={})
-    bare = await attempt(_AGENT_SECONDS, lambda: ask(silent, logins, approval=NobodyApproves()))
+    digests = {name: fingerprint(value) for name, value in running.headers.items()}
+    bare_system = replace(running, headers={})
+    bare = await attempt(_AGENT_SECONDS, lambda: ask(bare_system, logins, approval=NobodyApproves()))
     return Sent(digests, bare)
 
 
-async def _searched(room: Room, found: Evidence, first: Sequence[RecordedRequest] | Unobserved) -> Searched:
-    digests = upstream.credentials(upstream.calls(seen(first)))
-    return search(room.directory, room.secrets, digests, [seen(found.asked).token])
+async def _searched(
+    running: RunningSystem, found: Evidence, first: Sequence[RecordedRequest] | Unobserved
+) -> Searched:
+    digests = upstream.credentials(upstream.calls(observed(first)))
+    return search(running.directory, running.secrets, digests, [observed(found.asked).token])
 
 
-async def _ask_again(room: Room, logins: Path) -> Asked:
-    """After a restart of the server alone, with the agent's stored login, and nobody at the browser."""
-    room.restart_server()
-    return await ask(room, logins, approval=NobodyApproves())
+async def _ask_again(running: RunningSystem, logins: Path) -> Asked:
+    """Restart the server alone, and ask with the agent's stored login and nobody at the browser."""
+    running.restart_server()
+    return await ask(running, logins, approval=NobodyApproves())
 
 
-async def _recorded(room: Room) -> Sequence[RecordedRequest]:
-    return await read_requests(room.endpoints[room.github]) if room.github else ()
+async def _recorded(running: RunningSystem) -> Sequence[RecordedRequest]:
+    return await read_requests(running.endpoints[running.github]) if running.github else ()
 
 
 async def _read_record(
-    room: Room, found: Evidence, first: Sequence[RecordedRequest] | Unobserved
+    running: RunningSystem, found: Evidence, first: Sequence[RecordedRequest] | Unobserved
 ) -> GitHubRecord:
-    before, every = seen(first), await _recorded(room)
+    before, every = observed(first), await _recorded(running)
     again = found.again.first("Connecting") if isinstance(found.again, Asked) else None
     tokens = _client_tokens(found)
     after = [each for each in every if again is not None and upstream.moment(each) >= again - 0.001]
@@ -249,7 +251,7 @@ async def _read_record(
 
 
 def _client_tokens(found: Evidence) -> set[str]:
-    """Every token that this system gave to a client of ours."""
+    """Every token that this system issued to the agent or to the comparison's own client."""
     tokens: set[str] = set()
     for asked in (found.asked, found.again):
         if isinstance(asked, Asked):
@@ -257,3 +259,78 @@ def _client_tokens(found: Evidence) -> set[str]:
     if not isinstance(found.session, Unobserved):
         tokens |= {found.session.answered.access_token, found.session.answered.refresh_token}
     return tokens - {""}
+
+
+@dataclass(frozen=True)
+class _AtGitHub:
+    """What remains at the practice GitHub after the system's own programs have stopped."""
+
+    approvals: int | None = None
+    revoked: tuple[str, ...] = ()
+    credential: int | None = None
+
+
+async def clean_up(
+    running: RunningSystem, logins: Path, found: Evidence, remove: Callable[[], None]
+) -> Cleaned:
+    """Sign out, undo the preparation, stop the programs, check GitHub, and `remove` the rest."""
+    ports = [state.port for state in running.states().values()]
+    async with HttpSession() as http:
+        signed_out, token_after = await _sign_out(http, running, logins)
+        login_left = TokenStore(logins).find(running.url) is not None
+        steps = running.undo_preparation()
+        running.stop_server()
+        left = await _check_github(http, running, found)
+    remove()
+    processes, taken = remains(running.directory, ports)
+    return Cleaned(
+        steps,
+        signed_out,
+        token_after,
+        login_left,
+        left.approvals,
+        left.revoked,
+        left.credential,
+        processes,
+        taken,
+        running.directory.exists(),
+    )
+
+
+async def _sign_out(http: HttpSession, running: RunningSystem, logins: Path) -> tuple[str, Answer | None]:
+    """End the agent's login (RFC 7009), and use its access token again."""
+    store = TokenStore(logins)
+    login = store.find(running.url)
+    if login is None or login.tokens is None:
+        return "the agent had no login", None
+    (ended,) = await sign_out(store, [login], forget=False)
+    return ended.told, await http.initialize(running.url, login.tokens.access_token, running.headers)
+
+
+async def _check_github(http: HttpSession, running: RunningSystem, found: Evidence) -> _AtGitHub:
+    if running.github is None:
+        return _AtGitHub()
+    url = running.endpoints[running.github]
+    requests = await read_requests(url)
+    home = await http.send("GET", url)
+    revoked = tuple(each.path for each in requests if each.method == "DELETE" or _REVOKING.search(each.path))
+    status = await _status_of(http, url, _credential(running, found))
+    return _AtGitHub(len(_APPROVED.findall(home.text)), revoked, status)
+
+
+async def _status_of(http: HttpSession, url: str, credential: str) -> int | None:
+    """GitHub's answer to the credential; None if it is not known."""
+    if not credential:
+        return None
+    answer = await http.send("GET", f"{url}/user", headers={"authorization": f"Bearer {credential}"})
+    return answer.status
+
+
+def _credential(running: RunningSystem, found: Evidence) -> str:
+    """The credential for GitHub, if it is known: it was found in a file, or the agent sent it."""
+    if isinstance(found.searched, Searched) and found.searched.credential:
+        return found.searched.credential
+    if isinstance(found.github_record, GitHubRecord) and isinstance(found.asked, Asked):
+        used = upstream.credentials(upstream.calls_of_tools(found.github_record.first, found.asked))
+        return next((value for value in running.headers.values() if fingerprint(value) in used), "")
+    return ""

@@ -1,108 +1,38 @@
-"""The comparison from end to end: start each system, collect its evidence, remove it, fill the cells."""
+"""The comparison from end to end: start each system, collect its evidence, remove it; then the HTML page."""
 
 import contextlib
-import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
-from workshop.agent.sign_out import sign_out
-from workshop.agent.token_store import TokenStore
-from workshop.audit.compare import upstream
-from workshop.audit.compare.client import Reply, Wire
-from workshop.audit.compare.collect import attempt, collect
-from workshop.audit.compare.evidence import Asked, Cell, Cleaned, Evidence, GitHubRecord, Searched, Unobserved
+from jinja2 import Environment
+from markupsafe import Markup, escape
+
+from workshop.audit.compare.client import HttpSession
+from workshop.audit.compare.collect import attempt, clean_up, collect
+from workshop.audit.compare.evidence import Asked, Cell, Evidence, Unobserved
 from workshop.audit.compare.rows import ROWS
-from workshop.audit.compare.systems import Room, System, room_for, still_there
+from workshop.audit.compare.systems import RunningSystem, System, running_system
+from workshop.audit.probe.model import Answer
 from workshop.core.console import Progress
-from workshop.core.errors import WorkshopError
+from workshop.core.encoding import csp_hash
+from workshop.core.errors import UsageError, WorkshopError
 from workshop.core.foreign import one_line
 from workshop.core.interrupts import interrupts
-from workshop.servers.practice.client import fingerprint, read_requests
-
-_MOST = 600
-_APPROVED = re.compile(r"<li>(?!Nobody )\S+ has approved ")
-_REVOKING = re.compile(r"revo(ke|cation)|/applications/|/grants?\b")
-
-
-@dataclass(frozen=True)
-class _AtGitHub:
-    """What the practice GitHub still had when the system's own programs were gone."""
-
-    approvals: int | None = None
-    revoked: tuple[str, ...] = ()
-    credential: int | None = None
-
-
-async def clean_up(room: Room, logins: Path, found: Evidence, remove: Callable[[], None]) -> Cleaned:
-    """Sign out, take back what was set up, stop the programs, ask GitHub, and `remove` the rest."""
-    ports = [state.port for state in room.states().values()]
-    async with Wire() as wire:
-        signed_out, token_after = await _sign_out(wire, room, logins)
-        login_left = TokenStore(logins).find(room.url) is not None
-        steps = room.take_back()
-        room.stop_server()
-        left = await _ask_github(wire, room, found)
-    remove()
-    processes, taken = still_there(room.directory, ports)
-    return Cleaned(
-        steps,
-        signed_out,
-        token_after,
-        login_left,
-        left.approvals,
-        left.revoked,
-        left.credential,
-        processes,
-        taken,
-        room.directory.exists(),
-    )
-
-
-async def _sign_out(wire: Wire, room: Room, logins: Path) -> tuple[str, Reply | None]:
-    """End the agent's login (RFC 7009), and try its access token once more."""
-    store = TokenStore(logins)
-    login = store.find(room.url)
-    if login is None or login.tokens is None:
-        return "The agent had no login", None
-    (ended,) = await sign_out(store, [login], forget=False)
-    return ended.told, await wire.initialize(room.url, login.tokens.access_token, room.headers)
-
-
-async def _ask_github(wire: Wire, room: Room, found: Evidence) -> _AtGitHub:
-    if room.github is None:
-        return _AtGitHub()
-    url = room.endpoints[room.github]
-    requests = await read_requests(url)
-    home = await wire.send("GET", url)
-    revoked = [each.path for each in requests if each.method == "DELETE" or _REVOKING.search(each.path)]
-    return _AtGitHub(
-        len(_APPROVED.findall(home.text)), tuple(revoked), await _is_good(wire, url, _credential(room, found))
-    )
-
-
-async def _is_good(wire: Wire, url: str, credential: str) -> int | None:
-    if not credential:
-        return None
-    reply = await wire.send("GET", f"{url}/user", headers={"authorization": f"Bearer {credential}"})
-    return reply.status
-
-
-def _credential(room: Room, found: Evidence) -> str:
-    """The credential for GitHub, where it is in our hands: the agent sent it, or it stood in a file."""
-    if isinstance(found.searched, Searched) and found.searched.credential:
-        return found.searched.credential
-    if isinstance(found.github_record, GitHubRecord) and isinstance(found.asked, Asked):
-        used = upstream.credentials(upstream.calls_of_tools(found.github_record.first, found.asked))
-        return next((value for value in room.headers.values() if fingerprint(value) in used), "")
-    return ""
-
+from workshop.core.pages import page_environment
+from workshop.core.paths import write_private
 
 _CLEANUP_SECONDS = 40.0
+_MOST = 600
 _NEIGHBOUR_SECONDS = 5.0
+_TEMPLATES = Path(__file__).with_name("templates")
+_SIGNS = {"good": "✓", "bad": "✗", "plain": "", "unseen": "?"}
+_JUDGEMENTS = {"good": "as it should be: ", "bad": "a weakness: ", "plain": "", "unseen": ""}
 
 
 @dataclass(frozen=True)
@@ -118,7 +48,7 @@ class Column:
 
 @dataclass(frozen=True)
 class NotStarted:
-    """A system that could not be looked at, and why."""
+    """A system that could not be started, and the error."""
 
     name: str
     what: str
@@ -126,13 +56,13 @@ class NotStarted:
     hint: str
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         return ". ".join(part for part in (self.what, self.why, self.hint) if part)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that was seen of all systems."""
+    """The results of all systems, and the seconds that they took."""
 
     columns: Sequence[Column]
     not_started: Sequence[NotStarted]
@@ -140,15 +70,15 @@ class Comparison:
 
     @property
     def unseen(self) -> int:
-        """How many cells could not be told."""
+        """How many cells could not be filled."""
         return sum(cell.tone == "unseen" for column in self.columns for cell in column.cells.values())
 
 
 @dataclass
 class _Started:
-    """A system that runs, and what has been seen of it."""
+    """A system that runs, and its evidence so far."""
 
-    room: Room
+    running: RunningSystem
     stack: contextlib.ExitStack
     directory: Path
     began: float
@@ -165,9 +95,9 @@ class _Started:
 
 
 def compare(systems: Sequence[System], progress: Progress) -> Comparison:
-    """Look at each system; one that does not start is told of, and the others are looked at.
+    """Probe each system in turn; one that does not start is reported, and the others are still probed.
 
-    At most two run at a time: the next one's tokens are shown to each before it is taken away.
+    At most two run at a time: before a system is removed, it and the next one get each other's token.
     """
     began, columns, failed = time.monotonic(), list[Column](), list[NotStarted]()
     with tempfile.TemporaryDirectory(prefix="workshop-compare-") as base, contextlib.ExitStack() as rest:
@@ -189,53 +119,104 @@ def compare(systems: Sequence[System], progress: Progress) -> Comparison:
 
 def _start(system: System, directory: Path, rest: contextlib.ExitStack, progress: Progress) -> _Started:
     began = time.monotonic()
-    with progress.step(f"Look at {system.name}") as step:
+    with progress.step(f"Probe {system.name}") as step:
         step.note("start")
         stack = rest.enter_context(contextlib.ExitStack())
-        room = stack.enter_context(room_for(system, directory / "room"))
-        evidence = interrupts.run(collect(room, directory / "logins", step.note))
-        step.note(room.url)
-    return _Started(room, stack, directory, began, evidence)
+        running = stack.enter_context(running_system(system, directory / "system"))
+        evidence = interrupts.run(collect(running, directory / "logins", step.note))
+        step.note(running.url)
+    return _Started(running, stack, directory, began, evidence)
 
 
 async def _exchange_tokens(one: _Started, other: _Started) -> None:
-    """Show each the other's token."""
-    async with Wire() as wire:
+    """Send each system the other's token."""
+    async with HttpSession() as http:
         for here, there in ((one, other), (other, one)):
-            reply = await attempt(_NEIGHBOUR_SECONDS, lambda h=here, t=there: _present(wire, h, t))  # type: ignore[misc]
-            if not isinstance(reply, Unobserved):
-                seen = {**here.evidence.neighbours, there.room.system.name: reply}
-                here.evidence = replace(here.evidence, neighbours=seen)
+            answer = await attempt(_NEIGHBOUR_SECONDS, lambda h=here, t=there: _present(http, h, t))  # type: ignore[misc]
+            if not isinstance(answer, Unobserved):
+                answers = {**here.evidence.neighbours, there.running.system.name: answer}
+                here.evidence = replace(here.evidence, neighbours=answers)
 
 
-async def _present(wire: Wire, here: _Started, there: _Started) -> Reply:
+async def _present(http: HttpSession, here: _Started, there: _Started) -> Answer:
     asked = there.evidence.asked
     if not isinstance(asked, Asked) or not asked.token:
-        raise WorkshopError(f"{there.room.system.name} gave no token")
-    return await wire.initialize(here.room.url, asked.token, here.room.headers)
+        raise WorkshopError(f"{there.running.system.name} did not issue a token")
+    return await http.initialize(here.running.url, asked.token, here.running.headers)
 
 
 def _remove(started: _Started, progress: Progress) -> Column:
-    with progress.step(f"Take {started.room.system.name} away"):
+    with progress.step(f"Remove {started.running.system.name}"):
         cleaned = interrupts.run(
             attempt(
                 _CLEANUP_SECONDS,
-                lambda: clean_up(started.room, started.logins, started.evidence, started.remove),
+                lambda: clean_up(started.running, started.logins, started.evidence, started.remove),
             )
         )
         started.remove()
     evidence = replace(started.evidence, cleaned=cleaned)
-    system = started.room.system
+    system = started.running.system
     cells = {row.id: _safe(row.cell(evidence)) for row in ROWS}
-    return Column(system.name, system.title, started.room.url, time.monotonic() - started.began, cells)
+    return Column(system.name, system.title, started.running.url, time.monotonic() - started.began, cells)
 
 
 def _safe(cell: Cell) -> Cell:
-    """A cell whose text, which repeats what servers said, is safe to print."""
+    """The cell with its text made safe to print: it repeats what servers sent."""
     return Cell(one_line(cell.value, _MOST), one_line(cell.seen, _MOST), cell.tone)
 
 
 def _not_started(system: System, error: WorkshopError | OSError) -> NotStarted:
     if isinstance(error, WorkshopError):
         return NotStarted(system.name, error.what, error.why, error.hint)
-    return NotStarted(system.name, "It could not be started", error.strerror or str(error), "")
+    return NotStarted(system.name, "It could not start", error.strerror or str(error), "")
+
+
+def to_html(comparison: Comparison, now: datetime | None = None) -> str:
+    """The comparison as one HTML page without script or network; what systems sent is escaped."""
+    style = (_TEMPLATES / "compare.css").read_text(encoding="utf-8")
+    return (
+        _environment()
+        .get_template("compare.html")
+        .render(
+            comparison=comparison,
+            rows=ROWS,
+            signs=_SIGNS,
+            judgements=_JUDGEMENTS,
+            style=Markup(style),  # noqa: S704 - our own file; escaping would change its hash
+            policy=f"default-src 'none'; style-src '{csp_hash(style)}'; base-uri 'none'; form-action 'none'",
+            began=f"{now or datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        )
+    )
+
+
+def check_target(path: Path) -> None:
+    """Raise UsageError for a file that cannot be written, before anything runs."""
+    if path.suffix.lower() not in {".html", ".htm"}:
+        raise UsageError(f"`{path}` is not an HTML file", hint="Use `--html compare.html`")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        why = "It is a folder" if path.is_dir() else "Its folder does not exist"
+        raise UsageError(f"Cannot write the page to `{path}`", why=why)
+
+
+def write(comparison: Comparison, path: Path) -> None:
+    """Write the page, replacing an existing file; only the owner can read it."""
+    try:
+        write_private(path, to_html(comparison).encode("utf-8", "replace"))
+    except OSError as error:
+        raise UsageError(f"Cannot write the page to `{path}`", why=error.strerror or str(error)) from error
+
+
+@cache
+def _environment() -> Environment:
+    made = page_environment(_TEMPLATES)
+    made.filters["codes"] = _codes
+    return made
+
+
+def _codes(text: str) -> Markup:
+    """Text, escaped, with the text between backticks as code."""
+    pieces = str(escape(text)).split("`")
+    if len(pieces) % 2 == 0:  # an odd backtick is an ordinary character
+        return Markup("`").join(map(Markup, pieces))
+    shown = (f"<code>{piece}</code>" if number % 2 else piece for number, piece in enumerate(pieces))
+    return Markup("".join(shown))  # noqa: S704 - escaped just above

@@ -1,10 +1,11 @@
-"""What was observed of one system in this run, and the cells of the comparison that are derived from it."""
+"""What was observed of one system in this run, and the cells that are derived from it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
-from workshop.audit.compare.client import Answered, Authorization, Provider, Reply
+from workshop.audit.compare.client import Authorization, Provider, TokenAnswer
+from workshop.audit.probe.model import Answer
 from workshop.audit.probe.model import Evidence as Probed
 from workshop.audit.probe.report import Report
 from workshop.servers.practice.client import RecordedRequest
@@ -13,18 +14,18 @@ T = TypeVar("T")
 
 
 class NotObservedError(Exception):
-    """What a row would have to be told from was not seen, and this is why."""
+    """What a row needs was not observed, for this reason."""
 
 
 @dataclass(frozen=True)
 class Unobserved:
-    """In place of what a probe should have brought: why it brought nothing."""
+    """Stands for the result of a probe that failed, with the reason."""
 
     why: str
 
 
-def seen(found: T | Unobserved) -> T:
-    """What a probe brought; raises NotObservedError with the reason where it brought nothing."""
+def observed(found: T | Unobserved) -> T:
+    """The result of a probe; raises NotObservedError with the reason if it failed."""
     if isinstance(found, Unobserved):
         raise NotObservedError(found.why)
     return found
@@ -32,7 +33,7 @@ def seen(found: T | Unobserved) -> T:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What `workshop probe` saw, and what it finds wrong."""
+    """The answers that `workshop probe` received, and its report."""
 
     probed: Probed
     report: Report
@@ -40,7 +41,7 @@ class ProbeResult:
 
 @dataclass(frozen=True)
 class Moment:
-    """An event of the agent's run, by its name, and when it was, in seconds since the epoch."""
+    """An event of the agent's run: its name, and its time in seconds since the epoch."""
 
     at: float
     name: str
@@ -48,17 +49,17 @@ class Moment:
 
 @dataclass(frozen=True)
 class Asked:
-    """One run of the part's agent: what it answered, or why not, and what happened on the way."""
+    """One run of the part's agent: its answer or why it has none, its events, and the tools it found."""
 
     answer: str
     failure: str = ""
     moments: Sequence[Moment] = ()
     tools: tuple[str, ...] = ()
     token: str = field(default="", repr=False)
-    """The access token that the agent has for this server now."""
+    """The access token that the agent has for this server after the run."""
 
     def first(self, name: str) -> float | None:
-        """When an event of this name came first; None when it never came."""
+        """The time of the first event of this name; None if there is none."""
         return next((moment.at for moment in self.moments if moment.name == name), None)
 
     def lacks(self, facts: Sequence[str]) -> list[str]:
@@ -68,7 +69,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Sent:
-    """What the agent adds to its requests: the SHA-256 of each value by header; and a run without any."""
+    """The headers that the agent adds, with each value's SHA-256; `bare` is a run without them."""
 
     headers: Mapping[str, str]
     bare: Asked | Unobserved | None = None
@@ -76,98 +77,101 @@ class Sent:
 
 @dataclass(frozen=True)
 class GitHubRecord:
-    """What the practice GitHub recorded: in the agent's first run, after the restart, and in all."""
+    """The practice GitHub's record: of the agent's first run, and of what came after the restart."""
 
     first: Sequence[RecordedRequest]
     after: Sequence[RecordedRequest]
     carried: Sequence[str]
-    """The paths of requests that had a token of the client's in them, wherever."""
+    """The paths of requests that contained one of the client's tokens."""
     total: int = 0
     tokens: int = 0
-    """How many requests there were, and how many tokens of the client's were looked for in them."""
+    """The number of requests, and the number of the client's tokens that were searched for in them."""
 
 
 @dataclass(frozen=True)
 class Searched:
-    """The files of the room: how many were searched, and in which a credential stands as it is."""
+    """The system's files: how many were searched, and which contain a credential as plaintext."""
 
     files: int
     upstream: Sequence[str]
     client: Sequence[str]
     credential: str = field(default="", repr=False)
-    """The upstream credential itself, where it was found."""
+    """The upstream credential itself, if it was found."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """An ordinary login by a client of our own, from registration to the first request with the token."""
+    """A regular login by the comparison's own client, up to the first request with the token."""
 
     provider: Provider
     authorization: Authorization
-    answered: Answered
-    first_use: Reply
+    answered: TokenAnswer
+    first_use: Answer
 
 
 @dataclass(frozen=True)
 class Registered:
-    """What became of registrations: one in order, and hostile ones by their redirect URI."""
+    """The answers to registrations: a correct one, and hostile ones by their redirect URI."""
 
-    good: Reply
-    hostile: Mapping[str, Reply]
+    good: Answer
+    hostile: Mapping[str, Answer]
 
 
 @dataclass(frozen=True)
 class WithoutProof:
-    """A login without a challenge, and a code redeemed with another verifier than it was asked for with."""
+    """A login without a PKCE challenge, and a code redeemed with a verifier that is not its own."""
 
     authorization: Authorization
-    wrong: Answered
+    wrong: TokenAnswer
 
 
 @dataclass(frozen=True)
 class ForAnother:
-    """A login for a resource that is not this server, and what the token for it is worth here, if it came."""
+    """A login for a resource that is not this server, and the first use of that token here."""
 
     authorization: Authorization
-    answered: Answered | None = None
-    first_use: Reply | None = None
+    answered: TokenAnswer | None = None
+    first_use: Answer | None = None
 
 
 @dataclass(frozen=True)
 class Presented:
-    """Tokens shown to this server that are not for it, by what they are; `control` is one that is."""
+    """This server's answers to foreign tokens, by what each one is; `control` is a token for this server.
 
-    foreign: Mapping[str, Reply]
+    `claims` are those of this server's own token; `readdressed` is the answer to one that differs in `aud`.
+    """
+
+    foreign: Mapping[str, Answer]
     claims: Mapping[str, object]
-    control: Reply | None = None
-    readdressed: Reply | None = None
+    control: Answer | None = None
+    readdressed: Answer | None = None
 
 
 @dataclass(frozen=True)
 class Refreshed:
-    """The refresh token exchanged, and the new access token used."""
+    """Whether there was a refresh token, the answer to its exchange, and the new access token's first use."""
 
     given: bool
-    answered: Answered | None = None
+    answered: TokenAnswer | None = None
     rotated: bool = False
-    first_use: Reply | None = None
+    first_use: Answer | None = None
 
 
 @dataclass(frozen=True)
 class Names:
-    """The tools that the client sees, and those of each server behind, by the server's name."""
+    """The tools that the client lists, and those of each server behind, by the server's name."""
 
-    offered: tuple[str, ...]
+    listed: tuple[str, ...]
     behind: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What was left when the system was taken away: here, and at the practice GitHub."""
+    """What remained after the system was removed: on this machine, and at the practice GitHub."""
 
     steps: Sequence[str]
     signed_out: str
-    token_after: Reply | None
+    token_after: Answer | None
     login_left: bool
     approvals: int | None
     revoked: Sequence[str]
@@ -179,32 +183,32 @@ class Cleaned:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything that was seen of one system."""
+    """Everything that was observed of one system."""
 
     name: str
     url: str
     workloads: Mapping[str, str]
     facts: Sequence[str]
     server: str = ""
-    """The program among `workloads` that the agent talks to."""
+    """The program among `workloads` to which the agent connects."""
     github: str | None = None
-    """The practice GitHub among them; None where there is none behind the system."""
+    """The practice GitHub among `workloads`; None if the system has none."""
     probe_result: ProbeResult | Unobserved = Unobserved("it was not probed")
     asked: Asked | Unobserved = Unobserved("the agent was not run")
     again: Asked | Unobserved = Unobserved("the server was not restarted")
     sent: Sent = Sent({})
-    github_record: GitHubRecord | Unobserved = Unobserved("the practice GitHub was not asked")
+    github_record: GitHubRecord | Unobserved = Unobserved("the practice GitHub's record was not read")
     searched: Searched | Unobserved = Unobserved("the files were not searched")
     registered: Registered | Unobserved = Unobserved("no client was registered")
     session: Session | Unobserved = Unobserved("no login was made")
     without_proof: WithoutProof | Unobserved = Unobserved("no login was made")
     for_another: ForAnother | Unobserved = Unobserved("no login was made")
-    presented: Presented | Unobserved = Unobserved("no token was shown")
-    neighbours: Mapping[str, Reply] = field(default_factory=dict)
-    """What the server said to tokens of other systems in this run."""
+    presented: Presented | Unobserved = Unobserved("no foreign token was sent")
+    neighbours: Mapping[str, Answer] = field(default_factory=dict)
+    """The server's answers to tokens of other systems in this run, by the system's name."""
     refreshed: Refreshed | Unobserved = Unobserved("no login was made")
-    names: Names | Unobserved = Unobserved("no tool was listed")
-    cleaned: Cleaned | Unobserved = Unobserved("it was not taken away")
+    names: Names | Unobserved = Unobserved("no tools were listed")
+    cleaned: Cleaned | Unobserved = Unobserved("it was not removed")
 
 
 Tone = Literal["good", "bad", "plain", "unseen"]
@@ -212,7 +216,7 @@ Tone = Literal["good", "bad", "plain", "unseen"]
 
 @dataclass(frozen=True)
 class Cell:
-    """What is told of one system in one row; `tone` is what a careful operator would think of it."""
+    """One system in one row: a short value, the sentence behind it, and a careful operator's judgement."""
 
     value: str
     seen: str
@@ -224,7 +228,7 @@ Judge = Callable[[Evidence], Cell]
 
 @dataclass(frozen=True)
 class Row:
-    """One question that is put to the evidence of every system."""
+    """One question that is answered from the evidence of each system."""
 
     id: str
     label: str
@@ -232,16 +236,16 @@ class Row:
     judge: Judge
 
     def cell(self, evidence: Evidence) -> Cell:
-        """The answer for one system; "not seen" and why where its probe brought nothing."""
+        """The answer for one system; "not observed" and the reason if its probe failed."""
         try:
             return self.judge(evidence)
         except NotObservedError as error:
-            return Cell("not seen", f"Not seen: {error}", "unseen")
+            return Cell("not observed", f"Not observed: {error}", "unseen")
 
 
-def good(value: str, seen: str) -> Cell:
-    return Cell(value, seen, "good")
+def good(value: str, sentence: str) -> Cell:
+    return Cell(value, sentence, "good")
 
 
-def bad(value: str, seen: str) -> Cell:
-    return Cell(value, seen, "bad")
+def bad(value: str, sentence: str) -> Cell:
+    return Cell(value, sentence, "bad")

@@ -1,13 +1,13 @@
-"""Logins with a client of our own: regular, without proof, for another resource, and with foreign tokens."""
+"""Logins by the comparison's own client: regular, without PKCE, for another resource, with foreign tokens."""
 
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
+from mcp.client.auth.oauth2 import PKCEParameters
 
 from workshop.audit.compare.client import (
     CREATED,
@@ -16,10 +16,8 @@ from workshop.audit.compare.client import (
     USER,
     Authorization,
     Client,
-    Pkce,
+    HttpSession,
     Provider,
-    Reply,
-    Wire,
     register,
 )
 from workshop.audit.compare.evidence import (
@@ -31,9 +29,10 @@ from workshop.audit.compare.evidence import (
     Session,
     Unobserved,
     WithoutProof,
-    seen,
+    observed,
 )
-from workshop.audit.compare.systems import Room
+from workshop.audit.compare.systems import RunningSystem
+from workshop.audit.probe.model import Answer
 from workshop.core.encoding import jwt_claims
 from workshop.core.ports import free_port
 from workshop.servers.practice.client import access_token
@@ -42,13 +41,8 @@ _ALGORITHM = "ES256"
 _PEM = b"-----BEGIN"
 
 
-def claims_of(token: str) -> Mapping[str, Any]:
-    """The claims in a JWT, not verified; empty for an opaque token."""
-    return jwt_claims(token) or {}
-
-
 def signing_key(token: str, secrets: Path) -> ECKey | None:
-    """The key below `secrets` that signed a token; None when there is none."""
+    """The key below `secrets` that signed a token; None if there is none."""
     for path in sorted(secrets.rglob("*")):
         data = path.read_bytes() if path.is_file() else b""
         if not data.startswith(_PEM):
@@ -63,87 +57,86 @@ def signing_key(token: str, secrets: Path) -> ECKey | None:
 
 
 def signed_again(token: str, key: ECKey, **changed: object) -> str:
-    """The same token, but for these claims, signed by its own issuer's key."""
+    """The token with these claims changed, signed with its issuer's own key."""
     header = dict(jws.extract_compact(token.encode()).headers())
-    return jwt.encode(header, {**claims_of(token), **changed}, key, algorithms=[_ALGORITHM])
+    return jwt.encode(header, {**(jwt_claims(token) or {}), **changed}, key, algorithms=[_ALGORITHM])
 
 
 _UPSTREAM_SCOPES = ("repo", "read:org", "read:user", "user:email")
-UPSTREAM_TOKEN = "GitHub's own token"  # noqa: S105 - what it is called
+UPSTREAM_TOKEN = "GitHub's own token"  # noqa: S105 - its name
 
 
 class LoginProbes:
-    """The probes that need a client; they register one, and share it."""
+    """The probes that need a client. `registrations` has to be the first: the others share its client."""
 
-    def __init__(self, wire: Wire, room: Room, provider: Provider | Unobserved) -> None:
-        self._wire = wire
-        self._room = room
+    def __init__(self, http: HttpSession, running: RunningSystem, provider: Provider | Unobserved) -> None:
+        self._http = http
+        self._running = running
         self._provider = provider
-        # Random, so that a page that shows it has been told it by the registration.
+        # Random, so that a page can know this name only from the registration.
         self._name = f"Comparison {secrets.token_hex(4)}"
         self._client: Client | None = None
 
     async def registrations(self) -> Registered:
-        """Register one client that is in order, and try some that are not."""
-        provider = seen(self._provider)
-        good = await register(self._wire, provider, f"http://localhost:{free_port()}/callback", self._name)
+        """Register a correct client, and try to register some that must be refused."""
+        provider = observed(self._provider)
+        good = await register(self._http, provider, f"http://localhost:{free_port()}/callback", self._name)
         if good.status in CREATED and good.document:
-            self._client = Client(self._wire, provider, good.document, self._name)
-        hostile = {uri: await register(self._wire, provider, uri, self._name) for uri in HOSTILE}
+            self._client = Client(self._http, provider, good.document, self._name)
+        hostile = {uri: await register(self._http, provider, uri, self._name) for uri in HOSTILE}
         return Registered(good, hostile)
 
     async def session(self) -> Session:
         """Log in as a client should, and use the token."""
-        client, pkce = self._registered(), Pkce()
+        client, pkce = self._registered(), PKCEParameters.generate()
         authorization = await client.authorize(pkce)
         if not authorization.code:
-            raise NotObservedError(
-                f"the login of a client that did nothing wrong ended with {authorization.refused}"
-            )
-        answered = await client.redeem(authorization.code, pkce.verifier)
+            raise NotObservedError(f"the login of a correct client ended with {authorization.refused}")
+        answered = await client.redeem(authorization.code, pkce.code_verifier)
         if not answered.access_token:
-            raise NotObservedError(f"the code got no token: {answered.reply.said}")
+            raise NotObservedError(f"the code was not exchanged for a token: {answered.answer.summary}")
         return Session(client.provider, authorization, answered, await self._use(answered.access_token))
 
     async def without_proof(self) -> WithoutProof:
-        """Ask for a code without a challenge; then redeem a proper one with a verifier that is wrong."""
+        """Request a code without a PKCE challenge; then redeem a regular one with a wrong verifier."""
         client = self._registered()
         bare = _decided(await client.authorize(None))
-        proper = await client.authorize(Pkce())
-        if not proper.code:
-            raise NotObservedError(f"there was no code to redeem: {proper.refused}")
-        return WithoutProof(bare, await client.redeem(proper.code, Pkce().verifier))
+        regular = await client.authorize(PKCEParameters.generate())
+        if not regular.code:
+            raise NotObservedError(f"there was no code to redeem: {regular.refused}")
+        other = PKCEParameters.generate()
+        return WithoutProof(bare, await client.redeem(regular.code, other.code_verifier))
 
     async def for_another(self) -> ForAnother:
-        """Ask for a token for somebody else's server; if it comes, use it here."""
-        client, pkce = self._registered(), Pkce()
+        """Request a token for another server; if it is issued, use it here."""
+        client, pkce = self._registered(), PKCEParameters.generate()
         authorization = _decided(await client.authorize(pkce, resource=FOREIGN))
         if not authorization.code:
             return ForAnother(authorization)
-        answered = await client.redeem(authorization.code, pkce.verifier, resource=FOREIGN)
+        answered = await client.redeem(authorization.code, pkce.code_verifier, resource=FOREIGN)
         if not answered.access_token:
             return ForAnother(authorization, answered)
         return ForAnother(authorization, answered, await self._use(answered.access_token))
 
     async def present(self, session: Session | Unobserved) -> Presented:
-        """Show the server tokens that are not for it; the last differs from a good one in `aud` alone."""
-        token = seen(session).answered.access_token
-        foreign: dict[str, Reply] = {}
-        if upstream := token_for_upstream(self._room):
+        """Send the server tokens that are not for it; the last differs from a valid one only in `aud`."""
+        token = observed(session).answered.access_token
+        foreign: dict[str, Answer] = {}
+        if upstream := token_for_upstream(self._running):
             foreign[UPSTREAM_TOKEN] = await self._use(upstream)
-        key = signing_key(token, self._room.secrets)
+        claims, key = jwt_claims(token) or {}, signing_key(token, self._running.secrets)
         if key is None:
-            return Presented(foreign, claims_of(token))
+            return Presented(foreign, claims)
         return Presented(
             foreign,
-            claims_of(token),
+            claims,
             control=await self._use(signed_again(token, key)),
             readdressed=await self._use(signed_again(token, key, aud=[FOREIGN])),
         )
 
     async def refresh(self, session: Session | Unobserved) -> Refreshed:
-        """Use the refresh token, if there is one, and then the access token that it brought."""
-        old = seen(session).answered.refresh_token
+        """Exchange the refresh token, if there is one, and use the new access token."""
+        old = observed(session).answered.refresh_token
         if not old:
             return Refreshed(given=False)
         answered = await self._registered().refresh(old)
@@ -154,13 +147,13 @@ class LoginProbes:
 
     def _registered(self) -> Client:
         if self._client is None:
-            seen(self._provider)
+            observed(self._provider)
             raise NotObservedError("no client could be registered")
         return self._client
 
-    async def _use(self, token: str) -> Reply:
-        headers: Mapping[str, str] = self._room.headers
-        return await self._wire.initialize(self._room.url, token, headers)
+    async def _use(self, token: str) -> Answer:
+        headers: Mapping[str, str] = self._running.headers
+        return await self._http.initialize(self._running.url, token, headers)
 
 
 def _decided(authorization: Authorization) -> Authorization:
@@ -169,7 +162,7 @@ def _decided(authorization: Authorization) -> Authorization:
     return authorization
 
 
-def token_for_upstream(room: Room) -> str:
-    """A token that the practice GitHub takes, made with the secret of its OAuth app; empty without one."""
-    path = room.client_secret
+def token_for_upstream(running: RunningSystem) -> str:
+    """A token that the practice GitHub accepts, made with its OAuth app's secret; empty without a secret."""
+    path = running.client_secret
     return access_token(path.read_text("utf-8").strip(), USER, _UPSTREAM_SCOPES) if path else ""

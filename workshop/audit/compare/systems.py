@@ -20,8 +20,8 @@ from workshop.lab.embedded import EmbeddedBackend
 from workshop.lab.process import ProcessState
 from workshop.lab.variation import Edition
 
-OWN_WAY = "toolhive"
-"""What part 4 itself is called among its variations."""
+PART_ITSELF = "toolhive"
+"""The name of part 4 among its variations."""
 _WEAK = " (weak)"
 _READY_SECONDS = 15.0
 
@@ -40,78 +40,78 @@ class System:
 
     @property
     def main_directory(self) -> Path:
-        """Where the agent's `main.py` is."""
+        """The folder of the agent's `main.py`."""
         return self.lesson.part.directory if isinstance(self.lesson, Variation) else self.lesson.directory
 
 
 @dataclass(frozen=True)
-class Room:
-    """One system that runs: where it answers, what its agent sends along, and what it keeps."""
+class RunningSystem:
+    """One system that runs: its addresses, its files, and the headers that its agent adds."""
 
     system: System
     url: str
     endpoints: Mapping[str, str]
     directory: Path
-    """A folder for each program; what the system keeps is in there."""
+    """Has a folder for each program, with everything that the program stores."""
     secrets: Path
-    """What was made for this room beforehand: keys, client secrets, personal tokens."""
+    """Created before the start: keys, client secrets, personal tokens."""
     server: str
+    """The program among `endpoints` to which the agent connects."""
     github: str | None
+    """The practice GitHub among `endpoints`; None if the system has none."""
     client_secret: Path | None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    running: Running | None = None
+    variation: Running | None = None
 
     def states(self) -> Mapping[str, ProcessState]:
-        """Every program that was started."""
+        """The state of every program that was started, by its name."""
         return process.read_states(self.directory)
 
     def stop_server(self) -> None:
-        """End all programs but the practice GitHub."""
+        """Stop all programs except the practice GitHub."""
         for name, state in self.states().items():
             if name != self.github:
                 process.stop(state)
 
     def restart_server(self) -> None:
-        """End the server that the agent talks to, and start it again: its memory is gone, its files are not.
+        """Restart the agent's server, which loses its memory but not its files.
 
-        Raises WorkshopError or DeadlineError when it does not come back.
+        Raises WorkshopError or DeadlineError if it does not start again.
         """
         state = self.states()[self.server]
         found = process.find(state)
         if found is None:
-            raise WorkshopError(f"`{self.server}` has ended by itself")
+            raise WorkshopError(f"`{self.server}` ended unexpectedly")
         argv, environment = tuple(found.cmdline()), found.environ()
         process.stop(state)
         again = Program(state.name, argv, state.port, urlsplit(state.url).path, env=environment)
         process.wait_ready(process.start(again, self.directory), _READY_SECONDS)
 
-    def take_back(self) -> Sequence[str]:
-        """Run the system's own clean-up, where it has one; the lines it wrote."""
-        running = self.running
+    def undo_preparation(self) -> Sequence[str]:
+        """Run the system's own clean-up, if it has one, and return the lines that it printed."""
+        running = self.variation
         if running is None or not running.variation.contents.prepare.run:
             return ()
-        with quiet() as progress:
+        with _quiet() as progress:
             return prepare(running, progress, Edition(), "--cleanup")
 
 
 def systems_of(lesson: Lesson, only: Sequence[str] = (), *, weak: bool = False) -> tuple[System, ...]:
-    """What is to be compared: the part and its variations, or those named.
+    """The systems to compare: the part and its variations, or only those named.
 
-    With `weak`, one that has a weak edition comes a second time. Raises UsageError for a name there is not,
-    and where no system named has such an edition.
+    With `weak`, a system that has a weak edition is followed by it. Raises UsageError for an unknown name,
+    and if none of the named systems has a weak edition.
     """
-    known: list[System] = [System(OWN_WAY, lesson)]
+    known: list[System] = [System(PART_ITSELF, lesson)]
     known += [System(variation.name, variation) for variation in variations_of(lesson)]
     names = [system.name for system in known]
     for name in only:
         if name not in names:
-            raise UsageError(f"There is no `{name}` to compare", hint=f"There are {', '.join(names)}")
+            raise UsageError(f"Unknown system `{name}`", hint=f"Choose from {', '.join(names)}")
     chosen = [system for system in known if not only or system.name in only]
     found = tuple(edition for system in chosen for edition in _editions(system, weak=weak))
     if weak and not any(system.weak for system in found):
-        raise UsageError(
-            f"There is no weak edition of {', '.join(only)}", hint="`--only worker --weak` has one"
-        )
+        raise UsageError(f"{', '.join(only)} has no weak edition", hint="`--only worker --weak` has one")
     return found
 
 
@@ -122,20 +122,17 @@ def _editions(system: System, *, weak: bool) -> Iterator[System]:
 
 
 @contextlib.contextmanager
-def room_for(system: System, directory: Path) -> Iterator[Room]:
-    """A system that runs while the block does, below `directory`.
-
-    Raises WorkshopError when it does not start.
-    """
+def running_system(system: System, directory: Path) -> Iterator[RunningSystem]:
+    """Run a system below `directory` for as long as the block; raises WorkshopError if it does not start."""
     opened = (
         _variation(system, directory) if isinstance(system.lesson, Variation) else _part(system, directory)
     )
-    with opened as room:
-        yield room
+    with opened as running:
+        yield running
 
 
 @contextlib.contextmanager
-def _variation(system: System, directory: Path) -> Iterator[Room]:
+def _variation(system: System, directory: Path) -> Iterator[RunningSystem]:
     variation = system.lesson
     if not isinstance(variation, Variation):
         raise TypeError("only a variation runs by itself")
@@ -144,7 +141,7 @@ def _variation(system: System, directory: Path) -> Iterator[Room]:
         github = f"{variation.name}-github"
         has_github = github in running.endpoints
         secrets = running.directory / "secrets"
-        yield Room(
+        yield RunningSystem(
             system,
             running.url,
             running.endpoints,
@@ -159,7 +156,7 @@ def _variation(system: System, directory: Path) -> Iterator[Room]:
 
 
 @contextlib.contextmanager
-def _part(system: System, directory: Path) -> Iterator[Room]:
+def _part(system: System, directory: Path) -> Iterator[RunningSystem]:
     home = directory / system.name
     backend = EmbeddedBackend(home)
     deployment = system.lesson.deployment()
@@ -168,12 +165,12 @@ def _part(system: System, directory: Path) -> Iterator[Room]:
     ports: dict[str, int] = {}
     for name in (PROXY, PRACTICE_GITHUB):
         ports[name] = free_port(besides=ports.values())
-    with quiet() as progress:
+    with _quiet() as progress:
         try:
             backend.apply([deployment], Choices("practice", ports=ports), progress)
             running = {status.name: status.url for status in backend.status()}
             secrets = home / "secrets"
-            yield Room(
+            yield RunningSystem(
                 system,
                 running[PROXY],
                 running,
@@ -188,13 +185,13 @@ def _part(system: System, directory: Path) -> Iterator[Room]:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[Progress]:
-    """Progress that nobody sees."""
+def _quiet() -> Iterator[Progress]:
+    """Progress that is not shown."""
     with Console(io.StringIO(), io.StringIO()).progress() as progress:
         yield progress
 
 
-def still_there(directory: Path, ports: Sequence[int]) -> tuple[list[int], list[int]]:
-    """The process ids that still belong to a room, and its ports that are still taken."""
+def remains(directory: Path, ports: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The ids of the system's processes that still run, and those of its ports that are still taken."""
     pids = [stray.pid for stray in process.strays(directory) if psutil.pid_exists(stray.pid)]
     return pids, [port for port in ports if not is_free(port)]

@@ -1,4 +1,4 @@
-"""Credentials for GitHub: in the practice GitHub's record, and in the files of a system."""
+"""Find credentials for GitHub in the practice GitHub's record and in a system's files."""
 
 import base64
 import contextlib
@@ -15,22 +15,27 @@ from workshop.servers.practice.client import RecordedRequest, fingerprint
 _OAUTH = "/login/"
 _EXCHANGE = "/login/oauth/access_token"
 _OK = 200
+_MOST_BYTES = 32 * 1024 * 1024
+# The shape of a practice token is needed because SQLite writes columns without a separator.
+_SHAPE = re.compile(rb"practice_[a-z0-9-]+_[a-z2-7]+_[0-9a-f]{32}")
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_RUN = re.compile(rb"[A-Za-z0-9._~+/=-]{16,4096}")
 
 
 def moment(request: RecordedRequest) -> float:
-    """When a request came, in seconds since the epoch."""
+    """The time of a request, in seconds since the epoch."""
     return datetime.fromisoformat(request.time).timestamp()
 
 
 def exchanges(requests: Sequence[RecordedRequest]) -> list[RecordedRequest]:
-    """The requests that turned a code into a token of GitHub's."""
+    """The requests that exchanged a code for one of GitHub's tokens."""
     return [
         each for each in requests if each.path == _EXCHANGE and "code" in each.form and each.status == _OK
     ]
 
 
 def calls(requests: Sequence[RecordedRequest]) -> list[RecordedRequest]:
-    """The requests to GitHub's API or MCP server that carried a credential and were answered."""
+    """The requests to GitHub's API or MCP server that had a credential and succeeded."""
     return [
         each
         for each in requests
@@ -39,39 +44,32 @@ def calls(requests: Sequence[RecordedRequest]) -> list[RecordedRequest]:
 
 
 def calls_of_tools(requests: Sequence[RecordedRequest], asked: Asked) -> list[RecordedRequest]:
-    """Those that came while the agent's tool calls ran: what a server asks for itself comes before."""
+    """The calls that arrived after the agent's first tool call; a server's own requests come before it."""
     began = asked.first("ToolCalled")
-    # The recorder cuts its times to milliseconds.
+    # The record's times are cut to milliseconds.
     return [each for each in calls(requests) if began is not None and moment(each) >= began - 0.001]
 
 
 def credentials(requests: Sequence[RecordedRequest]) -> list[str]:
-    """The SHA-256 of each credential that GitHub was called with, each once."""
+    """The SHA-256 of each credential in these requests, without repetition."""
     found = (str((each.authorization or {}).get("sha256", "")) for each in requests)
     return list(dict.fromkeys(one for one in found if one))
 
 
 def users(requests: Sequence[RecordedRequest]) -> list[str]:
-    """Whose credentials they were."""
+    """The users to whom the credentials belong, without repetition."""
     found = ((each.authorization or {}).get("user") for each in requests)
     return list(dict.fromkeys(str(one) for one in found if one))
 
 
 def carrying(requests: Sequence[RecordedRequest], tokens: Collection[str]) -> list[str]:
-    """The paths of the requests that had one of these tokens in a header, the query or a form."""
+    """The paths of the requests with one of these tokens in a header, the query or the form."""
     marks = {mark for token in tokens for mark in (token, fingerprint(token))}
     return [each.path for each in requests if any(mark in json.dumps(asdict(each)) for mark in marks)]
 
 
-_MOST_BYTES = 32 * 1024 * 1024
-# By the shape of a practice token: SQLite writes columns with nothing between them.
-_SHAPE = re.compile(rb"practice_[a-z0-9-]+_[a-z2-7]+_[0-9a-f]{32}")
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
-_RUN = re.compile(rb"[A-Za-z0-9._~+/=-]{16,4096}")
-
-
 def search(directory: Path, secrets: Path, upstream: Collection[str], client: Collection[str]) -> Searched:
-    """Search all files below `directory` but those of `secrets`, which were made before anybody logged in.
+    """Search all files below `directory` except `secrets`, which were created before the first login.
 
     `upstream` are SHA-256 digests, `client` are tokens.
     """
@@ -112,7 +110,7 @@ def _matching(data: bytes, digests: Collection[str]) -> str:
 
 
 def _candidates(data: bytes) -> Iterator[bytes]:
-    """What may be a credential, also where it is only spelled in base64 or hexadecimal digits."""
+    """Everything that may be a credential, also if it is encoded in base64 or hexadecimal digits."""
     yield from _SHAPE.findall(data)
     for run in _RUN.findall(data):
         yield run
