@@ -98,6 +98,12 @@ class Emulator(KubernetesEmulator):
 
     @override
     async def _handle(self, request: Request) -> aiohttp.web.StreamResponse:
+        try:
+            return await self._serve(request)
+        finally:  # kmock matches each request against all that it keeps: 90 % of the time of a test
+            self._requests[:] = [each for each in self._requests if each is not request]
+
+    async def _serve(self, request: Request) -> aiohttp.web.StreamResponse:
         line = f"{request.method.value} {request.url.raw_path_qs}"
         self.api.seen.append(line)
         planned = (each for each in self.api.refusals if each.times > 0 and line.startswith(each.start))
