@@ -184,6 +184,18 @@ def test_a_code_is_worth_nothing_without_all_it_was_made_for(
     assert "no-store" in answer.headers["cache-control"]
 
 
+@pytest.mark.parametrize("path", ["/token", "/revoke"])
+def test_a_client_that_tries_basic_credentials_gets_a_basic_challenge(mended: Running, path: str) -> None:
+    async def ask(attacker: Any) -> httpx2.Response:
+        headers = {"Authorization": "Basic Y2xpZW50OnNlY3JldA=="}
+        answer: httpx2.Response = await attacker.ask("POST", path, headers=headers, data={"client_id": "x"})
+        return answer
+
+    answer = at(mended, ask)
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+    assert answer.headers["www-authenticate"] == f'Basic realm="{mended.url.removesuffix("/mcp")}"'
+
+
 def test_one_client_cannot_revoke_anothers_token(mended: Running) -> None:
     async def revoke(attacker: Any) -> tuple[int, bool, int, bool]:
         login = await attacker.login()

@@ -73,22 +73,25 @@ async def read_request(reader: asyncio.StreamReader, port: int) -> str | Page | 
         return None
     except asyncio.LimitOverrunError:
         return _TOO_LARGE
-    if len(head) > _MAX_REQUEST:
-        return _TOO_LARGE
+    return _TOO_LARGE if len(head) > _MAX_REQUEST else _judge_head(head, port)
+
+
+def _judge_head(head: bytes, port: int) -> str | Page:
     line, *fields = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     parts = line.split(" ")
+    pairs = [
+        (name.strip().lower(), value.strip().lower()) for name, _, value in (f.partition(":") for f in fields)
+    ]
+    named = {name for name, _ in pairs}
     if (
         len(parts) != _REQUEST_LINE_PARTS
         or not parts[2].startswith("HTTP/1.")
         or not parts[1].startswith("/")
+        or {"content-length", "transfer-encoding"} <= named  # RFC 9112 section 6.3
     ):
         return _MALFORMED
     # A web page that rebinds its own name to this address would send that name (DNS rebinding).
-    hosts = [
-        value.strip().lower()
-        for name, _, value in (field.partition(":") for field in fields)
-        if name.lower() == "host"
-    ]
+    hosts = [value for name, value in pairs if name == "host"]
     if len(hosts) != 1 or hosts[0] not in {f"{host}:{port}" for host in ("localhost", "127.0.0.1", "[::1]")}:
         return _MISDIRECTED
     return parts[1] if parts[0] == "GET" else _NOT_GET

@@ -20,6 +20,8 @@ from workshop.core.encoding import jwt_header
 _TYPE = "at+jwt"
 _LONGEST = 8 * 1024
 _SHAPE = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
+_NEVER = 10**12
+"""Seconds since the epoch that no token can mean: JSON has numbers that are not a time anywhere."""
 _CACHE_SECONDS = 60.0
 _CACHE_SIZE = 10_000
 ClaimsOf = Callable[[Grant], Mapping[str, Any]]
@@ -124,7 +126,7 @@ class AccessTokens:
         times = [values.get(name) for name in ("iat", "exp")]
         if not all(isinstance(text, str) and text for text in texts):
             return None
-        if not all(isinstance(time, int) and not isinstance(time, bool) for time in times):
+        if not all(type(time) is int and 0 <= time < _NEVER for time in times):
             return None
         if values["iss"] != self._config.issuer or values.get("aud") not in self._audiences:
             return None

@@ -70,9 +70,6 @@ class HostGuard:
         if not _names_hops_only(headers.getlist("connection")):
             # The next proxy may remove the named header after we have checked it.
             return _BAD_REQUEST, "invalid_request", "Connection may only name hop-by-hop headers"
-        if "transfer-encoding" in headers and "content-length" in headers:
-            # A proxy in front may have used the other one (RFC 9112 section 6.3).
-            return _BAD_REQUEST, "invalid_request", "Content-Length and Transfer-Encoding exclude each other"
         return None
 
 

@@ -128,6 +128,11 @@ class OutsideTokens:
         )
 
     def _is_for_us(self, audience: object) -> bool:
+        """Whether the token names us, among others or alone (RFC 7519 section 4.1.3).
+
+        Others are allowed because Keycloak adds `account` to every token. They could send us a token that
+        they have received; our own tokens, which need no such leniency, have exactly one audience.
+        """
         audiences = audience if isinstance(audience, list) else [audience]
         return self.issuer.audience in audiences
 

@@ -2,7 +2,6 @@
 
 import logging
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Iterable
 from urllib.parse import quote
 
@@ -21,6 +20,7 @@ from workshop.auth.resource_server import PROTECTED_RESOURCE_PATH, public_json, 
 from workshop.auth.server import AuthServer
 from workshop.auth.store import Store, StoreUnavailableError
 from workshop.auth.token_endpoint import revoke, token
+from workshop.core.serving import SERVER_ERROR, unforeseen
 
 
 async def protected_resource(server: AuthServer, request: Request) -> Response:
@@ -194,7 +194,7 @@ class RequestLog:
         try:
             await self._app(scope, receive, noting)
         except Exception as error:  # noqa: BLE001 - the last line of defence; the server must go on
-            _log_failure(error)
+            _LOG.error(unforeseen(error))
             if status == 0:
                 await _failure_response(error)(scope, receive, noting)
         finally:
@@ -207,12 +207,6 @@ def _failure_response(error: Exception) -> Response:
     if isinstance(error, StoreUnavailableError):
         body = {"error": "temporarily_unavailable", "error_description": "The store cannot be used now"}
         return private_json(body, status=503)
-    return private_json(
-        {"error": "server_error", "error_description": "Something went wrong here"}, status=500
-    )
-
-
-def _log_failure(error: Exception) -> None:
-    # Where it happened and of what type; the message could quote what the client sent.
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    _LOG.error("unforeseen %s\n%s", type(error).__name__, frames)
+    name, description = SERVER_ERROR
+    body = {"error": name, "error_description": description}
+    return private_json(body, status=500, headers={"connection": "close"})

@@ -11,24 +11,108 @@ import json
 import logging
 import socket
 import sys
+import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import h11
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from workshop.core.crash import run_program
 from workshop.core.errors import UsageError
 from workshop.core.ports import bind_everywhere, bind_loopback
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
-class CoalescingProtocol(H11Protocol):
+
+_LOG = logging.getLogger(__name__)
+_NOFILE = 1024  # where the system does not tell its limit of descriptors
+_LARGEST = 1000
+
+
+def most_connections() -> int:
+    """How many connections fit below the limit of descriptors, with one more to an upstream for each."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource else _NOFILE
+    return min(limit // 2 - 20, _LARGEST) if limit > 0 else _LARGEST
+
+
+class HeadDeadline:
+    """What uvicorn's protocols lack: an end for a client that never ends the head of its request.
+
+    A connection beyond the limit ends at once. Mixed into a protocol, which calls `await_head` and
+    `head_ended`.
+    """
+
+    head_seconds = 30.0
+    most = most_connections()
+    loop: asyncio.AbstractEventLoop
+    connections: set[Any]
+    transport: asyncio.Transport
+    _late: asyncio.TimerHandle | None = None
+
+    def limit_connections(self) -> None:
+        """Begin to wait for a head, unless there are too many connections."""
+        if len(self.connections) > self.most:
+            once_a_second.warn(_LOG, f"more than {self.most} connections: a new one is closed")
+            self.transport.close()
+        else:
+            self.await_head()
+
+    def await_head(self) -> None:
+        """The head must end within `head_seconds` of the first call."""
+        if self._late is None:
+            self._late = self.loop.call_later(self.head_seconds, self._close)
+
+    def head_ended(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _close(self) -> None:
+        self._late = None
+        self.transport.close()
+
+
+class CoalescingProtocol(HeadDeadline, H11Protocol):
     """uvicorn's HTTP/1.1 protocol; everything written in one turn of the event loop leaves together."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(CoalescedTransport(transport, self.loop))
+        self.limit_connections()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.head_ended()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE:
+            self.await_head()
+        else:
+            self.head_ended()
+
+
+class OnceASecond:
+    """Warnings that a flood of connections would repeat thousands of times a second."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = float("-inf")
+
+    def warn(self, log: logging.Logger, text: str) -> None:
+        if (now := self._clock()) - self._last >= 1:
+            self._last = now
+            log.warning(text)
+
+
+once_a_second = OnceASecond()
 
 
 class CoalescedTransport(asyncio.Transport):
@@ -70,8 +154,64 @@ class CoalescedTransport(asyncio.Transport):
         return self.transport.get_extra_info(name, default)
 
 
+class LastResort:
+    """Around a whole application: refuses ambiguous framing, and answers what nobody foresaw.
+
+    With both `Content-Length` and `Transfer-Encoding` (RFC 9112 section 6.3), a proxy in front may have used
+    the other one: 400. An exception: 500, one line in the log. Both end the connection.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        names = {name for name, _ in scope["headers"]}
+        if {b"content-length", b"transfer-encoding"} <= names:
+            await _refuse(send, 400, "invalid_request", _BOTH_LENGTHS)
+            return
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception as error:  # noqa: BLE001 - the last line of defence; the server must go on
+            _LOG.error(unforeseen(error))
+            if not begun:
+                await _refuse(send, 500, *SERVER_ERROR)
+            # Otherwise the answer stays unfinished, which makes uvicorn close the connection.
+
+
+_BOTH_LENGTHS = "Content-Length and Transfer-Encoding exclude each other"
+SERVER_ERROR = ("server_error", "Something went wrong here")
+"""The `error` and the `error_description` for what nobody foresaw."""
+_MOST_FRAMES = 6
+
+
+def unforeseen(error: BaseException) -> str:
+    """A line for the log: what kind of error and where, without its text, which may quote a client."""
+    frames = traceback.extract_tb(error.__traceback__)[-_MOST_FRAMES:]
+    where = " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
+    return f"unforeseen {type(error).__name__} at {where}"
+
+
+async def _refuse(send: Send, status: int, error: str, description: str) -> None:
+    body = json.dumps({"error": error, "error_description": description}, separators=(",", ":")).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    headers += [(b"cache-control", b"no-store"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
 CreateApp = Callable[[Mapping[str, Any]], ASGIApp]
 _POLL_SECONDS = 2.0
+_BACKLOG = 128
 
 
 def main(create_app: CreateApp, arguments: Sequence[str] | None = None) -> NoReturn:
@@ -130,8 +270,9 @@ def serve(
     A workload therefore stops when its state directory is deleted by hand.
     """
     log_to_stderr()
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     config = uvicorn.Config(
-        app,
+        LastResort(app),
         log_config=None,
         http=http,
         ws="none",
@@ -139,6 +280,7 @@ def serve(
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=2,
+        backlog=_BACKLOG,
         h11_max_incomplete_event_size=64 * 1024,
     )
     server = uvicorn.Server(config)
@@ -146,7 +288,21 @@ def serve(
     asyncio.run(_serve(server, sockets, while_exists))
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    # Whoever leaves an answer unfinished has said why.
+    return not record.getMessage().startswith("ASGI callable returned without completing")
+
+
+def _loop_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log a failure of the event loop; at the limit of descriptors, asyncio repeats one for each client."""
+    if str(context.get("message", "")).startswith("socket.accept()"):
+        once_a_second.warn(_LOG, f"no connection can be accepted: {context.get('exception')}")
+    else:
+        loop.default_exception_handler(context)
+
+
 async def _serve(server: uvicorn.Server, sockets: list[socket.socket], path: Path) -> None:
+    asyncio.get_running_loop().set_exception_handler(_loop_failure)
     watch = asyncio.create_task(_stop_when_gone(server, path))
     try:
         await server.serve(sockets=sockets)

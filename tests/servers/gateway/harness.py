@@ -24,6 +24,7 @@ from tests.servers.gateway.reading import form_in, origin_of, query_of
 from workshop.auth.client_documents import Fetch
 from workshop.auth.limits import Patience
 from workshop.core.ports import bind_loopback, free_port
+from workshop.core.serving import LastResort
 from workshop.servers.gateway.app import create_app
 from workshop.servers.gateway.config import GatewayConfig, load
 from workshop.servers.gateway.http_protocol import StrictProtocol
@@ -137,7 +138,11 @@ class _Server(uvicorn.Server):
     def __init__(self, app: ASGIApp, when_ready: Callable[[], object]) -> None:
         super().__init__(
             uvicorn.Config(
-                app, http=StrictProtocol, log_config=None, access_log=False, timeout_graceful_shutdown=1
+                LastResort(app),
+                http=StrictProtocol,
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=1,
             )
         )
         self._when_ready = when_ready

@@ -3,9 +3,10 @@
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
 
-from tests.servers.practice.conftest import Practice, text_of
+from tests.servers.practice.conftest import URL, Practice, text_of
 
 PATHS = {
     "token": "/login/oauth/access_token",
@@ -102,3 +103,18 @@ async def test_wrong_user_at_mcp_acts_for_somebody_else(practice: Practice) -> N
     await practice.control("faults", {"target": "mcp", "fault": "wrong_user", "times": 100})
     async with practice.mcp(practice.token("learner")) as client:
         assert '"login":"mentor"' in text_of(await client.call_tool("get_me", {}))
+
+
+async def test_what_nobody_foresaw_is_a_500_without_its_words(
+    practice: Practice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("words of the code")
+
+    monkeypatch.setattr(practice.state.tokens, "verify", broken)
+    transport = httpx2.ASGITransport(app=practice.app, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url=URL) as http:
+        answer = await http.get("/user", headers=practice.as_user())
+    assert (answer.status_code, answer.json()["error"]) == (500, "server_error")
+    assert answer.headers["connection"] == "close"
+    assert "words of the code" not in answer.text

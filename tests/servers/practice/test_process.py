@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,17 @@ def test_the_fault_drop_closes_the_connection_in_the_middle(start: Callable[[], 
     with pytest.raises(httpx2.RemoteProtocolError):
         httpx2.get(f"{url}/user")
     assert httpx2.get(f"{url}/user").status_code == 401
+
+
+def test_two_lengths_of_one_body_are_refused(start: Callable[[], Process], port: int) -> None:
+    start()
+    smuggled = f"GET /health HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"
+    head = f"POST /login/oauth/access_token HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: 5\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as raw:
+        raw.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}".encode())
+        answer = raw.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
 
 
 def test_it_ends_when_its_configuration_is_removed(start: Callable[[], Process], config_file: Path) -> None:

@@ -9,13 +9,13 @@ import asyncio
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from workshop.core.serving import CoalescedTransport, CoalescingProtocol
+from workshop.core.serving import CoalescedTransport, CoalescingProtocol, HeadDeadline
 
 _HEAD_BYTES = 64 * 1024
 _REFUSED = "Invalid HTTP request received."
 
 
-class StrictProtocol(HttpToolsProtocol):
+class StrictProtocol(HeadDeadline, HttpToolsProtocol):
     """As uvicorn speaks it; an answer leaves in one write, as soon as it is complete."""
 
     _coalesced: CoalescedTransport
@@ -26,6 +26,11 @@ class StrictProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._coalesced = CoalescedTransport(transport, self.loop)
         super().connection_made(self._coalesced)
+        self.limit_connections()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.head_ended()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -41,6 +46,10 @@ class StrictProtocol(HttpToolsProtocol):
             return
         if self._in_head and self._unread > _HEAD_BYTES:
             self._refuse()
+        if self._in_head and self._unread:
+            self.await_head()
+        else:
+            self.head_ended()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value.rstrip(b" \t"))  # llhttp leaves what RFC 9110 section 5.5 excludes
@@ -90,6 +99,7 @@ class StrictProtocol(HttpToolsProtocol):
             self.url,
             self.parser.get_http_version().encode(),
         )
+        self.head_ended()
         other = CoalescingProtocol(self.config, self.server_state, self.app_state, self.loop)
         transport = self._coalesced.transport
         self.connections.discard(self)

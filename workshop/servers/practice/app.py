@@ -11,9 +11,10 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from workshop.core.serving import SERVER_ERROR
 from workshop.servers.practice import web
 from workshop.servers.practice.config import PracticeConfig
 from workshop.servers.practice.control import Control
@@ -45,7 +46,7 @@ def create_app(config: PracticeConfig, clock: Callable[[], float] = time.time) -
             Middleware(Recording, recorder=state.recorder, verify=state.tokens.verify),
             Middleware(FaultInjection, faults=state.faults),
         ],
-        exception_handlers={HTTPException: _refusal},
+        exception_handlers={HTTPException: _refusal, Exception: _failure},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
@@ -58,6 +59,12 @@ async def _refusal(_: Request, error: Exception) -> Response:
     return web.message(
         "Not found", "The practice GitHub has only the pages that the exercises need.", status=status
     )
+
+
+async def _failure(_: Request, __: Exception) -> Response:
+    error, description = SERVER_ERROR
+    body = {"error": error, "error_description": description}
+    return JSONResponse(body, 500, {"connection": "close"})
 
 
 class OwnHost:

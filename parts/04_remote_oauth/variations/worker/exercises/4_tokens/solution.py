@@ -79,9 +79,12 @@ def _client_id(worker: Worker, request: Request, fields: Parameters) -> str:
     """The registered client that asks; it has no secret, so one that sends one is not ours."""
     if fields.repeated:
         raise OAuthError("invalid_request", "A parameter is repeated")
+    if "authorization" in request.headers:
+        # The refusal names the scheme that was tried (RFC 6749 section 5.2).
+        challenge = {"www-authenticate": f'Basic realm="{worker.url}"'}
+        raise OAuthError("invalid_client", "Clients here have no secret", status=401, headers=challenge)
     client_id = fields.get("client_id") or ""
-    secret = "authorization" in request.headers or "client_secret" in fields
-    if secret or worker.records.get("client", client_id) is None:
+    if "client_secret" in fields or worker.records.get("client", client_id) is None:
         raise OAuthError("invalid_client", "This client is not registered here", status=401)
     return client_id
 
