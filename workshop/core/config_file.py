@@ -8,6 +8,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from workshop.core.errors import UsageError
+from workshop.core.state_file import read_bounded, shallow
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -37,10 +38,12 @@ _MOST_SHOWN = 60
 def read_toml(file: Path) -> dict[str, Any]:
     """The tables of a TOML file; raises UsageError when it cannot be read, or is not TOML."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return shallow(tomllib.loads(read_bounded(file).decode("utf-8")))
     except OSError as error:
         raise UsageError(f"Cannot read `{file}`", why=error.strerror or str(error)) from error
-    except ValueError as error:  # TOML's own error, and that of a text that is not UTF-8
+    except RecursionError as error:
+        raise UsageError(f"`{file}` is not TOML", why="It is nested too deeply") from error
+    except ValueError as error:  # TOML's own error, ours, and that of a text that is not UTF-8
         raise UsageError(f"`{file}` is not TOML", why=str(error)) from error
 
 

@@ -5,10 +5,11 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from workshop.core.errors import DeadlineError, UsageError
 from workshop.core.paths import make_private_dir, state_home, write_private
+from workshop.core.state_file import DamagedFileError, Port, read_state
 
 Upstream = Literal["github", "practice"]
 _VERSION = 1
@@ -21,7 +22,7 @@ class Record:
 
     backend: str
     upstream: Upstream
-    ports: Mapping[str, int] = field(default_factory=dict)
+    ports: Mapping[str, Port] = field(default_factory=dict)
     endpoints: Mapping[str, str] = field(default_factory=dict)
     version: int = _VERSION
 
@@ -78,13 +79,13 @@ class Instance:
 
 def _read(path: Path) -> Record | None:
     try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return Record(**data) if data["version"] == _VERSION else _damaged(path, "another version wrote it")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return _damaged(path, str(error))
+        record = read_state(Record, path)
+    except DamagedFileError as error:
+        raise _unusable(path, str(error)) from error
+    if record is not None and record.version != _VERSION:
+        raise _unusable(path, "Another version of `workshop` wrote it")
+    return record
 
 
-def _damaged(path: Path, why: str) -> Record | None:
-    raise UsageError(f"Cannot use the state in `{path}`", why=why, hint="`workshop teardown` clears it")
+def _unusable(path: Path, why: str) -> UsageError:
+    return UsageError(f"Cannot use the state in `{path}`", why=why, hint="`workshop teardown` clears it")

@@ -1,6 +1,5 @@
 """Remove from a text every secret on this machine, and whatever is shaped like a token."""
 
-import json
 import platform
 import re
 from collections.abc import Iterable
@@ -9,8 +8,10 @@ from pathlib import Path
 from workshop.core.errors import WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.settings import Settings
+from workshop.core.state_file import read_json
 
 _SHORTEST = 8
+_TOKEN_KINDS = ("access_token", "refresh_token", "id_token")
 _TOKENS = re.compile(
     r"eyJ[\w-]+\.[\w-]+\.[\w-]+|gh[a-z]_\w{8,}|github_pat_\w+|(?<=[Bb]earer )\S+|practice_[\w-]+_\w{16,}"
 )
@@ -52,7 +53,7 @@ def known_secrets(env_file: Path | None) -> list[str]:
 
 def _strings(path: Path) -> Iterable[str]:
     try:
-        tokens = json.loads(path.read_text(encoding="utf-8")).get("tokens") or {}
-    except (OSError, ValueError, AttributeError):
+        tokens = read_json(path).get("tokens") or {}
+        return [str(tokens[kind]) for kind in _TOKEN_KINDS if tokens.get(kind)]
+    except (OSError, ValueError, AttributeError, TypeError):
         return []
-    return [str(tokens[kind]) for kind in ("access_token", "refresh_token", "id_token") if tokens.get(kind)]

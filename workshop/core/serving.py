@@ -7,7 +7,6 @@ wakes the reader, which is a large part of the cost of a small response.
 import argparse
 import asyncio
 import contextlib
-import json
 import logging
 import socket
 import sys
@@ -25,6 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from workshop.core.crash import run_program
 from workshop.core.errors import UsageError
 from workshop.core.ports import bind_everywhere, bind_loopback
+from workshop.core.state_file import read_json
 
 try:
     import resource
@@ -249,7 +249,7 @@ def read_config(path: Path) -> dict[str, Any]:
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a configuration file; raises UsageError if it is not one."""
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
     except (OSError, ValueError) as error:
         raise UsageError(f"The configuration `{path}` cannot be read", why=str(error)) from error
     if not isinstance(config, dict):

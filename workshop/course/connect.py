@@ -16,6 +16,7 @@ from typing import Any
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.paths import replace_text
+from workshop.core.state_file import read_bounded, shallow
 
 WHY_LOCALHOST = (
     "Write `localhost`, not `127.0.0.1`: issuer, audience and callback say `localhost`, "
@@ -275,8 +276,8 @@ def _open(connection: Connection) -> tuple[Path, dict[str, Any], str]:
         )
     path = Path(connection.file)
     try:
-        text = path.read_bytes().decode("utf-8") if path.exists() else ""
-        document = json.loads(text.removeprefix(_BOM).strip() or "{}", object_pairs_hook=_each_once)
+        text = read_bounded(path).decode("utf-8") if path.exists() else ""
+        document = shallow(json.loads(text.removeprefix(_BOM).strip() or "{}", object_pairs_hook=_each_once))
     except json.JSONDecodeError as error:
         why = f"It has a comment, a trailing comma or a mistake: line {error.lineno}, column {error.colno}"
         raise _unusable(path, why) from error

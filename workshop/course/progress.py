@@ -13,6 +13,7 @@ from typing import Any
 
 from workshop.core.errors import DeadlineError
 from workshop.core.paths import make_private_dir, state_home, write_private
+from workshop.core.state_file import DamagedFileError, read_json, typed
 
 Warn = Callable[[str], None]
 _VERSION = 1
@@ -71,7 +72,7 @@ class ProgressFile:
     def read(self) -> Standing:
         """The current standing; an empty one at first."""
         try:
-            return _parsed(json.loads(self._path.read_text(encoding="utf-8")))
+            return _parsed(read_json(self._path))
         except FileNotFoundError:
             return Standing()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -127,31 +128,12 @@ class ProgressFile:
 
 
 def _parsed(data: dict[str, Any]) -> Standing:
-    if data["version"] != _VERSION:
-        raise ValueError("another version wrote it")
-    parts = {number: _part(part) for number, part in data["parts"].items()}
-    return Standing(parts, _typed(data["folder"], str))
-
-
-def _part(data: dict[str, Any]) -> PartStanding:
-    exercises = {
-        number: ExerciseStanding(_typed(one["passed"], bool), _typed(one["solved"], bool))
-        for number, one in data["exercises"].items()
-    }
-    return PartStanding(
-        shown=_typed(data["shown"], bool),
-        ran=_typed(data["ran"], bool),
-        passed=_typed(data["passed"], bool),
-        touched=_typed(data["touched"], (int, float)),
-        exercises=exercises,
-        hints={name: _typed(count, int) for name, count in data["hints"].items()},
-    )
-
-
-def _typed(value: Any, kind: type | tuple[type, ...]) -> Any:  # noqa: ANN401 - JSON holds anything
-    if not isinstance(value, kind):
-        raise TypeError(f"{value!r} has the wrong type")
-    return value
+    if data.pop("version") != _VERSION:
+        raise DamagedFileError("Another version of `workshop` wrote it")
+    standing = typed(Standing, data)
+    if asdict(standing) != data:
+        raise DamagedFileError("Something is missing in it")
+    return standing
 
 
 def exercise_folder(standing: Standing) -> Path:

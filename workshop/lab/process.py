@@ -21,6 +21,7 @@ from workshop.core.console import Progress
 from workshop.core.errors import DeadlineError, PreflightError, WorkshopError
 from workshop.core.paths import make_private_dir, write_private
 from workshop.core.ports import owner
+from workshop.core.state_file import DamagedFileError, Pid, Port, read_state
 from workshop.lab.base import Program, WorkloadStatus
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ class ProcessState:
     """The recorded state of a started program: enough to find its process again, and to end it."""
 
     name: str
-    pid: int
+    pid: Pid
     created: float
-    port: int
+    port: Port
     url: str
     fingerprint: str
     log: str
@@ -57,9 +58,9 @@ def read_states(directory: Path) -> dict[str, ProcessState]:
     """Every recorded state under `directory`, by name; a damaged file counts as absent."""
     states: dict[str, ProcessState] = {}
     for path in sorted(directory.glob("*/state.json")):
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            state = ProcessState(**json.loads(path.read_text(encoding="utf-8")))
-            states[state.name] = state
+        with contextlib.suppress(DamagedFileError):
+            if state := read_state(ProcessState, path):
+                states[state.name] = state
     return states
 
 

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from workshop import __version__
 from workshop.core.errors import UsageError
 from workshop.core.paths import write_private
+from workshop.core.state_file import DamagedFileError, read_json
 from workshop.recorder.labels import LABEL
 from workshop.recorder.model import FORMAT, VERSION, Message, Pairs, Step, Trace
 
@@ -150,13 +151,11 @@ def write(trace: Trace, path: Path) -> None:
 def read(path: Path) -> Trace:
     """Read a trace in our own JSON format. Raises UsageError for any other file."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise _not_a_trace(path, f"It is larger than {MOST_BYTES // 1024**2} MB")
-        data = json.loads(path.read_bytes())
+        data = read_json(path, MOST_BYTES)
     except OSError as error:
         raise UsageError(f"Cannot read `{path}`", why=error.strerror or str(error)) from error
-    except (ValueError, RecursionError) as error:
-        raise _not_a_trace(path, "It is not JSON") from error
+    except DamagedFileError as error:
+        raise _not_a_trace(path, str(error)) from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise _not_a_trace(path, f"Its `format` is not `{FORMAT}`")
     if data.get("version") != VERSION:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from workshop.core.errors import UsageError
+from workshop.core.state_file import DamagedFileError, read_bounded, shallow
 
 API_GROUP = "toolhive.stacklok.dev"
 TOOLHIVE_API = f"{API_GROUP}/v1beta1"
@@ -136,8 +137,8 @@ def _documents(path: Path) -> Iterable[Resource]:
     import yaml
 
     try:
-        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError) as error:
+        documents = shallow(list(yaml.safe_load_all(read_bounded(path).decode("utf-8"))))
+    except (OSError, UnicodeDecodeError, DamagedFileError) as error:
         raise UsageError(f"Cannot read the manifest `{path}`", why=str(error)) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)

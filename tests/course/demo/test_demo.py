@@ -61,7 +61,7 @@ def test_there_is_a_demo_for_each_part_one_for_all_one_for_variations_and_one_fo
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("steps = [", "Cannot read"),
+        ("steps = [", "is not TOML"),
         ("title = 'x'", "has no `[[steps]]`"),
         ("[[steps]]\nname = 'x'", "neither"),
         ("[[steps]]\ntipe = 'ls'", "unknown `tipe`"),

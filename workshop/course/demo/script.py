@@ -1,12 +1,12 @@
 """A demo script: a TOML file of steps, each a text to say, a command to type or a key to press."""
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workshop.core.config_file import read_toml
 from workshop.core.errors import UsageError
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -58,10 +58,7 @@ def load(name: str) -> Script:
     path = Path(name) if name.endswith(".toml") else SCRIPTS / f"{name}.toml"
     if not path.is_file():
         raise UsageError(f"Unknown demo `{name}`", hint=f"Choose {', '.join(names())}, or name a TOML file")
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"Cannot read `{path}`", why=str(error)) from error
+    data = read_toml(path)
     _known(data, _SCRIPT_FIELDS, f"`{path}`")
     steps = data.get("steps")
     if not isinstance(steps, list) or not steps:

@@ -6,10 +6,10 @@ import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from workshop.core.errors import WorkshopError
 from workshop.core.instance import Instance
+from workshop.core.state_file import read_json
 from workshop.course.doctor.finding import Finding, Machine
 from workshop.lab.pins import Pins
 from workshop.lab.tools.helm import Helm
@@ -136,10 +136,11 @@ def registry_login(_: Machine) -> Iterator[Finding]:
     registry = Pins.load().operator.split("/", 1)[0]
     path = Path.home() / ".docker" / "config.json"
     try:
-        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        stored = read_json(path)
+        logins = {*stored.get("auths", {}), *stored.get("credHelpers", {})}
+    except (OSError, ValueError, AttributeError, TypeError):
         return
-    if registry in stored.get("auths", {}) or registry in stored.get("credHelpers", {}):
+    if registry in logins:
         remedy = f"If pulls fail with 403: `docker logout {registry}`. Helm does not use it"
         yield Finding("registry-login", "info", f"Docker has a login for {registry}", remedy)
 

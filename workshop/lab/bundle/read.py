@@ -16,6 +16,7 @@ from workshop import __version__
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
 from workshop.core.foreign import one_line
 from workshop.core.paths import make_private_dir
+from workshop.core.state_file import parsed_json
 from workshop.lab.pins import CHECKS, Archive, Pins, pinned
 
 MANIFEST = "manifest.json"
@@ -78,7 +79,7 @@ class Manifest:
 def parsed(text: bytes, name: str) -> Manifest:
     """The manifest in this text; raises UsageError for anything that is not one, whole and consistent."""
     try:
-        return _read(json.loads(text))
+        return _read(parsed_json(text))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f"`{name}` is no bundle that this version can use",
@@ -189,6 +190,8 @@ def _fitting(bundle: Path, manifest: Manifest, platform: str | None) -> Manifest
 
 @contextmanager
 def _opened(bundle: Path) -> Iterator[tarfile.TarFile]:
+    if bundle.exists() and not bundle.is_file():  # a pipe would be waited for, a device read for ever
+        raise UsageError(f"Cannot use `{bundle}`", why="It is not a regular file")
     try:
         with tarfile.open(bundle, "r:") as tar:
             yield tar

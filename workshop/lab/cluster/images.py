@@ -11,6 +11,7 @@ from pathlib import Path
 
 from workshop.core.errors import WorkshopError
 from workshop.core.paths import make_private_dir, write_private
+from workshop.core.state_file import DamagedFileError, read_json, typed
 from workshop.lab.cluster.recipes import (
     BASE_LABEL,
     LABEL,
@@ -241,10 +242,9 @@ class Images:
     def _known_ids(self) -> Mapping[str, str]:
         """A node's ids by the engine's, where Docker's containerd store counts differently."""
         try:
-            known: dict[str, str] = json.loads(self._ids_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return typed(dict[str, str], read_json(self._ids_file))
+        except (OSError, DamagedFileError):
             return {}
-        return known
 
     def _remember_id(self, engine_id: str, node_id: str) -> None:
         with self._lock:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from workshop.core.errors import UsageError
 from workshop.core.paths import write_private
+from workshop.core.state_file import DamagedFileError, read_state
 from workshop.lab.kube.client import Kube
 from workshop.lab.pins import Pins
 from workshop.lab.tools.docker import Docker
@@ -69,11 +70,8 @@ class ClusterFile:
     def read(self) -> ClusterRecord | None:
         """The record, or None for none; raises UsageError when it is damaged."""
         try:
-            data = json.loads(self._path.read_text(encoding="utf-8"))
-            return ClusterRecord(**{**data, "made": tuple(data.get("made", ()))})
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError, AttributeError) as error:
+            return read_state(ClusterRecord, self._path)
+        except DamagedFileError as error:
             raise UsageError(
                 f"Cannot use the record of the cluster in `{self._path}`",
                 why=str(error),

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from workshop.core.errors import UsageError
 from workshop.core.paths import write_private
+from workshop.core.state_file import DamagedFileError, read_json, typed
 
 _PORTS = range(1, 1 << 16)
 
@@ -45,11 +46,9 @@ class ForwardConfig:
 def load(path: Path) -> ForwardConfig:
     """Read and check the JSON file; raises UsageError with the file and what is wrong in it."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
+        raw = read_json(path)
+    except (OSError, DamagedFileError) as error:
         raise _broken(path, str(error)) from error
-    except ValueError as error:
-        raise _broken(path, f"not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise _broken(path, "not a JSON object")
     return _config(path, raw)
@@ -97,6 +96,6 @@ def write_state(path: Path, state: ForwardState) -> None:
 def read_state(path: Path) -> ForwardState | None:
     """The state in the file; None when there is none that can be read."""
     try:
-        return ForwardState(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return typed(ForwardState, read_json(path))
+    except (OSError, DamagedFileError):
         return None

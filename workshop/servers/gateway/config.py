@@ -1,6 +1,5 @@
 """The gateway's configuration: one JSON file, with secrets in files it points at, as ToolHive mounts them."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from workshop.auth import Section, wrong_setting
 from workshop.auth.config import Auth, load_auth
 from workshop.auth.config_reader import check_header, read_secret
 from workshop.core.errors import UsageError
+from workshop.core.state_file import DamagedFileError, read_json
 
 _KNOWN = frozenset(
     {"name", "port", "remote_url", "store", "header_forward", "header_forward_files", "tools", "auth"}
@@ -64,12 +64,12 @@ def load(path: Path) -> GatewayConfig:
 
 def _read_json(path: Path) -> object:
     try:
-        return json.loads(path.read_bytes())
+        return read_json(path)
     except OSError as error:
         raise UsageError(
             f"Cannot read the gateway's configuration {path}", why=str(error.strerror)
         ) from error
-    except (ValueError, RecursionError) as error:
+    except DamagedFileError as error:
         raise UsageError(f"The gateway's configuration {path} is not JSON", why=str(error)) from error
 
 

@@ -20,6 +20,7 @@ from workshop.core.errors import DeadlineError, UsageError, WorkshopError
 from workshop.core.http_client import open_local_client_sync
 from workshop.core.paths import write_private
 from workshop.core.serving import read_object
+from workshop.core.state_file import read_json
 
 Json = dict[str, Any]
 _SECONDS = 10.0
@@ -105,7 +106,7 @@ class _State:
         """Raises UsageError for a file that is no such state."""
         self._path = path
         try:
-            begun = json.loads(path.read_text("utf-8"))["begun"] if path.exists() else []
+            begun = read_json(path)["begun"] if path.exists() else []
             self.begun = [(str(kind), str(name)) for kind, name in begun]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UsageError(
