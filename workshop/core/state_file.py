@@ -46,8 +46,10 @@ def parsed_json(text: str | bytes) -> Any:  # noqa: ANN401 - JSON
         raise DamagedFileError("It is not UTF-8 text") from error
     except DamagedFileError:
         raise
-    except ValueError as error:  # JSON's own error, and that of a number with thousands of digits
+    except json.JSONDecodeError as error:
         raise DamagedFileError(f"It is not JSON: {error}") from error
+    except ValueError as error:  # `int`, of thousands of digits
+        raise DamagedFileError("It is not JSON that can be used: a number in it is too long") from error
 
 
 def shallow(data: T, most: int = MOST_DEPTH) -> T:
