@@ -7,6 +7,7 @@ wakes the reader, which is a large part of the cost of a small response.
 import argparse
 import asyncio
 import contextlib
+import json
 import logging
 import socket
 import sys
