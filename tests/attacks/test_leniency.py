@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers.gateway.harness import CALLBACK, ENDPOINT, ISSUER, RESOURCE, Site
+from tests.servers.gateway.harness import CALLBACK, ENDPOINT, RESOURCE, Site
 from tests.servers.gateway.reading import decoded, query_of
 
 _MEMBERS = ("client_name", "scope", "grant_types", "response_types", "token_endpoint_auth_method")
@@ -139,9 +139,3 @@ async def test_t56_t60_the_token_is_for_the_spelling_that_was_approved(
     refused = await gateway.refresh(client_id, token["refresh_token"], resource=asked)
     assert (refused.status_code, refused.json()["error"]) == (400, "invalid_target")
     assert (await gateway.refresh(client_id, token["refresh_token"], resource=approved)).status_code == 200
-
-
-@pytest.mark.parametrize("path", ["/x", "/mcp/x", "//mcp", "/mcp//", "/MCP"])
-async def test_t101_other_paths_have_no_metadata(gateway: Site, path: str) -> None:
-    answer = await gateway.http.get(f"{ISSUER}/.well-known/oauth-protected-resource{path}")
-    assert answer.status_code == 404
