@@ -48,6 +48,12 @@ def test_the_parts_own_manifests_pass(change: Change) -> None:
             "cacheMaxSize` must be at least 1",
         ),
         ("storage: {type: memory}", "cimd: {enabled: true, cacheFallbackTtl: 1s}", "from 10s to 86400s"),
+        ("storage: {type: memory}", "allowConfidentialClientRegistration: true", "needs an https issuer"),
+        (
+            "storage: {type: memory}",
+            "allowConfidentialClientRegistration: true\n    insecureAllowHTTP: true",
+            "exclude each other",
+        ),
         ("storage: {type: memory}", "baselineClientScopes: [openid, admin]", "has `admin`, which"),
         ("{type: memory}", "{type: memory, maxDCRClients: -1}", "storage.maxDCRClients` must be at least 0"),
         (

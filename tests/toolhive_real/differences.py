@@ -67,6 +67,12 @@ def with_baseline(resources: Resources) -> Resources:
     return _with_server(resources, "baselineClientScopes", ["email", "offline_access"])
 
 
+def with_secrets(resources: Resources) -> Resources:
+    """Clients may register for a secret."""
+    allowed = _with_server(resources, "allowConfidentialClientRegistration", value=True)
+    return _with_server(allowed, "insecureAllowConfidentialOverLoopbackHTTP", value=True)
+
+
 def _with_server(resources: Resources, name: str, value: object) -> Resources:
     (auth,) = resources.of("MCPExternalAuthConfig")
     server = {**auth.body["spec"]["embeddedAuthServer"], name: value}
@@ -88,6 +94,14 @@ QUESTIONS = (
         "A redirect to another machine by plain http", ask.registered_redirects, "400 invalid_redirect_uri"
     ),
     _same("A redirect URI with a scheme of the application's own", ask.private_redirect, "201"),
+    _same("A client with a secret", ask.confidential_clients, "none; 400, 400, 400"),
+    _same(
+        "A client with a secret, where they are allowed",
+        ask.confidential_clients,
+        "client_secret_basic client_secret_post none; 201, 201, 400",
+        with_secrets,
+    ),
+    _same("Their secrets", ask.client_secrets, "right 200, wrong 401, other way 401, none 401", with_secrets),
     _same("Registrations at once", ask.registrations_at_once, "201 201 429, says when", for_two_at_once),
     _same("Registrations in all", ask.registrations_at_once, "201 201 503, says when", for_two_in_all),
     _same("Consent page", ask.consent, "asks"),

@@ -11,6 +11,7 @@ from workshop.core.browser import forms, press
 
 _AUTHORIZATION_SERVER = "/.well-known/oauth-authorization-server"
 RESOURCE = "/.well-known/oauth-protected-resource"
+_SITE = "https://client.example/callback"
 
 
 async def client_of(place: Place, visitor: Visitor) -> str:
@@ -115,6 +116,34 @@ async def private_redirect(_: Place, visitor: Visitor) -> str:
     """A redirect address with a scheme of a program's own, as Cursor's."""
     answer = await visitor.register_response(redirect_uris=["cursor://anysphere.cursor-mcp/oauth/callback"])
     return str(answer.status_code)
+
+
+async def confidential_clients(_: Place, visitor: Visitor) -> str:
+    """How clients may authenticate, and registrations: by body, by header, and of a program on loopback."""
+    methods = (await _metadata(visitor))["token_endpoint_auth_methods_supported"]
+    asked = (("client_secret_post", _SITE), ("client_secret_basic", _SITE), ("client_secret_post", CALLBACK))
+    answers = [
+        await visitor.register_response(token_endpoint_auth_method=method, redirect_uris=[uri])
+        for method, uri in asked
+    ]
+    return f"{' '.join(sorted(methods))}; {', '.join(str(answer.status_code) for answer in answers)}"
+
+
+async def client_secrets(_: Place, visitor: Visitor) -> str:
+    """A code, redeemed by a client with a secret: with its own, with another, in the header, without."""
+    method = "client_secret_post"
+    answer = await visitor.register_response(token_endpoint_auth_method=method, redirect_uris=[_SITE])
+    client_id, secret = str(answer.json()["client_id"]), str(answer.json()["client_secret"])
+    code = (await visitor.code(client_id, redirect_uri=_SITE))["code"]
+    fields = {"grant_type": "authorization_code", "code": code, "code_verifier": VERIFIER}
+    wrong = await visitor.redeem(client_id, code, redirect_uri=_SITE, client_secret="x" * len(secret))
+    none = await visitor.redeem(client_id, code, redirect_uri=_SITE)
+    other = await visitor.http.post(
+        "/oauth/token", data={**fields, "redirect_uri": _SITE}, auth=(client_id, secret)
+    )
+    right = await visitor.redeem(client_id, code, redirect_uri=_SITE, client_secret=secret)
+    statuses = {"right": right, "wrong": wrong, "other way": other, "none": none}
+    return ", ".join(f"{name} {answer.status_code}" for name, answer in statuses.items())
 
 
 async def unsafe_redirects(_: Place, visitor: Visitor) -> str:

@@ -68,6 +68,7 @@ def auth_server(
     known = {
         *("issuer", "signingKeySecretRefs", "hmacSecretRefs", "tokenLifespans", "storage"),
         *("upstreamProviders", "registrationRateLimit", "baselineClientScopes", "cimd"),
+        *("allowConfidentialClientRegistration", "insecureAllowConfidentialOverLoopbackHTTP"),
     }
     assert spec.keys() <= known, spec.keys() - known
     signing = [secrets.path(ref["name"], ref["key"]) for ref in spec["signingKeySecretRefs"]]
@@ -85,6 +86,10 @@ def auth_server(
     }
     if baseline := spec.get("baselineClientScopes"):
         config["baseline_client_scopes"] = baseline
+    if spec.get("allowConfidentialClientRegistration"):
+        config["allow_confidential_client_registration"] = True
+        loopback = spec["insecureAllowConfidentialOverLoopbackHTTP"]
+        config["insecure_allow_confidential_over_loopback_http"] = loopback
     if cimd := spec.get("cimd"):
         config["cimd"] = {"enabled": cimd["enabled"]}
     if limit := spec.get("registrationRateLimit"):

@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from workshop.auth.browser import form_page as form_page
     from workshop.auth.browser import refuse_other_sites as refuse_other_sites
+    from workshop.auth.client_auth import SECRET_METHODS as SECRET_METHODS
+    from workshop.auth.client_auth import check_credentials as check_credentials
+    from workshop.auth.client_auth import new_client_secret as new_client_secret
+    from workshop.auth.client_auth import read_credentials as read_credentials
+    from workshop.auth.client_auth import refused_client as refused_client
+    from workshop.auth.client_metadata import client_auth_method as client_auth_method
     from workshop.auth.client_metadata import client_name as client_name
     from workshop.auth.client_metadata import read_document as read_document
     from workshop.auth.client_metadata import redirect_uris as redirect_uris
-    from workshop.auth.client_metadata import require_public_code_client as require_public_code_client
     from workshop.auth.config import Upstream as Upstream
     from workshop.auth.config_reader import LOOPBACK_HOSTS as LOOPBACK_HOSTS
     from workshop.auth.config_reader import Section as Section
@@ -79,11 +84,18 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "browser": ("form_page", "refuse_other_sites"),
+    "client_auth": (
+        "SECRET_METHODS",
+        "check_credentials",
+        "new_client_secret",
+        "read_credentials",
+        "refused_client",
+    ),
     "client_metadata": (
+        "client_auth_method",
         "client_name",
         "read_document",
         "redirect_uris",
-        "require_public_code_client",
     ),
     "config": ("Upstream",),
     "config_reader": ("LOOPBACK_HOSTS", "Section", "wrong_setting"),

@@ -16,11 +16,11 @@ from typing import Any
 from workshop.auth.client_metadata import (
     GRANT_TYPES,
     application_type,
+    client_auth_method,
     client_id_problem,
     client_name,
     read_document,
     redirect_uris,
-    require_public_code_client,
 )
 from workshop.auth.config import LONGEST_CACHE_SECONDS, SHORTEST_CACHE_SECONDS, Auth
 from workshop.auth.guarded_fetch import Document, DocumentError
@@ -99,7 +99,7 @@ def _described(url: str, document: dict[str, Any], config: Auth, now: float) -> 
         raise DocumentError("The document's client_id is not its own address, letter by letter")
     if document.keys() & {"client_secret", "client_secret_expires_at"}:
         raise DocumentError("The document has a client secret, which everyone could read")
-    require_public_code_client(document)
+    client_auth_method(document)
     name = client_name(document)
     if not name:
         raise DocumentError("The document has no client_name")

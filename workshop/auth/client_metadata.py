@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import SplitResult
 
@@ -43,12 +44,19 @@ def application_type(document: dict[str, Any]) -> str | None:
     return str(value) if value else None
 
 
-def require_public_code_client(document: dict[str, Any]) -> None:
-    """Raises OAuthError for a client with credentials, or without the code flow."""
-    if document.get("token_endpoint_auth_method", "none") != "none":
-        raise refused("Only token_endpoint_auth_method none is supported")
+def client_auth_method(document: dict[str, Any], supported: Sequence[str] = ("none",)) -> str:
+    """How a client of the code flow will authenticate; `none` if it does not say, as in ToolHive.
+
+    RFC 7591 section 2 has `client_secret_basic` for the default, from before public clients had PKCE.
+
+    Raises OAuthError for another method than the `supported` ones, and for another flow.
+    """
+    method = document.get("token_endpoint_auth_method", "none")
+    if method not in supported:
+        raise refused(f"token_endpoint_auth_method must be one of: {' '.join(supported)}")
     if document.get("response_types", ["code"]) != ["code"]:
         raise refused("Only response_types code is supported")
+    return str(method)
 
 
 def redirect_uris(document: dict[str, Any]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from workshop.auth.client_auth import SECRET_METHODS
 from workshop.auth.config_reader import (
     LOOPBACK_HOSTS,
     Section,
@@ -64,6 +65,7 @@ _AUTH = frozenset(
     {"issuer", "audience", "resource_url", "scopes", "required_scopes", "baseline_scopes"}
     | {"signing_key_files", "hmac_files"}
     | {"access_token_seconds", "refresh_token_seconds", "code_seconds", "upstream", "cimd", "registrations"}
+    | {"confidential_clients"}
 )
 _UPSTREAM = frozenset(
     {"name", "authorization_endpoint", "token_endpoint", "client_id", "client_secret_file", "redirect_uri"}
@@ -135,8 +137,15 @@ class Auth:
     baseline_scopes: tuple[str, ...] = ()
     """Scopes that every client may ask for, whatever it registered (CRD field `baselineClientScopes`)."""
 
+    confidential_clients: bool = False
+    """Whether a client may register for a secret (CRD field `allowConfidentialClientRegistration`)."""
     endpoint_resource: str | None = None
     """The same resource under the URL of its MCP endpoint, for clients that derive it from there."""
+
+    @property
+    def client_auth_methods(self) -> tuple[str, ...]:
+        """How clients authenticate at the token endpoint."""
+        return ("none", *SECRET_METHODS) if self.confidential_clients else ("none",)
 
     @property
     def resources(self) -> tuple[str, ...]:
@@ -189,6 +198,7 @@ def load_auth(root: Section) -> Auth:
         code_seconds=block.number("code_seconds", 600, 30, 600),
         upstream=_upstream(block, issuer),
         documents=load_document_rules(block, issuer),
+        confidential_clients=block.flag("confidential_clients", default=False),
         registrations=_registrations(block) if block.has("registrations") else Registrations(),
     )
 

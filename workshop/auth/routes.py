@@ -61,8 +61,8 @@ def _server_metadata(server: AuthServer) -> dict[str, object]:
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code", "refresh_token"],
         "code_challenge_methods_supported": ["S256"],
-        "token_endpoint_auth_methods_supported": ["none"],
-        "revocation_endpoint_auth_methods_supported": ["none"],
+        "token_endpoint_auth_methods_supported": list(server.config.client_auth_methods),
+        "revocation_endpoint_auth_methods_supported": list(server.config.client_auth_methods),
         "authorization_response_iss_parameter_supported": True,
         "client_id_metadata_document_supported": server.config.documents.enabled,
     }

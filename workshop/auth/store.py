@@ -29,6 +29,9 @@ class Client:
     registered: float
     preconfigured: bool = False
     """Whether the server's operator entered it, and not the application itself."""
+    auth_method: str = "none"
+    """How it authenticates at the token endpoint (RFC 7591 section 2)."""
+    secret_digest: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Client":

@@ -1,4 +1,4 @@
-"""The token endpoint: code and refresh grants of public clients (OAuth 2.1 section 4, RFC 8707)."""
+"""The token endpoint: code and refresh grants (OAuth 2.1 section 4, RFC 8707), and revocation (RFC 7009)."""
 
 import logging
 import re
@@ -6,6 +6,7 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
+from workshop.auth.client_auth import check_credentials, read_credentials, refused_client
 from workshop.auth.http import OAuthError, Parameters, form_parameters, private_json, scopes_in
 from workshop.auth.limits import REPEAT_SECONDS
 from workshop.auth.server import AuthServer
@@ -21,7 +22,7 @@ async def token(server: AuthServer, request: Request) -> Response:
     fields = await form_parameters(request, seconds=server.patience.body)
     if "resource" in fields and fields.get("resource") not in server.config.resources:
         raise OAuthError("invalid_target", f"resource must be {server.config.resource}, once")
-    client = public_client(server, request, fields)
+    client = _authenticated(server, request, fields)
     grant_type = fields.get("grant_type")
     if grant_type is None:
         raise OAuthError("invalid_request", "grant_type is missing")
@@ -32,27 +33,15 @@ async def token(server: AuthServer, request: Request) -> Response:
     raise OAuthError("unsupported_grant_type", "Use authorization_code or refresh_token")
 
 
-def public_client(server: AuthServer, request: Request, fields: Parameters) -> Client:
-    """The registered client a form names; all of ours are public, so credentials are refused.
-
-    Raises OAuthError for repeated parameters, credentials and unknown clients.
-    """
-    if fields.repeated:
-        raise OAuthError("invalid_request", "A parameter is repeated")
-    by_header, by_body = "authorization" in request.headers, "client_secret" in fields
-    if by_header and (by_body or "client_id" in fields):
-        raise OAuthError("invalid_request", "More than one way of client authentication")
-    if by_header:
-        challenge = {"www-authenticate": f'Basic realm="{server.config.issuer}"'}
-        raise OAuthError("invalid_client", "Clients here have no credentials", status=401, headers=challenge)
-    if by_body or "client_assertion" in fields:
-        raise OAuthError("invalid_client", "Clients here have no credentials", status=401)
-    client_id = fields.get("client_id")
-    if client_id is None:
-        raise OAuthError("invalid_request", "client_id is missing")
-    client = server.store.client(client_id, server.clock())
+def _authenticated(server: AuthServer, request: Request, fields: Parameters) -> Client:
+    """The registered client that sent a form; raises OAuthError for any other."""
+    realm = server.config.issuer
+    sent = read_credentials(request, fields, realm)
+    client = server.store.client(sent.client_id, server.clock())
     if client is None:
-        raise OAuthError("invalid_client", "This client is not registered here", status=401)
+        challenge = "authorization" in request.headers
+        raise refused_client("This client is not registered here", realm, challenge=challenge)
+    check_credentials(sent, client.auth_method, client.secret_digest, realm)
     return client
 
 
@@ -167,7 +156,7 @@ def _answer(server: AuthServer, grant: Grant, scopes: tuple[str, ...], refresh_t
 async def revoke(server: AuthServer, request: Request) -> Response:
     """Answers 200 for a token it does not know, or of another client, too: nothing is learned from it."""
     fields = await form_parameters(request, seconds=server.patience.body)
-    client = public_client(server, request, fields)
+    client = _authenticated(server, request, fields)
     token = fields.get("token")
     if token is None:
         raise OAuthError("invalid_request", "token is missing")

@@ -131,6 +131,7 @@ class Planner:
             "cimd": _documents(auth),
             "registrations": _registrations(auth),
             "baseline_scopes": list(server.get("baselineClientScopes", ())),
+            "confidential_clients": server.get("allowConfidentialClientRegistration", False),
         }
 
     def _upstream(self, auth: Resource, issuer: str) -> dict[str, Any]:

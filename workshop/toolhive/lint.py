@@ -111,6 +111,7 @@ def _check_auth_server(auth: Resource) -> None:
                 f"`tokenLifespans.{name}` must be a Go duration from {low}s to {high}s, not {text!r}"
             )
     _check_documents(auth)
+    _check_confidential(auth, issuer)
     _check_registrations(auth)
     upstreams = auth.items("spec.embeddedAuthServer.upstreamProviders")
     if len(upstreams) != 1:
@@ -134,6 +135,21 @@ def _check_issuer_scheme(auth: Resource, issuer: str) -> None:
         raise auth.error(
             f"the issuer `{issuer}` must start with https://; only localhost may use http",
             "Here it is `http://localhost:` and the forwarded port",
+        )
+
+
+def _check_confidential(auth: Resource, issuer: str) -> None:
+    """ToolHive's `authserver.ValidateConfidentialClientTransport`: no secret is sent in the open."""
+    server = auth.mapping("spec.embeddedAuthServer")
+    if server.get("allowConfidentialClientRegistration") is not True:
+        return
+    if server.get("insecureAllowHTTP") is True:
+        raise auth.error("`allowConfidentialClientRegistration` and `insecureAllowHTTP` exclude each other")
+    over_http = issuer.startswith("http:")
+    if over_http and server.get("insecureAllowConfidentialOverLoopbackHTTP") is not True:
+        raise auth.error(
+            "`allowConfidentialClientRegistration` needs an https issuer",
+            "On loopback, `insecureAllowConfidentialOverLoopbackHTTP: true` allows http too",
         )
 
 

@@ -25,5 +25,5 @@ Different, on purpose (part 4's README has what a client sees of it, held to
   addresses only; ToolHive caches each for a fixed time;
 - an open stream ends when its sign-in does;
 - state is kept in SQLite and survives a restart; ToolHive's memory storage does not;
-- no token exchange grant and no confidential clients.
+- no token exchange grant.
 """
