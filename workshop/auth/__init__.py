@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from workshop.auth.http import RedirectError as RedirectError
     from workshop.auth.http import RefusedError as RefusedError
     from workshop.auth.http import bounded_body as bounded_body
-    from workshop.auth.http import error_redirect as error_redirect
+    from workshop.auth.http import early_error as early_error
     from workshop.auth.http import form_parameters as form_parameters
     from workshop.auth.http import private_json as private_json
     from workshop.auth.http import query_parameters as query_parameters
@@ -109,7 +109,7 @@ _MODULES = {
         "RedirectError",
         "RefusedError",
         "bounded_body",
-        "error_redirect",
+        "early_error",
         "form_parameters",
         "private_json",
         "query_parameters",

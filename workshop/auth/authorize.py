@@ -14,12 +14,12 @@ from workshop.auth.http import (
     Parameters,
     RedirectError,
     Remedy,
-    error_redirect,
+    early_error,
     query_parameters,
     scopes_in,
 )
 from workshop.auth.limits import DOCUMENT_CLIENTS
-from workshop.auth.redirect_rules import Destination, redirect_uri_matches
+from workshop.auth.redirect_rules import redirect_uri_matches
 from workshop.auth.server import AuthServer
 from workshop.auth.store import AuthorizationRequest, Client, StoreFullError
 
@@ -38,18 +38,8 @@ async def authorize(server: AuthServer, request: Request) -> Response:
     try:
         asked = _checked(server, client, parameters, redirect_uri)
     except RedirectError as error:
-        return _refusal(server, redirect_uri, state, error)
+        return early_error(server.config.issuer, redirect_uri, state, error)
     return consent_page(server, client, asked)
-
-
-def _refusal(server: AuthServer, redirect_uri: str, state: str | None, error: RedirectError) -> Response:
-    """Back to the client; but no link may start a program through us before a person has approved it.
-
-    RFC 9700 section 4.11.2: a redirect URI that is not trusted gets no automatic redirect.
-    """
-    if Destination.of(redirect_uri).kind == "scheme":
-        raise PageError("The application asked for something it cannot get", f"{error.description}.")
-    return error_redirect(server.config.issuer, redirect_uri, state, error)
 
 
 _READ = Remedy("cimd: {enabled: true}", "It then reads such documents, for which it needs the internet.")

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Message, Send
 
 from workshop.auth.limits import FORM_BYTES, QUERY_BYTES, SlowBodyError, read_body
+from workshop.auth.redirect_rules import Destination
 
 
 class OAuthError(Exception):
@@ -174,6 +175,19 @@ def error_redirect(issuer: str, redirect_uri: str, state: str | None, error: Red
     """Report the failure to the client, with `iss` as in a successful answer (RFC 9207)."""
     answer = {"error": error.error, "error_description": error.description}
     return redirect(redirect_uri, {**answer, "state": state, "iss": issuer})
+
+
+def early_error(issuer: str, redirect_uri: str, state: str | None, error: RedirectError) -> Response:
+    """Report a failure from before the consent page: no link may start a program that nobody has approved.
+
+    RFC 9700 section 4.11.2: a redirect URI that is not trusted gets no automatic redirect. Anybody can
+    register the scheme of any program.
+
+    Raises PageError for a redirect URI with a scheme of the application's own.
+    """
+    if Destination.of(redirect_uri).kind == "scheme":
+        raise PageError("The application asked for something it cannot get", f"{error.description}.")
+    return error_redirect(issuer, redirect_uri, state, error)
 
 
 def visible(text: str) -> str:

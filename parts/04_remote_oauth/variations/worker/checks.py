@@ -178,7 +178,7 @@ async def _closed(subject: Subject, number: int) -> None:
     hints=(
         "`workshop.auth` has what the gateway requires of a client, one function for each member",
         "`redirect_uris(document)` refuses an empty list, plain http beyond loopback, and unsafe schemes",
-        "`private_json` answers with `no-store`; and a client on somebody's computer keeps no secret",
+        "`private_json` answers with `no-store`; `new_client_secret` gives a secret and its digest",
     ),
     seconds=40,
     exercise=1,
@@ -192,7 +192,7 @@ async def exercise_1(subject: Subject) -> None:
     hints=(
         "Before the client and its address are known, the only answer is a page: `PageError`",
         "`redirect_uri_matches` of `workshop.auth` compares two redirect URIs as RFC 8252 requires",
-        "After that, `error_redirect` tells the client: `invalid_request` without S256, `invalid_target`",
+        "After that, `early_error` informs the client: `invalid_request` without S256, `invalid_target`",
     ),
     seconds=40,
     exercise=2,
@@ -219,9 +219,9 @@ async def exercise_3(subject: Subject) -> None:
 
 @check(
     hints=(
-        "`form` of `workshop.auth.http` reads a form, and nothing else",
-        "`s256(verifier)` has to be the `code_challenge` of the login; compare with `same`",
-        "`take` the code before you judge it, then it works once whatever comes of it",
+        "`form_parameters` reads a form and nothing else; `read_credentials` finds the client's id in it",
+        "`s256(verifier)` has to be the `code_challenge` of the login; compare with `same_secret`",
+        "`take` the code before you check it, then it works once, whatever the result",
         "To revoke is to `drop` the session, if it is this client's; the answer is 200 in any case",
     ),
     seconds=40,

@@ -8,14 +8,16 @@ from starlette.responses import Response
 from worker import Worker
 
 from workshop.auth import (
+    SECRET_METHODS,
     OAuthError,
     TokenBucket,
     bounded_body,
+    client_auth_method,
     client_name,
+    new_client_secret,
     private_json,
     read_document,
     redirect_uris,
-    require_public_code_client,
 )
 
 _MONTH = 30 * 24 * 3600
@@ -23,21 +25,24 @@ _REGISTRATIONS = TokenBucket(10, 200, time.time)
 
 
 async def register(worker: Worker, request: Request) -> Response:
-    """Keep a client and answer with its id (RFC 7591)."""
-    # ↓ One to ten addresses, https or loopback; no secret, for whoever asks gets one; no cache keeps this.
+    """Store a client and answer with its id (RFC 7591)."""
+    # ↓ One to ten redirect URIs that may be sent a code; a secret on request, of which only the digest is
+    #   stored; and no cache stores the answer.
     if not _REGISTRATIONS.take():
         raise OAuthError("too_many_requests", "Too many registrations", status=429)
     document = read_document(await bounded_body(request, seconds=30))
-    require_public_code_client(document)
+    method = client_auth_method(document, ("none", *SECRET_METHODS))
+    secret, secret_digest = (None, None) if method == "none" else new_client_secret()
     client = {
         "client_id": str(uuid.uuid4()),
         "client_name": client_name(document),
         "redirect_uris": list(redirect_uris(document)),
-        "token_endpoint_auth_method": "none",
-        "grant_types": ["authorization_code"],
+        "token_endpoint_auth_method": method,
+        "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],
     }
-    worker.records.put("client", client["client_id"], client, _MONTH)
+    worker.records.put("client", client["client_id"], {**client, "secret_digest": secret_digest}, _MONTH)
     worker.log("client registered", **client)
-    return private_json(client, status=201)
+    shown = {"client_secret": secret, "client_secret_expires_at": 0} if secret else {}
+    return private_json({**client, **shown}, status=201)
     # ↑

@@ -10,7 +10,7 @@ from workshop.auth import (
     PageError,
     Parameters,
     RedirectError,
-    error_redirect,
+    early_error,
     query_parameters,
     redirect_uri_matches,
 )
@@ -31,7 +31,7 @@ def asked(worker: Worker, request: Request) -> dict[str, str] | Response:
     try:
         _check(worker, given)
     except RedirectError as error:
-        return error_redirect(worker.url, redirect_uri, given.get("state"), error)
+        return early_error(worker.url, redirect_uri, given.get("state"), error)
     values = {name: given.get(name) for name in given}
     return {name: value for name, value in values.items() if value} | {"resource": worker.resource}
 

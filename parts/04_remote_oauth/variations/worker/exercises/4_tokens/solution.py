@@ -8,85 +8,109 @@ from starlette.responses import Response
 from worker import SCOPES, Worker
 
 from workshop.auth import (
+    SECRET_METHODS,
     OAuthError,
     Parameters,
+    check_credentials,
     form_parameters,
     private_json,
     random_token,
+    read_credentials,
+    refused_client,
     s256,
     same_secret,
 )
 
-_HOUR = 3600
+_HOUR, _MONTH = 3600, 30 * 24 * 3600
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+_METHODS = ["none", *SECRET_METHODS]
 
 
 def metadata(url: str) -> dict[str, object]:
-    """What the server's metadata says of this group."""
+    """What this group adds to the server's metadata."""
     return {
         "token_endpoint": f"{url}/token",
-        "grant_types_supported": ["authorization_code"],
-        "token_endpoint_auth_methods_supported": ["none"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "token_endpoint_auth_methods_supported": _METHODS,
         "revocation_endpoint": f"{url}/revoke",
-        "revocation_endpoint_auth_methods_supported": ["none"],
+        "revocation_endpoint_auth_methods_supported": _METHODS,
     }
 
 
-# ↓ A code is taken before it is judged, so it works once; and only with all that it was made for.
+# ↓ A code or a refresh token is taken before it is checked, so it works once, and only with all that it was
+#   made for. If it comes a second time, somebody has stolen it, and everything issued after it ends.
 async def token(worker: Worker, request: Request) -> Response:
-    """Trade a code for a token."""
+    """Exchange a code or a refresh token for an access token."""
     fields = await form_parameters(request, seconds=30)
     client_id = _client_id(worker, request, fields)
-    if fields.get("grant_type") != "authorization_code":
-        raise OAuthError("unsupported_grant_type", "Use authorization_code")
-    code = fields.get("code") or ""
-    grant = worker.records.take("code", code)
+    kinds = {"authorization_code": "code", "refresh_token": "refresh"}
+    kind = kinds.get(fields.get("grant_type") or "")
+    if kind is None:
+        raise OAuthError("unsupported_grant_type", "Use authorization_code or refresh_token")
+    given = fields.get("code" if kind == "code" else "refresh_token") or ""
+    grant = worker.records.take(kind, given)
     if grant is None:
-        if spent := worker.records.take("spent", code):  # somebody has it a second time: end what it gave
-            worker.records.drop("session", spent["session"])
-        raise OAuthError("invalid_grant", "The code is unknown, expired or was used before")
-    _check(worker, grant["asked"], client_id, fields)
-    access_token = random_token()
-    worker.records.put("session", access_token, grant, _HOUR)
-    worker.records.put("spent", code, {"session": access_token}, _HOUR)
-    answer = {"access_token": access_token, "token_type": "Bearer", "expires_in": _HOUR}
-    worker.log("token issued", login=grant["login"], client_id=client_id, **answer)
-    return private_json({**answer, "scope": " ".join(SCOPES)})
+        _end_all_after(worker, given)
+        raise OAuthError("invalid_grant", f"The {kind} is unknown, expired or was used before")
+    asked = grant["asked"]
+    if asked.get("client_id") != client_id:
+        raise OAuthError("invalid_grant", "It was issued to another client")
+    if {fields.get("resource"), asked.get("resource")} - {None, worker.resource}:
+        raise OAuthError("invalid_target", f"resource must be {worker.resource}")
+    if kind == "code":
+        _check_login(asked, fields)
+    return _issued(worker, given, grant)
 
 
-def _check(worker: Worker, asked: dict[str, Any], client_id: str, fields: Parameters) -> None:
+def _check_login(asked: dict[str, Any], fields: Parameters) -> None:
     verifier, challenge = fields.get("code_verifier") or "", asked.get("code_challenge") or ""
     if not _VERIFIER.fullmatch(verifier) or not same_secret(s256(verifier), challenge):
         raise OAuthError("invalid_grant", "The code_verifier is not the one of this login")
-    if (asked.get("client_id"), asked.get("redirect_uri")) != (client_id, fields.get("redirect_uri")):
-        raise OAuthError("invalid_grant", "The code was issued for another client or redirect_uri")
-    if {fields.get("resource"), asked.get("resource")} - {None, worker.resource}:
-        raise OAuthError("invalid_target", f"resource must be {worker.resource}")
+    if asked.get("redirect_uri") != fields.get("redirect_uri"):
+        raise OAuthError("invalid_grant", "The code was issued for another redirect_uri")
+
+
+def _issued(worker: Worker, spent: str, grant: dict[str, Any]) -> Response:
+    """A new pair of tokens; the access token that the last refresh token came with ends."""
+    access, refresh = random_token(), random_token()
+    worker.records.drop("session", grant.pop("session", ""))
+    worker.records.put("session", access, {**grant, "refresh": refresh}, _HOUR)
+    worker.records.put("refresh", refresh, {**grant, "session": access}, _MONTH)
+    worker.records.put("spent", spent, {"session": access, "refresh": refresh}, _MONTH)
+    answer = {"access_token": access, "refresh_token": refresh, "token_type": "Bearer", "expires_in": _HOUR}
+    worker.log("token issued", login=grant["login"], client_id=grant["asked"].get("client_id"), **answer)
+    return private_json({**answer, "scope": " ".join(SCOPES)})
+
+
+def _end_all_after(worker: Worker, spent: str) -> None:
+    while issued := worker.records.take("spent", spent):
+        worker.records.drop("session", issued["session"])
+        worker.records.drop("refresh", issued["refresh"])
+        spent = issued["refresh"]
 
 
 async def revoke(worker: Worker, request: Request) -> Response:
-    """End a token (RFC 7009)."""
+    """End a login by one of its tokens (RFC 7009)."""
     fields = await form_parameters(request, seconds=30)
     client_id = _client_id(worker, request, fields)
     token = fields.get("token") or ""
-    session = worker.records.get("session", token)
-    if session and session["asked"].get("client_id") == client_id:
-        worker.records.drop("session", token)
+    login = worker.records.get("session", token) or worker.records.get("refresh", token)
+    if login and login["asked"].get("client_id") == client_id:
+        worker.records.drop("session", login.get("session", token))
+        worker.records.drop("refresh", login.get("refresh", token))
     return private_json({})
 
 
 def _client_id(worker: Worker, request: Request, fields: Parameters) -> str:
-    """The registered client that asks; it has no secret, so one that sends one is not ours."""
-    if fields.repeated:
-        raise OAuthError("invalid_request", "A parameter is repeated")
-    if "authorization" in request.headers:
-        # The refusal names the scheme that was tried (RFC 6749 section 5.2).
-        challenge = {"www-authenticate": f'Basic realm="{worker.url}"'}
-        raise OAuthError("invalid_client", "Clients here have no secret", status=401, headers=challenge)
-    client_id = fields.get("client_id") or ""
-    if "client_secret" in fields or worker.records.get("client", client_id) is None:
-        raise OAuthError("invalid_client", "This client is not registered here", status=401)
-    return client_id
+    """The registered client that asks, with its secret if it has one."""
+    sent = read_credentials(request, fields, worker.url)
+    client = worker.records.get("client", sent.client_id)
+    if client is None:
+        challenge = "authorization" in request.headers
+        raise refused_client("This client is not registered here", worker.url, challenge=challenge)
+    method = client["token_endpoint_auth_method"]
+    check_credentials(sent, method, client.get("secret_digest"), worker.url)
+    return sent.client_id
 
 
 # ↑
