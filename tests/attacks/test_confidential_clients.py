@@ -175,7 +175,7 @@ async def test_two_headers_or_two_clients_are_refused(confidential: Site) -> Non
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
     other = {**fields, "client_id": "somebody-else"}
     answer = await confidential.http.post("/oauth/token", data=other, headers=basic(client_id, secret))
-    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
     same = {**fields, "client_id": client_id}
     answer = await confidential.http.post("/oauth/token", data=same, headers=basic(client_id, secret))
     assert answer.json()["error"] == "invalid_grant", "the same id twice is one client"

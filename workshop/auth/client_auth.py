@@ -50,7 +50,7 @@ def read_credentials(request: Request, fields: Parameters, realm: str) -> Creden
     if headers:
         sent = _basic(headers[0], realm)
         if client_id not in (None, sent.client_id):
-            raise OAuthError("invalid_request", "More than one way of client authentication")
+            raise refused_client("The header and the body name different clients", realm, challenge=True)
         return sent
     if client_id is None:
         raise OAuthError("invalid_request", "client_id is missing")
