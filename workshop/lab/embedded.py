@@ -24,7 +24,7 @@ from workshop.lab.base import (
 from workshop.lab.deployments import default_ports, practice_secret, with_choices, write_secrets
 from workshop.lab.logs import Log, file_logs
 from workshop.lab.planner import Planner
-from workshop.toolhive import lint, overrides
+from workshop.toolhive import embedded_fields, lint, overrides
 from workshop.toolhive.manifests import Resources
 from workshop.toolhive.secrets import SecretFiles
 
@@ -102,6 +102,7 @@ class EmbeddedBackend:
         """The processes of these deployments, their secrets written."""
         for deployment in deployments:
             lint.check(deployment.resources)
+            embedded_fields.check(deployment.resources)
         ports = self._ports(deployments, choices)
         planner = Planner(self._directory, self._secrets, ports)
 
