@@ -10,6 +10,7 @@ import pytest
 from workshop.agent.listener import LoopbackListener
 from workshop.core.errors import CredentialsError, WorkshopError
 from workshop.core.ports import bind_loopback, free_port
+from workshop.core.refusals import known_refusal
 
 ISSUER = "http://localhost:8080"
 GOOD = {"code": "the-code", "state": "right", "iss": ISSUER}
@@ -134,6 +135,40 @@ async def test_an_error_answer_ends_the_login_with_what_it_means(
     assert "\x1b" not in caught.value.why
     if error == "server_error":
         assert "`workshop logs` shows" in caught.value.hint, "`status` of a cluster names no log"
+
+
+async def test_a_known_refusal_is_explained_on_the_page_and_in_the_terminal(
+    listener: LoopbackListener, browser: httpx2.AsyncClient
+) -> None:
+    description = "Signing in at GitHub failed. <b>words</b> (incorrect_client_credentials). And more."
+    query = {"error": "server_error", "error_description": description, "state": "right", "iss": ISSUER}
+    page = await browser.get(listener.redirect_uri, params=query)
+    refusal = known_refusal("incorrect_client_credentials")
+    assert refusal is not None
+    assert refusal.meaning in page.text
+    assert "GITHUB_OAUTH_CLIENT_SECRET" in page.text
+    assert "words" not in page.text
+    with pytest.raises(WorkshopError, match="does not accept the client ID") as caught:
+        await listener.wait(5)
+    assert caught.value.hint == refusal.remedy
+    assert caught.value.why.endswith(": incorrect_client_credentials")
+
+
+async def test_an_unknown_failure_is_not_called_a_denial_and_its_words_stay_off_the_page(
+    listener: LoopbackListener, browser: httpx2.AsyncClient
+) -> None:
+    query = {
+        "error": "server_error",
+        "error_description": "<b>it\nbroke</b>\u202e",
+        "state": "right",
+        "iss": ISSUER,
+    }
+    page = await browser.get(listener.redirect_uri, params=query)
+    assert "nobody denied it" in page.text
+    assert "broke" not in page.text
+    with pytest.raises(WorkshopError) as caught:
+        await listener.wait(5)
+    assert caught.value.why == "It reported `server_error`: <b>it broke</b>\\x202e"
 
 
 async def test_a_login_is_answered_once(listener: LoopbackListener, browser: httpx2.AsyncClient) -> None:

@@ -16,7 +16,7 @@ from mcp_types import ElicitCompleteNotification
 from tests.variations.elicitation import ERAS, MODERN, PROFILE, Gateway, link_id, load, told
 from workshop.auth.limits import Patience
 from workshop.auth.outbound import Outbound
-from workshop.auth.upstream import ApiAnswer
+from workshop.auth.upstream_api import ApiAnswer
 from workshop.core.console import Progress
 from workshop.course.lessons import find_variation
 from workshop.course.variation_run import variation_running

@@ -17,6 +17,7 @@ from workshop.core.encoding import csp_hash
 from workshop.core.errors import CredentialsError, PreflightError, WorkshopError
 from workshop.core.foreign import one_line
 from workshop.core.ports import bind_loopback, free_port
+from workshop.core.refusals import refusal_in
 from workshop.recorder.current import current
 
 _MAX_REQUEST = 16 * 1024
@@ -104,6 +105,12 @@ _UNKNOWN_LOGIN = Page(
 )
 _REFUSED = Page(400, "Refused", "The answer was refused; the terminal says why. You can close this window.")
 _DENIED = Page(200, "Not approved", "Nothing was allowed. You can close this window.")
+_FAILED = Page(
+    200,
+    "Not signed in",
+    "The server ended the login with an error, and nobody denied it. The terminal has the details. "
+    "You can close this window.",
+)
 _DONE = Page(200, "Approved", "The workshop agent has what it needs. You can close this window.")
 
 
@@ -225,7 +232,7 @@ def _judge(
             hint="Nothing was stored. If it happens again, another server may be interfering with the login",
         )
     if "error" in query:
-        return _DENIED, _denied(query["error"][0])
+        return _ended(query["error"][0], query.get("error_description", [""])[0])
     code, iss = query["code"][0], query.get("iss", [None])[0]
     return _DONE, AuthorizationCodeResult(code=code, state=login.state, iss=iss)
 
@@ -246,16 +253,22 @@ def _mistake(query: dict[str, list[str]], login: _Login) -> str:
     return ""
 
 
-def _denied(error: str) -> WorkshopError:
+def _ended(error: str, description: str) -> tuple[Page, WorkshopError]:
+    """The page and the error for an answer without a code; the page has words from our own list only."""
     if error == "access_denied":
-        return CredentialsError(
+        return _DENIED, CredentialsError(
             "The login was not approved",
             why="The authorization server reported `access_denied`",
             hint="Run the part again and approve it in the browser",
         )
-    return WorkshopError(
+    if refusal := refusal_in(description):
+        page = Page(200, "Not signed in", f"{refusal.sentence}. {refusal.remedy}. You can close this window.")
+        why = f"The authorization server reported `{one_line(error, 80)}`: {refusal.code}"
+        return page, WorkshopError(refusal.meaning, why=why, hint=refusal.remedy)
+    reported = f"`{one_line(error, 80)}`" + (f": {one_line(description, 200)}" if description else "")
+    return _FAILED, WorkshopError(
         "The authorization server ended the login with an error",
-        why=f"It reported `{one_line(error, 80)}`",
+        why=f"It reported {reported}",
         hint="Run the part again; `workshop logs` shows what the server wrote",
     )
 

@@ -68,13 +68,13 @@ if TYPE_CHECKING:
     from workshop.auth.routes import Endpoint as Endpoint
     from workshop.auth.routes import RequestLog as RequestLog
     from workshop.auth.store import StoreFullError as StoreFullError
-    from workshop.auth.upstream import ApiAnswer as ApiAnswer
     from workshop.auth.upstream import UpstreamError as UpstreamError
     from workshop.auth.upstream import UpstreamProvider as UpstreamProvider
-    from workshop.auth.upstream import api_of as api_of
-    from workshop.auth.upstream import call_api as call_api
-    from workshop.auth.upstream import count_items as count_items
-    from workshop.auth.upstream import github_app as github_app
+    from workshop.auth.upstream_api import ApiAnswer as ApiAnswer
+    from workshop.auth.upstream_api import api_of as api_of
+    from workshop.auth.upstream_api import call_api as call_api
+    from workshop.auth.upstream_api import count_items as count_items
+    from workshop.auth.upstream_api import github_app as github_app
     from workshop.auth.vault import SealedRecords as SealedRecords
     from workshop.auth.vault import Vault as Vault
     from workshop.auth.vault import digest as digest
@@ -135,15 +135,8 @@ _MODULES = {
     "resource_server": ("Challenge",),
     "routes": ("Endpoint", "RequestLog"),
     "store": ("StoreFullError",),
-    "upstream": (
-        "ApiAnswer",
-        "UpstreamError",
-        "UpstreamProvider",
-        "api_of",
-        "call_api",
-        "count_items",
-        "github_app",
-    ),
+    "upstream": ("UpstreamError", "UpstreamProvider"),
+    "upstream_api": ("ApiAnswer", "api_of", "call_api", "count_items", "github_app"),
     "vault": (
         "SealedRecords",
         "Vault",

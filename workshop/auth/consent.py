@@ -50,7 +50,7 @@ from workshop.auth.store import (
     StoreFullError,
     UpstreamTokens,
 )
-from workshop.auth.upstream import Trouble, UpstreamError
+from workshop.auth.upstream import UpstreamError, code_in
 from workshop.auth.vault import digest, random_token, same_secret
 
 _LOG = logging.getLogger(__name__)
@@ -234,19 +234,16 @@ def _take(server: AuthServer, request: Request, state: str) -> PendingSignIn:
 
 
 async def _sign_in(server: AuthServer, parameters: Parameters, pending: PendingSignIn) -> tuple[Grant, str]:
-    code = parameters.get("code")
-    if code is None or "error" in parameters:
-        raise RedirectError("access_denied", f"{server.upstream.name} did not grant access")
+    name = server.upstream.name
+    if parameters.get("error") == "access_denied":  # the only code that says that a person decided
+        raise RedirectError("access_denied", f"The person did not approve at {name}")
     try:
-        tokens = await server.upstream.exchange(code, pending.verifier)
+        tokens = await server.upstream.exchange(code_in(parameters), pending.verifier)
         identity = await server.upstream.identity(tokens)
     except UpstreamError as error:
-        _LOG.warning("upstream %s: %s", server.upstream.name, error.trouble.value)
-        slow = error.trouble is Trouble.SLOW
-        name = "temporarily_unavailable" if slow else "server_error"
-        raise RedirectError(
-            name, f"Signing in at {server.upstream.name} failed: {error.trouble.value}"
-        ) from error
+        _LOG.warning("upstream %s: %s", name, error)
+        code_for_client = "temporarily_unavailable" if error.is_passing else "server_error"
+        raise RedirectError(code_for_client, f"Signing in at {name} failed. {error.sentence}") from error
     return _open_grant(server, pending.request, identity, tokens)
 
 

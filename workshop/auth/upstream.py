@@ -16,21 +16,21 @@ from enum import Enum
 from typing import Any
 
 import aiohttp
-from yarl import URL
 
 from workshop.auth.config import Upstream, UserInfo
-from workshop.auth.http import visible
-from workshop.auth.limits import RELAY_BYTES, UPSTREAM_BYTES, Clock
+from workshop.auth.http import Parameters, visible
+from workshop.auth.limits import UPSTREAM_BYTES, Clock
 from workshop.auth.outbound import Outbound, proxy_for
 from workshop.auth.store import Grant, Identity, Store, UpstreamTokens
 from workshop.auth.vault import s256
+from workshop.core.refusals import Refusal, known_refusal
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _AGENT = "mcp-workshop-gateway"
 _FORM = "application/x-www-form-urlencoded"
 _HTTP_OK = 200
 _LONGEST_LIFE = 100 * 365 * 24 * 3600  # a number of any length is JSON, and not every one is a time
-_SERVER_ERROR = 500
+_FORBIDDEN, _TOO_MANY, _SERVER_ERROR = 403, 429, 500
 
 
 class Trouble(Enum):
@@ -43,11 +43,38 @@ class Trouble(Enum):
 
 
 class UpstreamError(Exception):
-    """A request to the upstream failed; carries the kind and none of the upstream's words."""
+    """A request to the upstream failed; carries the kind, a reason that is on our list, and no other text."""
 
-    def __init__(self, trouble: Trouble) -> None:
-        super().__init__(trouble.value)
+    def __init__(self, trouble: Trouble, refusal: Refusal | None = None) -> None:
+        super().__init__(f"{trouble.value}: {refusal.code}" if refusal else trouble.value)
         self.trouble = trouble
+        self.refusal = refusal
+
+    @property
+    def sentence(self) -> str:
+        """What happened and what helps, for a page or an `error_description`."""
+        if self.refusal is None:
+            return f"{self.trouble.value[:1].upper()}{self.trouble.value[1:]}."
+        return f"{self.refusal.sentence}. {self.refusal.remedy}."
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same request may succeed in a few minutes."""
+        return self.trouble is Trouble.SLOW or (self.refusal or _NONE).code == "userinfo_429"
+
+
+_NONE = Refusal("", "", "")
+
+
+def code_in(answer: Parameters) -> str:
+    """The code that the upstream's page sent the browser back with.
+
+    Raises UpstreamError for any error, also beside a code; `access_denied` is for the caller to tell apart.
+    """
+    code = answer.get("code")
+    if code is None or "error" in answer:
+        raise UpstreamError(Trouble.REFUSED, known_refusal(answer.get("error")))
+    return code
 
 
 class UpstreamProvider:
@@ -109,7 +136,10 @@ class UpstreamProvider:
         if info is None:
             synthesised = hashlib.sha256(tokens.access_token.encode()).hexdigest()[:32]
             return Identity(f"tk-{synthesised}", None, None)
-        answer = await self._fetch(info.method, info.url, _userinfo_headers(info, tokens.access_token))
+        response = await self._fetch(info.method, info.url, _userinfo_headers(info, tokens.access_token))
+        if _HTTP_OK < response.status < _SERVER_ERROR:
+            raise UpstreamError(Trouble.REFUSED, known_refusal(f"userinfo_{response.reason}"))
+        answer = response.json_object()
         subject = first_text(answer, info.subject_fields)
         if subject is None:
             raise UpstreamError(Trouble.UNREADABLE)
@@ -120,10 +150,11 @@ class UpstreamProvider:
         if self._config.client_secret:  # a public client has none, and a strict server refuses an empty one
             credentials["client_secret"] = self._config.client_secret
         headers = {"Accept": "application/json", "User-Agent": _AGENT, "Content-Type": _FORM}
-        answer = await self._fetch("POST", self._config.token_endpoint, headers, {**grant, **credentials})
-        if "error" in answer:
-            raise UpstreamError(Trouble.REFUSED)
-        return self._tokens(answer)
+        response = await self._fetch("POST", self._config.token_endpoint, headers, {**grant, **credentials})
+        answer = response.json()
+        if isinstance(answer, dict) and "error" in answer and response.status < _SERVER_ERROR:
+            raise UpstreamError(Trouble.REFUSED, known_refusal(answer["error"]))
+        return self._tokens(response.json_object())
 
     def _tokens(self, answer: Mapping[str, Any]) -> UpstreamTokens:
         access, refresh, seconds = (
@@ -138,7 +169,7 @@ class UpstreamProvider:
 
     async def _fetch(
         self, method: str, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
+    ) -> "_Response":
         sent = {**headers, "Accept-Encoding": "identity"}
         try:
             async with (
@@ -147,7 +178,7 @@ class UpstreamProvider:
                     method, url, headers=sent, data=form, allow_redirects=False, proxy=proxy_for(url)
                 ) as response,
             ):
-                return _json_object(response.status, await _bounded(response))
+                return _Response(response.status, await _bounded(response), response.headers)
         except TimeoutError as error:
             raise UpstreamError(Trouble.SLOW) from error
         except (aiohttp.ClientError, OSError) as error:
@@ -172,18 +203,35 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _json_object(status: int, body: bytes) -> dict[str, Any]:
-    if status >= _SERVER_ERROR:
-        raise UpstreamError(Trouble.UNREACHABLE)
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        answer = None
-    if status != _HTTP_OK:
-        raise UpstreamError(Trouble.REFUSED)
-    if not isinstance(answer, dict):
-        raise UpstreamError(Trouble.UNREADABLE)
-    return answer
+@dataclass(frozen=True)
+class _Response:
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+    @property
+    def reason(self) -> int:
+        """The status; 429 also for a 403 that is GitHub's rate limit (docs.github.com, "Rate limits")."""
+        limited = self.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in self.headers
+        return _TOO_MANY if self.status == _FORBIDDEN and limited else self.status
+
+    def json(self) -> Any:  # noqa: ANN401 - an upstream answers what it likes
+        """The body; None if it is not JSON."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+    def json_object(self) -> dict[str, Any]:
+        """The object in an answer with status 200; raises UpstreamError for any other."""
+        if self.status >= _SERVER_ERROR:
+            raise UpstreamError(Trouble.UNREACHABLE)
+        if self.status != _HTTP_OK:
+            raise UpstreamError(Trouble.REFUSED)
+        answer = self.json()
+        if not isinstance(answer, dict):
+            raise UpstreamError(Trouble.UNREADABLE)
+        return answer
 
 
 def _is_token(value: object) -> bool:
@@ -253,7 +301,7 @@ class UpstreamTokenSource:
         return fresh
 
     def _after_failure(self, tsid: str, tried: UpstreamTokens, error: UpstreamError) -> UpstreamTokens | None:
-        _LOG.warning("upstream token not refreshed: %s", error.trouble.value)
+        _LOG.warning("upstream token not refreshed: %s", error)
         stored = self._store.grant(tsid)
         if stored is not None and stored.upstream != tried:
             return stored.upstream  # another process was faster, and the upstream takes a refresh token once
@@ -265,91 +313,3 @@ class UpstreamTokenSource:
 
     def _left(self, tokens: UpstreamTokens) -> float:
         return float("inf") if tokens.expires_at is None else tokens.expires_at - self._clock()
-
-
-_GITHUB, _GITHUB_API = "https://github.com", "https://api.github.com"
-
-
-def api_of(github: str) -> str:
-    """Where the REST API of a GitHub is: its own host on github.com, else the same."""
-    return _GITHUB_API if github == _GITHUB else github
-
-
-def github_app(
-    github: str, *, client_id: str, client_secret: str, redirect_uri: str, scopes: tuple[str, ...]
-) -> Upstream:
-    """The app; people are known by their login."""
-    return Upstream(
-        name="GitHub",
-        authorization_endpoint=f"{github}/login/oauth/authorize",
-        token_endpoint=f"{github}/login/oauth/access_token",
-        client_id=client_id,
-        client_secret=client_secret,
-        redirect_uri=redirect_uri,
-        scopes=scopes,
-        userinfo=UserInfo(f"{api_of(github)}/user", "GET", {}, ("login",), ("name",), ("email",)),
-    )
-
-
-@dataclass(frozen=True)
-class ApiAnswer:
-    """What the API said; `links` are the addresses of its Link header (RFC 8288) by relation."""
-
-    status: int
-    body: Any
-    links: dict[str, str]
-
-
-def page_of(url: str) -> int | None:
-    """The number in the `page` parameter of a link to another page of a list."""
-    number = URL(url).query.get("page", "")
-    return int(number) if number.isascii() and number.isdigit() else None
-
-
-async def call_api(outbound: Outbound, url: str, token: str) -> ApiAnswer:
-    """The answer, with None for a body that is no JSON; raises UpstreamError when there is no answer."""
-    headers = {
-        "Accept": "application/json",
-        "Accept-Encoding": "identity",
-        "User-Agent": "mcp-workshop-gateway",
-        "Authorization": f"Bearer {token}",
-    }
-    address = URL(url, encoded=True)  # as it was built: nothing in it is resolved or decoded again
-    try:
-        async with (
-            asyncio.timeout(outbound.patience.sign_in),
-            outbound.session.get(
-                address, headers=headers, allow_redirects=False, proxy=proxy_for(url)
-            ) as response,
-        ):
-            links = {relation: str(link["url"]) for relation, link in response.links.items()}
-            return ApiAnswer(response.status, await _api_body(response), links)
-    except TimeoutError as error:
-        raise UpstreamError(Trouble.SLOW) from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise UpstreamError(Trouble.UNREACHABLE) from error
-
-
-async def count_items(outbound: Outbound, answer: ApiAnswer, token: str) -> int:
-    """How long a list is of which `answer` is the first page: the pages before the last, and what is on that.
-
-    For an API that gives no total. Raises UpstreamError.
-    """
-    here = len(answer.body)
-    last, following = answer.links.get("last"), answer.links.get("next")
-    if last is None or following is None:
-        return here
-    page, number = await call_api(outbound, last, token), page_of(last)
-    return here * (number - 1) + len(page.body) if isinstance(page.body, list) and number else here
-
-
-async def _api_body(response: aiohttp.ClientResponse) -> Any:  # noqa: ANN401 - an API answers what it likes
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > RELAY_BYTES:
-            raise UpstreamError(Trouble.UNREADABLE)
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None

@@ -6,7 +6,7 @@ import anyio
 import httpx2
 import pytest
 
-from tests.servers.practice.conftest import URL, Practice, text_of
+from tests.servers.practice.conftest import URL, Practice, redirected, text_of
 
 PATHS = {
     "token": "/login/oauth/access_token",
@@ -118,3 +118,26 @@ async def test_what_nobody_foresaw_is_a_500_without_its_words(
     assert (answer.status_code, answer.json()["error"]) == (500, "server_error")
     assert answer.headers["connection"] == "close"
     assert "words of the code" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("target", "fault"),
+    [("token", "401"), ("userinfo", "bad_verification_code"), ("mcp", "403"), ("authorize", "429")],
+)
+async def test_an_endpoint_refuses_only_as_github_does(practice: Practice, target: str, fault: str) -> None:
+    answer = await practice.control("faults", {"target": target, "fault": fault})
+    assert answer.status_code == 400
+    assert "can refuse with" in answer.json()["why"]
+
+
+async def test_refusals_look_like_github_s(practice: Practice) -> None:
+    await practice.control("faults", {"target": "userinfo", "fault": "429"})
+    limited = await call(practice, "userinfo")
+    assert (limited.status_code, limited.headers["retry-after"]) == (429, "60")
+    await practice.control("faults", {"target": "authorize", "fault": "application_suspended"})
+    back = redirected(await practice.browser.get(practice.page_url()))
+    assert (back["error"], back["state"]) == ("application_suspended", "state-1")
+    assert back["error_uri"].endswith("#application-suspended")
+    await practice.control("faults", {"target": "token", "fault": "incorrect_client_credentials"})
+    assert (await practice.exchange("any"))["error"] == "incorrect_client_credentials"
+    assert (await practice.exchange("any"))["error"] == "bad_verification_code"

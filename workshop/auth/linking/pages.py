@@ -34,7 +34,7 @@ from workshop.auth.outbound import Outbound
 from workshop.auth.outside_tokens import Caller, KeysUnavailableError, OutsideTokens
 from workshop.auth.routes import Endpoint
 from workshop.auth.store import StoreFullError
-from workshop.auth.upstream import UpstreamError, UpstreamProvider
+from workshop.auth.upstream import UpstreamError, UpstreamProvider, code_in
 from workshop.auth.vault import SealedRecords, Vault, digest, random_token, same_secret
 
 
@@ -167,17 +167,16 @@ class Connect:
         redirection, parameters = self._back("upstream", request)
         outcome = REFUSED
         try:
-            code = parameters.get("code")
-            if code is None or "error" in parameters:
-                raise PageError("The account was not connected", "The other side did not grant access.")
+            code = code_in(parameters)
             target = self._target(redirection.target)
             tokens = await self._identity.peer(target.provider).exchange(code, redirection.verifier)
             self._grants.put(redirection.asked, target.home, tokens)
             outcome = CONNECTED
         except UpstreamError as error:
-            raise PageError(
-                "The account was not connected", f"{error.trouble.value}.".capitalize(), status=502
-            ) from error
+            if parameters.get("error") == "access_denied":
+                raise PageError("The account was not connected", "You did not approve it.") from error
+            _LOG.warning("upstream of target %s: %s", redirection.target, error)
+            raise PageError("The account was not connected", error.sentence, status=502) from error
         finally:
             await self._elicitations.settle(redirection.link, redirection.asked, outcome)
         _LOG.info("connected: user %s, target %s", redirection.subject, redirection.target)

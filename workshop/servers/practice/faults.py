@@ -22,6 +22,16 @@ FAULTS = {
     "html": "answers 200 with a page of HTML",
     "empty": "answers 200 with an empty body",
     "huge": "answers 200 with 16 MiB of JSON",
+    "access_denied": "sends the browser back as if the person had said no",
+    "application_suspended": "sends the browser back as for a suspended app",
+    "redirect_uri_mismatch": "refuses the callback URL",
+    "incorrect_client_credentials": "refuses the app's client ID and secret",
+    "bad_verification_code": "refuses the code",
+    "unverified_user_email": "refuses an account without a verified e-mail address",
+    "401": "answers that the token is not valid",
+    "403": "answers that the token may not do this",
+    "404": "answers that there is nothing here",
+    "429": "answers that there were too many requests",
     "wrong_user": "acts for the other practice user",
     "drop": "closes the connection in the middle of the answer",
     "revoked": "makes the tokens of `user` (or of all) invalid, at once",
@@ -29,6 +39,19 @@ FAULTS = {
 }
 WRONG_USER: Final = "practice.wrong_user"
 """The key in the ASGI scope of a request that acts for the other user."""
+REFUSAL: Final = "practice.refusal"
+"""The key in the ASGI scope for GitHub's error code, or status, that a request is refused with."""
+_REFUSALS: Final = {
+    "authorize": {"access_denied", "application_suspended", "redirect_uri_mismatch"},
+    "token": {
+        "incorrect_client_credentials",
+        "bad_verification_code",
+        "redirect_uri_mismatch",
+        "unverified_user_email",
+    },
+    "userinfo": {"401", "403", "404", "429"},
+}
+_EVERY_REFUSAL: Final = set[str]().union(*_REFUSALS.values())
 _MOST_SECONDS = 120.0
 _MOST_TIMES = 1_000_000
 
@@ -62,6 +85,9 @@ def parse(raw: Any, users: set[str]) -> Fault:  # noqa: ANN401 - JSON can be any
         isinstance(fault.target, str) and fault.target in TARGETS,
         f"`target` must be one of {', '.join(TARGETS)}",
     )
+    own = _REFUSALS.get(fault.target, set())
+    elsewhere = fault.kind in _EVERY_REFUSAL - own
+    _require(not elsewhere, f"{TARGETS[fault.target]} can refuse with {', '.join(sorted(own)) or 'nothing'}")
     _require(
         type(fault.times) is int and 0 < fault.times <= _MOST_TIMES, "`times` must be a positive integer"
     )
@@ -144,6 +170,8 @@ class FaultInjection:
             await self._app(scope, receive, send)
         elif fault.kind == "wrong_user":
             await self._app({**scope, WRONG_USER: True}, receive, send)
+        elif fault.kind in _EVERY_REFUSAL:
+            await self._app({**scope, REFUSAL: fault.kind}, receive, send)
         elif fault.kind == "drop":
             await _drop(send)
         else:

@@ -21,6 +21,7 @@ from workshop.core.errors import UsageError
 from workshop.servers.practice import web
 from workshop.servers.practice.authorizations import AuthorizationRequest, matches_challenge
 from workshop.servers.practice.catalog import NotFoundError
+from workshop.servers.practice.faults import REFUSAL
 from workshop.servers.practice.state import PracticeState
 from workshop.servers.practice.tokens import SCOPES, parse_scopes
 from workshop.servers.practice.web import read_form
@@ -29,6 +30,11 @@ BROWSER_COOKIE: Final = "practice_browser"
 SESSION_COOKIE: Final = "practice_session"
 _CHALLENGE_LENGTH = 43
 _AUTHORIZATION_ERRORS = "https://docs.github.com/apps/oauth-apps/maintaining-oauth-apps/troubleshooting-authorization-request-errors"
+_AUTHORIZATION_DESCRIPTIONS = {
+    "access_denied": "The user has denied your application access.",
+    "redirect_uri_mismatch": "The redirect_uri does not match the registered callback URL.",
+    "application_suspended": "Your application has been suspended.",
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class AuthorizePage:
             )
         browser = request.cookies.get(BROWSER_COOKIE) or secrets.token_urlsafe(32)
         asked = self._asked(request, browser)
+        if code := request.scope.get(REFUSAL):
+            return _redirect_error(asked, code, _AUTHORIZATION_DESCRIPTIONS[code])
         if problem := self._problem(request, asked):
             return _redirect_error(asked, *problem)
         login = self.state.authorizations.signed_in(request.cookies.get(SESSION_COOKIE, ""))
@@ -71,7 +79,7 @@ class AuthorizePage:
             why = "It was used already, is older than ten minutes, or belongs to another browser."
             return web.message("This form is no longer valid", why, status=403)
         if form.get("user") == "deny":
-            return _redirect_error(asked, "access_denied", "The user has denied your application access.")
+            return _redirect_error(asked, "access_denied", _AUTHORIZATION_DESCRIPTIONS["access_denied"])
         try:
             login = self.state.acting(request, self.state.catalog.user(form.get("user", "")).login)
         except NotFoundError:
@@ -96,7 +104,7 @@ class AuthorizePage:
     def _problem(self, request: Request, asked: AuthorizationRequest) -> tuple[str, str] | None:
         query = request.query_params
         if (query.get("redirect_uri") or asked.redirect_uri) != asked.redirect_uri:
-            return "redirect_uri_mismatch", "The redirect_uri does not match the registered callback URL."
+            return "redirect_uri_mismatch", _AUTHORIZATION_DESCRIPTIONS["redirect_uri_mismatch"]
         challenge, method = asked.code_challenge, query.get("code_challenge_method")
         if (challenge or method) and (method != "S256" or len(challenge or "") != _CHALLENGE_LENGTH):
             return (
@@ -154,6 +162,7 @@ _DESCRIPTIONS = {
     "incorrect_client_credentials": "The client_id or the client_secret is wrong.",
     "redirect_uri_mismatch": "The redirect_uri does not match the registered callback URL.",
     "bad_verification_code": "The code is wrong, was used already, or has expired.",
+    "unverified_user_email": "The user must have a verified primary email.",
     "unsupported_grant_type": "Only authorization_code is supported: an OAuth app has no refresh tokens.",
 }
 
@@ -188,6 +197,8 @@ class TokenEndpoint:
         return _token_response(request, {"access_token": token, "scope": scope, "token_type": "bearer"})
 
     def _refused(self, request: Request, form: dict[str, str]) -> str | None:
+        if code := request.scope.get(REFUSAL):
+            return str(code)
         client_id, client_secret = _client_credentials(request, form)
         config = self.state.config
         known = (_same(client_id, config.client_id), _same(client_secret, config.client_secret))

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from workshop.servers.practice import shapes
 from workshop.servers.practice.catalog import NotFoundError
 from workshop.servers.practice.data import Issue, Repository
+from workshop.servers.practice.faults import REFUSAL
 from workshop.servers.practice.state import PracticeState
 from workshop.servers.practice.tokens import Caller
 
@@ -71,6 +72,8 @@ class Rest:
         return self._answer(caller, body, links)
 
     def _caller(self, request: Request) -> Caller | Response:
+        if status := request.scope.get(REFUSAL):
+            return _refused(status)
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if not token:
             return _unauthorized("Requires authentication")
@@ -93,6 +96,20 @@ class Rest:
 def _unauthorized(message: str) -> Response:
     body = {"message": message, "documentation_url": _DOCUMENTATION, "status": "401"}
     return JSONResponse(body, status_code=401)
+
+
+_MESSAGES = {
+    "401": "Bad credentials",
+    "403": "Resource not accessible by integration",
+    "404": "Not Found",
+    "429": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again.",
+}
+
+
+def _refused(status: str) -> Response:
+    """GitHub's answer with this status, as a fault asks for it."""
+    body = {"message": _MESSAGES[status], "documentation_url": _DOCUMENTATION, "status": status}
+    return JSONResponse(body, int(status), {"Retry-After": "60"} if status == "429" else {})
 
 
 _MOST_PER_PAGE = 100

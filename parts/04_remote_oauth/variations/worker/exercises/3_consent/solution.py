@@ -88,10 +88,11 @@ async def callback(worker: Worker, request: Request) -> Response:
     asked, code = pending["asked"], given.get("code")
     try:
         person = await worker.sign_in(code, pending["verifier"]) if code else None
-    except UpstreamError:
-        return _back(worker, asked, error="server_error")
+    except UpstreamError as error:
+        return _back(worker, asked, error="server_error", error_description=error.sentence)
     if person is None:
-        return _back(worker, asked, error="access_denied")
+        decided = code or given.get("error") == "access_denied"  # anything else says that nobody decided
+        return _back(worker, asked, error="access_denied" if decided else "server_error")
     ours = random_token()
     worker.records.put("code", ours, {"asked": asked, **person}, _TEN_MINUTES)
     worker.log("code issued", code=ours, **person)

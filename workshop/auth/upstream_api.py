@@ -1,0 +1,101 @@
+"""GitHub as the OAuth app of a variation's gateway, and calls of its REST API with a person's token."""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from workshop.auth.config import Upstream, UserInfo
+from workshop.auth.limits import RELAY_BYTES
+from workshop.auth.outbound import Outbound, proxy_for
+from workshop.auth.upstream import Trouble, UpstreamError
+
+_GITHUB, _GITHUB_API = "https://github.com", "https://api.github.com"
+
+
+def api_of(github: str) -> str:
+    """Where the REST API of a GitHub is: its own host on github.com, else the same."""
+    return _GITHUB_API if github == _GITHUB else github
+
+
+def github_app(
+    github: str, *, client_id: str, client_secret: str, redirect_uri: str, scopes: tuple[str, ...]
+) -> Upstream:
+    """The app; people are known by their login."""
+    return Upstream(
+        name="GitHub",
+        authorization_endpoint=f"{github}/login/oauth/authorize",
+        token_endpoint=f"{github}/login/oauth/access_token",
+        client_id=client_id,
+        client_secret=client_secret,
+        redirect_uri=redirect_uri,
+        scopes=scopes,
+        userinfo=UserInfo(f"{api_of(github)}/user", "GET", {}, ("login",), ("name",), ("email",)),
+    )
+
+
+@dataclass(frozen=True)
+class ApiAnswer:
+    """What the API said; `links` are the addresses of its Link header (RFC 8288) by relation."""
+
+    status: int
+    body: Any
+    links: dict[str, str]
+
+
+def page_of(url: str) -> int | None:
+    """The number in the `page` parameter of a link to another page of a list."""
+    number = URL(url).query.get("page", "")
+    return int(number) if number.isascii() and number.isdigit() else None
+
+
+async def call_api(outbound: Outbound, url: str, token: str) -> ApiAnswer:
+    """The answer, with None for a body that is no JSON; raises UpstreamError when there is no answer."""
+    headers = {
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": "mcp-workshop-gateway",
+        "Authorization": f"Bearer {token}",
+    }
+    address = URL(url, encoded=True)  # as it was built: nothing in it is resolved or decoded again
+    try:
+        async with (
+            asyncio.timeout(outbound.patience.sign_in),
+            outbound.session.get(
+                address, headers=headers, allow_redirects=False, proxy=proxy_for(url)
+            ) as response,
+        ):
+            links = {relation: str(link["url"]) for relation, link in response.links.items()}
+            return ApiAnswer(response.status, await _api_body(response), links)
+    except TimeoutError as error:
+        raise UpstreamError(Trouble.SLOW) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise UpstreamError(Trouble.UNREACHABLE) from error
+
+
+async def count_items(outbound: Outbound, answer: ApiAnswer, token: str) -> int:
+    """How long a list is of which `answer` is the first page: the pages before the last, and what is on that.
+
+    For an API that gives no total. Raises UpstreamError.
+    """
+    here = len(answer.body)
+    last, following = answer.links.get("last"), answer.links.get("next")
+    if last is None or following is None:
+        return here
+    page, number = await call_api(outbound, last, token), page_of(last)
+    return here * (number - 1) + len(page.body) if isinstance(page.body, list) and number else here
+
+
+async def _api_body(response: aiohttp.ClientResponse) -> Any:  # noqa: ANN401 - an API answers what it likes
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > RELAY_BYTES:
+            raise UpstreamError(Trouble.UNREADABLE)
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
