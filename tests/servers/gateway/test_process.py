@@ -146,9 +146,9 @@ def test_a_wrong_configuration_is_told_in_plain_lines(tmp_path: Path) -> None:
     done = run(path)
     assert done.returncode == 2
     assert done.stderr == (
-        "The configuration is wrong at `auth.issuer`\n"
-        "An issuer has no trailing slash; clients compare it byte for byte\n"
-        "Write http://localhost:8080\n"
+        "Error: The configuration is wrong at `auth.issuer`\n"
+        "  An issuer has no trailing slash; clients compare it byte for byte\n"
+        "  Hint: Write http://localhost:8080\n"
     )
 
 
