@@ -1,11 +1,14 @@
 """Files are private and written whole."""
 
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from workshop.core import paths
+from workshop.core.errors import PreflightError, UsageError
 
 
 def test_a_written_file_is_its_owners_alone_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -43,3 +46,74 @@ def test_the_state_home_is_the_users_unless_named(monkeypatch: pytest.MonkeyPatc
 
 def test_the_parts_of_this_checkout_are_found() -> None:
     assert (paths.parts_dir() / "01_agent_loop" / "main.py").is_file()
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from workshop.core import paths
+from workshop.core.errors import PreflightError, UsageError
+from workshop.core.crash import short_error
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the limit is an error of the write, as a full disk is
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+target, way = Path(sys.argv[1]), sys.argv[2]
+data = b"x" * 5000
+try:
+    if way == "writing":
+        with paths.writing(target) as file:
+            file.write(data.decode())
+    elif way == "replace_text":
+        paths.replace_text(target, data.decode())
+    else:
+        getattr(paths, way)(target, data)
+except OSError as error:
+    print(error.filename)
+    raise SystemExit(short_error(error, []).exit_code)
+"""
+
+
+@pytest.mark.parametrize("way", ["write_private", "replace_text", "replace_file", "create_file", "writing"])
+@pytest.mark.parametrize("existing", [True, False])
+def test_on_a_full_disk_a_file_is_whole_or_absent(way: str, existing: bool, tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    if existing and way != "create_file":
+        target.write_bytes(b"old")
+    before = list(tmp_path.iterdir())
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(target), way], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (PreflightError.exit_code, str(target)), done.stderr
+    assert list(tmp_path.iterdir()) == before
+    assert not before or target.read_bytes() == b"old"
+
+
+def test_what_is_written_little_by_little_appears_at_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    with paths.writing(target) as file:
+        file.write("one ✓\n")
+        assert not target.exists()
+    assert target.read_text(encoding="utf-8") == "one ✓\n"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_new_file_never_replaces_another(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(FileExistsError):
+        paths.create_file(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_a_home_of_nobody_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKSHOP_HOME", "~nobody-has-this-name/x")
+    with pytest.raises(UsageError, match="WORKSHOP_HOME"):
+        paths.state_home()
+
+
+def test_a_deleted_folder_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert paths.current_dir() is None
+    monkeypatch.chdir(tmp_path)
+    assert paths.current_dir() == tmp_path

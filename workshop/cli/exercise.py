@@ -10,6 +10,7 @@ from workshop.cli.completion import complete_exercises
 from workshop.cli.options import Json, Yes
 from workshop.cli.terminal import agreed, console, finish
 from workshop.cli.variation import VariationName, lesson_or_variation
+from workshop.core.paths import current_dir
 from workshop.core.result import Point, Result
 from workshop.course.lessons import Lesson
 
@@ -165,7 +166,8 @@ def _copy(placed: "Placed") -> list[str]:
 
 def _short(file: Path) -> str:
     """The path relative to the current folder, if it is inside."""
-    return str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)
+    here = current_dir()
+    return str(file.relative_to(here)) if here and file.is_relative_to(here) else str(file)
 
 
 def _data(found: "Exercise", placed: "Placed") -> dict[str, object]:

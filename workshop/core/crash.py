@@ -1,5 +1,6 @@
 """What a person gets of an error that nobody foresaw: one short error, and a log without secrets."""
 
+import contextlib
 import errno
 import importlib.metadata
 import platform
@@ -12,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from workshop import __version__
-from workshop.core.errors import INTERRUPTED, PreflightError, WorkshopError
+from workshop.core.errors import INTERRUPTED, PreflightError, UsageError, WorkshopError
 from workshop.core.foreign import one_line, unbroken
-from workshop.core.paths import parts_dir, state_home, write_private
+from workshop.core.paths import current_dir, parts_dir, state_home, write_private
 from workshop.core.redaction import known_secrets, redacted
 from workshop.core.streams import prepare_streams
 
@@ -34,6 +35,8 @@ def short_error(error: Exception, command: Sequence[str], hidden: Iterable[str] 
     """
     if isinstance(error, WorkshopError):
         return error
+    if isinstance(error, FileNotFoundError) and current_dir() is None:
+        return UsageError("The current folder no longer exists", hint="Go to another one: `cd`")
     if isinstance(error, OSError) and error.filename and _is_about_files(error):
         return _of_file(error)
     log = _write_log(error, command, hidden)
@@ -80,8 +83,9 @@ def _of_file(error: OSError) -> WorkshopError:
     """An error of the file system; it is this machine that has to change."""
     file = Path(str(error.filename))
     hint = "Free some space on that disk" if error.errno in _FULL else "Check the file and its folder"
-    if file.is_relative_to(state_home()):
-        hint = f"{hint}, or set WORKSHOP_HOME to another folder that you may write to"
+    with contextlib.suppress(WorkshopError, OSError):
+        if file.is_relative_to(state_home()):
+            hint = f"{hint}, or set WORKSHOP_HOME to another folder that you may write to"
     return PreflightError(
         f"Cannot use `{unbroken(str(file))}`", why=error.strerror or type(error).__name__, hint=hint
     )

@@ -60,21 +60,30 @@ class Instance:
         return Instance(self.directory, record)
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Lock the instance against other commands; raises DeadlineError after a minute."""
+    def lock(self, *, needed: bool = True) -> Iterator[None]:
+        """Lock the instance against other commands; raises DeadlineError after a minute.
+
+        Where no lock can be written, such as on a full disk, it raises OSError only if the lock is `needed`.
+        """
         from filelock import FileLock, Timeout
 
-        make_private_dir(self.directory.parent)
         guard = FileLock(self.directory.parent / f"{self.directory.name}.lock", timeout=_LOCK_SECONDS)
         try:
-            with guard:
-                yield
+            make_private_dir(self.directory.parent)
+            guard.acquire()
         except Timeout as error:
             raise DeadlineError(
                 "Another `workshop` command is still running",
                 why=f"It has held `{guard.lock_file}` for {_LOCK_SECONDS} seconds",
                 hint="Wait for it, or end it, and run this command again",
             ) from error
+        except OSError:
+            if needed:
+                raise
+        try:
+            yield
+        finally:
+            guard.release()
 
 
 def _read(path: Path) -> Record | None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from workshop.core.paths import parts_dir
+from workshop.core.paths import current_dir, parts_dir
 
 UV_RUN = "UV_RUN_RECURSION_DEPTH"
 """`uv run` sets this variable for the program that it starts; it stays set in that program's children."""
@@ -38,7 +38,7 @@ def runnable_line(command: str) -> str:
 
 def runnable_markdown(markdown: str) -> str:
     """A lesson whose `workshop …` and `python …` lines, and whose paths below `parts/`, work here."""
-    parts, python = _parts(Path.cwd()), _python()
+    parts, python = _parts(current_dir()), _python()
     text = _PARTS.sub(lambda _: parts, _PYTHON.sub(lambda _: python, markdown))
 
     def fenced(block: re.Match[str]) -> str:
@@ -48,10 +48,10 @@ def runnable_markdown(markdown: str) -> str:
     return runnable(_FENCE.sub(fenced, text))
 
 
-def _parts(here: Path) -> str:
+def _parts(here: Path | None) -> str:
     """The folder of the parts with a final slash: relative if it is below the current folder."""
     folder = parts_dir()
-    shown = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    shown = folder.relative_to(here) if here and folder.is_relative_to(here) else folder
     return f"{shown.as_posix()}/"
 
 

@@ -3,7 +3,11 @@
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
+
+from workshop.core.errors import UsageError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -27,13 +31,28 @@ def checkout_dir() -> Path | None:
 
 
 def state_home() -> Path:
-    """The state directory: `WORKSHOP_HOME`, else the system's state directory for the user."""
+    """The state directory: `WORKSHOP_HOME`, else the system's state directory for the user.
+
+    Raises UsageError for a `~NAME` that has no home folder.
+    """
     override = os.environ.get("WORKSHOP_HOME")
     if override:
-        return Path(override).expanduser().absolute()
+        try:
+            return Path(override).expanduser().absolute()
+        except RuntimeError as error:
+            hint = "Write the whole path, without `~`"
+            raise UsageError("WORKSHOP_HOME names the home of an unknown user", hint=hint) from error
     import platformdirs
 
     return Path(platformdirs.user_state_dir("workshop", appauthor=False))
+
+
+def current_dir() -> Path | None:
+    """The current folder; None if it has been deleted."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return None
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -44,21 +63,54 @@ def write_private(path: Path, data: bytes) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Write one of the user's own files atomically; an existing file keeps its mode."""
+    replace_file(path, text.encode())
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write bytes as `replace_text` does."""
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, text.encode(), path.stat().st_mode & 0o777 if path.exists() else 0o644)
+    _replace(path, data, path.stat().st_mode & 0o777 if path.exists() else 0o644)
+
+
+def create_file(path: Path, data: bytes) -> None:
+    """Write a file that must not exist yet, whole or not at all; raises FileExistsError if it does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file, _removed_on_error(path, path):
+        file.write(data)
+        file.flush()
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[TextIO]:
+    """A text file that is written little by little, and takes its name when the block ends without error."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with _removed_on_error(Path(name), path):
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            yield file
+        Path(name).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
+        Path(name).replace(path)
 
 
 def _replace(path: Path, data: bytes, mode: int) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
+    with _removed_on_error(Path(name), path):
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         Path(name).chmod(mode)
         Path(name).replace(path)
-    except BaseException:
+
+
+@contextlib.contextmanager
+def _removed_on_error(written: Path, wanted: Path) -> Iterator[None]:
+    """Remove the file `written` if the block fails; a full disk is then an error of the file `wanted`."""
+    try:
+        yield
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
+            written.unlink()
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(written)):
+            raise OSError(error.errno, error.strerror, str(wanted)) from error
         raise
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from workshop.core.errors import UsageError
-from workshop.core.paths import checkout_dir
+from workshop.core.paths import checkout_dir, current_dir
 
 _KEYS = {
     "GITHUB_OAUTH_CLIENT_ID": "github_client_id",
@@ -66,8 +66,8 @@ def env_path(env_file: Path | None = None) -> Path | None:
     if env_file is not None:
         return env_file
     root = checkout_dir()
-    candidates = [Path.cwd() / ".env", *([root / ".env"] if root else [])]
-    return next((path for path in candidates if path.exists()), None)
+    folders = [folder for folder in (current_dir(), root) if folder]
+    return next((path for folder in folders if (path := folder / ".env").exists()), None)
 
 
 def _read(path: Path) -> str:

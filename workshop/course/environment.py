@@ -206,7 +206,7 @@ def backend_now() -> BackendName | None:
 def teardown(progress: Progress, runner: Runner | None = None) -> Sequence[str]:
     """Stop everything and remove the state, even if damaged; the names of what was stopped."""
     instance, runner = Instance.locate(), runner or Runner()
-    with instance.lock():
+    with instance.lock(needed=False):
         variations = variation_run.stop_all(progress)
         try:
             name = existing_backend(instance.directory, None)

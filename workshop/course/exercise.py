@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workshop.core.errors import PreflightError, UsageError
+from workshop.core.paths import create_file, replace_file
 from workshop.course.lessons import Lesson
 
 _FOLDER = re.compile(r"(\d+)_(\w+)")
@@ -81,9 +82,7 @@ def begin(exercise: Exercise, folder: Path) -> Placed:
     """Copy the start to the learner's folder; an existing file stays as it is."""
     file = exercise.file(folder)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("xb") as made:
-            made.write(exercise.start.read_bytes())
+        create_file(file, exercise.start.read_bytes())
     except FileExistsError:
         return Placed(file, changed=False)
     except OSError as error:
@@ -115,8 +114,7 @@ def _put(exercise: Exercise, source: Path, file: Path) -> Placed:
         if file.is_file() and file.read_bytes() == wanted:
             return Placed(file, changed=False)
         copy = _save_copy(file) if is_own_work(exercise, file) else None
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(wanted)
+        replace_file(file, wanted)
     except OSError as error:
         raise _refused(file, error) from error
     return Placed(file, changed=True, copy=copy)
@@ -128,8 +126,7 @@ def _save_copy(file: Path) -> Path:
     while True:
         copy = file.with_name(f"{file.stem}.mine-{number}{file.suffix}")
         try:
-            with copy.open("xb") as made:
-                made.write(file.read_bytes())
+            create_file(copy, file.read_bytes())
         except FileExistsError:
             number += 1
         else:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from workshop.core.errors import DeadlineError
-from workshop.core.paths import make_private_dir, state_home, write_private
+from workshop.core.paths import current_dir, make_private_dir, state_home, write_private
 from workshop.core.state_file import DamagedFileError, read_json, typed
 
 Warn = Callable[[str], None]
@@ -142,6 +142,6 @@ def exercise_folder(standing: Standing) -> Path:
     It is never inside `parts/`: those of an installed wheel cannot be written, and in a checkout
     `git pull` would collide with the learner's work. `teardown` does not touch it.
     """
-    here = Path.cwd() / "workshop-exercises"
+    here = (current_dir() or Path()) / "workshop-exercises"
     before = Path(standing.folder) if standing.folder else here
     return before if before.is_dir() and not here.is_dir() else here

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from workshop.core.errors import UsageError
+from workshop.core.paths import replace_text, writing
 from workshop.core.ports import free_port
 from workshop.course.demo import player
 from workshop.course.demo.player import Pace
@@ -77,7 +78,7 @@ def opened(script: Script, settings: Settings, show: Callable[[str], None]) -> I
 
 def record(script: Script, settings: Settings, file: Path, *, speed: float) -> float:
     """Record a performance at a person's speed as an asciicast; its length in seconds."""
-    with file.open("w", encoding="utf-8") as opened_file:
+    with writing(file) as opened_file:
         recorder = Recorder(opened_file, script.title, columns=settings.columns, rows=settings.rows)
 
         def mark(step: Step) -> None:
@@ -105,7 +106,7 @@ def verify(script: Script, secrets: Sequence[str], *, update: bool = False) -> S
             player.play(script, shell, Pace())
     text = normalised("".join(shown))
     if update:
-        script.golden.write_text(text, encoding="utf-8")
+        replace_text(script.golden, text)
         return []
     if not script.golden.is_file():
         raise UsageError(
