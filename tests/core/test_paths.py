@@ -74,18 +74,18 @@ except OSError as error:
 
 
 @pytest.mark.parametrize("way", ["write_private", "replace_text", "replace_file", "create_file", "writing"])
-@pytest.mark.parametrize("existing", [True, False])
-def test_on_a_full_disk_a_file_is_whole_or_absent(way: str, existing: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["old", ""])
+def test_on_a_full_disk_a_file_is_whole_or_absent(way: str, before: str, tmp_path: Path) -> None:
     target = tmp_path / "file"
-    if existing and way != "create_file":
-        target.write_bytes(b"old")
-    before = list(tmp_path.iterdir())
+    if before and way != "create_file":
+        target.write_text(before)
+    files = list(tmp_path.iterdir())
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(target), way], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout.strip()) == (PreflightError.exit_code, str(target)), done.stderr
-    assert list(tmp_path.iterdir()) == before
-    assert not before or target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == files
+    assert not files or target.read_text() == before
 
 
 def test_what_is_written_little_by_little_appears_at_the_end(tmp_path: Path) -> None:
