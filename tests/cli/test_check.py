@@ -68,7 +68,7 @@ def test_a_reset_is_asked_and_without_a_terminal_it_is_refused(workshop: Worksho
     FILE.write_text("mine", encoding="utf-8")
     refused = workshop("part", "1", "reset", "1")
     assert (refused.code, FILE.read_text("utf-8")) == (2, "mine")
-    assert "`--yes`" in refused.err
+    assert "`workshop part 1 reset 1 --yes`" in refused.err
     assert workshop("part", "1", "reset", "1", "--yes").code == 0
     assert FILE.read_text("utf-8").startswith('"""Exercise 1.1')
     assert FILE.with_name(f"{FILE.stem}.mine-1.py").read_text("utf-8") == "mine"

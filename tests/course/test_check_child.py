@@ -79,7 +79,7 @@ def test_one_of_our_errors_gives_its_reason_and_its_hint_first(judge: Judge, mak
         '@check(hints=("mine",))\ndef needs_room(subject):\n    """R."""\n    subject.endpoint("workshop")\n'
     )
     found = judge(part)["needs_room"]
-    assert found.reason == "`workshop` is not up"
+    assert found.reason == "Nothing is up"
     assert found.hints == ("`workshop up` starts what the parts need", "mine")
 
 

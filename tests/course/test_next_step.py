@@ -90,3 +90,20 @@ def test_the_overview_tells_each_part_as_it_was_left() -> None:
     rows = [(row.read, row.ran, row.checked, row.exercises) for row in overview(LESSONS, standing)]
     assert rows[0] == (True, True, True, ("passed", "solution"))
     assert rows[1] == (True, False, False, ("open", "open"))
+
+
+def test_what_is_begun_comes_before_what_is_new(tmp_path: Path) -> None:
+    standing = passed(2)
+    standing.part(1).shown = standing.part(1).ran = True
+    standing.part(1).touched = 1
+    assert asked(standing).command == "workshop part 1 check", "part 1 is begun, part 3 is new"
+    standing.part(1).passed = True
+    standing.part(2).exercise(1).passed = False
+    assert asked(standing).command == "workshop part 2 exercise 1", "nothing is begun any more"
+    folder = tmp_path / "workshop-exercises" / "part1"
+    folder.mkdir(parents=True)
+    (folder / "2_a_loop_that_ends.py").touch()
+    step = asked(standing)
+    assert (step.command, step.instead) == ("workshop part 1 check 2", "workshop part 3 show")
+    standing.part(1).exercise(2).passed = True
+    assert asked(standing).command == "workshop part 2 exercise 1"

@@ -157,7 +157,7 @@ def test_with_nothing_up_the_first_check_says_so_and_the_rest_is_not_tried(
 ) -> None:
     outcomes = judge(LESSONS[part - 1].directory)
     assert first in failed(outcomes)
-    assert "is not up" in outcomes[first].reason
+    assert outcomes[first].reason == "Nothing is up"
     assert outcomes[first].hints[0] == "`workshop up` starts what the parts need"
     assert len([one for one in outcomes.values() if one.state == "not tried"]) >= 4
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workshop.cli.completion import complete_exercises
-from workshop.cli.next import find_next, next_command
+from workshop.cli.next import following
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
 from workshop.cli.variation import VariationName, lesson_or_variation, variation_name
-from workshop.core.errors import CheckError, WorkshopError
+from workshop.core.errors import CheckError
 from workshop.core.result import Point, Result
 from workshop.course.lessons import Lesson, Variation
 
@@ -72,10 +72,20 @@ def _result(lesson: Lesson, report: "CheckReport", only: int | None, *, asked: b
         "part check",
         _data(report, passed, made),
         headline,
-        points=[*(_point(found, lesson, asked) for found in report.checks), *_open(report)],
+        points=[*_points(report, asked=asked), *_open(report)],
         next=_next(report, only),
         exit_code=0 if report.passed else CheckError.exit_code,
     )
+
+
+def _points(report: "CheckReport", *, asked: bool) -> list[Point]:
+    """A point for each check; without what it needs, one for all that were not tried."""
+    shown = [found for found in report.checks if not (report.missing and found.outcome.state == "not tried")]
+    points = [_point(found, report.lesson, asked) for found in shown]
+    if untried := len(report.checks) - len(shown):
+        needed = f"They need what `{report.lesson.start_command}` starts"
+        points.append(Point("·", f"{untried} more checks were not tried", [needed]))
+    return points
 
 
 def _point(found: "Checked", lesson: Lesson, asked: bool) -> Point:  # noqa: FBT001 - whether `--hint` was given
@@ -106,10 +116,9 @@ def _next(report: "CheckReport", only: int | None) -> str:
     if report.passed and isinstance(report.lesson, Variation):
         return _next_of(report.lesson, report.not_begun)
     if report.passed:
-        try:
-            return next_command(find_next())
-        except WorkshopError:  # `next` reports a damaged state; this check has passed
-            return "`workshop next`"
+        return following()
+    if report.missing:
+        return f"`{report.lesson.start_command}`"
     again = report.lesson.command("check", *([str(only)] if only is not None else []))
     more = next((found.hints_left for found in report.checks if found.outcome.state == "failed"), 0)
     return f"`{again} --hint`" if more else f"`{again}`"

@@ -14,6 +14,7 @@ from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
 from workshop.core.errors import WorkshopError
 from workshop.core.foreign import one_line
+from workshop.core.invocation import again
 from workshop.core.result import Result, Table
 from workshop.course.lessons import Lesson
 
@@ -63,7 +64,8 @@ def _finish(found: "Comparison", html: Path | None, *, as_json: bool) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     tables = [] if as_json else list(tables_for(found.columns, width))
     failed = [one_line(f"{one.name} did not start: {one.text}", 600) for one in found.not_started]
-    shown = f"`{html}` has the evidence" if html else "`--html compare.html` writes a page with the evidence"
+    page = f"{again('--html', 'compare.html')} writes a page with the evidence"
+    shown = f"`{html}` has the evidence" if html else page
     code = WorkshopError.exit_code if failed else 0
     last = Result(_COMMAND, _data(found, html), _headline(found), failed, next=shown, exit_code=code)
     for table in tables[:-1]:

@@ -14,6 +14,7 @@ from workshop.cli.groups import EXAMPLES, Commands
 from workshop.cli.options import EnvFile, Json
 from workshop.cli.terminal import console, finish
 from workshop.core.errors import CheckError, UsageError
+from workshop.core.invocation import again
 from workshop.core.result import Result, Table
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def play(
     script = load(name)
     start, without = session.chosen(script, first, skip or ())
     if not auto and not sys.stdin.isatty():
-        raise UsageError("There is no terminal to wait at", hint="`--auto` plays without pauses")
+        raise UsageError("There is no terminal to wait at", hint=f"{again('--auto')} plays without pauses")
     size = shutil.get_terminal_size()
     settings = session.Settings(size.columns, size.lines, secrets=_secrets(None))
     console().say(f"Setting up: {', '.join(script.setup)}" if script.setup else "", "dim")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from workshop.cli.next import following
 from workshop.cli.options import EnvFile, Json
 from workshop.cli.terminal import console, finish, running
 from workshop.core.errors import PreflightError
@@ -50,7 +51,7 @@ def doctor(
         _headline([found.severity for found in findings]),
         mended,
         table=Table(("", "check", "found", "remedy"), rows) if rows else None,
-        next="" if failed else "`workshop up`",
+        next="" if failed else following(),
         exit_code=PreflightError.exit_code if failed else 0,
     )
     finish(result, as_json=json)

@@ -9,12 +9,14 @@ import typer
 
 from workshop.cli.completion import complete_logins
 from workshop.cli.groups import EXAMPLES, Commands
+from workshop.cli.next import following
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
 from workshop.core.errors import UsageError, WorkshopError
 from workshop.core.foreign import one_line
 from workshop.core.instance import Instance
 from workshop.core.interrupts import interrupts
+from workshop.core.invocation import again
 from workshop.core.result import Result, Table
 
 if TYPE_CHECKING:
@@ -48,12 +50,12 @@ def list_logins(*, json: Json = False) -> None:
     """List the stored logins; tokens are never shown."""
     data = logins_now()
     if not data:
-        finish(Result("login list", data, _NONE, next="`workshop part 4 run`"), as_json=json)
+        finish(Result("login list", data, _NONE, next=following(part=4)), as_json=json)
         return
     columns = ("resource", "issuer", "scope", "expires", "client")
     rows = [[one_line(str(row[column]), _MOST) for column in columns] for row in data]
     finish(
-        Result("login list", data, table=Table(columns, rows), next="`workshop login revoke --all`"),
+        Result("login list", data, table=Table(columns, rows), next=following()),
         as_json=json,
     )
 
@@ -83,7 +85,7 @@ def revoke(
         ended,
         "" if ended else _NONE,
         table=Table(("", "resource", "what happened"), rows) if rows else None,
-        next="the same with `--forget` drops what could not be revoked" if failed else "",
+        next=f"{again('--forget')} drops what could not be revoked" if failed else "",
         exit_code=WorkshopError.exit_code if failed else 0,
     )
     finish(result, as_json=json)
@@ -114,7 +116,9 @@ def _chosen(logins: "Sequence[Login]", resource: str | None, *, everything: bool
             f"There is no login for {resource!r}", hint=f"Stored logins: {', '.join(names) or 'none'}"
         )
     if len(names) > 1 and resource is None and not everything:
-        raise UsageError("There are several logins", hint=f"Name one, or give `--all`: {', '.join(names)}")
+        raise UsageError(
+            "There are several logins", hint=f"Name one of {', '.join(names)}, or end all: {again('--all')}"
+        )
     return chosen
 
 

@@ -10,6 +10,7 @@ from typer.exceptions import TyperException
 
 from workshop.cli.app import build_tree
 from workshop.cli.terminal import console
+from workshop.core import invocation
 from workshop.core.errors import INTERRUPTED, InterruptError, UsageError, WorkshopError
 from workshop.core.interrupts import interrupts
 from workshop.core.streams import OutputError, prepare_streams
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code (see `workshop.core.errors`); it raises no error."""
     prepare_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
+    invocation.remember(given)
     try:
         code = _run(given)
         sys.stdout.flush()

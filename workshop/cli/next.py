@@ -7,6 +7,7 @@ import typer
 
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
+from workshop.core.errors import WorkshopError
 from workshop.core.result import Result, Table
 
 if TYPE_CHECKING:
@@ -45,6 +46,17 @@ def find_next(report: "StatusReport | None" = None) -> "NextStep":
     from workshop.course.progress import ProgressFile
 
     return next_step(find_lessons(), ProgressFile(console().warn).read(), _environment(report))
+
+
+def following(*, part: int | None = None) -> str:
+    """The next step as a result shows it; `part`, once something is up, is run instead."""
+    try:
+        step = find_next()
+    except WorkshopError:  # `workshop next` reports a damaged state; the result of this command stands
+        return "`workshop next`"
+    if part is not None and step.command != "workshop up":
+        return f"`workshop part {part} run`"
+    return next_command(step)
 
 
 def _environment(report: "StatusReport | None") -> "Environment":

@@ -109,7 +109,10 @@ def parse_ports(given: Sequence[str] | None) -> dict[str, int]:
     for word in given or ():
         name, _, port = word.partition("=")
         if not name or not port.isascii() or not port.isdigit():
-            raise UsageError(f"`--port {word}` is not NAME=PORT", hint="Write `--port github-remote=8088`")
+            raise UsageError(
+                f"`--port {word}` is not NAME=PORT",
+                hint="For example `workshop up --port github-remote=8088`",
+            )
         ports[name] = int(port)
     return ports
 
@@ -122,7 +125,7 @@ def parse_overrides(given: Sequence[str] | None) -> dict[str, str]:
         if not name or not value:
             raise UsageError(
                 f"`--override {name}` is not NAME=VALUE",
-                hint="Write `--override node-image=REGISTRY/kindest/node:v1.35.8`",
+                hint="For example `workshop up --override node-image=REGISTRY/kindest/node:v1.35.8`",
             )
         overrides[name] = value
     return overrides

@@ -9,11 +9,12 @@ import typer
 from workshop.cli.check import add_check, note_progress
 from workshop.cli.exercise import add_exercises
 from workshop.cli.groups import PART_EXAMPLES, Commands, PartGroup
+from workshop.cli.next import following
 from workshop.cli.options import EnvFile, Json
 from workshop.cli.terminal import finish, running
 from workshop.cli.variation import VariationName, Weak, add_variations, ask, lesson_or_variation
 from workshop.core.result import Result, Table
-from workshop.course.lessons import Lesson
+from workshop.course.lessons import Lesson, Variation
 
 Question = Annotated[
     str | None, typer.Option("--question", help="Ask this instead of the part's own question.")
@@ -62,8 +63,9 @@ def _lesson_group(lesson: Lesson) -> Commands:
         chosen = lesson_or_variation(lesson, variation)
         note_progress(chosen, shown=True)
         data = {"part": lesson.number, "variation": variation, "markdown": chosen.readme}
-        following = f"`{chosen.command('run')}`"
-        finish(Result("part show", data, markdown=chosen.readme, next=following), as_json=json)
+        lines = [f"The files of {chosen.label} are in `{chosen.directory}`"]
+        step = f"`{_needed_first(chosen) or chosen.command('run')}`"
+        finish(Result("part show", data, lines=lines, markdown=chosen.readme, next=step), as_json=json)
 
     @group.command("run")
     def run(
@@ -88,14 +90,22 @@ def _lesson_group(lesson: Lesson) -> Commands:
         answer, lines = ask(chosen, options, weak=weak)
         note_progress(chosen, ran=True)
         data = {"part": lesson.number, "variation": variation, "answer": answer}
-        following = f"`{chosen.command('check')}`"
-        finish(Result("part run", data, answer, lines, next=following), as_json=json)
+        step = f"`{chosen.command('check')}`"
+        finish(Result("part run", data, answer, lines, next=step), as_json=json)
 
     add_check(group, lesson)
     add_exercises(group, lesson)
     _add_single_steps(group, lesson)
     add_variations(group, lesson)
     return group
+
+
+def _needed_first(lesson: Lesson) -> str:
+    """`workshop up` for a part that needs it while nothing is up, else empty."""
+    from workshop.core.instance import Instance
+
+    deploys = not isinstance(lesson, Variation) and (lesson.directory / "toolhive").is_dir()
+    return "workshop up" if deploys and not Instance.load().endpoints else ""
 
 
 def _add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
@@ -114,8 +124,8 @@ def _add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
         done = [f"{name} applied" for name in applied.started] + [
             f"{name} unchanged" for name in applied.kept
         ]
-        following = f"`workshop part {lesson.number} forward`"
-        finish(_by_hand("part apply", done, applied.commands, following), as_json=json)
+        step = f"`workshop part {lesson.number} forward`"
+        finish(_by_hand("part apply", done, applied.commands, step), as_json=json)
 
     @group.command("forward")
     def forward(*, env_file: EnvFile = None, json: Json = False) -> None:
@@ -126,13 +136,13 @@ def _add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
         with running() as (progress, runner):
             applied = environment.forward(lesson, progress, Settings.load(env_file), runner)
         done = [f"{name:<16} {url}" for name, url in applied.endpoints.items()]
-        following = f"`workshop part {lesson.number} run`"
-        finish(_by_hand("part forward", done, applied.commands, following), as_json=json)
+        step = f"`workshop part {lesson.number} run`"
+        finish(_by_hand("part forward", done, applied.commands, step), as_json=json)
 
 
-def _by_hand(command: str, done: Sequence[str], commands: Sequence[str], following: str) -> Result:
+def _by_hand(command: str, done: Sequence[str], commands: Sequence[str], step: str) -> Result:
     lines = [*done, "", "By hand:", *commands]
-    return Result(command, {"done": done, "commands": commands}, lines=lines, next=following)
+    return Result(command, {"done": done, "commands": commands}, lines=lines, next=step)
 
 
 def _listing(lessons: Sequence[Lesson]) -> Result:
@@ -148,4 +158,4 @@ def _listing(lessons: Sequence[Lesson]) -> Result:
     ]
     rows = [(str(lesson.number), found.title, found.summary) for lesson, found in described]
     table = Table(("part", "title", "what is new"), rows)
-    return Result("part list", data, table=table, next="`workshop part 1 show`")
+    return Result("part list", data, table=table, next=following())

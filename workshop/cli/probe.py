@@ -8,6 +8,7 @@ from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
 from workshop.core.errors import CheckError
 from workshop.core.foreign import one_line
+from workshop.core.invocation import again
 from workshop.core.result import Result, Table
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def probe(url: Url, *, follow: Follow = False, all_checks: All = False, json: Js
         [f"Not looked at: {one_line(skipped, _MOST)}" for skipped in report.not_looked_at],
         table=_table(report, all_checks=all_checks),
         markdown=_remedies(report),
-        next="" if all_checks else "`--all` also lists what passed",
+        next="" if all_checks else f"{again('--all')} also lists what passed",
         exit_code=CheckError.exit_code if report.failed else 0,
     )
     finish(result, as_json=json)

@@ -9,6 +9,7 @@ import typer
 
 from workshop.core.console import Console, Progress
 from workshop.core.errors import UsageError
+from workshop.core.invocation import again
 from workshop.core.result import Result
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def agreed(question: str, *, yes: bool) -> bool:
         raise UsageError(
             "This would have to be asked, and there is nobody to ask here",
             why=question,
-            hint="`--yes` goes ahead without asking",
+            hint=f"{again('--yes')} goes ahead without asking",
         )
     return typer.confirm(question, err=True)
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from workshop.cli.next import following
 from workshop.cli.options import (
     Backend,
     Bundle,
@@ -82,7 +83,7 @@ def up(
     if report.kept:
         lines.append(f"Already running: {', '.join(report.kept)}")
     table = _times(report) if console().verbosity > 0 and report.steps else None
-    finish(Result("up", report, report.reason, lines, table, next="`workshop part 1 show`"), as_json=json)
+    finish(Result("up", report, report.reason, lines, table, next=following()), as_json=json)
 
 
 def teardown(*, json: Json = False) -> None:

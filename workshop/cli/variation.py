@@ -34,6 +34,7 @@ Stop = Annotated[
     bool, typer.Option("--stop", help="Stop the variations that run, but not what `up` started.")
 ]
 _SET_UP = "elicitation"
+_WEAK_HINT = "The worker has one: `workshop part 4 run --variation worker --weak`"
 
 
 def lesson_or_variation(lesson: Lesson, name: str | None) -> Lesson:
@@ -52,10 +53,13 @@ def ask(lesson: Lesson, options: "RunOptions", *, weak: bool) -> tuple[str, Sequ
 
     if not isinstance(lesson, Variation):
         if weak:
-            raise UsageError("`--weak` is for a variation", hint="`--variation worker --weak`")
+            raise UsageError("`--weak` is for a variation", hint=_WEAK_HINT)
         return run_lesson(lesson, options, console()), ()
     if weak and not lesson.has_editions:
-        raise UsageError(f"The {lesson.label} has no weak edition", hint="`--variation worker` has one")
+        raise UsageError(
+            f"The {lesson.label} has no weak edition",
+            hint=_WEAK_HINT,
+        )
     answer, running = run_variation(lesson, options, console(), weak=weak)
     warning = [f"This is the weak edition: `workshop probe {running.url}` finds its gaps"] if weak else []
     return answer, [f"Answered by {running.url}", *warning]

@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workshop.core.paths import current_dir, parts_dir
@@ -18,6 +18,7 @@ _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _COMMAND_LINE = re.compile(r"^workshop(?= )", re.MULTILINE)
 _PYTHON_LINE = re.compile(r"(?:^|(?<=\| ))python(?= [-\w/])", re.MULTILINE)
 _PYTHON = re.compile(r"(?<=`)python(?= [-\w/])")
+_words: list[str] = []
 _PARTS = re.compile(r"(?<![\w/.-])parts/(?=\d\d_)")
 
 
@@ -29,6 +30,16 @@ def under_uv_run(environment: Mapping[str, str] = os.environ) -> bool:
 def runnable(text: str) -> str:
     """The text with its commands, such as `workshop up`, as they have to be typed here."""
     return _COMMAND.sub("uv run workshop", text) if under_uv_run() else text
+
+
+def remember(words: Sequence[str]) -> None:
+    """Set the words after `workshop` that `again` repeats."""
+    _words[:] = words
+
+
+def again(*more: str) -> str:
+    """The command that was typed, with these words added, in backticks."""
+    return f"`{shlex.join(['workshop', *_words, *more])}`"
 
 
 def runnable_line(command: str) -> str:

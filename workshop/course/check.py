@@ -47,6 +47,11 @@ class CheckReport:
     not_begun: tuple[int, ...]
 
     @property
+    def missing(self) -> bool:
+        """Whether checks could not be made because what they need is not up."""
+        return any(found.outcome.missing for found in self.checks)
+
+    @property
     def counted(self) -> tuple[int, int]:
         """How many passed, of how many that could be made here."""
         states = [found.outcome.state for found in self.checks]
@@ -104,10 +109,10 @@ def _with_hints(part: PartStanding, outcomes: list[Outcome], *, hint: bool) -> t
         if outcome.state != "failed":
             checks.append(Checked(replace(outcome, hints=())))
             continue
-        count = max(part.hints.get(outcome.name, 0), 1)
+        count = part.hints.get(outcome.name, 0)
         if hint:  # one at a time, for the first that failed: later failures often follow from it
             count, hint = min(count + 1, len(outcome.hints)), False
-            part.hints[outcome.name] = count
+        count = part.hints[outcome.name] = max(count, 1)
         given = outcome.hints[:count]
         checks.append(Checked(replace(outcome, hints=()), given, len(outcome.hints) - len(given)))
     return tuple(checks)

@@ -17,7 +17,14 @@ from typing import Any
 
 from workshop.core.errors import CheckError, WorkshopError
 from workshop.core.foreign import one_line
-from workshop.course.check_outcome import Job, NotApplicableError, NotPassedError, Outcome, State
+from workshop.course.check_outcome import (
+    Job,
+    NotApplicableError,
+    NotPassedError,
+    NotUpError,
+    Outcome,
+    State,
+)
 from workshop.course.checks import Check, Subject, checks_of
 
 Send = Callable[[dict[str, Any]], object]
@@ -37,13 +44,16 @@ def run_job(job: Job, send: Send) -> None:
     checks = chosen(checks_of(subject.module("checks")), job)
     fields = ("name", "sentence", "seconds", "hints", "exercise")
     send({"checks": [{name: getattr(check, name) for name in fields} for check in checks]})
-    states = dict(job.states)
+    states, missing = dict(job.states), False
     for check in checks:
         if check.name in states:
             continue
         send({"begin": check.name})
         work = Path(job.works[str(check.exercise)]) if check.exercise is not None else None
         outcome = judge(check, replace(subject, work=work), states)
+        if outcome.missing and missing:  # the first one has said it, with its hint
+            outcome = replace(outcome, state="not tried", hints=())
+        missing = missing or outcome.missing
         states[check.name] = outcome.state
         send({"outcome": asdict(outcome)})
 
@@ -54,24 +64,33 @@ def judge(check: Check, subject: Subject, states: dict[str, State]) -> Outcome:
     if any(states.get(name, "passed") in ("failed", "not tried") for name in check.needs):
         return replace(outcome, state="not tried", reason="A check that it depends on has not passed")
     started = time.monotonic()
-    state, reason, hints = _tried(check, subject)
+    state, reason, hints, missing = _tried(check, subject)
     took = round(time.monotonic() - started, 2)
-    return replace(outcome, state=state, reason=one_line(reason, _MOST_REASON - 1), hints=hints, seconds=took)
+    return replace(
+        outcome,
+        state=state,
+        reason=one_line(reason, _MOST_REASON - 1),
+        hints=hints,
+        seconds=took,
+        missing=missing,
+    )
 
 
-def _tried(check: Check, subject: Subject) -> tuple[State, str, tuple[str, ...]]:
+def _tried(check: Check, subject: Subject) -> tuple[State, str, tuple[str, ...], bool]:
+    """The state, the reason, the hints, and whether what the check needs is not up."""
     try:
         _run(check, subject)
     except NotPassedError as error:
-        return "failed", str(error), check.hints
+        return "failed", str(error), check.hints, False
     except NotApplicableError as error:
-        return "not applicable", str(error), ()
+        return "not applicable", str(error), (), False
     except WorkshopError as error:
         reason = f"{error.what}. {error.why}" if error.why else error.what
-        return "failed", reason, tuple(dict.fromkeys(filter(None, (error.hint, *check.hints))))
+        hints = tuple(dict.fromkeys(filter(None, (error.hint, *check.hints))))
+        return "failed", reason, hints, isinstance(error, NotUpError)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the learner's code may fail in any way
-        return "failed", _explained(error, subject), check.hints
-    return "passed", "", ()
+        return "failed", _explained(error, subject), check.hints, False
+    return "passed", "", (), False
 
 
 def _run(check: Check, subject: Subject) -> None:

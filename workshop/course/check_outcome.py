@@ -4,11 +4,17 @@ import secrets
 from dataclasses import dataclass, field
 from typing import Literal
 
+from workshop.core.errors import CheckError
+
 State = Literal["passed", "failed", "not tried", "not applicable"]
 
 
 class NotPassedError(Exception):
     """The check's sentence is not true; the message is the reason."""
+
+
+class NotUpError(CheckError):
+    """What the check needs is not up."""
 
 
 class NotApplicableError(Exception):
@@ -42,6 +48,8 @@ class Outcome:
     reason: str = ""
     hints: tuple[str, ...] = ()
     seconds: float = 0
+    missing: bool = False
+    """Whether it could not be made because what it needs is not up."""
 
 
 def expect(holds: object, otherwise: str) -> None:

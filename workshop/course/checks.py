@@ -30,9 +30,15 @@ from workshop.agent.messages import (
     ToolResult,
     ToolSpec,
 )
-from workshop.core.errors import CheckError, WorkshopError
+from workshop.core.errors import WorkshopError
 from workshop.core.instance import Instance
-from workshop.course.check_outcome import NotApplicableError, NotPassedError, expect, random_number
+from workshop.course.check_outcome import (
+    NotApplicableError,
+    NotPassedError,
+    NotUpError,
+    expect,
+    random_number,
+)
 
 if TYPE_CHECKING:
     from workshop.agent.agent import Agent
@@ -185,12 +191,13 @@ class Subject:
     def endpoint(self, name: str) -> str:
         """The URL of a workload of the instance or of this variation; not passed when it is not up."""
         url = self.instance.endpoints.get(name) or self._variation().get(name)
-        if url is None and self.directory.parent.name == "variations":
+        if url is not None:
+            return url
+        if self.directory.parent.name == "variations":
             hint = f"`workshop part 4 run --variation {self.directory.name}` starts it"
-            raise CheckError(f"`{name}` is not up", hint=hint)
-        if url is None:
-            raise CheckError(f"`{name}` is not up", hint="`workshop up` starts what the parts need")
-        return url
+            raise NotUpError(f"`{name}` is not up", hint=hint)
+        what = f"`{name}` is not up" if self.instance.endpoints else "Nothing is up"
+        raise NotUpError(what, hint="`workshop up` starts what the parts need")
 
     def manifests(self) -> "Resources":
         """The part's manifests, as they are in its folder."""

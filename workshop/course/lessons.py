@@ -48,6 +48,11 @@ class Lesson:
         return " ".join(("workshop part", str(self.number), *words))
 
     @property
+    def start_command(self) -> str:
+        """The command that starts what its checks need."""
+        return "workshop up"
+
+    @property
     def words(self) -> str:
         """The folder's name in words, such as `agent loop`."""
         return self.directory.name.split("_", 1)[1].replace("_", " ")
@@ -141,6 +146,10 @@ class Variation(Lesson):
 
     def command(self, *words: str) -> str:
         return f"{super().command(*words)} --variation {self.name}"
+
+    @property
+    def start_command(self) -> str:
+        return self.command("run")
 
     @functools.cached_property
     def programs(self) -> "Sequence[Program]":

@@ -39,20 +39,36 @@ class Row:
 
 
 def next_step(lessons: Sequence[Lesson], standing: Standing, environment: Environment) -> NextStep:
-    """What to do now.
+    """What to do now: first what is begun and has not passed, the latest first; then what is new.
 
-    Parts may be done in any order: the one worked on last goes first, then those that are not done.
+    Parts may be done in any order: after the last one come those that were left out.
     """
-    current = _current(lessons, standing)
-    if current is None:
-        return _all_done(lessons, environment)
-    if not standing.part(current.number).passed:
-        return _environment_step(current.number, environment) or _part_step(current.number, standing)
-    onward = _after(lessons, standing, current)
-    instead = (
-        f"workshop part {onward.number} show" if onward else "workshop teardown" if environment.up else ""
-    )
-    return _exercise_step(current, standing, instead) or _all_done(lessons, environment)
+    worked_on = [lesson for lesson in lessons if standing.part(lesson.number).touched]
+    worked_on.sort(key=lambda lesson: standing.part(lesson.number).touched, reverse=True)
+    for lesson in worked_on:
+        if not standing.part(lesson.number).passed:
+            return _lesson_step(lesson, standing, environment)
+        if exercise := _unpassed_exercise(lesson, standing, begun_only=True):
+            return _exercise_step(lesson, exercise, standing, _onward(lessons, standing, lesson, environment))
+    if not worked_on:
+        return _lesson_step(lessons[0], standing, environment) if lessons else _all_done(lessons, environment)
+    latest = worked_on[0]
+    if exercise := _unpassed_exercise(latest, standing):
+        return _exercise_step(latest, exercise, standing, _onward(lessons, standing, latest, environment))
+    following = _after(lessons, standing, latest)
+    return _lesson_step(following, standing, environment) if following else _all_done(lessons, environment)
+
+
+def _lesson_step(lesson: Lesson, standing: Standing, environment: Environment) -> NextStep:
+    return _environment_step(lesson.number, environment) or _part_step(lesson.number, standing)
+
+
+def _onward(lessons: Sequence[Lesson], standing: Standing, current: Lesson, environment: Environment) -> str:
+    """What may be done instead of an exercise of the current part."""
+    following = _after(lessons, standing, current)
+    if following:
+        return f"workshop part {following.number} show"
+    return "workshop teardown" if environment.up else ""
 
 
 def _environment_step(number: int, environment: Environment) -> NextStep | None:
@@ -74,10 +90,7 @@ def _part_step(number: int, standing: Standing) -> NextStep:
     return NextStep(number, "You have not read it yet", f"workshop part {number} show")
 
 
-def _exercise_step(lesson: Lesson, standing: Standing, instead: str) -> NextStep | None:
-    exercise = _open_exercise(lesson, standing)
-    if exercise is None:
-        return None
+def _exercise_step(lesson: Lesson, exercise: Exercise, standing: Standing, instead: str) -> NextStep:
     called = f"Exercise {exercise.number}, {exercise.title},"
     if exercise.file(exercise_folder(standing)).is_file():
         command = f"workshop part {lesson.number} check {exercise.number}"
@@ -101,16 +114,6 @@ def overview(lessons: Sequence[Lesson], standing: Standing) -> tuple[Row, ...]:
     )
 
 
-def _current(lessons: Sequence[Lesson], standing: Standing) -> Lesson | None:
-    latest = max(lessons, key=lambda lesson: standing.part(lesson.number).touched, default=None)
-    if latest is not None and standing.part(latest.number).touched:
-        done = standing.part(latest.number).passed
-        if not done or _open_exercise(latest, standing):
-            return latest
-        return _after(lessons, standing, latest)
-    return lessons[0] if lessons else None
-
-
 def _after(lessons: Sequence[Lesson], standing: Standing, current: Lesson) -> Lesson | None:
     """The next part that has not passed; from the last one, back to the first that was left out."""
     waiting = [lesson for lesson in lessons if not standing.part(lesson.number).passed and lesson != current]
@@ -118,11 +121,11 @@ def _after(lessons: Sequence[Lesson], standing: Standing, current: Lesson) -> Le
     return next(iter(later or waiting), None)
 
 
-def _open_exercise(lesson: Lesson, standing: Standing) -> Exercise | None:
-    part = standing.part(lesson.number)
+def _unpassed_exercise(lesson: Lesson, standing: Standing, *, begun_only: bool = False) -> Exercise | None:
+    part, folder = standing.part(lesson.number), exercise_folder(standing)
     for exercise in exercises_of(lesson):
         done = part.exercise(exercise.number)
-        if not (done.passed or done.solved):
+        if not (done.passed or done.solved) and (not begun_only or exercise.file(folder).is_file()):
             return exercise
     return None
 

@@ -60,7 +60,7 @@ def check_options(name: BackendName, choices: ClusterChoices) -> None:
         if getattr(choices, field):
             raise UsageError(
                 f"`{option}` is not for the {name} backend",
-                hint="`workshop up --help` tells which option is for what; `--backend` decides",
+                hint="`workshop up --help` explains each option; `--backend` decides",
             )
 
 

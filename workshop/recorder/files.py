@@ -132,7 +132,7 @@ def check_targets(paths: Sequence[Path]) -> None:
             raise UsageError(
                 f"Unknown trace format `{path.suffix or path}`",
                 why=f"The file extension selects it: {', '.join(WRITERS)}",
-                hint="Write `--trace trace.html`",
+                hint="Write `workshop part 4 run --trace trace.html`",
             )
         if path.is_dir() or not path.absolute().parent.is_dir():
             why = "It is a folder" if path.is_dir() else "Its folder does not exist"

@@ -225,7 +225,7 @@ def test_a_name_that_only_holds_the_letters_does_not(name: str) -> None:
 def test_images_that_the_cluster_cannot_pull_are_refused_with_the_options_name(shared: Shared) -> None:
     with pytest.raises(UsageError) as caught:
         shared.up(overrides={"practice": IMAGES["practice"]})
-    assert "--override mcp-server=" in caught.value.hint
+    assert "--override=mcp-server=REGISTRY/NAME:TAG" in caught.value.hint
 
 
 def test_a_context_has_to_be_named_and_to_exist(shared: Shared) -> None:

@@ -111,7 +111,10 @@ def systems_of(lesson: Lesson, only: Sequence[str] = (), *, weak: bool = False) 
     chosen = [system for system in known if not only or system.name in only]
     found = tuple(edition for system in chosen for edition in _editions(system, weak=weak))
     if weak and not any(system.weak for system in found):
-        raise UsageError(f"{', '.join(only)} has no weak edition", hint="`--only worker --weak` has one")
+        raise UsageError(
+            f"{', '.join(only)} has no weak edition",
+            hint="The worker has one: `workshop part 4 compare --only worker --weak`",
+        )
     return found
 
 

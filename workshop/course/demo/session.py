@@ -110,7 +110,8 @@ def verify(script: Script, secrets: Sequence[str], *, update: bool = False) -> S
         return []
     if not script.golden.is_file():
         raise UsageError(
-            f"The demo `{script.name}` has no golden text yet", hint="`--update` writes what is shown now"
+            f"The demo `{script.name}` has no golden text yet",
+            hint=f"`workshop demo verify {script.name} --update` writes what is shown now",
         )
     return difference(script.golden.read_text(encoding="utf-8"), text)
 

@@ -66,7 +66,7 @@ def registry(machine: Machine) -> Iterator[Finding]:
         remedy = "Something intercepts TLS: `--override ca-file=FILE` gives the cluster its certificate"
         yield Finding("registry-tls", "fail", f"{host}: {error.verify_message}", remedy)
     except OSError as error:
-        remedy = "Bring `workshop bundle create FILE` along, or use `--backend embedded`"
+        remedy = "Bring `workshop bundle create FILE` along, or use `workshop up --backend embedded`"
         yield Finding("registry", machine.unless_wanted, f"{host}:{port} does not answer: {error}", remedy)
     else:
         yield Finding("registry", "ok", f"{host} answers; its certificate is from {issuer}")

@@ -273,7 +273,7 @@ def _not_ours(name: str, why: str) -> PreflightError:
     return PreflightError(
         f"The kind cluster `{name}` is left alone",
         why=why[:1].upper() + why[1:],
-        hint=f"`--cluster-name OTHER` takes another; if nobody needs it: `kind delete cluster --name {name}`",
+        hint=f"`workshop up --cluster-name OTHER`, or if nobody needs it `kind delete cluster --name {name}`",
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from workshop.core.console import Progress
 from workshop.core.console import Step as Line
 from workshop.core.errors import CredentialsError, PreflightError, UsageError
+from workshop.core.invocation import again
 from workshop.core.paths import write_private
 from workshop.lab.base import BackendName, Choices, Deployment
 from workshop.lab.cluster.backend import ClusterBackend
@@ -107,7 +108,7 @@ class KubernetesBackend(ClusterBackend):
             raise CredentialsError(
                 f"The context `{cluster.record.name}` looks like production",
                 why=f"By its name: {told}",
-                hint="If you are sure: the same with `--yes`",
+                hint=f"If you are sure: {again('--yes')}",
             )
         write_private(cluster.at.kubeconfig, done.stdout.encode())
         line.note(f"{server}, Kubernetes {cluster.kube.version()}")
@@ -143,7 +144,7 @@ def _require_images(pins: Pins, *, practice: bool) -> None:
         raise UsageError(
             f"The image `{getattr(pins, name)}` is in no registry that this cluster could pull from",
             why="Only a kind cluster of ours is given images from this machine",
-            hint=f"Push it where the cluster can pull it, then add `--override {option}=REGISTRY/NAME:TAG`",
+            hint=f"Push it to a registry; then {again(f'--override={option}=REGISTRY/NAME:TAG')}",
         )
 
 

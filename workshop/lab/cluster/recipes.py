@@ -94,7 +94,7 @@ def build_arguments(recipe: Recipe, pins: Pins) -> dict[str, str]:
             raise UsageError(
                 f"{name} holds a password",
                 why="An image remembers the arguments it was built with",
-                hint="Use an index without one, or images built elsewhere (`--override mcp-server=…`)",
+                hint="Use an index without one, or a built image: `workshop up --override mcp-server=IMAGE`",
             )
     return {recipe.argument: recipe.base, **found, **pins.proxy_environment()}
 

@@ -70,7 +70,7 @@ class Engine:
                 "remote",
                 f"Docker's engine is on another machine: {self.remote}",
                 why="A kind cluster there has its API server and its ports on that machine's localhost",
-                hint="Unset DOCKER_HOST and run `docker context use default`, or use `--backend embedded`",
+                hint="Unset DOCKER_HOST, `docker context use default`; or `workshop up --backend embedded`",
             )
 
 
@@ -148,7 +148,7 @@ def absent() -> EngineError:
         "absent",
         "Docker is not installed",
         why="There is no `docker` on the PATH",
-        hint="Install it (https://docs.docker.com/get-docker/), or use `--backend embedded`",
+        hint="Install it (https://docs.docker.com/get-docker/), or use `workshop up --backend embedded`",
     )
 
 
