@@ -192,7 +192,9 @@ def to_html(comparison: Comparison, now: datetime | None = None) -> str:
 def check_target(path: Path) -> None:
     """Raise UsageError for a file that cannot be written, before anything runs."""
     if path.suffix.lower() not in {".html", ".htm"}:
-        raise UsageError(f"`{path}` is not an HTML file", hint="Use `--html compare.html`")
+        raise UsageError(
+            f"`{path}` is not an HTML file", hint="For example `workshop part 4 compare --html compare.html`"
+        )
     if path.is_dir() or not path.absolute().parent.is_dir():
         why = "It is a folder" if path.is_dir() else "Its folder does not exist"
         raise UsageError(f"Cannot write the page to `{path}`", why=why)
