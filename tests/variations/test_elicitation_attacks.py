@@ -1,6 +1,7 @@
 """What the public sample gets wrong, tried against ours: other people, other browsers, old links, markup."""
 
 import itertools
+import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -114,6 +115,23 @@ async def test_a_link_is_used_by_the_approval(gateway: Gateway) -> None:
         assert (await browser.press(page)).status_code == 400
         assert (await other.press(second)).status_code == 400
         assert (await browser.http.get(url)).status_code == 404
+
+
+async def test_who_closed_the_browser_halfway_can_start_again_at_once(gateway: Gateway) -> None:
+    async with gateway.browser() as browser, gateway.browser("mentor") as other, gateway.asking() as asking:
+        url, _ = await asking.ask()
+        await back_from_form(browser, url)  # at GitHub's page, which is closed
+        page = await browser.http.get(url)
+        assert page.status_code == 404
+        assert "approved already" in page.text
+        (onward,) = re.findall('href="(/connect[^"]+)"', page.text)
+        again = f"{gateway.url}{onward}"
+        assert (await asking.ask())[0] == url, "the client knows one address"
+        assert "Identity mismatch" in (await other.open(again)).text
+        assert (await browser.open(again)).status_code == 200
+        assert told(await asking.client.call_tool(PROFILE))["username"] == "learner"
+        for spent in (url, again):
+            assert "not good any more" in (await browser.http.get(spent)).text
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,29 @@ def test_who_never_comes_back_from_the_upstream_gets_a_new_link(links: Elicitati
     assert links.open(LEARNER) != link
 
 
+async def test_a_link_that_was_never_finished_gives_way_to_one_that_settles_it(links: Elicitations) -> None:
+    link = links.open(LEARNER)
+    assert links.open_again(link) is None, "nobody has used it"
+    links.claim(link)
+    following = links.open_again(link)
+    assert following not in {None, link}
+    assert links.open_again(link) == following, "one at a time"
+    assert links.open(LEARNER) == link, "the client is not asked for another address"
+    assert following is not None
+    assert (links.find(following), links.first(following)) == (LEARNER, link)
+    assert links.claim(following) == LEARNER
+    another = links.open_again(following)
+    assert another is not None
+    assert links.first(another) == link
+    await links.settle(link, LEARNER, CONNECTED)
+    assert links.open_again(link) is None
+    assert links.open_again(following) is None
+
+
+def test_an_unknown_link_gives_way_to_none(links: Elicitations) -> None:
+    assert links.open_again("unknown") is None
+
+
 async def test_the_outcome_is_known_to_who_waits_and_to_who_comes_later(links: Elicitations) -> None:
     link = links.open(LEARNER)
     assert await links.outcome(link, 0.01) is None

@@ -44,22 +44,47 @@ class Elicitations:
         if current is not None:
             return str(current["link"])
         link = random_token()
-        self._records.put("elicitation", link, asdict(asked), seconds=SIGN_IN_SECONDS)
+        self._put(link, asdict(asked), link)
         self._records.put("current", _key(asked), {"link": link}, seconds=SIGN_IN_SECONDS / 2)
         return link
 
+    def open_again(self, link: str) -> str | None:
+        """A link in place of one that was approved and never finished; None for any other.
+
+        Whoever closed the browser halfway would otherwise wait until the client gets another link. The client
+        still knows the first one, and its outcome is what the client waits for.
+        """
+        claimed = self._records.get("claimed", link)
+        if claimed is None or self._outcome(claimed["first"]):
+            return None
+        if claimed.get("next") and self.find(claimed["next"]):
+            return str(claimed["next"])
+        following = random_token()
+        self._put(following, claimed["asked"], claimed["first"])
+        self._records.put("claimed", link, {**claimed, "next": following}, seconds=SIGN_IN_SECONDS)
+        return following
+
+    def _put(self, link: str, asked: dict[str, Any], first: str) -> None:
+        self._records.put("elicitation", link, {"asked": asked, "first": first}, seconds=SIGN_IN_SECONDS)
+
     def find(self, link: str) -> Asked | None:
         found = self._records.get("elicitation", link)
-        return Asked(**found) if found else None
+        return Asked(**found["asked"]) if found else None
+
+    def first(self, link: str) -> str:
+        """The link that the client knows: this one, or the one that it stands in for."""
+        found = self._records.get("elicitation", link)
+        return str(found["first"]) if found else link
 
     def claim(self, link: str) -> Asked | None:
         """Who asked, the first time only: the link is used from now on."""
         found = self._records.take("elicitation", link)
         if found is None:
             return None
-        asked = Asked(**found)
+        asked = Asked(**found["asked"])
+        self._records.put("claimed", link, found, seconds=SIGN_IN_SECONDS)
         # The person is on the way to the upstream. Should they never come back, the next link is a new one.
-        self._records.put("current", _key(asked), {"link": link}, seconds=_AWAY_SECONDS)
+        self._records.put("current", _key(asked), {"link": found["first"]}, seconds=_AWAY_SECONDS)
         return asked
 
     def tell(self, link: str, notify: Callable[[], Awaitable[None]]) -> None:

@@ -83,7 +83,10 @@ class IdentityProvider:
 
 
 _LOG = logging.getLogger(__name__)
-_GONE = ("This link is not good any more", "It was used already, or it is older than ten minutes.")
+_GONE = (
+    "This link is not good any more",
+    "It was used already, or it is older than ten minutes. Call the tool again to get a new one.",
+)
 _FORM_SECONDS = 30.0
 
 
@@ -138,12 +141,18 @@ class Connect:
         parameters = query_parameters(request)
         link = (parameters.get("elicitation_id") if parameters else None) or ""
         if self._elicitations.find(link) is None:
-            raise PageError(*_GONE, status=404)
+            return self._used(link)
         flow, browser = secrets.token_hex(8), random_token()
         redirection = Redirection(link, flow, digest(browser), random_token())
         response = self._leave("sign-in", redirection, self._identity.config)
         set_flow_cookie(self, response, flow, browser)
         return response
+
+    def _used(self, link: str) -> Response:
+        following = self._elicitations.open_again(link)
+        if following is None:
+            raise PageError(*_GONE, status=404)
+        return page("unfinished.html", status=404, link=following)
 
     async def signed_in(self, request: Request) -> Response:
         """The session binding: who signed in must be who asked, or the link leads no further."""
@@ -205,15 +214,13 @@ class Connect:
         redirection, subject = self._ticket(request, fields)
         if fields.get("decision") not in {"approve", "deny"}:
             raise PageError("Approve or deny?", "The form said neither.")
-        asked = self._elicitations.claim(redirection.link)
+        first, asked = self._elicitations.first(redirection.link), self._elicitations.claim(redirection.link)
         if asked is None or asked.subject != subject:
             raise PageError(*_GONE)
         if fields.get("decision") == "deny":
-            await self._elicitations.settle(redirection.link, asked, REFUSED)
+            await self._elicitations.settle(first, asked, REFUSED)
             return self._finished(redirection, "Nothing was connected", "You said no.")
-        onward = Redirection(
-            redirection.link, redirection.flow, redirection.browser, random_token(), **asdict(asked)
-        )
+        onward = Redirection(first, redirection.flow, redirection.browser, random_token(), **asdict(asked))
         return self._leave("upstream", onward, self._target(asked.target).provider)
 
     def _ticket(self, request: Request, fields: Parameters) -> tuple[Redirection, str]:
