@@ -24,11 +24,10 @@ from workshop.agent.events import Event, VisitRequested, VisitStarted
 from workshop.agent.mcp_tools import McpTools
 from workshop.agent.messages import ToolResult
 from workshop.core.ports import free_port
-from workshop.recorder import files
-from workshop.recorder.current import recording
+from workshop.recorder import files, recording
+from workshop.recorder.build import build_trace
 from workshop.recorder.model import Outcome, Subject
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.story import build_trace
 
 
 @pytest.fixture

@@ -19,11 +19,10 @@ from workshop.agent.oauth import OAuthClient
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.token_store import TokenStore
 from workshop.core.ports import free_port
-from workshop.recorder import files
-from workshop.recorder.current import recording
+from workshop.recorder import files, recording
+from workshop.recorder.build import build_trace
 from workshop.recorder.model import Outcome, Subject
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.story import build_trace
 
 NAME, VALUE = "x-github-pat", "sample-value-of-a-header"
 EXTRA: Mapping[str, str] = {NAME: VALUE}

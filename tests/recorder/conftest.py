@@ -1,4 +1,4 @@
-"""A login that is really flown, in this process, so that the test knows every secret of it."""
+"""A real login, recorded in this process, so that the test knows its secrets."""
 
 import functools
 from collections.abc import AsyncIterator
@@ -14,17 +14,17 @@ from tests.cli.conftest import workshop
 from workshop.core.instance import Instance, Record
 from workshop.course.practice_record import upstream_of
 from workshop.lab.base import PRACTICE_GITHUB
-from workshop.recorder.current import recording
+from workshop.recorder import recording
+from workshop.recorder.build import build_trace
 from workshop.recorder.model import Outcome, Subject, Trace
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.story import build_trace
 
 __all__ = ["authority", "home", "scenario", "serve", "session", "workshop"]
 
 
 @dataclass(frozen=True)
-class Flight:
-    """What was recorded, raw and told."""
+class Recording:
+    """The recorder and the trace of a run."""
 
     recorder: Recorder
     trace: Trace
@@ -34,8 +34,8 @@ class Flight:
         return next(step for step in self.trace.steps if step.kind == kind)
 
 
-async def fly(scenario: Scenario, **options: Any) -> Flight:
-    """Ask once in this room, with the recorder on and the practice GitHub as a witness."""
+async def record_run(scenario: Scenario, **options: Any) -> Recording:
+    """Ask once, with the recorder on and the practice GitHub's record."""
     recorder = Recorder()
     with recording(recorder):
         await scenario.ask(**options)
@@ -43,10 +43,10 @@ async def fly(scenario: Scenario, **options: Any) -> Flight:
     upstream = upstream_of(Instance(scenario.folder, record))
     seen = await anyio.to_thread.run_sync(functools.partial(upstream.hops_since, recorder.began))
     trace = build_trace(recorder, Subject("Part 4", upstream.url, upstream.name), Outcome(), seen)
-    return Flight(recorder, trace)
+    return Recording(recorder, trace)
 
 
 @pytest.fixture
-async def flight(scenario: Scenario) -> AsyncIterator[Flight]:
+async def login(scenario: Scenario) -> AsyncIterator[Recording]:
     async with scenario.gateway():
-        yield await fly(scenario)
+        yield await record_run(scenario)

@@ -6,15 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.recorder.conftest import Flight
+from tests.recorder.conftest import Recording
 from workshop.recorder import files
+from workshop.recorder.build import build_trace
+from workshop.recorder.context import returned_object
 from workshop.recorder.hop import Hop
-from workshop.recorder.labels import Labels
-from workshop.recorder.masking import decoded, masked_body, masked_headers, masked_url, parameters
+from workshop.recorder.masking import Labels, decoded, masked_body, masked_headers, masked_url, parameters
 from workshop.recorder.model import Outcome, Subject
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.scene import returned_object
-from workshop.recorder.story import build_trace
 
 PUBLIC = {
     *("client_id", "code_challenge", "code_challenge_method", "decision", "grant_type", "iss", "user"),
@@ -50,8 +49,8 @@ def _heard(hop: Hop) -> Iterator[tuple[str, str]]:
         yield from ((name, one.decode()) for one in re.findall(rf'"{name}": ?"([^"]+)'.encode(), said))
 
 
-async def test_no_secret_of_a_login_is_in_any_form_of_its_trace(flight: Flight) -> None:
-    secrets = secrets_of(flight.recorder.hops)
+async def test_no_secret_of_a_login_is_in_any_form_of_its_trace(login: Recording) -> None:
+    secrets = secrets_of(login.recorder.hops)
     kinds = " ".join(secrets)
     for kind in (
         "code ",
@@ -64,10 +63,10 @@ async def test_no_secret_of_a_login_is_in_any_form_of_its_trace(flight: Flight) 
         assert kind in kinds, f"the test itself has to see a {kind}"
     secrets |= {"signature": secrets["access_token"].rpartition(".")[2]}
     for ending, writer in files.WRITERS.items():
-        text = writer(flight.trace)
+        text = writer(login.trace)
         assert [name for name, value in secrets.items() if value in text] == [], ending
         assert not re.search(r"practice_[a-z0-9-]+_[a-z2-7]+_[0-9a-f]{32}|eyJ[\w-]{20,}", text), ending
-    raw = "".join(hop.url for hop in flight.recorder.hops)
+    raw = "".join(hop.url for hop in login.recorder.hops)
     assert [name for name, value in secrets.items() if value in raw], "the search can find"
 
 
@@ -114,8 +113,8 @@ def test_headers_that_are_not_known_are_named_and_not_shown() -> None:
     ("body", "kind", "shown"),
     [
         (b'{"client_secret":"sample"}', "application/json", '{\n  "client_secret": "⟨client-secret-1⟩"\n}'),
-        (b"{", "application/json", "(not JSON, though it says so)"),
-        (b"[" * 100_000, "application/json", "(not JSON, though it says so)"),
+        (b"{", "application/json", "(labelled as JSON, but not valid JSON)"),
+        (b"[" * 100_000, "application/json", "(labelled as JSON, but not valid JSON)"),
         (b"<title>Approve &amp; go</title><input value=sample>", "text/html", "(a page: Approve &amp; go)"),
         (b"code=sample&grant_type=x", "application/x-www-form-urlencoded", "code=⟨code-1⟩\ngrant_type=x"),
         (b"sample", "text/plain", "(not shown)"),

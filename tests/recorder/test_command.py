@@ -68,7 +68,7 @@ def test_ctrl_c_at_the_consent_page_leaves_its_trace_too(running: IsolatedInstan
     assert (trace["steps"][-1]["kind"], trace["steps"][-1]["seen_by"]) == ("authorize", "built")
 
 
-def test_with_a_browser_of_ones_own_the_agents_side_and_the_upstreams_are_told(
+def test_with_ones_own_browser_the_agents_and_the_upstreams_hops_are_recorded(
     running: IsolatedInstance,
 ) -> None:
     options = ["--no-browser", "--model", "rehearsal", "--trace", "person.json"]
@@ -93,7 +93,7 @@ def test_with_a_browser_of_ones_own_the_agents_side_and_the_upstreams_are_told(
     assert leaks(secrets_of(running), {"person.json": json.dumps(trace)}) == []
 
 
-def test_a_part_without_http_says_so(running: IsolatedInstance) -> None:
+def test_a_part_without_http_reports_that(running: IsolatedInstance) -> None:
     done = running.run(
         "part", "1", "run", "--model", "rehearsal", "--trace", "one.html", "--trace", "one.json"
     )

@@ -11,7 +11,7 @@ from tests.cli.conftest import Workshop
 SAMPLE = Path(__file__).with_name("sample.json")
 
 
-def test_a_recorded_login_is_walked_through_in_the_terminal(workshop: Workshop) -> None:
+def test_a_recorded_login_is_explained_in_the_terminal(workshop: Workshop) -> None:
     done = workshop("trace", "explain", str(SAMPLE))
     assert done.code == 0
     assert done.out == external_file("explained.txt")
@@ -19,15 +19,15 @@ def test_a_recorded_login_is_walked_through_in_the_terminal(workshop: Workshop) 
 
 def test_the_same_as_json_is_the_trace_itself(workshop: Workshop) -> None:
     done = workshop("trace", "explain", str(SAMPLE), "--json")
-    told = json.loads(done.out)
-    assert (told["command"], told["status"]) == ("trace explain", "success")
-    assert told["data"] == json.loads(SAMPLE.read_text("utf-8"))
+    found = json.loads(done.out)
+    assert (found["command"], found["status"]) == ("trace explain", "success")
+    assert found["data"] == json.loads(SAMPLE.read_text("utf-8"))
 
 
 def test_every_hop_has_a_sentence_and_most_a_reference(workshop: Workshop) -> None:
-    told = json.loads(workshop("trace", "explain", str(SAMPLE), "--json").out)["data"]["steps"]
-    assert all(step["sentence"].endswith(".") for step in told)
-    named = {one for step in told for one in step["references"]}
+    found = json.loads(workshop("trace", "explain", str(SAMPLE), "--json").out)["data"]["steps"]
+    assert all(step["sentence"].endswith(".") for step in found)
+    named = {one for step in found for one in step["references"]}
     for standard in (
         "RFC 9728",
         "RFC 8414",

@@ -94,7 +94,7 @@ def test_our_own_format_comes_back_as_it_was(tmp_path: Path) -> None:
     assert (tmp_path / "again.json").stat().st_mode & 0o077 == 0
 
 
-def test_a_har_is_what_its_specification_says() -> None:
+def test_a_har_is_as_specified() -> None:
     trace = files.read(SAMPLE)
     har = json.loads(files.WRITERS[".har"](trace))
     jsonschema.validate(har, HAR)
@@ -158,5 +158,5 @@ def test_a_file_that_cannot_be_is_exit_code_2(workshop: Workshop, arguments: lis
     ("seconds", "shown"),
     [(None, ""), (0.0004, "0 ms"), (0.25, "250 ms"), (2.34, "2.3 s"), (61.0, "1 min 1 s")],
 )
-def test_a_duration_is_told_for_people(seconds: float | None, shown: str) -> None:
+def test_a_duration_is_readable(seconds: float | None, shown: str) -> None:
     assert span(seconds) == shown

@@ -1,4 +1,4 @@
-"""Whatever a server says: telling it never fails, for a failure there would hide how the run ended."""
+"""Whatever a server sends, writing the trace never fails: that would hide how the run ended."""
 
 import json
 from typing import Any
@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from tests.fuzz.effort import looks
 from workshop.recorder import files
-from workshop.recorder.explain import explain
+from workshop.recorder.build import build_trace
+from workshop.recorder.files import explain
 from workshop.recorder.hop import Hop
 from workshop.recorder.model import Outcome, Subject
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.story import build_trace
 
 KEYS = st.sampled_from(
     [
@@ -133,7 +133,7 @@ def hops(draw: Any) -> Hop:
 
 @looks(80)
 @given(st.lists(hops(), max_size=5))
-def test_any_recording_can_be_told_in_every_form(recorded: list[Hop]) -> None:
+def test_any_recording_can_be_written_in_every_format(recorded: list[Hop]) -> None:
     recorder = Recorder()
     recorder.hops += [hop for hop in recorded if hop.seen_by != "upstream"]
     seen = [hop for hop in recorded if hop.seen_by == "upstream"]

@@ -1,4 +1,4 @@
-"""The page as a room sees it: in Chromium, wide and narrow, light and dark, with and without scripts."""
+"""The page in Chromium: wide and narrow, light and dark, with and without scripts."""
 
 import json
 from collections.abc import Iterator
@@ -103,7 +103,7 @@ def test_the_page_has_the_structure_that_a_screen_reader_needs(shown: tuple[Page
     assert page.locator("[style], [onclick], a[href^=http], img, link").count() == 0
 
 
-def test_the_keyboard_walks_through_the_hops_and_opens_them(shown: tuple[Page, list[str]]) -> None:
+def test_the_keyboard_moves_through_the_hops_and_opens_them(shown: tuple[Page, list[str]]) -> None:
     page, _ = shown
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -119,7 +119,7 @@ def test_the_keyboard_walks_through_the_hops_and_opens_them(shown: tuple[Page, l
 
 def test_pointing_at_a_label_shows_where_the_same_secret_is(shown: tuple[Page, list[str]]) -> None:
     page, _ = shown
-    page.locator("#hop-13 .told .chip.code").first.hover()
+    page.locator("#hop-13 .explained .chip.code").first.hover()
     marked = page.locator(".chip.same").evaluate_all("found => found.map(one => one.dataset.label)")
     assert set(marked) == {"code-2"}
     assert len(marked) > 2
@@ -154,7 +154,7 @@ def _poisoned(value: Any, key: str = "") -> Any:
     return HOSTILE if isinstance(value, str) and key not in kept else value
 
 
-def test_nothing_that_a_server_says_becomes_part_of_the_page(browser: Browser, tmp_path: Path) -> None:
+def test_what_a_server_sends_does_not_become_part_of_the_page(browser: Browser, tmp_path: Path) -> None:
     trace = files.from_data(_poisoned(json.loads(SAMPLE.read_text("utf-8"))))
     files.write(trace, tmp_path / "hostile.html")
     context = browser.new_context(viewport={"width": 390, "height": 800})

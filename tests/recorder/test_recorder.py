@@ -14,11 +14,9 @@ from starlette.routing import Route
 from tests.agent.conftest import Serve
 from workshop.agent.http import open_client
 from workshop.core.ports import free_port
-from workshop.recorder import rpc
-from workshop.recorder.current import current, recording
+from workshop.recorder import current, recording, rpc
 from workshop.recorder.hop import MOST_BODY, Hop
-from workshop.recorder.labels import Labels
-from workshop.recorder.masking import decoded
+from workshop.recorder.masking import Labels, decoded
 from workshop.recorder.recorder import MOST_HOPS, Recorder
 
 
@@ -113,7 +111,7 @@ async def test_without_a_recorder_and_for_the_model_nothing_listens() -> None:
             assert [hook.__module__ for hook in http.event_hooks["response"]] == ["workshop.core.bounded"]
 
 
-def test_a_flood_of_requests_is_counted_and_not_kept() -> None:
+def test_a_flood_of_requests_is_counted_and_not_stored() -> None:
     recorder = Recorder()
     for _ in range(MOST_HOPS + 3):
         recorder.built("http://localhost/")
@@ -122,7 +120,7 @@ def test_a_flood_of_requests_is_counted_and_not_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "told"),
+    ("body", "kind", "shown"),
     [
         (
             b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}',
@@ -158,11 +156,11 @@ def test_a_flood_of_requests_is_counted_and_not_kept() -> None:
         (b'{"hello": 1}', "application/json", []),
     ],
 )
-def test_both_eras_of_mcp_are_read_from_json_and_from_events(body: bytes, kind: str, told: list[str]) -> None:
+def test_both_eras_of_mcp_are_read_from_json_and_events(body: bytes, kind: str, shown: list[str]) -> None:
     messages = rpc.read(body, kind)
-    assert [f"{one.method} {one.id} {one.summary(Labels())}" for one in messages] == told
+    assert [f"{one.method} {one.id} {one.summary(Labels())}" for one in messages] == shown
 
 
-def test_an_unfinished_hop_can_be_told() -> None:
+def test_an_unfinished_hop_is_shown() -> None:
     hop = Hop("agent", "GET", "http://localhost/", 0.0)
     assert decoded(hop) == b""

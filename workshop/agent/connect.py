@@ -25,7 +25,7 @@ from workshop.agent.events import Connected, Connecting, Observer, Warned, ignor
 from workshop.agent.http import headers_for, open_client, status_line
 from workshop.core.errors import DeadlineError, WorkshopError
 from workshop.core.foreign import one_line
-from workshop.recorder.current import current
+from workshop.recorder import current
 
 _OLDER = "the older handshake of 2025-11-25 takes its place"
 _LISTED = (

@@ -10,7 +10,7 @@ from workshop.agent.events import Event, Observer
 from workshop.agent.part import RunContext
 from workshop.core.console import Console
 from workshop.core.errors import WorkshopError
-from workshop.recorder.current import current, recording
+from workshop.recorder import current, recording
 from workshop.recorder.files import check_targets, write
 from workshop.recorder.hop import Hop, Upstream
 from workshop.recorder.model import Outcome, Subject
@@ -41,8 +41,8 @@ def recorded(
     if not targets:
         yield
         return
+    from workshop.recorder.build import build_trace
     from workshop.recorder.recorder import Recorder
-    from workshop.recorder.story import build_trace
 
     check_targets(targets)
     recorder, outcome = Recorder(), Outcome()

@@ -9,7 +9,7 @@ import httpx2
 
 from workshop.core import http_client
 from workshop.core.foreign import one_line
-from workshop.recorder.current import current
+from workshop.recorder import current
 
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 4.0

@@ -18,7 +18,7 @@ from workshop.core.errors import CredentialsError, PreflightError, WorkshopError
 from workshop.core.foreign import one_line
 from workshop.core.ports import bind_loopback, free_port
 from workshop.core.refusals import refusal_in
-from workshop.recorder.current import current
+from workshop.recorder import current
 
 _MAX_REQUEST = 16 * 1024
 _REQUEST_SECONDS = 5.0

@@ -57,7 +57,7 @@ from workshop.agent.oauth_checks import (
     unknown_client,
 )
 from workshop.agent.token_store import Login, TokenStore
-from workshop.recorder.current import current
+from workshop.recorder import current
 
 _MAX_APPROVALS = 3
 _MAX_STEP_UPS = 2

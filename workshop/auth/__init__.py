@@ -79,8 +79,8 @@ if TYPE_CHECKING:
     from workshop.auth.vault import Vault as Vault
     from workshop.auth.vault import digest as digest
     from workshop.auth.vault import random_token as random_token
-    from workshop.auth.vault import s256 as s256
     from workshop.auth.vault import same_secret as same_secret
+    from workshop.core.encoding import s256 as s256
 
 _MODULES = {
     "browser": ("form_page", "refuse_other_sites"),
@@ -135,14 +135,13 @@ _MODULES = {
     "resource_server": ("Challenge",),
     "routes": ("Endpoint", "RequestLog"),
     "store": ("StoreFullError",),
-    "upstream": ("UpstreamError", "UpstreamProvider"),
+    "upstream": ("UpstreamError", "UpstreamProvider", "s256"),
     "upstream_api": ("ApiAnswer", "api_of", "call_api", "count_items", "github_app"),
     "vault": (
         "SealedRecords",
         "Vault",
         "digest",
         "random_token",
-        "s256",
         "same_secret",
     ),
 }

@@ -12,7 +12,8 @@ from workshop.auth.limits import REPEAT_SECONDS
 from workshop.auth.server import AuthServer
 from workshop.auth.store import Client, Grant, Rotation
 from workshop.auth.upstream import UpstreamError
-from workshop.auth.vault import random_token, s256, same_secret
+from workshop.auth.vault import random_token, same_secret
+from workshop.core.encoding import s256
 
 _LOG = logging.getLogger(__name__)
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")  # RFC 7636 section 4.1

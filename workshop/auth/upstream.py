@@ -22,7 +22,7 @@ from workshop.auth.http import Parameters, visible
 from workshop.auth.limits import UPSTREAM_BYTES, Clock
 from workshop.auth.outbound import Outbound, proxy_for
 from workshop.auth.store import Grant, Identity, Store, UpstreamTokens
-from workshop.auth.vault import s256
+from workshop.core.encoding import s256
 from workshop.core.refusals import Refusal, known_refusal
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")

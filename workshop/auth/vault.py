@@ -77,11 +77,6 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def s256(verifier: str) -> str:
-    """The PKCE S256 challenge of a verifier (RFC 7636 section 4.2)."""
-    return base64url(hashlib.sha256(verifier.encode()).digest())
-
-
 def same_secret(one: str, other: str) -> bool:
     """Compare in constant time."""
     return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))

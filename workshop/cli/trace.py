@@ -25,9 +25,8 @@ def build_group() -> Commands:
 
 def explain(file: File, *, json: Json = False) -> None:
     """Explain a recorded run hop by hop, with the specification of each."""
-    from workshop.recorder.explain import explain as explained
-    from workshop.recorder.explain import headline
-    from workshop.recorder.files import read
+    from workshop.recorder.files import explain as explained
+    from workshop.recorder.files import headline, read
 
     trace = read(file)
     lines = [unbroken(line) for line in explained(trace)]

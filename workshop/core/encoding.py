@@ -1,4 +1,4 @@
-"""Encodings that several packages read or write: JSON Web Tokens (JWT) and Content-Security-Policy hashes."""
+"""Encodings that several packages use: JSON Web Tokens (JWT), PKCE challenges, content-policy hashes."""
 
 import base64
 import hashlib
@@ -55,6 +55,11 @@ def jwt_header(token: str) -> dict[str, Any] | None:
 def jwt_claims(token: str) -> dict[str, Any] | None:
     """The claims of a compact JWT, not verified; None for any other text, such as an opaque token."""
     return _jwt_part(token, 1)
+
+
+def s256(verifier: str) -> str:
+    """The PKCE S256 challenge of a verifier (RFC 7636 section 4.2)."""
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
 
 
 def csp_hash(text: str) -> str:

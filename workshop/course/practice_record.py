@@ -12,7 +12,7 @@ from workshop.core.instance import Instance
 from workshop.core.interrupts import interrupts
 from workshop.lab.base import PRACTICE_GITHUB
 from workshop.recorder.hop import UNKNOWN, Hop, Upstream
-from workshop.recorder.labels import DIGEST
+from workshop.recorder.masking import DIGEST
 from workshop.servers.practice.client import RecordedRequest, fingerprint, read_requests
 
 API = ("/mcp", "/user", "/repos")

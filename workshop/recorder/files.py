@@ -1,7 +1,7 @@
-"""Read and write trace files: our own JSON format, HTML, and HAR."""
+"""A trace as a file, in our own JSON format, HTML or HAR (HTTP Archive), and as text for a terminal."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import cache
@@ -13,14 +13,33 @@ from workshop import __version__
 from workshop.core.errors import UsageError
 from workshop.core.paths import write_private
 from workshop.core.state_file import DamagedFileError, read_json
-from workshop.recorder.labels import LABEL
-from workshop.recorder.model import FORMAT, VERSION, Message, Pairs, Step, Trace
+from workshop.recorder.masking import LABEL, cut
+from workshop.recorder.model import FORMAT, VERSION, Comparison, Message, Pairs, Step, Trace
+from workshop.recorder.wording import PHASES, SIGNS, UNEQUAL, UNFOLDED, counted, span
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+MOST_BYTES = 64 * 1024 * 1024
 _NOT_KNOWN = -1
+"""HAR's value for a duration or size that is not known."""
+_LONGEST = 100
+"""Characters of a value in a terminal."""
+
+
+def to_json(trace: Trace) -> str:
+    """Return the trace in our own JSON format, which `trace explain` and `trace render` read."""
+    return json.dumps(asdict(trace), indent=1, ensure_ascii=False) + "\n"
+
+
+def _to_html(trace: Trace) -> str:
+    from workshop.recorder.page import to_html
+
+    return to_html(trace)
 
 
 def to_har(trace: Trace) -> str:
-    """Return the trace as HAR 1.2, one entry a hop; own fields begin with an underscore, as HAR requires."""
+    """Return the trace as HAR 1.2, one entry for each hop that was sent; own fields begin with `_`."""
     entries = [_entry(trace, step) for step in trace.steps if step.seen_by != "memory"]
     creator = {"name": "workshop", "version": __version__}
     log = {"version": "1.2", "creator": creator, "pages": [], "entries": entries, "comment": trace.title}
@@ -87,7 +106,7 @@ def _response(step: Step) -> dict[str, Any]:
         ),
         "headersSize": _NOT_KNOWN,
         "bodySize": message.size if step.seen_by == "agent" else _NOT_KNOWN,
-        "comment": "" if step.status is not None else "The agent cannot see the answer",
+        "comment": "" if step.status is not None else "The agent cannot see the response",
     }
 
 
@@ -103,23 +122,6 @@ def _pairs(headers: Pairs) -> list[dict[str, str]]:
 def _bare_labels(text: str) -> str:
     """Remove the brackets of labels; a URL must not contain them."""
     return LABEL.sub(r"\1-\2", text)
-
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
-MOST_BYTES = 64 * 1024 * 1024
-
-
-def to_json(trace: Trace) -> str:
-    """Return the trace in our own JSON format, which `trace explain` and `trace render` read."""
-    return json.dumps(asdict(trace), indent=1, ensure_ascii=False) + "\n"
-
-
-def _to_html(trace: Trace) -> str:
-    from workshop.recorder.page import to_html
-
-    return to_html(trace)
 
 
 WRITERS: dict[str, Callable[[Trace], str]] = {".html": _to_html, ".json": to_json, ".har": to_har}
@@ -184,3 +186,67 @@ def _not_a_trace(path: Path, why: str) -> UsageError:
         why=why,
         hint="`workshop part 4 run --trace trace.json` makes one",
     )
+
+
+def headline(trace: Trace) -> str:
+    """How the run ended, in one line."""
+    failed = sum(not one.holds for _, one in trace.comparisons)
+    held = f", {failed} do not hold" if failed else ", all hold" if len(trace.comparisons) > 1 else ""
+    compared = f"{counted(len(trace.comparisons), 'comparison')}{held}"
+    figures = f"{counted(len(trace.steps), 'hop')}, {compared}, {span(trace.seconds)}"
+    ended = {
+        "done": "It worked",
+        "failed": f"It failed: {trace.outcome.what}",
+        "interrupted": "It was stopped",
+    }
+    return _plain(f"{trace.title}. {ended[trace.outcome.status]}. {figures}")
+
+
+def explain(trace: Trace) -> list[str]:
+    """The whole trace as lines of text; labels are written as `<kind-number>`."""
+    return [_plain(line) for line in _lines(trace)]
+
+
+def _lines(trace: Trace) -> Iterator[str]:
+    phase = ""
+    for step in trace.steps:
+        if step.phase != phase and step.inside is None:
+            phase = step.phase
+            yield from ("", f"── {PHASES.get(phase, phase)} ──")
+        yield from _step(trace, step)
+    yield from ("", *trace.closing)
+    if trace.unseen:
+        yield from ("", "Not recorded:", *(f"  {text}" for text in trace.unseen))
+
+
+def _step(trace: Trace, step: Step) -> Iterator[str]:
+    indent = "      " if step.inside is None else "        "
+    yield from (f"      ({note})" for note in step.before)
+    number = f"{step.number:>3}" if step.inside is None else f"  {step.number:>3}"
+    yield f"{number}   {step.title}"
+    sender, receiver = trace.party(step.sender).name, trace.party(step.receiver).name
+    answered = f" → {step.status} {step.reason}".rstrip() if step.status is not None else ""
+    took = f", {span(step.seconds)}" if step.seconds is not None else ""
+    yield f"{indent}{sender} → {receiver}: {step.method} {step.path}{answered}{took}"
+    yield f"{indent}{step.sentence}"
+    if step.kind in UNFOLDED:
+        yield from (f"{indent}· {name}: {cut(value, _LONGEST)}" for name, value in step.facts)
+    yield from (f"{indent}{_comparison(one)}" for one in step.comparisons)
+    if step.claims:
+        named = ", ".join(
+            f"{name}={step.claims.payload[name]}" for name in ("iss", "aud") if name in step.claims.payload
+        )
+        yield f"{indent}{step.claims.label} states: {named}"
+    if step.references:
+        yield f"{indent}[{'; '.join(step.references)}]"
+
+
+def _comparison(one: Comparison) -> str:
+    mark, signs = ("✓", SIGNS) if one.holds else ("✗", UNEQUAL)
+    left, right = cut(one.left, _LONGEST), cut(one.right, _LONGEST)
+    compared = f"{one.left_name}: {left}  {signs[one.relation]}  {one.right_name}: {right}"
+    return f"{mark} {compared}  [{one.reference}]"
+
+
+def _plain(line: str) -> str:
+    return LABEL.sub(r"<\1-\2>", line)

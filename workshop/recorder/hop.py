@@ -1,4 +1,4 @@
-"""One HTTP exchange as recorded, with its secrets: never written to disk, never shown."""
+"""One HTTP request and response as recorded, with its secrets: never written to disk, never shown."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -7,19 +7,19 @@ from typing import Literal
 
 MOST_BODY = 512 * 1024
 
-Witness = Literal["agent", "listener", "memory", "upstream", "built"]
-"""Who saw a hop: the agent's HTTP client, listener or cache, the upstream; or it was only prepared."""
+Source = Literal["agent", "listener", "memory", "upstream", "built"]
+"""Who recorded a hop: the agent's HTTP client, listener or cache, or the upstream; "built": not sent yet."""
 
 
 @dataclass
 class Hop:
-    """One HTTP exchange as recorded; times are seconds since the recording began."""
+    """One HTTP request and its response; times are seconds since the recording began."""
 
     sender: str
     method: str
     url: str
     at: float
-    seen_by: Witness = "agent"
+    seen_by: Source = "agent"
     request_headers: list[tuple[str, str]] = field(default_factory=list)
     request_body: bytes = b""
     status: int | None = None
@@ -31,10 +31,10 @@ class Hop:
     body: bytearray = field(default_factory=bytearray, repr=False)
     size: int = 0
     credential: tuple[str, str] | None = None
-    """Kind and SHA-256 of the credential, if the upstream's record has no more than that."""
+    """Kind and SHA-256 of the credential, from an upstream's record, which has only these."""
 
     def take(self, chunk: bytes) -> None:
-        """Keep what has just passed by, up to the limit."""
+        """Append a chunk of the body, up to the limit."""
         self.size += len(chunk)
         self.body += chunk[: MOST_BODY - len(self.body)]
 
@@ -53,7 +53,7 @@ def _nothing(_since: datetime) -> Sequence[Hop]:
 
 @dataclass(frozen=True)
 class Upstream:
-    """The server behind the gateway; `hops_since(moment)` returns the hops it recorded since then."""
+    """The server behind the gateway; `hops_since(moment)` returns the hops that it recorded since then."""
 
     name: str = "GitHub"
     url: str = ""
@@ -61,4 +61,4 @@ class Upstream:
 
 
 UNKNOWN = Upstream()
-"""All that is known of it is that it is GitHub."""
+"""A GitHub that has no record to read."""

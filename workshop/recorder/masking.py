@@ -1,14 +1,31 @@
-"""What of a message may be shown: harmless fields as they are, secrets by label, the rest not at all."""
+"""What may be shown of a message: harmless fields unchanged, secrets as labels, and nothing else.
 
+A label stands for a secret: the same secret has the same label everywhere in a trace.
+"""
+
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 from workshop.recorder.hop import Hop
-from workshop.recorder.labels import DIGEST, Labels, fingerprint
 
+SHORTEST_SWEPT = 8
+"""Shorter values are masked in place but not searched for elsewhere: they occur in ordinary words."""
+DIGEST = "sha256:"
+"""Prefix of a fingerprint in the upstream's record, which stores nothing else of a credential."""
+
+_KINDS_BY_SHAPE = (
+    (
+        "github-token",
+        re.compile(r"(?:gh[oprsu]_|github_pat_)\w{16,}|practice_[a-z0-9-]+_[a-z2-7]+_[0-9a-f]{32}"),
+    ),
+    ("token", re.compile(r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")),
+    ("token", re.compile(r"(?<=Bearer )[\w.~+/=-]{8,}")),
+)
+LABEL = re.compile(r"⟨([a-z-]+)-(\d+)⟩")
 LONGEST_TEXT = 600
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e⟨⟩]")
 
@@ -50,8 +67,51 @@ _CREDENTIAL_HEADER = re.compile(r"(?:^|-)(?:credential|key|pat|secret|token)$")
 _WORDS_OF_A_PATH = re.compile(
     r".{0,21}|_WORD(?:[-_.]_WORD)*".replace("_WORD", r"(?:[A-Z]?[a-z]+|[A-Z]+|\d{1,4})")
 )
-_LISTED = {fingerprint(word): word for word in ("all", "closed", "open")}  # a `state` that is no secret
 _SESSION_CLAIMS = frozenset({"tsid", "sid"})
+
+
+def fingerprint(value: str) -> str:
+    """SHA-256 in hexadecimal digits, as in the practice GitHub's record."""
+    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Labels:
+    """Assigns labels such as `⟨code-1⟩`, numbered for each kind in order of first use."""
+
+    def __init__(self) -> None:
+        self._by_digest: dict[str, str] = {}
+        self._counts: dict[str, int] = {}
+        self._values: dict[str, str] = {}
+
+    def of(self, kind: str, value: str) -> str:
+        """The label of a secret; an empty value is shown as empty."""
+        if not value:
+            return "(empty)"
+        if value.startswith(DIGEST):
+            return self.of_digest(kind, value.removeprefix(DIGEST))
+        label = self.of_digest(kind, fingerprint(value))
+        if len(value) >= SHORTEST_SWEPT:
+            self._values |= {value: label, quote(value, safe="", errors="replace"): label}
+        return label
+
+    def of_digest(self, kind: str, digest: str) -> str:
+        """The label of a secret whose fingerprint alone is known."""
+        if digest not in self._by_digest:
+            self._counts[kind] = self._counts.get(kind, 0) + 1
+            self._by_digest[digest] = f"⟨{kind}-{self._counts[kind]}⟩"
+        return self._by_digest[digest]
+
+    def sweep(self, text: str) -> str:
+        """The text, with labels for every labelled value and for everything that looks like a token."""
+        for value in sorted(self._values, key=len, reverse=True):
+            if value in text:
+                text = text.replace(value, self._values[value])
+        for kind, shape in _KINDS_BY_SHAPE:
+            text = shape.sub(lambda found, kind=kind: self.of(kind, found.group()), text)  # type: ignore[misc]
+        return text
+
+
+_LISTED = {fingerprint(word): word for word in ("all", "closed", "open")}  # a `state` that is no secret
 
 
 def masked_url(url: str, labels: Labels) -> str:
@@ -66,7 +126,7 @@ def masked_url(url: str, labels: Labels) -> str:
 
 
 def masked_path(path: str, labels: Labels) -> str:
-    """A path; a part of it that is long and no words is taken for a secret, as it is in a link."""
+    """A path; a long part that does not consist of words is treated as a secret, as in a link."""
     parts = path.split("/")
     return "/".join(
         part if _WORDS_OF_A_PATH.fullmatch(part) else labels.of("link", unquote(part)) for part in parts
@@ -74,23 +134,23 @@ def masked_path(path: str, labels: Labels) -> str:
 
 
 def masked_query(query: str, labels: Labels) -> str:
-    """A query or form, masked, with its values unquoted where that stays readable."""
+    """A query or form, masked, with its values unquoted where they remain readable."""
     pairs = parameters(query)
     return "&".join(f"{_word(name)}={_word(value)}" for name, value in masked_parameters(pairs, labels))
 
 
 def parameters(query: str) -> list[tuple[str, str]]:
-    """The pairs of a query or of a form."""
+    """The name and value pairs of a query or form."""
     return parse_qsl(query, keep_blank_values=True)
 
 
 def masked_parameters(pairs: Iterable[tuple[str, str]], labels: Labels) -> list[tuple[str, str]]:
-    """Parameters by name, the secret and the unknown ones as labels."""
+    """The parameters with secret and unknown values as labels."""
     return [(name, masked_parameter(name, value, labels)) for name, value in pairs]
 
 
 def masked_parameter(name: str, value: str, labels: Labels) -> str:
-    """One parameter's value: itself where it is known to be harmless."""
+    """One parameter's value: unchanged if it is known to be harmless, otherwise its label."""
     if name in _OPEN_PARAMETERS:
         return value[:LONGEST_TEXT]
     if name == "state" and (word := _LISTED.get(value.removeprefix(DIGEST), value)) in _LISTED.values():
@@ -99,7 +159,7 @@ def masked_parameter(name: str, value: str, labels: Labels) -> str:
 
 
 def masked_headers(headers: Iterable[tuple[str, str]], labels: Labels) -> tuple[tuple[str, str], ...]:
-    """Header fields in their order; what is not known to be harmless is named, not shown."""
+    """Header fields in order; a value that is not known to be harmless is not shown."""
     return tuple((name, _header(name.lower(), value, labels)) for name, value in headers)
 
 
@@ -121,7 +181,7 @@ def _header(name: str, value: str, labels: Labels) -> str:
 
 
 def is_credential(header: str) -> bool:
-    """Whether a header field of this name, in lower case, has a credential besides the usual one."""
+    """Whether a header of this name, in lower case, contains a credential other than `authorization`."""
     return bool(_CREDENTIAL_HEADER.search(header))
 
 
@@ -136,7 +196,7 @@ def _word(text: str) -> str:
 
 
 def masked_json(value: Any, labels: Labels, key: str = "") -> Any:  # noqa: ANN401 - JSON is what it is
-    """JSON with the values of secret-sounding keys as labels, and long texts cut."""
+    """JSON with the values of keys that name a secret as labels, and long texts cut."""
     if isinstance(value, Mapping):
         return {str(name): masked_json(inner, labels, str(name)) for name, inner in value.items()}
     if isinstance(value, list):
@@ -147,7 +207,7 @@ def masked_json(value: Any, labels: Labels, key: str = "") -> Any:  # noqa: ANN4
 def _masked_text(value: str, labels: Labels, key: str) -> str:
     if key == "requestState":
         return labels.of("state", value)
-    if key == "url" and "://" in value:  # where a server sends the person (MCP, URL elicitation)
+    if key == "url" and "://" in value:  # the page of a URL elicitation
         return cut(masked_url(value, labels))
     if _SECRET_KEY.search(key) or KIND_OF_PARAMETER.get(key) == "link":
         return labels.of(KIND_OF_PARAMETER.get(key, "value"), value)
@@ -155,14 +215,14 @@ def _masked_text(value: str, labels: Labels, key: str) -> str:
 
 
 def masked_claims(claims: Mapping[str, Any], labels: Labels) -> dict[str, Any]:
-    """The claims of a token; identifiers of a session are labels."""
+    """The claims of a token, with session identifiers as labels."""
     shown = masked_json(claims, labels)
     hidden = {name: labels.of("session", str(claims[name])) for name in claims if name in _SESSION_CLAIMS}
     return {**shown, **hidden}
 
 
 def masked_body(body: bytes, media_type: str, labels: Labels) -> str:
-    """A body for people: forms by line, JSON indented, of a page no more than its title."""
+    """A readable body: a form with one line for each field, indented JSON, or the title of a page."""
     text = body.decode("utf-8", "replace")
     if not text:
         return ""
@@ -172,7 +232,7 @@ def masked_body(body: bytes, media_type: str, labels: Labels) -> str:
         try:
             return json.dumps(masked_json(json.loads(text), labels), indent=2, ensure_ascii=False)
         except (ValueError, RecursionError):
-            return "(not JSON, though it says so)"
+            return "(labelled as JSON, but not valid JSON)"
     if "html" in media_type:
         found = re.search(r"<title>([^<]{1,200})</title>", text)
         return f"(a page: {' '.join(found[1].split())})" if found else "(a page)"
@@ -186,7 +246,7 @@ def media_type(hop_headers: Iterable[tuple[str, str]]) -> str:
 
 
 def decoded(hop: Hop) -> bytes:
-    """The body of an answer as it was meant: without its content coding."""
+    """The body of a response without its content coding."""
     if not hop.header("content-encoding"):
         return bytes(hop.body)
     from workshop.core.bounded import UnusableAnswerError, unpacked
@@ -198,5 +258,5 @@ def decoded(hop: Hop) -> bytes:
 
 
 def cut(text: str, most: int = LONGEST_TEXT) -> str:
-    """The text, and where it was cut, how long it had been."""
+    """The text; if it was cut, its original length is added."""
     return text if len(text) <= most else f"{text[:most]}… [{len(text)} characters]"

@@ -1,4 +1,4 @@
-"""A trace as it is written down: our own format, versioned, without a single secret."""
+"""A trace as it is written to a file: the project's own format, with a version and without secrets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Party:
-    """Somebody who asks or answers: a lane of the diagram."""
+    """A sender or receiver of hops: a lane of the diagram."""
 
     id: str
     name: str
@@ -23,7 +23,7 @@ class Party:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two values that have to agree (or must not), whether they do, and who demands it."""
+    """Two values, the relation that they must have, whether it holds, and the specification."""
 
     left_name: str
     left: str
@@ -36,7 +36,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Claims:
-    """A JWT as anybody may read it; its signature is not shown."""
+    """The readable parts of a JWT; its signature is not shown."""
 
     label: str
     header: Mapping[str, Any]
@@ -45,7 +45,7 @@ class Claims:
 
 @dataclass(frozen=True)
 class Message:
-    """A request's or an answer's header fields and what its body said, masked."""
+    """The header fields and the body of a request or response, masked."""
 
     headers: Pairs = ()
     body: str = ""
@@ -55,7 +55,11 @@ class Message:
 
 @dataclass(frozen=True)
 class Step:
-    """One hop of the story. `inside` is the number of the hop during which it happened."""
+    """One hop. Times are in seconds; `at` is since the beginning, `inside` the hop that it is part of.
+
+    `seen_by` is who recorded it (`hop.Source`), `wait` the time to the response's first byte, `before` the
+    notes that precede it.
+    """
 
     number: int
     at: float
@@ -86,7 +90,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the run ended: done, failed or interrupted; and the error as it was shown."""
+    """How the run ended, and the error as it was shown."""
 
     status: Literal["done", "failed", "interrupted"] = "done"
     what: str = ""
@@ -96,7 +100,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Trace:
-    """A whole recording."""
+    """A whole recording; `closing` are the notes after the last hop, `unseen` is what was not recorded."""
 
     title: str
     began: str
@@ -110,18 +114,18 @@ class Trace:
     version: Literal[1] = VERSION
 
     def party(self, name: str) -> Party:
-        """The party with this id; one that is not listed is called by its id."""
+        """The party with this id; one that is not listed has its id as its name."""
         return next((party for party in self.parties if party.id == name), Party(name, name, ""))
 
     @property
     def comparisons(self) -> list[tuple[Step, Comparison]]:
-        """Everything that was compared, with the hop where."""
+        """Every comparison, with its hop."""
         return [(step, comparison) for step in self.steps for comparison in step.comparisons]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What was recorded, as far as HTTP does not show it: the title, the server, and its upstream."""
+    """What HTTP does not show of a recording: its title, its servers, and further secrets to mask."""
 
     title: str
     upstream_url: str = ""

@@ -1,4 +1,4 @@
-"""A trace as one HTML page: a sequence diagram that needs no network, no script and no other file."""
+"""A trace as one HTML page: a sequence diagram that works without network, script or other files."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,18 +14,17 @@ from markupsafe import Markup, escape
 
 from workshop.core.encoding import csp_hash
 from workshop.core.pages import page_environment
-from workshop.recorder.labels import LABEL
-from workshop.recorder.masking import is_credential
+from workshop.recorder.context import AGENT, GATEWAY, ISSUER, UPSTREAM
+from workshop.recorder.masking import LABEL, is_credential
 from workshop.recorder.model import Comparison, Message, Step, Trace
-from workshop.recorder.scene import AGENT, GATEWAY, ISSUER, UPSTREAM
-from workshop.recorder.wording import PHASES, SAID, SIGNS, UNEQUAL, counted, span
+from workshop.recorder.wording import PHASES, SIGNS, UNEQUAL, UNFOLDED, counted, span
 
 _LISTING = frozenset({"initialize", "notifications/initialized", "server/discover", "tools/list"})
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Parties in a row, the tokens on the wire between each two, and whose they are where that is no rule."""
+    """The overview: parties in a row, the tokens between each two, and notes on tokens that need one."""
 
     name: str
     title: str
@@ -36,38 +35,40 @@ class Picture:
 
 
 def picture(trace: Trace) -> Picture | None:
-    """The picture of a trace, if two tokens were compared in it or one came from another server."""
+    """The overview of a trace in which two tokens were compared, or one came from another server."""
     compared = [one for _, one in trace.comparisons if one.relation == "differs from"]
     server = trace.party(GATEWAY).name.lower()
     boxes = (AGENT, GATEWAY, UPSTREAM)
     if not compared:
         return _issued_elsewhere(trace)
     if leaked := next((one for one in compared if not one.holds), None):
-        title = f"The agent's token passed the {server}: it must not"
+        title = f"The {server} passed on the agent's token: it must not"
         return Picture("The token swap", title, boxes, ((leaked.left,), (leaked.right,)), good=False)
-    ours, theirs = (_each(side) for side in zip(*((one.left, one.right) for one in compared), strict=True))
+    agents, upstreams = (
+        _each(side) for side in zip(*((one.left, one.right) for one in compared), strict=True)
+    )
     along = _sent_along(trace)
-    if not any(label in along for label in theirs):
-        number = {2: "Two"}.get(len(ours) + len(theirs), str(len(ours) + len(theirs)))
+    if not any(label in along for label in upstreams):
+        number = {2: "Two"}.get(len(agents) + len(upstreams), str(len(agents) + len(upstreams)))
         neither = "neither" if number == "Two" else "none"
         title = f"{number} tokens, and {neither} passes the {server}"
-        return Picture("The token swap", title, boxes, (ours, theirs))
-    title = f"The agent's token ends at the {server}, the person's own goes on"
+        return Picture("The token swap", title, boxes, (agents, upstreams))
+    title = f"The agent's token ends at the {server}; the person's own token is passed on"
     notes = (
-        *((label, f"the agent's, for the {server} alone") for label in ours),
-        *((label, _whose(label, trace, along, server)) for label in _each((*along, *theirs))),
+        *((label, f"the agent's, only for the {server}") for label in agents),
+        *((label, _whose(label, trace, along, server)) for label in _each((*along, *upstreams))),
     )
-    return Picture("The tokens", title, boxes, ((*ours, *along), theirs), notes=notes)
+    return Picture("The tokens", title, boxes, ((*agents, *along), upstreams), notes=notes)
 
 
 def _issued_elsewhere(trace: Trace) -> Picture | None:
-    """One token: who issued it, who carries it, and for whom alone it is."""
+    """The overview of a token from another server: its issuer, its holder, and its only audience."""
     here = {party.id for party in trace.parties}
     fits = [step for step, one in trace.comparisons if one.left_name == "aud in the token" and one.holds]
     if not fits or fits[0].claims is None or ISSUER not in here or UPSTREAM in here:
         return None
     token = (fits[0].claims.label,)
-    title = f"The token comes from another server, and is for this {trace.party(GATEWAY).name.lower()} alone"
+    title = f"The token is another server's, and only for this {trace.party(GATEWAY).name.lower()}"
     return Picture("The token", title, (ISSUER, AGENT, GATEWAY), (token, token))
 
 
@@ -76,7 +77,7 @@ def _each(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def _sent_along(trace: Trace) -> Mapping[str, str]:
-    """What the agent sends beside its token: the header field of each label."""
+    """The credentials that the agent sends besides its token: the header of each label."""
     asked = [step for step in trace.steps if step.sender == AGENT and step.receiver == GATEWAY]
     return {
         value: name
@@ -103,7 +104,7 @@ _REFUSED = 400
 _MOST_CARRIED = 4
 _COLORS = ("agent", "browser", "gateway", "upstream")
 _SHORT = 16
-_TOLD = frozenset({"code", "github-token", "link", "refresh-token", "state", "token", "verifier"})
+_SECRET_KINDS = frozenset({"code", "github-token", "link", "refresh-token", "state", "token", "verifier"})
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Arrow:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the diagram: a step with its arrows, or the late answer to one."""
+    """A row of the diagram: a step with its arrows, or a response that is shown later than its request."""
 
     step: Step
     arrows: Sequence[Arrow]
@@ -130,7 +131,7 @@ class Row:
 
 
 def to_html(trace: Trace) -> str:
-    """The page; everything that came over the network is escaped."""
+    """The page; everything from the network is escaped."""
     style, script = _asset("page.css"), _asset("page.js")
     phases = [
         (PHASES.get(name, name), list(rows))
@@ -147,7 +148,7 @@ def to_html(trace: Trace) -> str:
             policy=f"default-src 'none'; style-src '{csp_hash(style)}'; script-src '{csp_hash(script)}'; "
             "base-uri 'none'; form-action 'none'",
             swap=picture(trace),
-            said=SAID,
+            unfolded=UNFOLDED,
             failed=[one for _, one in trace.comparisons if not one.holds],
             began=_moment(trace.began),
         )
@@ -175,7 +176,7 @@ def _asset(name: str) -> str:
 
 
 def _rows(trace: Trace) -> Iterator[Row]:
-    """Steps in order; the answer to one during which others happened comes after these."""
+    """The steps in order; the response to a step comes after the steps that happened inside it."""
     waiting: list[Step] = []
     parents = {step.inside for step in trace.steps}
     for step in trace.steps:
@@ -231,13 +232,13 @@ def _fields(message: Message, name: str) -> list[str]:
 
 
 def _carried(texts: Sequence[str]) -> Sequence[str]:
-    """The labels of the secrets that travel with an arrow, each once."""
+    """The labels of the secrets that an arrow's message contains, without repetition."""
     found = (match for text in texts for match in LABEL.finditer(text))
-    return list(dict.fromkeys(match.group() for match in found if match[1] in _TOLD))[:_MOST_CARRIED]
+    return list(dict.fromkeys(match.group() for match in found if match[1] in _SECRET_KINDS))[:_MOST_CARRIED]
 
 
 def _chips(value: object) -> Markup:
-    """Text, escaped, with its labels drawn as chips: equal ones look equal."""
+    """Text, escaped, with each label as a chip; equal labels look the same."""
     text = str(escape(str(value)))
     return Markup(  # noqa: S704 - escaped just above
         LABEL.sub(r'<b class="chip \1" data-label="\1-\2">\1-\2</b>', text)
@@ -245,19 +246,19 @@ def _chips(value: object) -> Markup:
 
 
 def _breakable(text: str) -> Markup:
-    """Text, escaped, that may be broken after a slash if it is long."""
+    """Text, escaped; a long one may be broken after each slash."""
     if len(text) <= _SHORT:
         return escape(text)
     return Markup("/<wbr>").join(text.split("/"))
 
 
 def _divisible(name: str) -> str:
-    """A name whose longest word may be divided, as a lane is narrow."""
+    """A name whose longest word may be hyphenated, because lanes are narrow."""
     return name.replace("Authorization", "Authori\N{SOFT HYPHEN}zation")
 
 
 def _sign(comparison: Comparison) -> str:
-    """How the relation is written between the two values."""
+    """The sign between the two values of a comparison."""
     return (SIGNS if comparison.holds else UNEQUAL)[comparison.relation]
 
 

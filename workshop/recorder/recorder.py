@@ -1,4 +1,4 @@
-"""Listens to HTTP as it happens, without changing it; what it holds has secrets and stays in memory."""
+"""Record HTTP without changing it; the recording contains secrets and stays in memory."""
 
 import contextlib
 import time
@@ -44,20 +44,20 @@ class Recorder:
         return requested, responded
 
     def note(self, text: str) -> None:
-        """Something that happened between the hops."""
+        """Record something that happened between the hops."""
         self.notes.append((self.clock(), text))
 
     def received(self, url: str, status: int) -> None:
-        """A browser asked the agent's own listener, and this was the answer."""
+        """Record a browser's request to the agent's listener, and the status of the response."""
         now = self.clock()
         self._add(Hop("browser", "GET", url, now, "listener", status=status, answered=now, ended=now))
 
     def built(self, url: str) -> None:
-        """The agent has built an address for the browser; the recorder cannot see what follows there."""
+        """Record that the agent built an address for the browser, whose requests cannot be recorded."""
         self._add(Hop("browser", "GET", url, self.clock(), "built"))
 
     def remembered(self, request: httpx2.Request, response: httpx2.Response) -> None:
-        """A request was answered from the agent's cache: nothing was sent."""
+        """Record a request that was answered from the agent's cache and not sent."""
         now = self.clock()
         hop = Hop("agent", request.method, str(request.url), now, "memory", answered=now, ended=now)
         hop.status, hop.reason = response.status_code, response.reason_phrase
@@ -87,11 +87,11 @@ class Recorder:
         hop.http_version = response.http_version
         hop.response_headers = response.headers.multi_items()
         if isinstance(response.stream, httpx2.AsyncByteStream):
-            response.stream = _Passing(response.stream, hop, self.clock)
+            response.stream = _CopiedStream(response.stream, hop, self.clock)
 
 
-class _Passing(httpx2.AsyncByteStream):
-    """A response's stream that leaves a copy behind: each chunk goes on at once, as it came."""
+class _CopiedStream(httpx2.AsyncByteStream):
+    """A response's stream that copies each chunk into a hop and passes it on at once, unchanged."""
 
     def __init__(self, stream: httpx2.AsyncByteStream, hop: Hop, clock: Callable[[], float]) -> None:
         self._stream = stream

@@ -1,12 +1,11 @@
-"""MCP inside HTTP: JSON-RPC messages, in a body of their own or as server-sent events."""
+"""MCP inside HTTP: JSON-RPC messages, as a whole body or as server-sent events."""
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workshop.recorder.labels import Labels
-from workshop.recorder.masking import cut, masked_json, masked_url
+from workshop.recorder.masking import Labels, cut, masked_json, masked_url
 
 _LONGEST_RESULT = 240
 _URL_ELICITATION_REQUIRED = -32042
@@ -14,7 +13,7 @@ _URL_ELICITATION_REQUIRED = -32042
 
 @dataclass(frozen=True)
 class Rpc:
-    """One JSON-RPC message: a request or notification has a method, an answer a result or an error."""
+    """One JSON-RPC message: a request or notification has a method, a response a result or an error."""
 
     message: Mapping[str, Any]
 
@@ -33,7 +32,7 @@ class Rpc:
 
     @property
     def tool(self) -> str:
-        """The name of the tool that is called, if one is."""
+        """The name of the tool that is called; empty if none is."""
         return str(self.params.get("name") or "") if self.method == "tools/call" else ""
 
     @property
@@ -53,7 +52,7 @@ class Rpc:
     def summary(self, labels: Labels) -> str:
         """Summarise the message in a line or two, with secrets masked."""
         if elicitations := self.elicitations:
-            return "; ".join(_visit(one, labels) for one in elicitations)
+            return "; ".join(_elicited(one, labels) for one in elicitations)
         if self.method:
             shown = {name: value for name, value in self.params.items() if name != "_meta"}
             shown = shown.get("arguments", {}) if self.tool else shown
@@ -63,7 +62,7 @@ class Rpc:
         return _result(self.message.get("result"), labels)
 
 
-def _visit(asked: Mapping[str, Any], labels: Labels) -> str:
+def _elicited(asked: Mapping[str, Any], labels: Labels) -> str:
     link = cut(masked_url(asked["url"], labels))
     said = labels.sweep(_line(masked_json(asked.get("message", ""), labels)))  # before it is cut
     return f"please open {link}: {cut(said, _LONGEST_RESULT)}"
@@ -92,7 +91,7 @@ def _line(value: object) -> str:
 
 
 def read(body: bytes, media_type: str) -> list[Rpc]:
-    """The JSON-RPC messages of a body; what is not one is left out."""
+    """The JSON-RPC messages of a body; anything else is left out."""
     texts = _events(body) if media_type == "text/event-stream" else [body]
     return [message for text in texts for message in _parsed(text)]
 
@@ -108,7 +107,7 @@ def _parsed(text: bytes) -> Iterator[Rpc]:
 
 
 def _events(body: bytes) -> Iterator[bytes]:
-    """The data of each server-sent event, whatever its line ends."""
+    """The data of each server-sent event, with any kind of line ends."""
     for event in body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n\n"):
         data = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
         if data:

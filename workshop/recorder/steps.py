@@ -1,41 +1,40 @@
-"""Turn one recorded hop into a step of the trace: its kind, its title and sentence, and its comparisons."""
+"""Turn a recorded hop into a step of the trace: its kind, title, sentence, facts and comparisons."""
 
 import math
 from collections.abc import Iterable, Sequence
 from urllib.parse import urljoin, urlsplit
 
 from workshop.recorder import details, rpc
-from workshop.recorder.hop import Hop
-from workshop.recorder.labels import Labels
-from workshop.recorder.masking import decoded, masked_body, masked_headers, masked_url, media_type
-from workshop.recorder.model import Message, Step
-from workshop.recorder.scene import (
+from workshop.recorder.context import (
     AGENT,
     BROWSER,
     GATEWAY,
     ISSUER,
-    Scene,
+    Context,
     bare,
     form_of,
     origin,
     query_of,
     sent_object,
 )
+from workshop.recorder.hop import Hop
+from workshop.recorder.masking import Labels, decoded, masked_body, masked_headers, masked_url, media_type
+from workshop.recorder.model import Message, Step
 from workshop.recorder.wording import AGAIN, ASKED, BUILT, CUT_OFF, METHODS, REMEMBERED, WORDS
 
 _CHALLENGES = (401, 403)
 
 
-def kind_of(hop: Hop, scene: Scene) -> str:
-    """The kind of a hop at this point of the story."""
+def kind_of(hop: Hop, context: Context) -> str:
+    """The kind of a hop, given the hops before it."""
     path = urlsplit(bare(hop.url)).path
     if "/.well-known/oauth-protected-resource" in path:
         return "resource-metadata"
     if "/.well-known/o" in path:
         return "server-metadata"
     if hop.sender == GATEWAY:
-        return _upstream_kind(path, scene)
-    return _browser_kind(hop, scene) if hop.sender == BROWSER else _agent_kind(hop)
+        return _upstream_kind(path, context)
+    return _browser_kind(hop, context) if hop.sender == BROWSER else _agent_kind(hop)
 
 
 def _agent_kind(hop: Hop) -> str:
@@ -48,74 +47,74 @@ def _agent_kind(hop: Hop) -> str:
     return "challenge" if hop.status in _CHALLENGES else "mcp"
 
 
-def _upstream_kind(path: str, scene: Scene) -> str:
+def _upstream_kind(path: str, context: Context) -> str:
     if path.startswith("/mcp"):
         return "upstream-mcp"
     if path.endswith("/access_token"):
         return "upstream-token"
-    # In the middle of a tool call the same address is no more than what the tool asks for.
-    return "upstream-user" if path == "/user" and scene.asker == BROWSER else "upstream-call"
+    # During a tool call, the same address is only what the tool asks for.
+    return "upstream-user" if path == "/user" and context.asker == BROWSER else "upstream-call"
 
 
-def _browser_kind(hop: Hop, scene: Scene) -> str:
-    query, receiver = query_of(hop), scene.receiver(hop)
+def _browser_kind(hop: Hop, context: Context) -> str:
+    query, receiver = query_of(hop), context.receiver(hop)
     if receiver == AGENT:
         return "callback"
     upstream = receiver not in (GATEWAY, ISSUER)
     if "response_type" in query or (upstream and "client_id" in query):
         if upstream:
             return "upstream-authorize"
-        return "own-authorize" if receiver == ISSUER and _gateways_own(query, scene) else "authorize"
+        return "own-authorize" if receiver == ISSUER and _gateways_own(query, context) else "authorize"
     if "state" in query and ("code" in query or "error" in query):
-        return _callback_kind(hop, scene, receiver)
+        return _callback_kind(hop, context, receiver)
     if hop.method == "POST":
-        return "upstream-consent" if upstream else _form_kind(hop, scene, receiver)
-    return "visit" if receiver == GATEWAY and scene.waits(hop) else "page"
+        return "upstream-consent" if upstream else _form_kind(hop, context, receiver)
+    return "visit" if receiver == GATEWAY and context.waits(hop) else "page"
 
 
-def _gateways_own(query: dict[str, str], scene: Scene) -> bool:
-    return origin(query.get("redirect_uri", "")) == origin(scene.server_url)
+def _gateways_own(query: dict[str, str], context: Context) -> bool:
+    return origin(query.get("redirect_uri", "")) == origin(context.server_url)
 
 
-def _callback_kind(hop: Hop, scene: Scene, receiver: str) -> str:
+def _callback_kind(hop: Hop, context: Context, receiver: str) -> str:
     if receiver == ISSUER:
         return "issuer-callback"
-    return "own-callback" if bare(hop.url) == scene.own_redirect else "upstream-callback"
+    return "own-callback" if bare(hop.url) == context.own_redirect else "upstream-callback"
 
 
-def _form_kind(hop: Hop, scene: Scene, receiver: str) -> str:
+def _form_kind(hop: Hop, context: Context, receiver: str) -> str:
     form = form_of(hop)
     if "user" in form or "state" in form:  # a consent page does not send the state
         return "sign-in"
     if receiver == GATEWAY:
-        return "connect" if scene.waits(hop) else "consent"
-    return "own-consent" if scene.client == GATEWAY else "consent"
+        return "connect" if context.waits(hop) else "consent"
+    return "own-consent" if context.client == GATEWAY else "consent"
 
 
 _REFUSED = 400
 
 
-def step_of(number: int, hop: Hop, scene: Scene, labels: Labels) -> Step:
-    """The step of a hop; the scene moves on with it."""
-    kind = kind_of(hop, scene)
-    detail = details.read(kind, hop, scene, labels)
+def step_of(number: int, hop: Hop, context: Context, labels: Labels) -> Step:
+    """The step of a hop, which is also added to the context."""
+    kind = kind_of(hop, context)
+    detail = details.read(kind, hop, context, labels)
     words = WORDS[kind]
-    receiver, url = scene.receiver(hop), masked_url(hop.url, labels)
+    receiver, url = context.receiver(hop), masked_url(hop.url, labels)
     sent = media_type(hop.request_headers)
     given = media_type(hop.response_headers) or ("application/json" if hop.seen_by == "memory" else "")
     asking, answering = rpc.read(hop.request_body, sent), rpc.read(decoded(hop), given)
     title, sentence = (detail.title or words.title, detail.sentence or words.sentence)
-    waits = scene.waits(hop)
+    waits = context.waits(hop)
     if kind == "mcp" and asking:
-        title, sentence = _mcp_words(asking[0], answering, scene, hop) or (title, sentence)
+        title, sentence = _mcp_words(asking[0], answering, context, hop) or (title, sentence)
     if hop.sender != GATEWAY:
-        scene.asker = hop.sender
+        context.asker = hop.sender
     return Step(
         number=number,
         at=round(hop.at, 4),
         seconds=_since(hop, hop.ended),
         wait=_since(hop, hop.answered),
-        phase=_phase(kind, words.phase, waits=waits and (kind != "mcp" or scene.waited_until == math.inf)),
+        phase=_phase(kind, words.phase, waits=waits and (kind != "mcp" or context.waited_until == math.inf)),
         kind=kind,
         sender=hop.sender,
         receiver=receiver,
@@ -125,8 +124,8 @@ def step_of(number: int, hop: Hop, scene: Scene, labels: Labels) -> Step:
         status=hop.status,
         reason=hop.reason,
         http_version=hop.http_version,
-        title=_named(title, scene, receiver),
-        sentence=_named(_sentence(kind, hop, sentence), scene, receiver),
+        title=_named(title, context, receiver),
+        sentence=_named(_sentence(kind, hop, sentence), context, receiver),
         references=words.references,
         seen_by=hop.seen_by,
         request=_message(hop.request_headers, hop.request_body, asking, labels),
@@ -138,7 +137,7 @@ def step_of(number: int, hop: Hop, scene: Scene, labels: Labels) -> Step:
 
 
 def _since(hop: Hop, moment: float | None) -> float | None:
-    """Seconds from the hop's beginning, where it was really measured."""
+    """Seconds since the hop's beginning, if the agent measured them."""
     return None if moment is None or hop.seen_by != "agent" else round(moment - hop.at, 4)
 
 
@@ -153,22 +152,22 @@ def _phase(kind: str, phase: str, *, waits: bool) -> str:
     return "visit" if waits and (phase == "approval" or kind == "mcp") else phase
 
 
-def _named(text: str, scene: Scene, receiver: str) -> str:
-    """The text with whom it is about: the server that was asked, and whoever receives this hop."""
-    known = {GATEWAY: scene.server_name, ISSUER: "authorization server"}
-    return text.replace("{server}", scene.server_name).replace("{receiver}", known.get(receiver, "server"))
+def _named(text: str, context: Context, receiver: str) -> str:
+    """The text with the names of the MCP server and of this hop's receiver filled in."""
+    known = {GATEWAY: context.server_name, ISSUER: "authorization server"}
+    return text.replace("{server}", context.server_name).replace("{receiver}", known.get(receiver, "server"))
 
 
 def _mcp_words(
-    asked: rpc.Rpc, answering: Sequence[rpc.Rpc], scene: Scene, hop: Hop
+    asked: rpc.Rpc, answering: Sequence[rpc.Rpc], context: Context, hop: Hop
 ) -> tuple[str, str] | None:
-    """Title and sentence of an MCP request; where its answer is a link, the scene waits from here on."""
-    again = bool(asked.tool) and asked.tool == scene.waiting_call and scene.waits(hop)
+    """Title and sentence of an MCP request; if its answer is a link, a call waits from here on."""
+    again = bool(asked.tool) and asked.tool == context.waiting_call and context.waits(hop)
     link = any(message.elicitations for message in answering)
     if link:
-        scene.waiting_call, scene.waited_until = asked.tool, math.inf
+        context.waiting_call, context.waited_until = asked.tool, math.inf
     elif again:
-        scene.waited_until = hop.at if hop.ended is None else hop.ended
+        context.waited_until = hop.at if hop.ended is None else hop.ended
     title, sentence = METHODS.get(asked.method, (f"MCP: {asked.method[:60]}", WORDS["mcp"].sentence))
     if again:
         return AGAIN[0].replace("{tool}", asked.tool[:60]), AGAIN[2 if link else 1]
@@ -184,7 +183,7 @@ def _sentence(kind: str, hop: Hop, sentence: str) -> str:
     if hop.status is None and hop.seen_by == "agent":
         return f"{sentence} {CUT_OFF}"
     if hop.status is not None and hop.status >= _REFUSED and kind != "challenge":
-        return f"{sentence} This time it was refused: {hop.status} {hop.reason}".rstrip() + "."
+        return f"{sentence} The request was refused: {hop.status} {hop.reason}".rstrip() + "."
     return sentence
 
 
@@ -206,7 +205,7 @@ def _rpc_line(message: rpc.Rpc, labels: Labels) -> str:
 
 
 def _headlines(hop: Hop, labels: Labels) -> tuple[tuple[str, str], ...]:
-    """What of the header says where things go: on to another address, or to which tool."""
+    """The headers that name a target: a redirect's address, or the tool of an upstream call."""
     location = [("Location", masked_url(_absolute(hop), labels))]
     named = [("Mcp-Method", f"{hop.sent('mcp-method')} {hop.sent('mcp-name')}".strip()[:120])]
     return (

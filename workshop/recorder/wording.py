@@ -1,23 +1,23 @@
-"""What each kind of hop is for, in a sentence, and where that is written."""
+"""The purpose of each kind of hop, in a sentence, and the specification that defines it."""
 
 from dataclasses import dataclass
 
 _MINUTE = 60.0
 
 PHASES = {
-    "refusal": "Refused at the door",
+    "refusal": "The server requires a token",
     "discovery": "Who issues tokens?",
-    "registration": "The agent introduces itself",
+    "registration": "Client registration",
     "approval": "A person approves",
     "visit": "A call waits for a person",
-    "token": "From code to token",
+    "token": "The code is exchanged for a token",
     "calls": "The calls",
 }
 
 
 @dataclass(frozen=True)
 class Words:
-    """Title, sentence and references of one kind of hop, and the phase it belongs to."""
+    """Title, sentence and references of one kind of hop, and its phase."""
 
     phase: str
     title: str
@@ -32,91 +32,91 @@ _SWAP = "MCP authorization, Access Token Privilege Restriction"
 WORDS = {
     "challenge": Words(
         "refusal",
-        "No way in without a token",
-        "The {server} refuses the request and names the document that says where a token can be had.",
+        "A request without a token is refused",
+        "The {server} names the document that lists its authorization server.",
         ("RFC 9728 §5.1", "RFC 6750 §3", _MCP_DISCOVERY),
     ),
     "resource-metadata": Words(
         "discovery",
-        "What is this resource, and who issues tokens for it?",
+        "What is this resource, and who issues its tokens?",
         "The protected-resource metadata names the resource and its authorization server.",
         ("RFC 9728 §3", _MCP_DISCOVERY),
     ),
     "server-metadata": Words(
         "discovery",
         "Where are the authorization server's endpoints?",
-        "The issuer's own metadata lists its endpoints and offers PKCE with S256, or the agent would stop.",
+        "The issuer's metadata lists its endpoints and PKCE with S256; without that, the agent would stop.",
         ("RFC 8414 §3", "RFC 7636 §4.2", _MCP_DISCOVERY),
     ),
     "register": Words(
         "registration",
         "The agent registers itself",
-        "It gets a client id and no secret: a program on a laptop could not keep one.",
+        "It gets a client ID and no secret, because a program on a laptop cannot protect one.",
         ("RFC 7591 §3", "RFC 8252 §8.4"),
     ),
     "ask-first": Words(
         "approval",
         "Does the server still know this client?",
-        "The agent asks before it sends a person there: a forgotten client id would end on an error page.",
+        "The agent checks before it sends a person there: an unknown client ID ends on an error page.",
         ("RFC 6749 §4.1.2.1",),
     ),
     "authorize": Words(
         "approval",
-        "The browser carries the request",
-        "Who asks, for which resource, where the code may go, and the hash of a secret: the PKCE challenge.",
+        "The browser sends the authorization request",
+        "It names the client, the resource, the redirect URI, and the hash of a secret: the PKCE challenge.",
         ("RFC 6749 §4.1.1", "RFC 7636 §4.3", "RFC 8707 §2"),
     ),
     "consent": Words(
         "approval",
-        "The person says yes to this agent",
-        "The {receiver} asks whether this agent may act for the person, and sends the browser on to sign in.",
+        "The person approves this agent",
+        "The {receiver} asks whether the agent may act for the person, and redirects the browser to sign in.",
         ("MCP security best practices, Confused Deputy Problem",),
     ),
     "sign-in": Words(
         "approval",
         "The person signs in",
-        "At the {receiver} itself. The agent never sees this page, nor any password.",
+        "The page is the {receiver}'s own. The agent never sees it, nor any password.",
         ("RFC 6749 §4.1.1",),
     ),
     "issuer-callback": Words(
         "approval",
         "The sign-in is done",
-        "The {receiver} brings the result back to itself. Now it makes a code for the client that asked.",
+        "The {receiver} gets the result and makes a code for the client that asked.",
         ("RFC 6749 §4.1.2",),
     ),
     "visit": Words(
         "approval",
         "The browser opens the link",
-        "The {receiver} tells nothing about it yet: first it wants to know who has opened it.",
+        "The {receiver} does not show anything yet: it first checks who has opened the link.",
         (_WHO,),
     ),
     "own-authorize": Words(
         "approval",
-        "Now the {server} is a client of the authorization server",
-        "With its own client id, state and PKCE challenge, to learn who is at the browser.",
+        "The {server} is now a client of the authorization server",
+        "It uses its own client ID, state and PKCE challenge to find out who is at the browser.",
         (_WHO, "RFC 6749 §4.1.1"),
     ),
     "own-consent": Words(
         "approval",
-        "The person says yes to the {server}",
-        "The {receiver} asks whether the {server} may learn who this person is.",
+        "The person approves the {server}",
+        "The {receiver} asks whether the {server} may read the person's identity.",
     ),
     "own-callback": Words(
         "approval",
-        "The {server} learns who opened the link",
-        "It trades this code itself, and compares: only the person who made the call may go on.",
+        "The {server} finds out who opened the link",
+        "It exchanges this code and compares: only the person who made the call may continue.",
         (_WHO, "RFC 6749 §4.1.2"),
     ),
     "connect": Words(
         "approval",
-        "The person says yes to the connection",
-        "The page has named the account and what is wanted there. Only now the browser is sent on to it.",
+        "The person approves the connection",
+        "The page named the account and the requested permissions. The browser is redirected only now.",
         ("MCP security best practices, Confused Deputy Problem",),
     ),
     "upstream-authorize": Words(
         "approval",
-        "Now the {server} is the client",
-        "The browser is sent on with the {server}'s own client id and state; the agent has no part in it.",
+        "The {server} is now the client",
+        "The browser is redirected with the {server}'s own client ID and state; the agent takes no part.",
         ("RFC 6749 §4.1.1",),
     ),
     "upstream-consent": Words(
@@ -128,13 +128,13 @@ WORDS = {
     "upstream-callback": Words(
         "approval",
         "The upstream's code goes to the {server}",
-        "The {server} takes this code for itself, and makes another one for the agent.",
+        "The {server} uses this code itself, and makes another one for the agent.",
         ("RFC 6749 §4.1.2",),
     ),
     "upstream-token": Words(
         "approval",
         "The {server} fetches the upstream's token",
-        "This is the other token of this story. It stays in the {server}.",
+        "This is the second token of the login. It stays in the {server}.",
         ("RFC 6749 §4.1.3",),
     ),
     "upstream-user": Words(
@@ -144,99 +144,97 @@ WORDS = {
     ),
     "callback": Words(
         "approval",
-        "The code comes back to the agent",
-        "The browser brings a code that works once, the agent's own state, and the issuer's name.",
+        "The code reaches the agent",
+        "The browser delivers a code that works once, the agent's own state, and the issuer's name.",
         ("RFC 6749 §4.1.2", "RFC 9207 §2", "RFC 8252 §7.3"),
     ),
     "page": Words(
-        "approval", "The browser opens a page", "A page of the {receiver}, on the way to the approval."
+        "approval", "The browser opens a page", "A page of the {receiver} that leads to the approval."
     ),
     "token": Words(
         "token",
         "The code becomes an access token",
-        "The agent shows the secret behind the hash: where it is checked, a stolen code is worth nothing.",
+        "The agent proves that it knows the secret behind the hash, so a stolen code is useless.",
         ("RFC 6749 §4.1.3", "RFC 7636 §4.5", "RFC 8707 §2.2"),
     ),
     "refresh": Words(
         "token",
-        "A refresh token brings a new access token",
-        "No person is needed. The old refresh token is spent with it.",
+        "A refresh token is exchanged for a new access token",
+        "No person is needed. The old refresh token can no longer be used.",
         ("RFC 6749 §6", "RFC 9700 §4.14"),
     ),
     "mcp": Words(
         "calls",
         "An MCP request",
-        "The agent asks, and the server answers.",
+        "The agent sends a request, and the server answers it.",
         ("MCP transports, Streamable HTTP",),
     ),
     "upstream-mcp": Words(
         "calls",
         "The token swap",
-        "The {server} has checked the agent's token, and sends the upstream's own in its place.",
+        "The {server} has verified the agent's token, and sends the upstream's own token instead.",
         (_SWAP,),
     ),
     "upstream-call": Words(
-        "calls", "The {server} asks the upstream", "Its own request, with a token that the agent never has."
+        "calls", "The {server} calls the upstream", "Its own request, with a token that the agent never has."
     ),
 }
 
 METHODS = {
     "initialize": (
         "The session begins",
-        "Both sides say which protocol version they speak, and what they can do.",
+        "Both sides state their protocol version and their capabilities.",
     ),
-    "notifications/initialized": ("The session stands", "The agent is ready; no answer is expected."),
+    "notifications/initialized": ("The session is ready", "The agent is ready; it expects no answer."),
     "server/discover": (
-        "What server is this?",
-        "One question in place of a handshake: since 2026-07-28 every request stands alone.",
+        "Which server is this?",
+        "One request instead of a handshake: since 2026-07-28, every request is independent.",
     ),
-    "tools/list": ("Which tools are there?", "The list the model may choose from."),
-    "tools/call": ("A tool is called", "The model asked for it; the agent carries it out."),
-    "ping": ("Still there?", "Either side may ask."),
+    "tools/list": ("Which tools are there?", "The list from which the model may choose."),
+    "tools/call": ("A tool is called", "The model requested the call; the agent makes it."),
+    "ping": ("Is the other side alive?", "Either side may ask."),
 }
 BUILT = (
-    "The agent built this address and gave it to the browser. What browser, gateway and upstream say to "
-    "each other from here on, the agent cannot see."
+    "The agent built this address and gave it to the browser. It cannot see what browser, gateway and "
+    "upstream exchange from here on."
 )
-REMEMBERED = "Nothing was sent: the agent kept this document from its last login, as its server allows."
-CUT_OFF = "No answer came."
+REMEMBERED = "Nothing was sent: the agent has this document from its last login, as its server allows."
+CUT_OFF = "There was no answer."
 
 SOUGHT = "The agent looks for this document here."
-UNGUIDED = (
-    "The {server} refuses the request and does not say where a token can be had: the agent has to guess."
+WITHOUT_METADATA = "The {server} does not name its authorization server: the agent has to guess."
+CONFIDENTIAL = "It gets a client ID, and a secret that a program on a laptop cannot protect."
+WITHOUT_ISSUER = (
+    "The browser delivers a code that works once, and the agent's own state. The issuer is not named."
 )
-CONFIDENTIAL = "It gets a client id, and a secret that a program on a laptop cannot keep."
-NAMELESS = (
-    "The browser brings a code that works once, and the agent's own state. It does not say whose code it is."
-)
-KEPT = "The {server} takes this code for itself. Nothing is made for the agent: it only calls again."
-OPAQUE = "a text that says nothing by itself: only its issuer knows what it stands for"
+FOR_SERVER = "The {server} uses this code itself. The agent gets nothing: it only repeats its call."
+OPAQUE = "an opaque string: only its issuer knows what it means"
 LEAKED = "The agent's own token was passed on: this must not happen."
 SENT_ALONG = (
-    "The person's own token goes on",
-    "The {server} has checked the agent's token and keeps it. In its place goes what came in `{header}`.",
+    "The person's own token is passed on",
+    "The {server} verified the agent's token, and sends the value of `{header}` instead.",
 )
 SERVERS_OWN = (
-    "The {server} uses a token of its own",
-    "Neither the agent's token nor what was sent along with it: this one is the {server}'s.",
+    "The {server} uses its own token",
+    "It is neither the agent's token nor the one that was sent with it: it belongs to the {server}.",
 )
-ASKED = "The answer is a link: the {server} needs the person at a page of its own before it can go on."
+ASKED = "The answer is a link: the {server} needs the person at its own page before it can continue."
 AGAIN = (
     "The tool {tool} is called again",
-    "The same call once more: it goes on when the person has been at the page.",
-    "The same call, and the same answer: the person is not through with the page.",
+    "The same call again: it continues once the person has finished on the page.",
+    "The same call, and the same answer: the person has not finished on the page.",
 )
 
-SAID = frozenset({"challenge", "mcp", "refresh", "register", "token"})
-"""Kinds of hop whose headers and bodies are the point of them."""
+UNFOLDED = frozenset({"challenge", "mcp", "refresh", "register", "token"})
+"""Kinds of hop whose facts are shown in the terminal and unfolded on the page."""
 
 SIGNS = {"equals": "=", "covers": "covers", "contains": "contains", "differs from": "≠"}
 UNEQUAL = {"equals": "≠", "covers": "does not cover", "contains": "lacks", "differs from": "="}
-"""How a comparison is written that holds, and one that does not."""
+"""The sign between two values whose comparison holds, and of one that does not."""
 
 
 def span(seconds: float | None) -> str:
-    """A duration for people, or an empty string for one that is not known."""
+    """A readable duration; empty if it is not known."""
     if seconds is None:
         return ""
     if seconds < 1:

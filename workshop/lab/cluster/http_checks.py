@@ -1,8 +1,6 @@
 """The HTTP checks of a proxy before anyone signs in, and of a token after a login."""
 
 import asyncio
-import base64
-import hashlib
 import re
 import secrets
 import time
@@ -12,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 
 from workshop.core.browser import following, press
+from workshop.core.encoding import s256
 from workshop.toolhive.proxy_contract import MissedError, ProxyContract
 
 _METADATA = "/.well-known/oauth-protected-resource"
@@ -232,4 +231,4 @@ def _check_upstream(response: httpx2.Response, contract: ProxyContract) -> None:
 
 
 def _random_challenge() -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(secrets.token_bytes(32)).digest()).decode().rstrip("=")
+    return s256(secrets.token_urlsafe(32))

@@ -1,6 +1,5 @@
 """Pending authorization requests, one-time codes, approvals and browser sessions, all in memory."""
 
-import base64
 import hashlib
 import hmac
 import secrets
@@ -9,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from workshop.core.encoding import s256
 from workshop.servers.practice.tokens import grants, parse_scopes
 
 CODE_SECONDS = 600
@@ -123,8 +123,7 @@ def matches_challenge(challenge: str | None, verifier: str | None) -> bool:
     """PKCE with S256 (RFC 7636 section 4.6); both sent or neither (RFC 9700 section 2.1.1)."""
     if challenge is None or verifier is None:
         return challenge is verifier
-    digest = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")
-    return hmac.compare_digest(digest, challenge.encode())
+    return hmac.compare_digest(s256(verifier).encode(), challenge.encode())
 
 
 def _digest(name: str) -> str:

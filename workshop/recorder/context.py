@@ -1,4 +1,4 @@
-"""What is known at a point of the story, and from it: who is asked next, and whether a call waits."""
+"""What the hops so far have shown, and from it: who receives the next one, and whether a call waits."""
 
 import json
 from collections.abc import Mapping
@@ -62,8 +62,8 @@ def strings(value: object) -> list[str]:
 
 
 @dataclass
-class Scene:
-    """What the hops so far have said."""
+class Context:
+    """What the hops so far have shown; the reader of each hop adds to it."""
 
     server_url: str = ""
     upstream_url: str = ""
@@ -77,18 +77,18 @@ class Scene:
     returned: dict[str, str] = field(default_factory=dict)
     token: str = ""
     token_issuer: str = ""
-    """Who has issued the token, by its own word: of a stored login the metadata is not read again."""
+    """The token's own `iss`: with a stored login, the metadata is not read again."""
     tokens_read: set[str] = field(default_factory=set)
     sent_along: dict[str, str] = field(default_factory=dict)
-    """The credentials that the agent sends beside its token: the header of each, by fingerprint."""
+    """The credentials that the agent sends besides its token: the header of each, by fingerprint."""
     client: str = AGENT
-    """For whom the authorization server is asked: for the agent, or for the gateway's own page."""
+    """The client of the present login: the agent, or the gateway for its own page."""
     own_redirect: str = ""
-    """Where the gateway wants its own code, as a client of the authorization server."""
+    """The gateway's redirect URI, as a client of the authorization server."""
     asker: str = AGENT
-    """Who sent the last hop that was not the gateway's own."""
+    """The sender of the last hop that was not the gateway's own."""
     waiting_call: str = ""
-    """The tool whose call needs a person at a page first."""
+    """The tool whose call first needs a person at a page."""
     waited_until: float = -1.0
 
     def waits(self, hop: Hop) -> bool:
@@ -97,11 +97,11 @@ class Scene:
 
     @property
     def issued_elsewhere(self) -> bool:
-        """Whether another server than the one that was asked issues the tokens."""
+        """Whether a server other than the MCP server issues the tokens."""
         return origin(self.issuer or self.token_issuer) not in ("", origin(self.server_url))
 
     def receiver(self, hop: Hop) -> str:
-        """Who is asked."""
+        """The party that receives the hop."""
         there = origin(hop.url)
         if self.asked and bare(hop.url) == self.asked.get("redirect_uri"):
             return AGENT

@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 
 from workshop.recorder import files
+from workshop.recorder.build import build_trace
 from workshop.recorder.hop import Hop
-from workshop.recorder.labels import Labels
-from workshop.recorder.masking import masked_url
+from workshop.recorder.masking import Labels, masked_url
 from workshop.recorder.model import Outcome, Subject, Trace
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.story import build_trace
 
 SERVER = "http://localhost:1/mcp"
 ID = "Zm9yLXRoZS10ZXN0LWFsb25lLTEyMw"
@@ -40,7 +39,7 @@ def browsed(at: float, url: str, method: str = "GET") -> Hop:
     return Hop("browser", method, url, at, status=200, answered=at, ended=at)
 
 
-def told(*hops: Hop) -> Trace:
+def trace_of(*hops: Hop) -> Trace:
     recorder = Recorder()
     recorder.hops += hops
     return build_trace(recorder, Subject("x", "http://localhost:2"), Outcome("failed", f"at {LINK}"), [])
@@ -48,7 +47,7 @@ def told(*hops: Hop) -> Trace:
 
 @pytest.mark.parametrize("asking", [LEGACY, MODERN], ids=["2025-11-25", "2026-07-28"])
 def test_a_link_is_named_and_its_secret_is_not(asking: dict[str, Any]) -> None:
-    trace = told(call(0, asking, 0.1), browsed(1, LINK), browsed(2, LINK, "POST"), call(3, DONE, 4))
+    trace = trace_of(call(0, asking, 0.1), browsed(1, LINK), browsed(2, LINK, "POST"), call(3, DONE, 4))
     assert [(step.phase, step.kind) for step in trace.steps] == [
         ("calls", "mcp"),
         ("visit", "visit"),
@@ -64,19 +63,19 @@ def test_a_link_is_named_and_its_secret_is_not(asking: dict[str, Any]) -> None:
         assert ID[:12] not in writer(trace), ending
 
 
-def test_a_call_that_is_repeated_while_the_person_is_away_belongs_to_the_visit() -> None:
-    trace = told(call(0, LEGACY, 0.1), call(1, LEGACY, 1.1), call(2, DONE, 2.1), call(3, DONE, 3.1))
+def test_a_call_that_is_repeated_while_the_person_is_away_belongs_to_the_elicitation() -> None:
+    trace = trace_of(call(0, LEGACY, 0.1), call(1, LEGACY, 1.1), call(2, DONE, 2.1), call(3, DONE, 3.1))
     assert [step.phase for step in trace.steps] == ["calls", "visit", "calls", "calls"]
-    assert "not through" in trace.steps[1].sentence
-    assert "What the person's browser exchanged" in trace.unseen[-1]
+    assert "has not finished" in trace.steps[1].sentence
+    assert "The requests of the person's browser" in trace.unseen[-1]
     assert [step.title for step in trace.steps[2:]] == [
         "The tool who is called again",
         "The tool who is called",
     ]
 
 
-def test_what_a_person_does_while_the_repeated_call_is_held_open_is_still_the_visit() -> None:
-    trace = told(call(0, MODERN, 0.1), call(1, DONE, 9), browsed(2, LINK), call(10, DONE, 11, "other"))
+def test_what_a_person_does_while_the_repeated_call_is_open_belongs_to_the_elicitation() -> None:
+    trace = trace_of(call(0, MODERN, 0.1), call(1, DONE, 9), browsed(2, LINK), call(10, DONE, 11, "other"))
     assert [step.phase for step in trace.steps] == ["calls", "calls", "visit", "calls"]
 
 

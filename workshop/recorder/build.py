@@ -1,25 +1,25 @@
-"""Turn a recording into a trace that can be shown: in order, compared, and masked."""
+"""Build a trace from a recording: its hops in order, explained, compared and masked."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from workshop.recorder.context import AGENT, BROWSER, GATEWAY, ISSUER, UPSTREAM, Context, bare, origin
 from workshop.recorder.files import from_data
 from workshop.recorder.hop import Hop
-from workshop.recorder.labels import Labels
+from workshop.recorder.masking import Labels
 from workshop.recorder.model import Outcome, Party, Step, Subject, Trace
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.scene import AGENT, BROWSER, GATEWAY, ISSUER, UPSTREAM, Scene, bare, origin
 from workshop.recorder.steps import step_of
 
 _ROUNDED = 0.0002
 _CUT = 0.001  # seconds; the upstream's times are cut to milliseconds
-_SLACK = 0.25  # seconds; two clocks, one of them cut to milliseconds
+_SLACK = 0.25  # seconds; two clocks, one of which is cut to milliseconds
 
 
 def distinct(hops: Sequence[Hop]) -> Iterable[Hop]:
-    """Yield each hop once; what the browser's client recorded is not repeated from its receiver's record."""
+    """Yield each hop once: one of the browser's that the agent recorded is left out of other records."""
     browsed = {hop.url for hop in hops if hop.sender == BROWSER and hop.seen_by == "agent"}
     addresses = {(origin(url), urlsplit(bare(url)).path) for url in browsed}
     for hop in hops:
@@ -30,9 +30,10 @@ def distinct(hops: Sequence[Hop]) -> Iterable[Hop]:
 
 
 def settled(hops: Sequence[Hop], server_url: str) -> Iterator[Hop]:
-    """The hops, the gateway's own moved by a moment into the hop that made them necessary.
+    """The hops, with each of the gateway's own moved slightly, into the hop that caused it.
 
-    Tools are called for the agent, and tokens fetched for the browser; if nobody saw that hop, nothing moves.
+    Tool calls are caused by the agent, token requests by the browser; without a record of the cause, a hop
+    stays at its time.
     """
     there = origin(server_url)
     seen = [hop for hop in hops if hop.seen_by == "agent" and hop.ended and origin(hop.url) == there]
@@ -46,7 +47,7 @@ def settled(hops: Sequence[Hop], server_url: str) -> Iterator[Hop]:
 
 
 def _span(hop: Hop, seen: Sequence[Hop]) -> tuple[float, float] | None:
-    """When the hop began and ended that made one of the gateway's own necessary."""
+    """Begin and end of the hop that caused one of the gateway's own."""
     path = urlsplit(bare(hop.url)).path
     asker = AGENT if path.startswith("/mcp") else BROWSER
     if asker == BROWSER and not path.endswith("/access_token"):  # a tool may call the upstream's API too
@@ -59,7 +60,7 @@ def _span(hop: Hop, seen: Sequence[Hop]) -> tuple[float, float] | None:
 
 
 def nested(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """The gateway's own requests belong into the hop that made them necessary, if one was open then."""
+    """The steps, with each of the gateway's own inside the step that caused it, if one was open."""
     found = []
     for step in steps:
         parents = [
@@ -78,7 +79,7 @@ def nested(steps: Sequence[Step]) -> tuple[Step, ...]:
 def annotated(
     steps: Sequence[Step], notes: Sequence[tuple[float, str]]
 ) -> tuple[tuple[Step, ...], tuple[str, ...]]:
-    """Each note before the first hop that began after it; the rest closes the trace."""
+    """Put each note before the first hop that began after it; return the other notes as closing lines."""
     before: dict[int, list[str]] = {}
     closing: list[str] = []
     tops = [step for step in steps if step.inside is None]
@@ -90,15 +91,16 @@ def annotated(
 
 
 def build_trace(
-    recorder: Recorder, subject: Subject, outcome: Outcome, seen: Sequence[Hop] | None = None
+    recorder: Recorder, subject: Subject, outcome: Outcome, upstreams: Sequence[Hop] | None = None
 ) -> Trace:
-    """Return the trace of a recording; `seen` are the upstream's hops, None if it records none."""
+    """Return the trace of a recording; `upstreams` are the upstream's own hops, None if it has no record."""
     labels = Labels()
     first = next((hop.url for hop in recorder.hops if hop.sender == AGENT), "")
-    scene = Scene(bare(first), subject.upstream_url, subject.server_name.lower())
-    hops = sorted(settled(list(distinct([*recorder.hops, *(seen or ())])), first), key=lambda hop: hop.at)
-    steps = tuple(step_of(number, hop, scene, labels) for number, hop in enumerate(hops, 1))
-    for secret in (*subject.secrets, *recorder.secrets):  # those that no hop has named by its kind
+    context = Context(bare(first), subject.upstream_url, subject.server_name.lower())
+    recorded = list(distinct([*recorder.hops, *(upstreams or ())]))
+    hops = sorted(settled(recorded, first), key=lambda hop: hop.at)
+    steps = tuple(step_of(number, hop, context, labels) for number, hop in enumerate(hops, 1))
+    for secret in (*subject.secrets, *recorder.secrets):  # a secret in a hop already has a label of its kind
         labels.of("secret", secret)
     steps, closing = annotated(nested(steps), recorder.notes)
     if recorder.dropped:
@@ -108,72 +110,73 @@ def build_trace(
         began=recorder.began.isoformat(timespec="milliseconds"),
         seconds=round(recorder.clock(), 3),
         outcome=outcome,
-        parties=_parties(steps, scene, subject),
+        parties=_parties(steps, context, subject),
         steps=steps,
         closing=closing,
-        unseen=tuple(_unseen(steps, scene, subject, told=seen is not None)),
+        unseen=tuple(_unseen(steps, context, subject, has_record=upstreams is not None)),
     )
     return from_data(_swept(asdict(trace), labels))
 
 
-def _parties(steps: Sequence[Step], scene: Scene, subject: Subject) -> tuple[Party, ...]:
+def _parties(steps: Sequence[Step], context: Context, subject: Subject) -> tuple[Party, ...]:
     here = {name for step in steps for name in (step.sender, step.receiver)}
     kinds = {step.kind for step in steps}
-    secured = bool(kinds - {"mcp", "upstream-mcp"}) or bool(scene.token)
-    server = (subject.server_name, _role(kinds, steps, scene, subject)) if secured else ("MCP server", "")
+    secured = bool(kinds - {"mcp", "upstream-mcp"}) or bool(context.token)
+    server = (subject.server_name, _role(kinds, steps, context, subject)) if secured else ("MCP server", "")
     behind = "API" if "upstream-call" in kinds and "upstream-mcp" not in kinds else "MCP server"
     login = " + login" if kinds & {"upstream-authorize", "upstream-token"} else ""
     people = "signs people in" if kinds & {"sign-in", "issuer-callback"} else ""
     known = {
         AGENT: Party(AGENT, "Agent", "MCP client"),
         BROWSER: Party(BROWSER, "Browser", "the person"),
-        GATEWAY: Party(GATEWAY, *server, origin(scene.server_url)),
-        ISSUER: Party(ISSUER, "Authorization server", people, origin(scene.issuer or scene.token_issuer)),
+        GATEWAY: Party(GATEWAY, *server, origin(context.server_url)),
+        ISSUER: Party(ISSUER, "Authorization server", people, origin(context.issuer or context.token_issuer)),
         UPSTREAM: Party(UPSTREAM, subject.upstream_name, f"{behind}{login}", origin(subject.upstream_url)),
     }
     others = [Party(name, urlsplit(name).netloc or name, "", name) for name in sorted(here - set(known))]
     return (*(party for name, party in known.items() if name in here), *others)
 
 
-def _role(kinds: set[str], steps: Sequence[Step], scene: Scene, subject: Subject) -> str:
-    """What the server does that was asked: pass on to another server, or answer with tools of its own."""
+def _role(kinds: set[str], steps: Sequence[Step], context: Context, subject: Subject) -> str:
+    """What the MCP server is: a proxy for another server, or a server with its own tools."""
     own_tools = "upstream-call" in kinds or any(step.phase == "visit" for step in steps)
     relays = "upstream-mcp" in kinds or (subject.server_name == "Gateway" and not own_tools)
-    if scene.issued_elsewhere:
+    if context.issued_elsewhere:
         return "MCP proxy" if relays else "MCP server"
     return "proxy + authorization server" if relays else "MCP + authorization server"
 
 
-def _unseen(steps: Sequence[Step], scene: Scene, subject: Subject, *, told: bool) -> Iterator[str]:
-    server, upstream = scene.server_name, subject.upstream_name
+def _unseen(steps: Sequence[Step], context: Context, subject: Subject, *, has_record: bool) -> Iterator[str]:
+    """Sentences about the hops that were not recorded, and about where others come from."""
+    server, upstream = context.server_name, subject.upstream_name
     if any(step.seen_by == "upstream" for step in steps):
         yield (
-            f"The agent cannot see what reaches {upstream}. Those hops are in its own record of "
-            "what it received, and stand here by their time; what it answered is not in it."
+            f"The agent cannot see what reaches {upstream}. Those hops are from {upstream}'s own record of "
+            "requests, ordered by time; its responses are not recorded."
         )
-    elif told and subject.upstream_url:
+    elif has_record and subject.upstream_url:
         more = " more" if any(step.receiver == UPSTREAM for step in steps) else ""
-        yield f"Nothing{more} reached {upstream} in this run: its own record of what it received says so."
+        yield f"Nothing{more} reached {upstream} in this run, as its own record of its requests shows."
     elif subject.server_name == "Gateway" and any(
         step.kind in ("token", "refresh", "authorize") or step.claims for step in steps
     ):
         yield (
-            f"The hops from the {server} to {upstream} are not here: the agent cannot see them. "
-            f"The {server}'s log names them, without a token."
+            f"The hops from the {server} to {upstream} are missing: the agent cannot see them. "
+            f"The {server}'s log lists them, without a token."
         )
-    if scene.issued_elsewhere or scene.sent_along:
+    if context.issued_elsewhere or context.sent_along:
         yield (
-            f"What the {server} asks of others, such as the public keys of the authorization server, is not "
-            "here: the agent cannot see it."
+            f"The {server}'s requests to others, such as for the authorization server's public keys, are "
+            "missing: the agent cannot see them."
         )
-    visited_unseen = scene.waiting_call and not any(step.kind == "visit" for step in steps)
+    visited_unseen = context.waiting_call and not any(step.kind == "visit" for step in steps)
     if visited_unseen or any(step.seen_by == "built" for step in steps):
-        yield "What the person's browser exchanged with the servers is not here either."
+        yield "The requests of the person's browser are missing too."
 
 
 def _swept(value: Any, labels: Labels) -> Any:  # noqa: ANN401 - JSON is what it is
     if isinstance(value, str):
-        return labels.sweep(value).encode("utf-8", "replace").decode()  # JSON may carry half a character
+        return labels.sweep(value).encode("utf-8", "replace").decode()  # half of a surrogate pair becomes "?"
     if isinstance(value, dict):
         return {name: _swept(inner, labels) for name, inner in value.items()}
     return [_swept(inner, labels) for inner in value] if isinstance(value, list | tuple) else value
