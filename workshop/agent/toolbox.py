@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ArgsKwargs, to_jsonable_python
 
 from workshop.agent.messages import ToolResult, ToolSpec
+from workshop.core.docstrings import docstring
 from workshop.core.encoding import whole_characters
 from workshop.core.errors import UsageError
 
@@ -42,9 +43,7 @@ class _PythonTool:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._adapter: TypeAdapter[Any] = TypeAdapter(function)  # type: ignore[arg-type]  # a function is one
-        self.spec = ToolSpec(
-            function.__name__, inspect.getdoc(function) or "", _schema(function, self._adapter)
-        )
+        self.spec = ToolSpec(function.__name__, docstring(function), _schema(function, self._adapter))
 
     async def call(self, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a tool returns what it likes
         # Validating a call schema is calling the function.

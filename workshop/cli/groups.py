@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from workshop.cli.terminal import console
+from workshop.core.docstrings import docstring
 from workshop.core.errors import UsageError
 from workshop.core.invocation import runnable_line
 
@@ -230,11 +231,16 @@ class Commands(typer.Typer):
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - same
         """Register a command of our class under `name`."""
-        return super().command(name, **{"cls": Command, **settings})
+
+        def register(function: Any) -> Any:  # noqa: ANN401 - as Typer declares it
+            described = {"help": docstring(function), **settings}
+            return super(Commands, self).command(name, **{"cls": Command, **described})(function)
+
+        return register
 
     def add(self, name: str, function: Callable[..., None]) -> None:
         """Register `function` under `name`, with its examples."""
-        self.command(name, **_described((function.__doc__ or "").strip(), EXAMPLES.get(name, ())))(function)
+        self.command(name, **_described(docstring(function), EXAMPLES.get(name, ())))(function)
 
 
 def _described(text: str, examples: Sequence[str]) -> dict[str, Any]:

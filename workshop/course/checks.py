@@ -11,7 +11,6 @@ A check passes when it returns. It may be async or not; it runs in a process of 
 
 import functools
 import importlib.util
-import inspect
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -30,6 +29,7 @@ from workshop.agent.messages import (
     ToolResult,
     ToolSpec,
 )
+from workshop.core.docstrings import docstring
 from workshop.core.errors import WorkshopError
 from workshop.core.instance import Instance
 from workshop.course.check_outcome import (
@@ -92,7 +92,7 @@ def check(
     """
 
     def declared(act: Act) -> Act:
-        sentence = (inspect.getdoc(act) or "").splitlines()[0].removesuffix(".")
+        sentence = docstring(act).splitlines()[0].removesuffix(".")
         wanted = tuple(getattr(other, "__name__", "") for other in needs)
         found = Check(getattr(act, "__name__", ""), sentence, act, hints, seconds, retries, wanted, exercise)
         setattr(act, _ATTRIBUTE, found)
