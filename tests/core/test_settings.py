@@ -83,3 +83,53 @@ def test_each_value_says_where_it_came_from_and_is_not_in_the_repr(tmp_path: Pat
     assert settings.model.source == "not set"
     assert "sample" not in repr(settings)
     assert settings.secrets() == ("sample",)
+
+
+@pytest.mark.parametrize("key", ["GITHUB_OAUTH_CLIENT_ID", SECRET, "OPENAI_API_KEY"])
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ("abc\u200bdef", "U+200B (zero width space) at position 4"),
+        ("\u201cabcdef\u201d", "U+201C (left double quotation mark) at position 1"),
+        ("abcd\u0435f", "U+0435 (cyrillic small letter ie) at position 5"),
+        ("abcdef\u2026", "U+2026 (horizontal ellipsis) at position 7"),
+    ],
+)
+def test_a_character_outside_ascii_is_named_and_never_sent(
+    tmp_path: Path, key: str, value: str, named: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, f"{key}={value}\n".encode())
+    assert f"{key} in" in caught.value.what
+    assert named in caught.value.what
+    shown = f"{caught.value.what} {caught.value.why} {caught.value.hint}"
+    assert value not in shown
+    assert "abc" not in shown
+
+
+def test_a_models_name_may_have_any_character(tmp_path: Path) -> None:
+    assert read(tmp_path, "WORKSHOP_MODEL=modèle-π\n".encode()).model.value == "modèle-π"
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("OPENAI_APIKEY", "OPENAI_API_KEY"),
+        ("openai_api_key", "OPENAI_API_KEY"),
+        ("GITHUB_CLIENT_SECRET", "GITHUB_OAUTH_CLIENT_SECRET"),
+        ("OPENAI_BASEURL", "OPENAI_BASE_URL"),
+        ("WORKSHOP_MODELL", "WORKSHOP_MODEL"),
+        ("\u041ePENAI_API_KEY", "OPENAI_API_KEY"),
+    ],
+)
+def test_an_unknown_key_that_looks_like_ours_is_a_warning(tmp_path: Path, key: str, meant: str) -> None:
+    settings = read(tmp_path, f"{key}=not-shown\nUNRELATED=1\n".encode())
+    (warning,) = settings.warnings
+    assert f"Did you mean {meant}?" in warning
+    assert "not-shown" not in warning
+    assert ("U+041E" in warning) == (not key.isascii())
+
+
+@pytest.mark.parametrize("key", ["UNRELATED", "PATH", "OPENAI_ORG_ID", "WORKSHOP_HOME", "DATABASE_URL"])
+def test_another_programs_key_is_no_warning(tmp_path: Path, key: str) -> None:
+    assert read(tmp_path, f"{key}=1\n".encode()).warnings == ()

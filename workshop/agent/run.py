@@ -104,6 +104,8 @@ def run_answer(
 ) -> str:
     """Run `answer` with the part's agent and show its progress; the answer is safe to print."""
     console.hide(context.settings.secrets())
+    for warning in context.settings.warnings:
+        console.warn(warning)
     with recorded(context, options.trace, console, upstream), View(console) as view:
         agent = prepare(context, options, noted(view.observe), place)
         agent = replace(agent, consent=view.agrees)

@@ -1,10 +1,13 @@
 """The settings in `.env`, each with its source; `os.environ` is neither read nor changed."""
 
+import difflib
 import io
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from workshop.core.errors import UsageError
+from workshop.core.foreign import unbroken
 from workshop.core.paths import checkout_dir, current_dir
 
 _KEYS = {
@@ -14,6 +17,8 @@ _KEYS = {
     "OPENAI_API_KEY": "openai_api_key",
     "WORKSHOP_MODEL": "model",
 }
+_SENT_KEYS = frozenset({"GITHUB_OAUTH_CLIENT_ID", "GITHUB_OAUTH_CLIENT_SECRET", "OPENAI_API_KEY"})
+_ALIKE = 0.8
 SECRET_KEYS = frozenset({"GITHUB_OAUTH_CLIENT_SECRET", "OPENAI_API_KEY"})
 
 
@@ -37,19 +42,23 @@ class Settings:
     openai_base_url: Setting = Setting()
     openai_api_key: Setting = Setting()
     model: Setting = Setting()
+    warnings: tuple[str, ...] = ()
+    """A sentence for each key that is unknown and looks like one of these."""
 
     @classmethod
     def load(cls, env_file: Path | None = None) -> "Settings":
         """Read `env_file`, else `.env` here, else the checkout's; without a file nothing is set.
 
-        Raises UsageError when the file cannot be read, is not UTF-8, or has a line that is not KEY=VALUE.
+        Raises UsageError when the file cannot be read, is not UTF-8, or has a line that is not KEY=VALUE, or
+        when a value could only be refused where it is sent.
         """
         path = env_path(env_file)
         if path is None:
             return cls()
         values = _parse(path, _read(path))
         known = {_KEYS[key]: _checked(key, value, path) for key, value in values.items() if key in _KEYS}
-        return cls(**known)
+        unknown = (_warning(key, path) for key in values if key not in _KEYS)
+        return cls(**known, warnings=tuple(warning for warning in unknown if warning))
 
     def by_key(self) -> dict[str, Setting]:
         """Each setting by its name in `.env`."""
@@ -110,6 +119,31 @@ def _checked(key: str, value: str, path: Path) -> Setting:
             why="It would be sent unchanged, and refused",
             hint="Write it without spaces inside the quotes",
         )
+    if key in _SENT_KEYS and (found := _beyond_ascii(value)):
+        raise UsageError(
+            f"{key} in `{path}` has {found}",
+            why="A key or secret has ASCII characters only, so this one would be refused",
+            hint="Copy the value again, without quotes or invisible characters from a document or a chat",
+        )
     if key in SECRET_KEYS and any(char.isspace() for char in value):
         raise UsageError(f"{key} in `{path}` contains a space", hint="Copy the value once more")
     return Setting(value or None, f"{path}" if value else "not set")
+
+
+def _warning(key: str, path: Path) -> str:
+    """What to say about an unknown key; "" for one that looks like none of ours."""
+    near = difflib.get_close_matches(key.upper(), _KEYS, n=1, cutoff=_ALIKE)
+    if not near or (key.startswith("WORKSHOP_") and key.isascii() and "MODEL" not in key):
+        return ""
+    found = _beyond_ascii(key)
+    reason = f"it has {found}" if found else "there is no such setting"
+    return f"`{unbroken(key)}` in `{path}` is ignored, because {reason}. Did you mean {near[0]}?"
+
+
+def _beyond_ascii(text: str) -> str:
+    """The first character outside ASCII with its position, from 1, and its code point; "" for none."""
+    for position, char in enumerate(text, 1):
+        if not char.isascii():
+            name = unicodedata.name(char, "no name").lower()
+            return f"the character U+{ord(char):04X} ({name}) at position {position}"
+    return ""

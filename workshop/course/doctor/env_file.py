@@ -29,6 +29,17 @@ def env_file(machine: Machine) -> Iterator[Finding]:
         yield Finding("env-file", "ok", str(path))
 
 
+def unknown_keys(machine: Machine) -> Iterator[Finding]:
+    """Keys in `.env` that are unknown and look like one of the settings."""
+    try:
+        warnings = Settings.load(machine.env_file).warnings
+    except WorkshopError:
+        return  # `env_file` reports it
+    for warning in warnings:
+        found, _, suggestion = warning.partition(". ")
+        yield Finding("env-keys", "warn", found, suggestion)
+
+
 def readers(machine: Machine) -> Iterator[Finding]:
     """Whether other users can read the secrets in `.env`."""
     path = env_path(machine.env_file)

@@ -11,6 +11,7 @@ BEFORE_UP: tuple[Check, ...] = (
     computer.disk,
     env_file.readers,
     env_file.git_ignored,
+    env_file.unknown_keys,
 )
 ALL: tuple[Check, ...] = (
     computer.python,
