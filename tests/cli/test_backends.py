@@ -14,8 +14,8 @@ from workshop.lab.steps import StepTime
 
 KIND = ("up", "--backend", "kind", "--upstream", "practice")
 PLAN = """\
-Kind backend (as asked for), practice upstream (`--upstream`)
-# Look at the tools
+Kind backend (as requested), practice upstream (`--upstream`)
+# Check the tools
 
 # Fetch the node's image
 docker pull NODE
@@ -109,10 +109,10 @@ def test_a_dry_run_is_one_document_on_demand(workshop: Workshop) -> None:
     ("options", "told"),
     [
         (["--override", "mcp-server"], "is not NAME=VALUE"),
-        (["--override", "nothing=x"], "There is nothing called `nothing`"),
+        (["--override", "nothing=x"], "There is no pin called `nothing`"),
         (
             ["--backend", "embedded", "--cluster-name", "x"],
-            "`--cluster-name` is not for the embedded backend",
+            "`--cluster-name` does not apply to the embedded backend",
         ),
         (["--backend", "kubernetes", "--dry-run"], "needs `--context NAME`"),
         (["--backend", "cloud"], "--backend"),
@@ -131,7 +131,7 @@ def test_a_single_step_without_a_cluster_says_what_there_is_instead(workshop: Wo
     Instance.load().save(Record("embedded", "practice"))
     outcome = workshop("part", "4", verb)
     assert outcome.code == 2
-    assert f"`part 4 {verb}` is for a cluster" in outcome.err
+    assert f"`part 4 {verb}` needs a cluster" in outcome.err
     assert "`workshop part 4 run`" in outcome.err
 
 
@@ -144,7 +144,7 @@ def test_switching_the_backend_asks_for_a_teardown(workshop: Workshop) -> None:
     Instance.load().save(Record("embedded", "practice"))
     outcome = workshop(*KIND)
     assert outcome.code == 3
-    assert "`workshop teardown`, then `workshop up --backend kind`" in outcome.err
+    assert "Run `workshop teardown`, then `workshop up --backend kind`" in outcome.err
 
 
 def test_a_damaged_record_of_a_cluster_does_not_keep_teardown_from_clearing(
@@ -162,11 +162,11 @@ def test_where_the_time_went_is_shown_on_demand_and_always_in_the_document(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = [
-        StepTime("preflight", "Look at the tools", 0.0, 0.4, "", critical=True, kept=False),
+        StepTime("preflight", "Check the tools", 0.0, 0.4, "", critical=True, kept=False),
         StepTime("fetch-node", "Fetch", 0.4, 0.1, "preflight", critical=False, kept=True),
         StepTime("cluster", "Create", 0.5, 9.6, "preflight", critical=True, kept=False),
     ]
-    report = environment.UpReport("kind", "practice", "as asked for", {}, [], [], steps)
+    report = environment.UpReport("kind", "practice", "as requested", {}, [], [], steps)
     monkeypatch.setattr(environment, "up", lambda *_: report)
     assert "Where" not in workshop("up").out
     shown = workshop("up", "-v").out.splitlines()

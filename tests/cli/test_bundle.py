@@ -10,7 +10,7 @@ def test_a_file_that_is_no_bundle_is_exit_code_2(workshop: Workshop, tmp_path: P
     (tmp_path / "letter").write_text("Dear class,\n" * 2000)
     told = workshop("bundle", "verify", str(tmp_path / "letter"))
     assert told.code == 2
-    assert "`letter` is damaged or no bundle" in told.err
+    assert "`letter` is damaged, or is not a bundle" in told.err
     assert told.out == ""
 
 

@@ -91,7 +91,7 @@ def test_a_taken_port_is_refused_with_its_owner_and_the_option(instance: Isolate
     with socket.create_server(("127.0.0.1", instance.ports[name])):
         done = instance.run("up", *instance.port_options)
     assert done.returncode == 3
-    assert f"Port {instance.ports[name]} is already in use, and `{name}` wants it" in done.stderr
+    assert f"Port {instance.ports[name]} is already in use, and `{name}` needs it" in done.stderr
     assert f"pid {os.getpid()}" in done.stderr
     assert f"--port {name}=PORT" in done.stderr
     assert instance.processes() == []
@@ -106,7 +106,7 @@ def test_an_up_that_fails_half_way_stops_what_it_had_started(instance: IsolatedI
     key.write_text("no key")
     done = instance.run("up", *instance.port_options)
     assert done.returncode == 1
-    assert "`github-remote` ended while it was starting" in done.stderr
+    assert "`github-remote` exited while it was starting" in done.stderr
     assert "Traceback" not in done.stderr
     assert instance.processes() == []
     assert instance.run("status").stdout.startswith("Nothing is up\n")

@@ -23,7 +23,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
 
 
 def test_kind_is_taken_where_docker_answers_and_the_tools_are_here(machine: FakeMachine) -> None:
-    assert choose(None, None, Runner()).told == "Kind backend (Docker answers)"
+    assert choose(None, None, Runner()).summary == "Kind backend (Docker answers)"
 
 
 @pytest.mark.parametrize(
@@ -39,18 +39,18 @@ def test_the_embedded_backend_is_taken_where_a_tool_is_missing(
 ) -> None:
     for name in absent:
         (machine.folder.parent / "bin" / name).unlink()
-    assert choose(None, None, Runner()).told == f"Embedded backend ({told})"
+    assert choose(None, None, Runner()).summary == f"Embedded backend ({told})"
 
 
 def test_the_embedded_backend_is_taken_where_docker_does_not_run(machine: FakeMachine) -> None:
     machine.add("stopped", "docker")
-    told = choose(None, None, Runner()).told
+    told = choose(None, None, Runner()).summary
     assert told == "Embedded backend (Docker is installed, but its engine is not running)"
 
 
 def test_what_is_asked_for_or_up_is_taken_without_a_look(machine: FakeMachine) -> None:
-    assert choose("embedded", None, Runner()).told == "Embedded backend (as asked for)"
-    assert choose(None, "embedded", Runner()).told == "Embedded backend (as before)"
+    assert choose("embedded", None, Runner()).summary == "Embedded backend (as requested)"
+    assert choose(None, "embedded", Runner()).summary == "Embedded backend (as before)"
     assert choose("kind", "kind", Runner()).name == "kind"
     assert machine.calls() == []
 
@@ -58,7 +58,7 @@ def test_what_is_asked_for_or_up_is_taken_without_a_look(machine: FakeMachine) -
 def test_another_backend_than_the_one_that_is_up_asks_for_a_teardown() -> None:
     with pytest.raises(PreflightError, match="The embedded backend is up") as caught:
         choose("kind", "embedded", Runner())
-    assert caught.value.hint == "`workshop teardown`, then `workshop up --backend kind`"
+    assert caught.value.hint == "Run `workshop teardown`, then `workshop up --backend kind`"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_another_backend_than_the_one_that_is_up_asks_for_a_teardown() -> None:
 def test_an_option_of_another_backend_is_refused_by_name(
     backend: str, choices: ClusterChoices, option: str
 ) -> None:
-    with pytest.raises(UsageError, match=f"`{option}` is not for the {backend} backend"):
+    with pytest.raises(UsageError, match=f"`{option}` does not apply to the {backend} backend"):
         check_options(backend, choices)  # type: ignore[arg-type]  # the parameters are backends' names
 
 

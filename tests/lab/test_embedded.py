@@ -121,7 +121,7 @@ def test_a_failed_start_stops_what_this_apply_started_and_nothing_else(site: Sit
     site.change(
         "02_local_mcp/server.py", "def main() -> None:\n", "def main() -> None:\n    sys.exit('broken')\n"
     )
-    with pytest.raises(WorkshopError, match="`workshop-0` ended while it was starting"):
+    with pytest.raises(WorkshopError, match="`workshop-0` exited while it was starting"):
         site.apply()
     assert site.alive() == {"workshop", "github-remote", "practice-github"}
 

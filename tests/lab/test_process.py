@@ -76,7 +76,7 @@ def test_a_process_that_ends_while_starting_is_told_with_its_last_words(
     state = process.start(make_program(program="print('first'); raise SystemExit('the reason')"), directory)
     with pytest.raises(WorkshopError) as caught:
         process.wait_ready(state, 10)
-    assert "ended while it was starting" in caught.value.what
+    assert "exited while it was starting" in caught.value.what
     assert caught.value.why == "first / the reason"
     assert state.log in caught.value.hint
 

@@ -156,7 +156,7 @@ def test_the_failure_that_says_most_is_raised_and_the_other_is_told(site: Site, 
         site.run(steps=[failing(name) for name in failures])
     assert caught.value is failures["name"]
     if first == "network":
-        assert "Failed, too: Fetch network: The image `a` cannot be pulled" in site.shown.getvalue()
+        assert "Also failed: Fetch network: The image `a` cannot be pulled" in site.shown.getvalue()
 
 
 @pytest.mark.parametrize("failing", NAMES)
@@ -279,7 +279,7 @@ def test_a_second_ctrl_c_leaves_the_rest_and_says_what_it_is(site: Site) -> None
     with pytest.raises(KeyboardInterrupt):
         site.run(steps=steps)
     assert site.undone == []
-    assert "Not taken back: Create the cluster, Wait for the pods" in site.shown.getvalue()
+    assert "Not undone: Create the cluster, Wait for the pods" in site.shown.getvalue()
     assert "`workshop teardown`" in site.shown.getvalue()
 
 

@@ -37,7 +37,7 @@ ELSEWHERE = {
     "Service … does not accept a connection, asked from pod …": (
         "tests/lab/cluster/test_restart.py::test_a_service_that_refuses_for_ever_is_named_with_where_to_look"
     ),
-    "… ended while it was starting": (
+    "… exited while it was starting": (
         "tests/e2e/test_lifecycle.py::test_an_up_that_fails_half_way_stops_what_it_had_started"
     ),
     "… was not ready within … s": (
@@ -187,14 +187,14 @@ def not_practice(scene: Scene) -> Outcome:
 
 
 HERE: dict[str, Callable[[Scene], Outcome]] = {
-    "Port … is already in use, and … wants it": taken_port,
+    "Port … is already in use, and … needs it": taken_port,
     "Part … needs its workloads, and nothing is up": nothing_up,
-    "The … backend is up, and the … backend was asked for": another_backend,
+    "The … backend is up, but the … backend was requested": another_backend,
     "GITHUB_OAUTH_CLIENT_SECRET is not set in …": no_secret,
     "… contains a space": a_space,
     "Docker is installed, but its engine is not running": docker_stopped,
-    "… is not installed": no_kind,
-    "… is damaged or no bundle": no_bundle,
+    "… was not found on your PATH": no_kind,
+    "… is damaged, or is not a bundle": no_bundle,
     "Cannot approve as …: this is not the practice GitHub": not_practice,
     "WORKSHOP_MODEL is not set": no_model,
     "The model's endpoint refused the API key": refused_key,

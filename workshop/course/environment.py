@@ -265,11 +265,11 @@ def _deployment(lesson: Lesson) -> Deployment:
 
 def _choose_upstream(wanted: Upstream | None, settings: Settings, backend: Chosen) -> tuple[Upstream, str]:
     if wanted:
-        return wanted, f"{backend.told}, {wanted} upstream (`--upstream`)"
+        return wanted, f"{backend.summary}, {wanted} upstream (`--upstream`)"
     if settings.github_client_secret:
         source = settings.github_client_secret.source
-        return "github", f"{backend.told}, GitHub upstream (GITHUB_OAUTH_CLIENT_SECRET is in `{source}`)"
-    return "practice", f"{backend.told}, practice GitHub (no GITHUB_OAUTH_CLIENT_SECRET in `.env`)"
+        return "github", f"{backend.summary}, GitHub upstream (GITHUB_OAUTH_CLIENT_SECRET is in `{source}`)"
+    return "practice", f"{backend.summary}, practice GitHub (no GITHUB_OAUTH_CLIENT_SECRET in `.env`)"
 
 
 def _require_oauth_app(settings: Settings, deployments: Sequence[Deployment]) -> None:

@@ -25,12 +25,12 @@ State = Literal["running", "starting", "stopped", "unhealthy", "not visible"]
 
 @dataclass(frozen=True)
 class Program:
-    """One program: its arguments, the port it listens on, and all that it is started with.
+    """One program: its arguments, the port that it listens on, and everything else that it is started with.
 
     In the form of `part.toml`, `argv` begins with `python`, a script is relative to `directory`, and `config`
-    may have placeholders; `process.on_this_machine` and a backend make one of it that can start. `config` is
-    written to a file before the start, and `--config FILE` is added to the arguments. `files` are those whose
-    contents the program depends on: its code and its secrets.
+    may have placeholders; `process.on_this_machine` and a backend turn it into a program that can start.
+    `config` is written to a file before the start, and `--config FILE` is added to the arguments. `files` are
+    those whose contents the program depends on: its code and its secrets.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Program:
 
     @property
     def url(self) -> str:
-        """Where the program answers; its `/health` is on the same port."""
+        """The address of the program; its `/health` is on the same port."""
         return f"http://{self.host}:{self.port}{self.path}"
 
     @property
     def fingerprint(self) -> str:
-        """A digest of everything the program is started with: another one means that it has to restart."""
+        """A digest of all that the program is started with: when it changes, the program has to restart."""
         started_with = [__version__, self.argv, self.port, self.config, dict(self.env)]
         digest = hashlib.sha256(json.dumps(started_with, sort_keys=True).encode())
         for file in self.files:
@@ -80,7 +80,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class ClusterChoices:
-    """What a person chose for a cluster; what is unset stays as the last `up` had it."""
+    """What a person chose for a cluster; an unset choice keeps its value from the last `up`."""
 
     cluster_name: str | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class ClusterChoices:
 
 @dataclass(frozen=True)
 class WorkloadStatus:
-    """One workload as it is now; on a cluster also the cluster, the operator and the pods behind it."""
+    """The present state of a workload; on a cluster also of the cluster, the operator and the pods."""
 
     name: str
     state: State
@@ -107,9 +107,9 @@ class WorkloadStatus:
 
 @dataclass(frozen=True)
 class Applied:
-    """What applying did: the endpoints, which workloads were started, which ran already.
+    """The endpoints, the workloads that were started, and those that already ran and were `kept`.
 
-    `commands` are what a person would type to do the same, `steps` where the time went.
+    `commands` are what a person would type to do the same; `steps` are the times that it took.
     """
 
     endpoints: Mapping[str, str]
@@ -120,38 +120,38 @@ class Applied:
 
 
 class Backend(Protocol):
-    """A place that runs workloads."""
+    """What runs workloads: local processes, or a cluster."""
 
     name: BackendName
 
     def apply(
         self, deployments: Sequence[Deployment], choices: Choices, progress: Progress, *, prune: bool = False
     ) -> Applied:
-        """Make these deployments run; what already runs unchanged is left alone.
+        """Run these deployments; a workload that already runs unchanged is left alone.
 
-        With `prune` they are all there is: what they run on is made too, and workloads that none of them
-        wants are stopped. When it fails or is interrupted, what this call started is stopped again.
+        With `prune`, also create what they run on, and stop every other workload. If this call fails or is
+        interrupted, it stops what it started.
         """
 
     def plan(self, deployments: Sequence[Deployment], choices: Choices) -> Sequence[str]:
-        """The commands and files of `apply` with `prune`, without running or writing any."""
+        """The commands and files of `apply` with `prune`; nothing is run or written."""
 
     def submit(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
-        """Only hand one part's manifests over, without waiting for anything."""
+        """Only apply one part's manifests, and wait for nothing."""
 
     def forward(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
-        """Only make what runs of one part reachable on this machine."""
+        """Only make the workloads of one part reachable on this machine."""
 
     def prove(
         self, deployment: Deployment, choices: Choices, tokens: Mapping[str, str], progress: Progress, /
     ) -> None:
-        """The self-test behind a login, with access tokens by URL; raises what is wrong, in its own words."""
+        """Run the checks that need a login, with access tokens by URL; raises the first failure."""
 
     def status(self) -> Sequence[WorkloadStatus]:
-        """Every workload this backend knows of."""
+        """Every workload of this backend."""
 
     def logs(self) -> Sequence[Log]:
-        """Every log there is now: of what runs, and of what ran last."""
+        """Every log, of what runs now and of what ran last."""
 
     def teardown(self, progress: Progress) -> Sequence[str]:
-        """Stop every workload and remove the state; the names of what was stopped."""
+        """Stop every workload and remove the state; return the names of what was stopped."""

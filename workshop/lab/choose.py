@@ -34,7 +34,7 @@ class Chosen:
     why: str
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         return f"{_TITLES[self.name]} ({self.why})"
 
 
@@ -42,12 +42,12 @@ def choose(wanted: BackendName | None, existing: BackendName | None, runner: Run
     """The backend to use; raises PreflightError when another one is up."""
     if wanted and existing not in {None, wanted}:
         raise PreflightError(
-            f"The {existing} backend is up, and the {wanted} backend was asked for",
+            f"The {existing} backend is up, but the {wanted} backend was requested",
             why="One instance has one backend at a time",
-            hint=f"`workshop teardown`, then `workshop up --backend {wanted}`",
+            hint=f"Run `workshop teardown`, then `workshop up --backend {wanted}`",
         )
     if wanted:
-        return Chosen(wanted, "as asked for")
+        return Chosen(wanted, "as requested")
     if existing:
         return Chosen(existing, "as before")
     missing = _missing(runner)
@@ -55,17 +55,17 @@ def choose(wanted: BackendName | None, existing: BackendName | None, runner: Run
 
 
 def check_options(name: BackendName, choices: ClusterChoices) -> None:
-    """Raise UsageError for an option that the backend has no use for."""
+    """Raise UsageError for an option that does not apply to the backend."""
     for field, option in _FOREIGN[name].items():
         if getattr(choices, field):
             raise UsageError(
-                f"`{option}` is not for the {name} backend",
+                f"`{option}` does not apply to the {name} backend",
                 hint="`workshop up --help` explains each option; `--backend` decides",
             )
 
 
 def existing_backend(directory: Path, recorded: str | None) -> BackendName | None:
-    """The backend an instance is on: as recorded, or that of a cluster whose first `up` has not finished."""
+    """The recorded backend of an instance, or that of a cluster whose first `up` has not finished."""
     if recorded in _FOREIGN:
         return recorded  # type: ignore[return-value]  # the keys are the backends' names
     record = ClusterFile(directory).read()
@@ -100,7 +100,7 @@ def forgotten_cluster(runner: Runner) -> str:
 
 
 def _missing(runner: Runner) -> str:
-    """What keeps this machine from having a kind cluster, in a few words; empty for nothing."""
+    """Why this machine cannot run a kind cluster, in a few words; empty if it can."""
     absent = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if absent:
         verb = "are" if absent[1:] else "is"

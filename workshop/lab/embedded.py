@@ -1,4 +1,4 @@
-"""The embedded backend: the workloads of the same manifests as local processes, no cluster needed."""
+"""The embedded backend: the workloads of the same manifests as local processes, without a cluster."""
 
 import shlex
 import shutil
@@ -42,7 +42,7 @@ class EmbeddedBackend:
     def apply(
         self, deployments: Sequence[Deployment], choices: Choices, progress: Progress, *, prune: bool = False
     ) -> Applied:
-        """Start what is not running as these manifests say; with `prune`, stop what they do not name."""
+        """Start what does not run as these manifests describe it; with `prune`, stop everything else."""
         programs = self.prepare(deployments, choices)
         if prune:
             self._processes.prune(programs, progress)
@@ -59,7 +59,7 @@ class EmbeddedBackend:
         )
 
     def plan(self, deployments: Sequence[Deployment], choices: Choices) -> Sequence[str]:
-        """The files and commands of these deployments; prepared elsewhere, so that nothing changes here."""
+        """The files and commands of these deployments, without any change: a temporary folder is used."""
         home = self._directory.parent
         with tempfile.TemporaryDirectory() as elsewhere:
             programs = EmbeddedBackend(Path(elsewhere) / home.name).prepare(deployments, choices)
@@ -67,7 +67,7 @@ class EmbeddedBackend:
             return [line.replace(str(Path(elsewhere) / home.name), str(home)) for line in lines]
 
     def submit(self, deployment: Deployment, _choices: Choices, _progress: Progress) -> Applied:
-        """Refused: no API takes manifests here."""
+        """Refused: there is no API to apply manifests to."""
         raise _only_on_a_cluster("apply", deployment.part)
 
     def forward(self, deployment: Deployment, _choices: Choices, _progress: Progress) -> Applied:
@@ -77,10 +77,10 @@ class EmbeddedBackend:
     def prove(
         self, _deployment: Deployment, _choices: Choices, _tokens: Mapping[str, str], _progress: Progress
     ) -> None:
-        """Nothing to prove: the gateway is our own, and its own tests hold it to the swap."""
+        """Nothing to check: the gateway's own tests cover the token swap."""
 
     def status(self) -> Sequence[WorkloadStatus]:
-        """Every workload written down, and how it is now."""
+        """Every recorded workload, with its present state."""
         return self._processes.status()
 
     def logs(self) -> Sequence[Log]:
@@ -94,12 +94,12 @@ class EmbeddedBackend:
         if self._directory.parent.exists():
             raise WorkshopError(
                 f"Everything is stopped, but `{self._directory.parent}` cannot be removed",
-                hint="Remove it yourself; nothing of ours uses it now",
+                hint="Remove it yourself; the workshop no longer uses it",
             )
         return stopped
 
     def prepare(self, deployments: Sequence[Deployment], choices: Choices) -> list[Program]:
-        """The processes of these deployments, their secrets written."""
+        """Write the secrets of these deployments, and return their programs."""
         for deployment in deployments:
             lint.check(deployment.resources)
             embedded_fields.check(deployment.resources)
@@ -145,9 +145,9 @@ def _planned_lines(program: Program, home: Path) -> list[str]:
 
 def _only_on_a_cluster(verb: str, part: int) -> UsageError:
     return UsageError(
-        f"`part {part} {verb}` is for a cluster, and the embedded backend is up",
-        why="Its workloads are processes on this machine: nothing is applied, nothing needs a forward",
-        hint=f"`workshop part {part} run` starts them; `workshop up --backend kind` makes a cluster",
+        f"`part {part} {verb}` needs a cluster, but the embedded backend is up",
+        why="Its workloads are processes on this machine: there is nothing to apply or to forward",
+        hint=f"`workshop part {part} run` starts them; `workshop up --backend kind` creates a cluster",
     )
 
 

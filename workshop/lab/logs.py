@@ -1,4 +1,4 @@
-"""The logs of what runs, as files here or as containers in a cluster: their last lines, then what is new."""
+"""The logs of workloads, as files here or from containers in a cluster: the last lines, then new ones."""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _ALL = 10_000
 
 
 class Log(Protocol):
-    """One log; `name` is unique, and `workload` is what it is about."""
+    """One log: its `name` is unique, and `workload` is the workload that it belongs to."""
 
     @property
     def name(self) -> str: ...
@@ -24,15 +24,15 @@ class Log(Protocol):
     def workload(self) -> str: ...
 
     def last(self, lines: int) -> Sequence[str]:
-        """The last lines there are; `new` goes on behind them."""
+        """The last lines; `new` continues after them."""
 
     def new(self) -> Sequence[str]:
-        """What has been written since; all of it at first."""
+        """The lines that were written since the last call; at first, all of them."""
 
 
 @dataclass
 class FileLog:
-    """A file that may grow, be cut, be replaced by another, or not be there."""
+    """A file that may grow, be truncated, be replaced or be absent."""
 
     name: str
     workload: str
@@ -42,7 +42,7 @@ class FileLog:
     _unfinished: bytes = field(default=b"", init=False)
 
     def last(self, lines: int) -> Sequence[str]:
-        """The last lines, with one that is still being written."""
+        """The last lines, including one that is still being written."""
         try:
             with self.path.open("rb") as log:
                 self._file = _identity(log)
@@ -53,7 +53,7 @@ class FileLog:
         return _decoded(text.removesuffix(b"\n").split(b"\n")[-lines:] if text and lines else ())
 
     def new(self) -> Sequence[str]:
-        """The lines that were finished since; from the start in a file that was cut or replaced."""
+        """The lines that were finished since; of a file that was truncated or replaced, from its start."""
         try:
             with self.path.open("rb") as log:
                 identity, size = _identity(log), os.fstat(log.fileno()).st_size
@@ -63,7 +63,7 @@ class FileLog:
                 text = self._unfinished + log.read(_MOST)
                 self._position = log.tell()
         except OSError:
-            self._file = None  # what comes in its place is another, even with the same number
+            self._file = None  # its successor is a new file, even with the same inode number
             return ()
         *whole, self._unfinished = text.split(b"\n")
         if len(self._unfinished) > _MOST:
@@ -73,7 +73,7 @@ class FileLog:
 
 @dataclass
 class ContainerLog:
-    """What a container in a cluster writes, asked for again and again; a time tells what is new."""
+    """The log of a container in a cluster, read repeatedly; timestamps show which lines are new."""
 
     name: str
     workload: str
@@ -84,14 +84,14 @@ class ContainerLog:
     _seen: str = field(default="", init=False)
 
     def last(self, lines: int) -> Sequence[str]:
-        """The last lines, of the run before this one where this one wrote nothing."""
-        found = self._read(max(lines, 1))  # one at least, to know what is new
+        """The last lines; if the container has not written any since its restart, those from before it."""
+        found = self._read(max(lines, 1))  # at least one, whose timestamp shows what is new
         if not lines:
             return ()
         return found or self.kube.logs(self.pod, self.namespace, self.container, lines, previous=True)
 
     def new(self) -> Sequence[str]:
-        """What was written after the last line seen."""
+        """The lines after the last one that was returned."""
         return self._read(_ALL)
 
     def _read(self, lines: int) -> Sequence[str]:
@@ -105,7 +105,7 @@ class ContainerLog:
 
 
 def file_logs(directory: Path, prefix: str = "") -> list[FileLog]:
-    """The logs under a folder with one folder a workload, also of those that are not running any more."""
+    """The logs below a folder with one folder for each workload, including workloads that no longer run."""
     return [
         FileLog(prefix + path.parent.name, path.parent.name.removesuffix("-0"), path)
         for path in sorted(directory.glob("*/log.txt"))

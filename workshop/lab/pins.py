@@ -1,4 +1,4 @@
-"""Check the value of an override: an image, a chart, an address or a file."""
+"""The pinned images and charts of the cluster, and checks of the values that may replace them."""
 
 import functools
 import os
@@ -15,7 +15,7 @@ from workshop.core.errors import UsageError
 from workshop.core.paths import cluster_dir
 
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::\d{1,5})?"
-_REGISTRY = rf"(?=[^/]*[.:]|localhost){_HOST}"  # as Docker tells a registry from the first part of a name
+_REGISTRY = rf"(?=[^/]*[.:]|localhost){_HOST}"  # Docker recognises a registry by the same characters
 _NAME = rf"(?:{_REGISTRY}/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"sha256:[0-9a-f]{64}"
@@ -24,82 +24,78 @@ _TAGGED = re.compile(rf"{_NAME}:(?P<tag>{_TAG})")
 _TAGGED_OR_DIGEST = re.compile(rf"{_NAME}(?::(?P<tag>{_TAG}))?(?:@{_DIGEST})?")
 
 
-def _image(told: str, value: str) -> str:
-    """An image that a node runs: loading one into a node keeps its tag and loses its digest."""
+def _image(origin: str, value: str) -> str:
+    """An image that a node runs: it needs a tag, because loading it into a node drops the digest."""
     found = _TAGGED.fullmatch(value)
     if not found or found["tag"] == "latest":
         raise UsageError(
-            f"`{told}` is `{value}`, which no pod can name",
-            why="It needs a tag that is not `latest`, and no digest: in a node an image has its tag only",
+            f"`{origin}` is `{value}`, which a pod cannot reference",
+            why="It needs a tag other than `latest` and not a digest: an image in a node has only its tag",
             hint="Write NAME:TAG, such as registry.example/operator:v1",
         )
     return value
 
 
-def _base_image(told: str, value: str) -> str:
+def _base_image(origin: str, value: str) -> str:
     found = _TAGGED_OR_DIGEST.fullmatch(value)
     if not found or (found["tag"] in {None, "latest"} and "@" not in value):
         raise UsageError(
-            f"`{told}` is `{value}`, which is no image with a version",
-            hint="Write NAME:TAG or NAME:TAG@sha256:…, with a tag that is not `latest`",
+            f"`{origin}` is `{value}`, which is not an image reference with a version",
+            hint="Write NAME:TAG or NAME:TAG@sha256:…, with a tag other than `latest`",
         )
     return value
 
 
-def _chart(told: str, value: str) -> str:
+def _chart(origin: str, value: str) -> str:
     if _OCI.fullmatch(value):
         return value
     path = Path(value).expanduser().absolute()
     if "://" not in value and ((path / "Chart.yaml").is_file() or (path.suffix == ".tgz" and path.is_file())):
         return str(path)
     raise UsageError(
-        f"`{told}` is `{value}`, where no chart is found",
+        f"`{origin}` is `{value}`, which is not a chart",
         hint="Give an oci://… reference, a chart's .tgz, or a folder with a Chart.yaml",
     )
 
 
-def _address(told: str, value: str) -> str:
+def _address(origin: str, value: str) -> str:
     try:
         parts = urlsplit(value)
         sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
         sound = sound and not parts.query and not parts.fragment
-    except ValueError:  # the port is no number
+    except ValueError:  # the port is not a number
         sound = False
     if not sound or re.search(r"[\s\"'\\]", value):
-        raise UsageError(  # the value is not repeated: it may hold a password
-            f"`{told}` is no http or https address", hint="Write http://HOST:PORT"
+        raise UsageError(  # the value is not repeated, because it may contain a password
+            f"`{origin}` is not an http or https address", hint="Write http://HOST:PORT"
         )
     return value.rstrip("/")
 
 
-def _mirror(told: str, value: str) -> str:
+def _mirror(origin: str, value: str) -> str:
     if "@" in value:
-        raise UsageError(
-            f"`{told}` holds a user name", hint="A mirror in the room answers without a password"
-        )
-    return _address(told, value)
+        raise UsageError(f"`{origin}` contains a user name", hint="Use a mirror that needs no password")
+    return _address(origin, value)
 
 
-def _proxy(told: str, value: str) -> str:
-    if "@" in value and told.startswith("--"):
+def _proxy(origin: str, value: str) -> str:
+    if "@" in value and origin.startswith("--"):
         raise UsageError(
             "A proxy's password does not belong on a command line",
             why="Other programs on this machine can read it there",
             hint="Set WORKSHOP_PROXY instead",
         )
-    return _address(told, value)
+    return _address(origin, value)
 
 
-def _hosts(told: str, value: str) -> str:
+def _hosts(origin: str, value: str) -> str:
     words = [word.strip() for word in value.split(",")]
     if not all(re.fullmatch(r"[\w.*:/\[\]-]+", word) for word in words):
-        raise UsageError(
-            f"`{told}` is no list of hosts", hint="Write hosts and subnets with commas between them"
-        )
+        raise UsageError(f"`{origin}` is not a list of hosts", hint="Separate hosts and subnets with commas")
     return ",".join(words)
 
 
-def _certificates(told: str, value: str) -> Path:
+def _certificates(origin: str, value: str) -> Path:
     from cryptography import x509
 
     path = Path(value).expanduser().absolute()
@@ -107,20 +103,20 @@ def _certificates(told: str, value: str) -> Path:
         held = path.read_bytes()
     except OSError as error:
         raise UsageError(
-            f"`{told}` names `{value}`, which cannot be read", why=error.strerror or ""
+            f"`{origin}` names `{value}`, which cannot be read", why=error.strerror or ""
         ) from error
     if b"PRIVATE KEY" in held:
         raise UsageError(
-            f"`{told}` names `{value}`, which holds a private key",
+            f"`{origin}` names `{value}`, which contains a private key",
             why="The file is copied into the cluster's node",
-            hint="Name a file with the certificates alone",
+            hint="Name a file that contains only certificates",
         )
     try:
-        with warnings.catch_warnings(action="ignore"):  # a system's own bundle holds odd old ones
+        with warnings.catch_warnings(action="ignore"):  # a system's own bundle contains old, odd ones
             x509.load_pem_x509_certificates(held)
     except ValueError as error:
         raise UsageError(
-            f"`{told}` names `{value}`, which holds no certificate",
+            f"`{origin}` names `{value}`, which does not contain a certificate",
             hint="Save the authority's certificate as PEM text (-----BEGIN CERTIFICATE-----)",
         ) from error
     return path
@@ -162,7 +158,7 @@ _BUILT_HERE = frozenset({"mcp_server", "practice"})
 
 @dataclass(frozen=True)
 class Archive:
-    """An image in a file, and the id a node gives it."""
+    """An image in a file, and the id that a node gives it."""
 
     path: Path
     image_id: str
@@ -185,11 +181,11 @@ class Pins:
     practice: str
     python: str
     registry_mirror: str | None = None
-    proxy: str | None = field(default=None, repr=False)  # may carry a password
+    proxy: str | None = field(default=None, repr=False)  # may contain a password
     no_proxy: str | None = None
     ca_file: Path | None = None
     prebuilt: frozenset[str] = frozenset()
-    archives: Mapping[str, Archive] = field(default_factory=dict)  # by reference; what a bundle brought
+    archives: Mapping[str, Archive] = field(default_factory=dict)  # the images of a bundle, by reference
 
     @classmethod
     def load(cls, overrides: Mapping[str, str] | None = None) -> "Pins":
@@ -198,15 +194,17 @@ class Pins:
         Raises UsageError for an unknown name, and for a value that cannot be used.
         """
         given = {**_from_environment(), **_from_overrides(overrides or {})}
-        checked: dict[str, Any] = {name: CHECKS[name](told, value) for name, (told, value) in given.items()}
+        checked: dict[str, Any] = {
+            name: CHECKS[name](origin, value) for name, (origin, value) in given.items()
+        }
         return replace(pinned(), **checked, prebuilt=_BUILT_HERE.intersection(given))
 
     def images(self) -> tuple[str, ...]:
-        """The images that the cluster runs, to be there before the first pod asks for one."""
+        """The images that the cluster runs, and that have to be in its node before the first pod starts."""
         return (self.operator, self.proxy_runner, self.mcp_server, self.practice)
 
     def proxy_environment(self) -> dict[str, str]:
-        """What kind reads, and hands to its node with the node's, pods' and services' own addresses added."""
+        """The variables that kind reads and passes to its node; it adds the addresses inside the cluster."""
         if self.proxy is None:
             return {}
         own = self.no_proxy or os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
@@ -214,7 +212,7 @@ class Pins:
         return {"HTTP_PROXY": self.proxy, "HTTPS_PROXY": self.proxy, "NO_PROXY": direct}
 
     def secrets(self) -> tuple[str, ...]:
-        """The values that must never be shown: a proxy's address when a password is in it."""
+        """The values that must never be shown: the proxy's address if it contains a password."""
         return (self.proxy,) if self.proxy and "@" in self.proxy else ()
 
 
@@ -224,16 +222,16 @@ def override_names() -> tuple[str, ...]:
 
 
 def origins(overrides: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Where each replaced field comes from: a `WORKSHOP_…` variable, or an override."""
+    """By field, what replaced its pin: a `WORKSHOP_…` variable, or an override."""
     given = {**_from_environment(), **_from_overrides(overrides or {})}
-    return {name: told for name, (told, _) in given.items()}
+    return {name: origin for name, (origin, _) in given.items()}
 
 
 @functools.cache
 def pinned() -> Pins:
-    """The pins as `cluster/versions.toml` has them, with nothing replaced."""
-    told: dict[str, Any] = tomllib.loads((cluster_dir() / "versions.toml").read_text(encoding="utf-8"))
-    toolhive, kind, charts = told["toolhive"], told["kind"], told["charts"]
+    """The pins of `cluster/versions.toml`, with nothing replaced."""
+    pins: dict[str, Any] = tomllib.loads((cluster_dir() / "versions.toml").read_text(encoding="utf-8"))
+    toolhive, kind, charts = pins["toolhive"], pins["kind"], pins["charts"]
     return Pins(
         toolhive_version=toolhive["version"],
         namespace=toolhive["namespace"],
@@ -242,7 +240,7 @@ def pinned() -> Pins:
         node_image=kind["node_image"],
         chart_crds=charts["crds"],
         chart_operator=charts["operator"],
-        **told["images"],
+        **pins["images"],
     )
 
 
@@ -255,7 +253,7 @@ def _from_overrides(overrides: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     unknown = sorted(set(overrides) - set(override_names()))
     if unknown:
         raise UsageError(
-            f"There is nothing called `{unknown[0]}` to override",
-            hint=f"There are {', '.join(override_names())}",
+            f"There is no pin called `{unknown[0]}` to override",
+            hint=f"Choose one of {', '.join(override_names())}",
         )
     return {name.replace("-", "_"): (f"--override {name}", value) for name, value in overrides.items()}

@@ -1,4 +1,4 @@
-"""Plan the local processes of a part's manifests: their programs and configurations.
+"""Plan the local processes for a part's manifests: their programs and configurations.
 
 An MCPServer becomes the server and the proxy in front of it, an MCPRemoteProxy one gateway,
 as ToolHive makes a StatefulSet `<name>` (pod `<name>-0`) and a Deployment `<name>`.
@@ -57,7 +57,9 @@ class Planner:
     def _server(self, server: Resource, deployment: Deployment) -> Iterable[Program]:
         program = deployment.programs.get(server.name)
         if program is None:
-            raise server.error("has no `[[workloads]]` entry in part.toml", "It says what the image runs")
+            raise server.error(
+                "has no `[[workloads]]` entry in part.toml", "That entry defines what the image runs"
+            )
         pod = f"{server.name}-0"
         inner = self._ports[pod]
         # Python accepts any `-X`; this one names the instance, to find a process without a state file.
@@ -202,10 +204,10 @@ def _registrations(auth: Resource) -> dict[str, Any] | None:
     """How many clients may register, as far as the manifest says."""
     rate = auth.mapping("spec.embeddedAuthServer.registrationRateLimit")
     most = auth.find("spec.embeddedAuthServer.storage.maxDCRClients")
-    told = {} if most is None else {"max_clients": most}
+    limits = {} if most is None else {"max_clients": most}
     if rate:
-        told |= {"max_tokens": rate["maxTokens"], "refill_seconds": seconds(rate["refillPeriod"])}
-    return told or None
+        limits |= {"max_tokens": rate["maxTokens"], "refill_seconds": seconds(rate["refillPeriod"])}
+    return limits or None
 
 
 def _userinfo(auth: Resource) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Detached local processes, one for each program: start them, find them again, probe them, end them.
+"""Detached local processes, one for each program: start, find, probe and end them.
 
-As in ToolHive's own local mode, each has a folder with its state file, its configuration and its log.
+As in ToolHive's local mode, each has a folder with its state file, its configuration and its log.
 """
 
 import contextlib
@@ -97,7 +97,7 @@ def start(program: Program, directory: Path, sockets: Sequence[socket.socket] = 
             start_new_session=True,
             pass_fds=numbers,
         )
-    process.returncode = 0  # it is meant to outlive us: no warning when this handle is dropped
+    process.returncode = 0  # it is meant to outlive this process: no warning when this handle is dropped
     try:
         created = psutil.Process(process.pid).create_time()
         state = ProcessState(
@@ -134,7 +134,7 @@ def wait_ready(state: ProcessState, seconds: float) -> None:
     while not is_healthy(state):
         if find(state) is None:
             raise WorkshopError(
-                f"`{state.name}` ended while it was starting",
+                f"`{state.name}` exited while it was starting",
                 why=_last_lines(state.log),
                 hint=f"Its log is `{state.log}`",
             )
@@ -234,8 +234,8 @@ def _last_lines(log: str) -> str:
     try:
         lines = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return "It left no log"
-    return " / ".join(line.strip() for line in lines[-_LOG_LINES:]) or "It wrote nothing to its log"
+        return "There is no log"
+    return " / ".join(line.strip() for line in lines[-_LOG_LINES:]) or "Its log is empty"
 
 
 class Supervisor:
@@ -249,7 +249,7 @@ class Supervisor:
         return read_states(self.directory)
 
     def current(self, programs: Sequence[Program]) -> list[Program]:
-        """Those that run as described, and are healthy."""
+        """The programs that run as described and are healthy."""
         states = self.states()
         return [item for item in programs if _is_current(item, states.get(item.name))]
 
@@ -258,7 +258,7 @@ class Supervisor:
         wanted = {item.name for item in programs}
         for state in self.states().values():
             if state.name not in wanted:
-                with progress.step(f"Stop {state.name}, which is no longer wanted"):
+                with progress.step(f"Stop {state.name}, which is no longer needed"):
                     self._forget(state)
 
     def start(self, changed: Sequence[Program], progress: Progress) -> None:
@@ -320,7 +320,7 @@ def on_this_machine(program: Program, *options: str) -> Program:
 def port_taken(name: str, port: int) -> PreflightError:
     """The error for a port of this machine that another program has."""
     return PreflightError(
-        f"Port {port} is already in use, and `{name}` wants it",
+        f"Port {port} is already in use, and `{name}` needs it",
         why=owner(port),
         hint=f"End that program, or choose another port: `workshop up --port {name}=PORT`",
     )

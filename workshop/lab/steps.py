@@ -1,4 +1,4 @@
-"""Steps with *done already?*, *do* and *undo*: side by side where they can be, undone when a run fails."""
+"""Steps that can be done, skipped and undone, in parallel where dependencies allow."""
 
 import queue
 import threading
@@ -13,7 +13,7 @@ from workshop.core.errors import CredentialsError, PreflightError, UsageError, W
 from workshop.toolhive.known_messages import may_heal
 
 _GRACE_SECONDS = 10.0
-_OTHERS_SECONDS = 5.0  # how long a network's failure waits for a failure beside it that says more
+_OTHERS_SECONDS = 5.0  # a network error may have a cause that another step reports a moment later
 
 
 def _never() -> bool:
@@ -26,11 +26,11 @@ def _nothing() -> Sequence[str]:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to make: it runs after what it needs, unless it is done already.
+    """One step of a run: it starts after the steps that it `needs`, and is skipped if it is `done`.
 
-    `do` is given the line of progress it is; to note there raises once the run is to stop.
-    `undo` takes back what `do` made, or half made. `plan` says what `do` would run and write.
-    When a step with `keeps` fails, nothing is taken back: what the steps before it made is sound.
+    `do` gets the step's line of progress; a note on that line raises an exception once the run has to stop.
+    `undo` removes what `do` created, even in part. `plan` returns what `do` would run and write.
+    When a step with `keeps` fails, nothing is undone: what the steps before it created is sound.
     """
 
     name: str
@@ -45,10 +45,10 @@ class Step:
 
 @dataclass(frozen=True)
 class StepTime:
-    """When a step began, in seconds since the start of the run, how long it took, and what held it up.
+    """When a step began, in seconds since the start of the run, how long it took, and what it waited for.
 
     `waited_for` names the needed step that ended last. The `critical` steps are the chain of these that ends
-    with the run: only a shorter one of them makes the run shorter. `kept` steps were done already.
+    with the run: only if one of them gets faster, the run does. `kept` steps were already done.
     """
 
     name: str
@@ -62,7 +62,7 @@ class StepTime:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Which steps a run did, which were done already, and where the time went."""
+    """The steps that a run did, those that were already done, and the time of each."""
 
     did: tuple[str, ...]
     kept: tuple[str, ...]
@@ -70,35 +70,35 @@ class Outcome:
 
 
 class Stoppable(Protocol):
-    """What runs commands for the steps."""
+    """What runs commands for the steps, and can be stopped."""
 
     def stop(self) -> None:
-        """End what runs now, and start nothing more."""
+        """End what runs now, and start nothing else."""
 
     def resume(self) -> None:
         """Start commands again."""
 
 
 class _StoppedError(BaseException):
-    """Ends a step of a run that has failed elsewhere; no `except Exception` may swallow it."""
+    """Ends a step when another step of the run has failed; no `except Exception` may swallow it."""
 
 
 @dataclass
 class _Line(console.Step):
-    """A step's line of progress that ends the step once the run is to stop."""
+    """A step's line of progress, which ends the step once the run has to stop."""
 
     heed: Callable[[], object] = _nothing
     shown: console.Step | None = None
 
     def note(self, text: str) -> None:
-        """Show the detail, unless it is time to stop."""
+        """Show the detail, unless the run has to stop."""
         self.heed()
         if self.shown:
             self.shown.note(text)
 
 
 class StepRun:
-    """Runs steps in the order of their needs; whatever can overlap does."""
+    """Runs steps in the order of their needs, in parallel where these allow it."""
 
     def __init__(self, steps: Sequence[Step], progress: Progress, runner: Stoppable | None = None) -> None:
         self._steps = in_order(steps)
@@ -116,10 +116,10 @@ class StepRun:
         self._finished: dict[str, float] = {}
 
     def run(self, *, undo: bool) -> Outcome:
-        """Do every step that is not done; a failure ends them all, and the one that says most is raised.
+        """Do every step that is not done; a failure ends them all, and the most specific one is raised.
 
-        With `undo`, what this run began is then taken back, last first, unless the step that failed keeps it.
-        Ctrl-C is a failure like any other, and a second one ends the taking back.
+        With `undo`, what this run began is then undone, last first, unless the failed step `keeps` it.
+        Ctrl-C is a failure like any other, and a second one ends the undoing.
         """
         start = time.monotonic()
         try:
@@ -143,7 +143,7 @@ class StepRun:
                 raise self._most_telling([(ended, error), *self._failures_beside(error)])
 
     def _failures_beside(self, error: BaseException) -> Iterator[tuple[Step, BaseException]]:
-        """What else has failed by now, or soon does where this failure may be but the network's."""
+        """What else has failed by now, or fails soon if this failure may be only the network's."""
         waits = isinstance(error, WorkshopError) and may_heal(error.why)
         until = time.monotonic() + (_OTHERS_SECONDS if waits else 0.0)
         while self._running:
@@ -159,7 +159,7 @@ class StepRun:
         self._failed, chosen = min(failures, key=lambda failure: _vagueness(failure[1]))
         for step, error in failures:
             if error is not chosen:
-                self._progress.tell(f"Failed, too: {step.label}: {error}")
+                self._progress.tell(f"Also failed: {step.label}: {error}")
         return chosen
 
     def _start(self, step: Step) -> None:
@@ -221,7 +221,7 @@ class StepRun:
                 self._undo()
         except KeyboardInterrupt:
             left = ", ".join(step.label for step in self._begun)
-            self._progress.tell(f"Not taken back: {left}. `workshop teardown` removes it")
+            self._progress.tell(f"Not undone: {left}. `workshop teardown` removes it")
             raise
 
     def _stop(self) -> None:
@@ -237,7 +237,7 @@ class StepRun:
     def _undo(self) -> None:
         for step in [begun for begun in reversed(self._begun) if begun.undo]:
             try:
-                with self._progress.step(f"Take back: {step.label}"):
+                with self._progress.step(f"Undo: {step.label}"):
                     step.undo()  # type: ignore[misc]  # those without were left out above
             except WorkshopError as error:
                 self._progress.tell(f"{error.what}: {error.why or error.hint}")
@@ -254,7 +254,7 @@ def _vagueness(error: BaseException) -> int:
 
 
 def plan(steps: Sequence[Step]) -> list[str]:
-    """What the steps would run and write, in order, under a heading for each."""
+    """What the steps would run and write, in order, each under a heading."""
     lines: list[str] = []
     for step in in_order(steps):
         lines += [f"# {step.label}", *step.plan(), ""]
@@ -262,7 +262,7 @@ def plan(steps: Sequence[Step]) -> list[str]:
 
 
 def in_order(steps: Iterable[Step]) -> list[Step]:
-    """The steps, each behind those it needs; raises ValueError when that cannot be."""
+    """The steps, each after those that it needs; raises ValueError for a cycle."""
     waiting = list(steps)
     ordered: list[Step] = []
     while waiting:

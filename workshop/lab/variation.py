@@ -18,7 +18,7 @@ from workshop.lab.process import on_this_machine
 from workshop.toolhive.secrets import new_signing_key
 
 Mint = Callable[[str, str], str]
-"""A token of the practice GitHub for a user, from its OAuth app's secret."""
+"""Makes a token of the practice GitHub from its OAuth app's secret and a user's name."""
 _PLACEHOLDER = re.compile(r"\{(url|secret):([a-z0-9-]+)\}|\{(directory|edition|exercises)\}")
 _CLIENT_SECRET = "client-secret"  # noqa: S105 - its name
 _RANDOM_BYTES = 48
@@ -43,7 +43,7 @@ class VariationPrograms:
     def start(
         self, programs: Sequence[Program], edition: Edition, seconds: float, progress: Progress
     ) -> Applied:
-        """Start what does not run as described; where a preferred port is taken, a free one is used."""
+        """Start what does not run as described; a free port replaces a preferred one that is taken."""
         ports = self._ports(programs)
         try:
             return self._start(programs, ports, edition, seconds, progress)
@@ -51,7 +51,7 @@ class VariationPrograms:
             running = self.endpoints()
             if all(name in running or is_free(port) for name, port in ports.items()):
                 raise
-            # A variation that started at the same moment found the same port free, and was first.
+            # Another variation, started at the same moment, took the same free port first.
             return self._start(programs, self._ports(programs), edition, seconds, progress)
 
     def _start(
@@ -74,7 +74,7 @@ class VariationPrograms:
         )
 
     def endpoints(self) -> Mapping[str, str]:
-        """Where each program that runs now answers."""
+        """The URL of each program that runs now."""
         states = self._processes.states()
         return {name: state.url for name, state in states.items() if process.find(state)}
 
@@ -125,7 +125,9 @@ class VariationPrograms:
             return str(self.secret(name))
         if kind == "url":
             if name not in ports:
-                raise UsageError(f"`{match[0]}` names no workload", hint=f"There are {', '.join(ports)}")
+                raise UsageError(
+                    f"`{match[0]}` does not name a workload", hint=f"The workloads are {', '.join(ports)}"
+                )
             return f"http://localhost:{ports[name]}"
         values = {"directory": str(self.directory / program), "edition": edition.name}
         return values.get(word, edition.exercises)

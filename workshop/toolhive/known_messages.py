@@ -156,7 +156,7 @@ _MESSAGES = (
     _known(
         "helm",
         r"Kubernetes cluster unreachable|connection to the server .* was refused",
-        "The cluster does not answer: `workshop status` tells more, `workshop up` starts what is stopped",
+        "The cluster does not answer: `workshop status` shows more, `workshop up` starts what is stopped",
         heals=True,
     ),
     _known(

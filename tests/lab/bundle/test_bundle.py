@@ -107,7 +107,7 @@ def test_a_full_disk_is_told_before_anything_is_written(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_manifest(bundle, lambda told: told["files"]["images/operator.tar.gz"].update(unpacked=2**60))
-    with pytest.raises(PreflightError, match="no room"):
+    with pytest.raises(PreflightError, match="not enough disk space"):
         open_bundle(bundle, tmp_path / "state", pinned(), AMD64, quiet)
 
 
@@ -151,7 +151,7 @@ def test_a_file_that_is_there_is_not_written_over(pins: Pins, tmp_path: Path) ->
     target, runner = tmp_path / "room.bundle", Runner()
     target.write_text("thesis")
     with (
-        pytest.raises(UsageError, match="there already"),
+        pytest.raises(UsageError, match="already exists"),
         bundling(target, pins, Docker(runner), lambda home: Helm(runner, home)),
     ):
         pass

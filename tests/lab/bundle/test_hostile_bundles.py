@@ -60,7 +60,7 @@ def test_a_changed_byte_anywhere_in_a_file_is_noticed(bundle: Path, refused: Cal
 def test_something_else_is_no_bundle(bundle: Path, refused: Callable[[str], None]) -> None:
     for other in (b"", b"a letter\n" * 2000, gzip.compress(bundle.read_bytes())):
         bundle.write_bytes(other)
-        refused("no bundle")
+        refused("not a bundle")
 
 
 def test_a_bundle_that_is_not_there_or_a_folder_is_told(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_what_is_no_plain_file_is_refused_even_when_all_agree_on_it(
     empty = hashlib.sha256(b"").hexdigest()
     with_manifest(bundle, entry(OPERATOR, sha256=empty, size=0, unpacked=0))
     rewrite(bundle, linked(members(bundle), kind))
-    refused("is not what its manifest says")
+    refused("does not match its manifest")
 
 
 def test_a_file_that_unpacks_to_more_than_it_says_is_stopped(bundle: Path, tmp_path: Path) -> None:

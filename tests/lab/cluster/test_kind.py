@@ -177,7 +177,7 @@ def test_a_forward_that_fails_leaves_the_cluster_and_the_log_that_the_error_name
     (log,) = [Path(word) for word in caught.value.hint.split("`") if word.endswith("log.txt")]
     assert log.is_file()
     assert room.machine.held("clusters") == ["workshop"]
-    assert "Kept: cluster" in room.shown.getvalue()
+    assert "Left in place: cluster" in room.shown.getvalue()
     room.machine.fail()
     assert set(room.up().started) <= set(WORKLOADS)
     assert len(room.machine.calls("kind", "create")) == 1
@@ -251,7 +251,7 @@ def test_an_older_toolhive_gets_the_manifests_without_the_fields_it_does_not_kno
     assert auth
     assert "registrationRateLimit" not in auth["spec"]["embeddedAuthServer"]
     assert auth["spec"]["embeddedAuthServer"]["storage"] == {"type": "memory"}
-    assert "without registrationRateLimit: the ToolHive here is older" in room.shown.getvalue()
+    assert "without registrationRateLimit: this cluster's ToolHive is older" in room.shown.getvalue()
 
 
 def test_ctrl_c_takes_back_what_was_made(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def test_an_operator_of_another_version_is_used_and_told_of(shared: Shared) -> N
     operator["spec"]["template"]["spec"] = {"containers": [{"name": "manager", "image": image}]}
     shared.cluster.put(operator)
     shared.up()
-    told = f"ToolHive 0.44.0, and this workshop is made for {pinned().toolhive_version}"
+    told = f"ToolHive 0.44.0 runs, but this workshop is made for {pinned().toolhive_version}"
     assert told in shared.shown.getvalue()
     (row,) = [item for item in environment.status().workloads if item.name == "operator"]
     assert row.state == "running"
@@ -135,7 +135,7 @@ def test_an_operator_of_ours_that_others_have_come_to_need_stays(shared: Shared)
     assert "operator" not in told
     assert "namespace/toolhive-system" not in told
     assert shared.machine.held("releases") == ["toolhive-operator"]
-    assert "it stays: team-b needs it" in shared.shown.getvalue()
+    assert "it stays: still needed in team-b" in shared.shown.getvalue()
 
 
 def test_finalizers_that_stick_are_told_and_cleared_for_what_is_ours(shared: Shared) -> None:
@@ -192,7 +192,7 @@ def test_a_first_up_that_was_taken_back_is_followed_by_a_first_one(shared: Share
 
 def test_what_somebody_else_made_under_our_name_is_left_alone(shared: Shared) -> None:
     shared.cluster.put(FOREIGN)
-    with pytest.raises(UsageError, match="was not made by this instance"):
+    with pytest.raises(UsageError, match="was not created by this instance"):
         shared.up()
     found = shared.cluster.get("MCPServer", "workshop", NAMESPACE)
     assert found
@@ -236,7 +236,7 @@ def test_a_context_has_to_be_named_and_to_exist(shared: Shared) -> None:
 
 
 def test_what_is_for_kind_is_refused_here(shared: Shared) -> None:
-    with pytest.raises(UsageError, match="`--cluster-name` is not for the kubernetes backend"):
+    with pytest.raises(UsageError, match="`--cluster-name` does not apply to the kubernetes backend"):
         shared.up(cluster_name="mine")
 
 

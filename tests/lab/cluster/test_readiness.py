@@ -277,10 +277,10 @@ def test_an_operator_of_another_version_is_told_of_with_what_to_do(
     operator = controller("toolhive-operator")
     operator["metadata"]["labels"] = {"app.kubernetes.io/version": label}
     operator["spec"]["template"]["spec"] = {"containers": [{"image": image}]} if image else None
-    told = version_note(operator, "0.63.0", ours=False)
+    told = version_note(operator, "0.63.0", own=False)
     if version:
-        assert told.startswith(f"ToolHive {version}, and this workshop is made for 0.63.0")
+        assert told.startswith(f"ToolHive {version} runs, but this workshop is made for 0.63.0")
         assert "`workshop up --install-operator`" in told
-        assert "`workshop up` replaces" in version_note(operator, "0.63.0", ours=True)
+        assert "`workshop up` replaces" in version_note(operator, "0.63.0", own=True)
     else:
         assert told == ""

@@ -185,7 +185,7 @@ def test_a_name_that_never_resolves_is_named_with_the_pod_and_what_to_do(
         node.part(4)
     error = caught.value
     assert error.what.startswith("Cluster DNS does not resolve `practice-github`, asked from pod `practice")
-    assert error.why.splitlines()[0] == "The pod is told: Temporary failure in name resolution"
+    assert error.why.splitlines()[0] == "The pod's error: Temporary failure in name resolution"
     assert "get pods -l k8s-app=kube-dns" in error.hint
 
 
@@ -211,7 +211,7 @@ def test_a_service_that_refuses_for_ever_is_named_with_where_to_look(
         node.part(4)
     error = caught.value
     assert error.what.startswith(f"Service `{node.route}` does not accept a connection, asked from pod")
-    assert error.why == "The pod is told: Connection refused"
+    assert error.why == "The pod's error: Connection refused"
     assert "get endpointslices -l kubernetes.io/service-name=practice-github" in error.hint
 
 

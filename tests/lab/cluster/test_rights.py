@@ -3,7 +3,7 @@
 import pytest
 
 from tests.lab.kube.fake_cluster import FakeCluster
-from workshop.lab.cluster.seats import Right, missing, rights_in, told
+from workshop.lab.cluster.seats import Right, missing, rights_in, summary_of
 
 ROLE = [
     {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": ["get", "list"]},
@@ -54,4 +54,4 @@ def test_where_the_list_is_incomplete_each_right_is_asked_for(cluster: FakeClust
 
 
 def test_rights_are_told_by_their_verbs_each_resource_once() -> None:
-    assert told(WANTED) == "get, list deployments, statefulsets; get pods/log"
+    assert summary_of(WANTED) == "get, list deployments, statefulsets; get pods/log"

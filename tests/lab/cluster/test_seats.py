@@ -145,7 +145,7 @@ def test_the_last_seat_to_leave_takes_the_operator_away(
     last = next(name for name in seats if name != first)
     told = seats[first].teardown()
     assert "operator" not in told
-    assert f"it stays: {last} needs it" in seats[first].shown.getvalue()
+    assert f"it stays: still needed in {last}" in seats[first].shown.getvalue()
     assert room.cluster.get("Deployment", OPERATOR, WHERE)
     told = seats[last].teardown()
     assert {"operator", f"namespace/{WHERE}", f"namespace/{last}"} <= set(told)

@@ -71,8 +71,11 @@ def test_they_are_made_anew_each_time_without_what_others_added(
 @pytest.mark.parametrize(
     ("labels", "told"),
     [
-        ({}, "no label of the workshop"),
-        ({"app.kubernetes.io/managed-by": "Helm", "workshop/instance": "ours"}, "no label of the workshop"),
+        ({}, "does not carry the workshop's label"),
+        (
+            {"app.kubernetes.io/managed-by": "Helm", "workshop/instance": "ours"},
+            "does not carry the workshop's label",
+        ),
         ({"app.kubernetes.io/managed-by": "workshop", "workshop/instance": "other"}, "instance `other`"),
     ],
 )

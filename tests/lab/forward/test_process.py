@@ -97,7 +97,7 @@ async def test_kubectl_ends_even_when_its_guard_was_killed_before(bench: Bench, 
         ({"target": 5}, 2, "`target` must be text"),
         ({"env": []}, 2, "`env` must be an object"),
         ({"colour": "red"}, 2, "unknown: colour"),
-        ({"kubectl": "/absent/kubectl"}, 3, "kubectl is not installed"),
+        ({"kubectl": "/absent/kubectl"}, 3, "`kubectl` was not found on your PATH"),
     ],
 )
 def test_what_cannot_work_is_told_before_anything_starts(

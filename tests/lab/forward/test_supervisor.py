@@ -221,7 +221,7 @@ async def test_a_taken_port_is_refused_before_kubectl_is_started(bench: Bench) -
 
 async def test_a_missing_kubectl_is_refused(bench: Bench) -> None:
     bench.write(kubectl=str(bench.folder / "absent"))
-    with pytest.raises(PreflightError, match="kubectl is not installed"):
+    with pytest.raises(PreflightError, match="`kubectl` was not found on your PATH"):
         await Supervisor(load(bench.config)).run(bench.config)
 
 

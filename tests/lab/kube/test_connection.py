@@ -155,6 +155,6 @@ def test_an_object_that_is_absent_is_not_asked_for_again(cluster: FakeCluster, p
 
 def test_an_answer_that_is_not_the_apis_is_told(cluster: FakeCluster) -> None:
     cluster.api.refusals = [Refusal("GET /version", 200, "", body="<html>Log in\n here</html>")]
-    with pytest.raises(WorkshopError, match="something else than JSON") as caught:
+    with pytest.raises(WorkshopError, match="something other than JSON") as caught:
         cluster.kube.version()
     assert "<html>Log in here</html>" in caught.value.why

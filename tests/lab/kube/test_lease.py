@@ -65,7 +65,7 @@ def test_what_a_dead_holder_left_is_taken_once_it_has_expired(cluster: FakeClust
     told: list[str] = []
     with of(cluster, "team-b/alive").held(ENOUGH, told.append):
         assert holder_of(cluster) == "team-b/alive"
-    assert set(told) == {"waiting for `team-a/dead`, which changes the operator now"}
+    assert set(told) == {"waiting for `team-a/dead`, which is changing the operator"}
 
 
 def test_a_holder_that_renews_keeps_it(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:

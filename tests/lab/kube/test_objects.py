@@ -135,7 +135,7 @@ def test_no_pod_that_is_half_made_stops_a_look_at_it() -> None:
             assert is_ready(found) in (True, False)
             assert is_leaving(found) in (True, False)
             assert len(newest([found])) == 1
-            assert all(trouble.told for trouble in troubles(found))
+            assert all(trouble.summary for trouble in troubles(found))
 
 
 def test_no_controller_that_is_half_made_stops_a_look_at_it() -> None:

@@ -196,7 +196,7 @@ def test_what_somebody_else_is_still_at_work_on_is_left_alone(
     told: list[str] = []
     upgrade(helm, patience=86_400, note=told.append)
     assert [argv[1] for argv in fakes.argvs()] == ["history", "history", "history", "upgrade"]
-    assert told == ["op is pending-install, by somebody else: waiting up to 86400 s"] * 2
+    assert told == ["op is pending-install, by another Helm command: waiting up to 86400 s"] * 2
 
 
 def test_what_has_been_pending_for_too_long_is_healed(fakes: FakeTools, helm: Helm) -> None:

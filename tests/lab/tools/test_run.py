@@ -91,7 +91,7 @@ def test_a_failure_can_be_looked_at_instead() -> None:
 def test_a_silent_failure_says_so() -> None:
     with pytest.raises(WorkshopError) as caught:
         Runner().run(python("raise SystemExit(1)"), seconds=30)
-    assert caught.value.why == "It said nothing"
+    assert caught.value.why == "It wrote no output"
 
 
 def test_a_message_we_know_becomes_a_hint(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_an_absent_program_is_told_with_where_to_get_it(monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", "")
     with pytest.raises(PreflightError) as caught:
         Runner().run(["kind", "version"], seconds=30)
-    assert caught.value.what == "`kind` is not installed"
+    assert caught.value.what == "`kind` was not found on your PATH"
     assert "kind.sigs.k8s.io" in caught.value.hint
 
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from workshop.lab.tools.run import copyable, masked, named, parsed, spelled, telling
+from workshop.lab.tools.run import copyable, key_lines, masked, named, parsed, spelled
 from workshop.toolhive.known_messages import hint_for
 
 
@@ -56,7 +56,7 @@ def test_masking_leaves_other_addresses_alone() -> None:
 
 def test_the_error_line_is_told_before_the_last_lines() -> None:
     output = "start\nERROR: failed to create cluster\n\nCommand Output: a\n\x1b[31mb\x1b[0m\nc\n"
-    assert telling(output) == "ERROR: failed to create cluster\nb\nc"
+    assert key_lines(output) == "ERROR: failed to create cluster\nb\nc"
 
 
 def test_of_an_error_with_a_go_stack_the_reasons_are_told() -> None:
@@ -73,7 +73,7 @@ def test_of_an_error_with_a_go_stack_the_reasons_are_told() -> None:
         "main.main\n\tk8s.io/kubernetes/cmd/kubeadm/kubeadm.go:25\n"
         "runtime.goexit\n\truntime/asm_amd64.s:1700 +0x1\n"
     )
-    assert telling(output).splitlines() == [
+    assert key_lines(output).splitlines() == [
         'ERROR: failed to create cluster: failed to init node with kubeadm: command "docker exec" failed',
         "failed while waiting for the kubelet to start: connection refused",
         "error execution phase wait-control-plane",
@@ -81,9 +81,9 @@ def test_of_an_error_with_a_go_stack_the_reasons_are_told() -> None:
 
 
 def test_the_last_lines_are_told_when_no_line_is_an_error_and_long_ones_are_cut() -> None:
-    assert telling("a\nb\nc\nd\n") == "b\nc\nd"
-    assert telling("") == ""
-    assert len(telling("x" * 5000)) == 240
+    assert key_lines("a\nb\nc\nd\n") == "b\nc\nd"
+    assert key_lines("") == ""
+    assert len(key_lines("x" * 5000)) == 240
 
 
 def test_a_command_is_named_by_its_verbs() -> None:
@@ -148,7 +148,7 @@ def test_what_helm_says_is_given_no_hint_of_kinds() -> None:
 
 def test_a_chain_of_errors_is_cut_in_its_middle() -> None:
     """Its end is the cause."""
-    line = telling(f"ERROR: failed to pull {'and to unpack ' * 30}: no such host")
+    line = key_lines(f"ERROR: failed to pull {'and to unpack ' * 30}: no such host")
     assert line.startswith("ERROR: failed to pull")
     assert line.endswith("no such host")
     assert len(line) == 240

@@ -1,1 +1,1 @@
-"""One file with everything that a cluster needs: made on a good network, used without one."""
+"""One file with everything that a cluster needs: created on a good network, used without any."""

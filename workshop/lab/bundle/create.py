@@ -37,7 +37,7 @@ from workshop.lab.tools.run import Runner
 
 Note = Callable[[str], None]
 _CHUNK = 2**20
-_FASTEST = 1  # level 6 makes a tenth less of it in four times the time, measured
+_FASTEST = 1  # level 6 saves a tenth of the size and takes four times as long, measured
 _GZIP = zlib.MAX_WBITS + 16
 _WORK = ".workshop-bundle-"
 _LOCK = "lock"
@@ -46,7 +46,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 @dataclass
 class Bundling:
-    """A bundle being made: each step adds its files to the folder, `write` puts them into one."""
+    """A bundle in the making: each step adds its files to the folder, and `write` packs them into one."""
 
     pins: Pins
     docker: Docker
@@ -57,14 +57,14 @@ class Bundling:
     files: dict[str, File] = field(default_factory=dict)
 
     def add_charts(self, note: Note) -> None:
-        """Fetch both charts as archives; a chart given as a folder has to be packed by its owner first."""
+        """Fetch both charts as archives; raises UsageError for a chart that is a folder."""
         for name in CHARTS:
             source = str(getattr(self.pins, name))
             note(source)
             path = self.helm.pull(source, self.pins.toolhive_version, self.folder / "pulled")
             if not path.is_file():
                 raise UsageError(
-                    f"`{source}` is a folder, and a bundle takes charts as archives",
+                    f"`{source}` is a folder, but a bundle needs charts as archives",
                     hint="Pack it with `helm package FOLDER` and name the .tgz",
                 )
             member = f"charts/{name}.tgz"
@@ -72,7 +72,7 @@ class Bundling:
             self.charts[name] = BundledChart(source, member)
 
     def add_images(self, note: Note) -> None:
-        """Save and pack each image; the engine has them all by now."""
+        """Save and pack each image; the engine must have them all."""
         for name in IMAGES:
             source = str(getattr(self.pins, name))
             note(source)
@@ -86,7 +86,7 @@ class Bundling:
             self.images[name] = BundledImage(reference, source, image_id, member)
 
     def write(self, target: Path, note: Note) -> Manifest:
-        """Write the bundle, whole or not at all."""
+        """Write the complete bundle, or nothing."""
         manifest = Manifest(
             workshop=__version__,
             toolhive=self.pins.toolhive_version,
@@ -111,7 +111,7 @@ class Bundling:
         return path
 
     def _tagged(self, source: str) -> str:
-        """A name that survives saving and loading: a digest does not, so it becomes part of a tag of ours."""
+        """A reference that survives saving and loading: a digest does not, so it becomes part of a tag."""
         name, _, digest = source.partition("@sha256:")
         if not digest:
             return source
@@ -125,9 +125,9 @@ class Bundling:
 def bundling(
     target: Path, pins: Pins, docker: Docker, helm_for: Callable[[Path], Helm]
 ) -> Iterator[Bundling]:
-    """A bundle to be written to `target`, worked on beside it; raises UsageError when it cannot be there."""
+    """Make a bundle in a folder beside `target`; raises UsageError when it cannot be written there."""
     if target.exists():
-        raise UsageError(f"`{target}` is there already", hint="Remove it, or name another file")
+        raise UsageError(f"`{target}` already exists", hint="Remove it, or name another file")
     _clear(target.parent)
     try:
         folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=_WORK)
@@ -189,7 +189,7 @@ def _platform(runner: Runner) -> str:
 
 
 def _clear(beside: Path) -> None:
-    """Remove the folder, up to 2 GB, of a `bundle create` that was killed; nobody holds its lock any more."""
+    """Remove the folder, up to 2 GB, of a `bundle create` that was killed: its lock is free."""
     for left in beside.glob(f"{_WORK}*/{_LOCK}"):
         with contextlib.suppress(Timeout, OSError), FileLock(left, blocking=False):
             shutil.rmtree(left.parent, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Read a bundle that was made elsewhere; every name, length and digest is checked before use."""
+"""Read a bundle that was created elsewhere; every name, length and digest is checked before use."""
 
 import hashlib
 import json
@@ -27,14 +27,14 @@ _FORMAT = 1
 _FILE = re.compile(r"(?:images|charts)/[a-z0-9][a-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 Note = Callable[[str], None]
-_CHUNK = 2**16  # a hostile one unpacks to a thousand times as much
+_CHUNK = 2**16  # a hostile chunk unpacks to a thousand times its size
 _GZIP = zlib.MAX_WBITS + 16
 _PACKED = ".gz"
 
 
 @dataclass(frozen=True)
 class File:
-    """A member's digest and length; `unpacked` is the length of what is in it."""
+    """A member's SHA-256 digest and length in bytes; `unpacked` is the length of its content."""
 
     sha256: str
     size: int
@@ -43,7 +43,7 @@ class File:
 
 @dataclass(frozen=True)
 class BundledImage:
-    """An image: its name in the cluster, where it came from, the id a node gives it, and its archive."""
+    """An image: its name in the cluster, its origin, the id that a node gives it, and its archive."""
 
     reference: str
     source: str
@@ -53,7 +53,7 @@ class BundledImage:
 
 @dataclass(frozen=True)
 class BundledChart:
-    """A chart: where it came from, and its archive."""
+    """A chart: its origin, and its archive."""
 
     source: str
     file: str
@@ -61,7 +61,7 @@ class BundledChart:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A bundle's contents, by the names of the fields of Pins."""
+    """A bundle's contents, by the field names of Pins."""
 
     workshop: str
     toolhive: str
@@ -72,36 +72,36 @@ class Manifest:
     files: Mapping[str, File]
 
     def text(self) -> bytes:
-        """The manifest as it is written."""
+        """The manifest's JSON text."""
         return json.dumps({"format": _FORMAT, **asdict(self)}, indent=2).encode() + b"\n"
 
 
 def parsed(text: bytes, name: str) -> Manifest:
-    """The manifest in this text; raises UsageError for anything that is not one, whole and consistent."""
+    """Parse a manifest; raises UsageError for one that is incomplete or inconsistent."""
     try:
         return _read(parsed_json(text))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"`{name}` is no bundle that this version can use",
-            why=f"Its manifest does not read: {one_line(str(error), 300)}",
-            hint="Make it again: `workshop bundle create FILE`",
+            f"`{name}` is not a bundle that this version can use",
+            why=f"Its manifest is not valid: {one_line(str(error), 300)}",
+            hint="Create it again: `workshop bundle create FILE`",
         ) from error
 
 
-def _read(told: dict[str, Any]) -> Manifest:
-    if told["format"] != _FORMAT:
-        raise ValueError(f"it has format {told['format']!r}, and {_FORMAT} is the one we know")
-    images = {name: BundledImage(**_texts(image)) for name, image in told["images"].items()}
-    charts = {name: BundledChart(**_texts(chart)) for name, chart in told["charts"].items()}
-    files = {name: _file(name, **file) for name, file in told["files"].items()}
-    for image in images.values():  # it goes on command lines, and into pods
+def _read(found: dict[str, Any]) -> Manifest:
+    if found["format"] != _FORMAT:
+        raise ValueError(f"its format is {found['format']!r}, and this version supports {_FORMAT}")
+    images = {name: BundledImage(**_texts(image)) for name, image in found["images"].items()}
+    charts = {name: BundledChart(**_texts(chart)) for name, chart in found["charts"].items()}
+    files = {name: _file(name, **file) for name, file in found["files"].items()}
+    for image in images.values():  # it is used on command lines and in pods
         _check_reference(image.reference)
     if set(images) != set(IMAGES) or set(charts) != set(CHARTS):
         raise ValueError("an image or a chart is missing")
     named = [image.file for image in images.values()] + [chart.file for chart in charts.values()]
     if sorted(files) != sorted(named):
-        raise ValueError("its files are not those of its images and charts")
-    heading = _texts({key: told[key] for key in ("workshop", "toolhive", "platform", "created")})
+        raise ValueError("its files do not match its images and charts")
+    heading = _texts({key: found[key] for key in ("workshop", "toolhive", "platform", "created")})
     return Manifest(**heading, images=images, charts=charts, files=files)
 
 
@@ -115,14 +115,14 @@ def _check_reference(reference: str) -> None:
 def _file(name: str, sha256: str, size: int, unpacked: int) -> File:
     lengths = all(type(length) is int and length >= 0 for length in (size, unpacked))
     if not _FILE.fullmatch(name) or not _DIGEST.fullmatch(sha256) or not lengths:
-        raise ValueError(f"the entry of {name!r} is wrong")
+        raise ValueError(f"the entry of {name!r} is not valid")
     return File(sha256, size, unpacked)
 
 
-def _texts(told: dict[str, Any]) -> dict[str, str]:
-    if not all(isinstance(value, str) for value in told.values()):
+def _texts(found: dict[str, Any]) -> dict[str, str]:
+    if not all(isinstance(value, str) for value in found.values()):
         raise TypeError("a text is missing")
-    return told
+    return found
 
 
 def verify(bundle: Path, platform: str | None, note: Note) -> Manifest:
@@ -139,17 +139,17 @@ def verify(bundle: Path, platform: str | None, note: Note) -> Manifest:
 
 
 def open_bundle(bundle: Path, folder: Path, pins: Pins, platform: str, note: Note) -> Pins:
-    """Verify a bundle while unpacking it into `folder`; the pins that need no network.
+    """Verify a bundle while unpacking it into `folder`; return pins that need no network.
 
-    What is unpacked already is used as it is, and then the bundle itself may be away: the stick is in the
-    next laptop. What an interrupted or refused bundle left is removed.
+    A bundle that is already unpacked is used as it is, and its file may be absent: the stick is in the next
+    laptop. What an interrupted or refused bundle left behind is removed.
     """
-    if not bundle.exists() and (kept := _kept(folder)):
-        return _pins(_fitting(bundle, kept, platform), folder, pins)
+    if not bundle.exists() and (known := _unpacked_manifest(folder)):
+        return _pins(_fitting(bundle, known, platform), folder, pins)
     with _opened(bundle) as tar:
         manifest = _fitting(bundle, _manifest(bundle, tar), platform)
         if not _is_unpacked(folder, manifest):
-            _make_room(folder, manifest)
+            _clear(folder, manifest)
             try:
                 _unpack(bundle, tar, manifest, folder, note)
             except BaseException:
@@ -172,18 +172,20 @@ def _pins(manifest: Manifest, folder: Path, pins: Pins) -> Pins:
 
 
 def _fitting(bundle: Path, manifest: Manifest, platform: str | None) -> Manifest:
-    ours, theirs = (__version__, pinned().toolhive_version), (manifest.workshop, manifest.toolhive)
-    if ours != theirs:
+    this, other = (__version__, pinned().toolhive_version), (manifest.workshop, manifest.toolhive)
+    if this != other:
         raise UsageError(
             f"`{bundle.name}` is for another version",
-            why="It is for workshop {} with ToolHive {}; here are {} and {}".format(*theirs, *ours),
-            hint="Make it again with this version: `workshop bundle create FILE`",
+            why="It is for workshop {} with ToolHive {}, and this is workshop {} with ToolHive {}".format(
+                *other, *this
+            ),
+            hint="Create it again with this version: `workshop bundle create FILE`",
         )
     if platform is not None and manifest.platform != platform:
         raise PreflightError(
             f"`{bundle.name}` is for {manifest.platform}, and this machine needs {platform}",
             why="A bundle has the images of one platform",
-            hint=f"Ask for the bundle for {platform}, or make one on such a machine",
+            hint=f"Ask for the bundle for {platform}, or create one on such a machine",
         )
     return manifest
 
@@ -210,12 +212,12 @@ def _manifest(bundle: Path, tar: tarfile.TarFile) -> Manifest:
 
 
 def _members(bundle: Path, tar: tarfile.TarFile, manifest: Manifest) -> Iterator[tuple[str, IO[bytes], File]]:
-    """The members behind the manifest, each exactly once, a plain file, and of the length it should have."""
+    """The members after the manifest: each exactly once, a plain file, and of the right length."""
     missing = dict(manifest.files)
     while (member := tar.next()) is not None:
         file = missing.pop(member.name, None)
         if file is None or member.type != tarfile.REGTYPE or member.sparse or member.size != file.size:
-            raise _damaged(bundle, f"{member.name!r} is not what its manifest says")
+            raise _damaged(bundle, f"{member.name!r} does not match its manifest")
         held = tar.extractfile(member)
         if held is not None:
             yield member.name, held, file
@@ -223,8 +225,8 @@ def _members(bundle: Path, tar: tarfile.TarFile, manifest: Manifest) -> Iterator
         raise _damaged(bundle, f"{', '.join(sorted(missing))} is missing")
 
 
-def _kept(folder: Path) -> Manifest | None:
-    """The manifest of what is unpacked in `folder`; None when that is nothing whole."""
+def _unpacked_manifest(folder: Path) -> Manifest | None:
+    """The manifest of the bundle that is unpacked in `folder`; None if it is incomplete."""
     try:
         manifest = parsed((folder / MANIFEST).read_bytes(), MANIFEST)
     except (OSError, UsageError):
@@ -233,7 +235,7 @@ def _kept(folder: Path) -> Manifest | None:
 
 
 def _is_unpacked(folder: Path, manifest: Manifest) -> bool:
-    """Whether this very bundle is there: its manifest is written last."""
+    """Whether exactly this bundle is unpacked: its manifest is written last."""
     try:
         return (folder / MANIFEST).read_bytes() == manifest.text() and all(
             _target(folder, name).stat().st_size == file.unpacked for name, file in manifest.files.items()
@@ -242,16 +244,16 @@ def _is_unpacked(folder: Path, manifest: Manifest) -> bool:
         return False
 
 
-def _make_room(folder: Path, manifest: Manifest) -> None:
+def _clear(folder: Path, manifest: Manifest) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     make_private_dir(folder)
     needed = sum(file.unpacked for file in manifest.files.values())
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise PreflightError(
-            "There is no room to unpack the bundle",
+            "There is not enough disk space to unpack the bundle",
             why=f"It needs {needed / 2**20:.0f} MB in `{folder}`, and {free / 2**20:.0f} MB are free",
-            hint="Free some, or set WORKSHOP_HOME to a folder on another disk",
+            hint="Free some space, or set WORKSHOP_HOME to a folder on another disk",
         )
 
 
@@ -266,7 +268,7 @@ def _unpack(bundle: Path, tar: tarfile.TarFile, manifest: Manifest, folder: Path
 
 
 def _target(folder: Path, name: str) -> Path:
-    """Where a member is unpacked to; image archives are unpacked whole, older nodes read no others."""
+    """Where a member is unpacked to; image archives are decompressed, because older nodes read no others."""
     return folder / name.removesuffix(_PACKED)
 
 
@@ -280,12 +282,12 @@ def _check(bundle: Path, name: str, file: File, chunks: Iterator[bytes], unpacke
         data = inflate.decompress(chunk) if inflate else chunk
         length += len(data)
         if length > file.unpacked:
-            raise _damaged(bundle, f"`{name}` unpacks to more than its manifest says")
+            raise _damaged(bundle, f"`{name}` unpacks to more bytes than its manifest states")
         unpacked.write(data)
     if digest.hexdigest() != file.sha256:
-        raise _damaged(bundle, f"the digest of `{name}` is another than its manifest says")
+        raise _damaged(bundle, f"the digest of `{name}` is not the one in its manifest")
     if unpacked is not None and length != file.unpacked:
-        raise _damaged(bundle, f"`{name}` unpacks to less than its manifest says")
+        raise _damaged(bundle, f"`{name}` unpacks to fewer bytes than its manifest states")
 
 
 def _chunks(held: IO[bytes]) -> Iterator[bytes]:
@@ -295,7 +297,7 @@ def _chunks(held: IO[bytes]) -> Iterator[bytes]:
 
 def _damaged(bundle: Path, why: str) -> WorkshopError:
     return UsageError(
-        f"`{bundle.name}` is damaged or no bundle",
+        f"`{bundle.name}` is damaged, or is not a bundle",
         why=f"{why[0].upper()}{why[1:]}",
-        hint="Copy it once more, or make it again: `workshop bundle create FILE`",
+        hint="Copy it again, or create it again: `workshop bundle create FILE`",
     )

@@ -1,4 +1,4 @@
-"""What the kind and kubernetes backends share: everything but making and removing the cluster."""
+"""What the kind and kubernetes backends share: everything except creating and removing the cluster."""
 
 import shutil
 import tempfile
@@ -26,7 +26,7 @@ class ClusterBackend(ABC):
     """Runs the parts on a Kubernetes cluster with ToolHive's operator."""
 
     name: BackendName
-    adopts = True  # whether objects without our label may be taken over: the cluster is ours alone
+    adopts = True  # whether objects without our label may be taken over: only in a cluster that is ours alone
 
     def __init__(self, directory: Path, runner: Runner, choices: ClusterChoices) -> None:
         self._home = directory
@@ -38,13 +38,13 @@ class ClusterBackend(ABC):
     def apply(
         self, deployments: Sequence[Deployment], choices: Choices, progress: Progress, *, prune: bool = False
     ) -> Applied:
-        """Make the cluster and everything in it with `prune`; without, only what these deployments need."""
+        """With `prune`, create the cluster and everything in it; else only what these deployments need."""
         return (
             self._up(deployments, choices, progress) if prune else self._again(deployments, choices, progress)
         )
 
     def plan(self, deployments: Sequence[Deployment], choices: Choices) -> Sequence[str]:
-        """The steps of `up`, each with its commands and files; prepared in a folder that is removed again."""
+        """The steps of `up`, each with its commands and files; prepared in a temporary folder."""
         with tempfile.TemporaryDirectory() as folder:
             elsewhere = Path(folder) / self._home.name
             if self._home.is_dir():
@@ -57,7 +57,7 @@ class ClusterBackend(ABC):
             return [line.replace(str(elsewhere), str(self._home)) for line in lines]
 
     def submit(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
-        """Only apply one part's manifests; the command a person would type stands in `commands`."""
+        """Only apply one part's manifests; `commands` has what a person would type."""
         cluster = self._reached(progress)
         workloads = self.workloads(cluster, [deployment], choices)
         (part,) = workloads.parts
@@ -65,7 +65,7 @@ class ClusterBackend(ABC):
         return self._applied(workloads, [workloads.apply_command(part)], part.objects)
 
     def forward(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
-        """Only forward one part's workloads; the commands a person would type stand in `commands`."""
+        """Only forward one part's workloads; `commands` has what a person would type."""
         cluster = self._reached(progress)
         workloads = self.workloads(cluster, [deployment], choices)
         (part,) = workloads.parts
@@ -76,7 +76,7 @@ class ClusterBackend(ABC):
     def prove(
         self, deployment: Deployment, choices: Choices, tokens: Mapping[str, str], progress: Progress, /
     ) -> None:
-        """The self-test after a login: the token, the tools behind it, one call."""
+        """Check, after a login, the token, the tools behind it, and one call."""
         cluster = self._known()
         (part,) = self.workloads(cluster, [deployment], choices).parts
         check_after(part, cluster, tokens, progress)
@@ -86,11 +86,11 @@ class ClusterBackend(ABC):
         return [*cluster_status(self._known()), *self._forwards.status()]
 
     def logs(self) -> Sequence[Log]:
-        """The containers' in the cluster, and those of the forwards here."""
+        """The logs of the containers in the cluster, and of the forwards on this machine."""
         return [*cluster_logs(self._reached()), *file_logs(self._home / "workloads", "forward/")]
 
     def teardown(self, progress: Progress) -> Sequence[str]:
-        """Stop the forwards, take ours out of the cluster, or the cluster away, and remove the state."""
+        """Stop the forwards, remove our objects or the whole cluster, and remove the state."""
         with progress.step("Stop the forwards"):
             stopped = [f"forward {name}" for name in self._forwards.stop_all()]
         stopped += self.remove(self._known(), progress)
@@ -98,30 +98,30 @@ class ClusterBackend(ABC):
         if self._home.exists():
             raise WorkshopError(
                 f"Everything is stopped, but `{self._home}` cannot be removed",
-                hint="Remove it yourself; nothing of ours uses it now",
+                hint="Remove it yourself; the workshop no longer uses it",
             )
         return stopped
 
     @abstractmethod
     def open(self, *, new: bool) -> Cluster:
-        """Return the cluster of this instance; a `new` one has no record yet and takes the given choices."""
+        """The cluster of this instance; a `new` one takes the given choices."""
 
     @abstractmethod
     def steps(
         self, cluster: Cluster, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
     ) -> list[Step]:
-        """Every step from this machine to running workloads."""
+        """Every step from an empty machine to running workloads."""
 
     @abstractmethod
     def wait_awake(self, cluster: Cluster, progress: Progress) -> None:
-        """Wait for a cluster that was started a moment ago; one that is stopped stays so."""
+        """Wait for a cluster that was started a moment ago; a stopped one is not started."""
 
     @abstractmethod
     def remove(self, cluster: Cluster, progress: Progress) -> list[str]:
         """Remove our objects from the cluster, or the cluster itself; return what was removed."""
 
     def workloads(self, cluster: Cluster, deployments: Sequence[Deployment], choices: Choices) -> Workloads:
-        """These deployments rendered for the cluster, their secrets and files written."""
+        """Render these deployments for the cluster, and write their secrets and files."""
         renderer = Renderer(
             cluster.home,
             cluster.pins,
@@ -148,17 +148,17 @@ class ClusterBackend(ABC):
         return replace(self._applied(workloads, []), steps=outcome.times)
 
     def _wind_up(self, progress: Progress, *, first: bool, left: bool) -> bool:
-        """After a failure, forget a first try that left nothing, else say that the next `up` resumes.
+        """Remove the state of a failed first try that left nothing; else report that the next `up` resumes.
 
-        True when something is left.
+        Returns whether something is left.
         """
         record = self._file.read()
         made = [thing for thing in (record.made if record else ()) if thing != "crds"]
         if first and not left and not made:
             shutil.rmtree(self._home, ignore_errors=True)
             return False
-        kept = ", ".join(made) or "what is applied"
-        progress.tell(f"Kept: {kept}. Run the same command again to resume")
+        left_in_place = ", ".join(made) or "what is applied"
+        progress.tell(f"Left in place: {left_in_place}. Run the same command again to resume")
         return True
 
     def _again(self, deployments: Sequence[Deployment], choices: Choices, progress: Progress) -> Applied:
@@ -185,7 +185,7 @@ class ClusterBackend(ABC):
             raise PreflightError(
                 f"The cluster `{cluster.record.name}` does not answer",
                 why=error.why,
-                hint="Is Docker running? `workshop up` starts what is stopped; `workshop status` tells more",
+                hint="Is Docker running? `workshop up` starts what is stopped; `workshop status` shows more",
             ) from error
         return cluster
 
@@ -202,4 +202,4 @@ class ClusterBackend(ABC):
 def _name_nothing_removed(error: BaseException, home: Path) -> None:
     """Replace a hint that names files which the undo has removed."""
     if isinstance(error, WorkshopError) and str(home) in error.hint:
-        error.hint = "`workshop up --keep` leaves what it made in place, so that you can look at it"
+        error.hint = "`workshop up --keep` leaves what it made in place, so that you can inspect it"

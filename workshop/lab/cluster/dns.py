@@ -108,7 +108,7 @@ def check_names(
         refused = [route for route in routes if failed.get(route, _SILENCE) != _SILENCE]
         missing = [*refused, *(name for name in (_ALWAYS, *names) if name in failed)]
         if not missing:
-            line.note(_told(names, [name for name in (*routes, *outside) if name in failed], asking))
+            line.note(_summary(names, [name for name in (*routes, *outside) if name in failed], asking))
             return
         if time.monotonic() > deadline:
             raise _no_answer(cluster, asking, missing[-1], failed[missing[-1]])
@@ -135,20 +135,20 @@ def _look_up(cluster: Cluster, asking: Asking, names: Sequence[str]) -> Mapping[
         return dict.fromkeys(names, "no answer in time")
     if done.code:
         return dict.fromkeys(names, _refused(done))
-    told = sorted(done.stdout.splitlines(), key=lambda line: not line.endswith(_SILENCE))  # the least counts
-    failed = (line.partition(" ") for line in told if line.strip())
+    lines = sorted(done.stdout.splitlines(), key=lambda line: not line.endswith(_SILENCE))  # the least counts
+    failed = (line.partition(" ") for line in lines if line.strip())
     return {name: why for name, _, why in failed}
 
 
 def _refused(done: Done) -> str:
     """Why no command could be run in the pod: its node's kubelet is not there yet, or the pod just went."""
-    told = " ".join(done.stderr.split())
-    if "orbidden" in told and "pods/exec" in told:
-        raise ForbiddenError("Your account may not run a command in a pod", why=told)
-    return told[:200] or f"exit code {done.code}"
+    error = " ".join(done.stderr.split())
+    if "orbidden" in error and "pods/exec" in error:
+        raise ForbiddenError("Your account may not run a command in a pod", why=error)
+    return error[:200] or f"exit code {done.code}"
 
 
-def _told(names: Sequence[str], absent: Sequence[str], asking: Asking) -> str:
+def _summary(names: Sequence[str], absent: Sequence[str], asking: Asking) -> str:
     found = f"{', '.join(names) or _ALWAYS} resolve in {asking.pod}"
     return f"{found}, but not {', '.join(absent)}: a login of part 4 needs it" if absent else found
 
@@ -159,21 +159,21 @@ def _lacks(name: str) -> str:
 
 def _no_answer(cluster: Cluster, asking: Asking, name: str, why: str) -> DeadlineError:
     pod = f"`{asking.pod}` for {SECONDS:.0f} s"
-    told = f"The pod is told: {why}"
+    answer = f"The pod's error: {why}"
     if ":" in name:
         service = name.partition(":")[0]
         words = ["--namespace", cluster.namespace, "get", "endpointslices"]
         look = cluster.tools.kubectl.argv(cluster.at, *words, "-l", f"kubernetes.io/service-name={service}")
         return DeadlineError(
             f"Service `{name}` does not accept a connection, asked from pod {pod}",
-            why=told,
+            why=answer,
             hint=f"See whether it has a ready endpoint: `{copyable(look)}`; then run this command again",
         )
     words = ["--namespace", _SYSTEM, "get", "pods", "-l", f"k8s-app={_DNS}"]
     look = cluster.tools.kubectl.argv(cluster.at, *words)
     return DeadlineError(
         f"Cluster DNS does not resolve `{name}`, asked from pod {pod}",
-        why="\n".join(part for part in (told, _core_dns(cluster)) if part),
+        why="\n".join(part for part in (answer, _core_dns(cluster)) if part),
         hint=f"Look at CoreDNS: `{copyable(look)}`; once it is ready, run this command again",
     )
 

@@ -123,30 +123,30 @@ class Forwards:
             failed=failed,
             seconds=_SECONDS,
             note=step.note,
-            state=lambda _: self._told(name),
+            state=lambda _: self._progress(name),
             diagnose=lambda: self._diagnosis(name),
         )
 
-    def _told(self, name: str) -> str:
+    def _progress(self, name: str) -> str:
         state = forward_states.read_state(self._state_file(name))
         return (state.last_error or state.state) if state else "starting"
 
     def _diagnosis(self, name: str) -> Diagnosis:
         log = self._directory / name / "log.txt"
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-        return Diagnosis(tuple(lines[-2:]), f"Its log is `{log}`; `workshop status` tells how the pods are")
+        return Diagnosis(tuple(lines[-2:]), f"Its log is `{log}`; `workshop status` shows the pods")
 
     def _status(self, state: ProcessState) -> WorkloadStatus:
-        told = forward_states.read_state(self._state_file(state.name))
+        forward = forward_states.read_state(self._state_file(state.name))
         if process.find(state) is None:
             return WorkloadStatus(state.name, "stopped", state.url, None, state.log, "forward")
-        connecting = told is None or told.state == "connecting"
+        connecting = forward is None or forward.state == "connecting"
         healthy = not connecting and process.is_healthy(state)
         silent = _silence(state.url) if healthy else ""
         healthy = healthy and not silent
-        detail = " · ".join(filter(None, ["forward", told.last_error if told else "", silent]))
-        if told and told.restarts:
-            detail += f" · connected anew {told.restarts} times"
+        detail = " · ".join(filter(None, ["forward", forward.last_error if forward else "", silent]))
+        if forward and forward.restarts:
+            detail += f" · reconnected {forward.restarts} times"
         now: State = "running" if healthy else "starting" if connecting else "unhealthy"
         return WorkloadStatus(state.name, now, state.url, state.pid, state.log, detail)
 

@@ -18,9 +18,7 @@ STALE = "The pod runs with other settings than the manifests: `workshop part 4 a
 STRANGER = "Something else answers here, or the proxy runs without its authorization server"
 _AGENT_CALLBACK = "http://localhost:8765/callback"
 _LONGEST_WAIT = 2.0
-_OTHER_ADDRESS = (
-    "It takes the form from the page at its issuer's address alone: is it reached by another one?"
-)
+_OTHER_ADDRESS = "It accepts the form only at its issuer's address: did the page have another address?"
 
 
 async def health(http: httpx2.AsyncClient) -> str:
@@ -96,7 +94,7 @@ async def access_token(http: httpx2.AsyncClient, contract: ProxyContract, token:
     same("aud", [audience] if isinstance(audience, str) else audience, [contract.resource])
     expires, session = claims.get("exp"), claims.get("tsid")
     if not isinstance(expires, int | float) or expires <= time.time():
-        raise MissedError(f"`exp` is {expires!r}, which is over", "Sign in again", needs_login=True)
+        raise MissedError(f"`exp` is {expires!r}, which is in the past", "Sign in again", needs_login=True)
     if not session:
         raise MissedError("The token has no `tsid`", "Without it the proxy cannot find the upstream's token")
     return f"for {contract.resource}, {int(expires - time.time())} s left"
@@ -147,7 +145,7 @@ async def _document(http: httpx2.AsyncClient, path: str) -> dict[str, Any]:
     except ValueError as error:
         raise MissedError(f"{path} is not JSON", STRANGER) from error
     if not isinstance(document, dict):
-        raise MissedError(f"{path} is no JSON object", STRANGER)
+        raise MissedError(f"{path} is not a JSON object", STRANGER)
     return document
 
 
@@ -198,8 +196,8 @@ async def _register(http: httpx2.AsyncClient) -> str:
 
 
 def _wait_seconds(response: httpx2.Response) -> float:
-    told = response.headers.get("retry-after", "1")
-    return min(float(told), _LONGEST_WAIT) if told.isdecimal() else _LONGEST_WAIT
+    header = response.headers.get("retry-after", "1")
+    return min(float(header), _LONGEST_WAIT) if header.isdecimal() else _LONGEST_WAIT
 
 
 async def _consent(http: httpx2.AsyncClient, page: httpx2.Response) -> httpx2.Response:
@@ -210,8 +208,8 @@ async def _consent(http: httpx2.AsyncClient, page: httpx2.Response) -> httpx2.Re
     response = await http.send(approved)
     if following(response) is None:
         plain = response.headers.get("content-type", "").startswith("text/plain")
-        said = response.text.strip()[:100] if plain else response.reason_phrase
-        raise MissedError(f"The consent form was answered {response.status_code}: {said}", _OTHER_ADDRESS)
+        reason = response.text.strip()[:100] if plain else response.reason_phrase
+        raise MissedError(f"The consent form was answered {response.status_code}: {reason}", _OTHER_ADDRESS)
     return response
 
 

@@ -35,13 +35,13 @@ _NOT_WHOLE = "no suitable export target found"  # moby#52193, with Docker's cont
 
 
 class Images:
-    """Brings images into the engine and into a cluster's node; names are those of the fields of Pins."""
+    """Brings images into the engine and into a cluster's node; their names are field names of Pins."""
 
     def __init__(self, docker: Docker, pins: Pins, folder: Path) -> None:
         self._docker = docker
         self._pins = pins
         self._folder = folder
-        self._lock = threading.Lock()  # images are loaded side by side
+        self._lock = threading.Lock()  # image groups are loaded in parallel
         self._saved: dict[frozenset[str], Path] = {}
 
     def clear(self) -> None:
@@ -64,7 +64,7 @@ class Images:
                 self._bring(self._reference(name))
 
     def save(self, names: Sequence[str], note: Note) -> None:
-        """Write the archive for `load` while there is no node yet; `load` tries again what fails here."""
+        """Write the archive for `load` while there is no node yet; `load` repeats what fails here."""
         chosen = [name for name in names if not (self._is_archived(name) or self._node_pulls(name))]
         if not chosen:
             return
@@ -73,11 +73,11 @@ class Images:
             self._saved[frozenset(chosen)] = self._save(chosen)
 
     def loaded(self, kind: Kind, names: Sequence[str]) -> bool:
-        """Whether the cluster's node has these images, and each as it is here."""
+        """Whether the cluster's node has these images, each in the engine's version."""
         return not self._lacking(_node(kind, self._pins), names)
 
     def load(self, kind: Kind, names: Sequence[str], note: Note) -> tuple[str, ...]:
-        """Bring what the node lacks into it, and name that: a pod keeps an older image until its end."""
+        """Load what the node lacks, and return its names: pods with an older image have to be replaced."""
         node = _node(kind, self._pins)
         lacking = self._lacking(node, names)
         in_engine = []
@@ -96,7 +96,7 @@ class Images:
         return tuple(self._reference(name) for name in lacking)
 
     def plan(self, names: Sequence[str]) -> list[str]:
-        """The commands that fetching and loading these would come to, as a person would type them."""
+        """The commands that fetch and load these images, as a person would type them."""
         lines = list(dict.fromkeys(line for name in names for line in self._planned(name)))
         saved = [self._reference(name) for name in names if self._planned_to_save(name)]
         if saved:
@@ -112,7 +112,7 @@ class Images:
         return self._reference(name) in self._pins.archives
 
     def _to_build(self, name: str) -> list[Recipe]:
-        """The recipes whose image is not here, or is made of other files; each stands on the one before."""
+        """The recipes whose image is absent or made of other files, and those that are based on them."""
         if self._is_archived(name):
             return []
         recipes = recipes_for(name, self._pins)
@@ -120,10 +120,10 @@ class Images:
         return recipes[recipes.index(stale[0]) :] if stale else []
 
     def _is_built(self, recipe: Recipe) -> bool:
-        """Whether the engine has this image, made of these files and of the base that it has now.
+        """Whether the engine has this image, made of these files and of its present base.
 
-        Images that somebody else built under the same name carry no such labels. A base that is not here any
-        more does not matter: its layers are in the image.
+        Images that somebody else built under the same name do not carry these labels. A base that was removed
+        does not matter, because its layers are in the image.
         """
         image = self._docker.image(recipe.tag)
         if image is None or image.labels.get(LABEL) != recipe.made_of():
@@ -137,7 +137,7 @@ class Images:
         if not built_here and not trusting and self._here(recipe.base) is None:
             self._docker.pull(
                 recipe.base, self._docker.engine.platform
-            )  # a build would not try without login
+            )  # a build would not retry without the stored login
         base = self._docker.image(recipe.base)
         with recipe.context() as context:
             self._docker.build(
@@ -150,20 +150,20 @@ class Images:
             )
 
     def _is_absent(self, name: str) -> bool:
-        """Whether the engine has to be given this image before anything can go on."""
+        """Whether the engine has to get this image before the next steps."""
         if recipes_for(name, self._pins) or (self._is_archived(name) and name != _NODE_IMAGE):
             return False
         return not self._node_pulls(name) and self._here(self._reference(name)) is None
 
     def _node_pulls(self, name: str) -> bool:
-        """With a mirror the node pulls what is not here: it knows the mirror, and the engine does not."""
+        """With a mirror, the node pulls absent images, because only the node is configured with it."""
         if self._pins.registry_mirror is None or name == _NODE_IMAGE:
             return False
         known = recipes_for(name, self._pins) or self._is_archived(name)
         return not known and self._here(self._reference(name)) is None
 
     def _here(self, reference: str) -> ImageInfo | None:
-        """The image if the engine has it, and for its own platform."""
+        """The image, if the engine has it for its own platform."""
         image = self._docker.image(reference)
         fits = image is not None and f"{image.platform}/".startswith(f"{self._docker.engine.platform}/")
         return image if fits else None
@@ -175,7 +175,7 @@ class Images:
             self._docker.pull(reference, self._docker.engine.platform)
 
     def _lacking(self, node: str, names: Sequence[str]) -> list[str]:
-        """The names of the images that the node has not, or has of another build."""
+        """The names of the images that the node lacks, or has from another build."""
         there = self._inventory(node)
         return [name for name in names if not self._is_there(name, there.get(_full(self._reference(name))))]
 
@@ -192,14 +192,14 @@ class Images:
         return _inventory(self._docker.exec(node, ["crictl", "images", "--output", "json"]).stdout)
 
     def _load_from_engine(self, kind: Kind, node: str, names: Sequence[str], note: Note) -> None:
-        """Load what the engine has; the node pulls what the engine has unpacked but not kept whole."""
+        """Load images from the engine; the node pulls those that the engine cannot export."""
         note(f"loading {', '.join(map(self._reference, names))}")
         try:
             node_ids = self._hand_over(kind, node, names)
         except WorkshopError as error:
             if _NOT_WHOLE not in error.why or (len(names) == 1 and recipes_for(names[0], self._pins)):
                 raise
-            if len(names) > 1:  # it does not say which of them
+            if len(names) > 1:  # the message does not name the image
                 for name in names:
                     self._load_from_engine(kind, node, [name], note)
                 return
@@ -212,9 +212,9 @@ class Images:
                 self._remember_id(image.id, node_id)
 
     def _hand_over(self, kind: Kind, node: str, names: Sequence[str]) -> Mapping[str, str]:
-        """Load images as one archive, in which layers that they share are once; their ids in the node.
+        """Load images as one archive, which has shared layers only once; return their ids in the node.
 
-        It is an archive of one platform: `kind load docker-image` fails with Docker's containerd store.
+        The archive has one platform: `kind load docker-image` fails with Docker's containerd store.
         """
         archive = self._saved.pop(frozenset(names), None) or self._save(names)
         try:
@@ -226,7 +226,7 @@ class Images:
         return node_ids
 
     def _save(self, names: Sequence[str]) -> Path:
-        """An archive of these in a folder of its own; it goes with this object where nobody loads it."""
+        """Save these images to an archive in a folder that is removed with this object at the latest."""
         make_private_dir(self._folder)
         folder = Path(tempfile.mkdtemp(dir=self._folder, prefix=_LOADING))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
@@ -235,12 +235,12 @@ class Images:
         return archive
 
     def _import(self, kind: Kind, node: str, archive: Path) -> None:
-        """Bring an archive's images into the node, the way that takes least; `kind` says what is wrong."""
+        """Load an archive into the node the cheapest way; if that fails, let `kind` do it and report why."""
         if not self._docker.import_archive(node, archive):
             kind.load_archive(self._pins.cluster_name, archive)
 
     def _known_ids(self) -> Mapping[str, str]:
-        """A node's ids by the engine's, where Docker's containerd store counts differently."""
+        """The node's image ids by the engine's, where these differ because of Docker's containerd store."""
         try:
             return typed(dict[str, str], read_json(self._ids_file))
         except (OSError, DamagedFileError):
@@ -256,7 +256,7 @@ class Images:
         return self._folder / "image-ids.json"
 
     def _planned(self, name: str) -> list[str]:
-        """What one image takes by itself; those that the engine has are saved and loaded together."""
+        """The commands for one image alone; images of the engine are saved and loaded together."""
         reference = self._reference(name)
         if bundled := self._pins.archives.get(reference):
             loaded = copyable(["docker", "load", "--input", str(bundled.path)])
@@ -286,23 +286,23 @@ class Images:
 def _node(kind: Kind, pins: Pins) -> str:
     nodes = kind.nodes(pins.cluster_name)
     if not nodes:
-        raise WorkshopError(f"There is no cluster `{pins.cluster_name}`", hint="`workshop up` makes it")
+        raise WorkshopError(f"There is no cluster `{pins.cluster_name}`", hint="`workshop up` creates it")
     return nodes[0]
 
 
-def _inventory(told: str) -> dict[str, str]:
+def _inventory(output: str) -> dict[str, str]:
     """The id of each tagged image of a node, from `crictl images`."""
     try:
-        images = json.loads(told)["images"]
+        images = json.loads(output)["images"]
         return {tag: image["id"] for image in images for tag in image["repoTags"] or ()}
     except (ValueError, KeyError, TypeError) as error:
         raise WorkshopError(
-            "`crictl images` answered something unexpected", why=told.strip()[:200]
+            "`crictl images` printed something unexpected", why=output.strip()[:200]
         ) from error
 
 
 def _full(reference: str) -> str:
-    """The reference as containerd writes it: with its registry, and `library` where Docker leaves it out."""
+    """The reference as containerd writes it: with the registry and the `library` that Docker omits."""
     first, slash, _ = reference.partition("/")
     if not slash:
         return f"docker.io/library/{reference}"

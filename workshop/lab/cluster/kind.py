@@ -25,12 +25,12 @@ _OF_OPERATOR = ("operator", "proxy_runner")
 
 
 class KindBackend(ClusterBackend):
-    """Makes a kind cluster, ToolHive's operator in it, and the parts on that."""
+    """Creates a kind cluster, installs ToolHive's operator in it, and deploys the parts."""
 
     name: BackendName = "kind"
 
     def open(self, *, new: bool) -> Cluster:
-        """The cluster; a new one has this command's choices over those of the last `up`."""
+        """The cluster; a new one takes this command's choices before those of the last `up`."""
         record = self._file.read()
         overrides = {**(record.overrides if record else {}), **self._choices.overrides}
         pins = Pins.load(overrides)
@@ -51,10 +51,10 @@ class KindBackend(ClusterBackend):
     def steps(
         self, cluster: Cluster, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
     ) -> list[Step]:
-        """Pulling and building overlap with kubeadm, and the manifests go in as soon as they can.
+        """Images are pulled and built while kubeadm runs, and manifests are applied as soon as possible.
 
-        Images are loaded one group after the other, in the order in which pods need them, and the workshop's
-        own behind the definitions, for which the operator waits: it is all work for the same few processors.
+        Image groups are loaded one after the other, in the order in which pods need them. The workshop's own
+        come after the definitions, because the operator waits for those and all share a few processors.
         """
         del deployments
         ours = ("mcp_server", *(["practice"] if choices.upstream == "practice" else []))
@@ -62,7 +62,7 @@ class KindBackend(ClusterBackend):
         images = Images(cluster.tools.docker, cluster.pins, cluster.home / "images")
         operator = Operator(cluster, shared=False)
         steps = [
-            Step("preflight", "Look at the tools", lambda line: _look(kind_cluster, images, line)),
+            Step("preflight", "Check the tools", lambda line: _look(kind_cluster, images, line)),
             *_image_steps(images, cluster, "node", ("node_image",), load=False),
             *_image_steps(images, cluster, "operator", _OF_OPERATOR),
             *_image_steps(images, cluster, "workshop", ours, behind=("load-operator", "crds")),
@@ -74,23 +74,23 @@ class KindBackend(ClusterBackend):
         return [_for_kind(step) for step in [*steps, workloads.prune(applied)]]
 
     def wait_awake(self, cluster: Cluster, progress: Progress) -> None:
-        """Wait for all that workloads need of a node that was started a moment ago."""
+        """Wait until a node that was started a moment ago can run workloads."""
         KindCluster(cluster).wait_awake(progress)
 
     def remove(self, cluster: Cluster, progress: Progress) -> list[str]:
-        """Delete the cluster if this instance made it and its node says so; else say what to do."""
+        """Delete the cluster if its node names this instance; else report what to do."""
         return KindCluster(cluster).remove(progress)
 
     def _record(self, known: ClusterRecord | None, pins: Pins, overrides: dict[str, str]) -> ClusterRecord:
         name = self._choices.cluster_name or (known.name if known else pins.cluster_name)
         named = self._choices.bundle
         if named and not named.exists():  # one that was named before may be away by now
-            raise UsageError(f"There is no bundle `{named}`", hint="Is the disk with it there?")
+            raise UsageError(f"There is no bundle `{named}`", hint="Is its disk attached?")
         bundle = str(named.absolute()) if named else None
         if known and known.name != name:
             raise UsageError(
                 f"This instance's cluster is `{known.name}`, not `{name}`",
-                hint="`workshop teardown` first, or leave `--cluster-name` out",
+                hint="Run `workshop teardown` first, or leave out `--cluster-name`",
             )
         known = known or ClusterRecord("kind", new_id(), name, pins.namespace)
         return replace(known, overrides=overrides, bundle=bundle or known.bundle, images=_images(pins))
@@ -166,7 +166,7 @@ def _load(images: Images, cluster: Cluster, names: tuple[str, ...], line: Line) 
 
 
 def _for_kind(step: Step) -> Step:
-    """A step behind the preflight; what is inside the cluster is taken back with the cluster."""
+    """The step after the preflight; what is inside the cluster is undone by deleting the cluster."""
     needs = step.needs or (() if step.name == "preflight" else ("preflight",))
     outside = step.name == "cluster" or step.name.startswith("forward-")
     return replace(step, needs=needs, undo=step.undo if outside else None)

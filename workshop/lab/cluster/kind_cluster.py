@@ -1,4 +1,4 @@
-"""The kind cluster itself: find out its state and its owner; create, start and delete it."""
+"""The kind cluster itself: find its state and its owner; create, start and delete it."""
 
 import re
 import tempfile
@@ -25,10 +25,12 @@ from workshop.lab.tools.kind import control_plane
 from workshop.lab.tools.run import copyable
 
 _CREATE_SECONDS = 900.0
-_AGAIN_SECONDS = 300.0  # half a minute on a quiet machine of 2 cores; it took 123 s at a load of 28
+_AGAIN_SECONDS = 300.0  # half a minute on an idle machine with 2 cores; 123 s at a load of 28
 _ORDERLY_SECONDS = 10.0
 _LOOK_SECONDS = 1.0
-_TO_THE_SECOND = len("2026-11-29T02:00:00")  # Docker's times are finer than Kubernetes'
+_TO_THE_SECOND = len(
+    "2026-11-29T02:00:00"
+)  # Docker's times have fractions of a second, those of Kubernetes do not
 _NODE_CONFIG = "/kind/kubeadm.conf"
 _LABEL = re.compile(rf"{re.escape(INSTANCE_LABEL)}=([A-Za-z0-9._-]+)")
 _HOSTS_FOLDER = "/etc/containerd/certs.d"
@@ -40,14 +42,14 @@ _PATCH = f'[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "{_HO
 
 
 class KindCluster:
-    """One kind cluster, which is touched only as far as its node says that it is this instance's."""
+    """One kind cluster, changed only if its node carries our instance label."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._name = cluster.record.name
 
     def look(self, line: Line) -> None:
-        """The tools and their engine; raises PreflightError for what does not serve."""
+        """Check the tools and the engine; raises PreflightError for one that does not work here."""
         tools = self._cluster.tools
         engine = tools.docker.examine()
         engine.refuse_remote()
@@ -55,11 +57,11 @@ class KindCluster:
         tools.helm.examine()
         tools.kubectl.examine()
         if self._name in tools.kind.clusters() and not self._cluster.made("cluster"):
-            raise _not_ours(self._name, "this instance has not made it")
+            raise _not_ours(self._name, "this instance did not create it")
         line.note("; ".join([f"{engine.name} {engine.version}", *engine.warnings]))
 
     def step(self, needs: tuple[str, ...]) -> Step:
-        """Make the cluster, or start the one that was made before."""
+        """The step that creates the cluster, or starts the existing one."""
         verb, seconds = ("Start", _AGAIN_SECONDS) if self._is_made() else ("Create", _CREATE_SECONDS)
         return Step(
             "cluster",
@@ -72,12 +74,12 @@ class KindCluster:
         )
 
     def remove(self, progress: Progress) -> list[str]:
-        """Delete the cluster, if it is ours, with a short try to do so in order."""
+        """Delete the cluster if it is this instance's, after a short try to remove its contents in order."""
         cluster = self._cluster
         if not cluster.made("cluster"):
             return []
         if self._name not in cluster.tools.kind.clusters():
-            progress.say(f"The kind cluster `{self._name}` is gone already")
+            progress.say(f"The kind cluster `{self._name}` is already gone")
             return []
         owner = self._owner()
         if owner != cluster.record.id:
@@ -100,21 +102,21 @@ class KindCluster:
         return self._is_awake() and self._reached() and self._trusts()
 
     def wait_awake(self, progress: Progress) -> None:
-        """Wait for a cluster whose node runs, and was started a moment ago; one that is stopped stays so."""
+        """Wait for a cluster whose node was started a moment ago; a stopped one is not started."""
         node = self.node()
         if node and node.running and not self._is_awake():
             with progress.step(f"Wait for the kind cluster {self._name}, {bound(_AGAIN_SECONDS)}") as line:
                 self._await(line)
 
     def node(self) -> ContainerState | None:
-        """How the node's container is; None when it is gone, or Docker does not answer."""
+        """The state of the node's container; None if it is absent or Docker does not answer."""
         try:
             return self._cluster.tools.docker.container(self._node)
         except WorkshopError:
             return None
 
     def asleep(self) -> str:
-        """What the node, which runs, still lacks since it was started; empty when nothing."""
+        """What the running node still lacks since its start; empty for nothing."""
         return "" if self._is_awake() else self._lacks(self._boot())
 
     def _make(self, line: Line) -> None:
@@ -125,7 +127,7 @@ class KindCluster:
                 return
             if self._owner() not in {cluster.record.id, None}:
                 raise _not_ours(self._name, "its node carries another label")
-            kind.delete(self._name, cluster.at.kubeconfig)  # half made by an `up` that was ended
+            kind.delete(self._name, cluster.at.kubeconfig)  # incomplete, from an `up` that was killed
         cluster.file.making("cluster")
         config = write_kind_config(cluster.pins, cluster.home / "cluster", cluster.record.id)
         kind.create(
@@ -138,7 +140,7 @@ class KindCluster:
         )
         self._trust()
         cluster.file.installed("cluster", cluster.pins.node_image)
-        cluster.file.installed("awake", self._boot())  # the steps that follow wait for each thing they need
+        cluster.file.installed("awake", self._boot())  # the next steps wait for what they need
 
     def _plan(self) -> list[str]:
         cluster = self._cluster
@@ -149,7 +151,7 @@ class KindCluster:
         return [f"write {config}", copyable(argv, cluster.pins.proxy_environment(), cluster.pins.secrets())]
 
     def _wake(self, line: Line) -> None:
-        """Start the node of a cluster that was made, and wait until workloads can run on it."""
+        """Start the node of an existing cluster, and wait until workloads can run on it."""
         for node in self._nodes():
             line.note(f"starting {node}")
             self._cluster.tools.docker.start(node, _AGAIN_SECONDS)
@@ -164,7 +166,7 @@ class KindCluster:
                 raise DeadlineError(
                     f"The kind cluster `{self._name}` was not ready within {_AGAIN_SECONDS:.0f} s",
                     why=f"Its node runs, but it still waits for {lacking}",
-                    hint=f"See `docker logs {self._node}`; `workshop teardown`, then `up`, makes another",
+                    hint=f"See `docker logs {self._node}`; `workshop teardown`, then `up`, creates another",
                 )
             line.note(f"waiting for {lacking}")
             time.sleep(_LOOK_SECONDS)
@@ -172,9 +174,9 @@ class KindCluster:
         line.note("API, node, pods and cluster DNS answer")
 
     def _lacks(self, boot: str) -> str:
-        """What workloads need of the node and it does not give yet, since its start at `boot`.
+        """What the node still lacks to run workloads, since its start at `boot`; empty for nothing.
 
-        After a restart the API answers with what was true before it, until the kubelet has reported anew.
+        After a restart the API returns the state from before, until the kubelet has reported again.
         """
         try:
             kube = self._kube()
@@ -192,7 +194,7 @@ class KindCluster:
         return self._cluster.installed("cluster") is not None
 
     def _is_awake(self) -> bool:
-        """Whether the node has been seen whole since its last start."""
+        """Whether the node was complete at some time since its last start."""
         awake = self._cluster.installed("awake")
         return awake is not None and awake == self._boot()
 
@@ -206,12 +208,12 @@ class KindCluster:
 
     def _kube(self) -> Kube:
         at = self._cluster.at
-        return Kube(at.kubeconfig, at.context)  # each time anew: the file changes with the cluster
+        return Kube(at.kubeconfig, at.context)  # a new client each time: the file changes with the cluster
 
     def _reached(self) -> bool:
         try:
             self._kube().version()
-        except WorkshopError:  # out of reach, starting, or with a kubeconfig of the cluster before
+        except WorkshopError:  # unreachable, starting, or with the kubeconfig of an earlier cluster
             return False
         return True
 
@@ -229,7 +231,7 @@ class KindCluster:
         return self._cluster.tools.kind.nodes(self._name)
 
     def _owner(self) -> str | None:
-        """The instance that the node's label names, read from its files: a stopped node tells, too."""
+        """The instance in the node's label, read from its files, which also works while it is stopped."""
         for node in self._nodes():
             with tempfile.TemporaryDirectory() as folder:
                 target = Path(folder) / "kubeadm.conf"
@@ -260,7 +262,7 @@ def _is_ready_since(node: Object, boot: str) -> bool:
 
 
 def _ran_before(pod: Object, boot: str) -> bool:
-    """Whether the API still tells of a container's run that the boot has ended."""
+    """Whether the API still shows a container as running since before the boot."""
     started = [text(item, "state", "running", "startedAt") for item in container_statuses_of(pod)]
     return not is_being_deleted(pod) and any(each and not _since(each, boot) for each in started)
 
@@ -278,7 +280,7 @@ def _not_ours(name: str, why: str) -> PreflightError:
 
 
 def _said(owner: str | None) -> str:
-    return f"its node belongs to instance `{owner}`" if owner else "its node does not say whose it is"
+    return f"its node belongs to instance `{owner}`" if owner else "its node does not name its owner"
 
 
 def write_kind_config(pins: Pins, folder: Path, instance: str) -> Path:

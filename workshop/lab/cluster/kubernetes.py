@@ -27,13 +27,13 @@ _REMOVE_SECONDS = 60.0
 
 
 class KubernetesBackend(ClusterBackend):
-    """Brings the parts to a context of the person's kubeconfig, which is read and never written."""
+    """Deploys the parts to a context of the person's kubeconfig, which is read and never written."""
 
     name: BackendName = "kubernetes"
     adopts = False
 
     def open(self, *, new: bool) -> Cluster:
-        """The cluster; a new one copies the context that was asked for into a kubeconfig of our own."""
+        """The cluster; it has its own kubeconfig, into which the chosen context is copied."""
         record = self._file.read()
         overrides = {**(record.overrides if record else {}), **self._choices.overrides}
         pins = Pins.load(overrides)
@@ -48,13 +48,13 @@ class KubernetesBackend(ClusterBackend):
     def steps(
         self, cluster: Cluster, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
     ) -> list[Step]:
-        """No cluster and no images are made: both have to be there."""
+        """The steps; neither a cluster nor images are created, because both have to exist."""
         del deployments
         _require_images(cluster.pins, practice=choices.upstream == "practice")
         operator = Operator(cluster, shared=True, install=self._choices.install_operator)
         applied = tuple(f"apply-{part.part}" for part in workloads.parts)
         return [
-            Step("preflight", "Look at the tools", lambda line: _look(cluster, line)),
+            Step("preflight", "Check the tools", lambda line: _look(cluster, line)),
             Step(
                 "access",
                 f"Copy the context {cluster.record.name}",
@@ -68,10 +68,10 @@ class KubernetesBackend(ClusterBackend):
         ]
 
     def wait_awake(self, cluster: Cluster, progress: Progress) -> None:
-        """Nothing: whose cluster it is starts it, and what is not ready there is waited for part by part."""
+        """Do nothing: the cluster's owner starts it, and each part waits for what it needs."""
 
     def remove(self, cluster: Cluster, progress: Progress) -> list[str]:
-        """Take everything of ours out of the cluster; the cluster stays."""
+        """Remove our objects from the cluster; the cluster stays."""
         seconds = self._choices.seconds or _REMOVE_SECONDS
         return Removal(cluster, seconds=seconds).run(progress, must=True)
 
@@ -80,21 +80,21 @@ class KubernetesBackend(ClusterBackend):
         if context is None:
             raise UsageError(
                 "`--backend kubernetes` needs `--context NAME`",
-                why="The current context is not taken: it may be any cluster",
+                why="The current context is never used, because it may be any cluster",
                 hint="`kubectl config get-contexts` lists yours",
             )
         namespace = self._choices.namespace or (known.namespace if known else pins.namespace)
         if known and (known.name, known.namespace) != (context, namespace):
             raise UsageError(
                 f"This instance is in namespace `{known.namespace}` of `{known.name}`",
-                hint="`workshop teardown` first, or leave `--context` and `--namespace` out",
+                hint="Run `workshop teardown` first, or leave out `--context` and `--namespace`",
             )
         known = known or ClusterRecord("kubernetes", new_id(), context, namespace)
         images = {"mcp_server": pins.mcp_server, "practice": pins.practice}
         return replace(known, overrides=overrides, images=images)
 
     def _copy_access(self, cluster: Cluster, line: Line) -> None:
-        """Our own kubeconfig with this one context; what a credential plugin needs stays as it is."""
+        """Write our own kubeconfig with this one context, and with its credential plugin's settings."""
         done = cluster.tools.runner.run(_view_argv(cluster.record.name), seconds=_ASK_SECONDS, check=False)
         if done.code:
             raise UsageError(
@@ -103,11 +103,11 @@ class KubernetesBackend(ClusterBackend):
                 hint="`kubectl config get-contexts` lists what there is",
             )
         server = _server(done.stdout)
-        told = next((text for text in (cluster.record.name, server) if looks_like_production(text)), None)
-        if told and not self._choices.yes:
+        name = next((text for text in (cluster.record.name, server) if looks_like_production(text)), None)
+        if name and not self._choices.yes:
             raise CredentialsError(
                 f"The context `{cluster.record.name}` looks like production",
-                why=f"By its name: {told}",
+                why=f"By its name: {name}",
                 hint=f"If you are sure: {again('--yes')}",
             )
         write_private(cluster.at.kubeconfig, done.stdout.encode())
@@ -115,7 +115,7 @@ class KubernetesBackend(ClusterBackend):
 
 
 def looks_like_production(name: str) -> bool:
-    """Whether a context or an address is named like one that people depend on."""
+    """Whether the name of a context or an address looks like production."""
     return _PRODUCTION.search(name) is not None
 
 
@@ -134,7 +134,7 @@ def _server(kubeconfig: str) -> str:
     try:
         return str(yaml.safe_load(kubeconfig)["clusters"][0]["cluster"]["server"])
     except (yaml.YAMLError, LookupError, TypeError) as error:
-        raise PreflightError("`kubectl config view` answered something unexpected") from error
+        raise PreflightError("`kubectl config view` printed something unexpected") from error
 
 
 def _require_images(pins: Pins, *, practice: bool) -> None:
@@ -142,8 +142,8 @@ def _require_images(pins: Pins, *, practice: bool) -> None:
     for name in (name for name in wanted if name not in pins.prebuilt):
         option = name.replace("_", "-")
         raise UsageError(
-            f"The image `{getattr(pins, name)}` is in no registry that this cluster could pull from",
-            why="Only a kind cluster of ours is given images from this machine",
+            f"The image `{getattr(pins, name)}` is not in a registry that this cluster can pull from",
+            why="Only the workshop's own kind cluster gets images from this machine",
             hint=f"Push it to a registry; then {again(f'--override={option}=REGISTRY/NAME:TAG')}",
         )
 

@@ -26,8 +26,8 @@ DEFINITIONS = ("MCPServer", "MCPRemoteProxy", "MCPOIDCConfig", "MCPExternalAuthC
 _ELECTION = ("coordination.k8s.io/v1", "Lease", "toolhive-operator-leader-election")  # the operator leaves it
 _HELM_SECONDS = 120.0
 _PENDING_SECONDS = 60.0  # a Helm operation that is younger may be somebody else's, still at work
-_NOT_OURS = "it is not ours, and stays"
-_CRDS_STAY = "its definitions (CRDs) stay: they may hold what others made"
+_NOT_OURS = "the workshop did not install it, so it stays"
+_CRDS_STAY = "its definitions (CRDs) stay, because others may use them"
 _LINGER_SECONDS = 15.0  # a namespace that ends in its own time takes less
 
 
@@ -97,15 +97,15 @@ class Operator:
             if self._seats:
                 self._seats.leave()
             try:
-                ours, others = self._is_a_seats(), self._needed_by()
+                of_a_seat, others = self._is_a_seats(), self._needed_by()
                 if others:
-                    note(f"it stays: {', '.join(others)} needs it" if ours else _NOT_OURS)
+                    note(f"it stays: still needed in {', '.join(others)}" if of_a_seat else _NOT_OURS)
                     return []
-                removed = self._uninstall(note) if ours else []
+                removed = self._uninstall(note) if of_a_seat else []
                 removed += self._clear_namespace(note)
-                note(_CRDS_STAY if ours else _NOT_OURS)
+                note(_CRDS_STAY if of_a_seat else _NOT_OURS)
             except ForbiddenError as refused:
-                note(f"it stays, for its owner to remove. {refused.what}")
+                note(f"it stays: its owner has to remove it. {refused.what}")
                 return []
             return removed
 
@@ -119,7 +119,7 @@ class Operator:
         argv = ["kubectl", *self._cluster.at.flags("--context"), "auth", "can-i", "--list"]
         rights = Step(
             "rights",
-            "Look at what this account may do",
+            "Check what this account may do",
             self._require_rights,
             needs=after,
             plan=lambda: [copyable([*argv, "--namespace", self._cluster.namespace])],
@@ -147,7 +147,7 @@ class Operator:
 
         return Step(
             thing,
-            f"Make namespace {name}",
+            f"Create namespace {name}",
             make,
             needs=after,
             done=is_there,
@@ -190,7 +190,7 @@ class Operator:
             installs = True
         makes = not self._is_there(self._cluster.namespace)
         require_rights(self._cluster, makes_namespace=makes, installs_in=self.namespace if installs else None)
-        line.note("all that is needed")
+        line.note("all the rights that are needed")
 
     def _see_off(self, namespace: str, line: Line) -> None:
         """Wait until a namespace of an earlier time is gone; where its operator went first, help."""
@@ -262,8 +262,8 @@ class Operator:
             values=values,
             at=cluster.at,
         )
-        ours = [f"write {path}" for path in values if path.is_relative_to(cluster.home)]
-        return [*ours, copyable(argv)]
+        written = [f"write {path}" for path in values if path.is_relative_to(cluster.home)]
+        return [*written, copyable(argv)]
 
     def _install_crds(self, line: Line) -> None:
         with self._turn(line.note):

@@ -22,7 +22,7 @@ from workshop.lab.cluster.workload_state import (
     is_ready,
     is_rolled_out,
     newest,
-    place_of,
+    origin_of,
     pods_of,
     replicas,
     troubles,
@@ -65,7 +65,7 @@ _HOPELESS_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Seen:
+class Snapshot:
     """One look at a workload: what the operator says of it, if it is the operator's, and what runs for it."""
 
     operator: OperatorView | None
@@ -85,28 +85,28 @@ def operator_version(operator: Object) -> str:
     images = [
         text(container, "image") for container in items(operator, "spec", "template", "spec", "containers")
     ]
-    told = [image.partition("@")[0].rpartition(":")[2] for image in images]
-    told.append(text(labels_of(operator), "app.kubernetes.io/version"))
-    return next((found[1] for word in told if (found := _VERSION.fullmatch(word))), "")
+    tags = [image.partition("@")[0].rpartition(":")[2] for image in images]
+    tags.append(text(labels_of(operator), "app.kubernetes.io/version"))
+    return next((found[1] for word in tags if (found := _VERSION.fullmatch(word))), "")
 
 
-def version_note(operator: Object, wanted: str, *, ours: bool) -> str:
+def version_note(operator: Object, wanted: str, *, own: bool) -> str:
     """What to know where the operator is of another version than is wanted; empty where it is not."""
     found = operator_version(operator)
     if found in ("", wanted):
         return ""
-    command = "`workshop up`" if ours else "`workshop up --install-operator`"
-    return f"ToolHive {found}, and this workshop is made for {wanted}: {command} replaces it"
+    command = "`workshop up`" if own else "`workshop up --install-operator`"
+    return f"ToolHive {found} runs, but this workshop is made for {wanted}: {command} replaces it"
 
 
 def wait_operator(
     kube: Kube, namespace: str, seconds: float, step: Step, *, replace_stuck: bool = False
 ) -> None:
-    """Wait until ToolHive's operator runs, all of its rollout done; another version than ours is noted."""
+    """Wait until ToolHive's operator is rolled out; note a version that is not the pinned one."""
     wait_deployment(kube, namespace, OPERATOR, seconds, step, replace_stuck=replace_stuck)
     running = reach(lambda: kube.get("apps/v1", "Deployment", OPERATOR, namespace), seconds, step.note)
-    if told := version_note(running or {}, pinned().toolhive_version, ours=replace_stuck):
-        step.note(told)
+    if note := version_note(running or {}, pinned().toolhive_version, own=replace_stuck):
+        step.note(note)
 
 
 def wait_deployment(
@@ -142,7 +142,7 @@ class _Watch:
         self._name = name
         self._kind = kind
         self._until: dict[tuple[str, str], float] = {}
-        self._before: dict[tuple[str, str], int] = {}  # restarts of a pod's container when it was first seen
+        self._before: dict[tuple[str, str], int] = {}  # restarts of a pod's container at the first look
 
     def wait(self, seconds: float, step: Step) -> None:
         """Wait for it; raises WorkshopError at once for what cannot heal, DeadlineError after `seconds`."""
@@ -160,9 +160,9 @@ class _Watch:
 
     def replace_stuck(self, seconds: float, step: Step) -> None:
         """Delete the pods that are in trouble now; their controllers make new ones at once."""
-        seen = reach(self._look, seconds, step.note)
-        for pod in newest(seen.pods):
-            if troubles(pod, _about(pod, seen.events)):
+        snapshot = reach(self._look, seconds, step.note)
+        for pod in newest(snapshot.pods):
+            if troubles(pod, _about(pod, snapshot.events)):
                 self._kube.delete("v1", "Pod", name_of(pod), self._namespace, grace_seconds=1)
 
     def _without_outdated(self, controllers: Sequence[Object], pods: Sequence[Object]) -> Sequence[Object]:
@@ -172,16 +172,16 @@ class _Watch:
             for controller in controllers
             if controller["kind"] == "StatefulSet"
         }
-        kept = []
+        others = []
         for pod in pods:
             revision = labels_of(pod).get("controller-revision-hash", "")
             if revision and revision not in latest and troubles(pod) and not is_leaving(pod):
                 self._kube.delete("v1", "Pod", name_of(pod), self._namespace, grace_seconds=1)
             else:
-                kept.append(pod)
-        return kept
+                others.append(pod)
+        return others
 
-    def _look(self) -> Seen:
+    def _look(self) -> Snapshot:
         operator = view(self._kube, self._namespace, self._kind, self._name) if self._kind else None
         controllers = controllers_of(self._kube, self._namespace, self._name)
         pods = pods_of(self._kube, self._namespace, controllers)
@@ -192,27 +192,27 @@ class _Watch:
                 key = (uid_of(pod), text(container, "name"))
                 self._before.setdefault(key, number(container, "restartCount"))
         starting = [name_of(pod) for pod in pods if not is_ready(pod) and not is_leaving(pod)]
-        return Seen(operator, controllers, pods, self._kube.events(self._namespace, starting))
+        return Snapshot(operator, controllers, pods, self._kube.events(self._namespace, starting))
 
-    def _is_ready(self, seen: Seen) -> bool:
-        kinds = {controller["kind"] for controller in seen.controllers}
+    def _is_ready(self, snapshot: Snapshot) -> bool:
+        kinds = {controller["kind"] for controller in snapshot.controllers}
         expected = {"Deployment", "StatefulSet"} if self._kind == "MCPServer" else {"Deployment"}
-        current = seen.operator is None or seen.operator.is_current(seen.controllers)
-        rolled_out = kinds >= expected and all(map(is_rolled_out, seen.controllers))
-        wanted = sum(map(replicas, seen.controllers))
-        ready = sum(map(is_ready, seen.pods)) >= wanted
-        leaving = any(map(is_being_deleted, seen.pods))
+        current = snapshot.operator is None or snapshot.operator.is_current(snapshot.controllers)
+        rolled_out = kinds >= expected and all(map(is_rolled_out, snapshot.controllers))
+        wanted = sum(map(replicas, snapshot.controllers))
+        ready = sum(map(is_ready, snapshot.pods)) >= wanted
+        leaving = any(map(is_being_deleted, snapshot.pods))
         return current and rolled_out and ready and not leaving
 
-    def _failure(self, seen: Seen) -> str:
+    def _failure(self, snapshot: Snapshot) -> str:
         wrong: dict[tuple[str, str], tuple[str, float]] = {}
-        for reason, _, patience in seen.operator.refusals() if seen.operator else ():
+        for reason, _, patience in snapshot.operator.refusals() if snapshot.operator else ():
             wrong["operator", reason] = (reason, patience)
-        for controller in seen.controllers:
+        for controller in snapshot.controllers:
             wrong |= {(controller["kind"], reason): (reason, wait) for reason, _, wait in blocks(controller)}
-        if seen.operator is None or seen.operator.is_observed:
-            for pod in newest(seen.pods):
-                for trouble in troubles(pod, _about(pod, seen.events)):
+        if snapshot.operator is None or snapshot.operator.is_observed:
+            for pod in newest(snapshot.pods):
+                for trouble in troubles(pod, _about(pod, snapshot.events)):
                     wrong[trouble.pod, _kind_of(trouble)] = (trouble.reason, self._patience(trouble, pod))
         now = time.monotonic()
         # A pause between two pulls does not tell what the pull told: the least patience is what counts.
@@ -237,14 +237,14 @@ class _Watch:
         return _HOPELESS_SECONDS if restarts > _MOST_RESTARTS else trouble.patience
 
     def _diagnose(self) -> Diagnosis:
-        seen = self._look()
-        told = (
-            [f"{reason}: {message}" for reason, message, _ in seen.operator.refusals()]
-            if seen.operator
+        snapshot = self._look()
+        reported = (
+            [f"{reason}: {message}" for reason, message, _ in snapshot.operator.refusals()]
+            if snapshot.operator
             else []
         )
-        told += [f"{reason}: {text}" for item in seen.controllers for reason, text, _ in blocks(item)]
-        return diagnose(self._kube, self._namespace, [self._name], told)
+        reported += [f"{reason}: {text}" for item in snapshot.controllers for reason, text, _ in blocks(item)]
+        return diagnose(self._kube, self._namespace, [self._name], reported)
 
 
 def _about(pod: Object, events: Sequence[Event]) -> Sequence[Event]:
@@ -256,18 +256,18 @@ def _kind_of(trouble: Trouble) -> str:
     return "pull" if "Pull" in trouble.reason else trouble.reason
 
 
-def _state(seen: Seen) -> str:
-    pods = newest(seen.pods)
-    wrong = [trouble for pod in pods for trouble in troubles(pod, _about(pod, seen.events))]
+def _state(snapshot: Snapshot) -> str:
+    pods = newest(snapshot.pods)
+    wrong = [trouble for pod in pods for trouble in troubles(pod, _about(pod, snapshot.events))]
     if wrong:
         return wrong[0].reason
     if pods:
         return f"{sum(map(is_ready, pods))} of {len(pods)} pods ready"
-    return (seen.operator.message if seen.operator else "") or "no pod yet"
+    return (snapshot.operator.message if snapshot.operator else "") or "no pod yet"
 
 
-def diagnose(kube: Kube, namespace: str, names: Iterable[str], told: Sequence[str] = ()) -> Diagnosis:
-    """What is wrong with the workloads of these names; `told` is what their own status says of it."""
+def diagnose(kube: Kube, namespace: str, names: Iterable[str], reported: Sequence[str] = ()) -> Diagnosis:
+    """What is wrong with the workloads of these names; `reported` is what their own status says of it."""
     workloads = list(names)
     controllers = [controller for name in workloads for controller in controllers_of(kube, namespace, name)]
     pods = newest(pods_of(kube, namespace, controllers))
@@ -275,18 +275,18 @@ def diagnose(kube: Kube, namespace: str, names: Iterable[str], told: Sequence[st
     noted = [event for event in kube.events(namespace, about) if event.warning and _is_recent(event, pods)]
     wrong = [trouble for pod in pods for trouble in troubles(pod, _about(pod, noted))]
     words = _last_words(kube, namespace, pods, wrong)
-    lines = [*told, *(f"Pod {trouble.pod}: {trouble.told}" for trouble in wrong[:1])]
+    lines = [*reported, *(f"Pod {trouble.pod}: {trouble.summary}" for trouble in wrong[:1])]
     lines += [] if pods else [_no_pod(workloads)]
-    lines += [f"Event: {event.reason}: {event.message}" for event in _untold(noted, lines, wrong)]
+    lines += [f"Event: {event.reason}: {event.message}" for event in _unreported(noted, lines, wrong)]
     lines = [*lines[: _MOST_LINES - len(words)], *words]
-    said: list[Message] = [("log", line) for line in words]
-    said += [(trouble.place, trouble.told) for trouble in wrong]
-    said += [("operator", line) for line in told]
-    said += [(place_of(event.reason, event.message), event.message) for event in noted[-5:]]
-    known = recognise(said)
+    messages: list[Message] = [("log", line) for line in words]
+    messages += [(trouble.origin, trouble.summary) for trouble in wrong]
+    messages += [("operator", line) for line in reported]
+    messages += [(origin_of(event.reason, event.message), event.message) for event in noted[-5:]]
+    known = recognise(messages)
     which = [trouble.pod for trouble in wrong] or [name_of(pod) for pod in pods]
     advice = known.advice(own_nodes=kube.own_nodes) if known else ""
-    hint = advice or _look_closer(namespace, workloads, which, told)
+    hint = advice or _look_closer(namespace, workloads, which, reported)
     return Diagnosis(tuple(_short(line) for line in lines), hint)
 
 
@@ -329,10 +329,10 @@ def _message(line: str) -> str:
     return ": ".join(str(entry[key]) for key in ("msg", "error", "err") if entry.get(key))
 
 
-def _untold(noted: Sequence[Event], lines: Sequence[str], wrong: Sequence[Trouble]) -> Sequence[Event]:
+def _unreported(noted: Sequence[Event], lines: Sequence[str], wrong: Sequence[Trouble]) -> Sequence[Event]:
     fresh = [event for event in noted if not any(event.message[:_SAME] in line for line in lines)]
-    telling = [event for event in fresh if event.reason not in _VAGUE]
-    return (telling if wrong else telling or fresh)[-1:]
+    specific = [event for event in fresh if event.reason not in _VAGUE]
+    return (specific if wrong else specific or fresh)[-1:]
 
 
 def _is_recent(event: Event, pods: Sequence[Object]) -> bool:
@@ -345,8 +345,8 @@ def _no_pod(names: Sequence[str]) -> str:
     return f"There is no pod of {' or '.join(f'`{name}`' for name in names)} yet"
 
 
-def _look_closer(namespace: str, names: Sequence[str], pods: Sequence[str], told: Sequence[str]) -> str:
-    if told:
+def _look_closer(namespace: str, names: Sequence[str], pods: Sequence[str], reported: Sequence[str]) -> str:
+    if reported:
         return "Correct the manifest, then run this command again"
     if pods:
         return f"Look closer: `kubectl describe pod {pods[0]} -n {namespace}`"

@@ -15,7 +15,7 @@ from workshop.core.errors import UsageError
 from workshop.lab.pins import Pins
 
 LABEL = "workshop.made-of"
-BASE_LABEL = "workshop.base"  # the id that the base had
+BASE_LABEL = "workshop.base"  # the base image's id at the time of the build
 TRUSTING = "workshop/python-trusting:"
 _PACKAGE = Path(paths.__file__).parents[1]
 _SHARED_MODULES = (
@@ -25,28 +25,28 @@ _SHARED_MODULES = (
 )
 _INDEX_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
 _COPY = re.compile(r"^COPY +(?P<names>.+?) +\S+$", re.MULTILINE)
-_TAKES_MORE = re.compile(r"^ADD |^COPY +\[|^RUN .*--mount", re.MULTILINE)  # what `_COPY` does not see through
-# One that a container reaches without a password; uv may give it a name.
+_TAKES_MORE = re.compile(r"^ADD |^COPY +\[|^RUN .*--mount", re.MULTILINE)  # what `_COPY` does not cover
+# An index that a container reaches without a password; uv may give it a name.
 _OPEN_INDEX = re.compile(r"(?:[\w-]+=)?(https?://(?!localhost\b|127\.)[^@\s]+)")
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """An image to build: `files` are its context, by their names in it; `folder` is where all of them are."""
+    """An image to build: `files` is its context, by name; `folder` is set if they are all in one folder."""
 
     tag: str
     base: str
     dockerfile: Path
     files: Mapping[str, Path]
-    argument: str  # what the Dockerfile calls its base
+    argument: str  # the build argument that names the base
     folder: Path | None = None
 
     def made_of(self) -> str:
-        """A digest of all that goes into the image but its base's own content: the same needs no build.
+        """A digest of everything in the image except its base: an image with the same digest needs no build.
 
-        Proxies and package indexes are the way to what is installed, and each package is pinned: another
-        network does not ask for another image.
+        Proxies and package indexes are not part of it: each package is pinned, so another network gives the
+        same image.
         """
         digest = hashlib.sha256(f"{self.tag} {self.argument}={self.base}".encode())
         for name, path in {"": self.dockerfile, **self.files}.items():
@@ -68,7 +68,7 @@ class Recipe:
 
 
 def recipes_for(name: str, pins: Pins) -> list[Recipe]:
-    """What to build, in order, so that the image of this field of Pins is there; nothing for others."""
+    """What to build, in order, for the image of this field of Pins; nothing for an image that is pulled."""
     if name in pins.prebuilt or name not in {"mcp_server", "practice"}:
         return []
     if name == "practice":
@@ -82,25 +82,25 @@ def recipes_for(name: str, pins: Pins) -> list[Recipe]:
 def build_arguments(recipe: Recipe, pins: Pins) -> dict[str, str]:
     """The build's arguments: its base, and the proxy and the package index of this network.
 
-    Raises UsageError for an index with a password: the image would remember it.
+    Raises UsageError for an index with a password, because the image would record it.
     """
     spellings = [*_INDEX_VARIABLES, *_PROXY_VARIABLES, *(name.lower() for name in _PROXY_VARIABLES)]
     found = {name: os.environ[name] for name in spellings if os.environ.get(name)}
-    told = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL") or ""
-    if index := _OPEN_INDEX.fullmatch(told):  # where this very project came from
+    index_url = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL") or ""
+    if index := _OPEN_INDEX.fullmatch(index_url):  # the index that this project was installed from
         found.setdefault("PIP_INDEX_URL", index[1])
     for name in _INDEX_VARIABLES:
         if "@" in found.get(name, ""):
             raise UsageError(
-                f"{name} holds a password",
-                why="An image remembers the arguments it was built with",
+                f"{name} contains a password",
+                why="An image records the arguments that it was built with",
                 hint="Use an index without one, or a built image: `workshop up --override mcp-server=IMAGE`",
             )
     return {recipe.argument: recipe.base, **found, **pins.proxy_environment()}
 
 
 def build_network() -> str | None:
-    """The network of builds, where the engine's own does not reach out: `WORKSHOP_BUILD_NETWORK=host`."""
+    """The network for builds, if the engine's own has no way out: `WORKSHOP_BUILD_NETWORK=host`."""
     return os.environ.get("WORKSHOP_BUILD_NETWORK") or None
 
 
@@ -135,7 +135,7 @@ def _trusting(pins: Pins, certificate: Path) -> Recipe:
 
 
 def _copied(dockerfile: str, files: Mapping[str, Path]) -> Mapping[str, Path]:
-    """The files that a Dockerfile copies from its context; all of them where that is not plain to see."""
+    """The files that a Dockerfile copies from its context; all files if it cannot be determined."""
     lines = re.sub(r"\\\n\s*", " ", dockerfile)
     names = {name for found in _COPY.finditer(lines) for name in found["names"].split()}
     if _TAKES_MORE.search(lines) or not names <= files.keys():

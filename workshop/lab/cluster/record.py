@@ -1,4 +1,4 @@
-"""The record of this instance's cluster. It is on disk before anything is created, so nothing is lost."""
+"""The record of this instance's cluster. It is written before anything is created, so nothing is lost."""
 
 import json
 import secrets
@@ -26,22 +26,22 @@ WAIT_SECONDS = 300.0
 
 
 def owner_labels(instance: str) -> dict[str, str]:
-    """The labels that say an object belongs to one instance of the workshop."""
+    """The labels of an object that belongs to one instance of the workshop."""
     return {**MANAGED_BY, INSTANCE_LABEL: instance}
 
 
 def new_id() -> str:
-    """An id for one more instance; it starts with a letter, for YAML would read `123e4567` as a number."""
+    """A new instance's id; it starts with a letter because YAML would read `123e4567` as a number."""
     return f"w{secrets.token_hex(4)}"
 
 
 @dataclass(frozen=True)
 class ClusterRecord:
-    """The cluster of one instance: which, where in it, from which pins, and what of it is ours.
+    """What is recorded about an instance's cluster: its name, its namespace, and what the instance created.
 
-    `overrides` and `bundle` are what a person gave, `images` what came of it. `made` names what this instance
-    made or is making (`cluster`, `operator`, `namespace/NAME`); only that is ever removed. `installed` tells
-    from what it was installed, so that doing it again can be left out.
+    `overrides` and `bundle` are what a person gave, `images` the result. `made` names what this instance has
+    created or is creating (`cluster`, `operator`, `namespace/NAME`); only that is ever removed. `installed`
+    has the fingerprint of what each thing was installed from, so that it is not installed twice.
     """
 
     backend: Literal["kind", "kubernetes"]
@@ -61,11 +61,11 @@ class ClusterRecord:
 
 
 class ClusterFile:
-    """The record of an instance's cluster; every change is on disk before it is acted on."""
+    """The file with the record; every change is on disk before the change in the cluster."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "cluster.json"
-        self._changing = threading.Lock()  # steps run side by side
+        self._changing = threading.Lock()  # steps run in parallel
 
     def read(self) -> ClusterRecord | None:
         """The record, or None for none; raises UsageError when it is damaged."""
@@ -75,37 +75,37 @@ class ClusterFile:
             raise UsageError(
                 f"Cannot use the record of the cluster in `{self._path}`",
                 why=str(error),
-                hint="`workshop teardown` stops what runs here, and says what to do about the cluster",
+                hint="`workshop teardown` stops what runs here, and shows what to do about the cluster",
             ) from error
 
     def write(self, record: ClusterRecord) -> ClusterRecord:
-        """Write the record down."""
+        """Write the record."""
         write_private(self._path, json.dumps(asdict(record), indent=2, sort_keys=True).encode())
         return record
 
     def making(self, thing: str) -> None:
-        """Note that `thing` is about to be made by this instance."""
+        """Record that this instance is about to create `thing`."""
         with self._changing:
             record = self._known()
             if thing not in record.made:
                 self.write(replace(record, made=(*record.made, thing)))
 
     def unmade(self, thing: str) -> None:
-        """Note that `thing` is gone."""
+        """Record that `thing` is gone."""
         with self._changing:
             record = self._known()
-            installed = {name: told for name, told in record.installed.items() if name != thing}
+            installed = {name: fingerprint for name, fingerprint in record.installed.items() if name != thing}
             made = tuple(name for name in record.made if name != thing)
             self.write(replace(record, made=made, installed=installed))
 
     def installed(self, thing: str, fingerprint: str) -> None:
-        """Note from what `thing` is installed now."""
+        """Record the fingerprint of what `thing` is now installed from."""
         with self._changing:
             record = self._known()
             self.write(replace(record, installed={**record.installed, thing: fingerprint}))
 
     def remove(self) -> None:
-        """Forget the cluster."""
+        """Remove the record."""
         self._path.unlink(missing_ok=True)
 
     def _known(self) -> ClusterRecord:
@@ -116,7 +116,7 @@ class ClusterFile:
 
 
 class Tools:
-    """The programs a cluster is made with, on one runner."""
+    """The programs that a cluster is created with, on one runner."""
 
     def __init__(self, runner: Runner, home: Path, pins: Pins) -> None:
         self.runner = runner
@@ -128,7 +128,7 @@ class Tools:
 
 @dataclass(frozen=True)
 class Cluster:
-    """The cluster of one instance: its folder here, its record, its access, its pins."""
+    """The cluster of one instance: its folder on this machine, record, pins, access and tools."""
 
     home: Path
     record: ClusterRecord
@@ -145,20 +145,20 @@ class Cluster:
 
     @property
     def own_nodes(self) -> bool:
-        """Whether the cluster's nodes are ours."""
+        """Whether this instance created the cluster's nodes."""
         return self.record.backend == "kind"
 
     @property
     def namespace(self) -> str:
-        """Where the workloads are."""
+        """The namespace of the workloads."""
         return self.record.namespace
 
     def made(self, thing: str) -> bool:
-        """Whether this instance made, or began to make, a thing in its cluster."""
+        """Whether this instance created, or began to create, a thing in its cluster."""
         record = self.file.read()
         return record is not None and thing in record.made
 
     def installed(self, thing: str) -> str | None:
-        """From what a thing is installed, as it was noted last."""
+        """The recorded fingerprint of what a thing is installed from; None if it is not installed."""
         record = self.file.read()
         return record.installed.get(thing) if record else None

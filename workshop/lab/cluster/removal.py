@@ -85,7 +85,7 @@ class Removal:
         for api, kind, name in left:
             if api == TOOLHIVE_API:
                 self._is_silent = True
-                line.note(f"{kind}/{name}: no operator lets it go, and its finalizers are cleared")
+                line.note(f"{kind}/{name}: no operator releases it, so its finalizers are cleared")
                 clear_finalizers(self._cluster, self._cluster.namespace, api, kind, name)
 
     def _secrets(self, line: Line) -> None:

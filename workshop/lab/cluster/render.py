@@ -23,7 +23,7 @@ _ORDER = (*_FIRST, "Service", "Deployment", "MCPServer", "MCPRemoteProxy")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One workload as it is reached: the Service in the cluster, and the port and URL on this machine."""
+    """How a workload is reached: the Service in the cluster, and the port and URL on this machine."""
 
     name: str
     target: str
@@ -34,7 +34,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class RenderedPart:
-    """One part, ready to be applied: `file` has all of it but the secrets."""
+    """One part, ready to be applied; `file` has everything except the secrets."""
 
     part: int
     resources: Resources
@@ -44,7 +44,7 @@ class RenderedPart:
 
     @property
     def objects(self) -> list[Resource]:
-        """What is applied, each behind what it refers to; secrets have a way of their own."""
+        """What is applied, each object after those that it refers to; secrets are created separately."""
         return sorted((r for r in self.all.all if r.kind in _ORDER), key=lambda r: _ORDER.index(r.kind))
 
     @property
@@ -61,7 +61,7 @@ class RenderedPart:
         return list(dict.fromkeys(host for host in hosts if host))
 
     def text(self) -> str:
-        """The file's text: what a person would give to kubectl."""
+        """The file's text, which a person could pass to kubectl."""
         import yaml
 
         return yaml.safe_dump_all([dict(item.body) for item in self.objects], sort_keys=False)
@@ -87,7 +87,7 @@ class Renderer:
         self.secrets = SecretFiles(home / "secrets")
 
     def render(self, deployments: Sequence[Deployment], choices: Choices) -> list[RenderedPart]:
-        """Every part, its secrets and its file written; raises UsageError for what ToolHive would refuse."""
+        """Render every part, and write its secrets and its file; raises UsageError for a broken rule."""
         rendered = [self._part(deployment, choices) for deployment in deployments]
         for part in rendered:
             write_private(part.file, part.text().encode())

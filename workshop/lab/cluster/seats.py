@@ -80,7 +80,7 @@ def missing(kube: Kube, namespace: str, wanted: Sequence[Right]) -> Sequence[Rig
     return [right for right in lacking if not _is_allowed(kube, namespace, right)]
 
 
-def told(rights: Sequence[Right]) -> str:
+def summary_of(rights: Sequence[Right]) -> str:
     """The rights in few words: those with the same verbs together, each resource once."""
     verbs: dict[str, list[str]] = {}
     for right in rights:
@@ -124,7 +124,7 @@ class Seats:
             try:
                 stack.enter_context(self._lease.held(self._cluster.seconds, note))
             except ForbiddenError:
-                note("this account may hold no lease")
+                note("this account may not hold a lease")
             yield
 
     def entered(self) -> bool:
@@ -136,7 +136,7 @@ class Seats:
         if owner != self._cluster.record.id:
             raise UsageError(
                 f"Namespace `{self._cluster.namespace}` is the seat of another instance, `{owner}`",
-                why=f"The ConfigMap `{SEAT}` in it says so",
+                why=f"The ConfigMap `{SEAT}` in it names that instance",
                 hint="Choose another `--namespace`, or delete that ConfigMap if nobody uses the seat",
             )
         return True
@@ -157,8 +157,8 @@ class Seats:
         kube = self._cluster.kube
         found = [*kube.list("v1", "ConfigMap", None, {_MARK: "seat"})]
         found += [each for api, kind in _SERVED for each in kube.list(api, kind)]
-        ours = self._cluster.record.id
-        return sorted({namespace_of(each) for each in found if labels_of(each).get(INSTANCE_LABEL) != ours})
+        own = self._cluster.record.id
+        return sorted({namespace_of(each) for each in found if labels_of(each).get(INSTANCE_LABEL) != own})
 
     def claim(self, namespace: str, thing: str, fingerprint: str) -> None:
         """Note in the operator's namespace that a seat installed a thing there, and from what."""
@@ -191,14 +191,14 @@ def require_rights(cluster: Cluster, *, makes_namespace: bool, installs_in: str 
     if lacking:
         raise ForbiddenError(
             f"Your account lacks rights that a seat in namespace `{cluster.namespace}` needs",
-            why=f"It may not {told(lacking)}",
+            why=f"It may not {summary_of(lacking)}",
             hint=f"Ask the cluster's owner for the Role in `{cluster_dir() / _ROLE}` in that namespace",
         )
     lacking = missing(cluster.kube, installs_in, rights_in(_INSTALLS)) if installs_in else ()
     if lacking:
         raise ForbiddenError(
             "ToolHive's operator has to be installed first, and your account may not do that",
-            why=f"It may not {told(lacking)}",
+            why=f"It may not {summary_of(lacking)}",
             hint="Ask the cluster's owner to install it, or to run `workshop up` once themselves",
         )
 
@@ -208,7 +208,7 @@ def require_removal_rights(cluster: Cluster, namespace: str) -> None:
     wanted = [right.to("delete") for right in rights_in(_INSTALLS) if right.verb == "create"]
     lacking = missing(cluster.kube, namespace, wanted)
     if lacking:
-        raise ForbiddenError(f"Your account may not {told(lacking)}")
+        raise ForbiddenError(f"Your account may not {summary_of(lacking)}")
 
 
 def _seat_rules() -> Sequence[Mapping[str, Any]]:

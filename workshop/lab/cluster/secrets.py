@@ -1,4 +1,4 @@
-"""The secrets of the workloads in the cluster: made anew from the secret files, and only where they are ours.
+"""The secrets in the cluster: created again from the secret files, and only replaced if they are ours.
 
 ToolHive mounts keys by subPath and passes the client secret as environment (0.63.0
 `pkg/controllerutil/authserver.go`): a pod keeps the values it started with, and is replaced when they change.
@@ -24,7 +24,7 @@ _SINCE = "workshop/since"
 
 @dataclass(frozen=True)
 class Recreated:
-    """The secrets that were made, and the pods that were replaced since theirs had changed."""
+    """The secrets that were created, and the pods that were replaced because theirs had changed."""
 
     secrets: Sequence[str]
     replaced: Sequence[str]
@@ -39,9 +39,9 @@ class ClusterSecrets:
     instance: str
 
     def recreate(self, resources: Resources, files: SecretFiles) -> Recreated:
-        """Delete and create every secret these resources refer to; replace the pods that have older values.
+        """Delete and create every secret that these resources refer to; replace pods with older values.
 
-        Raises UsageError, before anything is touched, when one of these secrets is somebody else's.
+        Raises UsageError, before any change, if one of these secrets belongs to somebody else.
         """
         wanted = [(workload, _references(workload, resources)) for workload in resources.workloads]
         keys = sorted({pair for _, pairs in wanted for pair in pairs} | set(_own(resources)))
@@ -58,9 +58,9 @@ class ClusterSecrets:
         return Recreated(sorted(values), replaced)
 
     def delete(self) -> Sequence[str]:
-        """Delete every secret of this instance; the names of what was deleted."""
-        ours = self.kube.list("v1", "Secret", self.namespace, owner_labels(self.instance))
-        names = [name_of(secret) for secret in ours]
+        """Delete every secret of this instance; return their names."""
+        own = self.kube.list("v1", "Secret", self.namespace, owner_labels(self.instance))
+        names = [name_of(secret) for secret in own]
         return [name for name in names if self.kube.delete("v1", "Secret", name, self.namespace)]
 
     def _existing(self, name: str) -> Object | None:
@@ -70,18 +70,18 @@ class ClusterSecrets:
             return found
         other = labels.get(INSTANCE_LABEL) if MANAGED_BY.items() <= labels.items() else None
         raise UsageError(
-            f"Secret `{name}` in namespace `{self.namespace}` is not this instance's",
-            why=f"It belongs to instance `{other}`" if other else "It has no label of the workshop",
+            f"Secret `{name}` in namespace `{self.namespace}` does not belong to this instance",
+            why=f"It belongs to instance `{other}`" if other else "It does not carry the workshop's label",
             hint=f"Choose another namespace, or, if nobody needs it: "
             f"`kubectl delete secret {name} -n {self.namespace}`",
         )
 
     def _make(self, name: str, data: Mapping[str, bytes], old: Object | None) -> str:
-        """Make a secret; since when it has had these values, by the API server's clock."""
-        told = _hash(data)
-        annotations = {_HASH: told}
+        """Create a secret; return since when it has these values, by the API server's clock."""
+        digest = _hash(data)
+        annotations = {_HASH: digest}
         noted = annotations_of(old)
-        if noted.get(_HASH) == told:
+        if noted.get(_HASH) == digest:
             annotations[_SINCE] = noted.get(_SINCE, created_at(old))
         if old:
             self.kube.delete("v1", "Secret", name, self.namespace)
@@ -115,7 +115,7 @@ class ClusterSecrets:
 
 
 def _references(workload: Resource, resources: Resources) -> Sequence[tuple[str, str]]:
-    """Every secret and key that a workload's pods are given, by itself or by its auth config."""
+    """Every secret and key that a workload's pods get, from its manifest or from its auth config."""
     found = references(workload, "spec.secrets")
     headers = "spec.headerForward.addHeadersFromSecret"
     for index, _ in enumerate(workload.items(headers)):
@@ -131,7 +131,7 @@ def _references(workload: Resource, resources: Resources) -> Sequence[tuple[str,
 
 
 def _own(resources: Resources) -> Sequence[tuple[str, str]]:
-    """The secrets that the manifests themselves hold."""
+    """The secrets and keys that the manifests themselves contain."""
     return [
         (secret.name, str(key))
         for secret in resources.of("Secret")
@@ -148,7 +148,7 @@ def _value(files: SecretFiles, name: str, key: str) -> bytes:
         raise UsageError(
             f"Secret `{name}` has no value for `{key}`",
             why=str(error),
-            hint="A manifest refers to it: add a `Secret` to the manifests that has it",
+            hint="A manifest refers to it: add a `Secret` with this key to the manifests",
         ) from error
 
 

@@ -23,7 +23,7 @@ DEFECT = (
 )
 _SIGN_IN = "Sign in again: `workshop part 4 run`"
 _SIGN_IN_AFRESH = "The login may have been withdrawn there: `workshop login revoke`, then sign in again"
-_LOG = "The proxy's log tells more"
+_LOG = "The proxy's log shows more"
 _MOST_PAGES = 50
 _INITIALIZE = {
     "jsonrpc": "2.0",
@@ -81,7 +81,7 @@ async def session(url: str, seconds: float, *, token: str = "", issuer: str = ""
         cause = _first(error)
         if isinstance(cause, MissedError | TimeoutError):
             raise cause from cause.__cause__
-        raise _told(cause, refusals, issuer) from cause
+        raise _explained(cause, refusals, issuer) from cause
 
 
 def silence(url: str, seconds: float) -> str:
@@ -107,7 +107,7 @@ async def has_tools(opened: Session) -> str:
     """At least one tool is there: behind a remote proxy, none is its known defect."""
     tools = await opened.tools()
     if not tools:
-        raise MissedError("You are signed in, and there are no tools", DEFECT)
+        raise MissedError("You are signed in, but there are no tools", DEFECT)
     return f"{len(tools)} tools"
 
 
@@ -122,7 +122,7 @@ async def exact_tools(opened: Session, contract: ServerContract) -> str:
         )
     if contract.hidden and not await _is_refused(opened, contract.hidden):
         raise MissedError(
-            f"A call of `{contract.hidden}`, which is not shown, reaches the server",
+            f"A call of `{contract.hidden}`, which is not listed, reaches the server",
             "The tool filter is not in force: `kubectl describe mcptoolconfig`",
         )
     return ", ".join(sorted(tools))
@@ -134,7 +134,7 @@ async def calls(opened: Session, call: ToolCall) -> str:
     text = " ".join(getattr(block, "text", "") for block in result.content)
     if result.is_error:
         raise MissedError(
-            f"`{call.tool}` answered with an error: {text[:200]}", "The server's log tells more"
+            f"`{call.tool}` answered with an error: {text[:200]}", "The server's log shows more"
         )
     if call.answer not in text:
         found = f"`{call.tool}` answered {text[:200]!r}, without {call.answer!r}"
@@ -158,7 +158,7 @@ async def _is_refused(opened: Session, tool: str) -> bool:
     return False
 
 
-def _told(cause: Exception, refusals: list[httpx2.Response], issuer: str) -> MissedError:
+def _explained(cause: Exception, refusals: list[httpx2.Response], issuer: str) -> MissedError:
     if isinstance(cause, httpx2.TransportError):
         return MissedError(f"No answer: {cause or type(cause).__name__}", FORWARD_HINT)
     if isinstance(cause, UnusableAnswerError):
@@ -169,20 +169,20 @@ def _told(cause: Exception, refusals: list[httpx2.Response], issuer: str) -> Mis
 
 
 def _refused(response: httpx2.Response, issuer: str) -> MissedError:
-    said = response.text[:200] or response.reason_phrase
+    answer = response.text[:200] or response.reason_phrase
     if response.status_code == httpx2.codes.FORBIDDEN:
-        return MissedError(f"403: {said}", "You are signed in, but this account may not do that upstream")
+        return MissedError(f"403: {answer}", "You are signed in, but this account may not do that upstream")
     if response.status_code == httpx2.codes.MISDIRECTED_REQUEST:
         hint = "The server behind the proxy does not know the name it is called by: `MCP_ALLOWED_HOSTS`"
-        return MissedError(f"421: {said}", hint)
+        return MissedError(f"421: {answer}", hint)
     if response.status_code != httpx2.codes.UNAUTHORIZED:
-        return MissedError(f"{response.status_code}: {said}", _LOG)
+        return MissedError(f"{response.status_code}: {answer}", _LOG)
     metadata = challenged_metadata(response)
     if metadata and not metadata.startswith(f"{issuer}/"):
         found = f"The upstream itself refused the token it was sent: its 401 names {metadata}"
         return MissedError(found, f"{_SIGN_IN_AFRESH}; if that is refused too, it is {DEFECT}")
     # The proxy's own refusals: with its metadata for its token, without for the upstream's that it has lost.
-    return MissedError("The proxy does not know this login (any more)", _SIGN_IN, needs_login=True)
+    return MissedError("The proxy no longer has this login", _SIGN_IN, needs_login=True)
 
 
 def _first(error: BaseException) -> Exception:

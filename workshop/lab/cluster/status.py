@@ -30,12 +30,12 @@ def cluster_status(cluster: Cluster) -> Sequence[WorkloadStatus]:
     title = f"{cluster.record.backend} {cluster.record.name}"
     try:
         version = cluster.kube.version()
-        state, told = _awake(cluster)
+        state, detail = _awake(cluster)
     except WorkshopError as error:
-        state, told = _silent(cluster, error)
-        return [WorkloadStatus("cluster", state, "", None, "", f"{title}: {told}")]
+        state, detail = _silent(cluster, error)
+        return [WorkloadStatus("cluster", state, "", None, "", f"{title}: {detail}")]
     return [
-        WorkloadStatus("cluster", state, "", None, "", f"{title}, Kubernetes {version}{told}"),
+        WorkloadStatus("cluster", state, "", None, "", f"{title}, Kubernetes {version}{detail}"),
         *_visible("operator", lambda: _operator(cluster)),
         *_visible("workloads", lambda: _workloads(cluster)),
     ]
@@ -74,8 +74,8 @@ def _operator(cluster: Cluster) -> Sequence[WorkloadStatus]:
     if found is None:
         return [WorkloadStatus("operator", "stopped", "", None, "", "not installed")]
     row = _pods(cluster, "operator", OPERATOR, namespace_of(found))
-    told = version_note(found, pinned().toolhive_version, ours=cluster.record.backend == "kind")
-    return [replace(row, detail=f"{row.detail} · {told}" if told else row.detail)]
+    note = version_note(found, pinned().toolhive_version, own=cluster.record.backend == "kind")
+    return [replace(row, detail=f"{row.detail} · {note}" if note else row.detail)]
 
 
 def _workloads(cluster: Cluster) -> Sequence[WorkloadStatus]:
@@ -92,7 +92,7 @@ def _pods(cluster: Cluster, title: str, name: str, namespace: str) -> WorkloadSt
     ready = [pod for pod in pods if is_ready(pod)]
     names = ", ".join(name_of(pod) for pod in pods)
     detail = f"{len(ready)} of {len(pods)} pods ready"
-    wrong = [trouble.told for pod in pods for trouble in troubles(pod)]
+    wrong = [trouble.summary for pod in pods for trouble in troubles(pod)]
     told = " · ".join([detail, *([names] if names else []), *wrong[:1]])
     return WorkloadStatus(title, _state(pods, ready, wrong), "", None, "", told)
 
@@ -108,8 +108,8 @@ def _state(pods: Sequence[Object], ready: Sequence[Object], wrong: Sequence[str]
 def cluster_logs(cluster: Cluster) -> list[ContainerLog]:
     """The log of each container there is now; raises DeadlineError when the cluster does not answer."""
     names = [name_of(item) for api, kind in _WORKLOADS for item in of_ours(cluster, api, kind)]
-    ours = [log for name in names for log in _containers(cluster, name, name, cluster.namespace)]
-    return [*_operator_logs(cluster), *ours]
+    own = [log for name in names for log in _containers(cluster, name, name, cluster.namespace)]
+    return [*_operator_logs(cluster), *own]
 
 
 def _operator_logs(cluster: Cluster) -> list[ContainerLog]:

@@ -79,16 +79,16 @@ class Trouble:
     restarts: int = 0  # of the container, in the whole life of its pod
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         return f"{self.reason}: {self.message}" if self.message else self.reason
 
     @property
-    def place(self) -> Origin:
+    def origin(self) -> Origin:
         """Where its message stands among the messages that we know."""
-        return place_of(self.reason, self.message)
+        return origin_of(self.reason, self.message)
 
 
-def place_of(reason: str, message: str) -> Origin:
+def origin_of(reason: str, message: str) -> Origin:
     """Whether a pod's trouble or event is about the pull of an image."""
     of_a_pull = reason in (*_PULLS, *_HOPELESS) or "pull" in message.lower()
     return "pull" if of_a_pull else "pod"
@@ -158,15 +158,15 @@ def _container(pod: str, container: Mapping[str, Any]) -> Trouble | None:
         ended = mapping(container, "lastState", "terminated")
         count = number(container, "restartCount")
         times = "once" if count == 1 else f"{count} times, last"
-        told = f"it ended {times} with {text(ended, 'reason') or 'Error'} ({number(ended, 'exitCode')})"
-        return Trouble(pod, name, reason, told, _NO_LIMIT, count)
+        message = f"it ended {times} with {text(ended, 'reason') or 'Error'} ({number(ended, 'exitCode')})"
+        return Trouble(pod, name, reason, message, _NO_LIMIT, count)
     return Trouble(pod, name, reason, message, _patience(reason, message))
 
 
 def _patience(reason: str, message: str) -> float:
     if reason in _HOPELESS:
         return _FATAL_GRACE
-    known = recognise([(place_of(reason, message), message)])
+    known = recognise([(origin_of(reason, message), message)])
     if known and not known.heals:
         return _FATAL_GRACE
     return _REGISTRY_GRACE if reason in _PULLS else _RETRY_GRACE
@@ -261,12 +261,12 @@ class OperatorView:
 
     def _follows_configs(self) -> bool:
         status = mapping(self.workload, "status")
-        for field, _, kept in _REFERENCES:
+        for field, _, hash_field in _REFERENCES:
             if field in self.configs:
                 config = self.configs[field]
                 if config is None or not _is_observed(config):
                     return False
-                if text(config, "status", "configHash") != text(status, kept):
+                if text(config, "status", "configHash") != text(status, hash_field):
                     return False
         return True
 
@@ -296,13 +296,13 @@ def _is_observed(resource: Object) -> bool:
 
 def _refusals(resource: Object) -> Iterator[tuple[str, str, float]]:
     generation = number(resource, "metadata", "generation")
-    told = False
+    reported = False
     for condition in conditions_of(resource).values():
         current = condition.generation in (None, generation)
         if condition.kind in _TELLING and condition.fails and current:
-            told = True
+            reported = True
             passes = condition.reason.endswith(_MAY_HEAL)
             grace = _FAILED_GRACE_SECONDS if passes else _AT_ONCE_SECONDS
             yield condition.reason or condition.kind, condition.message, grace
-    if text(resource, "status", "phase") == "Failed" and not told:
+    if text(resource, "status", "phase") == "Failed" and not reported:
         yield "Failed", text(resource, "status", "message"), _FAILED_GRACE_SECONDS

@@ -83,7 +83,7 @@ class Workloads:
         folder = self._cluster.home / "secrets"
         return Step(
             "secrets",
-            "Make the secrets",
+            "Create the secrets",
             do,
             needs=after,
             undo=undo,
@@ -185,7 +185,7 @@ class Workloads:
         wanted = {(item.kind, item.name) for part in self.parts for item in part.objects}
         return Step(
             "prune",
-            "Remove what is no longer wanted",
+            "Remove what is no longer needed",
             lambda line: self._prune(wanted, line),
             needs=needs,
             done=lambda: not self._unwanted(wanted),
@@ -222,10 +222,10 @@ class Workloads:
         try:
             self._cluster.kube.apply(self._known(item).body, dry_run=True)
         except InvalidError as error:
-            told = [field for field in OPTIONAL_FIELDS if f".{field}: field not declared" in error.why]
-            if not told or told[0] in self._unknown:
+            unknown = [field for field in OPTIONAL_FIELDS if f".{field}: field not declared" in error.why]
+            if not unknown or unknown[0] in self._unknown:
                 raise
-            self._unknown.append(told[0])
+            self._unknown.append(unknown[0])
             self._try(item)
 
     def _known(self, item: Resource) -> Resource:
@@ -238,7 +238,7 @@ class Workloads:
         before = {item.title: self._existing(item) for item in items}
         leaving = [item for item in items if is_being_deleted(before[item.title])]
         if leaving:  # what is applied to an object that is being deleted goes with it
-            line.note(f"waiting for the end of {', '.join(item.title for item in leaving)}")
+            line.note(f"waiting for the deletion of {', '.join(item.title for item in leaving)}")
             self._await_end(leaving, patience(self._cluster, _GONE_SECONDS))
             before |= dict.fromkeys(item.title for item in leaving)
         for item in items:
@@ -249,10 +249,10 @@ class Workloads:
                 self.affected |= (
                     {each.name for each in part.resources.workloads} if item.kind in _CONFIGS else {item.name}
                 )
-        ours = [item.title for item in items if item.title in self.changed]
-        done = f"changed {', '.join(ours)}" if ours else "unchanged"
+        changed = [item.title for item in items if item.title in self.changed]
+        done = f"changed {', '.join(changed)}" if changed else "unchanged"
         unknown = [field.rpartition(".")[2] for field in self._unknown if any(i.find(field) for i in items)]
-        older = f"; without {', '.join(unknown)}: the ToolHive here is older" if unknown else ""
+        older = f"; without {', '.join(unknown)}: this cluster's ToolHive is older" if unknown else ""
         line.note(done + older)
 
     def _existing(self, item: Resource) -> Object | None:
@@ -260,8 +260,8 @@ class Workloads:
         found = self._found(item)
         if found is not None and not self._adopt and not self._is_ours(found):
             raise UsageError(
-                f"{item.title} in namespace `{self._cluster.namespace}` was not made by this instance",
-                why="It does not carry our label, and is left alone",
+                f"{item.title} in namespace `{self._cluster.namespace}` was not created by this instance",
+                why="It does not carry this instance's label, so it is left alone",
                 hint="Choose another namespace (`--namespace`), or delete it if nobody needs it",
             )
         return found
@@ -288,14 +288,14 @@ class Workloads:
         self.forwards.ensure(endpoint, self._cluster.at, namespace, line)
 
     def _delete(self, items: Sequence[Resource]) -> None:
-        """Delete what is ours of these, and see it go while there is an operator to clear its finalizers.
+        """Delete those objects that carry our label, and wait until the operator has released them.
 
-        A config that is deleted while something refers to it is looked at again only much later.
+        Configs go last: the operator retries only much later if a config is still in use when it is deleted.
         """
-        ours = [item for item in reversed(items) if (found := self._found(item)) and self._is_ours(found)]
-        configs = [item for item in ours if item.kind in _CONFIGS]
+        own = [item for item in reversed(items) if (found := self._found(item)) and self._is_ours(found)]
+        configs = [item for item in own if item.kind in _CONFIGS]
         seconds = patience(self._cluster, _GONE_SECONDS)
-        for several in ([item for item in ours if item not in configs], configs):
+        for several in ([item for item in own if item not in configs], configs):
             for item in several:
                 self._cluster.kube.delete(
                     item.text("apiVersion"), item.kind, item.name, self._cluster.namespace

@@ -1,4 +1,4 @@
-"""`python -m workshop.lab.forward --config FILE`: keep one forward until stopped or FILE is removed."""
+"""`python -m workshop.lab.forward --config FILE`: run one port-forward until stopped or FILE is removed."""
 
 import argparse
 import asyncio
@@ -12,9 +12,9 @@ from workshop.core.crash import run_program
 
 
 def main() -> int:
-    """The exit code is the error's own (2 for a wrong configuration, 3 for a taken port)."""
+    """Run the forward; the exit code is that of the error (2: wrong configuration, 3: taken port)."""
     parser = argparse.ArgumentParser(
-        prog="python -m workshop.lab.forward", description="Keep one forward standing."
+        prog="python -m workshop.lab.forward", description="Keep one port-forward running."
     )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="its JSON configuration")
     parser.add_argument(

@@ -15,7 +15,7 @@ _PORTS = range(1, 1 << 16)
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardConfig:
-    """Which port of which service is forwarded to which local port; the service is asked for its health."""
+    """The local port, the Service's port behind it, and the path at which the Service reports its health."""
 
     port: int
     kubeconfig: str
@@ -30,7 +30,7 @@ class ForwardConfig:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """The command: it forwards a free port of kubectl's choice, on 127.0.0.1 alone."""
+        """The kubectl command: it forwards a free port of its own choice, on 127.0.0.1 only."""
         context = (f"--context={self.context}",) if self.context else ()
         return (
             self.kubectl,
@@ -77,9 +77,9 @@ def _broken(path: Path, why: str) -> UsageError:
 
 @dataclass(frozen=True)
 class ForwardState:
-    """Whether the forward stands, since when it has been so, and what went wrong last.
+    """Whether the forward is connected, since when, and its last error.
 
-    `restarts` counts the times that kubectl was started again; `since` is in seconds since the epoch.
+    `restarts` counts how often kubectl was started again; `since` is in seconds since the epoch.
     """
 
     state: Literal["connecting", "forwarding"]
@@ -89,12 +89,12 @@ class ForwardState:
 
 
 def write_state(path: Path, state: ForwardState) -> None:
-    """Replace the file in one step: a reader sees the state before or this one."""
+    """Replace the file atomically: a reader gets the old state or the new one."""
     write_private(path, json.dumps(asdict(state)).encode())
 
 
 def read_state(path: Path) -> ForwardState | None:
-    """The state in the file; None when there is none that can be read."""
+    """The state in the file; None if it is absent or damaged."""
     try:
         return typed(ForwardState, read_json(path))
     except (OSError, DamagedFileError):

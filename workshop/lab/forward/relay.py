@@ -1,4 +1,4 @@
-"""Pass connections on to a port that comes and goes; hold them for a while when it is gone."""
+"""Pass connections on to a port that changes; hold them for a while when there is none."""
 
 import asyncio
 import contextlib
@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 _CHUNK = 64 * 1024
 _HOLD_SECONDS = 20.0
-_LINGER_SECONDS = (
-    5.0  # a client that has closed looks like one that has only sent all: nothing tells them apart
-)
+# A client that has closed the connection cannot be distinguished from one that has only finished sending.
+_LINGER_SECONDS = 5.0
 _RETRY_SECONDS = 0.1
 _UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
@@ -18,15 +17,17 @@ _UNAVAILABLE = (
 
 
 class Relay:
-    """Joins each connection made to us with one to the tunnel's port of the moment."""
+    """Joins each connection to the local port with one to the tunnel's present port."""
 
     def __init__(self, wanted: Callable[[], None], problem: Callable[[], str]) -> None:
         self._wanted = wanted
         self._problem = problem
         self._port: int | None = None
         self._open = asyncio.Event()
-        self._serving: set[asyncio.Task[None] | None] = set()  # the event loop itself holds its tasks weakly
-        self.heard = 0.0  # when the other side sent something last
+        self._serving: set[asyncio.Task[None] | None] = (
+            set()
+        )  # the event loop keeps only weak references to its tasks
+        self.heard = 0.0  # when the other side last sent something
 
     @property
     def connections(self) -> int:
@@ -34,7 +35,7 @@ class Relay:
         return len(self._serving)
 
     def use(self, port: int | None) -> None:
-        """From now on pass connections on to `port`; None holds them."""
+        """Pass connections on to `port` from now on; with None, hold them."""
         self._port = port
         if port is None:
             self._open.clear()
@@ -42,7 +43,7 @@ class Relay:
             self._open.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection to its end; a 503 that says why when there is no tunnel in time."""
+        """Serve one connection; answer 503 with the reason if there is no tunnel in time."""
         self._serving.add(asyncio.current_task())
         self._wanted()
         try:
@@ -55,7 +56,7 @@ class Relay:
             finally:
                 through[1].close()
         except (OSError, asyncio.CancelledError):
-            pass  # either side went away, or we do: asyncio would log a cancelled connection as an error
+            pass  # one side disconnected, or we stop: asyncio would log a cancelled connection as an error
         finally:
             writer.close()
             self._serving.discard(asyncio.current_task())
@@ -69,7 +70,7 @@ class Relay:
                 continue
             try:
                 return await asyncio.open_connection("127.0.0.1", self._port)
-            except OSError:  # kubectl has just ended, and its supervisor does not know yet
+            except OSError:  # kubectl has just ended, and its supervisor has not noticed yet
                 await asyncio.sleep(_RETRY_SECONDS)
         return None
 
@@ -80,7 +81,7 @@ class Relay:
         back: asyncio.StreamReader,
         forth: asyncio.StreamWriter,
     ) -> None:
-        """Copy both ways until the service has ended, or the client has and no answer is coming any more."""
+        """Copy both ways until the service ends, or the client does and no answer follows."""
         sending = asyncio.create_task(self._copy(reader, forth))
         answering = asyncio.create_task(self._copy(back, writer, heard=True))
         try:

@@ -1,4 +1,4 @@
-"""Keep one forward standing: start kubectl, ask through it, start it again when it ends or hangs."""
+"""Keep one port-forward running: start kubectl, probe through it, restart it when it ends or hangs."""
 
 import asyncio
 import contextlib
@@ -22,8 +22,8 @@ from workshop.lab.forward.relay import Relay
 
 _LOG = logging.getLogger(__name__)
 
-# kubectl does not notice that its parent has died. This shell does, even of SIGKILL: its standard input is a
-# pipe that ends then. PR_SET_PDEATHSIG would be Linux alone.
+# kubectl does not notice that its parent has died. This shell does, even after SIGKILL, because its standard
+# input is a pipe that ends then. PR_SET_PDEATHSIG exists on Linux only.
 _GUARD = (
     "exec 3<&0;"
     '"$@" </dev/null 3<&- & child=$!;'
@@ -36,9 +36,9 @@ _NOISE = ("Handling connection for ", "Forwarding from ")
 _END_SECONDS = 3.0
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
-_OPEN_SECONDS = 30.0  # kubectl's own way to the API server and to a running pod
-# From a forwarded port to the first answer. kubectl may have chosen the pod that is just leaving, and then
-# hangs: try another soon, but give a slow machine more each time.
+_OPEN_SECONDS = 30.0  # kubectl's connection to the API server and to a running pod
+# From a forwarded port to the first answer. kubectl may have chosen a pod that is just terminating, and then
+# hangs: try another soon, but allow a slow machine more time with each try.
 _FIRST_ANSWER, _LONGEST_ANSWER = 4.0, 30.0
 _TRIES = 4
 _PROBE_SECONDS = 4.0
@@ -46,12 +46,12 @@ _EVERY_SECONDS = 5.0
 _LEAST_SECONDS = 1.0  # between two probes, or two tries, however many connections come
 _MOST_SILENT = 2
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 15.0
-_STEADY_SECONDS = 15.0  # a kubectl that ran so long was well: the next is started at once
+_STEADY_SECONDS = 15.0  # a kubectl that ran this long was healthy: the next one starts at once
 _LOOK_SECONDS = 2.0
 
 
 class Tunnel:
-    """A running kubectl: the port it chose, the last problem it told, and its end."""
+    """A running kubectl: the port that it chose, the last problem that it reported, and its end."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -60,14 +60,14 @@ class Tunnel:
         self._reading = asyncio.create_task(self._read())
 
     async def ended(self) -> WorkshopError:
-        """Wait for kubectl's end; why it ended."""
+        """Wait for kubectl to end; return the reason."""
         code = await self._process.wait()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(self._reading), _END_SECONDS)
         return WorkshopError(self.problem or f"kubectl ended with exit code {code}")
 
     async def close(self) -> None:
-        """End kubectl, and wait until it and its guard are gone."""
+        """End kubectl, and wait until it and its guard have ended."""
         if self._process.stdin:
             self._process.stdin.close()
         with contextlib.suppress(TimeoutError):
@@ -114,7 +114,7 @@ async def tunnel(argv: Sequence[str], env: Mapping[str, str]) -> AsyncIterator[T
 
 
 async def probe(port: int, path: str, host: str, seconds: float) -> int | None:
-    """The HTTP status of a GET through `port`; None when nothing sensible came back within `seconds`."""
+    """The HTTP status of a GET through `port`; None without a valid answer within `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             return await _ask(port, path, host)
@@ -134,11 +134,11 @@ async def _ask(port: int, path: str, host: str) -> int | None:
 
 
 class Supervisor:
-    """One forward: the listener that stays, and the kubectl behind it of the moment."""
+    """One port-forward: a listener that stays, and the present kubectl behind it."""
 
     def __init__(self, config: ForwardConfig, handed_over: Sequence[socket.socket] = ()) -> None:
         self._config = config
-        self._handed_over = handed_over  # listening sockets of the local port, bound by whoever started us
+        self._handed_over = handed_over  # listening sockets of the local port, bound by the parent process
         self._wanted = asyncio.Event()
         self._state = ForwardState("connecting", time.time())
         self._relay = Relay(self._wanted.set, lambda: self._state.last_error)
@@ -151,7 +151,9 @@ class Supervisor:
         Raises PreflightError for a port that is taken, or when there is no kubectl.
         """
         if shutil.which(self._config.kubectl) is None:
-            raise PreflightError("kubectl is not installed", hint="Install it, and run `workshop up` again")
+            raise PreflightError(
+                "`kubectl` was not found on your PATH", hint="Install it, and run `workshop up` again"
+            )
         listening = self._handed_over or bind_loopback(self._config.port)
         self._write()
         stop = asyncio.Event()
@@ -161,13 +163,13 @@ class Supervisor:
             for sock in listening:
                 server = await asyncio.start_server(self._relay.serve, sock=sock)
                 stack.callback(server.close)
-            keeping = asyncio.create_task(self._keep())
+            running = asyncio.create_task(self._run_forever())
             watching = asyncio.create_task(_until_gone(while_exists, stop))
-            stack.push_async_callback(_cancelled, keeping, watching)
-            done, _ = await asyncio.wait({keeping, watching}, return_when=asyncio.FIRST_COMPLETED)
+            stack.push_async_callback(_cancelled, running, watching)
+            done, _ = await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
             next(iter(done)).result()
 
-    async def _keep(self) -> None:
+    async def _run_forever(self) -> None:
         pause = _FIRST_PAUSE
         while True:
             started = time.monotonic()
@@ -181,24 +183,26 @@ class Supervisor:
             await self._wait(pause, least=min(pause, _LEAST_SECONDS))
 
     async def _forward(self) -> WorkshopError:
-        """One run of kubectl, from its start to its end; why it ended."""
+        """One run of kubectl, from its start to its end; return why it ended."""
         env = {**self._config.env, "KUBECONFIG": self._config.kubeconfig}
         async with tunnel(self._config.argv, env) as running:
             ended = asyncio.create_task(running.ended())
-            standing = asyncio.create_task(self._stand(running))
+            serving = asyncio.create_task(self._serve(running))
             try:
-                done, _ = await asyncio.wait({ended, standing}, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait({ended, serving}, return_when=asyncio.FIRST_COMPLETED)
                 return next(iter(done)).result()
             finally:
                 ended.cancel()
-                standing.cancel()
+                serving.cancel()
 
-    async def _stand(self, running: Tunnel) -> WorkshopError:
-        """Pass connections on from the first answer until there is none any more; what was wrong then."""
+    async def _serve(self, running: Tunnel) -> WorkshopError:
+        """Pass connections on from the first answer until answers cease; return what was wrong then."""
         try:
             port = await asyncio.wait_for(asyncio.shield(running.port), _OPEN_SECONDS)
         except TimeoutError:
-            return WorkshopError(running.problem or f"kubectl forwarded no port in {_OPEN_SECONDS:.0f} s")
+            return WorkshopError(
+                running.problem or f"kubectl did not forward a port within {_OPEN_SECONDS:.0f} s"
+            )
         if not await self._first_answer(port):
             return WorkshopError(running.problem or "The forwarded port does not answer")
         self._relay.use(port)
@@ -210,12 +214,12 @@ class Supervisor:
             silent = 0 if answer or self._relay.heard > asked else silent + 1
             if answer:
                 self._answered(answer)
-        return WorkshopError(f"`{self._config.target}` does not answer any more")
+        return WorkshopError(f"`{self._config.target}` no longer answers")
 
     async def _first_answer(self, port: int) -> bool:
         deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
-            each = self._patience / _TRIES  # one that was made before the pod had its address never ends
+            each = self._patience / _TRIES  # a request from before the pod had its address never ends
             answer = await probe(port, self._config.health_path, self._host, each)
             if answer:
                 self._patience = _FIRST_ANSWER
@@ -226,11 +230,11 @@ class Supervisor:
         return False
 
     def _answered(self, status: int) -> None:
-        well = status == HTTPStatus.OK
-        self._set("forwarding", "" if well else f"{self._config.health_path} answers with status {status}")
+        healthy = status == HTTPStatus.OK
+        self._set("forwarding", "" if healthy else f"{self._config.health_path} answers with status {status}")
 
     async def _wait(self, seconds: float, *, least: float) -> None:
-        """Wait, but not longer than `least` when somebody connects."""
+        """Wait, but not longer than `least` when a client connects."""
         await asyncio.sleep(least)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wanted.wait(), seconds - least)
@@ -247,7 +251,7 @@ class Supervisor:
             self._write()
 
     def _write(self) -> None:
-        with contextlib.suppress(OSError):  # a full disk, or a state directory that is just being removed
+        with contextlib.suppress(OSError):  # a full disk, or a state directory that is being removed
             states.write_state(Path(self._config.state_file), self._state)
 
 

@@ -98,15 +98,17 @@ def read_refusal(
 ) -> Refusal:
     """The refusal in an API answer, whether it is a `Status` object or plain text."""
     try:
-        told = json.loads(body or "")
+        answer = json.loads(body or "")
     except ValueError:
-        told = None
-    if not isinstance(told, dict):
-        told = {"message": body or reason or ""}
-    message = " ".join(str(told.get("message") or reason or f"HTTP status {status}").split())
+        answer = None
+    if not isinstance(answer, dict):
+        answer = {"message": body or reason or ""}
+    message = " ".join(str(answer.get("message") or reason or f"HTTP status {status}").split())
     asked = str((headers or {}).get("Retry-After", ""))  # a date in its place is not honoured
     after = float(asked) if asked.isdecimal() else None
-    return Refusal(status or 0, str(told.get("reason") or reason or ""), shortened(message, _LONGEST), after)
+    return Refusal(
+        status or 0, str(answer.get("reason") or reason or ""), shortened(message, _LONGEST), after
+    )
 
 
 def error_of(refusal: Refusal, doing: str, *, answer_lost: bool = False) -> WorkshopError:
@@ -137,11 +139,11 @@ def error_of(refusal: Refusal, doing: str, *, answer_lost: bool = False) -> Work
 
 def unreachable(host: str, problem: Exception) -> UnreachableError:
     """The error for an API server that does not answer."""
-    told = " ".join(str(problem).split())
+    reason = " ".join(str(problem).split())
     return UnreachableError(
         f"The cluster's API server does not answer at {host}",
-        why=told.partition(">: ")[2] or told,  # urllib3 puts the object in front of what happened
-        hint="Is the cluster running? `workshop status` tells, and `workshop up` starts it",
+        why=reason.partition(">: ")[2] or reason,  # urllib3 puts the object in front of what happened
+        hint="Is the cluster running? `workshop status` shows it, and `workshop up` starts it",
     )
 
 
@@ -149,7 +151,7 @@ def unexpected(doing: str, body: bytes) -> WorkshopError:
     """The error for an answer that is not the API's, as a proxy's page on the way."""
     begins = " ".join(body[:_LONGEST].decode(errors="replace").split())
     return WorkshopError(
-        f"The cluster answered with something else than JSON when asked to {doing}",
+        f"The cluster answered with something other than JSON when asked to {doing}",
         why=f"It begins with: {begins[:_SHOWN]}",
         hint="Does the kubeconfig's `server` name the API server, and not something in front of it?",
     )
@@ -163,19 +165,19 @@ def _missing_right(found: re.Match[str], refusal: Refusal) -> ForbiddenError:
     return ForbiddenError(
         f"Your account may not {verb} {resource}{where}",
         why=refusal.message,
-        hint=f"Ask the cluster's owner for it; `kubectl auth can-i {verb} {kind}{at}` tells when you have it",
+        hint=f"Ask the cluster's owner for it; `kubectl auth can-i {verb} {kind}{at}` shows when you have it",
     )
 
 
 def _hint(refusal: Refusal) -> str:
-    told = refusal.message.lower()
-    if "namespaces" in told and "not found" in told:
+    message = refusal.message.lower()
+    if "namespaces" in message and "not found" in message:
         return "The namespace is missing: run `workshop up` again"
-    if "exceeded quota" in told or "must specify" in told:
+    if "exceeded quota" in message or "must specify" in message:
         return "The namespace has a quota: ask its owner for more, or delete what is not needed"
-    if "podsecurity" in told:
+    if "podsecurity" in message:
         return "The namespace's pod security level forbids this pod: choose another namespace"
-    if "being terminated" in told:
+    if "being terminated" in message:
         return "It is still being deleted: wait a moment, and run this command again"
     if refusal.retry_after is not None:
         return f"The cluster is busy: run this command again in {refusal.retry_after:.0f} s"

@@ -1,4 +1,4 @@
-"""A lease on the cluster: one holder at a time, and the next one once it has expired."""
+"""A Lease object on the cluster: one holder at a time, and the next one once it has expired."""
 
 import threading
 import time
@@ -13,16 +13,16 @@ from workshop.lab.kube.connection import ConflictError
 from workshop.lab.kube.objects import mapping, text
 
 _API = "coordination.k8s.io/v1"
-_EXPIRES_SECONDS = 30  # how long a holder that died keeps the others waiting
+_EXPIRES_SECONDS = 30  # how long a dead holder blocks the others
 _RENEW_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 
 
 class Lease:
-    """The lease of one name, as one holder sees it. It exists on the cluster only while somebody holds it.
+    """One lease from the view of one holder; the object exists on the cluster only while somebody holds it.
 
-    Like client-go's leader election it compares no clocks: a lease has expired once it was not renewed for
-    its duration while we looked.
+    As in client-go's leader election, no clocks are compared: a lease has expired when it was not renewed for
+    its whole duration while we watched it.
     """
 
     def __init__(self, kube: Kube, name: str, namespace: str, holder: str) -> None:
@@ -31,11 +31,11 @@ class Lease:
         self._namespace = namespace
         self._holder = holder
         self._version = ""
-        self._within = threading.Lock()  # the holder's own threads take turns too
+        self._within = threading.Lock()  # one thread of this holder at a time
 
     @contextmanager
     def held(self, seconds: float, note: Callable[[str], None]) -> Iterator[None]:
-        """Hold the lease inside; raises DeadlineError when others hold it for all of `seconds`."""
+        """Hold the lease inside the block; raises DeadlineError when others hold it for all of `seconds`."""
         with self._within:
             self._take(seconds, note)
             done = threading.Event()
@@ -50,12 +50,12 @@ class Lease:
 
     def _take(self, seconds: float, note: Callable[[str], None]) -> None:
         deadline = time.monotonic() + seconds
-        seen, since = "", time.monotonic()
+        known, since = "", time.monotonic()
         while True:
             found = self._kube.get(_API, "Lease", self._name, self._namespace)
             version = text(found, "metadata", "resourceVersion")
-            if version != seen:
-                seen, since = version, time.monotonic()
+            if version != known:
+                known, since = version, time.monotonic()
             lasts = mapping(found, "spec").get("leaseDurationSeconds") or _EXPIRES_SECONDS
             holder = text(found, "spec", "holderIdentity")
             free = found is None or holder in ("", self._holder) or time.monotonic() - since >= lasts
@@ -68,11 +68,11 @@ class Lease:
                     hint="Run the same command again when it has finished",
                 )
             if not free:
-                note(f"waiting for `{holder}`, which changes the operator now")
+                note(f"waiting for `{holder}`, which is changing the operator")
             time.sleep(_LOOK_SECONDS)
 
     def _took(self, version: str) -> bool:
-        """Whether the lease became ours: made where there was none, or changed from this version."""
+        """Whether we took the lease: created a new one, or changed this version of it."""
         now = _now()
         spec = {
             "holderIdentity": self._holder,
@@ -101,17 +101,17 @@ class Lease:
             try:
                 found = self._kube.get(_API, "Lease", self._name, self._namespace)
                 if text(found, "spec", "holderIdentity") != self._holder:
-                    return  # somebody found it expired, and has it now
+                    return  # it expired, and somebody else holds it now
                 found = self._write(text(found, "metadata", "resourceVersion"), {"renewTime": _now()})
             except WorkshopError:
-                continue  # the API does not answer: there is time for another try
+                continue  # the API does not answer: there is time to try again
             self._version = text(found, "metadata", "resourceVersion") or self._version
 
     def _release(self) -> None:
         try:
             self._kube.delete(_API, "Lease", self._name, self._namespace, version=self._version)
         except WorkshopError:
-            return  # it expires by itself, or belongs to somebody else by now
+            return  # it expires by itself, or somebody else holds it by now
 
 
 def _now() -> str:

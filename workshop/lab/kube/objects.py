@@ -1,7 +1,7 @@
-"""Reads Kubernetes objects that may be half made: a field that is absent, null or empty reads the same.
+"""Read Kubernetes objects that may be incomplete: a field that is absent, null or empty reads the same.
 
 The API server answers with null where a list or a mapping has no value yet, as in `status.conditions` of a
-definition that was made a moment ago. Everything that looks into an object does so through these functions.
+definition that was created a moment ago. All code that reads an object does so through these functions.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ def without_nulls(value: object) -> Any:  # noqa: ANN401 - a value of JSON
 
 
 def mapping(found: Mapping[str, Any] | None, *path: str) -> Mapping[str, Any]:
-    """The mapping at a path; an empty one where something on the way is missing."""
+    """The mapping at a path; an empty one if a part of the path is missing."""
     value: Any = found
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
@@ -49,19 +49,19 @@ def mapping(found: Mapping[str, Any] | None, *path: str) -> Mapping[str, Any]:
 
 
 def items(found: Mapping[str, Any] | None, *path: str) -> Sequence[Mapping[str, Any]]:
-    """The mappings in the list at a path; none where something on the way is missing."""
+    """The mappings in the list at a path; none if a part of the path is missing."""
     value = mapping(found, *path[:-1]).get(path[-1])
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
 def text(found: Mapping[str, Any] | None, *path: str) -> str:
-    """The text at a path; an empty one where something on the way is missing."""
+    """The text at a path; an empty one if a part of the path is missing."""
     value = mapping(found, *path[:-1]).get(path[-1])
     return "" if value is None else str(value)
 
 
 def number(found: Mapping[str, Any] | None, *path: str) -> int:
-    """The number at a path; 0 where something on the way is missing."""
+    """The number at a path; 0 if a part of the path is missing."""
     value = mapping(found, *path[:-1]).get(path[-1])
     return int(value) if isinstance(value, int | float) else 0
 
@@ -75,7 +75,7 @@ def namespace_of(found: Mapping[str, Any] | None) -> str:
 
 
 def uid_of(found: Mapping[str, Any] | None) -> str:
-    """What tells an object from an earlier one of the same name."""
+    """The id that distinguishes an object from an earlier one of the same name."""
     return text(found, "metadata", "uid")
 
 
@@ -88,12 +88,12 @@ def annotations_of(found: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 
 def created_at(found: Mapping[str, Any] | None) -> str:
-    """When the API server made an object, as RFC 3339 text, which sorts by time."""
+    """When the API server created an object, as RFC 3339 text, which sorts by time."""
     return text(found, "metadata", "creationTimestamp")
 
 
 def is_being_deleted(found: Mapping[str, Any] | None) -> bool:
-    """Whether an object's deletion was asked for: it goes when its finalizers are done."""
+    """Whether an object's deletion was requested: it is deleted once its finalizers are cleared."""
     return bool(text(found, "metadata", "deletionTimestamp"))
 
 

@@ -1,4 +1,4 @@
-"""Wait for something in the cluster: for its success, its failure, or the end of patience."""
+"""Wait for something in the cluster to succeed or to fail, up to a time limit."""
 
 import math
 import time
@@ -12,12 +12,14 @@ from workshop.lab.kube.connection import UnreachableError
 T = TypeVar("T")
 
 _LOOK_SECONDS = 0.5
-_UNREACHABLE_SECONDS = 30.0  # how long an API server may be gone, as while kubeadm restarts it
+_UNREACHABLE_SECONDS = (
+    30.0  # how long an API server may be unreachable, for example while kubeadm restarts it
+)
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found where a wait ended badly: short lines of what is wrong, and what to do about it."""
+    """Why a wait failed: short lines about what is wrong, and what to do about it."""
 
     lines: tuple[str, ...] = ()
     hint: str = ""
@@ -28,7 +30,7 @@ class Diagnosis:
 
 
 def bound(seconds: float) -> str:
-    """A wait's bound, for its progress line."""
+    """A wait's time limit in words, for its progress line."""
     minutes = f"{seconds / 60:.3g} min"
     return f"at most {minutes}" if seconds >= 120 else f"at most {seconds:.0f} s"  # noqa: PLR2004 - from 2 min on
 
@@ -45,28 +47,28 @@ def wait_for(
     diagnose: Callable[[], Diagnosis] = Diagnosis,
     settled: int = 1,
 ) -> T:
-    """Look until `done` holds for `settled` looks in a row; what was seen then.
+    """Call `look` until `done` holds for `settled` results in a row; return the last result.
 
-    Raises WorkshopError as soon as `failed` names a reason, DeadlineError after `seconds`; both carry the
-    diagnosis. `note` is told the `state` of every look, and the bound.
+    Raises WorkshopError as soon as `failed` returns a reason, DeadlineError after `seconds`; both carry the
+    diagnosis. `note` gets the `state` of every result, and the time limit.
     """
     deadline = time.monotonic() + seconds
     good = 0
     while True:
-        seen = reach(look, seconds, note, deadline)
-        good = good + 1 if done(seen) else 0
+        result = reach(look, seconds, note, deadline)
+        good = good + 1 if done(result) else 0
         if good >= settled:
-            note(state(seen))
-            return seen
-        if reason := failed(seen):
+            note(state(result))
+            return result
+        if reason := failed(result):
             found = diagnose()
             raise WorkshopError(f"{what} cannot become ready: {reason}", why=found.why, hint=found.hint)
-        note(", ".join(part for part in (state(seen), bound(seconds)) if part))
+        note(", ".join(part for part in (state(result), bound(seconds)) if part))
         if time.monotonic() + _LOOK_SECONDS > deadline:
             found = diagnose()
-            told = f" ({state(seen)})" if state(seen) else ""
+            shown = f" ({state(result)})" if state(result) else ""
             raise DeadlineError(
-                f"{what} was not ready within {seconds:.0f} s{told}", why=found.why, hint=found.hint
+                f"{what} was not ready within {seconds:.0f} s{shown}", why=found.why, hint=found.hint
             )
         time.sleep(_LOOK_SECONDS)
 
@@ -74,7 +76,7 @@ def wait_for(
 def reach(
     look: Callable[[], T], seconds: float, note: Callable[[str], None], deadline: float = math.inf
 ) -> T:
-    """What a look sees, also of an API server that is gone for a moment, as while kubeadm restarts it."""
+    """The result of `look`, called again while the API server is unreachable for a moment."""
     until = min(deadline, time.monotonic() + min(seconds, _UNREACHABLE_SECONDS))
     while True:
         try:

@@ -48,7 +48,7 @@ class Docker:
         self._runner = runner
 
     def examine(self) -> Engine:
-        """The engine that answers; raises EngineError, a PreflightError, for each other state."""
+        """The engine that answers; raises EngineError, a PreflightError, for every other state."""
         return self.engine
 
     @cached_property
@@ -59,33 +59,33 @@ class Docker:
         context, endpoint = self._endpoint()
         try:
             version = self._ask("version", "--format", "{{json .}}")
-            told = _json(version.stdout)
-            if version.code or not told.get("Server"):
+            found = _json(version.stdout)
+            if version.code or not found.get("Server"):
                 raise engine.unreachable(version.stderr or version.stdout, endpoint, context)
             info = self._ask("info", "--format", "{{json .}}")
         except DeadlineError as error:
-            said = f"It did not answer within {_ASK_SECONDS:.0f} s"
-            raise engine.unreachable(said, endpoint, context) from error
+            problem = f"It did not answer within {_ASK_SECONDS:.0f} s"
+            raise engine.unreachable(problem, endpoint, context) from error
         if info.code:
             raise engine.unreachable(info.stderr or info.stdout, endpoint, context)
-        return engine.read_engine(told, _json(info.stdout), endpoint)
+        return engine.read_engine(found, _json(info.stdout), endpoint)
 
     def image(self, ref: str) -> ImageInfo | None:
-        """What the engine knows of an image; None when it does not have it."""
-        told = self._inspect("image", ref, "{{json .}}")
-        if told is None:
+        """The engine's information about an image; None if it does not have it."""
+        found = self._inspect("image", ref, "{{json .}}")
+        if found is None:
             return None
-        variant = f"/{told['Variant']}" if told.get("Variant") else ""
+        variant = f"/{found['Variant']}" if found.get("Variant") else ""
         return ImageInfo(
-            id=str(told.get("Id", "")),
-            platform=f"{told.get('Os', '')}/{told.get('Architecture', '')}{variant}",
-            digests=tuple(told.get("RepoDigests") or ()),
-            size=int(told.get("Size") or 0),
-            labels=(told.get("Config") or {}).get("Labels") or {},
+            id=str(found.get("Id", "")),
+            platform=f"{found.get('Os', '')}/{found.get('Architecture', '')}{variant}",
+            digests=tuple(found.get("RepoDigests") or ()),
+            size=int(found.get("Size") or 0),
+            labels=(found.get("Config") or {}).get("Labels") or {},
         )
 
     def pull(self, ref: str, platform: str) -> None:
-        """Pull one platform of an image; a login the registry refuses is left out in a second try."""
+        """Pull one platform of an image; if the registry refuses the stored login, pull again without it."""
         argv = self.pull_argv(ref, platform)
         done = self._runner.run(argv, seconds=_IMAGE_SECONDS, check=False)
         if done.code and any(mark in done.stderr.lower() for mark in _REFUSED) and self._pull_bare(argv):
@@ -103,19 +103,19 @@ class Docker:
         network: str | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> None:
-        """Build an image; the arguments' values go by the environment, for one may hold a login."""
+        """Build an image; the values of its arguments are in the environment: one may contain a login."""
         argv = self.build_argv(tag, context, dockerfile, build_args, network=network, labels=labels)
         context_name, _ = self._endpoint()
         env = {
-            "BUILDX_BUILDER": context_name,  # another keeps the image to itself
-            "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",  # they make an index of several platforms: kind loads none
+            "BUILDX_BUILDER": context_name,  # another builder does not export the image to the engine
+            "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",  # kind cannot load the index that they make
             "DOCKER_DEFAULT_PLATFORM": self.engine.platform,
             **build_args,
         }
         self._runner.run(argv, seconds=_IMAGE_SECONDS, env=env)
 
     def save(self, refs: Sequence[str], archive: Path, platform: str) -> None:
-        """Write images to an archive of one platform, whole or not at all."""
+        """Write images to an archive of one platform; a failure leaves no file."""
         part = archive.with_name(f".{archive.name}.part")
         chosen = self._one_platform(platform)
         try:
@@ -125,13 +125,13 @@ class Docker:
             part.unlink(missing_ok=True)
 
     def load(self, archive: Path) -> tuple[str, ...]:
-        """Load an archive's images into the engine, and name them."""
+        """Load an archive's images into the engine; return their names."""
         done = self._runner.run(["docker", "load", "--input", str(archive)], seconds=_IMAGE_SECONDS)
         lines = [line.partition(":") for line in done.stdout.splitlines() if line.startswith("Loaded image")]
         return tuple(name.strip() for _, _, name in lines)
 
     def tag(self, source: str, target: str) -> None:
-        """Give an image one more name."""
+        """Give an image another name."""
         self._runner.run(["docker", "tag", source, target], seconds=_ASK_SECONDS)
 
     def exec(
@@ -141,21 +141,21 @@ class Docker:
         return self._runner.run(["docker", "exec", container, *argv], seconds=seconds, check=check)
 
     def container(self, name: str) -> ContainerState | None:
-        """How a container is; None when there is none of that name."""
-        told = self._inspect("container", name, "{{json .State}}")
-        if told is None:
+        """The state of a container; None if there is none of that name."""
+        found = self._inspect("container", name, "{{json .State}}")
+        if found is None:
             return None
-        return ContainerState(told.get("Running") is True, str(told.get("StartedAt") or ""))
+        return ContainerState(found.get("Running") is True, str(found.get("StartedAt") or ""))
 
     def start(self, container: str, seconds: float) -> None:
-        """Start a container; one that runs goes on."""
+        """Start a container; one that already runs is left alone."""
         self._runner.run(["docker", "start", container], seconds=seconds)
 
     def import_archive(self, node: str, archive: Path) -> bool:
-        """Import an image archive into the containerd of a kind node; False when its `ctr` refuses.
+        """Import an image archive into the containerd of a kind node; False if its `ctr` fails.
 
-        It is what `kind load image-archive` runs, but for `--local`, which leaves out containerd's transfer
-        service: with it the same archive takes two to three times the processor time (containerd 2.3).
+        `kind load image-archive` runs the same command without `--local`. That option bypasses containerd's
+        transfer service, which takes two to three times the processor time for an archive (containerd 2.3).
         """
         argv = ["docker", "exec", "--interactive", node, "ctr", "--namespace=k8s.io", "images", "import"]
         argv += ["--local", "--all-platforms", "--digests", "-"]
@@ -183,7 +183,7 @@ class Docker:
         network: str | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> list[str]:
-        """The command that builds an image, with the names of the arguments that the environment holds."""
+        """The command that builds an image, with the names of the arguments that the environment contains."""
         argv = ["docker", "build", "--tag", tag, "--file", str(dockerfile)]
         argv += [word for name in build_args for word in ("--build-arg", name)]
         argv += [word for name, value in (labels or {}).items() for word in ("--label", f"{name}={value}")]
@@ -197,7 +197,7 @@ class Docker:
         return ["docker", "save", *chosen, "--output", str(archive), *refs]
 
     def _inspect(self, kind: str, name: str, what: str) -> dict[str, Any] | None:
-        """What the engine tells of an image or a container; None when it has none of that name."""
+        """The engine's information about an image or a container; None if it has none of that name."""
         done = self._ask(kind, "inspect", "--format", what, name)
         if done.code and f"no such {kind}" in done.stderr.lower():
             return None
@@ -218,13 +218,13 @@ class Docker:
                 why=done.stderr.strip(),
                 hint="Run `docker context use default`, or unset DOCKER_CONTEXT",
             )
-        told = _json(done.stdout)
-        return str(told.get("Name", "")), str(
-            ((told.get("Endpoints") or {}).get("docker") or {}).get("Host", "")
+        found = _json(done.stdout)
+        return str(found.get("Name", "")), str(
+            ((found.get("Endpoints") or {}).get("docker") or {}).get("Host", "")
         )
 
     def _pull_bare(self, argv: Sequence[str]) -> bool:
-        """Pull without any stored login: a stale one is refused even where none is needed."""
+        """Pull without any stored login: registries refuse a stale one even for a public image."""
         _, endpoint = self._endpoint()
         with tempfile.TemporaryDirectory() as empty:
             env = {"DOCKER_CONFIG": empty, "DOCKER_HOST": endpoint}
@@ -236,28 +236,28 @@ class Docker:
         if self.engine.containerd_store:
             raise EngineError(
                 "too-old",
-                f"Docker {self.engine.version} keeps images of several platforms, but cannot save one",
+                f"Docker {self.engine.version} stores images of several platforms and cannot save just one",
                 why="`docker save --platform` came with Docker 28",
                 hint="Update Docker, or switch off its containerd image store",
             )
-        return None  # the classic store has one platform of each image
+        return None  # the classic store has only one platform of each image
 
 
 def _json(text: str) -> dict[str, Any]:
     try:
-        told = json.loads(text)
+        found = json.loads(text)
     except ValueError as error:
-        raise WorkshopError("`docker` answered something that is not JSON", why=text.strip()[:200]) from error
-    if isinstance(told, list):
-        told = told[0] if told else {}
-    return told if isinstance(told, dict) else {}
+        raise WorkshopError("`docker` printed something that is not JSON", why=text.strip()[:200]) from error
+    if isinstance(found, list):
+        found = found[0] if found else {}
+    return found if isinstance(found, dict) else {}
 
 
 def image_ids(archive: Path) -> dict[str, str]:
-    """The id of each image by its reference: the digest of its configuration, as containerd counts.
+    """The id of each image by its reference: the digest of its configuration, as containerd uses it.
 
-    The engine's own id is the same with Docker's classic store, and another with its containerd store.
-    Raises WorkshopError when the file is no image archive.
+    The engine's own id is the same with Docker's classic store, and differs with its containerd store.
+    Raises WorkshopError when the file is not an image archive.
     """
     try:
         with tarfile.open(archive) as tar:
@@ -267,7 +267,7 @@ def image_ids(archive: Path) -> dict[str, str]:
         return {tag: _digest(image["Config"]) for image in images for tag in image["RepoTags"] or ()}
     except (OSError, EOFError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
         raise WorkshopError(
-            f"`{archive.name}` is no image archive", why=str(error) or "It ends too early"
+            f"`{archive.name}` is not an image archive", why=str(error) or "It ends too early"
         ) from error
 
 

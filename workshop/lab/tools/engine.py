@@ -15,7 +15,7 @@ MINIMUM: Version = (20, 10, 0)
 SAVE_PLATFORM_API: Version = (1, 48, 0)
 _LOW_MEMORY = 4 * 2**30
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
-_KINDS = (  # by what `docker info` and `docker version` say of themselves
+_KINDS = (  # by the text of `docker info` and `docker version`
     ("Podman", r"podman engine"),
     ("Docker Desktop", r"docker.desktop|desktop-linux|/\.docker/(run|desktop)/"),
     ("OrbStack", r"orbstack"),
@@ -23,7 +23,7 @@ _KINDS = (  # by what `docker info` and `docker version` say of themselves
     ("Rancher Desktop", r"rancher.?desktop"),
 )
 _START = {
-    "Docker Desktop": "Start Docker Desktop and wait until it says that it is running",
+    "Docker Desktop": "Start Docker Desktop and wait until it reports that it is running",
     "OrbStack": "Start OrbStack: `orb start`",
     "Colima": "Start Colima: `colima start --cpu 4 --memory 8`",
     "Rancher Desktop": "Start Rancher Desktop, with dockerd (moby) as its container engine",
@@ -41,7 +41,7 @@ class EngineError(PreflightError):
 
 @dataclass(frozen=True)
 class Engine:
-    """A container engine that answers; `remote` is its address when it is another machine's."""
+    """A container engine that answers; `remote` is its address if it runs on another machine."""
 
     version: str
     architecture: str
@@ -60,7 +60,7 @@ class Engine:
 
     @property
     def saves_platforms(self) -> bool:
-        """Whether `docker save --platform` is understood."""
+        """Whether the engine supports `docker save --platform`."""
         return self.api >= SAVE_PLATFORM_API
 
     def refuse_remote(self) -> None:
@@ -82,7 +82,7 @@ def read_engine(version: Mapping[str, Any], info: Mapping[str, Any], endpoint: s
     if name != "Podman" and number is not None and number < MINIMUM:
         raise EngineError(
             "too-old",
-            f"Docker's engine is {server['Version']}; {spelled(MINIMUM)} is the oldest that works",
+            f"Docker's engine is {server['Version']}; {spelled(MINIMUM)} is the oldest version that works",
             why=f"It answers at {endpoint or 'its default address'}",
             hint="Update Docker Engine or Docker Desktop",
         )
@@ -101,7 +101,7 @@ def read_engine(version: Mapping[str, Any], info: Mapping[str, Any], endpoint: s
 
 
 def remote_part(endpoint: str) -> str:
-    """The endpoint when it is another machine's, without any login in it; empty when it is this one's."""
+    """The endpoint without any login, if it is on another machine; empty if it is on this one."""
     parts = urlsplit(endpoint)
     if parts.scheme not in {"tcp", "ssh", "http", "https"} or _is_loopback(parts.hostname or "localhost"):
         return ""
@@ -109,10 +109,10 @@ def remote_part(endpoint: str) -> str:
     return f"{parts.scheme}://{parts.hostname}{port}"
 
 
-def unreachable(said: str, endpoint: str, context: str) -> EngineError:
-    """The error for what `docker version` said when no engine answered it."""
-    last = said.strip().splitlines()[-1] if said.strip() else "It said nothing"
-    low = said.lower()
+def unreachable(output: str, endpoint: str, context: str) -> EngineError:
+    """The error for the output of `docker version` when no engine answered."""
+    last = output.strip().splitlines()[-1] if output.strip() else "It wrote no output"
+    low = output.lower()
     if re.search(r"permission denied while trying to connect|dial unix .*permission denied", low):
         return EngineError(
             "no-permission",
@@ -123,7 +123,7 @@ def unreachable(said: str, endpoint: str, context: str) -> EngineError:
     if re.search(r"client version .* is too (new|old)|client is newer than server", low):
         return EngineError(
             "too-old",
-            "Docker's client and engine are too far apart to talk",
+            "The versions of Docker's client and engine are too far apart",
             why=last,
             hint="Update the older one: the `docker` command, or Docker Engine",
         )
@@ -172,14 +172,14 @@ def _start_hint(endpoint: str, context: str) -> str:
 
 def _name(version: Mapping[str, Any], info: Mapping[str, Any]) -> str:
     server = version["Server"]
-    told = [
+    names = [
         info.get("OperatingSystem"),
         info.get("Name"),
         (server.get("Platform") or {}).get("Name"),
         *[component.get("Name") for component in server.get("Components") or []],
         (version.get("Client") or {}).get("Context"),
     ]
-    text = " ".join(str(part) for part in told if part)
+    text = " ".join(str(part) for part in names if part)
     return next((name for name, mark in _KINDS if re.search(mark, text, re.IGNORECASE)), "Docker Engine")
 
 
@@ -190,7 +190,7 @@ def _architecture(text: str) -> str:
 def _warnings(name: str, info: Mapping[str, Any]) -> Sequence[str]:
     found = []
     if name == "Podman":
-        found.append("Podman answers in Docker's place; kind is not tested with it here")
+        found.append("Podman answers in Docker's place; the workshop was not tested with it")
     memory = int(info.get("MemTotal") or 0)
     if 0 < memory < _LOW_MEMORY:
         found.append(f"The engine has {memory / 2**30:.1f} GiB of memory; give it 4 GiB or more")

@@ -1,4 +1,4 @@
-"""The `helm` command, 3.10+ and 4, with its own home: the person's logins and plug-ins are not used."""
+"""The `helm` command, 3.10 or newer, with its own home: a person's logins and plug-ins are not used."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _ASK_SECONDS = 30.0
 _PULL_SECONDS = 180.0
 _HEAL_SECONDS = 120.0
 _LOOK_SECONDS = 1.0
-# An entry that matches nothing: a file with no entry at all makes Helm look into the system's keychain.
+# An entry that matches nothing: if the file has no entry, Helm looks into the system's keychain.
 _NO_LOGIN = b'{"auths": {"no-login.invalid": {}}}\n'
 
 
@@ -38,7 +38,7 @@ class Release:
 
     @property
     def pending(self) -> bool:
-        """Whether a Helm command is still at work on it, or was interrupted."""
+        """Whether a Helm command is still changing it, or was interrupted."""
         return self.status == "uninstalling" or self.status.startswith("pending-")
 
     def age(self) -> float:
@@ -60,7 +60,7 @@ class Helm:
     ) -> None:
         self._runner = runner
         self._home = home
-        self._proxy = proxy or {}  # on the way to a registry, not to a cluster
+        self._proxy = proxy or {}  # for registries, not for clusters
         self._trusted = ["--ca-file", str(ca_file)] if ca_file else []
 
     def examine(self) -> Version:
@@ -69,14 +69,14 @@ class Helm:
         version = parsed(done.stdout)
         if version is None or version < MINIMUM or version[0] > NEWEST_MAJOR:
             raise PreflightError(
-                f"This version of Helm does not serve: {done.stdout.strip()}",
-                why=f"It takes {spelled(MINIMUM)} or newer of Helm 3, or Helm {NEWEST_MAJOR}",
-                hint="Install another: https://helm.sh/docs/intro/install/",
+                f"This version of Helm does not work here: {done.stdout.strip()}",
+                why=f"The workshop needs Helm 3 from {spelled(MINIMUM)} on, or Helm {NEWEST_MAJOR}",
+                hint="Install a supported version: https://helm.sh/docs/intro/install/",
             )
         return version
 
     def pull(self, chart: str, version: str, folder: Path) -> Path:
-        """The chart as a local path: fetched from its OCI reference unless `folder` has it already."""
+        """The local path of a chart, which is fetched from its OCI reference unless it is in `folder`."""
         if not chart.startswith("oci://"):
             return Path(chart)
         archive = folder / f"{chart.rsplit('/', 1)[-1]}-{version}.tgz"
@@ -100,7 +100,7 @@ class Helm:
             return Release(str(last["status"]), int(last["revision"]), str(last["chart"]), updated)
         except (ValueError, LookupError, TypeError) as error:
             raise WorkshopError(
-                f"`helm history {release}` answered something unexpected", why=done.stdout.strip()[:200]
+                f"`helm history {release}` printed something unexpected", why=done.stdout.strip()[:200]
             ) from error
 
     def upgrade(
@@ -117,10 +117,10 @@ class Helm:
         patience: float = 0.0,
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Install or upgrade a release, healing what an interrupted Helm left; does not wait for its pods.
+        """Install or upgrade a release, after repairing an interrupted operation; do not wait for its pods.
 
-        Where others may be at work, a pending operation is left alone until it is `patience` seconds old.
-        The `first` operation of a release has none before it to look for.
+        Where others may run Helm, a pending operation is left alone until it is `patience` seconds old. The
+        `first` operation of a release has none before it.
         """
         if not first:
             self._heal(release, namespace, at, patience, note)
@@ -128,7 +128,7 @@ class Helm:
         self._run([*argv, "--timeout", f"{seconds:.0f}s"], seconds=seconds + _ASK_SECONDS)
 
     def uninstall(self, release: str, namespace: str, at: Access, seconds: float = _HEAL_SECONDS) -> bool:
-        """Uninstall a release and wait until its objects are gone; False when there was none."""
+        """Uninstall a release and wait until its objects are deleted; False if there was none."""
         argv = [*self.uninstall_argv(release, namespace, at), "--wait", "--timeout", f"{seconds:.0f}s"]
         done = self._run(argv, seconds=seconds + _ASK_SECONDS, check=False)
         if _is_absent(done):
@@ -145,7 +145,7 @@ class Helm:
     def upgrade_argv(
         self, release: str, chart: str, namespace: str, *, version: str, values: Sequence[Path], at: Access
     ) -> list[str]:
-        """The command that installs or upgrades a release; a local chart has its version in it."""
+        """The command that installs or upgrades a release; a local chart contains its version."""
         argv = ["helm", "upgrade", release, chart, "--install"]
         argv += ["--namespace", namespace, "--create-namespace"]
         argv += ["--version", version, *self._trusted] if chart.startswith("oci://") else []
@@ -158,7 +158,7 @@ class Helm:
         return ["helm", "uninstall", release, "--namespace", namespace, *at.flags("--kube-context")]
 
     def environment(self) -> dict[str, str | None]:
-        """Nothing of the person's: their HELM_* variables may name a cluster, a namespace, a token."""
+        """Helm's environment, without a person's HELM_* variables: they may name a cluster or a token."""
         registry = self._home / "config" / "registry"  # where Helm looks for it
         if not (registry / "config.json").is_file():
             make_private_dir(registry)
@@ -169,13 +169,13 @@ class Helm:
             "HELM_CONFIG_HOME": str(self._home / "config"),
             "HELM_CACHE_HOME": str(self._home / "cache"),
             "HELM_DATA_HOME": str(self._home / "data"),
-            "DOCKER_CONFIG": str(registry),  # Helm falls back to Docker's logins
+            "DOCKER_CONFIG": str(registry),  # otherwise Helm uses Docker's logins
         }
 
     def _heal(
         self, release: str, namespace: str, at: Access, patience: float, note: Callable[[str], None]
     ) -> None:
-        """End an operation that was interrupted: Helm refuses to go on while one is pending."""
+        """End an interrupted operation: Helm refuses every other while one is pending."""
         now = self._settled(release, namespace, at, patience, note)
         if now is None:
             return
@@ -196,7 +196,7 @@ class Helm:
                 return now
             if max(now.age(), time.monotonic() - begun) >= patience:
                 return now
-            note(f"{release} is {now.status}, by somebody else: waiting up to {patience:.0f} s")
+            note(f"{release} is {now.status}, by another Helm command: waiting up to {patience:.0f} s")
             time.sleep(_LOOK_SECONDS)
 
     def _run(self, argv: Sequence[str], *, seconds: float, check: bool = True) -> Done:

@@ -26,15 +26,15 @@ class Kind:
         self._runner = runner
 
     def examine(self) -> Version:
-        """The version of kind; raises PreflightError when it is absent or out of the range we know."""
+        """The version of kind; raises PreflightError when it is absent or outside the supported range."""
         minimum, below = Pins.load().kind_versions
         done = self._run(["kind", "version"], seconds=_ASK_SECONDS)
         version = parsed(done.stdout)
         if version is None or not (parsed(minimum) or version) <= version < (parsed(below) or version):
             raise PreflightError(
-                f"This version of kind does not serve: {done.stdout.strip()}",
-                why=f"It takes {minimum} or newer, below {below}",
-                hint="Install another: https://kind.sigs.k8s.io/docs/user/quick-start/#installation",
+                f"This version of kind does not work here: {done.stdout.strip()}",
+                why=f"The workshop needs {minimum} or newer, below {below}",
+                hint="Install a supported version: https://kind.sigs.k8s.io/docs/user/quick-start/#installation",
             )
         return version
 
@@ -60,7 +60,7 @@ class Kind:
         self._run(self.create_argv(name, config, kubeconfig, image), seconds=seconds, env=env)
 
     def delete(self, name: str, kubeconfig: Path) -> None:
-        """Delete a cluster and its entry in our kubeconfig; one that is gone is no error."""
+        """Delete a cluster and its entry in our kubeconfig; an absent one is not an error."""
         self._run(self.delete_argv(name, kubeconfig), seconds=_DELETE_SECONDS)
 
     def load_archive(self, name: str, archive: Path) -> None:
@@ -96,7 +96,7 @@ class Kind:
         env: Mapping[str, str] | None = None,
         repeatable: bool = True,
     ) -> Done:
-        # Images are built with `docker`: another provider of kind's would not see them.
+        # Images are built with `docker`: another provider of kind would not have them.
         engine = {_PROVIDER: "docker"} if os.environ.get(_PROVIDER) else {}
         together = {**engine, **(env or {})}
         return self._runner.run(argv, seconds=seconds, env=together, repeatable=repeatable)

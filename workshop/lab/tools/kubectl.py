@@ -25,7 +25,7 @@ class Access:
         return {"KUBECONFIG": str(self.kubeconfig)}
 
     def flags(self, context_flag: str) -> list[str]:
-        """The flags that lead a program here; kubectl and helm name the context differently."""
+        """The flags that select this cluster; kubectl and helm name the context differently."""
         chosen = [context_flag, self.context] if self.context else []
         return ["--kubeconfig", str(self.kubeconfig), *chosen]
 
@@ -47,7 +47,7 @@ class Kubectl:
         if version is None or version < MINIMUM:
             raise PreflightError(
                 f"kubectl is too old: {spelled(version) if version else done.stdout.strip()[:80]}",
-                why=f"{spelled(MINIMUM)} is the oldest that serves",
+                why=f"{spelled(MINIMUM)} is the oldest version that works",
                 hint="Update kubectl: https://kubernetes.io/docs/tasks/tools/",
             )
         return version
@@ -76,7 +76,7 @@ class Kubectl:
 
 
 def skew_note(client: Version, server: Version) -> str:
-    """What to say of kubectl and a cluster that are more than one minor version apart; else nothing."""
+    """A warning if kubectl and a cluster are more than one minor version apart; else empty."""
     if client[0] == server[0] and abs(client[1] - server[1]) <= 1:
         return ""
     return (

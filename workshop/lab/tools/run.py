@@ -1,4 +1,4 @@
-"""Runs external programs: argument lists, each with a deadline, none left behind."""
+"""Run external programs: from argument lists, each with a deadline, and without leaving one behind."""
 
 import contextlib
 import itertools
@@ -67,7 +67,7 @@ class Child:
                 stdin=given,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                start_new_session=True,  # the group can be ended whole, and a Ctrl-C is ours to handle
+                start_new_session=True,  # so that the group can be ended together, and Ctrl-C reaches only us
             )
         self._stdout: list[str] = []
         self._stderr: list[str] = []
@@ -84,11 +84,11 @@ class Child:
         return self._process.returncode
 
     def output(self) -> tuple[str, str, str]:
-        """What it wrote to stdout, to stderr, and to both as it came."""
+        """What it wrote to stdout, to stderr, and to both in order."""
         return "".join(self._stdout), "".join(self._stderr), "".join(self._both)
 
     def finished(self, seconds: float) -> bool:
-        """Wait for its end; False when the deadline came first."""
+        """Wait for it to end; False if the deadline comes first."""
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -101,7 +101,7 @@ class Child:
         self._signal(signal.SIGTERM)
 
     def end(self) -> None:
-        """End what is left of its group: terminate, wait, kill; nothing when all of it has ended."""
+        """End what is left of its group: terminate, wait, kill."""
         if self._process.poll() is not None and self._drained():
             return
         try:
@@ -114,7 +114,7 @@ class Child:
             self._drained()
 
     def _drained(self) -> bool:
-        """Whether all output is read; not so while a child of its own still holds the pipe."""
+        """Whether all output is read; not while a child process still has the pipe open."""
         deadline = time.monotonic() + _DRAIN_SECONDS
         for reader in self._readers:
             reader.join(max(0.0, deadline - time.monotonic()))
@@ -143,7 +143,7 @@ class Child:
 
 @contextlib.contextmanager
 def _opened(stdin: bytes | Path | None) -> Iterator[int | IO[bytes]]:
-    """What a process is given as its input: nothing, a pipe to feed, or a file."""
+    """The input of a process: nothing, a pipe to write to, or a file."""
     if isinstance(stdin, Path):
         with stdin.open("rb") as file:
             yield file
@@ -159,13 +159,13 @@ def _thread(target: Callable[..., None], *args: object) -> threading.Thread:
 
 @dataclass(frozen=True)
 class Done:
-    """A program that ended: what ran, its exit code and what it wrote."""
+    """A program that has ended: what ran, its exit code, and what it wrote."""
 
     argv: tuple[str, ...]
     code: int
     stdout: str
     stderr: str
-    said: str = ""  # both, in the order they came
+    combined: str = ""  # both, in order
 
 
 class Runner:
@@ -211,7 +211,7 @@ class Runner:
         try:
             in_time = child.finished(seconds)
         finally:
-            child.end()  # the deadline, Ctrl-C, or children of its own that outlived it
+            child.end()  # after the deadline, Ctrl-C, or its own end with children still running
             with self._lock:
                 self._children.discard(child)
         done = Done(tuple(argv), child.code, *child.output())
@@ -224,7 +224,7 @@ class Runner:
         return done
 
     def stop(self) -> None:
-        """End every program under way and start no more: Ctrl-C reaches the main thread only."""
+        """End every running program and start no others: Ctrl-C reaches only the main thread."""
         with self._lock:
             self._stopped = True
             children = list(self._children)
@@ -234,26 +234,26 @@ class Runner:
             child.end()
 
     def resume(self) -> None:
-        """Start programs again, to take back what was made."""
+        """Allow programs again, to undo what was done."""
         with self._lock:
             self._stopped = False
 
     def failure(
         self, done: Done, env: Environment | None = None, *, what: str = "", repeatable: bool = True
     ) -> WorkshopError:
-        """The error for a program that ended with a code we did not expect; `what` is what it was to do."""
+        """The error for a program that failed; `what` replaces the first line of the message."""
         by_hand = f"By hand: {copyable(done.argv, env, self._hide)}"
         return WorkshopError(
             what or f"`{masked(named(done.argv), self._hide)}` failed (exit code {done.code})",
-            why=telling(done.said, self._hide) or "It said nothing",
-            hint=hint_for(done.argv[0], done.said) or (by_hand if repeatable else _AGAIN),
+            why=key_lines(done.combined, self._hide) or "It wrote no output",
+            hint=hint_for(done.argv[0], done.combined) or (by_hand if repeatable else _AGAIN),
         )
 
     def _too_slow(self, done: Done, seconds: float) -> DeadlineError:
         return DeadlineError(
             f"`{masked(named(done.argv), self._hide)}` did not finish within {seconds:.0f} s and was ended",
-            why=telling(done.said, self._hide) or "It said nothing",
-            hint=hint_for(done.argv[0], done.said),
+            why=key_lines(done.combined, self._hide) or "It wrote no output",
+            hint=hint_for(done.argv[0], done.combined),
         )
 
     def _start(
@@ -279,14 +279,13 @@ class Runner:
 def absent(program: str) -> PreflightError:
     """The error for a program that is not on the PATH."""
     return PreflightError(
-        f"`{program}` is not installed",
-        why="It is not on the PATH",
+        f"`{program}` was not found on your PATH",
         hint=_INSTALL.get(program, f"Install `{program}`"),
     )
 
 
 def _was_stopped(argv: Sequence[str]) -> WorkshopError:
-    return WorkshopError(f"`{named(argv)}` was stopped", why="The command it belongs to is ending")
+    return WorkshopError(f"`{named(argv)}` was stopped", why="The command that started it is ending")
 
 
 def runner_for(progress: Progress) -> Runner:
@@ -311,7 +310,7 @@ def masked(text: str, hide: Sequence[str] = ()) -> str:
 def copyable(
     argv: Sequence[str], env: Mapping[str, str | None] | None = None, hide: Sequence[str] = ()
 ) -> str:
-    """One shell line that does the same, with the environment that matters in front."""
+    """One shell line that does the same, preceded by the environment that it needs."""
     unset = [name for name, value in (env or {}).items() if value is None]
     given = [_assigned(name, value, hide) for name, value in (env or {}).items() if value is not None]
     before = ["env", *(word for name in unset for word in ("-u", name))] if unset else []
@@ -320,12 +319,12 @@ def copyable(
 
 
 def _assigned(name: str, value: str, hide: Sequence[str]) -> str:
-    told = _MASK if _SECRET_NAME.search(name) else masked(value, hide)
-    return f"{name}={shlex.quote(told)}"
+    shown = _MASK if _SECRET_NAME.search(name) else masked(value, hide)
+    return f"{name}={shlex.quote(shown)}"
 
 
-def telling(output: str, hide: Sequence[str] = ()) -> str:
-    """The lines of a failed command's output that say most: its error line, then its last ones."""
+def key_lines(output: str, hide: Sequence[str] = ()) -> str:
+    """The most useful lines of a failed command's output: its error line, then its last ones."""
     lines = [line.strip() for line in _ESCAPES.sub("", masked(output, hide)).splitlines()]
     lines = _without_stack([line for line in lines if line])
     errors = [index for index, line in enumerate(lines) if _FAILURE.match(line)]
@@ -344,7 +343,7 @@ def _without_stack(lines: Sequence[str]) -> list[str]:
 
 
 def named(argv: Sequence[str]) -> str:
-    """The program and its verbs, without flags and values: enough to know which command it was."""
+    """The program and its verbs, without flags and values: enough to recognise the command."""
     verbs = list(itertools.takewhile(lambda word: not word.startswith("-"), argv[1:]))
     return " ".join([argv[0], *verbs[:2]])
 
