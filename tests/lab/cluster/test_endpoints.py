@@ -380,10 +380,8 @@ async def test_other_refusals_are_told_by_their_status(site: Site, status: int, 
 async def test_a_server_without_its_filter_is_told(site: Site) -> None:
     unfiltered = replace(site.server, url=site.pod)
     assert "not expected: slow_count" in failed(await of_server(unfiltered)).found
-    callable_still = failed(await of_server(replace(unfiltered, tools=frozenset())))
-    assert (
-        f"A call of `{site.server.hidden}`, which is not listed, reaches the server" in callable_still.found
-    )
+    found = failed(await of_server(replace(unfiltered, tools=frozenset()))).found
+    assert f"A call of `{site.server.hidden}`, which is not listed, reaches the server" in found
 
 
 async def test_a_filter_that_keeps_nothing_but_the_tools_is_no_fault(site: Site) -> None:

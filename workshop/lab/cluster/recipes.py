@@ -18,11 +18,6 @@ LABEL = "workshop.made-of"
 BASE_LABEL = "workshop.base"  # the base image's id at the time of the build
 TRUSTING = "workshop/python-trusting:"
 _PACKAGE = Path(paths.__file__).parents[1]
-_SHARED_MODULES = (
-    "__init__.py",
-    "servers/__init__.py",
-    *(f"core/{name}.py" for name in ("__init__", "encoding", "errors", "pages", "paths", "ports", "serving")),
-)
 _INDEX_VARIABLES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST")
 _COPY = re.compile(r"^COPY +(?P<names>.+?) +\S+$", re.MULTILINE)
 _TAKES_MORE = re.compile(r"^ADD |^COPY +\[|^RUN .*--mount", re.MULTILINE)  # what `_COPY` does not cover
@@ -113,11 +108,10 @@ def _mcp_server(pins: Pins, base: str) -> Recipe:
 
 def _practice(pins: Pins) -> Recipe:
     folder = paths.cluster_dir() / "practice"
-    package = {path: _PACKAGE / path for path in _SHARED_MODULES}
-    package |= {
-        f"servers/practice/{path}": file for path, file in _files_below(_PACKAGE / "servers/practice").items()
-    }
-    files = {f"workshop/{path}": file for path, file in package.items()}
+    files = {f"workshop/{path}": _PACKAGE / path for path in ("__init__.py", "servers/__init__.py")}
+    for package in ("core", "servers/practice"):
+        found = _files_below(_PACKAGE / package).items()
+        files |= {f"workshop/{package}/{path}": file for path, file in found}
     files["requirements.txt"] = folder / "requirements.txt"
     return Recipe(pins.practice, pins.mcp_server, folder / "Dockerfile", files, "MCP_SERVER_IMAGE")
 
