@@ -202,7 +202,7 @@ async def test_a_document_that_says_something_else_is_told(
         ("/health", Response(status_code=503), "health", "503"),
         (METADATA, Response(status_code=404), "protected-resource", "answered 404"),
         (METADATA, Response("<html>"), "protected-resource", "is not JSON"),
-        (SERVER, JSONResponse([]), "authorization-server", "no JSON object"),
+        (SERVER, JSONResponse([]), "authorization-server", "not a JSON object"),
         (
             "/mcp",
             JSONResponse({"jsonrpc": "2.0", "id": 1, "result": {}}),
@@ -295,7 +295,7 @@ async def test_nobody_at_the_port_and_somebody_silent_are_told(site: Site) -> No
         ({"aud": None}, "`aud` is None", False),
         ({"iss": "http://localhost:1"}, "`iss` is", False),
         ({"tsid": None}, "no `tsid`", False),
-        ({"exp": 1}, "`exp` is 1, which is over", True),
+        ({"exp": 1}, "`exp` is 1, which is in the past", True),
         ({"exp": None}, "`exp` is None", True),
     ],
 )
