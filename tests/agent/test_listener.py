@@ -47,7 +47,9 @@ async def test_the_page_repeats_nothing_and_cannot_be_cached_framed_or_scripted(
     assert "right" not in page.text
     assert page.headers["cache-control"] == "no-store"
     policy = page.headers["content-security-policy"]
-    assert re.fullmatch(r"default-src 'none'; style-src 'sha256-\S+'; frame-ancestors 'none'", policy)
+    assert re.fullmatch(
+        r"default-src 'none'; style-src 'sha256-\S+'; base-uri 'none'; frame-ancestors 'none'", policy
+    )
     assert page.headers["referrer-policy"] == "no-referrer"
 
 

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from mcp.shared.auth import AuthorizationCodeResult
 
-from workshop.core.encoding import csp_hash
 from workshop.core.errors import CredentialsError, PreflightError, WorkshopError
 from workshop.core.foreign import one_line
+from workshop.core.pages import PAGE_POLICY, STYLE
 from workshop.core.ports import bind_loopback, free_port
 from workshop.core.refusals import refusal_in
 from workshop.recorder import current
@@ -23,11 +23,6 @@ from workshop.recorder import current
 _MAX_REQUEST = 16 * 1024
 _REQUEST_SECONDS = 5.0
 _REQUEST_LINE_PARTS = 3
-_STYLE = (
-    ":root{color-scheme:light dark}"
-    "body{font:1.1rem/1.5 system-ui,sans-serif;margin:12vh auto;padding:0 1rem;max-width:34rem}"
-)
-_POLICY = f"default-src 'none'; style-src '{csp_hash(_STYLE)}'; frame-ancestors 'none'"
 
 
 @dataclass(frozen=True)
@@ -43,15 +38,15 @@ class Page:
         body = (
             "<!doctype html><html lang=en><meta charset=utf-8>"
             "<meta name=viewport content='width=device-width'>"
-            f"<title>{html.escape(self.title)}</title><style>{_STYLE}</style>"
-            f"<h1>{html.escape(self.title)}</h1><p>{html.escape(self.text)}</p></html>"
+            f"<title>{html.escape(self.title)}</title><style>{STYLE}</style>"
+            f"<main><h1>{html.escape(self.title)}</h1><p>{html.escape(self.text)}</p></main></html>"
         ).encode()
         head = (
             f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}",
             "Content-Type: text/html; charset=utf-8",
             f"Content-Length: {len(body)}",
             "Cache-Control: no-store",
-            f"Content-Security-Policy: {_POLICY}",
+            f"Content-Security-Policy: {PAGE_POLICY}",
             "Referrer-Policy: no-referrer",
             "X-Content-Type-Options: nosniff",
             "Connection: close",

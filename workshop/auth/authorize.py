@@ -31,7 +31,7 @@ async def authorize(server: AuthServer, request: Request) -> Response:
     """Show the consent page, for every client and every time; nothing is stored yet."""
     parameters = query_parameters(request)
     if parameters is None:
-        raise PageError("This link is broken", "The request is too long or not readable.")
+        raise PageError("This link cannot be used", "The request is too long, or it cannot be read.")
     client = await _known_client(server, parameters.get("client_id") or "")
     redirect_uri = _registered_redirect(client, parameters)
     state = parameters.get("state")
@@ -84,8 +84,8 @@ def _registered_redirect(client: Client, parameters: Parameters) -> str:
     requested = parameters.get("redirect_uri")
     if requested is None or not any(redirect_uri_matches(requested, known) for known in client.redirect_uris):
         raise PageError(
-            "The application gave an address it has not registered",
-            "Your browser is not sent there. If you did not start this yourself, close this window.",
+            "The application named a redirect URI that it has not registered",
+            "Your browser is not redirected. If you did not start this yourself, close this window.",
         )
     return requested
 

@@ -7,8 +7,7 @@ import logging
 from pathlib import Path
 from typing import Protocol
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
+from jinja2 import Template
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -17,21 +16,12 @@ from workshop.auth.limits import SIGN_IN_SECONDS
 from workshop.auth.server import AuthServer
 from workshop.auth.store import PendingSignIn
 from workshop.auth.vault import digest, same_secret
-from workshop.core.encoding import csp_hash
+from workshop.core.pages import PAGE_POLICY, page_environment
 
-_TEMPLATES = Path(__file__).with_name("templates")
-_ENVIRONMENT = Environment(
-    loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-)
-_STYLE = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
-_ENVIRONMENT.globals["style"] = Markup(_STYLE)  # noqa: S704 - our own file; escaping would change its hash
-# No form-action: browsers apply it to the redirects after the form too, and these lead to the upstream, to
-# whatever sign-in page it uses, and to the client. The page has no markup of others that could add a form.
+_ENVIRONMENT = page_environment(Path(__file__).with_name("templates"))
 _HEADERS = {
     **NO_STORE,
-    "content-security-policy": (
-        f"default-src 'none'; style-src '{csp_hash(_STYLE)}'; base-uri 'none'; frame-ancestors 'none'"
-    ),
+    "content-security-policy": PAGE_POLICY,
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
 }
@@ -109,7 +99,7 @@ def check_browser(server: AuthServer, request: Request, pending: PendingSignIn) 
         _LOG.warning("sign-in refused: client %s, another browser", pending.request.client_id)
         raise PageError(
             "This sign-in was started in another browser",
-            "If someone sent you here, they may be trying to use your account. Nothing was handed out.",
+            "If someone sent you here, they may be trying to use your account. No code was issued.",
             status=403,
         )
 

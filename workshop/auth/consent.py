@@ -134,14 +134,16 @@ async def consent(server: AuthServer, request: Request) -> Response:
     expected = server.vault.macs("csrf", flow, browser or "", asked.client_id)
     if browser is None or not any(same_secret(fields.get("csrf") or "", mac) for mac in expected):
         raise PageError(
-            "This page belongs to another browser", "The approval was not sent from it.", status=403
+            "This page was opened in another browser",
+            "Approve in the browser in which the sign-in was started.",
+            status=403,
         )
     if expires <= server.clock():
-        raise PageError("This page is too old", "It is good for ten minutes.")
+        raise PageError("This page has expired", "It is valid for ten minutes.")
     approved = _decision(fields)
     try:
         if not server.store.spend_ticket(flow, expires=expires, limit=SIGN_INS):
-            raise PageError("This page was used already", "An approval is good once.")
+            raise PageError("This page was already used", "An approval is valid once.")
         return _go_upstream(server, flow, asked) if approved else _denied(server, flow, asked)
     except StoreFullError as error:
         raise PageError(
@@ -173,7 +175,7 @@ def _denied(server: AuthServer, flow: str, asked: AuthorizationRequest) -> Respo
 def _decision(fields: Parameters) -> bool:
     decision = fields.get("decision")
     if decision not in {"approve", "deny"}:
-        raise PageError("Approve or deny?", "The form said neither.")
+        raise PageError("The form has no decision", "It must say `approve` or `deny`.")
     return decision == "approve"
 
 
@@ -188,7 +190,11 @@ def _open(server: AuthServer, ticket: str) -> tuple[str, float, AuthorizationReq
     except ValueError:
         plain = None
     if plain is None:
-        raise PageError("This form is not ours", "It was changed on its way, or made elsewhere.", status=403)
+        raise PageError(
+            "This form cannot be accepted",
+            "It was changed, or it does not come from this server.",
+            status=403,
+        )
     values = json.loads(plain)
     return values["flow"], values["expires"], AuthorizationRequest.from_json(values["request"])
 
@@ -215,10 +221,11 @@ def _parameters(request: Request) -> Parameters:
     parameters = query_parameters(request)
     if parameters is None or parameters.repeated or not parameters.get("state"):
         raise PageError(
-            "This is not the end of a sign-in", f"The state is missing, or not within {QUERY_BYTES} bytes."
+            "This address does not complete a sign-in",
+            f"The state is missing, or the request is longer than {QUERY_BYTES} bytes.",
         )
     if not parameters.get("code") and not parameters.get("error"):
-        raise PageError("This is not the end of a sign-in", "Neither a code nor an error came with it.")
+        raise PageError("This address does not complete a sign-in", "It carries neither a code nor an error.")
     return parameters
 
 
@@ -227,7 +234,7 @@ def _take(server: AuthServer, request: Request, state: str) -> PendingSignIn:
     pending = server.store.take_pending(state, server.clock())
     if pending is None:
         raise PageError(
-            "This sign-in is not known", "It was completed already, or it took longer than ten minutes."
+            "This sign-in is not known", "It is already complete, or it took longer than ten minutes."
         )
     check_browser(server, request, pending)
     return pending

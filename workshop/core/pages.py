@@ -1,16 +1,38 @@
-"""The Jinja environment of every HTML page that is written outside the gateway."""
+"""What the HTML pages have in common: their Jinja environment, and the look of those that a login shows."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from workshop.core.encoding import csp_hash
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_TEMPLATES = Path(__file__).with_name("templates")
+STYLE = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+"""The style of every page that a browser is shown during a login, whichever program sends it."""
+PAGE_POLICY = f"default-src 'none'; style-src '{csp_hash(STYLE)}'; base-uri 'none'; frame-ancestors 'none'"
+"""The content security policy of these pages.
+
+It has no form-action: browsers apply that to the redirects after a form too, and these lead to the upstream,
+to whatever login page it uses, and to the client. No page has markup of others that could add a form.
+"""
 
 
-def page_environment(templates: Path) -> Environment:
-    """Return an environment for this folder that escapes all values and fails on an undefined one."""
-    return Environment(
-        loader=FileSystemLoader(templates),
+def page_environment(templates: Path) -> "Environment":
+    """Return an environment for this folder that escapes all values and fails on an undefined one.
+
+    A template may extend `base.html`, the frame of the pages of a login; a value `hop` is their number.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader([templates, _TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["style"] = Markup(STYLE)  # noqa: S704 - our own file; escaping would change its hash
+    return environment

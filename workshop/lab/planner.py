@@ -37,6 +37,7 @@ class Planner:
             "client_secret_file": str(secret_file),
             "callback_url": f"{issuer}{CALLBACK_PATH}",
             "app_name": "MCP workshop",
+            "hop": 6,
         }
         return Program(
             PRACTICE_GITHUB,

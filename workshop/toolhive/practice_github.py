@@ -31,6 +31,7 @@ def practice_manifests(
         "client_secret_file": _CLIENT_SECRET,
         "callback_url": callback_url,
         "app_name": APP_NAME,
+        "hop": 6,
         "service_host": name,
     }
     secret: dict[str, Any] = {

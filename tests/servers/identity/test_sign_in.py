@@ -89,7 +89,7 @@ async def test_without_a_sign_in_under_way_there_is_no_page(identity: Provider) 
     for path in ("/login", "/login?state=", "/login?state=made-up", "/login?state=a&state=b"):
         answer = await identity.browser.get(path)
         assert answer.status_code == 400
-        assert "No sign-in waits" in answer.text
+        assert "No sign-in is waiting" in answer.text
     sent = await identity.browser.post("/login", data={"user": "learner"}, headers=origin_of(ISSUER))
     assert sent.status_code == 400
     assert (await identity.browser.put("/login")).status_code == 405
@@ -192,3 +192,27 @@ async def test_tokens_are_never_refreshed_for_another_resource(tmp_path: Path) -
             signed_in["client_id"], grant_type="refresh_token", refresh_token=signed_in["refresh_token"]
         )
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+
+
+async def test_a_configured_client_that_asks_who_a_person_is_gets_a_page_about_that(tmp_path: Path) -> None:
+    """Its token will have no scope of the resource, so the page speaks of no MCP server."""
+    client = {"client_id": "page", "redirect_uris": ["https://page.example/in"], "name": "The gateway's page"}
+    values = settings(tmp_path, scopes=["openid", "profile", "tools"], clients=[client], hop=3)
+    async with provider(values) as identity:
+        asked = {"redirect_uri": "https://page.example/in", "scope": "openid profile"}
+        page = await identity.authorize("page", **asked)
+        assert "Sign in for “The gateway&#39;s page”?" in page.text
+        assert "It may not use an MCP server for you" in page.text
+        assert "entered by whoever runs this server" in page.text
+        assert "registered by the application itself" not in page.text
+        assert "This page is hop 3 in the README." in page.text
+        with_tools = await identity.authorize("page", **{**asked, "scope": "openid tools"})
+        assert "asks to use" in with_tools.text
+        assert "MCP server at <strong>localhost:8121</strong>" in with_tools.text
+
+
+async def test_a_provider_without_scopes_of_its_resource_always_speaks_of_the_resource(
+    identity: Provider,
+) -> None:
+    page = await identity.authorize(await identity.register(), scope="openid")
+    assert "MCP server at <strong>localhost:8121</strong>" in page.text

@@ -75,7 +75,7 @@ class IdentityProvider:
             caller = await self.tokens.verify(answer.access_token)
         except (UpstreamError, KeysUnavailableError) as error:
             raise PageError(
-                "Signing in failed", "The identity provider could not be asked.", status=502
+                "Signing in failed", "The identity provider did not answer.", status=502
             ) from error
         if caller is None or caller.client_id != self.config.client_id:
             raise PageError("Signing in failed", "The token was not made for this gateway.", status=502)
@@ -121,10 +121,12 @@ class Connect:
         vault: Vault,
         identity: IdentityProvider,
         url: str,
+        hop: int | None = None,
     ) -> None:
+        """`hop` is the number of the page in the README."""
         self._elicitations, self._grants, self._resources = elicitations, grants, resources
         self._records, self._vault, self._identity = records, vault, identity
-        self._url = url
+        self._url, self._hop = url, hop
         self.secure_cookies = url.startswith("https:")
 
     def routes(self) -> list[Route]:
@@ -207,6 +209,7 @@ class Connect:
             scopes=provider.scopes,
             ticket=self._vault.seal(json.dumps(ticket).encode(), "connect ticket").hex(),
             csrf=self._vault.mac("connect csrf", redirection.flow, redirection.browser),
+            hop=self._hop,
         )
 
     async def _decided(self, request: Request) -> Response:
@@ -230,13 +233,13 @@ class Connect:
             plain = None
         refuse_other_sites(request, self._url)
         if plain is None:
-            raise PageError("This form is not ours", "Nothing was connected.", status=403)
+            raise PageError("This form cannot be accepted", "Nothing was connected.", status=403)
         ticket = json.loads(plain)
         redirection = Redirection(**ticket["redirection"])
         self._same_browser(redirection, request)
         wanted = self._vault.macs("connect csrf", redirection.flow, redirection.browser)
         if not any(same_secret(fields.get("csrf") or "", mac) for mac in wanted):
-            raise PageError("This form is not ours", "Nothing was connected.", status=403)
+            raise PageError("This form cannot be accepted", "Nothing was connected.", status=403)
         if ticket["expires"] <= time.time():
             raise PageError(*_GONE)
         return redirection, ticket["subject"]
@@ -253,12 +256,12 @@ class Connect:
     def _back(self, kind: str, request: Request) -> tuple[Redirection, Parameters]:
         parameters = query_parameters(request)
         if parameters is None or parameters.repeated:
-            raise PageError("This is not the end of a sign-in", "The address cannot be read.")
+            raise PageError("This address does not complete a sign-in", "The address cannot be read.")
         # Removed before the cookie is checked: a state that another browser has is compromised.
         found = self._records.take(kind, parameters.get("state") or "")
         if found is None:
             raise PageError(
-                "This sign-in is not known", "It ended already, or it took more than ten minutes."
+                "This sign-in is not known", "It is already complete, or it took longer than ten minutes."
             )
         redirection = Redirection(**found)
         self._same_browser(redirection, request)
@@ -276,7 +279,7 @@ class Connect:
     def _target(self, name: str) -> Target:
         target = self._resources.targets().get(name)
         if target is None:
-            raise PageError("This connection is not set up any more", "Its target was removed.", status=404)
+            raise PageError("This connection no longer exists", "Its target was removed.", status=404)
         return target
 
     def _finished(self, redirection: Redirection, title: str, text: str) -> Response:

@@ -57,6 +57,7 @@ def create_app(
     return RequestLog(Cors(guarded, ("/mcp", *CORS_PATHS)) if server else guarded)
 
 
+_CONSENT_HOP = 5  # in the README of part 4
 _NO_ROUTES: list[BaseRoute] = []
 _OPEN: tuple[None, Gate] = (None, OpenGate())
 
@@ -79,6 +80,7 @@ def _with_auth(
         patience=outbound.patience,
         fetch=fetch,
         source=source,
+        hop=_CONSENT_HOP,
     )
     resource_server = ResourceServer(auth, store, tokens, source, clock)
     return server, TokenGate(resource_server, Sessions(store, clock))

@@ -76,4 +76,5 @@ def _server(
         clock=clock,
         patience=patience,
         fetch=fetch or GuardedFetch(patience.document),
+        hop=settings.hop,
     )

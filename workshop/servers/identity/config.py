@@ -21,10 +21,11 @@ from workshop.auth.store import Client
 LOGIN_PATH = "/login"
 _KNOWN = frozenset(
     {"port", "resource", "store", "signing_key_file", "hmac_file", "scopes", "clients"}
-    | {"access_token_seconds", "cimd"}
+    | {"access_token_seconds", "cimd", "hop"}
 )
 _CLIENT = frozenset({"client_id", "redirect_uris", "name"})
 _DAY = 24 * 3600
+_MOST_HOPS = 99
 # A resource server elsewhere cannot ask whether a token was revoked, so none lives long.
 _ACCESS_SECONDS = 300
 
@@ -37,6 +38,8 @@ class IdentityConfig:
     store: str
     auth: Auth
     clients: Mapping[str, Client]
+    hop: int | None = None
+    """The number of its pages in the README of the variation."""
 
 
 def read(values: Mapping[str, Any]) -> IdentityConfig:
@@ -44,7 +47,8 @@ def read(values: Mapping[str, Any]) -> IdentityConfig:
     root = Section.of(values, "", known=_KNOWN)
     port = root.number("port", 8080, 1, 65535)
     auth = _auth(root, f"http://localhost:{port}")
-    return IdentityConfig(port, root.text("store"), auth, _clients(root, auth.scopes))
+    hop = root.number("hop", 1, 1, _MOST_HOPS) if root.has("hop") else None
+    return IdentityConfig(port, root.text("store"), auth, _clients(root, auth.scopes), hop)
 
 
 def _auth(root: Section, issuer: str) -> Auth:

@@ -104,7 +104,7 @@ class LoginPage:
             return await self._answer(server, request)
         state, _ = _waiting(server, request, query_parameters(request))
         users = [(user.login, user.name) for user in self._people.users.values()]
-        return form_page(_TEMPLATE, state=state, users=users)
+        return form_page(_TEMPLATE, state=state, users=users, hop=server.hop)
 
     async def _answer(self, server: AuthServer, request: Request) -> Response:
         fields = await form_parameters(request, seconds=server.patience.body)
@@ -115,7 +115,7 @@ class LoginPage:
             return redirect(callback, {"error": "access_denied", "state": state})
         user = self._people.users.get(fields.get("user") or "")
         if user is None:
-            raise PageError("Nobody has that name here", "Go back, and choose one of the practice users.")
+            raise PageError("Unknown practice user", "Go back and choose one of the buttons.")
         return redirect(callback, {"code": self._people.code(user, pending.verifier), "state": state})
 
 
@@ -124,7 +124,8 @@ def _waiting(server: AuthServer, request: Request, sent: Parameters | None) -> t
     pending = server.store.pending(state, server.clock()) if state else None
     if state is None or pending is None:
         raise PageError(
-            "No sign-in waits for this page", "It was completed already, or it took longer than ten minutes."
+            "No sign-in is waiting for this page",
+            "It is already complete, or it took longer than ten minutes.",
         )
     check_browser(server, request, pending)
     return state, pending

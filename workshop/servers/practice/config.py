@@ -36,6 +36,8 @@ class PracticeConfig:
     callback_url: str
     app_name: str
     service_host: str = ""
+    hop: int | None = None
+    """The number of the authorize page in the README of the part that uses it."""
 
     @property
     def url(self) -> str:
@@ -64,6 +66,7 @@ class _File(BaseModel):
     callback_url: Annotated[str, AfterValidator(_checked_url)]
     app_name: _Text
     service_host: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z")] = ""
+    hop: Annotated[int, Field(ge=1)] | None = None
 
 
 def load(path: Path) -> PracticeConfig:

@@ -131,6 +131,7 @@ class AuthorizePage:
             redirect_uri=asked.redirect_uri,
             redirect_host=urlsplit(asked.redirect_uri).netloc,
             authenticity_token=self.state.authorizations.ask(asked),
+            hop=self.state.config.hop,
         )
 
 

@@ -1,7 +1,6 @@
 """Request bodies of at most 64 KiB in, escaped HTML pages out."""
 
 import json
-import secrets
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from workshop.core.errors import UsageError
-from workshop.core.pages import page_environment
+from workshop.core.pages import PAGE_POLICY, page_environment
 
 MOST_BYTES = 64 * 1024
 
@@ -54,15 +53,10 @@ def _environment() -> Environment:
 
 
 def render(template: str, *, status: int = 200, **values: object) -> HTMLResponse:
-    """A page that cannot be framed or cached and loads nothing.
-
-    The policy has no `form-action`, because browsers also apply it to the redirects after a form.
-    """
-    nonce = secrets.token_urlsafe(16)
-    html = _environment().get_template(template).render(nonce=nonce, **values)
-    policy = f"default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; frame-ancestors 'none'"
+    """A page that cannot be framed or cached and loads nothing."""
+    html = _environment().get_template(template).render(**values)
     headers = {
-        "Content-Security-Policy": policy,
+        "Content-Security-Policy": PAGE_POLICY,
         "X-Frame-Options": "DENY",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "same-origin",

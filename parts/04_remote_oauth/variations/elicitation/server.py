@@ -60,6 +60,7 @@ def create_app(config: Mapping[str, Any]) -> ASGIApp:
         vault=vault,
         identity=IdentityProvider(own_registration(config), tokens, outbound),
         url=url,
+        hop=6,
     )
     tools = Tools(
         resources,

@@ -27,7 +27,10 @@ def asked(worker: Worker, request: Request) -> dict[str, str] | Response:
         raise PageError("This application is not registered here", "Let it register again.")
     redirect_uri = given.get("redirect_uri") or ""
     if not any(redirect_uri_matches(redirect_uri, known) for known in client["redirect_uris"]):
-        raise PageError("The application gave an address it has not registered", "Nobody is sent there.")
+        raise PageError(
+            "The application named a redirect URI that it has not registered",
+            "Your browser is not redirected.",
+        )
     try:
         _check(worker, given)
     except RedirectError as error:

@@ -33,7 +33,7 @@ def metadata(url: str) -> dict[str, object]:
 def ask(worker: Worker, request: Request, asked: dict[str, str]) -> Response:
     """Send the browser on: to GitHub, or to a page that asks first."""
     if not asked.get("redirect_uri"):
-        raise PageError("The application gave no address", "There is nowhere to go from here.")
+        raise PageError("The application named no redirect URI", "There is no address to return to.")
     ticket, csrf, browser = random_token(), random_token(), request.cookies.get(_COOKIE) or random_token()
     waiting = {"asked": asked, "csrf": csrf, "browser": digest(browser)}
     worker.records.put("consent", ticket, waiting, _TEN_MINUTES)
@@ -67,9 +67,9 @@ async def decide(worker: Worker, request: Request) -> Response:
     refuse_other_sites(request, worker.url)
     waiting = worker.records.take("consent", fields.get("ticket") or "")
     if waiting is None:
-        raise PageError("This page was used already", "It is good once, and for ten minutes.")
+        raise PageError("This page was already used", "It is valid once, for ten minutes.")
     if not _same_browser(request, waiting) or not same_secret(fields.get("csrf") or "", waiting["csrf"]):
-        raise PageError("This page belongs to another browser", "Nothing was approved.", status=403)
+        raise PageError("This page was opened in another browser", "Nothing was approved.", status=403)
     if fields.get("decision") != "approve":
         return _back(worker, waiting["asked"], error="access_denied")
     state, verifier = random_token(), random_token()
@@ -82,9 +82,11 @@ async def callback(worker: Worker, request: Request) -> Response:
     given = query_parameters(request)
     pending = worker.records.take("state", given.get("state") or "") if given else None
     if given is None or pending is None:
-        raise PageError("This sign-in is not known", "It has ended, or it took longer than ten minutes.")
+        raise PageError(
+            "This sign-in is not known", "It is already complete, or it took longer than ten minutes."
+        )
     if not _same_browser(request, pending):
-        raise PageError("This sign-in began in another browser", "Nothing was handed out.", status=403)
+        raise PageError("This sign-in was started in another browser", "No code was issued.", status=403)
     asked, code = pending["asked"], given.get("code")
     try:
         person = await worker.sign_in(code, pending["verifier"]) if code else None
