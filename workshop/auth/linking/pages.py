@@ -84,8 +84,8 @@ class IdentityProvider:
 
 _LOG = logging.getLogger(__name__)
 _GONE = (
-    "This link is not good any more",
-    "It was used already, or it is older than ten minutes. Call the tool again to get a new one.",
+    "This link is no longer valid",
+    "It was already used, or it is older than ten minutes. Call the tool again to get a new one.",
 )
 _FORM_SECONDS = 30.0
 
@@ -216,13 +216,13 @@ class Connect:
         fields = await form_parameters(request, seconds=_FORM_SECONDS)
         redirection, subject = self._ticket(request, fields)
         if fields.get("decision") not in {"approve", "deny"}:
-            raise PageError("Approve or deny?", "The form said neither.")
+            raise PageError("The form has no decision", "It must say `approve` or `deny`.")
         first, asked = self._elicitations.first(redirection.link), self._elicitations.claim(redirection.link)
         if asked is None or asked.subject != subject:
             raise PageError(*_GONE)
         if fields.get("decision") == "deny":
             await self._elicitations.settle(first, asked, REFUSED)
-            return self._finished(redirection, "Nothing was connected", "You said no.")
+            return self._finished(redirection, "Nothing was connected", "You denied it.")
         onward = Redirection(first, redirection.flow, redirection.browser, random_token(), **asdict(asked))
         return self._leave("upstream", onward, self._target(asked.target).provider)
 
