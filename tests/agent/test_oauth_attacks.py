@@ -111,3 +111,14 @@ async def test_secrets_are_not_posted_to_an_unsafe_address(session: Any, name: s
 async def test_metadata_that_never_ends_is_cut_off(session: Any) -> None:
     session.authority.authorization_server = {"padding": "x" * 300_000}
     await _stops(session, "too large")
+
+
+async def test_a_lifetime_that_is_not_a_time_is_one_error(session: Any) -> None:
+    session.authority.access_seconds = 10**400
+    with pytest.raises(WorkshopError, match="answer cannot be used"):
+        await session.get()
+    session.authority.access_seconds = -5
+    await session.get()
+    session.authority.access_seconds = 10**400
+    with pytest.raises(WorkshopError, match="answer cannot be used"):
+        await session.get()

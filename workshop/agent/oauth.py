@@ -193,7 +193,8 @@ class OAuthClient(OAuthClientProvider):
             return await self._take_refreshed(response)
 
     async def _take_refreshed(self, response: httpx2.Response) -> bool:
-        done = await self._handle_refresh_response(response)
+        with login_errors(lambda: self._last_error):
+            done = await self._handle_refresh_response(response)
         if done and self.context.current_tokens:
             self._observe(TokenRefreshed(self.context.current_tokens.expires_in))
             return True

@@ -150,6 +150,10 @@ def login_errors(last_error: Callable[[], str]) -> Iterator[None]:
         raise WorkshopError(
             "The login was stopped: the servers' descriptions disagree", why=one_line(str(error), _MOST_SAID)
         ) from error
+    except OverflowError as error:
+        raise WorkshopError(
+            "The authorization server's answer cannot be used", why="It has a lifetime that is not a time"
+        ) from error
     except (TimeoutError, httpx2.TimeoutException) as error:
         raise DeadlineError(
             "The authorization server does not answer", hint="`workshop status` shows what runs"
