@@ -20,7 +20,7 @@ from workshop.agent.approval import ApproveAs, PrintUrl
 from workshop.agent.connect import connect
 from workshop.agent.elicitation import Elicitation
 from workshop.agent.elicitation import Person as AtTheDesk
-from workshop.agent.events import Event, VisitRequested, VisitStarted
+from workshop.agent.events import Event, PageOpened, PageRequested
 from workshop.agent.mcp_tools import McpTools
 from workshop.agent.messages import ToolResult
 from workshop.core.ports import free_port
@@ -45,10 +45,10 @@ async def test_a_practice_user_goes_through_the_page_and_the_call_goes_on(
     assert result == ToolResult("the account's secret garden", None)
     assert scenario.office.submitted == [{"decision": "approve"}]
     url = scenario.office.addresses(0)[0]
-    assert desk.of(VisitRequested) == [
-        VisitRequested(f"{scenario.office.url}/mcp", url, "Connect your account")
+    assert desk.of(PageRequested) == [
+        PageRequested(f"{scenario.office.url}/mcp", url, "Connect your account")
     ]
-    assert desk.of(VisitStarted) == [VisitStarted("practice user", "localhost", "learner")]
+    assert desk.of(PageOpened) == [PageOpened("practice user", "localhost", "learner")]
     assert scenario.office.calls == 2
     for declared in filter(None, scenario.office.declared):
         assert declared.elicitation.model_dump(exclude_none=True) == {"url": {}}, "and no forms"
@@ -67,7 +67,7 @@ async def test_who_says_no_is_not_sent_anywhere_and_the_model_goes_on(scenario: 
     assert person.opened == []
     assert person.asked == ["Open localhost in your browser?"] * 2, "another call is another question"
     if era == ERAS[0]:
-        assert result.text == "The person did not agree to go to the page the server needs"
+        assert result.text == "The person did not agree to open the page that the server needs"
     else:
         assert scenario.office.answers == ["decline", "decline"], "so that the server knows"
         assert "No account, then" in result.text
@@ -87,7 +87,7 @@ async def test_who_says_yes_is_asked_once_however_often_the_server_asks(scenario
     assert person.asked == ["Open localhost in your browser?"]
     assert person.opened == scenario.office.addresses(0)
     assert scenario.office.calls in (3, 4)
-    assert [event.way for event in desk.of(VisitStarted)] == ["browser"]
+    assert [event.way for event in desk.of(PageOpened)] == ["browser"]
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -99,9 +99,9 @@ async def test_with_nobody_to_ask_the_address_is_printed_and_nothing_opened(
         result = await desk.look()
     assert person.opened == []
     assert scenario.office.submitted == []
-    assert [event.way for event in desk.of(VisitStarted)] == ["printed"]
+    assert [event.way for event in desk.of(PageOpened)] == ["printed"]
     assert result.is_error
-    assert "not done within 0.3 seconds" in result.text or "No account" in result.text
+    assert "not finish within 0.3 seconds" in result.text or "No account" in result.text
 
 
 async def test_the_page_is_never_fetched_before_the_person_agrees(scenario: Scenario) -> None:
@@ -121,7 +121,7 @@ async def test_the_page_is_never_fetched_before_the_person_agrees(scenario: Scen
 async def test_nobody_waits_long_for_a_server_that_ignores_the_practice_user(
     scenario: Scenario, era: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workshop.agent.elicitation.AFTER_A_VISIT", 0.1)
+    monkeypatch.setattr("workshop.agent.elicitation.PRACTICE_USER_SECONDS", 0.1)
     scenario.office.page = "<p>Nothing to do here</p>"
     async with scenario.desk(era, ApproveAs("learner"), seconds=300) as desk:
         assert (await desk.look()).is_error
@@ -131,7 +131,7 @@ async def test_a_person_who_never_answers_ends_the_wait(scenario: Scenario) -> N
     person = Person()
     person.consent = lambda _: anyio.sleep_forever()  # type: ignore[assignment,method-assign]
     async with scenario.desk(ERAS[0], person, seconds=0.2) as desk:
-        assert (await desk.look()).text == "The person was not done within 0.2 seconds"
+        assert (await desk.look()).text == "The person did not finish within 0.2 seconds"
 
 
 async def test_the_servers_word_that_all_is_done_ends_the_wait(

@@ -15,7 +15,7 @@ from mcp.types import (
 from tests.agent.conftest import Serve
 from tests.agent.elicitation_office import CONSENT, ERAS, Person, Scenario
 from workshop.agent.approval import ApproveAs
-from workshop.agent.events import VisitRequested
+from workshop.agent.events import PageRequested
 from workshop.agent.messages import ToolResult
 from workshop.agent.view import View
 from workshop.core.console import Console
@@ -52,7 +52,7 @@ async def test_an_address_that_nobody_should_open_is_refused_unasked(scenario: S
         result = await desk.look()
     assert result.is_error
     assert result.text.startswith("The server asked for an address that is not opened: ")
-    assert person.asked == person.opened == desk.of(VisitRequested) == []
+    assert person.asked == person.opened == desk.of(PageRequested) == []
     assert "asks for an address that is not opened" in desk.warned
     assert not url or url not in desk.warned + result.text
 
@@ -72,7 +72,7 @@ async def test_a_server_that_always_needs_another_page_is_stopped(scenario: Scen
         result = await desk.look()
     assert result.is_error
     assert len(person.asked) == 3
-    assert "more than 3 addresses" in result.text or "No account" in result.text
+    assert "more than 3 URLs" in result.text or "No account" in result.text
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -83,7 +83,7 @@ async def test_a_server_that_needs_many_pages_at_once_is_stopped_too(scenario: S
         result = await desk.look()
     assert result.is_error
     assert len(person.asked) == 3
-    assert "more than 3 addresses" in result.text
+    assert "more than 3 URLs" in result.text
 
 
 async def test_a_server_that_ignores_every_answer_is_given_up(scenario: Scenario) -> None:
@@ -99,7 +99,7 @@ async def test_a_server_that_ignores_every_answer_is_given_up(scenario: Scenario
     person = Person(says=False)
     async with scenario.desk(ERAS[1], person) as desk:
         result = await desk.look()
-    assert result.text == "The person did not agree to go to the page the server needs"
+    assert result.text == "The person did not agree to open the page that the server needs"
     assert len(person.asked) == 1
     assert scenario.office.calls < 6
 
@@ -108,9 +108,7 @@ async def test_a_server_that_ignores_every_answer_is_given_up(scenario: Scenario
 async def test_an_error_that_names_no_page_is_told(scenario: Scenario, data: Any) -> None:
     async with scenario.desk(ERAS[0], Person()) as desk:
         result = await desk.tools.call_tool("nonsense", {"data": data})
-    assert result == ToolResult(
-        "The server wants the person at a page, but does not say at which", None, True
-    )
+    assert result == ToolResult("The server needs the person at a page, but does not name it", None, True)
 
 
 LOGIN = '<form action="https://github.com/login"><button name="user" value="learner">x</button></form>'
@@ -136,7 +134,7 @@ async def test_a_practice_user_goes_no_further_than_practice_pages(
     scenario.office.page, scenario.office.end = page, end
     async with scenario.desk(ERAS[0], ApproveAs("learner")) as desk:
         result = await desk.look()
-    assert result.text == "Nobody could go through the page that the server needs"
+    assert result.text == "The page that the server needs could not be completed"
     assert told in desk.warned
 
 

@@ -11,10 +11,10 @@ from mcp import StdioServerParameters
 
 from tests.raw_server import raw
 from workshop.agent.connect import connect
-from workshop.agent.form_walker import visit
 from workshop.agent.loop import run_agent
 from workshop.agent.mcp_tools import McpTools
 from workshop.agent.messages import Conversation, ModelTurn, ToolCall, ToolReply, ToolSpec
+from workshop.agent.practice_browser import approve_page
 from workshop.agent.toolbox import PythonTools
 from workshop.core.bounded import UnusableAnswerError
 from workshop.core.errors import WorkshopError
@@ -157,4 +157,4 @@ async def test_a_server_that_never_stops_is_one_error_that_names_it(head: bytes)
 async def test_a_page_that_never_ends_is_one_error() -> None:
     async with raw(b"200 OK\r\nContent-Type: text/event-stream", b"<p>" * 9999, endless=True) as url:
         with pytest.raises(WorkshopError, match="too large"):
-            await visit(url, "learner")
+            await approve_page(url, "learner")

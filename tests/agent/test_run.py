@@ -51,7 +51,7 @@ def part(tmp_path: Path) -> Path:
     return folder
 
 
-def _run(part: Path, *options: str, body: str = ASK) -> subprocess.CompletedProcess[str]:
+def _run(part: Path, *options: str | bytes, body: str = ASK) -> subprocess.CompletedProcess[str]:
     (part / "main.py").write_text(MAIN.replace("BODY", body))
     command = [sys.executable, str(part / "main.py"), *options]
     home = {**os.environ, "WORKSHOP_HOME": str(part / "state")}

@@ -119,8 +119,8 @@ def test_a_foreign_name_stays_on_its_line_and_is_cut() -> None:
         on.ToolsFound((EVIL,) * 100),
         on.ToolCalled(EVIL, {EVIL: EVIL}),
         on.ToolReturned(EVIL, EVIL, is_error=True),
-        on.VisitRequested(EVIL, "http://localhost:1/a", EVIL),
-        on.VisitStarted("browser", EVIL, EVIL),
+        on.PageRequested(EVIL, "http://localhost:1/a", EVIL),
+        on.PageOpened("browser", EVIL, EVIL),
         on.ModelAnnounced(EVIL),
         on.Warned(EVIL),
     )

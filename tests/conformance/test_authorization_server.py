@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from tests.conformance.npm import Npm
-from workshop.agent.form_walker import walk
+from workshop.agent.practice_browser import approve_login
 from workshop.core.ports import free_port
 
 AUTHORIZATION_REQUEST = re.compile(r"^http://localhost:\d+/\S+\?response_type=code\S+$", re.MULTILINE)
@@ -36,7 +36,7 @@ async def report_of(npm: Npm, issuer: str) -> str:
                 report += line.decode()
             asked = AUTHORIZATION_REQUEST.search(report)
             assert asked, report
-            await walk(asked.group(), "learner")
+            await approve_login(asked.group(), "learner")
             report += (await process.stdout.read()).decode()
         assert await process.wait() == 0, report
     return report

@@ -13,7 +13,10 @@ from tests.conformance.servers import ROOT
 from workshop.core.ports import free_port
 
 AUTH_REQUIRED = 3
-APPROVE = "import sys, asyncio, workshop.agent.form_walker as f; asyncio.run(f.walk(sys.argv[1], 'learner'))"
+APPROVE = (
+    "import sys, asyncio, workshop.agent.practice_browser as f; "
+    "asyncio.run(f.approve_login(sys.argv[1], 'learner'))"
+)
 
 
 @pytest.fixture

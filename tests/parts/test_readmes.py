@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
-from workshop.agent.form_walker import walk
+from workshop.agent.practice_browser import approve_login
 
 if TYPE_CHECKING:
     from tests.parts.conftest import RunningServer
@@ -180,7 +180,7 @@ def test_part_4_s_login_is_done_by_hand(part_4: dict[int, int], callback: Callba
     script = moved(commands("04_remote_oauth", "Try it without the SDK"), {**part_4, 8765: callback.port})
     with shell(script) as process:
         before, url = _read_until_url(process)
-        asyncio.run(walk(url, "learner"))
+        asyncio.run(approve_login(url, "learner"))
         after, errors = process.communicate(f"{callback.code()}\n", timeout=SECONDS)
     assert process.returncode == 0, errors
     assert before.startswith("HTTP/1.1 401 ")
@@ -200,7 +200,7 @@ def test_part_4_s_commands_show_that_github_never_saw_our_token(
     script = moved(commands("04_remote_oauth", "Try it without the SDK"), {**part_4, 8765: callback.port})
     with shell(f'{script}\nprintf "\\n%s" "$TOKEN"') as process:
         _, url = _read_until_url(process)
-        asyncio.run(walk(url, "mentor"))
+        asyncio.run(approve_login(url, "mentor"))
         after, _ = process.communicate(f"{callback.code()}\n", timeout=SECONDS)
     token = after.splitlines()[-1]
     ours = hashlib.sha256(token.encode()).hexdigest()

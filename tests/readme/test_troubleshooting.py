@@ -166,11 +166,11 @@ def forgotten(_: Scene) -> Outcome:
     """An authorization endpoint that shows an error page for the agent's client, met without a browser."""
     import asyncio
 
-    from workshop.agent.form_walker import walk
+    from workshop.agent.practice_browser import approve_login
     from workshop.core.errors import WorkshopError
 
     with answering(400) as url, pytest.raises(WorkshopError) as caught:
-        asyncio.run(walk(f"{url}/authorize?redirect_uri=http://localhost:1/", "learner"))
+        asyncio.run(approve_login(f"{url}/authorize?redirect_uri=http://localhost:1/", "learner"))
     return Outcome(caught.value.exit_code, "", f"Error: {caught.value.what}")
 
 
@@ -178,11 +178,11 @@ def not_practice(scene: Scene) -> Outcome:
     """A login page that is nobody's practice GitHub, met by the one who clicks for the person."""
     import asyncio
 
-    from workshop.agent.form_walker import walk
+    from workshop.agent.practice_browser import approve_login
     from workshop.core.errors import CredentialsError
 
     with answering(200) as url, pytest.raises(CredentialsError) as caught:
-        asyncio.run(walk(f"{url}/authorize?redirect_uri=http://localhost:1/", "learner"))
+        asyncio.run(approve_login(f"{url}/authorize?redirect_uri=http://localhost:1/", "learner"))
     return Outcome(caught.value.exit_code, "", f"Error: {caught.value.what}")
 
 

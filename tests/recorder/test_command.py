@@ -10,7 +10,7 @@ import pexpect
 
 from tests.e2e.test_canaries import leaks, secrets_of
 from tests.environment import IsolatedInstance
-from workshop.agent.form_walker import walk
+from workshop.agent.practice_browser import approve_login
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def test_with_ones_own_browser_the_agents_and_the_upstreams_hops_are_recorded(
     child = running.spawn("part", "4", "run", *options)
     child.expect(r"(http://localhost:\d+/oauth/authorize\?\S+)")
     assert isinstance(child.match, re.Match)
-    anyio.run(walk, child.match.group(1), "learner")
+    anyio.run(approve_login, child.match.group(1), "learner")
     child.expect("GPX export drops the last waypoint")
     child.expect(pexpect.EOF)
     child.close()

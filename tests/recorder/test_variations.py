@@ -100,7 +100,7 @@ def record_run(running: Running, called: str) -> tuple[Recorder, Trace]:
             options,
             quiet,
             upstream,
-            place=running.place("learner"),
+            endpoints=running.agent_endpoints("learner"),
         )
     subject = Subject("x", upstream.url, upstream.name, called)
     return recorder, build_trace(recorder, subject, Outcome(), upstream.hops_since(recorder.began))

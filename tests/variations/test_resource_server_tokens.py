@@ -41,13 +41,13 @@ async def answered(running: Running, logins: Path, events: list[Event]) -> str:
     """The part's own agent, with its `main.py` unchanged."""
     variation = running.variation
     part = Part.load(variation.directory)
-    place = running.place()
+    endpoints = running.agent_endpoints()
     agent = Agent(
         question=part.question,
         model=RehearsalModel(part.plans, part.question),
         approval=ApproveAs("learner"),
         logins=logins,
-        endpoints=place.endpoints,
+        endpoints=endpoints.urls,
         observe=events.append,
     )
     return await load_answer(variation.part.directory)(agent)

@@ -156,7 +156,7 @@ def test_the_agent_answers_the_question(request: pytest.FixtureRequest, home: Pa
         load_answer(variation.part.directory),
         options,
         Console(io.StringIO(), told),
-        place=running.place("learner"),
+        endpoints=running.agent_endpoints("learner"),
     )
     assert all(fact in answer for fact in variation.contents.expect)
     github = running.endpoints["worker-github"]

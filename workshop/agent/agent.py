@@ -1,4 +1,4 @@
-"""One agent: a question, a model, and what it needs to reach tools."""
+"""One agent: a question, a model, and the means to reach tools."""
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Agent:
-    """What a part's `answer` gets: everything but the tools, which are the part's own idea."""
+    """What a part's `answer` gets: everything except the tools, which the part chooses."""
 
     question: str
     model: ChatModel
@@ -31,9 +31,9 @@ class Agent:
     timeouts: Timeouts = field(default_factory=Timeouts)
     observe: Observer = ignore
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """What `connect` sends along to the MCP server, and to nobody else; it may hold secrets."""
+    """Headers that `connect` sends to the MCP server only; they may contain secrets."""
     consent: Consent = nobody
-    """Asks the person before a server's page is opened."""
+    """Asks the person before a page of a server is opened."""
 
     @property
     def tokens(self) -> "TokenStore":
@@ -51,7 +51,7 @@ class Agent:
     ) -> "AbstractAsyncContextManager[Client]":
         """Connect to an MCP server by URL, or start one as a program (see `workshop.agent.connect`).
 
-        Its tools may send the person to a page (see `workshop.agent.elicitation`).
+        Its tools may need the person at a page (see `workshop.agent.elicitation`).
         """
         from workshop.agent.connect import connect
         from workshop.agent.elicitation import Person

@@ -1,4 +1,4 @@
-"""How a person gets to the consent page: their browser, a printed address, or a practice user's clicks."""
+"""How a login is approved: in the person's browser, at a printed URL, or by a practice user."""
 
 import os
 import sys
@@ -10,14 +10,14 @@ from typing import Literal, Protocol
 
 from workshop.core.errors import CredentialsError
 
-_NOBODY = "A login was wanted, and nobody is at the browser"
+_NOBODY = "A login is required, and nobody is at the browser"
 
 Consent = Callable[[str], Awaitable[bool | None]]
-"""Asks the person a question that is answered with yes or no; None where nobody is there to be asked."""
+"""Asks the person a yes-or-no question; the answer is None if nobody can be asked."""
 
 
 async def nobody(_question: str) -> None:
-    """Nobody is there to be asked."""
+    """The answer where nobody can be asked."""
 
 
 class Approval(Protocol):
@@ -25,7 +25,7 @@ class Approval(Protocol):
 
     @property
     def way(self) -> Literal["browser", "printed", "practice user"]:
-        """How the person learns of it."""
+        """How the person reaches the page."""
         ...
 
     @property
@@ -34,24 +34,24 @@ class Approval(Protocol):
         ...
 
     async def start(self, url: str) -> None:
-        """Set the approval going; the code comes to the listener."""
+        """Start the approval; the code arrives at the listener."""
         ...
 
 
 @dataclass(frozen=True)
 class PrintUrl:
-    """The address is printed and the person opens it, here or on another screen."""
+    """The URL is printed, and the person opens it here or on another screen."""
 
     way: Literal["printed"] = "printed"
     user: str = ""
 
     async def start(self, url: str) -> None:
-        """Do nothing: the event that announced `url` has shown it."""
+        """Do nothing: the event that announced `url` has shown the URL."""
 
 
 @dataclass(frozen=True)
 class NobodyApproves:
-    """Nobody is at the browser: where a login needs a person, it ends with this error."""
+    """Nobody is at the browser: a login that needs a person ends with this error."""
 
     error: Exception = field(default_factory=lambda: CredentialsError(_NOBODY))
     way: Literal["printed"] = "printed"
@@ -64,7 +64,7 @@ class NobodyApproves:
 
 @dataclass(frozen=True)
 class OpenBrowser:
-    """Opens the person's browser; where there is none, the printed address remains."""
+    """Opens the person's browser; without one, the printed URL remains."""
 
     user: str = ""
 
@@ -73,24 +73,24 @@ class OpenBrowser:
         return "browser" if can_open_browser() else "printed"
 
     async def start(self, url: str) -> None:
-        """Ask the system to open `url`, checked by the caller to be http or https; never by a shell."""
+        """Ask the system to open `url`, without a shell; the caller has checked that it is http or https."""
         if can_open_browser():
-            # Some launchers return only when the browser ends, so nobody waits for this thread.
+            # Some launchers return only when the browser ends, so this thread is not awaited.
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
 
 @dataclass(frozen=True)
 class ApproveAs:
-    """Clicks through the consent page and the practice GitHub as one of its users."""
+    """Submits the consent page and the practice GitHub's page as one of its users."""
 
     user: str
     way: Literal["practice user"] = "practice user"
 
     async def start(self, url: str) -> None:
-        """Approve; raises CredentialsError where the pages are not the practice GitHub's."""
-        from workshop.agent.form_walker import walk
+        """Approve the login; raises CredentialsError if the pages are not the practice GitHub's."""
+        from workshop.agent.practice_browser import approve_login
 
-        await walk(url, self.user)
+        await approve_login(url, self.user)
 
 
 def can_open_browser() -> bool:

@@ -1,7 +1,7 @@
-"""URL elicitation: a server needs the person at a page of its own, and the model never learns which.
+"""URL elicitation: a server needs the person at one of its own pages; the model does not learn which.
 
-MCP 2025-11-25 and 2026-07-28, "Elicitation", URL mode: nothing is opened or fetched before the person has
-seen the whole address and agreed. What the server says is untrusted; its forms are declined.
+MCP 2025-11-25 and 2026-07-28, "Elicitation", URL mode: nothing is opened or fetched before the
+person has read the whole URL and agreed. The server's text is untrusted; requests for a form are declined.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ from mcp.types import (
 from pydantic import ValidationError
 
 from workshop.agent.approval import Approval, Consent, nobody
-from workshop.agent.events import Observer, VisitRequested, VisitStarted, Warned, ignore
+from workshop.agent.events import Observer, PageOpened, PageRequested, Warned, ignore
 from workshop.agent.oauth_checks import check_address
 from workshop.core.errors import WorkshopError
 from workshop.core.foreign import one_line
@@ -46,21 +46,21 @@ _ALLOWED = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")
 
 
 def mistake_in(url: str, server_url: str) -> str:
-    """Why the address is not shown to be opened; empty when it may be. It is never part of the text."""
+    """Why the person is not asked to open the URL; empty if they may be. The text never contains the URL."""
     if len(url) > LONGEST:
-        return f"it is longer than {LONGEST} characters, and nobody could read it"
+        return f"it is longer than {LONGEST} characters, too long to read"
     if not _ALLOWED.fullmatch(url):
-        return "it has characters that no URL has (RFC 3986)"
+        return "it has characters that are not allowed in a URL (RFC 3986)"
     try:
         parts = urlsplit(url)
         _ = parts.port
         check_address(url, server_url)
     except ValueError:
-        return "it is no URL"
+        return "it is not a URL"
     except WorkshopError as error:
         return f"{error.why[:1].lower()}{error.why[1:]}"
     if "@" in parts.netloc:
-        return "it carries a user name or a password"
+        return "it contains a user name or a password"
     return ""
 
 
@@ -68,8 +68,8 @@ MOST_ADDRESSES = 3
 """Different addresses that one tool call may need."""
 EVERY = 1.0
 """Seconds between two calls while the person is at the page."""
-AFTER_A_VISIT = 10.0
-"""Seconds in which a server has to see that a practice user is through: nobody else will come."""
+PRACTICE_USER_SECONDS = 10.0
+"""Seconds in which a server must notice that the practice user has finished: nobody else will come."""
 _MOST_REFUSALS = 3
 _SHOWN_MESSAGE = 300
 
@@ -78,7 +78,7 @@ Action = Literal["accept", "decline", "cancel"]
 
 @dataclass(frozen=True)
 class Person:
-    """Whoever sits at this computer: how they get to a page, how they are asked, how long they may take."""
+    """The person at this computer: how they get to a page, how they are asked, how long they may take."""
 
     approval: Approval
     consent: Consent = nobody
@@ -86,10 +86,10 @@ class Person:
 
 
 class Elicitation:
-    """What one server may ask of the person; once for each address, and only while it answers a tool call."""
+    """What one server may ask of the person: once for each URL, and only during a tool call."""
 
     def __init__(self, server: str, home: str, person: Person, observe: Observer = ignore) -> None:
-        """`server` is the name shown to the person, `home` the URL against which addresses are checked."""
+        """`server` is the name that is shown to the person; others are checked against the URL `home`."""
         self._server = server
         self._home = home
         self._person = person
@@ -100,17 +100,17 @@ class Elicitation:
 
     @property
     def seconds(self) -> float:
-        """How long the person may take for all that one tool call needs."""
+        """How many seconds the person has for one tool call."""
         return self._person.seconds
 
     @property
     def refusal(self) -> str:
-        """Why this call cannot go on, in words that the model may read; empty while it can."""
+        """Why this call cannot continue, in words for the model; empty while it can."""
         return self._refusal
 
     @contextlib.contextmanager
     def call(self) -> Iterator[None]:
-        """A tool call; what was asked and agreed to holds for it, and for those at the same time."""
+        """The time of a tool call; an agreement is valid for this call and for those at the same time."""
         self._calls += 1
         try:
             yield
@@ -133,7 +133,7 @@ class Elicitation:
         context: ClientRequestContext,  # noqa: ARG002 - the SDK passes it by this name
         params: ElicitRequestParams,
     ) -> ElicitResult | ErrorData:
-        """Answer an `elicitation/create`: the SDK calls this, and sends the call again where one needs it."""
+        """Answer an `elicitation/create` request; the SDK calls this, and then repeats the tool call."""
         if not self._calls:
             return ElicitResult(action="decline")
         action = await self._respond(params)
@@ -141,21 +141,21 @@ class Elicitation:
             return ErrorData(code=INVALID_REQUEST, message=self._refusal)
         return ElicitResult(action=action)
 
-    async def heard(self, message: IncomingMessage) -> None:
-        """Take note of `notifications/elicitation/complete`: nobody has to wait any longer."""
+    async def note_completion(self, message: IncomingMessage) -> None:
+        """Stop waiting for the person when `notifications/elicitation/complete` arrives."""
         if isinstance(message, ElicitCompleteNotification):
             completed = self._completed.get(message.params.elicitation_id)
             if completed:
                 completed.set()
 
     async def settle(self, error: MCPError) -> bool:
-        """Do what a URL_ELICITATION_REQUIRED error asks for; whether the call is worth another try."""
+        """Do what a URL_ELICITATION_REQUIRED error asks for; return whether to try the call again."""
         try:
             wanted = ElicitationRequiredErrorData.model_validate(error.data).elicitations
         except ValidationError:
             wanted = []
         if not wanted:
-            self._refuse("cancel", "The server wants the person at a page, but does not say at which")
+            self._refuse("cancel", "The server needs the person at a page, but does not name it")
         for params in wanted[: MOST_ADDRESSES + 1]:
             await self._respond(params)
         return not self._refusal
@@ -173,26 +173,28 @@ class Elicitation:
 
     async def _ask(self, params: ElicitRequestURLParams) -> Action:
         if len(self._agreed) == MOST_ADDRESSES:
-            why = f"The server wants the person at more than {MOST_ADDRESSES} addresses for one call"
+            why = f"The server needs the person at more than {MOST_ADDRESSES} URLs for one call"
             return self._refuse("cancel", why)
         if mistake := mistake_in(params.url, self._home):
             self._observe(Warned(f"{self._server} asks for an address that is not opened: {mistake}"))
             return self._refuse("decline", f"The server asked for an address that is not opened: {mistake}")
         message = one_line(params.message, _SHOWN_MESSAGE)
-        self._observe(VisitRequested(self._server, params.url, message))
+        self._observe(PageRequested(self._server, params.url, message))
         with anyio.move_on_after(self._allowed - self._elapsed()):
-            return await self._visit(params)
+            return await self._open(params)
         return self._late()
 
-    async def _visit(self, params: ElicitRequestURLParams) -> Action:
+    async def _open(self, params: ElicitRequestURLParams) -> Action:
         approval, host = self._person.approval, urlsplit(params.url).hostname or ""
         way, agreed = approval.way, None
-        if way != "practice user":  # who chose a practice user has agreed, and only to practice pages
+        if way != "practice user":  # the option was the agreement, and it is for practice pages only
             agreed = await self._person.consent(_question(way, host))
             if agreed is False:
-                return self._refuse("decline", "The person did not agree to go to the page the server needs")
+                return self._refuse(
+                    "decline", "The person did not agree to open the page that the server needs"
+                )
             way = way if agreed else "printed"
-        self._observe(VisitStarted(way, host, approval.user))
+        self._observe(PageOpened(way, host, approval.user))
         self._agreed.add(params.url)
         if params.elicitation_id:
             self._completed[params.elicitation_id] = anyio.Event()
@@ -202,19 +204,19 @@ class Elicitation:
         approval = self._person.approval
         try:
             if way == "practice user":
-                from workshop.agent.form_walker import visit
+                from workshop.agent.practice_browser import approve_page
 
-                await visit(url, approval.user)
-                self._allowed = min(self._allowed, self._elapsed() + AFTER_A_VISIT)
+                await approve_page(url, approval.user)
+                self._allowed = min(self._allowed, self._elapsed() + PRACTICE_USER_SECONDS)
             elif way == "browser":
                 await approval.start(url)
         except WorkshopError as error:
             self._observe(Warned(f"{error.what}: {error.why}"))
-            return self._refuse("cancel", "Nobody could go through the page that the server needs")
+            return self._refuse("cancel", "The page that the server needs could not be completed")
         return "accept"
 
     async def _wait(self, params: ElicitRequestURLParams) -> Action:
-        """The person is still at the page: wait a second, or less if the server announces the end."""
+        """Wait a second for the person, or less if the server announces that they have finished."""
         remaining = self._allowed - self._elapsed()
         if remaining <= 0:
             return self._late()
@@ -231,7 +233,7 @@ class Elicitation:
         return now - self._began
 
     def _late(self) -> Action:
-        return self._refuse("cancel", f"The person was not done within {self._allowed:.3g} seconds")
+        return self._refuse("cancel", f"The person did not finish within {self._allowed:.3g} seconds")
 
     def _refuse(self, action: Action, why: str) -> Action:
         self._action, self._refusal = action, why
@@ -247,7 +249,7 @@ _SPARE_ROUNDS = 10
 
 
 class AskingClient(Client):
-    """The SDK's client; where a call needs the person first, it waits for them and calls again."""
+    """The SDK's client; if a call needs the person first, it waits for them and repeats the call."""
 
     elicitation: Elicitation | None = None
 
@@ -259,14 +261,14 @@ class AskingClient(Client):
         elicitation: Elicitation | None,
         **options: Any,  # noqa: ANN401 - the SDK's
     ) -> Self:
-        """A client whose requests end within `seconds`; without `elicitation` nobody can be asked."""
+        """A client whose requests end within `seconds`; without `elicitation`, nobody is asked."""
         if elicitation is None:
             return cls(transport, read_timeout_seconds=seconds, **options)
         client = cls(
             _url_mode_alone(transport),
             read_timeout_seconds=seconds,
             elicitation_callback=elicitation.answer,
-            message_handler=elicitation.heard,
+            message_handler=elicitation.note_completion,
             input_required_max_rounds=int(elicitation.seconds / EVERY) + _SPARE_ROUNDS,
             **options,
         )
@@ -280,7 +282,7 @@ class AskingClient(Client):
         *more: Any,  # noqa: ANN401 - the SDK's
         **options: Any,  # noqa: ANN401 - same
     ) -> CallToolResult:
-        """Call a tool, as the SDK does; a person who says no or does not come is a result with `is_error`."""
+        """Call a tool, as the SDK does; if the person declines or is late, the result has `is_error`."""
         asking = self.elicitation
         if asking is None:
             return await super().call_tool(name, arguments, *more, **options)
@@ -304,7 +306,7 @@ def _failed(why: str) -> CallToolResult:
 
 @contextlib.asynccontextmanager
 async def _url_mode_alone(transport: Transport) -> AsyncIterator[tuple[Any, Any]]:
-    """The transport, declaring URL mode alone: the SDK (2.3.0) declares forms with it."""
+    """The transport, declaring URL mode only: the SDK (2.3.0) also declares forms."""
     async with transport as (reading, writing):
         yield reading, _Declaring(writing)
 

@@ -1,4 +1,4 @@
-"""What happens during a run, for whoever shows it; no event ever holds a token, a code or a secret."""
+"""What happens during a run, for observers that show it; no event contains a token, a code or a secret."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class ModelAnnounced:
-    """Which model answers in this run."""
+    """The model that answers in this run."""
 
     name: str
 
@@ -21,7 +21,7 @@ class Connecting:
 
 @dataclass(frozen=True)
 class Connected:
-    """The session stands; `protocol` is the negotiated protocol version."""
+    """The session is open; `protocol` is the negotiated protocol version."""
 
     target: str
     server: str
@@ -30,7 +30,7 @@ class Connected:
 
 @dataclass(frozen=True)
 class LoginRequired:
-    """The server answered 401 or 403 and challenged us (RFC 9728 section 5.1)."""
+    """The server answered 401 or 403 with a challenge (RFC 9728 section 5.1)."""
 
     url: str
     status: int
@@ -53,21 +53,21 @@ class ServerDiscovered:
 
 @dataclass(frozen=True)
 class ClientRegistered:
-    """The authorization server gave us a client identifier (RFC 7591)."""
+    """The authorization server issued a client identifier (RFC 7591)."""
 
     client_id: str
 
 
 @dataclass(frozen=True)
 class ClientForgotten:
-    """The authorization server no longer knows the client identifier it gave us."""
+    """The authorization server no longer knows the client identifier that it issued."""
 
     issuer: str
 
 
 @dataclass(frozen=True)
 class ApprovalNeeded:
-    """A person has to approve at `url`, and how they get there."""
+    """A person must approve at `url`; `way` is how they get there."""
 
     url: str
     way: Literal["browser", "printed", "practice user"]
@@ -141,8 +141,8 @@ class ToolReturned:
 
 
 @dataclass(frozen=True)
-class VisitRequested:
-    """A tool call needs the person at a page (URL elicitation); `url` is checked, all of it is untrusted."""
+class PageRequested:
+    """A tool call needs the person at a page (URL elicitation); `url` is checked, the texts are untrusted."""
 
     server: str
     url: str
@@ -150,8 +150,8 @@ class VisitRequested:
 
 
 @dataclass(frozen=True)
-class VisitStarted:
-    """The person agreed, or chose how before; how they get to the page on `host`."""
+class PageOpened:
+    """The person agreed to a page on `host`, now or with an option; `way` is how they get there."""
 
     way: Literal["browser", "printed", "practice user"]
     host: str
@@ -167,7 +167,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class Warned:
-    """Something is worth knowing but stops nothing."""
+    """The person should know something that does not stop the run."""
 
     text: str
 
@@ -191,8 +191,8 @@ Event = (
     | ModelReplied
     | ToolCalled
     | ToolReturned
-    | VisitRequested
-    | VisitStarted
+    | PageRequested
+    | PageOpened
     | Answered
     | Warned
 )
@@ -200,4 +200,4 @@ Observer = Callable[[Event], None]
 
 
 def ignore(_event: Event) -> None:
-    """Observe nothing."""
+    """Do nothing with an event."""

@@ -1,4 +1,4 @@
-"""The flight recorder of a run: listens from its first request to its last, and writes what it heard."""
+"""The flight recorder of a run: records from its first request to its last, and writes the trace files."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,8 +25,8 @@ _NOTES: Mapping[type[Event], str] = {
     on.ClientForgotten: "{issuer} has forgotten this client; the agent registers again",
     on.ApprovalNeeded: "A person opens the address in a browser",
     on.ModelReplied: "The model answers the question",
-    on.VisitRequested: "The tool call needs the person at a page of its own, and waits (URL elicitation)",
-    on.VisitStarted: "A person opens the page on {host} in a browser",
+    on.PageRequested: "The tool call waits until the person completes a page of the server (URL elicitation)",
+    on.PageOpened: "A person opens the page on {host} in a browser",
 }
 
 
@@ -34,7 +34,7 @@ _NOTES: Mapping[type[Event], str] = {
 def recorded(
     context: RunContext, targets: Sequence[Path], console: Console, upstream: Upstream
 ) -> Iterator[None]:
-    """Record the block and write it to `targets`, however it ends; without targets, do nothing.
+    """Record the block and write the trace to `targets`, also if it fails; without targets, do nothing.
 
     Raises UsageError before the block for a target that could not be written.
     """
@@ -54,18 +54,18 @@ def recorded(
         raise
     finally:
         subject = Subject(*_titled(context, upstream), secrets=context.settings.secrets())
-        trace = build_trace(recorder, subject, outcome, _seen(recorder, upstream, console))
+        trace = build_trace(recorder, subject, outcome, _upstream_hops(recorder, upstream, console))
         for path in targets:
             try:
                 write(trace, path)
-            except WorkshopError as error:  # the run's own end matters more
+            except WorkshopError as error:  # an error of the run itself is more important
                 console.warn(f"{error.what}: {error.why}")
             else:
                 console.say(f"Trace: {path}")
 
 
 def noted(observe: Observer) -> Observer:
-    """`observe`, and the flight recorder hears what happens between the hops too."""
+    """An observer that also gives the events between the hops to the flight recorder, if there is one."""
     recorder = current()
     if recorder is None:
         return observe
@@ -79,7 +79,7 @@ def noted(observe: Observer) -> Observer:
 
 
 def _titled(context: RunContext, upstream: Upstream) -> tuple[str, str, str, str]:
-    """The title, the upstream's address and name, and what the title calls the server that is asked."""
+    """The title, the upstream's URL and name, and the title's word for the server that the agent asks."""
     title, directory = context.part.title, context.directory
     words = (word for word in _SERVERS if word.lower() in title.lower())
     varied = directory.parent.name == "variations"
@@ -89,11 +89,11 @@ def _titled(context: RunContext, upstream: Upstream) -> tuple[str, str, str, str
     return named, upstream.url, upstream.name, next(words, _SERVERS[0]) if varied else _SERVERS[0]
 
 
-def _seen(recorder: "Recorder", upstream: Upstream, console: Console) -> Sequence[Hop] | None:
+def _upstream_hops(recorder: "Recorder", upstream: Upstream, console: Console) -> Sequence[Hop] | None:
     try:
         return upstream.hops_since(recorder.began)
     except WorkshopError as error:
-        console.warn(f"The trace lacks what {upstream.name} saw: {error.what}")
+        console.warn(f"The trace lacks the requests that {upstream.name} received: {error.what}")
         return None
 
 
@@ -107,7 +107,7 @@ def _outcome(error: BaseException) -> Outcome:
 
 def _note(event: Event) -> str:
     match event:
-        case on.ApprovalNeeded(_, "practice user", user) | on.VisitStarted("practice user", _, user):
+        case on.ApprovalNeeded(_, "practice user", user) | on.PageOpened("practice user", _, user):
             return f"`--approve-as` plays the browser, as practice user {user}"
         case on.ModelReplied(turn, calls) if calls:
             return f"The model, turn {turn}, asks for {calls} tool call{'s' if calls > 1 else ''}"

@@ -1,4 +1,4 @@
-"""HTTP clients of the agent: bounded in time, and heard by the flight recorder."""
+"""HTTP clients of the agent: bounded in time, and recorded by the flight recorder."""
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
@@ -33,14 +33,14 @@ def open_client(
     `streams` allows event streams without an end (see `workshop.core.bounded`).
     """
     hooks: dict[str, list[Hook]] = {"request": list(on_request), "response": list(on_response)}
-    heard: list[Hook] = []
+    recording: list[Hook] = []
     if sender and (recorder := current()):
         requested, responded = recorder.hooks(sender)
         hooks["request"].append(requested)
-        heard.append(responded)
+        recording.append(responded)
     return http_client.open_client(
         streams=streams,
-        heard=heard,
+        recording=recording,
         auth=auth,
         timeout=httpx2.Timeout(timeout, connect=min(CONNECT_SECONDS, timeout)),
         limits=httpx2.Limits(max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS),

@@ -1,4 +1,4 @@
-"""What an agent and a model say to each other; plain values, no wire format."""
+"""The messages between an agent and a model, as plain values without a wire format."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class ToolSpec:
-    """What a model learns about a tool; `input_schema` is JSON Schema."""
+    """The description of a tool for a model; `input_schema` is a JSON Schema."""
 
     name: str
     description: str
@@ -30,7 +30,7 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What a tool gave back: text for the model, and the same as data where it has a structure."""
+    """The result of a tool: text for the model, and the same as data if it has a structure."""
 
     text: str
     data: Any = None
@@ -39,7 +39,7 @@ class ToolResult:
 
 @dataclass(frozen=True)
 class Question:
-    """What the person asked."""
+    """The question of the person."""
 
     text: str
 
@@ -59,7 +59,7 @@ class ModelTurn:
 
 @dataclass(frozen=True)
 class ToolReply:
-    """The result of one call, as the model gets it."""
+    """The result of one call, for the model."""
 
     call: ToolCall
     result: ToolResult
@@ -70,11 +70,11 @@ Conversation = Sequence[Entry]
 
 
 class ChatModel(Protocol):
-    """Anything that continues a conversation."""
+    """A model that continues a conversation."""
 
     @property
     def name(self) -> str:
-        """Which model this is, as shown to the person."""
+        """The name of the model, for the person."""
         ...
 
     async def reply(self, conversation: Conversation, tools: Sequence[ToolSpec]) -> ModelTurn:
@@ -83,12 +83,12 @@ class ChatModel(Protocol):
 
 
 class Toolbox(Protocol):
-    """Anything that has tools: Python functions, or an MCP server."""
+    """A set of tools: Python functions, or an MCP server."""
 
     async def list_tools(self) -> list[ToolSpec]:
-        """List the tools there are."""
+        """List the tools."""
         ...
 
     async def call_tool(self, name: str, arguments: Mapping[str, Any]) -> ToolResult:
-        """Call one tool; what goes wrong inside it is a result with `is_error`, not an exception."""
+        """Call one tool; a failure inside it is a result with `is_error`, not an exception."""
         ...

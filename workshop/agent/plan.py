@@ -1,4 +1,4 @@
-"""The rehearsal plan of `part.toml`: which tools to call, what to keep of their results, what to answer."""
+"""The rehearsal plan of `part.toml`: the tools to call, the parts of their results to keep, the answer."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ def fill(template: Any, known: Mapping[str, Any]) -> Any:  # noqa: ANN401 - TOML
 
 
 def keep_of(data: Any, rule: Keep) -> Any:  # noqa: ANN401 - tool results have any shape
-    """Take from a tool's result what `rule` says; raises WorkshopError when it is not there."""
+    """The part of a tool's result that `rule` describes; raises WorkshopError if it is missing."""
     value = look_up(data, rule.source)
     if rule.where:
         value = [item for item in _entries(value, rule) if _meets(item, rule.where)]
@@ -99,7 +99,7 @@ def keep_of(data: Any, rule: Keep) -> Any:  # noqa: ANN401 - tool results have a
 
 
 def look_up(data: Any, path: str) -> Any:  # noqa: ANN401 - tool results have any shape
-    """Follow a dotted path through tables and lists; raises WorkshopError naming what is there instead."""
+    """Follow a dotted path through tables and lists; raises WorkshopError with what it found instead."""
     value = data
     for name in path.split(".") if path else ():
         if isinstance(value, Mapping) and name in value:

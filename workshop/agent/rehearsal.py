@@ -1,4 +1,4 @@
-"""The rehearsal model: no LLM, a plan or a keyword match, and it always says so."""
+"""The rehearsal model: it follows a plan or keywords, and states that it is not a language model."""
 
 import re
 from collections.abc import Sequence
@@ -24,20 +24,20 @@ _QUOTED = 600
 
 
 class RehearsalModel:
-    """Follows the plan whose keywords fit the question, else calls the one tool that fits best.
+    """Follows the plan whose keywords fit the question, or else calls the one tool that fits best.
 
-    It has no state: each turn follows from the conversation alone.
+    It has no state: each turn depends on the conversation only.
     """
 
     name = "rehearsal model (no LLM)"
 
     def __init__(self, plans: Sequence[Plan], question: str = "") -> None:
-        """`question` is the part's own; it always takes the first plan."""
+        """`question` is the part's own question, which always uses the first plan."""
         self._plans = tuple(plans)
         self._question = question
 
     async def reply(self, conversation: Conversation, tools: Sequence[ToolSpec]) -> ModelTurn:
-        """Make the next call of the plan, or answer from what the calls returned."""
+        """Ask for the next call of the plan, or answer from the results."""
         question = next(entry.text for entry in conversation if isinstance(entry, Question))
         replies = [entry for entry in conversation if isinstance(entry, ToolReply)]
         failed = next((reply for reply in replies if reply.result.is_error), None)

@@ -42,10 +42,10 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where workloads answer, by name, when it is not where `up` put them; and what the agent sends along."""
+class Endpoints:
+    """The URLs of a variation's workloads, by name, and the headers that the agent sends along."""
 
-    endpoints: Mapping[str, str]
+    urls: Mapping[str, str]
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -100,14 +100,14 @@ def run_answer(
     console: Console,
     upstream: Upstream = UNKNOWN,
     *,
-    place: Place | None = None,
+    endpoints: Endpoints | None = None,
 ) -> str:
     """Run `answer` with the part's agent and show its progress; the answer is safe to print."""
     console.hide(context.settings.secrets())
     for warning in context.settings.warnings:
         console.warn(warning)
     with recorded(context, options.trace, console, upstream), View(console) as view:
-        agent = prepare(context, options, noted(view.observe), place)
+        agent = prepare(context, options, noted(view.observe), endpoints)
         agent = replace(agent, consent=view.agrees)
         text = interrupts.run(_awaited(answer, agent))
     if not isinstance(text, str):
@@ -123,7 +123,7 @@ async def _awaited(answer: Answer, agent: Agent) -> str:
 
 
 def prepare(
-    context: RunContext, options: RunOptions, observe: Observer = ignore, place: Place | None = None
+    context: RunContext, options: RunOptions, observe: Observer = ignore, endpoints: Endpoints | None = None
 ) -> Agent:
     """The agent of a part, from `part.toml`, `.env` and what `up` started; raises UsageError for mistakes."""
     part, instance = context.part, context.instance
@@ -132,8 +132,8 @@ def prepare(
         model=_model(part, context.settings, rehearsal=options.rehearsal_model),
         approval=approval_for(no_browser=options.no_browser, approve_as=options.approve_as),
         logins=instance.directory / "logins",
-        endpoints=place.endpoints if place else instance.endpoints,
-        headers=place.headers if place else {},
+        endpoints=endpoints.urls if endpoints else instance.endpoints,
+        headers=endpoints.headers if endpoints else {},
         timeouts=part.timeouts,
         observe=observe,
     )

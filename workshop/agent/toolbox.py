@@ -15,7 +15,7 @@ from workshop.core.errors import UsageError
 
 
 class PythonTools:
-    """Tools that live in this process: a function's name, docstring and type hints describe it."""
+    """Tools in this process: each is described by its function's name, docstring and type hints."""
 
     def __init__(self, *functions: Callable[..., Any]) -> None:
         self._functions = {function.__name__: _PythonTool(function) for function in functions}
@@ -33,8 +33,8 @@ class PythonTools:
             return _result(await tool.call(arguments))
         except ValidationError as error:
             return ToolResult(whole_characters(_explained(error)), is_error=True)
-        # A tool may fail in any way; the model hears of it and can try something else.
-        except Exception as error:  # noqa: BLE001 - the loop goes on whatever a tool does
+        # A tool may fail in any way; the model gets the error and can try something else.
+        except Exception as error:  # noqa: BLE001 - the loop continues whatever a tool does
             return ToolResult(whole_characters(f"{type(error).__name__}: {error}"), is_error=True)
 
 

@@ -50,7 +50,7 @@ _APPROVE = {
     "practice user": "Approving as practice user {user}, with nobody at a browser",
 }
 _WANTED = "{server} needs you at a page before it can answer. It says: {message}"
-_VISIT = {
+_OPENING = {
     "browser": "Your browser opens {host}; the agent waits until you are done there",
     "printed": "Open that address in a browser on this computer; the agent waits until you are done there",
     "practice user": "Going there as practice user {user}, with nobody at a browser",
@@ -104,8 +104,8 @@ class View:
                 self._begin("Wait for the approval")
             case on.Approved():
                 self._end("the code came back")
-            case on.VisitRequested() | on.VisitStarted():
-                self._visit(event)
+            case on.PageRequested() | on.PageOpened():
+                self._show_page(event)
             case on.ModelAsked(turn):
                 self._begin(f"Model, turn {turn}")
             case on.ModelReplied(_, calls):
@@ -123,12 +123,12 @@ class View:
         else:  # somebody has to open it, however quiet we are
             self._tell(_APPROVE[event.way], f"  {event.url}")
 
-    def _visit(self, event: on.VisitRequested | on.VisitStarted) -> None:
-        if isinstance(event, on.VisitRequested):
+    def _show_page(self, event: on.PageRequested | on.PageOpened) -> None:
+        if isinstance(event, on.PageRequested):
             self._tell(_WANTED.format(**_values(event)), f"  {event.url}")
         else:
             show = self._say if event.way == "practice user" else self._tell
-            show(_VISIT[event.way].format(**_values(event)))
+            show(_OPENING[event.way].format(**_values(event)))
 
     async def agrees(self, question: str) -> bool | None:
         """Ask the person at the terminal; only a yes is one, and None says that nobody is there."""

@@ -24,17 +24,17 @@ def open_client(
     *,
     limits: httpx2.Limits | None = None,
     streams: bool = False,
-    heard: Sequence[Callable[..., Any]] = (),
+    recording: Sequence[Callable[..., Any]] = (),
     **options: Any,  # noqa: ANN401 - httpx2's
 ) -> httpx2.AsyncClient:
     """A client for any address; `options` are those of `httpx2.AsyncClient`.
 
-    `streams` allows event streams without an end (see `bounded_answers`). `heard` are response hooks that get
-    the body as it was sent, before it is unpacked.
+    `streams` allows event streams without an end (see `bounded_answers`). The response hooks in `recording`
+    get the body as it was sent, before it is unpacked.
 
     A request to elsewhere raises PreflightError if a variable of proxies or TLS cannot be used.
     """
-    bounded = _bounded(bounded_answers(streams=streams), options, heard)
+    bounded = _bounded(bounded_answers(streams=streams), options, recording)
     return httpx2.AsyncClient(transport=_Routes(limits or httpx2.Limits()), **bounded)
 
 
@@ -51,14 +51,14 @@ def open_local_client_sync(**options: Any) -> httpx2.Client:  # noqa: ANN401 - a
 
 
 def _bounded(
-    bound: Callable[..., Any], options: dict[str, Any], heard: Sequence[Callable[..., Any]] = ()
+    bound: Callable[..., Any], options: dict[str, Any], recording: Sequence[Callable[..., Any]] = ()
 ) -> dict[str, Any]:
     """The options with a response hook that comes before those that might read the body."""
     hooks = options.get("event_hooks", {})
     return {
         **options,
         "headers": {"accept-encoding": CODING, **options.get("headers", {})},
-        "event_hooks": {**hooks, "response": [*heard, bound, *hooks.get("response", ())]},
+        "event_hooks": {**hooks, "response": [*recording, bound, *hooks.get("response", ())]},
     }
 
 

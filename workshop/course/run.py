@@ -42,9 +42,9 @@ def run_variation(
     answer = load_answer(variation.part.directory)
     with context.instance.lock(), console.progress() as progress:
         running = start(variation, progress, weak=weak, exercises=learners_files(variation, console))
-    place = running.place(options.approve_as)
-    console.hide(list(place.headers.values()))
-    text = run_answer(context, answer, options, console, variation_upstream(running), place=place)
+    endpoints = running.agent_endpoints(options.approve_as)
+    console.hide(list(endpoints.headers.values()))
+    text = run_answer(context, answer, options, console, variation_upstream(running), endpoints=endpoints)
     return text, running
 
 

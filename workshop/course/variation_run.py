@@ -20,7 +20,7 @@ from workshop.course.lessons import Variation
 from workshop.lab.variation import Edition, VariationPrograms
 
 if TYPE_CHECKING:
-    from workshop.agent.run import Place
+    from workshop.agent.run import Endpoints
 
 _PEOPLE = ("learner", "mentor")
 _PREPARE_SECONDS = 60
@@ -57,11 +57,13 @@ class Running:
         person = user if user in _PEOPLE else _PEOPLE[0]  # the login rejects an unknown user
         return {name: self.secret(secret.replace("{user}", person)).decode() for name, secret in named}
 
-    def place(self, user: str | None = None) -> "Place":
+    def agent_endpoints(self, user: str | None = None) -> "Endpoints":
         """Where the part's agent finds this variation."""
-        from workshop.agent.run import Place  # imports the MCP SDK, which `status` and `teardown` do not need
+        from workshop.agent.run import (
+            Endpoints,
+        )  # imports the MCP SDK, which `status` and `teardown` do not need
 
-        return Place({**self.endpoints, PROXY: self.url}, self.headers(user))
+        return Endpoints({**self.endpoints, PROXY: self.url}, self.headers(user))
 
 
 def programs_of(variation: Variation, directory: Path | None = None) -> VariationPrograms:

@@ -24,7 +24,7 @@ from workshop.audit.probe.report import Finding
 from workshop.servers.practice.client import fingerprint
 
 ROW = {row.id: row for row in ROWS}
-ELICITED = replace(ASKED, moments=(*ASKED.moments, Moment(31, "VisitRequested")))
+ELICITED = replace(ASKED, moments=(*ASKED.moments, Moment(31, "PageRequested")))
 BY_HEADER = Sent({"x-github-pat": CREDENTIAL}, Asked("It wants a header"))
 LATE = GitHubRecord((exchange(35), call(36)), (call(61),), (), 3, 1)
 BEFORE = GitHubRecord((call(5, "b" * 64), call(31)), (), (), 2, 1)

@@ -44,7 +44,7 @@ def obtained(evidence: Evidence) -> Cell:
             "OAuth, within the login",
             f"GitHub exchanged a code before the client had its token; then it received {who}.",
         )
-    elicited = asked.first("VisitRequested") is not None
+    elicited = asked.first("PageRequested") is not None
     how = "URL elicitation" if elicited else "OAuth, after the login"
     when = "after the client had its token"
     when += ", once a tool call had sent the person to a page" if elicited else ""

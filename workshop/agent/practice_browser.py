@@ -1,4 +1,4 @@
-"""Approve without a browser: submit the consent form, then the practice GitHub's, as a person would."""
+"""Approve as a practice user, without a browser: submit the consent form, then the practice GitHub's."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -17,25 +17,25 @@ _MAX_PAGES = 16
 _PAGE_SECONDS = 10.0
 
 
-async def walk(url: str, user: str) -> None:
-    """From the authorization request at `url` to the callback, approving as practice user `user`.
+async def approve_login(url: str, user: str) -> None:
+    """Follow the authorization request at `url` to the callback, approving as practice user `user`.
 
-    Raises CredentialsError when a page is not the gateway's consent or the practice GitHub's, so that no
-    real account is ever approved unattended; ForgottenClientError when the request itself is turned away.
+    Raises CredentialsError for a page that is neither the gateway's consent page nor the practice GitHub's,
+    so that no real account is approved unattended; ForgottenClientError if the request itself is refused.
     """
     redirect_uri = parse_qs(urlsplit(url).query).get("redirect_uri", [""])[0]
     async with _browser() as http:
-        await _walk(http, http.build_request("GET", url), redirect_uri, user)
+        await _approve(http, http.build_request("GET", url), redirect_uri, user)
 
 
-async def visit(url: str, user: str) -> None:
-    """From the page at `url` to one that answers 200 and asks nothing more, approving as `user`.
+async def approve_page(url: str, user: str) -> None:
+    """Follow the page at `url` to one with status 200 and without a form, approving as practice user `user`.
 
     Raises CredentialsError for a page on another machine, for a form without a practice page's buttons, and
-    for one that is refused.
+    for a form that is refused.
     """
     async with _browser() as http:
-        await _walk(http, http.build_request("GET", url), None, user)
+        await _approve(http, http.build_request("GET", url), None, user)
 
 
 @contextlib.asynccontextmanager
@@ -49,7 +49,7 @@ async def _browser() -> AsyncIterator[httpx2.AsyncClient]:
         ) from error
     except (httpx2.InvalidURL, ValueError) as error:
         raise WorkshopError(
-            "A page of the login leads to what is no address", why=one_line(str(error), 300)
+            "A page of the login leads to something that is not a URL", why=one_line(str(error), 300)
         ) from error
     except httpx2.RequestError as error:
         raise WorkshopError(
@@ -57,7 +57,7 @@ async def _browser() -> AsyncIterator[httpx2.AsyncClient]:
         ) from error
 
 
-async def _walk(
+async def _approve(
     http: httpx2.AsyncClient, request: httpx2.Request, redirect_uri: str | None, user: str
 ) -> None:
     for number in range(_MAX_PAGES):
@@ -72,7 +72,7 @@ async def _walk(
             return
         else:
             request = _submit(http, response, user)
-    raise WorkshopError("The login goes round in circles", why=f"No end after {_MAX_PAGES} pages")
+    raise WorkshopError("The login does not end", why=f"It has more than {_MAX_PAGES} pages")
 
 
 def _is_end(response: httpx2.Response, redirect_uri: str | None) -> bool:
