@@ -181,7 +181,7 @@ async def test_t55_an_unknown_client_is_refused(gateway: Site) -> None:
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
 
 
-RESOURCES = ["https://other.test/", "http://localhost:8080", "http://localhost:8080/mcp", " "]
+RESOURCES = ["https://other.test/", "http://localhost:8080", "http://localhost:8080/mcp/", " "]
 
 
 @pytest.mark.parametrize("resource", RESOURCES)

@@ -184,9 +184,6 @@ class Store(Protocol):
 
     def open_grant(self, grant: Grant, code_value: str, code: Code) -> None: ...
 
-    def code_grant(self, code_value: str, now: float) -> Grant | None:
-        """The grant of a code that was not used yet; changes nothing."""
-
     def take_code(self, code_value: str, now: float) -> tuple[Grant, Code] | None:
         """The grant of a code, returned once; a second attempt revokes the grant."""
 

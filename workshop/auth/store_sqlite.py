@@ -205,11 +205,6 @@ class SqliteStore:
                 (digest(code_value), grant.tsid, code.redirect_uri, code.code_challenge, code.expires),
             )
 
-    def code_grant(self, code_value: str, now: float) -> Grant | None:
-        select = "SELECT tsid FROM codes WHERE code = ? AND taken = 0 AND expires > ?"
-        row = self._one(select, digest(code_value), now)
-        return self.grant(row[0]) if row else None
-
     def take_code(self, code_value: str, now: float) -> tuple[Grant, Code] | None:
         key = digest(code_value)
         take = (

@@ -21,6 +21,8 @@ _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")  # RFC 7636 section 4.1
 
 async def token(server: AuthServer, request: Request) -> Response:
     fields = await form_parameters(request, seconds=server.patience.body)
+    # Either identifier: some clients read the metadata anew after the redirect, and find the other one (MCP
+    # Inspector). It is one resource (RFC 8707 section 2.2), and the token has the audience that was approved.
     if "resource" in fields and fields.get("resource") not in server.config.resources:
         raise OAuthError("invalid_target", f"resource must be {server.config.resource}, once")
     client = _authenticated(server, request, fields)
@@ -50,7 +52,6 @@ def _redeem_code(server: AuthServer, client: Client, fields: Parameters) -> Resp
     code, verifier = fields.get("code"), fields.get("code_verifier")
     if code is None or verifier is None:
         raise OAuthError("invalid_request", "code and code_verifier are needed")
-    _check_resource(server.store.code_grant(code, server.clock()), client, fields)
     # Removed first: a code that comes with the wrong client, redirect URI or verifier has leaked.
     taken = server.store.take_code(code, server.clock())
     if taken is None:
@@ -81,7 +82,6 @@ async def _refresh(server: AuthServer, client: Client, fields: Parameters) -> Re
     if old is None:
         raise OAuthError("invalid_request", "refresh_token is missing")
     grant = server.store.refresh_grant(old, server.clock())
-    _check_resource(grant, client, fields)
     if grant is None or grant.client_id != client.client_id:
         raise OAuthError("invalid_grant", "The refresh token is unknown, expired or of another client")
     if await _has_ended_upstream(server, grant):
@@ -122,17 +122,6 @@ def _narrowed(grant: Grant, requested: str | None) -> tuple[str, ...]:
     if not set(scopes) <= set(grant.scopes):
         raise OAuthError("invalid_scope", "A refresh cannot widen the scope")
     return scopes
-
-
-def _check_resource(grant: Grant | None, client: Client, fields: Parameters) -> None:
-    """A token is for the resource that was approved (RFC 8707 section 2.2).
-
-    Checked before the code is taken: this mistake costs the client nothing.
-    """
-    if grant is None or grant.client_id != client.client_id or "resource" not in fields:
-        return
-    if fields.get("resource") != grant.resource:
-        raise OAuthError("invalid_target", f"The approved resource is {grant.resource}")
 
 
 def _may_refresh(client: Client, grant: Grant) -> bool:
