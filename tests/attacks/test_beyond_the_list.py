@@ -121,7 +121,7 @@ async def test_a_name_that_looks_like_another_s_vouches_for_nothing(gateway: Sit
     name = "Cl\u0430ude \u2028\u2066Code"  # Cyrillic a, a line separator, an isolate
     page = (await gateway.authorize(await gateway.register(client_name=name))).text
     assert "Cl\u0430ude Code" in page
-    assert "nobody has checked its name" in page
+    assert "nobody has verified its name" in page
     assert "<strong>localhost:8765</strong>" in page
 
 

@@ -78,15 +78,15 @@ async def test_a10_the_consent_page_names_the_hosts_and_warns_of_loopback_only(
         page = (await gateway.authorize(CLIENT)).text
         assert "<strong>client.example.com</strong>" in page
         assert "<strong>localhost:8765</strong>" in page
-        assert "any program here can say that it is the" in page
+        assert "any program here can claim to be the" in page
         registered = (await gateway.authorize(await gateway.register())).text
-        assert "any program here can say that it is the" not in registered
+        assert "any program here can claim to be the" not in registered
         assert "client.example.com" not in registered
     library = described(redirect_uris=[CALLBACK, WEB])
     async with knowing(tmp_path, practice, library) as gateway:
         page = (await gateway.authorize(CLIENT, redirect_uri=WEB)).text
         assert "<strong>app.example.com</strong>" in page
-        assert "any program here can say that it is the" not in page
+        assert "any program here can claim to be the" not in page
 
 
 async def test_what_other_servers_have_and_we_do_not_is_left_aside(tmp_path: Path, practice: str) -> None:
