@@ -28,15 +28,17 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "__init__": set[str](),
 }
-HEAVY = ("mcp", "kubernetes", "aiohttp", "httpx2", "starlette", "uvicorn", "pydantic", "psutil", "yaml")
+# Manifests and the programs for clusters are a third of a start; only what starts something needs them.
+OWN = ("workshop.lab.tools", "workshop.toolhive.manifests")
+HEAVY = ("mcp", "kubernetes", "aiohttp", "httpx2", "starlette", "uvicorn", "pydantic", "psutil", "yaml", *OWN)
 NEVER_MCP: dict[str, tuple[int, set[str]]] = {  # command: its exit code with nothing up, what it may load
     "--help": (0, set()),
     "status": (0, set()),
     "next": (0, set()),
     "logs": (3, set()),
-    "doctor": (0, {"psutil"}),  # only for a port that is taken
-    "up --dry-run": (0, {"pydantic", "yaml"}),
-    "teardown": (0, {"psutil"}),
+    "doctor": (0, {"psutil", *OWN}),  # only for a port that is taken
+    "up --dry-run": (0, {"pydantic", "yaml", *OWN}),
+    "teardown": (0, {"psutil", *OWN}),
 }
 
 

@@ -32,16 +32,11 @@ from workshop.lab.choose import (
     forgotten_cluster,
 )
 from workshop.lab.logs import Log
-from workshop.lab.steps import StepTime
-from workshop.lab.tools.run import Runner
-from workshop.toolhive.manifests import UPSTREAM_OAUTH
-from workshop.toolhive.overrides import CLIENT_ID_PLACEHOLDER
-from workshop.toolhive.secrets import auth_configs
 
 if TYPE_CHECKING:
     from workshop.agent.part import RunContext
-
-_OAUTH_CLIENT_ID = f"{UPSTREAM_OAUTH}.clientId"
+    from workshop.lab.steps import StepTime
+    from workshop.lab.tools.run import Runner
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ class UpReport:
     endpoints: Mapping[str, str]
     started: Sequence[str]
     kept: Sequence[str]
-    steps: Sequence[StepTime] = ()
+    steps: "Sequence[StepTime]" = ()
 
 
 @dataclass(frozen=True)
@@ -100,11 +95,11 @@ class _Wanted:
 
 
 def up(
-    lessons: Sequence[Lesson], progress: Progress, options: UpOptions, runner: Runner | None = None
+    lessons: Sequence[Lesson], progress: Progress, options: UpOptions, runner: "Runner | None" = None
 ) -> UpReport:
     """Start everything that the parts need; what runs unchanged is not restarted."""
     instance = Instance.load()
-    wanted = _decide(instance, lessons, options, runner or Runner())
+    wanted = _decide(instance, lessons, options, runner or _runner())
     if wanted.backend.name != "embedded":
         progress.say(wanted.reason)  # the result with the reason comes minutes later
     backend, choices = wanted.backend, wanted.choices
@@ -122,15 +117,15 @@ def up(
     )
 
 
-def plan(lessons: Sequence[Lesson], options: UpOptions, runner: Runner | None = None) -> PlanReport:
+def plan(lessons: Sequence[Lesson], options: UpOptions, runner: "Runner | None" = None) -> PlanReport:
     """What `up` with these options would run and write."""
-    wanted = _decide(Instance.load(), lessons, options, runner or Runner())
+    wanted = _decide(Instance.load(), lessons, options, runner or _runner())
     commands = wanted.backend.plan(wanted.deployments, wanted.choices)
     return PlanReport(wanted.backend.name, wanted.choices.upstream, wanted.reason, commands)
 
 
 def ensure(
-    lesson: Lesson, progress: Progress, settings: Settings, runner: Runner | None = None
+    lesson: Lesson, progress: Progress, settings: Settings, runner: "Runner | None" = None
 ) -> Applied | None:
     """Make sure one part's workloads run as its manifests say; None when it needs none.
 
@@ -143,13 +138,15 @@ def ensure(
         return backend.apply([deployment], choices, progress)
 
 
-def submit(lesson: Lesson, progress: Progress, settings: Settings, runner: Runner | None = None) -> Applied:
+def submit(lesson: Lesson, progress: Progress, settings: Settings, runner: "Runner | None" = None) -> Applied:
     """Only apply one part's manifests to the cluster."""
     with _existing(lesson, settings, runner) as (backend, choices):
         return backend.submit(_deployment(lesson), choices, progress)
 
 
-def forward(lesson: Lesson, progress: Progress, settings: Settings, runner: Runner | None = None) -> Applied:
+def forward(
+    lesson: Lesson, progress: Progress, settings: Settings, runner: "Runner | None" = None
+) -> Applied:
     """Only forward one part's workloads in the cluster to this machine."""
     with _existing(lesson, settings, runner) as (backend, choices):
         return backend.forward(_deployment(lesson), choices, progress)
@@ -160,7 +157,7 @@ def status() -> StatusReport:
     instance = Instance.load()
     record = instance.record
     name = backend_now()
-    backend = backend_for(name or "embedded", instance.directory, Runner())
+    backend = backend_for(name or "embedded", instance.directory)
     return StatusReport(
         up=name is not None,
         backend=name,
@@ -174,7 +171,7 @@ def status() -> StatusReport:
 def logs() -> Sequence[Log]:
     """Every log there is; raises PreflightError when nothing has been started."""
     instance = Instance.locate()
-    backend = backend_for(backend_now() or "embedded", instance.directory, Runner())
+    backend = backend_for(backend_now() or "embedded", instance.directory)
     variations = variation_run.started_variations()
     found = [*backend.logs(), *(log for started in variations for log in started.logs())]
     if not found:
@@ -203,9 +200,9 @@ def backend_now() -> BackendName | None:
     return existing_backend(instance.directory, instance.record.backend if instance.record else None)
 
 
-def teardown(progress: Progress, runner: Runner | None = None) -> Sequence[str]:
+def teardown(progress: Progress, runner: "Runner | None" = None) -> Sequence[str]:
     """Stop everything and remove the state, even if damaged; the names of what was stopped."""
-    instance, runner = Instance.locate(), runner or Runner()
+    instance, runner = Instance.locate(), runner or _runner()
     with instance.lock(needed=False):
         variations = variation_run.stop_all(progress)
         try:
@@ -221,7 +218,7 @@ def teardown(progress: Progress, runner: Runner | None = None) -> Sequence[str]:
     return [*variations, *stopped]
 
 
-def _decide(instance: Instance, lessons: Sequence[Lesson], options: UpOptions, runner: Runner) -> _Wanted:
+def _decide(instance: Instance, lessons: Sequence[Lesson], options: UpOptions, runner: "Runner") -> _Wanted:
     settings = Settings.load(options.env_file)
     recorded = instance.record.backend if instance.record else None
     chosen = choose(options.backend, existing_backend(instance.directory, recorded), runner)
@@ -239,7 +236,9 @@ def _decide(instance: Instance, lessons: Sequence[Lesson], options: UpOptions, r
 
 
 @contextmanager
-def _existing(lesson: Lesson, settings: Settings, runner: Runner | None) -> Iterator[tuple[Backend, Choices]]:
+def _existing(
+    lesson: Lesson, settings: Settings, runner: "Runner | None"
+) -> Iterator[tuple[Backend, Choices]]:
     with Instance.locate().lock():
         instance = Instance.load()  # only under the lock: until then another command may have changed it
         if instance.record is None:
@@ -249,7 +248,13 @@ def _existing(lesson: Lesson, settings: Settings, runner: Runner | None) -> Iter
             )
         name = existing_backend(instance.directory, instance.record.backend) or "embedded"
         choices = Choices(instance.record.upstream, settings, instance.record.ports)
-        yield backend_for(name, instance.directory, runner or Runner()), choices
+        yield backend_for(name, instance.directory, runner), choices
+
+
+def _runner() -> "Runner":
+    from workshop.lab.tools.run import Runner
+
+    return Runner()
 
 
 def _deployment(lesson: Lesson) -> Deployment:
@@ -273,12 +278,17 @@ def _choose_upstream(wanted: Upstream | None, settings: Settings, backend: Chose
 
 
 def _require_oauth_app(settings: Settings, deployments: Sequence[Deployment]) -> None:
+    from workshop.toolhive.manifests import UPSTREAM_OAUTH
+    from workshop.toolhive.overrides import CLIENT_ID_PLACEHOLDER
+    from workshop.toolhive.secrets import auth_configs
+
     hint = "`.env.example` names both keys; `--upstream practice` needs neither"
     if not settings.github_client_secret:
         raise CredentialsError("GITHUB_OAUTH_CLIENT_SECRET is not set in `.env`", hint=hint)
     for deployment in deployments:
         for auth in auth_configs(deployment.resources):
-            if auth.find(_OAUTH_CLIENT_ID) == CLIENT_ID_PLACEHOLDER and not settings.github_client_id:
+            client_id = auth.find(f"{UPSTREAM_OAUTH}.clientId")
+            if client_id == CLIENT_ID_PLACEHOLDER and not settings.github_client_id:
                 raise CredentialsError(
                     "GITHUB_OAUTH_CLIENT_ID is not set in `.env`",
                     why=f"The `clientId` in {auth.source} is still the placeholder",

@@ -5,16 +5,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from workshop import __version__
 from workshop.core.console import Progress
 from workshop.core.instance import Upstream
 from workshop.core.settings import Settings
 from workshop.lab.logs import Log
-from workshop.lab.steps import StepTime
-from workshop.toolhive.manifests import Resources
 
+if TYPE_CHECKING:
+    from workshop.lab.steps import StepTime
+    from workshop.toolhive.manifests import Resources
+
+CLUSTER_FILE = "cluster.json"
+"""In an instance's directory: the record of its cluster; absent on the embedded backend."""
 PRACTICE_GITHUB = "practice-github"
 PRACTICE_PORT = 8090
 PRACTICE_CLIENT_ID = "practice-workshop-app"
@@ -64,7 +68,7 @@ class Deployment:
     """What one part deploys: its manifests, and by workload name what each image runs, from `part.toml`."""
 
     part: int
-    resources: Resources
+    resources: "Resources"
     programs: Mapping[str, Program]
     ready_seconds: float
 
@@ -116,7 +120,7 @@ class Applied:
     started: Sequence[str]
     kept: Sequence[str]
     commands: Sequence[str] = ()
-    steps: Sequence[StepTime] = ()
+    steps: "Sequence[StepTime]" = ()
 
 
 class Backend(Protocol):

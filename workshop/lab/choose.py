@@ -3,12 +3,13 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
-from workshop.lab.base import Backend, BackendName, ClusterChoices
-from workshop.lab.cluster.record import ClusterFile
-from workshop.lab.embedded import EmbeddedBackend
-from workshop.lab.tools.run import Runner
+from workshop.lab.base import CLUSTER_FILE, Backend, BackendName, ClusterChoices
+
+if TYPE_CHECKING:
+    from workshop.lab.tools.run import Runner
 
 _TOOLS = ("docker", "kind", "helm", "kubectl")
 _TITLES = {"kind": "Kind backend", "kubernetes": "Kubernetes backend", "embedded": "Embedded backend"}
@@ -38,7 +39,7 @@ class Chosen:
         return f"{_TITLES[self.name]} ({self.why})"
 
 
-def choose(wanted: BackendName | None, existing: BackendName | None, runner: Runner) -> Chosen:
+def choose(wanted: BackendName | None, existing: BackendName | None, runner: "Runner") -> Chosen:
     """The backend to use; raises PreflightError when another one is up."""
     if wanted and existing not in {None, wanted}:
         raise PreflightError(
@@ -68,24 +69,31 @@ def existing_backend(directory: Path, recorded: str | None) -> BackendName | Non
     """The recorded backend of an instance, or that of a cluster whose first `up` has not finished."""
     if recorded in _FOREIGN:
         return recorded  # type: ignore[return-value]  # the keys are the backends' names
+    if not (directory / CLUSTER_FILE).exists():
+        return None
+    from workshop.lab.cluster.record import ClusterFile
+
     record = ClusterFile(directory).read()
     return record.backend if record else None
 
 
 def backend_for(
-    name: BackendName, directory: Path, runner: Runner, choices: ClusterChoices | None = None
+    name: BackendName, directory: Path, runner: "Runner | None" = None, choices: ClusterChoices | None = None
 ) -> Backend:
     """The backend of that name, for the instance in this directory."""
     if name == "embedded":
+        from workshop.lab.embedded import EmbeddedBackend
+
         return EmbeddedBackend(directory)
     from workshop.lab.cluster.kind import KindBackend
     from workshop.lab.cluster.kubernetes import KubernetesBackend
+    from workshop.lab.tools.run import Runner
 
     made = KindBackend if name == "kind" else KubernetesBackend
-    return made(directory, runner, choices or ClusterChoices())
+    return made(directory, runner or Runner(), choices or ClusterChoices())
 
 
-def forgotten_cluster(runner: Runner) -> str:
+def forgotten_cluster(runner: "Runner") -> str:
     """The command that deletes a cluster of our name whose state is lost; empty when there is none."""
     from workshop.lab.pins import pinned
     from workshop.lab.tools.kind import Kind
@@ -99,7 +107,7 @@ def forgotten_cluster(runner: Runner) -> str:
         return ""
 
 
-def _missing(runner: Runner) -> str:
+def _missing(runner: "Runner") -> str:
     """Why this machine cannot run a kind cluster, in a few words; empty if it can."""
     absent = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if absent:

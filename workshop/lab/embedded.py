@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workshop.core.console import Progress
 from workshop.core.errors import UsageError, WorkshopError
@@ -21,12 +22,10 @@ from workshop.lab.base import (
     Program,
     WorkloadStatus,
 )
-from workshop.lab.deployments import default_ports, practice_secret, with_choices, write_secrets
 from workshop.lab.logs import Log, file_logs
-from workshop.lab.planner import Planner
-from workshop.toolhive import embedded_fields, lint, overrides
-from workshop.toolhive.manifests import Resources
-from workshop.toolhive.secrets import SecretFiles
+
+if TYPE_CHECKING:
+    from workshop.toolhive.manifests import Resources
 
 
 class EmbeddedBackend:
@@ -37,7 +36,7 @@ class EmbeddedBackend:
     def __init__(self, directory: Path) -> None:
         self._directory = directory / "workloads"
         self._processes = process.Supervisor(self._directory)
-        self._secrets = SecretFiles(directory / "secrets")
+        self._secrets = directory / "secrets"
 
     def apply(
         self, deployments: Sequence[Deployment], choices: Choices, progress: Progress, *, prune: bool = False
@@ -100,27 +99,36 @@ class EmbeddedBackend:
 
     def prepare(self, deployments: Sequence[Deployment], choices: Choices) -> list[Program]:
         """Write the secrets of these deployments, and return their programs."""
+        # Only what starts or plans something reads manifests: `status`, `logs` and `teardown` do not.
+        from workshop.lab.deployments import practice_secret, with_choices, write_secrets
+        from workshop.lab.planner import Planner
+        from workshop.toolhive import embedded_fields, lint, overrides
+        from workshop.toolhive.secrets import SecretFiles
+
         for deployment in deployments:
             lint.check(deployment.resources)
             embedded_fields.check(deployment.resources)
         ports = self._ports(deployments, choices)
-        planner = Planner(self._directory, self._secrets, ports)
+        secrets = SecretFiles(self._secrets)
+        planner = Planner(self._directory, secrets, ports)
 
-        def with_practice(resources: Resources) -> Resources:
+        def with_practice(resources: "Resources") -> "Resources":
             origin = f"http://localhost:{ports[PRACTICE_GITHUB]}"
             return overrides.with_practice_github(resources, origin, PRACTICE_CLIENT_ID)
 
         programs: list[Program] = []
         for deployment in deployments:
             resources = with_choices(deployment.resources, choices, ports, with_practice)
-            configs = write_secrets(self._secrets, resources, choices)
+            configs = write_secrets(secrets, resources, choices)
             if choices.upstream == "practice":
-                programs += [planner.practice(auth, practice_secret(self._secrets)) for auth in configs]
+                programs += [planner.practice(auth, practice_secret(secrets)) for auth in configs]
             programs += planner.deployment(replace(deployment, resources=resources))
         return programs
 
     def _ports(self, deployments: Sequence[Deployment], choices: Choices) -> dict[str, int]:
         """The port of each workload and, as `<server>-0`, of each server behind its proxy."""
+        from workshop.lab.deployments import default_ports
+
         states = self._processes.states()
         ports: dict[str, int] = {}
         for deployment in deployments:

@@ -15,7 +15,6 @@ from workshop.lab import process
 from workshop.lab.base import Applied, Program, WorkloadStatus
 from workshop.lab.logs import Log, file_logs
 from workshop.lab.process import on_this_machine
-from workshop.toolhive.secrets import new_signing_key
 
 Mint = Callable[[str, str], str]
 """Makes a token of the practice GitHub from its OAuth app's secret and a user's name."""
@@ -134,6 +133,8 @@ class VariationPrograms:
 
     def _new_secret(self, name: str) -> bytes:
         if name.startswith("signing-key"):
+            from workshop.toolhive.secrets import new_signing_key
+
             return new_signing_key()
         if name.startswith("pat-"):
             app = self.secret(_CLIENT_SECRET).read_text("utf-8")

@@ -12,6 +12,7 @@ from typing import Literal
 from workshop.core.errors import UsageError
 from workshop.core.paths import write_private
 from workshop.core.state_file import DamagedFileError, read_state
+from workshop.lab.base import CLUSTER_FILE
 from workshop.lab.kube.client import Kube
 from workshop.lab.pins import Pins
 from workshop.lab.tools.docker import Docker
@@ -64,7 +65,7 @@ class ClusterFile:
     """The file with the record; every change is on disk before the change in the cluster."""
 
     def __init__(self, directory: Path) -> None:
-        self._path = directory / "cluster.json"
+        self._path = directory / CLUSTER_FILE
         self._changing = threading.Lock()  # steps run in parallel
 
     def read(self) -> ClusterRecord | None:
