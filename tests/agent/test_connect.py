@@ -238,23 +238,23 @@ async def test_what_is_no_url_is_told(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("response", "told"),
+    ("response", "what", "why"),
     [
-        (PlainTextResponse("bad", 502), "HTTP 502 Bad Gateway"),
-        (PlainTextResponse("no", 401), "HTTP 401 Unauthorized"),
-        (PlainTextResponse("hello"), "Unexpected content type"),
-        (JSONResponse({"hello": "world"}), "parse"),
+        (PlainTextResponse("bad", 502), "refused the request", "HTTP 502 Bad Gateway"),
+        (PlainTextResponse("no", 401), "refused the request", "HTTP 401 Unauthorized"),
+        (PlainTextResponse("hello"), "refused the request", "Unexpected content type"),
+        (JSONResponse({"hello": "world"}), "does not answer as MCP requires", "not JSON-RPC 2.0"),
     ],
 )
 async def test_a_server_that_does_not_speak_mcp_is_told_with_its_answer(
-    serve: Any, response: PlainTextResponse | JSONResponse, told: str
+    serve: Any, response: PlainTextResponse | JSONResponse, what: str, why: str
 ) -> None:
     app = Starlette(routes=[Route("/mcp", lambda _: response, methods=["GET", "POST", "DELETE"])])
     async with serve(app, free_port()) as url:
-        with pytest.raises(WorkshopError, match="refused the request") as caught:
+        with pytest.raises(WorkshopError, match=what) as caught:
             async with connect(f"{url}/mcp"):
                 pass
-    assert told in caught.value.why
+    assert why in caught.value.why
 
 
 async def test_a_server_that_never_answers_is_a_deadline_error(serve: Any) -> None:

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 from mcp import StdioServerParameters
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from tests.raw_server import raw
 from workshop.agent.connect import connect
@@ -18,6 +22,7 @@ from workshop.agent.practice_browser import approve_page
 from workshop.agent.toolbox import PythonTools
 from workshop.core.bounded import UnusableAnswerError
 from workshop.core.errors import WorkshopError
+from workshop.core.ports import free_port
 
 BY_HAND = """
 import json, sys
@@ -158,3 +163,43 @@ async def test_a_page_that_never_ends_is_one_error() -> None:
     async with raw(b"200 OK\r\nContent-Type: text/event-stream", b"<p>" * 9999, endless=True) as url:
         with pytest.raises(WorkshopError, match="too large"):
             await approve_page(url, "learner")
+
+
+INFO = {"name": "by hand", "version": "1"}
+OPENED = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": INFO}
+NO_MCP: list[tuple[object, object, str]] = [
+    ({}, {}, "does not answer as MCP requires"),
+    (5, {}, "does not answer as MCP requires"),
+    (None, {}, "does not answer as MCP requires"),
+    ([], {}, "does not answer as MCP requires"),
+    (OPENED | {"protocolVersion": "9999-99-99"}, {}, "does not answer as MCP requires"),
+    (OPENED | {"capabilities": []}, {}, "does not answer as MCP requires"),
+    (OPENED | {"serverInfo": "x"}, {}, "does not answer as MCP requires"),
+    (OPENED, {"tools": None}, "list of tools is not valid"),
+    (OPENED, {"tools": [5]}, "list of tools is not valid"),
+    (OPENED, {"tools": [{"name": 7}]}, "list of tools is not valid"),
+    (OPENED, {"tools": [{"name": "a", "inputSchema": []}]}, "list of tools is not valid"),
+    (OPENED, 5, "does not answer as MCP requires"),
+]
+
+
+@pytest.mark.parametrize(("opened", "tools", "words"), NO_MCP)
+async def test_a_server_that_answers_something_else_is_one_error(
+    serve: Any, opened: object, tools: object, words: str
+) -> None:
+    async def answer(request: Request) -> Response:
+        asked = await request.json()
+        results = {"initialize": opened, "tools/list": tools}
+        if "id" not in asked:
+            return Response(status_code=202)
+        if asked["method"] not in results:
+            error = {"code": -32601, "message": "Method not found"}
+            return JSONResponse({"jsonrpc": "2.0", "id": asked["id"], "error": error})
+        return JSONResponse({"jsonrpc": "2.0", "id": asked["id"], "result": results[asked["method"]]})
+
+    app = Starlette(routes=[Route("/mcp", answer, methods=["POST"])])
+    async with serve(app, free_port()) as url:
+        with pytest.raises(WorkshopError, match=words) as caught:
+            async with connect(f"{url}/mcp", seconds=10) as client:
+                await McpTools(client).list_tools()
+    assert "pydantic" not in caught.value.why

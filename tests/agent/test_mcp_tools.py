@@ -113,6 +113,6 @@ async def test_a_result_without_end_is_cut(tools: McpTools) -> None:
 
 async def test_a_server_without_tools_is_told_apart_from_a_login_that_is_missing() -> None:
     async with Client(MCPServer("empty")) as client:
-        with pytest.raises(WorkshopError, match="accepted us but offers no tools") as caught:
+        with pytest.raises(WorkshopError, match="accepted the agent but has no tools") as caught:
             await McpTools(client).list_tools()
     assert "#6681" in caught.value.why

@@ -131,7 +131,7 @@ def test_part_3_s_errors_read_as_the_readme_says(http_server: RunningServer, hea
         ("03_toolhive", "is already in use"),
         ("04_remote_oauth", "Nothing answers at "),
         ("04_remote_oauth", "The login was not approved"),
-        ("04_remote_oauth", "The server accepted us but offers no tools"),
+        ("04_remote_oauth", "The server accepted the agent but has no tools"),
     ],
 )
 def test_our_own_errors_are_quoted_as_they_are_written(folder: str, says: str) -> None:

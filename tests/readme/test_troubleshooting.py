@@ -53,7 +53,7 @@ ELSEWHERE = {
     "Nobody approved the login within … seconds": (
         "tests/agent/test_oauth.py::test_t111_a_login_that_nobody_approves_ends_with_a_deadline"
     ),
-    "The server accepted us but offers no tools": (
+    "The server accepted the agent but has no tools": (
         "tests/agent/test_mcp_tools.py"
         "::test_a_server_without_tools_is_told_apart_from_a_login_that_is_missing"
     ),

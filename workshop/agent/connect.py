@@ -16,23 +16,31 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp.client import Transport
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.types import CONNECTION_CLOSED, HEADER_MISMATCH, REQUEST_TIMEOUT, CallToolResult, ListToolsResult
+from mcp.types import (
+    CONNECTION_CLOSED,
+    HEADER_MISMATCH,
+    PARSE_ERROR,
+    REQUEST_TIMEOUT,
+    CallToolResult,
+    ListToolsResult,
+)
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from workshop.agent.elicitation import AskingClient, Elicitation, Person
 from workshop.agent.events import Connected, Connecting, Observer, Warned, ignore
 from workshop.agent.http import headers_for, open_client, status_line
+from workshop.agent.mcp_tools import first_mistake
 from workshop.core.errors import DeadlineError, WorkshopError
 from workshop.core.foreign import one_line
 from workshop.recorder import current
 
-_OLDER = "the older handshake of 2025-11-25 takes its place"
+_OLDER = "the agent uses the older handshake of 2025-11-25 instead"
 _LISTED = (
-    "The tools are no valid answer in MCP {version}, as behind a tool filter of ToolHive 0.44.0: " + _OLDER
+    "The list of tools is not valid in MCP {version}, as with a tool filter of ToolHive 0.44.0: " + _OLDER
 )
 _CALLED = (
-    "A call in MCP {version} arrived with two names, as when ToolHive renames a tool in the body and not in "
+    "A call in MCP {version} arrived with two names, as when ToolHive renames a tool in the body but not in "
     "the header: " + _OLDER
 )
 
@@ -41,7 +49,7 @@ _CALLED = (
 class _Older:
     """The client of the older era: opened when it is first needed, closed with the newer one.
 
-    A task of its own holds it: who needs it may be within a time limit that ends before.
+    It runs in a task of its own, because the call that first needs it may have an earlier time limit.
     """
 
     opening: Callable[[], AskingClient]
@@ -69,9 +77,9 @@ class _Older:
 
 
 class CheckedClient(AskingClient):
-    """A client of the newer era. It may have listed the tools already, and hands that list to who asks first.
+    """A client of the newer era, which returns the tools that it has listed already to the first caller.
 
-    Once a call has arrived with two names, tools are listed and called in the older era.
+    Once a call has arrived with two names, it lists and calls tools in the older era.
     """
 
     listed: ListToolsResult | None = None
@@ -93,7 +101,7 @@ class CheckedClient(AskingClient):
         *more: Any,  # noqa: ANN401 - the SDK's
         **options: Any,  # noqa: ANN401 - same
     ) -> CallToolResult:
-        """Call a tool; where its header and its body arrive with two names, in the older era."""
+        """Call a tool; if its header and its body arrive with two names, call it in the older era."""
         older = self.older.client if self.older else None
         if older is None:
             try:
@@ -119,7 +127,7 @@ async def open_in_an_era(
     observe: Observer,
     elicitation: Elicitation | None = None,
 ) -> AsyncIterator[Client]:
-    """A client in the newest era there is, or in the older where the newest does not get through."""
+    """A client in the newest era, or in the older one if the newest does not work with this server."""
 
     def older() -> AskingClient:
         return AskingClient.over(transport(), seconds, elicitation, mode="legacy")
@@ -142,7 +150,7 @@ async def open_in_an_era(
 async def _stepping_back(
     client: CheckedClient, opening: Callable[[], AskingClient], opened: Callable[[], None]
 ) -> AsyncIterator[None]:
-    """Let a client of the newer era step back as long as this is open."""
+    """Let a client of the newer era change to the older one while this is open."""
     if client.protocol_version not in MODERN_PROTOCOL_VERSIONS:
         yield
         return
@@ -155,7 +163,7 @@ async def _stepping_back(
 
 
 async def _speaks(client: CheckedClient) -> bool:
-    """Whether a list of tools arrives as the client's era of the protocol wants it."""
+    """Whether the server's list of tools is valid in the client's era of the protocol."""
     if client.protocol_version not in MODERN_PROTOCOL_VERSIONS or client.server_capabilities.tools is None:
         return True
     try:
@@ -168,7 +176,7 @@ async def _speaks(client: CheckedClient) -> bool:
 Target = str | StdioServerParameters
 _MOST_SAID = 300
 
-# The SDK logs with tracebacks what it then raises; without a handler Python would print that to stderr.
+# The SDK logs, with tracebacks, the errors that it raises; without a handler, Python prints them to stderr.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
 
 
@@ -184,43 +192,48 @@ async def connect(
 ) -> AsyncIterator[Client]:
     """A client connected to the server at a URL, or to a program it starts; requests end within `seconds`.
 
-    Extra `headers` go to that URL alone; a program gets none. Without a `person` no tool can ask for one.
+    Extra `headers` are sent to that URL only; a program gets none. Without a `person`, no tool can ask one.
 
-    Raises WorkshopError when nothing answers or the session is refused, DeadlineError when it takes too
-    long; errors of the login and of the `async with` body come out as they are, never inside a group.
+    Raises WorkshopError if nothing answers, or if the server refuses the session or does not speak MCP,
+    DeadlineError if it takes too long; errors of the login and of the `async with` body are raised unchanged
+    and outside their exception group.
     """
     label = target if isinstance(target, str) else shlex.join([target.command, *target.args])
     if recorder := current():
         recorder.secrets += (headers or {}).values()
     server = _Server(label, isinstance(target, str), seconds, headers or {})
     observe(Connecting(server.name))
+    opened = False
     try:
         elicitation = Elicitation(server.name, server.home, person, observe) if person else None
         async with server.client(target, auth, observe, elicitation) as client:
             name = client.server_info.name if client.server_info else ""
             observe(Connected(server.name, name, client.protocol_version))
+            opened = True
             yield client
     except Exception as error:  # noqa: BLE001 - every error is raised again, out of its group
         cause = _first(error)
-        ours = server.explain(cause)
-        if ours is None:
+        explained_error = server.explain(cause)
+        if explained_error is None and not opened and isinstance(cause, ValidationError | RuntimeError):
+            explained_error = server.unusable(cause)  # the SDK's errors for an answer that is not MCP's
+        if explained_error is None:
             raise cause from cause.__cause__
-        raise ours from cause
+        raise explained_error from cause
 
 
 def explained(url: str, error: Exception) -> WorkshopError:
-    """What ended a connection to the server at `url`, as one of our errors and out of its group."""
+    """The error that ended a connection to the server at `url`, as a WorkshopError outside its group."""
     cause = _first(error)
     if isinstance(cause, WorkshopError):
         return cause
-    ours = _Server(url, remote=True, seconds=0).explain(cause)
+    known = _Server(url, remote=True, seconds=0).explain(cause)
     why = one_line(f"{type(cause).__name__}: {cause}")
-    return ours or WorkshopError(f"The connection to {url} failed", why=why)
+    return known or WorkshopError(f"The connection to {url} failed", why=why)
 
 
 @dataclass
 class _Server:
-    """The server at the other end, and the last HTTP failure it answered with."""
+    """The server at the other end, and its last HTTP failure."""
 
     label: str
     remote: bool
@@ -235,7 +248,7 @@ class _Server:
 
     @property
     def home(self) -> str:
-        """Where the server is; a program that we start is on this machine."""
+        """The URL of the server; a program that the agent starts is on this machine."""
         return self.label if self.remote else "http://localhost"
 
     @contextlib.asynccontextmanager
@@ -250,7 +263,7 @@ class _Server:
                 yield client
             return
         given = [headers_for(target, self.headers)] if self.headers else []
-        # A little more than the protocol's own bound, which explains itself better.
+        # A little longer than the protocol's own limit, which has the better error message.
         async with open_client(
             self.seconds + 5, auth=auth, on_request=given, on_response=[self._note], streams=True
         ) as http:
@@ -264,7 +277,7 @@ class _Server:
         self.failure = response if response.is_error else None
 
     def explain(self, error: Exception) -> WorkshopError | None:
-        """Tell a failure of the transport or the protocol; None for an error that is not theirs."""
+        """A failure of the transport or the protocol as a WorkshopError; None for any other error."""
         if isinstance(error, MCPError):
             return self._refused(error)
         if isinstance(error, httpx2.RequestError | httpx2.InvalidURL):
@@ -294,14 +307,25 @@ class _Server:
         if error.code == CONNECTION_CLOSED and not self.remote:
             return WorkshopError(
                 f"`{self.label}` ended before it answered",
-                why="Its own message, if it wrote one, stands above",
-                hint="Run that command by hand to see what it says",
+                why="If it wrote a message, that is shown above",
+                hint="Run the command yourself to see its output",
             )
+        if error.code == PARSE_ERROR:
+            return self.unusable(ValueError("Its answer is not JSON-RPC 2.0"))
         status = f"HTTP {status_line(self.failure)}, " if self.failure else ""
         return WorkshopError(
             f"The MCP server at {self.label} refused the request",
             why=f"It answered {status}{one_line(error.message, _MOST_SAID)}",
             hint="`workshop logs` shows what the server wrote",
+        )
+
+    def unusable(self, error: Exception) -> WorkshopError:
+        """The server answered, but not as MCP requires."""
+        why = first_mistake(error) if isinstance(error, ValidationError) else str(error)
+        return WorkshopError(
+            f"The server at {self.label} does not answer as MCP requires",
+            why=one_line(why, _MOST_SAID),
+            hint="Check that the URL leads to an MCP server; `workshop probe URL` looks closer",
         )
 
     def _late(self) -> DeadlineError:
@@ -312,10 +336,10 @@ class _Server:
 
 
 def _first(error: Exception) -> Exception:
-    """The error that matters in a group: task groups wrap whatever ends them (PEP 654)."""
+    """The error that matters in an exception group: task groups wrap the error that ends them (PEP 654)."""
     leaves = _leaves(error)
-    ours = [leaf for leaf in leaves if isinstance(leaf, WorkshopError)]
-    return (ours or leaves)[0]
+    known = [leaf for leaf in leaves if isinstance(leaf, WorkshopError)]
+    return (known or leaves)[0]
 
 
 def _leaves(error: Exception) -> list[Exception]:

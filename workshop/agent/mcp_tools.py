@@ -1,4 +1,4 @@
-"""The tools of an MCP server, whatever transport leads to it."""
+"""The tools of an MCP server, over any transport."""
 
 import json
 from collections.abc import Mapping
@@ -25,11 +25,16 @@ class McpTools:
         self._timeout = timeout
 
     async def list_tools(self) -> list[ToolSpec]:
-        """List all pages of tools; raises WorkshopError when the server offers none."""
+        """List all pages of tools; raises WorkshopError if the server has none, or no valid list."""
         found: list[Tool] = []
         cursor: str | None = None
         for _ in range(_MAX_PAGES):
-            page = await self._client.list_tools(cursor=cursor)
+            try:
+                page = await self._client.list_tools(cursor=cursor)
+            except ValidationError as error:
+                raise WorkshopError(
+                    "The server's list of tools is not valid", why=one_line(first_mistake(error), 300)
+                ) from error
             found += page.tools
             cursor = page.next_cursor
             if not cursor:
@@ -39,9 +44,9 @@ class McpTools:
         return [ToolSpec(tool.name, tool.description or "", tool.input_schema) for tool in found]
 
     async def call_tool(self, name: str, arguments: Mapping[str, Any]) -> ToolResult:
-        """Call a tool; refusals, timeouts and requests for input become results with `is_error`.
+        """Call a tool; refusals, timeouts and requests for input are results with `is_error`.
 
-        Raises WorkshopError when the connection itself is lost.
+        Raises WorkshopError if the connection is lost.
         """
         if mistake := unsendable(arguments):
             return ToolResult(f"The arguments cannot be sent: {mistake}", is_error=True)
@@ -54,15 +59,20 @@ class McpTools:
                 ) from error
             return ToolResult(f"The server refused the call: {error.message}", is_error=True)
         except (ValidationError, RuntimeError) as error:
-            return ToolResult(
-                f"The server's answer cannot be used: {one_line(str(error), 300)}", is_error=True
-            )
+            why = first_mistake(error) if isinstance(error, ValidationError) else str(error)
+            return ToolResult(f"The server's answer cannot be used: {one_line(why, 300)}", is_error=True)
         return _result(result)
+
+
+def first_mistake(error: ValidationError) -> str:
+    """The first mistake that pydantic found in an answer: its path in the JSON, and what is wrong there."""
+    mistake = error.errors(include_url=False)[0]
+    return f"`{'.'.join(map(str, mistake['loc']))}`: {mistake['msg']}"
 
 
 def _no_tools() -> WorkshopError:
     return WorkshopError(
-        "The server accepted us but offers no tools",
+        "The server accepted the agent but has no tools",
         why="Behind ToolHive's remote proxy this is its issue #6681: the login works, but the proxy sends "
         "its own token to the remote server instead of the upstream's",
         hint="Check a tool filter, the proxy's log, and that the pinned ToolHive version runs",
