@@ -20,6 +20,9 @@ SLOW = (
     "test_benchmarks.py",
     # The fast tier has one whole course (e2e/test_rehearse.py) and whatever reads an environment that is up.
     "e2e/test_canaries.py",
+    "e2e/test_conditions.py::test_every_command_ends_in_a_few_lines",
+    "e2e/test_conditions.py::test_teardown_leaves_no_process",
+    "e2e/test_conditions.py::test_a_full_disk_leaves_no_process_and_no_half_file",
     "e2e/test_github_edge.py",
     "e2e/test_lifecycle.py",
     "e2e/test_narrow_terminal.py",

@@ -14,7 +14,7 @@ from mcp.shared.auth import OAuthMetadata
 from workshop.agent.http import status_line
 from workshop.core.errors import CredentialsError, DeadlineError, WorkshopError
 from workshop.core.foreign import one_line
-from workshop.core.http_client import is_loopback
+from workshop.core.outgoing import is_loopback
 
 OAUTH_SECONDS = 15.0
 _MOST_SAID = 300

@@ -11,7 +11,7 @@ from workshop.agent.oauth_checks import ForgottenClientError
 from workshop.core.browser import following, forms, press
 from workshop.core.errors import CredentialsError, DeadlineError, WorkshopError
 from workshop.core.foreign import one_line
-from workshop.core.http_client import is_loopback
+from workshop.core.outgoing import is_loopback
 
 _MAX_PAGES = 16
 _PAGE_SECONDS = 10.0

@@ -101,9 +101,9 @@ def bridge(
     from workshop.agent.bridge import Bridge
     from workshop.agent.events import ApprovalNeeded, Event, Warned
     from workshop.agent.token_store import TokenStore
-    from workshop.core.http_client import is_loopback
     from workshop.core.instance import Instance
     from workshop.core.interrupts import interrupts
+    from workshop.core.outgoing import is_loopback
 
     if not url.startswith("https://") and not (url.startswith("http://") and is_loopback(url)):
         raise UsageError(

@@ -5,17 +5,15 @@ must not stop what talks to this machine only, and where it matters the error na
 """
 
 import functools
-import ipaddress
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 
 from workshop.core.bounded import CODING, bounded_answers, bounded_answers_sync
 from workshop.core.errors import PreflightError
-from workshop.core.outgoing import check_variables, explaining_localhost
+from workshop.core.outgoing import check_variables, explaining_localhost, is_loopback
 
 _LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
@@ -60,17 +58,6 @@ def _bounded(
         "headers": {"accept-encoding": CODING, **options.get("headers", {})},
         "event_hooks": {**hooks, "response": [*recording, bound, *hooks.get("response", ())]},
     }
-
-
-def is_loopback(url: str) -> bool:
-    """Whether the URL names this machine: `localhost` or a loopback address."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class _Loopback(httpx2.AsyncHTTPTransport):

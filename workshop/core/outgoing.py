@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import ipaddress
 import os
 import socket
 import ssl
@@ -90,6 +91,17 @@ def _key_log_problem(file: Path) -> str:
     if not file.parent.is_dir():
         return "Its folder does not exist"
     return "" if os.access(file if file.exists() else file.parent, os.W_OK) else "It is not writable"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL names this machine: `localhost` or a loopback address."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def localhost_problem() -> str:

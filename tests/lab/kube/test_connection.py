@@ -1,10 +1,11 @@
 """A request is tried again while the API server is busy, restarts or is out of date, but not for ever."""
 
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.lab.kube.fake_cluster import NAMESPACE, TOOLHIVE, FakeCluster
+from tests.lab.kube.fake_cluster import NAMESPACE, TOOLHIVE, FakeCluster, write_kubeconfig
 from tests.lab.kube.refused import (
     Refusal,
     changed_meanwhile,
@@ -14,9 +15,10 @@ from tests.lab.kube.refused import (
     version_too_old,
 )
 from tests.lab.kube.test_client import secret
-from workshop.core.errors import WorkshopError
+from workshop.core.errors import PreflightError, WorkshopError
+from workshop.core.ports import free_port
 from workshop.lab.kube import connection
-from workshop.lab.kube.connection import ConflictError, NotFoundError, UnreachableError
+from workshop.lab.kube.connection import ConflictError, Connection, NotFoundError, UnreachableError
 
 FOR_EVER = 1_000_000
 
@@ -158,3 +160,27 @@ def test_an_answer_that_is_not_the_apis_is_told(cluster: FakeCluster) -> None:
     with pytest.raises(WorkshopError, match="something other than JSON") as caught:
         cluster.kube.version()
     assert "<html>Log in here</html>" in caught.value.why
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HTTPS_PROXY", "http://proxy:port"),
+        ("HTTPS_PROXY", "htp://proxy"),
+        ("ALL_PROXY", "socks5h://127.0.0.1:9"),
+    ],
+)
+def test_an_unusable_proxy_is_named_unless_the_cluster_is_on_this_machine(
+    name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(each, raising=False)
+        monkeypatch.delenv(each.lower(), raising=False)
+    monkeypatch.setenv(name, value)
+    far = Connection(write_kubeconfig(tmp_path / "far", "https://cluster.invalid:6443"), "test")
+    with pytest.raises(PreflightError) as caught:
+        far.request("answer", "GET", "/version")
+    assert name in caught.value.what
+    near = Connection(write_kubeconfig(tmp_path / "near", f"https://127.0.0.1:{free_port()}"), "test")
+    with pytest.raises(UnreachableError):
+        near.request("answer", "GET", "/version")

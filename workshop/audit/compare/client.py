@@ -20,7 +20,7 @@ from workshop.audit.probe.model import Answer
 from workshop.audit.probe.requests import initialize
 from workshop.core.browser import following, forms, press
 from workshop.core.errors import WorkshopError
-from workshop.core.http_client import is_loopback
+from workshop.core.outgoing import is_loopback
 
 SECONDS = 5.0
 USER = "learner"

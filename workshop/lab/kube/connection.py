@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from workshop.core.console import shortened
 from workshop.core.errors import CredentialsError, DeadlineError, UsageError, WorkshopError
+from workshop.core.outgoing import PROXIES, check_variables, is_loopback
 from workshop.lab.kube.objects import Object, items, text, without_nulls
 
 if TYPE_CHECKING:
@@ -259,8 +260,8 @@ class Connection:
     @cached_property
     def _client(self) -> "DynamicClient":
         import urllib3
-        from kubernetes.client import Configuration
-        from kubernetes.config import ConfigException, new_client_from_config
+        from kubernetes.client import ApiClient, Configuration
+        from kubernetes.config import ConfigException, load_kube_config
         from kubernetes.dynamic import DynamicClient
         from yaml import YAMLError
 
@@ -268,12 +269,15 @@ class Connection:
         configuration.retries = False  # ours wait between two tries
         configuration.no_proxy = ",".join(filter(None, [configuration.no_proxy, _DIRECT]))
         try:
-            client = new_client_from_config(  # type: ignore[no-untyped-call]  # the package has no types here
+            load_kube_config(  # type: ignore[no-untyped-call]  # the package has no types here
                 str(self._kubeconfig),
                 self._context,
                 persist_config=False,
                 client_configuration=configuration,
             )
+            if not is_loopback(configuration.host):
+                check_variables(PROXIES)
+            client = ApiClient(configuration)
         except (
             ConfigException,
             YAMLError,
@@ -288,9 +292,8 @@ class Connection:
                 why=" ".join(str(error).split())[:200],
                 hint="`kubectl config get-contexts` lists what it has",
             ) from error
-        if (
-            not configuration.verify_ssl
-        ):  # the kubeconfig says so; kubectl does not warn at each request either
+        # The kubeconfig says so; kubectl does not warn at each request either.
+        if not configuration.verify_ssl:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         return DynamicClient(client, discoverer=_no_discovery)  # type: ignore[no-untyped-call]  # same
 

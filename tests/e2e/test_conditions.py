@@ -1,0 +1,318 @@
+"""Every command under every condition of a person's machine: an exit code, a few lines, and no traceback.
+
+The commands are those that the command line has, so a new one is in this table without being written here.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.environment import IsolatedInstance
+from workshop.cli.app import build_tree
+from workshop.core.errors import INTERRUPTED, WorkshopError
+from workshop.lab import process
+
+FAMILIES: tuple[type[WorkshopError], ...] = (WorkshopError, *WorkshopError.__subclasses__())
+CODES = {0, INTERRUPTED, *(family.exit_code for family in FAMILIES)}
+MOST_LINES = 6
+SECONDS = 120
+# What a command is given besides its required arguments, to be quick and to need nobody.
+EXTRA = {
+    "up": ["--dry-run"],
+    "rehearse": ["--port", "nobody=8080"],
+    "bundle create": ["--override", "nobody=1"],
+    "part 4 run": ["--approve-as", "learner"],
+    "part 4 compare": ["--only", "nobody"],
+    "part 4 construct": ["--cleanup"],
+    "part 2 check": ["9"],  # seconds each, and done as in parts 1 and 3
+    "part 4 check": ["9"],
+}
+SAMPLES = {"number": "1", "client": "cursor"}
+# These change what runs, so they get an instance where nothing does.
+CHANGES = ("teardown", "login revoke", "part 4 construct", "rehearse")
+FAST = ("status", "part 1 show", "teardown")
+
+
+def commands() -> dict[str, Any]:
+    """Every command by its words."""
+    return dict(_below(build_tree(), ()))
+
+
+def _below(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    children = getattr(command, "commands", {})
+    for name, child in children.items():
+        yield from _below(child, (*path, name))
+    if not children:
+        yield " ".join(path), command
+
+
+COMMANDS = commands()
+
+
+def words(name: str, instance: IsolatedInstance) -> list[str]:
+    """A command line that runs to its end."""
+    url = f"http://localhost:{instance.ports['github-remote']}/mcp"
+    samples = {**SAMPLES, "url": url}
+    given = [
+        samples.get(each.name, "nothing.json")
+        for each in COMMANDS[name].params
+        if each.param_type_name == "argument" and each.required
+    ]
+    return [*name.split(), *given, *EXTRA.get(name, [])]
+
+
+def takes_json(name: str) -> bool:
+    return any("--json" in each.opts for each in COMMANDS[name].params)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is wrong with the machine.
+
+    `streams` are redirections of the shell, `before` its commands ahead of the program. `damage` changes a
+    file in a copy of a running instance's state. `stdout`: whether what is printed there can be read.
+    """
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    streams: str = ""
+    before: str = ""
+    damage: Callable[[Path], None] | None = None
+    stdout: bool = True
+    namespace: bool = False
+
+
+def _nested(file: Path) -> None:
+    file.write_text("[" * 20_000)
+
+
+def _mistyped(file: Path) -> None:
+    """Every number is text, every text is a number, and every list is a table."""
+
+    def turned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: turned(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return {"0": "x"}
+        return 7 if isinstance(value, str) else "x"
+
+    file.write_text(json.dumps(turned(json.loads(file.read_text()))))
+
+
+NO_LOCALHOST = 'echo "127.0.0.1 elsewhere" > hosts && mount --bind hosts /etc/hosts'
+FILL = '(yes > "$WORKSHOP_HOME/fill" || true) 2>/dev/null'
+FULL_DISK = f'mount -t tmpfs -o size=64k none "$WORKSHOP_HOME" && {FILL}'
+CONDITIONS = {
+    "proxies": Condition(
+        {
+            "ALL_PROXY": "socks5h://127.0.0.1:9",
+            "HTTP_PROXY": "htp://proxy",
+            "https_proxy": "http://proxy:port",
+        }
+    ),
+    "socks": Condition({"all_proxy": "socks://proxy"}),
+    "certificates": Condition({"SSL_CERT_FILE": "/dev/null", "SSLKEYLOGFILE": "/nowhere/keys.log"}),
+    "no certificates": Condition({"SSL_CERT_FILE": "/nowhere/ca.pem", "SSL_CERT_DIR": "/nowhere"}),
+    "optimised": Condition({"PYTHONOPTIMIZE": "2"}),
+    "ascii": Condition({"PYTHONIOENCODING": "ascii"}),
+    "iso-8859-15": Condition({"PYTHONIOENCODING": "iso-8859-15"}),
+    "euc-jp": Condition({"PYTHONIOENCODING": "euc_jp"}),
+    "gbk": Condition({"PYTHONIOENCODING": "gbk"}),
+    "locale C": Condition({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
+    "stdin closed": Condition(streams="<&-"),
+    "stderr closed": Condition(streams="2>&-"),
+    "stdout closed": Condition(streams=">&-", stdout=False),
+    "all closed": Condition(streams="<&- >&- 2>&-", stdout=False),
+    "stdout full": Condition(streams=">/dev/full", stdout=False),
+    "stderr full": Condition(streams="2>/dev/full"),
+    "no reader": Condition(streams="| head -c 1", stdout=False),
+    "home is a file": Condition({"WORKSHOP_HOME": "{folder}/.env"}),
+    "home of nobody": Condition({"WORKSHOP_HOME": "~nobody-has-this-name/x"}),
+    "home not writable": Condition({"WORKSHOP_HOME": "/proc/workshop"}),
+    "folder deleted": Condition(before="mkdir gone && cd gone && rmdir ../gone"),
+    "state nested": Condition(damage=_nested),
+    "state mistyped": Condition(damage=_mistyped),
+    "no localhost": Condition(before=NO_LOCALHOST, namespace=True),
+    "disk full": Condition(before=FULL_DISK, namespace=True),
+}
+
+
+def can_unshare() -> bool:
+    """Whether a namespace with mounts of its own can be made here."""
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode == 0
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One condition, in a folder of its own, beside an instance that runs."""
+
+    condition: Condition
+    instance: IsolatedInstance
+    folder: Path
+
+    def home(self, name: str) -> Path:
+        """The state directory for a command: that of the running instance, or another one that may change."""
+        if self.condition.damage is None and name not in CHANGES and self.condition.before != FULL_DISK:
+            return self.instance.home
+        home = self.folder / "state"
+        if not home.exists() and self.condition.damage is not None:
+            shutil.copytree(self.instance.home, home, ignore=shutil.ignore_patterns("*.lock", "*.sqlite*"))
+            for file in home.rglob("*.json"):
+                self.condition.damage(file)
+        home.mkdir(exist_ok=True)
+        return home
+
+    def run(self, name: str, *more: str) -> subprocess.CompletedProcess[str]:
+        (self.folder / ".env").touch(mode=0o600)
+        here = {key: value.format(folder=self.folder) for key, value in self.condition.environment.items()}
+        program = f'exec "{sys.executable}" -m workshop "$@" {self.condition.streams}'
+        if "|" in self.condition.streams:
+            program = program.removeprefix("exec ")
+        script = f"{self.condition.before or ':'} || exit 99; {program}"
+        prefix = ["unshare", "-rm"] if self.condition.namespace else []
+        return subprocess.run(
+            [*prefix, "/bin/sh", "-c", script, "sh", *words(name, self.instance), *more],
+            cwd=self.folder,
+            env={**self.instance.environment, "WORKSHOP_HOME": str(self.home(name)), **here},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=SECONDS,
+            check=False,
+        )
+
+
+@pytest.fixture
+def machine(request: pytest.FixtureRequest, running: IsolatedInstance, tmp_path: Path) -> Machine:
+    condition = CONDITIONS[request.param]
+    if condition.namespace and not can_unshare():
+        pytest.skip("No namespace with mounts of its own can be made here")
+    return Machine(condition, running, tmp_path)
+
+
+def check(machine: Machine, name: str) -> None:
+    done = machine.run(name)
+    _few_lines(done)
+    if takes_json(name) and machine.condition.stdout:
+        done = machine.run(name, "--json")
+        _few_lines(done)
+        document = json.loads(done.stdout)
+        assert document["exit_code"] == done.returncode
+        assert document["command"] == " ".join(word for word in name.split() if not word.isdigit())
+        assert ("error" in document) == (done.returncode != 0)
+
+
+def _few_lines(done: subprocess.CompletedProcess[str]) -> None:
+    printed = f"{done.stdout}\n{done.stderr}"
+    assert done.returncode in CODES, printed
+    for forbidden in ("Traceback", "This is a bug", "Exception ignored", "--- Logging error"):
+        assert forbidden not in printed, printed
+    lines = done.stderr.splitlines()
+    errors = [number for number, line in enumerate(lines) if line.startswith("Error: ")]
+    assert len(errors) <= 1, printed
+    if errors:
+        shown = [line for line in lines[errors[0] :] if not line.startswith(("Next: ", "Warning: "))]
+        assert len(shown) <= MOST_LINES, printed
+
+
+WITHOUT_NAMESPACE = [name for name, condition in CONDITIONS.items() if not condition.namespace]
+
+
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("machine", WITHOUT_NAMESPACE, indirect=True)
+def test_a_few_commands_end_in_a_few_lines(machine: Machine, name: str) -> None:
+    check(machine, name)
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in FAST])
+@pytest.mark.parametrize("machine", CONDITIONS, indirect=True)
+def test_every_command_ends_in_a_few_lines(machine: Machine, name: str) -> None:
+    check(machine, name)
+
+
+WITH_A_HOME = [name for name, condition in CONDITIONS.items() if "WORKSHOP_HOME" not in condition.environment]
+
+
+@pytest.mark.parametrize("condition", WITH_A_HOME)
+def test_teardown_leaves_no_process(condition: str, instance: IsolatedInstance, tmp_path: Path) -> None:
+    found = CONDITIONS[condition]
+    if found.namespace and not can_unshare():
+        pytest.skip("No namespace with mounts of its own can be made here")
+    instance.up()
+    assert instance.processes()
+    if found.damage is not None:
+        for file in instance.home.rglob("*.json"):
+            found.damage(file)
+    before = "true" if found.before == FULL_DISK else found.before or "true"
+    ended = subprocess.run(
+        [
+            *(["unshare", "-rm"] if found.namespace else []),
+            *["/bin/sh", "-c", f'{before} && "{sys.executable}" -m workshop teardown {found.streams}'],
+        ],
+        cwd=tmp_path,
+        env={**instance.environment, **found.environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert instance.processes() == [], ended.stderr
+    assert b"Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("runs", ["nothing", "an instance"])
+def test_a_full_disk_leaves_no_process_and_no_half_file(
+    runs: str, instance: IsolatedInstance, tmp_path: Path
+) -> None:
+    if not can_unshare():
+        pytest.skip("No namespace with mounts of its own can be made here")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    up = "workshop up --upstream practice $PORTS"
+    script = f"""
+        workshop() {{ "{sys.executable}" -m workshop "$@"; echo "code $?"; }}
+        mount -t tmpfs -o size=4m none "$DISK" && mkdir "$DISK/state" "$DISK/here" || exit 99
+        cd "$DISK/here" && touch .env
+        {up if runs == "an instance" else ""}
+        {FILL}
+        {up}
+        workshop part 1 run
+        workshop part 4 run --approve-as learner --trace trace.html --trace trace.json
+        workshop part 4 run --variation worker --approve-as learner
+        workshop part 1 exercise 1
+        workshop report
+        workshop demo record part-1 demo.cast
+        workshop connect vscode --write --yes
+        find . -type f -size 0 ! -name .env ! -name "*.lock"
+        workshop teardown
+    """
+    done = subprocess.run(
+        ["unshare", "-rm", "/bin/sh", "-c", script],
+        cwd=tmp_path,
+        env={
+            **instance.environment,
+            "DISK": str(disk),
+            "WORKSHOP_HOME": str(disk / "state"),
+            "PORTS": " ".join(instance.port_options),
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=3 * SECONDS,
+        check=False,
+    )
+    printed = done.stdout + done.stderr
+    assert list(process.strays(disk)) == [], printed
+    for forbidden in ("Traceback", "This is a bug", "./"):
+        assert forbidden not in printed, printed
+    assert "No space left on device" in printed
+    assert done.stdout.rstrip().endswith("code 0"), printed
