@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,13 +110,33 @@ def instance(tmp_path: Path) -> Iterator[IsolatedInstance]:
         process.end(left)
 
 
-@pytest.fixture(scope="session")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IsolatedInstance]:
-    made = instance_in(tmp_path_factory.mktemp("started"))
+@contextmanager
+def started_instance(directory: Path) -> Iterator[IsolatedInstance]:
+    """An instance that is up, until the block ends."""
+    made = instance_in(directory)
     made.up()
     yield made
     for left in made.processes():
         process.end(left)
+
+
+@pytest.fixture(scope="session")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IsolatedInstance]:
+    with started_instance(tmp_path_factory.mktemp("started")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def restarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IsolatedInstance]:
+    with started_instance(tmp_path_factory.mktemp("restarted")) as made:
+        yield made
+
+
+@pytest.fixture
+def expendable(restarted: IsolatedInstance) -> Iterator[IsolatedInstance]:
+    """Another `up` for every test that ends a workload: the next `part 4 run` starts it again."""
+    yield restarted
+    shutil.rmtree(restarted.directory / "logins", ignore_errors=True)
 
 
 @pytest.fixture

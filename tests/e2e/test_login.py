@@ -26,15 +26,14 @@ def test_after_a_revoke_approval_is_asked_for_again(running: IsolatedInstance) -
     assert ASKED in run(running)
 
 
-def test_without_the_gateway_a_login_is_kept_unless_it_is_to_be_forgotten(instance: IsolatedInstance) -> None:
-    instance.up()
-    run(instance)
-    gateway = psutil.Process(instance.states()["github-remote"].pid)
+def test_without_the_gateway_a_login_stays_unless_it_is_to_be_forgotten(expendable: IsolatedInstance) -> None:
+    run(expendable)
+    gateway = psutil.Process(expendable.states()["github-remote"].pid)
     gateway.kill()
     gateway.wait(10)
-    kept = instance.run("login", "revoke", "--json")
-    assert kept.returncode == 1
-    assert "cannot be reached" in json.loads(kept.stdout)["data"][0]["told"]
-    assert "localhost" in instance.run("login", "list").stdout
-    assert instance.run("login", "revoke", "--all", "--forget").returncode == 0
-    assert ASKED in run(instance)
+    done = expendable.run("login", "revoke", "--json")
+    assert done.returncode == 1
+    assert "cannot be reached" in json.loads(done.stdout)["data"][0]["told"]
+    assert "localhost" in expendable.run("login", "list").stdout
+    assert expendable.run("login", "revoke", "--all", "--forget").returncode == 0
+    assert ASKED in run(expendable)

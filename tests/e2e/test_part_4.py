@@ -5,13 +5,13 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
-import pytest
 
 from tests.environment import IsolatedInstance
-from workshop.servers.practice.client import read_requests
+from workshop.servers.practice.client import RecordedRequest, read_requests
 
 FACT = "GPX export drops the last waypoint"
 
@@ -33,17 +33,6 @@ def kill_gateway(instance: IsolatedInstance) -> None:
     process.wait(10)
 
 
-def test_github_sees_its_own_token_and_never_ours(running: IsolatedInstance) -> None:
-    practice = f"http://localhost:{running.ports['practice-github']}"
-    before = {request.number for request in asyncio.run(read_requests(practice))}
-    approve(running)
-    requests = [each for each in asyncio.run(read_requests(practice)) if each.number not in before]
-    calls = [request.authorization for request in requests if request.path.startswith("/mcp")]
-    assert calls
-    assert {(call or {}).get("kind") for call in calls} == {"practice token"}
-    assert {(call or {}).get("user") for call in calls} == {"learner"}
-
-
 def test_another_question_is_answered_from_the_same_tools(running: IsolatedInstance) -> None:
     done = ask(
         running, "--approve-as", "learner", "--question", "Which of my repositories has the most open issues?"
@@ -58,25 +47,23 @@ def test_another_user_gets_their_own_answer(running: IsolatedInstance) -> None:
     assert "trail-mapper" not in done.stdout
 
 
-def test_a_killed_gateway_needs_no_second_approval(instance: IsolatedInstance) -> None:
-    instance.up()
-    approve(instance)
-    kill_gateway(instance)
-    done = ask(instance, "--no-browser")  # it would wait for a person, and time out
+def test_a_killed_gateway_needs_no_second_approval(expendable: IsolatedInstance) -> None:
+    approve(expendable)
+    kill_gateway(expendable)
+    done = ask(expendable, "--no-browser")  # it would wait for a person, and time out
     assert done.returncode == 0, done.stderr
     assert FACT in done.stdout
     assert "approve the login" not in done.stderr
 
 
-def test_a_lost_store_asks_once_and_works(instance: IsolatedInstance) -> None:
-    instance.up()
-    approve(instance)
-    kill_gateway(instance)
-    for path in (instance.directory / "workloads" / "github-remote").glob("store.sqlite*"):
+def test_a_lost_store_asks_once_and_works(expendable: IsolatedInstance) -> None:
+    approve(expendable)
+    kill_gateway(expendable)
+    for path in (expendable.directory / "workloads" / "github-remote").glob("store.sqlite*"):
         path.unlink()
-    progress = approve(instance)
+    progress = approve(expendable)
     assert progress.count("Approving as practice user") == 1
-    assert "Approving" not in approve(instance), "the new login is kept"
+    assert "Approving" not in approve(expendable), "the new login is stored"
 
 
 def test_a_user_who_denies_is_exit_code_4(running: IsolatedInstance) -> None:
@@ -86,24 +73,43 @@ def test_a_user_who_denies_is_exit_code_4(running: IsolatedInstance) -> None:
     assert len(done.stderr.split("Error: ")[1].splitlines()) <= 6
 
 
-def test_secrets_of_the_run_are_in_no_log_and_no_output(running: IsolatedInstance) -> None:
+def test_after_a_login_tokens_are_apart_secrets_are_nowhere_and_the_state_is_its_owners(
+    running: IsolatedInstance,
+) -> None:
+    """One run, of which three things are true."""
+    practice = f"http://localhost:{running.ports['practice-github']}"
+    before = {request.number for request in asyncio.run(read_requests(practice))}
     output = approve(running)
+    requests = [each for each in asyncio.run(read_requests(practice)) if each.number not in before]
+    github_received_its_own_token(requests)
+    secrets_are_in_no_log_and_no_output(running, output)
+    for path in ("logins", "secrets", "workloads", "instance.json"):
+        only_the_owner_can_read(running.directory / path)
+
+
+def github_received_its_own_token(requests: Sequence[RecordedRequest]) -> None:
+    calls = [request.authorization for request in requests if request.path.startswith("/mcp")]
+    assert calls
+    assert {(call or {}).get("kind") for call in calls} == {"practice token"}
+    assert {(call or {}).get("user") for call in calls} == {"learner"}
+
+
+def secrets_are_in_no_log_and_no_output(running: IsolatedInstance, output: str) -> None:
     logins = [json.loads(path.read_text()) for path in (running.directory / "logins").glob("*.json")]
     secrets = {login["tokens"][kind] for login in logins for kind in ("access_token", "refresh_token")}
     secrets |= {
         path.read_text().strip() for path in (running.directory / "secrets").rglob("*") if path.is_file()
     }
     assert len(secrets) >= 5
-    told = output + "".join(Path(state.log).read_text("utf-8") for state in running.states().values())
+    written = output + "".join(Path(state.log).read_text("utf-8") for state in running.states().values())
     arguments = " ".join(word for process in running.processes() for word in process.cmdline())
     for secret in secrets:
-        assert secret not in told
+        assert secret not in written
         assert secret not in arguments
 
 
-@pytest.mark.parametrize("path", ["logins", "secrets", "workloads", "instance.json"])
-def test_the_state_is_its_owners_alone(running: IsolatedInstance, path: str) -> None:
-    approve(running)
-    for found in [running.directory / path, *(running.directory / path).rglob("*")]:
+def only_the_owner_can_read(path: Path) -> None:
+    assert path.exists()
+    for found in [path, *path.rglob("*")]:
         if found.name != "log.txt" and not found.name.startswith("."):
             assert found.stat().st_mode & 0o077 == 0, found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -232,12 +234,21 @@ def test_ctrl_c_ends_it_without_a_traceback(start_server: StartServer) -> None:
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL is `loud`; it must be one of DEBUG, INFO, WARNING, ERROR"),
     ],
 )
-def test_a_wrong_setting_is_told_in_one_line(
-    server_script: Path, environment: dict[str, str], says: str
+def test_a_wrong_setting_is_reported_in_one_line(
+    server_script: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], says: str
 ) -> None:
+    """A text as the code of SystemExit is what Python prints on stderr before it ends with 1."""
+    monkeypatch.setattr(os, "environ", environment)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(server_script), run_name="__main__")
+    assert str(ended.value.code).startswith(says)
+    assert len(str(ended.value.code).splitlines()) == 1
+
+
+def test_a_wrong_setting_ends_the_process_with_1(server_script: Path) -> None:
     ended = subprocess.run(
         [sys.executable, str(server_script)],
-        env=environment,
+        env={"MCP_TRANSPORT": "carrier-pigeon"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -245,5 +256,5 @@ def test_a_wrong_setting_is_told_in_one_line(
         check=False,
     )
     assert ended.returncode == 1
-    assert ended.stderr.startswith(says)
+    assert ended.stderr.startswith("MCP_TRANSPORT is `carrier-pigeon`; it must be one of stdio")
     assert len(ended.stderr.splitlines()) == 1
