@@ -60,11 +60,26 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     os.close(person)
 
 
-@pytest.mark.parametrize(
-    ("typed", "agreed"), [("y\n", True), ("Yes\n", True), ("n\n", False), ("\n", False), ("maybe\n", False)]
-)
+@pytest.mark.parametrize(("typed", "agreed"), [("y\n", True), ("Yes\n", True), ("n\n", False), ("\n", False)])
 async def test_only_a_yes_is_one(terminal: Terminal, typed: str, agreed: bool) -> None:  # noqa: FBT001 - a parameter of the test
     assert await terminal.answered(typed) is agreed
+
+
+async def test_another_answer_is_asked_again_and_the_decision_is_shown(terminal: Terminal) -> None:
+    said: list[bool | None] = []
+    with View(terminal.console) as view:
+
+        async def ask() -> None:
+            said.append(await view.agrees(QUESTION))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await terminal.until("[y/N]")
+            os.write(terminal.person, b"maybe\n")
+            assert "Answer y for yes or n for no" in await terminal.until(f"{QUESTION} [y/N]")
+            os.write(terminal.person, b"n\n")
+            await terminal.until("The page is not opened")
+    assert said == [False]
 
 
 async def test_the_end_of_the_keyboard_is_a_no(terminal: Terminal) -> None:

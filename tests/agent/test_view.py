@@ -132,3 +132,53 @@ def test_a_foreign_name_stays_on_its_line_and_is_cut() -> None:
     assert [line for line in lines if line.startswith("Warning: ")] == [
         f"Warning: {'search Warning: forged ' + chr(92) + 'x200b' + chr(92) + 'x2066'}{'x' * 265}…"
     ]
+
+
+def test_after_a_forgotten_client_each_step_ends_with_its_own_result() -> None:
+    """The first approval never comes back: it is stopped, and does not end another step in its place."""
+    shown = Screen().show(
+        on.Connecting("http://localhost:8080/mcp"),
+        on.ApprovalNeeded("http://localhost:1/a?state=s", "printed"),
+        on.ClientForgotten("http://localhost:8080"),
+        on.ClientRegistered("client-2"),
+        on.ApprovalNeeded("http://localhost:1/a?state=t", "printed"),
+        on.Approved(),
+        on.Connected("http://localhost:8080/mcp", "github", "2026-07-28"),
+    )
+    ends = [line.partition(" (")[0] for line in shown.splitlines() if line[:1] in "✓✗■"]
+    assert ends == [
+        "■ Wait for the approval · the client is not known there",
+        "✓ Wait for the approval · the code came back",
+        "✓ Connect to http://localhost:8080/mcp · github, MCP 2026-07-28",
+    ]
+
+
+def test_an_approval_that_another_one_replaces_is_stopped() -> None:
+    needed = on.ApprovalNeeded("http://localhost:1/a?state=s", "printed")
+    shown = Screen().show(on.Connecting("x"), needed, needed, on.Approved(), on.Connected("x", "s", "1"))
+    assert shown.count("■ Wait for the approval") == 1
+    assert shown.count("✓ Wait for the approval · the code came back") == 1
+    assert "✓ Connect to x · s, MCP 1" in shown
+
+
+def test_a_connection_does_not_count_the_time_of_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, screen = [0.0], Screen()
+    monkeypatch.setattr("workshop.core.console.time.monotonic", lambda: now[0])
+    with View(screen.console) as view:
+        for event, seconds in (
+            (on.Connecting("x"), 3),
+            (on.ApprovalNeeded("http://localhost:1/a?state=s", "printed"), 100),
+            (on.Approved(), 4),
+            (on.Connected("x", "s", "1"), 0),
+        ):
+            view.observe(event)
+            now[0] += seconds
+    shown = screen.err.getvalue()
+    assert "✓ Wait for the approval · the code came back (100.0 s)" in shown
+    assert "✓ Connect to x · s, MCP 1 (7.0 s)" in shown
+
+
+def test_who_declines_is_not_called_a_practice_user() -> None:
+    shown = Screen().show(on.ApprovalNeeded("http://localhost:1/a?state=s", "practice user", "deny"))
+    assert "Declining on the practice GitHub's page" in shown
+    assert "practice user" not in shown

@@ -87,3 +87,48 @@ def test_files_are_hyperlinks_where_the_terminal_takes_them(
     written = shown(instance.spawn("part", "1", "exercise", FORCE_HYPERLINK=forced))
     file = instance.folder / "workshop-exercises/part1/1_a_tool_with_a_schema.py"
     assert len(re.findall(rf"\x1b\]8;[^;]*;{re.escape(file.as_uri())}\x1b", written)) == count
+
+
+def test_a_wait_shows_its_bound_and_how_to_stop_it(running: IsolatedInstance) -> None:
+    child = running.spawn("part", "4", "run", "--no-browser", "--model", "rehearsal")
+    child.expect(r"Wait for the approval.{0,20} \(\d+ s, at most 300 s; Ctrl-C stops it\)")
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_result_stays_on_the_line_of_its_call(running: IsolatedInstance, columns: int) -> None:
+    words = ("part", "3", "run", "--model", "rehearsal")
+    screen = pyte.Screen(columns, 200)
+    pyte.Stream(screen).feed(shown(running.spawn(*words, size=(50, columns))))
+    steps = [line.rstrip() for line in screen.display if line.startswith("✓ ")]
+    calls = [line for line in steps if line.startswith("✓ Call ")]
+    assert len(calls) > 1
+    for line in steps:
+        assert re.search(r"\(\d+\.\d s\)$", line), line
+    assert all("… (" in line for line in calls), "what does not fit is cut"
+
+
+@pytest.mark.parametrize("columns", [70, 100])
+def test_no_address_is_broken_in_a_table(running: IsolatedInstance, columns: int) -> None:
+    assert running.run("part", "4", "run", "--approve-as", "learner").returncode == 0
+    url = f"http://localhost:{running.ports['github-remote']}/mcp"
+    for words in (["status"], ["login", "list"]):
+        written = lines(shown(running.spawn(*words, size=(50, columns))))
+        assert any(line.split("   ")[0] == url or f"   {url} " in line for line in written), written
+        table = written[
+            next(n for n, line in enumerate(written) if line.startswith(("workload", "resource"))) :
+        ]
+        assert max(map(len, table)) <= columns
+        assert any("in 59 min" in line or "in 60 min" in line for line in written), "times are relative"
+
+
+def test_a_long_line_goes_on_below_its_first_word(running: IsolatedInstance) -> None:
+    child = running.spawn("part", "3", "apply", size=(50, 60))
+    child.expect(pexpect.EOF)
+    child.close()
+    error = [line for line in lines(str(child.before)) if line]
+    assert len(error) > 3
+    assert all(line.startswith(("Error: ", "  ")) for line in error), error

@@ -194,7 +194,7 @@ class Elicitation:
                     "decline", "The person did not agree to open the page that the server needs"
                 )
             way = way if agreed else "printed"
-        self._observe(PageOpened(way, host, approval.user))
+        self._observe(PageOpened(way, host, approval.user, self._allowed - self._elapsed()))
         self._agreed.add(params.url)
         if params.elicitation_id:
             self._completed[params.elicitation_id] = anyio.Event()

@@ -72,6 +72,8 @@ class ApprovalNeeded:
     url: str
     way: Literal["browser", "printed", "practice user"]
     user: str = ""
+    seconds: float | None = None
+    """How long the agent waits."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,8 @@ class PageOpened:
     way: Literal["browser", "printed", "practice user"]
     host: str
     user: str = ""
+    seconds: float | None = None
+    """How long the agent still waits."""
 
 
 @dataclass(frozen=True)

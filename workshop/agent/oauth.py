@@ -280,7 +280,7 @@ class OAuthClient(OAuthClientProvider):
             str(metadata.issuer),
             iss_required=bool(metadata.authorization_response_iss_parameter_supported),
         )
-        self._observe(ApprovalNeeded(url, self._approval.way, self._approval.user))
+        self._observe(ApprovalNeeded(url, self._approval.way, self._approval.user, self._approval_seconds))
         if recorder := current():
             recorder.built(url)
         await self._approval.start(url)

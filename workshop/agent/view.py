@@ -44,16 +44,19 @@ _SHOWN_ARGUMENTS = 120
 _SHOWN_TEXT = 300
 _SHOWN_TOOLS = 60
 _MINUTE, _HOUR = 60, 3600
+_OF_A_PERSON = ("approval", "page")
 _APPROVE = {
     "browser": "Your browser opens to approve the login. If it does not, open this address:",
     "printed": "Open this address in a browser on this computer to approve the login:",
-    "practice user": "Approving as practice user {user}, with nobody at a browser",
+    "practice user": "Approving as practice user {user}, without a browser",
+    "practice deny": "Declining on the practice GitHub's page, without a browser",
 }
+_DENIES = "deny"  # a choice on the practice GitHub's page, not a user
 _WANTED = "{server} needs you at a page before it can answer. It says: {message}"
 _OPENING = {
     "browser": "Your browser opens {host}; the agent waits until you are done there",
     "printed": "Open that address in a browser on this computer; the agent waits until you are done there",
-    "practice user": "Going there as practice user {user}, with nobody at a browser",
+    "practice user": "Going there as practice user {user}, without a browser",
 }
 
 _SENTENCES: Mapping[type[on.Event], str] = {
@@ -78,7 +81,7 @@ class View:
         self._console = console
         self._stack = contextlib.ExitStack()
         self._progress: Progress | None = None
-        self._open: list[tuple[Step, contextlib.AbstractContextManager[Step]]] = []
+        self._open: list[tuple[str, Step, contextlib.AbstractContextManager[Step]]] = []
 
     def __enter__(self) -> Self:
         self._progress = self._stack.enter_context(self._console.progress())
@@ -88,7 +91,7 @@ class View:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         while self._open:
-            _, step = self._open.pop()
+            _, _, step = self._open.pop()
             step.__exit__(kind, error, trace)
         self._stack.close()
 
@@ -96,30 +99,39 @@ class View:
         """Show one event; each text in it is foreign."""
         match event:
             case on.Connecting(target):
-                self._begin(f"Connect to {one_line(target, _SHOWN_TEXT)}")
+                self._begin("connect", f"Connect to {one_line(target, _SHOWN_TEXT)}")
             case on.Connected(_, server, protocol):
-                self._end(", ".join(filter(None, (_name(server), f"MCP {_name(protocol)}"))))
+                self._end("connect", ", ".join(filter(None, (_name(server), f"MCP {_name(protocol)}"))))
             case on.ApprovalNeeded():
+                self._stop("approval", "another approval is needed")
                 self._approve(event)
-                self._begin("Wait for the approval")
+                bound = None if event.way == "practice user" else event.seconds
+                self._begin("approval", "Wait for the approval", bound=bound)
             case on.Approved():
-                self._end("the code came back")
+                self._end("approval", "the code came back")
             case on.PageRequested() | on.PageOpened():
                 self._show_page(event)
             case on.ModelAsked(turn):
-                self._begin(f"Model, turn {turn}")
+                self._begin("model", f"Model, turn {turn}")
             case on.ModelReplied(_, calls):
-                self._end(f"asks for {_count(calls, 'tool call')}" if calls else "answers")
+                self._end("model", f"asks for {_count(calls, 'tool call')}" if calls else "answers")
             case on.ToolCalled(name, arguments):
-                self._begin(f"Call {_name(name)}({_arguments(arguments)})")
+                self._begin("call", f"Call {_name(name)}({_arguments(arguments)})")
             case on.ToolReturned(_, text, is_error):
-                self._end(one_line(text), failed=is_error)
+                self._end("page", "the tool goes on")
+                self._end("call", one_line(text), failed=is_error)
             case _:
-                self._say(_sentence(event))
+                self._say_sentence(event)
+
+    def _say_sentence(self, event: on.Event) -> None:
+        if isinstance(event, on.ClientForgotten):
+            self._stop("approval", "the client is not known there")
+        self._say(_sentence(event))
 
     def _approve(self, event: on.ApprovalNeeded) -> None:
         if event.way == "practice user":
-            self._say(_APPROVE[event.way].format(user=event.user))
+            way = "practice deny" if event.user == _DENIES else event.way
+            self._say(_APPROVE[way].format(user=event.user))
         else:  # somebody has to open it, however quiet we are
             self._tell(_APPROVE[event.way], f"  {event.url}")
 
@@ -129,14 +141,29 @@ class View:
         else:
             show = self._say if event.way == "practice user" else self._tell
             show(_OPENING[event.way].format(**_values(event)))
+            if event.way != "practice user":
+                self._begin("page", "Wait for you at that page", bound=event.seconds)
 
     async def agrees(self, question: str) -> bool | None:
         """Ask the person at the terminal; only a yes is one, and None says that nobody is there."""
         if self._progress is None or not self._console.can_ask:
             return None
+        for _, step, _ in self._open:
+            step.pause()
         with self._progress.paused():
+            agreed = await self._answer(question)
+        for _, step, _ in self._open:
+            step.resume()
+        self._say("" if agreed else "The page is not opened; the tool call goes on without it")
+        return agreed
+
+    async def _answer(self, question: str) -> bool:
+        while True:
             self._console.tell(unbroken(f"{question} [y/N]"), "bold")
-            return (await typed_line()).strip().lower() in ("y", "yes")
+            answer = (await typed_line()).strip().lower()
+            if answer in {"y", "yes", "n", "no", ""}:  # an empty line, and the end of the input, are a no
+                return answer in {"y", "yes"}
+            self._console.tell("Answer y for yes or n for no")
 
     def _say(self, text: str) -> None:
         if self._progress and text:
@@ -147,18 +174,36 @@ class View:
             if self._progress:
                 self._progress.tell(unbroken(line))
 
-    def _begin(self, label: str) -> None:
-        if self._progress:
-            step = self._progress.step(unbroken(label))
-            self._open.append((step.__enter__(), step))
-
-    def _end(self, detail: str, *, failed: bool = False) -> None:
-        if not self._open:
+    def _begin(self, kind: str, label: str, *, bound: float | None = None) -> None:
+        if self._progress is None:
             return
-        shown, step = self._open.pop()
-        shown.note(unbroken(detail))
+        if kind in _OF_A_PERSON:  # their time is not the connection's, nor the tool's
+            for _, step, _ in self._open:
+                step.pause()
+        opened = self._progress.step(unbroken(label), bound=bound)
+        self._open.append((kind, opened.__enter__(), opened))
+
+    def _end(self, kind: str, detail: str, *, failed: bool = False) -> None:
+        """End the innermost step of this kind, and stop what was begun inside it and has not ended."""
         failure = WorkshopError(detail) if failed else None
-        step.__exit__(type(failure) if failure else None, failure, None)
+        self._close(kind, detail, failure)
+
+    def _stop(self, kind: str, detail: str) -> None:
+        """Show a step of this kind as stopped, if there is one."""
+        self._close(kind, detail, KeyboardInterrupt())
+
+    def _close(self, kind: str, detail: str, failure: BaseException | None) -> None:
+        while any(name == kind for name, _, _ in self._open):
+            name, step, opened = self._open.pop()
+            if name != kind:
+                opened.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+                continue
+            step.note(unbroken(detail))
+            opened.__exit__(type(failure) if failure else None, failure, None)
+            if kind in _OF_A_PERSON:
+                for _, outer, _ in self._open:
+                    outer.resume()
+            return
 
 
 def _sentence(event: on.Event) -> str:

@@ -1,6 +1,6 @@
 """`workshop login …`: list the agent's stored logins, and end them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,6 +35,8 @@ All = Annotated[bool, typer.Option("--all", help="End every login.")]
 Forget = Annotated[bool, typer.Option("--forget", help="Forget a login even if it could not be revoked.")]
 _NONE = "No login is stored"
 _SHOWN = 8
+_MINUTE = 60
+_UNITS = (("d", 24 * 60), ("h", 60), ("min", 1))
 _MOST = 300
 
 
@@ -52,8 +54,11 @@ def list_logins(*, json: Json = False) -> None:
     if not data:
         finish(Result("login list", data, _NONE, next=following(part=4)), as_json=json)
         return
-    columns = ("resource", "issuer", "scope", "expires", "client")
-    rows = [[one_line(str(row[column]), _MOST) for column in columns] for row in data]
+    columns = ["resource", "expires", "client", "scope"]
+    if any(not str(row["resource"]).startswith(str(row["issuer"])) for row in data):
+        columns.insert(1, "issuer")  # otherwise each server issues its own tokens
+    shown = [{**row, "expires": expiry(row)} for row in data]
+    rows = [[one_line(str(row[column]), _MOST) for column in columns] for row in shown]
     finish(
         Result("login list", data, table=Table(columns, rows), next=following()),
         as_json=json,
@@ -141,6 +146,18 @@ def _expiry(login: "Login") -> str:
     if login.expires_at is None:
         return "not stated"
     return datetime.fromtimestamp(login.expires_at).astimezone().isoformat(" ", "minutes")
+
+
+def expiry(row: Mapping[str, object]) -> str:
+    """When a login of `logins_now` ends, as time from now: `in 58 min`, or `5 min ago`."""
+    try:
+        ends = datetime.fromisoformat(str(row["expires"]))
+    except ValueError:
+        return str(row["expires"])
+    minutes = round((ends - datetime.now().astimezone()).total_seconds() / _MINUTE)
+    unit, size = next((unit, size) for unit, size in _UNITS if abs(minutes) > size or size == 1)
+    number = abs(minutes) // size
+    return f"in {number} {unit}" if minutes > 0 else f"{number} {unit} ago"
 
 
 def _shortened(client_id: str) -> str:

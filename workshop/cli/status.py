@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from workshop.cli.login import logins_now
+from workshop.cli.login import expiry, logins_now
 from workshop.cli.next import find_next, next_command
 from workshop.cli.options import Json
 from workshop.cli.terminal import finish
@@ -33,8 +33,8 @@ def status(*, json: Json = False) -> None:
     result = Result(
         "status",
         data,
-        f"{_environment(report)}; state and logs in {report.directory}",
-        lines,
+        _environment(report),
+        [*lines, f"State and logs: {report.directory}"],
         table=_table(report),
         next="`workshop up` starts what is stopped" if down else next_command(step),
     )
@@ -61,8 +61,7 @@ def _about_endpoints(answers: Sequence[Mapping[str, object]]) -> list[str]:
 
 
 def _about_logins(logins: Sequence[Mapping[str, object]]) -> list[str]:
-    logins_shown = [f"{each['resource']} until {each['expires']}" for each in logins]
-    return [f"Logins: {len(logins_shown)}, for {'; '.join(logins_shown)}"] if logins_shown else []
+    return [f"Login: {each['resource']} (expires {expiry(each)})" for each in logins]
 
 
 def _about_part(step: "NextStep", *, up: bool) -> list[str]:

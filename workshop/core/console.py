@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console as RichConsole
 from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.text import Text
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 _NO_WARNINGS = -2
 _WIDE = 10_000
+_NARROWEST = 10  # columns of a table's column whose cells may be wrapped
+_MOST_INDENT = 4
 _MARKS = {"done": ("✓", "green"), "failed": ("✗", "bold red"), "stopped": ("■", "yellow")}
 _STYLES = {**dict(_MARKS.values()), "→": "cyan"}
 
@@ -40,16 +43,39 @@ class Step:
     """One line of progress; `note` sets the detail shown after its label."""
 
     label: str
-    started: float = field(default_factory=time.monotonic)
+    bound: float | None = None
+    """The most seconds that it may take, if that is known."""
+    started: float = field(init=False)
+    paused: float | None = None
     detail: str = ""
+
+    def __post_init__(self) -> None:
+        """Start its clock."""
+        self.started = time.monotonic()
 
     def note(self, text: str) -> None:
         """Set the detail shown after the label."""
         self.detail = text
 
+    def pause(self) -> None:
+        """Stop its clock, because a person is asked."""
+        self.paused = time.monotonic() if self.paused is None else self.paused
+
+    def resume(self) -> None:
+        """Let its clock go on."""
+        if self.paused is not None:
+            self.started += time.monotonic() - self.paused
+            self.paused = None
+
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self.started
+        """How long it has taken, without its pauses."""
+        return (time.monotonic() if self.paused is None else self.paused) - self.started
+
+    @property
+    def limit(self) -> str:
+        """The bound of a wait and how to end it before, in words."""
+        return f"at most {self.bound:.0f} s; Ctrl-C stops it" if self.bound is not None else ""
 
 
 class Console:
@@ -104,8 +130,21 @@ class Console:
         """Print styled text to stderr; lines break between words, never inside a URL."""
         longest = max((len(word) for word in text.plain.split()), default=0)
         width = min(self._err.width, WIDEST)
-        whole = not self._err.file.isatty() or longest >= width
-        self._err.print(self._linked(text, self._err), soft_wrap=whole, width=None if whole else width)
+        if not self._err.file.isatty() or longest + _MOST_INDENT >= width:
+            self._err.print(self._linked(text, self._err), soft_wrap=True)
+            return
+        for line in self._linked(text, self._err).split("\n"):
+            self._wrapped(line, width)
+
+    def _wrapped(self, text: Text, width: int) -> None:
+        """Print one line to a terminal; what does not fit goes on below its first word."""
+        bare = text.plain.lstrip(" ")
+        indent = len(text.plain) - len(bare) + (len("→ ") if bare.startswith("→ ") else 0)
+        lines = text[indent:].wrap(self._err, width - indent) or [Text()]
+        for number, line in enumerate(lines):
+            line.rstrip()
+            head = text[:indent] if number == 0 else Text(" " * indent)
+            self._err.print(head + line, soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Print a warning to stderr; `-qq` silences it."""
@@ -223,8 +262,13 @@ class Console:
         drawn = RichTable(
             title=table.title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0)
         )
-        for column in table.columns:
-            drawn.add_column(column, header_style="bold", overflow="fold")
+        widths = [max(map(cell_len, cells)) for cells in zip(table.columns, *table.rows, strict=True)]
+        words = [not any(" " in row[index] for row in table.rows) for index in range(len(table.columns))]
+        # A column of single words, such as addresses, is not broken while the others leave it the room.
+        needed = sum(width if word else _NARROWEST for width, word in zip(widths, words, strict=True))
+        whole = needed + 3 * (len(widths) - 1) <= self._out.width
+        for column, word in zip(table.columns, words, strict=True):
+            drawn.add_column(column, header_style="bold", overflow="fold", no_wrap=word and whole)
         for row in table.rows:
             drawn.add_row(*(self._linked(Text(self.masked(cell)), self._out) for cell in row))
         return drawn
@@ -279,9 +323,12 @@ class Progress:
                 self._live.start(refresh=True)
 
     @contextlib.contextmanager
-    def step(self, label: str) -> Iterator[Step]:
-        """Show `label` as running until the block ends, then as done, failed or stopped, with its time."""
-        step = Step(label)
+    def step(self, label: str, *, bound: float | None = None) -> Iterator[Step]:
+        """Show `label` as running until the block ends, then as done, failed or stopped, with its time.
+
+        While it runs, a wait also shows its `bound` in seconds, and how to stop it.
+        """
+        step = Step(label, bound)
         self._running.append(step)
         self._refresh()
         if not self._live:
@@ -305,14 +352,17 @@ class Progress:
         self._refresh()
 
     def _line(self, step: Step, line: Text, end: str) -> Text:
-        """Append a step's label, detail and end; on a terminal the detail is cut to fit one line."""
-        line.append(self._console.masked(step.label), style="not bold default")
+        """Append a step's label, detail and end; on a terminal they are cut to fit one line."""
+        label = Text(self._console.masked(step.label), style="not bold default")
         detail = Text(f" · {self._console.masked(step.detail)}" if step.detail else "")
+        detail.style = "not bold dim default"
         if self._live:
             free = self._live.console.width - line.cell_len - len(end)
-            detail.truncate(max(free, 0), overflow="ellipsis")
-        line.append(detail.plain, style="not bold dim default")
-        return line.append(end, style="not bold dim default")
+            label.truncate(max(free, 0), overflow="ellipsis")
+            free -= label.cell_len
+            detail.truncate(max(free, 1), overflow="ellipsis")
+            detail = detail if free > 0 else Text()
+        return line.append_text(label).append_text(detail).append(end, style="not bold dim default")
 
     def _refresh(self) -> None:
         if self._live:
@@ -331,7 +381,8 @@ class _Running:
         self._spinner = Spinner("dots", style="cyan")
 
     def __rich__(self) -> RenderableType:
+        limit = f", {self._step.limit}" if self._step.limit else ""
         # The spinner and the space after it take the two columns of the mark that will replace it.
-        line = self._line(self._step, Text("  "), f" ({self._step.seconds:.0f} s)")
+        line = self._line(self._step, Text("  "), f" ({self._step.seconds:.0f} s{limit})")
         self._spinner.text = line[2:]
         return self._spinner

@@ -273,7 +273,7 @@ class Supervisor:
                 started.append(start(item, self.directory))
                 undo.callback(self._forget, started[-1])
             for item, state in zip(changed, started, strict=True):
-                with progress.step(f"Start {item.name}") as step:
+                with progress.step(f"Start {item.name}", bound=item.ready_seconds) as step:
                     wait_ready(state, item.ready_seconds)
                     step.note(item.url)
             undo.pop_all()
