@@ -24,7 +24,7 @@ def told(err: str) -> str:
     [
         (["part", "9", "run"], "There is no part `9`"),
         (["part", "one"], "There is no part `one`"),
-        (["prat"], "No such command 'prat'"),
+        (["prat"], "There is no command `workshop prat`"),
         (["up", "--prot"], "No such option: --prot"),
         (["up", "--port", "8080"], "is not NAME=PORT"),
         (["up", "--port", "github-remote=eighty"], "is not NAME=PORT"),

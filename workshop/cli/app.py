@@ -22,7 +22,7 @@ from workshop.cli import (
     trace,
     up,
 )
-from workshop.cli.groups import Commands, Group
+from workshop.cli.groups import Commands, RootGroup
 from workshop.cli.terminal import console
 from workshop.core.screen import WIDEST
 from workshop.course.lessons import find_lessons
@@ -42,13 +42,24 @@ _EXAMPLES = (
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": WIDEST}
 
 
-class _Root(Group):
+class _Root(RootGroup):
     headings: Mapping[str, Sequence[str]] = {
         "Environment": ("up", "status", "logs", "teardown"),
         "Lessons": ("part", "next", "trace", "connect", "disconnect", "bridge"),
         "Troubleshooting": ("doctor", "config", "report", "help"),
         "Security": ("login", "probe"),
         "For facilitators": ("rehearse", "demo", "bundle"),
+    }
+    guesses: Mapping[str, str] = {
+        "start": "up",
+        "begin": "up",
+        "stop": "teardown",
+        "down": "teardown",
+        "list": "part list",
+        "parts": "part list",
+        "ps": "status",
+        "logout": "login revoke --all",
+        "version": "--version",
     }
 
 

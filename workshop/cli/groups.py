@@ -1,5 +1,6 @@
 """The classes of all commands and groups: shared options, headings, and examples in the help."""
 
+import difflib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from workshop.cli.terminal import console
 from workshop.core.docstrings import docstring
-from workshop.core.errors import UsageError
+from workshop.core.errors import UsageError, WorkshopError
 from workshop.core.invocation import runnable_line
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
@@ -179,6 +180,8 @@ class Group(TyperGroup):
     """
 
     headings: Mapping[str, Sequence[str]] = {}
+    guesses: Mapping[str, str] = {}
+    """What a person may type instead of a command, and the words that do it."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - Typer keeps these types private
         """Take what TyperGroup takes."""
@@ -188,6 +191,23 @@ class Group(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - Typer keeps these types private
         """All parameters, with `--help`, which Typer creates on demand."""
         return _converting_only_text(super().get_params(ctx))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - Typer keeps these types private
+        """Find the command, or raise UsageError with the one that was probably meant."""
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            where = ctx.command_path
+            meant = self.guess(ctx, args)
+            hint = f"Did you mean `{meant}`? " if meant else ""
+            raise UsageError(
+                f"There is no command `{where} {args[0]}`", hint=f"{hint}`{where} --help` lists the commands"
+            )
+        return super().resolve_command(ctx, args)
+
+    def guess(self, ctx: Any, args: list[str]) -> str:  # noqa: ANN401 - Typer keeps these types private
+        """The command that was meant by unknown `args`; empty if there is no guess."""
+        word = args[0].casefold()
+        other = self.guesses.get(word) or next(iter(difflib.get_close_matches(word, self.commands, 1)), "")
+        return f"{ctx.command_path} {other}" if other else ""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - Typer calls it so
         """Write one section a heading, without cutting the sentences as Typer does."""
@@ -201,11 +221,60 @@ class PartGroup(Group):
     """A group with a command for each part's number: an unknown command is an unknown part."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - Typer keeps these types private
-        """Find the command, or raise UsageError with the parts that exist."""
+        """Find the command, or raise UsageError with the parts that exist, or with the right order."""
         if args and args[0] not in self.commands and not args[0].startswith("-"):
-            there = ", ".join(name for name in self.commands if name.isdigit())
-            raise UsageError(f"There is no part `{args[0]}`", hint=f"There are {there}: `workshop part list`")
+            parts = [name for name in self.commands if name.isdigit()]
+            if args[0].isdigit() or not (meant := self.turned_round(args, parts)):
+                hint = f"There are {', '.join(parts)}: `workshop part list`"
+                raise UsageError(f"There is no part `{args[0]}`", hint=hint)
+            raise UsageError("The number of the part comes first", hint=f"Did you mean `{meant}`?")
         return super().resolve_command(ctx, args)
+
+    def turned_round(self, args: list[str], parts: Sequence[str]) -> str:
+        """Such as `workshop part 1 run` for `run 1`; empty if the first is not a command of a part."""
+        word, *rest = args
+        number = next((each for each in rest if each in parts), None) or current_part()
+        part: Any = self.commands.get(number)
+        if part is None:
+            return ""
+        command = word if word in part.commands else part.guesses.get(word.casefold(), "")
+        more = rest[rest.index(number) + 1 :] if number in rest else rest
+        return " ".join(("workshop part", number, command, *more)) if command else ""
+
+
+class RootGroup(Group):
+    """The first group: a part's number or command alone is a guess at it."""
+
+    def guess(self, ctx: Any, args: list[str]) -> str:  # noqa: ANN401 - same
+        """As `Group.guess`; a command of a part is meant for the part that the learner is in."""
+        parts: Any = self.commands["part"]
+        if args[0] in parts.commands and args[0].isdigit():
+            return f"workshop part {args[0]} {' '.join(args[1:]) or 'show'}"
+        return super().guess(ctx, args) or parts.turned_round(args, list(parts.commands))
+
+
+class LessonGroup(Group):
+    """The commands of one part."""
+
+    guesses: Mapping[str, str] = {
+        "hint": "check --hint",
+        "hints": "check --hint",
+        "start": "run",
+        "read": "show",
+        "test": "check",
+        "exercises": "exercise",
+        "solution": "solve",
+    }
+
+
+def current_part() -> str:
+    """The number of the part that the learner is in; 1 if that cannot be read."""
+    from workshop.cli.next import find_next
+
+    try:
+        return str(find_next().part or 1)
+    except WorkshopError:
+        return "1"
 
 
 class Commands(typer.Typer):

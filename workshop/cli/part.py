@@ -8,7 +8,7 @@ import typer
 
 from workshop.cli.check import add_check, note_progress
 from workshop.cli.exercise import add_exercises
-from workshop.cli.groups import PART_EXAMPLES, Commands, PartGroup
+from workshop.cli.groups import PART_EXAMPLES, Commands, LessonGroup, PartGroup
 from workshop.cli.next import following
 from workshop.cli.options import EnvFile, Json
 from workshop.cli.terminal import finish, running
@@ -55,7 +55,7 @@ def build_group(lessons: Sequence[Lesson]) -> Commands:
 
 def _lesson_group(lesson: Lesson) -> Commands:
     examples = [line.format(lesson.number) for line in PART_EXAMPLES]
-    group = Commands(f"Part {lesson.number}: {lesson.words}", examples)
+    group = Commands(f"Part {lesson.number}: {lesson.words}", examples, cls=LessonGroup)
 
     @group.command("show")
     def show(*, variation: VariationName = None, json: Json = False) -> None:

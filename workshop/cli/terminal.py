@@ -41,7 +41,11 @@ def agreed(question: str, *, yes: bool) -> bool:
             why=question,
             hint=f"{again('--yes')} goes ahead without asking",
         )
-    return typer.confirm(question, err=True)
+    while True:
+        answer = typer.prompt(f"{question} [y/N]", default="", show_default=False, err=True).strip().lower()
+        if answer in {"y", "yes", "n", "no", ""}:
+            return answer in {"y", "yes"}
+        console().tell("Answer y for yes or n for no")
 
 
 def finish(result: Result, *, as_json: bool = False) -> None:

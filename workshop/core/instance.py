@@ -24,6 +24,7 @@ class Record:
     upstream: Upstream
     ports: Mapping[str, Port] = field(default_factory=dict)
     endpoints: Mapping[str, str] = field(default_factory=dict)
+    env_file: str = ""
     version: int = _VERSION
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from workshop.core.errors import UsageError
 from workshop.core.foreign import unbroken
+from workshop.core.instance import Instance
 from workshop.core.paths import checkout_dir, current_dir
 
 _KEYS = {
@@ -71,12 +72,26 @@ class Settings:
 
 
 def env_path(env_file: Path | None = None) -> Path | None:
-    """The file to read settings from: `env_file`, `.env` here, the checkout's, or None."""
+    """The file to read settings from, or None: the first of these that there is.
+
+    `env_file`, that of the last `up --env-file`, `.env` here, the checkout's.
+    """
     if env_file is not None:
         return env_file
+    if remembered := _remembered():
+        return remembered
     root = checkout_dir()
     folders = [folder for folder in (current_dir(), root) if folder]
     return next((path for folder in folders if (path := folder / ".env").exists()), None)
+
+
+def _remembered() -> Path | None:
+    """The file of the last `up --env-file`; a damaged record names none, and what needs it reports that."""
+    try:
+        record = Instance.load().record
+    except UsageError:
+        return None
+    return Path(record.env_file) if record and record.env_file else None
 
 
 def _read(path: Path) -> str:

@@ -105,7 +105,10 @@ def up(
     backend, choices = wanted.backend, wanted.choices
     with instance.lock():
         applied = backend.apply(wanted.deployments, choices, progress, prune=True)
-        instance.save(Record(backend.name, choices.upstream, choices.ports, applied.endpoints))
+        env_file = str(options.env_file.absolute()) if options.env_file else ""
+        known = instance.record.env_file if instance.record else ""
+        record = Record(backend.name, choices.upstream, choices.ports, applied.endpoints, env_file or known)
+        instance.save(record)
     return UpReport(
         backend.name,
         choices.upstream,

@@ -18,6 +18,8 @@ from workshop.servers.practice.client import RecordedRequest, fingerprint, read_
 API = ("/mcp", "/user", "/repos")
 """Where the practice GitHub requires its own token."""
 _OWN = "practice token"
+_NONE = "no credential"
+_UNAUTHORIZED = 401
 _DEFECT = "This is ToolHive issue #6681 in another form: see part 4's README"
 _PAGES = "/login/oauth/authorize"
 _SAME_MOMENT = timedelta(milliseconds=1)  # the record's times are cut to a millisecond
@@ -33,7 +35,8 @@ def token_swap(github: str, server: str, logins: Path, api: tuple[str, ...] = ("
     """Compare what the practice GitHub at `github` received with the agent's login at `server`.
 
     Returns the result in one sentence. Raises CheckError unless every request below the paths `api` carried
-    a token of the practice GitHub, and none the agent's.
+    a token of the practice GitHub, and none the agent's. A wrong credential of a person's own, which the
+    practice GitHub has refused, proves nothing about the proxy, so it does not count.
     """
     requests = interrupts.run(read_requests(github))
     login = TokenStore(logins).find(server)
@@ -41,20 +44,31 @@ def token_swap(github: str, server: str, logins: Path, api: tuple[str, ...] = ("
         raise CheckError("The agent has no stored login to compare with")
     login_token = fingerprint(login.tokens.access_token)
     calls = [request for request in requests if request.path.startswith(api)]
+    if any(login_token in str(request.headers) for request in requests):
+        raise CheckError("The agent's own token reached the practice GitHub", hint=_DEFECT)
     if not calls:
         raise CheckError(f"The practice GitHub received no request for {', '.join(api)}")
+    own = [request for request in calls if _kind(request) == _OWN]
     for request in calls:
-        if _kind(request) != _OWN:
+        if request not in own and not _is_refused_mistake(request):
             raise CheckError(
                 f"The practice GitHub received `{_kind(request)}`, not its own token", hint=_DEFECT
             )
-    if any(login_token in str(request.headers) for request in requests):
-        raise CheckError("The agent's own token reached the practice GitHub", hint=_DEFECT)
-    return f"GitHub received its own token {len(calls)} times, the agent's never"
+    if not own:
+        raise CheckError(
+            "The practice GitHub has refused every credential that it received",
+            hint="Run the part again, with a token of the practice GitHub if you bring your own",
+        )
+    return f"GitHub received its own token {len(own)} times, the agent's never"
+
+
+def _is_refused_mistake(request: RecordedRequest) -> bool:
+    """Whether it carried a mistyped token or none, and was refused; a JWT is a proxy's, not a mistake."""
+    return _kind(request) in {"other", _NONE} and request.status == _UNAUTHORIZED
 
 
 def _kind(request: RecordedRequest) -> str:
-    return str((request.authorization or {}).get("kind", "no credential"))
+    return str((request.authorization or {}).get("kind", _NONE))
 
 
 def upstream_of(instance: Instance) -> Upstream:

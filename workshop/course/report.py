@@ -42,7 +42,11 @@ def configuration(env_file: Path | None = None) -> Sequence[Configured]:
 
 def _paths(env_file: Path | None) -> list[Configured]:
     env = env_path(env_file)
-    chosen = "--env-file" if env_file else "found" if env else "not there"
+    remembered = Instance.load().record
+    by_up = bool(remembered and remembered.env_file and not env_file)
+    chosen = (
+        "--env-file" if env_file else "the last `workshop up`" if by_up else "found" if env else "not there"
+    )
     home = "WORKSHOP_HOME" if os.environ.get("WORKSHOP_HOME") else "this system's default"
     origin = "the checkout" if checkout_dir() else "the installed package"
     return [

@@ -1,0 +1,91 @@
+"""A word that is not a command gets the command that was probably meant."""
+
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from tests.cli.conftest import Workshop
+from tests.environment import IsolatedInstance
+from workshop.core.errors import INTERRUPTED, UsageError
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("part run 1", "workshop part 1 run"),
+        ("part run", "workshop part 2 run"),
+        ("part check 3 --hint", "workshop part 3 check --hint"),
+        ("part hints", "workshop part 2 check --hint"),
+        ("part 1 hint", "workshop part 1 check --hint"),
+        ("part 1 runn", "workshop part 1 run"),
+        ("start", "workshop up"),
+        ("stop", "workshop teardown"),
+        ("run", "workshop part 2 run"),
+        ("check", "workshop part 2 check"),
+        ("4", "workshop part 4 show"),
+        ("4 run", "workshop part 4 run"),
+        ("hints", "workshop part 2 check --hint"),
+        ("statsu", "workshop status"),
+        ("logout", "workshop login revoke --all"),
+        ("login lst", "workshop login list"),
+    ],
+)
+def test_a_guess_is_answered_with_what_was_meant(workshop: Workshop, typed: str, meant: str) -> None:
+    workshop("part", "2", "show")  # the part that the learner is in
+    outcome = workshop(*typed.split())
+    assert outcome.code == UsageError.exit_code
+    assert f"Did you mean `{meant}`?" in outcome.err
+    assert len(outcome.err.splitlines()) <= 6
+    assert workshop(*meant.split()[1:], "--help").code == 0, "it can be pasted"
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"), [("part 9", "There is no part `9`"), ("zzz", "`workshop zzz`")]
+)
+def test_what_nobody_can_guess_is_not_guessed(workshop: Workshop, typed: str, message: str) -> None:
+    outcome = workshop(*typed.split())
+    assert message in outcome.err
+    assert "Did you mean" not in outcome.err
+
+
+@pytest.mark.parametrize(("answer", "result"), [("n", "Nothing was changed"), ("YES", "starts again")])
+def test_a_question_is_asked_again_on_garbage_and_the_decision_is_shown(
+    instance: IsolatedInstance, answer: str, result: str
+) -> None:
+    instance.run("part", "1", "exercise", "1")
+    child = instance.spawn("part", "1", "reset", "1")
+    child.expect(r"\[y/N\]")
+    child.send("maybe later\r")
+    child.expect("Answer y for yes or n for no")
+    child.expect(r"\[y/N\]")
+    child.send(f"{answer}\r")
+    child.expect(result)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+
+
+def test_a_question_can_be_left(instance: IsolatedInstance) -> None:
+    instance.run("part", "1", "exercise", "1")
+    child = instance.spawn("part", "1", "reset", "1")
+    child.expect(r"\[y/N\]")
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == INTERRUPTED
+
+
+def test_the_env_file_of_up_is_remembered_until_teardown(instance: IsolatedInstance, tmp_path: Path) -> None:
+    file = tmp_path / "mine.env"
+    file.write_text("WORKSHOP_MODEL=my-model\nOPENAI_BASE_URL=http://127.0.0.1:9/v1\n", encoding="utf-8")
+    done = instance.run("up", "--env-file", str(file), *instance.port_options)
+    assert done.returncode == 0, done.stderr
+    assert "my-model" in instance.run("config").stdout
+    assert "the last `workshop up`" in instance.run("config").stdout
+    assert "http://127.0.0.1:9" in instance.run("part", "1", "run").stderr, "the part asks this model"
+    again = instance.run("up")
+    assert again.returncode == 0, again.stderr
+    assert "my-model" in instance.run("config").stdout, "another `up` keeps it, as it keeps the ports"
+    instance.run("teardown")
+    assert "my-model" not in instance.run("config").stdout
