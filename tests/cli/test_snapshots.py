@@ -49,10 +49,11 @@ github-remote  http://localhost:<github-remote>/mcp
 Next: `workshop part 1 show`
 """)
     assert shown("status") == snapshot("""\
-embedded backend, practice upstream; state and logs in <state>/default
+embedded backend, practice upstream
 Endpoints: 3 of 3 answer
 Clients of part 4 register
 Part: 1, The agent loop. You have not read it yet
+State and logs: <state>/default
 workload  state  address  pid
 github-remote  running  http://localhost:<github-remote>/mcp  <pid>
 practice-github  running  http://localhost:<practice-github>  <pid>
