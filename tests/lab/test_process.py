@@ -81,14 +81,11 @@ def test_a_process_that_ends_while_starting_is_told_with_its_last_words(
     assert state.log in caught.value.hint
 
 
-def test_a_process_that_ignores_terminate_is_killed(
-    make_program: MakeProgram, directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "_TERMINATE_SECONDS", 0.2)
+def test_a_process_that_ignores_terminate_is_killed(make_program: MakeProgram, directory: Path) -> None:
     ignoring = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + PROGRAM
     state = process.start(make_program(program=ignoring), directory)
     process.wait_ready(state, 10)
-    assert process.stop(state)
+    assert process.stop(state, seconds=0.2)
     assert process.find(state) is None
 
 

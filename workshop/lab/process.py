@@ -147,21 +147,21 @@ def wait_ready(state: ProcessState, seconds: float) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def stop(state: ProcessState) -> bool:
+def stop(state: ProcessState, seconds: float = _TERMINATE_SECONDS) -> bool:
     """End a program's process: terminate, wait, kill; False if it had ended already."""
     process = find(state)
     if process is None:
         return False
-    end(process)
+    end(process, seconds)
     return True
 
 
-def end(process: "psutil.Process") -> None:
-    """Terminate a process, wait, and kill it if it does not end."""
+def end(process: "psutil.Process", seconds: float = _TERMINATE_SECONDS) -> None:
+    """Terminate a process, and kill it if it does not end within `seconds`."""
     import psutil
 
     terminate(process)
-    if not _gone(process, _TERMINATE_SECONDS):
+    if not _gone(process, seconds):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
         _gone(process, _TERMINATE_SECONDS)

@@ -1,32 +1,28 @@
 """A Kubernetes API in memory, manifests to change, and waits that take no time."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.lab.kube.conftest import cluster
+from tests.lab.kube.fake_cluster import FakeCluster
 from tests.toolhive.conftest import change
-from workshop.lab.cluster import readiness, workload_state
-from workshop.lab.kube import connection, wait
+from workshop.lab.cluster.workload_state import Graces
+from workshop.lab.kube import wait
 
 __all__ = ["change", "cluster"]  # fixtures
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks follow each other at once, and what may heal is given no time."""
-    monkeypatch.setattr(wait, "_LOOK_SECONDS", 0.001)
-    monkeypatch.setattr(connection, "_PAUSE_SECONDS", 0)
-    for module, names in (
-        (workload_state, ("_FAILED_GRACE_SECONDS", "_AT_ONCE_SECONDS", "_BLOCKED_SECONDS")),
-        (workload_state, ("_FATAL_GRACE", "_RETRY_GRACE", "_REGISTRY_GRACE", "_TERMINATING_GRACE")),
-        (readiness, ("_HOPELESS_SECONDS",)),
-    ):
-        for name in names:
-            monkeypatch.setattr(module, name, 0)
+    monkeypatch.setattr(wait, "LOOK_SECONDS", 0.001)
+    cluster.pause_seconds = 0
+    cluster.graces = Graces(fatal=0, retry=0, registry=0, terminating=0, quota=0, config=0)
 
 
 @pytest.fixture
-def patient(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def patient(cluster: FakeCluster, quick: None) -> None:
     """What may heal is given all the time there is."""
-    monkeypatch.setattr(workload_state, "_FAILED_GRACE_SECONDS", 3600)
-    for name in ("_RETRY_GRACE", "_REGISTRY_GRACE", "_TERMINATING_GRACE"):
-        monkeypatch.setattr(workload_state, name, 3600)
+    day = 86_400
+    cluster.graces = replace(cluster.graces, retry=day, registry=day, terminating=day, config=day)

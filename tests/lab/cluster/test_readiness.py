@@ -123,7 +123,7 @@ def test_an_mcp_server_needs_its_stateful_set_too(cluster: FakeCluster) -> None:
     cluster.put(controller(SERVER, "StatefulSet", status={"updateRevision": "b", "currentRevision": "a"}))
     late(cluster, "MCPServer", SERVER)
     cluster.put(controller(SERVER, "StatefulSet"))
-    wait_workload(cluster.kube, resource("MCPServer", SERVER), 30, Step("wait"))
+    wait_workload(cluster.kube, resource("MCPServer", SERVER), 30, Step("wait"), graces=cluster.graces)
 
 
 def test_the_pod_to_look_at_is_the_one_in_trouble(cluster: FakeCluster) -> None:
@@ -213,7 +213,7 @@ def test_the_operator_and_a_plain_deployment_are_waited_for_by_their_rollout(clu
         cluster.put(pod("operator-1", of="toolhive-operator"))
 
     script = Script(started)
-    wait_operator(cluster.kube, NAMESPACE, 30, script)
+    wait_operator(cluster.kube, NAMESPACE, 30, script, graces=cluster.graces)
     assert script.notes == [
         "0 of 1 pods ready, at most 30 s",
         "1 of 1 pods ready, at most 30 s",
@@ -222,7 +222,14 @@ def test_the_operator_and_a_plain_deployment_are_waited_for_by_their_rollout(clu
     cluster.put(controller("practice-github"))
     unnamed = pod("practice-1", of="practice-github", ready=False, waiting=("InvalidImageName", ""))
     with pytest.raises(WorkshopError, match="InvalidImageName"):
-        wait_deployment(cluster.kube, NAMESPACE, "practice-github", 30, Script(lambda: cluster.put(unnamed)))
+        wait_deployment(
+            cluster.kube,
+            NAMESPACE,
+            "practice-github",
+            30,
+            Script(lambda: cluster.put(unnamed)),
+            graces=cluster.graces,
+        )
 
 
 def test_an_api_server_that_is_gone_for_a_moment_is_waited_for(
@@ -239,7 +246,7 @@ def test_an_api_server_that_is_gone_for_a_moment_is_waited_for(
 
     monkeypatch.setattr(kube, "get", get)
     script = Script()
-    wait_deployment(kube, NAMESPACE, PROXY, 30, script)
+    wait_deployment(kube, NAMESPACE, PROXY, 30, script, graces=cluster.graces)
     assert script.notes[0] == "the cluster does not answer, at most 30 s"
 
 
@@ -248,7 +255,7 @@ def test_a_right_that_is_missing_ends_the_wait(cluster: FakeCluster) -> None:
     told = 'pods is forbidden: User "ann" cannot list resource "pods" in API group "" in the namespace "x"'
     cluster.api.refusals = [Refusal(f"GET /api/v1/namespaces/{NAMESPACE}/pods", 403, told)]
     with pytest.raises(WorkshopError, match="may not list pods"):
-        wait_workload(cluster.kube, resource(), 30, Step("wait"))
+        wait_workload(cluster.kube, resource(), 30, Step("wait"), graces=cluster.graces)
 
 
 def test_a_stopped_step_ends_the_wait(cluster: FakeCluster) -> None:
@@ -256,7 +263,7 @@ def test_a_stopped_step_ends_the_wait(cluster: FakeCluster) -> None:
         raise WorkshopError("Stopped")
 
     with pytest.raises(WorkshopError, match="Stopped"):
-        wait_workload(cluster.kube, resource(), 30, Script(stop))
+        wait_workload(cluster.kube, resource(), 30, Script(stop), graces=cluster.graces)
 
 
 @pytest.mark.parametrize(

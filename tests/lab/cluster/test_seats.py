@@ -77,7 +77,7 @@ class Seat(Shared):
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
     """A cluster with neither operator nor definitions, where Helm installs and removes both."""
-    monkeypatch.setattr(lease, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(
         Forwards, "ensure", lambda *_: False
     )  # three processes a seat have tests of their own
@@ -226,7 +226,7 @@ class Installed:
         monkeypatch.setattr(Operator, "_upgrade", self.upgrade)
         monkeypatch.setattr(Operator, "_fetched", lambda _: True)
         monkeypatch.setattr(Helm, "status", lambda *_: None)
-        monkeypatch.setattr("workshop.lab.kube.wait._LOOK_SECONDS", 0.05)
+        monkeypatch.setattr("workshop.lab.kube.wait.LOOK_SECONDS", 0.05)
 
     def upgrade(self, release: str, _line: Step, *, first: bool) -> None:
         self.at_work.append(release)
@@ -252,7 +252,7 @@ class Installed:
 def test_seats_that_start_at_one_moment_install_one_operator_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.02)
     with running_cluster(tmp_path, OperatedEmulator) as cluster:
         cluster.api.undefined.add(TOOLHIVE)
         installed = Installed(cluster, tmp_path, monkeypatch)

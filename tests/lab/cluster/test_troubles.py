@@ -1,5 +1,7 @@
 """What is wrong with the pods: what cannot heal ends the wait at once, what may heal is given time."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.lab.cluster.waits import late, put_starting, refused, wait_proxy
@@ -18,7 +20,6 @@ from tests.lab.cluster.workloads import (
 )
 from tests.lab.kube.fake_cluster import NAMESPACE, FakeCluster
 from workshop.core.errors import DeadlineError, WorkshopError
-from workshop.lab.cluster import workload_state
 from workshop.lab.cluster.readiness import diagnose, wait_deployment, wait_operator, wait_workload
 from workshop.lab.kube.client import Kube
 
@@ -86,23 +87,19 @@ def test_what_has_not_healed_in_its_time_ends_the_wait(
     assert waiting[0] in refused(cluster, pod(ready=False, waiting=waiting)).what
 
 
-def test_a_pull_that_fails_and_pauses_in_turns_is_one_trouble(
-    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workload_state, "_REGISTRY_GRACE", 0.02)
+def test_a_pull_that_fails_and_pauses_in_turns_is_one_trouble(cluster: FakeCluster) -> None:
+    cluster.graces = replace(cluster.graces, registry=0.02)
     put_starting(cluster)
     turns = [("ErrImagePull", PULL + "i/o timeout"), ("ImagePullBackOff", "Back-off")] * 500
     changes = [lambda turn=turn: cluster.put(pod(ready=False, waiting=turn)) for turn in turns]
     with pytest.raises(WorkshopError, match="Pull") as caught:
-        wait_workload(cluster.kube, resource(), 30, Script(*changes))
+        wait_workload(cluster.kube, resource(), 30, Script(*changes), graces=cluster.graces)
     assert not isinstance(caught.value, DeadlineError)
 
 
 @pytest.mark.usefixtures("patient")
-def test_a_pause_after_a_hopeless_pull_does_not_make_it_hopeful(
-    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workload_state, "_FATAL_GRACE", 0.05)
+def test_a_pause_after_a_hopeless_pull_does_not_make_it_hopeful(cluster: FakeCluster) -> None:
+    cluster.graces = replace(cluster.graces, fatal=0.05)
     put_starting(cluster)
     hopeless = pod(ready=False, waiting=("ErrImagePull", PULL + "403 Forbidden"))
     pause = pod(ready=False, waiting=("ImagePullBackOff", "Back-off pulling image"))
@@ -135,7 +132,7 @@ def test_a_stuck_pod_of_an_older_stateful_set_is_replaced_since_the_set_itself_w
         cluster.put(fresh)
 
     script = Script(updated, lambda: None, replaced)
-    wait_workload(cluster.kube, resource("MCPServer", SERVER), 30, script)
+    wait_workload(cluster.kube, resource("MCPServer", SERVER), 30, script, graces=cluster.graces)
     assert script.changes == []
 
 
@@ -173,9 +170,9 @@ def test_restarts_from_before_the_wait_do_not_count(cluster: FakeCluster, name: 
     changes = [lambda made=made: cluster.put(made) for made in looping]
     script = Script(*changes, lambda: cluster.put(pod(f"{name}-1", of=name, restarts=8)))
     if name == PROXY:
-        wait_workload(cluster.kube, resource(), 30, script)
+        wait_workload(cluster.kube, resource(), 30, script, graces=cluster.graces)
     else:
-        wait_deployment(cluster.kube, NAMESPACE, name, 30, script)
+        wait_deployment(cluster.kube, NAMESPACE, name, 30, script, graces=cluster.graces)
     assert script.changes == []
 
 
@@ -197,8 +194,10 @@ def test_a_stuck_pod_of_a_deployment_of_ours_is_replaced_and_one_of_others_is_no
     def recovered(name: str) -> Script:
         return Script(lambda: cluster.put(pod(f"{name}-1", of=name)))
 
-    wait_deployment(cluster.kube, NAMESPACE, "practice-github", 30, recovered("practice-github"))
-    wait_operator(cluster.kube, NAMESPACE, 30, recovered("toolhive-operator"))
+    wait_deployment(
+        cluster.kube, NAMESPACE, "practice-github", 30, recovered("practice-github"), graces=cluster.graces
+    )
+    wait_operator(cluster.kube, NAMESPACE, 30, recovered("toolhive-operator"), graces=cluster.graces)
     deleted = [line.partition("?")[0] for line in cluster.api.seen if line.startswith("DELETE")]
     assert deleted == [f"DELETE /api/v1/namespaces/{NAMESPACE}/pods/practice-github-1"]
 

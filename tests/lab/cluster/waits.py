@@ -20,7 +20,7 @@ from workshop.lab.cluster.readiness import wait_workload
 
 def wait_proxy(cluster: FakeCluster, *changes: Callable[[], object], seconds: float = 30) -> Script:
     script = Script(*changes)
-    wait_workload(cluster.kube, resource(), seconds, script)
+    wait_workload(cluster.kube, resource(), seconds, script, graces=cluster.graces)
     assert script.changes == [], "it was ready before all of these changes"
     return script
 
@@ -34,7 +34,7 @@ def refused(cluster: FakeCluster, *changes: dict[str, Any]) -> WorkshopError:
     """The error that ends a wait of a starting proxy, after these objects came one by one."""
     script = Script(*(lambda made=made: cluster.put(made) for made in changes))
     with pytest.raises(WorkshopError) as caught:
-        wait_workload(cluster.kube, resource(), 10, script)
+        wait_workload(cluster.kube, resource(), 10, script, graces=cluster.graces)
     assert script.changes == []
     assert not isinstance(caught.value, DeadlineError)
     told = [caught.value.what, *caught.value.why.splitlines(), caught.value.hint]
@@ -44,5 +44,5 @@ def refused(cluster: FakeCluster, *changes: dict[str, Any]) -> WorkshopError:
 
 def late(cluster: FakeCluster, kind: str = "MCPRemoteProxy", name: str = PROXY) -> DeadlineError:
     with pytest.raises(DeadlineError) as caught:
-        wait_workload(cluster.kube, resource(kind, name), 0.05, Step("wait"))
+        wait_workload(cluster.kube, resource(kind, name), 0.05, Step("wait"), graces=cluster.graces)
     return caught.value

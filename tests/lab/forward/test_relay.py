@@ -8,14 +8,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.lab.forward.conftest import until
-from workshop.lab.forward import relay
 from workshop.lab.forward.relay import Relay
 
 pytestmark = pytest.mark.anyio
 
 
 @contextlib.asynccontextmanager
-async def serving(answer: bytes, *, closes: bool = False) -> AsyncIterator[tuple[Relay, int]]:
+async def serving(
+    answer: bytes, *, closes: bool = False, linger_seconds: float = 5.0
+) -> AsyncIterator[tuple[Relay, int]]:
     """A relay, its port, and behind it a service that answers once and, if it does not close, never ends."""
     release = asyncio.Event()
 
@@ -27,7 +28,7 @@ async def serving(answer: bytes, *, closes: bool = False) -> AsyncIterator[tuple
         writer.close()
 
     service = await asyncio.start_server(serve, "127.0.0.1", 0)
-    passing = Relay(lambda: None, lambda: "no tunnel")
+    passing = Relay(lambda: None, lambda: "no tunnel", linger_seconds=linger_seconds)
     passing.use(service.sockets[0].getsockname()[1])
     listener = await asyncio.start_server(passing.serve, "127.0.0.1", 0)
     try:
@@ -36,6 +37,11 @@ async def serving(answer: bytes, *, closes: bool = False) -> AsyncIterator[tuple
         release.set()
         listener.close()
         service.close()
+
+
+def connections(passing: Relay) -> int:
+    """How many connections are being served or held."""
+    return len(passing._serving)
 
 
 async def ask(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -49,17 +55,16 @@ async def test_the_end_of_the_service_is_the_end_of_the_connection() -> None:
         reader, writer = await ask(port)
         assert await reader.read() == b"answer"
         writer.close()
-        await until(lambda: passing.connections == 0)
+        await until(lambda: connections(passing) == 0)
 
 
-async def test_a_connection_whose_client_has_gone_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "_LINGER_SECONDS", 0.05)
-    async with serving(b"answer") as (passing, port):
+async def test_a_connection_whose_client_has_gone_is_not_kept() -> None:
+    async with serving(b"answer", linger_seconds=0.05) as (passing, port):
         for _ in range(20):
             reader, writer = await ask(port)
             assert await reader.readexactly(6) == b"answer"
             writer.close()
-        await until(lambda: passing.connections == 0)
+        await until(lambda: connections(passing) == 0)
 
 
 async def test_no_connection_is_forgotten_while_it_is_waiting(caplog: pytest.LogCaptureFixture) -> None:
@@ -68,8 +73,8 @@ async def test_no_connection_is_forgotten_while_it_is_waiting(caplog: pytest.Log
             reader, writer = await ask(port)
             await reader.readexactly(6)
             writer.close()
-        await until(lambda: passing.connections == 20)
+        await until(lambda: connections(passing) == 20)
         gc.collect()
         await asyncio.sleep(0)
-        assert passing.connections == 20
+        assert connections(passing) == 20
         assert "destroyed" not in caplog.text

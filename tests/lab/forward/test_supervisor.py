@@ -5,6 +5,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import httpx2
 import pytest
@@ -12,29 +13,20 @@ import pytest
 from tests.lab.forward.conftest import Bench, until
 from workshop.core.errors import PreflightError
 from workshop.core.ports import bind_loopback
-from workshop.lab.forward import relay, supervisor
+from workshop.lab.forward import supervisor
 from workshop.lab.forward.config import load
-from workshop.lab.forward.supervisor import Supervisor
+from workshop.lab.forward.supervisor import Supervisor, Timing
 from workshop.lab.forward.supervisor import probe as ask
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "_EVERY_SECONDS": 0.05,
-        "_LEAST_SECONDS": 0.01,
-        "_FIRST_PAUSE": 0.01,
-        "_LONGEST_PAUSE": 0.05,
-        "_LOOK_SECONDS": 0.05,
-    }.items():
-        monkeypatch.setattr(supervisor, name, value)
+QUICK = Timing(between_probes=0.05, least=0.01, first_pause=0.01, longest_pause=0.05, look=0.05)
 
 
 @contextlib.asynccontextmanager
-async def running(bench: Bench) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(Supervisor(load(bench.config)).run(bench.config))
+async def running(bench: Bench, timing: Timing = QUICK) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(Supervisor(load(bench.config), timing=timing).run(bench.config))
     await asyncio.sleep(0)  # it listens from its first step on
     try:
         yield task
@@ -116,19 +108,17 @@ async def test_who_connects_while_there_is_no_kubectl_is_held_and_then_served(be
         assert (await held).status_code == 200
 
 
-async def test_who_waits_too_long_is_told_why(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay, "_HOLD_SECONDS", 0.2)
+async def test_who_waits_too_long_is_told_why(bench: Bench) -> None:
     bench.mode('error: services "mcp-github-remote-remote-proxy" not found')
-    async with running(bench):
+    async with running(bench, replace(QUICK, hold=0.2)):
         await until(lambda: "not found" in bench.state.last_error)
         answer = await get(bench)
         assert answer.status_code == 503
         assert 'services "mcp-github-remote-remote-proxy" not found' in answer.text
 
 
-async def test_a_kubectl_that_hangs_is_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "_PROBE_SECONDS", 0.2)
-    async with running(bench):
+async def test_a_kubectl_that_hangs_is_replaced(bench: Bench) -> None:
+    async with running(bench, replace(QUICK, probe=0.2)):
         await standing(bench)
         hanging = bench.kubectl()
         hanging.suspend()
@@ -143,8 +133,6 @@ async def test_a_kubectl_that_hangs_is_replaced(bench: Bench, monkeypatch: pytes
 async def test_a_kubectl_that_never_answers_is_replaced_each_with_more_patience(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "_FIRST_ANSWER", 0.01)
-    monkeypatch.setattr(supervisor, "_LONGEST_ANSWER", 5)
     given: list[float] = []
 
     async def probe(port: int, path: str, host: str, seconds: float) -> int | None:
@@ -152,7 +140,7 @@ async def test_a_kubectl_that_never_answers_is_replaced_each_with_more_patience(
         return None if len(given) < 5 else await ask(port, path, host, 5)
 
     monkeypatch.setattr(supervisor, "probe", probe)
-    async with running(bench):
+    async with running(bench, replace(QUICK, first_answer=0.01, longest_answer=5)):
         await standing(bench)
         assert bench.state.restarts > 0
         assert given[-1] > given[0]
@@ -192,9 +180,8 @@ async def test_the_pause_between_two_tries_grows_to_its_bound(
         await asyncio.sleep(0)
 
     monkeypatch.setattr(Supervisor, "_wait", wait)
-    monkeypatch.setattr(supervisor, "_LONGEST_PAUSE", 0.08)
     bench.mode("error: no")
-    async with running(bench):
+    async with running(bench, replace(QUICK, longest_pause=0.08)):
         await until(lambda: len(pauses) > 4)
     assert pauses[:5] == [0.02, 0.04, 0.08, 0.08, 0.08]
 

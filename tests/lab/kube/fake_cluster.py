@@ -23,6 +23,7 @@ from kmock import resource as kmock_resource
 from typing_extensions import override
 
 from tests.lab.kube.refused import Refusal, answer_of, status
+from workshop.lab.cluster.workload_state import GRACES
 from workshop.lab.kube.client import Kube
 
 T = TypeVar("T")
@@ -243,17 +244,22 @@ class Emulator(KubernetesEmulator):
 
 
 class FakeCluster:
-    """A running API in memory, as tests see it."""
+    """A running API in memory, as tests see it: `kube` waits `pause_seconds` between its tries.
+
+    `graces` are for the waits of a test; nothing here reads them.
+    """
 
     def __init__(self, emulator: Emulator, loop: asyncio.AbstractEventLoop, kubeconfig: Path) -> None:
         self._emulator = emulator
         self._loop = loop
         self.kubeconfig = kubeconfig
         self.api = emulator.api
+        self.pause_seconds: float | None = None
+        self.graces = GRACES
 
     @property
     def kube(self) -> Kube:
-        return Kube(self.kubeconfig, "test")
+        return Kube(self.kubeconfig, "test", pause_seconds=self.pause_seconds)
 
     def put(self, body: Mapping[str, Any], *, young: bool = False) -> None:
         """Make or replace an object, as a controller or kubelet would; a young one has no status at first."""

@@ -15,7 +15,7 @@ from workshop.core.paths import cluster_dir
 from workshop.lab.cluster.record import owner_labels
 from workshop.lab.cluster.seats import missing, rights_in
 from workshop.lab.cluster.secrets import ClusterSecrets
-from workshop.lab.kube import connection, lease
+from workshop.lab.kube import connection
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.connection import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from workshop.lab.kube.lease import Lease
@@ -181,7 +181,7 @@ def test_a_definition_made_a_moment_ago_has_null_conditions(kube: Kube) -> None:
 def test_a_kind_that_is_not_served_is_refused_in_the_words_that_are_tried_again(
     kube: Kube, kubeconfigs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(connection, "PAUSE_SECONDS", 0.01)
     space = namespace(kube, "gone")
     tries: list[float] = []
     wait_for(
@@ -232,18 +232,17 @@ def test_an_object_with_a_finalizer_is_listed_while_it_is_being_deleted(kube: Ku
 
 
 def test_a_lease_is_held_by_one_and_taken_over_when_it_was_not_renewed(
-    kube: Kube, monkeypatch: pytest.MonkeyPatch
+    kube: Kube,
 ) -> None:
-    monkeypatch.setattr(lease, "_LOOK_SECONDS", 0.1)
     told: list[str] = []
-    with Lease(kube, "turn", "default", "first").held(60, told.append):
+    with Lease(kube, "turn", "default", "first", look_seconds=0.1).held(60, told.append):
         found = kube.get("coordination.k8s.io/v1", "Lease", "turn", "default")
         assert found is not None
         assert found["spec"]["holderIdentity"] == "first"
     assert kube.get("coordination.k8s.io/v1", "Lease", "turn", "default") is None
     kube.create({**found, "metadata": {"name": "turn", "namespace": "default"}})  # as kill -9 leaves it
     kube.patch("coordination.k8s.io/v1", "Lease", "turn", "default", {"spec": {"leaseDurationSeconds": 1}})
-    with Lease(kube, "turn", "default", "second").held(60, told.append):
+    with Lease(kube, "turn", "default", "second", look_seconds=0.1).held(60, told.append):
         pass
     assert set(told) == {"waiting for `first`, which is changing the operator"}
 

@@ -22,8 +22,7 @@ from workshop.lab.kube.connection import (
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "_PAUSE_SECONDS", 0)
-    monkeypatch.setattr(connection, "_LAG_SECONDS", 0)
+    monkeypatch.setattr(connection, "PAUSE_SECONDS", 0)
 
 
 def secret(name: str = "github-oauth-client", **labels: str) -> dict[str, Any]:

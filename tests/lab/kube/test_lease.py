@@ -7,21 +7,15 @@ import pytest
 
 from tests.lab.kube.fake_cluster import FakeCluster
 from workshop.core.errors import DeadlineError
-from workshop.lab.kube import lease
 from workshop.lab.kube.lease import Lease
 
 NAME, NAMESPACE = "workshop-operator", "default"
 ENOUGH = 60.0
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "_LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(lease, "_RENEW_SECONDS", 0.05)
-
-
-def of(cluster: FakeCluster, holder: str) -> Lease:
-    return Lease(cluster.kube, NAME, NAMESPACE, holder)
+def of(cluster: FakeCluster, holder: str, expires_seconds: int = 30) -> Lease:
+    times = {"look_seconds": 0.02, "renew_seconds": 0.05}
+    return Lease(cluster.kube, NAME, NAMESPACE, holder, **times, expires_seconds=expires_seconds)
 
 
 def left_behind(cluster: FakeCluster, holder: str, seconds: int = 1) -> None:
@@ -68,12 +62,11 @@ def test_what_a_dead_holder_left_is_taken_once_it_has_expired(cluster: FakeClust
     assert set(told) == {"waiting for `team-a/dead`, which is changing the operator"}
 
 
-def test_a_holder_that_renews_keeps_it(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "_EXPIRES_SECONDS", 1)
+def test_a_holder_that_renews_keeps_it(cluster: FakeCluster) -> None:
     with (
-        of(cluster, "team-a/alive").held(ENOUGH, lambda _: None),
+        of(cluster, "team-a/alive", expires_seconds=1).held(ENOUGH, lambda _: None),
         pytest.raises(DeadlineError, match="team-a/alive"),
-        of(cluster, "team-b/late").held(2, lambda _: None),
+        of(cluster, "team-b/late", expires_seconds=1).held(2, lambda _: None),
     ):
         pytest.fail("two hold it")
     assert holder_of(cluster) is None

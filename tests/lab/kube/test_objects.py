@@ -191,7 +191,7 @@ def test_a_server_whose_objects_have_no_status_at_all_is_waited_for(cluster: Fak
 
 @pytest.fixture
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wait, "_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(wait, "LOOK_SECONDS", 0.001)
 
 
 def readers_of_the_api() -> list[Path]:

@@ -12,7 +12,7 @@ from workshop.lab.kube.wait import Diagnosis, bound, wait_for
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wait, "_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(wait, "LOOK_SECONDS", 0.001)
 
 
 def found() -> Diagnosis:
@@ -76,7 +76,7 @@ def test_a_cluster_out_of_reach_is_waited_for_but_not_for_ever(monkeypatch: pyte
 
     assert ask()
     assert notes == ["the cluster does not answer, at most 30 s"] * 2 + [""]
-    monkeypatch.setattr(wait, "_UNREACHABLE_SECONDS", 0.01)
+    monkeypatch.setattr(wait, "UNREACHABLE_SECONDS", 0.01)
     with pytest.raises(UnreachableError):
         ask()
 

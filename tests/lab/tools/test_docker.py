@@ -122,12 +122,11 @@ def test_how_to_start_an_engine_depends_on_the_machine(
     assert hint in silent(fakes, f"Cannot connect to the Docker daemon at {LOCAL}.").hint
 
 
-def test_an_engine_that_hangs_is_not_running(fakes: FakeTools, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workshop.lab.tools.docker._ASK_SECONDS", 3.0)
-    found = docker(fakes)
+def test_an_engine_that_hangs_is_not_running(fakes: FakeTools) -> None:
+    docker(fakes)
     fakes.on("docker", "version", does="import time; time.sleep(600)")
     with pytest.raises(EngineError) as caught:
-        found.examine()
+        Docker(Runner(), ask_seconds=3.0).examine()
     assert caught.value.code == "docker-not-running"
     assert "did not answer within 3 s" in caught.value.why
 

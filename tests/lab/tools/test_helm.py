@@ -185,11 +185,9 @@ def test_an_interrupted_operation_is_healed_first(
     assert fakes.argvs()[1] == healed
 
 
-def test_what_somebody_else_is_still_at_work_on_is_left_alone(
-    fakes: FakeTools, helm: Helm, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_somebody_else_is_still_at_work_on_is_left_alone(fakes: FakeTools, tmp_path: Path) -> None:
     """Shared with others, a pending operation counts as interrupted only once it is old."""
-    monkeypatch.setattr("workshop.lab.tools.helm._LOOK_SECONDS", 0.01)
+    helm = Helm(Runner(), tmp_path / "helm", look_seconds=0.01)
     fakes.on("helm")
     fakes.on("helm", "history", stdout=history("deployed"))
     fakes.on("helm", "history", stdout=pending(seconds_ago=5), times=2)

@@ -121,25 +121,23 @@ def test_the_deadline_ends_the_program_and_its_children(tmp_path: Path) -> None:
 
 
 def test_the_deadline_ends_a_program_that_ignores_being_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("workshop.lab.tools.run._GRACE_SECONDS", 0.2)
     note = tmp_path / "pid"
     deaf = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEPER}"
     with pytest.raises(DeadlineError):
-        Runner().run(python(deaf, str(note)), seconds=2)
+        Runner(grace_seconds=0.2).run(python(deaf, str(note)), seconds=2)
     assert not note.exists() or is_gone(written_pid(note))
 
 
-def test_a_child_that_outlives_its_program_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workshop.lab.tools.run._DRAIN_SECONDS", 0.5)
+def test_a_child_that_outlives_its_program_is_ended(tmp_path: Path) -> None:
     note = tmp_path / "pid"
     program = (
         "import os, subprocess, sys, time;"
         f"subprocess.Popen([sys.executable, '-c', {SLEEPER!r}, sys.argv[1]]);"
         "exec('while not os.path.exists(sys.argv[1]): time.sleep(0.01)'); print('done')"
     )
-    assert Runner().run(python(program, str(note)), seconds=60).stdout == "done\n"
+    assert Runner(drain_seconds=0.5).run(python(program, str(note)), seconds=60).stdout == "done\n"
     until(lambda: is_gone(written_pid(note)))
 
 

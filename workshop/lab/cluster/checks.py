@@ -32,9 +32,9 @@ from workshop.toolhive.proxy_contract import (
 from workshop.toolhive.secrets import SecretFiles
 
 _CHECK_SECONDS = 10.0
-ROUTE_SECONDS = 45.0  # a server of Python starts within a second; under load it took ten
+ROUTE_SECONDS = 45.0  # a Python server starts within a second; under load it took ten
 _LOOK_SECONDS = 1.0
-_NO_ROUTE = "502"  # what ToolHive's proxy answers while its server's Service refuses connections
+_NO_ROUTE = "502"  # the answer of ToolHive's proxy while its server's Service refuses connections
 
 Checks = Mapping[str, Callable[[], Awaitable[str]]]
 SessionChecks = Mapping[str, Callable[[Session], Awaitable[str]]]
@@ -60,7 +60,7 @@ def require_after_login(
 
 
 def require_server(contract: ServerContract, call: ToolCall | None = None) -> Sequence[CheckResult]:
-    """An MCPServer's proxy shows its tools, hides what it hides, and passes a call on.
+    """Check that an MCPServer's proxy lists its tools, hides the others, and passes a call on.
 
     Raises WorkshopError naming the first check that has not passed.
     """
@@ -170,9 +170,9 @@ def _missed(name: str, missed: MissedError) -> CheckResult:
 def check_before(
     part: RenderedPart, name: str, cluster: Cluster, replace_pods: Callable[[], None], line: Step
 ) -> None:
-    """Check everything about a workload that needs no login; raises WorkshopError for the first failure.
+    """Run all checks of a workload that need no login; raises WorkshopError for the first failure.
 
-    One that does not answer as it must gets new pods once: a proxy may be stuck with an answer of its start.
+    After a failure its pods are replaced once: a proxy may be stuck in a state from its start.
     """
     try:
         passed = _ask_in_time(part, name, cluster, line)
@@ -189,7 +189,7 @@ def check_before(
 
 
 def _ask_in_time(part: RenderedPart, name: str, cluster: Cluster, line: Step) -> Sequence[CheckResult]:
-    """Ask until the proxy reaches its server, whose pod is called ready before it listens and has a route."""
+    """Check until the proxy reaches its server: a ready pod has no route until kube-proxy adds one."""
     deadline = time.monotonic() + ROUTE_SECONDS
     while True:
         try:
@@ -212,7 +212,7 @@ def _ask(part: RenderedPart, name: str, cluster: Cluster) -> Sequence[CheckResul
 
 
 def check_after(part: RenderedPart, cluster: Cluster, tokens: Mapping[str, str], progress: Progress) -> None:
-    """The self-test of each proxy that somebody has logged in to; `tokens` are access tokens by URL.
+    """Check each proxy that has a login; `tokens` are access tokens by URL.
 
     Raises CredentialsError when only a new login is needed, WorkshopError for anything else.
     """
@@ -230,7 +230,7 @@ def _contract_of(proxy: Resource, part: RenderedPart, cluster: Cluster) -> Proxy
 
 
 def _token_swap(proxy: Resource, part: RenderedPart, cluster: Cluster) -> CheckResult:
-    """Whether the operator configured the proxy to send the upstream's token in place of its own."""
+    """Whether the operator configured the proxy to send the upstream's token instead of its own."""
     auth = auth_config(proxy, part.resources)
     runs = cluster.kube.get("v1", "ConfigMap", f"{proxy.name}-runconfig", cluster.namespace)
     found = text(runs, "data", "runconfig.json")

@@ -15,14 +15,14 @@ from workshop.lab.kube.wait import bound
 from workshop.lab.tools.docker import Docker
 from workshop.lab.tools.run import Done, copyable
 
-SECONDS = 45.0  # CoreDNS takes up to half of this after its node was started
+SECONDS = 45.0  # CoreDNS takes up to half of this after its node has started
 _LOOK_SECONDS = 1.0
 _EXEC_SECONDS = 20.0
 _SYSTEM, _DNS = "kube-system", "kube-dns"
 _ALWAYS = "kubernetes.default"
-# All at once, and each server asked once for 2 s: glibc's own patience is 10 s for every search domain. Four
-# times each, since every query goes to any one of CoreDNS's pods. A name with a port is connected to as well:
-# kube-proxy learns of a pod a moment after the API has called it ready, and refuses connections until then.
+# All names in parallel, with one try of 2 s for each server: glibc's default is 10 s for every search domain.
+# Each name four times, because any of CoreDNS's pods may answer. For a name with a port, also connect:
+# kube-proxy gets to know a pod a moment after the API shows it as ready, and refuses connections until then.
 LOOK_UP = """
 import os, socket, sys
 os.environ["RES_OPTIONS"] = "timeout:2 attempts:1"
@@ -36,11 +36,11 @@ def ask(word):
 with ThreadPoolExecutor(8) as pool:
     print(*{line for line in pool.map(ask, sys.argv[1:] * 4) if line}, sep="\\n")
 """
-_SILENCE = "timed out"  # of a connection: a network policy, or a network without a way from a pod to itself
-# A query of the DNS protocol for the address of `kubernetes.default.svc.cluster.local`, sent by the node's
-# bash, since a node has no `dig`. Each try is from another port: the kernel remembers for half a minute where
-# it sent one that came before kube-proxy's rules. `dd` makes one datagram of it: bash would send what it has
-# at each newline, and the length of `kubernetes` is that byte.
+_SILENCE = "timed out"  # of a connection: a network policy, or a network in which a pod cannot reach itself
+# A DNS query for `kubernetes.default.svc.cluster.local`, sent by the node's bash: a node has no `dig`. Each
+# try uses another port, because the kernel remembers for half a minute the route of a packet that was sent
+# before kube-proxy's rules. `dd` makes one datagram of it: bash would start another one at each newline, and
+# the length of `kubernetes` is that byte.
 _QUERY = (
     r"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
     r"\x0akubernetes\x07default\x03svc\x07cluster\x05local\x00\x00\x01\x00\x01"
@@ -49,20 +49,20 @@ _ASK = (
     "exec 3<>/dev/udp/{address}/{port} && printf '{query}' | dd bs=512 iflag=fullblock status=none >&3"
     " && timeout 2 dd bs=512 count=1 status=none <&3 | od -An -v -tx1 -N8"
 )
-_FLAGS, _ANSWERS = 3, 7  # the bytes of an answer that have its result code, and the number of its records
+_FLAGS, _ANSWERS = 3, 7  # the bytes of an answer with its result code and its number of records
 _RESULT_BITS = 0x0F
 
 
 @dataclass(frozen=True)
 class Asking:
-    """The pod that looks names up: one that runs an image with Python, in the workloads' namespace."""
+    """The pod that looks up names: it runs an image with Python, in the workloads' namespace."""
 
     pod: str
     container: str
 
 
 def answers_on_node(docker: Docker, kube: Kube, node: str) -> bool:
-    """Whether cluster DNS answers at its Service's address, which takes CoreDNS and kube-proxy's rules."""
+    """Whether cluster DNS answers at its Service's address, which needs CoreDNS and kube-proxy's rules."""
     service = kube.get("v1", "Service", _DNS, _SYSTEM)
     address = text(service, "spec", "clusterIP")
     if not address:
@@ -72,12 +72,12 @@ def answers_on_node(docker: Docker, kube: Kube, node: str) -> bool:
 
 
 def query_script(server: str, port: int = 53) -> str:
-    """What a node's bash runs to ask this server; it prints the first bytes of the answer."""
+    """The script with which a node's bash queries this server; it prints the answer's first bytes."""
     return _ASK.format(address=server, port=port, query=_QUERY)
 
 
 def has_address(printed: str) -> bool:
-    """Whether these bytes begin an answer with at least one record."""
+    """Whether these bytes are the start of an answer with at least one record."""
     try:
         answer = [int(byte, 16) for byte in printed.split()]
     except ValueError:
@@ -90,9 +90,9 @@ def check_names(
 ) -> None:
     """Look up `names` from a pod until all resolve, and connect to the `routes`, each HOST:PORT of a Service.
 
-    Raises DeadlineError for a name that does not resolve, and for a connection that is refused. A name
-    `outside` the cluster that does not resolve is only noted, and so is a connection without any answer: some
-    parts do without the one, some networks without the other. Where no pod can ask, the line says so.
+    Raises DeadlineError for a name that does not resolve, and for a refused connection. Two failures are only
+    noted: a name `outside` the cluster, which not every part needs, and a connection that times out, which
+    some networks do not allow. If no pod can look up names, a note reports that.
     """
     asking = _find_pod(cluster)
     if asking is None:
@@ -125,7 +125,7 @@ def _find_pod(cluster: Cluster) -> Asking | None:
 
 
 def _look_up(cluster: Cluster, asking: Asking, names: Sequence[str]) -> Mapping[str, str]:
-    """Which names do not resolve or connect in the pod, each with the answer that the pod got."""
+    """The names that do not resolve or connect in the pod, each with the pod's error."""
     words = ["--container", asking.container, "--", "python", "-c", LOOK_UP, *names]
     try:
         done = cluster.tools.kubectl.exec(
@@ -135,13 +135,15 @@ def _look_up(cluster: Cluster, asking: Asking, names: Sequence[str]) -> Mapping[
         return dict.fromkeys(names, "no answer in time")
     if done.code:
         return dict.fromkeys(names, _refused(done))
-    lines = sorted(done.stdout.splitlines(), key=lambda line: not line.endswith(_SILENCE))  # the least counts
+    lines = sorted(
+        done.stdout.splitlines(), key=lambda line: not line.endswith(_SILENCE)
+    )  # a refusal counts before a timeout
     failed = (line.partition(" ") for line in lines if line.strip())
     return {name: why for name, _, why in failed}
 
 
 def _refused(done: Done) -> str:
-    """Why no command could be run in the pod: its node's kubelet is not there yet, or the pod just went."""
+    """Why no command could run in the pod: the kubelet does not answer yet, or the pod has just ended."""
     error = " ".join(done.stderr.split())
     if "orbidden" in error and "pods/exec" in error:
         raise ForbiddenError("Your account may not run a command in a pod", why=error)
@@ -179,7 +181,7 @@ def _no_answer(cluster: Cluster, asking: Asking, name: str, why: str) -> Deadlin
 
 
 def _core_dns(cluster: Cluster) -> str:
-    """How the pods of cluster DNS are; nothing where they may not be seen."""
+    """The state of the pods of cluster DNS; empty if they may not be read."""
     try:
         pods: Sequence[Object] = cluster.kube.list("v1", "Pod", _SYSTEM, {"k8s-app": _DNS})
     except WorkshopError:

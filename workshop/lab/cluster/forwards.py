@@ -25,7 +25,7 @@ _ANSWER_SECONDS = 5.0
 
 
 class Forwards:
-    """Starts, checks, reports and stops the forwards under an instance's directory."""
+    """Starts, checks, reports and stops the forwards below an instance's directory."""
 
     def __init__(self, home: Path) -> None:
         self._directory = home / "workloads"
@@ -33,9 +33,9 @@ class Forwards:
 
     @contextlib.contextmanager
     def holding(self, endpoints: Sequence[Endpoint]) -> Iterator[None]:
-        """Take the endpoints' local ports now, so that they are still ours when the forwards start.
+        """Bind the endpoints' local ports now, so that no other program has them when the forwards start.
 
-        Raises PreflightError for a port that another program has, UsageError for one that two workloads want.
+        Raises PreflightError for a port that another program has, UsageError for one that two workloads need.
         """
         refuse_shared({endpoint.name: endpoint.port for endpoint in endpoints})
         forwarded = {state.port for state in self._states().values() if process.find(state)}
@@ -49,7 +49,7 @@ class Forwards:
                 _close(self._held.popitem()[1])
 
     def ensure(self, endpoint: Endpoint, at: Access, namespace: str, step: Step) -> bool:
-        """Make sure that the forward runs and answers; return whether it had to be started."""
+        """Make sure that the forward runs and answers; return whether it was started."""
         state = self._states().get(endpoint.name)
         program = self._program(endpoint, at, namespace)
         started = state is None or state.fingerprint != program.fingerprint or process.find(state) is None
@@ -60,7 +60,7 @@ class Forwards:
         return started
 
     def stop(self, name: str) -> bool:
-        """Stop a forward; False when there was none."""
+        """Stop a forward; False if there was none."""
         state = self._states().get(name)
         if state is None:
             return False
@@ -69,7 +69,7 @@ class Forwards:
         return stopped
 
     def stop_all(self) -> list[str]:
-        """Stop every forward, and every stray process of this instance; what was stopped."""
+        """Stop every forward, and every stray process of this instance; return what was stopped."""
         stopped = [name for name in self._states() if self.stop(name)]
         for stray in process.strays(self._directory):
             process.end(stray)
@@ -77,7 +77,7 @@ class Forwards:
         return stopped
 
     def status(self) -> list[WorkloadStatus]:
-        """Every recorded forward with its present status."""
+        """Every recorded forward, with its present state."""
         return [self._status(state) for state in self._states().values()]
 
     def _states(self) -> dict[str, ProcessState]:
@@ -102,7 +102,7 @@ class Forwards:
         )
 
     def _start(self, program: Program, old: ProcessState | None) -> None:
-        """Start the process with its port bound already: no other program can take it in between."""
+        """Start the process with its port already bound, so that no other program can take it."""
         if old:
             process.stop(old)
         sockets = self._held.pop(program.port, None) or _bind(program.name, program.port)
@@ -142,9 +142,9 @@ class Forwards:
             return WorkloadStatus(state.name, "stopped", state.url, None, state.log, "forward")
         connecting = forward is None or forward.state == "connecting"
         healthy = not connecting and process.is_healthy(state)
-        silent = _silence(state.url) if healthy else ""
-        healthy = healthy and not silent
-        detail = " · ".join(filter(None, ["forward", forward.last_error if forward else "", silent]))
+        failure = _failing(state.url) if healthy else ""
+        healthy = healthy and not failure
+        detail = " · ".join(filter(None, ["forward", forward.last_error if forward else "", failure]))
         if forward and forward.restarts:
             detail += f" · reconnected {forward.restarts} times"
         now: State = "running" if healthy else "starting" if connecting else "unhealthy"
@@ -154,11 +154,11 @@ class Forwards:
         return self._directory / name / "forward.json"
 
 
-def _silence(url: str) -> str:
-    """The failure behind a forward, if any: a proxy may answer `/health` but no MCP request."""
-    from workshop.lab.cluster.session_checks import silence
+def _failing(url: str) -> str:
+    """What fails behind a forward, empty for nothing: a proxy may answer `/health` but not MCP requests."""
+    from workshop.lab.cluster.session_checks import failing
 
-    return silence(url, _ANSWER_SECONDS) if url.endswith("/mcp") else ""
+    return failing(url, _ANSWER_SECONDS) if url.endswith("/mcp") else ""
 
 
 def _close(sockets: Sequence[socket.socket]) -> None:
@@ -167,7 +167,7 @@ def _close(sockets: Sequence[socket.socket]) -> None:
 
 
 def _bind(name: str, port: int) -> list[socket.socket]:
-    if is_free(port):  # on macOS a bind alone succeeds beside a program that listens on every address
+    if is_free(port):  # on macOS, a bind succeeds beside a program that listens on every address
         with contextlib.suppress(PreflightError):
             return bind_loopback(port)
     raise process.port_taken(name, port)

@@ -1,4 +1,4 @@
-"""The HTTP checks of a proxy before anyone signs in, and of a token after a login."""
+"""The HTTP checks of a proxy before any login, and of a token after a login."""
 
 import asyncio
 import re
@@ -55,7 +55,7 @@ async def authorization_server(http: httpx2.AsyncClient, contract: ProxyContract
 
 
 async def signing_keys(http: httpx2.AsyncClient, contract: ProxyContract) -> str:
-    """The published keys are those of the secret; another `kid` is a pod that still runs on an old one."""
+    """The published keys are those of the secret; another `kid` means a pod with an old secret."""
     found = await published_keys(http)
     if any("d" in key for key in found):
         raise MissedError("A private key is published", "Make a new signing key at once: `workshop teardown`")
@@ -70,7 +70,7 @@ async def signing_keys(http: httpx2.AsyncClient, contract: ProxyContract) -> str
 
 
 async def challenge(http: httpx2.AsyncClient, contract: ProxyContract) -> str:
-    """Without a token it answers 401 and says where its metadata is."""
+    """Without a token, the proxy answers 401 and names the URL of its metadata."""
     ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
     accept = {"Accept": "application/json, text/event-stream"}
     response = await http.post(contract.path, json=ping, headers=accept)
@@ -87,7 +87,7 @@ async def challenge(http: httpx2.AsyncClient, contract: ProxyContract) -> str:
 
 
 async def access_token(http: httpx2.AsyncClient, contract: ProxyContract, token: str) -> str:
-    """The token is signed by a published key, for this resource, still good, and tied to a sign-in."""
+    """The token is signed by a published key, valid, for this resource, and part of a session."""
     claims = await _claims(http, token, set(contract.algorithms.values()))
     same("iss", claims.get("iss"), contract.issuer)
     audience = claims.get("aud")
@@ -155,7 +155,7 @@ def _listed(algorithms: object) -> str:
 
 
 async def sign_in(http: httpx2.AsyncClient, contract: ProxyContract) -> str:
-    """Register once and start a login: all of it but the person (one registration stays behind)."""
+    """Register a client and start a login, up to the person's part; the registration stays."""
     client_id = await _register(http)
     query = {
         "response_type": "code",
@@ -186,7 +186,7 @@ async def _register(http: httpx2.AsyncClient) -> str:
     response = await http.post("/oauth/register", json=metadata)
     if response.status_code == httpx2.codes.TOO_MANY_REQUESTS:
         await asyncio.sleep(_wait_seconds(response))
-        response = await http.post("/oauth/register", json=metadata)  # once more, never in a loop
+        response = await http.post("/oauth/register", json=metadata)  # once more, not in a loop
     if response.status_code == httpx2.codes.TOO_MANY_REQUESTS:
         raise MissedError("Too many registrations at once", "It takes one a second: try again in a few")
     client_id = response.json().get("client_id") if response.status_code == httpx2.codes.CREATED else None

@@ -23,12 +23,16 @@ from workshop.toolhive.manifests import TOOLHIVE_API
 
 CRDS_RELEASE = "toolhive-operator-crds"
 DEFINITIONS = ("MCPServer", "MCPRemoteProxy", "MCPOIDCConfig", "MCPExternalAuthConfig", "MCPToolConfig")
-_ELECTION = ("coordination.k8s.io/v1", "Lease", "toolhive-operator-leader-election")  # the operator leaves it
+_ELECTION = (
+    "coordination.k8s.io/v1",
+    "Lease",
+    "toolhive-operator-leader-election",
+)  # the operator does not delete it
 _HELM_SECONDS = 120.0
-_PENDING_SECONDS = 60.0  # a Helm operation that is younger may be somebody else's, still at work
+_PENDING_SECONDS = 60.0  # a more recent Helm operation may be another person's, and still running
 _NOT_OURS = "the workshop did not install it, so it stays"
 _CRDS_STAY = "its definitions (CRDs) stay, because others may use them"
-_LINGER_SECONDS = 15.0  # a namespace that ends in its own time takes less
+_LINGER_SECONDS = 15.0  # a namespace whose finalizers are cleared is deleted faster
 
 
 class Operator:
@@ -36,12 +40,12 @@ class Operator:
 
     def __init__(self, cluster: Cluster, *, shared: bool, install: bool = False) -> None:
         self._cluster = cluster
-        self._seats = Seats(cluster) if shared else None  # in a cluster of our own there are no others
+        self._seats = Seats(cluster) if shared else None  # a cluster of our own has no other seats
         self._install = install
         self._charts = cluster.home / "charts"
 
     def steps(self, *, after: tuple[str, ...], images: tuple[str, ...] = ()) -> list[Step]:
-        """From the namespaces to a running operator; `after` the cluster is there, `images` are in it."""
+        """From the namespaces to a running operator, after the steps `after` and, for its pod, `images`."""
         spaces = self._spaces(after)
         ready = tuple(step.name for step in spaces)
         return [
@@ -49,7 +53,9 @@ class Operator:
                 "charts",
                 "Fetch the charts",
                 self._fetch,
-                needs=ready if self._seats else (),  # on a cluster of our own, while it is being made
+                needs=ready
+                if self._seats
+                else (),  # on a cluster of our own, already while it is being created
                 done=lambda: (
                     self._fetched()
                     or (self._seats is not None and self._crds_there() and self._operator_there())
@@ -85,13 +91,13 @@ class Operator:
 
     @property
     def namespace(self) -> str:
-        """Where we install it."""
+        """The namespace in which the workshop installs the operator."""
         return self._cluster.pins.namespace
 
     def release(self, note: Callable[[str], None]) -> list[str]:
-        """Give the operator up: it goes when a seat installed it and no other needs it; what was removed.
+        """Remove the operator if a seat installed it and no other needs it; return what was removed.
 
-        Its definitions stay, as the chart wants: they may hold what others made.
+        Its definitions stay, as its chart specifies, because others may use them.
         """
         with self._turn(note):
             if self._seats:
@@ -158,7 +164,7 @@ class Operator:
         )
 
     def _is_there(self, name: str) -> bool:
-        """Whether a namespace is there; one that this account may not look at is."""
+        """Whether a namespace exists; one that this account may not read counts as existing."""
         try:
             found = self._cluster.kube.get("v1", "Namespace", name)
         except ForbiddenError:
@@ -168,14 +174,14 @@ class Operator:
     def _make_namespace(self, name: str, line: Line) -> None:
         if self._is_there(name):
             return
-        self._see_off(name, line)
+        self._await_deletion(name, line)
         self._cluster.file.making(f"namespace/{name}")
         metadata = {"name": name, "labels": self._cluster.record.labels}
         self._cluster.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
 
     @contextmanager
     def _turn(self, note: Callable[[str], None]) -> Iterator[None]:
-        """Be the only one that changes the operator, where there are others."""
+        """On a shared cluster, hold the lease for changes of the operator."""
         if self._seats is None:
             yield
             return
@@ -183,17 +189,17 @@ class Operator:
             yield
 
     def _require_rights(self, line: Line) -> None:
-        """Raise ForbiddenError for all rights that are missing, before anything is changed."""
+        """Raise ForbiddenError for all missing rights, before anything is changed."""
         try:
             installs = not (self._crds_there() and self._operator_there())
-        except ForbiddenError:  # no operator is there, and this account may not look where it would be
+        except ForbiddenError:  # there is no operator, or this account may not look for it
             installs = True
         makes = not self._is_there(self._cluster.namespace)
         require_rights(self._cluster, makes_namespace=makes, installs_in=self.namespace if installs else None)
         line.note("all the rights that are needed")
 
-    def _see_off(self, namespace: str, line: Line) -> None:
-        """Wait until a namespace of an earlier time is gone; where its operator went first, help."""
+    def _await_deletion(self, namespace: str, line: Line) -> None:
+        """Wait until an old namespace is deleted; if its operator was deleted first, clear the finalizers."""
         if self._cluster.kube.get("v1", "Namespace", namespace) is None:
             return
         try:
@@ -249,7 +255,7 @@ class Operator:
         )
 
     def _is_first(self, thing: str) -> bool:
-        """Whether nobody can have begun to install it: a start of Helm is a second while a node starts."""
+        """Whether nobody can have begun to install it, so that Helm need not look, which takes a second."""
         return self._seats is None and not self._cluster.made(thing)
 
     def _upgrade_plan(self, release: str) -> list[str]:
@@ -268,7 +274,7 @@ class Operator:
     def _install_crds(self, line: Line) -> None:
         with self._turn(line.note):
             if self._crds_there():
-                return  # another seat was first
+                return  # another seat was faster
             self._make_namespace(self.namespace, line)
             first = self._is_first("crds")
             self._cluster.file.making("crds")
@@ -296,7 +302,7 @@ class Operator:
     def _install_operator(self, line: Line) -> None:
         with self._turn(line.note):
             if self._operator_there():
-                return  # another seat was first
+                return  # another seat was faster
             self._make_namespace(self.namespace, line)
             first = self._is_first("operator")
             if first or self._cluster.tools.helm.status(OPERATOR, self.namespace, self._cluster.at) is None:
@@ -306,7 +312,7 @@ class Operator:
             self._cluster.file.installed("operator", self._fingerprint(OPERATOR))
 
     def _operator_there(self) -> bool:
-        """Whether its Deployment is there, and is what we would install where that is ours to do."""
+        """Whether its Deployment exists, and, if this instance installs it, is up to date."""
         if self._is_anothers():
             return not self._install
         found = find_operator(self._cluster.kube)
@@ -318,7 +324,7 @@ class Operator:
         return self._seats is None or self._cluster.made("operator")
 
     def _is_anothers(self) -> bool:
-        """Whether there is an operator that this instance did not install, or cannot see."""
+        """Whether there is an operator that this instance did not install, or may not see."""
         if self._is_ours():
             return False
         try:
@@ -358,7 +364,7 @@ class Operator:
         return ["operator"]
 
     def _clear_namespace(self, note: Callable[[str], None]) -> list[str]:
-        """Remove the operator's namespace if a seat made it; a seat's own goes with that seat."""
+        """Remove the operator's namespace if a seat created it; a seat's own is removed with that seat."""
         name, kube = self.namespace, self._cluster.kube
         if self._seats is None:
             return []

@@ -15,7 +15,7 @@ from workshop.lab.kube.objects import Object, conditions_of, is_being_deleted, m
 from workshop.lab.kube.wait import wait_for
 from workshop.toolhive.manifests import TOOLHIVE_API
 
-KINDS = (  # in the order of their removal: whoever refers to another goes first
+KINDS = (  # in the order of their removal: an object goes before those that it refers to
     (TOOLHIVE_API, "MCPRemoteProxy"),
     (TOOLHIVE_API, "MCPServer"),
     (TOOLHIVE_API, "MCPExternalAuthConfig"),
@@ -25,20 +25,20 @@ KINDS = (  # in the order of their removal: whoever refers to another goes first
     ("v1", "Service"),
 )
 _PLAIN = ("apps/v1", "v1")
-_RESTART_SECONDS = 10.0  # an operator that restarts is back by then
+_RESTART_SECONDS = 10.0  # an operator that restarts runs again by then
 _OF_THE_WORKSHOP = {"app.kubernetes.io/part-of": "workshop"}
 
 
 def of_ours(cluster: Cluster, api_version: str, kind: str) -> Sequence[Object]:
-    """The objects of a kind that this instance applied; not what the operator made of them."""
+    """The objects of a kind that this instance applied, without those that the operator created."""
     labels = {**cluster.record.labels, **(_OF_THE_WORKSHOP if api_version in _PLAIN else {})}
     return cluster.kube.list(api_version, kind, cluster.namespace, labels)
 
 
 def patience(cluster: Cluster, seconds: float) -> float:
-    """How long to wait for finalizers: `seconds`, and not at all where no operator runs to clear them.
+    """How long to wait for finalizers: `seconds`, or 0 if no operator runs to clear them.
 
-    An operator that this account may not see is taken to run; one that is not available may be soon.
+    An operator that this account may not see counts as running; one that is unavailable may be back soon.
     """
     try:
         operator = find_operator(cluster.kube)
@@ -50,14 +50,14 @@ def patience(cluster: Cluster, seconds: float) -> float:
 
 
 def clear_finalizers(cluster: Cluster, namespace: str, api: str, kind: str, name: str) -> None:
-    """Let an object go without the operator, and take along what the operator would have deleted with it."""
+    """Clear an object's finalizers, and delete what the operator would have deleted with the object."""
     cluster.kube.patch(api, kind, name, namespace, {"metadata": {"finalizers": None}})
-    if kind == "MCPServer":  # its server's pods belong to a StatefulSet that nothing owns
+    if kind == "MCPServer":  # its StatefulSet has no owner reference
         cluster.kube.delete("apps/v1", "StatefulSet", name, namespace)
 
 
 def release_ours(cluster: Cluster, namespace: str) -> Sequence[str]:
-    """Clear the finalizers of what this instance applied, where no operator does; what that was."""
+    """Clear the finalizers of what this instance applied, instead of the operator; return the titles."""
     stuck = [
         (api, kind, name_of(found))
         for api, kind in KINDS
@@ -72,7 +72,7 @@ def release_ours(cluster: Cluster, namespace: str) -> Sequence[str]:
 def wait_gone(kube: Kube, namespace: str, seconds: float, note: Callable[[str], None]) -> None:
     """Wait until a namespace that is being deleted is gone."""
     wait_for(
-        f"The end of namespace `{namespace}`",
+        f"The deletion of namespace `{namespace}`",
         lambda: kube.get("v1", "Namespace", namespace),
         done=lambda found: found is None,
         failed=lambda _: "",

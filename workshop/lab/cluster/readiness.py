@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from workshop.core.console import Step, shortened
 from workshop.core.foreign import unbroken
 from workshop.lab.cluster.workload_state import (
+    GRACES,
+    Graces,
     OperatorView,
     Trouble,
     blocks,
@@ -46,7 +48,7 @@ from workshop.lab.pins import pinned
 from workshop.toolhive.known_messages import Message, recognise
 from workshop.toolhive.manifests import Resource
 
-_MOST_LINES = 4  # with what happened and the hint, the six lines an error may have
+_MOST_LINES = 4  # with the first line and the hint, the six lines that an error may have
 _LONGEST = 240
 _LOG_LINES = 2
 _SAME = 60
@@ -57,16 +59,15 @@ OPERATOR = "toolhive-operator"
 NAMESPACE = "toolhive-system"
 
 _VERSION = re.compile(r"v?(\d+\.\d+\.\d+)")
-_SETTLED_LOOKS = 2  # between two writes of the operator everything may look finished
-# ToolHive's runner restarts once by itself while its server's image is pulled. A crash loop then has two more
-# tries, after a back-off of 10 and of 20 seconds, and 40 seconds for a last one.
+_SETTLED_LOOKS = 2  # between two updates by the operator everything may look finished
+# ToolHive's runner restarts once by itself while its server's image is pulled. A crash loop then gets two
+# more tries, after a back-off of 10 and of 20 seconds, and a last one after 40 seconds.
 _MOST_RESTARTS = 3
-_HOPELESS_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One look at a workload: what the operator says of it, if it is the operator's, and what runs for it."""
+    """A workload at one moment: the operator's report, for its own workloads, and what runs."""
 
     operator: OperatorView | None
     controllers: Sequence[Object]
@@ -81,7 +82,7 @@ def find_operator(kube: Kube) -> Object | None:
 
 
 def operator_version(operator: Object) -> str:
-    """Which ToolHive an operator's Deployment is of; empty where neither its image nor its labels say it."""
+    """The ToolHive version of an operator's Deployment; empty if neither image nor labels name it."""
     images = [
         text(container, "image") for container in items(operator, "spec", "template", "spec", "containers")
     ]
@@ -91,7 +92,7 @@ def operator_version(operator: Object) -> str:
 
 
 def version_note(operator: Object, wanted: str, *, own: bool) -> str:
-    """What to know where the operator is of another version than is wanted; empty where it is not."""
+    """The note about an operator of another version than `wanted`; empty if the versions are equal."""
     found = operator_version(operator)
     if found in ("", wanted):
         return ""
@@ -100,52 +101,68 @@ def version_note(operator: Object, wanted: str, *, own: bool) -> str:
 
 
 def wait_operator(
-    kube: Kube, namespace: str, seconds: float, step: Step, *, replace_stuck: bool = False
+    kube: Kube,
+    namespace: str,
+    seconds: float,
+    step: Step,
+    *,
+    replace_stuck: bool = False,
+    graces: Graces = GRACES,
 ) -> None:
     """Wait until ToolHive's operator is rolled out; note a version that is not the pinned one."""
-    wait_deployment(kube, namespace, OPERATOR, seconds, step, replace_stuck=replace_stuck)
+    wait_deployment(kube, namespace, OPERATOR, seconds, step, replace_stuck=replace_stuck, graces=graces)
     running = reach(lambda: kube.get("apps/v1", "Deployment", OPERATOR, namespace), seconds, step.note)
     if note := version_note(running or {}, pinned().toolhive_version, own=replace_stuck):
         step.note(note)
 
 
 def wait_deployment(
-    kube: Kube, namespace: str, name: str, seconds: float, step: Step, *, replace_stuck: bool = True
+    kube: Kube,
+    namespace: str,
+    name: str,
+    seconds: float,
+    step: Step,
+    *,
+    replace_stuck: bool = True,
+    graces: Graces = GRACES,
 ) -> None:
-    """Wait until a plain Deployment runs, all of its rollout done.
+    """Wait until a plain Deployment is rolled out.
 
-    A pod that is stuck from an earlier try is replaced once, unless it is somebody else's.
+    A pod that is stuck from an earlier try is replaced once, unless it belongs to somebody else.
     """
-    watch = _Watch(kube, namespace, name, None)
+    watch = _Watch(kube, namespace, name, None, graces)
     if replace_stuck:
         watch.replace_stuck(seconds, step)
     watch.wait(seconds, step)
 
 
-def wait_workload(kube: Kube, resource: Resource, seconds: float, step: Step) -> None:
-    """Wait until an MCPServer or MCPRemoteProxy serves what its manifests say now.
+def wait_workload(
+    kube: Kube, resource: Resource, seconds: float, step: Step, *, graces: Graces = GRACES
+) -> None:
+    """Wait until an MCPServer or MCPRemoteProxy serves what its present manifests describe.
 
     A pod that is stuck from an earlier try is replaced once, since its own next try may be minutes away.
     """
     namespace = str(resource.find("metadata.namespace") or NAMESPACE)
-    watch = _Watch(kube, namespace, resource.name, resource.kind)
+    watch = _Watch(kube, namespace, resource.name, resource.kind, graces)
     watch.replace_stuck(seconds, step)
     watch.wait(seconds, step)
 
 
 class _Watch:
-    """Looks at one workload again and again, and remembers since when something has been wrong."""
+    """Looks at one workload repeatedly, and remembers since when something has been wrong."""
 
-    def __init__(self, kube: Kube, namespace: str, name: str, kind: str | None) -> None:
+    def __init__(self, kube: Kube, namespace: str, name: str, kind: str | None, graces: Graces) -> None:
         self._kube = kube
         self._namespace = namespace
         self._name = name
         self._kind = kind
+        self._graces = graces
         self._until: dict[tuple[str, str], float] = {}
         self._before: dict[tuple[str, str], int] = {}  # restarts of a pod's container at the first look
 
     def wait(self, seconds: float, step: Step) -> None:
-        """Wait for it; raises WorkshopError at once for what cannot heal, DeadlineError after `seconds`."""
+        """Wait for it; raises WorkshopError for an error that cannot heal, DeadlineError after `seconds`."""
         wait_for(
             f"`{self._name}`",
             self._look,
@@ -159,14 +176,14 @@ class _Watch:
         )
 
     def replace_stuck(self, seconds: float, step: Step) -> None:
-        """Delete the pods that are in trouble now; their controllers make new ones at once."""
+        """Delete the pods that are in trouble now; their controllers create new ones at once."""
         snapshot = reach(self._look, seconds, step.note)
         for pod in newest(snapshot.pods):
             if troubles(pod, _about(pod, snapshot.events)):
                 self._kube.delete("v1", "Pod", name_of(pod), self._namespace, grace_seconds=1)
 
     def _without_outdated(self, controllers: Sequence[Object], pods: Sequence[Object]) -> Sequence[Object]:
-        """Delete a StatefulSet's stuck pods of an older revision: it waits for them to be ready, for ever."""
+        """Delete a StatefulSet's stuck pods of an older revision: it would wait for them for ever."""
         latest = {
             text(controller, "status", "updateRevision")
             for controller in controllers
@@ -206,16 +223,19 @@ class _Watch:
 
     def _failure(self, snapshot: Snapshot) -> str:
         wrong: dict[tuple[str, str], tuple[str, float]] = {}
-        for reason, _, patience in snapshot.operator.refusals() if snapshot.operator else ():
+        for reason, _, patience in snapshot.operator.refusals(self._graces) if snapshot.operator else ():
             wrong["operator", reason] = (reason, patience)
         for controller in snapshot.controllers:
-            wrong |= {(controller["kind"], reason): (reason, wait) for reason, _, wait in blocks(controller)}
+            wrong |= {
+                (controller["kind"], reason): (reason, wait)
+                for reason, _, wait in blocks(controller, self._graces)
+            }
         if snapshot.operator is None or snapshot.operator.is_observed:
             for pod in newest(snapshot.pods):
-                for trouble in troubles(pod, _about(pod, snapshot.events)):
+                for trouble in troubles(pod, _about(pod, snapshot.events), self._graces):
                     wrong[trouble.pod, _kind_of(trouble)] = (trouble.reason, self._patience(trouble, pod))
         now = time.monotonic()
-        # A pause between two pulls does not tell what the pull told: the least patience is what counts.
+        # The pause between two pulls does not repeat the pull's error: the shortest grace period counts.
         self._until = {
             key: min(now + patience, self._until.get(key, now + patience))
             for key, (_, patience) in wrong.items()
@@ -223,9 +243,9 @@ class _Watch:
         return next((reason for key, (reason, _) in wrong.items() if now >= self._until[key]), "")
 
     def _patience(self, trouble: Trouble, pod: Object) -> float:
-        """How long a trouble may still heal; of a crash loop, only what has happened in this wait counts.
+        """The grace period of a trouble; for a crash loop, only the restarts during this wait count.
 
-        A pod's count is of its whole life: one restart of its node after the other adds to it.
+        A pod's own count covers its whole life, with every restart of its node.
         """
         if trouble.reason != "CrashLoopBackOff":
             return trouble.patience
@@ -234,7 +254,7 @@ class _Watch:
         if known and not known.heals:
             return 0.0
         restarts = trouble.restarts - self._before.get((uid_of(pod), trouble.container), 0)
-        return _HOPELESS_SECONDS if restarts > _MOST_RESTARTS else trouble.patience
+        return self._graces.fatal if restarts > _MOST_RESTARTS else trouble.patience
 
     def _diagnose(self) -> Diagnosis:
         snapshot = self._look()
@@ -252,7 +272,7 @@ def _about(pod: Object, events: Sequence[Event]) -> Sequence[Event]:
 
 
 def _kind_of(trouble: Trouble) -> str:
-    """One name for what comes in turns: a pull that fails, and the pause before the next."""
+    """One name for states that alternate: a pull that fails, and the pause before the next."""
     return "pull" if "Pull" in trouble.reason else trouble.reason
 
 
@@ -267,7 +287,7 @@ def _state(snapshot: Snapshot) -> str:
 
 
 def diagnose(kube: Kube, namespace: str, names: Iterable[str], reported: Sequence[str] = ()) -> Diagnosis:
-    """What is wrong with the workloads of these names; `reported` is what their own status says of it."""
+    """What is wrong with the workloads of these names; `reported` are the errors in their own status."""
     workloads = list(names)
     controllers = [controller for name in workloads for controller in controllers_of(kube, namespace, name)]
     pods = newest(pods_of(kube, namespace, controllers))
@@ -291,7 +311,7 @@ def diagnose(kube: Kube, namespace: str, names: Iterable[str], reported: Sequenc
 
 
 def crash_lines(kube: Kube, namespace: str, trouble: Trouble) -> Sequence[str]:
-    """The last lines of a container that crashed: what the run before this one wrote."""
+    """The last lines of a container that crashed: those of the run before this one."""
     before = kube.logs(trouble.pod, namespace, trouble.container or None, _TAIL, previous=True)
     return before or kube.logs(trouble.pod, namespace, trouble.container or None, _TAIL)
 
@@ -314,12 +334,12 @@ def _words(lines: Sequence[str]) -> Sequence[str]:
     bad = [line for line in spoken if any(word in line.lower() for word in _BAD_WORDS)]
     once = {
         line[-_SAME:]: line for line in bad or spoken
-    }  # programs tell their end twice, with another start
+    }  # programs often log their end twice, with different beginnings
     return [f"Log: {_short(line)}" for line in list(once.values())[-_LOG_LINES:]]
 
 
 def _message(line: str) -> str:
-    """A log line as text: of JSON, as ToolHive writes it, the message and the error."""
+    """A log line as text; of JSON, as ToolHive writes it, only the message and the error."""
     try:
         entry = json.loads(line)
     except ValueError:
@@ -336,7 +356,7 @@ def _unreported(noted: Sequence[Event], lines: Sequence[str], wrong: Sequence[Tr
 
 
 def _is_recent(event: Event, pods: Sequence[Object]) -> bool:
-    """Whether an event is of these pods, or not of a time before them."""
+    """Whether an event is about these pods, or not older than they are."""
     made = {name_of(pod): created_at(pod) for pod in pods}
     return event.about in made or event.at >= max(made.values(), default="")
 

@@ -22,7 +22,7 @@ _PLAIN = KINDS[5:]
 
 
 class Removal:
-    """Removes what this instance applied and installed; each stage has its bound."""
+    """Removes what this instance applied and installed; each step has its time limit."""
 
     def __init__(self, cluster: Cluster, *, seconds: float) -> None:
         self._cluster = cluster
@@ -31,9 +31,9 @@ class Removal:
         self.removed: list[str] = []
 
     def run(self, progress: Progress, *, must: bool) -> list[str]:
-        """Everything, in order; what was removed. What fails is told, and with `must` raised in the end."""
+        """Remove everything in order; return what was removed. With `must`, raise the first failure last."""
         failures: list[WorkshopError] = []
-        stages: list[tuple[str, Callable[[Line], None]]] = [
+        steps: list[tuple[str, Callable[[Line], None]]] = [
             ("Remove the proxies and servers", lambda line: self._objects(_PROXIES, line)),
             ("Remove their configurations", lambda line: self._objects(_CONFIGS, line)),
             ("Remove the secrets", self._secrets),
@@ -41,7 +41,7 @@ class Removal:
             ("Uninstall the operator", self._operator),
             ("Remove the namespaces", self._namespaces),
         ]
-        for label, act in stages:
+        for label, act in steps:
             try:
                 with progress.step(label) as line:
                     act(line)
@@ -49,7 +49,7 @@ class Removal:
                 progress.tell(f"{error.what}: {error.why or error.hint}")
                 failures.append(error)
                 if not must:
-                    break  # the cluster goes anyway
+                    break  # the whole cluster is deleted next
         if failures and must:
             raise failures[0]
         return self.removed
@@ -70,7 +70,7 @@ class Removal:
             time.sleep(_LOOK_SECONDS)
 
     def _patience(self, kinds: tuple[tuple[str, str], ...]) -> float:
-        """How long these may take to go; an operator that cleared no finalizer before gets no second wait."""
+        """How long to wait for these; an operator that has not cleared a finalizer gets no more time."""
         if kinds == _PLAIN:
             return self._seconds
         return 0.0 if self._is_silent else patience(self._cluster, self._seconds)
@@ -81,7 +81,7 @@ class Removal:
         ]
 
     def _release(self, left: list[tuple[str, str, str]], line: Line) -> None:
-        """Clear the finalizers of what does not go: all of it carries our label."""
+        """Clear the finalizers of what is left, all of which carries our label."""
         for api, kind, name in left:
             if api == TOOLHIVE_API:
                 self._is_silent = True
@@ -101,8 +101,8 @@ class Removal:
     def _namespaces(self, line: Line) -> None:
         record = self._cluster.file.read()
         made = record.made if record else ()
-        kept = f"namespace/{self._cluster.pins.namespace}" if self._operator_stays() else ""
-        for thing in (each for each in made if each.startswith("namespace/") and each != kept):
+        staying = f"namespace/{self._cluster.pins.namespace}" if self._operator_stays() else ""
+        for thing in (each for each in made if each.startswith("namespace/") and each != staying):
             name = thing.partition("/")[2]
             found = self._cluster.kube.get("v1", "Namespace", name)
             if found and self._cluster.record.labels.items() <= labels_of(found).items():
@@ -113,7 +113,7 @@ class Removal:
             self._cluster.file.unmade(thing)
 
     def _operator_stays(self) -> bool:
-        """Whether an operator is left in the namespace where we install it."""
+        """Whether an operator is left in the namespace in which the workshop installs it."""
         try:
             return namespace_of(find_operator(self._cluster.kube)) == self._cluster.pins.namespace
         except ForbiddenError:

@@ -1,8 +1,8 @@
-"""The seats that share a cluster's operator: who is there, who may change it now, and who leaves last.
+"""The seats that share a cluster's operator: which exist, which may change it now, and which removes it.
 
-Each seat leaves a mark, a ConfigMap, in its own namespace before it looks for the operator. Who installs or
-removes the operator holds a lease meanwhile, and looks at the marks only then. A second ConfigMap beside the
-operator says that a seat installed it, so that any later seat may remove it.
+Each seat creates a ConfigMap, its mark, in its own namespace before it looks for the operator. A seat holds a
+lease while it installs or removes the operator, and reads the marks only then. Another ConfigMap beside the
+operator records that a seat installed it, so that any later seat may remove it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,10 +25,11 @@ OPERATOR_MARK = "workshop-operator"
 _MARK = "workshop/mark"
 _ROLE = "seat-role.yaml"
 _LEASE = "workshop-operator"
-_LEASE_NAMESPACE = "default"  # it is on every cluster, and stays
+_LEASE_NAMESPACE = "default"  # a namespace that every cluster has, and that stays
 _WRITES = ["get", "create", "patch"]
 _MAKES_NAMESPACES = ({"apiGroups": [""], "resources": ["namespaces"], "verbs": ["create", "patch"]},)
-_INSTALLS = (  # what the charts hold, and Helm's own secrets; its roles take all that they grant besides
+# For the charts' objects and Helm's own secrets. To create a role, an account also needs what it grants.
+_INSTALLS = (
     {"apiGroups": [""], "resources": ["secrets", "serviceaccounts", "configmaps"], "verbs": _WRITES},
     {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": _WRITES},
     {
@@ -66,10 +67,10 @@ def rights_in(rules: Iterable[Mapping[str, Any]]) -> Sequence[Right]:
 
 
 def missing(kube: Kube, namespace: str, wanted: Sequence[Right]) -> Sequence[Right]:
-    """The rights that this account lacks in a namespace: one question for all of them.
+    """The rights that this account lacks in a namespace: one request for all of them.
 
-    Where the API server cannot list all rules, as with an authorizer outside, it is asked for each right that
-    no rule grants.
+    If the API server cannot list all rules, as with an external authorizer, it gets a request for each right
+    that no listed rule grants.
     """
     review = kube.review("SelfSubjectRulesReview", {"namespace": namespace})
     status = mapping(review, "status")
@@ -81,7 +82,7 @@ def missing(kube: Kube, namespace: str, wanted: Sequence[Right]) -> Sequence[Rig
 
 
 def summary_of(rights: Sequence[Right]) -> str:
-    """The rights in few words: those with the same verbs together, each resource once."""
+    """The rights in a few words: each resource once, those with the same verbs together."""
     verbs: dict[str, list[str]] = {}
     for right in rights:
         verbs.setdefault(right.resource, []).append(right.verb)
@@ -110,7 +111,7 @@ def _is_allowed(kube: Kube, namespace: str, right: Right) -> bool:
 
 
 class Seats:
-    """The seats on one cluster, as one of them sees them."""
+    """The seats on one cluster, from the view of one of them."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -119,7 +120,7 @@ class Seats:
 
     @contextmanager
     def turn(self, note: Callable[[str], None]) -> Iterator[None]:
-        """Be the only seat that changes the operator; one that may hold no lease cannot change it anyway."""
+        """Hold the lease, so that only one seat changes the operator; go on if the account may not."""
         with ExitStack() as stack:
             try:
                 stack.enter_context(self._lease.held(self._cluster.seconds, note))
@@ -128,7 +129,7 @@ class Seats:
             yield
 
     def entered(self) -> bool:
-        """Whether this seat's mark is there; raises UsageError when the namespace is another seat's."""
+        """Whether this seat's mark exists; raises UsageError when the namespace belongs to another seat."""
         found = self._cluster.kube.get("v1", "ConfigMap", SEAT, self._cluster.namespace)
         if found is None:
             return False
@@ -142,18 +143,18 @@ class Seats:
         return True
 
     def enter(self) -> None:
-        """Leave this seat's mark, so that nobody removes the operator under it."""
+        """Create this seat's mark, so that nobody removes the operator while the seat needs it."""
         if not self.entered():
             self._apply(SEAT, self._cluster.namespace, {**self._cluster.record.labels, _MARK: "seat"})
 
     def leave(self) -> None:
-        """Take this seat's mark away."""
+        """Delete this seat's mark."""
         found = self._cluster.kube.get("v1", "ConfigMap", SEAT, self._cluster.namespace)
         if labels_of(found).get(INSTANCE_LABEL) == self._cluster.record.id:
             self._cluster.kube.delete("v1", "ConfigMap", SEAT, self._cluster.namespace)
 
     def others(self) -> Sequence[str]:
-        """The namespaces of the other seats, and of anybody else whose resources the operator serves."""
+        """The namespaces of the other seats, and of everybody else whose resources the operator serves."""
         kube = self._cluster.kube
         found = [*kube.list("v1", "ConfigMap", None, {_MARK: "seat"})]
         found += [each for api, kind in _SERVED for each in kube.list(api, kind)]
@@ -161,16 +162,16 @@ class Seats:
         return sorted({namespace_of(each) for each in found if labels_of(each).get(INSTANCE_LABEL) != own})
 
     def claim(self, namespace: str, thing: str, fingerprint: str) -> None:
-        """Note in the operator's namespace that a seat installed a thing there, and from what."""
+        """Record in the operator's namespace the fingerprint of a thing that a seat installed there."""
         data = {**mapping(self._claim(namespace), "data"), thing: fingerprint}
         self._apply(OPERATOR_MARK, namespace, {**MANAGED_BY, _MARK: "operator"}, data)
 
     def claimed(self, namespace: str, thing: str) -> str:
-        """From what a seat installed a thing in the operator's namespace; nothing when no seat did."""
+        """The fingerprint of a thing that a seat installed in the operator's namespace; empty if none did."""
         return text(self._claim(namespace), "data", thing)
 
     def disclaim(self, namespace: str) -> None:
-        """Take the note in the operator's namespace away."""
+        """Delete the record in the operator's namespace."""
         self._cluster.kube.delete("v1", "ConfigMap", OPERATOR_MARK, namespace)
 
     def _claim(self, namespace: str) -> Object | None:
@@ -185,7 +186,7 @@ class Seats:
 
 
 def require_rights(cluster: Cluster, *, makes_namespace: bool, installs_in: str | None) -> None:
-    """Raise ForbiddenError for all that this account may not do and has to, before it tries anything."""
+    """Raise ForbiddenError, before any change, for every right that this account needs and lacks."""
     makes = rights_in(_MAKES_NAMESPACES) if makes_namespace else ()
     lacking = missing(cluster.kube, cluster.namespace, [*makes, *rights_in(_seat_rules())])
     if lacking:
@@ -204,7 +205,7 @@ def require_rights(cluster: Cluster, *, makes_namespace: bool, installs_in: str 
 
 
 def require_removal_rights(cluster: Cluster, namespace: str) -> None:
-    """Raise ForbiddenError when this account may not uninstall an operator, before Helm has begun to."""
+    """Raise ForbiddenError, before Helm starts, if this account may not uninstall the operator."""
     wanted = [right.to("delete") for right in rights_in(_INSTALLS) if right.verb == "create"]
     lacking = missing(cluster.kube, namespace, wanted)
     if lacking:

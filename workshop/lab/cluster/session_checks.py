@@ -58,7 +58,7 @@ class Session:
 
 @asynccontextmanager
 async def session(url: str, seconds: float, *, token: str = "", issuer: str = "") -> AsyncIterator["Session"]:
-    """Connect; what ends the session comes out as MissedError, with the likely cause told apart."""
+    """Connect; an error that ends the session is raised as MissedError with its likely cause."""
     from mcp import Client
     from mcp.client.streamable_http import streamable_http_client
 
@@ -84,10 +84,10 @@ async def session(url: str, seconds: float, *, token: str = "", issuer: str = ""
         raise _explained(cause, refusals, issuer) from cause
 
 
-def silence(url: str, seconds: float) -> str:
-    """What is wrong with an MCP endpoint's first answer, in a few words; nothing when it is MCP's.
+def failing(url: str, seconds: float) -> str:
+    """What is wrong with an MCP endpoint's first answer, in a few words; empty for a valid answer.
 
-    A refusal for want of a login is an answer too.
+    A refusal because of a missing login is a valid answer.
     """
     headers = {"Accept": "application/json, text/event-stream"}
     try:
@@ -104,7 +104,7 @@ def silence(url: str, seconds: float) -> str:
 
 
 async def has_tools(opened: Session) -> str:
-    """At least one tool is there: behind a remote proxy, none is its known defect."""
+    """There is at least one tool; no tool is a known defect of a remote proxy."""
     tools = await opened.tools()
     if not tools:
         raise MissedError("You are signed in, but there are no tools", DEFECT)
@@ -129,7 +129,7 @@ async def exact_tools(opened: Session, contract: ServerContract) -> str:
 
 
 async def calls(opened: Session, call: ToolCall) -> str:
-    """One call that only reads is answered as it must be."""
+    """A call that only reads is answered correctly."""
     result = await opened.client.call_tool(call.tool, dict(call.arguments))
     text = " ".join(getattr(block, "text", "") for block in result.content)
     if result.is_error:
@@ -143,7 +143,7 @@ async def calls(opened: Session, call: ToolCall) -> str:
 
 
 def calculation() -> ToolCall:
-    """Part 3's echo: two random numbers to add, so that no cache and no other server can answer."""
+    """A sum of two random numbers for part 3, which no cache and no other server can answer."""
     a, b = (secrets.randbelow(1_000_000) for _ in range(2))
     return ToolCall("calculate", {"operation": "add", "a": a, "b": b}, str(a + b))
 
@@ -154,7 +154,7 @@ async def _is_refused(opened: Session, tool: str) -> bool:
     try:
         await opened.client.call_tool(tool, {})
     except MCPError as error:
-        return "not found" in error.message.lower()  # the filter's words; the server says "Unknown tool"
+        return "not found" in error.message.lower()  # the filter's message; the server's is "Unknown tool"
     return False
 
 
@@ -181,7 +181,7 @@ def _refused(response: httpx2.Response, issuer: str) -> MissedError:
     if metadata and not metadata.startswith(f"{issuer}/"):
         found = f"The upstream itself refused the token it was sent: its 401 names {metadata}"
         return MissedError(found, f"{_SIGN_IN_AFRESH}; if that is refused too, it is {DEFECT}")
-    # The proxy's own refusals: with its metadata for its token, without for the upstream's that it has lost.
+    # The proxy's own refusals: with metadata if its token is not valid, without if it lost the upstream's.
     return MissedError("The proxy no longer has this login", _SIGN_IN, needs_login=True)
 
 

@@ -1,4 +1,4 @@
-"""The present state of a cluster and its workloads, for `status`."""
+"""The present state of a cluster and its workloads, for `status`, and the logs of its containers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -32,7 +32,7 @@ def cluster_status(cluster: Cluster) -> Sequence[WorkloadStatus]:
         version = cluster.kube.version()
         state, detail = _awake(cluster)
     except WorkshopError as error:
-        state, detail = _silent(cluster, error)
+        state, detail = _unreachable(cluster, error)
         return [WorkloadStatus("cluster", state, "", None, "", f"{title}: {detail}")]
     return [
         WorkloadStatus("cluster", state, "", None, "", f"{title}, Kubernetes {version}{detail}"),
@@ -42,13 +42,13 @@ def cluster_status(cluster: Cluster) -> Sequence[WorkloadStatus]:
 
 
 def _awake(cluster: Cluster) -> tuple[State, str]:
-    """Whether a cluster whose API answers is whole: the API is the first of a node's parts to be back."""
+    """The state of a cluster whose API answers: after a restart, the API is back before the rest."""
     lacking = KindCluster(cluster).asleep() if cluster.record.backend == "kind" else ""
     return ("starting", f": it still waits for {lacking}") if lacking else ("running", "")
 
 
-def _silent(cluster: Cluster, error: WorkshopError) -> tuple[State, str]:
-    """What to say of a cluster whose API does not answer as it should."""
+def _unreachable(cluster: Cluster, error: WorkshopError) -> tuple[State, str]:
+    """The state of a cluster whose API does not answer correctly."""
     if cluster.record.backend != "kind":
         return "stopped" if isinstance(error, UnreachableError) else "unhealthy", error.what
     node = KindCluster(cluster).node()
@@ -60,7 +60,7 @@ def _silent(cluster: Cluster, error: WorkshopError) -> tuple[State, str]:
 
 
 def _visible(name: str, look: Callable[[], Sequence[WorkloadStatus]]) -> Sequence[WorkloadStatus]:
-    """What there is to see; one row that says why where it cannot be looked at."""
+    """The rows of `look`; if it fails, one row with the reason."""
     try:
         return look()
     except ForbiddenError as error:
@@ -106,14 +106,14 @@ def _state(pods: Sequence[Object], ready: Sequence[Object], wrong: Sequence[str]
 
 
 def cluster_logs(cluster: Cluster) -> list[ContainerLog]:
-    """The log of each container there is now; raises DeadlineError when the cluster does not answer."""
+    """The log of each present container; raises DeadlineError when the cluster does not answer."""
     names = [name_of(item) for api, kind in _WORKLOADS for item in of_ours(cluster, api, kind)]
     own = [log for name in names for log in _containers(cluster, name, name, cluster.namespace)]
     return [*_operator_logs(cluster), *own]
 
 
 def _operator_logs(cluster: Cluster) -> list[ContainerLog]:
-    """The operator's, unless it is out of this account's sight."""
+    """The operator's logs; none if this account may not see it."""
     try:
         found = find_operator(cluster.kube)
         return _containers(cluster, OPERATOR, "operator", namespace_of(found)) if found else []

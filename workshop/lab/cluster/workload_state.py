@@ -29,21 +29,28 @@ from workshop.lab.kube.objects import (
 from workshop.toolhive.known_messages import Origin, recognise
 from workshop.toolhive.manifests import API_GROUP, TOOLHIVE_API
 
-_FATAL_GRACE = 2.0  # cannot recover; not at the first look, which may show a pod about to be replaced
-_RETRY_GRACE = 15.0  # a secret created a moment later, a volume mounted at the second attempt
-_REGISTRY_GRACE = 60.0  # a registry or a network that fails for a moment
-_TERMINATING_GRACE = 45.0  # a pod that is still terminating holds the space
-_NODE_GRACE = (
-    150.0  # a node that is being created; since Kubernetes 1.34.2 the message does not name its taint
-)
+
+@dataclass(frozen=True)
+class Graces:
+    """How long a fault may last before it counts as final, in seconds."""
+
+    fatal: float = 2.0  # cannot recover; not at the first look, which may show a pod about to be replaced
+    retry: float = 15.0  # a secret created a moment later, a volume mounted at the second attempt
+    registry: float = 60.0  # a registry or a network that fails for a moment
+    terminating: float = 45.0  # a pod that is still terminating holds the space
+    node: float = (
+        150.0  # a node that is being created; since Kubernetes 1.34.2 its taint is not in the message
+    )
+    quota: float = 10.0  # a quota may have room again when an old pod is gone
+    config: float = 30.0  # applied all at once, resources fail until those that they refer to are valid
+
+
+GRACES = Graces()
 _NO_LIMIT = float("inf")  # only the caller's own limit
 
 _PULLS = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError")
 _HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
 _WAITS = ("ContainerCreating", "PodInitializing")
-_BLOCKED_SECONDS = 10.0  # a quota may have room again when an old pod is gone
-_FAILED_GRACE_SECONDS = 30.0  # applied all at once, resources fail until those they refer to are valid
-_AT_ONCE_SECONDS = 2.0  # what cannot heal: not at the first sight, which may be of the state before
 _CHECKSUM = f"{API_GROUP}/content-checksum"
 _RUNS_WITH = f"{API_GROUP}/runconfig-checksum"
 
@@ -111,12 +118,12 @@ def pods_of(kube: Kube, namespace: str, controllers: Iterable[Object]) -> Sequen
 
 
 def is_leaving(pod: Object) -> bool:
-    """Whether a pod has been told to end, or has ended."""
+    """Whether a pod is terminating or has ended."""
     return is_being_deleted(pod) or text(pod, "status", "phase") in ("Succeeded", "Failed")
 
 
 def is_ready(pod: Object) -> bool:
-    """Whether a pod serves and will go on doing so."""
+    """Whether a pod is ready, and not terminating."""
     ready = conditions_of(pod).get("Ready")
     return ready is not None and ready.holds and not is_leaving(pod)
 
@@ -130,26 +137,26 @@ def newest(pods: Sequence[Object]) -> Sequence[Object]:
     return [pod for pod in pods if _revision(pod)[1] == latest[_revision(pod)[0]][1] and not is_leaving(pod)]
 
 
-def troubles(pod: Object, events: Sequence[Event] = ()) -> Sequence[Trouble]:
+def troubles(pod: Object, events: Sequence[Event] = (), graces: Graces = GRACES) -> Sequence[Trouble]:
     """Everything that keeps this pod from running."""
     name = name_of(pod)
     found = [
         trouble
         for container in (*items(pod, "status", "initContainerStatuses"), *container_statuses_of(pod))
-        if (trouble := _container(name, container))
+        if (trouble := _container(name, container, graces))
     ]
     scheduled = conditions_of(pod).get("PodScheduled")
     if scheduled is not None and scheduled.reason == "Unschedulable":
-        found.append(_unschedulable(name, scheduled))
+        found.append(_unschedulable(name, scheduled, graces))
     found += [
-        Trouble(name, "", event.reason, event.message, _RETRY_GRACE)
+        Trouble(name, "", event.reason, event.message, graces.retry)
         for event in events
         if event.reason in ("FailedMount", "FailedCreatePodSandBox") and _is_creating(pod)
     ][-1:]
     return found
 
 
-def _container(pod: str, container: Mapping[str, Any]) -> Trouble | None:
+def _container(pod: str, container: Mapping[str, Any], graces: Graces) -> Trouble | None:
     waiting, name = mapping(container, "state", "waiting"), text(container, "name")
     reason, message = text(waiting, "reason"), " ".join(text(waiting, "message").split())
     if not reason or reason in _WAITS:
@@ -160,19 +167,19 @@ def _container(pod: str, container: Mapping[str, Any]) -> Trouble | None:
         times = "once" if count == 1 else f"{count} times, last"
         message = f"it ended {times} with {text(ended, 'reason') or 'Error'} ({number(ended, 'exitCode')})"
         return Trouble(pod, name, reason, message, _NO_LIMIT, count)
-    return Trouble(pod, name, reason, message, _patience(reason, message))
+    return Trouble(pod, name, reason, message, _patience(reason, message, graces))
 
 
-def _patience(reason: str, message: str) -> float:
+def _patience(reason: str, message: str, graces: Graces) -> float:
     if reason in _HOPELESS:
-        return _FATAL_GRACE
+        return graces.fatal
     known = recognise([(origin_of(reason, message), message)])
     if known and not known.heals:
-        return _FATAL_GRACE
-    return _REGISTRY_GRACE if reason in _PULLS else _RETRY_GRACE
+        return graces.fatal
+    return graces.registry if reason in _PULLS else graces.retry
 
 
-def _unschedulable(pod: str, condition: Condition) -> Trouble:
+def _unschedulable(pod: str, condition: Condition, graces: Graces) -> Trouble:
     message = condition.message
     starting = "not-ready" in message or "not ready" in message
     tainted = "untolerated taint" in message and "Insufficient" not in message
@@ -181,7 +188,7 @@ def _unschedulable(pod: str, condition: Condition) -> Trouble:
         "",
         "Unschedulable",
         message,
-        _NO_LIMIT if starting else _NODE_GRACE if tainted else _TERMINATING_GRACE,
+        _NO_LIMIT if starting else graces.node if tainted else graces.terminating,
     )
 
 
@@ -218,13 +225,13 @@ def is_rolled_out(controller: Object) -> bool:
     return old <= 0 and number(status, "availableReplicas") >= wanted
 
 
-def blocks(controller: Object) -> Iterator[tuple[str, str, float]]:
+def blocks(controller: Object, graces: Graces = GRACES) -> Iterator[tuple[str, str, float]]:
     """Why no pods are made: the reason, the message, and for how long that may be a passing state."""
     for condition in conditions_of(controller).values():
         failing = condition.kind == "ReplicaFailure" and condition.holds
         late = condition.kind == "Progressing" and condition.reason == "ProgressDeadlineExceeded"
         if failing or late:
-            yield condition.reason or condition.kind, condition.message, _BLOCKED_SECONDS
+            yield condition.reason or condition.kind, condition.message, graces.quota
 
 
 @dataclass(frozen=True)
@@ -253,11 +260,11 @@ class OperatorView:
         ready = text(self.workload, "status", "phase") == "Ready"
         return held and ready and self._follows_configs() and self._runs_in(controllers)
 
-    def refusals(self) -> Iterator[tuple[str, str, float]]:
+    def refusals(self, graces: Graces = GRACES) -> Iterator[tuple[str, str, float]]:
         """What the operator refuses: the reason, the message, and how long that may be a passing state."""
         for resource in (self.workload, *self.configs.values()):
             if resource is not None:
-                yield from _refusals(resource)
+                yield from _refusals(resource, graces)
 
     def _follows_configs(self) -> bool:
         status = mapping(self.workload, "status")
@@ -294,7 +301,7 @@ def _is_observed(resource: Object) -> bool:
     return bool(mapping(resource, "status")) and observed == number(resource, "metadata", "generation")
 
 
-def _refusals(resource: Object) -> Iterator[tuple[str, str, float]]:
+def _refusals(resource: Object, graces: Graces) -> Iterator[tuple[str, str, float]]:
     generation = number(resource, "metadata", "generation")
     reported = False
     for condition in conditions_of(resource).values():
@@ -302,7 +309,7 @@ def _refusals(resource: Object) -> Iterator[tuple[str, str, float]]:
         if condition.kind in _TELLING and condition.fails and current:
             reported = True
             passes = condition.reason.endswith(_MAY_HEAL)
-            grace = _FAILED_GRACE_SECONDS if passes else _AT_ONCE_SECONDS
+            grace = graces.config if passes else graces.fatal
             yield condition.reason or condition.kind, condition.message, grace
     if text(resource, "status", "phase") == "Failed" and not reported:
-        yield "Failed", text(resource, "status", "message"), _FAILED_GRACE_SECONDS
+        yield "Failed", text(resource, "status", "message"), graces.config

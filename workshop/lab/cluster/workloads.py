@@ -26,7 +26,10 @@ from workshop.toolhive.overrides import OPTIONAL_FIELDS, without
 from workshop.toolhive.secrets import SecretFiles
 
 _CONFIGS = ("MCPExternalAuthConfig", "MCPOIDCConfig", "MCPToolConfig")
-_ON_OUR_IMAGES = ("MCPServer", "Deployment")  # a pod whose image is not there yet pulls it, and fails
+_ON_OUR_IMAGES = (
+    "MCPServer",
+    "Deployment",
+)  # a pod that starts before its image is loaded tries to pull it, and fails
 _GONE_SECONDS = 30.0
 _LOOK_SECONDS = 0.3
 
@@ -34,7 +37,8 @@ _LOOK_SECONDS = 0.3
 class Workloads:
     """The rendered `parts` on one cluster.
 
-    `changed` has the resources that applying them made or altered, `affected` the workloads that follow.
+    `changed` has the titles of the resources that were created or changed, `affected` the workloads that use
+    them.
     """
 
     def __init__(self, cluster: Cluster, parts: Sequence[RenderedPart], *, adopt: bool) -> None:
@@ -44,12 +48,12 @@ class Workloads:
         self.forwards = Forwards(cluster.home)
         self.changed: set[str] = set()
         self.affected: set[str] = set()
-        self._unknown: list[str] = []  # those of OPTIONAL_FIELDS that the ToolHive here lacks
+        self._unknown: list[str] = []  # the OPTIONAL_FIELDS that this cluster's ToolHive lacks
 
     def steps(
         self, *, after: tuple[str, ...], operator: tuple[str, ...], images: tuple[str, ...]
     ) -> list[Step]:
-        """All steps of all parts: `after` the definitions are there, `operator` runs, `images` are loaded.
+        """All steps of all parts; they wait for the definitions (`after`), the `operator` and the `images`.
 
         Only what runs on the images waits for them: the remote proxy starts while they are being loaded.
         """
@@ -66,7 +70,7 @@ class Workloads:
         return [*steps, self.names()]
 
     def secrets(self, after: tuple[str, ...] = ()) -> Step:
-        """Delete the secrets and make them anew; pods that started with older ones are replaced."""
+        """Delete the secrets and create them again; pods that started with older values are replaced."""
         everything = Resources(tuple(item for part in self.parts for item in part.all.all))
 
         def do(line: Line) -> None:
@@ -91,9 +95,9 @@ class Workloads:
         )
 
     def apply(self, part: RenderedPart, needs: tuple[str, ...] = (), later: Sequence[Resource] = ()) -> Step:
-        """Apply a part's manifests but for the `later` ones, each behind what it refers to.
+        """Apply a part's manifests except the `later` ones, each after those that it refers to.
 
-        First comes a try of all of them that changes nothing.
+        Before that, a dry run of all of them finds errors without changing anything.
         """
         now = [item for item in part.objects if item not in later]
 
@@ -111,7 +115,7 @@ class Workloads:
         )
 
     def _apply_later(self, part: RenderedPart, later: Sequence[Resource], needs: tuple[str, ...]) -> Step:
-        """Apply the manifests of what runs on images that are in the node by now."""
+        """Apply the manifests of what runs on images that are now in the node."""
         titles = ", ".join(item.title for item in later)
         return Step(
             _later(part),
@@ -123,7 +127,7 @@ class Workloads:
         )
 
     def reach(self, part: RenderedPart, endpoint: Endpoint, needs: tuple[str, ...]) -> list[Step]:
-        """Wait for one workload, forward it to this machine, and ask it what takes no login."""
+        """Wait for one workload, forward it to this machine, and check what needs no login."""
         ready = f"ready-{endpoint.name}"
         checks = [self.check(part, endpoint.name)] if endpoint.name != PRACTICE_GITHUB else []
         return [
@@ -138,7 +142,7 @@ class Workloads:
         ]
 
     def check(self, part: RenderedPart, name: str) -> Step:
-        """Ask a workload through its forward; one that does not answer as it must gets new pods once."""
+        """Check a workload through its forward; if a check fails, replace its pods once."""
         return Step(
             f"check-{name}",
             f"Check {name}",
@@ -167,7 +171,7 @@ class Workloads:
         )
 
     def names(self) -> Step:
-        """Ask from a pod for what the parts' pods need: a proxy without it ends a login with an error."""
+        """Look up, from a pod, the names that the parts' pods need: without them, a login fails."""
         endpoints = [endpoint for part in self.parts for endpoint in part.endpoints]
         services = [endpoint.target.removeprefix("svc/") for endpoint in endpoints]
         routes = [f"{each.name}:{each.remote_port}" for each in endpoints if each.name == PRACTICE_GITHUB]
@@ -181,7 +185,7 @@ class Workloads:
         )
 
     def prune(self, needs: tuple[str, ...]) -> Step:
-        """Delete what this instance applied before and no manifest wants any more."""
+        """Delete what this instance applied before and the manifests no longer contain."""
         wanted = {(item.kind, item.name) for part in self.parts for item in part.objects}
         return Step(
             "prune",
@@ -211,14 +215,14 @@ class Workloads:
         return ClusterSecrets(self._cluster.kube, self._cluster.namespace, self._cluster.record.id)
 
     def _check(self, part: RenderedPart, line: Line) -> None:
-        """Raise what the API, or whose an object is, has against any of a part's manifests."""
+        """Raise the API's refusal of a part's manifest, or the error for an object of somebody else."""
         for item in part.objects:
             line.note(f"checking {item.title}")
             self._existing(item)
             self._try(item)
 
     def _try(self, item: Resource) -> None:
-        """Let the API judge a resource, and note what it has no field for: a ToolHive older than ours."""
+        """Apply a resource as a dry run, and record the fields that an older ToolHive does not have."""
         try:
             self._cluster.kube.apply(self._known(item).body, dry_run=True)
         except InvalidError as error:
@@ -229,7 +233,7 @@ class Workloads:
             self._try(item)
 
     def _known(self, item: Resource) -> Resource:
-        """The resource without the fields that this cluster does not know."""
+        """The resource without the fields that this cluster's ToolHive lacks."""
         for field in self._unknown:
             item = without(item, field) if item.find(field) is not None else item
         return item
@@ -237,7 +241,7 @@ class Workloads:
     def _apply(self, part: RenderedPart, items: Sequence[Resource], line: Line) -> None:
         before = {item.title: self._existing(item) for item in items}
         leaving = [item for item in items if is_being_deleted(before[item.title])]
-        if leaving:  # what is applied to an object that is being deleted goes with it
+        if leaving:  # changes of an object that is being deleted are lost with it
             line.note(f"waiting for the deletion of {', '.join(item.title for item in leaving)}")
             self._await_end(leaving, patience(self._cluster, _GONE_SECONDS))
             before |= dict.fromkeys(item.title for item in leaving)
@@ -256,7 +260,7 @@ class Workloads:
         line.note(done + older)
 
     def _existing(self, item: Resource) -> Object | None:
-        """What is there under this name; raises UsageError when it is somebody else's."""
+        """The object of this name, or None; raises UsageError when it belongs to somebody else."""
         found = self._found(item)
         if found is not None and not self._adopt and not self._is_ours(found):
             raise UsageError(
@@ -278,7 +282,7 @@ class Workloads:
         wait_workload(kube, workload, seconds, line)
 
     def _replace_pods(self, part: RenderedPart, name: str, line: Line) -> None:
-        """Give a workload new pods, and wait until they serve."""
+        """Replace a workload's pods, and wait until the new ones serve."""
         kube, namespace = self._cluster.kube, self._cluster.namespace
         for pod in pods_of(kube, namespace, controllers_of(kube, namespace, name)):
             kube.delete("v1", "Pod", name_of(pod), namespace, grace_seconds=1)
@@ -303,7 +307,7 @@ class Workloads:
             seconds = seconds if self._await_end(several, seconds) else 0.0
 
     def _await_end(self, items: Sequence[Resource], seconds: float) -> bool:
-        """Wait until all are gone; False when their finalizers had to be cleared."""
+        """Wait until all are deleted; False if their finalizers had to be cleared."""
         deadline = time.monotonic() + seconds
         while any(self._found(item) for item in items):
             if time.monotonic() > deadline:
@@ -339,7 +343,7 @@ def _later(part: RenderedPart) -> str:
 
 
 def _version(found: Object | None) -> object:
-    """What changes when an object's wish changes; not when its status does, where that is told apart."""
+    """A value that changes with an object's spec; with its status only if it has no generation."""
     metadata = mapping(found, "metadata")
     return metadata.get("generation") or metadata.get("resourceVersion")
 

@@ -6,9 +6,6 @@ import time
 from collections.abc import Callable
 
 _CHUNK = 64 * 1024
-_HOLD_SECONDS = 20.0
-# A client that has closed the connection cannot be distinguished from one that has only finished sending.
-_LINGER_SECONDS = 5.0
 _RETRY_SECONDS = 0.1
 _UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
@@ -19,20 +16,25 @@ _UNAVAILABLE = (
 class Relay:
     """Joins each connection to the local port with one to the tunnel's present port."""
 
-    def __init__(self, wanted: Callable[[], None], problem: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        wanted: Callable[[], None],
+        problem: Callable[[], str],
+        *,
+        hold_seconds: float = 20.0,
+        linger_seconds: float = 5.0,
+    ) -> None:
         self._wanted = wanted
         self._problem = problem
+        self._hold_seconds = hold_seconds
+        # A client that has closed the connection looks like one that has only finished sending.
+        self._linger_seconds = linger_seconds
         self._port: int | None = None
         self._open = asyncio.Event()
         self._serving: set[asyncio.Task[None] | None] = (
             set()
         )  # the event loop keeps only weak references to its tasks
         self.heard = 0.0  # when the other side last sent something
-
-    @property
-    def connections(self) -> int:
-        """How many connections are being served or held."""
-        return len(self._serving)
 
     def use(self, port: int | None) -> None:
         """Pass connections on to `port` from now on; with None, hold them."""
@@ -62,7 +64,7 @@ class Relay:
             self._serving.discard(asyncio.current_task())
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        deadline = time.monotonic() + _HOLD_SECONDS
+        deadline = time.monotonic() + self._hold_seconds
         while (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._open.wait(), left)
@@ -91,7 +93,7 @@ class Relay:
             forth.write_eof()
             answering.cancel()
             with contextlib.suppress(TimeoutError):
-                await self._copy(back, writer, heard=True, patience=_LINGER_SECONDS)
+                await self._copy(back, writer, heard=True, patience=self._linger_seconds)
         finally:
             sending.cancel()
             answering.cancel()

@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
@@ -36,18 +37,30 @@ _NOISE = ("Handling connection for ", "Forwarding from ")
 _END_SECONDS = 3.0
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
-_OPEN_SECONDS = 30.0  # kubectl's connection to the API server and to a running pod
-# From a forwarded port to the first answer. kubectl may have chosen a pod that is just terminating, and then
-# hangs: try another soon, but allow a slow machine more time with each try.
-_FIRST_ANSWER, _LONGEST_ANSWER = 4.0, 30.0
 _TRIES = 4
-_PROBE_SECONDS = 4.0
-_EVERY_SECONDS = 5.0
-_LEAST_SECONDS = 1.0  # between two probes, or two tries, however many connections come
 _MOST_SILENT = 2
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 15.0
-_STEADY_SECONDS = 15.0  # a kubectl that ran this long was healthy: the next one starts at once
-_LOOK_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The pauses and time limits of a forward, in seconds."""
+
+    open: float = 30.0  # kubectl's connection to the API server and to a running pod
+    # From a forwarded port to the first answer. kubectl may have chosen a pod that is just terminating, and
+    # then hangs: try another soon, but allow a slow machine more time with each try.
+    first_answer: float = 4.0
+    longest_answer: float = 30.0
+    probe: float = 4.0
+    between_probes: float = 5.0
+    least: float = 1.0  # between two probes, or two tries, however many connections come
+    first_pause: float = 0.2
+    longest_pause: float = 15.0
+    steady: float = 15.0  # a kubectl that ran this long was healthy: the next one starts at once
+    look: float = 2.0  # between two looks whether the configuration file still exists
+    hold: float = 20.0  # how long a connection waits for a tunnel
+
+
+_TIMING = Timing()
 
 
 class Tunnel:
@@ -136,14 +149,20 @@ async def _ask(port: int, path: str, host: str) -> int | None:
 class Supervisor:
     """One port-forward: a listener that stays, and the present kubectl behind it."""
 
-    def __init__(self, config: ForwardConfig, handed_over: Sequence[socket.socket] = ()) -> None:
+    def __init__(
+        self,
+        config: ForwardConfig,
+        handed_over: Sequence[socket.socket] = (),
+        timing: Timing = _TIMING,
+    ) -> None:
         self._config = config
+        self._timing = timing
         self._handed_over = handed_over  # listening sockets of the local port, bound by the parent process
         self._wanted = asyncio.Event()
         self._state = ForwardState("connecting", time.time())
-        self._relay = Relay(self._wanted.set, lambda: self._state.last_error)
+        self._relay = Relay(self._wanted.set, lambda: self._state.last_error, hold_seconds=timing.hold)
         self._host = f"localhost:{config.port}"
-        self._patience = _FIRST_ANSWER
+        self._patience = self._timing.first_answer
 
     async def run(self, while_exists: Path) -> None:
         """Forward until SIGTERM, or until `while_exists` is removed.
@@ -164,13 +183,13 @@ class Supervisor:
                 server = await asyncio.start_server(self._relay.serve, sock=sock)
                 stack.callback(server.close)
             running = asyncio.create_task(self._run_forever())
-            watching = asyncio.create_task(_until_gone(while_exists, stop))
+            watching = asyncio.create_task(_until_gone(while_exists, stop, self._timing.look))
             stack.push_async_callback(_cancelled, running, watching)
             done, _ = await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
             next(iter(done)).result()
 
     async def _run_forever(self) -> None:
-        pause = _FIRST_PAUSE
+        pause = self._timing.first_pause
         while True:
             started = time.monotonic()
             problem = await self._forward()
@@ -178,9 +197,9 @@ class Supervisor:
             if problem.what != self._state.last_error:
                 _LOG.warning("%s", problem.what)
             self._set("connecting", problem.what, restarts=self._state.restarts + 1)
-            steady = time.monotonic() - started > _STEADY_SECONDS
-            pause = _FIRST_PAUSE if steady else min(2 * pause, _LONGEST_PAUSE)
-            await self._wait(pause, least=min(pause, _LEAST_SECONDS))
+            steady = time.monotonic() - started > self._timing.steady
+            pause = self._timing.first_pause if steady else min(2 * pause, self._timing.longest_pause)
+            await self._wait(pause, least=min(pause, self._timing.least))
 
     async def _forward(self) -> WorkshopError:
         """One run of kubectl, from its start to its end; return why it ended."""
@@ -198,19 +217,19 @@ class Supervisor:
     async def _serve(self, running: Tunnel) -> WorkshopError:
         """Pass connections on from the first answer until answers cease; return what was wrong then."""
         try:
-            port = await asyncio.wait_for(asyncio.shield(running.port), _OPEN_SECONDS)
+            port = await asyncio.wait_for(asyncio.shield(running.port), self._timing.open)
         except TimeoutError:
             return WorkshopError(
-                running.problem or f"kubectl did not forward a port within {_OPEN_SECONDS:.0f} s"
+                running.problem or f"kubectl did not forward a port within {self._timing.open:.0f} s"
             )
         if not await self._first_answer(port):
             return WorkshopError(running.problem or "The forwarded port does not answer")
         self._relay.use(port)
         silent = 0
         while silent < _MOST_SILENT:
-            await self._wait(_EVERY_SECONDS, least=_LEAST_SECONDS)
+            await self._wait(self._timing.between_probes, least=self._timing.least)
             asked = time.monotonic()
-            answer = await probe(port, self._config.health_path, self._host, _PROBE_SECONDS)
+            answer = await probe(port, self._config.health_path, self._host, self._timing.probe)
             silent = 0 if answer or self._relay.heard > asked else silent + 1
             if answer:
                 self._answered(answer)
@@ -222,11 +241,11 @@ class Supervisor:
             each = self._patience / _TRIES  # a request from before the pod had its address never ends
             answer = await probe(port, self._config.health_path, self._host, each)
             if answer:
-                self._patience = _FIRST_ANSWER
+                self._patience = self._timing.first_answer
                 self._answered(answer)
                 return True
-            await asyncio.sleep(_FIRST_PAUSE)
-        self._patience = min(2 * self._patience, _LONGEST_ANSWER)
+            await asyncio.sleep(self._timing.first_pause)
+        self._patience = min(2 * self._patience, self._timing.longest_answer)
         return False
 
     def _answered(self, status: int) -> None:
@@ -255,10 +274,10 @@ class Supervisor:
             states.write_state(Path(self._config.state_file), self._state)
 
 
-async def _until_gone(path: Path, stop: asyncio.Event) -> None:
+async def _until_gone(path: Path, stop: asyncio.Event, look_seconds: float) -> None:
     while path.exists():  # noqa: ASYNC240 - one stat now and then; no event tells of an unlink
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _LOOK_SECONDS)
+            await asyncio.wait_for(stop.wait(), look_seconds)
             return
 
 

@@ -41,9 +41,16 @@ class Kube:
     With `own_nodes` its nodes are ours, as kind's are: they get their images from this machine.
     """
 
-    def __init__(self, kubeconfig: Path, context: str | None = None, *, own_nodes: bool = True) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        context: str | None = None,
+        *,
+        own_nodes: bool = True,
+        pause_seconds: float | None = None,
+    ) -> None:
         self.own_nodes = own_nodes
-        self._connection = Connection(kubeconfig, context)
+        self._connection = Connection(kubeconfig, context, pause_seconds)
         self._kinds = Kinds(self._connection)
 
     def apply(self, body: Mapping[str, Any], *, dry_run: bool = False) -> Object:

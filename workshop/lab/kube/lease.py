@@ -13,9 +13,7 @@ from workshop.lab.kube.connection import ConflictError
 from workshop.lab.kube.objects import mapping, text
 
 _API = "coordination.k8s.io/v1"
-_EXPIRES_SECONDS = 30  # how long a dead holder blocks the others
-_RENEW_SECONDS = 5.0
-_LOOK_SECONDS = 1.0
+LOOK_SECONDS = 1.0
 
 
 class Lease:
@@ -25,11 +23,24 @@ class Lease:
     its whole duration while we watched it.
     """
 
-    def __init__(self, kube: Kube, name: str, namespace: str, holder: str) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        name: str,
+        namespace: str,
+        holder: str,
+        *,
+        look_seconds: float | None = None,
+        renew_seconds: float = 5.0,
+        expires_seconds: int = 30,
+    ) -> None:
         self._kube = kube
         self._name = name
         self._namespace = namespace
         self._holder = holder
+        self._look_seconds = LOOK_SECONDS if look_seconds is None else look_seconds
+        self._renew_seconds = renew_seconds
+        self._expires_seconds = expires_seconds  # how long a dead holder blocks the others
         self._version = ""
         self._within = threading.Lock()  # one thread of this holder at a time
 
@@ -56,7 +67,7 @@ class Lease:
             version = text(found, "metadata", "resourceVersion")
             if version != known:
                 known, since = version, time.monotonic()
-            lasts = mapping(found, "spec").get("leaseDurationSeconds") or _EXPIRES_SECONDS
+            lasts = mapping(found, "spec").get("leaseDurationSeconds") or self._expires_seconds
             holder = text(found, "spec", "holderIdentity")
             free = found is None or holder in ("", self._holder) or time.monotonic() - since >= lasts
             if free and self._took(version):
@@ -69,14 +80,14 @@ class Lease:
                 )
             if not free:
                 note(f"waiting for `{holder}`, which is changing the operator")
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(self._look_seconds)
 
     def _took(self, version: str) -> bool:
         """Whether we took the lease: created a new one, or changed this version of it."""
         now = _now()
         spec = {
             "holderIdentity": self._holder,
-            "leaseDurationSeconds": _EXPIRES_SECONDS,
+            "leaseDurationSeconds": self._expires_seconds,
             "acquireTime": now,
             "renewTime": now,
         }
@@ -97,7 +108,7 @@ class Lease:
         return self._kube.patch(_API, "Lease", self._name, self._namespace, body)
 
     def _renew(self, done: threading.Event) -> None:
-        while not done.wait(_RENEW_SECONDS):
+        while not done.wait(self._renew_seconds):
             try:
                 found = self._kube.get(_API, "Lease", self._name, self._namespace)
                 if text(found, "spec", "holderIdentity") != self._holder:

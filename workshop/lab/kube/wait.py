@@ -11,10 +11,8 @@ from workshop.lab.kube.connection import UnreachableError
 
 T = TypeVar("T")
 
-_LOOK_SECONDS = 0.5
-_UNREACHABLE_SECONDS = (
-    30.0  # how long an API server may be unreachable, for example while kubeadm restarts it
-)
+LOOK_SECONDS = 0.5
+UNREACHABLE_SECONDS = 30.0  # how long an API server may be unreachable, for example while kubeadm restarts it
 
 
 @dataclass(frozen=True)
@@ -64,25 +62,25 @@ def wait_for(
             found = diagnose()
             raise WorkshopError(f"{what} cannot become ready: {reason}", why=found.why, hint=found.hint)
         note(", ".join(part for part in (state(result), bound(seconds)) if part))
-        if time.monotonic() + _LOOK_SECONDS > deadline:
+        if time.monotonic() + LOOK_SECONDS > deadline:
             found = diagnose()
             shown = f" ({state(result)})" if state(result) else ""
             raise DeadlineError(
                 f"{what} was not ready within {seconds:.0f} s{shown}", why=found.why, hint=found.hint
             )
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(LOOK_SECONDS)
 
 
 def reach(
     look: Callable[[], T], seconds: float, note: Callable[[str], None], deadline: float = math.inf
 ) -> T:
     """The result of `look`, called again while the API server is unreachable for a moment."""
-    until = min(deadline, time.monotonic() + min(seconds, _UNREACHABLE_SECONDS))
+    until = min(deadline, time.monotonic() + min(seconds, UNREACHABLE_SECONDS))
     while True:
         try:
             return look()
         except UnreachableError:
-            if time.monotonic() + _LOOK_SECONDS > until:
+            if time.monotonic() + LOOK_SECONDS > until:
                 raise
             note(f"the cluster does not answer, {bound(seconds)}")
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(LOOK_SECONDS)

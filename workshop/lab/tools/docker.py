@@ -15,7 +15,6 @@ from workshop.lab.tools import engine
 from workshop.lab.tools.engine import Engine, EngineError
 from workshop.lab.tools.run import Done, Runner
 
-_ASK_SECONDS = 20.0
 _IMAGE_SECONDS = 900.0
 _COPY_SECONDS = 120.0
 _REFUSED = ("denied", "unauthorized", "403 forbidden", "error getting credentials")
@@ -44,8 +43,9 @@ class ContainerState:
 class Docker:
     """Drives `docker`; never logs in or out, never changes its context."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, ask_seconds: float = 20.0) -> None:
         self._runner = runner
+        self._ask_seconds = ask_seconds
 
     def examine(self) -> Engine:
         """The engine that answers; raises EngineError, a PreflightError, for every other state."""
@@ -64,7 +64,7 @@ class Docker:
                 raise engine.unreachable(version.stderr or version.stdout, endpoint, context)
             info = self._ask("info", "--format", "{{json .}}")
         except DeadlineError as error:
-            problem = f"It did not answer within {_ASK_SECONDS:.0f} s"
+            problem = f"It did not answer within {self._ask_seconds:.0f} s"
             raise engine.unreachable(problem, endpoint, context) from error
         if info.code:
             raise engine.unreachable(info.stderr or info.stdout, endpoint, context)
@@ -132,7 +132,7 @@ class Docker:
 
     def tag(self, source: str, target: str) -> None:
         """Give an image another name."""
-        self._runner.run(["docker", "tag", source, target], seconds=_ASK_SECONDS)
+        self._runner.run(["docker", "tag", source, target], seconds=self._ask_seconds)
 
     def exec(
         self, container: str, argv: Sequence[str], *, seconds: float = _COPY_SECONDS, check: bool = True
@@ -206,7 +206,7 @@ class Docker:
         return _json(done.stdout)
 
     def _ask(self, *words: str) -> Done:
-        return self._runner.run(["docker", *words], seconds=_ASK_SECONDS, check=False)
+        return self._runner.run(["docker", *words], seconds=self._ask_seconds, check=False)
 
     def _endpoint(self) -> tuple[str, str]:
         """The name of the current context and the address behind it."""

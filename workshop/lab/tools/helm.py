@@ -18,7 +18,6 @@ NEWEST_MAJOR = 4
 _ASK_SECONDS = 30.0
 _PULL_SECONDS = 180.0
 _HEAL_SECONDS = 120.0
-_LOOK_SECONDS = 1.0
 # An entry that matches nothing: if the file has no entry, Helm looks into the system's keychain.
 _NO_LOGIN = b'{"auths": {"no-login.invalid": {}}}\n'
 
@@ -57,8 +56,10 @@ class Helm:
         home: Path,
         ca_file: Path | None = None,
         proxy: Mapping[str, str] | None = None,
+        look_seconds: float = 1.0,
     ) -> None:
         self._runner = runner
+        self._look_seconds = look_seconds
         self._home = home
         self._proxy = proxy or {}  # for registries, not for clusters
         self._trusted = ["--ca-file", str(ca_file)] if ca_file else []
@@ -197,7 +198,7 @@ class Helm:
             if max(now.age(), time.monotonic() - begun) >= patience:
                 return now
             note(f"{release} is {now.status}, by another Helm command: waiting up to {patience:.0f} s")
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(self._look_seconds)
 
     def _run(self, argv: Sequence[str], *, seconds: float, check: bool = True) -> Done:
         return self._runner.run(argv, seconds=seconds, env=self.environment(), check=check)

@@ -19,8 +19,6 @@ from workshop.core.console import Progress, shortened
 from workshop.core.errors import DeadlineError, PreflightError, WorkshopError
 from workshop.toolhive.known_messages import hint_for
 
-_GRACE_SECONDS = 5.0
-_DRAIN_SECONDS = 2.0
 _INSTALL = {
     "docker": "Install Docker: https://docs.docker.com/get-docker/",
     "kind": "Install kind: https://kind.sigs.k8s.io/docs/user/quick-start/#installation",
@@ -56,8 +54,12 @@ class Child:
         cwd: Path | None,
         stdin: bytes | Path | None,
         tell: Callable[[str], None],
+        grace_seconds: float,
+        drain_seconds: float,
     ) -> None:
         self.stopped = False
+        self._grace_seconds = grace_seconds
+        self._drain_seconds = drain_seconds
         self._tell = tell
         with _opened(stdin) as given:
             self._process = subprocess.Popen(
@@ -107,7 +109,7 @@ class Child:
         try:
             self._signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_GRACE_SECONDS)
+                self._process.wait(self._grace_seconds)
         finally:
             self._signal(signal.SIGKILL)
             self._process.wait()
@@ -115,7 +117,7 @@ class Child:
 
     def _drained(self) -> bool:
         """Whether all output is read; not while a child process still has the pipe open."""
-        deadline = time.monotonic() + _DRAIN_SECONDS
+        deadline = time.monotonic() + self._drain_seconds
         for reader in self._readers:
             reader.join(max(0.0, deadline - time.monotonic()))
         return not any(reader.is_alive() for reader in self._readers)
@@ -172,7 +174,8 @@ class Runner:
     """Runs programs for all tools, from any thread.
 
     `echo` gets each command in copyable form, `stream` each line that one writes; the values of `hide` are
-    masked in both, and in errors.
+    masked in both, and in errors. A program that has to end gets `grace_seconds` after SIGTERM; its output is
+    read for `drain_seconds` after its end.
     """
 
     def __init__(
@@ -180,8 +183,13 @@ class Runner:
         echo: Callable[[str], None] | None = None,
         stream: Callable[[str], None] | None = None,
         hide: Sequence[str] = (),
+        *,
+        grace_seconds: float = 5.0,
+        drain_seconds: float = 2.0,
     ) -> None:
         self._echo = echo
+        self._grace_seconds = grace_seconds
+        self._drain_seconds = drain_seconds
         self._stream = stream
         self._hide = tuple(hide)
         self._children: set[Child] = set()
@@ -267,7 +275,15 @@ class Runner:
         with self._lock:
             if self._stopped:
                 raise _was_stopped(argv)
-            child = Child([program, *argv[1:]], env=env, cwd=cwd, stdin=stdin, tell=self._tell)
+            child = Child(
+                [program, *argv[1:]],
+                env=env,
+                cwd=cwd,
+                stdin=stdin,
+                tell=self._tell,
+                grace_seconds=self._grace_seconds,
+                drain_seconds=self._drain_seconds,
+            )
             self._children.add(child)
         return child
 
