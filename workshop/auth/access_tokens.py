@@ -82,7 +82,7 @@ class AccessTokens:
         return jwt.encode(header, claims, key.key, algorithms=[key.algorithm])
 
     def verify(self, token: str) -> Claims | None:
-        """The claims of a token of ours that is valid now, else None."""
+        """The claims of one of our tokens if it is valid now, else None."""
         now = self._clock()
         if len(token) > _LONGEST:
             return None

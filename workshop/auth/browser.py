@@ -85,7 +85,8 @@ def _set(site: Site, response: Response, flow: str, value: str, seconds: int) ->
 
 
 def _name(site: Site, flow: str) -> str:
-    # One cookie a sign-in: two tabs do not disturb each other. Cookies know no ports, so the name is ours.
+    # One cookie for each sign-in, so that two tabs do not disturb each other. A cookie is not tied to a port,
+    # so its name has to differ from those of other servers on this host.
     return f"{'__Host-' if site.secure_cookies else ''}workshop-gateway-{flow}"
 
 
@@ -105,6 +106,6 @@ def check_browser(server: AuthServer, request: Request, pending: PendingSignIn) 
 
 
 def refuse_other_sites(request: Request, own_origin: str) -> None:
-    """Raises PageError for a form without exactly one Origin, ours: browsers send it with every form."""
+    """Raises PageError unless a form has exactly one Origin, this server's; browsers send it with each."""
     if request.headers.getlist("origin") != [own_origin]:
         raise PageError("This form was sent by another site", "Nothing was approved.", status=403)

@@ -1,7 +1,7 @@
 """How a client authenticates at the token endpoint (RFC 6749 section 2.3), and the secrets for it.
 
-A secret is random, given out once, and stored as its digest. PKCE is required all the same: a secret says who
-redeems a code, the verifier says who began the login.
+A secret is random, given out once, and stored as its digest. PKCE is required all the same: the secret proves
+who redeems a code, the verifier proves who began the login.
 """
 
 import base64
@@ -20,7 +20,7 @@ _BASIC, _POST = SECRET_METHODS
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a request says about its client: `method` is `none` when it has no secret."""
+    """The client that a request names, and its secret: `method` is `none` without one."""
 
     client_id: str
     method: str
@@ -37,7 +37,7 @@ def read_credentials(request: Request, fields: Parameters, realm: str) -> Creden
     """The client and its secret, from the header or the body of a request to the token endpoint.
 
     Raises OAuthError for repeated parameters, and for more than one way of authentication (RFC 6749 section
-    2.3). Only `client_id` may come with a Basic header too, if it is the same: it is no credential.
+    2.3). A Basic header and the same `client_id` in the body are allowed: an id is not a credential.
     """
     if fields.repeated:
         raise OAuthError("invalid_request", "A parameter is repeated")

@@ -96,7 +96,7 @@ class ClientDocuments:
 
 def _described(url: str, document: dict[str, Any], config: Auth, now: float) -> Client:
     if document.get("client_id") != url:
-        raise DocumentError("The document's client_id is not its own address, letter by letter")
+        raise DocumentError("The document's client_id is not its own address, character for character")
     if document.keys() & {"client_secret", "client_secret_expires_at"}:
         raise DocumentError("The document has a client secret, which everyone could read")
     client_auth_method(document)
@@ -137,7 +137,7 @@ _DELTA = re.compile(r"[0-9]{1,9}")
 
 
 def fresh_seconds(headers: Mapping[str, str], default: float) -> float:
-    """Seconds to keep an answer: never under 10, so that a reload is no second fetch, never over a day."""
+    """Seconds to cache an answer: at least 10, so that a reload does not fetch again, and at most a day."""
     named = {name.lower(): value for name, value in headers.items()}
     return min(LONGEST_CACHE_SECONDS, max(SHORTEST_CACHE_SECONDS, _stated(named, default)))
 

@@ -1,4 +1,4 @@
-"""The `cimd` block: clients known by a document at their address (`MCPExternalAuthConfig`, `cimd`)."""
+"""The authorization server's settings: read from its configuration, each one checked."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -82,7 +82,7 @@ _INT32 = 2**31 - 1
 
 @dataclass(frozen=True)
 class UserInfo:
-    """Where the upstream says who the user is, and which fields to try, in order."""
+    """The upstream's endpoint about its user, and the fields to try, in order."""
 
     url: str
     method: str
@@ -168,7 +168,7 @@ class Auth:
 
     @property
     def challenge_scopes(self) -> tuple[str, ...]:
-        """What a client should ask for first; `offline_access` is no scope of a resource (MCP 2026-07-28)."""
+        """What a client should ask for first; `offline_access` is not a resource's scope (MCP 2026-07-28)."""
         return self.required_scopes or tuple(scope for scope in self.scopes if scope != "offline_access")
 
 

@@ -80,7 +80,7 @@ AddressRule = Callable[[str], bool]
 
 
 class DocumentError(Exception):
-    """The document cannot be had or used; the text may be shown, it says nothing of our network."""
+    """The document cannot be fetched or used; the text reveals nothing about our network, so it is shown."""
 
 
 class _ForbiddenAddressError(OSError):

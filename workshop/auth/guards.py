@@ -110,13 +110,13 @@ class BearerGuard:
         *,
         refusals: Mapping[int, Mapping[str, str]] | None = None,
     ) -> None:
-        """`refusals` has the JSON body for a status where it is to be another than ours.
+        """`refusals` has the JSON bodies that replace ours, by status.
 
         Raises UsageError for a `resource` that is not an absolute URL.
         """
         parts = split_url(resource)
         if parts is None or '"' in resource:
-            raise UsageError(f"The protected resource {resource!r} is no absolute http or https URL")
+            raise UsageError(f"The protected resource {resource!r} is not an absolute http or https URL")
         origin, path = origin_of(resource), parts.path.rstrip("/")
         self._app = app
         self._tokens = tokens
@@ -158,7 +158,7 @@ class BearerGuard:
                 return private_json({"status": "ok"})
             issuer = self._tokens.issuer
             return resource_document(self._resource, issuer.authorization_servers, issuer.required_scopes)
-        # A client that looks for documents we do not have must not be told to sign in for them.
+        # A client that looks for a document that does not exist must not be asked to sign in for it.
         return private_json({"error": "not_found"}, status=404) if path.startswith("/.well-known/") else None
 
     async def _admitted(self, request: Request) -> Caller:
@@ -195,5 +195,8 @@ def caller_of(scope: Scope) -> Caller:
 
 
 def _no_keys() -> Response:
-    body = {"error": "temporarily_unavailable", "error_description": "The issuer's keys cannot be had now"}
+    body = {
+        "error": "temporarily_unavailable",
+        "error_description": "The issuer's keys are not available now",
+    }
     return private_json(body, status=503, headers={"retry-after": "5"})

@@ -34,7 +34,7 @@ _HTTP_OK = 200
 
 
 class KeysUnavailableError(Exception):
-    """The issuer's keys cannot be had now, so no token can be judged; the caller answers 503."""
+    """The issuer's keys are not available now, so no token can be verified; the caller answers 503."""
 
 
 @dataclass(frozen=True)

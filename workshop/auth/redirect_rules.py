@@ -98,7 +98,7 @@ def _web_problem(uri: str, parts: SplitResult, application_type: str | None) -> 
 
 
 def _scheme_problem(uri: str, application_type: str | None) -> str | None:
-    """The problem of what is neither http nor https, or is either but cannot be read."""
+    """The problem of a URI that is neither http nor https, or that is one of these and cannot be read."""
     match = _PRIVATE_USE.fullmatch(uri)
     if match is None or match[1] == "https":
         return "A redirect URI is https, http on loopback, or has a scheme of its own; it has no user name"

@@ -13,7 +13,7 @@ from workshop.auth.vault import Vault
 
 
 class SignIn(Protocol):
-    """Where a person says who they are: an upstream's OAuth application, or a sign-in page of our own."""
+    """Where a person signs in: at an upstream's OAuth application, or on a page of this server."""
 
     @property
     def name(self) -> str: ...

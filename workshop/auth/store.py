@@ -90,7 +90,7 @@ class UpstreamTokens:
 
 @dataclass(frozen=True)
 class Identity:
-    """Who the upstream says signed in."""
+    """The person who signed in, according to the upstream."""
 
     subject: str
     name: str | None
@@ -125,7 +125,7 @@ class Code:
 
 
 class StoreFullError(Exception):
-    """A table has reached its bound; the caller answers 503. There is room again in `seconds`, if known."""
+    """A table has reached its limit; the caller answers 503. A row expires in `seconds`, if known."""
 
     def __init__(self, table: str, seconds: float = 0.0) -> None:
         super().__init__(table)
@@ -157,7 +157,7 @@ class Store(Protocol):
         """
 
     def keep_client(self, client: Client, *, now: float, limit: int) -> None:
-        """Remember a client by its document's address, or what the document says now.
+        """Store a client under its document's address, or replace what is stored.
 
         Raises StoreFullError at `limit` clients that have a document.
         """

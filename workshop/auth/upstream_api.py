@@ -39,7 +39,7 @@ def github_app(
 
 @dataclass(frozen=True)
 class ApiAnswer:
-    """What the API said; `links` are the addresses of its Link header (RFC 8288) by relation."""
+    """The API's answer; `links` are the addresses of its Link header (RFC 8288) by relation."""
 
     status: int
     body: Any
@@ -53,7 +53,7 @@ def page_of(url: str) -> int | None:
 
 
 async def call_api(outbound: Outbound, url: str, token: str) -> ApiAnswer:
-    """The answer, with None for a body that is no JSON; raises UpstreamError when there is no answer."""
+    """The answer, with None for a body that is not JSON; raises UpstreamError without an answer."""
     headers = {
         "Accept": "application/json",
         "Accept-Encoding": "identity",

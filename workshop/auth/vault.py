@@ -45,7 +45,7 @@ class Vault:
         return nonce + self._ciphers[0].encrypt(nonce, plain, self._label(purpose))
 
     def unseal(self, sealed: bytes, purpose: str) -> bytes | None:
-        """The plain bytes, or None when no secret of ours sealed them for this purpose."""
+        """The plain bytes, or None unless one of our secrets sealed them for this purpose."""
         for cipher in self._ciphers:
             try:
                 return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], self._label(purpose))
@@ -102,11 +102,11 @@ Json = dict[str, Any]
 class SealedRecords:
     """JSON objects by kind and key; what is used once is `take`n, and the database decides who was first.
 
-    A record that no secret of ours sealed counts as not there. Methods raise StoreUnavailableError.
+    A record that none of our secrets sealed counts as absent. Methods raise StoreUnavailableError.
     """
 
     def __init__(self, path: str, vault: Vault, clock: Clock = time.time) -> None:
-        """Raises UsageError for a file that is no such store."""
+        """Raises UsageError for a file that is not such a store."""
         self._vault = vault
         self._clock = clock
         try:

@@ -119,7 +119,7 @@ class Elicitations:
 class Grants:
     """The upstream's tokens by person and target: the vault. No token leaves it but towards the upstream.
 
-    `home` is where a token comes from and goes to: when that changes, it is no longer this target's.
+    `home` is where a token comes from and goes to; when that changes, the token is not used any more.
     """
 
     def __init__(self, records: SealedRecords) -> None:
@@ -163,12 +163,12 @@ class RequestState:
         self._clock = clock
 
     def seal(self, call: Mapping[str, Any], link: str, turn: int) -> str:
-        """`call` says who calls what with which arguments."""
+        """`call` names the caller, the tool and the arguments."""
         state = {"call": _digest(call), "link": link, "turn": turn, "expires": self._clock() + _SECONDS}
         return self._vault.seal(json.dumps(state).encode(), _PURPOSE).hex()
 
     def open(self, call: Mapping[str, Any], sealed: str) -> tuple[str, int] | None:
-        """Link and turn, or None when it is old, not ours, or another call's."""
+        """Link and turn, or None for a state that is old, forged, or of another call."""
         try:
             plain = self._vault.unseal(bytes.fromhex(sealed), _PURPOSE)
         except ValueError:

@@ -66,7 +66,10 @@ class IdentityProvider:
         return UpstreamProvider(config, self.outbound, self.clock)
 
     async def caller(self, parameters: Parameters, verifier: str) -> Caller:
-        """Who signed in; raises PageError when nobody did, or another issuer says so (RFC 9207)."""
+        """The person who signed in.
+
+        Raises PageError if nobody did, or if another issuer answered (RFC 9207).
+        """
         code = parameters.get("code")
         if parameters.get("iss") != self.tokens.issuer.issuer or code is None or "error" in parameters:
             raise PageError("You did not sign in", "Nothing was connected.")
@@ -137,7 +140,7 @@ class Connect:
         ]
 
     async def connect(self, request: Request) -> Response:
-        """The link itself: nothing is told about it before the person has signed in."""
+        """The link itself: nothing about it is shown before the person has signed in."""
         if request.method == "POST":
             return await self._decided(request)
         parameters = query_parameters(request)

@@ -147,7 +147,7 @@ class Control:
         if not same_secret(request.headers.get("authorization", ""), f"Bearer {self._secret}"):
             return private_json({"error": "The control secret is needed"}, status=401)
         if kind not in FIELDS:
-            return private_json({"error": "There is no such kind"}, status=404)
+            return private_json({"error": "Unknown kind of resource"}, status=404)
         try:
             if request.method == "DELETE":
                 gone = self._resources.delete(kind, name)

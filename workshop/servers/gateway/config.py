@@ -47,7 +47,7 @@ class GatewayConfig:
 def load(path: Path) -> GatewayConfig:
     """Read the configuration and every secret it names.
 
-    Raises UsageError, which says what is wrong, where, and what to do.
+    Raises UsageError with the setting, the problem and a hint.
     """
     root = Section.of(_read_json(path), "", known=_KNOWN)
     auth = load_auth(root) if root.has("auth") else None

@@ -4,5 +4,5 @@ It is the gateway's authorization server (OAuth 2.1, RFC 8414, RFC 7591, RFC 700
 resource that is somewhere else, with a sign-in page for the practice users in place of an upstream.
 
 Different from Keycloak and its like, on purpose: no passwords, one protected resource, public clients only,
-and no ID tokens: who signed in is told to the resource in the access token (RFC 9068).
+and no ID tokens: the access token (RFC 9068) identifies the person to the resource.
 """

@@ -43,7 +43,7 @@ class IdentityConfig:
 
 
 def read(values: Mapping[str, Any]) -> IdentityConfig:
-    """Raises UsageError, which says what is wrong and where."""
+    """Raises UsageError with the setting and the problem."""
     root = Section.of(values, "", known=_KNOWN)
     port = root.number("port", 8080, 1, 65535)
     auth = _auth(root, f"http://localhost:{port}")

@@ -38,7 +38,7 @@ _CODE_SECONDS = 60.0
 
 
 class PracticePeople:
-    """Takes the place of an upstream; a user's only "upstream token" is the login name."""
+    """Replaces an upstream; a user's only "upstream token" is the login name."""
 
     name = "The practice identity provider"
     identity_source = "practice users"

@@ -1,7 +1,7 @@
 """Set something up at a server's control plane, step by step, or take that back, the last step first.
 
 A step is written down before it is taken: whatever ends the program, and whenever, the state file names all
-that may exist. To run it again is no error, and neither is to clean up what is only half there.
+that may exist. Running it again is not an error, and neither is cleaning up what is only half built.
 """
 
 import argparse
@@ -48,7 +48,7 @@ class Construction:
     """What to do when nothing answers."""
 
     def main(self, words: Sequence[str] | None = None) -> int:
-        """`--config FILE` and perhaps `--cleanup`; the exit code. Our errors are told on stderr."""
+        """Run with `--config FILE` and perhaps `--cleanup`; returns the exit code. Errors go to stderr."""
         parser = argparse.ArgumentParser(description="Set the gateway up, or take that back.")
         parser.add_argument("--config", type=Path, required=True, metavar="FILE")
         parser.add_argument("--cleanup", action="store_true", help="delete what was set up, the last first")
@@ -103,7 +103,7 @@ class _State:
     """What may exist, in the order it was begun; each change is on disk before the next thing happens."""
 
     def __init__(self, path: Path) -> None:
-        """Raises UsageError for a file that is no such state."""
+        """Raises UsageError for a file that is not such a state."""
         self._path = path
         try:
             begun = read_json(path)["begun"] if path.exists() else []

@@ -73,7 +73,7 @@ async def your_account_is_connected(subject: Subject) -> None:
     needs=(your_account_is_connected,),
 )
 async def nobody_says_who_they_are(subject: Subject) -> None:
-    """A tool takes no argument that says for whom it is called."""
+    """No tool has an argument for the person it is called for."""
     async with subject.server(GATEWAY).client() as client:
         result = await McpTools(client).call_tool("GitHubTarget___getUserProfile", {"context": "mentor"})
     expect(result.is_error, f"It took the argument, and answered {result.text[:120]}")

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import Any
 
-from gate import VISIT, Visit
+from gate import REQUESTER, Requester
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp_types import (
@@ -40,11 +40,11 @@ class Broker:
         )
 
     async def _list(self, ctx: _Context, _: PaginatedRequestParams | None) -> ListToolsResult:
-        user = _visit(ctx).user
-        offers = await asyncio.gather(*(self._offer(one, user) for one in self._registered))
-        return ListToolsResult(tools=[tool for offer in offers for tool in offer])
+        user = _requester(ctx).user
+        lists = await asyncio.gather(*(self._tools_of(one, user) for one in self._registered))
+        return ListToolsResult(tools=[tool for tools in lists for tool in tools])
 
-    async def _offer(self, one: Registration, user: str) -> list[Tool]:
+    async def _tools_of(self, one: Registration, user: str) -> list[Tool]:
         token = one.credential or self._passes.issue(_SELF, one.url)
         try:
             found = await self._servers[one.prefix].tools(token)
@@ -55,14 +55,14 @@ class Broker:
         return [tool.model_copy(update={"name": one.prefix + tool.name}) for tool in shown]
 
     async def _call(self, ctx: _Context, params: CallToolRequestParams) -> CallToolResult:
-        visit, found = _visit(ctx), find(self._registered, params.name)
-        if found is None or not found[0].allows(found[1], visit.user):
+        requester, found = _requester(ctx), find(self._registered, params.name)
+        if found is None or not found[0].allows(found[1], requester.user):
             return _failure("MCP error -32602: Tool not found")
         one, tool = found
         token = (
-            visit.credentials.get(one.prefix)
+            requester.credentials.get(one.prefix)
             if one.user_header
-            else self._passes.issue(visit.subject, one.url)
+            else self._passes.issue(requester.subject, one.url)
         )
         if token is None:
             return _failure(f"Missing required {one.user_header} header")
@@ -76,9 +76,9 @@ def _none(_: str) -> None:
     """No argument of ours travels in a header; without this, each call would list the tools first."""
 
 
-def _visit(ctx: _Context) -> Visit:
-    visit: Visit = scope_of(ctx)[VISIT]
-    return visit
+def _requester(ctx: _Context) -> Requester:
+    requester: Requester = scope_of(ctx)[REQUESTER]
+    return requester
 
 
 def _failure(text: str) -> CallToolResult:

@@ -28,7 +28,7 @@ def it_was_run(subject: Subject) -> None:
     retries=3,
 )
 async def nobody_gets_in_without_an_identity(subject: Subject) -> None:
-    """Without a token the gateway answers 401, says so in Kuadrant's words, and names the metadata."""
+    """Without a token the gateway answers 401 in Kuadrant's words, and names the metadata."""
     gateway = subject.server(GATEWAY)
     answer = await gateway.ask()
     expect(answer.status_code == UNAUTHORIZED, f"It answered {answer.status_code}, not 401")
@@ -137,7 +137,7 @@ async def what_is_hidden_is_refused(subject: Subject) -> None:
     needs=(tools_are_listed_without_your_credential,),
 )
 async def notes_are_yours(subject: Subject) -> None:
-    """A note is kept for you, and no credential for GitHub is needed for it."""
+    """A note is stored for you, which needs no credential for GitHub."""
     text = f"Note {random_number()}{random_number()}"
     async with subject.server(GATEWAY).client() as client:
         await McpTools(client).call_tool("notes_add_note", {"text": text})

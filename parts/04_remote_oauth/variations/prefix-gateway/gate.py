@@ -1,6 +1,6 @@
 """What is decided before MCP: whose credential goes where, and what this caller may not call.
 
-The answers are Kuadrant's. They only speak more plainly: what is refused here, the broker refuses as well.
+The answers are Kuadrant's. They only make a refusal clearer: the broker refuses the same calls.
 """
 
 import re
@@ -13,15 +13,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workshop.auth import ClientGoneError, RefusedError, caller_of, private_json, read_tool_call
 
-VISIT = "prefix-gateway.visit"
+REQUESTER = "prefix-gateway.requester"
 UNAUTHORIZED = {"error": "Unauthorized", "message": "Access denied: Authentication required."}
 _FORBIDDEN = "Access denied: Unsupported method. New authentication required (401)."
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,2048}=*")  # RFC 6750 section 2.1: no space, no control character
 
 
 @dataclass(frozen=True)
-class Visit:
-    """Who is asking, and the credentials that came along, each under the prefix it is for."""
+class Requester:
+    """The caller of a request and the credentials in it, each under the prefix it is for."""
 
     subject: str
     user: str
@@ -36,33 +36,33 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            visit = self._visit(scope)
+            requester = self._requester(scope)
             called, again = await read_tool_call(scope["method"], receive)
-            self._judge(visit, called)
+            self._judge(requester, called)
         except RefusedError as refusal:
             await refusal.response(scope, receive, send)
         except ClientGoneError:
             return
         else:
-            await self._app({**scope, VISIT: visit}, again, send)
+            await self._app({**scope, REQUESTER: requester}, again, send)
 
-    def _visit(self, scope: Scope) -> Visit:
+    def _requester(self, scope: Scope) -> Requester:
         caller, sent, found = caller_of(scope), Headers(scope=scope), dict[str, str]()
         for one in self._registered:
             values = [value for value in sent.getlist(one.user_header) if value] if one.user_header else []
             if len(values) > 1 or not all(map(_TOKEN.fullmatch, values)):
                 raise _refused(400, "Bad Request", f"Invalid {one.user_header} header")
             found.update((one.prefix, value) for value in values)
-        return Visit(caller.subject, str(caller.claims.get("preferred_username", "")), found)
+        return Requester(caller.subject, str(caller.claims.get("preferred_username", "")), found)
 
-    def _judge(self, visit: Visit, called: str) -> None:
+    def _judge(self, requester: Requester, called: str) -> None:
         found = find(self._registered, called)
         if found is None:
             return
         one, tool = found
-        if not one.allows(tool, visit.user):
+        if not one.allows(tool, requester.user):
             raise _refused(401, "Forbidden", _FORBIDDEN, {"www-authenticate": self._challenge})
-        if one.user_header and one.prefix not in visit.credentials:
+        if one.user_header and one.prefix not in requester.credentials:
             raise _refused(400, "Bad Request", f"Missing required {one.user_header} header")
 
 

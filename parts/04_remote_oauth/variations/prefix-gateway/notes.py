@@ -1,4 +1,4 @@
-"""The second upstream: notes, each user's own. Who the user is, the gateway's pass says."""
+"""The second upstream: notes, each user's own. The gateway's pass names the user."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -36,9 +36,9 @@ class Notes:
         """Add a note to mine."""
         mine = self._notes[caller_of(scope_of(context)).subject]
         if len(mine) >= _MOST:
-            raise ToolError(f"You have {_MOST} notes, and there is no room for more")
+            raise ToolError(f"You have {_MOST} notes, which is the limit")
         mine.append(text)
-        return f"Note {len(mine)} is kept"
+        return f"Note {len(mine)} is stored"
 
 
 def create_app(config: Mapping[str, Any]) -> ASGIApp:

@@ -33,7 +33,7 @@ class Registration:
 
 
 def read_registrations(config: Section) -> tuple[Registration, ...]:
-    """Raises UsageError for what is no registration, or when one prefix starts with another."""
+    """Raises UsageError for an invalid registration, or when one prefix starts with another."""
     items = config.values.get("registrations")
     if not isinstance(items, list) or not items:
         raise wrong_setting("registrations", "It must be a list of upstream servers")

@@ -32,7 +32,7 @@ async def the_challenge_leads_to_the_provider(subject: Subject) -> None:
     needs=(the_challenge_leads_to_the_provider,),
 )
 async def it_issues_no_tokens(subject: Subject) -> None:
-    """The provider says where tokens are issued; the server itself has no such place."""
+    """The provider's metadata name where tokens are issued; the server has no such endpoint."""
     path = "/.well-known/oauth-authorization-server"
     server = subject.server(SERVER)
     document = await server.document(subject.endpoint(PROVIDER) + path)

@@ -49,7 +49,7 @@ def function_of(ref: str) -> Function:
     """The function that a reference names; raises UsageError when there is none."""
     module_name, _, name = ref.partition(":")
     if not module_name or not name:
-        raise UsageError(f"`{ref}` is no reference to a function", hint="Write `module:function`")
+        raise UsageError(f"`{ref}` is not a reference to a function", hint="Write `module:function`")
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
@@ -58,7 +58,7 @@ def function_of(ref: str) -> Function:
     found = getattr(module, name, None)
     if not inspect.isroutine(found):
         near = difflib.get_close_matches(name, set(dir(module)) - {name}, n=1)
-        raise UsageError(f"`{ref}` is no function", hint=f"Is it `{near[0]}`?" if near else "")
+        raise UsageError(f"`{ref}` is not a function", hint=f"Is it `{near[0]}`?" if near else "")
     return found
 
 

@@ -24,9 +24,9 @@ HTTP = "streamable-http"
 _EVERYWHERE = ("0.0.0.0", "::")
 _NEEDED = {
     ("jwks_uri", "public_key"): "Without a key no signature can be judged",
-    ("base_url",): "Clients are told under which address this server is known",
+    ("base_url",): "Clients need the address of this server",
     ("audience",): "Without it a token for any other server would be as good here (RFC 8707)",
-    ("authorization_servers", "issuer"): "Clients are told who issues tokens",
+    ("authorization_servers", "issuer"): "Clients need to know who issues tokens",
 }
 _KNOWN = frozenset({"type", "required_scopes"}.union(*_NEEDED))
 
@@ -65,7 +65,7 @@ def _provider(auth: Section) -> AuthProvider:
     servers = auth.texts("authorization_servers") or (auth.text("issuer"),)
     for server in servers:
         Section({"authorization_servers": server}, auth.where).url("authorization_servers")
-    # Of several servers one alone signs for `iss`: which, has to be said.
+    # Of several servers only one signs for `iss`, so it has to be named.
     issuer = auth.text("issuer") if auth.has("issuer") or len(servers) > 1 else servers[0]
     jwks_uri, public_key = (
         auth.text(name) if auth.has(name) else None for name in ("jwks_uri", "public_key")
@@ -95,7 +95,7 @@ def mk_http_app(
         refs, name=name, input_trans=input_trans, middleware=middleware, instructions=instructions
     )
     server.custom_route("/health", ["GET"])(_health)
-    # The guard knows which host is ours; without it, the SDK lets through the names of loopback.
+    # The guard knows the right host; without it, the SDK accepts every name of loopback.
     hosts = TransportSecuritySettings(enable_dns_rebinding_protection=False) if provider else None
     app = server.streamable_http_app(
         streamable_http_path=path, stateless_http=stateless_http, transport_security=hosts

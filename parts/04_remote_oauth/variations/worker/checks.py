@@ -33,7 +33,7 @@ def it_was_run(subject: Subject) -> None:
     hints=(MENDED_HINT, "Ask yourself: `curl -si -X POST http://localhost:8101/mcp`"), seconds=15, retries=2
 )
 async def the_challenge_is_seen(subject: Subject) -> None:
-    """Without a token the worker answers 401, and says where to read on."""
+    """Without a token the worker answers 401 and names its metadata."""
     await _require_mended(subject)
     worker = subject.server(NAME)
     challenge = await worker.refusal()
@@ -59,7 +59,7 @@ async def both_documents_are_exact(subject: Subject) -> None:
     expect(server.get("revocation_endpoint") == f"{origin}/revoke", "There is no way to revoke a token")
 
 
-@check(hints=(MENDED_HINT, "The token is looked up by its digest: what is not in the store is no token"))
+@check(hints=(MENDED_HINT, "The token is looked up by its digest: what is not in the store is not a token"))
 async def a_made_up_token_is_refused(subject: Subject) -> None:
     """A token that nobody issued is refused."""
     await subject.server(NAME).refusal("nobody-issued-this")
@@ -72,11 +72,11 @@ def you_are_logged_in(subject: Subject) -> None:
 
 
 @check(
-    hints=(MENDED_HINT, "RFC 8707: the client says for which `resource` it wants a token"),
+    hints=(MENDED_HINT, "RFC 8707: the client names the `resource` that it wants a token for"),
     needs=(you_are_logged_in,),
 )
 async def tokens_are_for_this_worker_only(subject: Subject) -> None:
-    """Who asks for a token for another server gets none, and is told so at the registered address."""
+    """A request for another server's token gets none, and the error goes to the registered redirect URI."""
     await _require_mended(subject)
     worker = subject.server(NAME)
     client = worker.login.client
@@ -92,11 +92,14 @@ async def tokens_are_for_this_worker_only(subject: Subject) -> None:
         answer = await http.get(f"{worker.origin}/auth?{urlencode(asked)}")
     told = parse_qs(urlsplit(answer.headers.get("location", "")).query)
     expect(told.get("error") == ["invalid_target"], f"It answered {answer.status_code} {told.get('error')}")
-    expect(told.get("iss") == [worker.origin], "The error does not say whose it is: no `iss`")
+    expect(told.get("iss") == [worker.origin], "The error does not name its sender: `iss` is missing")
 
 
 @check(
-    hints=(LOGIN_HINT, "A token of this worker lives for an hour, and there is no refresh: log in again"),
+    hints=(
+        LOGIN_HINT,
+        "A token of this worker is valid for an hour; the agent refreshes it, or logs in again",
+    ),
     seconds=25,
     needs=(you_are_logged_in,),
 )
@@ -109,7 +112,7 @@ async def real_tools_are_called(subject: Subject) -> None:
         by_zero = await tools.call_tool("calculate", {"operation": "divide", "a": 1, "b": 0})
     expect(not who.is_error and who.data.get("login"), f"It names nobody: {who.text[:200]}")
     expect(not repositories.is_error, f"GitHub was not asked: {repositories.text[:200]}")
-    expect(by_zero.is_error and "Division by zero" in by_zero.text, "A division by zero is no tool error")
+    expect(by_zero.is_error and "Division by zero" in by_zero.text, "A division by zero is not a tool error")
 
 
 @check(
@@ -130,7 +133,7 @@ def the_token_never_left(subject: Subject) -> None:
     needs=(real_tools_are_called,),
 )
 async def no_file_tells_a_token(subject: Subject) -> None:
-    """Neither the store nor the log tells the agent's token."""
+    """Neither the store nor the log contains the agent's token."""
     await _require_mended(subject)
     token = subject.server(NAME).token
     folder = programs_of(find_variation(NAME)).directory / NAME
@@ -138,7 +141,7 @@ async def no_file_tells_a_token(subject: Subject) -> None:
         expect(token.encode() not in file.read_bytes(), f"The token can be read in `{file.name}`")
 
 
-@check(hints=(MENDED_HINT, "`workshop probe http://localhost:8101/mcp` says more"), seconds=30)
+@check(hints=(MENDED_HINT, "`workshop probe http://localhost:8101/mcp` shows the details"), seconds=30)
 async def the_probe_finds_nothing_bad(subject: Subject) -> None:
     """The probe has no finding of high or medium severity."""
     await _require_mended(subject)
@@ -243,7 +246,7 @@ async def exercise_4(subject: Subject) -> None:
     exercise=5,
 )
 async def exercise_5(subject: Subject) -> None:
-    """A token comes in the header, was made for this server, and who has none is told where to get one."""
+    """A token is in the header and made for this server; without one, the answer names where to get it."""
     await _closed(subject, 5)
 
 
@@ -251,7 +254,7 @@ async def exercise_5(subject: Subject) -> None:
     hints=(
         "A record can be found by the `digest` of its secret as well as by the secret",
         "`Vault(secret.encode()).seal(…, kind)` needs no key of the server's at all",
-        "In `log_line`, name what may be told; what must not be told is a longer list, and grows",
+        "In `log_line`, list what may be logged; what must not be logged is a longer list, and grows",
     ),
     seconds=40,
     exercise=6,

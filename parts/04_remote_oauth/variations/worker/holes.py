@@ -134,7 +134,7 @@ async def any_page(attacker: Attacker) -> bool:
 
 
 async def _readable(attacker: Attacker, file: str) -> bool:
-    """Whether a file tells tokens, GitHub's or ours, of a login made now; earlier ones may be there still."""
+    """Whether a file contains a token of a login made now, GitHub's or the worker's."""
     before = set(_GITHUB_TOKEN.findall(attacker.written(file)))
     token = await attacker.token()
     written = attacker.written(file)

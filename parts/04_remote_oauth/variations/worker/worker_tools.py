@@ -1,4 +1,4 @@
-"""What the worker offers to agents: four tools and a resource, for the user of each request's session."""
+"""The worker's four tools and its resource, for the user of each request's session."""
 
 import math
 import re
@@ -40,7 +40,7 @@ class Tools:
         except ZeroDivisionError:
             raise ToolError("Division by zero") from None
         except (OverflowError, ValueError) as error:
-            raise ToolError(f"There is no such number: {error}") from error
+            raise ToolError(f"The result is not a number: {error}") from error
 
     async def get_github_repos(
         self, context: Context, limit: Annotated[int, Field(ge=1, le=100)] = 10

@@ -24,7 +24,7 @@ _COOKIE = "workshop-worker"
 
 
 def metadata(url: str) -> dict[str, object]:
-    """What the server's metadata says of this group."""
+    """What this group adds to the server's metadata."""
     del url
     return {"authorization_response_iss_parameter_supported": True}
 

@@ -13,7 +13,7 @@ _TEN_MINUTES = 600
 
 
 def metadata(url: str) -> dict[str, object]:
-    """What the server's metadata says of this group."""
+    """What this group adds to the server's metadata."""
     return {}
 
 

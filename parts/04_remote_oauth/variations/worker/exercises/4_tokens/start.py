@@ -11,7 +11,7 @@ _HOUR = 3600
 
 
 def metadata(url: str) -> dict[str, object]:
-    """What the server's metadata says of this group."""
+    """What this group adds to the server's metadata."""
     return {
         "token_endpoint": f"{url}/token",
         "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic", "none"],
