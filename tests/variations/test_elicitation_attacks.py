@@ -131,7 +131,7 @@ async def test_who_closed_the_browser_halfway_can_start_again_at_once(gateway: G
         assert (await browser.open(again)).status_code == 200
         assert told(await asking.client.call_tool(PROFILE))["username"] == "learner"
         for spent in (url, again):
-            assert "not good any more" in (await browser.http.get(spent)).text
+            assert "no longer valid" in (await browser.http.get(spent)).text
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,7 @@ def test_a_part_toml_that_is_wrong_is_told(tmp_path: Path, wrong: str, told: str
 
 
 def test_a_placeholder_that_nothing_stands_for_is_told(tmp_path: Path, quiet: Progress) -> None:
-    with pytest.raises(UsageError, match="names no workload"):
+    with pytest.raises(UsageError, match="does not name a workload"):
         start(tiny(tmp_path, part=PART.replace("{{url:tiny-other}}", "{{url:nobody}}")), quiet)
 
 

@@ -167,12 +167,12 @@ def test_what_is_not_served_is_said(options: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("ref", "told"),
     [
-        ("basename", "`basename` is no reference to a function. Write `module:function`"),
-        (":basename", "no reference"),
-        ("os.path:", "no reference"),
-        ("os.path:basenam", "`os.path:basenam` is no function. Is it `basename`?"),
-        ("os.path:sep", "`os.path:sep` is no function"),
-        ("pathlib:Path", "`pathlib:Path` is no function"),
+        ("basename", "`basename` is not a reference to a function. Write `module:function`"),
+        (":basename", "not a reference"),
+        ("os.path:", "not a reference"),
+        ("os.path:basenam", "`os.path:basenam` is not a function. Is it `basename`?"),
+        ("os.path:sep", "`os.path:sep` is not a function"),
+        ("pathlib:Path", "`pathlib:Path` is not a function"),
         ("no_such_module:run", "No module named 'no_such_module'"),
         ("..tools:run", "cannot be imported"),
         ("broken_while_imported:run", "RuntimeError: not today"),

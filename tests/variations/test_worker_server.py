@@ -73,8 +73,8 @@ def test_it_calculates(mended: Running, operation: str, a: float, b: float, resu
     ("operation", "a", "b", "told"),
     [
         ("divide", 1, 0, "Division by zero"),
-        ("power", 10, 1000, "There is no such number"),
-        ("power", -8, 0.5, "There is no such number"),
+        ("power", 10, 1000, "The result is not a number"),
+        ("power", -8, 0.5, "The result is not a number"),
         ("root", 4, 2, "operation"),
     ],
 )
