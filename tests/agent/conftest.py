@@ -81,6 +81,10 @@ class Authority:
     seen: list[str] = field(default_factory=list)
     resources: list[str] = field(default_factory=list)
     hold: Callable[[], Awaitable[None]] | None = None
+    issued: dict[str, Any] = field(default_factory=dict)
+    """Changes of the token endpoint's answer."""
+    broken: dict[str, bytes] = field(default_factory=dict)
+    """The body of a 400 of the token endpoint (`token`) or the registration endpoint (`register`)."""
 
     @property
     def resource(self) -> str:
@@ -137,6 +141,8 @@ class Authority:
 
     async def _register(self, request: Request) -> Response:
         self.seen.append("register")
+        if "register" in self.broken:
+            return Response(self.broken["register"], 400, media_type="application/json")
         wanted = await request.json()
         client_id = f"client-{len(self.clients) + 1}"
         self.clients.add(client_id)
@@ -157,6 +163,8 @@ class Authority:
         return RedirectResponse(target, status_code=303)
 
     async def _token(self, request: Request) -> Response:
+        if "token" in self.broken:
+            return Response(self.broken["token"], 400, media_type="application/json")
         form = await request.form()
         self.seen.append(str(form["grant_type"]))
         self.resources.append(str(form["resource"]))
@@ -178,8 +186,9 @@ class Authority:
         if works:
             self.access.add(access)
         self.refresh.add(refresh)
-        body = {"access_token": access, "token_type": "bearer", "refresh_token": refresh}
-        return JSONResponse(body | {"expires_in": self.access_seconds, "scope": "repo offline_access"})
+        body: dict[str, Any] = {"access_token": access, "token_type": "bearer", "refresh_token": refresh}
+        body |= {"expires_in": self.access_seconds, "scope": "repo offline_access"} | self.issued
+        return JSONResponse(body)
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

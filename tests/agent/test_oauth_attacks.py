@@ -122,3 +122,20 @@ async def test_a_lifetime_that_is_not_a_time_is_one_error(session: Any) -> None:
     session.authority.access_seconds = 10**400
     with pytest.raises(WorkshopError, match="answer cannot be used"):
         await session.get()
+
+
+@pytest.mark.parametrize("token", ["x\r\ny", "x y", "\u00e9", ""])
+async def test_a_token_that_no_header_can_carry_is_not_stored_and_not_shown(session: Any, token: str) -> None:
+    session.authority.issued = {"access_token": token}
+    with pytest.raises(WorkshopError, match="cannot be sent") as caught:
+        await session.get()
+    assert not token or token not in caught.value.what + caught.value.why + caught.value.hint
+    assert not session.store.all()[0].tokens
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"error": "\xc3"}', b"", b"[]", b'{"error": {}}'])
+@pytest.mark.parametrize("endpoint", ["token", "register"])
+async def test_an_error_that_cannot_be_read_is_one_error(session: Any, endpoint: str, body: bytes) -> None:
+    session.authority.broken = {endpoint: body}
+    with pytest.raises(WorkshopError):
+        await session.get()

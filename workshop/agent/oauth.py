@@ -1,12 +1,13 @@
-"""The OAuth client of the agent: the SDK's, with what it leaves open closed.
+"""The OAuth client of the agent: the SDK's, with its gaps fixed.
 
 The SDK's `OAuthClientProvider` holds one lock across every request, opens the browser after a restart and on
 every 401 though a refresh token is stored, and forgets the authorization server's metadata (python-sdk #3209,
-#3250, #1318). Here only renewing the login is serialised, a refresh comes before the browser, and a login is
-stored whole.
+#3250, #1318). Here only the renewal of a login is serialised, a refresh is tried before a browser is opened,
+and a login is stored as a whole.
 """
 
 import contextlib
+import re
 from collections.abc import AsyncGenerator
 from urllib.parse import parse_qs, urlsplit
 
@@ -57,19 +58,21 @@ from workshop.agent.oauth_checks import (
     unknown_client,
 )
 from workshop.agent.token_store import Login, TokenStore
+from workshop.core.errors import WorkshopError
 from workshop.recorder import current
 
 _MAX_APPROVALS = 3
 _MAX_STEP_UPS = 2
 _BUSY = 429
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 class OAuthClient(OAuthClientProvider):
     """Authenticates requests to one MCP server (an `httpx2.Auth`): discovery, registration, approval, tokens.
 
-    It is its own SDK `TokenStorage`: what is stored is not the tokens alone but all that a refresh needs. Out
-    of the request it raises CredentialsError when the login is denied or the server keeps refusing,
-    DeadlineError when nobody approves, WorkshopError when the login cannot be trusted or a server fails.
+    It is also the SDK's `TokenStorage`, because a refresh needs more than the tokens. A request raises
+    CredentialsError if the login is denied or the server keeps refusing, DeadlineError if nobody approves,
+    WorkshopError if the login cannot be trusted or a server fails.
     """
 
     def __init__(
@@ -85,10 +88,10 @@ class OAuthClient(OAuthClientProvider):
         client: OAuthClientInformationFull | None = None,
         client_metadata_url: str | None = None,
     ) -> None:
-        """`listener` has to be listening: its redirect URI is what gets registered.
+        """`listener` must be listening, because its redirect URI is registered.
 
-        A `client` that was registered by hand is used as it is. Otherwise `client_metadata_url` is our client
-        identifier where Client ID Metadata Documents are taken, and elsewhere the agent registers itself.
+        A `client` that was registered by hand is used as it is. Otherwise `client_metadata_url` is the client
+        identifier if the server accepts Client ID Metadata Documents; if not, the agent registers itself.
         """
         metadata = OAuthClientMetadata(
             client_name=client_name,
@@ -115,7 +118,7 @@ class OAuthClient(OAuthClientProvider):
     async def async_auth_flow(
         self, request: httpx2.Request
     ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
-        """Send `request` with the token there is; where that is refused, renew the login and send again."""
+        """Send `request` with the current token; if that is refused, renew the login and send it again."""
         if not same_origin(request.url, httpx2.URL(self._resource)):
             yield request
             return
@@ -127,7 +130,7 @@ class OAuthClient(OAuthClientProvider):
         while _is_challenge(response):
             if logins >= (_MAX_STEP_UPS if response.status_code == httpx2.codes.FORBIDDEN else 1):
                 raise refused_again(self._resource, response)
-            # A person may take their time now: its connection goes back to the pool first, to age there.
+            # A person may need minutes: the connection is returned to the pool so that it can expire there.
             await response.aread()
             logins += await self._answer(request, response, sent, refresh=not renewed)
             renewed = True
@@ -159,10 +162,10 @@ class OAuthClient(OAuthClientProvider):
     async def _answer(
         self, request: httpx2.Request, challenge: httpx2.Response, used: str | None, *, refresh: bool
     ) -> bool:
-        """Get another token than `used`; True when a person had to approve it.
+        """Get another token than `used`; return True if a person had to approve it.
 
-        Once a refreshed token is refused too (ToolHive goes on refreshing when the upstream's token is dead),
-        only a login helps.
+        If a refreshed token is refused too (ToolHive still refreshes when the upstream's token is dead), only
+        a login helps.
         """
         async with self._one_at_a_time:
             if self._token() not in (None, used):
@@ -174,7 +177,7 @@ class OAuthClient(OAuthClientProvider):
             return True
 
     async def _refresh(self, used: str | None) -> bool:
-        """Refresh under the store's lock, unless another process has done so already."""
+        """Refresh under the store's lock, unless another process has already done it."""
         if not self.context.can_refresh_token():
             return False
         async with self._store.lock():
@@ -223,7 +226,7 @@ class OAuthClient(OAuthClientProvider):
                 await self._run_flow(request, challenge)
 
     async def _run_flow(self, request: httpx2.Request, challenge: httpx2.Response) -> None:
-        """Drive the SDK's flow from the refusal we already have to the new token, not sending `request`."""
+        """Run the SDK's flow from the refusal that arrived to the new token, without sending `request`."""
         context = self.context
         if challenge.status_code == httpx2.codes.UNAUTHORIZED:
             if context.protected_resource_metadata and is_foreign(challenge, self._resource):
@@ -260,11 +263,11 @@ class OAuthClient(OAuthClientProvider):
     def _announce(self) -> None:
         prm, metadata = self.context.protected_resource_metadata, self.context.oauth_metadata
         if prm:
-            self._tell_once(ResourceDiscovered(str(prm.resource), self.context.auth_server_url or ""))
+            self._observe_once(ResourceDiscovered(str(prm.resource), self.context.auth_server_url or ""))
         if metadata:
-            self._tell_once(ServerDiscovered(str(metadata.issuer)))
+            self._observe_once(ServerDiscovered(str(metadata.issuer)))
 
-    def _tell_once(self, event: Event) -> None:
+    def _observe_once(self, event: Event) -> None:
         if event not in self._announced:
             self._announced.add(event)
             self._observe(event)
@@ -274,7 +277,7 @@ class OAuthClient(OAuthClientProvider):
         self._announce()
         metadata = check_metadata(self.context.oauth_metadata, self._resource)
         if not self._registered_now and self._approval.way != "practice user":
-            await _probe(url)  # a practice user sees by himself where this leads
+            await _probe(url)  # the practice user follows the redirect, so this is not needed
         self._listener.expect(
             parse_qs(urlsplit(url).query)["state"][0],
             str(metadata.issuer),
@@ -347,12 +350,21 @@ class OAuthClient(OAuthClientProvider):
         """The tokens of the current login."""
         return self.context.current_tokens
 
-    async def set_tokens(self, _tokens: OAuthToken) -> None:
-        """Store the login; the SDK has put the tokens into its context before."""
+    async def set_tokens(self, tokens: OAuthToken) -> None:
+        """Store the login; the SDK has put the tokens into its context before.
+
+        Raises WorkshopError for a token that no header can carry: HTTP's own error would quote it.
+        """
+        if not _TOKEN.fullmatch(tokens.access_token):
+            self.context.clear_tokens()
+            raise WorkshopError(
+                "The authorization server issued a token that cannot be sent",
+                why="It has characters that are not allowed in a header (RFC 6750 section 2.1)",
+            )
         self._save()
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
-        """Who we are at the authorization server."""
+        """The agent's registration at the authorization server."""
         return self.context.client_info
 
     async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
@@ -363,7 +375,7 @@ class OAuthClient(OAuthClientProvider):
 
 
 async def _probe(url: str) -> None:
-    """Ask the authorization endpoint first: a client it has forgotten gets an error page and no callback."""
+    """Ask the authorization endpoint first: a forgotten client gets an error page and not a callback."""
     async with open_client(OAUTH_SECONDS) as http:
         response = await send_bounded(http, http.build_request("GET", url))
     if response.is_client_error:

@@ -1,4 +1,4 @@
-"""What an MCP client has to check and the SDK leaves open, and how a failed login is explained."""
+"""Checks that an MCP client must make and the SDK does not, and the errors of a failed login."""
 
 import asyncio
 import contextlib
@@ -12,6 +12,7 @@ from mcp.client.auth.utils import extract_resource_metadata_from_www_auth
 from mcp.shared.auth import OAuthMetadata
 
 from workshop.agent.http import status_line
+from workshop.core.encoding import parse_json
 from workshop.core.errors import CredentialsError, DeadlineError, WorkshopError
 from workshop.core.foreign import one_line
 from workshop.core.outgoing import is_loopback
@@ -20,15 +21,15 @@ OAUTH_SECONDS = 15.0
 _MOST_SAID = 300
 _MAX_ANSWER = 256 * 1024
 _STOPPED = "Nothing was sent there. If you did not expect this, do not trust the MCP server at this address"
-# The body arrives decoded and whole.
+# The body of the copy is decoded and complete.
 _FRAMING = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 
 
 def check_address(url: str, server_url: str) -> None:
-    """Raise WorkshopError unless `url` is https, or on this machine and so is the MCP server.
+    """Raise WorkshopError unless `url` is https, or both it and the MCP server are on this machine.
 
-    A server on the internet must not send us to this machine or into the local network (MCP security
-    best practices, server-side request forgery). A name that resolves there is stopped by TLS.
+    A server on the internet must not send the agent to this machine or into the local network (MCP security
+    best practices, server-side request forgery). TLS stops a name that resolves there.
     """
     parts = urlsplit(url)
     local = is_loopback(url)
@@ -52,39 +53,39 @@ def _refused(url: str, why: str) -> WorkshopError:
 
 
 def check_metadata(metadata: OAuthMetadata | None, server_url: str) -> OAuthMetadata:
-    """Raise WorkshopError unless the authorization server is described, offers PKCE, and may be opened.
+    """Raise WorkshopError unless the authorization server has metadata, supports PKCE, and may be opened.
 
-    MCP authorization, "Authorization Code Protection": a client stops where S256 is not advertised.
+    MCP authorization, "Authorization Code Protection": a client stops if S256 is not advertised.
     """
     if metadata is None:
         raise WorkshopError(
             "The server asks for a login but no authorization server can be found",
-            why="Neither RFC 8414 nor OpenID Connect metadata is there, or what is there is not valid",
+            why="It has no valid metadata, neither of RFC 8414 nor of OpenID Connect",
             hint="Check `/.well-known/oauth-authorization-server` of the server with curl",
         )
     if "S256" not in (metadata.code_challenge_methods_supported or ()):
         raise WorkshopError(
-            "The authorization server does not offer PKCE with S256",
-            why=f"`code_challenge_methods_supported` of {metadata.issuer} lacks it; a stolen code would do",
+            "The authorization server does not support PKCE with S256",
+            why=f"`code_challenge_methods_supported` of {metadata.issuer} lacks it; a stolen code would work",
         )
     check_address(str(metadata.authorization_endpoint), server_url)
     return metadata
 
 
 def is_foreign(challenge: httpx2.Response, server_url: str) -> bool:
-    """Whether a refusal speaks of another resource than the MCP server: some proxies pass the upstream's on.
+    """Whether a refusal names another resource than the MCP server: some proxies pass on the upstream's.
 
     RFC 9728 section 3 puts a resource's metadata at the resource's own origin.
     """
     metadata = extract_resource_metadata_from_www_auth(challenge)
     if metadata is None:
         return False
-    theirs, ours = urlsplit(metadata), urlsplit(server_url)
-    return (theirs.scheme, theirs.netloc) != (ours.scheme, ours.netloc)
+    named, own = urlsplit(metadata), urlsplit(server_url)
+    return (named.scheme, named.netloc) != (own.scheme, own.netloc)
 
 
 async def send_bounded(http: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
-    """Send a request of the login; its answer is bounded in time and size, redirects are left to the caller.
+    """Send a request of the login; its answer is bounded in time and size, and redirects are not followed.
 
     Raises WorkshopError for an answer over 256 KiB, TimeoutError for one that takes longer than 15 s.
     """
@@ -116,21 +117,21 @@ async def _read(response: httpx2.Response) -> bytes:
 def oauth_error(response: httpx2.Response) -> str:
     """The `error` code of an OAuth error answer (RFC 6749 section 5.2), or an empty string."""
     try:
-        data = response.json()
+        data = parse_json(response.content)
     except ValueError:
         return ""
     return one_line(str(data["error"]), 80) if isinstance(data, dict) and "error" in data else ""
 
 
 class ForgottenClientError(WorkshopError):
-    """The authorization server does not know the stored client identifier any more."""
+    """The authorization server no longer knows the stored client identifier."""
 
 
 @contextlib.contextmanager
 def login_errors(last_error: Callable[[], str]) -> Iterator[None]:
     """Turn what the SDK and the network raise during a login into our errors.
 
-    `last_error` gives the OAuth error code of the last answer; bodies are not repeated, they are untrusted.
+    `last_error` returns the OAuth error code of the last answer; bodies are untrusted and not repeated.
     """
     try:
         yield
@@ -142,7 +143,7 @@ def login_errors(last_error: Callable[[], str]) -> Iterator[None]:
         ) from error
     except OAuthTokenError as error:
         raise CredentialsError(
-            "The authorization server gave no token",
+            "The authorization server did not issue a token",
             why=_reason(last_error(), error),
             hint="Run this again and approve once more; `workshop logs` shows what the server wrote",
         ) from error
@@ -150,10 +151,9 @@ def login_errors(last_error: Callable[[], str]) -> Iterator[None]:
         raise WorkshopError(
             "The login was stopped: the servers' descriptions disagree", why=one_line(str(error), _MOST_SAID)
         ) from error
-    except OverflowError as error:
-        raise WorkshopError(
-            "The authorization server's answer cannot be used", why="It has a lifetime that is not a time"
-        ) from error
+    except (OverflowError, UnicodeDecodeError, RecursionError) as error:
+        why = "It has a lifetime that is not a time" if isinstance(error, OverflowError) else "It is not JSON"
+        raise WorkshopError("The authorization server's answer cannot be used", why=why) from error
     except (TimeoutError, httpx2.TimeoutException) as error:
         raise DeadlineError(
             "The authorization server does not answer", hint="`workshop status` shows what runs"
@@ -171,7 +171,7 @@ def _reason(code: str, error: Exception) -> str:
 
 
 def refused_again(server_url: str, response: httpx2.Response) -> CredentialsError:
-    """The server refuses what a login has just given us."""
+    """The server refuses the token of the login that has just succeeded."""
     return CredentialsError(
         f"{urlsplit(server_url).netloc} refuses the token of the login that was just approved",
         why=f"It still answers {status_line(response)}",
@@ -180,30 +180,30 @@ def refused_again(server_url: str, response: httpx2.Response) -> CredentialsErro
 
 
 def unknown_client(client_id: str) -> CredentialsError:
-    """A client that was registered by hand is refused, and another is not what was asked for."""
+    """A client that was registered by hand is refused, and the agent must not register another."""
     return CredentialsError(
-        f"The authorization server does not take the client {one_line(client_id, _MOST_SAID)!r}",
+        f"The authorization server does not accept the client {one_line(client_id, _MOST_SAID)!r}",
         why="It refused its identifier, its secret, or its redirect URI",
         hint="Compare them with what is registered there",
     )
 
 
 def not_answered(seconds: float, *, forgotten: bool) -> DeadlineError:
-    """Nobody approved; `forgotten` when the stored client was dropped in case the page did not know it."""
+    """Nobody approved; `forgotten` if the stored client was dropped because the page may not know it."""
     hint = "Run this again, open the address it prints, and approve"
     if forgotten:
         hint += ". The stored registration was dropped in case the server had forgotten it"
     return DeadlineError(
         f"Nobody approved the login within {seconds:g} seconds",
-        why="The browser never came back to this computer; over SSH or in a container it cannot",
+        why="The browser did not return to this computer; over SSH or in a container it cannot",
         hint=hint,
     )
 
 
 def unavailable(response: httpx2.Response) -> WorkshopError:
-    """The token endpoint fails; the refresh token stays stored."""
+    """The token endpoint fails; the refresh token remains stored."""
     return WorkshopError(
         "The login cannot be refreshed now",
         why=f"The authorization server answered {status_line(response)}",
-        hint="Run this again in a moment; the stored login is kept",
+        hint="Run this again in a moment; the login remains stored",
     )
