@@ -10,11 +10,11 @@ from typing import Any, Literal
 import pytest
 
 from workshop.core.config_file import read_toml
+from workshop.core.encoding import DEEPEST
 from workshop.core.errors import UsageError
 from workshop.core.instance import Record
 from workshop.core.state_file import (
     MOST_BYTES,
-    MOST_DEPTH,
     DamagedFileError,
     Pid,
     Port,
@@ -109,9 +109,9 @@ def test_deep_nesting_is_refused(text: str, tmp_path: Path) -> None:
 
 
 def test_the_depth_has_a_limit_below_that_of_python() -> None:
-    assert parsed_json("[" * MOST_DEPTH + "]" * MOST_DEPTH)
+    assert parsed_json("[" * DEEPEST + "]" * DEEPEST)
     with pytest.raises(DamagedFileError, match="nested too deeply"):
-        parsed_json("[" * (MOST_DEPTH + 1) + "]" * (MOST_DEPTH + 1))
+        parsed_json("[" * (DEEPEST + 2) + "]" * (DEEPEST + 2))
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
+from workshop.core.encoding import shallow
 from workshop.core.errors import UsageError
-from workshop.core.state_file import read_bounded, shallow
+from workshop.core.state_file import read_bounded
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -4,21 +4,26 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 _JWT_PARTS = 3
 DEEPEST = 100
 """Levels of lists and objects in JSON from elsewhere; Python's own reader and writer end at about 1000."""
 
 
-def parse_json(text: str | bytes, deepest: int = DEEPEST) -> Any:  # noqa: ANN401 - JSON can be anything
-    """JSON from elsewhere; raises ValueError for other text, and for more than `deepest` levels."""
+def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - JSON can be anything
+    """JSON from elsewhere; raises ValueError for other text, and for more than `DEEPEST` levels."""
     try:
-        value = json.loads(text)
+        return shallow(json.loads(text))
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    level = [value]
-    for _ in range(deepest + 1):
+
+
+def shallow(value: T) -> T:
+    """The same lists and objects; raises ValueError if they have more than `DEEPEST` levels."""
+    level: list[object] = [value]
+    for _ in range(DEEPEST + 1):
         level = [inner for outer in level for inner in _inside(outer)]
         if not level:
             return value

@@ -9,9 +9,10 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from workshop.core.encoding import parse_json
+
 T = TypeVar("T")
 MOST_BYTES = 8 * 1024 * 1024
-MOST_DEPTH = 64
 Port = Annotated[int, range(1, 1 << 16)]
 Pid = Annotated[int, range(1, 1 << 31)]
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", NoneType: "null"}
@@ -39,27 +40,14 @@ def read_json(path: Path, most: int = MOST_BYTES) -> Any:  # noqa: ANN401 - JSON
 def parsed_json(text: str | bytes) -> Any:  # noqa: ANN401 - JSON
     """The value of a JSON text; raises DamagedFileError for anything else, and for one nested too deeply."""
     try:
-        return shallow(json.loads(text.decode("utf-8") if isinstance(text, bytes) else text))
-    except RecursionError as error:
-        raise DamagedFileError("It is not JSON that can be used: it is nested too deeply") from error
+        return parse_json(text.decode("utf-8") if isinstance(text, bytes) else text)
     except UnicodeDecodeError as error:
         raise DamagedFileError("It is not UTF-8 text") from error
-    except DamagedFileError:
-        raise
     except json.JSONDecodeError as error:
         raise DamagedFileError(f"It is not JSON: {error}") from error
-    except ValueError as error:  # `int`, of thousands of digits
-        raise DamagedFileError("It is not JSON that can be used: a number in it is too long") from error
-
-
-def shallow(data: T, most: int = MOST_DEPTH) -> T:
-    """These tables and lists; raises DamagedFileError if they are nested more than `most` deep."""
-    level: list[object] = [data]
-    for _ in range(most):
-        level = [child for item in level for child in _children(item)]
-        if not level:
-            return data
-    raise DamagedFileError("It is nested too deeply")
+    except ValueError as error:  # nested too deeply, or a number of thousands of digits
+        why = str(error).partition(":")[0]
+        raise DamagedFileError(f"It is not JSON that can be used: {why}") from error
 
 
 def read_state(kind: type[T], path: Path) -> T | None:
@@ -131,9 +119,3 @@ def _table(data: Any, at: str) -> dict[str, Any]:  # noqa: ANN401 - as above
 
 def _refuse(at: str, wanted: str) -> Any:  # noqa: ANN401 - it never returns; the callers are expressions
     raise DamagedFileError(f"`{at.lstrip('.')[:60]}` is not {wanted}" if at else f"It is not {wanted}")
-
-
-def _children(item: object) -> Iterable[object]:
-    if isinstance(item, dict):
-        return item.values()
-    return item if isinstance(item, list) else ()

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from workshop.core.encoding import shallow
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.paths import replace_text
-from workshop.core.state_file import read_bounded, shallow
+from workshop.core.state_file import read_bounded
 
 WHY_LOCALHOST = (
     "Write `localhost`, not `127.0.0.1`: issuer, audience and callback say `localhost`, "
