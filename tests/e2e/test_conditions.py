@@ -40,8 +40,10 @@ FAST = ("status", "part 1 show", "teardown")
 
 
 def commands() -> dict[str, Any]:
-    """Every command by its words; of one that several parts have, `run` of all, `check` of part 3,
-    which needs the network, and the first of any other."""
+    """Every command by its words.
+
+    What several parts have is there once, except for `run`, and for the `check` of part 3, which connects.
+    """
     found: dict[str, Any] = {}
     names: set[str] = set()
     for name, command in _below(build_tree(), ()):
