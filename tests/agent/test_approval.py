@@ -129,7 +129,7 @@ async def test_a_redirect_that_repeats_a_form_elsewhere_hides_where_it_came_from
         assert (onward.method, onward.headers.get_list("origin")) == ("POST", [origin])
 
 
-async def test_an_unknown_practice_user_is_told_with_those_there_are(serve: Any) -> None:
+async def test_an_unknown_practice_user_is_reported_with_those_there_are(serve: Any) -> None:
     with pytest.raises(CredentialsError, match="no practice user 'nobody'") as caught:
         await _approve(serve, Pages(), "nobody")
     assert caught.value.hint == "There are: learner, mentor"
@@ -156,7 +156,7 @@ async def test_pages_that_go_round_in_circles_end(serve: Any) -> None:
         await _approve(serve, Pages(), path="circle")
 
 
-async def test_a_page_that_cannot_be_reached_is_told() -> None:
+async def test_a_page_that_cannot_be_reached_is_reported() -> None:
     with pytest.raises(WorkshopError, match="cannot be reached"):
         await ApproveAs("learner").start(f"http://localhost:{free_port()}/authorize")
 

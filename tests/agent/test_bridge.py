@@ -91,7 +91,7 @@ async def test_nothing_but_mcp_is_on_stdout_and_it_ends_with_its_client(running:
     assert done.stderr == ""
 
 
-def test_where_nothing_answers_each_request_is_told_so(running: IsolatedInstance) -> None:
+def test_where_nothing_answers_each_request_is_reported(running: IsolatedInstance) -> None:
     url = f"http://localhost:{free_port()}/mcp"
     done = said(running, url, request(1, "initialize", **INITIALIZE), request(2, "tools/list"))
     answers = [json.loads(line) for line in done.stdout.splitlines()]
@@ -101,7 +101,7 @@ def test_where_nothing_answers_each_request_is_told_so(running: IsolatedInstance
     assert "Traceback" not in done.stderr
 
 
-def test_it_shows_where_to_log_in_and_stops_when_it_is_told_to(running: IsolatedInstance) -> None:
+def test_it_shows_where_to_log_in_and_stops_when_it_is_asked_to(running: IsolatedInstance) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "workshop", "bridge", url_of(running), "--no-browser"],
         env=running.environment,

@@ -29,7 +29,7 @@ async def test_a_client_registered_by_hand_is_used_and_no_other_is_registered(se
     assert session.authority.count("register") == 0
 
 
-async def test_a_client_registered_by_hand_and_refused_is_told_and_not_replaced(session: Any) -> None:
+async def test_a_client_registered_by_hand_and_refused_is_reported_and_not_replaced(session: Any) -> None:
     session.options = {"client": known_client(session, "by-hand")}
     session.authority.clients.clear()
     with pytest.raises(CredentialsError, match="does not accept the client 'by-hand'"):

@@ -181,7 +181,7 @@ async def test_calls_at_once_step_back_together(serve: Any) -> None:
     assert len([event for event in events if isinstance(event, Warned)]) == 1
 
 
-async def test_where_the_older_era_is_not_spoken_the_refusal_is_told(serve: Any) -> None:
+async def test_where_the_older_era_is_not_spoken_the_refusal_is_reported(serve: Any) -> None:
     renaming = Renaming(_http_server(), "greet", "hello")
 
     async def modern_only(scope: Scope, receive: Receive, send: Send) -> None:
@@ -217,13 +217,13 @@ async def test_a_server_over_stdio_is_started_and_connected(tmp_path: Path) -> N
     assert events == [Connecting(name), Connected(name, "by hand", "2026-07-28")]
 
 
-async def test_a_server_that_dies_during_a_call_is_told(tmp_path: Path) -> None:
+async def test_a_server_that_dies_during_a_call_is_reported(tmp_path: Path) -> None:
     with pytest.raises(WorkshopError, match="ended the connection"):
         async with connect(_program(tmp_path, SERVER)) as client:
             await McpTools(client).call_tool("leave", {})
 
 
-async def test_nobody_at_the_address_is_told_with_the_command_that_helps() -> None:
+async def test_nobody_at_the_address_is_reported_with_the_command_that_helps() -> None:
     with pytest.raises(WorkshopError, match="Nothing answers at http://localhost:") as caught:
         async with connect(f"http://localhost:{free_port()}/mcp"):
             pass
@@ -231,7 +231,7 @@ async def test_nobody_at_the_address_is_told_with_the_command_that_helps() -> No
 
 
 @pytest.mark.parametrize("url", ["nonsense", "ftp://localhost/mcp", "http://[::1/mcp"])
-async def test_what_is_no_url_is_told(url: str) -> None:
+async def test_what_is_no_url_is_reported(url: str) -> None:
     with pytest.raises(WorkshopError, match="is not the URL of an MCP server"):
         async with connect(url):
             pass
@@ -246,7 +246,7 @@ async def test_what_is_no_url_is_told(url: str) -> None:
         (JSONResponse({"hello": "world"}), "does not answer as MCP requires", "not JSON-RPC 2.0"),
     ],
 )
-async def test_a_server_that_does_not_speak_mcp_is_told_with_its_answer(
+async def test_a_server_that_does_not_speak_mcp_is_reported_with_its_answer(
     serve: Any, response: PlainTextResponse | JSONResponse, what: str, why: str
 ) -> None:
     app = Starlette(routes=[Route("/mcp", lambda _: response, methods=["GET", "POST", "DELETE"])])
@@ -268,13 +268,13 @@ async def test_a_server_that_never_answers_is_a_deadline_error(serve: Any) -> No
                 pass
 
 
-async def test_a_program_that_cannot_be_started_is_told() -> None:
+async def test_a_program_that_cannot_be_started_is_reported() -> None:
     with pytest.raises(WorkshopError, match="Cannot start `no-such-program`"):
         async with connect(StdioServerParameters(command="no-such-program")):
             pass
 
 
-async def test_a_program_that_ends_at_once_is_told_with_the_command_to_try(tmp_path: Path) -> None:
+async def test_a_program_that_ends_at_once_is_reported_with_the_command_to_try(tmp_path: Path) -> None:
     with pytest.raises(WorkshopError, match="ended before it answered") as caught:
         async with connect(_program(tmp_path, "raise SystemExit(1)")):
             pass

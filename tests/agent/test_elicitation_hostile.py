@@ -105,7 +105,7 @@ async def test_a_server_that_ignores_every_answer_is_given_up(scenario: Scenario
 
 
 @pytest.mark.parametrize("data", [None, [], "text", {}, {"elicitations": []}, {"elicitations": [{"a": 1}]}])
-async def test_an_error_that_names_no_page_is_told(scenario: Scenario, data: Any) -> None:
+async def test_an_error_that_names_no_page_is_reported(scenario: Scenario, data: Any) -> None:
     async with scenario.desk(ERAS[0], Person()) as desk:
         result = await desk.tools.call_tool("nonsense", {"data": data})
     assert result == ToolResult("The server needs the person at a page, but does not name it", None, True)

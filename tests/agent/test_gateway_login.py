@@ -205,7 +205,7 @@ async def test_t92_the_practice_github_never_sees_the_agents_own_token(scenario:
     assert tokens["refresh_token"] not in seen
 
 
-async def test_an_unknown_practice_user_is_told(scenario: Scenario) -> None:
+async def test_an_unknown_practice_user_is_reported(scenario: Scenario) -> None:
     async with scenario.gateway():
         with pytest.raises(CredentialsError, match="no practice user 'nobody'") as caught:
             await scenario.ask("nobody")

@@ -124,7 +124,7 @@ class Recorded:
         raise AssertionError(name, arguments)
 
 
-async def test_arguments_that_cannot_be_sent_are_told_to_the_model() -> None:
+async def test_arguments_that_cannot_be_sent_are_reported_to_the_model() -> None:
     call = ToolCall("1", "add", {}, malformed=json.dumps({"a": "\ud800"}))
     assert "must be one JSON object, of UTF-8 text" in await run_agent("?", Asks(call), Recorded())
 

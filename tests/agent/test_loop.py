@@ -52,7 +52,7 @@ async def test_the_model_gets_each_result_and_its_text_without_calls_is_the_answ
         (ToolCall("1", "add", {"a": 2, "b": "many"}), "Invalid arguments: b"),
     ],
 )
-async def test_what_the_model_does_wrong_is_told_to_it_as_an_error(call: ToolCall, told: str) -> None:
+async def test_what_the_model_does_wrong_is_reported_to_it_as_an_error(call: ToolCall, told: str) -> None:
     model = Scripted(ModelTurn("", (call,)), ModelTurn("sorry"))
     assert await run_agent("?", model, PythonTools(add)) == "sorry"
     last = model.heard[1][-1]

@@ -111,7 +111,7 @@ async def test_a_result_without_end_is_cut(tools: McpTools) -> None:
     assert result.text.endswith("[cut: the result had 300000 characters]")
 
 
-async def test_a_server_without_tools_is_told_apart_from_a_login_that_is_missing() -> None:
+async def test_a_server_without_tools_is_distinguished_from_a_login_that_is_missing() -> None:
     async with Client(MCPServer("empty")) as client:
         with pytest.raises(WorkshopError, match="accepted the agent but has no tools") as caught:
             await McpTools(client).list_tools()

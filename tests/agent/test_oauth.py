@@ -181,7 +181,7 @@ async def test_a_forgotten_client_is_found_by_asking_before_the_browser_opens(se
     assert "client_id=client-2" in opened[1]
 
 
-async def test_t41_a_denied_login_is_told_and_stores_no_token(session: Any) -> None:
+async def test_t41_a_denied_login_is_reported_and_stores_no_token(session: Any) -> None:
     session.authority.approves = False
     with pytest.raises(CredentialsError, match="not approved") as caught:
         await session.get()

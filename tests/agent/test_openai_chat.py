@@ -133,7 +133,7 @@ async def test_an_endpoint_that_stays_busy_is_given_up_after_four_attempts(serve
     assert caught.value.why == "overloaded ***"
 
 
-async def test_a_wait_that_is_too_long_is_told_at_once(serve: Any) -> None:
+async def test_a_wait_that_is_too_long_is_reported_at_once(serve: Any) -> None:
     waits: list[float] = []
     endpoint = Endpoint(_error(429, "try again in an hour", None, **{"retry-after": "3600"}))
     with pytest.raises(WorkshopError, match="answered 429"):
@@ -148,7 +148,9 @@ async def test_an_account_without_quota_is_a_credentials_error_and_not_retried(s
     assert len(endpoint.requests) == 1
 
 
-async def test_a_refused_request_tells_what_the_endpoint_said_without_control_characters(serve: Any) -> None:
+async def test_a_refused_request_reports_what_the_endpoint_said_without_control_characters(
+    serve: Any,
+) -> None:
     with pytest.raises(WorkshopError) as caught:
         await _ask(serve, Endpoint(_error(404, "no model \x1b[31mred")))
     assert caught.value.why == "no model \\x1b[31mred"
@@ -171,7 +173,7 @@ async def test_a_model_that_does_not_reply_in_time_is_a_deadline_error(serve: An
         JSONResponse({"choices": [{"message": {"content": 7}}]}),
     ],
 )
-async def test_a_reply_that_is_no_completion_is_told(serve: Any, response: Response) -> None:
+async def test_a_reply_that_is_no_completion_is_reported(serve: Any, response: Response) -> None:
     with pytest.raises(WorkshopError, match=r"not a chat completion|replied with nothing"):
         await _ask(serve, Endpoint(response))
 
@@ -179,7 +181,7 @@ async def test_a_reply_that_is_no_completion_is_told(serve: Any, response: Respo
 @pytest.mark.parametrize(
     "url", ["http://localhost:1/v1", "http://name.invalid/v1", "gopher://x/v1", "nonsense"]
 )
-async def test_an_endpoint_that_cannot_be_reached_is_told_with_the_setting_to_check(url: str) -> None:
+async def test_an_endpoint_that_cannot_be_reached_is_reported_with_the_setting_to_check(url: str) -> None:
     with pytest.raises(WorkshopError, match="cannot be reached") as caught:
         await OpenAIChat(url, KEY, "some-model").reply(ASKED, TOOLS)
     assert "OPENAI_BASE_URL" in caught.value.hint
@@ -195,7 +197,7 @@ async def test_the_text_of_a_list_of_parts_is_the_answer(serve: Any) -> None:
     assert turn.text == "It is 5"
 
 
-async def test_an_answer_that_reached_its_limit_says_so(serve: Any) -> None:
+async def test_an_answer_that_reached_its_limit_reports_that(serve: Any) -> None:
     message = {"role": "assistant", "content": "It is"}
     cut = JSONResponse({"choices": [{"message": message, "finish_reason": "length"}]})
     assert (await _ask(serve, Endpoint(cut))).text == (
@@ -264,7 +266,7 @@ async def test_half_a_surrogate_pair_in_a_turn_or_a_result_can_go_back(serve: An
     [b"[" * 100_000, b'{"choices": \xc3}', b'{"error": {"message": "busy"}}', b""],
     ids=lambda b: str(b[:12]),
 )
-async def test_a_body_that_is_no_reply_is_told(serve: Any, body: bytes) -> None:
+async def test_a_body_that_is_no_reply_is_reported(serve: Any, body: bytes) -> None:
     with pytest.raises(WorkshopError, match="not a chat completion"):
         await _ask(serve, Endpoint(Response(body, media_type="application/json")))
 

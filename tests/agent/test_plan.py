@@ -43,7 +43,7 @@ def test_a_rule_keeps_one_thing_of_a_result(rule: Keep, kept: object) -> None:
         (Keep("issues", choice="max_by", by="by"), "cannot compare by `by`"),
     ],
 )
-def test_a_rule_that_does_not_fit_the_result_says_so(rule: Keep, told: str) -> None:
+def test_a_rule_that_does_not_fit_the_result_reports_that(rule: Keep, told: str) -> None:
     with pytest.raises(WorkshopError, match=told):
         keep_of(ISSUES, rule)
 
@@ -119,6 +119,6 @@ def test_plans_are_read_in_order_with_calls_and_rules() -> None:
         ),
     ],
 )
-def test_a_mistake_in_a_plan_is_told_by_its_place(text: str, told: str) -> None:
+def test_a_mistake_in_a_plan_is_reported_by_its_place(text: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         _plans(text)

@@ -38,7 +38,7 @@ async def _answer(question: str, *plans: Plan) -> str:
     return await run_agent(question, RehearsalModel(plans, QUESTION), TOOLS)
 
 
-def test_it_says_that_it_is_no_language_model() -> None:
+def test_it_reports_that_it_is_no_language_model() -> None:
     assert "no LLM" in RehearsalModel(()).name
 
 

@@ -29,7 +29,7 @@ NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
         (2, {"retry-after": "9" * 400}, None),
     ],
 )
-def test_the_server_says_how_long_and_else_the_wait_doubles(
+def test_the_server_reports_how_long_and_else_the_wait_doubles(
     attempt: int, headers: dict[str, str], seconds: float | None
 ) -> None:
     assert wait_before(attempt, headers, NOW) == seconds

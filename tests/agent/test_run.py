@@ -152,7 +152,7 @@ def test_a_model_in_env_is_used_unless_the_rehearsal_model_is_asked_for(part: Pa
     assert isinstance(chosen, RehearsalModel)
 
 
-def test_a_key_without_a_model_name_is_told(part: Path, tmp_path: Path) -> None:
+def test_a_key_without_a_model_name_is_reported(part: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="WORKSHOP_MODEL is not set"):
         prepared(part, RunOptions(env_file=_env(tmp_path, "OPENAI_API_KEY=not-a-real-key\n")))
 
@@ -184,7 +184,7 @@ def test_an_agent_knows_what_up_started_and_where_logins_are_kept(part: Path, ho
         ("title = 'x'\nsummary = 's'\nquestion = 'y'\ntimeouts = {call = true}", r"`timeouts\.call`"),
     ],
 )
-def test_a_mistake_in_part_toml_is_told(part: Path, text: str, told: str) -> None:
+def test_a_mistake_in_part_toml_is_reported(part: Path, text: str, told: str) -> None:
     (part / "part.toml").write_text(text)
     with pytest.raises(UsageError, match=told):
         Part.load(part)
@@ -239,7 +239,7 @@ def test_timeouts_come_from_part_toml(part: Path) -> None:
         ("def answer(agent): ...", "no `async def answer"),
     ],
 )
-def test_a_main_py_without_an_answer_is_told(part: Path, text: str | None, told: str) -> None:
+def test_a_main_py_without_an_answer_is_reported(part: Path, text: str | None, told: str) -> None:
     (part / "main.py").unlink()
     if text is not None:
         (part / "main.py").write_text(text)

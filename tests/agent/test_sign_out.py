@@ -121,7 +121,7 @@ async def test_no_token_is_sent_over_plain_http(store: TokenStore) -> None:
     assert not ended.forgotten
 
 
-async def test_an_access_token_that_cannot_be_revoked_is_told(store: TokenStore, serve: Serve) -> None:
+async def test_an_access_token_that_cannot_be_revoked_is_reported(store: TokenStore, serve: Serve) -> None:
     revoker = Revoker({"access_token": (400, "unsupported_token_type")})
     async with serve(revoker.app(), free_port()) as url:
         ended = await end(store, login(url))

@@ -91,7 +91,7 @@ def test_a_damaged_file_counts_as_absent_with_a_warning(
     assert store.find(RESOURCE) == _login()
 
 
-def test_a_disk_that_refuses_is_told(tmp_path: Path) -> None:
+def test_a_disk_that_refuses_is_reported(tmp_path: Path) -> None:
     (tmp_path / "logins").write_text("a file where a folder belongs")
     with pytest.raises(WorkshopError, match="Cannot keep the login"):
         TokenStore(tmp_path / "logins").save(_login())

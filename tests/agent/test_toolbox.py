@@ -57,7 +57,7 @@ async def test_a_coroutine_function_is_a_tool_too() -> None:
         ({"repository": "x", "colour": "red"}, "colour: Unexpected keyword argument"),
     ],
 )
-async def test_wrong_arguments_are_told_without_a_call(arguments: dict[str, str], told: str) -> None:
+async def test_wrong_arguments_are_reported_without_a_call(arguments: dict[str, str], told: str) -> None:
     result = await PythonTools(list_issues).call_tool("list_issues", arguments)
     assert result.is_error
     assert told in result.text

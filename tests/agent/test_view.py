@@ -23,7 +23,7 @@ class Screen:
         return self.err.getvalue()
 
 
-def test_a_login_is_told_step_by_step_with_the_whole_address_on_a_line_of_its_own() -> None:
+def test_a_login_is_reported_step_by_step_with_the_whole_address_on_a_line_of_its_own() -> None:
     url = f"http://localhost:8080/oauth/authorize?state={'x' * 300}"
     shown = Screen().show(
         on.LoginRequired("http://localhost:8080/mcp", 401),
@@ -52,7 +52,7 @@ def test_nobody_has_to_open_an_address_when_a_practice_user_approves() -> None:
     ("seconds", "told"),
     [(None, "token;"), (59, "valid for 59 s"), (900, "valid for 15 min"), (7200, "valid for 2 h")],
 )
-def test_a_lifetime_is_told_in_its_largest_unit(seconds: int | None, told: str) -> None:
+def test_a_lifetime_is_reported_in_its_largest_unit(seconds: int | None, told: str) -> None:
     assert told in Screen().show(on.TokenRefreshed(seconds))
 
 

@@ -255,7 +255,7 @@ async def test_a_repeated_client_or_redirect_uri_gets_a_page_and_no_redirect(
 @pytest.mark.parametrize(
     "name", ["scope", "state", "code_challenge", "code_challenge_method", "response_type"]
 )
-async def test_any_other_repeated_parameter_is_told_to_the_client(gateway: Site, name: str) -> None:
+async def test_any_other_repeated_parameter_is_reported_to_the_client(gateway: Site, name: str) -> None:
     parameters = gateway.authorize_parameters(await gateway.register())
     repeated = {**parameters, name: [parameters[name]] * 2}
     answer = await gateway.browser.get(f"{ISSUER}/oauth/authorize", params=repeated)

@@ -74,7 +74,7 @@ ELSEWHERE: dict[str, list[str]] = {
         "attacks/test_consent.py::test_t41_a_denial_reaches_the_client_and_leaves_nothing_behind",
     ],
     "a14": [
-        "attacks/test_consent.py::test_t24_the_page_says_who_asks_for_what_and_where_the_browser_goes",
+        "attacks/test_consent.py::test_t24_the_page_reports_who_asks_for_what_and_where_the_browser_goes",
         "attacks/test_consent.py::test_t25_pages_stay_out_of_frames_caches_and_referrers",
         "attacks/test_consent.py::test_t26_a_wrong_csrf_token_approves_nothing",
         "attacks/test_consent.py::test_t29_a_ticket_cannot_be_moved_to_another_client",

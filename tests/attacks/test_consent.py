@@ -28,7 +28,7 @@ async def test_t24_the_page_shows_a_hostile_client_name_as_text(gateway: Site) -
     assert "&lt;script&gt;" in page.text
 
 
-async def test_t24_the_page_says_who_asks_for_what_and_where_the_browser_goes(gateway: Site) -> None:
+async def test_t24_the_page_reports_who_asks_for_what_and_where_the_browser_goes(gateway: Site) -> None:
     client_id = await gateway.register(client_name="Trail notes", redirect_uris=["https://notes.test/cb"])
     page = await gateway.authorize(client_id, redirect_uri="https://notes.test/cb")
     for shown in ("Trail notes", client_id, "notes.test", "offline_access", "read:org", "Approve", "Deny"):

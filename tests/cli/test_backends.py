@@ -126,7 +126,7 @@ def test_what_cannot_be_meant_is_a_usage_error(workshop: Workshop, options: list
 
 
 @pytest.mark.parametrize("verb", ["apply", "forward"])
-def test_a_single_step_without_a_cluster_says_what_there_is_instead(workshop: Workshop, verb: str) -> None:
+def test_a_single_step_without_a_cluster_reports_what_there_is_instead(workshop: Workshop, verb: str) -> None:
     assert workshop("part", "4", verb).code == 3, "nothing is up"
     Instance.load().save(Record("embedded", "practice"))
     outcome = workshop("part", "4", verb)

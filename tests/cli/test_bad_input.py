@@ -127,7 +127,7 @@ def test_a_timeout_that_is_no_time_is_refused(
     assert "is not a number of seconds above 0" in told(outcome.err)
 
 
-def test_an_error_is_told_as_json_where_json_was_asked_for(workshop: Workshop) -> None:
+def test_an_error_is_reported_as_json_where_json_was_asked_for(workshop: Workshop) -> None:
     outcome = workshop("up", "--upstream", "github", "--json")
     assert outcome.err == ""
     document = json.loads(outcome.out)

@@ -22,7 +22,7 @@ def test_the_same_as_json(workshop: Workshop, tmp_path: Path) -> None:
     assert str(tmp_path / "none") in envelope["error"]["what"]
 
 
-def test_an_override_that_is_unknown_is_told_before_anything_is_asked(workshop: Workshop) -> None:
+def test_an_override_that_is_unknown_is_reported_before_anything_is_asked(workshop: Workshop) -> None:
     told = workshop("bundle", "create", "class.bundle", "--override", "operater=x:1")
     assert told.code == 2
     assert "`operater`" in told.err

@@ -10,7 +10,7 @@ from tests.cli.conftest import Workshop
 FILE = Path("workshop-exercises/part1/1_a_tool_with_a_schema.py")
 
 
-def test_a_check_says_what_is_done_what_is_not_why_and_what_to_do(workshop: Workshop) -> None:
+def test_a_check_reports_what_is_done_what_is_not_why_and_what_to_do(workshop: Workshop) -> None:
     outcome = workshop("part", "1", "check")
     assert outcome.code == 6
     assert outcome.out.splitlines()[:4] == [
@@ -111,7 +111,9 @@ def test_exercises_are_listed_with_where_they_are(workshop: Workshop) -> None:
     assert str(FILE) in outcome.out
 
 
-def test_next_with_nothing_up_is_up_and_a_damaged_file_is_told(workshop: Workshop, tmp_path: Path) -> None:
+def test_next_with_nothing_up_is_up_and_a_damaged_file_is_reported(
+    workshop: Workshop, tmp_path: Path
+) -> None:
     state = tmp_path / "state"
     state.mkdir()
     (state / "progress.json").write_text("{", encoding="utf-8")

@@ -86,7 +86,7 @@ def test_while_it_is_up_the_step_is_the_learners_own(instance: IsolatedInstance)
 
 
 @pytest.mark.parametrize(("part", "untried"), [("3", 7), ("4", 9)])
-def test_one_check_says_that_nothing_is_up_and_the_others_follow_in_one_line(
+def test_one_check_reports_that_nothing_is_up_and_the_others_follow_in_one_line(
     workshop: Workshop, part: str, untried: int
 ) -> None:
     outcome = workshop("part", part, "check")

@@ -79,7 +79,7 @@ def test_the_exit_codes_are_those_of_the_errors() -> None:
     assert "cli/topics/exit-codes.md" in (PACKAGE.parent / "README.md").read_text("utf-8")
 
 
-def test_every_variable_is_told_and_none_that_is_not_read() -> None:
+def test_every_variable_is_reported_and_none_that_is_not_read() -> None:
     told = set(re.findall(r"WORKSHOP_[A-Z_]+", (TOPICS / "environment.md").read_text("utf-8")))
     read = {name for name in re.findall(r"WORKSHOP_[A-Z_]+", source()) if not name.endswith("_")}
     assert told == read

@@ -53,7 +53,7 @@ def ended(child: "pexpect.spawn[str]") -> int | None:
     return child.exitstatus
 
 
-def test_the_first_ends_what_is_under_way_and_says_so(part: Path) -> None:
+def test_the_first_ends_what_is_under_way_and_reports_that(part: Path) -> None:
     body = """
     print("waiting", flush=True)
     try:
@@ -69,7 +69,7 @@ def test_the_first_ends_what_is_under_way_and_says_so(part: Path) -> None:
     assert (part / "cleaned").exists()
 
 
-def test_the_second_leaves_what_will_not_end_and_says_what_may_be_left(part: Path) -> None:
+def test_the_second_leaves_what_will_not_end_and_reports_what_may_be_left(part: Path) -> None:
     child = started(part, STUBBORN)
     child.sendintr()
     child.expect("not yet")

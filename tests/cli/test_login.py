@@ -30,7 +30,7 @@ def logins(workshop: Workshop, tmp_path: Path) -> TokenStore:
     return TokenStore(tmp_path / "state" / "default" / "logins")
 
 
-def test_without_logins_both_commands_say_so(workshop: Workshop) -> None:
+def test_without_logins_both_commands_report_that(workshop: Workshop) -> None:
     for command in (("list",), ("revoke",), ("revoke", "--all")):
         outcome = workshop("login", *command)
         assert (outcome.code, outcome.out) == (0, "No login is stored\n")
@@ -84,7 +84,7 @@ def test_a_login_that_cannot_be_revoked_stays_until_it_is_to_be_forgotten(
     assert logins.all() == []
 
 
-def test_a_damaged_login_is_told_and_left_out(workshop: Workshop, logins: TokenStore) -> None:
+def test_a_damaged_login_is_reported_and_left_out(workshop: Workshop, logins: TokenStore) -> None:
     path = logins.path(ISSUER, "http://localhost:8080/mcp")
     path.parent.mkdir(parents=True)
     path.write_text("{")

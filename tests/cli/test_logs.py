@@ -24,13 +24,13 @@ def folder(workshop: Workshop, tmp_path: Path) -> Path:
     return folder
 
 
-def test_without_logs_the_way_to_some_is_told(workshop: Workshop) -> None:
+def test_without_logs_the_way_to_some_is_reported(workshop: Workshop) -> None:
     outcome = workshop("logs")
     assert outcome.code == 3
     assert "Run `workshop up` first" in outcome.err
 
 
-def test_the_last_lines_of_all_are_told_apart_by_name(workshop: Workshop, folder: Path) -> None:
+def test_the_last_lines_of_all_are_distinguished_by_name(workshop: Workshop, folder: Path) -> None:
     outcome = workshop("logs", "--lines", "1")
     assert (outcome.code, outcome.err) == (0, "Next: `workshop logs --follow`\n")
     names = ("github-remote", "workshop", "workshop-0")
@@ -69,7 +69,7 @@ def test_json_has_the_lines_of_each(workshop: Workshop, folder: Path) -> None:
     assert json.loads(outcome.out)["error"]["code"] == "usage"
 
 
-def test_an_empty_log_says_so_on_stderr(workshop: Workshop, folder: Path) -> None:
+def test_an_empty_log_reports_that_on_stderr(workshop: Workshop, folder: Path) -> None:
     (folder / "workshop" / "log.txt").write_text("")
     outcome = workshop("logs", "workshop")
     assert (outcome.code, outcome.out) == (0, "")

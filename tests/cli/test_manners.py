@@ -45,7 +45,7 @@ def test_a_value_that_looks_like_an_option_stays_a_value(workshop: Workshop) -> 
     assert "rehearsal model (no LLM)" in outcome.err
 
 
-def test_an_error_is_told_however_quiet_we_are(workshop: Workshop) -> None:
+def test_an_error_is_reported_however_quiet_we_are(workshop: Workshop) -> None:
     outcome = workshop("part", "3", "run", "-qqq")
     assert outcome.code == 3
     assert outcome.err.startswith("Error: ")
@@ -128,7 +128,7 @@ def test_without_input_nobody_is_asked_at_a_terminal_either(instance: IsolatedIn
     assert child.exitstatus == 2
 
 
-def test_an_address_that_has_to_be_opened_is_told_however_quiet_we_are(running: IsolatedInstance) -> None:
+def test_an_address_that_has_to_be_opened_is_reported_however_quiet_we_are(running: IsolatedInstance) -> None:
     child = running.spawn("part", "4", "run", "--no-browser", "--model", "rehearsal", "-qq", timeout=60)
     child.expect(r"Open this address in a browser")
     child.expect(r"http://localhost:\d+/oauth/authorize\?\S+\r\n")

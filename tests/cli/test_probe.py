@@ -99,13 +99,13 @@ def test_no_answer_is_exit_code_5(
     assert workshop("probe", f"http://127.0.0.1:{silent_port}/mcp").code == 5
 
 
-def test_tls_where_there_is_none_is_told(workshop: Workshop, weak: WeakServer) -> None:
+def test_tls_where_there_is_none_is_reported(workshop: Workshop, weak: WeakServer) -> None:
     outcome = workshop("probe", f"{weak.origin.replace('http', 'https')}/mcp")
     assert outcome.code == 1
     assert "No secure connection" in outcome.err
 
 
-def test_a_page_that_is_no_server_is_told(workshop: Workshop, weak: WeakServer) -> None:
+def test_a_page_that_is_no_server_is_reported(workshop: Workshop, weak: WeakServer) -> None:
     outcome = workshop("probe", f"{weak.origin}/page")
     assert outcome.code == 1
     assert "No MCP server answers" in outcome.err

@@ -62,7 +62,7 @@ async def test_it_logs_in_lists_the_tools_and_calls_one(
 
 
 @pytest.mark.timeout(400)
-async def test_without_a_browser_it_says_that_a_login_is_required(
+async def test_without_a_browser_it_reports_that_a_login_is_required(
     npm: Npm, issuer: str, browser: dict[str, str]
 ) -> None:
     unattended = browser | {"MCP_AUTO_OPEN_ENABLED": "false"}

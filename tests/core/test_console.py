@@ -54,7 +54,9 @@ def test_json_is_one_envelope_and_nothing_else(
     assert streams[1].getvalue() == ""
 
 
-def test_an_error_is_told_in_three_lines(console: Console, streams: tuple[io.StringIO, io.StringIO]) -> None:
+def test_an_error_is_reported_in_three_lines(
+    console: Console, streams: tuple[io.StringIO, io.StringIO]
+) -> None:
     console.error(UsageError("What [bold]", why="Why", hint="Do"))
     assert streams[1].getvalue() == "Error: What [bold]\n  Why\n  → Do\n"
 
@@ -71,7 +73,7 @@ def test_without_a_terminal_steps_are_started_and_done_lines(
 
 
 @pytest.mark.parametrize(("error", "state"), [(ValueError, "failed"), (KeyboardInterrupt, "stopped")])
-def test_a_step_that_ends_early_says_how(
+def test_a_step_that_ends_early_reports_how(
     console: Console, streams: tuple[io.StringIO, io.StringIO], error: type[BaseException], state: str
 ) -> None:
     with pytest.raises(error), console.progress() as progress, progress.step("One"):

@@ -38,7 +38,9 @@ def test_a_damaged_record_is_refused_and_teardown_is_named(home: Path, text: str
     assert Instance.locate().directory == home / "default"
 
 
-def test_a_second_command_waits_its_turn_and_then_says_who_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_command_waits_its_turn_and_then_reports_who_holds_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("workshop.core.instance._LOCK_SECONDS", 0)
     instance = Instance.load()
     with (

@@ -55,7 +55,7 @@ def test_a_refused_bind_leaves_nothing_bound() -> None:
         sock.close()
 
 
-def test_an_unowned_port_says_so() -> None:
+def test_an_unowned_port_reports_that() -> None:
     assert owner(free_port()) == "The system does not show which process uses it"
 
 

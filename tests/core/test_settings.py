@@ -77,7 +77,7 @@ def test_t123_a_secret_in_the_shell_environment_is_not_taken(
     assert dict(os.environ) == before
 
 
-def test_each_value_says_where_it_came_from_and_is_not_in_the_repr(tmp_path: Path) -> None:
+def test_each_value_reports_where_it_came_from_and_is_not_in_the_repr(tmp_path: Path) -> None:
     settings = read(tmp_path, f"{SECRET}=sample".encode())
     assert settings.github_client_secret.source == str(tmp_path / "settings.env")
     assert settings.model.source == "not set"

@@ -13,7 +13,7 @@ def test_a_check_that_returns_has_passed_and_its_docstring_is_what_it_says(
     assert (found.state, found.sentence, found.hints) == ("passed", "It is fine", ())
 
 
-def test_a_reason_and_the_hints_are_told_of_one_that_has_not(judge: Judge, make_part: MakePart) -> None:
+def test_a_reason_and_the_hints_are_reported_for_one_that_has_not(judge: Judge, make_part: MakePart) -> None:
     part = make_part(
         '@check(hints=("first", "second"))\n'
         'async def wrong(subject):\n    """It is right."""\n    expect(1 == 2, "One is not two")\n'
@@ -59,7 +59,7 @@ def test_a_check_is_tried_again_only_as_often_as_it_says(judge: Judge, make_part
     assert (found["slower"].state, found["slower"].reason) == ("failed", "5 tries")
 
 
-def test_a_deadline_ends_a_check_that_waits_and_its_last_reason_is_told(
+def test_a_deadline_ends_a_check_that_waits_and_its_last_reason_is_reported(
     judge: Judge, make_part: MakePart
 ) -> None:
     part = make_part(

@@ -155,7 +155,7 @@ def test_a_credential_stays_in_its_file(here: Path, client: str) -> None:
         assert client in {"codex", "inspector"} or "X_GITHUB_PAT" in str(found.entry["headers"])
 
 
-def test_the_page_of_a_client_says_what_to_run_and_how_to_undo_it(here: Path) -> None:
+def test_the_page_of_a_client_reports_what_to_run_and_how_to_undo_it(here: Path) -> None:
     command = [sys.executable, "-m", "workshop", "connect"]
     for client in CLIENTS:
         done = subprocess.run([*command, client], capture_output=True, text=True, check=True)

@@ -51,7 +51,7 @@ def test_a_solution_comes_even_where_nothing_was_begun(tmp_path: Path) -> None:
     assert begun([ONE], tmp_path) == {ONE.number: placed.file}
 
 
-def test_a_folder_that_cannot_be_written_is_told_with_a_way_out(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_with_a_way_out(tmp_path: Path) -> None:
     in_the_way = tmp_path / "file"
     in_the_way.touch()
     for act in (begin, solve):
@@ -82,7 +82,7 @@ def test_files_are_found_from_another_folder_and_a_folder_here_comes_first(
 
 
 @pytest.mark.parametrize("exercise", ALL, ids=called)
-def test_an_exercise_says_what_to_do_and_marks_where(exercise: Exercise) -> None:
+def test_an_exercise_names_what_to_do_and_marks_where(exercise: Exercise) -> None:
     heading, rest = exercise.task.split("\n", 1)
     assert heading == f"# Exercise {called(exercise)}: {exercise.title}"
     assert rest.strip()

@@ -56,7 +56,7 @@ def test_the_file_is_its_owners_alone_and_outside_what_teardown_removes(
         "\xff",
     ],
 )
-def test_a_damaged_file_is_put_aside_and_told_and_nothing_fails(
+def test_a_damaged_file_is_put_aside_and_reported_and_nothing_fails(
     progress: ProgressFile, home: Path, warnings: list[str], damaged: str
 ) -> None:
     home.mkdir()

@@ -63,7 +63,9 @@ def test_the_model_hears_of_a_person_who_does_not_want_to_connect(
     instance.run("teardown")
 
 
-def test_the_weak_edition_says_what_it_is_and_gives_way_to_the_mended_one(instance: IsolatedInstance) -> None:
+def test_the_weak_edition_reports_what_it_is_and_gives_way_to_the_mended_one(
+    instance: IsolatedInstance,
+) -> None:
     weak = instance.run("part", "4", "run", "--variation", "worker", "--weak", "--approve-as", "learner")
     assert weak.returncode == 0, weak.stderr
     assert ANSWER in weak.stdout

@@ -126,7 +126,7 @@ def test_of_a_container_only_what_is_new_may_be_wanted(cluster: FakeCluster) -> 
     assert (log.last(0), log.new()) == ((), [])
 
 
-def test_a_container_that_has_said_nothing_is_told_by_the_one_before(cluster: FakeCluster) -> None:
+def test_a_container_that_has_said_nothing_is_reported_by_the_one_before(cluster: FakeCluster) -> None:
     cluster.api.logs = {("proxy-1", True): "crashed"}
     log = ContainerLog("proxy-1", "proxy", cluster.kube, NAMESPACE, "proxy-1", "toolhive")
     assert list(log.last(5)) == ["crashed"]

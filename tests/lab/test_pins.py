@@ -67,7 +67,7 @@ def test_an_image_that_somebody_else_built_is_not_built_here() -> None:
     assert found.prebuilt == {"mcp_server"}
 
 
-def test_an_unknown_name_is_told_with_the_known_ones() -> None:
+def test_an_unknown_name_is_reported_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match="`operater`") as caught:
         Pins.load({"operater": "x:1"})
     assert "operator" in caught.value.hint

@@ -70,7 +70,7 @@ def test_a_process_that_answers_with_an_error_is_not_healthy(
         process.wait_ready(state, 1)
 
 
-def test_a_process_that_ends_while_starting_is_told_with_its_last_words(
+def test_a_process_that_ends_while_starting_is_reported_with_its_last_words(
     make_program: MakeProgram, directory: Path
 ) -> None:
     state = process.start(make_program(program="print('first'); raise SystemExit('the reason')"), directory)

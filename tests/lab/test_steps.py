@@ -134,7 +134,7 @@ NETWORK = "dial tcp: lookup registry.example: no such host"
 
 
 @pytest.mark.parametrize("first", ["network", "name"])
-def test_the_failure_that_says_most_is_raised_and_the_other_is_told(site: Site, first: str) -> None:
+def test_the_failure_that_says_most_is_raised_and_the_other_is_reported(site: Site, first: str) -> None:
     """A wrong name of the node's image must not hide behind a registry that does not answer."""
     failures = {
         "network": WorkshopError("The image `a` cannot be pulled", why=NETWORK),
@@ -201,7 +201,7 @@ def test_what_was_there_before_is_not_taken_back(site: Site) -> None:
     assert {"preflight", "cluster"} <= site.made
 
 
-def test_a_step_that_cannot_be_taken_back_is_told_and_the_others_are(site: Site) -> None:
+def test_a_step_that_cannot_be_taken_back_is_reported_and_the_others_are(site: Site) -> None:
     site.failing["resources"] = WorkshopError("refused")
     site.stubborn.add("cluster")
     with pytest.raises(WorkshopError, match="refused"):
@@ -265,7 +265,7 @@ def test_ctrl_c_stops_takes_back_and_comes_out_as_itself(site: Site) -> None:
     assert set(site.undone) >= {"pull"}
 
 
-def test_a_second_ctrl_c_leaves_the_rest_and_says_what_it_is(site: Site) -> None:
+def test_a_second_ctrl_c_leaves_the_rest_and_reports_what_it_is(site: Site) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 

@@ -152,7 +152,7 @@ def up(**ports: int) -> None:
 
 
 @pytest.mark.parametrize(("part", "first"), [(3, "the_endpoint_answers"), (4, "the_challenge_is_seen")])
-def test_with_nothing_up_the_first_check_says_so_and_the_rest_is_not_tried(
+def test_with_nothing_up_the_first_check_reports_that_and_the_rest_is_not_tried(
     judge: Judge, part: int, first: str
 ) -> None:
     outcomes = judge(LESSONS[part - 1].directory)

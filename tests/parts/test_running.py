@@ -113,7 +113,7 @@ def test_part_3_asks_the_server_where_up_has_put_it(run: Run, http_server: Runni
 
 
 @pytest.mark.parametrize("folder", ["03_toolhive", "04_remote_oauth"])
-def test_a_part_that_needs_a_server_says_what_to_do_without_one(run_here: Run, folder: str) -> None:
+def test_a_part_that_needs_a_server_names_what_to_do_without_one(run_here: Run, folder: str) -> None:
     unused = "http://localhost:1/mcp"
     endpoints = {"workshop": unused, "github-remote": unused}
     Instance.load().save(Record("embedded", "practice", endpoints=endpoints))

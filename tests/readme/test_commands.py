@@ -48,7 +48,7 @@ ELSEWHERE = {
     ),
     "workshop bundle create workshop.bundle": (
         CLUSTER,
-        "tests/lab/bundle/test_bundle.py::test_a_bundle_says_what_it_holds_and_for_what",
+        "tests/lab/bundle/test_bundle.py::test_a_bundle_reports_what_it_holds_and_for_what",
     ),
     "workshop bundle verify workshop.bundle": (
         CLUSTER,

@@ -55,7 +55,7 @@ ELSEWHERE = {
     ),
     "The server accepted the agent but has no tools": (
         "tests/agent/test_mcp_tools.py"
-        "::test_a_server_without_tools_is_told_apart_from_a_login_that_is_missing"
+        "::test_a_server_without_tools_is_distinguished_from_a_login_that_is_missing"
     ),
 }
 

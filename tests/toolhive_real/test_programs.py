@@ -7,7 +7,7 @@ import pytest
 from tests.toolhive_real import programs
 
 
-def test_a_missing_program_is_told_with_how_to_get_it(
+def test_a_missing_program_is_reported_with_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in (*programs.VARIABLES.values(), programs.BUILD):
@@ -26,7 +26,7 @@ def test_a_variable_that_names_no_program_is_an_error(
         programs.find("vmcp", tmp_path)
 
 
-def test_a_release_that_cannot_be_built_is_told_in_gos_words(
+def test_a_release_that_cannot_be_built_is_reported_in_gos_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go = tmp_path / "go"

@@ -161,7 +161,7 @@ def construct(gateway: Gateway, directory: Path) -> None:
     subprocess.run([sys.executable, str(script), "--config", str(path)], check=True, capture_output=True)
 
 
-async def test_a_client_with_a_session_is_told_when_it_is_done(gateway: Gateway) -> None:
+async def test_a_client_with_a_session_learns_when_it_is_done(gateway: Gateway) -> None:
     async with gateway.asking(mode="legacy") as asking, gateway.browser() as browser:
         url, elicitation = await asking.ask()
         await browser.open(url)
@@ -174,7 +174,7 @@ async def test_a_client_with_a_session_is_told_when_it_is_done(gateway: Gateway)
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_a_client_that_cannot_be_sent_anywhere_is_told_what_to_do(gateway: Gateway, mode: str) -> None:
+async def test_a_client_that_cannot_be_sent_anywhere_learns_what_to_do(gateway: Gateway, mode: str) -> None:
     async with gateway.client(await gateway.token(), mode) as client, gateway.browser() as browser:
         result = await client.call_tool(PROFILE)
         answer = told(result)

@@ -137,7 +137,7 @@ async def test_who_closed_the_browser_halfway_can_start_again_at_once(gateway: G
 @pytest.mark.parametrize(
     "link", ["", "elicitation_id=", "elicitation_id=unknown", "elicitation_id=a&elicitation_id=b"]
 )
-async def test_an_unknown_link_is_told_nothing(gateway: Gateway, link: str) -> None:
+async def test_an_unknown_link_shows_nothing(gateway: Gateway, link: str) -> None:
     async with gateway.browser() as browser:
         page = await browser.http.get(f"{gateway.url}/connect?{link}")
     assert page.status_code == 404

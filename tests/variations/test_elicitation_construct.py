@@ -320,7 +320,7 @@ async def test_what_is_needed_stays_and_what_is_not_allowed_is_refused(setup: Se
         ({"control_file": "/nowhere/at/all"}, 2, "No such file or directory: /nowhere/at/all"),
     ],
 )
-async def test_what_goes_wrong_is_told_and_can_be_cleaned(
+async def test_what_goes_wrong_is_reported_and_can_be_cleaned(
     setup: Setup, changes: dict[str, str], code: int, what: str
 ) -> None:
     setup.write(**changes)
@@ -333,14 +333,14 @@ async def test_what_goes_wrong_is_told_and_can_be_cleaned(
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"state": 1}'])
-async def test_a_configuration_that_is_none_is_told(setup: Setup, text: str) -> None:
+async def test_a_configuration_that_is_none_is_reported(setup: Setup, text: str) -> None:
     setup.path.write_text(text)
     code, _, complained = setup.run()
     assert (code, complained[:7]) == (2, "Error: ")
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"begun": [1]}'])
-async def test_a_state_that_is_none_is_told(setup: Setup, text: str) -> None:
+async def test_a_state_that_is_none_is_reported(setup: Setup, text: str) -> None:
     setup.state.write_text(text)
     code, _, complained = setup.run("--cleanup")
     assert (code, complained[:7]) == (2, "Error: ")

@@ -286,7 +286,7 @@ async def test_an_upstream_that_is_down_takes_nothing_else_with_it(site: Site) -
     assert text_of(alive) == PAT
 
 
-async def test_an_upstream_that_speaks_no_mcp_is_told_in_one_line(site: Site) -> None:
+async def test_an_upstream_that_speaks_no_mcp_is_reported_in_one_line(site: Site) -> None:
     async with site.client() as client:
         result = await client.call_tool("broken_anything", {})
     assert result.is_error

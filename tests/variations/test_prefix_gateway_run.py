@@ -153,7 +153,7 @@ async def test_the_notes_believe_the_gateway_and_nobody_else(running: Running) -
             assert answer.status_code == 401, whose
 
 
-async def test_a_token_without_the_scope_is_told_which_one_is_missing(running: Running) -> None:
+async def test_a_token_without_the_scope_learns_which_one_is_missing(running: Running) -> None:
     headers = {"Authorization": f"Bearer {token(running, 'learner', scope='openid profile')}"}
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
     async with httpx2.AsyncClient(verify=NO_TLS, trust_env=False) as http:

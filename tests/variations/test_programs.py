@@ -99,7 +99,7 @@ def config_of(url: str) -> dict[str, Any]:
     return answer
 
 
-def test_a_configuration_is_told_where_everything_is(tmp_path: Path) -> None:
+def test_a_configuration_names_where_everything_is(tmp_path: Path) -> None:
     with variation_running(tiny(tmp_path), tmp_path / "variation", exercises=tmp_path / "mine") as running:
         config = config_of(running.url)
         other = running.endpoints["tiny-other"].removesuffix("/mcp")
@@ -166,7 +166,7 @@ def test_a_port_that_is_lost_while_it_starts_gives_way_too(
             sock.close()
 
 
-def test_one_that_does_not_start_leaves_none_running_and_says_why(tmp_path: Path, quiet: Progress) -> None:
+def test_one_that_does_not_start_leaves_none_running_and_reports_why(tmp_path: Path, quiet: Progress) -> None:
     broken = tiny(tmp_path, part=PART.replace('edition = "{{edition}}"', 'edition = "broken"'))
     with pytest.raises(WorkshopError, match="tiny") as failed:
         start(broken, quiet)
@@ -210,7 +210,7 @@ def test_status_logs_and_teardown_know_of_variations(tmp_path: Path, quiet: Prog
     assert environment.status().variations == []
 
 
-def test_the_script_that_prepares_it_is_run_and_its_failure_told(tmp_path: Path, quiet: Progress) -> None:
+def test_the_script_that_prepares_it_is_run_and_its_failure_reported(tmp_path: Path, quiet: Progress) -> None:
     variation = tiny(tmp_path, more=PREPARED)
     with variation_running(variation, tmp_path / "variation") as running:
         lines = prepare(running, quiet, Edition())
@@ -229,7 +229,7 @@ def test_the_script_that_prepares_it_is_run_and_its_failure_told(tmp_path: Path,
         ("local_port", r"has no `workloads\.1\.local_port`"),
     ],
 )
-def test_a_part_toml_that_is_wrong_is_told(tmp_path: Path, wrong: str, told: str) -> None:
+def test_a_part_toml_that_is_wrong_is_reported(tmp_path: Path, wrong: str, told: str) -> None:
     part = PART.replace(wrong, "other_port" if wrong == "local_port" else "")
     if wrong.startswith("name"):
         part = PART.replace(wrong, 'name = "another"\n')
@@ -237,7 +237,7 @@ def test_a_part_toml_that_is_wrong_is_told(tmp_path: Path, wrong: str, told: str
         _ = tiny(tmp_path, part=part).programs
 
 
-def test_a_placeholder_that_nothing_stands_for_is_told(tmp_path: Path, quiet: Progress) -> None:
+def test_a_placeholder_that_nothing_stands_for_is_reported(tmp_path: Path, quiet: Progress) -> None:
     with pytest.raises(UsageError, match="does not name a workload"):
         start(tiny(tmp_path, part=PART.replace("{{url:tiny-other}}", "{{url:nobody}}")), quiet)
 

@@ -108,7 +108,9 @@ async def test_its_token_is_for_this_server_with_the_scope_that_was_challenged_f
     assert (await ask(running.url, token)).status_code == 200
 
 
-async def test_without_a_token_the_challenge_names_no_error_and_says_where_to_go_on(running: Running) -> None:
+async def test_without_a_token_the_challenge_names_no_error_and_reports_where_to_go_on(
+    running: Running,
+) -> None:
     response = await ask(running.url)
     told = challenge(response)
     assert response.status_code == 401

@@ -164,7 +164,7 @@ def test_the_agent_answers_the_question(request: pytest.FixtureRequest, home: Pa
     assert "the agent's never" in token_swap(github, running.url, logins, API)
 
 
-def test_the_weak_edition_says_what_it_is(weak: Running, mended: Running) -> None:
+def test_the_weak_edition_reports_what_it_is(weak: Running, mended: Running) -> None:
     said = "Weak edition, for learning"
     origin = weak.url.removesuffix("/mcp")
     assert said in httpx2.get(f"{origin}/health", trust_env=False).json()["edition"]

@@ -343,7 +343,7 @@ def test_the_weak_edition_does_not_start_where_others_could_reach_it(mended: Run
         ({"surprise": 1}, "The configuration is wrong at `surprise`"),
     ],
 )
-def test_a_wrong_configuration_is_told(
+def test_a_wrong_configuration_is_reported(
     mended: Running, tmp_path: Path, changes: dict[str, Any], told: str
 ) -> None:
     make_worker, usage_error = module("worker").make_worker, module("worker").UsageError
@@ -362,7 +362,7 @@ def test_the_check_of_an_exercise_runs_the_learners_file(judge: Judge) -> None:
     assert reasons["solution.py"] == ("passed", "")
 
 
-def test_the_check_of_an_exercise_says_where_a_file_fails(judge: Judge, tmp_path: Path) -> None:
+def test_the_check_of_an_exercise_reports_where_a_file_fails(judge: Judge, tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text("import nothing_there\n")
     (found,) = judge(FOLDER, works={"4": str(mine)}, only=4).values()

@@ -72,7 +72,7 @@ def test_there_is_a_demo_for_each_part_one_for_all_one_for_variations_and_one_fo
         ("setup = 'ls'\n[[steps]]\ntype = 'ls'", "not a list"),
     ],
 )
-def test_a_script_that_is_wrong_is_told(script: Write, text: str, told: str) -> None:
+def test_a_script_that_is_wrong_is_reported(script: Write, text: str, told: str) -> None:
     with pytest.raises(UsageError, match=told.replace("[", r"\[")):
         script(text)
 
@@ -192,7 +192,7 @@ def test_what_differs_from_run_to_run_is_taken_out(text: str, normal: str) -> No
     assert session.normalised(text) == normal
 
 
-def test_a_changed_text_is_told_as_a_diff_with_exit_code_6(
+def test_a_changed_text_is_reported_as_a_diff_with_exit_code_6(
     script: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script("[[steps]]\ntype = 'echo new'\n")

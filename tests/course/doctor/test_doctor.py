@@ -40,7 +40,7 @@ def found(check: Check, machine: Machine) -> dict[str, Finding]:
     return {finding.id: finding for finding in check(machine)}
 
 
-def test_secrets_that_others_can_read_are_told_and_the_file_is_mended(machine: Machine) -> None:
+def test_secrets_that_others_can_read_are_reported_and_the_file_is_mended(machine: Machine) -> None:
     Path(".env").chmod(0o644)
     assert list(env_file.readers(machine)) == [], "there is nothing in it yet"
     Path(".env").write_text("OPENAI_API_KEY=not-a-real-key\n")
@@ -61,7 +61,7 @@ def test_a_damaged_env_file_fails_without_showing_its_line(machine: Machine) -> 
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
-def test_an_env_file_that_git_would_take_is_told(machine: Machine) -> None:
+def test_an_env_file_that_git_would_take_is_reported(machine: Machine) -> None:
     def git(*words: str) -> None:
         subprocess.run(["git", *words], check=True, capture_output=True)
 
@@ -85,7 +85,7 @@ def test_an_env_file_that_git_would_take_is_told(machine: Machine) -> None:
         ),
     ],
 )
-def test_settings_are_told_by_name(machine: Machine, text: str, told: dict[str, str]) -> None:
+def test_settings_are_reported_by_name(machine: Machine, text: str, told: dict[str, str]) -> None:
     Path(".env").write_text(text)
     assert {name: finding.severity for name, finding in found(env_file.keys, machine).items()} == told
 
@@ -137,7 +137,7 @@ def test_missing_cluster_tools_matter_only_when_a_cluster_is_wanted(
 
 
 @pytest.mark.parametrize(("minor", "told"), [(30, True), (34, False)])
-def test_a_kubectl_far_from_the_clusters_version_is_told(
+def test_a_kubectl_far_from_the_clusters_version_is_reported(
     machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, minor: int, told: bool
 ) -> None:
     program = tmp_path / "bin" / "kubectl"
@@ -191,7 +191,7 @@ def test_an_engine_that_answers_is_described(machine: Machine, docker: Callable[
     assert found(cluster.engine, machine)["docker"].found.endswith("linux/amd64, 4 CPUs, 8.0 GiB")
 
 
-def test_a_network_that_overlaps_a_vpn_is_told(
+def test_a_network_that_overlaps_a_vpn_is_reported(
     machine: Machine, docker: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     docker(network=json.dumps([{"Name": "kind", "IPAM": {"Config": [{"Subnet": "172.18.0.0/16"}]}}]))
@@ -208,7 +208,9 @@ def test_a_network_that_overlaps_a_vpn_is_told(
     assert found(cluster.subnets, machine) == {}
 
 
-def test_a_proxy_that_swallows_localhost_is_told(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_swallows_localhost_is_reported(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "https_proxy", "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.invalid:3128")

@@ -21,7 +21,7 @@ from workshop.lab.tools.run import Runner
 AMD64 = "linux/amd64"
 
 
-def test_a_bundle_says_what_it_holds_and_for_what(bundle: Path) -> None:
+def test_a_bundle_reports_what_it_holds_and_for_what(bundle: Path) -> None:
     manifest = verify(bundle, AMD64, quiet)
     assert (manifest.platform, manifest.workshop, manifest.toolhive) == (AMD64, __version__, "0.63.0")
     assert manifest.images["node_image"].source == pinned().node_image
@@ -103,7 +103,7 @@ def test_a_bundle_for_another_version_is_refused(bundle: Path, key: str, value: 
     assert value in caught.value.why
 
 
-def test_a_full_disk_is_told_before_anything_is_written(
+def test_a_full_disk_is_reported_before_anything_is_written(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_manifest(bundle, lambda told: told["files"]["images/operator.tar.gz"].update(unpacked=2**60))
@@ -158,7 +158,7 @@ def test_a_file_that_is_there_is_not_written_over(pins: Pins, tmp_path: Path) ->
     assert target.read_text() == "thesis"
 
 
-def test_a_folder_that_is_not_there_is_told(pins: Pins, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_reported(pins: Pins, tmp_path: Path) -> None:
     target, runner = tmp_path / "none" / "room.bundle", Runner()
     with (
         pytest.raises(UsageError, match="Cannot write"),

@@ -63,7 +63,7 @@ def test_something_else_is_no_bundle(bundle: Path, refused: Callable[[str], None
         refused("not a bundle")
 
 
-def test_a_bundle_that_is_not_there_or_a_folder_is_told(tmp_path: Path) -> None:
+def test_a_bundle_that_is_not_there_or_a_folder_is_reported(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path):
         with pytest.raises(UsageError, match="Cannot use"):
             verify(path, AMD64, quiet)

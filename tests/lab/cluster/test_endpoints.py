@@ -1,4 +1,4 @@
-"""The checks of a running proxy: they pass on the embedded backend, and each planted fault is told by name.
+"""The checks of a running proxy: they pass on the embedded backend, and each planted fault is named.
 
 One embedded backend serves all of them; faults are planted in front of it, in the contract, or in a token
 that is signed with the proxy's own key.
@@ -170,7 +170,7 @@ async def test_a_proxy_in_between_changes_nothing(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "changes", "told"),
+    ("path", "changes", "text"),
     [
         (METADATA, {"resource": "http://localhost:8080"}, "`resource` is 'http://localhost:8080', not"),
         (METADATA, {"authorization_servers": ["http://localhost:1/"]}, "`authorization_servers` is"),
@@ -184,12 +184,12 @@ async def test_a_proxy_in_between_changes_nothing(site: Site) -> None:
         (KEYS, {"keys": []}, "The keys are none"),
     ],
 )
-async def test_a_document_that_says_something_else_is_told(
-    site: Site, path: str, changes: Mapping[str, Any], told: str
+async def test_a_document_that_says_something_else_is_reported(
+    site: Site, path: str, changes: Mapping[str, Any], text: str
 ) -> None:
     async with tampered(site, changes={path: lambda document: {**document, **changes}}) as contract:
         missed = failed(await before_login(contract))
-    assert told in missed.found
+    assert text in missed.found
     assert (
         missed.id
         == {METADATA: "protected-resource", SERVER: "authorization-server", KEYS: "signing-keys"}[path]
@@ -197,7 +197,7 @@ async def test_a_document_that_says_something_else_is_told(
 
 
 @pytest.mark.parametrize(
-    ("path", "answer", "check", "told"),
+    ("path", "answer", "check", "text"),
     [
         ("/health", Response(status_code=503), "health", "503"),
         (METADATA, Response(status_code=404), "protected-resource", "answered 404"),
@@ -222,22 +222,22 @@ async def test_a_document_that_says_something_else_is_told(
         ("/oauth/consent", Response(status_code=400), "sign-in", "consent form was answered 400"),
     ],
 )
-async def test_an_endpoint_that_answers_otherwise_is_told(
-    site: Site, path: str, answer: Response, check: str, told: str
+async def test_an_endpoint_that_answers_otherwise_is_reported(
+    site: Site, path: str, answer: Response, check: str, text: str
 ) -> None:
     async with tampered(site, answers={path: answer}) as contract:
         missed = failed(await before_login(contract, sign_in=True))
     assert missed.id == check
-    assert told in missed.found
+    assert text in missed.found
 
 
-async def test_a_challenge_that_leads_elsewhere_is_told(site: Site) -> None:
+async def test_a_challenge_that_leads_elsewhere_is_reported(site: Site) -> None:
     lead = {"www-authenticate": 'Bearer resource_metadata="http://localhost:1/.well-known/x"'}
     async with tampered(site, answers={"/mcp": Response(status_code=401, headers=lead)}) as contract:
         assert "localhost:1" in failed(await before_login(contract)).found
 
 
-async def test_a_pod_that_runs_on_an_old_secret_is_told_by_its_key(site: Site, tmp_path: Path) -> None:
+async def test_a_pod_that_runs_on_an_old_secret_is_reported_by_its_key(site: Site, tmp_path: Path) -> None:
     (auth,) = auth_configs(site.resources)
     new = SecretFiles(tmp_path)
     new.generate(auth)
@@ -247,7 +247,7 @@ async def test_a_pod_that_runs_on_an_old_secret_is_told_by_its_key(site: Site, t
     assert "kubectl delete pod -n toolhive-system -l app.kubernetes.io/instance=github-remote" in missed.hint
 
 
-async def test_a_private_key_that_is_published_is_told(site: Site) -> None:
+async def test_a_private_key_that_is_published_is_reported(site: Site) -> None:
     async with tampered(
         site, changes={KEYS: lambda document: {"keys": [{**document["keys"][0], "d": "AAAA"}]}}
     ) as contract:
@@ -255,7 +255,7 @@ async def test_a_private_key_that_is_published_is_told(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "text"),
     [
         ({"upstream_client_id": "another-app"}, "`client_id` is 'practice-workshop-app', not 'another-app'"),
         ({"redirect_uri": "http://localhost:8080/oauth/callback"}, "`redirect_uri` is"),
@@ -265,18 +265,18 @@ async def test_a_private_key_that_is_published_is_told(site: Site) -> None:
         ),
     ],
 )
-async def test_a_login_that_goes_elsewhere_is_told(site: Site, changes: Mapping[str, Any], told: str) -> None:
+async def test_a_login_elsewhere_is_reported(site: Site, changes: Mapping[str, Any], text: str) -> None:
     missed = failed(await before_login(replace(site.proxy, **changes), sign_in=True))
     assert missed.id == "sign-in"
-    assert told in missed.found
+    assert text in missed.found
 
 
-async def test_a_proxy_without_an_authorization_server_is_told(site: Site) -> None:
+async def test_a_proxy_without_an_authorization_server_is_reported(site: Site) -> None:
     origin = site.server.url.removesuffix("/mcp")
     assert failed(await before_login(replace(site.proxy, base_url=origin))).id == "protected-resource"
 
 
-async def test_nobody_at_the_port_and_somebody_silent_are_told(site: Site) -> None:
+async def test_nobody_at_the_port_and_somebody_silent_are_reported(site: Site) -> None:
     nobody = replace(site.proxy, base_url=f"http://localhost:{free_port()}")
     assert failed(await before_login(nobody)).found.startswith("No answer")
     missed = failed(await of_server(ServerContract(url=f"{nobody.base_url}/mcp")))
@@ -289,7 +289,7 @@ async def test_nobody_at_the_port_and_somebody_silent_are_told(site: Site) -> No
 
 
 @pytest.mark.parametrize(
-    ("changes", "told", "needs_login"),
+    ("changes", "text", "needs_login"),
     [
         ({"aud": ["http://localhost:1/"]}, "`aud` is", False),
         ({"aud": None}, "`aud` is None", False),
@@ -299,16 +299,16 @@ async def test_nobody_at_the_port_and_somebody_silent_are_told(site: Site) -> No
         ({"exp": None}, "`exp` is None", True),
     ],
 )
-async def test_a_token_that_is_not_for_here_is_told(
+async def test_a_token_that_is_not_for_here_is_reported(
     site: Site,
     changes: Mapping[str, Any],
-    told: str,
+    text: str,
     needs_login: bool,  # noqa: FBT001 - a case's outcome
 ) -> None:
     token = site.minted(**changes)
     missed = failed(await after_login(site.proxy, token))
     assert (missed.id, missed.needs_login) == ("access-token", needs_login)
-    assert told in missed.found
+    assert text in missed.found
     assert token not in str(missed)
 
 
@@ -333,7 +333,7 @@ async def test_a_proxy_that_forgot_the_sign_in_needs_a_login(site: Site) -> None
         require([missed], "github-remote")
 
 
-async def test_a_proxy_that_passes_its_own_token_on_is_told_as_the_known_defect(site: Site) -> None:
+async def test_a_proxy_that_passes_its_own_token_on_is_reported_as_the_known_defect(site: Site) -> None:
     """ToolHive's issue #6681: the practice GitHub receives the proxy's token and refuses it."""
     async with tampered(site, mcp_target=f"{site.practice}/mcp/") as contract:
         missed = failed(await after_login(contract, site.token))
@@ -342,7 +342,7 @@ async def test_a_proxy_that_passes_its_own_token_on_is_told_as_the_known_defect(
     assert "#6681" in missed.hint
 
 
-async def test_no_tools_are_told_as_the_known_defect_and_not_as_a_missing_login(site: Site) -> None:
+async def test_no_tools_are_reported_as_the_known_defect_and_not_as_a_missing_login(site: Site) -> None:
     empty = MCPServer("empty").streamable_http_app(stateless_http=True)
     async with serve(empty) as url, tampered(site, mcp_target=f"{url}/mcp") as contract:
         missed = failed(await after_login(contract, site.token))
@@ -354,30 +354,30 @@ async def test_no_tools_are_told_as_the_known_defect_and_not_as_a_missing_login(
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "text"),
     [
         (ToolCall("get_me", {}, "somebody else"), "without 'somebody else'"),
         (ToolCall("list_issues", {"owner": "learner", "repo": "no-such"}), "answered with an error"),
         (ToolCall("no_such_tool", {}), "no_such_tool"),
     ],
 )
-async def test_a_call_that_fails_is_told_apart_from_the_tools(site: Site, call: ToolCall, told: str) -> None:
+async def test_a_call_that_fails_differs_from_the_tools(site: Site, call: ToolCall, text: str) -> None:
     missed = failed(await after_login(site.proxy, site.token, call))
     assert (missed.id, missed.needs_login) == ("call", False)
-    assert told in missed.found
+    assert text in missed.found
 
 
 @pytest.mark.parametrize(
     ("status", "said"), [(403, "no such tool"), (421, "Invalid Host header"), (429, "slowly"), (503, "")]
 )
-async def test_other_refusals_are_told_by_their_status(site: Site, status: int, said: str) -> None:
+async def test_other_refusals_are_reported_by_their_status(site: Site, status: int, said: str) -> None:
     async with tampered(site, answers={"/mcp": Response(said, status_code=status)}) as contract:
         missed = failed(await after_login(contract, site.token))
     assert f"{status}: {said}" in missed.found
     assert not missed.needs_login
 
 
-async def test_a_server_without_its_filter_is_told(site: Site) -> None:
+async def test_a_server_without_its_filter_is_reported(site: Site) -> None:
     unfiltered = replace(site.server, url=site.pod)
     assert "not expected: slow_count" in failed(await of_server(unfiltered)).found
     found = failed(await of_server(replace(unfiltered, tools=frozenset()))).found

@@ -304,7 +304,7 @@ def test_what_a_bundle_brought_is_neither_pulled_nor_built_nor_saved(
     assert not [word for word in ("pull", "build", "save") if engine.did("docker", word)]
 
 
-def test_a_cluster_without_a_node_is_told(engine: FakeEngine, kind: Kind, tmp_path: Path) -> None:
+def test_a_cluster_without_a_node_is_reported(engine: FakeEngine, kind: Kind, tmp_path: Path) -> None:
     engine.fakes.on("kind", "get", "nodes", stdout="")
     with pytest.raises(WorkshopError, match="no cluster"):
         images(tmp_path).loaded(kind, ["operator"])

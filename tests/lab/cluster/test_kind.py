@@ -217,7 +217,7 @@ def test_a_kept_failure_goes_on_from_there(room: Room) -> None:
     assert len(room.machine.calls("kind", "create")) == 1
 
 
-def test_a_changed_configuration_is_told_of_the_workload_it_changes(up: Room) -> None:
+def test_a_changed_configuration_is_reported_for_the_workload_it_changes(up: Room) -> None:
     config = up.cluster.get("MCPToolConfig", "workshop-tools")
     assert config
     up.cluster.put({**config, "spec": {}, "metadata": {**config["metadata"], "generation": 7}})
@@ -232,7 +232,7 @@ def test_a_later_up_that_fails_leaves_everything_that_runs(up: Room) -> None:
     assert up.alive() == set(WORKLOADS)
 
 
-def test_a_refused_manifest_is_told_in_the_apis_own_words_and_taken_back(room: Room) -> None:
+def test_a_refused_manifest_is_reported_in_the_apis_own_words_and_taken_back(room: Room) -> None:
     room.cluster.api.refusals.append(Refusal("PATCH /apis/toolhive", 422, "spec.image: no such thing"))
     with pytest.raises(UsageError) as caught:
         room.up()

@@ -62,7 +62,7 @@ def test_up_brings_the_parts_into_the_namespace_and_uses_the_operator_that_is_th
     assert shared.cluster.get("Deployment", "toolhive-operator", "toolhive-system")
 
 
-def test_an_operator_of_another_version_is_used_and_told_of(shared: Shared) -> None:
+def test_an_operator_of_another_version_is_used_and_reported(shared: Shared) -> None:
     operator = shared.cluster.get("Deployment", "toolhive-operator", "toolhive-system")
     assert operator
     image = "registry.example/toolhive/operator:v0.44.0"
@@ -138,7 +138,7 @@ def test_an_operator_of_ours_that_others_have_come_to_need_stays(shared: Shared)
     assert "it stays: still needed in team-b" in shared.shown.getvalue()
 
 
-def test_finalizers_that_stick_are_told_and_cleared_for_what_is_ours(shared: Shared) -> None:
+def test_finalizers_that_stick_are_reported_and_cleared_for_what_is_ours(shared: Shared) -> None:
     shared.up()
     shared.cluster.api.finalizing.add("mcpremoteproxies")
     with pytest.MonkeyPatch.context() as patch:

@@ -103,14 +103,14 @@ async def test_a_login_goes_through_a_consent_page_where_there_is_one(scenario: 
     assert scenario.count(ApprovalNeeded) == 1
 
 
-async def test_the_sign_in_check_takes_both_and_says_which(scenario: Scenario) -> None:
+async def test_the_sign_in_check_takes_both_and_reports_which(scenario: Scenario) -> None:
     results = await before_login(scenario.contract(), sign_in=True)
     assert all(result.passed for result in results), results[-1]
     assert ("its consent page" in results[-1].found) == scenario.proxy.consents
 
 
 @pytest.mark.parametrize("scenario", [True], indirect=True, ids=["0.63.0"])
-async def test_the_sign_in_check_tells_why_a_consent_form_was_refused(scenario: Scenario) -> None:
+async def test_the_sign_in_check_reports_why_a_consent_form_was_refused(scenario: Scenario) -> None:
     other = scenario.proxy.url.replace("localhost", "127.0.0.1")
     missed = (await before_login(replace(scenario.contract(), base_url=other), sign_in=True))[-1]
     assert "403: invalid origin" in missed.found

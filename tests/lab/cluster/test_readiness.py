@@ -180,7 +180,7 @@ def test_what_was_said_of_an_older_manifest_counts_no_longer(cluster: FakeCluste
     wait_proxy(cluster, lambda: None, lambda: cluster.put(fixed))
 
 
-def test_the_end_of_the_time_is_told_with_what_was_found(cluster: FakeCluster) -> None:
+def test_the_end_of_the_time_is_reported_with_what_was_found(cluster: FakeCluster) -> None:
     put_proxy(cluster)
     cluster.put(pod(ready=False))
     cluster.put(event("github-remote-1", "Unhealthy", "Startup probe failed: connection refused"))
@@ -195,7 +195,7 @@ def test_the_end_of_the_time_is_told_with_what_was_found(cluster: FakeCluster) -
     ]
 
 
-def test_a_workload_that_has_no_pod_at_all_is_told(cluster: FakeCluster) -> None:
+def test_a_workload_that_has_no_pod_at_all_is_reported(cluster: FakeCluster) -> None:
     cluster.put(event(PROXY, "RemoteURLInvalid", "remote URL must not be private"))
     error = late(cluster)
     assert error.why.splitlines() == [
@@ -278,7 +278,7 @@ def test_a_stopped_step_ends_the_wait(cluster: FakeCluster) -> None:
         ("", None, ""),
     ],
 )
-def test_an_operator_of_another_version_is_told_of_with_what_to_do(
+def test_an_operator_of_another_version_is_reported_with_what_to_do(
     image: str, label: str | None, version: str
 ) -> None:
     operator = controller("toolhive-operator")

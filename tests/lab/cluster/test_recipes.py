@@ -145,7 +145,7 @@ def test_the_build_knows_the_networks_proxy_and_index(monkeypatch: pytest.Monkey
         ("/srv/wheels", False),
     ],
 )
-def test_the_build_takes_the_index_that_uv_was_told_where_a_container_can_use_it(
+def test_the_build_takes_the_index_that_uv_was_given_where_a_container_can_use_it(
     monkeypatch: pytest.MonkeyPatch, told: str, *, used: bool
 ) -> None:
     (recipe,) = recipes_for("mcp_server", PINS)

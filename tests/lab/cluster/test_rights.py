@@ -53,5 +53,5 @@ def test_where_the_list_is_incomplete_each_right_is_asked_for(cluster: FakeClust
     assert missing(cluster.kube, "team-a", WANTED) == []
 
 
-def test_rights_are_told_by_their_verbs_each_resource_once() -> None:
+def test_rights_are_reported_by_their_verbs_each_resource_once() -> None:
     assert summary_of(WANTED) == "get, list deployments, statefulsets; get pods/log"

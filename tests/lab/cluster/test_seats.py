@@ -320,7 +320,7 @@ def test_all_rights_that_are_missing_are_named_at_once_and_nothing_is_tried(room
 
 
 @pytest.mark.parametrize("sees_deployments", [False, True])
-def test_who_may_not_install_the_operator_is_told_so_before_anything_is_made(
+def test_who_may_not_install_the_operator_is_reported_before_anything_is_made(
     room: Room, narrow: Seat, *, sees_deployments: bool
 ) -> None:
     if sees_deployments:  # as with the cluster role `view`: it sees that there is none

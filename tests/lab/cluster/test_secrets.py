@@ -171,7 +171,7 @@ def test_secrets_of_servers_headers_and_the_manifests_own_are_made_too(
     assert {key: base64.b64decode(value) for key, value in data.items()} == {"plain": b"one", "coded": b"two"}
 
 
-def test_a_secret_without_a_value_is_told_by_its_name(cluster: FakeCluster, files: SecretFiles) -> None:
+def test_a_secret_without_a_value_is_reported_by_its_name(cluster: FakeCluster, files: SecretFiles) -> None:
     server = {"spec": {"secrets": [{"name": "tokens", "key": "key", "targetEnvName": "TOKEN"}]}}
     with pytest.raises(UsageError, match="`tokens` has no value for `key`"):
         recreate(cluster, Resources((Resource("MCPServer", SERVER, server, "test"),)), files)

@@ -136,7 +136,7 @@ def test_a_stuck_pod_of_an_older_stateful_set_is_replaced_since_the_set_itself_w
     assert script.changes == []
 
 
-def test_what_happened_before_these_pods_is_not_told(cluster: FakeCluster) -> None:
+def test_what_happened_before_these_pods_is_not_reported(cluster: FakeCluster) -> None:
     cluster.put(event(PROXY, "RemoteURLInvalid", "of yesterday", at="2026-11-20T08:00:00Z"))
     put_proxy(cluster)
     cluster.put(pod(ready=False))
@@ -280,7 +280,7 @@ def test_on_somebody_elses_cluster_no_hint_is_of_kind(
     assert diagnose(cluster.kube, NAMESPACE, [PROXY]).hint != theirs.hint
 
 
-def test_the_cause_of_a_failed_pull_is_told_however_long_the_way_to_it(cluster: FakeCluster) -> None:
+def test_the_cause_of_a_failed_pull_is_reported_however_long_the_way_to_it(cluster: FakeCluster) -> None:
     put_starting(cluster)
     image = "ghcr.io/stacklok/toolhive/proxyrunner:v0.63.0"
     chain = f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": '
@@ -292,7 +292,7 @@ def test_the_cause_of_a_failed_pull_is_told_however_long_the_way_to_it(cluster: 
     assert line.endswith(cause)
 
 
-def test_a_volume_that_is_not_mounted_is_told_from_its_event(cluster: FakeCluster) -> None:
+def test_a_volume_that_is_not_mounted_is_reported_from_its_event(cluster: FakeCluster) -> None:
     put_starting(cluster)
     creating = pod(ready=False, waiting=("ContainerCreating", ""))
     told = 'MountVolume.SetUp failed for volume "hmac-0" : secret "github-remote-hmac" not found'
@@ -302,7 +302,7 @@ def test_a_volume_that_is_not_mounted_is_told_from_its_event(cluster: FakeCluste
     assert "A secret the pod needs is missing" in error.hint
 
 
-def test_a_pod_without_room_is_told(cluster: FakeCluster) -> None:
+def test_a_pod_without_room_is_reported(cluster: FakeCluster) -> None:
     put_starting(cluster)
     full = {
         "type": "PodScheduled",
@@ -328,7 +328,7 @@ def test_a_node_that_is_still_starting_is_waited_for(cluster: FakeCluster, taint
     wait_proxy(cluster, lambda: cluster.put(unplaced), lambda: None, lambda: cluster.put(pod()))
 
 
-def test_a_quota_that_allows_no_pod_is_told(cluster: FakeCluster) -> None:
+def test_a_quota_that_allows_no_pod_is_reported(cluster: FakeCluster) -> None:
     put_proxy(cluster)
     told = 'pods "github-remote-1" is forbidden: exceeded quota: small'
     blocked = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": told}

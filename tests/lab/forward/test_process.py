@@ -100,7 +100,7 @@ async def test_kubectl_ends_even_when_its_guard_was_killed_before(bench: Bench, 
         ({"kubectl": "/absent/kubectl"}, 3, "`kubectl` was not found on your PATH"),
     ],
 )
-def test_what_cannot_work_is_told_before_anything_starts(
+def test_what_cannot_work_is_reported_before_anything_starts(
     bench: Bench, changes: dict[str, object], code: int, told: str
 ) -> None:
     bench.write(**changes)
@@ -109,12 +109,12 @@ def test_what_cannot_work_is_told_before_anything_starts(
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{"])
-def test_a_damaged_configuration_is_told_with_its_path(bench: Bench, text: str) -> None:
+def test_a_damaged_configuration_is_reported_with_its_path(bench: Bench, text: str) -> None:
     bench.config.write_text(text)
     assert str(bench.config) in run(bench.config, 2)
 
 
-def test_a_taken_port_is_told_with_its_owner(bench: Bench) -> None:
+def test_a_taken_port_is_reported_with_its_owner(bench: Bench) -> None:
     taken = bind_loopback(bench.port)
     assert f"Port {bench.port} is already in use" in run(bench.config, 3)
     for sock in taken:

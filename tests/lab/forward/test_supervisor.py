@@ -108,7 +108,7 @@ async def test_who_connects_while_there_is_no_kubectl_is_held_and_then_served(be
         assert (await held).status_code == 200
 
 
-async def test_who_waits_too_long_is_told_why(bench: Bench) -> None:
+async def test_who_waits_too_long_learns_why(bench: Bench) -> None:
     bench.mode('error: services "mcp-github-remote-remote-proxy" not found')
     async with running(bench, replace(QUICK, hold=0.2)):
         await until(lambda: "not found" in bench.state.last_error)
@@ -146,7 +146,7 @@ async def test_a_kubectl_that_never_answers_is_replaced_each_with_more_patience(
         assert given[-1] > given[0]
 
 
-async def test_a_service_that_is_unwell_keeps_its_forward_and_says_so(bench: Bench) -> None:
+async def test_a_service_that_is_unwell_keeps_its_forward_and_reports_that(bench: Bench) -> None:
     bench.service.status = 503
     async with running(bench):
         await until(lambda: bench.state.last_error == "/health answers with status 503")

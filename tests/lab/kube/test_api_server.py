@@ -120,7 +120,7 @@ def test_a_custom_kind_is_absent_then_established_then_applied(kube: Kube) -> No
     assert not kube.delete(f"{GROUP}/v1", "Colour", "sample", space)
 
 
-def test_a_missing_namespace_is_told(kube: Kube) -> None:
+def test_a_missing_namespace_is_reported(kube: Kube) -> None:
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "absent"}}
     with pytest.raises(NotFoundError) as caught:
         kube.apply(body)
@@ -134,7 +134,7 @@ def test_a_missing_right_names_verb_resource_and_namespace(kubeconfigs: dict[str
     assert caught.value.what == "Your account may not list secrets in namespace `default`"
 
 
-def test_a_wrong_token_is_told_as_credentials(kubeconfigs: dict[str, Path], tmp_path: Path) -> None:
+def test_a_wrong_token_is_reported_as_credentials(kubeconfigs: dict[str, Path], tmp_path: Path) -> None:
     text = kubeconfigs["guest"].read_text().replace("made-up-guest-token", "made-up-wrong-token")
     (tmp_path / "wrong").write_text(text)
     with pytest.raises(CredentialsError, match="does not accept"):
@@ -203,7 +203,7 @@ def test_a_kind_that_is_not_served_is_refused_in_the_words_that_are_tried_again(
     assert len(tries) == connection._PATIENT_ATTEMPTS - 1
 
 
-def test_a_conflict_is_told_and_a_write_without_a_version_has_none(kube: Kube) -> None:
+def test_a_conflict_is_reported_and_a_write_without_a_version_has_none(kube: Kube) -> None:
     space = namespace(kube, "conflicts")
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": space}}
     first = kube.create(body)
@@ -247,7 +247,7 @@ def test_a_lease_is_held_by_one_and_taken_over_when_it_was_not_renewed(
     assert set(told) == {"waiting for `first`, which is changing the operator"}
 
 
-def test_what_an_account_may_do_is_told_at_once(kube: Kube, kubeconfigs: dict[str, Path]) -> None:
+def test_what_an_account_may_do_is_reported_at_once(kube: Kube, kubeconfigs: dict[str, Path]) -> None:
     space = namespace(kube, "rights")
     role = yaml.safe_load((cluster_dir() / "seat-role.yaml").read_text("utf-8"))
     wanted = rights_in(role["rules"])

@@ -130,7 +130,7 @@ def test_a_missing_right_names_verb_resource_and_namespace(cluster: FakeCluster)
         (500, "etcdserver: leader changed", WorkshopError, ""),
     ],
 )
-def test_a_refusal_is_told_in_the_apis_own_words(
+def test_a_refusal_is_reported_in_the_apis_own_words(
     cluster: FakeCluster, status: int, message: str, family: type[WorkshopError], hint: str
 ) -> None:
     cluster.api.refusals = [Refusal("PATCH", status, message)]
@@ -152,7 +152,7 @@ def test_a_cluster_on_this_machine_is_never_asked_through_a_proxy(
     assert cluster.get("Secret", "github-oauth-client")
 
 
-def test_a_server_that_is_not_there_is_told_with_its_address(tmp_path: Path) -> None:
+def test_a_server_that_is_not_there_is_reported_with_its_address(tmp_path: Path) -> None:
     port = free_port()
     kube = Kube(write_kubeconfig(tmp_path / "kubeconfig", f"http://127.0.0.1:{port}"), "test")
     with pytest.raises(UnreachableError) as caught:
@@ -163,14 +163,16 @@ def test_a_server_that_is_not_there_is_told_with_its_address(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "{}", '{"kind": "Config", "contexts": []}'])
-def test_a_kubeconfig_that_cannot_be_used_is_told_with_its_path(tmp_path: Path, text: str) -> None:
+def test_a_kubeconfig_that_cannot_be_used_is_reported_with_its_path(tmp_path: Path, text: str) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(text)
     with pytest.raises(UsageError, match=str(path)):
         Kube(path, "test").version()
 
 
-def test_an_absent_kubeconfig_and_an_unknown_context_are_told(tmp_path: Path, cluster: FakeCluster) -> None:
+def test_an_absent_kubeconfig_and_an_unknown_context_are_reported(
+    tmp_path: Path, cluster: FakeCluster
+) -> None:
     with pytest.raises(UsageError, match="absent"):
         Kube(tmp_path / "absent", "test").version()
     with pytest.raises(UsageError) as caught:

@@ -75,7 +75,7 @@ def test_a_pause_that_the_server_asks_for_is_kept(cluster: FakeCluster, pauses: 
     assert pauses == [7, 7, 7]
 
 
-def test_a_pause_that_is_too_long_is_told_and_not_kept(cluster: FakeCluster, pauses: list[float]) -> None:
+def test_a_pause_that_is_too_long_is_reported_and_not_kept(cluster: FakeCluster, pauses: list[float]) -> None:
     cluster.api.refusals = [too_many_requests("PATCH", 3600)]
     with pytest.raises(WorkshopError) as caught:
         cluster.kube.apply(secret())
@@ -155,7 +155,7 @@ def test_an_object_that_is_absent_is_not_asked_for_again(cluster: FakeCluster, p
     assert pauses == []
 
 
-def test_an_answer_that_is_not_the_apis_is_told(cluster: FakeCluster) -> None:
+def test_an_answer_that_is_not_the_apis_is_reported(cluster: FakeCluster) -> None:
     cluster.api.refusals = [Refusal("GET /version", 200, "", body="<html>Log in\n here</html>")]
     with pytest.raises(WorkshopError, match="something other than JSON") as caught:
         cluster.kube.version()

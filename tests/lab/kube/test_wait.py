@@ -33,7 +33,7 @@ def run(looks: Iterator[int], notes: list[str], *, seconds: float = 30, settled:
     )
 
 
-def test_it_looks_until_it_is_done_and_says_how_it_stands_each_time() -> None:
+def test_it_looks_until_it_is_done_and_reports_how_it_stands_each_time() -> None:
     notes: list[str] = []
     assert run(iter([2, 1, 0]), notes) == 0
     assert notes == ["2 left, at most 30 s", "1 left, at most 30 s", "0 left"]
@@ -93,5 +93,5 @@ def test_a_note_that_raises_ends_it() -> None:
     ("seconds", "told"),
     [(30, "at most 30 s"), (119, "at most 119 s"), (120, "at most 2 min"), (450, "at most 7.5 min")],
 )
-def test_a_bound_is_told_in_words(seconds: float, told: str) -> None:
+def test_a_bound_is_reported_in_words(seconds: float, told: str) -> None:
     assert bound(seconds) == told

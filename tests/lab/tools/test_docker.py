@@ -41,7 +41,7 @@ def test_an_engine_is_examined_once(fakes: FakeTools) -> None:
     assert len(fakes.calls("docker", "version")) == 1
 
 
-def test_absent_is_told_with_where_to_get_docker(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absent_is_reported_with_where_to_get_docker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(EngineError) as caught:
         Docker(Runner()).examine()
@@ -50,7 +50,7 @@ def test_absent_is_told_with_where_to_get_docker(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("version", ["19.03.15", "20.9.1"])
-def test_an_engine_that_is_too_old_is_told(fakes: FakeTools, version: str) -> None:
+def test_an_engine_that_is_too_old_is_reported(fakes: FakeTools, version: str) -> None:
     with pytest.raises(EngineError) as caught:
         docker(fakes, server={"Version": version}).examine()
     assert caught.value.code == "docker-too-old"
@@ -65,7 +65,7 @@ def test_an_engine_that_is_too_old_is_told(fakes: FakeTools, version: str) -> No
         "Error response from daemon: client version 1.52 is too new. Maximum supported API version is 1.41",
     ],
 )
-def test_a_client_and_an_engine_too_far_apart_are_told(fakes: FakeTools, said: str) -> None:
+def test_a_client_and_an_engine_too_far_apart_are_reported(fakes: FakeTools, said: str) -> None:
     error = silent(fakes, said)
     assert error.code == "docker-too-old"
     assert error.why == said
@@ -79,7 +79,7 @@ def test_a_client_and_an_engine_too_far_apart_are_told(fakes: FakeTools, said: s
         "Got permission denied while trying to connect to the Docker daemon socket at unix:///run/docker.sock",
     ],
 )
-def test_no_permission_is_told_with_the_group_to_join(fakes: FakeTools, said: str) -> None:
+def test_no_permission_is_reported_with_the_group_to_join(fakes: FakeTools, said: str) -> None:
     error = silent(fakes, said)
     assert error.code == "docker-no-permission"
     assert "usermod -aG docker" in error.hint
@@ -95,7 +95,7 @@ def test_no_permission_is_told_with_the_group_to_join(fakes: FakeTools, said: st
         ("rancher-desktop", "unix:///Users/me/.rd/docker.sock", "Start Rancher Desktop"),
     ],
 )
-def test_not_running_is_told_with_how_to_start_that_engine(
+def test_not_running_is_reported_with_how_to_start_that_engine(
     fakes: FakeTools, monkeypatch: pytest.MonkeyPatch, context: str, endpoint: str, hint: str
 ) -> None:
     monkeypatch.setattr("platform.system", lambda: "Linux")
@@ -157,7 +157,7 @@ def test_an_engine_on_another_machine_is_marked_and_refused_for_kind(
         engine.refuse_remote()
 
 
-def test_a_remote_engine_that_does_not_answer_is_told_as_remote(fakes: FakeTools) -> None:
+def test_a_remote_engine_that_does_not_answer_is_reported_as_remote(fakes: FakeTools) -> None:
     said = (
         "error during connect: command [ssh -l me -- build.example docker system dial-stdio] has exited "
         "with exit status 255: stderr=me@build.example: Permission denied (publickey,password)."
@@ -167,7 +167,7 @@ def test_a_remote_engine_that_does_not_answer_is_told_as_remote(fakes: FakeTools
     assert "ssh://build.example" in error.what
 
 
-def test_a_context_that_does_not_exist_is_told(fakes: FakeTools) -> None:
+def test_a_context_that_does_not_exist_is_reported(fakes: FakeTools) -> None:
     found = docker(fakes)
     fakes.on("docker", "context", stderr='context "nope": context not found', code=1)
     with pytest.raises(EngineError) as caught:
@@ -217,7 +217,7 @@ def test_an_arm_engine_has_the_name_that_images_use(fakes: FakeTools) -> None:
     assert docker(fakes, Architecture="aarch64").examine().platform == "linux/arm64"
 
 
-def test_an_answer_that_is_no_json_is_told(fakes: FakeTools) -> None:
+def test_an_answer_that_is_no_json_is_reported(fakes: FakeTools) -> None:
     found = docker(fakes)
     fakes.on("docker", "version", stdout="Client: Docker Engine\n")
     with pytest.raises(WorkshopError, match="not JSON"):

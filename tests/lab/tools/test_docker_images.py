@@ -62,7 +62,7 @@ def test_a_pull_that_a_stored_login_spoils_is_tried_without_any(fakes: FakeTools
     assert second.env["DOCKER_CONFIG"] != str(Path.home() / ".docker")
 
 
-def test_a_pull_refused_with_and_without_login_tells_what_the_first_said(fakes: FakeTools) -> None:
+def test_a_pull_refused_with_and_without_login_reports_what_the_first_said(fakes: FakeTools) -> None:
     found = docker(fakes)
     fakes.on("docker", "pull", stderr="Error: second", code=1)
     denied = 'Error response from daemon: Head "https://ghcr.io/v2/a/manifests/1": unauthorized'

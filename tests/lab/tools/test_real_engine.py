@@ -105,7 +105,7 @@ def test_another_machine_that_does_not_answer_is_remote(client: str, monkeypatch
     assert state(Docker(Runner())) == "docker-remote"
 
 
-def test_a_context_that_is_not_there_is_told(client: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_context_that_is_not_there_is_reported(client: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setenv("DOCKER_CONTEXT", "workshop-test-nowhere")
     with pytest.raises(EngineError, match="current context"):
@@ -129,7 +129,9 @@ def test_an_image_is_built_on_another_and_found(
     assert image.labels["workshop"] == "yes"
 
 
-def test_a_build_that_fails_tells_what_the_step_said(docker: Docker, tiny_image: str, tmp_path: Path) -> None:
+def test_a_build_that_fails_reports_what_the_step_said(
+    docker: Docker, tiny_image: str, tmp_path: Path
+) -> None:
     (tmp_path / "Dockerfile").write_text(f"FROM {tiny_image}\nCOPY not-there /x\n")
     with pytest.raises(WorkshopError) as caught:
         docker.build("workshop-test/never", tmp_path, tmp_path / "Dockerfile", {})
@@ -183,7 +185,7 @@ def test_a_command_runs_inside_a_container(docker: Docker, tiny_image: str) -> N
         subprocess.run(["docker", "rm", "--force", made], check=False, capture_output=True)
 
 
-def test_a_registry_out_of_reach_is_told_with_a_hint(docker: Docker) -> None:
+def test_a_registry_out_of_reach_is_reported_with_a_hint(docker: Docker) -> None:
     with pytest.raises(WorkshopError) as caught:
         docker.pull("registry.invalid/a/b:1", docker.examine().platform)
     assert "does not reach" in caught.value.hint

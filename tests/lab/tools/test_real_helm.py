@@ -94,7 +94,7 @@ def test_a_public_chart_is_pulled_although_stale_logins_lie_about(
     assert keychain.calls() == []
 
 
-def test_a_registry_with_a_foreign_certificate_is_told_with_a_hint(
+def test_a_registry_with_a_foreign_certificate_is_reported_with_a_hint(
     program: str, oci: Registry, tmp_path: Path
 ) -> None:
     with pytest.raises(WorkshopError) as caught:

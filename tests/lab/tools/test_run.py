@@ -75,7 +75,7 @@ def test_a_working_directory_is_kept(tmp_path: Path) -> None:
     assert done.stdout.strip() == str(tmp_path)
 
 
-def test_a_failure_tells_the_last_lines_and_how_to_repeat_it() -> None:
+def test_a_failure_reports_the_last_lines_and_how_to_repeat_it() -> None:
     program = "import sys; [print(f'line {n}', file=sys.stderr) for n in range(9)]; sys.exit(7)"
     with pytest.raises(WorkshopError) as caught:
         Runner().run(python(program), seconds=30)
@@ -88,7 +88,7 @@ def test_a_failure_can_be_looked_at_instead() -> None:
     assert Runner().run(python("raise SystemExit(3)"), seconds=30, check=False).code == 3
 
 
-def test_a_silent_failure_says_so() -> None:
+def test_a_silent_failure_reports_that() -> None:
     with pytest.raises(WorkshopError) as caught:
         Runner().run(python("raise SystemExit(1)"), seconds=30)
     assert caught.value.why == "It wrote no output"
@@ -103,7 +103,7 @@ def test_a_message_we_know_becomes_a_hint(tmp_path: Path) -> None:
     assert "docker system df" in caught.value.hint
 
 
-def test_an_absent_program_is_told_with_where_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_absent_program_is_reported_with_where_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(PreflightError) as caught:
         Runner().run(["kind", "version"], seconds=30)

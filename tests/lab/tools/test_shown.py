@@ -54,12 +54,12 @@ def test_masking_leaves_other_addresses_alone() -> None:
         assert masked(text, [""]) == text
 
 
-def test_the_error_line_is_told_before_the_last_lines() -> None:
+def test_the_error_line_is_reported_before_the_last_lines() -> None:
     output = "start\nERROR: failed to create cluster\n\nCommand Output: a\n\x1b[31mb\x1b[0m\nc\n"
     assert key_lines(output) == "ERROR: failed to create cluster\nb\nc"
 
 
-def test_of_an_error_with_a_go_stack_the_reasons_are_told() -> None:
+def test_of_an_error_with_a_go_stack_the_reasons_are_reported() -> None:
     output = (
         'ERROR: failed to create cluster: failed to init node with kubeadm: command "docker exec" failed\n\n'
         "Command Output: I1129 init.go:405] running\n"
@@ -80,7 +80,7 @@ def test_of_an_error_with_a_go_stack_the_reasons_are_told() -> None:
     ]
 
 
-def test_the_last_lines_are_told_when_no_line_is_an_error_and_long_ones_are_cut() -> None:
+def test_the_last_lines_are_reported_when_no_line_is_an_error_and_long_ones_are_cut() -> None:
     assert key_lines("a\nb\nc\nd\n") == "b\nc\nd"
     assert key_lines("") == ""
     assert len(key_lines("x" * 5000)) == 240

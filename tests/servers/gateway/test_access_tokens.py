@@ -26,7 +26,7 @@ async def test_a_person_is_the_same_subject_each_time_and_another_one_is_another
     assert "learner" not in claims[0]["sub"]
 
 
-async def test_name_and_email_are_told_to_clients_that_asked(gateway: Site) -> None:
+async def test_name_and_email_are_given_to_clients_that_asked(gateway: Site) -> None:
     _, claims = decoded((await gateway.sign_in(scope="openid")).access_token)
     assert not {"name", "email"} & claims.keys()
 

@@ -119,7 +119,7 @@ async def test_malformed_requests_are_400(http: httpx2.AsyncClient, issuer: Issu
     assert {challenge_of(answer)["error"] for answer in answers} == {"invalid_request"}
 
 
-async def test_a_missing_scope_is_403_and_says_which_are_needed(issuer: Issuer) -> None:
+async def test_a_missing_scope_is_403_and_reports_which_are_needed(issuer: Issuer) -> None:
     async with client(guarded(issuer, required_scopes=("notes:read", "profile"))) as http:
         answer = await http.post("/mcp", headers=bearer(issuer.token()))
         assert answer.status_code == 403

@@ -91,7 +91,7 @@ async def test_clients_grants_and_upstream_tokens_survive_kill_9(tmp_path: Path,
             assert (await site.authorize(signed_in.client_id)).status_code == 200
 
 
-async def test_t117_the_log_tells_what_happened_and_no_secret(tmp_path: Path, practice: str) -> None:
+async def test_t117_the_log_reports_what_happened_and_no_secret(tmp_path: Path, practice: str) -> None:
     values = settings(tmp_path, upstream=practice, port=free_port())
     async with site_at(tmp_path, values) as site, gateway_process(tmp_path / "gateway.json") as process:
         await process.until(b"startup complete")
@@ -138,7 +138,7 @@ def run(path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
-def test_a_wrong_configuration_is_told_in_plain_lines(tmp_path: Path) -> None:
+def test_a_wrong_configuration_is_reported_in_plain_lines(tmp_path: Path) -> None:
     values = settings(tmp_path)
     values["auth"]["issuer"] += "/"
     path = tmp_path / "gateway.json"
@@ -152,7 +152,7 @@ def test_a_wrong_configuration_is_told_in_plain_lines(tmp_path: Path) -> None:
     )
 
 
-def test_a_port_in_use_is_told_in_plain_lines(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_in_plain_lines(tmp_path: Path) -> None:
     import socket
 
     with socket.socket() as taken:
@@ -166,7 +166,7 @@ def test_a_port_in_use_is_told_in_plain_lines(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_store_that_cannot_be_written_is_told_in_plain_lines(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written_is_reported_in_plain_lines(tmp_path: Path) -> None:
     values = settings(tmp_path) | {"store": str(tmp_path / "key.pem" / "store.sqlite")}
     configured(tmp_path, values)
     done = run(tmp_path / "gateway.json")

@@ -42,7 +42,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("environment", "url", "proxy"), CASES, ids=range(len(CASES)))
-def test_the_environment_says_which_upstreams_go_through_the_proxy(
+def test_the_environment_reports_which_upstreams_go_through_the_proxy(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], url: str, proxy: str | None
 ) -> None:
     for name, value in environment.items():

@@ -86,7 +86,7 @@ async def test_a_code_that_is_not_on_the_list_stays_out(
     assert not re.search("<script|Set-Cookie|SECRETWORDS", caplog.text + str(answer))
 
 
-async def test_a_403_that_is_a_rate_limit_is_told_apart(tmp_path: Path) -> None:
+async def test_a_403_that_is_a_rate_limit_is_distinguished(tmp_path: Path) -> None:
     async def token(_: web.Request) -> web.Response:
         return web.json_response({"access_token": "practice_a", "token_type": "bearer"})
 

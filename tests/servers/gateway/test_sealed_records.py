@@ -99,7 +99,7 @@ def test_only_the_key_that_sealed_it_opens_it(
         assert others.get("grant", "learner") == found
 
 
-def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_store_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "letter.txt"
     path.write_text("Dear all, this is not a database, though it is long enough to look like one. " * 20)
     with pytest.raises(UsageError, match="cannot be used"):

@@ -138,7 +138,7 @@ async def test_scopes_are_those_of_the_configuration(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_a_wrong_configuration_is_told_with_its_place(
+def test_a_wrong_configuration_is_reported_with_its_place(
     changes: dict[str, Any], where: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=f"at `{where}`"):

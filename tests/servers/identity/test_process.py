@@ -92,7 +92,7 @@ async def test_the_agent_signs_in_there_for_a_resource_elsewhere(tmp_path: Path)
     assert b"code issued" in log
 
 
-def test_a_wrong_configuration_is_told_in_plain_lines(tmp_path: Path) -> None:
+def test_a_wrong_configuration_is_reported_in_plain_lines(tmp_path: Path) -> None:
     path = configured(tmp_path, port=free_port(), resource="no address")
     command = [sys.executable, "-m", "workshop.servers.identity", "--config", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

@@ -10,7 +10,7 @@ from tests.servers.gateway.reading import cookies_of, decoded, form_in, origin_o
 from tests.servers.identity.provider import ISSUER, RESOURCE, Provider, browser, provider, settings
 
 
-async def test_a_token_says_who_signed_in_and_for_whom(identity: Provider) -> None:
+async def test_a_token_reports_who_signed_in_and_for_whom(identity: Provider) -> None:
     answer = await identity.sign_in("mentor")
     header, claims = decoded(answer["access_token"])
     assert (header["typ"], header["alg"]) == ("at+jwt", "ES256")
@@ -45,7 +45,7 @@ async def test_a_refresh_keeps_the_person(identity: Provider) -> None:
     assert [before[name] for name in names] == [after[name] for name in names]
 
 
-async def test_consent_comes_first_and_says_what_happens(identity: Provider) -> None:
+async def test_consent_comes_first_and_reports_what_happens(identity: Provider) -> None:
     page = await identity.authorize(await identity.register())
     assert page.status_code == 200
     assert "MCP server at <strong>localhost:8121</strong> as you. Approve" in page.text
@@ -76,7 +76,7 @@ async def test_it_leads_to_its_own_callback_only(identity: Provider) -> None:
     assert set(query_of(back)) == {"code", "state"}
 
 
-async def test_cancelling_is_told_to_the_client(identity: Provider) -> None:
+async def test_cancelling_is_reported_to_the_client(identity: Provider) -> None:
     page = await identity.login_page(await identity.register())
     back = await identity.choose(page, decision="deny")
     arrived = await identity.browser.get(back.headers["location"])

@@ -9,7 +9,7 @@ CALLBACK = "http://localhost:8080/oauth/callback"
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 
-async def test_the_page_says_what_it_is_who_asks_for_what_and_where_it_leads(practice: Practice) -> None:
+async def test_the_page_reports_what_it_is_who_asks_for_what_and_where_it_leads(practice: Practice) -> None:
     page = await practice.browser.get(practice.page_url())
     assert "not github.com" in page.text
     assert "MCP &lt;workshop&gt; would like to act for you" in page.text
@@ -35,7 +35,7 @@ async def test_continuing_sends_a_code_and_the_state_to_the_app(practice: Practi
     assert answer["code"]
 
 
-async def test_denying_tells_the_app_so_as_github_does(practice: Practice) -> None:
+async def test_denying_is_reported_to_the_app_as_github_does(practice: Practice) -> None:
     answer = await practice.decide("deny")
     assert (answer["error"], answer["state"], "code" in answer) == ("access_denied", "state-1", False)
     assert {"error_description", "error_uri"} <= answer.keys()

@@ -97,7 +97,7 @@ async def test_reset_forgets_everything(practice: Practice) -> None:
     assert (await practice.browser.get("/user", headers=headers)).json()["message"] == "Bad credentials"
 
 
-async def test_an_unknown_page_says_so_in_words(practice: Practice) -> None:
+async def test_an_unknown_page_reports_it_in_words(practice: Practice) -> None:
     answer = await practice.browser.get("/learner/trail-mapper")
     assert answer.status_code == 404
     assert "not github.com" in answer.text

@@ -43,7 +43,7 @@ async def test_a_practice_token_is_recorded_as_user_and_sha256(practice: Practic
         ("practice_made_up", "", "practice token", "practice_made_up"),
     ],
 )
-async def test_other_credentials_are_told_apart(
+async def test_other_credentials_are_distinguished(
     practice: Practice, sent: str, scheme: str, kind: str, credential: str
 ) -> None:
     await practice.browser.post("/mcp/", headers={"Authorization": sent})
