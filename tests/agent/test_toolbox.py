@@ -52,9 +52,9 @@ async def test_a_coroutine_function_is_a_tool_too() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({}, "repository: Missing required argument"),
-        ({"repository": "x", "state": "any"}, "state: Input should be 'open' or 'closed'"),
-        ({"repository": "x", "colour": "red"}, "colour: Unexpected keyword argument"),
+        ({}, "`repository` is missing"),
+        ({"repository": "x", "state": "any"}, "`state` must be 'open' or 'closed'"),
+        ({"repository": "x", "colour": "red"}, "`colour` is unknown"),
     ],
 )
 async def test_wrong_arguments_are_reported_without_a_call(arguments: dict[str, str], told: str) -> None:

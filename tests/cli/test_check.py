@@ -14,7 +14,7 @@ def test_a_check_reports_what_is_done_what_is_not_why_and_what_to_do(workshop: W
     outcome = workshop("part", "1", "check")
     assert outcome.code == 6
     assert outcome.out.splitlines()[:4] == [
-        "6 of 7 checks of part 1 have passed",
+        "6 of 7 checks of part 1 have passed; 2 exercises are not begun",
         "✗ You have run this part, and it answered",
         "    It has not been run yet",
         "    → `workshop part 1 run` asks the agent its question",
@@ -46,7 +46,15 @@ def test_hints_come_one_by_one_and_are_remembered(workshop: Workshop) -> None:
         (check,) = data["checks"]
         given.append((len(check["hints"]), check["hints_left"]))
     assert given == [(1, 2), (2, 1), (2, 1), (3, 0)]
-    assert "`workshop part 1 solve 1` shows a solution" in workshop("part", "1", "check", "1", "--hint").out
+    last = workshop("part", "1", "check", "1", "--hint").out
+    assert "`workshop part 1 solve 1` replaces your file with a solution" in last
+
+
+def test_the_first_hint_that_is_asked_for_is_one(workshop: Workshop) -> None:
+    workshop("part", "1", "exercise", "1")
+    outcome = workshop("part", "1", "check", "1", "--hint")
+    assert outcome.out.count("→ ") == 1
+    assert workshop("part", "1", "check", "1", "--hint").out.count("→ ") == 2
 
 
 def test_an_exercise_goes_from_its_start_to_its_solution_and_nothing_is_lost(workshop: Workshop) -> None:

@@ -259,7 +259,7 @@ Next: `workshop up`
 """)
     outcome = workshop("part", "1", "check")
     assert re.sub(r"\(\d+\.\d s\)", "(<time>)", outcome.out + outcome.err) == snapshot("""\
-6 of 7 checks of part 1 have passed
+6 of 7 checks of part 1 have passed; 2 exercises are not begun
 ✗ You have run this part, and it answered
     It has not been run yet
     → `workshop part 1 run` asks the agent its question

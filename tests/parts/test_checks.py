@@ -46,7 +46,7 @@ def failed(outcomes: dict[str, Outcome]) -> list[str]:
     return [name for name, outcome in outcomes.items() if outcome.state == "failed"]
 
 
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.words)
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.directory.name)
 def test_a_part_has_five_checks_or_more_and_each_says_in_a_sentence_what_it_proves(
     lesson: Lesson, tmp_path: Path
 ) -> None:

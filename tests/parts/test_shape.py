@@ -156,3 +156,19 @@ def imported(path: Path) -> list[str]:
             assert node.level == 0, "a part's file is run by path and has no package"
             modules.append(node.module or "")
     return modules
+
+
+TASKS = sorted(PARTS.rglob("exercises/*/task.md"))
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.parent.name)
+def test_a_task_uses_the_names_of_its_own_file(task: Path) -> None:
+    """Such as `PLACES[place]`: a learner looks for it in the file."""
+    source = "".join(file.read_text("utf-8") for file in task.parent.glob("s*.py"))
+    for code in re.findall(r"`(\w+\[\w+\])`", task.read_text("utf-8")):
+        assert code in source, code
+
+
+def test_the_lesson_counts_its_variations_right() -> None:
+    words = {3: "Three", 4: "Four", 5: "Five"}
+    assert f"## {words[len(VARIATIONS)]} other ways" in readme("04_remote_oauth")

@@ -9,6 +9,7 @@ from mcp.types import CONNECTION_CLOSED, CallToolResult, ContentBlock, TextConte
 from pydantic import ValidationError
 
 from workshop.agent.messages import ToolResult, ToolSpec
+from workshop.agent.toolbox import mistake
 from workshop.core.encoding import parse_json, unsendable, whole_characters
 from workshop.core.errors import WorkshopError
 from workshop.core.foreign import one_line
@@ -66,8 +67,7 @@ class McpTools:
 
 def first_mistake(error: ValidationError) -> str:
     """The first mistake that pydantic found in an answer: its path in the JSON, and what is wrong there."""
-    mistake = error.errors(include_url=False)[0]
-    return f"`{'.'.join(map(str, mistake['loc']))}`: {mistake['msg']}"
+    return mistake(error.errors(include_url=False)[0])
 
 
 def _no_tools() -> WorkshopError:

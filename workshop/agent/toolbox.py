@@ -3,7 +3,7 @@
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ArgsKwargs, to_jsonable_python
@@ -12,6 +12,20 @@ from workshop.agent.messages import ToolResult, ToolSpec
 from workshop.core.docstrings import docstring
 from workshop.core.encoding import whole_characters
 from workshop.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+_KINDS = {  # the beginning of pydantic's name for a mistake: what the value should be
+    "int_": "a whole number",
+    "float_": "a number",
+    "finite_": "a number",
+    "string_": "a text",
+    "bool_": "true or false",
+    "list_": "a list",
+    "dict_": "an object",
+    "model_": "an object",
+}
 
 
 class PythonTools:
@@ -69,7 +83,18 @@ def _result(value: Any) -> ToolResult:  # noqa: ANN401 - a tool returns what it 
 
 
 def _explained(error: ValidationError) -> str:
-    problems = (
-        f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_url=False)
-    )
-    return f"Invalid arguments: {'; '.join(problems)}"
+    return f"Invalid arguments: {'; '.join(map(mistake, error.errors(include_url=False)))}"
+
+
+def mistake(found: "ErrorDetails") -> str:
+    """One mistake that pydantic found, in our words: the path in the JSON, and what is wrong there."""
+    where, kind = ".".join(map(str, found["loc"])), str(found["type"])
+    if kind == "missing" or kind.startswith("missing_"):
+        return f"`{where}` is missing"
+    if kind in {"extra_forbidden", "unexpected_keyword_argument"}:
+        return f"`{where}` is unknown"
+    expected = found.get("ctx", {}).get("expected")
+    if expected and kind in {"literal_error", "enum"}:
+        return f"`{where}` must be {expected}"
+    wanted = next((words for prefix, words in _KINDS.items() if kind.startswith(prefix)), "")
+    return f"`{where}` must be {wanted}" if wanted else f"`{where}` is not valid"

@@ -65,7 +65,7 @@ def note_progress(lesson: Lesson, *, shown: bool = False, ran: bool = False) -> 
 def _result(lesson: Lesson, report: "CheckReport", only: int | None, *, asked: bool) -> Result:
     passed, made = report.counted
     if only is None:
-        headline = f"{passed} of {made} checks of {lesson.label} have passed"
+        headline = f"{passed} of {made} checks of {lesson.label} have passed{_not_made(report)}"
     else:
         headline = f"Exercise {only} has {'passed' if report.passed else 'not passed yet'}"
     return Result(
@@ -76,6 +76,15 @@ def _result(lesson: Lesson, report: "CheckReport", only: int | None, *, asked: b
         next=_next(report, only),
         exit_code=0 if report.passed else CheckError.exit_code,
     )
+
+
+def _not_made(report: "CheckReport") -> str:
+    """What the count of checks leaves out, such as the holes of a weak edition."""
+    skipped = sum(found.outcome.state == "not applicable" for found in report.checks)
+    parts = [f"{skipped} do not apply here"] if skipped else []
+    if number := len(report.not_begun):
+        parts.append(f"{number} {'exercise is' if number == 1 else 'exercises are'} not begun")
+    return "".join(f"; {part}" for part in parts)
 
 
 def _points(report: "CheckReport", *, asked: bool) -> list[Point]:
@@ -101,7 +110,8 @@ def _point(found: "Checked", lesson: Lesson, asked: bool) -> Point:  # noqa: FBT
 def _after_last_hint(lesson: Lesson, exercise: int | None) -> str:
     if exercise is None:
         return "These are all the hints; ask a neighbour or a facilitator"
-    return f"These are all the hints; `{lesson.command('solve', str(exercise))}` shows a solution"
+    solve = lesson.command("solve", str(exercise))
+    return f"These are all the hints; `{solve}` replaces your file with a solution, and saves yours"
 
 
 def _open(report: "CheckReport") -> list[Point]:

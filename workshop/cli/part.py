@@ -55,7 +55,7 @@ def build_group(lessons: Sequence[Lesson]) -> Commands:
 
 def _lesson_group(lesson: Lesson) -> Commands:
     examples = [line.format(lesson.number) for line in PART_EXAMPLES]
-    group = Commands(f"Part {lesson.number}: {lesson.words}", examples, cls=LessonGroup)
+    group = Commands(lesson.heading, examples, cls=LessonGroup)
 
     @group.command("show")
     def show(*, variation: VariationName = None, json: Json = False) -> None:

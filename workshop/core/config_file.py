@@ -29,6 +29,9 @@ _KINDS = {  # pydantic's name of an error: what the value is not
     "greater_than": "a number of seconds above 0",
     "finite_number": "a number of seconds above 0",
     "int_type": "a port from 1 to 65535",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "list_type": "a list",
     "greater_than_equal": "a port from 1 to 65535",
     "less_than_equal": "a port from 1 to 65535",
 }
@@ -70,7 +73,7 @@ def _usage_error(found: "ErrorDetails", model: type["BaseModel"], file: Path) ->
         return UsageError(f"`{file}` has the unknown key `{key}`", hint=f"Allowed are {allowed}")
     if kind == "value_error":
         return UsageError(f"`{key}` in `{file}` {found['ctx']['error']}")
-    allowed = _KINDS.get(kind) or str(found.get("ctx", {}).get("expected", kind))
+    allowed = _KINDS.get(kind) or str(found.get("ctx", {}).get("expected", "valid"))
     shown = repr(found["input"])
     why = f"It is {shown if len(shown) <= _MOST_SHOWN else f'{shown[:_MOST_SHOWN]}…'}"
     return UsageError(f"`{key}` in `{file}` is not {allowed}", why=why)

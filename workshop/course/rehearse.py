@@ -52,14 +52,14 @@ class Rehearsal:
         try:
             if self._step("up", lambda: self._up(ports, backend or environment.backend_now() or "embedded")):
                 for lesson in self._lessons:
-                    self._step(f"part {lesson.number}", lambda lesson=lesson: self._part(lesson))  # type: ignore[misc]
+                    self._step(lesson.label, lambda lesson=lesson: self._part(lesson), lesson.heading)  # type: ignore[misc]
         finally:
             if before.record is None and not keep:
                 self._step("teardown", self._teardown)
         return self.outcomes
 
-    def _step(self, name: str, act: Callable[[], str]) -> bool:
-        self._console.say(f"── {name} ──", "bold")
+    def _step(self, name: str, act: Callable[[], str], title: str = "") -> bool:
+        self._console.say(f"── {title or name} ──", "bold")
         started = time.monotonic()
         try:
             shown, held = act(), True

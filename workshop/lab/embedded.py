@@ -155,7 +155,7 @@ def _only_on_a_cluster(verb: str, part: int) -> UsageError:
     return UsageError(
         f"`part {part} {verb}` needs a cluster, but the embedded backend is up",
         why="Its workloads are processes on this machine: there is nothing to apply or to forward",
-        hint=f"`workshop part {part} run` starts them; `workshop up --backend kind` creates a cluster",
+        hint=f"`workshop part {part} run` needs neither; for a cluster, `workshop teardown` comes first",
     )
 
 

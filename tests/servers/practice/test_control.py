@@ -101,3 +101,11 @@ async def test_an_unknown_page_reports_it_in_words(practice: Practice) -> None:
     answer = await practice.browser.get("/learner/trail-mapper")
     assert answer.status_code == 404
     assert "not github.com" in answer.text
+
+
+async def test_the_profile_that_get_me_names_is_a_page(practice: Practice) -> None:
+    for path in ("/learner", "/mentor"):
+        page = await practice.browser.get(path)
+        assert page.status_code == 200, path
+        assert "GPX" not in page.text, "without a login it shows nothing of theirs"
+    assert (await practice.browser.get("/nobody")).status_code == 404

@@ -31,6 +31,8 @@ class Control:
             Route("/practice/faults", self.faults, methods=["POST"]),
             Route("/practice/switches", self.switches, methods=["POST"]),
             Route("/practice/reset", self.reset, methods=["POST"]),
+            # `profile_url` leads here.
+            *(Route(f"/{user.login}", self.profile) for user in self.state.catalog.users),
         ]
 
     async def home(self, _: Request) -> Response:
@@ -49,6 +51,12 @@ class Control:
             targets=faults.TARGETS,
             kinds=faults.FAULTS,
         )
+
+    async def profile(self, request: Request) -> Response:
+        """The page of a user; it shows none of their data, because it needs no login."""
+        title = request.url.path.strip("/")
+        text = "The practice GitHub has no profile page; its REST API and its MCP server have the data."
+        return web.message(title, text, status=200)
 
     async def health(self, _: Request) -> Response:
         return JSONResponse({"status": "ok", "name": "practice-github"})
