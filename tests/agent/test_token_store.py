@@ -93,7 +93,7 @@ def test_a_damaged_file_counts_as_absent_with_a_warning(
 
 def test_a_disk_that_refuses_is_reported(tmp_path: Path) -> None:
     (tmp_path / "logins").write_text("a file where a folder belongs")
-    with pytest.raises(WorkshopError, match="Cannot keep the login"):
+    with pytest.raises(WorkshopError, match="Cannot store the login"):
         TokenStore(tmp_path / "logins").save(_login())
 
 

@@ -34,7 +34,7 @@ def test_a_login_is_reported_step_by_step_with_the_whole_address_on_a_line_of_it
         on.Approved(),
         on.TokenReceived("repo", 3600),
     )
-    assert "wants a login first: it answered 401" in shown
+    assert "requires a login: it answered 401" in shown
     assert "its authorization server is http://localhost:8080" in shown
     assert "c" * 25 not in shown
     assert f"\n  {url}\n" in shown

@@ -13,7 +13,7 @@ _LONGEST_SECONDS = 600.0
 
 
 class Document(BaseModel):
-    """One answer, and until when it may stand for the next one, in seconds since the epoch."""
+    """One answer; until the time `until`, in seconds since the epoch, it may be used again."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -22,17 +22,17 @@ class Document(BaseModel):
 
 
 class Documents:
-    """What was discovered, by address. A login that is repeated soon need not ask again."""
+    """The discovered documents by URL, so that a login that is soon repeated does not fetch them again."""
 
     def __init__(self) -> None:
         self.cached: dict[str, Document] = {}
 
     def adopt(self, cached: Mapping[str, Document]) -> None:
-        """Take over the cache of an earlier run."""
+        """Use the cache of an earlier run."""
         self.cached = dict(cached)
 
     def clear(self) -> None:
-        """Ask anew: something was wrong."""
+        """Forget all documents, because one of them was wrong."""
         self.cached.clear()
 
     def answer(self, request: httpx2.Request) -> httpx2.Response | None:
@@ -43,7 +43,7 @@ class Documents:
         return httpx2.Response(200, text=document.text, request=request)
 
     def keep(self, response: httpx2.Response) -> None:
-        """Keep the answer to a request for discovery, if its server allows that; ten minutes at most."""
+        """Store the answer to a discovery request for at most ten minutes, if its server allows it."""
         request = response.request
         if request.method != "GET" or not request.url.path.startswith(_WELL_KNOWN):
             return

@@ -13,7 +13,7 @@ from workshop.recorder import current
 
 CONNECT_SECONDS = 5.0
 IDLE_SECONDS = 4.0
-"""Servers end idle connections after 5 seconds (uvicorn, Node); a request sent right then would be lost."""
+"""Servers end idle connections after 5 seconds (uvicorn, Node); a request at that moment would be lost."""
 
 Hook = Callable[[Any], Coroutine[Any, Any, None]]
 
@@ -49,10 +49,10 @@ def open_client(
 
 
 def headers_for(url: str, headers: Mapping[str, str]) -> Hook:
-    """A request hook that gives `headers` to the endpoint at `url` alone, and takes them off elsewhere.
+    """A request hook that adds `headers` for the endpoint at `url` only, and removes them elsewhere.
 
-    An HTTP client's own headers would go along to any host of a redirect. What the protocol or the login has
-    set stays as it is.
+    The headers of an HTTP client would also be sent to the host of a redirect. Headers that the protocol or
+    the login has set are not changed.
     """
     home = httpx2.URL(url)
 
@@ -79,11 +79,11 @@ def same_origin(url: httpx2.URL, other: httpx2.URL) -> bool:
 
 RETRIED = frozenset({429, 500, 502, 503, 504, 529})
 LONGEST_WAIT = 20.0
-"""Seconds. A longer `Retry-After` is reported to the person instead of waited for."""
+"""Seconds; a longer `Retry-After` is reported to the person instead."""
 
 
 def wait_before(attempt: int, headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Seconds to wait after failed attempt `attempt` (from 1); None when the server asks for too long."""
+    """Seconds to wait after failed attempt `attempt` (from 1); None if the server asks for too many."""
     asked = headers.get("retry-after")
     seconds = _seconds(asked, now or datetime.now(UTC)) if asked else None
     if seconds is None:

@@ -27,14 +27,14 @@ _REQUEST_LINE_PARTS = 3
 
 @dataclass(frozen=True)
 class Page:
-    """A page for the person; it never repeats anything of the request."""
+    """A page for the person; it never contains a text of the request."""
 
     status: int
     title: str
     text: str
 
     def response(self) -> bytes:
-        """The page as an HTTP response that nothing caches, frames or scripts."""
+        """The page as an HTTP response without scripts, which must not be cached or framed."""
         body = (
             "<!doctype html><html lang=en><meta charset=utf-8>"
             "<meta name=viewport content='width=device-width'>"
@@ -56,12 +56,12 @@ class Page:
 
 _TOO_LARGE = Page(431, "Too large", "The request is too large.")
 _MALFORMED = Page(400, "Not understood", "The request is not HTTP.")
-_MISDIRECTED = Page(421, "Misdirected", "This address answers to localhost only.")
+_MISDIRECTED = Page(421, "Misdirected", "This server answers only as localhost.")
 _NOT_GET = Page(405, "Not allowed", "Only GET is answered here.")
 
 
 async def read_request(reader: asyncio.StreamReader, port: int) -> str | Page | None:
-    """The target of a GET meant for us, the page to refuse anything else with, or None if nothing came."""
+    """The target of a GET for this server, the page that refuses anything else, or None if nothing came."""
     try:
         async with asyncio.timeout(_REQUEST_SECONDS):
             head = await reader.readuntil(b"\r\n\r\n")
@@ -94,11 +94,13 @@ def _judge_head(head: bytes, port: int) -> str | Page:
 
 
 PATH = "/callback"
-_STRAY = Page(404, "Nothing here", "This address only waits for the end of a login.")
+_STRAY = Page(404, "Nothing here", "This server only waits for the end of a login.")
 _UNKNOWN_LOGIN = Page(
-    400, "Not this login", "This link does not belong to the login under way. Start again from the terminal."
+    400, "Not this login", "This link does not belong to the current login. Start again from the terminal."
 )
-_REFUSED = Page(400, "Refused", "The answer was refused; the terminal says why. You can close this window.")
+_REFUSED = Page(
+    400, "Refused", "The answer was refused; the terminal shows the reason. You can close this window."
+)
 _DENIED = Page(200, "Not approved", "Nothing was allowed. You can close this window.")
 _FAILED = Page(
     200,
@@ -106,12 +108,12 @@ _FAILED = Page(
     "The server ended the login with an error, and nobody denied it. The terminal has the details. "
     "You can close this window.",
 )
-_DONE = Page(200, "Approved", "The workshop agent has what it needs. You can close this window.")
+_DONE = Page(200, "Approved", "Return to your terminal. You can close this window.")
 
 
 @dataclass
 class _Login:
-    """The one login that is awaited: what the callback has to carry, and where its result goes."""
+    """The expected login: the values that the callback must have, and its result."""
 
     state: str
     issuer: str
@@ -120,9 +122,9 @@ class _Login:
 
 
 class LoopbackListener:
-    """Listens on both loopback addresses at `/callback`, on another free port when the wanted one is busy.
+    """Listens on both loopback addresses at `/callback`, on another free port if the wanted one is taken.
 
-    Whatever does not carry the awaited `state` gets an error page and changes nothing.
+    A request without the expected `state` gets an error page and changes nothing.
     """
 
     def __init__(self, port: int = 8765) -> None:
@@ -134,7 +136,7 @@ class LoopbackListener:
 
     @property
     def redirect_uri(self) -> str:
-        """Where the authorization server sends the browser back to."""
+        """The URL to which the authorization server sends the browser back."""
         return f"http://localhost:{self._port}{PATH}"
 
     async def __aenter__(self) -> Self:
@@ -152,18 +154,18 @@ class LoopbackListener:
         await asyncio.gather(*self._handlers, return_exceptions=True)
 
     def expect(self, state: str, issuer: str, *, iss_required: bool) -> None:
-        """Await the callback of one login; `iss` must equal `issuer`, and must be there if `iss_required`.
+        """Expect the callback of one login; `iss` must equal `issuer`, and must be present if `iss_required`.
 
-        RFC 9207 section 2.4: compared as strings, on errors too.
+        RFC 9207 section 2.4: the two are compared as strings, also in an error answer.
         """
         future: asyncio.Future[AuthorizationCodeResult] = asyncio.get_running_loop().create_future()
         self._login = _Login(state, issuer, iss_required, future)
 
     async def wait(self, seconds: float) -> AuthorizationCodeResult:
-        """The awaited code.
+        """The expected code.
 
-        Raises CredentialsError when the person said no, WorkshopError when the answer cannot be trusted,
-        and TimeoutError when none came.
+        Raises CredentialsError if the person declined, WorkshopError if the answer cannot be trusted or is an
+        error, and TimeoutError if none came.
         """
         if self._login is None:
             raise RuntimeError("`expect` comes before `wait`")
@@ -198,7 +200,7 @@ class LoopbackListener:
                 recorder.received(f"http://localhost:{self._port}{request}", page.status)
         writer.write(page.response())
         await writer.drain()
-        # Only now: whoever waits may end the process, and the browser should have its page.
+        # Only now: the caller may end the process, and the browser should have its page first.
         if login and outcome is not None and not login.result.done():
             _settle(login.result, outcome)
 
@@ -215,7 +217,7 @@ def _settle(
 def _judge(
     query: dict[str, list[str]], login: _Login | None
 ) -> tuple[Page, AuthorizationCodeResult | WorkshopError | None]:
-    """Decide about a callback: whose it is, then whether it can be trusted, then what it says."""
+    """Judge a callback: whether it belongs to the login, whether to trust it, and then its content."""
     states = query.get("state", [])
     if login is None or login.result.done() or len(states) != 1 or not _same(states[0], login.state):
         return _UNKNOWN_LOGIN, None
@@ -224,7 +226,7 @@ def _judge(
         return _REFUSED, WorkshopError(
             "The answer of the authorization server cannot be trusted",
             why=mistake,
-            hint="Nothing was stored. If it happens again, another server may be interfering with the login",
+            hint="Nothing was stored. If this happens again, another server may interfere with the login",
         )
     if "error" in query:
         return _ended(query["error"][0], query.get("error_description", [""])[0])
@@ -235,16 +237,16 @@ def _judge(
 def _mistake(query: dict[str, list[str]], login: _Login) -> str:
     repeated = [name for name in ("code", "error", "iss") if len(query.get(name, [])) > 1]
     if repeated:
-        return f"It carries more than one `{repeated[0]}`"
+        return f"It contains more than one `{repeated[0]}`"
     issuers = query.get("iss", [])
     if issuers and not _same(issuers[0], login.issuer):
         return (
             f"Its `iss` is {one_line(issuers[0], 200)!r}, but the login went to {login.issuer!r} (RFC 9207)"
         )
     if login.iss_required and not issuers:
-        return f"It has no `iss`, though {login.issuer!r} promises one (RFC 9207)"
+        return f"It has no `iss`, although {login.issuer!r} promises one (RFC 9207)"
     if "error" not in query and not query.get("code", [""])[0]:
-        return "It carries neither a code nor an error"
+        return "It contains neither a code nor an error"
     return ""
 
 

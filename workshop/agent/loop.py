@@ -29,12 +29,12 @@ from workshop.core.foreign import one_line
 
 
 class NoAnswerError(WorkshopError):
-    """The model went on asking for tools."""
+    """The model did not stop asking for tools."""
 
     def __init__(self, turns: int) -> None:
         super().__init__(
             f"The model gave no answer in {turns} turns",
-            why="It went on asking for tools",
+            why="It did not stop asking for tools",
             hint="Ask a narrower question, or set another WORKSHOP_MODEL in `.env`",
         )
 
@@ -82,7 +82,7 @@ async def _call(call: ToolCall, tools: Sequence[ToolSpec], toolbox: Toolbox, obs
 
 
 def _mistake(call: ToolCall, tools: Sequence[ToolSpec]) -> str:
-    """A mistake of the model, in words that help it on its next turn."""
+    """A mistake of the model, in words that help it in its next turn; empty without one."""
     known = [tool.name for tool in tools]
     if call.name not in known:
         return f"There is no tool {one_line(call.name)!r}. The tools are: {', '.join(known)}"

@@ -29,7 +29,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 class OpenAIChat:
-    """`POST {base_url}/chat/completions` with tools, as OpenAI documents it and most others imitate it."""
+    """`POST {base_url}/chat/completions` with tools, as OpenAI documents it and most others implement it."""
 
     def __init__(
         self,
@@ -55,14 +55,14 @@ class OpenAIChat:
 
     @property
     def name(self) -> str:
-        """The model and where it runs."""
+        """The model and the host of its endpoint."""
         return f"{self._model} at {urlsplit(self._url).hostname}"
 
     async def reply(self, conversation: Conversation, tools: Sequence[ToolSpec]) -> ModelTurn:
         """Ask for one turn.
 
-        Raises CredentialsError when the key is refused, DeadlineError when no reply comes in time, and
-        WorkshopError when the endpoint fails or its reply cannot be understood.
+        Raises CredentialsError if the key is refused, DeadlineError if no reply comes in time, and
+        WorkshopError if the endpoint fails or its reply is not a chat completion.
         """
         body = {
             "model": self._model,

@@ -1,4 +1,4 @@
-"""Run a part: prepare its agent, load its `answer`, show the progress; from `main.py` or from the CLI."""
+"""Run a part, from its `main.py` or from the CLI: prepare its agent, load its `answer`, show progress."""
 
 import argparse
 import importlib.util
@@ -31,7 +31,7 @@ Answer = Callable[[Agent], Awaitable[str]]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a person may choose for one run of a part."""
+    """The options of one run of a part."""
 
     question: str | None = None
     no_browser: bool = False
@@ -50,7 +50,7 @@ class Endpoints:
 
 
 def run_part(main_file: str, answer: Answer) -> NoReturn:
-    """Run the part whose `main.py` this is, with the options of the command line, and end the process.
+    """Run the part of this `main.py` with the options of the command line, and end the process.
 
     Exit codes are those of our errors (see `workshop.core.errors`), 130 for Ctrl-C.
     """
@@ -102,7 +102,7 @@ def run_answer(
     *,
     endpoints: Endpoints | None = None,
 ) -> str:
-    """Run `answer` with the part's agent and show its progress; the answer is safe to print."""
+    """Run `answer` with the part's agent and show the progress; the returned text is safe to print."""
     console.hide(context.settings.secrets())
     for warning in context.settings.warnings:
         console.warn(warning)
@@ -196,7 +196,7 @@ def load_answer(directory: Path) -> Answer:
 
 
 def _forget_siblings(directory: Path) -> None:
-    """Two parts may each have a `tools.py`; the one that was imported first must not serve both."""
+    """Forget the modules of another part: two parts may each have a `tools.py`."""
     for path in directory.glob("*.py"):
         module = sys.modules.get(path.stem)
         if module is not None and getattr(module, "__file__", None) not in (None, str(path)):

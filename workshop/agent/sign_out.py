@@ -17,7 +17,7 @@ from workshop.core.foreign import one_line
 
 @dataclass(frozen=True)
 class SignedOut:
-    """What became of one login; `ended` when none of its tokens works any more."""
+    """The outcome for one login; `ended` if no token of it works any more, `told` is a sentence about it."""
 
     issuer: str
     resource: str
@@ -28,17 +28,17 @@ class SignedOut:
 
 @dataclass(frozen=True)
 class _Answer:
-    """Whether a token is dead at the server, and how we know, or why not."""
+    """Whether a token no longer works at the server, and a sentence about how that is known, or why not."""
 
     dead: bool
-    told: str
+    detail: str
 
 
 async def sign_out(store: TokenStore, logins: Sequence[Login], *, forget: bool) -> list[SignedOut]:
-    """End these logins, one after the other; `forget` drops one that could not be revoked, too.
+    """End these logins, one after the other; `forget` also drops a login that could not be revoked.
 
-    The store is locked meanwhile, so that no other run refreshes what is being revoked. Raises DeadlineError
-    when it stays locked.
+    The store is locked meanwhile, so that no other run refreshes a token that is being revoked. Raises
+    DeadlineError if the store remains locked by another run.
     """
     async with store.lock(), open_client(OAUTH_SECONDS) as http:
         return [await _sign_out(store, login, http, forget=forget) for login in logins]
@@ -48,20 +48,20 @@ async def _sign_out(store: TokenStore, listed: Login, http: httpx2.AsyncClient, 
     login = store.get(listed.issuer, listed.resource)  # another run may have refreshed it since
     if login is None:
         return SignedOut(
-            listed.issuer, listed.resource, ended=False, forgotten=True, told="It was gone already"
+            listed.issuer, listed.resource, ended=False, forgotten=True, told="It no longer existed"
         )
     answer = await _revoke(login, http)
     gone = answer.dead or forget
     if gone:
         store.remove(login)
-    told = answer.told if answer.dead or not gone else f"{answer.told}. Forgotten here all the same"
-    return SignedOut(login.issuer, login.resource, ended=answer.dead, forgotten=gone, told=told)
+    detail = answer.detail if answer.dead or not gone else f"{answer.detail}. Forgotten here anyway"
+    return SignedOut(login.issuer, login.resource, ended=answer.dead, forgotten=gone, told=detail)
 
 
 async def _revoke(login: Login, http: httpx2.AsyncClient) -> _Answer:
-    """The refresh token first: while it lives, the others can be replaced."""
+    """Revoke the refresh token first: while it works, it can be exchanged for new access tokens."""
     if login.tokens is None:
-        return _Answer(dead=True, told="No token was stored")
+        return _Answer(dead=True, detail="No token was stored")
     refresh, access = login.tokens.refresh_token, login.tokens.access_token
     if refresh is None:
         return await _revoke_token(login, access, "access_token", http)
@@ -71,13 +71,13 @@ async def _revoke(login: Login, http: httpx2.AsyncClient) -> _Answer:
     rest = await _revoke_token(login, access, "access_token", http)
     if rest.dead:
         return answer
-    return _Answer(dead=True, told="The refresh token is revoked; the access token works until it expires")
+    return _Answer(dead=True, detail="The refresh token is revoked; the access token works until it expires")
 
 
 async def _revoke_token(login: Login, token: str, kind: str, http: httpx2.AsyncClient) -> _Answer:
     endpoint = login.authorization_server.revocation_endpoint
     if endpoint is None:
-        return _Answer(dead=False, told="The authorization server has no revocation endpoint")
+        return _Answer(dead=False, detail="The authorization server has no revocation endpoint")
     fields, headers = _credentials(login.client)
     fields |= {"token": token, "token_type_hint": kind}
     try:
@@ -85,12 +85,12 @@ async def _revoke_token(login: Login, token: str, kind: str, http: httpx2.AsyncC
         request = http.build_request("POST", str(endpoint), data=fields, headers=headers)
         response = await send_bounded(http, request)
     except WorkshopError as error:
-        return _Answer(dead=False, told=f"{error.what}: {error.why}")
+        return _Answer(dead=False, detail=f"{error.what}: {error.why}")
     except (TimeoutError, httpx2.TimeoutException):
-        return _Answer(dead=False, told="The authorization server does not answer")
+        return _Answer(dead=False, detail="The authorization server does not answer")
     except httpx2.HTTPError as error:
         return _Answer(
-            dead=False, told=f"The authorization server cannot be reached: {one_line(str(error), 200)}"
+            dead=False, detail=f"The authorization server cannot be reached: {one_line(str(error), 200)}"
         )
     return _judge(response, public=not login.client.client_secret)
 
@@ -98,13 +98,13 @@ async def _revoke_token(login: Login, token: str, kind: str, http: httpx2.AsyncC
 def _judge(response: httpx2.Response, *, public: bool) -> _Answer:
     """200 also means a token that was not valid any more (RFC 7009 section 2.2)."""
     if response.status_code == httpx2.codes.OK:
-        return _Answer(dead=True, told="Revoked")
+        return _Answer(dead=True, detail="Revoked")
     error = oauth_error(response)
     if error == "invalid_client" and public:
         # Not a wrong secret, there is none: the server has lost the client, and its tokens with it.
-        return _Answer(dead=True, told="The authorization server has forgotten this client and its tokens")
+        return _Answer(dead=True, detail="The authorization server has forgotten this client and its tokens")
     said = f"{response.status_code} {error}".strip()
-    return _Answer(dead=False, told=f"The authorization server did not revoke it: {said}")
+    return _Answer(dead=False, detail=f"The authorization server did not revoke it: {said}")
 
 
 def _credentials(client: OAuthClientInformationFull) -> tuple[dict[str, str], dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Logins on disk: one 0600 file for each issuer and resource, written whole or not at all."""
+"""Logins on disk: one file with mode 0600 for each issuer and resource, replaced atomically."""
 
 import contextlib
 import hashlib
@@ -38,7 +38,7 @@ class Login(BaseModel):
 
 
 class TokenStore:
-    """Keeps logins in a directory; a damaged file counts as absent, with a warning."""
+    """Stores logins in a directory; a damaged file is ignored, with a warning."""
 
     def __init__(self, directory: Path, observe: Observer = ignore) -> None:
         self._directory = directory
@@ -50,26 +50,26 @@ class TokenStore:
         return self._directory / f"{name}.json"
 
     def all(self) -> list[Login]:
-        """Every login there is."""
+        """All stored logins."""
         return [login for path in sorted(self._directory.glob("*.json")) if (login := self._read(path))]
 
     def get(self, issuer: str, resource: str) -> Login | None:
-        """The login at this issuer for this MCP server, as it is on disk now."""
+        """The login at this issuer for this MCP server, as it is on disk at the moment."""
         return self._read(self.path(issuer, resource))
 
     def find(self, resource: str) -> Login | None:
-        """The latest login for this MCP server, whoever issued it."""
+        """The latest login for this MCP server, from any issuer."""
         mine = [login for login in self.all() if login.resource == resource]
         return max(mine, key=lambda login: login.saved_at, default=None)
 
     def save(self, login: Login) -> None:
-        """Write a login; raises WorkshopError when the disk refuses."""
+        """Write a login; raises WorkshopError if the file cannot be written."""
         path = self.path(login.issuer, login.resource)
         try:
             write_private(path, login.model_dump_json(exclude_none=True).encode())
         except OSError as error:
             raise WorkshopError(
-                f"Cannot keep the login in `{path}`", why=error.strerror or str(error)
+                f"Cannot store the login in `{path}`", why=error.strerror or str(error)
             ) from error
 
     def forget(self, resource: str) -> None:
@@ -80,12 +80,12 @@ class TokenStore:
                 path.unlink(missing_ok=True)
 
     def remove(self, login: Login) -> None:
-        """Remove this login only."""
+        """Remove this login."""
         self.path(login.issuer, login.resource).unlink(missing_ok=True)
 
     @contextlib.asynccontextmanager
     async def lock(self) -> AsyncIterator[None]:
-        """Hold the store against another process: of two that refresh one token, the second would lose it.
+        """Lock the store against other processes: of two that refresh one token, the second would lose it.
 
         Raises DeadlineError if another process holds the lock for half a minute.
         """

@@ -1,4 +1,4 @@
-"""Shows a run as it happens: events in, lines of progress out."""
+"""Show a run as it happens: each event becomes a line of progress."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ async def typed_line() -> str:
             answer.set_result(text)
 
     def read() -> None:
-        # Not `sys.stdin.read`: a thread that waits there holds a lock which the interpreter wants at its end.
+        # Not `sys.stdin.read`: a thread that waits in it holds a lock that the interpreter needs to exit.
         try:
             text = os.read(sys.stdin.fileno(), 1024).decode("utf-8", "replace")
         except (OSError, ValueError):
@@ -61,9 +61,9 @@ _OPENING = {
 
 _SENTENCES: Mapping[type[on.Event], str] = {
     on.ModelAnnounced: "Model: {name}",
-    on.LoginRequired: "  {url} wants a login first: it answered {status}",
+    on.LoginRequired: "  {url} requires a login: it answered {status}",
     on.ResourceDiscovered: "  Protected resource {resource}: its authorization server is {issuer}",
-    on.ServerDiscovered: "  Authorization server {issuer}: read its metadata, it offers PKCE",
+    on.ServerDiscovered: "  Authorization server {issuer}: read its metadata; it supports PKCE",
     on.ClientRegistered: "  Registered there as client {client_id}",
     on.ClientForgotten: "  {issuer} no longer knows this client; registering again",
     on.TokenReceived: "  Exchanged the code for an access token{lifetime}, scope: {scope}",
@@ -75,7 +75,7 @@ _SENTENCES: Mapping[type[on.Event], str] = {
 
 
 class View:
-    """An observer that draws on a console; a context manager, so that a failed step is shown as failed."""
+    """An observer that prints to a console; a context manager, so that a failed step is shown as failed."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -132,7 +132,7 @@ class View:
         if event.way == "practice user":
             way = "practice deny" if event.user == _DENIES else event.way
             self._say(_APPROVE[way].format(user=event.user))
-        else:  # somebody has to open it, however quiet we are
+        else:  # also with --quiet, because somebody has to open it
             self._tell(_APPROVE[event.way], f"  {event.url}")
 
     def _show_page(self, event: on.PageRequested | on.PageOpened) -> None:
@@ -145,7 +145,7 @@ class View:
                 self._begin("page", "Wait for you at that page", bound=event.seconds)
 
     async def agrees(self, question: str) -> bool | None:
-        """Ask the person at the terminal; only a yes is one, and None says that nobody is there."""
+        """Ask the person at the terminal; None means that nobody can be asked."""
         if self._progress is None or not self._console.can_ask:
             return None
         for _, step, _ in self._open:
