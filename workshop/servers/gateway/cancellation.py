@@ -24,7 +24,7 @@ async def while_connected(work: Coroutine[Any, Any, None], receive: Receive) -> 
 
 
 class _Watch:
-    """Cancels the current task when the client leaves."""
+    """Cancels the current task when the client disconnects."""
 
     def __init__(self, receive: Receive) -> None:
         task = asyncio.current_task()
@@ -37,7 +37,7 @@ class _Watch:
         self._timer = asyncio.get_running_loop().call_later(_UNWATCHED_SECONDS, self._start)
 
     def end(self) -> None:
-        """Stop watching; a cancellation that was ours is over."""
+        """Stop watching, and undo a cancellation that this object requested."""
         self._timer.cancel()
         if self._watching is not None:
             self._watching.cancel()
@@ -59,9 +59,9 @@ class AdmissionLostError(Exception):
 
 
 class WhileAdmitted:
-    """Runs a block, asking `admitted` every so many seconds.
+    """Runs a block, and calls `admitted` every so many seconds.
 
-    Raises AdmissionLostError once it says no: an open stream ends at most that long after its revocation.
+    Raises AdmissionLostError once that is False: an open stream ends at most that long after its revocation.
     """
 
     def __init__(self, admitted: Callable[[], bool], every: float) -> None:
@@ -81,7 +81,7 @@ class WhileAdmitted:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._timer.cancel()
-        # As `asyncio.Timeout` does: somebody else's cancellation goes on.
+        # As `asyncio.Timeout` does: a cancellation by another task continues.
         if (
             self._lost
             and self._task.uncancel() <= self._cancelled_before

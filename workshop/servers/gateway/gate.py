@@ -16,7 +16,7 @@ _UNAUTHORIZED, _NOT_FOUND, _FAILURE = 401, 404, 400
 
 @dataclass(frozen=True)
 class Answer:
-    """What the gate needs to know of an upstream's answer."""
+    """The properties of an upstream's answer that the gate uses."""
 
     method: str
     status: int
@@ -27,20 +27,20 @@ class Admission(Protocol):
     """One admitted request."""
 
     async def credentials(self) -> dict[str, str]:
-        """Headers that make the upstream accept the request; asked for last, when the body is here.
+        """Headers that make the upstream accept the request; read last, when the body has arrived.
 
         Raises RefusedError.
         """
 
     def answered(self, answer: Answer) -> None:
-        """Raises RefusedError when the client must not see this answer."""
+        """Raises RefusedError if the client must not get this answer."""
 
     def admitted(self) -> bool:
-        """Whether what admitted the request still stands; asked while a long answer is being sent."""
+        """Whether the request is still admitted; called again and again during a long answer."""
 
 
 class Gate(Protocol):
-    """Decides on every request anew."""
+    """Decides about each request separately."""
 
     async def admit(self, headers: Headers, query: Parameters | None) -> Admission:
         """Raises RefusedError."""
@@ -51,7 +51,7 @@ class _Passing:
         return {}
 
     def answered(self, answer: Answer) -> None:
-        """Without an authorization server there is nothing to keep track of."""
+        """Do nothing: without an authorization server, there are no sessions to remember."""
 
     def admitted(self) -> bool:
         return True
@@ -97,7 +97,7 @@ class _SignedIn:
 
 
 class TokenGate:
-    """Our access token in, the user's upstream token out; sessions stay with who opened them."""
+    """Replaces the gateway's access token by the user's upstream token; a session stays with its user."""
 
     def __init__(self, server: ResourceServer, sessions: Sessions) -> None:
         self._server = server

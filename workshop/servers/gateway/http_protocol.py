@@ -1,7 +1,7 @@
 """HTTP/1.1 for the gateway: read by llhttp (httptools), which costs a call a quarter less than h11 does.
 
-llhttp takes some requests that another reader could understand differently. They are refused here, with 400
-and the end of the connection, before the application or anything that follows them is looked at.
+llhttp accepts some requests that another parser could read differently. They are refused here with 400, and
+the connection is closed before the application sees them or anything after them is read.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ _REFUSED = "Invalid HTTP request received."
 
 
 class StrictProtocol(HeadDeadline, HttpToolsProtocol):
-    """As uvicorn speaks it; an answer leaves in one write, as soon as it is complete."""
+    """uvicorn's protocol, stricter; a complete answer is sent in one write."""
 
     _coalesced: CoalescedTransport
     _unread = 0
@@ -89,7 +89,7 @@ class StrictProtocol(HeadDeadline, HttpToolsProtocol):
         return not whole or size > _HEAD_BYTES
 
     def _leave_to_h11(self, rest: bytes) -> None:
-        """Whoever offers another protocol, as Java does HTTP/2, gets HTTP/1.1 from h11: llhttp stops here."""
+        """Let h11 answer a client that asks for another protocol, as Java does; llhttp stops there."""
         if self.cycle is not None and not self.cycle.response_complete:
             self._refuse()
             return

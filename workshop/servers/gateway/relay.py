@@ -1,6 +1,6 @@
-"""The relay: one MCP request in, the same one out, its answer streamed back as it comes.
+"""The relay: it sends each MCP request on, and streams the answer back as it arrives.
 
-Bytes pass untouched (unless a tool filter is set) and `mcp-*` headers too, so that both protocol eras work:
+Bytes pass unchanged (unless a tool filter is set) and `mcp-*` headers too, so that both protocol eras work:
 sessions with their GET stream and DELETE (2025-11-25), and self-contained POSTs (2026-07-28). The client's
 path and query are not passed on: the remote URL is the configured one (ToolHive, transparent_proxy.go).
 """
@@ -37,8 +37,8 @@ _HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te"}
     | {b"trailer", b"trailers", b"transfer-encoding", b"upgrade"}
 )
-# Cookies and challenges would speak for our origin, CORS would open it to web pages, and Location would lead
-# a client with our token elsewhere; server and date are written by our own server.
+# Cookies and challenges would be those of our origin, CORS would open it to web pages, and Location would
+# lead a client with our token elsewhere; our own server writes server and date.
 _NOT_OURS = frozenset(
     {b"set-cookie", b"set-cookie2", b"www-authenticate", b"authentication-info", b"server", b"date", b"via"}
     | {b"alt-svc", b"location", b"refresh", b"strict-transport-security", b"clear-site-data", b"x-powered-by"}
@@ -48,7 +48,7 @@ _CORS_PREFIX = b"access-control-"
 
 
 def to_upstream(headers: Iterable[tuple[bytes, bytes]], *added: Mapping[str, str]) -> CIMultiDict[str]:
-    """The allowed request headers, then ours, which win; later ones win over earlier ones."""
+    """The allowed request headers, then the added ones, which replace them; of two, the later one is used."""
     kept: CIMultiDict[str] = CIMultiDict()
     for name, value in headers:
         if name in _REQUEST or name.startswith(_REQUEST_PREFIX):
@@ -63,7 +63,7 @@ def to_upstream(headers: Iterable[tuple[bytes, bytes]], *added: Mapping[str, str
 def to_client(
     headers: Iterable[tuple[bytes, bytes]], *, without: frozenset[bytes] = frozenset()
 ) -> RawHeaders:
-    """The response headers, without hop-by-hop ones (also those `Connection` names) and its origin's own."""
+    """The response headers without hop-by-hop ones (also those in `Connection`) and its origin's own."""
     pairs = [(name.lower(), value) for name, value in headers]
     named = {
         token.strip().lower() for name, value in pairs if name == b"connection" for token in value.split(b",")
@@ -94,7 +94,7 @@ class _Call:
 
 
 class Relay:
-    """Streams between MCP clients and the remote server; `gate` decides who passes and with which token."""
+    """Streams between MCP clients and the remote server; `gate` decides who is admitted, with which token."""
 
     def __init__(self, config: GatewayConfig, outbound: Outbound, gate: Gate) -> None:
         self._url = URL(config.remote_url, encoded=True)
@@ -180,8 +180,8 @@ class Relay:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body"})
         except aiohttp.ClientError as error:
-            # The answer has begun: leaving it unfinished makes our server cut the connection, so that the
-            # client does not take half an answer for a whole one.
+            # The answer has begun: if it is left unfinished, our server closes the connection, so that the
+            # client does not mistake half an answer for a whole one.
             _LOG.warning("the remote server's answer broke off: %s", type(error).__name__)
 
     async def _content(
@@ -199,7 +199,7 @@ class Relay:
         if response.content_type == "text/event-stream" and len(response.headers.getall("content-type")) == 1:
             return headers, self._tools.events(chunks, id_)
         try:
-            # Whole before its head is sent: the client gets an error in place of a list that cannot be read.
+            # Complete before its head is sent: the client gets an error instead of an unreadable list.
             return headers, _once(await self._tools.whole(chunks, id_))
         except aiohttp.ClientError as error:
             raise upstream_failure(slow=False) from error
@@ -238,7 +238,7 @@ def _check_shape(method: str, headers: Headers) -> None:
         raise _refused(400, "invalid_request", "Only a POST has a body")
     names = [name for name, _ in headers.raw]
     if any(names.count(name) > 1 for name in _ONE_OF_EACH):
-        # We and the upstream might each believe another one.
+        # The gateway and the upstream might each use another one.
         raise _refused(400, "invalid_request", "A header is repeated")
     if _CONTROL.search(b" ".join([value for _, value in headers.raw])):
         raise _refused(400, "invalid_request", "A header has a control character in it")

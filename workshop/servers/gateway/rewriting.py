@@ -71,13 +71,13 @@ _LINE = re.compile(rb"(\r\n|\n|\r)")
 async def rewrite_events(
     chunks: AsyncIterator[bytes], rewrite: Callable[[bytes], bytes], limit: int, too_long: type[Exception]
 ) -> AsyncIterator[bytes]:
-    """Pass each event on as soon as it is complete, through `rewrite`; one without bytes is left out.
+    """Pass on each event through `rewrite` as soon as it is complete; an empty result is left out.
 
     Raises `too_long` for an event of more than `limit` bytes.
     """
     pending = b""
     async for chunk in chunks:
-        # An end may lie across two chunks; what was searched before that needs no second look.
+        # An end may be in two chunks; the bytes before it have been searched already.
         start = max(0, len(pending) - 3)
         pending += chunk
         while end := _END.search(pending, start):

@@ -1,8 +1,8 @@
 """Tool filter and renames of an `MCPToolConfig` (ToolHive, pkg/mcp/tool_filter.go).
 
-The list a client gets is filtered and renamed, and every other byte of it stays as it is; a call of a tool
-that is not on it ends here. A filter on the list alone would be no protection. For the same reason a list
-that two parsers could read differently is withheld, and the client gets an error in its place.
+The list of tools is filtered and renamed, and its other bytes are not changed; a call of a tool that is not
+on it is refused here, because a filter of the list alone would not protect anything. For the same reason, a
+list that two parsers could read differently is withheld, and the client gets an error instead.
 """
 
 import json
@@ -28,12 +28,12 @@ _SPACE = b"\xef\xbb\xbf \t\r\n\x0b\x0c"
 
 
 class UnreadableAnswerError(Exception):
-    """The remote server's answer is too large, or not what it says it is."""
+    """The remote server's answer is too large, or not of the type that it declares."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as it goes on upstream; `id` names it in an answer of ours."""
+    """A request as it is sent upstream; `id` identifies it in an answer of the gateway."""
 
     body: bytes
     headers: RawHeaders
@@ -102,7 +102,7 @@ class ToolFilter:
                 return self.rewrite(bytes(body))
         except UnreadableAnswerError as error:
             raise withheld(id_) from error
-        # Some clients find events whatever the answer calls itself.
+        # Some clients read events whatever the content type of the answer.
         return b"".join([event async for event in self.events(_once(bytes(body)), id_)])
 
     def rewrite(self, data: bytes) -> bytes:
@@ -145,7 +145,7 @@ class ToolFilter:
 
 
 def withheld(id_: object) -> RefusedError:
-    """What a client gets in place of an answer that cannot be filtered; the log says that it was so."""
+    """The client's answer instead of one that cannot be filtered; the log has a line about it."""
     _LOG.warning("the remote server's answer was withheld: it cannot be filtered")
     return rpc_error(INTERNAL_ERROR, "internal error", id_=id_, status=500)
 
@@ -168,7 +168,7 @@ def _changed(text: str, tool: Span, found: list[tuple[str, Span]], override: Too
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """An object with all its keys, however often and in whatever spelling each comes."""
+    """An object with all its keys, also those that are repeated or spelt in another case."""
 
 
 def _lists_tools(message: object) -> bool:
@@ -194,7 +194,7 @@ def _only(found: list[tuple[str, Span]], name: str) -> Span:
 
 
 def _error_event(data: bytes, id_: object) -> bytes:
-    """The event that takes a withheld one's place; none where no request of the client's can be named."""
+    """The event that replaces a withheld one; empty if it would name no request of the client."""
     try:
         answered = json.loads(data).get("id")
     except (ValueError, AttributeError, RecursionError):
@@ -209,7 +209,7 @@ async def _once(body: bytes) -> AsyncIterator[bytes]:
 
 
 def _renamed_header(headers: RawHeaders, shown: str, real: str) -> RawHeaders:
-    # Only a header that agrees with the body is translated; another one stays, for the server to refuse.
+    # Only a header that agrees with the body is translated; any other is left for the server to refuse.
     agreeing = {shown.encode("utf-8"), _sentinel(shown)}
     value = (
         real.encode() if real.isascii() and real.isprintable() and real == real.strip() else _sentinel(real)

@@ -81,7 +81,7 @@ class OwnHost:
         if scope["type"] != "http" or self._is_own(Headers(scope=scope).get("host", "")):
             await self._app(scope, receive, send)
             return
-        refusal = PlainTextResponse("The practice GitHub answers to localhost only.\n", status_code=421)
+        refusal = PlainTextResponse("The practice GitHub answers only as localhost.\n", status_code=421)
         await refusal(scope, receive, send)
 
     def _is_own(self, host: str) -> bool:

@@ -75,7 +75,7 @@ class Authorizations:
         return self._pending.put(request)
 
     def asked(self, authenticity_token: str, browser: str) -> AuthorizationRequest | None:
-        """The request that a form was made for, once, and only for the same browser."""
+        """The request that a form was made for: the first time only, and only for the same browser."""
         request = self._pending.take(authenticity_token)
         matches = request is not None and hmac.compare_digest(request.browser.encode(), browser.encode())
         return request if matches else None
@@ -112,7 +112,7 @@ class Authorizations:
         return {login: given for (login, _), given in self._approved.items()}
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all of them."""
         self._pending.clear()
         self._codes.clear()
         self._approved.clear()

@@ -18,7 +18,7 @@ CONTROL_HEADER = "X-Practice-Control"
 class Control:
     """Endpoints that GitHub does not have; a POST needs the header `X-Practice-Control: 1`.
 
-    A browser sends that header to another origin only after a CORS preflight, which nothing here allows.
+    A browser sends that header to another origin only after a CORS preflight, which this server never allows.
     """
 
     state: PracticeState

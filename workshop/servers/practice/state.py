@@ -1,4 +1,4 @@
-"""Everything that one running practice GitHub remembers, and how to reset it."""
+"""The state of a running practice GitHub, and how it is reset."""
 
 import time
 from collections.abc import Callable

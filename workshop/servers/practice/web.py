@@ -1,4 +1,4 @@
-"""Request bodies of at most 64 KiB in, escaped HTML pages out."""
+"""Read request bodies of at most 64 KiB, and write escaped HTML pages."""
 
 import json
 from functools import cache
