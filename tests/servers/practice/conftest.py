@@ -161,6 +161,7 @@ def config() -> PracticeConfig:
         client_secret=SECRET,
         callback_url=CALLBACK,
         app_name="MCP <workshop>",
+        hop=6,
     )
 
 

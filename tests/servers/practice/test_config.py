@@ -54,6 +54,8 @@ def test_the_secret_does_not_show_in_the_representation(tmp_path: Path) -> None:
         ({"service_host": ""}, "`service_host`"),
         ({"service_host": "*"}, "`service_host`"),
         ({"service_host": "practice-github:8090"}, "`service_host`"),
+        ({"hop": 0}, "`hop`"),
+        ({"hop": "6"}, "`hop`"),
         ({"client_secret": "never in here"}, "client_secret"),
     ],
 )
