@@ -22,6 +22,8 @@ SLOW = (
     "e2e/test_canaries.py",
     "e2e/test_conditions.py::test_every_command_ends_in_a_few_lines",
     "e2e/test_conditions.py::test_teardown_leaves_no_process",
+    "e2e/test_conditions.py::test_a_localhost_that_leads_nowhere_is_named",
+    "e2e/test_conditions.py::test_main_py_ends_in_a_few_lines",
     "e2e/test_conditions.py::test_a_full_disk_leaves_no_process_and_no_half_file",
     "e2e/test_github_edge.py",
     "e2e/test_lifecycle.py",

@@ -18,6 +18,7 @@ import pytest
 from tests.environment import IsolatedInstance
 from workshop.cli.app import build_tree
 from workshop.core.errors import INTERRUPTED, WorkshopError
+from workshop.core.paths import parts_dir
 from workshop.lab import process
 
 FAMILIES: tuple[type[WorkshopError], ...] = (WorkshopError, *WorkshopError.__subclasses__())
@@ -169,7 +170,8 @@ class Machine:
 
     def home(self, name: str) -> Path:
         """The state directory for a command: that of the running instance, or another one that may change."""
-        if self.condition.damage is None and name not in CHANGES and self.condition.before != FULL_DISK:
+        # Inside a namespace of its own, a program may not look at the processes that run outside.
+        if self.condition.damage is None and name not in CHANGES and not self.condition.namespace:
             return self.instance.home
         home = self.folder / "state"
         if not home.exists() and self.condition.damage is not None:
@@ -180,17 +182,20 @@ class Machine:
         return home
 
     def run(self, name: str, *more: str) -> subprocess.CompletedProcess[str]:
+        """Run a command."""
+        return self.start("-m workshop", self.home(name), *words(name, self.instance), *more)
+
+    def start(self, program: str, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run what Python is given as `program` under this condition."""
         (self.folder / ".env").touch(mode=0o600)
         here = {key: value.format(folder=self.folder) for key, value in self.condition.environment.items()}
-        program = f'exec "{sys.executable}" -m workshop "$@" {self.condition.streams}'
-        if "|" in self.condition.streams:
-            program = program.removeprefix("exec ")
-        script = f"{self.condition.before or ':'} || exit 99; {program}"
+        script = f'"{sys.executable}" {program} "$@" {self.condition.streams}'
+        script = f"{self.condition.before or ':'} || exit 99; {script}"
         prefix = ["unshare", "-rm"] if self.condition.namespace else []
         return subprocess.run(
-            [*prefix, "/bin/sh", "-c", script, "sh", *words(name, self.instance), *more],
+            [*prefix, "/bin/sh", "-c", script, "sh", *arguments],
             cwd=self.folder,
-            env={**self.instance.environment, "WORKSHOP_HOME": str(self.home(name)), **here},
+            env={**self.instance.environment, "WORKSHOP_HOME": str(home), **here},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -325,3 +330,40 @@ def test_a_full_disk_leaves_no_process_and_no_half_file(
         assert forbidden not in printed, printed
     assert "No space left on device" in printed
     assert done.stdout.rstrip().endswith("code 0"), printed
+
+
+@pytest.mark.parametrize("hosts", ["127.0.0.1 elsewhere", "127.0.1.1 localhost"])
+def test_a_localhost_that_leads_nowhere_is_named(hosts: str, instance: IsolatedInstance) -> None:
+    if not can_unshare():
+        pytest.skip("No namespace with mounts of its own can be made here")
+    script = f"""
+        workshop() {{ "{sys.executable}" -m workshop "$@"; echo "code $?"; }}
+        echo "{hosts}" > hosts && mount --bind hosts /etc/hosts || exit 99
+        workshop up --upstream practice {" ".join(instance.port_options)}
+        workshop part 3 run
+        workshop part 3 check
+        workshop doctor
+        workshop teardown
+    """
+    done = subprocess.run(
+        ["unshare", "-rm", "/bin/sh", "-c", script],
+        cwd=instance.folder,
+        env=instance.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=3 * SECONDS,
+        check=False,
+    )
+    problem = "has no address" if "elsewhere" in hosts else "is 127.0.1.1"
+    codes = [line for line in done.stdout.splitlines() if line.startswith("code ")]
+    assert codes == ["code 0", "code 3", "code 6", "code 3", "code 0"], done.stdout + done.stderr
+    assert f"Error: `localhost` {problem} on this machine" in done.stderr
+    assert done.stdout.count(f"`localhost` {problem}") == 2  # the check and doctor name it too
+    assert instance.processes() == []
+
+
+@pytest.mark.parametrize("part", ["01_agent_loop", "03_toolhive"])
+@pytest.mark.parametrize("machine", WITHOUT_NAMESPACE, indirect=True)
+def test_main_py_ends_in_a_few_lines(machine: Machine, part: str) -> None:
+    _few_lines(machine.start(f'"{parts_dir() / part / "main.py"}"', machine.home("part 3 run")))
