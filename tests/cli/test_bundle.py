@@ -1,6 +1,7 @@
 """`workshop bundle`: what is wrong with a file is told, as text and as JSON."""
 
 import json
+import os
 from pathlib import Path
 
 from tests.cli.conftest import Workshop
@@ -27,3 +28,11 @@ def test_an_override_that_is_unknown_is_reported_before_anything_is_asked(worksh
     assert told.code == 2
     assert "`operater`" in told.err
     assert not Path("class.bundle").exists()
+
+
+def test_what_is_not_a_regular_file_is_refused_unread(workshop: Workshop, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        refused = workshop("bundle", "verify", str(path))
+        assert refused.code == 2
+        assert "It is not a regular file" in refused.err

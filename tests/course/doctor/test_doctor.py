@@ -300,3 +300,38 @@ def test_the_command_tells_a_person_and_a_program_the_same(machine: Machine) -> 
         [sys.executable, "-m", "workshop", "doctor"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout.startswith("Ready: ")) == (0, True)
+
+
+@pytest.mark.parametrize(("encoding", "severity"), [("utf-8", "ok"), ("iso8859-15", "warn")])
+def test_the_encoding_is_that_of_the_real_terminal(
+    encoding: str, severity: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Progress puts a stand-in in the place of stderr, which has no encoding."""
+    from rich.console import Console
+    from rich.file_proxy import FileProxy
+
+    monkeypatch.setenv("COLUMNS", "100")
+    controller, terminal = os.openpty()
+    with os.fdopen(terminal, "w", encoding=encoding) as real:
+        monkeypatch.setattr(sys, "__stderr__", real)
+        monkeypatch.setattr(sys, "stderr", FileProxy(Console(file=real), real))
+        finding = found(computer.terminal, machine)["terminal"]
+    os.close(controller)
+    assert finding.severity == severity
+    assert encoding in finding.found
+
+
+def test_localhost_and_each_variable_of_the_network_are_judged(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert found(network.localhost, machine)["localhost"].severity == "ok"
+    monkeypatch.setenv("ALL_PROXY", "socks://proxy")
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+    findings = found(network.variables, machine)
+    assert findings["all-proxy"].severity == findings["ssl-cert-file"].severity == "warn"
+    monkeypatch.setattr("workshop.course.doctor.network.localhost_problem", lambda: "`localhost` leads away")
+    assert found(network.localhost, machine)["localhost"].severity == "fail"
+    Path(".env").write_text("OPENAI_APIKEY=not-shown\n")
+    (unknown,) = env_file.unknown_keys(machine)
+    assert unknown.remedy == "Did you mean OPENAI_API_KEY?"
+    assert "not-shown" not in repr(unknown)
