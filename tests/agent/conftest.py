@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import functools
 import hashlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,40 +15,25 @@ from urllib.parse import urlencode
 import anyio
 import httpx2
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from tests import serving
 from workshop.agent.events import Event
 from workshop.agent.listener import LoopbackListener
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.token_store import TokenStore
-from workshop.core.ports import bind_loopback, free_port
+from workshop.core.ports import free_port
 
 Serve = Callable[[ASGIApp, int], AbstractAsyncContextManager[str]]
 
 
-@contextlib.asynccontextmanager
-async def _serve(app: ASGIApp, port: int) -> AsyncIterator[str]:
-    """Serve on a loopback port from inside this event loop; ready when entered."""
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=1))
-    server.config.load()
-    server.lifespan = server.config.lifespan_class(server.config)
-    sockets = bind_loopback(port)
-    await server.startup(sockets=sockets)
-    try:
-        yield f"http://localhost:{port}"
-    finally:
-        server.should_exit = True
-        await server.shutdown(sockets=sockets)
-
-
 @pytest.fixture
 def serve() -> Serve:
-    return _serve
+    return functools.partial(serving.serve, lifespan="on")
 
 
 @pytest.fixture(autouse=True)
@@ -260,7 +246,7 @@ class Session:
 @pytest.fixture
 async def authority() -> AsyncIterator[Authority]:
     found = Authority()
-    async with _serve(found.app(), free_port()) as url:
+    async with serving.serve(found.app(), lifespan="on") as url:
         found.url = url
         yield found
 

@@ -33,7 +33,7 @@ async def bridged(instance: IsolatedInstance, *options: str, mode: str = "auto")
     started = StdioServerParameters(
         command=sys.executable, args=words, env=instance.environment, cwd=instance.folder
     )
-    async with Client(stdio_client(started), mode=mode) as client:  # type: ignore[arg-type] # one of its modes
+    async with Client(stdio_client(started), mode=mode) as client:
         yield client
 
 

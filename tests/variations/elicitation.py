@@ -1,19 +1,18 @@
 """The gateway with a vault, driven by hand: clients of two people, their browsers, and what GitHub saw."""
 
-import base64
-import hashlib
 import importlib.util
 import json
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
+import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 from mcp import Client, MCPError, UrlElicitationRequiredError
@@ -28,10 +27,10 @@ from mcp_types import (
     TextContent,
 )
 
-from tests.servers.gateway.harness import NO_TLS
+from tests.servers.gateway.harness import NO_TLS, s256
 from tests.servers.gateway.reading import decoded, form_in, origin_of, query_of
 from workshop.course.lessons import find_variation
-from workshop.course.variation_run import Running
+from workshop.course.variation_run import Running, variation_running
 from workshop.servers.practice.client import RecordedRequest, read_requests
 
 MODERN = "2026-07-28"
@@ -129,9 +128,7 @@ class Gateway:
         return jwt.encode(header, {**claims, **fresh}, key, algorithms=[header["alg"]])
 
     async def _login(self, user: str) -> str:
-        challenge = (
-            base64.urlsafe_b64encode(hashlib.sha256(_VERIFIER.encode()).digest()).rstrip(b"=").decode()
-        )
+        challenge = s256(_VERIFIER)
         async with self.browser(user) as browser:
             client = (await browser.http.post(f"{self.issuer}/oauth/register", json=_CLIENT)).json()
             asked = {
@@ -258,3 +255,16 @@ def link_id(url: str) -> str:
 def strange() -> str:
     """Text that a page must not take for markup, and that no other test sent."""
     return f"\"><script>alert({secrets.randbelow(10**9)})</script>'{{{{31337*31337}}}}"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    with variation_running(find_variation("elicitation"), tmp_path_factory.mktemp("variation")) as started:
+        yield Gateway(started)
+
+
+@pytest.fixture
+async def gateway(running: Gateway, anyio_backend: str) -> Gateway:
+    """The running gateway, with nobody's account connected."""
+    await running.switch("reset")
+    return running

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,15 @@ import httpx2
 import pytest
 from mcp_types import ElicitCompleteNotification
 
-from tests.variations.elicitation import ERAS, MODERN, PROFILE, Gateway, link_id, load, told
+from tests.variations.elicitation import ERAS, MODERN, PROFILE, Gateway, gateway, link_id, load, running, told
 from workshop.auth.limits import Patience
 from workshop.auth.outbound import Outbound
 from workshop.auth.upstream_api import ApiAnswer
 from workshop.core.console import Progress
 from workshop.course.lessons import find_variation
-from workshop.course.variation_run import variation_running
 from workshop.lab.variation import Edition, VariationPrograms
+
+__all__ = ["gateway", "running"]
 
 REPOSITORIES, ISSUES = "GitHubTarget___getUserRepos", "GitHubTarget___getRepoIssues"
 PLACE = {"owner": "learner", "repo": "trail-mapper"}
@@ -28,19 +28,6 @@ META = {
     "io.modelcontextprotocol/protocolVersion": MODERN,
     "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}},
 }
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with variation_running(find_variation("elicitation"), tmp_path_factory.mktemp("variation")) as started:
-        yield Gateway(started)
-
-
-@pytest.fixture
-async def gateway(running: Gateway, anyio_backend: str) -> Gateway:
-    """The running gateway, with nobody's account connected."""
-    await running.switch("reset")
-    return running
 
 
 async def test_the_tools_are_those_of_the_description(gateway: Gateway) -> None:

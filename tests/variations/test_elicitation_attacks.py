@@ -2,7 +2,6 @@
 
 import itertools
 import re
-from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import httpx2
@@ -10,25 +9,23 @@ import pytest
 from mcp import MCPError
 
 from tests.servers.gateway.reading import form_in, origin_of, query_of
-from tests.variations.elicitation import COMPUTED, MODERN, PROFILE, Browser, Gateway, link_id, strange, told
-from workshop.course.lessons import find_variation
-from workshop.course.variation_run import variation_running
+from tests.variations.elicitation import (
+    COMPUTED,
+    MODERN,
+    PROFILE,
+    Browser,
+    Gateway,
+    gateway,
+    link_id,
+    running,
+    strange,
+    told,
+)
+
+__all__ = ["gateway", "running"]
 
 PARAMETERS = ("elicitation_id", "state", "code", "error", "error_description", "iss", "session_id")
 LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with variation_running(find_variation("elicitation"), tmp_path_factory.mktemp("variation")) as started:
-        yield Gateway(started)
-
-
-@pytest.fixture
-async def gateway(running: Gateway, anyio_backend: str) -> Gateway:
-    """The running gateway, with nobody's account connected."""
-    await running.switch("reset")
-    return running
 
 
 async def exchanged(gateway: Gateway) -> int:

@@ -1,19 +1,15 @@
 """A proxy that passes everything on, except for the one answer a test wants to be wrong."""
 
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
-
-from workshop.core.ports import bind_loopback, free_port
 
 _HOP = {"transfer-encoding", "content-length", "connection", "content-encoding", "date"}
 
@@ -55,19 +51,3 @@ class Tampering:
         kept = [pair for pair in answer.headers.multi_items() if pair[0].lower() not in _HOP]
         response.raw_headers += [(name.lower().encode(), value.encode()) for name, value in kept]
         return response
-
-
-@contextlib.asynccontextmanager
-async def serve(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
-    """Serve on a loopback port, any free one by default, inside this event loop; ready when entered."""
-    port = port or free_port()
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
-    server.config.load()
-    server.lifespan = server.config.lifespan_class(server.config)
-    sockets = bind_loopback(port)
-    await server.startup(sockets=sockets)
-    try:
-        yield f"http://localhost:{port}"
-    finally:
-        server.should_exit = True
-        await server.shutdown(sockets=sockets)

@@ -20,7 +20,8 @@ from joserfc.jwk import ECKey
 from mcp.server.mcpserver import MCPServer
 from starlette.responses import JSONResponse, Response
 
-from tests.lab.cluster.tampering import Tampering, serve
+from tests.lab.cluster.tampering import Tampering
+from tests.serving import serve
 from workshop.agent.approval import ApproveAs
 from workshop.agent.connect import connect
 from workshop.agent.listener import LoopbackListener

@@ -11,7 +11,7 @@ import pytest
 
 from tests.agent.test_gateway_login import ask_behind_login
 from tests.lab.cluster.fake_toolhive import APP, SECRET, ToolHive
-from tests.lab.cluster.tampering import serve
+from tests.serving import serve
 from workshop.agent.agent import Agent
 from workshop.agent.approval import ApproveAs
 from workshop.agent.connect import connect
