@@ -5,9 +5,12 @@ import hashlib
 import json
 import logging
 
+import httpx2
 import pytest
 
+from tests.raw_server import raw
 from tests.servers.practice.conftest import Practice
+from workshop.servers.practice.client import read_requests
 from workshop.servers.practice.recorder import MOST
 
 JWT = ".".join(
@@ -99,3 +102,12 @@ async def test_only_the_last_requests_are_kept(practice: Practice) -> None:
     recorded = await practice.recorded()
     assert [recorded[0]["path"], recorded[-1]["path"]] == ["/5/", f"/{MOST + 4}/"]
     assert len(recorded) == MOST
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"nope", b"[]", b'{"requests": 5}', b'{"requests": [{}]}', b"[" * 100_000]
+)
+async def test_another_program_at_the_address_is_an_error_of_http(body: bytes) -> None:
+    async with raw(b"200 OK\r\nContent-Type: application/json", body) as url:
+        with pytest.raises(httpx2.HTTPError):
+            await read_requests(url)

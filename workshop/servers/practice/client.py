@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workshop.core.encoding import parse_json
 from workshop.servers.practice.tokens import Tokens
 
 
@@ -39,10 +40,18 @@ def access_token(client_secret: str, login: str, scopes: tuple[str, ...]) -> str
 
 
 async def read_requests(url: str) -> list[RecordedRequest]:
-    """The requests the practice GitHub at `url` recorded. Raises httpx2.HTTPError when it does not answer."""
+    """The requests that the practice GitHub at `url` recorded.
+
+    Raises httpx2.HTTPError if it does not answer, or if another program answers.
+    """
+    import httpx2
+
     from workshop.core.http_client import open_local_client
 
     async with open_local_client(base_url=url) as client:
         response = await client.get("/practice/requests")
         response.raise_for_status()
-        return [RecordedRequest(**request) for request in response.json()["requests"]]
+        try:
+            return [RecordedRequest(**request) for request in parse_json(response.content)["requests"]]
+        except (ValueError, LookupError, TypeError) as error:
+            raise httpx2.DecodingError(f"{url} did not answer with a list of requests") from error

@@ -16,7 +16,9 @@ from typing import Any
 import httpx2
 
 from workshop.core.crash import run_program
+from workshop.core.encoding import parse_json
 from workshop.core.errors import DeadlineError, UsageError, WorkshopError
+from workshop.core.foreign import one_line
 from workshop.core.http_client import open_local_client_sync
 from workshop.core.paths import write_private
 from workshop.core.serving import read_object
@@ -140,10 +142,17 @@ class _Control:
             answer = self._http.request(method, f"{self._url}/{kind}/{name}", json=body)
         except httpx2.TransportError as error:
             raise DeadlineError("The gateway does not answer", why=str(error), hint=self._hint) from error
-        told: Json = answer.json() if answer.headers.get("content-type") == "application/json" else {}
+        try:
+            found = parse_json(answer.content)
+        except ValueError:
+            found = None
+        told: Json = found if isinstance(found, dict) else {}
         if answer.status_code != _OK:
             why = str(told.get("error", f"It answered {answer.status_code}"))
-            raise WorkshopError(f"The gateway refused the {kind} {name}", why=why)
+            raise WorkshopError(f"The gateway refused the {kind} {name}", why=one_line(why, 300))
+        if not ({"id", "outcome"} if method == "PUT" else {"outcome"}) <= set(told):
+            why = f"Its answer is not that of a gateway with a vault: {one_line(answer.text)}"
+            raise WorkshopError(f"The gateway did not set up the {kind} {name}", why=why, hint=self._hint)
         return told
 
     def close(self) -> None:
