@@ -1,4 +1,4 @@
-"""An error that nobody foresaw: one short error, and a log that names everything except secrets."""
+"""An unforeseen error: one short message, and a log file without secrets."""
 
 import errno
 import importlib
@@ -14,7 +14,7 @@ from workshop.core.crash import crash_logs, run_program, short_error
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
 
 SECRET = "not-a-real-secret-0123456789"
-# A bug in a function of ours, with a secret of `.env` and a token in its message.
+# A bug in a function of this project, with a secret of `.env` and a token in its message.
 BUG = """
 import sys
 import workshop.cli.status

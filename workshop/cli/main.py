@@ -34,21 +34,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: list[str]) -> int:
     tree = None
-    interrupts.install(console(), lambda: _tell_stopped(tree, given))
+    interrupts.install(console(), lambda: _show_interrupt(tree, given))
     try:
         tree = build_tree()
         code = tree(given, prog_name="workshop", standalone_mode=False)
     except OutputError:
         raise
     except TyperException as error:
-        return _tell_usage(error, tree, given)
+        return _show_usage_error(error, tree, given)
     except (KeyboardInterrupt, Abort):  # Typer's prompts turn Ctrl-C and Ctrl-D into the latter
         code = INTERRUPTED
     except Exception as error:  # noqa: BLE001 - nobody is shown a traceback
-        return _tell(_short(error, given), tree, given)
+        return _show_error(_short(error, given), tree, given)
     if code == INTERRUPTED:
         console().tell("Stopped")
-        _tell_stopped(tree, given)
+        _show_interrupt(tree, given)
     return code if isinstance(code, int) else 0
 
 
@@ -60,9 +60,9 @@ def _short(error: Exception, given: list[str]) -> WorkshopError:
     return short_error(error, ["workshop", *given], console().hidden)
 
 
-def _tell_usage(error: TyperException, tree: Any, given: list[str]) -> int:  # noqa: ANN401 - Typer's own type
-    tell = getattr(error, "format_message", None)
-    message = str(tell() if tell else error)
+def _show_usage_error(error: TyperException, tree: Any, given: list[str]) -> int:  # noqa: ANN401 - Typer's own type
+    formatted = getattr(error, "format_message", None)
+    message = str(formatted() if formatted else error)
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "workshop"
     if message.startswith("Usage:"):  # no command was named: the message is the help
@@ -70,10 +70,12 @@ def _tell_usage(error: TyperException, tree: Any, given: list[str]) -> int:  # n
             console().tell(message)
             return UsageError.exit_code
         message = f"`{path}` needs a command"
-    return _tell(UsageError(message.rstrip("."), hint=f"`{path} --help` shows what there is"), tree, given)
+    return _show_error(
+        UsageError(message.rstrip("."), hint=f"`{path} --help` shows what there is"), tree, given
+    )
 
 
-def _tell(error: WorkshopError, tree: Any, given: list[str]) -> int:  # noqa: ANN401 - same
+def _show_error(error: WorkshopError, tree: Any, given: list[str]) -> int:  # noqa: ANN401 - same
     if _wants_json(given):
         console().error_json(_named(tree, given), error)
     else:
@@ -81,7 +83,7 @@ def _tell(error: WorkshopError, tree: Any, given: list[str]) -> int:  # noqa: AN
     return error.exit_code
 
 
-def _tell_stopped(tree: Any, given: list[str]) -> None:  # noqa: ANN401 - same
+def _show_interrupt(tree: Any, given: list[str]) -> None:  # noqa: ANN401 - same
     if _wants_json(given):
         console().error_json(_named(tree, given), _STOPPED)
 

@@ -47,7 +47,7 @@ def read_toml(file: Path) -> dict[str, Any]:
         raise UsageError(f"Cannot read `{file}`", why=error.strerror or str(error)) from error
     except RecursionError as error:
         raise UsageError(f"`{file}` is not TOML", why="It is nested too deeply") from error
-    except ValueError as error:  # TOML's own error, ours, and that of a text that is not UTF-8
+    except ValueError as error:  # not TOML, not UTF-8, or nested too deeply
         raise UsageError(f"`{file}` is not TOML", why=str(error)) from error
 
 

@@ -1,4 +1,4 @@
-"""What a person gets of an error that nobody foresaw: one short error, and a log without secrets."""
+"""What is shown of an unforeseen error: one short message, and a log file without secrets."""
 
 import contextlib
 import errno
@@ -29,9 +29,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def short_error(error: Exception, command: Sequence[str], hidden: Iterable[str] = ()) -> WorkshopError:
     """The error that a person is shown in place of any exception.
 
-    One of ours stays as it is; one about a file names the file; one of a learner's code names its line. Any
-    other is a bug, and is logged with the arguments `command`; both logs are without the secrets of this
-    machine and without the values in `hidden`.
+    A WorkshopError is returned as it is. An error of the file system names the file. An error in a learner's
+    code names its line. Any other is a bug. The last two are logged with the arguments `command`; the log has
+    neither the secrets of this machine nor the values in `hidden`.
     """
     if isinstance(error, WorkshopError):
         return error
@@ -42,8 +42,8 @@ def short_error(error: Exception, command: Sequence[str], hidden: Iterable[str] 
     log = _write_log(error, command, hidden)
     details = f"The details, without secrets, are in `{log}`" if log else "No log of it could be written"
     text = _masked_text(error, hidden)
-    if place := _learners_line(error):
-        return WorkshopError(f"{place}: {text}", why=details, hint="Correct that line, and try again")
+    if line := _learners_line(error):
+        return WorkshopError(f"{line}: {text}", why=details, hint="Correct that line, and try again")
     return WorkshopError(
         f"This is a bug in `workshop`: {text}",
         why=details,
@@ -58,7 +58,7 @@ def run_program(act: Callable[[], object]) -> int:
         act()
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - whatever it is, a person gets a few lines
+    except Exception as error:  # noqa: BLE001 - every error becomes a few lines
         shown = short_error(error, sys.argv)
         lines = (
             f"Error: {shown.what}",
@@ -95,7 +95,7 @@ def _write_log(error: Exception, command: Sequence[str], hidden: Iterable[str]) 
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{type(error).__name__}.txt"
     try:
         text = _log_text(error, command, [*known_secrets(None), *hidden])
-    except Exception:  # noqa: BLE001 - what cannot be masked is left out: only places in our code remain
+    except Exception:  # noqa: BLE001 - without the secrets nothing can be masked: log only lines of code
         text = "".join(traceback.format_tb(error.__traceback__))
     for folder in (_crashes, _temporary):
         try:

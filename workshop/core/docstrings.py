@@ -1,4 +1,4 @@
-"""Docstrings that are shown: help texts, descriptions of tools, sentences of checks."""
+"""Docstrings that are shown to people or models: help texts, descriptions of tools, sentences of checks."""
 
 import ast
 import functools

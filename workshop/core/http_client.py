@@ -94,7 +94,7 @@ class _Routes(httpx2.AsyncBaseTransport):
 
 def _outside_client(limits: httpx2.Limits) -> httpx2.AsyncClient:
     check_variables()
-    # A proxy is rarely told to leave `localhost` alone, so loopback over TLS is direct too.
+    # NO_PROXY rarely names `localhost`, so loopback over TLS is direct too.
     direct: dict[str, httpx2.AsyncBaseTransport | None] = {f"all://{host}": None for host in _LOOPBACK_HOSTS}
     try:
         return httpx2.AsyncClient(verify=_system_certificates(), limits=limits, mounts=direct)

@@ -39,7 +39,7 @@ class Interrupts:
         for name in _SIGNALS:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._heard)
+                signal.signal(number, self._on_signal)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end; Ctrl-C cancels it and raises KeyboardInterrupt."""
@@ -65,7 +65,7 @@ class Interrupts:
         finally:
             self._cancel = None
 
-    def _heard(self, _signal: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, _signal: int, _frame: FrameType | None) -> None:
         self._signals += 1
         if self._signals == 1:
             self._say("Stopping; press Ctrl-C again to exit at once")

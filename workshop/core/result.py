@@ -57,8 +57,8 @@ def envelope(result: Result) -> str:
 
 def error_envelope(command: str, error: WorkshopError) -> str:
     """The same envelope for a command that raised one of our errors."""
-    told = {"code": error.code, "what": error.what, "why": error.why, "hint": error.hint}
-    return _dump(command=command, status="error", exit_code=error.exit_code, error=told)
+    shown = {"code": error.code, "what": error.what, "why": error.why, "hint": error.hint}
+    return _dump(command=command, status="error", exit_code=error.exit_code, error=shown)
 
 
 def _dump(**fields: object) -> str:
