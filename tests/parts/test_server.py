@@ -18,6 +18,9 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult, TextContent
 
+from workshop.core.paths import parts_dir
+from workshop.toolhive.manifests import load
+
 if TYPE_CHECKING:
     from tests.parts.conftest import RunningServer, StartServer
 
@@ -155,6 +158,15 @@ async def test_progress_is_reported_step_by_step(target: str | StdioServerParame
 def test_health_answers_without_a_session(http_server: RunningServer) -> None:
     answer = httpx2.get(f"http://localhost:{http_server.port}/health")
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+
+
+def test_part_3s_readiness_probe_is_answered_at_the_pods_address(http_server: RunningServer) -> None:
+    (server,) = load(parts_dir() / "03_toolhive" / "toolhive").of("MCPServer")
+    probe = server.find("spec.podTemplateSpec.spec.containers.0.readinessProbe.httpGet")
+    assert probe["port"] == server.find("spec.mcpPort")
+    kubelet = {"Host": f"10.244.0.7:{probe['port']}"}
+    answer = httpx2.get(f"http://localhost:{http_server.port}{probe['path']}", headers=kubelet)
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -69,14 +69,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("bundle")
     with pytest.MonkeyPatch.context() as monkeypatch:
         play_engine(folder, monkeypatch)
-        make_bundle(folder / "room.bundle", with_charts(folder))
-    return (folder / "room.bundle").read_bytes()
+        make_bundle(folder / "lab.bundle", with_charts(folder))
+    return (folder / "lab.bundle").read_bytes()
 
 
 @pytest.fixture
 def bundle(whole: bytes, tmp_path: Path) -> Path:
     """A copy of that bundle, alone in its folder."""
-    target = tmp_path / "usb" / "room.bundle"
+    target = tmp_path / "usb" / "lab.bundle"
     target.parent.mkdir()
     target.write_bytes(whole)
     return target

@@ -39,7 +39,7 @@ def test_a_bundle_tells_nothing_of_who_made_it(bundle: Path) -> None:
 def test_each_image_is_saved_for_one_platform_under_a_name_that_survives(
     engine: FakeEngine, pins: Pins, tmp_path: Path
 ) -> None:
-    make_bundle(tmp_path / "room.bundle", pins)
+    make_bundle(tmp_path / "lab.bundle", pins)
     saves = engine.did("docker", "save")
     assert [save[-1] for save in saves] == [NODE, *pinned().images()]
     assert all("linux/amd64" in save for save in saves)
@@ -123,7 +123,7 @@ def test_ctrl_c_while_unpacking_leaves_nothing(bundle: Path, tmp_path: Path) -> 
 
 def test_a_failure_while_making_one_leaves_nothing(engine: FakeEngine, pins: Pins, tmp_path: Path) -> None:
     engine.fakes.on("docker", "save", code=1, stderr="no space left on device")
-    target, runner = tmp_path / "usb" / "room.bundle", Runner()
+    target, runner = tmp_path / "usb" / "lab.bundle", Runner()
     target.parent.mkdir()
     with (
         pytest.raises(WorkshopError, match="docker save"),
@@ -136,7 +136,7 @@ def test_a_failure_while_making_one_leaves_nothing(engine: FakeEngine, pins: Pin
 def test_what_a_killed_create_left_is_cleared_and_what_another_works_on_stays(
     engine: FakeEngine, pins: Pins, tmp_path: Path
 ) -> None:
-    target, runner = tmp_path / "usb" / "room.bundle", Runner()
+    target, runner = tmp_path / "usb" / "lab.bundle", Runner()
     left = target.parent / ".workshop-bundle-killed"
     (left / "images").mkdir(parents=True)
     (left / "lock").touch()
@@ -148,7 +148,7 @@ def test_what_a_killed_create_left_is_cleared_and_what_another_works_on_stays(
 
 
 def test_a_file_that_is_there_is_not_written_over(pins: Pins, tmp_path: Path) -> None:
-    target, runner = tmp_path / "room.bundle", Runner()
+    target, runner = tmp_path / "lab.bundle", Runner()
     target.write_text("thesis")
     with (
         pytest.raises(UsageError, match="already exists"),
@@ -159,7 +159,7 @@ def test_a_file_that_is_there_is_not_written_over(pins: Pins, tmp_path: Path) ->
 
 
 def test_a_folder_that_is_not_there_is_reported(pins: Pins, tmp_path: Path) -> None:
-    target, runner = tmp_path / "none" / "room.bundle", Runner()
+    target, runner = tmp_path / "none" / "lab.bundle", Runner()
     with (
         pytest.raises(UsageError, match="Cannot write"),
         bundling(target, pins, Docker(runner), lambda home: Helm(runner, home)),

@@ -45,7 +45,7 @@ def test_a_bundle_that_is_cut_off_is_refused(
     with tarfile.open(bundle) as tar:
         end = max(member.offset_data + member.size for member in tar)  # zeros follow, which nobody misses
     bundle.write_bytes(bundle.read_bytes()[: int(end * share)])
-    refused("room.bundle")
+    refused("lab.bundle")
 
 
 def test_a_changed_byte_anywhere_in_a_file_is_noticed(bundle: Path, refused: Callable[[str], None]) -> None:
@@ -108,7 +108,7 @@ def test_members_that_are_not_those_of_the_manifest_are_refused(
     bundle: Path, refused: Callable[[str], None], change: Callable[[Members], Members]
 ) -> None:
     rewrite(bundle, change(members(bundle)))
-    refused("room.bundle")
+    refused("lab.bundle")
 
 
 def entry(name: str, **changes: Any) -> Callable[[dict[str, Any]], None]:
@@ -146,7 +146,7 @@ def test_a_manifest_that_does_not_fit_is_refused(
     bundle: Path, refused: Callable[[str], None], change: Callable[[dict[str, Any]], None]
 ) -> None:
     with_manifest(bundle, change)
-    refused("room.bundle")
+    refused("lab.bundle")
 
 
 @pytest.mark.parametrize("name", ["../../evil", "images/../../evil", "/tmp/workshop-evil", "images/.hidden"])

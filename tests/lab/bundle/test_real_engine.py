@@ -46,7 +46,7 @@ def tiny(docker: Docker, tmp_path: Path) -> Iterator[Pins]:
 
 def test_images_come_out_of_a_bundle_as_they_went_in(docker: Docker, tiny: Pins, tmp_path: Path) -> None:
     before = {name: docker.image(getattr(tiny, name)) for name in OURS}
-    target = tmp_path / "room.bundle"
+    target = tmp_path / "lab.bundle"
     Images(docker, tiny, tmp_path).fetch(OURS, quiet)
     make_bundle(target, tiny)
     platform = docker.examine().platform

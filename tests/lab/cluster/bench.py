@@ -24,12 +24,12 @@ from workshop.lab.kube import connection, wait
 from workshop.lab.tools.run import Runner
 from workshop.toolhive.proxy_contract import CheckResult
 
-IMAGES = {"mcp-server": "room/mcp-server:1", "practice": "room/practice:1"}
+IMAGES = {"mcp-server": "lab/mcp-server:1", "practice": "lab/practice:1"}
 WORKLOADS = ("workshop", "github-remote", "practice-github")
 LOADING = "docker save"  # the command by whose failure no image comes into the node
 
 
-class Room:
+class Bench:
     """A machine with fake tools, a cluster's API, and one instance."""
 
     def __init__(self, home: Path, machine: FakeMachine, cluster: FakeCluster) -> None:
@@ -77,7 +77,7 @@ class Room:
 
 
 @contextmanager
-def furnished(folder: Path, *, young: bool = True) -> Iterator[Room]:
+def running_bench(folder: Path, *, young: bool = True) -> Iterator[Bench]:
     """A machine with the tools, a cluster's API to come, and an instance with nothing up.
 
     The definitions of a young cluster are established a look after they are there.
@@ -92,7 +92,7 @@ def furnished(folder: Path, *, young: bool = True) -> Iterator[Room]:
         text = cluster.kubeconfig.read_text()
         text = text.replace('"name": "test", "context"', '"name": "CONTEXT", "context"')
         machine = FakeMachine.install(folder, patch, text)
-        made = Room(folder / "state", machine, cluster)
+        made = Bench(folder / "state", machine, cluster)
         patch.setattr(cluster_checks, "_ask", made.ask)
         patch.setattr(cluster_checks, "ROUTE_SECONDS", 0)  # what is silent has a route, and is stuck
         yield made

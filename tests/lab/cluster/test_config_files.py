@@ -62,7 +62,7 @@ def test_a_mirror_below_a_path_of_its_own_is_asked_there(tmp_path: Path) -> None
 def test_an_authority_is_copied_for_the_node_and_taken_over_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    authority = tmp_path / "room.pem"
+    authority = tmp_path / "authority.pem"
     authority.write_text("a certificate")
     pins = replace(PINS, ca_file=authority)
     config = yaml.safe_load(write_kind_config(pins, tmp_path / "made", "a").read_text())
@@ -83,7 +83,7 @@ def test_an_authority_is_copied_for_the_node_and_taken_over_there(
 
 
 def test_the_operators_values_are_ours_and_then_the_images(tmp_path: Path) -> None:
-    pins = replace(PINS, operator="room.example/operator:v1", proxy_runner="room.example/proxyrunner:v1")
+    pins = replace(PINS, operator="lab.example/operator:v1", proxy_runner="lab.example/proxyrunner:v1")
     ours, images = write_operator_values(pins, tmp_path)
     assert ours == cluster_dir() / "operator-values.yaml"
     operator = yaml.safe_load(ours.read_text())["operator"]
@@ -91,7 +91,7 @@ def test_the_operators_values_are_ours_and_then_the_images(tmp_path: Path) -> No
     assert operator["imagePullPolicy"] == "IfNotPresent"
     assert yaml.safe_load(images.read_text()) == {
         "operator": {
-            "image": "room.example/operator:v1",
-            "toolhiveRunnerImage": "room.example/proxyrunner:v1",
+            "image": "lab.example/operator:v1",
+            "toolhiveRunnerImage": "lab.example/proxyrunner:v1",
         }
     }

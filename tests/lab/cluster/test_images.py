@@ -132,9 +132,9 @@ def test_an_image_of_the_same_name_that_somebody_else_built_is_built_anew(
 
 
 def test_an_image_built_elsewhere_is_pulled_not_built(engine: FakeEngine, tmp_path: Path) -> None:
-    pins = Pins.load({"mcp-server": "room.example/mcp-server:1"})
+    pins = Pins.load({"mcp-server": "lab.example/mcp-server:1"})
     images(tmp_path, pins).fetch(["mcp_server"], quiet)
-    assert engine.did("docker", "pull", "room.example/mcp-server:1")
+    assert engine.did("docker", "pull", "lab.example/mcp-server:1")
     assert not engine.did("docker", "build")
 
 

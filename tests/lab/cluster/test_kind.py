@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.cluster.bench import IMAGES, LOADING, WORKLOADS, Room, furnished
+from tests.lab.cluster.bench import IMAGES, LOADING, WORKLOADS, Bench, running_bench
 from tests.lab.kube.refused import Refusal
 from tests.lab.tools.waiting import until
 from workshop.core.console import Console, Step
@@ -32,21 +32,21 @@ from workshop.lab.tools.kind import Kind
 
 
 @pytest.fixture
-def room(tmp_path: Path) -> Iterator[Room]:
-    with furnished(tmp_path) as made:
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with running_bench(tmp_path) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
-    """A room that is up, for all tests that leave it as it is."""
-    with furnished(tmp_path_factory.mktemp("kept")) as made:
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A bench whose instance is up, for all tests that leave it as it is."""
+    with running_bench(tmp_path_factory.mktemp("kept")) as made:
         made.first = made.up()
         yield made
 
 
 @pytest.fixture
-def up(kept: Room) -> Iterator[Room]:
+def up(kept: Bench) -> Iterator[Bench]:
     kept.shown.seek(0)
     kept.shown.truncate()
     yield kept
@@ -54,7 +54,7 @@ def up(kept: Room) -> Iterator[Room]:
     assert kept.alive() == set(WORKLOADS)
 
 
-def test_up_makes_everything_and_a_second_up_only_the_secrets(up: Room) -> None:
+def test_up_makes_everything_and_a_second_up_only_the_secrets(up: Bench) -> None:
     assert up.first
     assert set(up.first.started) == set(WORKLOADS)
     assert up.alive() == set(WORKLOADS)
@@ -76,18 +76,18 @@ def test_up_makes_everything_and_a_second_up_only_the_secrets(up: Room) -> None:
 
 
 def test_what_needs_no_image_of_the_workshop_starts_while_these_are_loaded(
-    room: Room, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load = Images.load
 
     def is_there(kind: str, name: str) -> Callable[[], bool]:
-        return lambda: room.cluster.get(kind, name) is not None
+        return lambda: bench.cluster.get(kind, name) is not None
 
     def loading(
         images: Images, kind: Kind, names: Sequence[str], note: Callable[[str], None]
     ) -> tuple[str, ...]:
         if "mcp_server" in names:
-            assert set(room.machine.held("node")) >= {pinned().operator, pinned().proxy_runner}
+            assert set(bench.machine.held("node")) >= {pinned().operator, pinned().proxy_runner}
             until(is_there("MCPRemoteProxy", "github-remote"))
             assert not is_there("MCPServer", "workshop")(), "its pod would try to pull the image"
         return load(images, kind, names, note)
@@ -98,10 +98,10 @@ def test_what_needs_no_image_of_the_workshop_starts_while_these_are_loaded(
 
     monkeypatch.setattr(Images, "load", loading)
     monkeypatch.setattr("workshop.lab.cluster.operator.wait_operator", waiting)
-    assert set(room.up().started) == set(WORKLOADS)
+    assert set(bench.up().started) == set(WORKLOADS)
 
 
-def test_where_the_time_went_is_in_the_report(up: Room) -> None:
+def test_where_the_time_went_is_in_the_report(up: Bench) -> None:
     assert up.first
     times = {time.name: time for time in up.first.steps}
     assert {"cluster", "load-operator", "apply-3", "apply-3-images", "ready-workshop"} <= set(times)
@@ -111,7 +111,7 @@ def test_where_the_time_went_is_in_the_report(up: Room) -> None:
     assert again["cluster"].kept
 
 
-def test_what_is_applied_carries_our_label_images_and_ports(up: Room) -> None:
+def test_what_is_applied_carries_our_label_images_and_ports(up: Bench) -> None:
     server = up.cluster.get("MCPServer", "workshop")
     proxy = up.cluster.get("MCPRemoteProxy", "github-remote")
     assert server
@@ -126,11 +126,11 @@ def test_what_is_applied_carries_our_label_images_and_ports(up: Room) -> None:
     assert proxy["spec"]["remoteUrl"] == f"http://practice-github:{up.ports['practice-github']}/mcp/"
 
 
-def test_a_bundle_that_is_not_there_makes_nothing(room: Room, tmp_path: Path) -> None:
+def test_a_bundle_that_is_not_there_makes_nothing(bench: Bench, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="There is no bundle"):
-        room.up(bundle=tmp_path / "none.bundle")
-    assert room.machine.held("clusters") == []
-    assert not room.directory.exists() or ClusterFile(room.directory).read() is None
+        bench.up(bundle=tmp_path / "none.bundle")
+    assert bench.machine.held("clusters") == []
+    assert not bench.directory.exists() or ClusterFile(bench.directory).read() is None
 
 
 def test_no_id_of_an_instance_reads_as_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_no_id_of_an_instance_reads_as_a_number(monkeypatch: pytest.MonkeyPatch)
 STEPS = {
     "the engine": "docker info",
     "the node's image": "docker pull kindest/node:v1.35.8",
-    "an image": "docker pull room/mcp-server:1",
+    "an image": "docker pull lab/mcp-server:1",
     "the cluster": "kind create",
     "loading": LOADING,
     "a chart": "helm pull",
@@ -152,79 +152,79 @@ STEPS = {
 
 @pytest.mark.parametrize("command", STEPS.values(), ids=STEPS.keys())
 def test_a_first_up_that_fails_anywhere_takes_back_what_it_made(
-    room: Room, command: str, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if command == STEPS["the node's image"]:
         monkeypatch.setenv("WORKSHOP_NODE_IMAGE", "kindest/node:v1.35.8")
-    room.machine.fail(command)
+    bench.machine.fail(command)
     with pytest.raises(WorkshopError) as caught:
-        room.up()
-    assert room.machine.held("clusters") == []
-    assert room.alive() == set()
-    assert not room.directory.exists()
-    assert str(room.directory) not in caught.value.hint, "no hint names what is removed"
+        bench.up()
+    assert bench.machine.held("clusters") == []
+    assert bench.alive() == set()
+    assert not bench.directory.exists()
+    assert str(bench.directory) not in caught.value.hint, "no hint names what is removed"
     assert Instance.load().record is None
 
 
 def test_a_forward_that_fails_leaves_the_cluster_and_the_log_that_the_error_names(
-    room: Room, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room.machine.fail("kubectl port-forward")
+    bench.machine.fail("kubectl port-forward")
     with monkeypatch.context() as patch:
         patch.setattr("workshop.lab.cluster.forwards._SECONDS", 0.5)
         with pytest.raises(WorkshopError, match="The forward to") as caught:
-            room.up()
+            bench.up()
     (log,) = [Path(word) for word in caught.value.hint.split("`") if word.endswith("log.txt")]
     assert log.is_file()
-    assert room.machine.held("clusters") == ["workshop"]
-    assert "Left in place: cluster" in room.shown.getvalue()
-    room.machine.fail()
-    assert set(room.up().started) <= set(WORKLOADS)
-    assert len(room.machine.calls("kind", "create")) == 1
+    assert bench.machine.held("clusters") == ["workshop"]
+    assert "Left in place: cluster" in bench.shown.getvalue()
+    bench.machine.fail()
+    assert set(bench.up().started) <= set(WORKLOADS)
+    assert len(bench.machine.calls("kind", "create")) == 1
 
 
 def test_a_port_is_held_from_the_start_until_its_forward_takes_it_over(
-    room: Room, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited = wait_workload
 
     def take_the_port(*given: Any) -> None:
         with pytest.raises(PreflightError, match="already in use"):
-            bind_loopback(room.ports["github-remote"])
+            bind_loopback(bench.ports["github-remote"])
         waited(*given)
 
     monkeypatch.setattr(cluster_steps, "wait_workload", take_the_port)
-    room.up()
-    assert room.alive() == set(WORKLOADS)
-    states = process.read_states(room.directory / "workloads")
+    bench.up()
+    assert bench.alive() == set(WORKLOADS)
+    states = process.read_states(bench.directory / "workloads")
     assert all(process.is_healthy(state) for state in states.values()), "the forward itself has its port"
 
 
-def test_two_workloads_on_one_port_are_refused_before_anything_is_made(room: Room) -> None:
+def test_two_workloads_on_one_port_are_refused_before_anything_is_made(bench: Bench) -> None:
     with pytest.raises(UsageError, match="both use port"):
-        room.up(ports={**room.ports, "workshop": room.ports["github-remote"]})
-    assert room.machine.calls("create") == []
+        bench.up(ports={**bench.ports, "workshop": bench.ports["github-remote"]})
+    assert bench.machine.calls("create") == []
 
 
-def test_a_kept_failure_goes_on_from_there(room: Room) -> None:
-    room.machine.fail(STEPS["the operator"])
+def test_a_kept_failure_goes_on_from_there(bench: Bench) -> None:
+    bench.machine.fail(STEPS["the operator"])
     with pytest.raises(WorkshopError, match="failed"):
-        room.up(keep=True)
-    assert room.machine.held("clusters") == ["workshop"]
-    assert "Run the same command again to resume" in room.shown.getvalue()
-    room.machine.fail()
-    assert set(room.up(backend=None).started) == set(WORKLOADS)
-    assert len(room.machine.calls("kind", "create")) == 1
+        bench.up(keep=True)
+    assert bench.machine.held("clusters") == ["workshop"]
+    assert "Run the same command again to resume" in bench.shown.getvalue()
+    bench.machine.fail()
+    assert set(bench.up(backend=None).started) == set(WORKLOADS)
+    assert len(bench.machine.calls("kind", "create")) == 1
 
 
-def test_a_changed_configuration_is_reported_for_the_workload_it_changes(up: Room) -> None:
+def test_a_changed_configuration_is_reported_for_the_workload_it_changes(up: Bench) -> None:
     config = up.cluster.get("MCPToolConfig", "workshop-tools")
     assert config
     up.cluster.put({**config, "spec": {}, "metadata": {**config["metadata"], "generation": 7}})
     assert list(up.up().started) == ["workshop"]
 
 
-def test_a_later_up_that_fails_leaves_everything_that_runs(up: Room) -> None:
+def test_a_later_up_that_fails_leaves_everything_that_runs(up: Bench) -> None:
     up.cluster.api.refusals.append(Refusal("PATCH /apis/toolhive", 422, "spec.image: no such thing"))
     with pytest.raises(UsageError, match="refused to apply"):
         up.up()
@@ -232,29 +232,29 @@ def test_a_later_up_that_fails_leaves_everything_that_runs(up: Room) -> None:
     assert up.alive() == set(WORKLOADS)
 
 
-def test_a_refused_manifest_is_reported_in_the_apis_own_words_and_taken_back(room: Room) -> None:
-    room.cluster.api.refusals.append(Refusal("PATCH /apis/toolhive", 422, "spec.image: no such thing"))
+def test_a_refused_manifest_is_reported_in_the_apis_own_words_and_taken_back(bench: Bench) -> None:
+    bench.cluster.api.refusals.append(Refusal("PATCH /apis/toolhive", 422, "spec.image: no such thing"))
     with pytest.raises(UsageError) as caught:
-        room.up()
+        bench.up()
     assert "spec.image: no such thing" in caught.value.why
-    assert room.machine.held("clusters") == []
+    assert bench.machine.held("clusters") == []
 
 
-def test_an_older_toolhive_gets_the_manifests_without_the_fields_it_does_not_know(room: Room) -> None:
+def test_an_older_toolhive_gets_the_manifests_without_the_fields_it_does_not_know(bench: Bench) -> None:
     """As a real API server answers a server-side apply, here with the CRDs of ToolHive 0.44.0."""
     field = ".spec.embeddedAuthServer.registrationRateLimit"
     told = f"failed to create typed patch object (toolhive-system/github-remote-auth; x): {field}: field not"
     path = "/apis/toolhive.stacklok.dev/v1beta1/namespaces/toolhive-system/mcpexternalauthconfigs"
-    room.cluster.api.refusals.append(Refusal(f"PATCH {path}", 500, f"{told} declared in schema", 1))
-    room.up()
-    auth = room.cluster.get("MCPExternalAuthConfig", "github-remote-auth")
+    bench.cluster.api.refusals.append(Refusal(f"PATCH {path}", 500, f"{told} declared in schema", 1))
+    bench.up()
+    auth = bench.cluster.get("MCPExternalAuthConfig", "github-remote-auth")
     assert auth
     assert "registrationRateLimit" not in auth["spec"]["embeddedAuthServer"]
     assert auth["spec"]["embeddedAuthServer"]["storage"] == {"type": "memory"}
-    assert "without registrationRateLimit: this cluster's ToolHive is older" in room.shown.getvalue()
+    assert "without registrationRateLimit: this cluster's ToolHive is older" in bench.shown.getvalue()
 
 
-def test_ctrl_c_takes_back_what_was_made(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_takes_back_what_was_made(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     pressed = threading.Lock()
 
     def press(_kube: object, _workload: object, _seconds: float, line: Step) -> None:
@@ -266,41 +266,41 @@ def test_ctrl_c_takes_back_what_was_made(room: Room, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("workshop.lab.cluster.workloads.wait_workload", press)
     with pytest.raises(KeyboardInterrupt):
-        room.up()
-    assert room.machine.held("clusters") == []
-    assert room.alive() == set()
-    assert not room.directory.exists()
+        bench.up()
+    assert bench.machine.held("clusters") == []
+    assert bench.alive() == set()
+    assert not bench.directory.exists()
 
 
-def test_a_cluster_of_that_name_that_is_not_ours_is_refused(room: Room) -> None:
-    room.machine.add("clusters", "workshop")
+def test_a_cluster_of_that_name_that_is_not_ours_is_refused(bench: Bench) -> None:
+    bench.machine.add("clusters", "workshop")
     with pytest.raises(PreflightError, match="left alone") as caught:
-        room.up()
+        bench.up()
     assert "kind delete cluster --name workshop" in caught.value.hint
-    assert room.machine.held("clusters") == ["workshop"]
-    room.half_up(cluster_name="mine")
-    assert room.machine.held("clusters") == ["mine", "workshop"]
+    assert bench.machine.held("clusters") == ["workshop"]
+    bench.half_up(cluster_name="mine")
+    assert bench.machine.held("clusters") == ["mine", "workshop"]
 
 
-def test_a_taken_port_is_refused_before_anything_is_made(room: Room) -> None:
-    taken = bind_loopback(room.ports["workshop"])
+def test_a_taken_port_is_refused_before_anything_is_made(bench: Bench) -> None:
+    taken = bind_loopback(bench.ports["workshop"])
     try:
-        with pytest.raises(PreflightError, match=f"Port {room.ports['workshop']}"):
-            room.up()
+        with pytest.raises(PreflightError, match=f"Port {bench.ports['workshop']}"):
+            bench.up()
     finally:
         for sock in taken:
             sock.close()
-    assert room.machine.calls("create") == []
-    assert not room.directory.exists()
+    assert bench.machine.calls("create") == []
+    assert not bench.directory.exists()
 
 
-def test_another_backend_is_refused_while_this_one_is_up(up: Room) -> None:
+def test_another_backend_is_refused_while_this_one_is_up(up: Bench) -> None:
     with pytest.raises(PreflightError, match="The kind backend is up") as caught:
         up.up(backend="embedded", overrides={})
     assert "teardown" in caught.value.hint
 
 
-def test_status_tells_cluster_operator_workloads_and_forwards(up: Room) -> None:
+def test_status_tells_cluster_operator_workloads_and_forwards(up: Bench) -> None:
     report = environment.status()
     states = {item.name: item.state for item in report.workloads}
     assert set(states.values()) == {"running"}
@@ -310,7 +310,7 @@ def test_status_tells_cluster_operator_workloads_and_forwards(up: Room) -> None:
     assert report.backend == "kind"
 
 
-def test_one_part_is_applied_and_forwarded_by_itself(up: Room) -> None:
+def test_one_part_is_applied_and_forwarded_by_itself(up: Bench) -> None:
     (lesson,) = [found for found in find_lessons() if found.number == 4]
     with Console(up.shown, up.shown).progress() as progress:
         applied = environment.submit(lesson, progress, Settings.load())
@@ -325,33 +325,33 @@ def test_one_part_is_applied_and_forwarded_by_itself(up: Room) -> None:
     assert forwarded.commands[0].endswith(f":{up.ports['github-remote']}")
 
 
-def test_teardown_deletes_the_cluster_even_when_it_does_not_answer(room: Room) -> None:
-    room.half_up()
-    room.cluster.api.refusals.append(Refusal("", 503, "the server is down"))
-    room.teardown()
-    assert room.machine.held("clusters") == []
+def test_teardown_deletes_the_cluster_even_when_it_does_not_answer(bench: Bench) -> None:
+    bench.half_up()
+    bench.cluster.api.refusals.append(Refusal("", 503, "the server is down"))
+    bench.teardown()
+    assert bench.machine.held("clusters") == []
 
 
-def test_teardown_without_docker_says_to_start_it(room: Room) -> None:
-    room.half_up()
-    room.machine.add("stopped", "docker")
+def test_teardown_without_docker_says_to_start_it(bench: Bench) -> None:
+    bench.half_up()
+    bench.machine.add("stopped", "docker")
     with pytest.raises(WorkshopError) as caught:
-        room.teardown()
+        bench.teardown()
     assert caught.value.hint == "Docker does not answer: start it, then run this command again"
-    (room.machine.folder / "stopped" / "docker").unlink()
+    (bench.machine.folder / "stopped" / "docker").unlink()
 
 
-def test_teardown_leaves_a_cluster_whose_node_is_not_ours(room: Room) -> None:
-    room.half_up()
-    (room.machine.folder / "kubeadm.conf").write_text('node-labels: "workshop/instance=another"')
-    told = room.teardown()
+def test_teardown_leaves_a_cluster_whose_node_is_not_ours(bench: Bench) -> None:
+    bench.half_up()
+    (bench.machine.folder / "kubeadm.conf").write_text('node-labels: "workshop/instance=another"')
+    told = bench.teardown()
     assert "cluster workshop" not in told
-    assert room.machine.held("clusters") == ["workshop"]
-    assert "`kind delete cluster --name workshop`" in room.shown.getvalue()
-    assert room.alive() == set()
+    assert bench.machine.held("clusters") == ["workshop"]
+    assert "`kind delete cluster --name workshop`" in bench.shown.getvalue()
+    assert bench.alive() == set()
 
 
-def test_teardown_removes_in_order_and_no_command_ever_carried_a_secret(kept: Room) -> None:
+def test_teardown_removes_in_order_and_no_command_ever_carried_a_secret(kept: Bench) -> None:
     secret = (kept.directory / "secrets" / "github-oauth-client" / "client-secret").read_text()
     kept.cluster.api.seen.clear()
     told = kept.teardown()

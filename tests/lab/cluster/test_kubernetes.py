@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.cluster.bench import IMAGES, Room, furnished
+from tests.lab.cluster.bench import IMAGES, Bench, running_bench
 from tests.lab.cluster.fake_operator import install_operator
 from tests.lab.kube.fake_cluster import TOOLHIVE
 from workshop.core.console import Step
@@ -29,7 +29,7 @@ FOREIGN = {
 }
 
 
-class Shared(Room):
+class Shared(Bench):
     """A cluster that was there before, with the operator in it."""
 
     def up(self, **changes: object) -> UpReport:
@@ -39,8 +39,8 @@ class Shared(Room):
 
 @pytest.fixture
 def shared(tmp_path: Path) -> Iterator[Shared]:
-    with furnished(tmp_path, young=False) as room, pytest.MonkeyPatch.context() as patch:
-        seat = Shared(tmp_path / "state", room.machine, room.cluster)
+    with running_bench(tmp_path, young=False) as bench, pytest.MonkeyPatch.context() as patch:
+        seat = Shared(tmp_path / "state", bench.machine, bench.cluster)
         patch.setattr(cluster_checks, "_ask", seat.ask)
         yield seat
 

@@ -139,7 +139,7 @@ def test_the_build_knows_the_networks_proxy_and_index(monkeypatch: pytest.Monkey
     ("told", "used"),
     [
         ("https://index.example/simple", True),
-        ("room=https://index.example/simple", True),
+        ("lab=https://index.example/simple", True),
         ("https://me:word@index.example/simple", False),
         ("http://localhost:3141/root", False),
         ("/srv/wheels", False),

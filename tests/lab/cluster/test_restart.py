@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.lab.cluster.bench import WORKLOADS, Room, furnished
+from tests.lab.cluster.bench import WORKLOADS, Bench, running_bench
 from tests.lab.kube.fake_cluster import write_kubeconfig
 from tests.lab.kube.refused import Refusal
 from workshop.core.console import Console
@@ -30,26 +30,26 @@ NODE = "workshop-control-plane"
 
 
 class Node:
-    """A room that is up, whose node may be restarted: at another time each time."""
+    """A bench that is up, whose node may be restarted: at another time each time."""
 
-    def __init__(self, room: Room) -> None:
-        self.room = room
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
         self.restarts = 0
 
     def restart(self, *, unreported: int = 0) -> None:
         """Start the node again; the API has `unreported` lists of pods to go before it tells what is true."""
         self.restarts += 1
-        self.room.cluster.api.boot = f"2026-11-22T09:{self.restarts:02}:01Z"
-        self.room.cluster.api.unreported = unreported
-        self.room.machine.restart(f"2026-11-22T09:{self.restarts:02}:00.987654321Z")
+        self.bench.cluster.api.boot = f"2026-11-22T09:{self.restarts:02}:01Z"
+        self.bench.cluster.api.unreported = unreported
+        self.bench.machine.restart(f"2026-11-22T09:{self.restarts:02}:00.987654321Z")
 
     @property
     def route(self) -> str:
         """What part 4's proxy connects to."""
-        return f"practice-github:{self.room.ports['practice-github']}"
+        return f"practice-github:{self.bench.ports['practice-github']}"
 
     def site(self) -> Cluster:
-        return KindBackend(self.room.directory, Runner(), ClusterChoices()).open(new=False)
+        return KindBackend(self.bench.directory, Runner(), ClusterChoices()).open(new=False)
 
     def kind(self) -> KindCluster:
         return KindCluster(self.site())
@@ -60,7 +60,7 @@ class Node:
     def part(self, number: int) -> Applied | None:
         """What `part N run` does before it asks its agent."""
         (lesson,) = [found for found in find_lessons() if found.number == number]
-        return ensured(lesson, self.room.shown)
+        return ensured(lesson, self.bench.shown)
 
 
 def ensured(lesson: Lesson, shown: io.StringIO) -> Applied | None:
@@ -70,29 +70,29 @@ def ensured(lesson: Lesson, shown: io.StringIO) -> Applied | None:
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    with furnished(tmp_path_factory.mktemp("restarted")) as room, pytest.MonkeyPatch.context() as patch:
+    with running_bench(tmp_path_factory.mktemp("restarted")) as bench, pytest.MonkeyPatch.context() as patch:
         patch.setattr(kind_cluster, "_LOOK_SECONDS", 0)
         patch.setattr(cluster_dns, "_LOOK_SECONDS", 0)
-        room.up()
-        yield Node(room)
+        bench.up()
+        yield Node(bench)
 
 
 @pytest.fixture
 def node(kept: Node) -> Iterator[Node]:
     """All is well again after each test."""
-    kept.room.shown.seek(0)
-    kept.room.shown.truncate()
+    kept.bench.shown.seek(0)
+    kept.bench.shown.truncate()
     yield kept
-    kept.room.cluster.api.refusals.clear()
-    kept.room.cluster.api.unreported = 0
-    kept.room.machine.unresolved({})
+    kept.bench.cluster.api.refusals.clear()
+    kept.bench.cluster.api.unreported = 0
+    kept.bench.machine.unresolved({})
 
 
 def test_what_a_started_node_still_lacks_is_named_one_after_the_other(node: Node) -> None:
     node.restart(unreported=2)
-    api, kind = node.room.cluster.api, node.kind()
+    api, kind = node.bench.cluster.api, node.kind()
     api.refusals.append(Refusal("GET /api/v1/nodes", 403, "the server has no rules yet", times=1))
-    node.room.machine.unresolved({"kubernetes.default": 1})
+    node.bench.machine.unresolved({"kubernetes.default": 1})
     assert [kind.asleep() for _ in range(5)] == [
         "its API server",
         "its node to be ready",
@@ -103,34 +103,34 @@ def test_what_a_started_node_still_lacks_is_named_one_after_the_other(node: Node
 
 
 def test_up_starts_a_stopped_node_and_waits_for_all_it_needs(node: Node) -> None:
-    node.room.machine.stop()
-    node.room.cluster.api.boot = "2026-11-22T09:00:01Z"
-    node.room.cluster.api.unreported = 2
-    node.room.machine.unresolved({"kubernetes.default": 2})
-    before = len(node.room.machine.calls("docker", "exec", "bash"))
-    node.room.up()
-    assert node.room.machine.calls("docker", "start", NODE)
-    assert len(node.room.machine.calls("docker", "exec", "bash")) == before + 3
-    assert len(node.room.machine.calls("kind", "create")) == 1
-    assert "Start the kind cluster workshop" in node.room.shown.getvalue()
-    assert "Create the kind cluster" not in node.room.shown.getvalue()
-    assert node.room.alive() == set(WORKLOADS)
+    node.bench.machine.stop()
+    node.bench.cluster.api.boot = "2026-11-22T09:00:01Z"
+    node.bench.cluster.api.unreported = 2
+    node.bench.machine.unresolved({"kubernetes.default": 2})
+    before = len(node.bench.machine.calls("docker", "exec", "bash"))
+    node.bench.up()
+    assert node.bench.machine.calls("docker", "start", NODE)
+    assert len(node.bench.machine.calls("docker", "exec", "bash")) == before + 3
+    assert len(node.bench.machine.calls("kind", "create")) == 1
+    assert "Start the kind cluster workshop" in node.bench.shown.getvalue()
+    assert "Create the kind cluster" not in node.bench.shown.getvalue()
+    assert node.bench.alive() == set(WORKLOADS)
 
 
 def test_a_part_waits_for_a_node_that_was_restarted_a_moment_ago(node: Node) -> None:
     node.restart(unreported=3)
     assert node.part(4)
-    assert "Wait for the kind cluster workshop" in node.room.shown.getvalue()
-    assert node.room.cluster.api.unreported == 0
-    node.room.shown.truncate(0)
+    assert "Wait for the kind cluster workshop" in node.bench.shown.getvalue()
+    assert node.bench.cluster.api.unreported == 0
+    node.bench.shown.truncate(0)
     node.part(4)
-    assert "Wait for the kind cluster" not in node.room.shown.getvalue(), "once for each start of the node"
+    assert "Wait for the kind cluster" not in node.bench.shown.getvalue(), "once for each start of the node"
 
 
 def test_what_never_comes_is_named_with_the_way_on(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kind_cluster, "_AGAIN_SECONDS", 0)
     node.restart()
-    node.room.machine.unresolved({"kubernetes.default": 1_000_000})
+    node.bench.machine.unresolved({"kubernetes.default": 1_000_000})
     with pytest.raises(DeadlineError, match="was not ready within") as caught:
         node.part(4)
     assert caught.value.why == "Its node runs, but it still waits for cluster DNS"
@@ -139,18 +139,18 @@ def test_what_never_comes_is_named_with_the_way_on(node: Node, monkeypatch: pyte
 
 def test_status_tells_a_cluster_that_is_starting_from_one_that_is_stopped(node: Node) -> None:
     node.restart()
-    node.room.cluster.api.refusals.append(Refusal("GET /version", 403, "forbidden: no rules yet", times=1))
+    node.bench.cluster.api.refusals.append(Refusal("GET /version", 403, "forbidden: no rules yet", times=1))
     assert (node.status().state, node.status().state) == ("starting", "running")
-    node.room.cluster.api.refusals.append(Refusal("GET /version", 500, "etcd is not there yet", times=1))
+    node.bench.cluster.api.refusals.append(Refusal("GET /version", 500, "etcd is not there yet", times=1))
     assert node.status().detail == "kind workshop: its node runs, and the API is not ready yet"
-    node.room.machine.unresolved({"kubernetes.default": 1})
+    node.bench.machine.unresolved({"kubernetes.default": 1})
     assert node.status().detail.endswith(": it still waits for cluster DNS")
 
 
 def test_a_stopped_cluster_is_not_started_by_a_part(node: Node) -> None:
-    access = node.room.directory / "kubeconfig"
+    access = node.bench.directory / "kubeconfig"
     text = access.read_text()
-    node.room.machine.stop()
+    node.bench.machine.stop()
     gone = json.loads(write_kubeconfig(access, f"http://127.0.0.1:{free_port()}").read_text())
     gone["contexts"][0]["name"] = "kind-workshop"
     access.write_text(json.dumps(gone))
@@ -166,21 +166,21 @@ def test_a_stopped_cluster_is_not_started_by_a_part(node: Node) -> None:
 
 
 @pytest.mark.parametrize(
-    "act", [lambda node: node.room.up(), lambda node: node.part(4)], ids=["up", "part 4"]
+    "act", [lambda node: node.bench.up(), lambda node: node.part(4)], ids=["up", "part 4"]
 )
 def test_a_name_that_does_not_resolve_yet_is_waited_for(node: Node, act: Callable[[Node], object]) -> None:
-    node.room.machine.unresolved({"practice-github": 3})
-    before = len(node.room.machine.calls("kubectl", "exec"))
+    node.bench.machine.unresolved({"practice-github": 3})
+    before = len(node.bench.machine.calls("kubectl", "exec"))
     assert act(node)
-    assert len(node.room.machine.calls("kubectl", "exec")) == before + 4
-    assert "practice-github resolve in practice-github-1" in node.room.shown.getvalue()
+    assert len(node.bench.machine.calls("kubectl", "exec")) == before + 4
+    assert "practice-github resolve in practice-github-1" in node.bench.shown.getvalue()
 
 
 def test_a_name_that_never_resolves_is_named_with_the_pod_and_what_to_do(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster_dns, "SECONDS", 0)
-    node.room.machine.unresolved({"practice-github": 1_000_000})
+    node.bench.machine.unresolved({"practice-github": 1_000_000})
     with pytest.raises(DeadlineError) as caught:
         node.part(4)
     error = caught.value
@@ -190,23 +190,23 @@ def test_a_name_that_never_resolves_is_named_with_the_pod_and_what_to_do(
 
 
 @pytest.mark.parametrize(
-    "act", [lambda node: node.room.up(), lambda node: node.part(4)], ids=["up", "part 4"]
+    "act", [lambda node: node.bench.up(), lambda node: node.part(4)], ids=["up", "part 4"]
 )
 def test_a_service_that_refuses_connections_yet_is_waited_for(
     node: Node, act: Callable[[Node], object]
 ) -> None:
     """kube-proxy learns of a pod a moment after the API: a login just then ended in `server_error`."""
-    node.room.machine.unresolved({node.route: 3})
-    before = len(node.room.machine.calls("kubectl", "exec"))
+    node.bench.machine.unresolved({node.route: 3})
+    before = len(node.bench.machine.calls("kubectl", "exec"))
     assert act(node)
-    assert len(node.room.machine.calls("kubectl", "exec")) == before + 4
+    assert len(node.bench.machine.calls("kubectl", "exec")) == before + 4
 
 
 def test_a_service_that_refuses_for_ever_is_named_with_where_to_look(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster_dns, "SECONDS", 0)
-    node.room.machine.unresolved({node.route: 1_000_000}, "Connection refused")
+    node.bench.machine.unresolved({node.route: 1_000_000}, "Connection refused")
     with pytest.raises(DeadlineError) as caught:
         node.part(4)
     error = caught.value
@@ -216,11 +216,11 @@ def test_a_service_that_refuses_for_ever_is_named_with_where_to_look(
 
 
 def test_a_network_without_a_way_from_pod_to_pod_is_noted_and_no_fault(node: Node) -> None:
-    node.room.machine.unresolved({node.route: 1_000_000}, "timed out")
-    before = len(node.room.machine.calls("kubectl", "exec"))
+    node.bench.machine.unresolved({node.route: 1_000_000}, "timed out")
+    before = len(node.bench.machine.calls("kubectl", "exec"))
     assert node.part(4)
-    assert len(node.room.machine.calls("kubectl", "exec")) == before + 1
-    assert f"but not {node.route}: a login of part 4 needs it" in node.room.shown.getvalue()
+    assert len(node.bench.machine.calls("kubectl", "exec")) == before + 1
+    assert f"but not {node.route}: a login of part 4 needs it" in node.bench.shown.getvalue()
 
 
 def test_the_script_in_the_pod_tells_a_refused_connection_from_an_open_one() -> None:
@@ -233,19 +233,19 @@ def test_the_script_in_the_pod_tells_a_refused_connection_from_an_open_one() -> 
 
 
 def test_without_the_right_to_run_commands_in_pods_the_check_is_left_out_openly(node: Node) -> None:
-    node.room.machine.add("no-exec", "forbidden")
+    node.bench.machine.add("no-exec", "forbidden")
     try:
         assert node.part(4)
     finally:
-        (node.room.machine.folder / "no-exec" / "forbidden").unlink()
-    assert "not checked: your account may not run a command in a pod" in node.room.shown.getvalue()
+        (node.bench.machine.folder / "no-exec" / "forbidden").unlink()
+    assert "not checked: your account may not run a command in a pod" in node.bench.shown.getvalue()
 
 
 def test_what_a_killed_up_left_of_its_archives_is_cleared_by_the_next(node: Node) -> None:
-    left = node.room.directory / "images" / "load-abc" / ".images.tar.part"
+    left = node.bench.directory / "images" / "load-abc" / ".images.tar.part"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"hundreds of MB")
-    node.room.up()
+    node.bench.up()
     assert not left.parent.exists()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.cluster.bench import Room, furnished
+from tests.lab.cluster.bench import Bench, running_bench
 from tests.lab.cluster.fake_operator import OperatedEmulator, install_operator
 from tests.lab.cluster.test_kubernetes import Shared
 from tests.lab.kube.fake_cluster import TOOLHIVE, FakeCluster, running_cluster
@@ -75,31 +75,31 @@ class Seat(Shared):
 
 
 @pytest.fixture
-def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """A cluster with neither operator nor definitions, where Helm installs and removes both."""
     monkeypatch.setattr(lease, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(
         Forwards, "ensure", lambda *_: False
     )  # three processes a seat have tests of their own
-    with furnished(tmp_path, young=False) as made:
+    with running_bench(tmp_path, young=False) as made:
         made.cluster.drop("Deployment", OPERATOR, WHERE)
         made.cluster.api.undefined.add(TOOLHIVE)
         _let_helm_work(made, monkeypatch)
         yield made
 
 
-def _let_helm_work(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+def _let_helm_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     upgrade, uninstall = Operator._upgrade, Helm.uninstall
 
     def installs(operator: Operator, release: str, line: Step, *, first: bool) -> None:
         upgrade(operator, release, line, first=first)
         if release == OPERATOR:
-            install_operator(room.cluster)
-        room.cluster.api.undefined.discard(TOOLHIVE)
+            install_operator(bench.cluster)
+        bench.cluster.api.undefined.discard(TOOLHIVE)
 
     def uninstalls(helm: Helm, release: str, namespace: str, at: Access) -> bool:
-        if room.cluster.get("Deployment", release, namespace):
-            room.cluster.drop("Deployment", release, namespace)
+        if bench.cluster.get("Deployment", release, namespace):
+            bench.cluster.drop("Deployment", release, namespace)
         return uninstall(helm, release, namespace, at)
 
     monkeypatch.setattr(Operator, "_upgrade", installs)
@@ -107,18 +107,18 @@ def _let_helm_work(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def seat_of(room: Room, tmp_path: Path) -> Iterator[Callable[[str], Seat]]:
+def seat_of(bench: Bench, tmp_path: Path) -> Iterator[Callable[[str], Seat]]:
     seats: list[Seat] = []
 
     def make(namespace: str) -> Seat:
-        seat = Seat(tmp_path / f"state-{namespace}", room.machine, room.cluster)
+        seat = Seat(tmp_path / f"state-{namespace}", bench.machine, bench.cluster)
         seat.namespace = namespace
         seats.append(seat)
         return seat
 
     yield make
-    room.cluster.api.refusals.clear()
-    room.cluster.api.rules = EVERYTHING
+    bench.cluster.api.refusals.clear()
+    bench.cluster.api.rules = EVERYTHING
     for seat in seats:
         seat.teardown()
 
@@ -136,25 +136,25 @@ def left_of_us(cluster: FakeCluster) -> list[str]:
 
 @pytest.mark.parametrize("first", ["team-a", "team-b"])
 def test_the_last_seat_to_leave_takes_the_operator_away(
-    room: Room, seat_of: Callable[[str], Seat], first: str
+    bench: Bench, seat_of: Callable[[str], Seat], first: str
 ) -> None:
     seats = {name: seat_of(name) for name in ("team-a", "team-b")}
     for seat in seats.values():
         seat.up()
-    assert len(room.machine.calls("helm", "upgrade", OPERATOR)) == 1, "the second seat uses the first one's"
+    assert len(bench.machine.calls("helm", "upgrade", OPERATOR)) == 1, "the second seat uses the first one's"
     last = next(name for name in seats if name != first)
     told = seats[first].teardown()
     assert "operator" not in told
     assert f"it stays: still needed in {last}" in seats[first].shown.getvalue()
-    assert room.cluster.get("Deployment", OPERATOR, WHERE)
+    assert bench.cluster.get("Deployment", OPERATOR, WHERE)
     told = seats[last].teardown()
     assert {"operator", f"namespace/{WHERE}", f"namespace/{last}"} <= set(told)
-    assert left_of_us(room.cluster) == []
-    assert [room.cluster.kube.get("v1", "Namespace", name) for name in (WHERE, *seats)] == [None] * 3
+    assert left_of_us(bench.cluster) == []
+    assert [bench.cluster.kube.get("v1", "Namespace", name) for name in (WHERE, *seats)] == [None] * 3
 
 
 def test_a_seat_whose_first_up_fails_leaves_the_operator_to_the_other(
-    room: Room, seat_of: Callable[[str], Seat], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, seat_of: Callable[[str], Seat], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late, early = seat_of("team-b"), seat_of("team-a")
 
@@ -168,35 +168,37 @@ def test_a_seat_whose_first_up_fails_leaves_the_operator_to_the_other(
     monkeypatch.setattr("workshop.lab.cluster.workloads._GONE_SECONDS", 0.2)
     with pytest.raises(WorkshopError, match="cannot become ready"):
         early.up()
-    assert room.cluster.get("Deployment", OPERATOR, WHERE), "another seat uses it by now"
+    assert bench.cluster.get("Deployment", OPERATOR, WHERE), "another seat uses it by now"
     assert "operator" in late.teardown()
 
 
 def test_an_operator_that_somebody_deleted_is_restored_by_the_next_up(
-    room: Room, seat_of: Callable[[str], Seat]
+    bench: Bench, seat_of: Callable[[str], Seat]
 ) -> None:
     installer, other = seat_of("team-a"), seat_of("team-b")
     installer.up()
     other.up()
     for number, seat in enumerate((installer, other), start=2):
-        room.cluster.drop("Deployment", OPERATOR, WHERE)
+        bench.cluster.drop("Deployment", OPERATOR, WHERE)
         seat.up()
-        assert room.cluster.get("Deployment", OPERATOR, WHERE)
-        assert len(room.machine.calls("helm", "upgrade", OPERATOR)) == number
+        assert bench.cluster.get("Deployment", OPERATOR, WHERE)
+        assert len(bench.machine.calls("helm", "upgrade", OPERATOR)) == number
 
 
 def test_a_teardown_without_an_operator_waits_for_nobody(
-    room: Room, seat_of: Callable[[str], Seat], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, seat_of: Callable[[str], Seat], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workshop.lab.cluster.kubernetes._REMOVE_SECONDS", 86_400.0)
     seat = seat_of("team-a")
     seat.up()
-    room.cluster.drop("Deployment", OPERATOR, WHERE)
-    room.cluster.api.finalizing |= {"mcpservers", "mcpremoteproxies", "mcptoolconfigs"}
+    bench.cluster.drop("Deployment", OPERATOR, WHERE)
+    bench.cluster.api.finalizing |= {"mcpservers", "mcpremoteproxies", "mcptoolconfigs"}
     told = seat.teardown()
     assert {"MCPServer/workshop", "MCPRemoteProxy/github-remote", "MCPToolConfig/workshop-tools"} <= set(told)
-    assert room.cluster.get("StatefulSet", "workshop", "team-a") is None, "its operator would have deleted it"
-    assert left_of_us(room.cluster) == []
+    assert bench.cluster.get("StatefulSet", "workshop", "team-a") is None, (
+        "its operator would have deleted it"
+    )
+    assert left_of_us(bench.cluster) == []
 
 
 def test_two_instances_do_not_share_a_namespace(seat_of: Callable[[str], Seat]) -> None:
@@ -276,14 +278,14 @@ def test_seats_that_start_at_one_moment_install_one_operator_one_after_the_other
 
 
 @pytest.fixture
-def narrow(room: Room, seat_of: Callable[[str], Seat]) -> Seat:
+def narrow(bench: Bench, seat_of: Callable[[str], Seat]) -> Seat:
     """A seat whose rights end at its namespace, where the cluster's owner has installed the operator."""
-    install_operator(room.cluster)
-    room.cluster.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-a"}})
+    install_operator(bench.cluster)
+    bench.cluster.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-a"}})
     for start, (verb, resource, group, namespace) in NARROW.items():
         where = f' in the namespace "{namespace}"' if namespace else " at the cluster scope"
         said = f'User "seat" cannot {verb} resource "{resource}" in API group "{group}"{where}'
-        room.cluster.api.refusals.append(Refusal(start, 403, f"{resource} is forbidden: {said}"))
+        bench.cluster.api.refusals.append(Refusal(start, 403, f"{resource} is forbidden: {said}"))
     return seat_of("team-a")
 
 
@@ -307,30 +309,32 @@ def test_a_seat_with_rights_in_its_namespace_alone_goes_from_up_to_teardown(
     assert narrow.machine.calls("helm", "uninstall") == []
 
 
-def test_all_rights_that_are_missing_are_named_at_once_and_nothing_is_tried(room: Room, narrow: Seat) -> None:
-    room.cluster.api.rules = [{"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["*"]}]
-    before = len(room.cluster.api.seen)
+def test_all_rights_that_are_missing_are_named_at_once_and_nothing_is_tried(
+    bench: Bench, narrow: Seat
+) -> None:
+    bench.cluster.api.rules = [{"apiGroups": [""], "resources": ["pods", "events"], "verbs": ["*"]}]
+    before = len(bench.cluster.api.seen)
     with pytest.raises(ForbiddenError, match="namespace `team-a`") as caught:
         narrow.up()
     for lacking in ("mcpservers", "secrets", "services", "deployments", "pods/log", "pods/portforward"):
         assert lacking in caught.value.why
     assert "seat-role.yaml" in caught.value.hint
-    writes = [line for line in room.cluster.api.seen[before:] if not line.startswith("GET")]
+    writes = [line for line in bench.cluster.api.seen[before:] if not line.startswith("GET")]
     assert [line for line in writes if "/authorization.k8s.io/" not in line] == []
 
 
 @pytest.mark.parametrize("sees_deployments", [False, True])
 def test_who_may_not_install_the_operator_is_reported_before_anything_is_made(
-    room: Room, narrow: Seat, *, sees_deployments: bool
+    bench: Bench, narrow: Seat, *, sees_deployments: bool
 ) -> None:
     if sees_deployments:  # as with the cluster role `view`: it sees that there is none
-        room.cluster.drop("Deployment", OPERATOR, WHERE)
-        api = room.cluster.api
+        bench.cluster.drop("Deployment", OPERATOR, WHERE)
+        api = bench.cluster.api
         api.refusals = [each for each in api.refusals if not each.start.endswith("/deployments")]
     else:
-        room.cluster.api.undefined.add(TOOLHIVE)
+        bench.cluster.api.undefined.add(TOOLHIVE)
     rules = [{"apiGroups": ["", "apps", "toolhive.stacklok.dev"], "resources": ["*"], "verbs": ["*"]}]
-    room.cluster.api.rules = rules
+    bench.cluster.api.rules = rules
     with pytest.raises(ForbiddenError, match="ToolHive's operator has to be installed first") as caught:
         narrow.up()
     assert "clusterroles" in caught.value.why
@@ -339,24 +343,24 @@ def test_who_may_not_install_the_operator_is_reported_before_anything_is_made(
 
 
 def test_the_first_up_asks_what_a_later_one_asks_and_heals_what_does_not_answer(
-    room: Room, seat_of: Callable[[str], Seat]
+    bench: Bench, seat_of: Callable[[str], Seat]
 ) -> None:
     seat = seat_of("team-a")
     seat.silent = ["workshop"]
     seat.up()
     assert sorted(seat.asked) == ["github-remote", "workshop", "workshop"]
     deleted = [
-        line for line in room.cluster.api.seen if line.startswith("DELETE /api/v1/namespaces/team-a/pods")
+        line for line in bench.cluster.api.seen if line.startswith("DELETE /api/v1/namespaces/team-a/pods")
     ]
     assert [line.rpartition("/")[2].partition("?")[0] for line in deleted] == ["workshop-1", "workshop-0"]
 
 
 def test_what_goes_on_without_an_answer_ends_up_and_takes_nothing_back(
-    room: Room, seat_of: Callable[[str], Seat]
+    bench: Bench, seat_of: Callable[[str], Seat]
 ) -> None:
     seat = seat_of("team-a")
     seat.silent = ["workshop", "workshop"]
     with pytest.raises(WorkshopError, match="`workshop` fails the check `tools`"):
         seat.up()
-    assert room.cluster.get("MCPServer", "workshop", "team-a")
+    assert bench.cluster.get("MCPServer", "workshop", "team-a")
     assert {"operator", "namespace/team-a"} <= set(seat.made())
