@@ -221,10 +221,9 @@ def override_names() -> tuple[str, ...]:
     return tuple(name.replace("_", "-") for name in _VARIABLES)
 
 
-def origins(overrides: Mapping[str, str] | None = None) -> dict[str, str]:
-    """By field, what replaced its pin: a `WORKSHOP_…` variable, or an override."""
-    given = {**_from_environment(), **_from_overrides(overrides or {})}
-    return {name: origin for name, (origin, _) in given.items()}
+def origins() -> dict[str, str]:
+    """By field, the `WORKSHOP_…` variable that replaces its pin."""
+    return {name: variable for name, (variable, _) in _from_environment().items()}
 
 
 @functools.cache

@@ -167,8 +167,8 @@ class ClusterBackend(ABC):
         self._run(workloads.steps(after=(), operator=(), images=()), progress)
         return self._applied(workloads, [])
 
-    def _run(self, steps: Sequence[Step], progress: Progress, *, undo: bool = False) -> Outcome:
-        return StepRun(steps, progress, self._runner).run(undo=undo)
+    def _run(self, steps: Sequence[Step], progress: Progress) -> Outcome:
+        return StepRun(steps, progress, self._runner).run(undo=False)
 
     def _known(self) -> Cluster:
         if self._file.read() is None:
