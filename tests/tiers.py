@@ -14,7 +14,8 @@ FAST = "not slow and not kind"  # as pyproject.toml has it
 SLOW = (
     "fuzz",
     "load",
-    "conformance",  # the official suite, and other people's clients
+    "clients",  # other people's clients
+    "conformance",  # the official suite
     "toolhive_real",  # ToolHive's own programs, and clients of other authors
     "pictures",
     "test_benchmarks.py",

@@ -56,7 +56,7 @@ def test_every_command_is_listed_under_one_heading() -> None:
 
 def test_help_shows_a_topic_a_command_or_what_there_is(workshop: Workshop) -> None:
     assert set(topics()) == {
-        *("attend", "backends", "cluster", "environment", "exit-codes", "github", "json"),
+        *("attend", "backends", "clients", "cluster", "environment", "exit-codes", "github", "json"),
         *("output", "probe", "run", "troubleshooting", "variations"),
     }
     for name, title in topics().items():

@@ -6,7 +6,7 @@ import re
 import httpx2
 import pytest
 
-from tests.conformance.npm import Npm
+from tests.clients.packages import Npm
 from workshop.agent.practice_browser import approve_login
 from workshop.core.ports import free_port
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.npm import Npm
+from tests.clients.packages import Npm
 from tests.conformance.verdicts import PATIENCE_MILLISECONDS, judge
 
 CLIENT = Path(__file__).with_name("client.py")

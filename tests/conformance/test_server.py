@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conformance.npm import Npm
+from tests.clients.packages import Npm
 from tests.conformance.servers import lesson_server
 from tests.conformance.verdicts import EXPECTED_FAILURES, judge_server
 

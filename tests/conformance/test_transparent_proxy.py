@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.npm import Npm
+from tests.clients.packages import Npm
 from tests.conformance.servers import bearer_hop, gateway, log_in
 from tests.conformance.verdicts import judge_server
 from tests.servers.gateway.harness import settings

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conformance.npm import Npm
+from tests.clients.packages import Npm
 
 EXPECTED_FAILURES = Path(__file__).with_name("expected-failures.yml")
 PATIENCE_MILLISECONDS = 90_000

@@ -12,8 +12,8 @@ TOPICS = ROOT / "workshop" / "cli" / "topics"
 PAGES = (
     ROOT / "README.md",
     *(TOPICS / f"{name}.md" for name in ("attend", "run", "backends", "cluster", "github", "probe")),
-    *(TOPICS / f"{name}.md" for name in ("variations", "json", "environment", "exit-codes", "output")),
-    TOPICS / "troubleshooting.md",
+    *(TOPICS / f"{name}.md" for name in ("clients", "variations", "json", "environment")),
+    *(TOPICS / f"{name}.md" for name in ("exit-codes", "output", "troubleshooting")),
     *(ROOT / folder / "README.md" for folder in ("workshop", "parts", "cluster", "tests")),
     ROOT / ".github" / "CONTRIBUTING.md",
 )

@@ -58,6 +58,10 @@ ELSEWHERE = {
         CLUSTER,
         "tests/lab/bundle/test_bundle.py::test_an_opened_bundle_gives_sources_that_need_no_network",
     ),
+    "workshop bridge http://localhost:8080/mcp": (
+        "speaks MCP over stdin and stdout; tested by",
+        "tests/agent/test_bridge.py::test_a_client_lists_and_calls_through_it",
+    ),
     "workshop part 4 compare": (
         LONGER,
         "tests/audit/compare/test_comparison.py::test_every_system_answers_and_every_cell_is_filled",

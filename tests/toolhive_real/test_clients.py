@@ -18,10 +18,10 @@ from mcp.shared.auth import (
     OAuthToken,
 )
 
-from tests.conformance.conftest import npm
-from tests.conformance.npm import Npm
+from tests.clients.conftest import approver, cache, npm
+from tests.clients.packages import Npm
+from tests.clients.test_inspector import inspect, inspector
 from tests.conformance.test_authorization_server import report_of
-from tests.conformance.test_inspector import browser, inspect
 from tests.servers.gateway.harness import CALLBACK, NO_TLS
 from tests.toolhive_real.conftest import Open
 from tests.toolhive_real.differences import with_filter
@@ -39,7 +39,7 @@ from workshop.audit.probe.report import probe
 from workshop.core.paths import parts_dir
 from workshop.core.ports import free_port
 
-__all__ = ["browser", "npm"]
+__all__ = ["approver", "cache", "inspector", "npm"]
 
 
 FOUND_AT_TOOLHIVE = {
@@ -202,13 +202,13 @@ async def test_the_sdks_own_client_logs_in_and_refreshes(place: Place, era: str)
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 async def test_the_inspector_logs_in_and_calls_a_tool(
-    npm: Npm, place: Place, browser: dict[str, str], era: str
+    npm: Npm, place: Place, inspector: dict[str, str], era: str
 ) -> None:
     called = await inspect(
         npm,
         place.url,
         *("--protocol-era", era, "--method", "tools/call", "--tool-name", "get_me"),
-        environment=browser,
+        environment=inspector,
     )
     assert called.status == 0, called.errors
     (content,) = json.loads(called.output)["result"]["content"]

@@ -1,0 +1,68 @@
+"""Clients from pip: FastMCP's, and the grader mcp-authlab."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.clients.conftest import Server
+from tests.clients.packages import LOOPBACK_ONLY, python_package
+
+pytestmark = pytest.mark.timeout(400)
+FASTMCP = """
+import asyncio, json, sys
+from fastmcp import Client
+from fastmcp.client.auth import OAuth
+from fastmcp.client.transports import StreamableHttpTransport
+
+async def main(url, tool, headers):
+    transport = StreamableHttpTransport(url, headers=json.loads(headers), auth=OAuth(url))
+    async with Client(transport) as client:
+        names = [each.name for each in await client.list_tools()]
+        called = await client.call_tool(tool, {})
+        print(json.dumps({"names": names, "text": called.content[0].text}))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+def run(folder: Path, words: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *words],
+        env={**os.environ, **LOOPBACK_ONLY, **environment, "PYTHONPATH": str(folder)},
+        cwd=environment["HOME"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_fastmcps_client_logs_in_lists_and_calls(
+    cache: Path, server: Server, approver: dict[str, str]
+) -> None:
+    folder = python_package(cache, "fastmcp")
+    words = ["-c", FASTMCP, server.url, server.tool, json.dumps(dict(server.headers))]
+    # It listens for the redirect only after its browser has been started, so that one goes to the background.
+    done = run(folder, words, {**approver, "BROWSER": f"{approver['BROWSER']} %s &"})
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert server.tool in answer["names"]
+    assert server.answer in answer["text"]
+
+
+def test_mcp_authlab_gives_an_a(cache: Path, server: Server, approver: dict[str, str]) -> None:
+    folder = python_package(cache, "mcp-authlab")
+    login = run(folder, ["-m", "mcp_authlab", "login", server.url, "--no-color"], approver)
+    assert login.returncode == 0, login.stderr
+    assert "✗" not in login.stdout
+    scan = run(folder, ["-m", "mcp_authlab", "scan", server.url, "--format", "json"], approver)
+    report = json.loads(scan.stdout)
+    assert report["grade"] == "A"
+    results = {check["id"]: check["status"] for check in report["results"]}
+    assert "fail" not in results.values()
+    assert results["TOK-01"] == "pass", "the scan has not used the login"
