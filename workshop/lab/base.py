@@ -1,7 +1,8 @@
-"""The backend protocol and the values that cross it."""
+"""The backend protocol, the values that cross it, and what every backend does at its end."""
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from workshop import __version__
 from workshop.core.console import Progress
+from workshop.core.errors import WorkshopError
 from workshop.core.instance import Upstream
 from workshop.core.settings import Settings
 from workshop.lab.logs import Log
@@ -159,3 +161,13 @@ class Backend(Protocol):
 
     def teardown(self, progress: Progress) -> Sequence[str]:
         """Stop every workload and remove the state; return the names of what was stopped."""
+
+
+def remove_state(directory: Path) -> None:
+    """Remove what a backend wrote, once everything is stopped; raises WorkshopError if a file resists."""
+    shutil.rmtree(directory, ignore_errors=True)
+    if directory.exists():
+        raise WorkshopError(
+            f"Everything is stopped, but `{directory}` cannot be removed",
+            hint="Remove it yourself; the workshop no longer uses it",
+        )

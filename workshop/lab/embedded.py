@@ -1,7 +1,6 @@
 """The embedded backend: the workloads of the same manifests as local processes, without a cluster."""
 
 import shlex
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workshop.core.console import Progress
-from workshop.core.errors import UsageError, WorkshopError
+from workshop.core.errors import UsageError
 from workshop.core.ports import free_port, is_free, refuse_shared
 from workshop.lab import process
 from workshop.lab.base import (
@@ -21,6 +20,7 @@ from workshop.lab.base import (
     Deployment,
     Program,
     WorkloadStatus,
+    remove_state,
 )
 from workshop.lab.logs import Log, file_logs
 
@@ -89,12 +89,7 @@ class EmbeddedBackend:
     def teardown(self, progress: Progress) -> Sequence[str]:
         """Stop every workload, and every stray process of this instance; remove the state."""
         stopped = self._processes.stop(progress)
-        shutil.rmtree(self._directory.parent, ignore_errors=True)
-        if self._directory.parent.exists():
-            raise WorkshopError(
-                f"Everything is stopped, but `{self._directory.parent}` cannot be removed",
-                hint="Remove it yourself; the workshop no longer uses it",
-            )
+        remove_state(self._directory.parent)
         return stopped
 
     def prepare(self, deployments: Sequence[Deployment], choices: Choices) -> list[Program]:

@@ -9,7 +9,15 @@ from pathlib import Path
 
 from workshop.core.console import Progress
 from workshop.core.errors import PreflightError, WorkshopError
-from workshop.lab.base import Applied, BackendName, Choices, ClusterChoices, Deployment, WorkloadStatus
+from workshop.lab.base import (
+    Applied,
+    BackendName,
+    Choices,
+    ClusterChoices,
+    Deployment,
+    WorkloadStatus,
+    remove_state,
+)
 from workshop.lab.cluster.checks import check_after
 from workshop.lab.cluster.forwards import Forwards
 from workshop.lab.cluster.record import Cluster, ClusterFile
@@ -94,12 +102,7 @@ class ClusterBackend(ABC):
         with progress.step("Stop the forwards"):
             stopped = [f"forward {name}" for name in self._forwards.stop_all()]
         stopped += self.remove(self._known(), progress)
-        shutil.rmtree(self._home, ignore_errors=True)
-        if self._home.exists():
-            raise WorkshopError(
-                f"Everything is stopped, but `{self._home}` cannot be removed",
-                hint="Remove it yourself; the workshop no longer uses it",
-            )
+        remove_state(self._home)
         return stopped
 
     @abstractmethod
