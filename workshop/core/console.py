@@ -129,7 +129,7 @@ class Console:
     def print(self, text: Text) -> None:
         """Print styled text to stderr; lines break between words, never inside a URL."""
         longest = max((len(word) for word in text.plain.split()), default=0)
-        width = min(self._err.width, WIDEST)
+        width = _text_width(self._err)
         if not self._err.file.isatty() or longest + _MOST_INDENT >= width:
             self._err.print(self._linked(text, self._err), soft_wrap=True)
             return
@@ -193,7 +193,7 @@ class Console:
         if at_terminal:
             self._out.print()
         shown = self._linked(Text(self.masked(text), style="bold"), self._out)
-        self._out.print(shown, soft_wrap=not at_terminal, width=min(self._out.width, WIDEST))
+        self._out.print(shown, soft_wrap=not at_terminal, width=_text_width(self._out))
 
     def _markdown(self, markdown: str) -> None:
         """Print Markdown; on a terminal, what is longer than the screen goes through the person's pager."""
@@ -201,7 +201,7 @@ class Console:
 
         text = rendered(markdown, hyperlinks=self._hyperlinks and self._out.file.isatty())
         with self._out.capture() as captured:
-            self._out.print(text, width=min(self._out.width, WIDEST), crop=False)
+            self._out.print(text, width=_text_width(self._out), crop=False)
         command = pager() if self.can_ask and self._out.file.isatty() else []
         if command and captured.get().count("\n") >= self._out.height:
             show_in_pager(captured.get(), command)
@@ -223,7 +223,7 @@ class Console:
         if self._out.file.isatty():
             lines = textwrap.wrap(
                 whole,
-                min(self._out.width, WIDEST),
+                _text_width(self._out),
                 subsequent_indent=indent,
                 break_long_words=False,
                 break_on_hyphens=False,
@@ -282,6 +282,11 @@ class Console:
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return runnable(text)
+
+
+def _text_width(stream: RichConsole) -> int:
+    """The column at which text is wrapped: a dumb terminal, which a program may read, has no limit."""
+    return stream.width if stream.is_dumb_terminal else min(stream.width, WIDEST)
 
 
 def _rich(file: TextIO) -> RichConsole:

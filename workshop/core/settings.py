@@ -78,14 +78,14 @@ def env_path(env_file: Path | None = None) -> Path | None:
     """
     if env_file is not None:
         return env_file
-    if remembered := _remembered():
+    if remembered := remembered_env_file():
         return remembered
     root = checkout_dir()
     folders = [folder for folder in (current_dir(), root) if folder]
     return next((path for folder in folders if (path := folder / ".env").exists()), None)
 
 
-def _remembered() -> Path | None:
+def remembered_env_file() -> Path | None:
     """The file of the last `up --env-file`; a damaged record names none, and what needs it reports that."""
     try:
         record = Instance.load().record

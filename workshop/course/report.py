@@ -16,7 +16,7 @@ from workshop.core.errors import WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.paths import checkout_dir, parts_dir, state_home, write_private
 from workshop.core.redaction import known_secrets, redacted
-from workshop.core.settings import SECRET_KEYS, Settings, env_path
+from workshop.core.settings import SECRET_KEYS, Settings, env_path, remembered_env_file
 from workshop.course import environment
 from workshop.lab import pins
 from workshop.lab.pins import Pins
@@ -42,8 +42,7 @@ def configuration(env_file: Path | None = None) -> Sequence[Configured]:
 
 def _paths(env_file: Path | None) -> list[Configured]:
     env = env_path(env_file)
-    remembered = Instance.load().record
-    by_up = bool(remembered and remembered.env_file and not env_file)
+    by_up = env_file is None and remembered_env_file() is not None
     chosen = (
         "--env-file" if env_file else "the last `workshop up`" if by_up else "found" if env else "not there"
     )

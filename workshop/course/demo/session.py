@@ -30,6 +30,7 @@ _NORMAL = (
     (re.compile(r"\b(localhost|127\.0\.0\.1):\d+"), r"\1:PORT"),
     (re.compile(r"\b(port) \d{4,5}\b", re.IGNORECASE), r"\1 PORT"),
     (re.compile(r"\b([a-z-]+)=\d{4,5}\b"), r"\1=PORT"),
+    (re.compile(r"\bin \d+ (min|h|d)\b"), "in TIME"),
     (re.compile(r"\bpid \d+\b"), "pid PID"),
     (re.compile(r"(:PORT(?:/mcp)? +)\d+$", re.MULTILINE), r"\1PID"),
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4})*-?…"), "ID…"),
