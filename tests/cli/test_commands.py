@@ -53,12 +53,15 @@ def test_two_folders_with_one_number_are_refused(
     assert "are both part 1" in outcome.err
 
 
-@pytest.mark.parametrize("number", ["1", "2", "3", "4"])
-def test_a_lesson_is_shown(workshop: Workshop, number: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "step"),
+    [("1", "workshop part 1 run"), ("2", "workshop part 2 run"), ("3", "workshop up"), ("4", "workshop up")],
+)
+def test_a_lesson_is_shown_with_what_it_needs_next(workshop: Workshop, number: str, step: str) -> None:
     outcome = workshop("part", number, "show")
     assert outcome.code == 0
     assert f"Part {number}" in outcome.out
-    assert f"workshop part {number} run" in outcome.err
+    assert f"Next: `{step}`" in outcome.err
 
 
 @pytest.mark.parametrize("number", ["1", "2"])
