@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -22,9 +22,10 @@ def parse_json(text: str | bytes) -> Any:  # noqa: ANN401 - JSON can be anything
 
 def shallow(value: T) -> T:
     """The same lists and objects; raises ValueError if they have more than `DEEPEST` levels."""
-    level: list[object] = [value]
+    level: Collection[object] = [value]
     for _ in range(DEEPEST + 1):
-        level = [inner for outer in level for inner in _inside(outer)]
+        # Each object once: a few YAML aliases can stand for billions of values.
+        level = {id(inner): inner for outer in level for inner in _inside(outer)}.values()
         if not level:
             return value
     raise ValueError("it is nested too deeply")
