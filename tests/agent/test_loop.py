@@ -48,8 +48,8 @@ async def test_the_model_gets_each_result_and_its_text_without_calls_is_the_answ
     [
         (ToolCall("1", "subtract", {}), "There is no tool 'subtract'. The tools are: add"),
         (ToolCall("1", "add", {}, malformed="{a: 2"), "must be one JSON object"),
-        (ToolCall("1", "add", {"a": 2}), "Invalid arguments: b"),
-        (ToolCall("1", "add", {"a": 2, "b": "many"}), "Invalid arguments: b"),
+        (ToolCall("1", "add", {"a": 2}), "Invalid arguments: `b`"),
+        (ToolCall("1", "add", {"a": 2, "b": "many"}), "Invalid arguments: `b`"),
     ],
 )
 async def test_what_the_model_does_wrong_is_reported_to_it_as_an_error(call: ToolCall, told: str) -> None:
