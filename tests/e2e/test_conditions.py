@@ -3,6 +3,7 @@
 The commands are those that the command line has, so a new one is in this table without being written here.
 """
 
+import itertools
 import json
 import re
 import shutil
@@ -231,10 +232,9 @@ def _few_lines(done: subprocess.CompletedProcess[str]) -> None:
     for forbidden in ("Traceback", "This is a bug", "Exception ignored", "--- Logging error"):
         assert forbidden not in printed, printed
     lines = done.stderr.splitlines()
-    errors = [number for number, line in enumerate(lines) if line.startswith("Error: ")]
-    assert len(errors) <= 1, printed
-    if errors:
-        shown = [line for line in lines[errors[0] :] if not line.startswith(("Next: ", "Warning: "))]
+    starts = [number for number, line in enumerate(lines) if line.startswith("Error: ")]
+    for start, end in itertools.pairwise([*starts, len(lines)]):  # `rehearse` runs several commands
+        shown = [line for line in lines[start:end] if not line.startswith(("Next: ", "Warning: ", "── "))]
         assert len(shown) <= MOST_LINES, printed
 
 
