@@ -83,13 +83,15 @@ class Npm:
         scratch = {"HOME": str(self.home), "npm_config_cache": str(self.cache / "npm")}
         return {"npm_config_userconfig": str(Path.home() / ".npmrc"), **kept, **scratch}
 
-    def to_run(self, environment: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The environment of a program that runs: our Node first, and loopback only."""
+    def to_run(
+        self, environment: Mapping[str, str] | None = None, *, loopback_only: bool = True
+    ) -> dict[str, str]:
+        """The environment of a program that runs: our Node first, and no way to the internet."""
         node = self.folder("node") / "node_modules" / "node" / "bin"
         return {
             **self.environment(),
             "PATH": f"{node}{os.pathsep}{os.environ['PATH']}",
-            **LOOPBACK_ONLY,
+            **(LOOPBACK_ONLY if loopback_only else {}),
             **(environment or {}),
         }
 
@@ -100,7 +102,8 @@ class Npm:
         """Start a program of the packages; what is left of it and its children ends with the block."""
         process = await asyncio.create_subprocess_exec(
             *(self.program(program), *words),
-            env=self.to_run(environment),
+            # The client that the suite drives inherits its environment, so it gets no proxies.
+            env=self.to_run(environment, loopback_only=program != "conformance"),
             cwd=self.home,
             stdin=DEVNULL,
             stdout=PIPE,
