@@ -27,6 +27,10 @@ VARIATION = "tests/e2e/test_variations.py::test_every_check_of_a_variation_passe
 # Commands that are not run here: why, and the test or the file that covers them.
 ELSEWHERE = {
     "pip install uv && uv run workshop rehearse": (TERMINAL, REHEARSAL),
+    "uv sync && source .venv/bin/activate": (
+        "changes the shell; tested by",
+        "tests/readme/test_commands.py::test_an_activated_environment_has_the_command",
+    ),
     "pytest": ("runs this test too; started by", ".ci/run"),
     "workshop rehearse": (TERMINAL, REHEARSAL),
     "workshop demo play tutorial": (TERMINAL, f"{DEMO}::test_on_stage_space_goes_on_and_q_ends_it"),
@@ -72,7 +76,7 @@ ELSEWHERE = {
     },
     "workshop part 4 check --variation resource-server": (LONGER, VARIATION),
     "ruff check && uv run ruff format --check": (LONGER, "tests/test_style.py::test_ruff_finds_nothing"),
-    "mypy": (LONGER, "tests/test_style.py::test_mypy_finds_nothing"),
+    "python .ci/check_types.py": (LONGER, "tests/test_style.py::test_mypy_finds_nothing"),
     "pytest -m slow": ("the slow tier, which this test is in; started by", ".ci/run"),
     "pytest tests/agent": ("part of the fast tier; started by", ".ci/run"),
     "pytest -m kind": (CLUSTER, "tests/e2e/kind/test_course.py"),
@@ -194,6 +198,13 @@ def contexts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_command_that_is_not_run_here_is_covered_elsewhere(text: str) -> None:
     assert text in [command.text for command in commands()], "no page has it any more"
     assert exists(ELSEWHERE[text][1])
+
+
+@pytest.mark.skipif(not (Path(sys.prefix) / "bin" / "activate").exists(), reason="no virtual environment")
+def test_an_activated_environment_has_the_command(tmp_path: Path) -> None:
+    line = f"source {sys.prefix}/bin/activate && command -v workshop && workshop --version"
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"{sys.prefix}/bin/workshop\nworkshop ")
 
 
 def test_continuous_integration_runs_both_tiers() -> None:
