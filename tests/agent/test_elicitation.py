@@ -1,7 +1,6 @@
 """URL elicitation: a real server over loopback, in both eras, with pages of its own to go through."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -49,9 +48,10 @@ async def test_a_practice_user_goes_through_the_page_and_the_call_goes_on(
     assert desk.of(PageRequested) == [
         PageRequested(f"{scenario.office.url}/mcp", url, "Connect your account")
     ]
-    assert [replace(event, seconds=None) for event in desk.of(PageOpened)] == [
-        PageOpened("practice user", "localhost", "learner")
-    ]
+    (opened,) = desk.of(PageOpened)
+    assert opened == PageOpened("practice user", "localhost", "learner", opened.seconds)
+    assert opened.seconds
+    assert 0 < opened.seconds <= AtTheDesk(PrintUrl()).seconds
     assert scenario.office.calls == 2
     for declared in filter(None, scenario.office.declared):
         assert declared.elicitation.model_dump(exclude_none=True) == {"url": {}}, "and no forms"
