@@ -27,7 +27,9 @@ def test_findings_come_as_a_table_with_how_to_mend_them_below(workshop: Workshop
     outcome = workshop("probe", f"{weak.origin}/mcp")
     assert outcome.code == 6
     assert outcome.out.startswith("Findings: 1 high, 1 low; ")
-    places = [outcome.out.index(text) for text in ("high ", "A3 ", "low ", "R3 ", "Demand PKCE", "Add scope")]
+    places = [
+        outcome.out.index(text) for text in ("high ", "A3 ", "low ", "R3 ", "Require PKCE", "Add scope")
+    ]
     assert places == sorted(places)
     assert "passed   " not in outcome.out
 
@@ -54,7 +56,7 @@ def test_json_has_every_finding_with_its_meaning_and_all_requests(
     assert (outcome.code, document["version"], document["status"]) == (6, 1, "error")
     (finding,) = document["data"]["findings"]
     assert (finding["id"], finding["severity"]) == ("T01", "high")
-    assert finding["seen"] == "an unregistered client's browser is sent to evil.example"
+    assert finding["seen"] == "an unregistered client's browser is redirected to evil.example"
     assert finding["meaning"]
     assert finding["mend"]
     assert document["data"]["requests"][0] == f"POST {weak.origin}/mcp"

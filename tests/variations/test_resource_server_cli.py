@@ -59,8 +59,8 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     ("arguments", "told"),
     [
         ([], "There is no function to serve"),
-        (["--ref", "nonsense"], "no reference to a function. Write `module:function`"),
-        (["--ref", "tools:calculat"], "`tools:calculat` is no function. Is it `calculate`?"),
+        (["--ref", "nonsense"], "not a reference to a function. Write `module:function`"),
+        (["--ref", "tools:calculat"], "`tools:calculat` is not a function. Is it `calculate`?"),
         (["--ref", "os.path:basename", "--http", "--port", "0"], "`port`"),
         (["--ref", "os.path:basename", "--http", "--port", "70000"], "`port`"),
         (["--ref", "os.path:basename", "--http", "--port", "eight"], "invalid int value"),
