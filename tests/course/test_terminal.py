@@ -55,7 +55,11 @@ def test_a_checklist_fits_the_terminal_and_keeps_its_margin(instance: IsolatedIn
     screen = pyte.Screen(columns, 60)
     pyte.Stream(screen).feed(written)
     lines = [line.rstrip() for line in screen.display if line.strip()]
-    points = lines[lines.index("6 of 7 checks of part 1 have passed") + 1 : -1]
+    (start,) = (number for number, line in enumerate(lines) if line.startswith("6 of 7 checks"))
+    first = next(number for number, line in enumerate(lines) if re.match(r"[✓✗○] You", line))
+    title = " ".join(lines[start:first])
+    assert title == "6 of 7 checks of part 1 have passed; 2 exercises are not begun"
+    points = lines[first:-1]
     assert all(re.match(r"[✓✗○] | {2,}\S", line) for line in points), points
     assert lines[-1] == "Next: `workshop part 1 check`"
     assert re.search(r"\x1b\[1;31m✗", written)
