@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from workshop.core import ports
 
@@ -85,6 +87,19 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Workers for whole tiers, as most tests wait for processes; none where files are named."""
     whole = all(_named(config, word) == "." for word in config.args)
     return min((os.cpu_count() or 1) + 1, 6) if whole else 0
+
+
+class _Scheduling(LoadFileScheduling):
+    """Gives a worker a file at a time; of the table of conditions, with its thousand cases, one condition."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return nodeid.partition("-")[0] if file.endswith("test_conditions.py") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Scheduling:
+    """Divide the tests by file, as `--dist=loadfile` does, with one exception."""
+    return _Scheduling(config, log)
 
 
 def _named(config: pytest.Config, word: str) -> str:

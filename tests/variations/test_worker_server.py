@@ -373,9 +373,9 @@ def test_the_check_of_an_exercise_reports_where_a_file_fails(judge: Judge, tmp_p
 def test_a_page_on_this_computer_may_read_what_a_client_needs_and_no_more(mended: Running) -> None:
     page = {"origin": "http://localhost:6274", "access-control-request-method": "POST"}
     expected = {
-        ("OPTIONS", "/register"): (204, page["origin"]),
-        ("OPTIONS", "/token"): (204, page["origin"]),
-        ("OPTIONS", "/mcp"): (204, page["origin"]),
+        ("OPTIONS", "/register"): (200, page["origin"]),
+        ("OPTIONS", "/token"): (200, page["origin"]),
+        ("OPTIONS", "/mcp"): (200, page["origin"]),
         ("POST", "/mcp"): (401, page["origin"]),
         ("GET", "/.well-known/oauth-protected-resource/mcp"): (200, page["origin"]),
         ("OPTIONS", "/oauth/consent"): (403, ""),

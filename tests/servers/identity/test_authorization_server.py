@@ -59,7 +59,7 @@ async def test_a_page_on_this_computer_may_read_what_a_client_needs(identity: Pr
             path, headers={**page, "access-control-request-method": "POST"}
         )
         assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (
-            204,
+            200,
             page["origin"],
         )
     for path in ("/login", "/oauth/authorize", "/oauth/consent", "/oauth/revoke"):
