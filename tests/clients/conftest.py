@@ -20,8 +20,12 @@ from urllib.parse import parse_qs, urlsplit
 from workshop.agent.practice_browser import approve_login
 
 back = urlsplit(parse_qs(urlsplit(sys.argv[1]).query)["redirect_uri"][0])
-while socket.socket().connect_ex((back.hostname, back.port)):
+for _ in range(300):  # a client that has ended never listens
+    if not socket.socket().connect_ex((back.hostname, back.port)):
+        break
     time.sleep(0.1)
+else:
+    sys.exit("nothing listens at the redirect URI")
 asyncio.run(approve_login(sys.argv[1], "learner"))
 """
 # What each server's tool answers for the practice user `learner` holds the second word.
