@@ -15,8 +15,8 @@ _PUBLIC = "/.well-known/"
 class Cors:
     """Lets pages of other loopback origins read the answers at some paths, without cookies.
 
-    Starlette's CORSMiddleware sees only requests from such pages, and removes their Origin header from what it
-    passes on: the check of Origin that follows refuses every other page, and every other path.
+    Starlette's CORSMiddleware gets only requests from such pages. Their Origin header is removed from what it
+    passes on, because the check of Origin that follows refuses every other page, and every other path.
     """
 
     def __init__(self, app: ASGIApp, paths: Iterable[str]) -> None:
@@ -27,7 +27,7 @@ class Cors:
             self._without_origin,
             allow_origin_regex=_LOOPBACK_ORIGIN.pattern,
             allow_methods=("GET", "HEAD", "POST", "DELETE"),
-            # `Authorization`, `Mcp-…` and a credential of one's own have no names that can be listed beforehand.
+            # The names of `Mcp-…` headers and of a credential of one's own are not known beforehand.
             allow_headers=("*",),
             expose_headers=("Mcp-Session-Id", "WWW-Authenticate"),
         )
