@@ -1,4 +1,4 @@
-"""MCP Inspector's command line: login, list, call, refresh."""
+"""MCP Inspector's command line: login, list, call; and the bridge, started by it."""
 
 import json
 import sys

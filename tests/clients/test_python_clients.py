@@ -20,11 +20,17 @@ from fastmcp.client.auth import OAuth
 from fastmcp.client.transports import StreamableHttpTransport
 
 async def main(url, tool, headers):
-    transport = StreamableHttpTransport(url, headers=json.loads(headers), auth=OAuth(url))
+    auth = OAuth(url)
+    transport = StreamableHttpTransport(url, headers=json.loads(headers), auth=auth)
     async with Client(transport) as client:
         names = [each.name for each in await client.list_tools()]
-        called = await client.call_tool(tool, {})
-        print(json.dumps({"names": names, "text": called.content[0].text}))
+        auth.context.redirect_handler = None  # no second login
+        texts, tokens = [], []
+        for _ in range(2):
+            auth.context.token_expiry_time = 1  # so the second call refreshes
+            texts.append((await client.call_tool(tool, {})).content[0].text)
+            tokens.append(auth.context.current_tokens.access_token)
+        print(json.dumps({"names": names, "texts": texts, "renewed": len(set(tokens)) == 2}))
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -42,7 +48,7 @@ def run(folder: Path, words: list[str], environment: Mapping[str, str]) -> subpr
     )
 
 
-def test_fastmcps_client_logs_in_lists_and_calls(
+def test_fastmcps_client_logs_in_lists_calls_and_refreshes(
     cache: Path, server: Server, approver: dict[str, str]
 ) -> None:
     folder = python_package(cache, "fastmcp")
@@ -52,7 +58,8 @@ def test_fastmcps_client_logs_in_lists_and_calls(
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert server.tool in answer["names"]
-    assert server.answer in answer["text"]
+    assert all(server.answer in text for text in answer["texts"])
+    assert answer["renewed"]
 
 
 def test_mcp_authlab_gives_an_a(cache: Path, server: Server, approver: dict[str, str]) -> None:
