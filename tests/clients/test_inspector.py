@@ -1,4 +1,4 @@
-"""MCP Inspector's command line: login, list, call; and the bridge, started by it."""
+"""MCP Inspector's command line: login, list, call, refresh; and the bridge, started by it."""
 
 import json
 import sys
@@ -26,8 +26,19 @@ async def inspect(npm: Npm, issuer: str, *options: str, environment: Mapping[str
     return await npm.run("mcp-inspector", *where, "--format", "json", *options, environment=environment)
 
 
+def spoil_access_token(home: str) -> str:
+    """Replace the one stored access token, so that only a refresh helps; return the refresh token."""
+    file = Path(home, ".mcp-inspector", "secrets.json")
+    stored = json.loads(file.read_text())
+    ((name, text),) = ((name, text) for name, text in stored["secrets"].items() if "access_token" in text)
+    tokens = json.loads(text)
+    stored["secrets"][name] = json.dumps({**tokens, "access_token": "stale"})
+    file.write_text(json.dumps(stored))
+    return str(tokens["refresh_token"])
+
+
 @pytest.mark.parametrize("era", ["legacy", "modern"])
-async def test_it_logs_in_lists_the_tools_and_calls_one(
+async def test_it_logs_in_lists_the_tools_refreshes_and_calls_one(
     npm: Npm, server: Server, inspector: dict[str, str], era: str
 ) -> None:
     listed = await inspect(
@@ -36,13 +47,15 @@ async def test_it_logs_in_lists_the_tools_and_calls_one(
     assert listed.status == 0, listed.errors
     assert server.tool in [tool["name"] for tool in json.loads(listed.output)["result"]["tools"]]
     headers = [word for name, value in server.headers.items() for word in ("--header", f"{name}: {value}")]
+    refreshed = spoil_access_token(inspector["HOME"])
     called = await inspect(
         npm,
         server.origin,
         *("--protocol-era", era, "--method", "tools/call", "--tool-name", server.tool, *headers),
-        environment=inspector | {"BROWSER": "false"},  # the login is stored
+        environment=inspector | {"BROWSER": "false"},  # no second login
     )
     assert called.status == 0, called.errors
+    assert spoil_access_token(inspector["HOME"]) != refreshed
     content = json.loads(called.output)["result"]["content"]
     assert server.answer in content[0]["text"]
     if server.name == "github-remote":
