@@ -69,6 +69,19 @@ def test_the_first_ends_what_is_under_way_and_reports_that(part: Path) -> None:
     assert (part / "cleaned").exists()
 
 
+def test_a_signal_that_does_not_interrupt_the_wait_itself_is_noticed(part: Path) -> None:
+    # As when it arrives just before the wait begins: here another thread takes it.
+    body = """
+    import signal, threading
+    threading.Timer(0.5, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT)).start()
+    print("waiting", flush=True)
+    await asyncio.Event().wait()
+"""
+    child = started(part, body)
+    child.expect("Stopped")
+    assert ended(child) == 130
+
+
 def test_the_second_leaves_what_will_not_end_and_reports_what_may_be_left(part: Path) -> None:
     child = started(part, STUBBORN)
     child.sendintr()

@@ -135,17 +135,17 @@ def test_an_error_about_a_file_names_it_and_is_no_bug(here: Path, number: int) -
 
 
 def test_an_error_in_a_learners_file_names_its_line(here: Path) -> None:
-    (here / "tools.py").write_text("def tool():\n    return 1 / 0\n")
+    (here / "learners_tools.py").write_text("def tool():\n    return 1 / 0\n")
     sys.path.insert(0, str(here))
     try:
-        tools = importlib.import_module("tools")
+        tools = importlib.import_module("learners_tools")
         with pytest.raises(ZeroDivisionError) as caught:
             tools.tool()
     finally:
         sys.path.remove(str(here))
-        sys.modules.pop("tools", None)
+        sys.modules.pop("learners_tools", None)
     shown = short_error(caught.value, ["workshop"])
-    assert shown.what == "`tools.py`, line 2: ZeroDivisionError: division by zero"
+    assert shown.what == "`learners_tools.py`, line 2: ZeroDivisionError: division by zero"
     assert "bug" not in shown.what
     assert "return 1 / 0" in crash_logs()[0].read_text()
 

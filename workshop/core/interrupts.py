@@ -5,13 +5,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from workshop.core.errors import INTERRUPTED
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from workshop.core.console import Console
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -56,14 +58,15 @@ class Interrupts:
         if self._console is not None and task is not None:
             # Threadsafe wakes the loop, which may be waiting for an event that never comes.
             self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
-        try:
-            return await coroutine
-        except asyncio.CancelledError:
-            if self._signals:
-                raise KeyboardInterrupt from None
-            raise
-        finally:
-            self._cancel = None
+        with _waking(loop):
+            try:
+                return await coroutine
+            except asyncio.CancelledError:
+                if self._signals:
+                    raise KeyboardInterrupt from None
+                raise
+            finally:
+                self._cancel = None
 
     def _on_signal(self, _signal: int, _frame: FrameType | None) -> None:
         self._signals += 1
@@ -91,6 +94,29 @@ class Interrupts:
         with contextlib.suppress(Exception):  # a message from a signal handler must not raise
             if self._console:
                 self._console.tell(text)
+
+
+@contextlib.contextmanager
+def _waking(loop: "AbstractEventLoop") -> Iterator[None]:
+    """Let each signal wake the loop.
+
+    Python calls a handler between two steps of the program, so a signal that arrives just before the loop
+    begins to wait would be noticed only after the wait, which may never end.
+    """
+    import socket
+
+    reader, writer = socket.socketpair()
+    reader.setblocking(False)
+    writer.setblocking(False)
+    loop.add_reader(reader, lambda: reader.recv(64))
+    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        loop.remove_reader(reader)
+        reader.close()
+        writer.close()
 
 
 def _terminal_as_it_is() -> Callable[[], None]:
