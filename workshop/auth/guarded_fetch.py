@@ -20,6 +20,7 @@ from yarl import URL
 
 from workshop.auth.config_reader import LOOPBACK_HOSTS
 from workshop.auth.limits import DOCUMENT_BYTES
+from workshop.auth.outbound import read_at_most
 
 # Global on paper, but special (IANA special-purpose registries, RFC 6890), and the metadata service of Azure.
 _SPECIAL_V4 = tuple(
@@ -181,9 +182,7 @@ async def _get(session: aiohttp.ClientSession, url: str, tls: ssl.SSLContext | N
             raise DocumentError("The document is not JSON")
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise DocumentError("The document is compressed")
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > DOCUMENT_BYTES:
-                raise DocumentError(f"The document has more than {DOCUMENT_BYTES} bytes")
-        return Document(bytes(body), dict(response.headers))
+        body = await read_at_most(response, DOCUMENT_BYTES)
+        if body is None:
+            raise DocumentError(f"The document has more than {DOCUMENT_BYTES} bytes")
+        return Document(body, dict(response.headers))

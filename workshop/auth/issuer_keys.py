@@ -18,7 +18,7 @@ from joserfc.jwk import ECKey, JWKRegistry, RSAKey
 from yarl import URL
 
 from workshop.auth.limits import JWKS_BYTES, Clock, TokenBucket
-from workshop.auth.outbound import proxy_for
+from workshop.auth.outbound import proxy_for, read_at_most
 from workshop.core.errors import UsageError
 
 _LOG = logging.getLogger(__name__)
@@ -149,12 +149,10 @@ async def _get(url: str) -> bytes:
     ):
         if response.status != _HTTP_OK:
             raise ValueError
-        body = bytearray()
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > JWKS_BYTES:
-                raise ValueError
-        return bytes(body)
+        body = await read_at_most(response, JWKS_BYTES)
+        if body is None:
+            raise ValueError
+        return body
 
 
 def _read(body: bytes) -> list[IssuerKey]:

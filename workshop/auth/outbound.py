@@ -50,6 +50,16 @@ class Outbound:
             self._session = None
 
 
+async def read_at_most(response: aiohttp.ClientResponse, most: int) -> bytes | None:
+    """The body of an answer; None as soon as it has more than `most` bytes."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > most:
+            return None
+    return bytes(body)
+
+
 def proxy_for(url: str) -> URL | None:
     """The proxy for an upstream, with its credentials if the environment has some, or None.
 

@@ -6,11 +6,12 @@ Whatever an upstream sends is bounded in time and size, and none of its text rea
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -20,13 +21,13 @@ import aiohttp
 from workshop.auth.config import Upstream, UserInfo
 from workshop.auth.http import Parameters, visible
 from workshop.auth.limits import UPSTREAM_BYTES, Clock
-from workshop.auth.outbound import Outbound, proxy_for
+from workshop.auth.outbound import Outbound, proxy_for, read_at_most
 from workshop.auth.store import Grant, Identity, Store, UpstreamTokens
 from workshop.core.encoding import s256
 from workshop.core.refusals import Refusal, known_refusal
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
-_AGENT = "mcp-workshop-gateway"
+AGENT = "mcp-workshop-gateway"
 _FORM = "application/x-www-form-urlencoded"
 _HTTP_OK = 200
 _LONGEST_LIFE = 100 * 365 * 24 * 3600  # a number of any length is JSON, and not every one is a time
@@ -64,6 +65,17 @@ class UpstreamError(Exception):
 
 
 _NONE = Refusal("", "", "")
+
+
+@contextlib.contextmanager
+def reported_failures() -> Iterator[None]:
+    """Raise UpstreamError for a request that gets no answer, or none in time."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise UpstreamError(Trouble.SLOW) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise UpstreamError(Trouble.UNREACHABLE) from error
 
 
 def code_in(answer: Parameters) -> str:
@@ -149,7 +161,7 @@ class UpstreamProvider:
         credentials = {"client_id": self._config.client_id}
         if self._config.client_secret:  # a public client has none, and a strict server refuses an empty one
             credentials["client_secret"] = self._config.client_secret
-        headers = {"Accept": "application/json", "User-Agent": _AGENT, "Content-Type": _FORM}
+        headers = {"Accept": "application/json", "User-Agent": AGENT, "Content-Type": _FORM}
         response = await self._fetch("POST", self._config.token_endpoint, headers, {**grant, **credentials})
         answer = response.json()
         if isinstance(answer, dict) and "error" in answer and response.status < _SERVER_ERROR:
@@ -171,36 +183,33 @@ class UpstreamProvider:
         self, method: str, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None = None
     ) -> "_Response":
         sent = {**headers, "Accept-Encoding": "identity"}
-        try:
+        with reported_failures():
             async with (
                 asyncio.timeout(self._outbound.patience.sign_in),
                 self._outbound.session.request(
                     method, url, headers=sent, data=form, allow_redirects=False, proxy=proxy_for(url)
                 ) as response,
             ):
-                return _Response(response.status, await _bounded(response), response.headers)
-        except TimeoutError as error:
-            raise UpstreamError(Trouble.SLOW) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise UpstreamError(Trouble.UNREACHABLE) from error
+                return _Response(
+                    response.status, await bounded_answer(response, UPSTREAM_BYTES), response.headers
+                )
 
 
 def _userinfo_headers(info: UserInfo, access_token: str) -> dict[str, str]:
     return {
         "Accept": "application/json",
-        "User-Agent": _AGENT,
+        "User-Agent": AGENT,
         **info.headers,
         "Authorization": f"Bearer {access_token}",
     }
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > UPSTREAM_BYTES:
-            raise UpstreamError(Trouble.UNREADABLE)
-    return bytes(body)
+async def bounded_answer(response: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body of an upstream's answer; raises UpstreamError for more than `most` bytes."""
+    body = await read_at_most(response, most)
+    if body is None:
+        raise UpstreamError(Trouble.UNREADABLE)
+    return body
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from yarl import URL
 from workshop.auth.config import Upstream, UserInfo
 from workshop.auth.limits import RELAY_BYTES
 from workshop.auth.outbound import Outbound, proxy_for
-from workshop.auth.upstream import Trouble, UpstreamError
+from workshop.auth.upstream import AGENT, bounded_answer, reported_failures
 
 _GITHUB, _GITHUB_API = "https://github.com", "https://api.github.com"
 
@@ -57,11 +57,11 @@ async def call_api(outbound: Outbound, url: str, token: str) -> ApiAnswer:
     headers = {
         "Accept": "application/json",
         "Accept-Encoding": "identity",
-        "User-Agent": "mcp-workshop-gateway",
+        "User-Agent": AGENT,
         "Authorization": f"Bearer {token}",
     }
     address = URL(url, encoded=True)  # as it was built: nothing in it is resolved or decoded again
-    try:
+    with reported_failures():
         async with (
             asyncio.timeout(outbound.patience.sign_in),
             outbound.session.get(
@@ -70,10 +70,6 @@ async def call_api(outbound: Outbound, url: str, token: str) -> ApiAnswer:
         ):
             links = {relation: str(link["url"]) for relation, link in response.links.items()}
             return ApiAnswer(response.status, await _api_body(response), links)
-    except TimeoutError as error:
-        raise UpstreamError(Trouble.SLOW) from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise UpstreamError(Trouble.UNREACHABLE) from error
 
 
 async def count_items(outbound: Outbound, answer: ApiAnswer, token: str) -> int:
@@ -90,11 +86,7 @@ async def count_items(outbound: Outbound, answer: ApiAnswer, token: str) -> int:
 
 
 async def _api_body(response: aiohttp.ClientResponse) -> Any:  # noqa: ANN401 - an API answers what it likes
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > RELAY_BYTES:
-            raise UpstreamError(Trouble.UNREADABLE)
+    body = await bounded_answer(response, RELAY_BYTES)
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

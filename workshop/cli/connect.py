@@ -166,7 +166,7 @@ def _shown(found: "Connection", why: str) -> Result:
         lines += ["Add to `~/.codex/config.toml`:", *(f"  {line}" for line in _toml(found))]
     elif found.variables:
         lines += [f"In the page, connect to {found.url} with these custom headers:"]
-        lines += [f"  {name.lower().replace('_', '-')}: what ${name} holds" for name in found.variables]
+        lines += [f"  {_header(name)}: what ${name} holds" for name in found.variables]
     lines += _login(found)
     if found.removal:
         lines.append(f"To remove it: {found.removal}")
@@ -179,8 +179,13 @@ def _shown(found: "Connection", why: str) -> Result:
 
 def _toml(found: "Connection") -> list[str]:
     """The entry as Codex has it, with environment variables for the values of headers."""
-    headers = ", ".join(f'"{name.lower().replace("_", "-")}" = "{name}"' for name in found.variables)
+    headers = ", ".join(f'"{_header(name)}" = "{name}"' for name in found.variables)
     return [f"[mcp_servers.{found.name}]", f'url = "{found.url}"', f"env_http_headers = {{ {headers} }}"]
+
+
+def _header(variable: str) -> str:
+    """The header whose value an environment variable holds."""
+    return variable.lower().replace("_", "-")
 
 
 def _exports(found: "Connection") -> list[str]:

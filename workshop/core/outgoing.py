@@ -95,7 +95,11 @@ def _key_log_problem(file: Path) -> str:
 
 def is_loopback(url: str) -> bool:
     """Whether the URL names this machine: `localhost` or a loopback address."""
-    host = urlsplit(url).hostname or ""
+    return is_loopback_host(urlsplit(url).hostname or "")
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a host is `localhost` or a loopback address."""
     if host == "localhost":
         return True
     try:

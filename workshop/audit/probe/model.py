@@ -1,6 +1,5 @@
 """The data of a probe: the target, the server's answers, and the verdict of a check on them."""
 
-import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit
 
 from workshop.core.errors import UsageError
+from workshop.core.outgoing import is_loopback_host
 
 OK, UNAUTHORIZED, FORBIDDEN = 200, 401, 403
 _HINT = "Give the MCP server's whole URL, such as `http://localhost:8080/mcp`"
@@ -87,13 +87,8 @@ def joined(base: str, reference: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name means this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    """Whether a host name means this machine, as browsers see it (RFC 6761 section 6.3)."""
+    return is_loopback_host(host) or host.endswith(".localhost")
 
 
 def is_secure(url: object) -> bool:
