@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,8 +113,7 @@ class Npm:
         try:
             yield process
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            end_group(process.pid)
             await process.communicate()
 
     async def run(
@@ -164,3 +163,31 @@ def cannot_have(package: str, why: str) -> None:
     if os.environ.get("REQUIRE_NPM"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@contextmanager
+def started(
+    words: Sequence[str], environment: Mapping[str, str], folder: Path
+) -> Iterator["subprocess.Popen[str]"]:
+    """A program in a group of its own, which ends with the block; stdout has stderr too."""
+    process = subprocess.Popen(
+        words,
+        env=environment,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        end_group(process.pid)
+        process.communicate()
+
+
+def end_group(pid: int) -> None:
+    """End whatever is left of a process group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)

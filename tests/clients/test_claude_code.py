@@ -1,9 +1,6 @@
 """Claude Code: its own commands add a server, log in, list it, and call a tool; the model alone is ours."""
 
 import json
-import os
-import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +15,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
 from tests.clients.conftest import Server
-from tests.clients.packages import Npm
+from tests.clients.packages import Npm, end_group, started
 from tests.servers.gateway.harness import in_thread
 from workshop.core.ports import free_port
 
@@ -40,20 +37,8 @@ class Claude:
 
     def __call__(self, *words: str, **variables: str) -> str:
         """What a command writes; what it may have started ends with it."""
-        process = subprocess.Popen(
-            [self.program, *words],
-            env=self.environment | variables,
-            cwd=self.project,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        try:
+        with started([self.program, *words], self.environment | variables, self.project) as process:
             output, _ = process.communicate(timeout=120)
-        finally:
-            end_group(process.pid)
         assert process.returncode == 0, output
         return output
 
@@ -77,14 +62,6 @@ class Claude:
     @property
     def credentials(self) -> Path:
         return Path(self.environment["HOME"], ".claude", ".credentials.json")
-
-
-def end_group(pid: int) -> None:
-    """End whatever is left of a process group."""
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 @pytest.fixture

@@ -4,10 +4,7 @@ Version 1 can speak to a server from the page itself ("Direct"), so that the bro
 (CORS). Version 2's page goes through the Inspector's own program.
 """
 
-import os
 import re
-import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.clients.conftest import Server
-from tests.clients.packages import Npm
+from tests.clients.packages import Npm, started
 from workshop.core.ports import free_port
 
 pytestmark = pytest.mark.timeout(400)
@@ -35,26 +32,13 @@ def program(npm: Npm, name: str, home: Path, port: int, *words: str, **ports: st
         "DANGEROUSLY_OMIT_AUTH": "true",  # its own token, not the server's
         **ports,
     }
-    process = subprocess.Popen(
-        [npm.program(name), *words],
-        env=npm.to_run(environment),
-        cwd=home,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
+    with started([npm.program(name), *words], npm.to_run(environment), home) as process:
         assert process.stdout
         written: list[str] = []
         while not written or f":{port}" not in written[-1]:
             written.append(process.stdout.readline())
             assert written[-1], "".join(written)
         yield written[-1].split()[-1]
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
 
 
 @pytest.fixture

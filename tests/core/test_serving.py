@@ -69,6 +69,12 @@ class Served:
         except ConnectionError:
             return False
 
+    async def serves_again(self) -> None:
+        """Wait until a request is answered."""
+        async with asyncio.timeout(DEADLINE):
+            while not await self.serves():
+                pass
+
     async def follow(self) -> None:
         """Read the log until the process ends."""
         assert self.process.stderr is not None
@@ -221,9 +227,7 @@ async def test_connections_beyond_the_limit_end_at_once_and_the_log_stays_small(
         await server.until("more than 5 connections")
         for _, writer in inside:
             writer.close()
-        async with asyncio.timeout(DEADLINE):
-            while not await server.serves():
-                pass
+        await server.serves_again()
     assert all("more than 5 connections" in line for line in server.troubles)
     assert len(server.troubles) <= 30
 
@@ -234,9 +238,7 @@ async def test_at_the_limit_of_descriptors_the_log_stays_small(tmp_path: Path) -
         await server.until("no connection can be accepted")
         for _, writer in pairs:
             writer.close()
-        async with asyncio.timeout(DEADLINE):
-            while not await server.serves():
-                pass
+        await server.serves_again()
     assert all("no connection can be accepted" in line for line in server.troubles)
     assert len(server.troubles) <= 30
 

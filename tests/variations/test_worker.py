@@ -4,7 +4,6 @@ import asyncio
 import importlib
 import io
 import shutil
-import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from tests.raw_server import answer_to_two_lengths
 from workshop.agent.part import RunContext
 from workshop.agent.run import RunOptions, load_answer, run_answer
 from workshop.audit.probe.report import probe
@@ -223,11 +223,6 @@ def test_a_file_that_does_not_work_is_named_with_its_line_and_the_worker_goes_on
 
 
 def test_two_lengths_of_one_body_are_refused(mended: Running) -> None:
-    port = urlsplit(mended.url).port
-    smuggled = f"GET /health HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"
-    head = f"POST /token HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: 5\r\n"
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as raw:
-        raw.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}".encode())
-        answer = raw.makefile("rb").read()
+    answer = answer_to_two_lengths(urlsplit(mended.url).port or 0, "/token")
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1 ") == 1

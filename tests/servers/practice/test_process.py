@@ -2,7 +2,6 @@
 
 import json
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from tests.raw_server import answer_to_two_lengths
 from tests.servers.practice.conftest import CONTROL, SECRET
 from tests.servers.practice.process import Process
 from workshop.core.ports import bind_loopback
@@ -99,11 +99,7 @@ def test_the_fault_drop_closes_the_connection_in_the_middle(start: Callable[[], 
 
 def test_two_lengths_of_one_body_are_refused(start: Callable[[], Process], port: int) -> None:
     start()
-    smuggled = f"GET /health HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"
-    head = f"POST /login/oauth/access_token HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: 5\r\n"
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as raw:
-        raw.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}".encode())
-        answer = raw.makefile("rb").read()
+    answer = answer_to_two_lengths(port, "/login/oauth/access_token")
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1 ") == 1
 
