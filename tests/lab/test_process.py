@@ -114,6 +114,7 @@ def test_a_process_without_a_state_file_is_found_by_its_arguments(
     make_program: MakeProgram, directory: Path
 ) -> None:
     state = process.start(make_program(), directory)
+    process.wait_ready(state, 10)  # Linux shows no arguments until the program has been loaded
     process.state_path(directory, "web").unlink()
     assert [stray.pid for stray in process.strays(directory)] == [state.pid]
 
