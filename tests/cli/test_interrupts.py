@@ -69,16 +69,26 @@ def test_the_first_ends_what_is_under_way_and_reports_that(part: Path) -> None:
     assert (part / "cleaned").exists()
 
 
-def test_a_signal_that_does_not_interrupt_the_wait_itself_is_noticed(part: Path) -> None:
-    # As when it arrives just before the wait begins: here another thread takes it.
-    body = """
+# Another thread takes the signal, so it does not interrupt the wait; nor does one just before the wait.
+ELSEWHERE = """
     import signal, threading
     threading.Timer(0.5, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT)).start()
     print("waiting", flush=True)
-    await asyncio.Event().wait()
+    {wait}
+    return ""
 """
-    child = started(part, body)
+
+
+def test_a_signal_that_does_not_interrupt_a_wait_for_events_is_noticed(part: Path) -> None:
+    child = started(part, ELSEWHERE.format(wait="await asyncio.Event().wait()"))
     child.expect("Stopped")
+    assert ended(child) == 130
+
+
+def test_a_signal_that_does_not_interrupt_a_blocking_wait_is_noticed(part: Path) -> None:
+    child = started(part, ELSEWHERE.format(wait="time.sleep(60)"))
+    child.expect("Stopping")
+    child.sendintr()
     assert ended(child) == 130
 
 

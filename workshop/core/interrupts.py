@@ -1,19 +1,19 @@
 """Ctrl-C: the first one stops the command and cleans up, a second one exits at once."""
 
 import contextlib
+import functools
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+import time
+from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from workshop.core.errors import INTERRUPTED
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
-
     from workshop.core.console import Console
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -38,6 +38,7 @@ class Interrupts:
         """
         self._console, self._signals, self._leaving = console, 0, leaving
         self._restore = _terminal_as_it_is()
+        _wake_main_thread()
         for name in _SIGNALS:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
@@ -58,15 +59,14 @@ class Interrupts:
         if self._console is not None and task is not None:
             # Threadsafe wakes the loop, which may be waiting for an event that never comes.
             self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
-        with _waking(loop):
-            try:
-                return await coroutine
-            except asyncio.CancelledError:
-                if self._signals:
-                    raise KeyboardInterrupt from None
-                raise
-            finally:
-                self._cancel = None
+        try:
+            return await coroutine
+        except asyncio.CancelledError:
+            if self._signals:
+                raise KeyboardInterrupt from None
+            raise
+        finally:
+            self._cancel = None
 
     def _on_signal(self, _signal: int, _frame: FrameType | None) -> None:
         self._signals += 1
@@ -96,27 +96,31 @@ class Interrupts:
                 self._console.tell(text)
 
 
-@contextlib.contextmanager
-def _waking(loop: "AbstractEventLoop") -> Iterator[None]:
-    """Let each signal wake the loop.
+@functools.cache  # one thread a process, however often `install` is called
+def _wake_main_thread() -> None:
+    """Start a thread that interrupts the main thread's wait after each signal.
 
-    Python calls a handler between two steps of the program, so a signal that arrives just before the loop
-    begins to wait would be noticed only after the wait, which may never end.
+    Python calls a handler between two steps of the main thread. A signal that arrives just before the main
+    thread begins to wait, or in another thread, is handled only after that wait, which may never end.
     """
-    import socket
+    if not hasattr(signal, "pthread_kill"):  # Windows, where Ctrl-C ends the waits of Python itself
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    # SIGURG is free for this (Go's runtime uses it likewise): a handler that does nothing ends the wait.
+    signal.signal(signal.SIGURG, lambda *_: None)
+    main = threading.main_thread().ident or 0
+    threading.Thread(target=_interrupt_waits, args=(reader, main), daemon=True).start()
 
-    reader, writer = socket.socketpair()
-    reader.setblocking(False)
-    writer.setblocking(False)
-    loop.add_reader(reader, lambda: reader.recv(64))
-    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(before)
-        loop.remove_reader(reader)
-        reader.close()
-        writer.close()
+
+def _interrupt_waits(reader: int, main: int) -> None:
+    while arrived := os.read(reader, 64):
+        if set(arrived) == {signal.SIGURG}:
+            continue
+        for _ in range(10):  # the main thread may still be on its way to the wait
+            time.sleep(0.05)
+            signal.pthread_kill(main, signal.SIGURG)
 
 
 def _terminal_as_it_is() -> Callable[[], None]:
