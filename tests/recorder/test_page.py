@@ -1,6 +1,7 @@
 """The page in Chromium: wide and narrow, light and dark, with and without scripts."""
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,24 @@ from workshop.recorder import files
 SAMPLE = Path(__file__).with_name("sample.json")
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&lt;{{ 7*7 }}"
 
+RFC_SECTION = re.compile(r"https://www\.rfc-editor\.org/rfc/rfc\d{4}#section-[\d.]+")
+# Words of the diagram and of the comparisons that stand on more than one line.
+_BROKEN = """() => {
+  const found = [];
+  for (const element of document.querySelectorAll(".arrow span, .compared code, .compared small")) {
+    const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+      for (const word of walker.currentNode.data.matchAll(/[^\\s\\/_-]+/g)) {
+        const range = document.createRange();
+        range.setStart(walker.currentNode, word.index);
+        range.setEnd(walker.currentNode, word.index + word[0].length);
+        const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+        if (lines.size > 1) found.push(word[0]);
+      }
+    }
+  }
+  return found;
+}"""
 # The lowest contrast of any visible text with what is really behind it (WCAG 2.2, 1.4.3).
 _CONTRAST = """() => {
   const light = (color) => {
@@ -85,6 +104,23 @@ def test_the_page_fits_and_can_be_read(
     context.close()
 
 
+@pytest.mark.parametrize("width", [390, 1280, 3840])
+def test_no_word_of_the_diagram_or_of_a_comparison_is_broken(
+    browser: Browser, page_file: Path, width: int
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    page, _ = show(context, page_file)
+    assert page.evaluate(_BROKEN) == []
+    context.close()
+
+
+def test_what_is_between_backticks_is_shown_as_code(shown: tuple[Page, list[str]]) -> None:
+    page, _ = shown
+    assert page.locator(".note code", has_text="--approve-as").count() == 1
+    ours = page.locator(".note, .sentence, .end, .legend, footer p")
+    assert not [text for text in ours.all_inner_texts() if "`" in text]
+
+
 def test_the_page_has_the_structure_that_a_screen_reader_needs(shown: tuple[Page, list[str]]) -> None:
     page, _ = shown
     assert page.locator("html").get_attribute("lang") == "en"
@@ -100,7 +136,12 @@ def test_the_page_has_the_structure_that_a_screen_reader_needs(shown: tuple[Page
     )
     names = page.locator("summary").evaluate_all("found => found.map(one => one.textContent)")
     assert len(names) == len(set(names)) == len(steps)
-    assert page.locator("[style], [onclick], a[href^=http], img, link").count() == 0
+    assert page.locator("[style], [onclick], img, link").count() == 0
+    links = page.locator("a[href^=http]").evaluate_all("found => found.map(one => one.href)")
+    assert links
+    assert not [link for link in links if not RFC_SECTION.fullmatch(link)], (
+        "only to the RFCs, and only if clicked"
+    )
 
 
 def test_the_keyboard_moves_through_the_hops_and_opens_them(shown: tuple[Page, list[str]]) -> None:

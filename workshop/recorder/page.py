@@ -1,6 +1,7 @@
 """A trace as one HTML page: a sequence diagram that works without network, script or other files."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -104,6 +105,8 @@ _REFUSED = 400
 _MOST_CARRIED = 4
 _COLORS = ("agent", "browser", "gateway", "upstream")
 _SHORT = 16
+_CODE = re.compile(r"`([^`]+)`")
+_RFC = re.compile(r"RFC (\d{4}) §(\d+(?:\.\d+)*)")
 _SECRET_KINDS = frozenset({"code", "github-token", "link", "refresh-token", "state", "token", "verifier"})
 
 
@@ -160,6 +163,9 @@ def _environment() -> Environment:
     made = page_environment(_TEMPLATES)
     made.filters |= {
         "chips": _chips,
+        "labelled": _labelled,
+        "prose": _prose,
+        "reference": _reference,
         "span": span,
         "claims": _claims,
         "sign": _sign,
@@ -245,11 +251,28 @@ def _chips(value: object) -> Markup:
     )
 
 
+def _prose(text: str) -> Markup:
+    """A sentence, escaped, with its labels as chips and what is between backticks as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(_chips(text))))  # noqa: S704 - escaped by `_chips`
+
+
+def _labelled(name: str) -> Markup:
+    """The name of a compared value, with its labels as chips; it may be broken after an underscore."""
+    return Markup(str(_chips(name)).replace("_", "_<wbr>"))  # noqa: S704 - escaped by `_chips`
+
+
+def _reference(text: str) -> Markup:
+    """A reference, escaped; each section of an RFC (Request for Comments) is a link to its text."""
+    link = r'<a href="https://www.rfc-editor.org/rfc/rfc\1#section-\2" rel="noreferrer">\g<0></a>'
+    return Markup(_RFC.sub(link, str(escape(text))))  # noqa: S704 - escaped here
+
+
 def _breakable(text: str) -> Markup:
-    """Text, escaped; a long one may be broken after each slash."""
+    """Text, escaped; a long one may be broken before each slash, except the first of a path."""
     if len(text) <= _SHORT:
         return escape(text)
-    return Markup("/<wbr>").join(text.split("/"))
+    first, slash, rest = text.partition("/")
+    return escape(first + slash) + Markup("<wbr>/").join(rest.split("/"))
 
 
 def _divisible(name: str) -> str:
