@@ -1,10 +1,11 @@
 """Switches: who may use them, what they do, and how they are seen."""
 
 import json
+from typing import Any
 
 import pytest
 
-from tests.servers.practice.conftest import Practice
+from tests.servers.practice.conftest import Practice, text_of
 
 
 @pytest.mark.parametrize("path", ["faults", "switches", "reset"])
@@ -98,9 +99,10 @@ async def test_reset_forgets_everything(practice: Practice) -> None:
 
 
 async def test_an_unknown_page_reports_it_in_words(practice: Practice) -> None:
-    answer = await practice.browser.get("/learner/trail-mapper")
-    assert answer.status_code == 404
-    assert "not github.com" in answer.text
+    for path in ("/nowhere", "/learner/nothing", "/learner/trail-mapper/issues/999", "/learner/"):
+        answer = await practice.browser.get(path)
+        assert answer.status_code == 404, path
+        assert "not github.com" in answer.text
 
 
 async def test_the_profile_that_get_me_names_is_a_page(practice: Practice) -> None:
@@ -109,3 +111,38 @@ async def test_the_profile_that_get_me_names_is_a_page(practice: Practice) -> No
         assert page.status_code == 200, path
         assert "GPX" not in page.text, "without a login it shows nothing of theirs"
     assert (await practice.browser.get("/nobody")).status_code == 404
+
+
+async def test_every_html_url_is_a_page_with_a_few_numbers(practice: Practice) -> None:
+    (issue, *_) = (
+        await practice.browser.get("/repos/learner/trail-mapper/issues", headers=practice.as_user())
+    ).json()
+    trail = {"owner": "learner", "repo": "trail-mapper"}
+    async with practice.mcp(practice.token()) as client:
+
+        async def answer(tool: str, **arguments: str) -> Any:
+            return json.loads(text_of(await client.call_tool(tool, arguments)))
+
+        found = await answer("search_repositories", query="trail-mapper")
+        commits = await answer("list_commits", **trail)
+        entries = await answer("get_file_contents", **trail)
+    (mapper,) = found["items"]
+    shown = {}
+    for item in (mapper, issue, *commits, *entries):
+        page = await practice.browser.get(item["html_url"])
+        assert page.status_code == 200, item["html_url"]
+        shown[item["html_url"]] = page.text
+    assert "<h1>learner/trail-mapper</h1>" in shown[mapper["html_url"]]
+    assert f"<dt>Stars</dt><dd>{mapper['stargazers_count']}</dd>" in shown[mapper["html_url"]]
+    assert f"<dt>Open issues</dt><dd>{mapper['open_issues_count']}</dd>" in shown[mapper["html_url"]]
+    assert f"<dt>Comments</dt><dd>{issue['comments']}</dd>" in shown[issue["html_url"]]
+    assert not any(issue["body"] in text for text in shown.values())
+
+
+async def test_a_private_repository_has_no_page(practice: Practice) -> None:
+    repositories = practice.state.catalog._repositories.values()
+    private = [repository.full_name for repository in repositories if repository.private]
+    assert private
+    for name in private:
+        assert (await practice.browser.get(f"/{name}")).status_code == 404
+        assert (await practice.browser.get(f"/{name}", headers=practice.as_user())).status_code == 404

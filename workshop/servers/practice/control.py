@@ -2,16 +2,21 @@
 
 from dataclasses import asdict, dataclass
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from workshop.core.errors import UsageError
-from workshop.servers.practice import faults, web
+from workshop.servers.practice import faults, shapes, web
+from workshop.servers.practice.catalog import NotFoundError
+from workshop.servers.practice.data import Repository
 from workshop.servers.practice.state import PracticeState
+from workshop.servers.practice.tokens import Caller
 from workshop.servers.practice.web import parse_json, read_small
 
 CONTROL_HEADER = "X-Practice-Control"
+_NOBODY = Caller("", ())
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,9 @@ class Control:
             Route("/practice/faults", self.faults, methods=["POST"]),
             Route("/practice/switches", self.switches, methods=["POST"]),
             Route("/practice/reset", self.reset, methods=["POST"]),
-            # `profile_url` leads here.
+            # `profile_url` and each `html_url` lead to one of these pages.
             *(Route(f"/{user.login}", self.profile) for user in self.state.catalog.users),
+            *(Route(f"/{user.login}/{{path:path}}", self.page) for user in self.state.catalog.users),
         ]
 
     async def home(self, _: Request) -> Response:
@@ -57,6 +63,20 @@ class Control:
         title = request.url.path.strip("/")
         text = "The practice GitHub has no profile page; its REST API and its MCP server have the data."
         return web.message(title, text, status=200)
+
+    async def page(self, request: Request) -> Response:
+        """The page of a public repository, or of an issue, a commit, a file or a folder in it: a few numbers.
+
+        A private repository is not found, as at GitHub without a login.
+        """
+        path = request.url.path.strip("/")
+        owner, _, name = path.partition("/")
+        name, _, inside = name.partition("/")
+        try:
+            numbers = _numbers(self.state.catalog.repository(_NOBODY, owner, name), inside)
+        except NotFoundError:
+            raise HTTPException(404) from None
+        return web.render("repository.html", title=path, numbers=numbers)
 
     async def health(self, _: Request) -> Response:
         return JSONResponse({"status": "ok", "name": "practice-github"})
@@ -107,6 +127,29 @@ class Control:
     def _switches(self) -> Response:
         active = [asdict(fault) for fault in self.state.faults.active]
         return JSONResponse({"skip_consent": self.state.skip_consent, "faults": active})
+
+
+def _numbers(repository: Repository, inside: str) -> dict[str, object]:
+    """What the page shows of a repository or of something in it; raises NotFoundError."""
+    issue = next((item for item in repository.issues if inside == f"issues/{item.number}"), None)
+    commit = next((item for item in repository.commits if inside == f"commit/{item.sha}"), None)
+    files = [path for path in repository.files if path == inside or path.startswith(f"{inside}/")]
+    if not inside:
+        return {
+            "Language": repository.language,
+            "Stars": repository.stars,
+            "Forks": repository.forks,
+            "Open issues": len(repository.open_issues),
+            "Commits": len(repository.commits),
+            "Files": len(repository.files),
+        }
+    if issue:
+        return {"Title": issue.title, "State": issue.state, "Comments": len(issue.comments)}
+    if commit:
+        return {"Message": commit.message, "Branch": commit.branch, "Date": shapes.stamp(commit.date)}
+    if not files:
+        raise NotFoundError(inside)
+    return {"Files": len(files), "Bytes": sum(len(repository.files[path].encode()) for path in files)}
 
 
 def _check_control(request: Request) -> None:
