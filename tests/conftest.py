@@ -3,7 +3,9 @@
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator, MutableMapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,7 +36,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_configure(config: pytest.Config) -> None:
     clear_choices(os.environ, config.getoption("markexpr"))
-    os.environ.pop(UV_RUN, None)  # `uv run pytest` sets it, and the hints would depend on it
+    # The hints depend on both: the suite has an activated environment, whatever started it.
+    os.environ.pop(UV_RUN, None)
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
 def clear_choices(environment: MutableMapping[str, str], selected: str) -> None:

@@ -1,7 +1,9 @@
 """Every command that is shown can be pasted where it is shown."""
 
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,8 +28,8 @@ workshop part 2 run
 @pytest.fixture
 def under_uv_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(UV_RUN, "1")
-    invocation._python.cache_clear()
-    monkeypatch.setattr(invocation, "_python", invocation._python.__wrapped__)
+    for name in ("_python", "command"):
+        monkeypatch.setattr(invocation, name, getattr(invocation, name).__wrapped__)
 
 
 @pytest.mark.usefixtures("under_uv_run")
@@ -44,6 +46,44 @@ def test_under_uv_run_a_command_begins_with_it_and_a_name_does_not() -> None:
 
 def test_without_uv_run_a_command_stays_as_it_is() -> None:
     assert runnable("run `workshop up`") == "run `workshop up`"
+
+
+SCRIPT = Path(sys.executable).with_name("workshop")
+BARE = {"PATH": "/usr/bin:/bin"}
+
+
+@pytest.mark.parametrize(
+    ("called", "environment", "shown"),
+    [
+        ([str(SCRIPT)], BARE, str(SCRIPT)),
+        (["./a folder/workshop"], BARE, "'./a folder/workshop'"),
+        ([sys.executable, "-m", "workshop"], BARE, f"{sys.executable} -m workshop"),
+        ([sys.executable, "-m", "workshop"], {"PATH": f"{SCRIPT.parent}:/bin"}, "workshop"),
+        (["./a folder/workshop"], {"PATH": f"{SCRIPT.parent}:/bin"}, "workshop"),
+    ],
+)
+def test_a_hint_names_the_command_as_it_was_called(
+    tmp_path: Path, called: list[str], environment: dict[str, str], shown: str
+) -> None:
+    """A shell that does not find `workshop` runs the hint; another `workshop` on the PATH is not ours."""
+    (tmp_path / "a folder").symlink_to(SCRIPT.parent)
+    other = tmp_path / "other" / "workshop"
+    other.parent.mkdir()
+    other.write_text("#!/bin/sh\nexit 1\n")
+    other.chmod(0o755)
+    here = {**environment, "HOME": str(tmp_path), "WORKSHOP_HOME": str(tmp_path / "state")}
+    here["PATH"] += f":{other.parent}"
+
+    def typed(command: str) -> subprocess.CompletedProcess[str]:
+        argv = ["bash", "-c", command]
+        return subprocess.run(argv, cwd=tmp_path, env=here, capture_output=True, text=True, check=False)
+
+    first = typed(f"{shlex.join(called)} part list")
+    (following,) = re.findall(r"^Next: `(.+?)`$", first.stderr, re.MULTILINE)
+    assert following.startswith(f"{shown} "), first.stderr
+    assert typed(f"{following} --help").returncode == 0
+    document = json.loads(typed(f"{shlex.join(called)} part list --json").stdout)
+    assert document["next"] == f"`workshop{following.removeprefix(shown)}`", "JSON names it plainly"
 
 
 @pytest.mark.skipif(shutil.which("uv") is None, reason="needs uv")

@@ -109,7 +109,7 @@ class Console:
         self._secrets += [secret for secret in secrets if secret]
 
     def out(self, text: str) -> None:
-        """Print data to stdout, unformatted."""
+        """Print data to stdout, unformatted; its commands stay plain, because a program may read it."""
         self._out.print(self._linked(Text(self.masked(text)), self._out), soft_wrap=True)
 
     def raw(self, text: str) -> None:
@@ -124,7 +124,7 @@ class Console:
 
     def tell(self, text: str, style: str = "") -> None:
         """Print a line to stderr, also with `--quiet`."""
-        self.print(Text(self.masked(text), style=style))
+        self.print(Text(self.for_person(text), style=style))
 
     def print(self, text: Text) -> None:
         """Print styled text to stderr; lines break between words, never inside a URL."""
@@ -154,7 +154,7 @@ class Console:
     def error(self, error: WorkshopError) -> None:
         """Print an error: what happened, why, and what to do."""
         head = Text("Error: ", style="bold red").append(
-            self.masked(unbroken(error.what)), style="not bold default"
+            self.for_person(unbroken(error.what)), style="not bold default"
         )
         self._err.print(self._linked(head, self._err), soft_wrap=True)
         if error.why:
@@ -178,7 +178,7 @@ class Console:
         if result.headline:
             self._headline(result.headline)
         for line in result.lines:
-            self.out(line)
+            self.out(runnable(line))
         for point in result.points:
             self._point(point)
         if result.table:
@@ -192,7 +192,7 @@ class Console:
         at_terminal = self._out.file.isatty()
         if at_terminal:
             self._out.print()
-        shown = self._linked(Text(self.masked(text), style="bold"), self._out)
+        shown = self._linked(Text(self.for_person(text), style="bold"), self._out)
         self._out.print(shown, soft_wrap=not at_terminal, width=_text_width(self._out))
 
     def _markdown(self, markdown: str) -> None:
@@ -215,7 +215,7 @@ class Console:
 
     def _hanging(self, text: str, margin: str) -> None:
         """Print a line; on a terminal, wrapped lines are indented below its first word."""
-        first, _, rest = self.masked(text).partition(" ")
+        first, _, rest = self.for_person(text).partition(" ")
         style = _STYLES.get(first, "")
         indent = margin + " " * (len(first) + 1) if first in _STYLES or len(first) == 1 else margin
         whole = f"{margin}{first} {rest}".rstrip()
@@ -270,18 +270,22 @@ class Console:
         for column, word in zip(table.columns, words, strict=True):
             drawn.add_column(column, header_style="bold", overflow="fold", no_wrap=word and whole)
         for row in table.rows:
-            drawn.add_row(*(self._linked(Text(self.masked(cell)), self._out) for cell in row))
+            drawn.add_row(*(self._linked(Text(self.for_person(cell)), self._out) for cell in row))
         return drawn
 
     def _linked(self, text: Text, stream: RichConsole) -> Text:
         """The text with hyperlinks, if the stream is a terminal that takes them."""
         return link(text) if self._hyperlinks and stream.file.isatty() else text
 
+    def for_person(self, text: str) -> str:
+        """The text without hidden values, and its commands as they have to be typed here."""
+        return runnable(self.masked(text))
+
     def masked(self, text: str) -> str:
-        """The text with every hidden value as `***`, and its commands as they have to be typed here."""
+        """The text with every hidden value as `***`."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return runnable(text)
+        return text
 
 
 def _text_width(stream: RichConsole) -> int:
@@ -358,8 +362,8 @@ class Progress:
 
     def _line(self, step: Step, line: Text, end: str) -> Text:
         """Append a step's label, detail and end; on a terminal they are cut to fit one line."""
-        label = Text(self._console.masked(step.label), style="not bold default")
-        detail = Text(f" · {self._console.masked(step.detail)}" if step.detail else "")
+        label = Text(self._console.for_person(step.label), style="not bold default")
+        detail = Text(f" · {self._console.for_person(step.detail)}" if step.detail else "")
         detail.style = "not bold dim default"
         if self._live:
             free = self._live.console.width - line.cell_len - len(end)

@@ -15,6 +15,7 @@ from pathlib import Path
 from workshop import __version__
 from workshop.core.errors import INTERRUPTED, PreflightError, UsageError, WorkshopError
 from workshop.core.foreign import one_line, unbroken
+from workshop.core.invocation import runnable
 from workshop.core.paths import current_dir, parts_dir, state_home, write_private
 from workshop.core.redaction import known_secrets, redacted
 from workshop.core.streams import prepare_streams
@@ -60,10 +61,11 @@ def run_program(act: Callable[[], object]) -> int:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - every error becomes a few lines
         shown = short_error(error, sys.argv)
+        hint = runnable(shown.hint) if sys.stderr.isatty() else shown.hint  # stays plain in a log file
         lines = (
             f"Error: {shown.what}",
             shown.why and f"  {shown.why}",
-            shown.hint and f"  Hint: {shown.hint}",
+            hint and f"  Hint: {hint}",
         )
         sys.stderr.write("".join(f"{line}\n" for line in lines if line))
         return shown.exit_code

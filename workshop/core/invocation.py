@@ -1,5 +1,6 @@
 """Commands in texts as they have to be typed here: every hint and every line of a lesson can be pasted."""
 
+import contextlib
 import functools
 import os
 import re
@@ -18,6 +19,7 @@ _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _COMMAND_LINE = re.compile(r"^workshop(?= )", re.MULTILINE)
 _PYTHON_LINE = re.compile(r"(?:^|(?<=\| ))python(?= [-\w/])", re.MULTILINE)
 _PYTHON = re.compile(r"(?<=`)python(?= [-\w/])")
+_PACKAGE = Path(__file__).resolve().parents[1]
 _words: list[str] = []
 _PARTS = re.compile(r"(?<![\w/.-])parts/(?=\d\d_)")
 
@@ -29,7 +31,33 @@ def under_uv_run(environment: Mapping[str, str] = os.environ) -> bool:
 
 def runnable(text: str) -> str:
     """The text with its commands, such as `workshop up`, as they have to be typed here."""
-    return _COMMAND.sub("uv run workshop", text) if under_uv_run() else text
+    return _COMMAND.sub(lambda _: command(), text)
+
+
+@functools.cache
+def command() -> str:
+    """What a person types for `workshop` in this shell: a shell need not find it by that name."""
+    if under_uv_run():
+        return "uv run workshop"
+    if _is_this(shutil.which("workshop")):
+        return "workshop"
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py" and called.parent == _PACKAGE:  # `python -m workshop`
+        return f"{shlex.quote(sys.orig_argv[0])} -m workshop"
+    if _is_this(sys.argv[0]):
+        return shlex.quote(sys.argv[0])
+    beside = Path(sys.executable).with_name("workshop")
+    return shlex.quote(str(beside)) if beside.is_file() else "workshop"
+
+
+def _is_this(program: str | None) -> bool:
+    """Whether this path is a `workshop` script of the environment that runs us."""
+    if not program or Path(program).stem != "workshop":
+        return False
+    with contextlib.suppress(OSError):
+        found, here = Path(program).resolve(), Path(sys.executable).parent.resolve()
+        return found.parent == here or (Path(sys.argv[0]).exists() and found.samefile(sys.argv[0]))
+    return False
 
 
 def remember(words: Sequence[str]) -> None:
@@ -42,9 +70,9 @@ def again(*more: str) -> str:
     return f"`{shlex.join(['workshop', *_words, *more])}`"
 
 
-def runnable_line(command: str) -> str:
+def runnable_line(line: str) -> str:
     """One command line that begins with `workshop`, as it has to be typed here."""
-    return f"uv run {command}" if under_uv_run() else command
+    return command() + line.removeprefix("workshop")
 
 
 def runnable_markdown(markdown: str) -> str:
@@ -54,7 +82,7 @@ def runnable_markdown(markdown: str) -> str:
 
     def fenced(block: re.Match[str]) -> str:
         lines = _PYTHON_LINE.sub(lambda _: python, block[0])
-        return _COMMAND_LINE.sub(runnable_line("workshop"), lines)
+        return _COMMAND_LINE.sub(lambda _: command(), lines)
 
     return runnable(_FENCE.sub(fenced, text))
 
