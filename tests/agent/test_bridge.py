@@ -13,6 +13,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from tests.environment import IsolatedInstance
+from workshop.core.bounded import MOST_BYTES
 from workshop.core.ports import free_port
 
 INITIALIZE = {
@@ -89,6 +90,12 @@ async def test_nothing_but_mcp_is_on_stdout_and_it_ends_with_its_client(running:
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert {answer["id"]: "result" in answer for answer in answers} == {1: True, 2: True}
     assert done.stderr == ""
+
+
+def test_a_line_without_end_is_refused(running: IsolatedInstance) -> None:
+    done = said(running, url_of(running), "x" * (MOST_BYTES + 1))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: The client's message is too large\n")
 
 
 def test_where_nothing_answers_each_request_is_reported(running: IsolatedInstance) -> None:

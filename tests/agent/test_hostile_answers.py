@@ -67,6 +67,19 @@ async def test_a_result_that_cannot_be_read_is_an_error_result(tmp_path: Path, r
         assert (await McpTools(client, timeout=1).call_tool("anything", {})).is_error  # it goes on
 
 
+async def test_a_program_whose_line_does_not_end_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workshop.agent.connect.MOST_BYTES", 100_000)
+    async with connect(by_hand(tmp_path, TEXT % (b"x" * 90_000)), seconds=60) as client:
+        for _ in range(3):  # each line counts for itself
+            assert len((await McpTools(client).call_tool("anything", {})).text) == 90_000
+    with pytest.raises(UnusableAnswerError, match="that the agent started is too large") as caught:
+        async with connect(by_hand(tmp_path, TEXT % (b"x" * 10_000_000)), seconds=60) as client:
+            await McpTools(client).call_tool("anything", {})
+    assert caught.value.why == "Its line is over 97 KiB; the rest was not read"
+
+
 async def test_half_a_utf_8_sequence_in_a_result_is_replaced(tmp_path: Path) -> None:
     async with connect(by_hand(tmp_path, TEXT % b"Sch\xc3n"), seconds=20) as client:
         assert (await McpTools(client).call_tool("anything", {})).text == "Sch\N{REPLACEMENT CHARACTER}n"

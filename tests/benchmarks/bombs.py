@@ -19,11 +19,13 @@ BUDGET = 150.0
 _MEGABYTE = 1024 * 1024
 AGENT = """
 import asyncio, resource, sys
+from mcp import StdioServerParameters
 from workshop.agent.connect import connect
 from workshop.core.errors import WorkshopError
 
 async def run():
-    async with connect(sys.argv[1]):
+    first, *more = sys.argv[1:]
+    async with connect(StdioServerParameters(command=first, args=more) if more else first):
         raise AssertionError("it is no MCP server")
 
 try:
@@ -32,6 +34,13 @@ except WorkshopError as error:
     print(error.what)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(peak / (1024 if sys.platform != "darwin" else 1024 * 1024))
+"""
+
+
+ENDLESS_LINE = """
+import sys
+while True:
+    sys.stdout.write("x" * 65536)
 """
 
 
@@ -55,10 +64,13 @@ def bombs() -> Mapping[str, tuple[bytes, bytes, bool]]:
 async def peak(head: bytes, body: bytes, *, endless: bool) -> tuple[str, float]:
     """The error that the agent ends with, and its peak of resident memory in MB."""
     async with raw(head, body, endless=endless) as url:
-        command = [sys.executable, "-c", AGENT, f"{url}/mcp"]
-        done = await asyncio.to_thread(
-            subprocess.run, command, capture_output=True, text=True, timeout=120, check=False
-        )
+        return await asyncio.to_thread(peak_of, f"{url}/mcp")
+
+
+def peak_of(*target: str) -> tuple[str, float]:
+    """The same for the agent whose server is at this URL, or is this program."""
+    command = [sys.executable, "-c", AGENT, *target]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     error, _, megabytes = done.stdout.strip().rpartition("\n")
@@ -66,8 +78,11 @@ async def peak(head: bytes, body: bytes, *, endless: bool) -> tuple[str, float]:
 
 
 def main() -> None:
-    for name, (head, body, endless) in bombs().items():
-        error, megabytes = asyncio.run(peak(head, body, endless=endless))
+    peaks = {
+        name: asyncio.run(peak(head, body, endless=no_end)) for name, (head, body, no_end) in bombs().items()
+    }
+    peaks["endless line"] = peak_of(sys.executable, "-c", ENDLESS_LINE)
+    for name, (error, megabytes) in peaks.items():
         met = "met" if megabytes < BUDGET else "not met"
         print(f"{name:<14} {megabytes:6.0f} MB   budget {BUDGET:.0f} MB {met}   {error}")
 

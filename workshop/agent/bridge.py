@@ -35,17 +35,19 @@ from mcp_types import (
 )
 
 from workshop.agent.approval import Approval
-from workshop.agent.connect import explained
+from workshop.agent.connect import cause_of, explained
 from workshop.agent.events import Observer, ignore
 from workshop.agent.http import headers_for, open_client
 from workshop.agent.listener import LoopbackListener
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.token_store import TokenStore
+from workshop.core.bounded import MOST_BYTES, UnusableAnswerError
 from workshop.core.errors import WorkshopError
 from workshop.core.ports import free_port
 
 _SILENCE_SECONDS = 3600.0
 """A stream from the server may be silent for long; a call ends when the client cancels it."""
+_AHEAD = 4
 _LAST_SECONDS = 5.0
 """How long requests may still be answered after the client has closed its end."""
 
@@ -75,7 +77,16 @@ class Bridge:
         self._version = ""
 
     async def run(self) -> None:
-        """Serve this process's stdin and stdout; nothing but MCP is written to stdout."""
+        """Serve this process's stdin and stdout; nothing but MCP is written to stdout.
+
+        Raises UnusableAnswerError for a line of stdin over `MOST_BYTES`.
+        """
+        try:
+            await self._serve()
+        except ExceptionGroup as group:
+            raise cause_of(group) from group
+
+    async def _serve(self) -> None:
         # Python's own stdin would be read by a thread that outlives a cancellation.
         lines = cast("anyio.AsyncFile[str]", _stdin_lines())
         async with (
@@ -158,15 +169,21 @@ class Bridge:
 
 
 async def _stdin_lines() -> AsyncIterator[str]:
-    """The lines of stdin, from a thread that does not keep the process alive."""
-    loop, lines = asyncio.get_running_loop(), asyncio.Queue[str]()
+    """The lines of stdin, from a thread that does not keep the process alive and reads a few lines ahead."""
+    loop, lines, room = asyncio.get_running_loop(), asyncio.Queue[bytes](), threading.Semaphore(_AHEAD)
 
     def read() -> None:
         with contextlib.suppress(RuntimeError), open(0, "rb", closefd=False) as stdin:  # the loop has ended
-            for line in stdin:
-                loop.call_soon_threadsafe(lines.put_nowait, line.decode("utf-8", "replace"))
-            loop.call_soon_threadsafe(lines.put_nowait, "")
+            for line in iter(lambda: stdin.readline(MOST_BYTES + 1), b""):
+                room.acquire()
+                loop.call_soon_threadsafe(lines.put_nowait, line)
+            loop.call_soon_threadsafe(lines.put_nowait, b"")
 
     threading.Thread(target=read, daemon=True).start()
     while line := await lines.get():
-        yield line
+        if len(line) > MOST_BYTES:
+            raise UnusableAnswerError(
+                "The client's message is too large", why=f"Its line is over {MOST_BYTES // 1024} KiB"
+            )
+        room.release()
+        yield line.decode("utf-8", "replace")

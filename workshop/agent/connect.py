@@ -12,8 +12,9 @@ from typing import Any
 import anyio
 import httpx2
 from anyio.abc import TaskGroup, TaskStatus
+from anyio.streams.text import TextReceiveStream
 from mcp import Client, MCPError, StdioServerParameters
-from mcp.client import Transport
+from mcp.client import Transport, stdio
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import (
@@ -31,6 +32,7 @@ from workshop.agent.elicitation import AskingClient, Elicitation, Person
 from workshop.agent.events import Connected, Connecting, Observer, Warned, ignore
 from workshop.agent.http import headers_for, open_client, status_line
 from workshop.agent.mcp_tools import first_mistake
+from workshop.core.bounded import MOST_BYTES, UnusableAnswerError
 from workshop.core.errors import DeadlineError, WorkshopError
 from workshop.core.foreign import one_line
 from workshop.recorder import current
@@ -212,7 +214,7 @@ async def connect(
             opened = True
             yield client
     except Exception as error:  # noqa: BLE001 - every error is raised again, out of its group
-        cause = _first(error)
+        cause = cause_of(error)
         explained_error = server.explain(cause)
         if explained_error is None and not opened and isinstance(cause, ValidationError | RuntimeError):
             explained_error = server.unusable(cause)  # the SDK's errors for an answer that is not MCP's
@@ -223,12 +225,34 @@ async def connect(
 
 def explained(url: str, error: Exception) -> WorkshopError:
     """The error that ended a connection to the server at `url`, as a WorkshopError outside its group."""
-    cause = _first(error)
+    cause = cause_of(error)
     if isinstance(cause, WorkshopError):
         return cause
     known = _Server(url, remote=True, seconds=0).explain(cause)
     why = one_line(f"{type(cause).__name__}: {cause}")
     return known or WorkshopError(f"The connection to {url} failed", why=why)
+
+
+class _BoundedLines(TextReceiveStream):
+    """What a program writes to its stdout, as long as no line has more than `MOST_BYTES`."""
+
+    _line = 0
+
+    async def receive(self) -> str:
+        text = await super().receive()
+        _, newline, last = text.rpartition("\n")
+        self._line = len(last.encode()) + (0 if newline else self._line)
+        if self._line > MOST_BYTES:
+            await self.transport_stream.aclose()  # the SDK reads the rest, which may be endless, until then
+            raise UnusableAnswerError(
+                "The answer of the MCP server that the agent started is too large",
+                why=f"Its line is over {MOST_BYTES // 1024} KiB; the rest was not read",
+            )
+        return text
+
+
+# The SDK reads a line of any length into memory, and has no setting for that.
+stdio.TextReceiveStream = _BoundedLines  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -335,7 +359,7 @@ class _Server:
         )
 
 
-def _first(error: Exception) -> Exception:
+def cause_of(error: Exception) -> Exception:
     """The error that matters in an exception group: task groups wrap the error that ends them (PEP 654)."""
     leaves = _leaves(error)
     known = [leaf for leaf in leaves if isinstance(leaf, WorkshopError)]
