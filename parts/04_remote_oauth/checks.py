@@ -1,8 +1,12 @@
 """The checks of part 4: discovery, the login, the token's audience, and the token swap."""
 
+import base64
 import functools
-from collections.abc import Callable
-from urllib.parse import urlsplit
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from urllib.parse import parse_qsl, urlsplit
 
 from workshop.agent import McpTools
 from workshop.agent.events import Event, TokenRefreshed
@@ -194,37 +198,135 @@ def _resource(subject: Subject) -> str:
 
 @check(
     hints=(
-        "An issuer ends without a slash, and both configs name the same one, character for character",
-        "`audience` and `resourceUrl` are one text, and it ends with a slash: `http://localhost:8080/`",
-        "The callback is the issuer followed by `/oauth/callback`",
+        "Where the code becomes a token, a hop has `claims`; their `payload` names issuer and audience",
+        "Count the hops of the kind `upstream-mcp`, but not one where the agent's own token arrived",
+        "Go through the hops in order, and stop at the first one with a comparison whose `holds` is false",
     ),
+    seconds=20,
     exercise=1,
 )
-def exercise_1(subject: Subject) -> None:
-    """Issuer, audience and callback agree, as ToolHive's rules require."""
-    own = subject.own_manifest()
-    subject.lint(own)
-    for kind, path, wanted in (
-        ("MCPOIDCConfig", "spec.inline.issuer", ISSUER),
-        ("MCPExternalAuthConfig", "spec.embeddedAuthServer.issuer", ISSUER),
-        ("MCPRemoteProxy", "spec.oidcConfigRef.audience", f"{ISSUER}/"),
-        ("MCPRemoteProxy", "spec.oidcConfigRef.resourceUrl", f"{ISSUER}/"),
-    ):
-        found = own.of(kind)
-        expect(len(found) == 1, f"The file has {len(found)} resources of the kind {kind}, not one")
-        written = found[0].find(path)
-        expect(written == wanted, f"`{path}` of the {kind} is {written!r}, not {wanted!r}")
+async def exercise_1(subject: Subject) -> None:
+    """The four answers are right for new recordings, with and without a mistake."""
+    answers = subject.function("answers")
+    login_mistake = secrets.choice(("resource", "state", "verifier"))
+    for mistake in ("", login_mistake, "swap"):
+        calls = 2 + random_number() % 5
+        with subject.handshake() as login:
+            hops, wrong = await login.recorded(mistake, calls=calls)
+        found = answers(hops)
+        expect(isinstance(found, dict), f"`answers` returned {found!r}, not a dict with four answers")
+        right = {
+            "issuer": login.issuer,
+            "audience": [login.resource],
+            "swapped": calls - (mistake == "swap"),
+            "wrong": wrong,
+        }
+        run = f"a run with a wrong {mistake}" if mistake else "a run without a mistake"
+        for question, answer in right.items():
+            given = found.get(question)
+            expect(given in (answer, *_only(answer)), f"In {run}, `{question}` is {answer!r}, not {given!r}")
+
+
+def _only(answer: object) -> list[object]:
+    """The one value of a list, which is right too."""
+    return answer if isinstance(answer, list) else []
 
 
 @check(
     hints=(
-        'Read what may be missing with `query.get("state")`: then it is None, which equals no expected value',
-        'First compare the state: `if query.get("state") != state: raise ValueError(…)`; then `iss` likewise',
-        'Then `if "error" in query: raise ValueError(query["error"])`, and the same if there is no `code`',
+        "`resource_metadata` in the challenge is the first address; each document names the next",
+        "`secrets.token_urlsafe` makes a verifier; its challenge is the digest in base64, not in hexadecimal",
+        "`resource` comes from the metadata and `scope` from the challenge; `urlencode` writes all of it",
     ),
+    seconds=20,
     exercise=2,
 )
 def exercise_2(subject: Subject) -> None:
+    """The URL leads to the endpoint in the metadata, with a new verifier's challenge."""
+    begin_login = subject.function("begin_login")
+    with subject.handshake(apart=True) as login, login.http() as http:
+        arguments = (http, login.mcp_url, login.client_id, login.redirect_uri)
+        try:
+            begun = [begin_login(*arguments) for _ in range(3)]
+        except Exception:
+            missed = login.missed
+            expect(not missed, f"Nothing is at {missed[:1]}: the 401 and the documents name each address")
+            raise
+    expect(all(isinstance(each, tuple) for each in begun), "`begin_login` returns the URL and the verifier")
+    wanted = {
+        "response_type": "code",
+        "client_id": login.client_id,
+        "redirect_uri": login.redirect_uri,
+        "scope": login.scope,
+        "resource": login.resource,
+        "code_challenge_method": "S256",
+    }
+    queries = [_query_of(url, verifier, login.authorization_endpoint, wanted) for url, verifier in begun]
+    expect(len({verifier for _, verifier in begun}) == len(begun), "Two logins have the same verifier")
+    states = {query.get("state") for query in queries}
+    expect(all(states), "`state` is missing: the callback could not be matched with this login")
+    expect(len(states) == len(begun), "Two logins have the same `state`: anyone can know it")
+
+
+def _query_of(url: str, verifier: str, endpoint: str, wanted: Mapping[str, str]) -> dict[str, str]:
+    """The parameters of an authorize URL; not passed unless they are as wanted, with this challenge."""
+    address, _, text = url.partition("?")
+    expect(address == endpoint, f"The browser would go to {address}; the metadata names {endpoint}")
+    query = dict(parse_qsl(text, keep_blank_values=True))
+    for name, value in wanted.items():
+        expect(query.get(name) == value, f"`{name}` is {query.get(name)!r}, not {value!r}")
+    _expect_challenge(verifier, query.get("code_challenge", ""))
+    return query
+
+
+def _expect_challenge(verifier: str, challenge: str) -> None:
+    length, digest = len(verifier), hashlib.sha256(verifier.encode())
+    expect(43 <= length <= 128, f"The verifier has {length} characters; RFC 7636 requires 43 to 128")  # noqa: PLR2004 - said so
+    expect(challenge != verifier, "The challenge is the verifier itself: whoever reads the URL has it")
+    expect(challenge != digest.hexdigest(), "The challenge is the hash in hexadecimal, not in base64")
+    expect(not challenge.endswith("="), "The challenge ends with `=`, which is left out (RFC 7636)")
+    right = base64.urlsafe_b64encode(digest.digest()).decode().rstrip("=")
+    expect(challenge == right, f"The challenge is {challenge!r}; this verifier's is {right!r}")
+
+
+@check(
+    hints=(
+        "`jwt.decode` takes the token, the keys, and the algorithms that you accept: this issuer uses ES256",
+        "Is `aud` a text or a list? `in` also finds a text inside a longer one",
+        "`time.time` is now; a token whose `exp` is not later has expired",
+    ),
+    seconds=20,
+    exercise=3,
+)
+def exercise_3(subject: Subject) -> None:
+    """Of five new tokens, `claims_of` accepts the one for this server."""
+    claims_of = subject.function("claims_of")
+    with subject.handshake() as login:
+        wrong = {
+            "with the signature of another key": login.token(forged=True),
+            "from another issuer, with a slash at the end,": login.token(iss=f"{login.issuer}/"),
+            "for another server, whose address begins like ours,": login.token(aud=f"{login.resource}other"),
+            "that expired a minute ago": login.token(exp=int(time.time()) - 60),
+        }
+        right = login.token()
+        refused = login.refusal(claims_of, right)
+        expect(refused is None, f"The right token, whose `aud` is a list of two, was refused: {refused}")
+        claims = claims_of(right, login.keys, issuer=login.issuer, audience=login.resource)
+        user = claims.get("sub") if isinstance(claims, dict) else None
+        expect(user == login.user, f"The claims of the right token came back as {claims!r}")
+        for what, token in wrong.items():
+            expect(login.refusal(claims_of, token) is not None, f"A token {what} was accepted")
+
+
+@check(
+    hints=(
+        "Any value may be missing: `query.get` returns None then, which equals no expected value",
+        "The order matters: first `state`, then `iss`; only then is anything in the query believed",
+        "An `error` comes instead of a code; its name belongs into the text of your ValueError",
+    ),
+    exercise=4,
+)
+def exercise_4(subject: Subject) -> None:
     """`code_of` returns the code of this login, and of no other."""
     code_of = subject.function("code_of")
     code, state, issuer = f"code-{random_number()}", f"state-{random_number()}", ISSUER
@@ -253,3 +355,27 @@ def _refusal(act: Callable[[], object]) -> str | None:
     except ValueError as error:
         return str(error)
     return None
+
+
+@check(
+    hints=(
+        "An issuer ends without a slash, and both configs name the same one, character for character",
+        "`audience` and `resourceUrl` are one text: the address of the server, with a slash at the end",
+        "The callback is below the issuer: the README's hops name its path",
+    ),
+    exercise=5,
+)
+def exercise_5(subject: Subject) -> None:
+    """Issuer, audience and callback agree, as ToolHive's rules require."""
+    own = subject.own_manifest()
+    subject.lint(own)
+    for kind, path, wanted in (
+        ("MCPOIDCConfig", "spec.inline.issuer", ISSUER),
+        ("MCPExternalAuthConfig", "spec.embeddedAuthServer.issuer", ISSUER),
+        ("MCPRemoteProxy", "spec.oidcConfigRef.audience", f"{ISSUER}/"),
+        ("MCPRemoteProxy", "spec.oidcConfigRef.resourceUrl", f"{ISSUER}/"),
+    ):
+        found = own.of(kind)
+        expect(len(found) == 1, f"The file has {len(found)} resources of the kind {kind}, not one")
+        written = found[0].find(path)
+        expect(written == wanted, f"`{path}` of the {kind} is {written!r}, not {wanted!r}")

@@ -43,6 +43,7 @@ from workshop.course.check_outcome import (
 if TYPE_CHECKING:
     from workshop.agent.agent import Agent
     from workshop.course.check_embedded import Embedded
+    from workshop.course.check_handshake import Handshake
     from workshop.course.check_login import ProtectedServer
     from workshop.toolhive.manifests import Resource, Resources
 
@@ -229,6 +230,12 @@ class Subject:
         from workshop.course.check_embedded import embedded
 
         return embedded(self.directory, self.scratch, changed)
+
+    def handshake(self, *, apart: bool = False) -> "Handshake":
+        """A login with fresh values at servers of its own; see `Handshake`."""
+        from workshop.course.check_handshake import Handshake
+
+        return Handshake(apart=apart)
 
     def token_swap(self) -> str:
         """The token-swap check: not passed when the practice GitHub received a wrong token."""

@@ -1,4 +1,4 @@
-"""Exercise 4.2: whose code is this?"""
+"""Exercise 4.4: whose code is this?"""
 
 import hmac
 from collections.abc import Mapping

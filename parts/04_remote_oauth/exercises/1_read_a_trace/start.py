@@ -1,0 +1,22 @@
+"""Exercise 4.1: four questions about a recorded run."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def answers(hops: list[dict[str, Any]]) -> dict[str, Any]:
+    """The answers to the four questions about the hops of a recording.
+
+    A hop has, among others: `number`, `kind` (such as "token", or "upstream-mcp" for a request that GitHub
+    received), `claims` (None, or the token's `header` and `payload`), and `comparisons`, a list; each has
+    `left_name`, `left`, `right_name`, `right`, and `holds`: whether it is as it must be.
+    """
+    # ↓ Your turn: find each answer in `hops`.
+    return {"issuer": "", "audience": "", "swapped": 0, "wrong": None}
+    # ↑
+
+
+if __name__ == "__main__":
+    print(answers(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))["steps"]))
