@@ -160,7 +160,7 @@ def test_the_keyboard_moves_through_the_hops_and_opens_them(shown: tuple[Page, l
 
 def test_pointing_at_a_label_shows_where_the_same_secret_is(shown: tuple[Page, list[str]]) -> None:
     page, _ = shown
-    page.locator("#hop-13 .explained .chip.code").first.hover()
+    page.locator("#hop-13 .compared .chip.code").first.hover()
     marked = page.locator(".chip.same").evaluate_all("found => found.map(one => one.dataset.label)")
     assert set(marked) == {"code-2"}
     assert len(marked) > 2
