@@ -14,8 +14,9 @@ from mcp_types import ElicitCompleteNotification
 
 from tests.variations.elicitation import ERAS, MODERN, PROFILE, Gateway, gateway, link_id, load, running, told
 from workshop.auth.limits import Patience
+from workshop.auth.openapi_tools import Operation
 from workshop.auth.outbound import Outbound
-from workshop.auth.upstream_api import ApiAnswer
+from workshop.auth.upstream_api import ApiAnswer, count_items
 from workshop.core.console import Progress
 from workshop.course.lessons import find_variation
 from workshop.lab.variation import Edition, VariationPrograms
@@ -243,13 +244,15 @@ async def test_repositories_and_issues_are_as_documented(gateway: Gateway) -> No
 @pytest.mark.parametrize(("name", "what"), [("getUserRepos", "repositories"), ("getRepoIssues", "issues")])
 async def test_at_most_ten_are_shown_and_all_are_counted(name: str, what: str) -> None:
     answer = ApiAnswer(200, [{"name": f"repository {number}"} for number in range(12)], {})
-    result = await load("results").shown(Outbound(Patience()), name, answer, "a token")
+    total = await count_items(Outbound(Patience()), "http://localhost:1", answer, "a token")
+    result = load("results").shown("GitHub", Operation(name, "", {}, "/"), answer, total)
     assert (len(result[what]), result["total_count"]) == (10, 12)
 
 
 @pytest.mark.parametrize("body", [None, "a text", 3, {"message": "Not Found"}, {"message": None}])
 async def test_an_error_that_is_a_text_is_an_error_too(body: object) -> None:
-    result = await load("results").shown(Outbound(Patience()), "getUserProfile", ApiAnswer(404, body, {}), "")
+    operation = Operation("getUserProfile", "", {}, "/user")
+    result = load("results").shown("GitHub", operation, ApiAnswer(404, body, {}), 0)
     assert result["status"] == "error"
     assert result["message"].startswith("GitHub answered 404")
 

@@ -50,15 +50,15 @@ if TYPE_CHECKING:
     from workshop.auth.linking.elicitations import CONNECTED as CONNECTED
     from workshop.auth.linking.elicitations import Asked as Asked
     from workshop.auth.linking.elicitations import Elicitations as Elicitations
-    from workshop.auth.linking.elicitations import Grants as Grants
     from workshop.auth.linking.elicitations import RequestState as RequestState
+    from workshop.auth.linking.grants import Grants as Grants
     from workshop.auth.linking.pages import Connect as Connect
     from workshop.auth.linking.pages import IdentityProvider as IdentityProvider
     from workshop.auth.linking.pages import own_registration as own_registration
     from workshop.auth.linking.targets import Control as Control
     from workshop.auth.linking.targets import Resources as Resources
     from workshop.auth.linking.targets import Target as Target
-    from workshop.auth.openapi_tools import Api as Api
+    from workshop.auth.openapi_tools import ApiRequest as ApiRequest
     from workshop.auth.openapi_tools import Operation as Operation
     from workshop.auth.outbound import Outbound as Outbound
     from workshop.auth.outside_tokens import OutsideIssuer as OutsideIssuer
@@ -123,12 +123,12 @@ _MODULES = {
         "Asked",
         "CONNECTED",
         "Elicitations",
-        "Grants",
         "RequestState",
     ),
+    "linking.grants": ("Grants",),
     "linking.pages": ("Connect", "IdentityProvider", "own_registration"),
     "linking.targets": ("Control", "Resources", "Target"),
-    "openapi_tools": ("Api", "Operation"),
+    "openapi_tools": ("ApiRequest", "Operation"),
     "outbound": ("Outbound",),
     "outside_tokens": ("OutsideIssuer", "OutsideTokens"),
     "redirect_rules": ("redirect_uri_matches",),

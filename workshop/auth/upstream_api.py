@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import aiohttp
 from yarl import URL
 
 from workshop.auth.config import Upstream, UserInfo
+from workshop.auth.config_reader import origin_of
 from workshop.auth.limits import RELAY_BYTES
 from workshop.auth.outbound import Outbound, proxy_for
 from workshop.auth.upstream import AGENT, bounded_answer, reported_failures
@@ -39,7 +41,10 @@ def github_app(
 
 @dataclass(frozen=True)
 class ApiAnswer:
-    """The API's answer; `links` are the addresses of its Link header (RFC 8288) by relation."""
+    """The API's answer: its JSON, its plain text, or None for what is neither.
+
+    `links` are the addresses of its Link header (RFC 8288) by relation.
+    """
 
     status: int
     body: Any
@@ -52,34 +57,48 @@ def page_of(url: str) -> int | None:
     return int(number) if number.isascii() and number.isdigit() else None
 
 
-async def call_api(outbound: Outbound, url: str, token: str) -> ApiAnswer:
-    """The answer, with None for a body that is not JSON; raises UpstreamError without an answer."""
-    headers = {
+async def call_api(
+    outbound: Outbound,
+    url: str,
+    token: str | None,
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: Any = None,  # noqa: ANN401 - JSON
+) -> ApiAnswer:
+    """Call an API, with a bearer token unless it needs none; raises UpstreamError without an answer."""
+    sent = {
+        **(headers or {}),
         "Accept": "application/json",
         "Accept-Encoding": "identity",
         "User-Agent": AGENT,
-        "Authorization": f"Bearer {token}",
     }
+    if token is not None:
+        sent["Authorization"] = f"Bearer {token}"
+    if body is not None:
+        sent["Content-Type"] = "application/json"
+    data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
     address = URL(url, encoded=True)  # as it was built: nothing in it is resolved or decoded again
     with reported_failures():
         async with (
             asyncio.timeout(outbound.patience.sign_in),
-            outbound.session.get(
-                address, headers=headers, allow_redirects=False, proxy=proxy_for(url)
+            outbound.session.request(
+                method, address, headers=sent, data=data, allow_redirects=False, proxy=proxy_for(url)
             ) as response,
         ):
             links = {relation: str(link["url"]) for relation, link in response.links.items()}
             return ApiAnswer(response.status, await _api_body(response), links)
 
 
-async def count_items(outbound: Outbound, answer: ApiAnswer, token: str) -> int:
+async def count_items(outbound: Outbound, server: str, answer: ApiAnswer, token: str | None) -> int:
     """How long a list is of which `answer` is the first page: the pages before the last, and what is on that.
 
-    For an API that gives no total. Raises UpstreamError.
+    For an API that gives no total. A link to another server than the API's is not followed: it would get the
+    token. Raises UpstreamError.
     """
     here = len(answer.body)
     last, following = answer.links.get("last"), answer.links.get("next")
-    if last is None or following is None:
+    if last is None or following is None or origin_of(last) != origin_of(server):
         return here
     page, number = await call_api(outbound, last, token), page_of(last)
     return here * (number - 1) + len(page.body) if isinstance(page.body, list) and number else here
@@ -90,4 +109,5 @@ async def _api_body(response: aiohttp.ClientResponse) -> Any:  # noqa: ANN401 - 
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
-        return None
+        is_text = not body or response.content_type == "text/plain"
+        return body.decode("utf-8", "replace") if is_text else None

@@ -1,5 +1,7 @@
 """Links that ask for a connection, the grants that come of them, and the state a client carries meanwhile."""
 
+import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -8,8 +10,10 @@ import anyio
 import pytest
 
 from tests.servers.gateway.harness import Clock
-from workshop.auth.linking.elicitations import CONNECTED, REFUSED, Asked, Elicitations, Grants, RequestState
+from workshop.auth.linking.elicitations import CONNECTED, REFUSED, Asked, Elicitations, RequestState
+from workshop.auth.linking.grants import Grants
 from workshop.auth.store import UpstreamTokens
+from workshop.auth.upstream import Trouble, UpstreamError
 from workshop.auth.vault import SealedRecords, Vault
 
 VAULT = Vault(b"a key of the tests, long enough for all")
@@ -152,6 +156,57 @@ def test_tokens_past_their_time_are_no_grant(records: SealedRecords) -> None:
     grants = Grants(records)
     grants.put(LEARNER, HOME, UpstreamTokens("one", None, 1.0))
     assert grants.get(LEARNER, HOME) is None
+
+
+class Upstream:
+    """Answers refreshes: with the next tokens, or with an error; counts them."""
+
+    def __init__(self, trouble: Trouble | None = None) -> None:
+        self.trouble, self.asked = trouble, list[UpstreamTokens]()
+
+    async def refresh(self, tokens: UpstreamTokens) -> UpstreamTokens:
+        self.asked.append(tokens)
+        await asyncio.sleep(0)
+        if self.trouble:
+            raise UpstreamError(self.trouble)
+        return UpstreamTokens("fresh", "next", 9_000_000_000.0)
+
+
+OLD, EARLY = UpstreamTokens("old", "refresh", 1.0), UpstreamTokens("early", "refresh", time.time() + 30)
+
+
+@pytest.mark.parametrize("stored", [OLD, EARLY], ids=["expired", "soon to expire"])
+async def test_tokens_are_renewed_once_for_all_that_wait(
+    records: SealedRecords, stored: UpstreamTokens
+) -> None:
+    grants, upstream = Grants(records), Upstream()
+    grants.put(LEARNER, HOME, stored)
+    calls = (grants.current(LEARNER, HOME, upstream.refresh) for _ in range(5))
+    assert {tokens.access_token for tokens in await asyncio.gather(*calls) if tokens} == {"fresh"}
+    assert upstream.asked == [stored]
+    assert (await grants.current(LEARNER, HOME, upstream.refresh)) == grants.get(LEARNER, HOME)
+    assert upstream.asked == [stored]
+
+
+@pytest.mark.parametrize(
+    ("stored", "trouble", "left"),
+    [(OLD, Trouble.REFUSED, None), (EARLY, Trouble.REFUSED, None), (EARLY, Trouble.UNREACHABLE, EARLY)],
+)
+async def test_tokens_that_cannot_be_renewed_are_used_as_long_as_they_may_be(
+    records: SealedRecords, stored: UpstreamTokens, trouble: Trouble, left: UpstreamTokens | None
+) -> None:
+    grants, upstream = Grants(records), Upstream(trouble)
+    grants.put(LEARNER, HOME, stored)
+    assert await grants.current(LEARNER, HOME, upstream.refresh) == left
+    assert grants.get(LEARNER, HOME) == left
+
+
+async def test_while_the_upstream_is_away_nobody_has_to_connect_again(records: SealedRecords) -> None:
+    grants, upstream = Grants(records), Upstream(Trouble.UNREACHABLE)
+    grants.put(LEARNER, HOME, OLD)
+    with pytest.raises(UpstreamError):
+        await grants.current(LEARNER, HOME, upstream.refresh)
+    assert grants.get(LEARNER, HOME) == OLD
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from workshop.auth.limits import SIGN_IN_SECONDS, Clock
-from workshop.auth.store import UpstreamTokens
 from workshop.auth.vault import SealedRecords, Vault, random_token
 
 CONNECTED, REFUSED = "connected", "refused"
@@ -114,37 +113,6 @@ class Elicitations:
     def _outcome(self, link: str) -> str | None:
         found = self._records.get("outcome", link)
         return str(found["outcome"]) if found else None
-
-
-class Grants:
-    """The upstream's tokens by person and target: the vault. No token leaves it but towards the upstream.
-
-    `home` is where a token comes from and goes to; when that changes, the token is not used any more.
-    """
-
-    def __init__(self, records: SealedRecords) -> None:
-        self._records = records
-
-    def put(self, asked: Asked, home: str, tokens: UpstreamTokens) -> None:
-        self._records.put(grants_of(asked.target), asked.subject, {"home": home, "tokens": asdict(tokens)})
-
-    def get(self, asked: Asked, home: str) -> UpstreamTokens | None:
-        found = self._records.get(grants_of(asked.target), asked.subject)
-        if found is None or found["home"] != home:
-            return None
-        tokens = UpstreamTokens(**found["tokens"])
-        expired = tokens.expires_at is not None and tokens.expires_at <= time.time()
-        return None if expired else tokens
-
-    def evict(self, asked: Asked, home: str, refused: UpstreamTokens) -> None:
-        """Forget tokens that the upstream refused, unless newer ones have come meanwhile."""
-        if self.get(asked, home) == refused:
-            self._records.take(grants_of(asked.target), asked.subject)
-
-
-def grants_of(target: str) -> str:
-    """The kind of record that a target's grants are."""
-    return f"grant {target}"
 
 
 def _key(asked: Asked) -> str:

@@ -28,13 +28,14 @@ from workshop.auth.browser import (
 from workshop.auth.config import Upstream
 from workshop.auth.http import PageError, Parameters, form_parameters, query_parameters, redirect
 from workshop.auth.limits import SIGN_IN_SECONDS, Clock
-from workshop.auth.linking.elicitations import CONNECTED, REFUSED, Asked, Elicitations, Grants
+from workshop.auth.linking.elicitations import CONNECTED, REFUSED, Asked, Elicitations
+from workshop.auth.linking.grants import Grants
 from workshop.auth.linking.targets import Resources, Target
 from workshop.auth.outbound import Outbound
 from workshop.auth.outside_tokens import Caller, KeysUnavailableError, OutsideTokens
 from workshop.auth.routes import Endpoint
 from workshop.auth.store import StoreFullError
-from workshop.auth.upstream import UpstreamError, UpstreamProvider, code_in
+from workshop.auth.upstream import Trouble, UpstreamError, UpstreamProvider, code_in
 from workshop.auth.vault import SealedRecords, Vault, digest, random_token, same_secret
 
 
@@ -134,10 +135,24 @@ class Connect:
 
     def routes(self) -> list[Route]:
         return [
+            Route("/", Endpoint(self.home, ("GET",))),
             Route("/connect", Endpoint(self.connect, ("GET", "POST"))),
             Route("/signed-in", Endpoint(self.signed_in, ("GET",))),
             Route("/oauth/callback", Endpoint(self.callback, ("GET",))),
         ]
+
+    async def home(self, _: Request) -> Response:
+        """What this is, for a person who opens its address: the targets, and the accounts they need."""
+        shown = [
+            {
+                "name": target.name,
+                "host": urlsplit(target.api.server).netloc,
+                "provider": target.provider.name if target.provider else "",
+                "provider_host": _host(target.provider) if target.provider else "",
+            }
+            for target in self._resources.targets().values()
+        ]
+        return page("home.html", url=f"{self._url}/mcp", targets=shown)
 
     async def connect(self, request: Request) -> Response:
         """The link itself: nothing about it is shown before the person has signed in."""
@@ -181,9 +196,9 @@ class Connect:
         redirection, parameters = self._back("upstream", request)
         outcome = REFUSED
         try:
-            code = code_in(parameters)
             target = self._target(redirection.target)
-            tokens = await self._identity.peer(target.provider).exchange(code, redirection.verifier)
+            code = _code_of(target, parameters)
+            tokens = await self._identity.peer(_provider(target)).exchange(code, redirection.verifier)
             self._grants.put(redirection.asked, target.home, tokens)
             outcome = CONNECTED
         except UpstreamError as error:
@@ -197,7 +212,7 @@ class Connect:
         return self._finished(redirection, "Your account is connected", "The gateway keeps its token sealed.")
 
     def _approval(self, redirection: Redirection, caller: Caller, asked: Asked) -> Response:
-        provider = self._target(asked.target).provider
+        provider = _provider(self._target(asked.target))
         ticket = {
             "redirection": asdict(redirection),
             "subject": asked.subject,
@@ -207,8 +222,9 @@ class Connect:
             "connect_account.html",
             person=caller.name or caller.subject,
             client_id=asked.client_id,
+            target=asked.target,
             upstream_name=provider.name,
-            upstream_host=urlsplit(provider.authorization_endpoint).netloc,
+            upstream_host=_host(provider),
             scopes=provider.scopes,
             ticket=self._vault.seal(json.dumps(ticket).encode(), "connect ticket").hex(),
             csrf=self._vault.mac("connect csrf", redirection.flow, redirection.browser),
@@ -227,7 +243,7 @@ class Connect:
             await self._elicitations.settle(first, asked, REFUSED)
             return self._finished(redirection, "Nothing was connected", "You denied it.")
         onward = Redirection(first, redirection.flow, redirection.browser, random_token(), **asdict(asked))
-        return self._leave("upstream", onward, self._target(asked.target).provider)
+        return self._leave("upstream", onward, _provider(self._target(asked.target)))
 
     def _ticket(self, request: Request, fields: Parameters) -> tuple[Redirection, str]:
         try:
@@ -289,3 +305,22 @@ class Connect:
         response = page("finished.html", title=title, text=text)
         clear_flow_cookie(self, response, redirection.flow)
         return response
+
+
+def _host(provider: Upstream) -> str:
+    return urlsplit(provider.authorization_endpoint).netloc
+
+
+def _code_of(target: Target, parameters: Parameters) -> str:
+    """The code of the target's provider; raises UpstreamError for an error, or another provider's answer."""
+    code = code_in(parameters)
+    if not target.was_answered_by(parameters.get("iss")):
+        raise UpstreamError(Trouble.UNREADABLE)
+    return code
+
+
+def _provider(target: Target) -> Upstream:
+    """The target's OAuth app; a target that has lost it since the link was made cannot be connected."""
+    if target.provider is None:
+        raise PageError("This connection no longer exists", "Its target needs no account.", status=404)
+    return target.provider

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from workshop.auth.config import Upstream
 from workshop.auth.config_reader import Section, wrong_setting
 from workshop.auth.http import private_json
-from workshop.auth.linking.elicitations import grants_of
+from workshop.auth.linking.grants import grants_of
 from workshop.auth.openapi_tools import Api, read_api
 from workshop.auth.vault import SealedRecords, same_secret
 from workshop.core.errors import UsageError
@@ -22,11 +22,15 @@ Json = dict[str, Any]
 _LOG = logging.getLogger(__name__)
 FIELDS = {
     "workload-identity": frozenset({"allowed_return_urls"}),
-    "oauth2-provider": frozenset(
-        {"client_id", "client_secret_file", "authorization_endpoint", "token_endpoint", "callback_url"}
-    ),
+    "oauth2-provider": frozenset({"client_id", "authorization_endpoint", "token_endpoint", "callback_url"}),
     "gateway": frozenset({"issuer", "audience"}),
-    "target": frozenset({"gateway", "provider", "identity", "scopes", "description"}),
+    "target": frozenset({"gateway", "description"}),
+}
+OPTIONAL = {
+    "workload-identity": frozenset[str](),
+    "oauth2-provider": frozenset({"display_name", "client_secret_file", "issuer", "requires_iss"}),
+    "gateway": frozenset[str](),
+    "target": frozenset({"provider", "identity", "scopes", "server", "operations", "aliases"}),
 }
 USES = {"gateway": "gateway", "provider": "oauth2-provider", "identity": "workload-identity"}
 
@@ -37,16 +41,27 @@ class ConflictError(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """An API behind the gateway, and the OAuth app that people connect their accounts with."""
+    """An API behind the gateway, and the OAuth app that people connect their accounts with, if it needs one.
+
+    `aliases` are further names of tools, without the target's prefix, and the operation that each calls.
+    """
 
     name: str
     api: Api
-    provider: Upstream = field(repr=False)
+    provider: Upstream | None = field(repr=False)
+    issuer: str = ""
+    requires_iss: bool = False
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def home(self) -> str:
         """Where a grant comes from and goes to."""
-        return f"{self.api.server} {self.provider.token_endpoint} {self.provider.client_id}"
+        provider = self.provider
+        return f"{self.api.server} {provider.token_endpoint} {provider.client_id}" if provider else ""
+
+    def was_answered_by(self, issuer: str | None) -> bool:
+        """Whether an answer with this `iss` is the provider's own, and not another provider's (RFC 9207)."""
+        return (issuer is None and not self.requires_iss) or issuer == self.issuer or not self.issuer
 
 
 class Resources:
@@ -56,6 +71,7 @@ class Resources:
         self._records = records
         self._callback = f"{url}/oauth/callback"
         self._authorizer = {"issuer": issuer, "audience": audience}
+        self._known: dict[str, tuple[Any, Api]] = {}
 
     def targets(self) -> dict[str, Target]:
         """Those that can be used now, by name."""
@@ -69,7 +85,7 @@ class Resources:
 
     def put(self, kind: str, name: str, body: object) -> tuple[str, str]:
         """`created`, `exists` or `updated`, and the id; raises UsageError and ConflictError."""
-        section = Section.of(body, kind, known=FIELDS[kind])
+        section = Section.of(body, kind, known=FIELDS[kind] | OPTIONAL[kind])
         if missing := FIELDS[kind] - set(section.values):
             raise wrong_setting(section.path(min(missing)), "It is missing")
         wanted = {**section.values, "name": name}
@@ -85,7 +101,7 @@ class Resources:
     def delete(self, kind: str, name: str) -> bool:
         """Whether it was there; a target goes with its grants. Raises ConflictError while one needs it."""
         for target in self._records.all("target"):
-            if any(USES[use] == kind and target[use] == name for use in USES):
+            if any(USES[use] == kind and target.get(use) == name for use in USES):
                 raise ConflictError(f"The target {target['name']} still needs it")
         if kind == "target":
             self._records.clear(grants_of(name))
@@ -99,33 +115,56 @@ class Resources:
         if kind == "workload-identity":
             section.texts("allowed_return_urls")
         if kind == "oauth2-provider":
-            _provider("", section, ())
+            _provider(Section(wanted, section.where), ())
             if wanted["callback_url"] != self._callback:
                 raise wrong_setting(section.path("callback_url"), f"This gateway's is {self._callback}")
         if kind == "target":
             self._target(wanted)
 
     def _target(self, raw: Mapping[str, Any]) -> Target:
-        used = {use: self._records.get(kind, str(raw[use])) for use, kind in USES.items()}
+        needed = USES if raw.get("provider") else {"gateway": USES["gateway"]}
+        used = {use: self._records.get(kind, str(raw.get(use))) for use, kind in needed.items()}
         if missing := [use for use, found in used.items() if found is None]:
             raise ConflictError(f"Its {missing[0]} is not there")
+        section, api = Section(raw, "target"), self._api(raw)
+        aliases = section.mapping("aliases")
+        if unknown := set(aliases.values()) - set(api.operations):
+            raise wrong_setting("target.aliases", f"There is no operation `{min(unknown)}`")
+        if "provider" not in used:
+            return Target(str(raw["name"]), api, None, aliases=aliases)
         provider, identity = used["provider"] or {}, used["identity"] or {}
         if provider["callback_url"] not in identity["allowed_return_urls"]:
             raise wrong_setting(
                 "target.identity", "It does not allow the provider's callback URL to be returned to"
             )
-        section = Section.of(provider, "oauth2-provider", known=FIELDS["oauth2-provider"] | {"name", "id"})
-        scopes = Section(raw, "target").texts("scopes")
-        return Target(str(raw["name"]), read_api(raw["description"]), _provider("GitHub", section, scopes))
+        return Target(
+            str(raw["name"]),
+            api,
+            _provider(Section(provider, "oauth2-provider"), section.texts("scopes")),
+            issuer=str(provider.get("issuer", "")),
+            requires_iss=provider.get("requires_iss") is True,
+            aliases=aliases,
+        )
+
+    def _api(self, raw: Mapping[str, Any]) -> Api:
+        """The target's API; a large description is read once, because each call asks for it."""
+        section = Section(raw, "target")
+        server = section.url("server") if section.has("server") else ""
+        asked = (raw["description"], section.texts("operations"), server)
+        name = str(raw["name"])
+        if name not in self._known or self._known[name][0] != asked:
+            self._known[name] = asked, read_api(*asked)
+        return self._known[name][1]
 
 
-def _provider(name: str, section: Section, scopes: tuple[str, ...]) -> Upstream:
+def _provider(section: Section, scopes: tuple[str, ...]) -> Upstream:
+    has_secret = section.has("client_secret_file")
     return Upstream(
-        name=name,
+        name=section.text("display_name" if section.has("display_name") else "name"),
         authorization_endpoint=section.url("authorization_endpoint"),
         token_endpoint=section.url("token_endpoint"),
         client_id=section.text("client_id"),
-        client_secret=section.secret_file("client_secret_file").decode(),
+        client_secret=section.secret_file("client_secret_file").decode().strip() if has_secret else "",
         redirect_uri=section.url("callback_url"),
         scopes=scopes,
         userinfo=None,

@@ -17,7 +17,7 @@ from mcp.server.mcpserver import Context
 from mcp_types import CallToolRequest, CallToolRequestParams, CallToolResult, Tool, ToolAnnotations
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from workshop.auth import Api, caller_of
+from workshop.auth import Operation, caller_of
 from workshop.core.http_client import open_client
 
 
@@ -117,14 +117,17 @@ class UpstreamServer:
         return f"The server behind {self.name} gives no usable answer: {type(error).__name__}"
 
 
-def tools_of(api: Api, prefix: str) -> list[Tool]:
-    """One tool for each operation, its name behind `prefix`; all of them only read."""
-    return [
-        Tool(
-            name=prefix + operation.name,
-            description=operation.description,
-            input_schema=dict(operation.input_schema),
-            annotations=ToolAnnotations(read_only_hint=True, open_world_hint=True),
-        )
-        for operation in api.operations.values()
-    ]
+def tool_of(operation: Operation, name: str) -> Tool:
+    """An operation as a tool of this name; what it may change is what HTTP says of its method (RFC 9110)."""
+    reads = operation.method == "GET"
+    return Tool(
+        name=name,
+        description=operation.description,
+        input_schema=dict(operation.input_schema),
+        annotations=ToolAnnotations(
+            read_only_hint=reads,
+            destructive_hint=None if reads else operation.method != "POST",
+            idempotent_hint=None if reads else operation.method in {"PUT", "DELETE"},
+            open_world_hint=True,
+        ),
+    )

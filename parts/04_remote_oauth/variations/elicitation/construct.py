@@ -24,6 +24,7 @@ def steps(config: Json) -> tuple[Step, ...]:
     description = json.loads(DESCRIPTION.read_text("utf-8"))
     description["servers"] = [{"url": config["github"]}]
     app = {
+        "display_name": "GitHub",
         "client_id": config["client_id"],
         "client_secret_file": config["client_secret_file"],
         "authorization_endpoint": f"{config['github']}/login/oauth/authorize",

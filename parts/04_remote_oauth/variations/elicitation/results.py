@@ -1,26 +1,41 @@
-"""What the tools show of GitHub's answers: JSON with a `status`, at most ten items, and their number."""
+"""What the tools show of an API's answers: JSON with a `status`; of a list, ten items and its length."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from workshop.auth import ApiAnswer, Outbound, count_items
+from workshop.auth import ApiAnswer, Operation
 
 Json = dict[str, Any]
 MOST = 10
-OK = 200
+_OK, _NO_CONTENT = range(200, 300), 204
+_MESSAGES = ("message", "error_description", "detail", "title", "error")
 
 
-async def shown(outbound: Outbound, name: str, answer: ApiAnswer, token: str) -> Json:
-    """The result of operation `name`: `success` with its items, or `error` with what GitHub said."""
-    if answer.status != OK or not isinstance(answer.body, dict | list):
-        message = answer.body.get("message") if isinstance(answer.body, dict) else None
-        return failed(f"GitHub answered {answer.status}: {message or 'nothing that can be read'}")
-    if isinstance(answer.body, dict):
-        return {"status": "success", **(_profile(answer.body) if name == "getUserProfile" else answer.body)}
-    items = [item for item in answer.body if isinstance(item, dict)]
-    what, one = _LISTS.get(name, ("items", dict))
-    total = await count_items(outbound, answer, token)
-    return {"status": "success", what: [one(item) for item in items[:MOST]], "total_count": total}
+def is_list(answer: ApiAnswer) -> bool:
+    return answer.status in _OK and isinstance(answer.body, list)
+
+
+def shown(upstream: str, operation: Operation, answer: ApiAnswer, total: int) -> Json:
+    """The result of an operation: `success` with what it found, or `error` with the API's message."""
+    name, body = operation.name, answer.body
+    is_empty = body == "" and operation.method == "GET" and answer.status != _NO_CONTENT
+    if answer.status not in _OK or body is None or is_empty:
+        return failed(f"{upstream} answered {answer.status}: {_message(body) or 'nothing that can be read'}")
+    if isinstance(body, dict):
+        told = _profile(body) if name == "getUserProfile" else {"result": body} if "status" in body else body
+        return {"status": "success", **told}
+    if isinstance(body, list):
+        what, one = _LISTS.get(name, ("items", None))
+        items = [one(item) for item in body if isinstance(item, dict)] if one else body
+        return {"status": "success", what: items[:MOST], "total_count": total}
+    return {"status": "success", **({} if body == "" else {"result": body})}
+
+
+def _message(body: object) -> str:
+    """What the API says of its error, in the fields that APIs use for it (RFC 9457, RFC 6749, GitHub)."""
+    if not isinstance(body, dict):
+        return ""
+    return next((body[name][:300] for name in _MESSAGES if isinstance(body.get(name), str)), "")
 
 
 def failed(message: str) -> Json:

@@ -1,6 +1,7 @@
 """The MCP side: each target's tools under its prefix, with the caller's own grant, or a link to get one."""
 
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +21,11 @@ from mcp_types import (
     TextContent,
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from results import Json, failed, shown
+from results import Json, failed, is_list, shown
 
 from workshop.auth import (
     CONNECTED,
+    ApiRequest,
     Asked,
     Elicitations,
     Grants,
@@ -34,10 +36,12 @@ from workshop.auth import (
     StoreFullError,
     Target,
     UpstreamError,
+    UpstreamProvider,
     call_api,
     caller_of,
+    count_items,
 )
-from workshop.servers.variation.sdk import scope_of, tools_of
+from workshop.servers.variation.sdk import scope_of, tool_of
 
 Context = ServerRequestContext[Any, Any]
 SEPARATOR = "___"
@@ -67,14 +71,18 @@ class Tools:
 
     async def list(self, _: Context, __: PaginatedRequestParams | None) -> ListToolsResult:
         """Nothing before `construct.py` has set a target up."""
-        targets = self.resources.targets().values()
-        offered = (tools_of(target.api, target.name + SEPARATOR) for target in targets)
-        return ListToolsResult(tools=[tool for tools in offered for tool in tools])
+        named = [
+            tool_of(operation, target.name + SEPARATOR + operation.name)
+            for target in self.resources.targets().values()
+            for operation in target.api.operations.values()
+        ]
+        short = [tool_of(target.api.operations[to], name) for name, (target, to) in self._aliases().items()]
+        return ListToolsResult(tools=[*named, *short])
 
     async def call(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult | InputRequiredResult:
         target, operation = self._find(params.name)
         try:
-            url = target.api.server + operation.address(params.arguments or {})
+            request = operation.request(params.arguments or {})
         except ValueError as error:
             return _result(failed(str(error)))
         caller = caller_of(scope_of(ctx))
@@ -84,19 +92,58 @@ class Tools:
             if waiting is not None:
                 return waiting
         try:
-            tokens = self.grants.get(asked, target.home)
-            if tokens is not None:
-                answer = await call_api(self.outbound, url, tokens.access_token)
-                if answer.status != UNAUTHORIZED:
-                    return _result(await shown(self.outbound, operation.name, answer, tokens.access_token))
-                self.grants.evict(asked, target.home, tokens)
-            return self._ask(ctx, asked, target, params)
+            answered = await self._answered(asked, target, operation, request)
+            return self._ask(ctx, asked, target, params) if answered is None else _result(answered)
         except UpstreamError as error:
-            return _result(failed(f"{target.provider.name}: {error.trouble.value}"))
+            return _result(failed(f"{_name_of(target)}: {error.trouble.value}"))
         except StoreFullError:
             return _result(failed("Too many people are connecting accounts; try again in ten minutes"))
 
+    async def _answered(
+        self, asked: Asked, target: Target, operation: Operation, request: ApiRequest
+    ) -> Json | None:
+        """The API's answer; None if the person has to connect an account first. Raises UpstreamError."""
+        if target.provider is None:
+            return await self._sent(target, operation, request, None)
+        refresh = UpstreamProvider(target.provider, self.outbound, time.time).refresh
+        tokens = await self.grants.current(asked, target.home, refresh)
+        while tokens is not None:
+            told = await self._sent(target, operation, request, tokens.access_token)
+            if told is not None:
+                return told
+            refused, tokens = tokens, None
+            if refused.refresh_token:
+                tokens = await self.grants.renewed(asked, target.home, refused, refresh)
+            if tokens is None or tokens.access_token == refused.access_token:
+                self.grants.evict(asked, target.home, refused)
+                return None
+        return None
+
+    async def _sent(
+        self, target: Target, operation: Operation, request: ApiRequest, token: str | None
+    ) -> Json | None:
+        """What the tool shows of the API's answer; None if the API refuses the person's token."""
+        server = target.api.server
+        url, headers = server + request.address, request.headers
+        answer = await call_api(
+            self.outbound, url, token, method=request.method, headers=headers, body=request.body
+        )
+        if answer.status == UNAUTHORIZED and token is not None:
+            return None
+        total = await count_items(self.outbound, server, answer, token) if is_list(answer) else 0
+        return shown(_name_of(target), operation, answer, total)
+
+    def _aliases(self) -> dict[str, tuple[Target, str]]:
+        """The further names of tools; of two targets with the same one, the first has it."""
+        found: dict[str, tuple[Target, str]] = {}
+        for target in self.resources.targets().values():
+            for name, operation in target.aliases.items():
+                found.setdefault(name, (target, operation))
+        return found
+
     def _find(self, name: str) -> tuple[Target, Operation]:
+        if alias := self._aliases().get(name):
+            return alias[0], alias[0].api.operations[alias[1]]
         prefix, _, rest = name.partition(SEPARATOR)
         target = self.resources.targets().get(prefix)
         operation = target.api.operations.get(rest) if target else None
@@ -108,7 +155,7 @@ class Tools:
         self, ctx: Context, asked: Asked, target: Target, params: CallToolRequestParams
     ) -> CallToolResult | InputRequiredResult:
         link = self.elicitations.open(asked)
-        url, message = f"{self.url}/connect?elicitation_id={link}", MESSAGE.format(name=target.provider.name)
+        url, message = f"{self.url}/connect?elicitation_id={link}", MESSAGE.format(name=_name_of(target))
         capabilities = ctx.session.client_capabilities
         if not (capabilities and capabilities.elicitation and capabilities.elicitation.url):
             told = (
@@ -145,6 +192,11 @@ class Tools:
         if outcome != CONNECTED:
             return _result(failed("The account was not connected; call again for a new link"))
         return None
+
+
+def _name_of(target: Target) -> str:
+    """What people know the upstream by: the provider, or for an API that needs no account, the target."""
+    return target.provider.name if target.provider else target.name
 
 
 def _call(asked: Asked, params: CallToolRequestParams) -> Json:
