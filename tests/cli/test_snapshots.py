@@ -237,6 +237,7 @@ Troubleshooting:
 Security:
   login  List and end the agent's logins.
   probe  Check an MCP server for weaknesses with at most 20 requests and no login.
+  serve  Run the server of a variation for real, with your own configuration, until Ctrl-C.
 
 For facilitators:
   rehearse  Set up, run and check every part without a person, then tear down.

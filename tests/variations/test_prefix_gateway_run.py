@@ -18,12 +18,12 @@ from mcp.client.streamable_http import streamable_http_client
 
 from tests.servers.gateway.harness import NO_TLS, ec_pem
 from tests.variations.prefix_gateway import ERAS, FOLDER, text_of
-from workshop.auth.config_reader import Section
 from workshop.auth.keys import SigningKey, load_signing_key
 from workshop.core.errors import UsageError
 from workshop.course.lessons import find_variation
 from workshop.course.variation_run import Running, variation_running
 from workshop.servers.practice.client import RecordedRequest, fingerprint, read_requests
+from workshop.servers.variation.service import load
 
 PEOPLE = {"learner": "9000001", "mentor": "9000002"}
 
@@ -164,6 +164,14 @@ async def test_a_token_without_the_scope_learns_which_one_is_missing(running: Ru
     assert "insufficient_scope" in lacking.headers["www-authenticate"]
 
 
+GATEWAY = {
+    "url": "https://gateway.example.com",
+    "issuer": "https://id.example.com",
+    "jwks_uri": "https://id.example.com/keys",
+    "signing_key_file": "key.pem",
+}
+
+
 def registration(**changes: Any) -> dict[str, Any]:
     return {"prefix": "github_", "url": "https://example.com/mcp", **changes}
 
@@ -171,34 +179,50 @@ def registration(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("registrations", "told"),
     [
-        ([], "It must be a list of upstream servers"),
-        ([registration(prefix="GitHub_")], "does not match"),
-        ([registration(prefix="_github")], "does not match"),
-        ([registration(prefix="")], "not empty"),
-        ([registration(), registration(prefix="github_extra_")], "starts with another one's prefix"),
-        ([registration(), registration()], "starts with another one's prefix"),
-        ([registration(url="http://example.com/mcp")], "in the open"),
-        ([registration(url="file:///etc/passwd")], "absolute http or https URL"),
-        ([registration(filters=["get_me"])], "There is no such setting"),
-        ([registration(filter="get_me")], "list of texts"),
-        ([registration(only=["get_me"])], "map tools to lists of users"),
-        ([registration(only={"get_me": "mentor"})], "list of texts"),
-        ([registration(credential_file="/nowhere/pat")], "No such file"),
+        ([], "`registrations` in `FILE` is not a list with an entry"),
+        ([registration(prefix="GitHub_")], "`registrations.1.prefix` in `FILE` does not match"),
+        ([registration(prefix="_github")], "`registrations.1.prefix` in `FILE` does not match"),
+        ([registration(prefix="")], "`registrations.1.prefix` in `FILE` does not match"),
+        (
+            [registration(), registration(prefix="github_extra_")],
+            "`registrations` in `FILE` has the prefix 'github_extra_', which starts with 'github_'",
+        ),
+        (
+            [registration(), registration()],
+            "`registrations` in `FILE` has the prefix 'github_', which starts with 'github_'",
+        ),
+        ([registration(url="http://example.com/mcp")], "`registrations.1.url` in `FILE` must be https"),
+        ([registration(url="file:///etc/passwd")], "must be an absolute http or https URL"),
+        ([registration(filters=["get_me"])], "has the unknown key `registrations.1.filters`"),
+        ([registration(filter="get_me")], "`registrations.1.filter` in `FILE` is not a list"),
+        ([registration(only=["get_me"])], "`registrations.1.only` in `FILE` is not a table"),
+        ([registration(only={"get_me": "mentor"})], "`registrations.1.only.get_me` in `FILE` is not a list"),
+        (
+            [registration(credential_file="/nowhere/pat")],
+            "`registrations.1.credential_file` in `FILE` cannot be read: /nowhere/pat: No such file",
+        ),
     ],
     ids=range(13),
 )
-def test_a_registration_that_is_wrong_is_named(registrations: list[dict[str, Any]], told: str) -> None:
+def test_a_registration_that_is_wrong_is_named(
+    registrations: list[dict[str, Any]], told: str, tmp_path: Path
+) -> None:
     module = runpy.run_path(str(FOLDER / "registrations.py"))
+    (tmp_path / "key.pem").write_bytes(ec_pem())
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**GATEWAY, "registrations": registrations}))
     with pytest.raises(UsageError) as caught:
-        module["read_registrations"](Section({"registrations": registrations}, ""))
-    assert told in caught.value.why
+        load(module["GatewayConfig"], path)
+    assert told.replace("FILE", str(path)) in caught.value.what
 
 
 def test_a_wrong_configuration_ends_the_gateway_with_our_error(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
-    path.write_text(json.dumps({"port": 8134, "url": "http://localhost:8134", "registrations": [{}]}))
+    (tmp_path / "key.pem").write_bytes(ec_pem())
+    path.write_text(json.dumps({**GATEWAY, "registrations": [{}]}))
     argv = [sys.executable, str(FOLDER / "server.py"), "--config", str(path)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 2
-    assert "configuration is wrong at `registrations.0.prefix`" in done.stderr
+    assert f"Error: `{path}` has no `registrations.1.prefix`" in done.stderr
+    assert "Hint: *Use it for real* in the README of the variation describes every key" in done.stderr
     assert "Traceback" not in done.stderr

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from workshop.auth.client_metadata import redirect_uris as redirect_uris
     from workshop.auth.config import Upstream as Upstream
     from workshop.auth.config_reader import LOOPBACK_HOSTS as LOOPBACK_HOSTS
+    from workshop.auth.config_reader import SecretFile as SecretFile
+    from workshop.auth.config_reader import SecretText as SecretText
     from workshop.auth.config_reader import Section as Section
+    from workshop.auth.config_reader import Url as Url
     from workshop.auth.config_reader import wrong_setting as wrong_setting
     from workshop.auth.consent import ConsentForm as ConsentForm
     from workshop.auth.cors import Cors as Cors
@@ -98,7 +101,7 @@ _MODULES = {
         "redirect_uris",
     ),
     "config": ("Upstream",),
-    "config_reader": ("LOOPBACK_HOSTS", "Section", "wrong_setting"),
+    "config_reader": ("LOOPBACK_HOSTS", "Section", "SecretFile", "SecretText", "Url", "wrong_setting"),
     "consent": ("ConsentForm",),
     "cors": ("Cors",),
     "guards": ("BearerGuard", "HostGuard", "caller_of"),

@@ -4,9 +4,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+
 from workshop.core.errors import UsageError
+from workshop.core.settings import read_env
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -83,19 +87,10 @@ class Section:
 
     def url(self, name: str) -> str:
         """An absolute URL as given: https anywhere, http on loopback only."""
-        value = self.text(name)
-        parts = split_url(value)
-        if parts is None:
-            raise wrong_setting(
-                self.path(name), "It must be an absolute http or https URL without user name or fragment"
-            )
-        if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
-            raise wrong_setting(
-                self.path(name),
-                f"Plain http to {parts.hostname} would send credentials in the open",
-                "Use https, or a loopback host",
-            )
-        return value
+        try:
+            return _checked_url(self.text(name))
+        except ValueError as error:
+            raise wrong_setting(self.path(name), f"It {error}") from error
 
     def secret_file(self, name: str) -> bytes:
         return read_secret(self.text(name), self.path(name))
@@ -113,6 +108,49 @@ def split_url(value: str) -> SplitResult | None:
     if not usable or parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
         return None
     return parts
+
+
+def _checked_url(value: str) -> str:
+    parts = split_url(value)
+    if parts is None:
+        raise ValueError("must be an absolute http or https URL without user name or fragment")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
+        raise ValueError(f"must be https: plain http to {parts.hostname} would send credentials in the open")
+    return value
+
+
+Url = Annotated[str, AfterValidator(_checked_url)]
+"""A key of a configuration's model: an absolute URL, https anywhere, http on loopback only."""
+
+
+def _secret_at(value: object, info: ValidationInfo) -> bytes:
+    """The secret that `PATH` or `PATH#KEY` names, relative to the folder of the configuration."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("must be the path of a file, or PATH#KEY for a file of KEY=VALUE lines")
+    name, _, key = value.partition("#")
+    path = Path((info.context or {}).get("folder", ""), name)
+    if key:
+        values = read_env(path)
+        if not values.get(key):
+            raise ValueError(f"names {key} in `{path}`, which has no such value")
+        return values[key].encode()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot be read: {path}: {error.strerror}") from error
+    if not content.strip():
+        raise ValueError(f"names an empty file: {path}")
+    return content
+
+
+SecretFile = Annotated[bytes, BeforeValidator(_secret_at), Field(repr=False)]
+"""A key with the path of a secret's file; the model has the content, and never shows it."""
+SecretText = Annotated[
+    str,
+    BeforeValidator(lambda value, info: _secret_at(value, info).decode("utf-8").strip()),
+    Field(repr=False),
+]
+"""The same for a text; whitespace around it is removed."""
 
 
 def origin_of(url: str) -> str:

@@ -200,7 +200,9 @@ class RequestLog:
         finally:
             path = quote(scope["path"][:_LONGEST_PATH], safe="/-._~:")
             milliseconds = (time.perf_counter() - started) * 1000
-            _LOG.info("%s %s %s %.0f ms", scope["method"], path, status or "-", milliseconds)
+            request = {"method": scope["method"], "path": path, "status": status, "ms": round(milliseconds)}
+            line = (scope["method"], path, status or "-", milliseconds)
+            _LOG.info("%s %s %s %.0f ms", *line, extra={"request": request})
 
 
 def _failure_response(error: Exception) -> Response:

@@ -18,6 +18,7 @@ from workshop.cli import (
     part,
     probe,
     rehearse,
+    serve,
     status,
     trace,
     up,
@@ -47,7 +48,7 @@ class _Root(RootGroup):
         "Environment": ("up", "status", "logs", "teardown"),
         "Lessons": ("part", "next", "trace", "connect", "disconnect", "bridge"),
         "Troubleshooting": ("doctor", "config", "report", "help"),
-        "Security": ("login", "probe"),
+        "Security": ("login", "probe", "serve"),
         "For facilitators": ("rehearse", "demo", "bundle"),
     }
     guesses: Mapping[str, str] = {
@@ -83,6 +84,7 @@ def build_tree() -> Any:  # noqa: ANN401 - Typer keeps its commands' types priva
     app.add("help", help.show_help)
     app.add_typer(login.build_group(), name="login")
     app.add("probe", probe.probe)
+    app.add("serve", serve.serve)
     app.add("rehearse", rehearse.rehearse)
     app.add_typer(demo.build_group(), name="demo")
     app.add_typer(bundle.build_group(), name="bundle")

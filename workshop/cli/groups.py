@@ -48,6 +48,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "workshop probe http://localhost:8080/mcp",
         "workshop probe https://mcp.example.com/mcp --follow --all",
     ),
+    "serve": ("workshop serve resource-server --config tools.toml",),
     "login": ("workshop login list", "workshop login revoke --all"),
     "rehearse": ("workshop rehearse", "workshop rehearse --backend kind --keep"),
     "demo": (

@@ -32,6 +32,8 @@ _KINDS = {  # pydantic's name of an error: what the value is not
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "list_type": "a list",
+    "frozen_set_type": "a list",
+    "too_short": "a list with an entry",
     "greater_than_equal": "a port from 1 to 65535",
     "less_than_equal": "a port from 1 to 65535",
 }
@@ -51,28 +53,37 @@ def read_toml(file: Path) -> dict[str, Any]:
         raise UsageError(f"`{file}` is not TOML", why=str(error)) from error
 
 
-def validated(model: type[Model], data: Mapping[str, Any], file: Path) -> Model:
-    """`data` of `file` as `model`; raises UsageError with the key, what was found and what is allowed."""
+def validated(
+    model: type[Model],
+    data: Mapping[str, Any],
+    file: Path,
+    described: str = "`parts/README.md` describes every key",
+) -> Model:
+    """`data` of `file` as `model`; raises UsageError with the key, what was found and what is allowed.
+
+    Validators get `folder`, that of `file`, in their context. `described` is the hint for a missing key.
+    """
     from pydantic import ValidationError
 
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context={"folder": file.absolute().parent})
     except ValidationError as error:
         # A missing key first: a misspelt one is missing and unknown, and the first says what to write.
         found = min(error.errors(), key=lambda one: one["type"] != "missing")
-        raise _usage_error(found, model, file) from error
+        raise _usage_error(found, model, file, described) from error
 
 
-def _usage_error(found: "ErrorDetails", model: type["BaseModel"], file: Path) -> UsageError:
+def _usage_error(found: "ErrorDetails", model: type["BaseModel"], file: Path, described: str) -> UsageError:
     kind, path = found["type"], found["loc"]
     key = ".".join(str(step + 1) if isinstance(step, int) else step for step in path)
     if kind == "missing":
-        return UsageError(f"`{file}` has no `{key}`", hint="`parts/README.md` describes every key")
+        return UsageError(f"`{file}` has no `{key}`", hint=described)
     if kind in _UNKNOWN:
         allowed = ", ".join(sorted(_keys(model, path[:-1])))
         return UsageError(f"`{file}` has the unknown key `{key}`", hint=f"Allowed are {allowed}")
     if kind == "value_error":
-        return UsageError(f"`{key}` in `{file}` {found['ctx']['error']}")
+        where = f"`{key}` in `{file}`" if key else f"`{file}`"
+        return UsageError(f"{where} {found['ctx']['error']}")
     allowed = _KINDS.get(kind) or str(found.get("ctx", {}).get("expected", "valid"))
     shown = repr(found["input"])
     why = f"It is {shown if len(shown) <= _MOST_SHOWN else f'{shown[:_MOST_SHOWN]}…'}"

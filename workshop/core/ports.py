@@ -1,6 +1,7 @@
 """Loopback ports: bind them, check whether they are free, and find the process that uses one."""
 
 import contextlib
+import errno
 import functools
 import itertools
 import socket
@@ -29,6 +30,28 @@ def bind_everywhere(port: int) -> list[socket.socket]:
     Raises PreflightError when it is taken.
     """
     return _bind_each(_EVERYWHERE, port)
+
+
+def bind_at(host: str, port: int) -> list[socket.socket]:
+    """Bind `port` where `host` says: loopback, every address (0.0.0.0 or ::), or one address of this machine.
+
+    Raises PreflightError when it is taken, UsageError for what is not an address of this machine.
+    """
+    if host in {"localhost", *(address for _, address in _LOOPBACK)}:
+        return bind_loopback(port)
+    if host in {address for _, address in _EVERYWHERE}:
+        return bind_everywhere(port)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return [_bind(family, host, port)]
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PreflightError(f"Port {port} is already in use on {host}", why=owner(port)) from error
+        raise UsageError(
+            f"Cannot listen at {host}",
+            why=error.strerror or str(error),
+            hint="It is localhost, 0.0.0.0 for all addresses, or one address of this machine",
+        ) from error
 
 
 def is_free(port: int) -> bool:

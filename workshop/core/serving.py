@@ -22,9 +22,10 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from workshop.core.config_file import read_toml
 from workshop.core.crash import run_program
 from workshop.core.errors import UsageError
-from workshop.core.ports import bind_everywhere, bind_loopback
+from workshop.core.ports import bind_at
 from workshop.core.state_file import read_json
 
 try:
@@ -232,11 +233,13 @@ def main(create_app: CreateApp, arguments: Sequence[str] | None = None) -> NoRet
     sys.exit(run_program(act))
 
 
-def log_to_stderr() -> None:
-    """Log to stderr, each line with its time; a second call changes nothing."""
+def log_to_stderr(formatter: logging.Formatter | None = None) -> None:
+    """Log to stderr, each line with its time or as `formatter` writes it; a second call changes nothing."""
     # No line shows these, so they need not be looked up.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter or logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -248,7 +251,9 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in a configuration file; raises UsageError if it is not one."""
+    """The JSON object, or the TOML tables, in a configuration file; raises UsageError if it has neither."""
+    if path.suffix == ".toml":
+        return read_toml(path)
     try:
         config = read_json(path)
     except (OSError, ValueError) as error:
@@ -263,12 +268,14 @@ def serve(
     *,
     port: int,
     while_exists: Path,
-    everywhere: bool = False,
+    host: str = "localhost",
+    more_ports: Sequence[int] = (),
     http: type[asyncio.Protocol] = CoalescingProtocol,
 ) -> None:
-    """Serve `app` on `port` of loopback or of all addresses, until SIGTERM or until `while_exists` is gone.
+    """Serve `app` on `port` of `host` (see `bind_at`), until SIGTERM or until `while_exists` is gone.
 
-    A workload therefore stops when its state directory is deleted by hand.
+    A workload therefore stops when its state directory is deleted by hand. On `more_ports`, the same
+    application answers; its scope shows the port.
     """
     log_to_stderr()
     logging.getLogger("uvicorn.error").addFilter(_is_news)
@@ -285,7 +292,7 @@ def serve(
         h11_max_incomplete_event_size=64 * 1024,
     )
     server = uvicorn.Server(config)
-    sockets = bind_everywhere(port) if everywhere else bind_loopback(port)
+    sockets = [bound for each in (port, *more_ports) for bound in bind_at(host, each)]
     asyncio.run(_serve(server, sockets, while_exists))
 
 

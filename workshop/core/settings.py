@@ -56,7 +56,7 @@ class Settings:
         path = env_path(env_file)
         if path is None:
             return cls()
-        values = _parse(path, _read(path))
+        values = read_env(path)
         known = {_KEYS[key]: _checked(key, value, path) for key, value in values.items() if key in _KEYS}
         unknown = (_warning(key, path) for key in values if key not in _KEYS)
         return cls(**known, warnings=tuple(warning for warning in unknown if warning))
@@ -92,6 +92,11 @@ def remembered_env_file() -> Path | None:
     except UsageError:
         return None
     return Path(record.env_file) if record and record.env_file else None
+
+
+def read_env(path: Path) -> dict[str, str]:
+    """The values of a file of KEY=VALUE lines; raises UsageError when it is not one."""
+    return _parse(path, _read(path))
 
 
 def _read(path: Path) -> str:

@@ -17,6 +17,7 @@ from workshop.core.foreign import one_line, unbroken
 from workshop.core.instance import Instance
 from workshop.core.paths import write_private
 from workshop.course.lessons import Variation
+from workshop.lab.process import on_this_machine
 from workshop.lab.variation import Edition, VariationPrograms
 
 if TYPE_CHECKING:
@@ -139,6 +140,12 @@ def _script_error(stderr: str, script: str) -> WorkshopError:
     hint = next((line.removeprefix("Hint: ") for line in more if line.startswith("Hint: ")), "")
     why = " ".join(line for line in more if not line.startswith("Hint: "))
     return WorkshopError(what.removeprefix("Error: "), why=why, hint=hint)
+
+
+def serve_command(variation: Variation, config: Path) -> tuple[str, ...]:
+    """The arguments that start a variation's own server with a configuration file."""
+    (program,) = (each for each in variation.programs if each.name == variation.name)
+    return (*on_this_machine(program).argv, "--config", str(config))
 
 
 def construct(variation: Variation, progress: Progress, *, cleanup: bool) -> Sequence[str]:

@@ -27,7 +27,12 @@ def _serve(config: configuration.PracticeConfig, path: Path) -> None:
     from workshop.core.serving import serve
     from workshop.servers.practice.app import create_app
 
-    serve(create_app(config), port=config.port, while_exists=path, everywhere=bool(config.service_host))
+    serve(
+        create_app(config),
+        port=config.port,
+        while_exists=path,
+        host="0.0.0.0" if config.service_host else "localhost",
+    )
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What servers of variations share, and what the gateway must not have because it needs the MCP SDK."""
+"""What servers of variations share: how they are started for real, and what needs the MCP SDK."""

@@ -1,0 +1,65 @@
+"""A variation's server as `workshop serve` starts it, from a configuration file of the test's."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server that runs; `log` is what it wrote so far."""
+
+    port: int
+    log_file: Path
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text("utf-8")
+
+    def get(self, path: str, *, port: int | None = None, **headers: str) -> httpx2.Response:
+        return httpx2.get(
+            f"http://127.0.0.1:{port or self.port}{path}", headers=headers, trust_env=False, timeout=30
+        )
+
+    def metrics(self, port: int) -> dict[str, float]:
+        """The samples at `/metrics`, by their name and labels."""
+        lines = self.get("/metrics", port=port).text.splitlines()
+        samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in samples}
+
+
+@contextmanager
+def served(name: str, config: Path, port: int) -> Iterator[Served]:
+    """Run `workshop serve NAME --config FILE` until the block ends; SIGTERM ends it."""
+    log = config.with_name(f"{name}.log")
+    with log.open("wb") as output:
+        argv = [sys.executable, "-m", "workshop", "serve", name, "--config", str(config)]
+        process = subprocess.Popen(argv, stdout=output, stderr=output, cwd=config.parent)
+    found = Served(port, log)
+    try:
+        _wait(found, process)
+        yield found
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(_SECONDS) == -signal.SIGTERM, found.log
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait(found: Served, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, found.log
+        with suppress(httpx2.TransportError):
+            if found.get("/health").status_code == 200:
+                return
+    raise AssertionError(f"not healthy: {found.log}")
