@@ -1,19 +1,19 @@
 """Part 4: the tools live at GitHub, behind OAuth; a 401 becomes a login, and the login becomes tools.
 
-What happens at the first request, all over HTTP. A is this agent, P the proxy with its authorization server,
+The nine hops of the handshake, all over HTTP. A is this agent, P the proxy with its authorization server,
 G is GitHub:
 
-     1  A → P        POST /mcp, without a token: 401, and where to read on
-     2  A → P        GET  /.well-known/oauth-protected-resource: who issues tokens for this resource
-     3  A → P        GET  /.well-known/oauth-authorization-server: that server's endpoints
-     4  A → P        POST /oauth/register: the agent introduces itself, and gets a client id
-     5  browser → P  GET  /oauth/authorize, with the hash of a secret (PKCE): do you want this?
-     6  browser → G  GitHub's own login and approval, then back to P: /oauth/callback
-     7  browser → A  GET  localhost:8765/callback, with a code that works once
-     8  A → P        POST /oauth/token, with the code and the secret itself: an access token, for P alone
-     9  A → P → G    POST /mcp, with that token; P checks it, and sends GitHub's in its place
+    1 refusal       A → P        POST /mcp, without a token: 401, and where to read on
+    2 resource      A → P        GET  /.well-known/oauth-protected-resource: who issues its tokens
+    3 issuer        A → P        GET  /.well-known/oauth-authorization-server: that issuer's endpoints
+    4 registration  A → P        POST /oauth/register: the agent introduces itself, and gets a client ID
+    5 consent       browser → P  GET  /oauth/authorize, with the hash of a secret (PKCE): do you want this?
+    6 sign-in       browser → G  GitHub's own login and approval, then back to P: /oauth/callback
+    7 code          browser → A  GET  localhost:8765/callback, with a code that works once
+    8 token         A → P        POST /oauth/token, with the code and the secret itself: token 1, for P alone
+    9 swap          A → P → G    POST /mcp, with token 1; P checks it, and sends token 2, GitHub's, instead
 
-The MCP SDK does 1 to 5 and 8, given four things: who we are, where the browser comes back to,
+The MCP SDK does hops 1 to 5 and 8, given four things: who we are, where the browser comes back to,
 who shows the address to you, and where tokens are kept. They stand in `answer`.
 """
 

@@ -34,23 +34,23 @@ def test_a_login_is_reported_step_by_step_with_the_whole_address_on_a_line_of_it
         on.Approved(),
         on.TokenReceived("repo", 3600),
     )
-    assert "requires a login: it answered 401" in shown
-    assert "its authorization server is http://localhost:8080" in shown
+    assert "  hop 1  http://localhost:8080/mcp answered 401: it requires a login" in shown
+    assert "  hop 2  the resource is http://localhost:8080/; http://localhost:8080 issues its tokens" in shown
     assert "c" * 25 not in shown
     assert f"\n  {url}\n" in shown
-    assert "✓ Wait for the approval · the code came back" in shown
-    assert "access token, valid for 1 h, scope: repo" in shown
+    assert "✓ hop 6  wait for the sign-in · the browser came back" in shown
+    assert "  hop 8  exchanged the code for token 1, valid for 1 h, scope: repo" in shown
 
 
 def test_nobody_has_to_open_an_address_when_a_practice_user_approves() -> None:
     shown = Screen().show(on.ApprovalNeeded("http://localhost:1/a?state=s", "practice user", "learner"))
-    assert "Approving as practice user learner" in shown
+    assert "hop 5  approving as practice user learner" in shown
     assert "http://" not in shown
 
 
 @pytest.mark.parametrize(
     ("seconds", "told"),
-    [(None, "token;"), (59, "valid for 59 s"), (900, "valid for 15 min"), (7200, "valid for 2 h")],
+    [(None, "token 1;"), (59, "valid for 59 s"), (900, "valid for 15 min"), (7200, "valid for 2 h")],
 )
 def test_a_lifetime_is_reported_in_its_largest_unit(seconds: int | None, told: str) -> None:
     assert told in Screen().show(on.TokenRefreshed(seconds))
@@ -147,8 +147,8 @@ def test_after_a_forgotten_client_each_step_ends_with_its_own_result() -> None:
     )
     ends = [line.partition(" (")[0] for line in shown.splitlines() if line[:1] in "✓✗■"]
     assert ends == [
-        "■ Wait for the approval · the client is not known there",
-        "✓ Wait for the approval · the code came back",
+        "■ hop 6  wait for the sign-in · the client is not known there",
+        "✓ hop 6  wait for the sign-in · the browser came back",
         "✓ Connect to http://localhost:8080/mcp · github, MCP 2026-07-28",
     ]
 
@@ -156,8 +156,8 @@ def test_after_a_forgotten_client_each_step_ends_with_its_own_result() -> None:
 def test_an_approval_that_another_one_replaces_is_stopped() -> None:
     needed = on.ApprovalNeeded("http://localhost:1/a?state=s", "printed")
     shown = Screen().show(on.Connecting("x"), needed, needed, on.Approved(), on.Connected("x", "s", "1"))
-    assert shown.count("■ Wait for the approval") == 1
-    assert shown.count("✓ Wait for the approval · the code came back") == 1
+    assert shown.count("■ hop 6  wait for the sign-in") == 1
+    assert shown.count("✓ hop 6  wait for the sign-in · the browser came back") == 1
     assert "✓ Connect to x · s, MCP 1" in shown
 
 
@@ -174,11 +174,11 @@ def test_a_connection_does_not_count_the_time_of_a_person(monkeypatch: pytest.Mo
             view.observe(event)
             now[0] += seconds
     shown = screen.err.getvalue()
-    assert "✓ Wait for the approval · the code came back (100.0 s)" in shown
+    assert "✓ hop 6  wait for the sign-in · the browser came back (100.0 s)" in shown
     assert "✓ Connect to x · s, MCP 1 (7.0 s)" in shown
 
 
 def test_who_declines_is_not_called_a_practice_user() -> None:
     shown = Screen().show(on.ApprovalNeeded("http://localhost:1/a?state=s", "practice user", "deny"))
-    assert "Declining on the practice GitHub's page" in shown
+    assert "declining on the practice GitHub's page" in shown
     assert "practice user" not in shown

@@ -387,6 +387,6 @@ async def test_two_sign_ins_in_one_browser_do_not_disturb_each_other(gateway: Si
 
 async def test_the_page_names_its_hop_and_who_registered_the_client(gateway: Site) -> None:
     page = await gateway.authorize(await gateway.register())
-    assert "This page is hop 5 in the README." in page.text
+    assert "Hop 5 of 9: consent." in page.text
     assert "registered by the application itself; nobody has verified its name" in page.text
     assert "through this gateway" in page.text

@@ -130,7 +130,7 @@ def test_without_input_nobody_is_asked_at_a_terminal_either(instance: IsolatedIn
 
 def test_an_address_that_has_to_be_opened_is_reported_however_quiet_we_are(running: IsolatedInstance) -> None:
     child = running.spawn("part", "4", "run", "--no-browser", "--model", "rehearsal", "-qq", timeout=60)
-    child.expect(r"Open this address in a browser")
+    child.expect(r"open this address in a browser")
     child.expect(r"http://localhost:\d+/oauth/authorize\?\S+\r\n")
     child.sendintr()
     child.expect(pexpect.EOF)

@@ -91,7 +91,7 @@ def test_files_are_hyperlinks_where_the_terminal_takes_them(
 
 def test_a_wait_shows_its_bound_and_how_to_stop_it(running: IsolatedInstance) -> None:
     child = running.spawn("part", "4", "run", "--no-browser", "--model", "rehearsal")
-    child.expect(r"Wait for the approval.{0,20} \(\d+ s, at most 300 s; Ctrl-C stops it\)")
+    child.expect(r"wait for the sign-in.{0,20} \(\d+ s, at most 300 s; Ctrl-C stops it\)")
     child.sendintr()
     child.expect(pexpect.EOF)
     child.close()

@@ -6,7 +6,7 @@ import psutil
 
 from tests.environment import IsolatedInstance
 
-ASKED = "Approving as practice user"
+ASKED = "approving as practice user"
 
 
 def run(instance: IsolatedInstance) -> str:

@@ -62,7 +62,7 @@ def test_a_lost_store_asks_once_and_works(expendable: IsolatedInstance) -> None:
     for path in (expendable.directory / "workloads" / "github-remote").glob("store.sqlite*"):
         path.unlink()
     progress = approve(expendable)
-    assert progress.count("Approving as practice user") == 1
+    assert progress.count("approving as practice user") == 1
     assert "Approving" not in approve(expendable), "the new login is stored"
 
 

@@ -138,7 +138,7 @@ def test_part_4_logs_in_once_and_then_answers_without_a_person(
     up("github-remote", part_4[8080])
     first = run("04_remote_oauth", "--approve-as", "learner")
     assert (first.returncode, first.stdout) == (0, ANSWER), first.stderr
-    assert "Approving as practice user learner" in first.stderr
+    assert "approving as practice user learner" in first.stderr
     second = run_here("04_remote_oauth", "--no-browser")
     assert (second.returncode, second.stdout) == (0, ANSWER), second.stderr
     assert "approve" not in second.stderr.lower()

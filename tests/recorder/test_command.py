@@ -58,7 +58,7 @@ def test_ctrl_c_at_the_consent_page_leaves_its_trace_too(running: IsolatedInstan
     options = ["--no-browser", "--model", "rehearsal", "--trace", "stopped.json"]
     child = running.spawn("part", "4", "run", *options)
     child.expect(r"(http://localhost:\d+/oauth/authorize\?\S+)")
-    child.expect("Wait for the approval")
+    child.expect("wait for the sign-in")
     child.sendintr()
     child.expect(pexpect.EOF)
     child.close()

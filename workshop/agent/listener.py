@@ -5,7 +5,7 @@ import contextlib
 import hmac
 import html
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -15,6 +15,7 @@ from mcp.shared.auth import AuthorizationCodeResult
 
 from workshop.core.errors import CredentialsError, PreflightError, WorkshopError
 from workshop.core.foreign import one_line
+from workshop.core.hops import CODE, hop
 from workshop.core.pages import PAGE_POLICY, STYLE
 from workshop.core.ports import bind_loopback, free_port
 from workshop.core.refusals import refusal_in
@@ -32,14 +33,18 @@ class Page:
     status: int
     title: str
     text: str
+    hop: int | None = None
+    """The number of the hop that it ends, for its footer."""
 
     def response(self) -> bytes:
         """The page as an HTTP response without scripts, which must not be cached or framed."""
+        label = f" {hop(self.hop).label}." if self.hop else ""
         body = (
             "<!doctype html><html lang=en><meta charset=utf-8>"
             "<meta name=viewport content='width=device-width'>"
             f"<title>{html.escape(self.title)}</title><style>{STYLE}</style>"
-            f"<main><h1>{html.escape(self.title)}</h1><p>{html.escape(self.text)}</p></main></html>"
+            f"<main><h1>{html.escape(self.title)}</h1><p>{html.escape(self.text)}</p></main>"
+            f"<footer>MCP workshop, running on this computer.{label}</footer></html>"
         ).encode()
         head = (
             f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}",
@@ -196,6 +201,7 @@ class LoopbackListener:
             page = _STRAY
         else:
             page, outcome = _judge(parse_qs(urlsplit(request).query, keep_blank_values=True), login)
+            page = replace(page, hop=CODE)
             if recorder := current():
                 recorder.received(f"http://localhost:{self._port}{request}", page.status)
         writer.write(page.response())

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from workshop.agent import events as on
+from workshop.core import hops
 from workshop.core.console import Console, Progress, Step
 from workshop.core.errors import WorkshopError
 from workshop.core.foreign import one_line, unbroken
@@ -46,10 +47,10 @@ _SHOWN_TOOLS = 60
 _MINUTE, _HOUR = 60, 3600
 _OF_A_PERSON = ("approval", "page")
 _APPROVE = {
-    "browser": "Your browser opens to approve the login. If it does not, open this address:",
-    "printed": "Open this address in a browser on this computer to approve the login:",
-    "practice user": "Approving as practice user {user}, without a browser",
-    "practice deny": "Declining on the practice GitHub's page, without a browser",
+    "browser": "your browser opens to approve the login. If it does not, open this address:",
+    "printed": "open this address in a browser on this computer to approve the login:",
+    "practice user": "approving as practice user {user}, without a browser",
+    "practice deny": "declining on the practice GitHub's page, without a browser",
 }
 _DENIES = "deny"  # a choice on the practice GitHub's page, not a user
 _WANTED = "{server} needs you at a page before it can answer. It says: {message}"
@@ -61,17 +62,31 @@ _OPENING = {
 
 _SENTENCES: Mapping[type[on.Event], str] = {
     on.ModelAnnounced: "Model: {name}",
-    on.LoginRequired: "  {url} requires a login: it answered {status}",
-    on.ResourceDiscovered: "  Protected resource {resource}: its authorization server is {issuer}",
-    on.ServerDiscovered: "  Authorization server {issuer}: read its metadata; it supports PKCE",
-    on.ClientRegistered: "  Registered there as client {client_id}",
+    on.LoginRequired: "{url} answered {status}: it requires a login",
+    on.ResourceDiscovered: "the resource is {resource}; {issuer} issues its tokens",
+    on.ServerDiscovered: "{issuer} lists its endpoints, and supports PKCE",
+    on.ClientRegistered: "registered as client {client_id}",
     on.ClientForgotten: "  {issuer} no longer knows this client; registering again",
-    on.TokenReceived: "  Exchanged the code for an access token{lifetime}, scope: {scope}",
-    on.TokenRefreshed: "  Refreshed the access token{lifetime}; no approval needed",
-    on.LoginReused: "  Using the stored login from {issuer}",
+    on.Approved: "the code came back to the agent",
+    on.TokenReceived: "exchanged the code for token 1{lifetime}, scope: {scope}",
+    on.TokenRefreshed: "refreshed token 1{lifetime}; no approval needed",
+    on.LoginReused: "a login at {issuer} is stored; hops 1 to 8 are not needed",
     on.ToolsFound: "{count}: {names}",
     on.Warned: "Warning: {text}",
 }
+_HOPS: Mapping[type[on.Event], int] = {
+    on.LoginRequired: hops.REFUSAL,
+    on.ResourceDiscovered: hops.RESOURCE,
+    on.ServerDiscovered: hops.ISSUER,
+    on.ClientRegistered: hops.REGISTRATION,
+    on.ApprovalNeeded: hops.CONSENT,
+    on.Approved: hops.CODE,
+    on.TokenReceived: hops.TOKEN,
+    on.TokenRefreshed: hops.TOKEN,
+    on.LoginReused: hops.SWAP,
+}
+_WAIT = f"hop {hops.SIGN_IN}  wait for the sign-in"
+_FROM_HERE = f"  hop {hops.SWAP}  from here on, each request carries token 1"
 
 
 class View:
@@ -106,9 +121,10 @@ class View:
                 self._stop("approval", "another approval is needed")
                 self._approve(event)
                 bound = None if event.way == "practice user" else event.seconds
-                self._begin("approval", "Wait for the approval", bound=bound)
+                self._begin("approval", _WAIT, bound=bound)
             case on.Approved():
-                self._end("approval", "the code came back")
+                self._end("approval", "the browser came back")
+                self._say(_sentence(event))
             case on.PageRequested() | on.PageOpened():
                 self._show_page(event)
             case on.ModelAsked(turn):
@@ -127,13 +143,15 @@ class View:
         if isinstance(event, on.ClientForgotten):
             self._stop("approval", "the client is not known there")
         self._say(_sentence(event))
+        if isinstance(event, on.TokenReceived):
+            self._say(_FROM_HERE)
 
     def _approve(self, event: on.ApprovalNeeded) -> None:
         if event.way == "practice user":
             way = "practice deny" if event.user == _DENIES else event.way
-            self._say(_APPROVE[way].format(user=event.user))
+            self._say(_numbered(event, _APPROVE[way].format(user=event.user)))
         else:  # also with --quiet, because somebody has to open it
-            self._tell(_APPROVE[event.way], f"  {event.url}")
+            self._tell(_numbered(event, _APPROVE[event.way]), f"  {event.url}")
 
     def _show_page(self, event: on.PageRequested | on.PageOpened) -> None:
         if isinstance(event, on.PageRequested):
@@ -214,7 +232,13 @@ def _sentence(event: on.Event) -> str:
         values = {"count": _count(len(event.names), "tool"), "names": _names(event.names)}
     if isinstance(event, on.ClientRegistered):
         values = {"client_id": one_line(event.client_id, _SHOWN_ID)}
-    return _SENTENCES.get(type(event), "").format(**values)
+    return _numbered(event, _SENTENCES.get(type(event), "").format(**values))
+
+
+def _numbered(event: on.Event, text: str) -> str:
+    """The text, with the number of its hop of the handshake if it is one."""
+    number = _HOPS.get(type(event))
+    return f"  hop {number}  {text}" if number else text
 
 
 def _values(event: on.Event) -> dict[str, Any]:

@@ -44,8 +44,9 @@ def form_page(template: str | Template, **values: object) -> Response:
     return response
 
 
-def error_page(error: PageError) -> Response:
-    values = {"title": error.title, "text": error.text, "remedy": error.remedy}
+def error_page(error: PageError, hop: int | None = None) -> Response:
+    """The page of an error; `hop` is the number of the hop that failed."""
+    values = {"title": error.title, "text": error.text, "remedy": error.remedy, "hop": hop}
     return page("error.html", status=error.status, **values)
 
 

@@ -80,7 +80,7 @@ class ConsentForm:
     csrf: str
     preconfigured: bool = False
     hop: int | None = None
-    """The page's number in the README of the part."""
+    """The number of the page's hop (see `workshop.core.hops`)."""
 
     def response(self) -> Response:
         """The page."""

@@ -83,8 +83,10 @@ CORS_PATHS = ("/oauth/register", "/oauth/token")
 class Endpoint:
     """One handler for exactly the given methods; HEAD is not GET where a GET has an effect."""
 
-    def __init__(self, handler: Handler, methods: Iterable[str]) -> None:
+    def __init__(self, handler: Handler, methods: Iterable[str], hop: int | None = None) -> None:
+        """`hop` is the number of the hop that an error page names."""
         self._handler = handler
+        self._hop = hop
         self._methods = tuple(methods)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,7 +105,7 @@ class Endpoint:
         except OAuthError as error:
             return error_json(error)
         except PageError as error:
-            return error_page(error)
+            return error_page(error, self._hop)
         except BodyTooLargeError:
             description = f"A request body has at most {FORM_BYTES} bytes"
             return error_json(OAuthError("invalid_request", description, status=413))
@@ -123,8 +125,8 @@ def auth_routes(server: AuthServer) -> list[BaseRoute]:
 def authorization_server_routes(server: AuthServer) -> list[BaseRoute]:
     """Discovery and OAuth endpoints; metadata also below its path, where clients of path-ful servers look."""
 
-    def route(path: str, handler: ServerHandler, *methods: str) -> Route:
-        return server_route(server, path, handler, *methods)
+    def route(path: str, handler: ServerHandler, *methods: str, hop: int | None = None) -> Route:
+        return server_route(server, path, handler, *methods, hop=hop)
 
     return [
         route(_AUTHORIZATION_SERVER_PATH, server_metadata, *_READ),
@@ -133,17 +135,20 @@ def authorization_server_routes(server: AuthServer) -> list[BaseRoute]:
         route(f"{_OPENID_PATH}/{{rest:path}}", openid_configuration, *_READ),
         route("/.well-known/jwks.json", jwks, *_READ),
         route("/oauth/register", register, "POST"),
-        route("/oauth/authorize", authorize, "GET"),
-        route("/oauth/consent", consent, "POST"),
-        route("/oauth/callback", callback, "GET"),
+        route("/oauth/authorize", authorize, "GET", hop=server.hop),
+        route("/oauth/consent", consent, "POST", hop=server.hop),
+        route("/oauth/callback", callback, "GET", hop=server.sign_in_hop),
         route("/oauth/token", token, "POST"),
         route("/oauth/revoke", revoke, "POST"),
         Route("/oauth/{rest:path}", Endpoint(_not_found, _ANY)),
     ]
 
 
-def server_route(server: AuthServer, path: str, handler: ServerHandler, *methods: str) -> Route:
-    return Route(path, Endpoint(lambda request: handler(server, request), methods))
+def server_route(
+    server: AuthServer, path: str, handler: ServerHandler, *methods: str, hop: int | None = None
+) -> Route:
+    """A route to a handler of this server; an error page of it names `hop`."""
+    return Route(path, Endpoint(lambda request: handler(server, request), methods, hop))
 
 
 def common_routes(store: Store | None) -> list[BaseRoute]:

@@ -49,7 +49,12 @@ class AuthServer:
     source: UpstreamTokenSource | None = None
     """Where an upstream's tokens come from; None for a server that signs people in itself."""
     hop: int | None = None
-    """The number of the consent page in the README of the part, for its footer."""
+    """The hop of the consent page, for its footer; signing in is the next one. None shows no number."""
+
+    @property
+    def sign_in_hop(self) -> int | None:
+        """The hop of the pages that follow the consent."""
+        return self.hop and self.hop + 1
 
     def url(self, path: str) -> str:
         return f"{self.config.issuer}{path}"

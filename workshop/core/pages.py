@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workshop.core.encoding import csp_hash
+from workshop.core.hops import hop
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -22,7 +23,7 @@ to whatever login page it uses, and to the client. No page has markup of others 
 def page_environment(templates: Path) -> "Environment":
     """Return an environment for this folder that escapes all values and fails on an undefined one.
 
-    A template may extend `base.html`, the frame of the pages of a login; a value `hop` is their number.
+    A template may extend `base.html`, the frame of a login's pages; a value `hop` is the number of their hop.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -35,4 +36,5 @@ def page_environment(templates: Path) -> "Environment":
         lstrip_blocks=True,
     )
     environment.globals["style"] = Markup(STYLE)  # noqa: S704 - our own file; escaping would change its hash
+    environment.globals["hop_label"] = lambda number: hop(number).label
     return environment

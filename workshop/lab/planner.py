@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from workshop.core.hops import SIGN_IN
 from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, Deployment, Program
 from workshop.lab.process import on_this_machine
 from workshop.toolhive.lint import CALLBACK_PATH, DEFAULT_SCOPES, auth_config, oidc_config
@@ -37,7 +38,7 @@ class Planner:
             "client_secret_file": str(secret_file),
             "callback_url": f"{issuer}{CALLBACK_PATH}",
             "app_name": "MCP workshop",
-            "hop": 6,
+            "hop": SIGN_IN,
         }
         return Program(
             PRACTICE_GITHUB,

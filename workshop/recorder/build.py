@@ -151,8 +151,8 @@ def _unseen(steps: Sequence[Step], context: Context, subject: Subject, *, has_re
     server, upstream = context.server_name, subject.upstream_name
     if any(step.seen_by == "upstream" for step in steps):
         yield (
-            f"The agent cannot see what reaches {upstream}. Those hops are from {upstream}'s own record of "
-            "requests, ordered by time; its responses are not recorded."
+            f"The agent cannot see what reaches {upstream}. Those requests are from {upstream}'s own record, "
+            "ordered by time; its responses are not recorded."
         )
     elif has_record and subject.upstream_url:
         more = " more" if any(step.receiver == UPSTREAM for step in steps) else ""
@@ -161,7 +161,7 @@ def _unseen(steps: Sequence[Step], context: Context, subject: Subject, *, has_re
         step.kind in ("token", "refresh", "authorize") or step.claims for step in steps
     ):
         yield (
-            f"The hops from the {server} to {upstream} are missing: the agent cannot see them. "
+            f"The requests from the {server} to {upstream} are missing: the agent cannot see them. "
             f"The {server}'s log lists them, without a token."
         )
     if context.issued_elsewhere or context.sent_along:

@@ -15,7 +15,7 @@ from workshop.core.paths import write_private
 from workshop.core.state_file import DamagedFileError, read_json
 from workshop.recorder.masking import LABEL, cut
 from workshop.recorder.model import FORMAT, VERSION, Comparison, Message, Pairs, Step, Trace
-from workshop.recorder.wording import PHASES, SIGNS, UNEQUAL, UNFOLDED, counted, span
+from workshop.recorder.wording import SIGNS, UNEQUAL, UNFOLDED, chapter, counted, span
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -193,7 +193,7 @@ def headline(trace: Trace) -> str:
     failed = sum(not one.holds for _, one in trace.comparisons)
     held = f", {failed} do not hold" if failed else ", all hold" if len(trace.comparisons) > 1 else ""
     compared = f"{counted(len(trace.comparisons), 'comparison')}{held}"
-    figures = f"{counted(len(trace.steps), 'hop')}, {compared}, {span(trace.seconds)}"
+    figures = f"{counted(len(trace.steps), 'request')}, {compared}, {span(trace.seconds)}"
     ended = {
         "done": "It worked",
         "failed": f"It failed: {trace.outcome.what}",
@@ -208,11 +208,12 @@ def explain(trace: Trace) -> list[str]:
 
 
 def _lines(trace: Trace) -> Iterator[str]:
-    phase = ""
+    begun = ""
     for step in trace.steps:
-        if step.phase != phase and step.inside is None:
-            phase = step.phase
-            yield from ("", f"── {PHASES.get(phase, phase)} ──")
+        heading = chapter(step.kind, step.phase)
+        if heading != begun and step.inside is None:
+            begun = heading
+            yield from ("", f"── {heading} ──")
         yield from _step(trace, step)
     yield from ("", *trace.closing)
     if trace.unseen:

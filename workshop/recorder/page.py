@@ -18,7 +18,7 @@ from workshop.core.pages import page_environment
 from workshop.recorder.context import AGENT, GATEWAY, ISSUER, UPSTREAM
 from workshop.recorder.masking import LABEL, is_credential
 from workshop.recorder.model import Comparison, Message, Step, Trace
-from workshop.recorder.wording import PHASES, SIGNS, UNEQUAL, UNFOLDED, counted, span
+from workshop.recorder.wording import SIGNS, UNEQUAL, UNFOLDED, chapter, counted, span
 
 _LISTING = frozenset({"initialize", "notifications/initialized", "server/discover", "tools/list"})
 
@@ -137,8 +137,8 @@ def to_html(trace: Trace) -> str:
     """The page; everything from the network is escaped."""
     style, script = _asset("page.css"), _asset("page.js")
     phases = [
-        (PHASES.get(name, name), list(rows))
-        for name, rows in groupby(_rows(trace), lambda row: row.step.phase)
+        (name, list(rows))
+        for name, rows in groupby(_rows(trace), lambda row: chapter(row.step.kind, row.step.phase))
     ]
     return (
         _environment()

@@ -20,7 +20,7 @@ from workshop.recorder.context import (
 from workshop.recorder.hop import Hop
 from workshop.recorder.masking import Labels, decoded, masked_body, masked_headers, masked_url, media_type
 from workshop.recorder.model import Message, Step
-from workshop.recorder.wording import AGAIN, ASKED, BUILT, CUT_OFF, METHODS, REMEMBERED, WORDS
+from workshop.recorder.wording import AGAIN, ASKED, BUILT, CUT_OFF, METHODS, REMEMBERED, WAITING, WORDS
 
 _CHALLENGES = (401, 403)
 
@@ -149,7 +149,7 @@ def _path(url: str) -> str:
 
 
 def _phase(kind: str, phase: str, *, waits: bool) -> str:
-    return "visit" if waits and (phase == "approval" or kind == "mcp") else phase
+    return WAITING if waits and (phase == "approval" or kind == "mcp") else phase
 
 
 def _named(text: str, context: Context, receiver: str) -> str:

@@ -1,28 +1,39 @@
-"""The purpose of each kind of hop, in a sentence, and the specification that defines it."""
+"""The purpose of each kind of request, in a sentence, its specification, and its hop of the handshake."""
 
 from dataclasses import dataclass
 
+from workshop.core import hops
+
 _MINUTE = 60.0
 
-PHASES = {
-    "refusal": "The server requires a token",
-    "discovery": "Who issues tokens?",
-    "registration": "Client registration",
-    "approval": "A person approves",
-    "visit": "A call waits for a person",
-    "token": "The code is exchanged for a token",
-    "calls": "The calls",
+_PHASES = {
+    hops.REFUSAL: "refusal",
+    hops.RESOURCE: "discovery",
+    hops.ISSUER: "discovery",
+    hops.REGISTRATION: "registration",
+    hops.CONSENT: "approval",
+    hops.SIGN_IN: "approval",
+    hops.CODE: "approval",
+    hops.TOKEN: "token",
+    hops.SWAP: "calls",
 }
+WAITING = "visit"
+"""The phase of requests that happen while a call waits for a person."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """Title, sentence and references of one kind of hop, and its phase."""
+    """Title, sentence and references of one kind of request, and the number of its hop."""
 
-    phase: str
+    hop: int
     title: str
     sentence: str
     references: tuple[str, ...] = ()
+
+    @property
+    def phase(self) -> str:
+        """The part of the handshake, as a trace's file names it."""
+        return _PHASES[self.hop]
 
 
 _MCP_DISCOVERY = "MCP authorization, Authorization Server Discovery"
@@ -31,154 +42,174 @@ _SWAP = "MCP authorization, Access Token Privilege Restriction"
 
 WORDS = {
     "challenge": Words(
-        "refusal",
+        hops.REFUSAL,
         "A request without a token is refused",
         "The {server} names the document that lists its authorization server.",
         ("RFC 9728 §5.1", "RFC 6750 §3", _MCP_DISCOVERY),
     ),
     "resource-metadata": Words(
-        "discovery",
+        hops.RESOURCE,
         "What is this resource, and who issues its tokens?",
         "The protected-resource metadata names the resource and its authorization server.",
         ("RFC 9728 §3", _MCP_DISCOVERY),
     ),
     "server-metadata": Words(
-        "discovery",
+        hops.ISSUER,
         "Where are the authorization server's endpoints?",
         "The issuer's metadata lists its endpoints and PKCE with S256; without that, the agent would stop.",
         ("RFC 8414 §3", "RFC 7636 §4.2", _MCP_DISCOVERY),
     ),
     "register": Words(
-        "registration",
+        hops.REGISTRATION,
         "The agent registers itself",
         "It gets a client ID and no secret, because a program on a laptop cannot protect one.",
         ("RFC 7591 §3", "RFC 8252 §8.4"),
     ),
     "ask-first": Words(
-        "approval",
+        hops.CONSENT,
         "Does the server still know this client?",
         "The agent checks before it sends a person there: an unknown client ID ends on an error page.",
         ("RFC 6749 §4.1.2.1",),
     ),
     "authorize": Words(
-        "approval",
+        hops.CONSENT,
         "The browser sends the authorization request",
         "It names the client, the resource, the redirect URI, and the hash of a secret: the PKCE challenge.",
         ("RFC 6749 §4.1.1", "RFC 7636 §4.3", "RFC 8707 §2"),
     ),
     "consent": Words(
-        "approval",
+        hops.CONSENT,
         "The person approves this agent",
         "The {receiver} asks whether the agent may act for the person, and redirects the browser to sign in.",
         ("MCP security best practices, Confused Deputy Problem",),
     ),
     "sign-in": Words(
-        "approval",
+        hops.SIGN_IN,
         "The person signs in",
         "The page is the {receiver}'s own. The agent never sees it, nor any password.",
         ("RFC 6749 §4.1.1",),
     ),
     "issuer-callback": Words(
-        "approval",
+        hops.SIGN_IN,
         "The sign-in is done",
         "The {receiver} gets the result and makes a code for the client that asked.",
         ("RFC 6749 §4.1.2",),
     ),
     "visit": Words(
-        "approval",
+        hops.SIGN_IN,
         "The browser opens the link",
         "The {receiver} does not show anything yet: it first checks who has opened the link.",
         (_WHO,),
     ),
     "own-authorize": Words(
-        "approval",
+        hops.SIGN_IN,
         "The {server} is now a client of the authorization server",
         "It uses its own client ID, state and PKCE challenge to find out who is at the browser.",
         (_WHO, "RFC 6749 §4.1.1"),
     ),
     "own-consent": Words(
-        "approval",
+        hops.SIGN_IN,
         "The person approves the {server}",
         "The {receiver} asks whether the {server} may read the person's identity.",
     ),
     "own-callback": Words(
-        "approval",
+        hops.SIGN_IN,
         "The {server} finds out who opened the link",
         "It exchanges this code and compares: only the person who made the call may continue.",
         (_WHO, "RFC 6749 §4.1.2"),
     ),
     "connect": Words(
-        "approval",
+        hops.SIGN_IN,
         "The person approves the connection",
         "The page named the account and the requested permissions. The browser is redirected only now.",
         ("MCP security best practices, Confused Deputy Problem",),
     ),
     "upstream-authorize": Words(
-        "approval",
+        hops.SIGN_IN,
         "The {server} is now the client",
         "The browser is redirected with the {server}'s own client ID and state; the agent takes no part.",
         ("RFC 6749 §4.1.1",),
     ),
     "upstream-consent": Words(
-        "approval",
+        hops.SIGN_IN,
         "The person signs in",
         "The agent never sees this page, nor any password.",
         ("RFC 6749 §4.1.1",),
     ),
     "upstream-callback": Words(
-        "approval",
+        hops.SIGN_IN,
         "The upstream's code goes to the {server}",
         "The {server} uses this code itself, and makes another one for the agent.",
         ("RFC 6749 §4.1.2",),
     ),
     "upstream-token": Words(
-        "approval",
+        hops.SIGN_IN,
         "The {server} fetches the upstream's token",
         "This is the second token of the login. It stays in the {server}.",
         ("RFC 6749 §4.1.3",),
     ),
     "upstream-user": Words(
-        "approval",
+        hops.SIGN_IN,
         "The {server} asks who has approved",
         "With the upstream's token, which only the {server} has.",
     ),
     "callback": Words(
-        "approval",
+        hops.CODE,
         "The code reaches the agent",
         "The browser delivers a code that works once, the agent's own state, and the issuer's name.",
         ("RFC 6749 §4.1.2", "RFC 9207 §2", "RFC 8252 §7.3"),
     ),
     "page": Words(
-        "approval", "The browser opens a page", "A page of the {receiver} that leads to the approval."
+        hops.SIGN_IN, "The browser opens a page", "A page of the {receiver} that leads to the approval."
     ),
     "token": Words(
-        "token",
+        hops.TOKEN,
         "The code becomes an access token",
         "The agent proves that it knows the secret behind the hash, so a stolen code is useless.",
         ("RFC 6749 §4.1.3", "RFC 7636 §4.5", "RFC 8707 §2.2"),
     ),
     "refresh": Words(
-        "token",
+        hops.TOKEN,
         "A refresh token is exchanged for a new access token",
         "No person is needed. The old refresh token can no longer be used.",
         ("RFC 6749 §6", "RFC 9700 §4.14"),
     ),
     "mcp": Words(
-        "calls",
+        hops.SWAP,
         "An MCP request",
         "The agent sends a request, and the server answers it.",
         ("MCP transports, Streamable HTTP",),
     ),
     "upstream-mcp": Words(
-        "calls",
+        hops.SWAP,
         "The token swap",
         "The {server} has verified the agent's token, and sends the upstream's own token instead.",
         (_SWAP,),
     ),
     "upstream-call": Words(
-        "calls", "The {server} calls the upstream", "Its own request, with a token that the agent never has."
+        hops.SWAP,
+        "The {server} calls the upstream",
+        "Its own request, with a token that the agent never has.",
     ),
 }
+
+
+def hop_number(kind: str, phase: str) -> int | None:
+    """The number of the hop that a request of this kind and phase belongs to; None for an unknown kind.
+
+    What happens while a call waits for a person is a late sign-in at the upstream.
+    """
+    if phase == WAITING:
+        return hops.SIGN_IN
+    return WORDS[kind].hop if kind in WORDS else None
+
+
+def chapter(kind: str, phase: str) -> str:
+    """The heading above a request of this kind and phase."""
+    number = hop_number(kind, phase)
+    waiting = ", while a call waits" if phase == WAITING else ""
+    return f"{hops.hop(number).label}{waiting}" if number else phase
+
 
 METHODS = {
     "initialize": (
@@ -226,7 +257,7 @@ AGAIN = (
 )
 
 UNFOLDED = frozenset({"challenge", "mcp", "refresh", "register", "token"})
-"""Kinds of hop whose facts are shown in the terminal and unfolded on the page."""
+"""Kinds of request whose facts are shown in the terminal and unfolded on the page."""
 
 SIGNS = {"equals": "=", "covers": "covers", "contains": "contains", "differs from": "≠"}
 UNEQUAL = {"equals": "≠", "covers": "does not cover", "contains": "lacks", "differs from": "="}

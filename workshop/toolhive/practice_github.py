@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from workshop.core.hops import SIGN_IN
 from workshop.core.paths import cluster_dir
 from workshop.toolhive.manifests import Resource, Resources
 
@@ -31,7 +32,7 @@ def practice_manifests(
         "client_secret_file": _CLIENT_SECRET,
         "callback_url": callback_url,
         "app_name": APP_NAME,
-        "hop": 6,
+        "hop": SIGN_IN,
         "service_host": name,
     }
     secret: dict[str, Any] = {

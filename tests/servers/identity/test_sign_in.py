@@ -197,7 +197,7 @@ async def test_tokens_are_never_refreshed_for_another_resource(tmp_path: Path) -
 async def test_a_configured_client_that_asks_who_a_person_is_gets_a_page_about_that(tmp_path: Path) -> None:
     """Its token will have no scope of the resource, so the page speaks of no MCP server."""
     client = {"client_id": "page", "redirect_uris": ["https://page.example/in"], "name": "The gateway's page"}
-    values = settings(tmp_path, scopes=["openid", "profile", "tools"], clients=[client], hop=3)
+    values = settings(tmp_path, scopes=["openid", "profile", "tools"], clients=[client], hop=5)
     async with provider(values) as identity:
         asked = {"redirect_uri": "https://page.example/in", "scope": "openid profile"}
         page = await identity.authorize("page", **asked)
@@ -205,7 +205,7 @@ async def test_a_configured_client_that_asks_who_a_person_is_gets_a_page_about_t
         assert "It may not use an MCP server for you" in page.text
         assert "entered by whoever runs this server" in page.text
         assert "registered by the application itself" not in page.text
-        assert "This page is hop 3 in the README." in page.text
+        assert "Hop 5 of 9: consent." in page.text
         with_tools = await identity.authorize("page", **{**asked, "scope": "openid tools"})
         assert "asks to use" in with_tools.text
         assert "MCP server at <strong>localhost:8121</strong>" in with_tools.text

@@ -21,8 +21,8 @@ async def test_the_page_reports_what_it_is_who_asks_for_what_and_where_it_leads(
 
 async def test_the_page_names_its_hop(practice: Practice) -> None:
     page = (await practice.browser.get(practice.page_url())).text
-    assert "This page is hop 6 in the README." in page
-    assert "This page is hop" not in (await practice.browser.get("/")).text
+    assert "Hop 6 of 9: sign-in." in page
+    assert " of 9" not in (await practice.browser.get("/")).text
 
 
 async def test_the_page_loads_nothing_and_cannot_be_framed_or_cached(practice: Practice) -> None:

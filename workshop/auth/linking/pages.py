@@ -127,7 +127,7 @@ class Connect:
         url: str,
         hop: int | None = None,
     ) -> None:
-        """`hop` is the number of the page in the README."""
+        """`hop` is the number of the hop of these pages."""
         self._elicitations, self._grants, self._resources = elicitations, grants, resources
         self._records, self._vault, self._identity = records, vault, identity
         self._url, self._hop = url, hop
@@ -136,9 +136,9 @@ class Connect:
     def routes(self) -> list[Route]:
         return [
             Route("/", Endpoint(self.home, ("GET",))),
-            Route("/connect", Endpoint(self.connect, ("GET", "POST"))),
-            Route("/signed-in", Endpoint(self.signed_in, ("GET",))),
-            Route("/oauth/callback", Endpoint(self.callback, ("GET",))),
+            Route("/connect", Endpoint(self.connect, ("GET", "POST"), self._hop)),
+            Route("/signed-in", Endpoint(self.signed_in, ("GET",), self._hop)),
+            Route("/oauth/callback", Endpoint(self.callback, ("GET",), self._hop)),
         ]
 
     async def home(self, _: Request) -> Response:
@@ -172,7 +172,7 @@ class Connect:
         following = self._elicitations.open_again(link)
         if following is None:
             raise PageError(*_GONE, status=404)
-        return page("unfinished.html", status=404, link=following)
+        return page("unfinished.html", status=404, link=following, hop=self._hop)
 
     async def signed_in(self, request: Request) -> Response:
         """The session binding: who signed in must be who asked, or the link leads no further."""
@@ -302,7 +302,7 @@ class Connect:
         return target
 
     def _finished(self, redirection: Redirection, title: str, text: str) -> Response:
-        response = page("finished.html", title=title, text=text)
+        response = page("finished.html", title=title, text=text, hop=self._hop)
         clear_flow_cookie(self, response, redirection.flow)
         return response
 

@@ -21,6 +21,7 @@ from workshop.auth.server import AuthServer, authorization_server
 from workshop.auth.store import Store, maintained
 from workshop.auth.store_sqlite import SqliteStore
 from workshop.auth.upstream import UpstreamTokenSource
+from workshop.core.hops import CONSENT
 from workshop.servers.gateway.config import GatewayConfig
 from workshop.servers.gateway.gate import Gate, OpenGate, TokenGate
 from workshop.servers.gateway.relay import Relay
@@ -57,7 +58,6 @@ def create_app(
     return RequestLog(Cors(guarded, ("/mcp", *CORS_PATHS)) if server else guarded)
 
 
-_CONSENT_HOP = 5  # in the README of part 4
 _NO_ROUTES: list[BaseRoute] = []
 _OPEN: tuple[None, Gate] = (None, OpenGate())
 
@@ -80,7 +80,7 @@ def _with_auth(
         patience=outbound.patience,
         fetch=fetch,
         source=source,
-        hop=_CONSENT_HOP,
+        hop=CONSENT,
     )
     resource_server = ResourceServer(auth, store, tokens, source, clock)
     return server, TokenGate(resource_server, Sessions(store, clock))

@@ -46,7 +46,7 @@ def create_app(config: Mapping[str, Any], *, clock: Clock = time.time, fetch: Fe
     server = _server(settings, vault, people, clock, fetch)
     router = Router(
         [
-            server_route(server, LOGIN_PATH, LoginPage(people), "GET", "POST"),
+            server_route(server, LOGIN_PATH, LoginPage(people), "GET", "POST", hop=server.sign_in_hop),
             *authorization_server_routes(server),
             *common_routes(server.store),
         ],

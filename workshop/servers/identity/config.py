@@ -17,6 +17,7 @@ from workshop.auth.config import (
 from workshop.auth.http import visible
 from workshop.auth.redirect_rules import registration_problem
 from workshop.auth.store import Client
+from workshop.core.hops import HOPS
 
 LOGIN_PATH = "/login"
 _KNOWN = frozenset(
@@ -25,7 +26,6 @@ _KNOWN = frozenset(
 )
 _CLIENT = frozenset({"client_id", "redirect_uris", "name"})
 _DAY = 24 * 3600
-_MOST_HOPS = 99
 # A resource server elsewhere cannot ask whether a token was revoked, so none lives long.
 _ACCESS_SECONDS = 300
 
@@ -39,7 +39,7 @@ class IdentityConfig:
     auth: Auth
     clients: Mapping[str, Client]
     hop: int | None = None
-    """The number of its pages in the README of the variation."""
+    """The hop of its consent page; its sign-in page is the next one."""
 
 
 def read(values: Mapping[str, Any]) -> IdentityConfig:
@@ -47,7 +47,7 @@ def read(values: Mapping[str, Any]) -> IdentityConfig:
     root = Section.of(values, "", known=_KNOWN)
     port = root.number("port", 8080, 1, 65535)
     auth = _auth(root, f"http://localhost:{port}")
-    hop = root.number("hop", 1, 1, _MOST_HOPS) if root.has("hop") else None
+    hop = root.number("hop", 1, 1, len(HOPS)) if root.has("hop") else None
     return IdentityConfig(port, root.text("store"), auth, _clients(root, auth.scopes), hop)
 
 

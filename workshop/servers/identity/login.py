@@ -104,7 +104,7 @@ class LoginPage:
             return await self._answer(server, request)
         state, _ = _waiting(server, request, query_parameters(request))
         users = [(user.login, user.name) for user in self._people.users.values()]
-        return form_page(_TEMPLATE, state=state, users=users, hop=server.hop)
+        return form_page(_TEMPLATE, state=state, users=users, hop=server.sign_in_hop)
 
     async def _answer(self, server: AuthServer, request: Request) -> Response:
         fields = await form_parameters(request, seconds=server.patience.body)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from workshop.core.errors import UsageError
+from workshop.core.hops import HOPS
 from workshop.core.serving import read_object
 
 _WORDING = {
@@ -37,7 +38,7 @@ class PracticeConfig:
     app_name: str
     service_host: str = ""
     hop: int | None = None
-    """The number of the authorize page in the README of the part that uses it."""
+    """The number of the hop in which its pages are shown."""
 
     @property
     def url(self) -> str:
@@ -66,7 +67,7 @@ class _File(BaseModel):
     callback_url: Annotated[str, AfterValidator(_checked_url)]
     app_name: _Text
     service_host: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z")] = ""
-    hop: Annotated[int, Field(ge=1)] | None = None
+    hop: Annotated[int, Field(ge=1, le=len(HOPS))] | None = None
 
 
 def load(path: Path) -> PracticeConfig:

@@ -51,7 +51,7 @@ class AuthorizePage:
         """The consent page, an error for the app, or a code at once if the page may be skipped."""
         query = request.query_params
         if not _same(query.get("client_id", ""), self.state.config.client_id):
-            return web.message(
+            return self._message(
                 "Unknown app", "The practice GitHub has no app with this client_id.", status=404
             )
         browser = request.cookies.get(BROWSER_COOKIE) or secrets.token_urlsafe(32)
@@ -72,21 +72,24 @@ class AuthorizePage:
         try:
             form = await read_form(request)
         except UsageError as error:
-            return web.message("This form cannot be read", error.what, status=400)
+            return self._message("This form cannot be read", error.what, status=400)
         browser = request.cookies.get(BROWSER_COOKIE, "")
         asked = self.state.authorizations.asked(form.get("authenticity_token", ""), browser)
         if asked is None:
             why = "It was used already, is older than ten minutes, or belongs to another browser."
-            return web.message("This form is no longer valid", why, status=403)
+            return self._message("This form is no longer valid", why, status=403)
         if form.get("user") == "deny":
             return _redirect_error(asked, "access_denied", _AUTHORIZATION_DESCRIPTIONS["access_denied"])
         try:
             login = self.state.acting(request, self.state.catalog.user(form.get("user", "")).login)
         except NotFoundError:
-            return web.message("Unknown practice user", "Choose one of the buttons.", status=400)
+            return self._message("Unknown practice user", "Choose one of the buttons.", status=400)
         response = self._redirect_code(login, asked)
         _set_cookie(response, SESSION_COOKIE, self.state.authorizations.sign_in(login))
         return response
+
+    def _message(self, title: str, text: str, *, status: int) -> Response:
+        return web.message(title, text, status=status, hop=self.state.config.hop)
 
     def _asked(self, request: Request, browser: str) -> AuthorizationRequest:
         query = request.query_params

@@ -65,6 +65,6 @@ def render(template: str, *, status: int = 200, **values: object) -> HTMLRespons
     return HTMLResponse(html, status_code=status, headers=headers)
 
 
-def message(title: str, text: str, *, status: int) -> HTMLResponse:
+def message(title: str, text: str, *, status: int, hop: int | None = None) -> HTMLResponse:
     """A page with a title and one sentence."""
-    return render("message.html", status=status, title=title, text=text)
+    return render("message.html", status=status, title=title, text=text, hop=hop)

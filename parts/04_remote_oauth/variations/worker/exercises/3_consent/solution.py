@@ -56,7 +56,7 @@ def _page(worker: Worker, asked: dict[str, str], ticket: str, csrf: str) -> Resp
         upstream=worker.app,
         ticket=ticket,
         csrf=csrf,
-        hop=3,
+        hop=5,
     )
     return form.response()
 
