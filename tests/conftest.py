@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from httpx2._config import DEFAULT_TIMEOUT_CONFIG
 
 from workshop.core.invocation import UV_RUN
 
@@ -38,6 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
     clear_choices(os.environ, config.getoption("markexpr"))
     # The hints depend on both: the suite has an activated environment, whatever started it.
     os.environ.pop(UV_RUN, None)
+    # A request waits as long on a busy machine as its server needs; httpx2 gives up after five seconds.
+    for phase in ("connect", "read", "write", "pool"):
+        setattr(DEFAULT_TIMEOUT_CONFIG, phase, 60.0)
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 

@@ -29,6 +29,6 @@ def answer_to_two_lengths(port: int, path: str) -> bytes:
     """What a server sends for a POST with both lengths (RFC 9112 section 6.3), hiding another request."""
     smuggled = f"GET /health HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"
     head = f"POST {path} HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Length: 5\r\n"
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}".encode())
         return connection.makefile("rb").read()

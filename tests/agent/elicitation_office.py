@@ -169,7 +169,7 @@ class Desk:
     version: str
 
     async def look(self) -> ToolResult:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             return await self.tools.call_tool("look", {})
 
     def of(self, kind: type[Event]) -> list[Any]:
@@ -188,7 +188,7 @@ class Scenario:
         self.office = Office()
 
     @contextlib.asynccontextmanager
-    async def desk(self, era: str, approval: Any, *, seconds: float = 10) -> AsyncIterator[Desk]:
+    async def desk(self, era: str, approval: Any, *, seconds: float = 60) -> AsyncIterator[Desk]:
         app = self.office.app()
         events: list[Event] = []
         agent = Agent(
@@ -196,7 +196,7 @@ class Scenario:
             RehearsalModel((), "?"),
             approval,
             self._folder,
-            timeouts=Timeouts(approval=seconds, call=5),
+            timeouts=Timeouts(approval=seconds, call=60),
             observe=events.append,
         )
         if isinstance(approval, Person):
@@ -204,4 +204,4 @@ class Scenario:
         async with self._serve(app if era == ERAS[1] else _of_2025(app), free_port()) as url:
             self.office.url = url
             async with agent.connect(f"{url}/mcp") as client:
-                yield Desk(self.office, McpTools(client, timeout=5), events, client.protocol_version)
+                yield Desk(self.office, McpTools(client, timeout=60), events, client.protocol_version)

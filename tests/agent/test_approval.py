@@ -173,7 +173,7 @@ async def test_the_browser_gets_the_address_as_one_argument_and_no_shell_sees_it
     monkeypatch.setattr("webbrowser._tryorder", None)  # it reads BROWSER once for each process
     url = f"http://localhost:8080/authorize?a=$(touch {tmp_path}/hacked)&b=`id`;c"
     await OpenBrowser().start(url)
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         opened = await anyio.to_thread.run_sync(pipe.read_text, abandon_on_cancel=True)
     assert opened == f"1|{url}|"
     assert not (tmp_path / "hacked").exists()

@@ -25,7 +25,7 @@ class Terminal:
     async def until(self, text: str) -> str:
         """What is on the screen, once `text` is."""
         shown = b""
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while text.encode() not in shown:
                 shown += await anyio.to_thread.run_sync(os.read, self.person, 4096, abandon_on_cancel=True)
         return shown.decode()

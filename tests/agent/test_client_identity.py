@@ -77,7 +77,7 @@ class UsesTheOnlyConnection:
 
     async def start(self, url: str) -> None:
         assert self.http is not None
-        self.status.append((await self.http.get(self.resource, auth=None, timeout=5)).status_code)
+        self.status.append((await self.http.get(self.resource, auth=None, timeout=60)).status_code)
         async with httpx2.AsyncClient(follow_redirects=True) as browser:
             await browser.get(url)
 

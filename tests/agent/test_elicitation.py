@@ -241,6 +241,6 @@ async def test_without_a_person_nobody_is_declared_and_the_error_is_a_result(
 ) -> None:
     async with serve(scenario.office.app(), free_port()) as url, connect(f"{url}/mcp") as client:
         scenario.office.url = url
-        result = await McpTools(client, timeout=5).call_tool("look", {})
+        result = await McpTools(client, timeout=60).call_tool("look", {})
     assert result.is_error
     assert all(declared is None or declared.elicitation is None for declared in scenario.office.declared)

@@ -33,7 +33,7 @@ async def test_the_awaited_callback_gives_code_and_issuer(
     listener: LoopbackListener, browser: httpx2.AsyncClient
 ) -> None:
     page = await browser.get(listener.redirect_uri, params=GOOD)
-    result = await listener.wait(5)
+    result = await listener.wait(60)
     assert (result.code, result.state, result.iss) == ("the-code", "right", ISSUER)
     assert page.status_code == 200
     assert "You can close this window" in page.text
@@ -84,7 +84,7 @@ async def test_t108_stray_requests_get_an_error_page_and_the_login_goes_on(
     url = listener.redirect_uri.removesuffix("/callback") + path
     assert (await browser.get(url, params=query)).status_code == status
     await browser.get(listener.redirect_uri, params=GOOD)
-    assert (await listener.wait(5)).code == "the-code"
+    assert (await listener.wait(60)).code == "the-code"
 
 
 @pytest.mark.parametrize(
@@ -106,14 +106,14 @@ async def test_t108_an_answer_to_this_login_that_cannot_be_trusted_ends_it(
     page = await browser.get(listener.redirect_uri, params=query)
     assert page.status_code == 400
     with pytest.raises(WorkshopError, match="cannot be trusted"):
-        await listener.wait(5)
+        await listener.wait(60)
 
 
 async def test_an_issuer_that_promises_no_iss_may_leave_it_out(browser: httpx2.AsyncClient) -> None:
     async with LoopbackListener(free_port()) as listener:
         listener.expect("right", ISSUER, iss_required=False)
         await browser.get(listener.redirect_uri, params={"code": "x", "state": "right"})
-        assert (await listener.wait(5)).iss is None
+        assert (await listener.wait(60)).iss is None
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ async def test_an_error_answer_ends_the_login_with_what_it_means(
 ) -> None:
     await browser.get(listener.redirect_uri, params={"error": error, "state": "right", "iss": ISSUER})
     with pytest.raises(kind, match=told) as caught:
-        await listener.wait(5)
+        await listener.wait(60)
     assert "\x1b" not in caught.value.why
     if error == "server_error":
         assert "`workshop logs` shows" in caught.value.hint, "`status` of a cluster names no log"
@@ -151,7 +151,7 @@ async def test_a_known_refusal_is_explained_on_the_page_and_in_the_terminal(
     assert "GITHUB_OAUTH_CLIENT_SECRET" in page.text
     assert "words" not in page.text
     with pytest.raises(WorkshopError, match="does not accept the client ID") as caught:
-        await listener.wait(5)
+        await listener.wait(60)
     assert caught.value.hint == refusal.remedy
     assert caught.value.why.endswith(": incorrect_client_credentials")
 
@@ -169,7 +169,7 @@ async def test_an_unknown_failure_is_not_called_a_denial_and_its_words_stay_off_
     assert "nobody denied it" in page.text
     assert "broke" not in page.text
     with pytest.raises(WorkshopError) as caught:
-        await listener.wait(5)
+        await listener.wait(60)
     assert caught.value.why == "It reported `server_error`: <b>it broke</b>\\x202e"
 
 
@@ -177,7 +177,7 @@ async def test_a_login_is_answered_once(listener: LoopbackListener, browser: htt
     await browser.get(listener.redirect_uri, params=GOOD)
     second = await browser.get(listener.redirect_uri, params=GOOD | {"code": "another"})
     assert second.status_code == 400
-    assert (await listener.wait(5)).code == "the-code"
+    assert (await listener.wait(60)).code == "the-code"
     third = await browser.get(listener.redirect_uri, params=GOOD)
     assert third.status_code == 400
 
@@ -215,7 +215,7 @@ async def test_a_connection_that_says_nothing_holds_nobody_up(
 ) -> None:
     _, silent = await asyncio.open_connection("127.0.0.1", httpx2.URL(listener.redirect_uri).port)
     await browser.get(listener.redirect_uri, params=GOOD)
-    assert (await listener.wait(5)).code == "the-code"
+    assert (await listener.wait(60)).code == "the-code"
     silent.close()
 
 
@@ -227,7 +227,7 @@ async def test_t110_a_busy_port_is_replaced_by_a_free_one(browser: httpx2.AsyncC
             assert httpx2.URL(listener.redirect_uri).port != port
             listener.expect("right", ISSUER, iss_required=True)
             await browser.get(listener.redirect_uri, params=GOOD)
-            assert (await listener.wait(5)).code == "the-code"
+            assert (await listener.wait(60)).code == "the-code"
     finally:
         for sock in taken:
             sock.close()

@@ -118,7 +118,7 @@ def test_ctrl_c_ends_a_run_with_130(part: Path) -> None:
         assert process.stdout
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
 

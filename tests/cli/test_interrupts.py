@@ -72,8 +72,8 @@ def test_the_first_ends_what_is_under_way_and_reports_that(part: Path) -> None:
 # Another thread takes the signal, so it does not interrupt the wait; nor does one just before the wait.
 ELSEWHERE = """
     import signal, threading
-    threading.Timer(0.5, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT)).start()
     print("waiting", flush=True)
+    threading.Timer(0.5, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT)).start()
     {wait}
     return ""
 """

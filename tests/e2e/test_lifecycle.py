@@ -22,7 +22,7 @@ ALL = {"github-remote", "practice-github", "workshop", "workshop-0"}
 def end(pid: int, how: signal.Signals = signal.SIGKILL) -> None:
     process = psutil.Process(pid)
     os.kill(pid, how)
-    process.wait(10)
+    process.wait(60)
 
 
 def test_up_reports_what_it_chose_and_a_second_up_what_is_already_there(instance: IsolatedInstance) -> None:
@@ -137,7 +137,7 @@ def test_a_workload_ends_itself_when_its_state_directory_is_deleted(instance: Is
     instance.up()
     servers = [psutil.Process(state.pid) for name, state in instance.states().items() if name != "workshop-0"]
     shutil.rmtree(instance.directory)
-    gone, alive = psutil.wait_procs(servers, timeout=20)
+    gone, alive = psutil.wait_procs(servers, timeout=60)
     assert len(gone) == len(servers)
     assert alive == []
 

@@ -30,7 +30,7 @@ def test_without_the_gateway_a_login_stays_unless_it_is_to_be_forgotten(expendab
     run(expendable)
     gateway = psutil.Process(expendable.states()["github-remote"].pid)
     gateway.kill()
-    gateway.wait(10)
+    gateway.wait(60)
     done = expendable.run("login", "revoke", "--json")
     assert done.returncode == 1
     assert "cannot be reached" in json.loads(done.stdout)["data"][0]["told"]

@@ -30,7 +30,7 @@ def approve(instance: IsolatedInstance, *options: str) -> str:
 def kill_gateway(instance: IsolatedInstance) -> None:
     process = psutil.Process(instance.states()["github-remote"].pid)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait(10)
+    process.wait(60)
 
 
 def test_another_question_is_answered_from_the_same_tools(running: IsolatedInstance) -> None:

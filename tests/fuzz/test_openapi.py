@@ -41,4 +41,4 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @SCHEMA.parametrize()
 @looks(40)
 def test_the_gateway_answers_as_described(case: "Case[Any]", address: str) -> None:
-    case.call_and_validate(base_url=address, checks=CHECKS, allow_redirects=False, timeout=10)
+    case.call_and_validate(base_url=address, checks=CHECKS, allow_redirects=False, timeout=60)

@@ -21,7 +21,7 @@ def directory(tmp_path: Path) -> Path:
 
 def test_a_started_process_is_ready_known_again_and_ended(make_program: MakeProgram, directory: Path) -> None:
     state = process.start(make_program(), directory)
-    process.wait_ready(state, 10)
+    process.wait_ready(state, 60)
     assert process.read_states(directory) == {"web": state}
     assert Path(state.log).read_text() == "serving\n"
     assert process.stop(state)
@@ -38,9 +38,9 @@ def test_it_runs_in_a_session_of_its_own_so_ctrl_c_does_not_reach_it(
 
 def test_a_killed_process_is_noticed(make_program: MakeProgram, directory: Path) -> None:
     state = process.start(make_program(), directory)
-    process.wait_ready(state, 10)
+    process.wait_ready(state, 60)
     os.kill(state.pid, signal.SIGKILL)
-    psutil.Process(state.pid).wait(5)
+    psutil.Process(state.pid).wait(60)
     assert process.find(state) is None
     assert not process.is_healthy(state)
 
@@ -57,7 +57,7 @@ def test_a_stranger_that_answers_on_the_port_is_not_healthy(
     make_program: MakeProgram, directory: Path
 ) -> None:
     answering = process.start(make_program("stranger"), directory)
-    process.wait_ready(answering, 10)
+    process.wait_ready(answering, 60)
     idle = process.start(make_program("idle", "import time; time.sleep(60)"), directory)
     assert not process.is_healthy(replace(idle, port=answering.port))
 
@@ -75,7 +75,7 @@ def test_a_process_that_ends_while_starting_is_reported_with_its_last_words(
 ) -> None:
     state = process.start(make_program(program="print('first'); raise SystemExit('the reason')"), directory)
     with pytest.raises(WorkshopError) as caught:
-        process.wait_ready(state, 10)
+        process.wait_ready(state, 60)
     assert "exited while it was starting" in caught.value.what
     assert caught.value.why == "first / the reason"
     assert state.log in caught.value.hint
@@ -84,14 +84,14 @@ def test_a_process_that_ends_while_starting_is_reported_with_its_last_words(
 def test_a_process_that_ignores_terminate_is_killed(make_program: MakeProgram, directory: Path) -> None:
     ignoring = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + PROGRAM
     state = process.start(make_program(program=ignoring), directory)
-    process.wait_ready(state, 10)
+    process.wait_ready(state, 60)
     assert process.stop(state, seconds=0.2)
     assert process.find(state) is None
 
 
 def test_a_suspended_process_is_ended_too(make_program: MakeProgram, directory: Path) -> None:
     state = process.start(make_program(), directory)
-    process.wait_ready(state, 10)
+    process.wait_ready(state, 60)
     os.kill(state.pid, signal.SIGSTOP)
     assert process.stop(state)
 
@@ -106,7 +106,7 @@ def test_a_state_that_cannot_be_written_leaves_no_process(
     with pytest.raises(KeyboardInterrupt):
         process.start(make_program(), directory)
     for stray in process.strays(directory):
-        stray.wait(5)
+        stray.wait(60)
     assert list(process.strays(directory)) == []
 
 
@@ -114,7 +114,7 @@ def test_a_process_without_a_state_file_is_found_by_its_arguments(
     make_program: MakeProgram, directory: Path
 ) -> None:
     state = process.start(make_program(), directory)
-    process.wait_ready(state, 10)  # Linux shows no arguments until the program has been loaded
+    process.wait_ready(state, 60)  # Linux shows no arguments until the program has been loaded
     process.state_path(directory, "web").unlink()
     assert [stray.pid for stray in process.strays(directory)] == [state.pid]
 
@@ -132,6 +132,6 @@ def test_the_shells_secrets_do_not_reach_a_workload(
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "from-the-shell")
     state = process.start(make_program(), directory)
-    process.wait_ready(state, 10)
+    process.wait_ready(state, 60)
     assert "OPENAI_API_KEY" not in psutil.Process(state.pid).environ()
     assert "from-the-shell" not in json.dumps(asdict(state))

@@ -89,7 +89,7 @@ def test_what_is_done_already_is_not_done_again(site: Site) -> None:
 
 
 def test_independent_steps_overlap(site: Site) -> None:
-    meeting = threading.Barrier(2, timeout=10)
+    meeting = threading.Barrier(2, timeout=60)
 
     def meet(_note: console.Step) -> None:
         meeting.wait()
@@ -103,7 +103,7 @@ def test_the_times_name_what_each_step_waited_for_and_the_chain_that_decided(sit
     looked = threading.Event()
 
     def wait(_line: console.Step) -> None:
-        assert looked.wait(10)
+        assert looked.wait(60)
 
     def look(_line: console.Step) -> None:
         looked.set()
@@ -140,7 +140,7 @@ def test_the_failure_that_says_most_is_raised_and_the_other_is_reported(site: Si
         "network": WorkshopError("The image `a` cannot be pulled", why=NETWORK),
         "name": WorkshopError("The image `node` cannot be pulled", why="manifest for node not found"),
     }
-    begun = threading.Barrier(2, timeout=10)
+    begun = threading.Barrier(2, timeout=60)
 
     def failing(name: str) -> Step:
         return Step(name, f"Fetch {name}", do=lambda _line: fail(name))
@@ -149,7 +149,7 @@ def test_the_failure_that_says_most_is_raised_and_the_other_is_reported(site: Si
         begun.wait()
         for thread in threading.enumerate():
             if thread.name == first != name:
-                thread.join(10)  # its failure is known by then
+                thread.join(60)  # its failure is known by then
         raise failures[name]
 
     with pytest.raises(WorkshopError) as caught:
@@ -229,12 +229,12 @@ def stop_at(site: Site, interrupt: Callable[[], None], runner: Runner) -> None:
 
     def pull(line: console.Step) -> None:
         waiting.set()
-        assert runner.stopped.wait(10)
+        assert runner.stopped.wait(60)
         line.note("half way")
         site.made.add("never reached")
 
     def fail(_note: console.Step) -> None:
-        assert waiting.wait(10)
+        assert waiting.wait(60)
         interrupt()
 
     steps = [

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -21,9 +20,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.servers.gateway.harness import settings
+from workshop.core.ports import free_port as unused_port
 
 ROOT = Path(__file__).resolve().parents[2]
-STOP_SECONDS = 20
+STOP_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def start_server(server_script: Path) -> StartServer:
 
     @contextlib.contextmanager
     def start(environment: Mapping[str, str]) -> Iterator[RunningServer]:
-        port = _unused_port()
+        port = unused_port()
         process = subprocess.Popen(
             [sys.executable, str(server_script)],
             env={**http_environment(port), **environment},
@@ -103,24 +103,13 @@ def http_environment(port: int) -> dict[str, str]:
 
 @pytest.fixture
 def free_port() -> int:
-    return _unused_port()
+    return unused_port()
 
 
 @pytest.fixture
 def free_ports() -> list[int]:
     """A few ports, no two alike."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(4)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
-
-
-def _unused_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    return [unused_port() for _ in range(4)]
 
 
 def _wait_until_it_listens(process: subprocess.Popen[str]) -> None:

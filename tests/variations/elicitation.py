@@ -112,7 +112,7 @@ class Gateway:
 
     @asynccontextmanager
     async def browser(self, user: str = "learner") -> AsyncIterator[Browser]:
-        async with httpx2.AsyncClient(verify=NO_TLS, trust_env=False, timeout=10) as http:
+        async with httpx2.AsyncClient(verify=NO_TLS, trust_env=False, timeout=60) as http:
             yield Browser(user, http)
 
     async def token(self, user: str = "learner", **changes: Any) -> str:

@@ -153,7 +153,7 @@ async def test_a_client_with_a_session_learns_when_it_is_done(gateway: Gateway) 
     async with gateway.asking(mode="legacy") as asking, gateway.browser() as browser:
         url, elicitation = await asking.ask()
         await browser.open(url)
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             while not asking.heard:
                 await anyio.lowlevel.checkpoint()
         (told_of,) = asking.heard

@@ -151,7 +151,7 @@ async def test_options_win_over_the_file_and_refs_add_up(tmp_path: Path) -> None
         async with httpx2.AsyncClient(trust_env=False) as http:
             assert (await http.get(f"http://127.0.0.1:{port}/health")).json() == {"status": "ok"}
         process.terminate()
-        assert process.wait(10) == -signal.SIGTERM
+        assert process.wait(60) == -signal.SIGTERM
 
 
 async def test_the_file_alone_serves_with_its_auth_host_and_port(tmp_path: Path) -> None:

@@ -291,7 +291,7 @@ def started(config: dict[str, Any], tmp_path: Path) -> Iterator[subprocess.Popen
         yield process
     finally:
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 def changed_config(running: Running, tmp_path: Path, **changes: Any) -> dict[str, Any]:
@@ -318,14 +318,14 @@ def test_only_those_who_are_allowed_get_a_code(mended: Running, tmp_path: Path) 
                 return str(await attacker.travel(browser, attacker.request(client_id=client)))
 
     with started(config, tmp_path):
-        end = asyncio.run(asyncio.wait_for(try_it(), 20))
+        end = asyncio.run(asyncio.wait_for(try_it(), 60))
     assert parse_qs(urlsplit(end).query)["error"] == ["access_denied"]
 
 
 def test_the_weak_edition_does_not_start_where_others_could_reach_it(mended: Running, tmp_path: Path) -> None:
     config = changed_config(mended, tmp_path, edition="weak", url="https://worker.example")
     with started(config, tmp_path) as process:
-        _, told = process.communicate(timeout=20)
+        _, told = process.communicate(timeout=60)
     assert process.returncode == 2
     assert told.splitlines()[0] == "Error: The weak edition works on loopback only"
     assert "Traceback" not in told

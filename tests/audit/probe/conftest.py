@@ -26,7 +26,7 @@ def running_weak_server() -> Iterator[WeakServer]:
     thread.start()
     yield weak
     server.should_exit = True
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
 
 

@@ -256,11 +256,11 @@ def test_a_node_asks_for_the_name_in_one_datagram_and_reads_the_answer() -> None
     refused = bytes.fromhex("1234 8503 0001 0000 0000 0000") + question[12:]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
-        server.settimeout(20)
+        server.settimeout(60)
         script = cluster_dns.query_script(*server.getsockname())
         for answer, found in ((answered, True), (refused, False)):
             with subprocess.Popen(["bash", "-c", script], stdout=subprocess.PIPE, text=True) as asking:
                 asked, asker = server.recvfrom(512)
                 server.sendto(answer, asker)
                 assert asked == question
-                assert cluster_dns.has_address(asking.communicate(timeout=20)[0]) is found
+                assert cluster_dns.has_address(asking.communicate(timeout=60)[0]) is found

@@ -167,7 +167,7 @@ def _processes(bench: Bench) -> Iterator[psutil.Process]:
             continue
 
 
-async def until(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 20) -> None:
+async def until(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 60) -> None:
     """Wait until something holds; fails when it does not in time."""
     async with asyncio.timeout(seconds):
         while True:

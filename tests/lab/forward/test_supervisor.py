@@ -32,7 +32,7 @@ async def running(bench: Bench, timing: Timing = QUICK) -> AsyncIterator[asyncio
         yield task
     finally:
         bench.config.unlink(missing_ok=True)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asyncio.gather(task, return_exceptions=True)
 
 
@@ -41,7 +41,7 @@ async def standing(bench: Bench) -> None:
 
 
 async def get(bench: Bench, path: str = "/echo", host: str = "127.0.0.1") -> httpx2.Response:
-    async with httpx2.AsyncClient(timeout=20, trust_env=False) as client:
+    async with httpx2.AsyncClient(timeout=60, trust_env=False) as client:
         return await client.get(f"http://{host}:{bench.port}{path}")
 
 
@@ -71,7 +71,7 @@ async def test_kubectl_is_called_with_our_kubeconfig_and_context_for_a_port_of_i
 
 
 async def test_much_passes_both_ways_whole(bench: Bench) -> None:
-    async with running(bench), httpx2.AsyncClient(timeout=20, trust_env=False) as client:
+    async with running(bench), httpx2.AsyncClient(timeout=60, trust_env=False) as client:
         assert len((await client.get(f"http://127.0.0.1:{bench.port}/big")).content) == 5_000_000
         sent = bytes(range(256)) * 8_000
         assert (await client.post(f"http://127.0.0.1:{bench.port}/", content=sent)).content == sent
@@ -191,7 +191,7 @@ async def test_it_ends_when_its_configuration_is_removed(bench: Bench) -> None:
         await standing(bench)
         kubectl = bench.kubectl()
         bench.config.unlink()
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, 60)
         assert not kubectl.is_running()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", bench.port)

@@ -79,7 +79,7 @@ def _wait_ready(server: str, folder: Path) -> None:
     request = urllib.request.Request(f"{server}/readyz", headers={"Authorization": f"Bearer {ADMIN}"})
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), urllib.request.urlopen(request, context=context, timeout=5):
+        with contextlib.suppress(OSError), urllib.request.urlopen(request, context=context, timeout=60):
             return
         time.sleep(0.1)
     raise TimeoutError((folder / "kube-apiserver.log").read_text()[-2000:])

@@ -339,7 +339,7 @@ def running_cluster(folder: Path, made: type[Emulator] = Emulator) -> Iterator[F
     finally:
         asyncio.run_coroutine_threadsafe(leave(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
         loop.close()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.lab.kube.fake_cluster import FakeCluster
+from tests.lab.tools.waiting import until
 from workshop.core.errors import DeadlineError
 from workshop.lab.kube.lease import Lease
 
@@ -62,13 +63,34 @@ def test_what_a_dead_holder_left_is_taken_once_it_has_expired(cluster: FakeClust
     assert set(told) == {"waiting for `team-a/dead`, which is changing the operator"}
 
 
-def test_a_holder_that_renews_keeps_it(cluster: FakeCluster) -> None:
-    with (
-        of(cluster, "team-a/alive", expires_seconds=1).held(ENOUGH, lambda _: None),
-        pytest.raises(DeadlineError, match="team-a/alive"),
-        of(cluster, "team-b/late", expires_seconds=1).held(2, lambda _: None),
-    ):
-        pytest.fail("two hold it")
+class Clock:
+    """The time of whoever waits for a lease: half a second for each renewal, however long it takes."""
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        self._cluster = cluster
+        self._now = 0.0
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, _: float) -> None:
+        before = self._renewed()
+        until(lambda: self._renewed() != before)
+        self._now += 0.5
+
+    def _renewed(self) -> object:
+        found = self._cluster.get("Lease", NAME, NAMESPACE)
+        return found and found["spec"]["renewTime"]
+
+
+def test_a_holder_that_renews_keeps_it(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    with of(cluster, "team-a/alive", expires_seconds=1).held(ENOUGH, lambda _: None):
+        monkeypatch.setattr("workshop.lab.kube.lease.time", Clock(cluster))
+        with (
+            pytest.raises(DeadlineError, match="team-a/alive"),
+            of(cluster, "team-b/late", expires_seconds=1).held(2, lambda _: None),
+        ):
+            pytest.fail("two hold it")
     assert holder_of(cluster) is None
 
 

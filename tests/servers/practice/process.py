@@ -25,9 +25,9 @@ class Process:
         assert self._process.stderr
         while self.runs and "startup complete" not in "".join(self.lines):
             self.lines.append(self._process.stderr.readline())
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while self.runs and time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=10):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=60):
                 return
         pytest.fail("".join(self.lines))
 
@@ -36,13 +36,13 @@ class Process:
 
     def end(self) -> int:
         """Wait until it has ended; returns the exit code."""
-        _, rest = self._process.communicate(timeout=20)
+        _, rest = self._process.communicate(timeout=60)
         self.lines += rest.splitlines(keepends=True)
         return self._process.returncode
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.communicate(timeout=20)
+        self._process.communicate(timeout=60)
 
     @property
     def runs(self) -> bool:
