@@ -132,9 +132,9 @@ def _open(repository: dict) -> list[dict]:  # type: ignore[type-arg]  # JSON
 
 @check(
     hints=(
-        'A docstring is the first line below `def`: `"""Convert a distance …"""`',
-        'Types come after the names: `value: float, unit: Literal["kilometres", "miles"]`',
-        "And inside: `if value < 0: raise ValueError(…)`, with a text that says which distances are valid",
+        "The docstring is the only text that a model gets: write it directly below `def`",
+        "Each parameter needs a type; a `Literal` of two words becomes an `enum` in the schema",
+        "Look at the distance before you convert it; the error's text states which distances are valid",
     ),
     exercise=1,
 )
@@ -163,9 +163,9 @@ async def exercise_1(subject: Subject) -> None:
 
 @check(
     hints=(
-        "`while True` never ends by itself; a `for` over a `range` does",
-        "`for _ in range(MAX_TURNS):` instead of `while True:`",
-        "After the loop, indented like the `for`: `raise NoAnswerError(MAX_TURNS)`",
+        "`while True` never ends by itself: which loop of Python runs a known number of times?",
+        "Only the first line of the loop changes; what happens in a turn stays as it is",
+        "What follows the loop is reached only if no turn had an answer: that is the time for the error",
     ),
     exercise=2,
 )

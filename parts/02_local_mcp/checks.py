@@ -176,9 +176,9 @@ async def _observe(client: Client) -> Session:
 
 @check(
     hints=(
-        "`@server.tool(annotations=READ_ONLY)`, on the line above `def`",
-        "`def plan_walk(kilometres: float, pace: float) -> Walk:`, and a docstring below it",
-        "`-> Walk` gives the result a schema: `Walk` is a dataclass, and its fields have types",
+        "Look at `server.py` of this part: what stands above each function that is a tool?",
+        "A docstring and the types of both parameters describe the tool, as in exercise 1.1",
+        "`Walk` is a dataclass whose fields have types: as the return type it gives the result a schema",
     ),
     seconds=20,
     exercise=1,
@@ -206,8 +206,8 @@ async def exercise_1(subject: Subject) -> None:
 
 @check(
     hints=(
-        "Before `PLACES[place]`, check the name: `if place not in PLACES:`",
-        "`raise ToolError(…)`; `', '.join(PLACES)` lists the places for its text",
+        "Look whether the place is known before you look up its altitude",
+        "The model reads the text of a `ToolError`: name the unknown place, and join the names of `PLACES`",
     ),
     seconds=20,
     exercise=2,

@@ -7,9 +7,8 @@ from typing import Any
 
 from mcp import Client
 
-from workshop.agent import McpTools
+from workshop.agent import McpTools, PythonTools
 from workshop.agent.connect import connect
-from workshop.agent.http import open_client
 from workshop.course.checks import (
     NotApplicableError,
     Script,
@@ -23,8 +22,7 @@ from workshop.course.checks import (
 WORKLOAD = "workshop"
 SLOW = "slow_count"
 CONFIG = "workshop-tools"
-LIST_TOOLS = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
-MISDIRECTED = 421
+PART_1 = "01_agent_loop"
 # Valid arguments, so that a refusal is about the tool's name and nothing else.
 ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "list_issues": {"repository": "trail-mapper"},
@@ -213,8 +211,8 @@ def _names(names: set[str]) -> str:
 @check(
     hints=(
         "The filter lists the names that agents see, so it must list the new name",
-        "`toolsOverride`, then `slow_count:`, and below it `name: count_with_progress` and `description:`",
-        "`toolsFilter` is then `list_repositories`, `list_issues` and `count_with_progress`",
+        "The override is keyed by the server's own name; below it are the new name and the description",
+        "toolhive/tools.yaml overrides a description; a new name stands beside it, and in the filter",
     ),
     seconds=60,
     exercise=1,
@@ -244,24 +242,39 @@ async def exercise_1(subject: Subject) -> None:
 
 @check(
     hints=(
-        "The image is not in any registry, so it must never be pulled; and a proxy cannot reach stdin",
-        "`toolConfigRef` must name an existing config: `workshop-tools`",
-        "Under `spec`: `env:`, and below it `- {name: MCP_ALLOWED_HOSTS, value: mcp-team-tools}`",
+        "The override is keyed by the server's names, the filter lists the names that agents see",
+        "A tool is hidden only if a call is refused too: look at the name before you ask the server",
+        "For a call, use the override the other way round: which of the server's tools has this name?",
     ),
-    seconds=60,
     exercise=2,
 )
 async def exercise_2(subject: Subject) -> None:
-    """`team-tools` runs behind its proxy, and answers to the name of its Service."""
-    own = subject.own_manifest().of("MCPServer")
-    expect([found.name for found in own] == ["team-tools"], "The server must be called `team-tools`")
-    async with subject.embedded(*own) as running:
-        async with connect(running.proxies["team-tools"], seconds=15) as client:
-            expect((await client.list_tools()).tools, "Its proxy shows no tools")
-        async with open_client(5) as http:
-            headers = {"Host": "mcp-team-tools:8000", "Accept": "application/json, text/event-stream"}
-            answer = await http.post(running.servers["team-tools"], json=LIST_TOOLS, headers=headers)
-    expect(
-        answer.status_code != MISDIRECTED,
-        f"Called as `mcp-team-tools`, the server answers {answer.status_code}: {answer.text[:80]}",
+    """An agent sees and calls what the configuration shows, under its names, and nothing else."""
+    tools = subject.part(PART_1).module("tools").TOOLS
+    number = random_number()
+    renamed, described = f"compute_{number}", f"Compute, as operator {number} describes it."
+    spec = {
+        "toolsFilter": [renamed, "list_repositories"],
+        "toolsOverride": {
+            "calculate": {"name": renamed},
+            "list_repositories": {"description": described},
+            "list_issues": {"description": "Hidden all the same."},
+        },
+    }
+    script = Script(
+        (renamed, {"operation": "add", "a": number, "b": 1}), ("list_repositories", {}), answer="done"
     )
+    proxy = subject.function("Proxy")(PythonTools(*tools), spec)
+    await subject.agent(script).ask(proxy)
+    shown, wanted = {tool.name: tool.description for tool in script.tools}, set(spec["toolsFilter"])
+    expect(not wanted - set(shown), f"The agent does not see {_names(wanted - set(shown))}")
+    expect(not set(shown) - wanted, f"The agent still sees {_names(set(shown) - wanted)}")
+    seen = shown["list_repositories"]
+    expect(seen == described, f"`list_repositories` is described as {seen!r}, not as configured")
+    for name, result in zip((renamed, "list_repositories"), script.results, strict=True):
+        expect(not result.is_error, f"`{name}` came back as {result.text[:120]}")
+    expect(script.results[0].data == {"result": number + 1}, f"{number} plus 1 is {script.results[0].text}")
+    # Our agent calls only what is listed; another one may not.
+    for name, why in (("list_issues", "is not shown"), ("calculate", "has a new name")):
+        refused = await proxy.call_tool(name, ARGUMENTS[name])
+        expect(refused.is_error, f"`{name}` {why}, but a call of it succeeded")

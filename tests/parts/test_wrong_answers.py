@@ -122,6 +122,36 @@ def test_a_token_that_is_judged_wrong(
     assert reason in outcome.reason
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (("if tool.name in self.filter", ""), "still sees `get_issue`, `list_issues`"),
+        (("replace(tool, **self.override.get(tool.name, {}))", "tool"), "The agent does not see `compute_"),
+        (("**self.override.get(tool.name, {})", "**NEW.get(tool.name, {})"), "is described as 'List my"),
+        (("if name not in self.filter:", "if False:"), "`list_issues` is not shown, but a call"),
+        (
+            ("if name not in self.filter:", "if name == 'list_issues':"),
+            "`calculate` has a new name, but a call",
+        ),
+        (("own.get(name, name)", "name"), "There is no tool 'compute_"),
+        (('f"There is no tool {name}", is_error=True', '"no"'), "`list_issues` is not shown, but a call"),
+        (
+            ("if name not in self.filter:", "if name != 'calculate':"),
+            "came back as There is no tool compute_",
+        ),
+    ],
+)
+def test_a_proxy_that_adds_too_little(
+    judge: Judge, tmp_path: Path, change: tuple[str, str], reason: str
+) -> None:
+    old, new = change
+    if "NEW" in new:  # renames, but leaves every description
+        new = new.replace("NEW", "{k: v for k, v in self.override.items() if 'name' in v}")
+    outcome = answered(judge, tmp_path, exercise(3, 2), (old, new))
+    assert outcome.state == "failed"
+    assert reason in outcome.reason
+
+
 @pytest.mark.parametrize("mistake", ["", *MISTAKES])
 def test_a_recording_has_one_wrong_hop_at_most_and_names_it(mistake: str) -> None:
     with Handshake() as login:

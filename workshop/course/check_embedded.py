@@ -53,14 +53,5 @@ def _with(deployment: Deployment | None, changed: Sequence[Resource]) -> Deploym
     if deployment is None:
         raise TypeError("this part deploys nothing")
     titles = {resource.title for resource in changed}
-    # The learner's server runs instead of the part's: two would only take longer to start.
-    kinds = {resource.kind for resource in changed} & {"MCPServer"}
-    unchanged = [
-        found for found in deployment.resources.all if found.title not in titles and found.kind not in kinds
-    ]
-    entries = dict(deployment.programs)
-    (image,) = (entry for entry in entries.values() if entry.argv)
-    for resource in changed:
-        if resource.kind == "MCPServer":  # whatever its name, it runs the only image
-            entries.setdefault(resource.name, replace(image, name=resource.name))
-    return replace(deployment, resources=Resources((*unchanged, *changed)), programs=entries)
+    unchanged = [found for found in deployment.resources.all if found.title not in titles]
+    return replace(deployment, resources=Resources((*unchanged, *changed)))

@@ -1,4 +1,4 @@
-"""Exercise 1.1: a tool that a model can call right."""
+"""Exercise 1.1: a tool that a model can call correctly."""
 
 from typing import Literal
 

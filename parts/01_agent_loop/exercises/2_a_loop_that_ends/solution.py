@@ -6,7 +6,7 @@ MAX_TURNS = 5
 
 
 async def ask(agent: Agent, toolbox: Toolbox) -> str:
-    """Ask the model; run the tools it asks for; tell it the results; repeat until it answers."""
+    """Ask the model; run the tools it asks for; return the results to it; repeat until it answers."""
     tools = await toolbox.list_tools()
     conversation: list[Entry] = [Question(agent.question)]
     # ↓ A `for` has an end; what comes after it is what happens to a lost model.

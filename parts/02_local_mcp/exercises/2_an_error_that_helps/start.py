@@ -1,4 +1,4 @@
-"""Exercise 2.2: a mistake of the model, told so that it can do better."""
+"""Exercise 2.2: an error that helps a model to correct its call."""
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
