@@ -1,10 +1,11 @@
 """A variation's server as `workshop serve` starts it, from a configuration file of the test's."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +39,19 @@ class Served:
 
 
 @contextmanager
-def served(name: str, config: Path, port: int) -> Iterator[Served]:
-    """Run `workshop serve NAME --config FILE` until the block ends; SIGTERM ends it."""
+def served(
+    name: str, config: Path, port: int, environment: Mapping[str, str] | None = None
+) -> Iterator[Served]:
+    """Run `workshop serve NAME --config FILE` until the block ends; SIGTERM ends it.
+
+    `environment` is added to this process's own, as that of an `Edge`.
+    """
     log = config.with_name(f"{name}.log")
     with log.open("wb") as output:
         argv = [sys.executable, "-m", "workshop", "serve", name, "--config", str(config)]
-        process = subprocess.Popen(argv, stdout=output, stderr=output, cwd=config.parent)
+        process = subprocess.Popen(
+            argv, stdout=output, stderr=output, cwd=config.parent, env={**os.environ, **(environment or {})}
+        )
     found = Served(port, log)
     try:
         _wait(found, process)
