@@ -1,4 +1,4 @@
-"""The image and the manifest of all variations: no root user, and no file system that the server can write."""
+"""The image and the manifest of all variations: no root user, no file system that the server can write."""
 
 import re
 from typing import Any
