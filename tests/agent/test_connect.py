@@ -1,5 +1,6 @@
 """Connecting: real HTTP, real processes, and every failure as one error without a group around it."""
 
+import functools
 import json
 import sys
 from dataclasses import dataclass, field
@@ -315,16 +316,13 @@ async def test_each_message_is_one_envelope_without_a_null(serve: Any, era: str)
     async with serve(noting, free_port()) as url, connect(f"{url}/mcp") as client:
         assert client.protocol_version == era
         await McpTools(client).list_tools()
+        begun = anyio.Event()
+
+        async def reached(progress: float, total: float | None, message: str | None) -> None:
+            begun.set()
+
         async with anyio.create_task_group() as calls:
-
-            async def call_until(progress: anyio.Event) -> None:
-                async def reached(*_: object) -> None:
-                    progress.set()
-
-                await client.call_tool("wait", progress_callback=reached)
-
-            begun = anyio.Event()
-            calls.start_soon(call_until, begun)
+            calls.start_soon(functools.partial(client.call_tool, "wait", progress_callback=reached))
             await begun.wait()
             calls.cancel_scope.cancel()
         await McpTools(client).list_tools()  # what tells of the end of that call has arrived before this

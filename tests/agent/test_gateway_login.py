@@ -43,7 +43,7 @@ async def ask_behind_login(agent: Agent, url: str, callback: int) -> str:
             approval=agent.approval,
             tokens=agent.tokens,
             observe=agent.observe,
-            approval_seconds=10,
+            approval_seconds=60,
         )
         async with agent.connect(url, auth=login) as client:
             return await agent.ask(McpTools(client))

@@ -61,7 +61,7 @@ def by_hand(folder: Path, result: bytes) -> StdioServerParameters:
 
 @pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS)
 async def test_a_result_that_cannot_be_read_is_an_error_result(tmp_path: Path, result: bytes) -> None:
-    async with connect(by_hand(tmp_path, result), seconds=20) as client:
+    async with connect(by_hand(tmp_path, result), seconds=60) as client:
         got = await McpTools(client, timeout=1).call_tool("anything", {})
         assert got.is_error
         assert (await McpTools(client, timeout=1).call_tool("anything", {})).is_error  # it goes on
@@ -81,7 +81,7 @@ async def test_a_program_whose_line_does_not_end_is_left(
 
 
 async def test_half_a_utf_8_sequence_in_a_result_is_replaced(tmp_path: Path) -> None:
-    async with connect(by_hand(tmp_path, TEXT % b"Sch\xc3n"), seconds=20) as client:
+    async with connect(by_hand(tmp_path, TEXT % b"Sch\xc3n"), seconds=60) as client:
         assert (await McpTools(client).call_tool("anything", {})).text == "Sch\N{REPLACEMENT CHARACTER}n"
 
 
@@ -152,7 +152,7 @@ async def test_arguments_that_cannot_be_sent_are_reported_to_the_model() -> None
 async def test_arguments_that_no_model_parsed_are_refused_too(
     arguments: Any, why: str, tmp_path: Path
 ) -> None:
-    async with connect(by_hand(tmp_path, b'{"content": []}'), seconds=20) as client:
+    async with connect(by_hand(tmp_path, b'{"content": []}'), seconds=60) as client:
         got = await McpTools(client).call_tool("anything", arguments)
         assert (got.is_error, why in got.text) == (True, True)
         assert not (await McpTools(client).call_tool("anything", {})).is_error
@@ -213,6 +213,6 @@ async def test_a_server_that_answers_something_else_is_one_error(
     app = Starlette(routes=[Route("/mcp", answer, methods=["POST"])])
     async with serve(app, free_port()) as url:
         with pytest.raises(WorkshopError, match=words) as caught:
-            async with connect(f"{url}/mcp", seconds=10) as client:
+            async with connect(f"{url}/mcp", seconds=60) as client:
                 await McpTools(client).list_tools()
     assert "pydantic" not in caught.value.why

@@ -205,7 +205,7 @@ async def test_eight_hundred_heads_that_never_end_are_gone_at_the_deadline(
 async def test_a_head_that_comes_in_pieces_is_in_time_and_the_next_one_has_its_own_deadline(
     tmp_path: Path, http: str
 ) -> None:
-    async with served(tmp_path, http, seconds=1) as server:
+    async with served(tmp_path, http, seconds=3) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         request = f"GET / HTTP/1.1\r\nHost: localhost:{server.port}\r\n\r\n".encode()
         writer.write(request[:9])

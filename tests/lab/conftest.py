@@ -35,7 +35,7 @@ def make_program(tmp_path: Path) -> Iterator[MakeProgram]:
         script.write_text(program)
         port = free_port()
         argv = (sys.executable, str(script), str(port), str(status))
-        return Program(name, argv, port, ready_seconds=10)
+        return Program(name, argv, port, ready_seconds=60)
 
     yield make
     for state in process.read_states(directory).values():

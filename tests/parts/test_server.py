@@ -61,7 +61,7 @@ def target(request: pytest.FixtureRequest, server_script: Path) -> str | StdioSe
 
 
 def connect(target: str | StdioServerParameters, era: str = "auto") -> AbstractAsyncContextManager[Client]:
-    return Client(target, mode=era, read_timeout_seconds=20)
+    return Client(target, mode=era, read_timeout_seconds=60)
 
 
 def text_of(result: CallToolResult) -> str:

@@ -120,7 +120,7 @@ async def test_a_person_who_never_comes_is_waited_for_and_then_given_up(
         "wait_seconds": 0.01,
     }
     try:
-        url = programs.start([replace(pattern, port=0, config=config)], Edition(), 20, quiet).endpoints[
+        url = programs.start([replace(pattern, port=0, config=config)], Edition(), 60, quiet).endpoints[
             "elicitation"
         ]
         impatient = Gateway(

@@ -173,9 +173,9 @@ def killed(setup: Setup, number: int, *words: str, passes_it_on: bool) -> None:
         setup.write(control=url)
         argv = [sys.executable, str(SCRIPT), "--config", str(setup.path), *words]
         with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            assert relay.held.wait(20)
+            assert relay.held.wait(60)
             process.send_signal(signal.SIGKILL)
-            process.wait(20)
+            process.wait(60)
     setup.write()
 
 

@@ -141,7 +141,7 @@ async def test_options_win_over_the_file_and_refs_add_up(tmp_path: Path) -> None
     url = f"http://localhost:{port}/mcp"
     with running("--config", path, *options) as (process, log):
         assert process.poll() is None, log
-        async with connect(url, seconds=15) as client:
+        async with connect(url, seconds=60) as client:
             assert client.server_info is not None
             assert client.server_info.name == "from the line"
             assert [tool.name for tool in (await client.list_tools()).tools] == ["calculate", "basename"]
@@ -179,7 +179,7 @@ async def test_without_http_it_speaks_over_stdio_whatever_a_module_prints(tmp_pa
         args=[str(SERVER), "--ref", "loud:shout", "--ref", "tools:list_repositories"],
         env={"PYTHONPATH": str(tmp_path)},
     )
-    async with connect(server, seconds=15) as client:
+    async with connect(server, seconds=60) as client:
         assert [tool.name for tool in (await client.list_tools()).tools] == ["shout", "list_repositories"]
         shouted = await client.call_tool("shout", {"text": "gpx"})
         listed = await client.call_tool("list_repositories", {})

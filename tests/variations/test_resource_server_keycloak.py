@@ -156,7 +156,7 @@ async def logged_in(site: Site, folder: Path) -> AsyncIterator[Client]:
         login = OAuthClient(
             site.url, listener=listener, approval=Visit(), tokens=TokenStore(folder), approval_seconds=10
         )
-        async with connect(site.url, auth=login, seconds=15) as client:
+        async with connect(site.url, auth=login, seconds=60) as client:
             yield client
 
 

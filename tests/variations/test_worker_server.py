@@ -44,7 +44,7 @@ def with_client(running: Running, act: Callable[[Client], Awaitable[Any]]) -> An
     """What a client that has logged in sees."""
 
     async def acted(attacker: Any) -> Any:
-        async with connect(running.url, auth=Bearer(await attacker.token()), seconds=10) as client:
+        async with connect(running.url, auth=Bearer(await attacker.token()), seconds=60) as client:
             return await act(client)
 
     return at(running, acted)

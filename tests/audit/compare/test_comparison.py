@@ -30,6 +30,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, dic
     folder = tmp_path_factory.mktemp("compare")
     with pytest.MonkeyPatch.context() as patch, io.StringIO() as out:
         patch.setenv("WORKSHOP_HOME", str(folder / "home"))
+        patch.setattr("tempfile.tempdir", str(folder))  # what is left can be told from other tests' processes
         patch.chdir(folder)
         patch.setattr("sys.stdout", out)
         patch.setattr("sys.stderr", io.StringIO())
@@ -103,7 +104,8 @@ def test_nothing_is_left_running(outcome: tuple[int, dict[str, Any], Path]) -> N
     for port in ports:
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
-    left = [process for process in psutil.process_iter() if "workshop-compare-" in " ".join(_words(process))]
+    mark = f"{outcome[2]}/workshop-compare-"
+    left = [process for process in psutil.process_iter() if mark in " ".join(_words(process))]
     assert left == []
 
 

@@ -22,7 +22,7 @@ def start(bench: Bench) -> ProcessState:
     argv = (sys.executable, "-m", "workshop.lab.forward", "--config", str(bench.config))
     program = Program("github-remote", argv, bench.port, "/mcp")
     state = process.start(program, bench.folder / "workloads")
-    process.wait_ready(state, 30)
+    process.wait_ready(state, 60)
     return state
 
 
@@ -48,7 +48,7 @@ async def test_it_takes_over_a_port_that_was_bound_for_it(bench: Bench) -> None:
     state = process.start(program, bench.folder / "workloads", sockets)
     for sock in sockets:
         sock.close()
-    process.wait_ready(state, 30)
+    process.wait_ready(state, 60)
     assert process.stop(state)
 
 

@@ -1,6 +1,7 @@
 """The engine's five states told apart, and which engine it is."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from tests.lab.tools.fakes import FakeTools
 from workshop.core.errors import PreflightError, WorkshopError
 from workshop.lab.tools.docker import Docker
 from workshop.lab.tools.engine import EngineError
-from workshop.lab.tools.run import Runner
+from workshop.lab.tools.run import Done, Runner
 
 
 def silent(fakes: FakeTools, said: str, endpoint: str = LOCAL, context: str = "default") -> EngineError:
@@ -122,11 +123,18 @@ def test_how_to_start_an_engine_depends_on_the_machine(
     assert hint in silent(fakes, f"Cannot connect to the Docker daemon at {LOCAL}.").hint
 
 
+class Impatient(Runner):
+    """Gives the version, which is never answered here, half a second, and every other question a minute."""
+
+    def run(self, argv: Sequence[str], *, seconds: float, **options: Any) -> Done:
+        return super().run(argv, seconds=0.5 if "version" in argv else 60, **options)
+
+
 def test_an_engine_that_hangs_is_not_running(fakes: FakeTools) -> None:
     docker(fakes)
     fakes.on("docker", "version", does="import time; time.sleep(600)")
     with pytest.raises(EngineError) as caught:
-        Docker(Runner(), ask_seconds=3.0).examine()
+        Docker(Impatient(), ask_seconds=3.0).examine()
     assert caught.value.code == "docker-not-running"
     assert "did not answer within 3 s" in caught.value.why
 
