@@ -99,6 +99,7 @@ async def main(url: str) -> None:
                 tokens=TokenStore(Path(folder)),
                 client=registered(context),
                 client_metadata_url=METADATA_URL,
+                approval_seconds=SECONDS,  # nobody comes later
             )
             async with connected(url, auth, scenario) as client:
                 toolbox = McpTools(client, timeout=SECONDS)

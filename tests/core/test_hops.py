@@ -11,13 +11,15 @@ from workshop.agent import events as on
 from workshop.agent.listener import Page
 from workshop.core import hops
 from workshop.core.hops import HOPS, Hop, hop
-from workshop.core.pages import page_environment
+from workshop.core.pages import STYLE, page_environment
 from workshop.core.paths import parts_dir
 from workshop.recorder.files import explain, read
 from workshop.recorder.wording import WAITING, WORDS, chapter, hop_number
 
 FOLDER = parts_dir() / "04_remote_oauth"
 NUMBERS = list(range(1, 10))
+WORKSHOP = Path(__file__).parents[2] / "workshop"
+PAGES = sorted(page for folder in ("auth", "servers") for page in (WORKSHOP / folder).rglob("*.html"))
 SHOWN: Mapping[int, on.Event] = {
     hops.REFUSAL: on.LoginRequired("http://localhost:8080/mcp", 401),
     hops.RESOURCE: on.ResourceDiscovered("http://localhost:8080/", "http://localhost:8080"),
@@ -82,6 +84,15 @@ def test_a_page_of_a_login_shows_its_hop(one: Hop) -> None:
     shown = page_environment(FOLDER).from_string("{% extends 'base.html' %}").render(hop=one.number)
     assert f"{one.label}." in shown
     assert f"{one.label}." in Page(200, "Title", "Text", one.number).response().decode()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_page_of_a_server_has_the_same_look(page: Path) -> None:
+    assert re.match(r"\{% extends \"(base|practice)\.html\" %\}\n", page.read_text("utf-8"))
+
+
+def test_the_agents_page_has_it_too() -> None:
+    assert f"<style>{STYLE}</style>" in Page(200, "Title", "Text").response().decode()
 
 
 def test_a_page_outside_the_handshake_shows_no_hop() -> None:
