@@ -71,6 +71,28 @@ def test_an_exercise_goes_from_its_start_to_its_solution_and_nothing_is_lost(wor
     assert listed["exercises"] == ["solution", "open"]
 
 
+def test_after_an_exercise_comes_what_was_learned_and_the_solution_beside_the_learners_file(
+    workshop: Workshop,
+) -> None:
+    workshop("part", "1", "solve", "1")
+    own = FILE.read_text("utf-8").replace("if value < 0:", "if value <= -1:")
+    FILE.write_text(own, encoding="utf-8")
+    first = workshop("part", "1", "check").out
+    assert "· Exercise 1: what you learned\n    A model sees a tool only through its name" in first
+    assert "    `workshop part 1 check 1` shows the solution beside yours\n" in first
+    assert "what you learned" not in workshop("part", "1", "check").out, "it passed before"
+    alone = workshop("part", "1", "check", "1")
+    learned = alone.out.partition("· What you learned\n")[2].splitlines()
+    assert learned[0].startswith("    A model sees a tool")
+    assert learned[2] == "· The solution beside yours: - is yours, + is the solution's"
+    assert [line for line in learned[3:] if line[4] != " "] == [
+        "    -     if value <= -1:",
+        "    +     if value < 0:",
+    ]
+    assert FILE.read_text("utf-8") == own
+    assert alone.err.splitlines()[-1].startswith("Next: `workshop")
+
+
 def test_a_reset_is_asked_and_without_a_terminal_it_is_refused(workshop: Workshop) -> None:
     workshop("part", "1", "exercise", "1")
     FILE.write_text("mine", encoding="utf-8")

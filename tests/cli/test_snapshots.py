@@ -255,7 +255,7 @@ part   title                          read   run   checked   exercises
 1      The agent loop                                        open, open
 2      A local MCP server                                    open, open
 3      The server on ToolHive                                open, open
-4      GitHub's server behind OAuth                          open, open
+4      GitHub's server behind OAuth                          open, open, open, open, open
 Next: `workshop up`
 """)
     outcome = workshop("part", "1", "check")

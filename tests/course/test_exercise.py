@@ -8,8 +8,18 @@ import pytest
 from tests.course.conftest import ALL, called
 from workshop.core.errors import PreflightError, UsageError
 from workshop.core.paths import parts_dir
-from workshop.course.exercise import Exercise, Placed, begin, begun, exercise_of, reset, solve
-from workshop.course.lessons import find_lessons
+from workshop.course.exercise import (
+    Exercise,
+    Placed,
+    begin,
+    begun,
+    beside_solution,
+    exercise_of,
+    exercises_of,
+    reset,
+    solve,
+)
+from workshop.course.lessons import find_lessons, variations_of
 from workshop.course.progress import Standing, exercise_folder
 
 ONE = ALL[0]
@@ -92,3 +102,28 @@ def test_an_exercise_names_what_to_do_and_marks_where(exercise: Exercise) -> Non
     assert "Your turn" not in solution
     assert start != solution
     assert exercise.start.suffix == exercise.solution.suffix
+
+
+EVERY = [*ALL, *(one for found in variations_of(find_lessons(parts_dir())[3]) for one in exercises_of(found))]
+
+
+@pytest.mark.parametrize("exercise", EVERY, ids=lambda found: f"{found.key or found.part}.{found.number}")
+def test_what_was_learned_is_two_lines_that_the_task_does_not_show(exercise: Exercise) -> None:
+    assert len(exercise.learned) == 2
+    for line in exercise.learned:
+        assert line.endswith(".")
+        assert len(line) < 105
+        assert line not in exercise.task
+    assert "What you learned" not in exercise.task
+
+
+def test_the_solution_is_shown_beside_a_file_of_ones_own_and_changes_nothing(tmp_path: Path) -> None:
+    file = solve(ONE, tmp_path).file
+    assert beside_solution(ONE, file) == []
+    own = file.read_text("utf-8").replace("if value < 0:", "if value <= -1:")
+    file.write_text(own, encoding="utf-8")
+    shown = beside_solution(ONE, file)
+    assert [line for line in shown if line[0] != " "] == ["-     if value <= -1:", "+     if value < 0:"]
+    assert file.read_text("utf-8") == own
+    file.write_text("mine\n" * 500, encoding="utf-8")
+    assert (len(beside_solution(ONE, file)), beside_solution(ONE, file)[-1]) == (80, "  …")

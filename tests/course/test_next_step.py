@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from workshop.core.paths import parts_dir
+from workshop.course.exercise import exercises_of
 from workshop.course.lessons import find_lessons
 from workshop.course.next_step import Environment, NextStep, next_step, overview
 from workshop.course.progress import Standing
@@ -25,7 +26,9 @@ def passed(*parts: int, exercises: bool = True) -> Standing:
         part.shown = part.ran = part.passed = True
         part.touched = number
         if exercises:
-            part.exercise(1).passed = part.exercise(2).solved = True
+            part.exercise(1).passed = True
+            for exercise in exercises_of(LESSONS[number - 1])[1:]:
+                part.exercise(exercise.number).solved = True
     return standing
 
 

@@ -1,6 +1,6 @@
 """`workshop part N check`: which checks pass, why the others do not, and a hint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -72,7 +72,7 @@ def _result(lesson: Lesson, report: "CheckReport", only: int | None, *, asked: b
         "part check",
         _data(report, passed, made),
         headline,
-        points=[*_points(report, asked=asked), *_open(report)],
+        points=[*_points(report, asked=asked), *_open(report), *_afterwards(report, only)],
         next=_next(report, only),
         exit_code=0 if report.passed else CheckError.exit_code,
     )
@@ -120,6 +120,21 @@ def _open(report: "CheckReport") -> list[Point]:
         Point("○", f"Exercise {number} is not begun: `{begin('exercise', str(number))}`")
         for number in report.not_begun
     ]
+
+
+def _afterwards(report: "CheckReport", only: int | None) -> Iterator[Point]:
+    """What was learned in each exercise that is done, and the solution beside the learner's file."""
+    from workshop.course.exercise import beside_solution
+
+    for exercise, file in report.done:
+        if only is None:
+            command = report.lesson.command("check", str(exercise.number))
+            more = f"`{command}` shows the solution beside yours"
+            yield Point("·", f"Exercise {exercise.number}: what you learned", [*exercise.learned, more])
+            continue
+        yield Point("·", "What you learned", exercise.learned)
+        if lines := beside_solution(exercise, file):
+            yield Point("·", "The solution beside yours: - is yours, + is the solution's", lines)
 
 
 def _next(report: "CheckReport", only: int | None) -> str:

@@ -29,7 +29,7 @@ _WIDE = 10_000
 _NARROWEST = 10  # columns of a table's column whose cells may be wrapped
 _MOST_INDENT = 4
 _MARKS = {"done": ("✓", "green"), "failed": ("✗", "bold red"), "stopped": ("■", "yellow")}
-_STYLES = {**dict(_MARKS.values()), "→": "cyan"}
+_STYLES = {**dict(_MARKS.values()), "→": "cyan", "+": "green", "-": "red"}
 
 
 def shortened(text: str, most: int) -> str:

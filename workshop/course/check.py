@@ -16,7 +16,7 @@ from typing import Any
 
 from workshop.core.errors import UsageError, WorkshopError
 from workshop.course.check_outcome import Job, Outcome, State
-from workshop.course.exercise import begun, exercise_of, exercises_of
+from workshop.course.exercise import Exercise, begun, exercise_of, exercises_of
 from workshop.course.lessons import Lesson
 from workshop.course.progress import PartStanding, ProgressFile, exercise_folder
 from workshop.lab import process
@@ -39,12 +39,17 @@ class Checked:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """A part's checks, its begun exercises', and the exercises that are not begun."""
+    """A part's checks, its begun exercises', and the exercises that are not begun.
+
+    `done` has the exercise that was asked for, or those that passed for the first time, each with the
+    learner's file.
+    """
 
     lesson: Lesson
     passed: bool
     checks: tuple[Checked, ...]
     not_begun: tuple[int, ...]
+    done: tuple[tuple[Exercise, Path], ...] = ()
 
     @property
     def missing(self) -> bool:
@@ -84,11 +89,14 @@ def check_part(
     outcomes = run_checks(job, note)
     with progress.change() as standing:
         part = standing.touch(lesson.key)
+        new = {n for n in files if n == only or not part.exercise(n).passed}
         _remember(part, outcomes, only)
         checks = _with_hints(part, outcomes, hint=hint)
     passed = all(outcome.state in ("passed", "not applicable") for outcome in outcomes)
     not_begun = tuple(found.number for found in exercises if found.number not in files)
-    return CheckReport(lesson, passed, checks, not_begun if only is None else ())
+    here = new & {outcome.exercise for outcome in outcomes if outcome.state == "passed"}
+    done = tuple((found, files[found.number]) for found in exercises if found.number in here)
+    return CheckReport(lesson, passed, checks, not_begun if only is None else (), done)
 
 
 def _remember(part: PartStanding, outcomes: list[Outcome], only: int | None) -> None:

@@ -1,5 +1,6 @@
 """Exercises: a file with a gap is copied to the learner, whose work is never overwritten."""
 
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from workshop.core.paths import create_file, replace_file
 from workshop.course.lessons import Lesson
 
 _FOLDER = re.compile(r"(\d+)_(\w+)")
+_LEARNED = "\n## What you learned\n"
+_MOST_LINES = 80
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,17 @@ class Exercise:
 
     @property
     def task(self) -> str:
+        """What is to be done, in Markdown; the rest of `task.md` is for afterwards."""
+        return self._text.partition(_LEARNED)[0]
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """What a learner knows afterwards, a sentence or two on each line."""
+        lines = self._text.partition(_LEARNED)[2].splitlines()
+        return tuple(line.removeprefix("- ") for line in lines if line)
+
+    @property
+    def _text(self) -> str:
         return (self.directory / "task.md").read_text(encoding="utf-8")
 
     @property
@@ -106,6 +120,15 @@ def is_own_work(exercise: Exercise, file: Path) -> bool:
         exercise.start.read_bytes(),
         exercise.solution.read_bytes(),
     )
+
+
+def beside_solution(exercise: Exercise, file: Path) -> list[str]:
+    """The lines that differ: `- ` before the learner's, `+ ` before the solution's; empty if none does."""
+    solution = exercise.solution.read_text(encoding="utf-8").splitlines()
+    own = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = list(difflib.unified_diff(own, solution, n=1, lineterm=""))[2:]
+    shown = ["  …" if line.startswith("@@") else f"{line[:1]} {line[1:]}" for line in lines[:_MOST_LINES]]
+    return shown[1:] + (["  …"] if len(lines) > _MOST_LINES else [])
 
 
 def _put(exercise: Exercise, source: Path, file: Path) -> Placed:
