@@ -40,6 +40,7 @@ SLOW = (
     # Whole clusters in memory, several at a time; test_kind.py and test_kubernetes.py are fast.
     "lab/cluster/test_seats.py",
     "lab/cluster/test_restart.py",
+    "variations/test_elicitation_targets.py::test_of_several_targets_a_kill_at_any_step_leaves_none_behind",
     "test_style.py::test_mypy_finds_nothing",
 )
 

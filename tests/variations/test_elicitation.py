@@ -35,7 +35,8 @@ async def test_the_tools_are_those_of_the_description(gateway: Gateway) -> None:
     description = json.loads((find_variation("elicitation").directory / "github.openapi.json").read_text())
     async with gateway.client(await gateway.token()) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-    assert tools.keys() == {PROFILE, REPOSITORIES, ISSUES}
+    assert tools.keys() == {PROFILE, REPOSITORIES, ISSUES, "get_user_profile", "get_user_repos"}
+    assert tools["get_user_repos"].input_schema == tools[REPOSITORIES].input_schema
     asked = description["paths"]["/user/repos"]["get"]["parameters"]
     for parameter in asked:
         shown = tools[REPOSITORIES].input_schema["properties"][parameter["name"]]

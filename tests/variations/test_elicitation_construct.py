@@ -1,186 +1,15 @@
 """Set up and taken back: ended at any moment, run twice, run in a changed world, and always cleaned."""
 
-import io
 import json
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
-from tests.servers.gateway.harness import NO_TLS
-from tests.variations.elicitation import PROFILE, Gateway, load, told
+from tests.variations.construction import NAMES, ORDER, TOLD, Setup, begun, gateway, killed, setup
+from tests.variations.elicitation import PROFILE, told
 from workshop.core.ports import free_port
-from workshop.course.lessons import find_variation
-from workshop.course.variation_run import variation_running
 
-SCRIPT = find_variation("elicitation").directory / "construct.py"
-NAMES = [
-    ("workload-identity", "mcp-workload"),
-    ("oauth2-provider", "github-provider"),
-    ("gateway", "elicitation-gateway"),
-    ("target", "GitHubTarget"),
-]
-ORDER = [kind for kind, _ in NAMES]
-CONSTRUCT = load("construct")
-TOLD = {
-    "gateway_id",
-    "gateway_name",
-    "gateway_url",
-    "identity_arn",
-    "identity_name",
-    "provider_arn",
-    "provider_name",
-    "target_id",
-    "target_name",
-    "oauth_callback_url",
-    "region",
-}
-
-
-@dataclass
-class Setup:
-    """A gateway with nothing set up, and the script's configuration for it."""
-
-    gateway: Gateway
-    config: dict[str, Any]
-    path: Path
-
-    @property
-    def state(self) -> Path:
-        return Path(self.config["state"])
-
-    @property
-    def output(self) -> Path:
-        return Path(self.config["output"])
-
-    def write(self, **changes: str) -> None:
-        self.path.write_text(json.dumps({**self.config, **changes}))
-
-    def run(self, *words: str) -> tuple[int, str, str]:
-        """The script, in this process: exit code, what it said, and what it complained of."""
-        said, complained = io.StringIO(), io.StringIO()
-        with redirect_stdout(said), redirect_stderr(complained):
-            code = CONSTRUCT.main(["--config", str(self.path), *words])
-        return code, said.getvalue(), complained.getvalue()
-
-    def done(self, *words: str) -> list[str]:
-        code, said, complained = self.run(*words)
-        assert (code, complained) == (0, "")
-        return said.splitlines()
-
-    def control(self, method: str, path: str, body: object = None) -> httpx2.Response:
-        secret = Path(self.config["control_file"]).read_text()
-        headers = {"Authorization": f"Bearer {secret}"}
-        url = f"{self.config['control']}/control/{path}"
-        return httpx2.request(method, url, json=body, headers=headers, trust_env=False, verify=NO_TLS)
-
-    async def tools(self) -> list[str]:
-        async with self.gateway.client(await self.gateway.token()) as client:
-            return [tool.name for tool in (await client.list_tools()).tools]
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    with variation_running(find_variation("elicitation"), tmp_path_factory.mktemp("variation")) as running:
-        yield Gateway(running)
-
-
-@pytest.fixture
-def setup(gateway: Gateway, tmp_path: Path, anyio_backend: str) -> Setup:
-    config = json.loads((gateway.running.directory / "prepare" / "config.json").read_text())
-    places = {"state": str(tmp_path / "state.json"), "output": str(tmp_path / "made" / "config.json")}
-    made = Setup(gateway, config | places, tmp_path / "construct.json")
-    made.write()
-    for kind, name in reversed(NAMES):  # whatever the plumbing, or another test, has left
-        made.control("DELETE", f"{kind}/{name}")
-    return made
-
-
-@dataclass
-class Relay:
-    """Stands before the control plane; at request `number` it holds still, before or after passing it on."""
-
-    target: str
-    number: int
-    passes_it_on: bool
-    seen: int = 0
-    held: threading.Event = field(default_factory=threading.Event)
-    end: threading.Event = field(default_factory=threading.Event)
-
-    @contextmanager
-    def running(self) -> Iterator[str]:
-        relay = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_PUT(self) -> None:
-                relay.answer(self)
-
-            do_DELETE = do_PUT  # noqa: N815 - the library's name
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            self.end.set()
-            server.shutdown()
-            thread.join()
-            server.server_close()
-
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        self.seen += 1
-        body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
-        last = self.seen == self.number
-        if last and not self.passes_it_on:
-            self.hold()
-            return
-        headers = {"Authorization": handler.headers["Authorization"]}
-        url = self.target + handler.path
-        passed = httpx2.request(
-            handler.command, url, content=body, headers=headers, trust_env=False, verify=NO_TLS
-        )
-        if last:
-            self.hold()
-            return
-        handler.send_response(passed.status_code)
-        handler.send_header("Content-Type", passed.headers["Content-Type"])
-        handler.send_header("Content-Length", str(len(passed.content)))
-        handler.end_headers()
-        handler.wfile.write(passed.content)
-
-    def hold(self) -> None:
-        self.held.set()
-        self.end.wait(30)
-
-
-def killed(setup: Setup, number: int, *words: str, passes_it_on: bool) -> None:
-    """Run the script, and kill it at its request `number`."""
-    relay = Relay(setup.config["control"], number, passes_it_on)
-    with relay.running() as url:
-        setup.write(control=url)
-        argv = [sys.executable, str(SCRIPT), "--config", str(setup.path), *words]
-        with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            assert relay.held.wait(60)
-            process.send_signal(signal.SIGKILL)
-            process.wait(60)
-    setup.write()
-
-
-def begun(setup: Setup) -> list[str]:
-    return [kind for kind, _ in json.loads(setup.state.read_text())["begun"]]
+__all__ = ["gateway", "setup"]  # fixtures
 
 
 async def test_without_it_there_are_no_tools_and_with_it_there_are(setup: Setup) -> None:
@@ -226,10 +55,13 @@ async def test_ended_at_any_step_it_can_be_cleaned(setup: Setup, number: int, *,
         assert setup.control("DELETE", f"{kind}/{name}").json() == {"outcome": "absent"}
 
 
+@pytest.mark.parametrize("passes_it_on", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
-async def test_ended_while_it_cleans_it_goes_on_where_it_was(setup: Setup, number: int) -> None:
+async def test_ended_while_it_cleans_it_goes_on_where_it_was(
+    setup: Setup, number: int, *, passes_it_on: bool
+) -> None:
     setup.done()
-    killed(setup, number, "--cleanup", passes_it_on=True)
+    killed(setup, number, "--cleanup", passes_it_on=passes_it_on)
     assert begun(setup) == ORDER[: 5 - number]
     setup.done("--cleanup")
     assert not setup.state.exists()
@@ -253,7 +85,7 @@ async def test_a_lost_state_is_found_again(setup: Setup) -> None:
 
 async def test_what_changed_is_brought_up_to_date(setup: Setup) -> None:
     setup.done()
-    setup.write(client_id="another-oauth-app")
+    setup.write(provider={"client_id": "another-oauth-app"})
     lines = setup.done()
     assert [line[0] for line in lines] == ["·", "✓", "·", "·", "✓"]
 
@@ -315,13 +147,13 @@ async def test_what_is_needed_stays_and_what_is_not_allowed_is_refused(setup: Se
     [
         ({"control": f"http://localhost:{free_port()}"}, 5, "does not answer"),
         ({"issuer": "http://localhost:1"}, 1, "refused the gateway"),
-        ({"client_secret_file": "/nowhere"}, 1, "refused the oauth2-provider"),
+        ({"provider": {"client_secret_file": "/nowhere"}}, 1, "refused the oauth2-provider"),
         ({"url": ""}, 1, "refused the"),
-        ({"control_file": "/nowhere/at/all"}, 2, "No such file or directory: /nowhere/at/all"),
+        ({"control_file": "/nowhere/at/all"}, 2, "/nowhere/at/all: No such file or directory"),
     ],
 )
 async def test_what_goes_wrong_is_reported_and_can_be_cleaned(
-    setup: Setup, changes: dict[str, str], code: int, what: str
+    setup: Setup, changes: dict[str, Any], code: int, what: str
 ) -> None:
     setup.write(**changes)
     returned, _, complained = setup.run()
@@ -344,3 +176,21 @@ async def test_a_state_that_is_none_is_reported(setup: Setup, text: str) -> None
     setup.state.write_text(text)
     code, _, complained = setup.run("--cleanup")
     assert (code, complained[:7]) == (2, "Error: ")
+
+
+async def test_a_dry_run_shows_each_step_and_changes_nothing(setup: Setup) -> None:
+    assert setup.done("--dry-run", "--cleanup") == ["· nothing was set up"]
+    planned = setup.done("--dry-run")
+    assert planned == [f"· would set up {kind} {name}" for kind, name in NAMES] + [
+        "· would write config.json"
+    ]
+    assert not setup.state.exists()
+    assert not setup.output.exists()
+    assert await setup.tools() == []
+    setup.done()
+    before = setup.state.read_text()
+    assert all("again, because it was begun before" in line for line in setup.done("--dry-run")[:-1])
+    removed = setup.done("--dry-run", "--cleanup")
+    assert removed == [f"· would delete {kind} {name}" for kind, name in reversed(NAMES)]
+    assert setup.state.read_text() == before
+    assert PROFILE in await setup.tools()

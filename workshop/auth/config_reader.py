@@ -130,10 +130,7 @@ def _secret_at(value: object, info: ValidationInfo) -> bytes:
     name, _, key = value.partition("#")
     path = Path((info.context or {}).get("folder", ""), name)
     if key:
-        values = read_env(path)
-        if not values.get(key):
-            raise ValueError(f"names {key} in `{path}`, which has no such value")
-        return values[key].encode()
+        return _value_in(path, key)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -160,18 +157,34 @@ def origin_of(url: str) -> str:
 
 
 def read_secret(path: str, where: str) -> bytes:
-    """The bytes of a mounted secret.
+    """The bytes of a mounted secret, or of one value of a file such as `.env`: PATH#KEY.
 
     Raises UsageError, which names the file and never its content.
     """
+    name, _, key = path.partition("#")
     try:
+        if key:
+            return _value_in(Path(name), key)
         return Path(path).read_bytes()
     except OSError as error:
         raise wrong_setting(where, f"{path}: {error.strerror}", "The secret was not mounted") from error
+    except _NoSuchValueError as error:
+        raise wrong_setting(where, f"It {error}") from error
     except ValueError as error:
         raise wrong_setting(
             where, "It is not a path: a path has no NUL character and no lone surrogates"
         ) from error
+
+
+class _NoSuchValueError(ValueError):
+    """A file of KEY=VALUE lines does not have the key."""
+
+
+def _value_in(path: Path, key: str) -> bytes:
+    value = read_env(path).get(key)
+    if not value:
+        raise _NoSuchValueError(f"names {key} in `{path}`, which has no such value")
+    return value.encode()
 
 
 def check_header(name: str, value: str, where: str) -> None:

@@ -30,6 +30,7 @@ Weak = Annotated[
     bool, typer.Option("--weak", help="The weak edition, to find and fix its gaps: worker only.")
 ]
 Cleanup = Annotated[bool, typer.Option("--cleanup", help="Remove what was set up, in reverse order.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 Stop = Annotated[
     bool, typer.Option("--stop", help="Stop the variations that run, but not what `up` started.")
 ]
@@ -76,9 +77,9 @@ def add_variations(group: typer.Typer, lesson: Lesson) -> None:
         finish(_stopped() if stop else _listed(lesson), as_json=json)
 
     @group.command("construct")
-    def construct(*, cleanup: Cleanup = False, json: Json = False) -> None:
+    def construct(*, cleanup: Cleanup = False, dry_run: DryRun = False, json: Json = False) -> None:
         """Set up the variation elicitation step by step, or remove it."""
-        finish(_constructed(lesson, cleanup=cleanup), as_json=json)
+        finish(_constructed(lesson, cleanup=cleanup, dry_run=dry_run), as_json=json)
 
     add_compare(group, lesson)
 
@@ -110,15 +111,15 @@ def _stopped() -> Result:
     return Result("part variations", {"stopped": list(stopped)}, line)
 
 
-def _constructed(lesson: Lesson, *, cleanup: bool) -> Result:
+def _constructed(lesson: Lesson, *, cleanup: bool, dry_run: bool) -> Result:
     from workshop.course.variation_run import construct
 
     variation = variation_of(lesson, _SET_UP)
     with console().progress() as progress:
-        lines = construct(variation, progress, cleanup=cleanup)
+        lines = construct(variation, progress, cleanup=cleanup, dry_run=dry_run)
     done = "Removed what was set up" if lines else "Nothing was set up"
-    headline = done if cleanup else "It is set up"
-    following = lesson.command("construct") if cleanup else variation.command("run")
+    headline = "Nothing was changed" if dry_run else done if cleanup else "It is set up"
+    following = lesson.command("construct") if cleanup or dry_run else variation.command("run")
     return Result(
         "part construct", {"cleanup": cleanup, "steps": lines}, headline, lines, next=f"`{following}`"
     )

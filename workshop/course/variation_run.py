@@ -148,13 +148,19 @@ def serve_command(variation: Variation, config: Path) -> tuple[str, ...]:
     return (*on_this_machine(program).argv, "--config", str(config))
 
 
-def construct(variation: Variation, progress: Progress, *, cleanup: bool) -> Sequence[str]:
-    """Run the script that sets a variation up, or undoes that, with its programs running."""
+def construct(
+    variation: Variation, progress: Progress, *, cleanup: bool, dry_run: bool = False
+) -> Sequence[str]:
+    """Run the script that sets a variation up, or undoes that, with its programs running.
+
+    With `dry_run` the programs run too, but nothing is set up or undone.
+    """
     with Instance.locate().lock():
         if cleanup and not programs_of(variation).directory.exists():
             return ()
         running = start(variation, progress, prepared=False)
-        return prepare(running, progress, Edition(), *(["--cleanup"] if cleanup else []))
+        options = {"--cleanup": cleanup, "--dry-run": dry_run}
+        return prepare(running, progress, Edition(), *(word for word, wanted in options.items() if wanted))
 
 
 def stop_all(progress: Progress) -> Sequence[str]:

@@ -1,7 +1,7 @@
-"""Set something up at a server's control plane, step by step, or take that back, the last step first.
+"""Set something up at a server's control interface, step by step, or undo that, the last step first.
 
-A step is written down before it is taken: whatever ends the program, and whenever, the state file names all
-that may exist. Running it again is not an error, and neither is cleaning up what is only half built.
+A step is recorded before it is carried out: whatever ends the program, and whenever, the state file names all
+that may exist. Running it again is not an error, and neither is cleaning up what is only half set up.
 """
 
 import argparse
@@ -11,10 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 import httpx2
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
+from workshop.auth import SecretText
+from workshop.core.config_file import validated
 from workshop.core.crash import run_program
 from workshop.core.encoding import parse_json
 from workshop.core.errors import DeadlineError, UsageError, WorkshopError
@@ -27,82 +31,137 @@ from workshop.core.state_file import read_json
 Json = dict[str, Any]
 _SECONDS = 10.0
 _OK = 200
-_PLACES = frozenset({"control", "control_file", "state", "output"})
+
+
+def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
+    return Path((info.context or {}).get("folder", "")) / path
+
+
+FilePath = Annotated[Path, AfterValidator(_beside_the_file)]
+"""A path in a configuration file, relative to the folder of that file."""
+
+
+class SetUp(BaseModel):
+    """The keys that every such script reads.
+
+    `control` is where the server listens if that is not `url`, `control_file` the secret of that interface.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    control: str = ""
+    control_secret: Annotated[SecretText, Field(alias="control_file")]
+    state: FilePath = FilePath("construct-state.json")
+    output: FilePath = FilePath("config.json")
+
+
+Settings = TypeVar("Settings", bound=SetUp)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to set up, and what is told of it in the output, where `{id}` stands for the id it got."""
+    """One thing to set up, and its lines in the output, where `{id}` stands for the id that it gets.
+
+    `body` is what the server is sent. It is made when the step is carried out, and may raise WorkshopError.
+    """
 
     kind: str
     name: str
-    body: Json
-    told: Mapping[str, str]
+    body: Callable[[], Json]
+    told: Mapping[str, str | None]
 
 
 @dataclass(frozen=True)
-class Construction:
-    """The settings a script needs, and the steps they lead to, each after those that it needs."""
+class Construction(Generic[Settings]):
+    """The model of the configuration file, and the steps it leads to, each after those that it needs.
 
-    settings: frozenset[str]
-    steps: Callable[[Json], Sequence[Step]]
+    `ignored` are the file's keys that only the server reads. `hint` is what to do when nothing answers.
+    """
+
+    model: type[Settings]
+    steps: Callable[[Settings], Sequence[Step]]
+    ignored: frozenset[str]
     hint: str
-    """What to do when nothing answers."""
 
     def main(self, words: Sequence[str] | None = None) -> int:
-        """Run with `--config FILE` and perhaps `--cleanup`; returns the exit code. Errors go to stderr."""
-        parser = argparse.ArgumentParser(description="Set the gateway up, or take that back.")
-        parser.add_argument("--config", type=Path, required=True, metavar="FILE")
+        """Run with `--config FILE`, and perhaps `--cleanup` or `--dry-run`; returns the exit code."""
+        parser = argparse.ArgumentParser(description="Set the gateway up, or undo that.")
+        parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML, or JSON")
         parser.add_argument("--cleanup", action="store_true", help="delete what was set up, the last first")
+        parser.add_argument("--dry-run", action="store_true", help="only show what would be done")
         arguments = parser.parse_args(words)
 
-        return run_program(lambda: self._act(arguments.config, cleanup=arguments.cleanup))
+        return run_program(lambda: self._act(arguments))
 
-    def _act(self, file: Path, *, cleanup: bool) -> None:
-        config = self._read(file)
+    def _act(self, arguments: argparse.Namespace) -> None:
+        file: Path = arguments.config
+        found = {key: value for key, value in read_object(file).items() if key not in self.ignored}
+        settings = validated(self.model, found, file, _DESCRIBED)
+        steps = self.steps(settings)
+        if arguments.dry_run:
+            _rehearse(settings, () if arguments.cleanup else steps)
+            return
         try:
-            with closing(_Control(config, self.hint)) as control:
-                (_clean_up if cleanup else self._construct)(config, control)
+            with closing(_Control(settings, self.hint)) as control:
+                if arguments.cleanup:
+                    _clean_up(settings, control)
+                else:
+                    _construct(settings, steps, control)
         except OSError as error:
             why = f"{error.strerror}: {error.filename}"
             raise UsageError("A file of the configuration cannot be used", why=why) from error
 
-    def _construct(self, config: Json, control: "_Control") -> None:
-        """All steps, then the output; what is there already stays."""
-        state = _State(Path(config["state"]))
-        told: Json = {}
-        for step in self.steps(config):
-            state.begin((step.kind, step.name))
-            answer = control.ask("PUT", step.kind, step.name, step.body)
-            told |= {key: text.replace("{id}", answer["id"]) for key, text in step.told.items()}
-            exists = answer["outcome"] == "exists"
-            _say(f"{'·' if exists else '✓'} {step.kind} {step.name}{' already exists' if exists else ''}")
-        write_private(Path(config["output"]), json.dumps(told, indent=2).encode())
-        _say("✓ config.json")
 
-    def _read(self, path: Path) -> Json:
-        config = read_object(path)
-        texts = {name for name, value in config.items() if isinstance(value, str)}
-        if missing := (self.settings | _PLACES) - texts:
-            raise UsageError(f"The configuration `{path}` has no `{min(missing)}`")
-        return config
+_DESCRIBED = "*Use it for real* in the README of the variation describes every key"
 
 
-def _clean_up(config: Json, control: "_Control") -> None:
-    """Whatever was begun, the last first; then the files."""
-    state = _State(Path(config["state"]))
+def _rehearse(settings: SetUp, steps: Sequence[Step]) -> None:
+    """Show what would be done, by the two files alone; without steps, what the cleanup would do."""
+    begun = _State(settings.state).begun
+    for step in steps:
+        again = " again, because it was begun before" if (step.kind, step.name) in begun else ""
+        _say(f"· would set up {step.kind} {step.name}{again}")
+    if steps:
+        _say(f"· would write {settings.output.name}")
+        return
+    for kind, name in reversed(begun):
+        _say(f"· would delete {kind} {name}")
+    if not begun:
+        _say("· nothing was set up")
+
+
+def _construct(settings: SetUp, steps: Sequence[Step], control: "_Control") -> None:
+    """Carry out all steps, then write the output; what exists already stays."""
+    state = _State(settings.state)
+    told: Json = {}
+    for step in steps:
+        body = step.body()
+        state.begin((step.kind, step.name))
+        answer = control.ask("PUT", step.kind, step.name, body)
+        lines = {key: text and text.replace("{id}", answer["id"]) for key, text in step.told.items()}
+        told |= {key: text for key, text in lines.items() if key not in told}
+        exists = answer["outcome"] == "exists"
+        _say(f"{'·' if exists else '✓'} {step.kind} {step.name}{' already exists' if exists else ''}")
+    write_private(settings.output, json.dumps(told, indent=2).encode())
+    _say("✓ config.json")
+
+
+def _clean_up(settings: SetUp, control: "_Control") -> None:
+    """Delete whatever was begun, the last first; then the files."""
+    state = _State(settings.state)
     if not state.begun:
         _say("· nothing was set up")
     for kind, name in reversed(tuple(state.begun)):
         gone = control.ask("DELETE", kind, name)["outcome"] == "absent"
         state.end((kind, name))
         _say(f"{'·' if gone else '✓'} {kind} {name} {'was not there' if gone else 'deleted'}")
-    for file in ("output", "state"):
-        Path(config[file]).unlink(missing_ok=True)
+    for file in (settings.output, settings.state):
+        file.unlink(missing_ok=True)
 
 
 class _State:
-    """What may exist, in the order it was begun; each change is on disk before the next thing happens."""
+    """What may exist, in the order it was begun; each change is on disk before the next one happens."""
 
     def __init__(self, path: Path) -> None:
         """Raises UsageError for a file that is not such a state."""
@@ -129,12 +188,14 @@ class _State:
 
 
 class _Control:
-    """The control plane, as whoever can read the control secret's file."""
+    """The control interface, for whoever can read the file of the control secret."""
 
-    def __init__(self, config: Json, hint: str) -> None:
-        secret = Path(config["control_file"]).read_text("utf-8")
-        self._url, self._hint = f"{config['control']}/control", hint
-        self._http = open_local_client_sync(timeout=_SECONDS, headers={"Authorization": f"Bearer {secret}"})
+    def __init__(self, settings: SetUp, hint: str) -> None:
+        self._url, self._hint = f"{settings.control or settings.url}/control", hint
+        headers = {"Authorization": f"Bearer {settings.control_secret}"}
+        if host := settings.control and urlsplit(settings.url).netloc:
+            headers["Host"] = host  # behind a proxy, the server answers under its public name only
+        self._http = open_local_client_sync(timeout=_SECONDS, headers=headers)
 
     def ask(self, method: str, kind: str, name: str, body: Json | None = None) -> Json:
         """Raises WorkshopError with what it answered."""

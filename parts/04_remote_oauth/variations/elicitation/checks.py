@@ -6,6 +6,7 @@ from workshop.course.checks import Subject, check, expect
 
 GATEWAY = "elicitation"
 TOOLS = {f"GitHubTarget___{name}" for name in ("getUserProfile", "getUserRepos", "getRepoIssues")}
+ORIGINAL_NAMES = {"get_user_profile", "get_user_repos"}
 NOT_FOUND = 404
 MOST = 10
 LOGIN_HINT = "`workshop part 4 run --variation elicitation --approve-as learner` needs no browser"
@@ -46,10 +47,10 @@ def the_token_is_for_this_gateway(subject: Subject) -> None:
     needs=(the_token_is_for_this_gateway, somebody_else_says_who_you_are),
 )
 async def the_target_has_its_tools(subject: Subject) -> None:
-    """The tools are those of `github.openapi.json`, each with the target's name before it."""
+    """The tools are those of `github.openapi.json`, after the target's name; two also have the original's."""
     async with subject.server(GATEWAY).client() as client:
         names = {tool.name for tool in (await client.list_tools()).tools}
-    expect(names == TOOLS, f"The tools are {', '.join(sorted(names)) or 'none'}")
+    expect(names == TOOLS | ORIGINAL_NAMES, f"The tools are {', '.join(sorted(names)) or 'none'}")
 
 
 @check(

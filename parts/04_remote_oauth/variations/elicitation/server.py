@@ -11,9 +11,10 @@ browser  /connect ─▶ identity provider ─▶ /signed-in: is it who asked? �
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from pydantic import Field
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 from target_tools import Tools
@@ -31,24 +32,52 @@ from workshop.auth import (
     OutsideIssuer,
     OutsideTokens,
     Patience,
-    RequestLog,
     RequestState,
     Resources,
     SealedRecords,
+    SecretFile,
+    SecretText,
+    Url,
     Vault,
     own_registration,
 )
-from workshop.core.serving import main
+from workshop.servers.variation.construction import FilePath
 from workshop.servers.variation.sdk import CallerForSdk
+from workshop.servers.variation.service import Service, main
 
 
-def create_app(config: Mapping[str, Any]) -> ASGIApp:
+class GatewayConfig(Service):
+    """The gateway's file: who issues its callers' tokens, its own client there, and the key of its vault.
+
+    `wait_seconds` is how long a call is held while its person is at the page. The last five keys are for
+    `construct.py`, which reads the same file.
+    """
+
+    issuer: Url
+    jwks_uri: Url
+    authorization_endpoint: Url
+    token_endpoint: Url
+    client_id: Annotated[str, Field(min_length=1)]
+    required_scopes: tuple[str, ...] = ()
+    vault_key: Annotated[SecretFile, Field(alias="vault_key_file")]
+    control: Annotated[SecretText, Field(alias="control_file")]
+    store: FilePath
+    wait_seconds: Annotated[float, Field(gt=0)] = 20.0
+    providers: Mapping[str, Any] = {}
+    targets: Mapping[str, Any] = {}
+    state: str = ""
+    output: str = ""
+    control_url: Annotated[str, Field(alias="control")] = ""
+
+
+def create_app(config: GatewayConfig, _: Path) -> ASGIApp:
     """Everything of the gateway on one port; all of it needs a token, save for metadata, health and pages."""
-    url, resource = config["url"], f"{config['url']}/mcp"
-    vault = Vault(Path(config["vault_key_file"]).read_bytes(), bound_to=url)
-    records, outbound = SealedRecords(config["store"], vault), Outbound(Patience())
-    scopes = tuple(config.get("required_scopes", ()))
-    issuer = OutsideIssuer(config["issuer"], resource, jwks_uri=config["jwks_uri"], required_scopes=scopes)
+    url, resource = config.url, f"{config.url}/mcp"
+    vault = Vault(config.vault_key, bound_to=url)
+    records, outbound = SealedRecords(str(config.store), vault), Outbound(Patience())
+    issuer = OutsideIssuer(
+        config.issuer, resource, jwks_uri=config.jwks_uri, required_scopes=config.required_scopes
+    )
     tokens = OutsideTokens(issuer)
     resources = Resources(records, url=url, issuer=issuer.issuer, audience=resource)
     elicitations, grants = Elicitations(records), Grants(records)
@@ -58,7 +87,7 @@ def create_app(config: Mapping[str, Any]) -> ASGIApp:
         resources,
         records=records,
         vault=vault,
-        identity=IdentityProvider(own_registration(config), tokens, outbound),
+        identity=IdentityProvider(own_registration(config.model_dump()), tokens, outbound),
         url=url,
         hop=6,
     )
@@ -69,11 +98,11 @@ def create_app(config: Mapping[str, Any]) -> ASGIApp:
         outbound=outbound,
         states=RequestState(vault),
         url=url,
-        wait_seconds=config.get("wait_seconds", 20.0),
+        wait_seconds=config.wait_seconds,
     )
-    # Sessions, for the handshake of 2025-11-25 says once what the client can do.
+    # Sessions, because the handshake of 2025-11-25 states only once what the client can do.
     mcp = StreamableHTTPSessionManager(tools.server())
-    control = Control(resources, Path(config["control_file"]).read_text("utf-8"))
+    control = Control(resources, config.control)
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
@@ -86,8 +115,8 @@ def create_app(config: Mapping[str, Any]) -> ASGIApp:
         [Route("/mcp", guarded), *connect.routes(), *control.routes()], default=guarded, lifespan=lifespan
     )
     router.redirect_slashes = False
-    return RequestLog(Cors(HostGuard(router, url, port=config["port"]), ["/mcp"]))
+    return Cors(HostGuard(router, url, port=config.port), ["/mcp"])
 
 
 if __name__ == "__main__":
-    main(create_app)
+    main(GatewayConfig, create_app)

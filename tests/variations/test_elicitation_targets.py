@@ -1,0 +1,91 @@
+"""Several targets, each with its API, its operations and its account, from one configuration file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.variations.construction import NAMES, TOLD, Setup, begun, gateway, killed, setup
+from tests.variations.elicitation import PROFILE
+
+__all__ = ["gateway", "setup"]  # fixtures
+
+
+TASKS = {
+    "openapi": "3.1.0",
+    "servers": [{"url": "https://tasks.example"}],
+    "paths": {
+        "/tasks": {
+            "get": {"operationId": "findTasks"},
+            "post": {
+                "operationId": "addTask",
+                "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}},
+            },
+        }
+    },
+}
+
+
+async def test_several_targets_each_have_their_tools(setup: Setup, tmp_path: Path) -> None:
+    (tmp_path / "tasks.json").write_text(json.dumps(TASKS))
+    setup.config["targets"] |= {
+        "Tasks": {"description": "tasks.json"},
+        "Reading": {
+            "description": "tasks.json",
+            "operations": ["findTasks"],
+            "aliases": {"tasks": "findTasks"},
+        },
+    }
+    setup.write()
+    assert len(setup.done()) == len(NAMES) + 3
+    tools = set(await setup.tools())
+    assert {"Tasks___findTasks", "Tasks___addTask", "Reading___findTasks", "tasks", PROFILE} <= tools
+    assert "Reading___addTask" not in tools
+    told = json.loads(setup.output.read_text())
+    assert told.keys() == TOLD | {"target_id_Tasks", "target_id_Reading"}
+    assert told["target_name"] == "GitHubTarget"
+    lines = setup.done("--cleanup")
+    assert [line.split()[2] for line in lines[:3]] == ["Reading", "Tasks", "GitHubTarget"]
+    assert await setup.tools() == []
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+async def test_of_several_targets_a_kill_at_any_step_leaves_none_behind(
+    setup: Setup, tmp_path: Path, number: int
+) -> None:
+    (tmp_path / "tasks.json").write_text(json.dumps(TASKS))
+    setup.config["targets"] |= {name: {"description": "tasks.json"} for name in ("Tasks", "Others")}
+    setup.write()
+    killed(setup, number, passes_it_on=True)
+    assert len(begun(setup)) == number
+    del setup.config["targets"]["Tasks"]  # also what the configuration does not name any more
+    setup.write()
+    assert len(setup.done("--cleanup")) == number
+    assert await setup.tools() == []
+
+
+@pytest.mark.parametrize(
+    ("target", "what"),
+    [
+        ({"description": "nowhere.json"}, "No such file or directory"),
+        ({"description": "tasks.json", "operations": ["noSuchTask"]}, "There is no operation `noSuchTask`"),
+        ({"description": "tasks.json", "aliases": {"tasks": "noSuchTask"}}, "There is no operation"),
+        ({"description": "tasks.json", "server": "http://tasks.example"}, "must be https"),
+        ({"description": "tasks.json", "provider": "nobody"}, "Its provider is not there"),
+        ({"description": "tasks.json", "colour": "red"}, "unknown key `targets.Tasks.colour`"),
+        ({}, "has no `targets.Tasks.description`"),
+    ],
+)
+async def test_a_target_that_cannot_work_is_named(
+    setup: Setup, tmp_path: Path, target: dict[str, Any], what: str
+) -> None:
+    (tmp_path / "tasks.json").write_text(json.dumps(TASKS))
+    setup.config["targets"]["Tasks"] = target
+    setup.write()
+    code, _, complained = setup.run()
+    assert code in (1, 2)
+    assert what in complained
+    del setup.config["targets"]["Tasks"]
+    setup.write()
+    setup.done("--cleanup")
