@@ -58,7 +58,9 @@ def judged(monkeypatch: pytest.MonkeyPatch, folder: Path, *requests: tuple[str, 
 def test_a_bad_token_of_a_persons_own_fails_no_later_check(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert "1 times, the agent's never" in judged(monkeypatch, tmp_path, BAD_PAT, ("", "", 401), OWN)
+    assert "token 2 (its own) 1 time, and token 1 (the agent's) never" in judged(
+        monkeypatch, tmp_path, BAD_PAT, ("", "", 401), OWN
+    )
 
 
 def test_only_refused_tokens_are_a_persons_mistake_and_no_defect_of_toolhive(

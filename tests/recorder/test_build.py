@@ -50,7 +50,7 @@ async def test_a_login_is_explained_hop_by_hop_and_every_comparison_holds(login:
         "code returned",
         "aud in the token",
         "iss in the token",
-        "the agent's token",
+        "token 1, the agent's",
     }
 
 
@@ -188,5 +188,5 @@ def test_a_token_that_was_passed_on_is_shown_as_the_failure_it_is() -> None:
     leaked = Hop("gateway", "POST", "http://localhost:2/mcp", 0.1, "upstream", status=200)
     leaked.credential = ("jwt", fingerprint("sample-of-a-token"))
     trace = build_trace(recorder, Subject("x", "http://localhost:2"), Outcome(), [leaked])
-    assert failed(trace) == ["the agent's token"]
+    assert failed(trace) == ["token 1, the agent's"]
     assert "must not happen" in trace.steps[1].sentence

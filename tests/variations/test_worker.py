@@ -161,7 +161,7 @@ def test_the_agent_answers_the_question(request: pytest.FixtureRequest, home: Pa
     assert all(fact in answer for fact in variation.contents.expect)
     github = running.endpoints["worker-github"]
     (logins,) = home.rglob("logins")
-    assert "the agent's never" in token_swap(github, running.url, logins, API)
+    assert "token 1 (the agent's) never" in token_swap(github, running.url, logins, API)
 
 
 def test_the_weak_edition_reports_what_it_is(weak: Running, mended: Running) -> None:

@@ -6,6 +6,13 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True)
+class Asked:
+    """The question of this run."""
+
+    question: str
+
+
+@dataclass(frozen=True)
 class ModelAnnounced:
     """The model that answers in this run."""
 
@@ -177,7 +184,8 @@ class Warned:
 
 
 Event = (
-    ModelAnnounced
+    Asked
+    | ModelAnnounced
     | Connecting
     | Connected
     | LoginRequired

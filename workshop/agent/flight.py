@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from workshop.recorder.recorder import Recorder
 
 _SERVERS = ("Gateway", "Worker", "Resource server")
+_PROXY = "Proxy"
+"""Part 4's own server: ToolHive's proxy, or what plays it."""
 
 _NOTES: Mapping[type[Event], str] = {
     on.LoginReused: "The agent has a stored login from {issuer}",
@@ -86,7 +88,7 @@ def _titled(context: RunContext, upstream: Upstream) -> tuple[str, str, str, str
     part = (directory.parents[1] if varied else directory).name.partition("_")[0].lstrip("0")
     number = f"Part {part}, {directory.name}: " if varied else f"Part {part}: "
     named = f"{number}{title}" if part.isdigit() else title
-    return named, upstream.url, upstream.name, next(words, _SERVERS[0]) if varied else _SERVERS[0]
+    return named, upstream.url, upstream.name, next(words, _SERVERS[0]) if varied else _PROXY
 
 
 def _upstream_hops(recorder: "Recorder", upstream: Upstream, console: Console) -> Sequence[Hop] | None:

@@ -61,6 +61,7 @@ _OPENING = {
 }
 
 _SENTENCES: Mapping[type[on.Event], str] = {
+    on.Asked: "Question: {question}",
     on.ModelAnnounced: "Model: {name}",
     on.LoginRequired: "{url} answered {status}: it requires a login",
     on.ResourceDiscovered: "the resource is {resource}; {issuer} issues its tokens",

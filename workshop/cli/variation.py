@@ -1,6 +1,7 @@
 """`workshop part 4 variations` and `--variation`: other ways to put authorization in front of MCP."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,12 +51,13 @@ def variation_name(lesson: Lesson) -> str | None:
 
 def ask(lesson: Lesson, options: "RunOptions", *, weak: bool) -> tuple[str, Sequence[str]]:
     """The agent's answer, and the lines to show below it."""
-    from workshop.course.run import run_lesson, run_variation
+    from workshop.course.run import run_lesson, run_variation, token_swap_lines
 
     if not isinstance(lesson, Variation):
         if weak:
             raise UsageError("`--weak` is for a variation", hint=_WEAK_HINT)
-        return run_lesson(lesson, options, console()), ()
+        began = datetime.now(UTC)
+        return run_lesson(lesson, options, console()), token_swap_lines(lesson, began)
     if weak and not lesson.has_editions:
         raise UsageError(
             f"The {lesson.label} has no weak edition",

@@ -13,6 +13,7 @@ from workshop.core.interrupts import interrupts
 from workshop.lab.base import PRACTICE_GITHUB
 from workshop.recorder.hop import UNKNOWN, Hop, Upstream
 from workshop.recorder.masking import DIGEST
+from workshop.recorder.wording import counted
 from workshop.servers.practice.client import RecordedRequest, fingerprint, read_requests
 
 API = ("/mcp", "/user", "/repos")
@@ -25,20 +26,27 @@ _PAGES = "/login/oauth/authorize"
 _SAME_MOMENT = timedelta(milliseconds=1)  # the record's times are cut to a millisecond
 
 
-def require_token_swap(instance: Instance, proxy: str = "github-remote") -> str:
+def require_token_swap(
+    instance: Instance, proxy: str = "github-remote", since: datetime | None = None
+) -> str:
     """The result of the token-swap check of this instance in one sentence; raises as `token_swap` does."""
     endpoints = instance.endpoints
-    return token_swap(endpoints[PRACTICE_GITHUB], endpoints[proxy], instance.directory / "logins")
+    return token_swap(
+        endpoints[PRACTICE_GITHUB], endpoints[proxy], instance.directory / "logins", since=since
+    )
 
 
-def token_swap(github: str, server: str, logins: Path, api: tuple[str, ...] = ("/mcp",)) -> str:
+def token_swap(
+    github: str, server: str, logins: Path, api: tuple[str, ...] = ("/mcp",), since: datetime | None = None
+) -> str:
     """Compare what the practice GitHub at `github` received with the agent's login at `server`.
 
-    Returns the result in one sentence. Raises CheckError unless every request below the paths `api` carried
+    Only requests `since` that moment count. Returns the result in one sentence. Raises WorkshopError if the
+    record cannot be read, and CheckError unless every request below the paths `api` carried
     a token of the practice GitHub, and none the agent's. A wrong credential of a person's own, which the
     practice GitHub has refused, proves nothing about the proxy, so it does not count.
     """
-    requests = interrupts.run(read_requests(github))
+    requests = [one for one in _read(github) if since is None or _is_after(one, since)]
     login = TokenStore(logins).find(server)
     if login is None or login.tokens is None:
         raise CheckError("The agent has no stored login to compare with")
@@ -59,7 +67,12 @@ def token_swap(github: str, server: str, logins: Path, api: tuple[str, ...] = ("
             "The practice GitHub has refused every credential that it received",
             hint="Run the part again, with a token of the practice GitHub if you bring your own",
         )
-    return f"GitHub received its own token {len(own)} times, the agent's never"
+    times = counted(len(own), "time")
+    return f"GitHub received token 2 (its own) {times}, and token 1 (the agent's) never"
+
+
+def _is_after(request: RecordedRequest, since: datetime) -> bool:
+    return datetime.fromisoformat(request.time) >= since - _SAME_MOMENT
 
 
 def _is_refused_mistake(request: RecordedRequest) -> bool:
@@ -85,17 +98,16 @@ def practice_upstream(url: str) -> Upstream:
 
 
 def _recorded(url: str, since: datetime) -> Sequence[Hop]:
+    return [_hop(request, url, since) for request in _read(url) if _is_after(request, since)]
+
+
+def _read(url: str) -> Sequence[RecordedRequest]:
     import httpx2
 
     try:
-        requests = interrupts.run(read_requests(url))
+        return interrupts.run(read_requests(url))
     except httpx2.HTTPError as error:
         raise WorkshopError("The record of the practice GitHub cannot be read") from error
-    return [
-        _hop(request, url, since)
-        for request in requests
-        if datetime.fromisoformat(request.time) >= since - _SAME_MOMENT
-    ]
 
 
 def _hop(request: RecordedRequest, url: str, since: datetime) -> Hop:

@@ -1,5 +1,7 @@
 """Run a part or a variation: its workloads first, then the part's `main.py`."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from workshop.agent.part import RunContext
@@ -10,7 +12,7 @@ from workshop.core.instance import Instance
 from workshop.core.settings import Settings
 from workshop.course.environment import ensure, prove
 from workshop.course.lessons import Lesson, Variation
-from workshop.course.practice_record import practice_upstream, upstream_of
+from workshop.course.practice_record import practice_upstream, require_token_swap, upstream_of
 from workshop.course.progress import ProgressFile, exercise_folder
 from workshop.course.variation_run import Running, start
 from workshop.lab.tools.run import runner_for
@@ -32,6 +34,21 @@ def run_lesson(lesson: Lesson, options: RunOptions, console: Console) -> str:
         raise
     _prove(lesson, context, console)
     return text
+
+
+def token_swap_lines(lesson: Lesson, began: datetime) -> Sequence[str]:
+    """What the practice GitHub received in a run that began then; empty for a part without a login to it.
+
+    A swap that fails the check is a line too: the run itself has succeeded.
+    """
+    deployment, instance = lesson.deployment(), Instance.load()
+    proxied = deployment is not None and deployment.resources.of("MCPRemoteProxy")
+    if not proxied or upstream_of(instance) is UNKNOWN:
+        return ()
+    try:
+        return (require_token_swap(instance, since=began),)
+    except WorkshopError as error:
+        return (f"The token swap is not proved: {error.what}",)
 
 
 def run_variation(

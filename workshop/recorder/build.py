@@ -9,7 +9,7 @@ from workshop.recorder.context import AGENT, BROWSER, GATEWAY, ISSUER, UPSTREAM,
 from workshop.recorder.files import from_data
 from workshop.recorder.hop import Hop
 from workshop.recorder.masking import Labels
-from workshop.recorder.model import Outcome, Party, Step, Subject, Trace
+from workshop.recorder.model import PROXIES, Outcome, Party, Step, Subject, Trace
 from workshop.recorder.recorder import Recorder
 from workshop.recorder.steps import step_of
 
@@ -140,7 +140,7 @@ def _parties(steps: Sequence[Step], context: Context, subject: Subject) -> tuple
 def _role(kinds: set[str], steps: Sequence[Step], context: Context, subject: Subject) -> str:
     """What the MCP server is: a proxy for another server, or a server with its own tools."""
     own_tools = "upstream-call" in kinds or any(step.phase == "visit" for step in steps)
-    relays = "upstream-mcp" in kinds or (subject.server_name == "Gateway" and not own_tools)
+    relays = "upstream-mcp" in kinds or (subject.server_name in PROXIES and not own_tools)
     if context.issued_elsewhere:
         return "MCP proxy" if relays else "MCP server"
     return "proxy + authorization server" if relays else "MCP + authorization server"
@@ -157,7 +157,7 @@ def _unseen(steps: Sequence[Step], context: Context, subject: Subject, *, has_re
     elif has_record and subject.upstream_url:
         more = " more" if any(step.receiver == UPSTREAM for step in steps) else ""
         yield f"Nothing{more} reached {upstream} in this run, as its own record of its requests shows."
-    elif subject.server_name == "Gateway" and any(
+    elif subject.server_name in PROXIES and any(
         step.kind in ("token", "refresh", "authorize") or step.claims for step in steps
     ):
         yield (

@@ -142,7 +142,7 @@ def of_claims(context: Context, payload: Mapping[str, Any]) -> Iterator[Comparis
 def of_swap(agents: str, upstreams: str) -> Iterator[Comparison]:
     """The agent's token is not passed on to the upstream."""
     yield Comparison(
-        "the agent's token",
+        "token 1, the agent's",
         agents,
         "differs from",
         "the token that the upstream received",

@@ -67,7 +67,7 @@ class Context:
 
     server_url: str = ""
     upstream_url: str = ""
-    server_name: str = "gateway"
+    server_name: str = "proxy"
     resource: str = ""
     issuer: str = ""
     issuers: list[str] = field(default_factory=list)

@@ -123,6 +123,10 @@ class Trace:
         return [(step, comparison) for step in self.steps for comparison in step.comparisons]
 
 
+PROXIES = ("Proxy", "Gateway")
+"""The names of servers that pass on what they are asked to another server."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """What HTTP does not show of a recording: its title, its servers, and further secrets to mask."""
@@ -130,5 +134,5 @@ class Subject:
     title: str
     upstream_url: str = ""
     upstream_name: str = "GitHub"
-    server_name: str = "Gateway"
+    server_name: str = PROXIES[0]
     secrets: tuple[str, ...] = field(default=(), repr=False)

@@ -144,14 +144,14 @@ WORDS = {
     ),
     "upstream-token": Words(
         hops.SIGN_IN,
-        "The {server} fetches the upstream's token",
-        "This is the second token of the login. It stays in the {server}.",
+        "The {server} fetches token 2",
+        "Token 2 is the upstream's. It stays in the {server}.",
         ("RFC 6749 §4.1.3",),
     ),
     "upstream-user": Words(
         hops.SIGN_IN,
         "The {server} asks who has approved",
-        "With the upstream's token, which only the {server} has.",
+        "With token 2, which only the {server} has.",
     ),
     "callback": Words(
         hops.CODE,
@@ -164,13 +164,13 @@ WORDS = {
     ),
     "token": Words(
         hops.TOKEN,
-        "The code becomes an access token",
+        "The code becomes token 1",
         "The agent proves that it knows the secret behind the hash, so a stolen code is useless.",
         ("RFC 6749 §4.1.3", "RFC 7636 §4.5", "RFC 8707 §2.2"),
     ),
     "refresh": Words(
         hops.TOKEN,
-        "A refresh token is exchanged for a new access token",
+        "A refresh token is exchanged for a new token 1",
         "No person is needed. The old refresh token can no longer be used.",
         ("RFC 6749 §6", "RFC 9700 §4.14"),
     ),
@@ -183,13 +183,13 @@ WORDS = {
     "upstream-mcp": Words(
         hops.SWAP,
         "The token swap",
-        "The {server} has verified the agent's token, and sends the upstream's own token instead.",
+        "The {server} has verified token 1, the agent's, and sends token 2, the upstream's, instead.",
         (_SWAP,),
     ),
     "upstream-call": Words(
         hops.SWAP,
         "The {server} calls the upstream",
-        "Its own request, with a token that the agent never has.",
+        "Its own request, with token 2, which the agent never has.",
     ),
 }
 
@@ -226,7 +226,7 @@ METHODS = {
     "ping": ("Is the other side alive?", "Either side may ask."),
 }
 BUILT = (
-    "The agent built this address and gave it to the browser. It cannot see what browser, gateway and "
+    "The agent built this address and gave it to the browser. It cannot see what browser, server and "
     "upstream exchange from here on."
 )
 REMEMBERED = "Nothing was sent: the agent has this document from its last login, as its server allows."
@@ -240,10 +240,10 @@ WITHOUT_ISSUER = (
 )
 FOR_SERVER = "The {server} uses this code itself. The agent gets nothing: it only repeats its call."
 OPAQUE = "an opaque string: only its issuer knows what it means"
-LEAKED = "The agent's own token was passed on: this must not happen."
+LEAKED = "Token 1, the agent's, was passed on: this must not happen."
 SENT_ALONG = (
     "The person's own token is passed on",
-    "The {server} verified the agent's token, and sends the value of `{header}` instead.",
+    "The {server} verified token 1, the agent's, and sends the value of `{header}` instead.",
 )
 SERVERS_OWN = (
     "The {server} uses its own token",
