@@ -47,6 +47,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "probe": (
         "workshop probe http://localhost:8080/mcp",
         "workshop probe https://mcp.example.com/mcp --follow --all",
+        "workshop probe https://mcp.example.com/mcp --login",
     ),
     "serve": ("workshop serve resource-server --config tools.toml",),
     "login": ("workshop login list", "workshop login revoke --all"),

@@ -200,6 +200,32 @@ class ServerAnswers:
 
 
 @dataclass(frozen=True)
+class SignedAnswers:
+    """The MCP endpoint's answers to the agent's own token, and what is known of that token; never the token.
+
+    `changed` answers a token with one other character, `session` a session's id without its token.
+    """
+
+    discover: Answer | None
+    initialize: Answer | None
+    origin: Answer | None
+    host: Answer | None
+    changed: Answer | None
+    session: Answer | None
+    claims: Mapping[str, Any]
+    """Of a JWT; empty for an opaque token."""
+    seconds: int | None
+    """How long the token is valid, from its issue on; None if the server did not state it."""
+    tools: Mapping[str, str]
+    """The tools' definitions as JSON, by their names."""
+
+    @property
+    def let_in(self) -> Answer | None:
+        """The answer that carried a request out."""
+        return next((answer for answer in (self.discover, self.initialize) if answer and answer.result), None)
+
+
+@dataclass(frozen=True)
 class Evidence:
     """All answers of one server; `not_looked_at` lists what was not checked, with the reason."""
 
@@ -209,6 +235,8 @@ class Evidence:
     issuer: str
     server: ServerAnswers | None
     not_looked_at: tuple[str, ...] = ()
+    signed: SignedAnswers | None = None
+    """None without a login."""
 
     @property
     def guarded(self) -> bool:
@@ -238,7 +266,7 @@ class Evidence:
 
     def answers(self) -> Iterator[Answer]:
         """Every answer that was received."""
-        for group in (self.mcp, self.resource, self.server):
+        for group in (self.mcp, self.resource, self.server, self.signed):
             if group is not None:
                 found = (getattr(group, field.name) for field in fields(group))
                 yield from (answer for answer in found if isinstance(answer, Answer))

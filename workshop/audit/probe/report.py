@@ -1,13 +1,17 @@
 """The probe from end to end: send the requests, run the checks, report."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from workshop.audit.probe.checks import CHECKS
 from workshop.audit.probe.exchange import ALL_SECONDS, Exchange
 from workshop.audit.probe.model import Evidence, Found, Passed, Severity, Target, Unknown
-from workshop.audit.probe.requests import collect
+from workshop.audit.probe.requests import collect, collect_signed
 from workshop.core.interrupts import interrupts
+
+if TYPE_CHECKING:
+    from workshop.audit.sign_in import Signing
 
 _WORST_FIRST = tuple(Severity)
 _LONGEST = 200
@@ -61,24 +65,42 @@ def probe(
     follow: bool = False,
     sending: Callable[[str], None] = lambda _: None,
     seconds: float = ALL_SECONDS,
+    signing: "Signing | None" = None,
 ) -> Report:
     """Probe the MCP server at `url` with at most 20 requests; `sending` is called with each.
 
-    After `seconds` no further request is sent.
+    After `seconds` no further request is sent. With `signing`, the agent logs in if the server requires a
+    token, and at most 20 requests with that token follow.
 
     Raises UsageError for an invalid URL, and WorkshopError, PreflightError or DeadlineError when no MCP
-    server answers there.
+    server answers there or the login fails.
     """
-    return interrupts.run(probe_async(Target.parse(url), follow=follow, sending=sending, seconds=seconds))
+    found = probe_async(Target.parse(url), follow=follow, sending=sending, seconds=seconds, signing=signing)
+    return interrupts.run(found)
 
 
 async def probe_async(
-    target: Target, *, follow: bool, sending: Callable[[str], None], seconds: float = ALL_SECONDS
+    target: Target,
+    *,
+    follow: bool,
+    sending: Callable[[str], None],
+    seconds: float = ALL_SECONDS,
+    signing: "Signing | None" = None,
 ) -> Report:
     """As `probe`, in a running event loop."""
+    if signing is not None:
+        signing.check(target.url)
     async with Exchange(target, sending, seconds) as exchange:
         evidence = await collect(target, exchange, follow=follow)
-    return judge(evidence, exchange.requests)
+    if signing is None:
+        return judge(evidence, exchange.requests)
+    if not evidence.guarded:
+        skipped = (*evidence.not_looked_at, "What needs a login: the server requires no token")
+        return judge(replace(evidence, not_looked_at=skipped), exchange.requests)
+    signed_in = await signing.at(target.url, evidence.target.url)
+    async with Exchange(evidence.target, sending, seconds) as with_token:
+        signed = await collect_signed(evidence.target, signed_in, with_token)
+    return judge(replace(evidence, signed=signed), [*exchange.requests, *with_token.requests])
 
 
 def judge(evidence: Evidence, requests: Sequence[str]) -> Report:

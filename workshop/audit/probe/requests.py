@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from workshop.audit.probe.exchange import Exchange
@@ -20,6 +20,7 @@ from workshop.audit.probe.model import (
     McpAnswers,
     ResourceAnswers,
     ServerAnswers,
+    SignedAnswers,
     Target,
     host_of,
     is_loopback,
@@ -27,7 +28,11 @@ from workshop.audit.probe.model import (
     joined,
     split,
 )
+from workshop.core.encoding import jwt_claims
 from workshop.core.errors import WorkshopError
+
+if TYPE_CHECKING:
+    from workshop.audit.sign_in import SignedIn
 
 GARBAGE_TOKEN = "practice_probe_worthless"  # noqa: S105 - not valid anywhere, on purpose
 UNKNOWN_CLIENT = "workshop-probe-unregistered"
@@ -146,6 +151,12 @@ _DISCOVER: Mapping[str, Any] = {
         "mcp-method": "server/discover",
     },
     "json": {"jsonrpc": "2.0", "id": 1, "method": "server/discover", "params": {"_meta": _META}},
+}
+
+
+_PING: Mapping[str, Any] = {
+    "headers": {"accept": _STREAMS},
+    "json": {"jsonrpc": "2.0", "id": 2, "method": "ping"},
 }
 
 
@@ -290,9 +301,42 @@ async def _as_web_page(target: Target, mcp: McpAnswers, exchange: Exchange) -> M
     return asked
 
 
-async def _leave(target: Target, answer: Answer | None, exchange: Exchange) -> None:
+async def _leave(target: Target, answer: Answer | None, exchange: Exchange, **credential: str) -> None:
     """End a session that the probe opened (MCP transports, session management)."""
     session = answer.header("mcp-session-id") if answer else ""
     if session:
-        headers = {"mcp-session-id": session, "mcp-protocol-version": _HANDSHAKE}
+        headers = {"mcp-session-id": session, "mcp-protocol-version": _HANDSHAKE, **credential}
         await exchange.send("DELETE", target.url, headers=headers)
+
+
+async def collect_signed(target: Target, signed: "SignedIn", exchange: Exchange) -> SignedAnswers:
+    """Send requests with the agent's own token, all of them to the target's URL itself."""
+
+    async def ask(call: Mapping[str, Any], token: str = signed.token, **extra: str) -> Answer | None:
+        headers = {**call["headers"], **({"authorization": f"Bearer {token}"} if token else {}), **extra}
+        return await exchange.send("POST", target.url, json=call["json"], headers=headers)
+
+    discover, initialized = await ask(_DISCOVER), await ask(initialize())
+    call = _DISCOVER if discover and discover.result else initialize()
+    session = initialized.header("mcp-session-id") if initialized else ""
+    in_session = {"mcp-session-id": session, "mcp-protocol-version": _HANDSHAKE}
+    answers = SignedAnswers(
+        discover,
+        initialized,
+        origin=await ask(call, origin=EVIL_ORIGIN),
+        host=await ask(call, host=EVIL_HOST),
+        changed=await ask(call, changed(signed.token)),
+        session=await ask(_PING, "", **in_session) if session else None,
+        claims=jwt_claims(signed.token) or {},
+        seconds=signed.login.tokens.expires_in if signed.login.tokens else None,
+        tools=signed.tools,
+    )
+    for answer in (initialized, answers.origin, answers.host, answers.changed):
+        await _leave(target, answer, exchange, authorization=f"Bearer {signed.token}")
+    return answers
+
+
+def changed(token: str) -> str:
+    """The token with one other character, in the signature if it is a JWT."""
+    place = len(token) - min(10, (len(token) + 1) // 2)
+    return f"{token[:place]}{'A' if token[place] != 'A' else 'B'}{token[place + 1 :]}"

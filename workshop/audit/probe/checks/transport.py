@@ -141,10 +141,11 @@ def get_answered(evidence: Evidence) -> Verdict:
 
 
 def both_eras(evidence: Evidence) -> Verdict:
-    if evidence.guarded:
+    if evidence.guarded and evidence.signed is None:
         return Unknown("the server requires a token first")
-    modern = evidence.mcp.discover.result
-    handshake = evidence.mcp.initialize is not None and evidence.mcp.initialize.result
+    asked = evidence.signed or evidence.mcp
+    modern = asked.discover is not None and asked.discover.result
+    handshake = asked.initialize is not None and asked.initialize.result
     if modern and handshake:
         return Passed("2026-07-28, and the handshake of 2025-11-25")
     if modern:
