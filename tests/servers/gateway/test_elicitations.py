@@ -172,14 +172,18 @@ class Upstream:
         return UpstreamTokens("fresh", "next", 9_000_000_000.0)
 
 
-OLD, EARLY = UpstreamTokens("old", "refresh", 1.0), UpstreamTokens("early", "refresh", time.time() + 30)
+OLD, EARLY = -3600.0, 50.0
+"""Seconds to the end of tokens that have expired, and of those that expire soon."""
 
 
-@pytest.mark.parametrize("stored", [OLD, EARLY], ids=["expired", "soon to expire"])
-async def test_tokens_are_renewed_once_for_all_that_wait(
-    records: SealedRecords, stored: UpstreamTokens
-) -> None:
-    grants, upstream = Grants(records), Upstream()
+def ending_in(seconds: float) -> UpstreamTokens:
+    """Tokens that are stored when the test runs, which may be minutes after its collection."""
+    return UpstreamTokens("stored", "refresh", time.time() + seconds)
+
+
+@pytest.mark.parametrize("seconds", [OLD, EARLY], ids=["expired", "soon to expire"])
+async def test_tokens_are_renewed_once_for_all_that_wait(records: SealedRecords, seconds: float) -> None:
+    grants, upstream, stored = Grants(records), Upstream(), ending_in(seconds)
     grants.put(LEARNER, HOME, stored)
     calls = (grants.current(LEARNER, HOME, upstream.refresh) for _ in range(5))
     assert {tokens.access_token for tokens in await asyncio.gather(*calls) if tokens} == {"fresh"}
@@ -189,24 +193,26 @@ async def test_tokens_are_renewed_once_for_all_that_wait(
 
 
 @pytest.mark.parametrize(
-    ("stored", "trouble", "left"),
-    [(OLD, Trouble.REFUSED, None), (EARLY, Trouble.REFUSED, None), (EARLY, Trouble.UNREACHABLE, EARLY)],
+    ("seconds", "trouble", "stays"),
+    [(OLD, Trouble.REFUSED, False), (EARLY, Trouble.REFUSED, False), (EARLY, Trouble.UNREACHABLE, True)],
 )
 async def test_tokens_that_cannot_be_renewed_are_used_as_long_as_they_may_be(
-    records: SealedRecords, stored: UpstreamTokens, trouble: Trouble, left: UpstreamTokens | None
+    records: SealedRecords, seconds: float, trouble: Trouble, *, stays: bool
 ) -> None:
-    grants, upstream = Grants(records), Upstream(trouble)
+    grants, upstream, stored = Grants(records), Upstream(trouble), ending_in(seconds)
     grants.put(LEARNER, HOME, stored)
+    left = stored if stays else None
     assert await grants.current(LEARNER, HOME, upstream.refresh) == left
     assert grants.get(LEARNER, HOME) == left
 
 
 async def test_while_the_upstream_is_away_nobody_has_to_connect_again(records: SealedRecords) -> None:
     grants, upstream = Grants(records), Upstream(Trouble.UNREACHABLE)
-    grants.put(LEARNER, HOME, OLD)
+    old = ending_in(OLD)
+    grants.put(LEARNER, HOME, old)
     with pytest.raises(UpstreamError):
         await grants.current(LEARNER, HOME, upstream.refresh)
-    assert grants.get(LEARNER, HOME) == OLD
+    assert grants.get(LEARNER, HOME) == old
 
 
 @pytest.mark.parametrize(
