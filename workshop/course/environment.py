@@ -128,7 +128,11 @@ def plan(lessons: Sequence[Lesson], options: UpOptions, runner: "Runner | None" 
 
 
 def ensure(
-    lesson: Lesson, progress: Progress, settings: Settings, runner: "Runner | None" = None
+    lesson: Lesson,
+    progress: Progress,
+    settings: Settings,
+    runner: "Runner | None" = None,
+    choices: ClusterChoices | None = None,
 ) -> Applied | None:
     """Make sure one part's workloads run as its manifests say; None when it needs none.
 
@@ -137,8 +141,8 @@ def ensure(
     deployment = lesson.deployment()
     if deployment is None:
         return None
-    with _existing(lesson, settings, runner) as (backend, choices):
-        return backend.apply([deployment], choices, progress)
+    with _existing(lesson, settings, runner, choices) as (backend, chosen):
+        return backend.apply([deployment], chosen, progress)
 
 
 def submit(lesson: Lesson, progress: Progress, settings: Settings, runner: "Runner | None" = None) -> Applied:
@@ -203,7 +207,9 @@ def backend_now() -> BackendName | None:
     return existing_backend(instance.directory, instance.record.backend if instance.record else None)
 
 
-def teardown(progress: Progress, runner: "Runner | None" = None) -> Sequence[str]:
+def teardown(
+    progress: Progress, runner: "Runner | None" = None, choices: ClusterChoices | None = None
+) -> Sequence[str]:
     """Stop everything and remove the state, even if damaged; the names of what was stopped."""
     instance, runner = Instance.locate(), runner or _runner()
     with instance.lock(needed=False):
@@ -213,7 +219,8 @@ def teardown(progress: Progress, runner: "Runner | None" = None) -> Sequence[str
         except UsageError as error:  # the cluster's record is damaged: local processes can still be ended
             progress.say(f"{error.what}: {error.why}")
             name = None
-        stopped = backend_for(name or "embedded", instance.directory, runner).teardown(progress)
+        backend = backend_for(name or "embedded", instance.directory, runner, choices)
+        stopped = backend.teardown(progress)
     if name is None and (command := forgotten_cluster(runner)):
         progress.say(
             f"Found a kind cluster that has no recorded state; if it is this workshop's: `{command}`"
@@ -240,7 +247,7 @@ def _decide(instance: Instance, lessons: Sequence[Lesson], options: UpOptions, r
 
 @contextmanager
 def _existing(
-    lesson: Lesson, settings: Settings, runner: "Runner | None"
+    lesson: Lesson, settings: Settings, runner: "Runner | None", cluster: ClusterChoices | None = None
 ) -> Iterator[tuple[Backend, Choices]]:
     with Instance.locate().lock():
         instance = Instance.load()  # only under the lock: until then another command may have changed it
@@ -251,7 +258,7 @@ def _existing(
             )
         name = existing_backend(instance.directory, instance.record.backend) or "embedded"
         choices = Choices(instance.record.upstream, settings, instance.record.ports)
-        yield backend_for(name, instance.directory, runner), choices
+        yield backend_for(name, instance.directory, runner, cluster), choices
 
 
 def _runner() -> "Runner":

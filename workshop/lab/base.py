@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -85,6 +85,21 @@ class Choices:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How long work on a cluster may take, and the pauses in it, in seconds."""
+
+    ready: float = 300.0  # the operator, or a workload
+    restart: float = 300.0  # a node of kind: 30 s on an idle machine with 2 cores, 123 s at a load of 28
+    forward: float = 60.0
+    names: float = 45.0  # CoreDNS takes up to half of this after its node has started
+    route: float = 45.0  # a Python server starts within a second; under load it took ten
+    gone: float = 30.0  # until the operator has cleared the finalizers of what is deleted
+    removed: float = 60.0  # the same at the end, when everything is deleted
+    look: float = 0.5  # between two looks at what is waited for
+    retry: float = 0.5  # before the second attempt of a request; each further pause is longer by this
+
+
+@dataclass(frozen=True)
 class ClusterChoices:
     """What a person chose for a cluster; an unset choice keeps its value from the last `up`."""
 
@@ -97,6 +112,12 @@ class ClusterChoices:
     yes: bool = False
     keep: bool = False
     seconds: float | None = None
+    limits: Limits = Limits()
+
+    @property
+    def bounds(self) -> Limits:
+        """The limits, with the `seconds` that a person allows for each wait."""
+        return replace(self.limits, ready=self.seconds, removed=self.seconds) if self.seconds else self.limits
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from secrets import token_hex as random_hex
 from typing import Any
 
-from workshop.toolhive.lint import CALLBACK_PATH, auth_config, oidc_config
-from workshop.toolhive.manifests import UPSTREAM_OAUTH, Resource, Resources
+from workshop.toolhive.lint import auth_config, oidc_config
+from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.secrets import SecretFiles, references
 
 _NAMESPACE = "toolhive-system"
@@ -56,9 +56,6 @@ class ProxyContract:
     resource: str
     algorithms: Mapping[str, str]
     """The algorithm of each signing key, by its `kid`."""
-    upstream_endpoint: str
-    upstream_client_id: str
-    redirect_uri: str
 
     @classmethod
     def of(
@@ -66,11 +63,8 @@ class ProxyContract:
         proxy: Resource,
         resources: Resources,
         secrets: SecretFiles,
-        *,
-        base_url: str = "",
-        path: str = "/mcp",
     ) -> "ProxyContract":
-        """Read it from the resources as they were applied; the default of `base_url` is the issuer."""
+        """Read it from the resources as they were applied; the proxy is asked at its issuer's address."""
         auth = auth_config(proxy, resources)
         if auth is None:
             raise proxy.error("has no `authServerRef`")
@@ -78,17 +72,14 @@ class ProxyContract:
         return cls(
             name=proxy.name,
             namespace=proxy.find("metadata.namespace") or _NAMESPACE,
-            base_url=base_url or issuer,
-            path=path,
+            base_url=issuer,
+            path="/mcp",
             issuer=issuer,
             resource=proxy.text("spec.oidcConfigRef.resourceUrl"),
             algorithms=dict(
                 _signing_key(secrets.path(name, key).read_bytes())
                 for name, key in references(auth, "spec.embeddedAuthServer.signingKeySecretRefs")
             ),
-            upstream_endpoint=auth.text(f"{UPSTREAM_OAUTH}.authorizationEndpoint"),
-            upstream_client_id=auth.text(f"{UPSTREAM_OAUTH}.clientId"),
-            redirect_uri=auth.find(f"{UPSTREAM_OAUTH}.redirectUri") or f"{issuer}{CALLBACK_PATH}",
         )
 
 

@@ -17,10 +17,10 @@ from workshop.course import environment
 from workshop.course.environment import UpOptions, UpReport
 from workshop.course.lessons import find_lessons
 from workshop.lab import process
+from workshop.lab.base import ClusterChoices, Limits
 from workshop.lab.cluster import checks as cluster_checks
 from workshop.lab.cluster.record import Cluster, ClusterFile
 from workshop.lab.cluster.render import RenderedPart
-from workshop.lab.kube import connection, wait
 from workshop.lab.tools.run import Runner
 from workshop.toolhive.proxy_contract import CheckResult
 
@@ -41,9 +41,16 @@ class Bench:
         self.first: UpReport | None = None
         self.asked: list[str] = []
         self.silent: list[str] = []
+        self.limits = Limits(look=0.1, retry=0, route=0)  # what is silent has a route, and is stuck
 
     def up(self, **changes: object) -> UpReport:
-        given = {"backend": "kind", "upstream": "practice", "ports": self.ports, "overrides": IMAGES}
+        given = {
+            "backend": "kind",
+            "upstream": "practice",
+            "ports": self.ports,
+            "overrides": IMAGES,
+            "limits": self.limits,
+        }
         options = UpOptions(**{**given, **changes})  # type: ignore[arg-type]  # the tests' own choice
         with Console(self.shown, self.shown).progress() as progress:
             return environment.up(find_lessons(), progress, options, Runner())
@@ -65,7 +72,7 @@ class Bench:
 
     def teardown(self) -> list[str]:
         with Console(self.shown, self.shown).progress() as progress:
-            return list(environment.teardown(progress, Runner()))
+            return list(environment.teardown(progress, Runner(), ClusterChoices(limits=self.limits)))
 
     def alive(self) -> set[str]:
         states = process.read_states(self.directory / "workloads")
@@ -86,15 +93,12 @@ def running_bench(folder: Path, *, young: bool = True) -> Iterator[Bench]:
         patch.setenv("WORKSHOP_HOME", str(folder / "state"))
         patch.setattr("workshop.core.settings.checkout_dir", lambda: None)
         patch.chdir(folder)
-        patch.setattr(wait, "LOOK_SECONDS", 0.1)
-        patch.setattr(connection, "PAUSE_SECONDS", 0)
         install_operator(cluster, young=young)
         text = cluster.kubeconfig.read_text()
         text = text.replace('"name": "test", "context"', '"name": "CONTEXT", "context"')
         machine = FakeMachine.install(folder, patch, text)
         made = Bench(folder / "state", machine, cluster)
         patch.setattr(cluster_checks, "_ask", made.ask)
-        patch.setattr(cluster_checks, "ROUTE_SECONDS", 0)  # what is silent has a route, and is stuck
         yield made
         machine.fail()
         cluster.api.refusals.clear()

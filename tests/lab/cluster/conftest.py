@@ -8,16 +8,14 @@ from tests.lab.kube.conftest import cluster
 from tests.lab.kube.fake_cluster import FakeCluster
 from tests.toolhive.conftest import change
 from workshop.lab.cluster.workload_state import Graces
-from workshop.lab.kube import wait
 
 __all__ = ["change", "cluster"]  # fixtures
 
 
 @pytest.fixture
-def quick(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def quick(cluster: FakeCluster) -> None:
     """Looks follow each other at once, and what may heal is given no time."""
-    monkeypatch.setattr(wait, "LOOK_SECONDS", 0.001)
-    cluster.pause_seconds = 0
+    cluster.look_seconds, cluster.retry_seconds = 0.001, 0
     cluster.graces = Graces(fatal=0, retry=0, registry=0, terminating=0, quota=0, config=0)
 
 

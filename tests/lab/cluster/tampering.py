@@ -32,11 +32,7 @@ class Tampering:
         if path in self.answers:
             return self.answers[path]
         url = self.mcp_target if self.mcp_target and path == "/mcp" else f"{self.target}{path}"
-        headers = [
-            (name, self.target if name == "origin" else value)  # a form counts only with the target's origin
-            for name, value in request.headers.items()
-            if name != "host"
-        ]
+        headers = [(name, value) for name, value in request.headers.items() if name != "host"]
         async with httpx2.AsyncClient(timeout=30) as http:
             answer = await http.request(
                 request.method,

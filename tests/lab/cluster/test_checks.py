@@ -12,14 +12,14 @@ from tests.lab.kube.fake_cluster import NAMESPACE, FakeCluster, running_cluster
 from workshop.core.console import Console
 from workshop.core.errors import WorkshopError
 from workshop.course.lessons import find_lessons
-from workshop.lab.base import Choices
+from workshop.lab.base import Choices, Limits
 from workshop.lab.cluster import checks as cluster_checks
 from workshop.lab.cluster.record import Cluster, ClusterFile, ClusterRecord, Tools
 from workshop.lab.cluster.render import RenderedPart, Renderer
 from workshop.lab.pins import pinned
 from workshop.lab.tools.kubectl import Access
 from workshop.lab.tools.run import Runner
-from workshop.toolhive.proxy_contract import CheckResult
+from workshop.toolhive.proxy_contract import CheckResult, ProxyContract
 
 SWAP = {"type": "upstreamswap", "parameters": {"config": {"provider_name": "github"}}}
 
@@ -36,7 +36,7 @@ def site(tmp_path: Path, cluster: FakeCluster) -> Cluster:
     at = Access(cluster.kubeconfig, "test")
     home = tmp_path / "home"
     tools = Tools(Runner(), home, pinned())
-    return Cluster(home, record, pinned(), at, tools, ClusterFile(home))
+    return Cluster(home, record, pinned(), at, tools, ClusterFile(home), Limits(look=0))
 
 
 @pytest.fixture
@@ -49,11 +49,15 @@ def part(site: Cluster) -> RenderedPart:
 
 def check(part: RenderedPart, site: Cluster, monkeypatch: pytest.MonkeyPatch) -> str:
     """Check part 4 where all that goes over HTTP is well: `endpoints` has its own tests."""
-    monkeypatch.setattr(cluster_checks, "require_before_login", lambda _contract: [])
+    monkeypatch.setattr(cluster_checks, "before_login", _nothing_wrong)
     shown = io.StringIO()
     with Console(shown, shown).progress() as progress, progress.step("Check github-remote") as line:
         cluster_checks.check_before(part, "github-remote", site, _no_new_pods, line)
     return shown.getvalue()
+
+
+async def _nothing_wrong(_contract: ProxyContract) -> list[CheckResult]:
+    return []
 
 
 def _no_new_pods() -> None:
@@ -93,7 +97,6 @@ def test_a_proxy_without_a_route_to_its_pods_yet_is_asked_again_and_keeps_its_po
         return [CheckResult("tools", passed=True, found="all")]
 
     monkeypatch.setattr(cluster_checks, "_ask", ask)
-    monkeypatch.setattr(cluster_checks, "_LOOK_SECONDS", 0)
     assert "Check github-remote · 2 checks passed" in check(part, site, monkeypatch)
     assert not refusals
 

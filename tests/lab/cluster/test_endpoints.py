@@ -38,9 +38,6 @@ from workshop.lab.cluster.checks import (
     before_login,
     of_server,
     require,
-    require_after_login,
-    require_before_login,
-    require_server,
 )
 from workshop.lab.cluster.session_checks import calculation
 from workshop.lab.embedded import EmbeddedBackend
@@ -132,29 +129,28 @@ def failed(results: list[CheckResult]) -> CheckResult:
     return last
 
 
-def test_before_a_login_everything_that_can_be_asked_passes(site: Site) -> None:
-    results = require_before_login(site.proxy, sign_in=True)
+async def test_before_a_login_everything_that_can_be_asked_passes(site: Site) -> None:
+    results = require(await before_login(site.proxy), "github-remote")
     assert [result.id for result in results] == [
         "health",
         "protected-resource",
         "authorization-server",
         "signing-keys",
         "challenge",
-        "sign-in",
     ]
-    assert "consent page and then localhost" in results[-1].found
 
 
-def test_after_a_login_token_tools_and_a_call_pass(site: Site) -> None:
-    results = require_after_login(site.proxy, site.token, WHO_AM_I)
+async def test_after_a_login_token_tools_and_a_call_pass(site: Site) -> None:
+    results = require(await after_login(site.proxy, site.token, WHO_AM_I), "github-remote")
     assert [result.id for result in results] == ["access-token", "tools", "call"]
     assert site.token not in str(results)
 
 
-def test_part_3_shows_its_tools_hides_the_others_and_calculates(site: Site) -> None:
+async def test_part_3_shows_its_tools_hides_the_others_and_calculates(site: Site) -> None:
     assert site.server.tools == {"list_repositories", "list_issues", "get_issue", "calculate"}
     assert site.server.hidden not in site.server.tools
-    assert [result.id for result in require_server(site.server, calculation())] == ["tools", "call"]
+    results = require(await of_server(site.server, calculation()), "workshop")
+    assert [result.id for result in results] == ["tools", "call"]
 
 
 @contextlib.asynccontextmanager
@@ -166,7 +162,7 @@ async def tampered(site: Site, **faults: Any) -> AsyncIterator[ProxyContract]:
 async def test_a_proxy_in_between_changes_nothing(site: Site) -> None:
     """Otherwise the tests below would find faults of their own making."""
     async with tampered(site) as contract:
-        assert all(result.passed for result in await before_login(contract, sign_in=True))
+        assert all(result.passed for result in await before_login(contract))
         assert all(result.passed for result in await after_login(contract, site.token, WHO_AM_I))
 
 
@@ -212,22 +208,13 @@ async def test_a_document_that_says_something_else_is_reported(
         ),
         ("/mcp", Response(status_code=404), "challenge", "answered 404, not 401"),
         ("/mcp", Response(status_code=401), "challenge", "names the metadata nowhere"),
-        (
-            "/oauth/register",
-            Response(status_code=429, headers={"retry-after": "0"}),
-            "sign-in",
-            "Too many registrations",
-        ),
-        ("/oauth/register", JSONResponse({}, 400), "sign-in", "answered 400, not 201"),
-        ("/oauth/authorize", Response(status_code=400), "sign-in", "400: no redirect, and no consent page"),
-        ("/oauth/consent", Response(status_code=400), "sign-in", "consent form was answered 400"),
     ],
 )
 async def test_an_endpoint_that_answers_otherwise_is_reported(
     site: Site, path: str, answer: Response, check: str, text: str
 ) -> None:
     async with tampered(site, answers={path: answer}) as contract:
-        missed = failed(await before_login(contract, sign_in=True))
+        missed = failed(await before_login(contract))
     assert missed.id == check
     assert text in missed.found
 
@@ -253,23 +240,6 @@ async def test_a_private_key_that_is_published_is_reported(site: Site) -> None:
         site, changes={KEYS: lambda document: {"keys": [{**document["keys"][0], "d": "AAAA"}]}}
     ) as contract:
         assert "private key" in failed(await before_login(contract)).found
-
-
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({"upstream_client_id": "another-app"}, "`client_id` is 'practice-workshop-app', not 'another-app'"),
-        ({"redirect_uri": "http://localhost:8080/oauth/callback"}, "`redirect_uri` is"),
-        (
-            {"upstream_endpoint": "https://github.com/login/oauth/authorize"},
-            "A login goes to http://localhost",
-        ),
-    ],
-)
-async def test_a_login_elsewhere_is_reported(site: Site, changes: Mapping[str, Any], text: str) -> None:
-    missed = failed(await before_login(replace(site.proxy, **changes), sign_in=True))
-    assert missed.id == "sign-in"
-    assert text in missed.found
 
 
 async def test_a_proxy_without_an_authorization_server_is_reported(site: Site) -> None:

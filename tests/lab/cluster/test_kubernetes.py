@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def test_an_absent_operator_is_installed_and_removed_again(shared: Shared) -> No
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Operator, "_upgrade", install)
-        patch.setattr("workshop.lab.cluster.forwards._SECONDS", 0.5)
+        shared.limits = replace(shared.limits, forward=0.5)
         with pytest.raises(Exception, match="forward"):
             shared.up(keep=True)
     assert "operator" in shared.made()
@@ -118,7 +119,7 @@ def test_what_a_failed_up_made_goes_before_the_operator_does(
     monkeypatch.setattr(Operator, "_upgrade", install)
     monkeypatch.setattr(Operator, "release", remove)
     monkeypatch.setattr("workshop.lab.cluster.workloads.wait_workload", never_ready)
-    monkeypatch.setattr("workshop.lab.cluster.workloads._GONE_SECONDS", 0.2)
+    shared.limits = replace(shared.limits, gone=0.2)
     with pytest.raises(WorkshopError, match="cannot become ready"):
         shared.up()
     assert left
@@ -141,22 +142,19 @@ def test_an_operator_of_ours_that_others_have_come_to_need_stays(shared: Shared)
 def test_finalizers_that_stick_are_reported_and_cleared_for_what_is_ours(shared: Shared) -> None:
     shared.up()
     shared.cluster.api.finalizing.add("mcpremoteproxies")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("workshop.lab.cluster.kubernetes._REMOVE_SECONDS", 0.2)
-        told = shared.teardown()
+    shared.limits = replace(shared.limits, removed=0.2)
+    told = shared.teardown()
     assert "MCPRemoteProxy/github-remote" in told
     assert "its finalizers are cleared" in shared.shown.getvalue()
     assert shared.cluster.get("MCPRemoteProxy", "github-remote", NAMESPACE) is None
 
 
-def test_what_is_still_being_deleted_is_seen_off_and_made_anew(
-    shared: Shared, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_still_being_deleted_is_seen_off_and_made_anew(shared: Shared) -> None:
     shared.up()
     before = shared.cluster.get("MCPToolConfig", "workshop-tools", NAMESPACE)
     shared.cluster.api.finalizing.add("mcptoolconfigs")
     assert shared.cluster.kube.delete(TOOLHIVE, "MCPToolConfig", "workshop-tools", NAMESPACE)
-    monkeypatch.setattr("workshop.lab.cluster.workloads._GONE_SECONDS", 0)
+    shared.limits = replace(shared.limits, gone=0)
     shared.up()
     after = shared.cluster.get("MCPToolConfig", "workshop-tools", NAMESPACE)
     assert before

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +71,6 @@ class Scenario:
             issuer=self.proxy.url,
             resource=f"{self.proxy.url}/",
             algorithms={self.proxy.kid: "ES256"},
-            upstream_endpoint=f"{self.proxy.practice}/login/oauth/authorize",
-            upstream_client_id=APP,
-            redirect_uri=f"{self.proxy.url}/oauth/callback",
         )
 
 
@@ -103,21 +100,9 @@ async def test_a_login_goes_through_a_consent_page_where_there_is_one(scenario: 
     assert scenario.count(ApprovalNeeded) == 1
 
 
-async def test_the_sign_in_check_takes_both_and_reports_which(scenario: Scenario) -> None:
-    results = await before_login(scenario.contract(), sign_in=True)
+async def test_the_checks_before_and_after_a_login_pass(scenario: Scenario) -> None:
+    results = await before_login(scenario.contract())
     assert all(result.passed for result in results), results[-1]
-    assert ("its consent page" in results[-1].found) == scenario.proxy.consents
-
-
-@pytest.mark.parametrize("scenario", [True], indirect=True, ids=["0.63.0"])
-async def test_the_sign_in_check_reports_why_a_consent_form_was_refused(scenario: Scenario) -> None:
-    other = scenario.proxy.url.replace("localhost", "127.0.0.1")
-    missed = (await before_login(replace(scenario.contract(), base_url=other), sign_in=True))[-1]
-    assert "403: invalid origin" in missed.found
-    assert "another" in missed.hint
-
-
-async def test_the_checks_after_a_login_pass(scenario: Scenario) -> None:
     await scenario.ask()
     token = scenario.stored()["tokens"]["access_token"]
     results = await after_login(scenario.contract(), token, ToolCall("get_me", {}, '"learner"'))

@@ -1,11 +1,11 @@
 """After a restart of the node the API answers first, with what was true before; names resolve last."""
 
-import io
 import json
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -17,10 +17,9 @@ from workshop.core.errors import DeadlineError, PreflightError
 from workshop.core.ports import free_port
 from workshop.core.settings import Settings
 from workshop.course import environment
-from workshop.course.lessons import Lesson, find_lessons
+from workshop.course.lessons import find_lessons
 from workshop.lab.base import Applied, ClusterChoices, WorkloadStatus
 from workshop.lab.cluster import dns as cluster_dns
-from workshop.lab.cluster import kind_cluster
 from workshop.lab.cluster.kind import KindBackend
 from workshop.lab.cluster.kind_cluster import KindCluster
 from workshop.lab.cluster.record import Cluster
@@ -57,22 +56,18 @@ class Node:
     def status(self) -> WorkloadStatus:
         return next(item for item in environment.status().workloads if item.name == "cluster")
 
-    def part(self, number: int) -> Applied | None:
+    def part(self, number: int, **limits: float) -> Applied | None:
         """What `part N run` does before it asks its agent."""
         (lesson,) = [found for found in find_lessons() if found.number == number]
-        return ensured(lesson, self.bench.shown)
-
-
-def ensured(lesson: Lesson, shown: io.StringIO) -> Applied | None:
-    with Console(shown, shown).progress() as progress:
-        return environment.ensure(lesson, progress, Settings.load())
+        choices = ClusterChoices(limits=replace(self.bench.limits, **limits))
+        with Console(self.bench.shown, self.bench.shown).progress() as progress:
+            return environment.ensure(lesson, progress, Settings.load(), choices=choices)
 
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    with running_bench(tmp_path_factory.mktemp("restarted")) as bench, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kind_cluster, "_LOOK_SECONDS", 0)
-        patch.setattr(cluster_dns, "_LOOK_SECONDS", 0)
+    with running_bench(tmp_path_factory.mktemp("restarted")) as bench:
+        bench.limits = replace(bench.limits, look=0)
         bench.up()
         yield Node(bench)
 
@@ -127,12 +122,11 @@ def test_a_part_waits_for_a_node_that_was_restarted_a_moment_ago(node: Node) -> 
     assert "Wait for the kind cluster" not in node.bench.shown.getvalue(), "once for each start of the node"
 
 
-def test_what_never_comes_is_named_with_the_way_on(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kind_cluster, "_AGAIN_SECONDS", 0)
+def test_what_never_comes_is_named_with_the_way_on(node: Node) -> None:
     node.restart()
     node.bench.machine.unresolved({"kubernetes.default": 1_000_000})
     with pytest.raises(DeadlineError, match="was not ready within") as caught:
-        node.part(4)
+        node.part(4, restart=0)
     assert caught.value.why == "Its node runs, but it still waits for cluster DNS"
     assert f"docker logs {NODE}" in caught.value.hint
 
@@ -176,13 +170,10 @@ def test_a_name_that_does_not_resolve_yet_is_waited_for(node: Node, act: Callabl
     assert "practice-github resolve in practice-github-1" in node.bench.shown.getvalue()
 
 
-def test_a_name_that_never_resolves_is_named_with_the_pod_and_what_to_do(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cluster_dns, "SECONDS", 0)
+def test_a_name_that_never_resolves_is_named_with_the_pod_and_what_to_do(node: Node) -> None:
     node.bench.machine.unresolved({"practice-github": 1_000_000})
     with pytest.raises(DeadlineError) as caught:
-        node.part(4)
+        node.part(4, names=0)
     error = caught.value
     assert error.what.startswith("Cluster DNS does not resolve `practice-github`, asked from pod `practice")
     assert error.why.splitlines()[0] == "The pod's error: Temporary failure in name resolution"
@@ -202,13 +193,10 @@ def test_a_service_that_refuses_connections_yet_is_waited_for(
     assert len(node.bench.machine.calls("kubectl", "exec")) == before + 4
 
 
-def test_a_service_that_refuses_for_ever_is_named_with_where_to_look(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cluster_dns, "SECONDS", 0)
+def test_a_service_that_refuses_for_ever_is_named_with_where_to_look(node: Node) -> None:
     node.bench.machine.unresolved({node.route: 1_000_000}, "Connection refused")
     with pytest.raises(DeadlineError) as caught:
-        node.part(4)
+        node.part(4, names=0)
     error = caught.value
     assert error.what.startswith(f"Service `{node.route}` does not accept a connection, asked from pod")
     assert error.why == "The pod's error: Connection refused"

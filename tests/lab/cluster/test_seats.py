@@ -4,6 +4,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,12 @@ from workshop.core.errors import UsageError, WorkshopError
 from workshop.course import environment
 from workshop.course.environment import UpReport
 from workshop.course.logs import Logs
+from workshop.lab.base import Limits
 from workshop.lab.cluster import checks as cluster_checks
 from workshop.lab.cluster.forwards import Forwards
 from workshop.lab.cluster.operator import Operator
 from workshop.lab.cluster.readiness import OPERATOR
 from workshop.lab.cluster.record import Cluster, ClusterFile, ClusterRecord, Tools
-from workshop.lab.kube import lease
 from workshop.lab.kube.connection import ForbiddenError
 from workshop.lab.kube.lease import Lease
 from workshop.lab.kube.objects import labels_of, name_of
@@ -77,7 +78,6 @@ class Seat(Shared):
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """A cluster with neither operator nor definitions, where Helm installs and removes both."""
-    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(
         Forwards, "ensure", lambda *_: False
     )  # three processes a seat have tests of their own
@@ -165,7 +165,7 @@ def test_a_seat_whose_first_up_fails_leaves_the_operator_to_the_other(
         raise WorkshopError("It cannot become ready")
 
     monkeypatch.setattr("workshop.lab.cluster.workloads.wait_workload", fails)
-    monkeypatch.setattr("workshop.lab.cluster.workloads._GONE_SECONDS", 0.2)
+    early.limits = replace(early.limits, gone=0.2)
     with pytest.raises(WorkshopError, match="cannot become ready"):
         early.up()
     assert bench.cluster.get("Deployment", OPERATOR, WHERE), "another seat uses it by now"
@@ -186,10 +186,10 @@ def test_an_operator_that_somebody_deleted_is_restored_by_the_next_up(
 
 
 def test_a_teardown_without_an_operator_waits_for_nobody(
-    bench: Bench, seat_of: Callable[[str], Seat], monkeypatch: pytest.MonkeyPatch
+    bench: Bench, seat_of: Callable[[str], Seat]
 ) -> None:
-    monkeypatch.setattr("workshop.lab.cluster.kubernetes._REMOVE_SECONDS", 86_400.0)
     seat = seat_of("team-a")
+    seat.limits = replace(seat.limits, removed=86_400.0)
     seat.up()
     bench.cluster.drop("Deployment", OPERATOR, WHERE)
     bench.cluster.api.finalizing |= {"mcpservers", "mcpremoteproxies", "mcptoolconfigs"}
@@ -228,7 +228,6 @@ class Installed:
         monkeypatch.setattr(Operator, "_upgrade", self.upgrade)
         monkeypatch.setattr(Operator, "_fetched", lambda _: True)
         monkeypatch.setattr(Helm, "status", lambda *_: None)
-        monkeypatch.setattr("workshop.lab.kube.wait.LOOK_SECONDS", 0.05)
 
     def upgrade(self, release: str, _line: Step, *, first: bool) -> None:
         self.at_work.append(release)
@@ -246,7 +245,7 @@ class Installed:
         file = ClusterFile(home)
         file.write(record)
         at = Access(self.cluster.kubeconfig, "test")
-        site = Cluster(home, record, pinned(), at, Tools(Runner(), home, pinned()), file)
+        site = Cluster(home, record, pinned(), at, Tools(Runner(), home, pinned()), file, Limits(look=0.02))
         with Console(io.StringIO(), io.StringIO()).progress() as progress:
             StepRun(Operator(site, shared=True).steps(after=()), progress).run(undo=False)
 
@@ -254,7 +253,6 @@ class Installed:
 def test_seats_that_start_at_one_moment_install_one_operator_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.02)
     with running_cluster(tmp_path, OperatedEmulator) as cluster:
         cluster.api.undefined.add(TOOLHIVE)
         installed = Installed(cluster, tmp_path, monkeypatch)

@@ -244,7 +244,7 @@ class Emulator(KubernetesEmulator):
 
 
 class FakeCluster:
-    """A running API in memory, as tests see it: `kube` waits `pause_seconds` between its tries.
+    """A running API in memory, as tests see it: `kube` waits `retry_seconds` between its tries.
 
     `graces` are for the waits of a test; nothing here reads them.
     """
@@ -254,12 +254,12 @@ class FakeCluster:
         self._loop = loop
         self.kubeconfig = kubeconfig
         self.api = emulator.api
-        self.pause_seconds: float | None = None
+        self.retry_seconds = self.look_seconds = 0.5
         self.graces = GRACES
 
     @property
     def kube(self) -> Kube:
-        return Kube(self.kubeconfig, "test", pause_seconds=self.pause_seconds)
+        return Kube(self.kubeconfig, "test", retry_seconds=self.retry_seconds, look_seconds=self.look_seconds)
 
     def put(self, body: Mapping[str, Any], *, young: bool = False) -> None:
         """Make or replace an object, as a controller or kubelet would; a young one has no status at first."""

@@ -74,7 +74,7 @@ def kubeconfigs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 
 @pytest.fixture
 def kube(kubeconfigs: dict[str, Path]) -> Kube:
-    return Kube(kubeconfigs["admin"], "test")
+    return Kube(kubeconfigs["admin"], "test", look_seconds=0.1)
 
 
 def namespace(kube: Kube, name: str) -> str:
@@ -179,9 +179,9 @@ def test_a_definition_made_a_moment_ago_has_null_conditions(kube: Kube) -> None:
 
 
 def test_a_kind_that_is_not_served_is_refused_in_the_words_that_are_tried_again(
-    kube: Kube, kubeconfigs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    kubeconfigs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "PAUSE_SECONDS", 0.01)
+    kube = Kube(kubeconfigs["admin"], "test", retry_seconds=0.01)
     space = namespace(kube, "gone")
     tries: list[float] = []
     wait_for(
@@ -235,14 +235,14 @@ def test_a_lease_is_held_by_one_and_taken_over_when_it_was_not_renewed(
     kube: Kube,
 ) -> None:
     told: list[str] = []
-    with Lease(kube, "turn", "default", "first", look_seconds=0.1).held(60, told.append):
+    with Lease(kube, "turn", "default", "first").held(60, told.append):
         found = kube.get("coordination.k8s.io/v1", "Lease", "turn", "default")
         assert found is not None
         assert found["spec"]["holderIdentity"] == "first"
     assert kube.get("coordination.k8s.io/v1", "Lease", "turn", "default") is None
     kube.create({**found, "metadata": {"name": "turn", "namespace": "default"}})  # as kill -9 leaves it
     kube.patch("coordination.k8s.io/v1", "Lease", "turn", "default", {"spec": {"leaseDurationSeconds": 1}})
-    with Lease(kube, "turn", "default", "second", look_seconds=0.1).held(60, told.append):
+    with Lease(kube, "turn", "default", "second").held(60, told.append):
         pass
     assert set(told) == {"waiting for `first`, which is changing the operator"}
 

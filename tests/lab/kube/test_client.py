@@ -9,7 +9,6 @@ from tests.lab.kube.fake_cluster import NAMESPACE, TOOLHIVE, FakeCluster, write_
 from tests.lab.kube.refused import Refusal
 from workshop.core.errors import CredentialsError, UsageError, WorkshopError
 from workshop.core.ports import free_port
-from workshop.lab.kube import connection
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.connection import (
     ConflictError,
@@ -21,8 +20,8 @@ from workshop.lab.kube.connection import (
 
 
 @pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "PAUSE_SECONDS", 0)
+def no_pause(cluster: FakeCluster) -> None:
+    cluster.retry_seconds = 0
 
 
 def secret(name: str = "github-oauth-client", **labels: str) -> dict[str, Any]:

@@ -15,8 +15,8 @@ ENOUGH = 60.0
 
 
 def of(cluster: FakeCluster, holder: str, expires_seconds: int = 30) -> Lease:
-    times = {"look_seconds": 0.02, "renew_seconds": 0.05}
-    return Lease(cluster.kube, NAME, NAMESPACE, holder, **times, expires_seconds=expires_seconds)
+    cluster.look_seconds = 0.02
+    return Lease(cluster.kube, NAME, NAMESPACE, holder, renew_seconds=0.05, expires_seconds=expires_seconds)
 
 
 def left_behind(cluster: FakeCluster, holder: str, seconds: int = 1) -> None:

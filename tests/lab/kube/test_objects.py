@@ -25,7 +25,6 @@ from workshop.lab.cluster.workload_state import (
     replicas,
     troubles,
 )
-from workshop.lab.kube import wait
 from workshop.lab.kube.objects import (
     annotations_of,
     conditions_of,
@@ -190,8 +189,8 @@ def test_a_server_whose_objects_have_no_status_at_all_is_waited_for(cluster: Fak
 
 
 @pytest.fixture
-def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wait, "LOOK_SECONDS", 0.001)
+def quick_looks(cluster: FakeCluster) -> None:
+    cluster.look_seconds = 0.001
 
 
 def readers_of_the_api() -> list[Path]:

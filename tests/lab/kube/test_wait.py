@@ -5,14 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from workshop.core.errors import DeadlineError, WorkshopError
-from workshop.lab.kube import wait
 from workshop.lab.kube.connection import UnreachableError
 from workshop.lab.kube.wait import Diagnosis, bound, wait_for
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wait, "LOOK_SECONDS", 0.001)
 
 
 def found() -> Diagnosis:
@@ -30,6 +24,7 @@ def run(looks: Iterator[int], notes: list[str], *, seconds: float = 30, settled:
         state=lambda seen: f"{seen} left",
         diagnose=found,
         settled=settled,
+        look_seconds=0.001,
     )
 
 
@@ -62,7 +57,7 @@ def test_its_bound_ends_it_with_the_diagnosis() -> None:
     assert caught.value.why == "first\nsecond"
 
 
-def test_a_cluster_out_of_reach_is_waited_for_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_out_of_reach_is_waited_for_but_not_for_ever() -> None:
     answers = iter([False, False, True])
     notes: list[str] = []
 
@@ -71,14 +66,22 @@ def test_a_cluster_out_of_reach_is_waited_for_but_not_for_ever(monkeypatch: pyte
             raise UnreachableError("no answer")
         return True
 
-    def ask() -> bool:
-        return wait_for("`it`", look, done=bool, failed=lambda _: "", seconds=30, note=notes.append)
+    def ask(unreachable_seconds: float) -> bool:
+        return wait_for(
+            "`it`",
+            look,
+            done=bool,
+            failed=lambda _: "",
+            seconds=30,
+            note=notes.append,
+            look_seconds=0.001,
+            unreachable_seconds=unreachable_seconds,
+        )
 
-    assert ask()
+    assert ask(30)
     assert notes == ["the cluster does not answer, at most 30 s"] * 2 + [""]
-    monkeypatch.setattr(wait, "UNREACHABLE_SECONDS", 0.01)
     with pytest.raises(UnreachableError):
-        ask()
+        ask(0.01)
 
 
 def test_a_note_that_raises_ends_it() -> None:

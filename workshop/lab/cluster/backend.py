@@ -41,7 +41,7 @@ class ClusterBackend(ABC):
         self._runner = runner
         self._choices = choices
         self._file = ClusterFile(directory)
-        self._forwards = Forwards(directory)
+        self._forwards = Forwards(directory, choices.bounds)
 
     def apply(
         self, deployments: Sequence[Deployment], choices: Choices, progress: Progress, *, prune: bool = False

@@ -32,8 +32,6 @@ from workshop.toolhive.proxy_contract import (
 from workshop.toolhive.secrets import SecretFiles
 
 _CHECK_SECONDS = 10.0
-ROUTE_SECONDS = 45.0  # a Python server starts within a second; under load it took ten
-_LOOK_SECONDS = 1.0
 _NO_ROUTE = "502"  # the answer of ToolHive's proxy while its server's Service refuses connections
 
 Checks = Mapping[str, Callable[[], Awaitable[str]]]
@@ -41,34 +39,11 @@ SessionChecks = Mapping[str, Callable[[Session], Awaitable[str]]]
 _PROVIDER = f"{UPSTREAM}.name"
 
 
-def require_before_login(contract: ProxyContract, *, sign_in: bool = False) -> Sequence[CheckResult]:
-    """Check a remote proxy without a token; with `sign_in`, begin a login too.
-
-    Raises WorkshopError naming the first check that has not passed.
-    """
-    return require(interrupts.run(before_login(contract, sign_in=sign_in)), contract.name)
-
-
-def require_after_login(
-    contract: ProxyContract, access_token: str, call: ToolCall | None = None
-) -> Sequence[CheckResult]:
-    """Check the token, the tools behind it, and one call that only reads.
-
-    Raises CredentialsError when only a new login is needed, WorkshopError naming any other check.
-    """
-    return require(interrupts.run(after_login(contract, access_token, call)), contract.name)
-
-
-def require_server(contract: ServerContract, call: ToolCall | None = None) -> Sequence[CheckResult]:
-    """Check that an MCPServer's proxy lists its tools, hides the others, and passes a call on.
-
-    Raises WorkshopError naming the first check that has not passed.
-    """
-    return require(interrupts.run(of_server(contract, call)), contract.url)
-
-
 def require(results: Sequence[CheckResult], name: str) -> Sequence[CheckResult]:
-    """Return the results if all have passed; else raise one error for the first that has not."""
+    """Return the results if all have passed; else raise one error for the first that has not.
+
+    Raises CredentialsError when only a new login is needed, WorkshopError for anything else.
+    """
     for result in results:
         if not result.passed:
             kind = CredentialsError if result.needs_login else WorkshopError
@@ -76,20 +51,16 @@ def require(results: Sequence[CheckResult], name: str) -> Sequence[CheckResult]:
     return results
 
 
-async def before_login(
-    contract: ProxyContract, *, sign_in: bool = False, seconds: float = _CHECK_SECONDS
-) -> list[CheckResult]:
+async def before_login(contract: ProxyContract, *, seconds: float = _CHECK_SECONDS) -> list[CheckResult]:
     """The results of the checks that need no token, each within `seconds`."""
     async with _http(contract.base_url, seconds) as http:
-        todo: dict[str, Callable[[], Awaitable[str]]] = {
+        todo: Checks = {
             "health": lambda: http_checks.health(http),
             "protected-resource": lambda: http_checks.protected_resource(http, contract),
             "authorization-server": lambda: http_checks.authorization_server(http, contract),
             "signing-keys": lambda: http_checks.signing_keys(http, contract),
             "challenge": lambda: http_checks.challenge(http, contract),
         }
-        if sign_in:
-            todo["sign-in"] = lambda: http_checks.sign_in(http, contract)
         return await _run_checks(todo, seconds)
 
 
@@ -190,25 +161,26 @@ def check_before(
 
 def _ask_in_time(part: RenderedPart, name: str, cluster: Cluster, line: Step) -> Sequence[CheckResult]:
     """Check until the proxy reaches its server: a ready pod has no route until kube-proxy adds one."""
-    deadline = time.monotonic() + ROUTE_SECONDS
+    deadline, limit = time.monotonic() + cluster.limits.route, bound(cluster.limits.route)
     while True:
         try:
             return _ask(part, name, cluster)
         except WorkshopError as error:
             if not error.why.startswith(_NO_ROUTE) or time.monotonic() >= deadline:
                 raise
-            line.note(f"{error.why}: its server does not accept a connection yet, {bound(ROUTE_SECONDS)}")
-        time.sleep(_LOOK_SECONDS)
+            line.note(f"{error.why}: its server does not accept a connection yet, {limit}")
+        time.sleep(cluster.limits.look)
 
 
 def _ask(part: RenderedPart, name: str, cluster: Cluster) -> Sequence[CheckResult]:
     workload = next(item for item in part.resources.workloads if item.name == name)
     if workload.kind == "MCPRemoteProxy":
-        return require_before_login(_contract_of(workload, part, cluster))
+        return require(interrupts.run(before_login(_contract_of(workload, part, cluster))), name)
     url = next(endpoint.url for endpoint in part.endpoints if endpoint.name == name)
     contract = ServerContract.of(workload, part.resources, url)
     shown = not contract.tools or "calculate" in contract.tools
-    return require_server(contract, session_checks.calculation() if shown else None)
+    call = session_checks.calculation() if shown else None
+    return require(interrupts.run(of_server(contract, call)), name)
 
 
 def check_after(part: RenderedPart, cluster: Cluster, tokens: Mapping[str, str], progress: Progress) -> None:
@@ -222,7 +194,8 @@ def check_after(part: RenderedPart, cluster: Cluster, tokens: Mapping[str, str],
         call = None if proxy.find("spec.toolConfigRef") else ToolCall("get_me", {})
         if token:
             with progress.step(f"Check {proxy.name} with the login") as line:
-                line.note(_passed(require_after_login(_contract_of(proxy, part, cluster), token, call)))
+                results = interrupts.run(after_login(_contract_of(proxy, part, cluster), token, call))
+                line.note(_passed(require(results, proxy.name)))
 
 
 def _contract_of(proxy: Resource, part: RenderedPart, cluster: Cluster) -> ProxyContract:

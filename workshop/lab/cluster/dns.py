@@ -15,8 +15,6 @@ from workshop.lab.kube.wait import bound
 from workshop.lab.tools.docker import Docker
 from workshop.lab.tools.run import Done, copyable
 
-SECONDS = 45.0  # CoreDNS takes up to half of this after its node has started
-_LOOK_SECONDS = 1.0
 _EXEC_SECONDS = 20.0
 _SYSTEM, _DNS = "kube-system", "kube-dns"
 _ALWAYS = "kubernetes.default"
@@ -98,7 +96,7 @@ def check_names(
     if asking is None:
         line.note("not checked: none of the workshop's own pods runs here")
         return
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + cluster.limits.names
     while True:
         try:
             failed = _look_up(cluster, asking, [_ALWAYS, *names, *routes, *outside])
@@ -112,8 +110,8 @@ def check_names(
             return
         if time.monotonic() > deadline:
             raise _no_answer(cluster, asking, missing[-1], failed[missing[-1]])
-        line.note(f"`{missing[-1]}` {_lacks(missing[-1])} yet, {bound(SECONDS)}")
-        time.sleep(_LOOK_SECONDS)
+        line.note(f"`{missing[-1]}` {_lacks(missing[-1])} yet, {bound(cluster.limits.names)}")
+        time.sleep(cluster.limits.look)
 
 
 def _find_pod(cluster: Cluster) -> Asking | None:
@@ -160,7 +158,7 @@ def _lacks(name: str) -> str:
 
 
 def _no_answer(cluster: Cluster, asking: Asking, name: str, why: str) -> DeadlineError:
-    pod = f"`{asking.pod}` for {SECONDS:.0f} s"
+    pod = f"`{asking.pod}` for {cluster.limits.names:.0f} s"
     answer = f"The pod's error: {why}"
     if ":" in name:
         service = name.partition(":")[0]

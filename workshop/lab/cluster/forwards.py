@@ -12,7 +12,7 @@ from workshop.core.console import Step
 from workshop.core.errors import PreflightError
 from workshop.core.ports import bind_loopback, is_free, refuse_shared
 from workshop.lab import process
-from workshop.lab.base import Program, State, WorkloadStatus
+from workshop.lab.base import Limits, Program, State, WorkloadStatus
 from workshop.lab.cluster.render import Endpoint
 from workshop.lab.forward import config as forward_states
 from workshop.lab.forward.config import ForwardConfig
@@ -20,15 +20,15 @@ from workshop.lab.kube.wait import Diagnosis, wait_for
 from workshop.lab.process import ProcessState
 from workshop.lab.tools.kubectl import Access
 
-_SECONDS = 60.0
 _ANSWER_SECONDS = 5.0
 
 
 class Forwards:
     """Starts, checks, reports and stops the forwards below an instance's directory."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, limits: Limits) -> None:
         self._directory = home / "workloads"
+        self._limits = limits
         self._held: dict[int, list[socket.socket]] = {}
 
     @contextlib.contextmanager
@@ -121,10 +121,11 @@ class Forwards:
             lambda: self._states().get(name),
             done=lambda state: state is not None and process.is_healthy(state),
             failed=failed,
-            seconds=_SECONDS,
+            seconds=self._limits.forward,
             note=step.note,
             state=lambda _: self._progress(name),
             diagnose=lambda: self._diagnosis(name),
+            look_seconds=self._limits.look,
         )
 
     def _progress(self, name: str) -> str:

@@ -14,7 +14,7 @@ from workshop.lab.cluster.backend import ClusterBackend
 from workshop.lab.cluster.images import Images
 from workshop.lab.cluster.kind_cluster import KindCluster
 from workshop.lab.cluster.operator import Operator
-from workshop.lab.cluster.record import WAIT_SECONDS, Cluster, ClusterRecord, Tools, new_id
+from workshop.lab.cluster.record import Cluster, ClusterRecord, Tools, new_id
 from workshop.lab.cluster.workloads import Workloads
 from workshop.lab.kube.objects import items, name_of, namespace_of, text
 from workshop.lab.pins import Pins
@@ -46,7 +46,7 @@ class KindBackend(ClusterBackend):
         images: dict[str, Any] = dict(record.images)
         pins = replace(pins, **images)
         at = Access(self._home / "kubeconfig", f"kind-{record.name}")
-        return Cluster(self._home, record, pins, at, tools, self._file, self._choices.seconds or WAIT_SECONDS)
+        return Cluster(self._home, record, pins, at, tools, self._file, self._choices.bounds)
 
     def steps(
         self, cluster: Cluster, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices

@@ -15,7 +15,6 @@ from workshop.core.paths import cluster_dir, write_private
 from workshop.lab.cluster.dns import answers_on_node
 from workshop.lab.cluster.record import INSTANCE_LABEL, Cluster
 from workshop.lab.cluster.removal import Removal
-from workshop.lab.kube.client import Kube
 from workshop.lab.kube.objects import Object, container_statuses_of, is_being_deleted, items, text
 from workshop.lab.kube.wait import bound
 from workshop.lab.pins import Pins
@@ -25,9 +24,7 @@ from workshop.lab.tools.kind import control_plane
 from workshop.lab.tools.run import copyable
 
 _CREATE_SECONDS = 900.0
-_AGAIN_SECONDS = 300.0  # half a minute on an idle machine with 2 cores; 123 s at a load of 28
 _ORDERLY_SECONDS = 10.0
-_LOOK_SECONDS = 1.0
 _TO_THE_SECOND = len(
     "2026-11-29T02:00:00"
 )  # Docker's times have fractions of a second, those of Kubernetes do not
@@ -62,7 +59,8 @@ class KindCluster:
 
     def step(self, needs: tuple[str, ...]) -> Step:
         """The step that creates the cluster, or starts the existing one."""
-        verb, seconds = ("Start", _AGAIN_SECONDS) if self._is_made() else ("Create", _CREATE_SECONDS)
+        limits = self._cluster.limits
+        verb, seconds = ("Start", limits.restart) if self._is_made() else ("Create", _CREATE_SECONDS)
         return Step(
             "cluster",
             f"{verb} the kind cluster {self._name}, {bound(seconds)}",
@@ -105,7 +103,8 @@ class KindCluster:
         """Wait for a cluster whose node was started a moment ago; a stopped one is not started."""
         node = self.node()
         if node and node.running and not self._is_awake():
-            with progress.step(f"Wait for the kind cluster {self._name}, {bound(_AGAIN_SECONDS)}") as line:
+            limit = bound(self._cluster.limits.restart)
+            with progress.step(f"Wait for the kind cluster {self._name}, {limit}") as line:
                 self._await(line)
 
     def node(self) -> ContainerState | None:
@@ -154,22 +153,22 @@ class KindCluster:
         """Start the node of an existing cluster, and wait until workloads can run on it."""
         for node in self._nodes():
             line.note(f"starting {node}")
-            self._cluster.tools.docker.start(node, _AGAIN_SECONDS)
+            self._cluster.tools.docker.start(node, self._cluster.limits.restart)
         self._await(line)
         self._trust()
 
     def _await(self, line: Line) -> None:
-        boot = self._boot()
-        deadline = time.monotonic() + _AGAIN_SECONDS
+        boot, limits = self._boot(), self._cluster.limits
+        deadline = time.monotonic() + limits.restart
         while lacking := self._lacks(boot):
             if time.monotonic() > deadline:
                 raise DeadlineError(
-                    f"The kind cluster `{self._name}` was not ready within {_AGAIN_SECONDS:.0f} s",
+                    f"The kind cluster `{self._name}` was not ready within {limits.restart:.0f} s",
                     why=f"Its node runs, but it still waits for {lacking}",
                     hint=f"See `docker logs {self._node}`; `workshop teardown`, then `up`, creates another",
                 )
             line.note(f"waiting for {lacking}")
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(limits.look)
         self._cluster.file.installed("awake", boot)
         line.note("API, node, pods and cluster DNS answer")
 
@@ -179,7 +178,7 @@ class KindCluster:
         After a restart the API returns the state from before, until the kubelet has reported again.
         """
         try:
-            kube = self._kube()
+            kube = self._cluster.connect()  # a new client each time: the file changes with the cluster
             nodes, pods = kube.list("v1", "Node"), kube.list("v1", "Pod")
             if not nodes or not all(_is_ready_since(node, boot) for node in nodes):
                 return "its node to be ready"
@@ -206,13 +205,9 @@ class KindCluster:
     def _node(self) -> str:
         return control_plane(self._name)
 
-    def _kube(self) -> Kube:
-        at = self._cluster.at
-        return Kube(at.kubeconfig, at.context)  # a new client each time: the file changes with the cluster
-
     def _reached(self) -> bool:
         try:
-            self._kube().version()
+            self._cluster.connect().version()
         except WorkshopError:  # unreachable, starting, or with the kubeconfig of an earlier cluster
             return False
         return True

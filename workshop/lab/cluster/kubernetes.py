@@ -13,7 +13,7 @@ from workshop.core.paths import write_private
 from workshop.lab.base import BackendName, Choices, Deployment
 from workshop.lab.cluster.backend import ClusterBackend
 from workshop.lab.cluster.operator import Operator
-from workshop.lab.cluster.record import WAIT_SECONDS, Cluster, ClusterRecord, Tools, new_id
+from workshop.lab.cluster.record import Cluster, ClusterRecord, Tools, new_id
 from workshop.lab.cluster.removal import Removal
 from workshop.lab.cluster.workloads import Workloads
 from workshop.lab.pins import Pins
@@ -23,7 +23,6 @@ from workshop.lab.tools.run import copyable
 
 _PRODUCTION = re.compile(r"(?<![a-z0-9])(prod|production|prd|live)(?![a-z])", re.IGNORECASE)
 _ASK_SECONDS = 30.0
-_REMOVE_SECONDS = 60.0
 
 
 class KubernetesBackend(ClusterBackend):
@@ -43,7 +42,7 @@ class KubernetesBackend(ClusterBackend):
         pins = replace(pins, **images)
         tools = Tools(self._runner, self._home, pins)
         at = Access(self._home / "kubeconfig", record.name)
-        return Cluster(self._home, record, pins, at, tools, self._file, self._choices.seconds or WAIT_SECONDS)
+        return Cluster(self._home, record, pins, at, tools, self._file, self._choices.bounds)
 
     def steps(
         self, cluster: Cluster, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
@@ -72,8 +71,7 @@ class KubernetesBackend(ClusterBackend):
 
     def remove(self, cluster: Cluster, progress: Progress) -> list[str]:
         """Remove our objects from the cluster; the cluster stays."""
-        seconds = self._choices.seconds or _REMOVE_SECONDS
-        return Removal(cluster, seconds=seconds).run(progress, must=True)
+        return Removal(cluster, seconds=cluster.limits.removed).run(progress, must=True)
 
     def _record(self, known: ClusterRecord | None, pins: Pins, overrides: dict[str, str]) -> ClusterRecord:
         context = self._choices.context or (known.name if known else None)

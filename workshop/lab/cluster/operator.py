@@ -83,7 +83,7 @@ class Operator:
             ),
             Step(
                 "operator-ready",
-                f"Wait for the operator, {bound(self._cluster.seconds)}",
+                f"Wait for the operator, {bound(self._cluster.limits.ready)}",
                 self._wait_ready,
                 needs=("operator",),
             ),
@@ -200,15 +200,16 @@ class Operator:
 
     def _await_deletion(self, namespace: str, line: Line) -> None:
         """Wait until an old namespace is deleted; if its operator was deleted first, clear the finalizers."""
+        seconds = self._cluster.limits.ready
         if self._cluster.kube.get("v1", "Namespace", namespace) is None:
             return
         try:
-            wait_gone(self._cluster.kube, namespace, min(_LINGER_SECONDS, self._cluster.seconds), line.note)
+            wait_gone(self._cluster.kube, namespace, min(_LINGER_SECONDS, seconds), line.note)
         except DeadlineError:
             line.note(
                 f"cleared the finalizers of {', '.join(release_ours(self._cluster, namespace)) or 'nothing'}"
             )
-            wait_gone(self._cluster.kube, namespace, self._cluster.seconds, line.note)
+            wait_gone(self._cluster.kube, namespace, seconds, line.note)
 
     def _chart(self, release: str) -> str:
         pins = self._cluster.pins
@@ -284,8 +285,9 @@ class Operator:
                 lambda: self._cluster.kube.serves(TOOLHIVE_API, DEFINITIONS),
                 done=bool,
                 failed=lambda _: "",
-                seconds=self._cluster.seconds,
+                seconds=self._cluster.limits.ready,
                 note=line.note,
+                look_seconds=self._cluster.limits.look,
             )
             self._cluster.file.installed("crds", self._fingerprint(CRDS_RELEASE))
             self._claim("crds")
@@ -337,7 +339,7 @@ class Operator:
             found = find_operator(self._cluster.kube)
             where = namespace_of(found) or self.namespace
             stuck = self._is_ours()
-            wait_operator(self._cluster.kube, where, self._cluster.seconds, line, replace_stuck=stuck)
+            wait_operator(self._cluster.kube, where, self._cluster.limits.ready, line, replace_stuck=stuck)
         except ForbiddenError:
             line.note("not visible to this account")
 
@@ -375,7 +377,7 @@ class Operator:
         if in_use or name == self._cluster.namespace or not MANAGED_BY.items() <= labels_of(found).items():
             return []
         kube.delete("v1", "Namespace", name)
-        wait_gone(kube, name, self._cluster.seconds, note)
+        wait_gone(kube, name, self._cluster.limits.ready, note)
         return [f"namespace/{name}"]
 
     def _fingerprint(self, release: str) -> str:

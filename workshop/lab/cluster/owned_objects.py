@@ -78,6 +78,7 @@ def wait_gone(kube: Kube, namespace: str, seconds: float, note: Callable[[str], 
         failed=lambda _: "",
         seconds=seconds,
         note=note,
+        look_seconds=kube.look_seconds,
         state=lambda found: "gone" if found is None else f"{namespace} is being deleted{_because(found)}",
     )
 

@@ -111,7 +111,12 @@ def wait_operator(
 ) -> None:
     """Wait until ToolHive's operator is rolled out; note a version that is not the pinned one."""
     wait_deployment(kube, namespace, OPERATOR, seconds, step, replace_stuck=replace_stuck, graces=graces)
-    running = reach(lambda: kube.get("apps/v1", "Deployment", OPERATOR, namespace), seconds, step.note)
+    running = reach(
+        lambda: kube.get("apps/v1", "Deployment", OPERATOR, namespace),
+        seconds,
+        step.note,
+        look_seconds=kube.look_seconds,
+    )
     if note := version_note(running or {}, pinned().toolhive_version, own=replace_stuck):
         step.note(note)
 
@@ -173,11 +178,12 @@ class _Watch:
             state=_state,
             diagnose=self._diagnose,
             settled=_SETTLED_LOOKS,
+            look_seconds=self._kube.look_seconds,
         )
 
     def replace_stuck(self, seconds: float, step: Step) -> None:
         """Delete the pods that are in trouble now; their controllers create new ones at once."""
-        snapshot = reach(self._look, seconds, step.note)
+        snapshot = reach(self._look, seconds, step.note, look_seconds=self._kube.look_seconds)
         for pod in newest(snapshot.pods):
             if troubles(pod, _about(pod, snapshot.events)):
                 self._kube.delete("v1", "Pod", name_of(pod), self._namespace, grace_seconds=1)

@@ -12,7 +12,7 @@ from typing import Literal
 from workshop.core.errors import UsageError
 from workshop.core.paths import write_private
 from workshop.core.state_file import DamagedFileError, read_state
-from workshop.lab.base import CLUSTER_FILE
+from workshop.lab.base import CLUSTER_FILE, Limits
 from workshop.lab.kube.client import Kube
 from workshop.lab.pins import Pins
 from workshop.lab.tools.docker import Docker
@@ -23,7 +23,6 @@ from workshop.lab.tools.run import Runner
 
 INSTANCE_LABEL = "workshop/instance"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "workshop"}
-WAIT_SECONDS = 300.0
 
 
 def owner_labels(instance: str) -> dict[str, str]:
@@ -137,12 +136,22 @@ class Cluster:
     at: Access
     tools: Tools = field(repr=False)
     file: ClusterFile = field(repr=False)
-    seconds: float = WAIT_SECONDS
+    limits: Limits = field(default_factory=Limits)
 
     @cached_property
     def kube(self) -> Kube:
         """The cluster's objects."""
-        return Kube(self.at.kubeconfig, self.at.context, own_nodes=self.own_nodes)
+        return self.connect()
+
+    def connect(self) -> Kube:
+        """A new client, which reads the kubeconfig again."""
+        return Kube(
+            self.at.kubeconfig,
+            self.at.context,
+            own_nodes=self.own_nodes,
+            retry_seconds=self.limits.retry,
+            look_seconds=self.limits.look,
+        )
 
     @property
     def own_nodes(self) -> bool:

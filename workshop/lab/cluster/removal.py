@@ -15,7 +15,6 @@ from workshop.lab.kube.connection import ForbiddenError
 from workshop.lab.kube.objects import labels_of, name_of, namespace_of
 from workshop.toolhive.manifests import TOOLHIVE_API
 
-_LOOK_SECONDS = 0.3
 _PROXIES = KINDS[:2]
 _CONFIGS = KINDS[2:5]
 _PLAIN = KINDS[5:]
@@ -67,7 +66,7 @@ class Removal:
                 self._release(left, line)
                 return
             line.note(f"{len(left)} left")
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(self._cluster.limits.look)
 
     def _patience(self, kinds: tuple[tuple[str, str], ...]) -> float:
         """How long to wait for these; an operator that has not cleared a finalizer gets no more time."""

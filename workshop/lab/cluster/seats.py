@@ -123,7 +123,7 @@ class Seats:
         """Hold the lease, so that only one seat changes the operator; go on if the account may not."""
         with ExitStack() as stack:
             try:
-                stack.enter_context(self._lease.held(self._cluster.seconds, note))
+                stack.enter_context(self._lease.held(self._cluster.limits.ready, note))
             except ForbiddenError:
                 note("this account may not hold a lease")
             yield

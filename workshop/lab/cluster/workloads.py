@@ -7,7 +7,6 @@ from workshop.core.console import Step as Line
 from workshop.core.errors import UsageError
 from workshop.lab.base import PRACTICE_GITHUB
 from workshop.lab.cluster.checks import check_before
-from workshop.lab.cluster.dns import SECONDS as NAMES_SECONDS
 from workshop.lab.cluster.dns import check_names
 from workshop.lab.cluster.forwards import Forwards
 from workshop.lab.cluster.owned_objects import KINDS, of_ours, patience, release_ours
@@ -30,8 +29,6 @@ _ON_OUR_IMAGES = (
     "MCPServer",
     "Deployment",
 )  # a pod that starts before its image is loaded tries to pull it, and fails
-_GONE_SECONDS = 30.0
-_LOOK_SECONDS = 0.3
 
 
 class Workloads:
@@ -45,7 +42,7 @@ class Workloads:
         self._cluster = cluster
         self.parts = parts
         self._adopt = adopt
-        self.forwards = Forwards(cluster.home)
+        self.forwards = Forwards(cluster.home, cluster.limits)
         self.changed: set[str] = set()
         self.affected: set[str] = set()
         self._unknown: list[str] = []  # the OPTIONAL_FIELDS that this cluster's ToolHive lacks
@@ -133,7 +130,7 @@ class Workloads:
         return [
             Step(
                 ready,
-                f"Wait for {endpoint.name}, {bound(self._cluster.seconds)}",
+                f"Wait for {endpoint.name}, {bound(self._cluster.limits.ready)}",
                 lambda line: self._wait(part, endpoint.name, line),
                 needs=needs,
             ),
@@ -178,7 +175,7 @@ class Workloads:
         outside = [host for part in self.parts for host in part.outside]
         return Step(
             "dns",
-            f"Check names and connections from a pod, {bound(NAMES_SECONDS)}",
+            f"Check names and connections from a pod, {bound(self._cluster.limits.names)}",
             lambda line: check_names(self._cluster, services, routes, outside, line),
             needs=tuple(f"ready-{endpoint.name}" for endpoint in endpoints),
             keeps=True,
@@ -243,7 +240,7 @@ class Workloads:
         leaving = [item for item in items if is_being_deleted(before[item.title])]
         if leaving:  # changes of an object that is being deleted are lost with it
             line.note(f"waiting for the deletion of {', '.join(item.title for item in leaving)}")
-            self._await_end(leaving, patience(self._cluster, _GONE_SECONDS))
+            self._await_end(leaving, patience(self._cluster, self._cluster.limits.gone))
             before |= dict.fromkeys(item.title for item in leaving)
         for item in items:
             line.note(item.title)
@@ -274,7 +271,7 @@ class Workloads:
         return self._cluster.record.labels.items() <= labels_of(found).items()
 
     def _wait(self, part: RenderedPart, name: str, line: Line) -> None:
-        kube, seconds = self._cluster.kube, self._cluster.seconds
+        kube, seconds = self._cluster.kube, self._cluster.limits.ready
         if name == PRACTICE_GITHUB:
             wait_deployment(kube, self._cluster.namespace, name, seconds, line)
             return
@@ -298,7 +295,7 @@ class Workloads:
         """
         own = [item for item in reversed(items) if (found := self._found(item)) and self._is_ours(found)]
         configs = [item for item in own if item.kind in _CONFIGS]
-        seconds = patience(self._cluster, _GONE_SECONDS)
+        seconds = patience(self._cluster, self._cluster.limits.gone)
         for several in ([item for item in own if item not in configs], configs):
             for item in several:
                 self._cluster.kube.delete(
@@ -313,7 +310,7 @@ class Workloads:
             if time.monotonic() > deadline:
                 release_ours(self._cluster, self._cluster.namespace)
                 return False
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(self._cluster.limits.look)
         return True
 
     def _found(self, item: Resource) -> Object | None:

@@ -38,7 +38,8 @@ class Event:
 class Kube:
     """A cluster as one context of a kubeconfig sees it; threads may share one.
 
-    With `own_nodes` its nodes are ours, as kind's are: they get their images from this machine.
+    With `own_nodes` its nodes are ours, as kind's are: they get their images from this machine. A request is
+    tried again after `retry_seconds`; whoever waits for an object looks at it every `look_seconds`.
     """
 
     def __init__(
@@ -47,10 +48,12 @@ class Kube:
         context: str | None = None,
         *,
         own_nodes: bool = True,
-        pause_seconds: float | None = None,
+        retry_seconds: float = 0.5,
+        look_seconds: float = 0.5,
     ) -> None:
         self.own_nodes = own_nodes
-        self._connection = Connection(kubeconfig, context, pause_seconds)
+        self.look_seconds = look_seconds
+        self._connection = Connection(kubeconfig, context, retry_seconds)
         self._kinds = Kinds(self._connection)
 
     def apply(self, body: Mapping[str, Any], *, dry_run: bool = False) -> Object:

@@ -32,7 +32,6 @@ _LONGEST = 400
 _SHOWN = 100
 # Seconds to connect, and to the next byte: a server that hangs must not hold a wait beyond its bound.
 _TIMEOUT = (5.0, 20.0)
-PAUSE_SECONDS = 0.5
 _ATTEMPTS = 3  # while the API server has not answered once: it may not be there at all
 _PATIENT_ATTEMPTS = 6  # an API server that has answered and now does not is busy or starts again
 _PATIENCE_SECONDS = 30.0  # the most that is waited for one request when the server says how long
@@ -187,8 +186,8 @@ def _hint(refusal: Refusal) -> str:
 class Waits:
     """The waits between the attempts of one request."""
 
-    def __init__(self, pause_seconds: float) -> None:
-        self._pause_seconds = pause_seconds
+    def __init__(self, retry_seconds: float) -> None:
+        self._retry_seconds = retry_seconds
         self._attempts = 0
         self._waited = 0.0
         self.answer_lost = False  # an attempt without an answer may have been carried out
@@ -207,14 +206,14 @@ class Waits:
 
     def _next(self, most: int) -> float | None:
         self._attempts += 1
-        return self._pause_seconds * self._attempts if self._attempts < most else None
+        return self._retry_seconds * self._attempts if self._attempts < most else None
 
 
 class Connection:
     """One context of a kubeconfig; neither that file nor its current context is ever changed."""
 
-    def __init__(self, kubeconfig: Path, context: str | None, pause_seconds: float | None = None) -> None:
-        self.pause_seconds = PAUSE_SECONDS if pause_seconds is None else pause_seconds
+    def __init__(self, kubeconfig: Path, context: str | None, retry_seconds: float = 0.5) -> None:
+        self.retry_seconds = retry_seconds
         self._kubeconfig = kubeconfig
         self._context = context
         self._has_answered = False
@@ -237,7 +236,7 @@ class Connection:
         from urllib3.exceptions import HTTPError
 
         given = {key: value for key, value in params.items() if value is not None}
-        waits = Waits(self.pause_seconds)
+        waits = Waits(self.retry_seconds)
         while True:
             try:
                 answer = self._client.request(
@@ -339,7 +338,7 @@ class Kinds:
         for attempt in range(1, _LAG_ATTEMPTS):
             if found := self.find(api_version, kind):
                 return found
-            time.sleep(self._connection.pause_seconds * attempt)
+            time.sleep(self._connection.retry_seconds * attempt)
         return self.find(api_version, kind)
 
     def _ask(self, api_version: str) -> None:

@@ -13,7 +13,6 @@ from workshop.lab.kube.connection import ConflictError
 from workshop.lab.kube.objects import mapping, text
 
 _API = "coordination.k8s.io/v1"
-LOOK_SECONDS = 1.0
 
 
 class Lease:
@@ -30,7 +29,6 @@ class Lease:
         namespace: str,
         holder: str,
         *,
-        look_seconds: float | None = None,
         renew_seconds: float = 5.0,
         expires_seconds: int = 30,
     ) -> None:
@@ -38,7 +36,6 @@ class Lease:
         self._name = name
         self._namespace = namespace
         self._holder = holder
-        self._look_seconds = LOOK_SECONDS if look_seconds is None else look_seconds
         self._renew_seconds = renew_seconds
         self._expires_seconds = expires_seconds  # how long a dead holder blocks the others
         self._version = ""
@@ -80,7 +77,7 @@ class Lease:
                 )
             if not free:
                 note(f"waiting for `{holder}`, which is changing the operator")
-            time.sleep(self._look_seconds)
+            time.sleep(self._kube.look_seconds)
 
     def _took(self, version: str) -> bool:
         """Whether we took the lease: created a new one, or changed this version of it."""

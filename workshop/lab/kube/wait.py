@@ -1,6 +1,5 @@
 """Wait for something in the cluster to succeed or to fail, up to a time limit."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +9,6 @@ from workshop.core.errors import DeadlineError, WorkshopError
 from workshop.lab.kube.connection import UnreachableError
 
 T = TypeVar("T")
-
-LOOK_SECONDS = 0.5
-UNREACHABLE_SECONDS = 30.0  # how long an API server may be unreachable, for example while kubeadm restarts it
 
 
 @dataclass(frozen=True)
@@ -44,16 +40,20 @@ def wait_for(
     state: Callable[[T], str] = lambda _: "",
     diagnose: Callable[[], Diagnosis] = Diagnosis,
     settled: int = 1,
+    look_seconds: float = 0.5,
+    unreachable_seconds: float = 30.0,
 ) -> T:
     """Call `look` until `done` holds for `settled` results in a row; return the last result.
 
     Raises WorkshopError as soon as `failed` returns a reason, DeadlineError after `seconds`; both carry the
-    diagnosis. `note` gets the `state` of every result, and the time limit.
+    diagnosis. `note` gets the `state` of every result, and the time limit. The API server may be unreachable
+    for `unreachable_seconds`, for example while kubeadm restarts it.
     """
     deadline = time.monotonic() + seconds
     good = 0
     while True:
-        result = reach(look, seconds, note, deadline)
+        patience = min(unreachable_seconds, deadline - time.monotonic())
+        result = reach(look, seconds, note, look_seconds=look_seconds, unreachable_seconds=patience)
         good = good + 1 if done(result) else 0
         if good >= settled:
             note(state(result))
@@ -62,25 +62,30 @@ def wait_for(
             found = diagnose()
             raise WorkshopError(f"{what} cannot become ready: {reason}", why=found.why, hint=found.hint)
         note(", ".join(part for part in (state(result), bound(seconds)) if part))
-        if time.monotonic() + LOOK_SECONDS > deadline:
+        if time.monotonic() + look_seconds > deadline:
             found = diagnose()
             shown = f" ({state(result)})" if state(result) else ""
             raise DeadlineError(
                 f"{what} was not ready within {seconds:.0f} s{shown}", why=found.why, hint=found.hint
             )
-        time.sleep(LOOK_SECONDS)
+        time.sleep(look_seconds)
 
 
 def reach(
-    look: Callable[[], T], seconds: float, note: Callable[[str], None], deadline: float = math.inf
+    look: Callable[[], T],
+    seconds: float,
+    note: Callable[[str], None],
+    *,
+    look_seconds: float,
+    unreachable_seconds: float = 30.0,
 ) -> T:
     """The result of `look`, called again while the API server is unreachable for a moment."""
-    until = min(deadline, time.monotonic() + min(seconds, UNREACHABLE_SECONDS))
+    until = time.monotonic() + min(seconds, unreachable_seconds)
     while True:
         try:
             return look()
         except UnreachableError:
-            if time.monotonic() + LOOK_SECONDS > until:
+            if time.monotonic() + look_seconds > until:
                 raise
             note(f"the cluster does not answer, {bound(seconds)}")
-            time.sleep(LOOK_SECONDS)
+            time.sleep(look_seconds)
