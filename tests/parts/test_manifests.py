@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from workshop.toolhive import lint, manifests
-from workshop.toolhive.overrides import CLIENT_ID_PLACEHOLDER
+from workshop.toolhive.manifests import CLIENT_ID_PLACEHOLDER
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = [ROOT / "parts" / part / "toolhive" for part in ("03_toolhive", "04_remote_oauth")]

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.toolhive.conftest import Change
 from workshop.core.errors import UsageError
-from workshop.toolhive.cluster_lint import check, check_secrets
+from workshop.toolhive.lint import check_for_cluster, check_secrets
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.overrides import with_client_id, with_gateway_port, with_practice_in_cluster
 from workshop.toolhive.secrets import SecretFiles, auth_configs
@@ -42,22 +42,22 @@ def secrets(tmp_path: Path, auth: Resource) -> SecretFiles:
 def test_what_the_toolkit_applies_passes_with_the_secrets_it_makes(
     change: Change, secrets: SecretFiles
 ) -> None:
-    check(with_client_id(change(), "Iv1.mine"), secrets)
-    check(with_gateway_port(with_client_id(change(), "Iv1.mine"), "github-remote", 9090), secrets)
+    check_for_cluster(with_client_id(change(), "Iv1.mine"), secrets)
+    check_for_cluster(with_gateway_port(with_client_id(change(), "Iv1.mine"), "github-remote", 9090), secrets)
     practice = with_practice_in_cluster(
         change(),
         service_origin="http://practice-github:8090",
         browser_origin="http://localhost:8090",
         client_id="practice",
     )
-    check(practice, secrets)
+    check_for_cluster(practice, secrets)
 
 
 def test_the_placeholder_is_refused_at_github_only(change: Change, secrets: SecretFiles) -> None:
     with pytest.raises(UsageError, match="still the placeholder") as caught:
-        check(change(), secrets)
+        check_for_cluster(change(), secrets)
     assert "GITHUB_OAUTH_CLIENT_ID" in caught.value.hint
-    check(change("https://github.com/", "https://github.example.com/"), secrets)
+    check_for_cluster(change("https://github.com/", "https://github.example.com/"), secrets)
 
 
 @pytest.mark.parametrize(
@@ -77,13 +77,13 @@ def test_a_remote_the_operator_calls_internal_is_refused(
     change: Change, secrets: SecretFiles, host: str
 ) -> None:
     with pytest.raises(UsageError, match="refuses as internal"):
-        check(change("https://api.githubcopilot.com/mcp/", f"http://{host}/mcp/"), secrets)
+        check_for_cluster(change("https://api.githubcopilot.com/mcp/", f"http://{host}/mcp/"), secrets)
 
 
 @pytest.mark.parametrize("host", ["practice-github:8090", "a.b.svc:8090", "100.64.0.7", "api.example.com"])
 def test_a_remote_the_operator_takes_is_taken(change: Change, secrets: SecretFiles, host: str) -> None:
     remote = change("https://api.githubcopilot.com/mcp/", f"http://{host}/mcp/")
-    check(with_client_id(remote, "Iv1.mine"), secrets)
+    check_for_cluster(with_client_id(remote, "Iv1.mine"), secrets)
 
 
 def to_a_private(change: Change, host: str) -> Resources:
@@ -95,7 +95,7 @@ def to_a_private(change: Change, host: str) -> Resources:
 def test_a_private_endpoint_is_taken_where_the_manifest_allows_it(
     change: Change, secrets: SecretFiles, host: str
 ) -> None:
-    check(to_a_private(change, host), secrets)
+    check_for_cluster(to_a_private(change, host), secrets)
 
 
 @pytest.mark.parametrize("host", ["localhost", "169.254.1.1", "kubernetes.default.svc.cluster.local"])
@@ -103,7 +103,7 @@ def test_an_endpoint_of_the_machine_itself_is_refused_even_then(
     change: Change, secrets: SecretFiles, host: str
 ) -> None:
     with pytest.raises(UsageError, match="refuses as internal"):
-        check(to_a_private(change, host), secrets)
+        check_for_cluster(to_a_private(change, host), secrets)
 
 
 @pytest.mark.parametrize("which", [KEY, HMAC, CLIENT])

@@ -8,8 +8,7 @@ from tests.toolhive.conftest import Change
 from workshop.core.errors import UsageError
 from workshop.core.paths import parts_dir
 from workshop.toolhive import lint
-from workshop.toolhive.embedded_fields import ACTED_ON, IGNORED, check
-from workshop.toolhive.fields import kinds
+from workshop.toolhive.fields import ACTED_ON, IGNORED, check_embedded, kinds
 from workshop.toolhive.manifests import load
 
 STORAGE = "    storage: {type: memory}"
@@ -20,7 +19,7 @@ TABLES = [(kind, path) for table in (ACTED_ON, IGNORED) for kind, paths in table
 
 @pytest.mark.parametrize("folder", sorted(parts_dir().glob("*/toolhive")), ids=lambda path: path.parent.name)
 def test_the_parts_own_manifests_have_a_meaning_here(folder: object) -> None:
-    check(load(parts_dir() / str(folder)))
+    check_embedded(load(parts_dir() / str(folder)))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +64,7 @@ def test_a_field_without_a_meaning_is_refused_by_its_path(
     change: Change, before: str, field: str, path: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        check(change(before, f"{field}\n{before}"))
+        check_embedded(change(before, f"{field}\n{before}"))
     assert path in caught.value.what
     assert "no meaning in the embedded backend" in caught.value.what
 
@@ -73,14 +72,14 @@ def test_a_field_without_a_meaning_is_refused_by_its_path(
 @pytest.mark.parametrize("field", ["oidcConfigRef: {name: a}", "externalAuthConfigRef: {name: a}"])
 def test_a_server_that_its_manifest_protects_does_not_run_open(change: Change, field: str) -> None:
     with pytest.raises(UsageError, match=field.partition(":")[0]):
-        check(change("  proxyPort: 8080", f"  {field}\n  proxyPort: 8080", part="03_toolhive"))
+        check_embedded(change("  proxyPort: 8080", f"  {field}\n  proxyPort: 8080", part="03_toolhive"))
 
 
 @pytest.mark.parametrize(
     "field", ["disableUpstreamTokenInjection: false", "tlsListener:", "trustedIssuers: []"]
 )
 def test_a_field_that_says_nothing_is_no_fault(change: Change, field: str) -> None:
-    check(change(STORAGE, f"    {field}\n{STORAGE}"))
+    check_embedded(change(STORAGE, f"    {field}\n{STORAGE}"))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +89,7 @@ def test_a_field_of_pods_is_ignored(change: Change, field: str) -> None:
     without = "  resources:\n    requests: {cpu: 50m, memory: 64Mi}\n    limits: {cpu: 200m, memory: 256Mi}\n"
     resources = change(without, f"  {field}\n")
     lint.check(resources)
-    check(resources)
+    check_embedded(resources)
 
 
 @pytest.mark.parametrize(("kind", "path"), TABLES)

@@ -8,8 +8,8 @@ not known stops the test, so that no part of a manifest is left out without a wo
 from collections.abc import Mapping
 from typing import Any
 
-from workshop.toolhive.lint import DEFAULT_SCOPES, auth_config, oidc_config
-from workshop.toolhive.manifests import Resource, Resources, seconds
+from workshop.toolhive.lint import DEFAULT_SCOPES
+from workshop.toolhive.manifests import Resource, Resources, auth_config, oidc_config, seconds
 from workshop.toolhive.secrets import SecretFiles
 
 _SERVER = "spec.embeddedAuthServer"

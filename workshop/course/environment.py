@@ -288,8 +288,7 @@ def _choose_upstream(wanted: Upstream | None, settings: Settings, backend: Chose
 
 
 def _require_oauth_app(settings: Settings, deployments: Sequence[Deployment]) -> None:
-    from workshop.toolhive.manifests import UPSTREAM_OAUTH
-    from workshop.toolhive.overrides import CLIENT_ID_PLACEHOLDER
+    from workshop.toolhive.manifests import CLIENT_ID_PLACEHOLDER, UPSTREAM_OAUTH
     from workshop.toolhive.secrets import auth_configs
 
     hint = "`.env.example` names both keys; `--upstream practice` needs neither"

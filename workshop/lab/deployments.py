@@ -3,10 +3,13 @@
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from workshop.core.errors import CredentialsError
-from workshop.lab.base import PRACTICE_GITHUB, PRACTICE_PORT, Choices, Deployment
+from workshop.core.hops import SIGN_IN
+from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, PRACTICE_PORT, Choices, Deployment
 from workshop.toolhive import overrides
+from workshop.toolhive.lint import CALLBACK_PATH
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.secrets import SecretFiles, auth_configs
 
@@ -49,6 +52,18 @@ def write_secrets(files: SecretFiles, resources: Resources, choices: Choices) ->
         files.generate(auth)
         files.write_client_secret(auth, _client_secret(files, choices))
     return configs
+
+
+def practice_config(auth: Resource, port: int, secret_file: str) -> dict[str, Any]:
+    """The practice GitHub's configuration, with its OAuth app registered for this auth config's callback."""
+    return {
+        "port": port,
+        "client_id": PRACTICE_CLIENT_ID,
+        "client_secret_file": secret_file,
+        "callback_url": f"{auth.text('spec.embeddedAuthServer.issuer')}{CALLBACK_PATH}",
+        "app_name": "MCP workshop",
+        "hop": SIGN_IN,
+    }
 
 
 def practice_secret(files: SecretFiles) -> Path:

@@ -97,12 +97,12 @@ class EmbeddedBackend:
         # Only what starts or plans something reads manifests: `status`, `logs` and `teardown` do not.
         from workshop.lab.deployments import practice_secret, with_choices, write_secrets
         from workshop.lab.planner import Planner
-        from workshop.toolhive import embedded_fields, lint, overrides
+        from workshop.toolhive import fields, lint, overrides
         from workshop.toolhive.secrets import SecretFiles
 
         for deployment in deployments:
             lint.check(deployment.resources)
-            embedded_fields.check(deployment.resources)
+            fields.check_embedded(deployment.resources)
         ports = self._ports(deployments, choices)
         secrets = SecretFiles(self._secrets)
         planner = Planner(self._directory, secrets, ports)

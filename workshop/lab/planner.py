@@ -10,11 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from workshop.core.hops import SIGN_IN
-from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, Deployment, Program
+from workshop.lab.base import PRACTICE_GITHUB, Deployment, Program
+from workshop.lab.deployments import practice_config
 from workshop.lab.process import on_this_machine
-from workshop.toolhive.lint import CALLBACK_PATH, DEFAULT_SCOPES, auth_config, oidc_config
-from workshop.toolhive.manifests import UPSTREAM, UPSTREAM_OAUTH, Resource, Resources, seconds
+from workshop.toolhive.lint import CALLBACK_PATH, DEFAULT_SCOPES
+from workshop.toolhive.manifests import (
+    UPSTREAM,
+    UPSTREAM_OAUTH,
+    Resource,
+    Resources,
+    auth_config,
+    oidc_config,
+    seconds,
+)
 from workshop.toolhive.secrets import SecretFiles, client_secret_reference, references
 
 _PRACTICE_SECONDS = 30.0
@@ -31,20 +39,11 @@ class Planner:
     def practice(self, auth: Resource, secret_file: Path) -> Program:
         """The practice GitHub, with its OAuth app registered for this auth config's callback."""
         port = self._ports[PRACTICE_GITHUB]
-        issuer = auth.text("spec.embeddedAuthServer.issuer")
-        config = {
-            "port": port,
-            "client_id": PRACTICE_CLIENT_ID,
-            "client_secret_file": str(secret_file),
-            "callback_url": f"{issuer}{CALLBACK_PATH}",
-            "app_name": "MCP workshop",
-            "hop": SIGN_IN,
-        }
         return Program(
             PRACTICE_GITHUB,
             (sys.executable, "-m", "workshop.servers.practice"),
             port,
-            config=config,
+            config=practice_config(auth, port, str(secret_file)),
             files=(secret_file,),
             ready_seconds=_PRACTICE_SECONDS,
         )

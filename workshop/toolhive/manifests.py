@@ -17,6 +17,7 @@ API_GROUP = "toolhive.stacklok.dev"
 TOOLHIVE_API = f"{API_GROUP}/v1beta1"
 UPSTREAM = "spec.embeddedAuthServer.upstreamProviders.0"  # the one upstream provider of an auth config
 UPSTREAM_OAUTH = f"{UPSTREAM}.oauth2Config"
+CLIENT_ID_PLACEHOLDER = "replace-with-your-github-oauth-client-id"  # in part 4's manifest
 
 _API_OF_KIND = {
     "MCPServer": TOOLHIVE_API,
@@ -114,6 +115,20 @@ class Resources:
             if resource.name == name:
                 return resource
         raise wanted_by.error(f"refers to {kind} `{name}`, which is not in this part's manifests")
+
+
+def auth_config(proxy: Resource, resources: Resources) -> Resource | None:
+    """The MCPExternalAuthConfig that a proxy refers to, or None when it refers to none."""
+    for reference in ("authServerRef", "externalAuthConfigRef"):
+        if proxy.find(f"spec.{reference}"):
+            name = proxy.text(f"spec.{reference}.name")
+            return resources.named("MCPExternalAuthConfig", name, wanted_by=proxy)
+    return None
+
+
+def oidc_config(proxy: Resource, resources: Resources) -> Resource:
+    """The MCPOIDCConfig a proxy refers to."""
+    return resources.named("MCPOIDCConfig", proxy.text("spec.oidcConfigRef.name"), wanted_by=proxy)
 
 
 def load(folder: Path) -> Resources:

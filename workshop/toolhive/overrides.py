@@ -6,10 +6,8 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from workshop.toolhive.lint import auth_config
-from workshop.toolhive.manifests import UPSTREAM_OAUTH, Resource, Resources
+from workshop.toolhive.manifests import UPSTREAM_OAUTH, Resource, Resources, auth_config
 
-CLIENT_ID_PLACEHOLDER = "replace-with-your-github-oauth-client-id"
 # Fields of newer versions, which `up` leaves out where an older operator is on the cluster.
 OPTIONAL_FIELDS = (
     "spec.embeddedAuthServer.registrationRateLimit",

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from secrets import token_hex as random_hex
 from typing import Any
 
-from workshop.toolhive.lint import auth_config, oidc_config
-from workshop.toolhive.manifests import Resource, Resources
+from workshop.toolhive.manifests import Resource, Resources, auth_config, oidc_config
 from workshop.toolhive.secrets import SecretFiles, references
 
 _NAMESPACE = "toolhive-system"

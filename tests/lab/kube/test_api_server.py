@@ -162,7 +162,7 @@ def test_secrets_are_made_anew_know_since_when_and_leave_strangers_alone(kube: K
     assert second["metadata"]["uid"] != first["metadata"]["uid"]
     assert second["metadata"]["annotations"]["workshop/since"] == first["metadata"]["creationTimestamp"]
     assert owner_labels("ours").items() <= second["metadata"]["labels"].items()
-    with pytest.raises(UsageError, match="not this instance's"):
+    with pytest.raises(UsageError, match="does not belong to this instance"):
         ClusterSecrets(kube, space, "other").recreate(resources, files)
     assert ours.delete() == ["tokens"]
 

@@ -18,8 +18,7 @@ from workshop.lab.cluster.render import RenderedPart
 from workshop.lab.cluster.session_checks import Session
 from workshop.lab.kube.objects import text
 from workshop.lab.kube.wait import bound
-from workshop.toolhive.lint import auth_config
-from workshop.toolhive.manifests import UPSTREAM, Resource
+from workshop.toolhive.manifests import UPSTREAM, Resource, auth_config
 from workshop.toolhive.proxy_contract import (
     FORWARD_HINT,
     CheckResult,

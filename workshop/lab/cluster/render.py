@@ -1,23 +1,30 @@
 """Render the parts' manifests for a cluster, with its ports, upstream, images and labels."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from workshop.core.paths import write_private
+from workshop.core.paths import cluster_dir, write_private
 from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, Choices, Deployment
-from workshop.lab.deployments import default_ports, practice_secret, with_choices, write_secrets
+from workshop.lab.deployments import (
+    default_ports,
+    practice_config,
+    practice_secret,
+    with_choices,
+    write_secrets,
+)
 from workshop.lab.pins import Pins, pinned
-from workshop.toolhive import cluster_lint, overrides
-from workshop.toolhive.lint import CALLBACK_PATH
+from workshop.toolhive import lint, overrides
 from workshop.toolhive.manifests import UPSTREAM_OAUTH, Resource, Resources
-from workshop.toolhive.practice_github import practice_manifests
 from workshop.toolhive.secrets import SecretFiles
 
 _EXCHANGED_AT = f"{UPSTREAM_OAUTH}.tokenEndpoint"
 _FIRST = ("MCPOIDCConfig", "MCPExternalAuthConfig", "MCPToolConfig")
+_CONFIG, _CLIENT_SECRET = "config.json", "client-secret"  # the keys of the practice GitHub's Secret
 _ORDER = (*_FIRST, "Service", "Deployment", "MCPServer", "MCPRemoteProxy")
 
 
@@ -97,7 +104,7 @@ class Renderer:
         ports = self._ports(deployment, choices)
         resources = self._resolve(deployment.resources, choices, ports)
         configs = write_secrets(self.secrets, resources, choices)
-        cluster_lint.check(resources, self.secrets)
+        lint.check_for_cluster(resources, self.secrets)
         practice = None
         if choices.upstream == "practice" and configs:
             practice = self._ours(self._practice(configs[0], ports[PRACTICE_GITHUB]))
@@ -128,15 +135,9 @@ class Renderer:
         return overrides.with_early_probes(overrides.without_usage_metrics(resources))
 
     def _practice(self, auth: Resource, port: int) -> Resources:
-        issuer = auth.text("spec.embeddedAuthServer.issuer")
-        return practice_manifests(
-            image=self._pins.practice,
-            namespace=self._namespace,
-            port=port,
-            client_id=PRACTICE_CLIENT_ID,
-            client_secret=practice_secret(self.secrets).read_text("utf-8"),
-            callback_url=f"{issuer}{CALLBACK_PATH}",
-        )
+        client_secret = practice_secret(self.secrets).read_text("utf-8")
+        config = practice_config(auth, port, _CLIENT_SECRET)
+        return practice_manifests(self._pins.practice, self._namespace, config, client_secret)
 
     def _ours(self, resources: Resources) -> Resources:
         return Resources(tuple(self._labelled(resource) for resource in resources.all))
@@ -162,3 +163,41 @@ def _endpoint(workload: Resource, deployment: Deployment, ports: Mapping[str, in
 
 def _practice_endpoint(port: int) -> Endpoint:
     return Endpoint(PRACTICE_GITHUB, f"svc/{PRACTICE_GITHUB}", port, port, f"http://localhost:{port}")
+
+
+def practice_manifests(
+    image: str, namespace: str, config: Mapping[str, Any], client_secret: str
+) -> Resources:
+    """The practice GitHub's Secret, Service and Deployment; another configuration replaces its pod.
+
+    The port of the configuration is that of the pod, of the Service and, through the port-forward, of the
+    browser.
+    """
+    import yaml
+
+    source = cluster_dir() / "practice" / "practice-github.yaml"
+    deployment, service = yaml.safe_load_all(source.read_text(encoding="utf-8"))
+    name = service["metadata"]["name"]
+    settings = json.dumps({**config, "service_host": name}, indent=2)
+    secret: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "labels": service["metadata"]["labels"]},
+        "type": "Opaque",
+        "stringData": {_CONFIG: settings, _CLIENT_SECRET: client_secret},
+    }
+    _set_up(deployment, image, config["port"], secret["stringData"])
+    service["spec"]["ports"][0]["port"] = config["port"]
+    bodies = (secret, service, deployment)
+    for body in bodies:
+        body["metadata"]["namespace"] = namespace
+    return Resources(tuple(Resource(body["kind"], name, body, str(source)) for body in bodies))
+
+
+def _set_up(deployment: dict[str, Any], image: str, port: int, files: Mapping[str, str]) -> None:
+    template = deployment["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    container["image"] = image
+    container["ports"][0]["containerPort"] = port
+    digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    template["metadata"]["annotations"] = {"workshop/config-hash": digest[:16]}

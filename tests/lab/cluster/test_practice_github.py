@@ -15,9 +15,10 @@ from pydantic import BaseModel, ValidationError
 
 from workshop.core.paths import cluster_dir
 from workshop.core.ports import free_port
+from workshop.lab.cluster.render import practice_manifests
+from workshop.lab.deployments import practice_config
 from workshop.lab.pins import pinned
 from workshop.toolhive.manifests import Resource, Resources
-from workshop.toolhive.practice_github import practice_manifests
 
 SECRET = "a secret of the practice app"
 Make = Callable[..., Resources]
@@ -25,16 +26,18 @@ Make = Callable[..., Resources]
 
 @pytest.fixture
 def make() -> Make:
-    def manifests(**changes: Any) -> Resources:
-        values = {
-            "image": "workshop/practice-github:0.1.0",
-            "namespace": "room-1",
-            "port": 8090,
-            "client_id": "practice-app",
-            "client_secret": SECRET,
-            "callback_url": "http://localhost:8080/oauth/callback",
-        }
-        return practice_manifests(**{**values, **changes})
+    def manifests(
+        image: str = "workshop/practice-github:0.1.0",
+        port: int = 8090,
+        client_secret: str = SECRET,
+        issuer: str = "http://localhost:8080",
+    ) -> Resources:
+        auth = Resource(
+            "MCPExternalAuthConfig", "a", {"spec": {"embeddedAuthServer": {"issuer": issuer}}}, ""
+        )
+        return practice_manifests(
+            image, "seat-1", practice_config(auth, port, "client-secret"), client_secret
+        )
 
     return manifests
 
@@ -58,7 +61,7 @@ def test_service_pod_and_secret_find_each_other(make: Make) -> None:
     assert service.find("spec.ports.0.targetPort") == container(resources)["ports"][0]["name"]
     assert container(resources)["image"] == "mirror.example/practice:1"
     assert deployment.find("spec.template.spec.volumes.0.secret.secretName") == one(resources, "Secret").name
-    assert {resource.find("metadata.namespace") for resource in resources.all} == {"room-1"}
+    assert {resource.find("metadata.namespace") for resource in resources.all} == {"seat-1"}
 
 
 def test_the_file_by_itself_names_the_pinned_image_and_namespace() -> None:
@@ -86,7 +89,7 @@ def test_another_secret_makes_another_pod_and_the_same_one_does_not(make: Make) 
 
     assert template() == template()
     assert template() != template(client_secret="another")
-    assert template() != template(callback_url="http://localhost:8088/oauth/callback")
+    assert template() != template(issuer="http://localhost:8088")
     assert SECRET not in str(template())
 
 
