@@ -24,8 +24,8 @@ _TAGGED = re.compile(rf"{_NAME}:(?P<tag>{_TAG})")
 _TAGGED_OR_DIGEST = re.compile(rf"{_NAME}(?::(?P<tag>{_TAG}))?(?:@{_DIGEST})?")
 
 
-def _image(origin: str, value: str) -> str:
-    """An image that a node runs: it needs a tag, because loading it into a node drops the digest."""
+def check_image(origin: str, value: str) -> str:
+    """Return the image of a pod; raises UsageError without a tag: loading it into a node drops the digest."""
     found = _TAGGED.fullmatch(value)
     if not found or found["tag"] == "latest":
         raise UsageError(
@@ -122,35 +122,20 @@ def _certificates(origin: str, value: str) -> Path:
     return path
 
 
-CHECKS: Final[Mapping[str, Callable[[str, str], object]]] = {
-    "node_image": _base_image,
-    "chart_crds": _chart,
-    "chart_operator": _chart,
-    "operator": _image,
-    "proxy_runner": _image,
-    "mcp_server": _image,
-    "practice": _image,
-    "python": _base_image,
-    "registry_mirror": _mirror,
-    "proxy": _proxy,
-    "no_proxy": _hosts,
-    "ca_file": _certificates,
-}
-
-
-_VARIABLES = {
-    "node_image": "WORKSHOP_NODE_IMAGE",
-    "chart_crds": "WORKSHOP_CHART_CRDS",
-    "chart_operator": "WORKSHOP_CHART_OPERATOR",
-    "operator": "WORKSHOP_IMAGE_OPERATOR",
-    "proxy_runner": "WORKSHOP_IMAGE_PROXY_RUNNER",
-    "mcp_server": "WORKSHOP_IMAGE_MCP_SERVER",
-    "practice": "WORKSHOP_IMAGE_PRACTICE",
-    "python": "WORKSHOP_IMAGE_PYTHON",
-    "registry_mirror": "WORKSHOP_REGISTRY_MIRROR",
-    "proxy": "WORKSHOP_PROXY",
-    "no_proxy": "WORKSHOP_NO_PROXY",
-    "ca_file": "WORKSHOP_CA_FILE",
+_PINS: Final[Mapping[str, tuple[str, Callable[[str, str], object]]]] = {
+    # By field: the variable that replaces the pin, and the check of the new value.
+    "node_image": ("WORKSHOP_NODE_IMAGE", _base_image),
+    "chart_crds": ("WORKSHOP_CHART_CRDS", _chart),
+    "chart_operator": ("WORKSHOP_CHART_OPERATOR", _chart),
+    "operator": ("WORKSHOP_IMAGE_OPERATOR", check_image),
+    "proxy_runner": ("WORKSHOP_IMAGE_PROXY_RUNNER", check_image),
+    "mcp_server": ("WORKSHOP_IMAGE_MCP_SERVER", check_image),
+    "practice": ("WORKSHOP_IMAGE_PRACTICE", check_image),
+    "python": ("WORKSHOP_IMAGE_PYTHON", _base_image),
+    "registry_mirror": ("WORKSHOP_REGISTRY_MIRROR", _mirror),
+    "proxy": ("WORKSHOP_PROXY", _proxy),
+    "no_proxy": ("WORKSHOP_NO_PROXY", _hosts),
+    "ca_file": ("WORKSHOP_CA_FILE", _certificates),
 }
 _NEVER_PROXIED = ("localhost", "127.0.0.1", "::1", ".svc", ".cluster.local")
 _BUILT_HERE = frozenset({"mcp_server", "practice"})
@@ -195,7 +180,7 @@ class Pins:
         """
         given = {**_from_environment(), **_from_overrides(overrides or {})}
         checked: dict[str, Any] = {
-            name: CHECKS[name](origin, value) for name, (origin, value) in given.items()
+            name: _PINS[name][1](origin, value) for name, (origin, value) in given.items()
         }
         return replace(pinned(), **checked, prebuilt=_BUILT_HERE.intersection(given))
 
@@ -218,7 +203,7 @@ class Pins:
 
 def override_names() -> tuple[str, ...]:
     """The names that `--override NAME=VALUE` takes."""
-    return tuple(name.replace("_", "-") for name in _VARIABLES)
+    return tuple(name.replace("_", "-") for name in _PINS)
 
 
 def origins() -> dict[str, str]:
@@ -244,7 +229,7 @@ def pinned() -> Pins:
 
 
 def _from_environment() -> dict[str, tuple[str, str]]:
-    held = {name: (variable, os.environ.get(variable, "")) for name, variable in _VARIABLES.items()}
+    held = {name: (variable, os.environ.get(variable, "")) for name, (variable, _) in _PINS.items()}
     return {name: given for name, given in held.items() if given[1]}
 
 

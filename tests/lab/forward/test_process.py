@@ -91,12 +91,12 @@ async def test_kubectl_ends_even_when_its_guard_was_killed_before(bench: Bench, 
 @pytest.mark.parametrize(
     ("changes", "code", "told"),
     [
-        ({"port": 0}, 2, "`port` must be a port between 1 and 65535, not 0"),
-        ({"port": True}, 2, "`port` must be a port"),
-        ({"target": None}, 2, "'target'"),
-        ({"target": 5}, 2, "`target` must be text"),
-        ({"env": []}, 2, "`env` must be an object"),
-        ({"colour": "red"}, 2, "unknown: colour"),
+        ({"port": 0}, 2, "`port` is not in its range"),
+        ({"port": True}, 2, "`port` is not a whole number"),
+        ({"target": None}, 2, "`target` is missing"),
+        ({"target": 5}, 2, "`target` is not text"),
+        ({"env": []}, 2, "`env` is not a table"),
+        ({"colour": "red"}, 2, "`colour` is unknown"),
         ({"kubectl": "/absent/kubectl"}, 3, "`kubectl` was not found on your PATH"),
     ],
 )

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 from workshop import __version__
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
 from workshop.core.foreign import one_line
 from workshop.core.paths import make_private_dir
-from workshop.core.state_file import parsed_json
-from workshop.lab.pins import CHECKS, Archive, Pins, pinned
+from workshop.core.state_file import parsed_json, typed
+from workshop.lab.pins import Archive, Pins, check_image, pinned
 
 MANIFEST = "manifest.json"
 MOST_MANIFEST_BYTES = 2**20
@@ -30,6 +30,7 @@ Note = Callable[[str], None]
 _CHUNK = 2**16  # a hostile chunk unpacks to a thousand times its size
 _GZIP = zlib.MAX_WBITS + 16
 _PACKED = ".gz"
+Length = Annotated[int, range(1 << 63)]
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class File:
     """A member's SHA-256 digest and length in bytes; `unpacked` is the length of its content."""
 
     sha256: str
-    size: int
-    unpacked: int
+    size: Length
+    unpacked: Length
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def parsed(text: bytes, name: str) -> Manifest:
     """Parse a manifest; raises UsageError for one that is incomplete or inconsistent."""
     try:
         return _read(parsed_json(text))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, UsageError) as error:
         raise UsageError(
             f"`{name}` is not a bundle that this version can use",
             why=f"Its manifest is not valid: {one_line(str(error), 300)}",
@@ -89,40 +90,20 @@ def parsed(text: bytes, name: str) -> Manifest:
 
 
 def _read(found: dict[str, Any]) -> Manifest:
-    if found["format"] != _FORMAT:
-        raise ValueError(f"its format is {found['format']!r}, and this version supports {_FORMAT}")
-    images = {name: BundledImage(**_texts(image)) for name, image in found["images"].items()}
-    charts = {name: BundledChart(**_texts(chart)) for name, chart in found["charts"].items()}
-    files = {name: _file(name, **file) for name, file in found["files"].items()}
-    for image in images.values():  # it is used on command lines and in pods
-        _check_reference(image.reference)
-    if set(images) != set(IMAGES) or set(charts) != set(CHARTS):
+    if (version := found.pop("format")) != _FORMAT:
+        raise ValueError(f"its format is {version!r}, and this version supports {_FORMAT}")
+    manifest = typed(Manifest, found)
+    for image in manifest.images.values():  # it is used on command lines and in pods
+        check_image(MANIFEST, image.reference)
+    if set(manifest.images) != set(IMAGES) or set(manifest.charts) != set(CHARTS):
         raise ValueError("an image or a chart is missing")
-    named = [image.file for image in images.values()] + [chart.file for chart in charts.values()]
-    if sorted(files) != sorted(named):
+    for name, file in manifest.files.items():
+        if not _FILE.fullmatch(name) or not _DIGEST.fullmatch(file.sha256):
+            raise ValueError(f"the entry of {name!r} is not valid")
+    named = [each.file for each in (*manifest.images.values(), *manifest.charts.values())]
+    if sorted(manifest.files) != sorted(named):
         raise ValueError("its files do not match its images and charts")
-    heading = _texts({key: found[key] for key in ("workshop", "toolhive", "platform", "created")})
-    return Manifest(**heading, images=images, charts=charts, files=files)
-
-
-def _check_reference(reference: str) -> None:
-    try:
-        CHECKS["operator"](MANIFEST, reference)
-    except UsageError as error:
-        raise ValueError(error.what) from error
-
-
-def _file(name: str, sha256: str, size: int, unpacked: int) -> File:
-    lengths = all(type(length) is int and length >= 0 for length in (size, unpacked))
-    if not _FILE.fullmatch(name) or not _DIGEST.fullmatch(sha256) or not lengths:
-        raise ValueError(f"the entry of {name!r} is not valid")
-    return File(sha256, size, unpacked)
-
-
-def _texts(found: dict[str, Any]) -> dict[str, str]:
-    if not all(isinstance(value, str) for value in found.values()):
-        raise TypeError("a text is missing")
-    return found
+    return manifest
 
 
 def verify(bundle: Path, platform: str | None, note: Note) -> Manifest:

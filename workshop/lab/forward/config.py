@@ -2,26 +2,24 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from workshop.core.errors import UsageError
 from workshop.core.paths import write_private
-from workshop.core.state_file import DamagedFileError, read_json, typed
-
-_PORTS = range(1, 1 << 16)
+from workshop.core.state_file import DamagedFileError, Port, read_json, typed
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardConfig:
     """The local port, the Service's port behind it, and the path at which the Service reports its health."""
 
-    port: int
+    port: Port
     kubeconfig: str
     namespace: str
     target: str
-    remote_port: int
+    remote_port: Port
     state_file: str
     context: str = ""
     kubectl: str = "kubectl"
@@ -46,33 +44,9 @@ class ForwardConfig:
 def load(path: Path) -> ForwardConfig:
     """Read and check the JSON file; raises UsageError with the file and what is wrong in it."""
     try:
-        raw = read_json(path)
+        return typed(ForwardConfig, read_json(path))
     except (OSError, DamagedFileError) as error:
-        raise _broken(path, str(error)) from error
-    if not isinstance(raw, dict):
-        raise _broken(path, "not a JSON object")
-    return _config(path, raw)
-
-
-def _config(path: Path, raw: Mapping[str, Any]) -> ForwardConfig:
-    kinds = {item.name: item.type for item in fields(ForwardConfig)}
-    if unknown := ", ".join(sorted(raw.keys() - kinds.keys())):
-        raise _broken(path, f"unknown: {unknown}")
-    for name, value in raw.items():
-        if kinds[name] is int and (type(value) is not int or value not in _PORTS):
-            raise _broken(path, f"`{name}` must be a port between 1 and 65535, not {value!r}")
-        if kinds[name] is str and not isinstance(value, str):
-            raise _broken(path, f"`{name}` must be text, not {value!r}")
-    if not isinstance(raw.get("env", {}), dict):
-        raise _broken(path, "`env` must be an object")
-    try:
-        return ForwardConfig(**raw)
-    except TypeError as error:
-        raise _broken(path, str(error).partition("() ")[2]) from error
-
-
-def _broken(path: Path, why: str) -> UsageError:
-    return UsageError(f"Cannot use the forward's configuration {path}", why=why)
+        raise UsageError(f"Cannot use the forward's configuration {path}", why=str(error)) from error
 
 
 @dataclass(frozen=True)
