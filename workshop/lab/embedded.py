@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from workshop.core.console import Progress
 from workshop.core.errors import UsageError
-from workshop.core.ports import free_port, is_free, refuse_shared
+from workshop.core.ports import free_port, refuse_shared
 from workshop.lab import process
 from workshop.lab.base import (
     PRACTICE_CLIENT_ID,
@@ -43,19 +43,12 @@ class EmbeddedBackend:
     ) -> Applied:
         """Start what does not run as these manifests describe it; with `prune`, stop everything else."""
         programs = self.prepare(deployments, choices)
+        refuse_shared({item.name: item.port for item in programs})
         if prune:
             self._processes.prune(programs, progress)
-        kept = self._processes.current(programs)
-        changed = [item for item in programs if item not in kept]
-        refuse_shared({item.name: item.port for item in programs})
-        _refuse_taken_ports(changed, self._processes.states())
-        self._processes.start(changed, progress)
-        endpoints = {item.name: item.url for item in programs}
-        return Applied(
-            {name: url for name, url in endpoints.items() if not _is_pod(name, endpoints)},
-            started=[item.name for item in changed],
-            kept=[item.name for item in kept],
-        )
+        applied = self._processes.apply(programs, progress)
+        urls = applied.endpoints
+        return replace(applied, endpoints={name: urls[name] for name in urls if not _is_pod(name, urls)})
 
     def plan(self, deployments: Sequence[Deployment], choices: Choices) -> Sequence[str]:
         """The files and commands of these deployments, without any change: a temporary folder is used."""
@@ -152,14 +145,6 @@ def _only_on_a_cluster(verb: str, part: int) -> UsageError:
         why="Its workloads are processes on this machine: there is nothing to apply or to forward",
         hint=f"`workshop part {part} run` needs neither; for a cluster, `workshop teardown` comes first",
     )
-
-
-def _refuse_taken_ports(changed: Sequence[Program], states: Mapping[str, process.ProcessState]) -> None:
-    replaced = [states[item.name] for item in changed if item.name in states]
-    freed = {state.port for state in replaced if process.find(state)}
-    for program in changed:
-        if program.port not in freed and not is_free(program.port):
-            raise process.port_taken(program.name, program.port)
 
 
 def _is_pod(name: str, endpoints: Mapping[str, str]) -> bool:

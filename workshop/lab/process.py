@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 from workshop.core.console import Progress
 from workshop.core.errors import DeadlineError, PreflightError, WorkshopError
 from workshop.core.paths import make_private_dir, write_private
-from workshop.core.ports import owner
+from workshop.core.ports import is_free, owner
 from workshop.core.state_file import DamagedFileError, Pid, Port, read_state
-from workshop.lab.base import Program, WorkloadStatus
+from workshop.lab.base import Applied, Program, WorkloadStatus
 
 if TYPE_CHECKING:
     import psutil
@@ -248,10 +248,21 @@ class Supervisor:
         """The recorded state of each program, by name."""
         return read_states(self.directory)
 
-    def current(self, programs: Sequence[Program]) -> list[Program]:
-        """The programs that run as described and are healthy."""
+    def apply(self, programs: Sequence[Program], progress: Progress) -> Applied:
+        """Start those that do not run as described; if one fails, those of this call are stopped again.
+
+        Raises PreflightError, before anything is started, for a port that another program has.
+        """
         states = self.states()
-        return [item for item in programs if _is_current(item, states.get(item.name))]
+        kept = [item for item in programs if _is_current(item, states.get(item.name))]
+        changed = [item for item in programs if item not in kept]
+        _refuse_taken_ports(changed, states)
+        self._start(changed, states, progress)
+        return Applied(
+            {item.name: item.url for item in programs},
+            started=[item.name for item in changed],
+            kept=[item.name for item in kept],
+        )
 
     def prune(self, programs: Sequence[Program], progress: Progress) -> None:
         """Stop every program that is not among these."""
@@ -259,11 +270,11 @@ class Supervisor:
         for state in self.states().values():
             if state.name not in wanted:
                 with progress.step(f"Stop {state.name}, which is no longer needed"):
-                    self._forget(state)
+                    self.forget(state)
 
-    def start(self, changed: Sequence[Program], progress: Progress) -> None:
-        """Start these in place of what ran under their names; if one fails, the others are stopped again."""
-        states = self.states()
+    def _start(
+        self, changed: Sequence[Program], states: Mapping[str, ProcessState], progress: Progress
+    ) -> None:
         for item in changed:
             if old := states.get(item.name):
                 stop(old)
@@ -271,7 +282,7 @@ class Supervisor:
             started = []
             for item in changed:
                 started.append(start(item, self.directory))
-                undo.callback(self._forget, started[-1])
+                undo.callback(self.forget, started[-1])
             for item, state in zip(changed, started, strict=True):
                 with progress.step(f"Start {item.name}", bound=item.ready_seconds) as step:
                     wait_ready(state, item.ready_seconds)
@@ -298,9 +309,11 @@ class Supervisor:
                 stopped.append(f"pid {stray.pid}")
         return stopped
 
-    def _forget(self, state: ProcessState) -> None:
-        stop(state)
+    def forget(self, state: ProcessState) -> bool:
+        """End a program's process and remove its state; False if it had ended already."""
+        stopped = stop(state)
         state_path(self.directory, state.name).unlink(missing_ok=True)
+        return stopped
 
 
 def on_this_machine(program: Program, *options: str) -> Program:
@@ -315,6 +328,14 @@ def on_this_machine(program: Program, *options: str) -> Program:
     script = (program.directory / first).resolve()
     beside = sorted(path for path in script.parent.iterdir() if path.is_file() and path.suffix != ".md")
     return replace(program, argv=(*interpreter, str(script), *rest), files=(*program.files, *beside))
+
+
+def _refuse_taken_ports(changed: Sequence[Program], states: Mapping[str, ProcessState]) -> None:
+    replaced = [states[item.name] for item in changed if item.name in states]
+    freed = {state.port for state in replaced if find(state)}
+    for program in changed:
+        if program.port not in freed and not is_free(program.port):
+            raise port_taken(program.name, program.port)
 
 
 def port_taken(name: str, port: int) -> PreflightError:

@@ -63,14 +63,7 @@ class VariationPrograms:
     ) -> Applied:
         programs = [self._plan(program, ports, edition, seconds) for program in programs]
         self._processes.prune(programs, progress)
-        kept = self._processes.current(programs)
-        changed = [item for item in programs if item not in kept]
-        self._processes.start(changed, progress)
-        return Applied(
-            {item.name: item.url for item in programs},
-            started=[item.name for item in changed],
-            kept=[item.name for item in kept],
-        )
+        return self._processes.apply(programs, progress)
 
     def endpoints(self) -> Mapping[str, str]:
         """The URL of each program that runs now."""

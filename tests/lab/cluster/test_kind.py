@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,14 +167,10 @@ def test_a_first_up_that_fails_anywhere_takes_back_what_it_made(
     assert Instance.load().record is None
 
 
-def test_a_forward_that_fails_leaves_the_cluster_and_the_log_that_the_error_names(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_forward_that_fails_leaves_the_cluster_and_the_log_that_the_error_names(bench: Bench) -> None:
     bench.machine.fail("kubectl port-forward")
-    with monkeypatch.context() as patch:
-        patch.setattr("workshop.lab.cluster.forwards._SECONDS", 0.5)
-        with pytest.raises(WorkshopError, match="The forward to") as caught:
-            bench.up()
+    with pytest.raises(WorkshopError, match="The forward to") as caught:
+        bench.up(limits=replace(bench.limits, forward=0.5))
     (log,) = [Path(word) for word in caught.value.hint.split("`") if word.endswith("log.txt")]
     assert log.is_file()
     assert bench.machine.held("clusters") == ["workshop"]

@@ -88,9 +88,8 @@ def test_an_absent_operator_is_installed_and_removed_again(shared: Shared) -> No
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Operator, "_upgrade", install)
-        shared.limits = replace(shared.limits, forward=0.5)
         with pytest.raises(Exception, match="forward"):
-            shared.up(keep=True)
+            shared.up(keep=True, limits=replace(shared.limits, forward=0.5))
     assert "operator" in shared.made()
     shared.machine.add("releases", "toolhive-operator")
     assert "operator" in shared.teardown()

@@ -99,8 +99,7 @@ class ClusterBackend(ABC):
 
     def teardown(self, progress: Progress) -> Sequence[str]:
         """Stop the forwards, remove our objects or the whole cluster, and remove the state."""
-        with progress.step("Stop the forwards"):
-            stopped = [f"forward {name}" for name in self._forwards.stop_all()]
+        stopped = [f"forward {name}" for name in self._forwards.stop_all(progress)]
         stopped += self.remove(self._known(), progress)
         remove_state(self._home)
         return stopped

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from workshop.core.console import Step
+from workshop.core.console import Progress, Step
 from workshop.core.errors import PreflightError
 from workshop.core.ports import bind_loopback, is_free, refuse_shared
 from workshop.lab import process
@@ -28,6 +28,7 @@ class Forwards:
 
     def __init__(self, home: Path, limits: Limits) -> None:
         self._directory = home / "workloads"
+        self._processes = process.Supervisor(self._directory)
         self._limits = limits
         self._held: dict[int, list[socket.socket]] = {}
 
@@ -38,7 +39,7 @@ class Forwards:
         Raises PreflightError for a port that another program has, UsageError for one that two workloads need.
         """
         refuse_shared({endpoint.name: endpoint.port for endpoint in endpoints})
-        forwarded = {state.port for state in self._states().values() if process.find(state)}
+        forwarded = {state.port for state in self._processes.states().values() if process.find(state)}
         try:
             for endpoint in endpoints:
                 if endpoint.port not in forwarded:
@@ -50,7 +51,7 @@ class Forwards:
 
     def ensure(self, endpoint: Endpoint, at: Access, namespace: str, step: Step) -> bool:
         """Make sure that the forward runs and answers; return whether it was started."""
-        state = self._states().get(endpoint.name)
+        state = self._processes.states().get(endpoint.name)
         program = self._program(endpoint, at, namespace)
         started = state is None or state.fingerprint != program.fingerprint or process.find(state) is None
         if started:
@@ -61,27 +62,16 @@ class Forwards:
 
     def stop(self, name: str) -> bool:
         """Stop a forward; False if there was none."""
-        state = self._states().get(name)
-        if state is None:
-            return False
-        stopped = process.stop(state)
-        process.state_path(self._directory, name).unlink(missing_ok=True)
-        return stopped
+        state = self._processes.states().get(name)
+        return state is not None and self._processes.forget(state)
 
-    def stop_all(self) -> list[str]:
+    def stop_all(self, progress: Progress) -> Sequence[str]:
         """Stop every forward, and every stray process of this instance; return what was stopped."""
-        stopped = [name for name in self._states() if self.stop(name)]
-        for stray in process.strays(self._directory):
-            process.end(stray)
-            stopped.append(f"pid {stray.pid}")
-        return stopped
+        return self._processes.stop(progress)
 
     def status(self) -> list[WorkloadStatus]:
         """Every recorded forward, with its present state."""
-        return [self._status(state) for state in self._states().values()]
-
-    def _states(self) -> dict[str, ProcessState]:
-        return process.read_states(self._directory)
+        return [self._status(state) for state in self._processes.states().values()]
 
     def _program(self, endpoint: Endpoint, at: Access, namespace: str) -> Program:
         config = ForwardConfig(
@@ -118,7 +108,7 @@ class Forwards:
 
         wait_for(
             f"The forward to `{name}`",
-            lambda: self._states().get(name),
+            lambda: self._processes.states().get(name),
             done=lambda state: state is not None and process.is_healthy(state),
             failed=failed,
             seconds=self._limits.forward,
