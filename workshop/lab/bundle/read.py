@@ -100,7 +100,8 @@ def _read(found: dict[str, Any]) -> Manifest:
     for name, file in manifest.files.items():
         if not _FILE.fullmatch(name) or not _DIGEST.fullmatch(file.sha256):
             raise ValueError(f"the entry of {name!r} is not valid")
-    named = [each.file for each in (*manifest.images.values(), *manifest.charts.values())]
+    named = [image.file for image in manifest.images.values()]
+    named += [chart.file for chart in manifest.charts.values()]
     if sorted(manifest.files) != sorted(named):
         raise ValueError("its files do not match its images and charts")
     return manifest

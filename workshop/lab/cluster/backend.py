@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from workshop.core.console import Progress
 from workshop.core.errors import PreflightError, WorkshopError
@@ -20,13 +21,15 @@ from workshop.lab.base import (
 )
 from workshop.lab.cluster.checks import check_after
 from workshop.lab.cluster.forwards import Forwards
-from workshop.lab.cluster.record import Cluster, ClusterFile
+from workshop.lab.cluster.record import Cluster, ClusterFile, ClusterRecord, Tools
 from workshop.lab.cluster.render import Renderer
 from workshop.lab.cluster.status import cluster_logs, cluster_status
 from workshop.lab.cluster.workloads import Workloads
 from workshop.lab.kube.connection import UnreachableError
 from workshop.lab.logs import Log, file_logs
+from workshop.lab.pins import Pins
 from workshop.lab.steps import Outcome, Step, StepRun, plan
+from workshop.lab.tools.kubectl import Access
 from workshop.lab.tools.run import Runner
 
 
@@ -104,9 +107,30 @@ class ClusterBackend(ABC):
         remove_state(self._home)
         return stopped
 
-    @abstractmethod
     def open(self, *, new: bool) -> Cluster:
-        """The cluster of this instance; a `new` one takes the given choices."""
+        """The cluster of this instance; a new one takes this command's choices before the last `up`'s."""
+        record = self._file.read()
+        overrides = {**(record.overrides if record else {}), **self._choices.overrides}
+        pins = Pins.load(overrides)
+        if record is None or new:
+            record = replace(self.record(record, pins), overrides=overrides)
+        tools = Tools(self._runner, self._home, pins)
+        pins = replace(pins, cluster_name=record.name)
+        if new:
+            record, pins = self.with_images(record, pins, tools)
+        images: dict[str, Any] = dict(record.images)
+        at = Access(self._home / "kubeconfig", record.context)
+        return Cluster(
+            self._home, record, replace(pins, **images), at, tools, self._file, self._choices.bounds
+        )
+
+    @abstractmethod
+    def record(self, known: ClusterRecord | None, pins: Pins) -> ClusterRecord:
+        """The record with this command's choices; raises UsageError for another cluster than before."""
+
+    @abstractmethod
+    def with_images(self, record: ClusterRecord, pins: Pins, tools: Tools) -> tuple[ClusterRecord, Pins]:
+        """The record with the images of the workloads, and the pins that they come from."""
 
     @abstractmethod
     def steps(

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from workshop.core.console import Progress
 from workshop.core.console import Step as Line
@@ -19,7 +18,6 @@ from workshop.lab.cluster.workloads import Workloads
 from workshop.lab.kube.objects import items, name_of, namespace_of, text
 from workshop.lab.pins import Pins
 from workshop.lab.steps import Step
-from workshop.lab.tools.kubectl import Access
 
 _OF_OPERATOR = ("operator", "proxy_runner")
 
@@ -28,25 +26,6 @@ class KindBackend(ClusterBackend):
     """Creates a kind cluster, installs ToolHive's operator in it, and deploys the parts."""
 
     name: BackendName = "kind"
-
-    def open(self, *, new: bool) -> Cluster:
-        """The cluster; a new one takes this command's choices before those of the last `up`."""
-        record = self._file.read()
-        overrides = {**(record.overrides if record else {}), **self._choices.overrides}
-        pins = Pins.load(overrides)
-        if record is None or new:
-            record = self._record(record, pins, overrides)
-        pins = replace(pins, cluster_name=record.name)
-        tools = Tools(self._runner, self._home, pins)
-        if new and record.bundle:
-            pins = open_bundle(
-                Path(record.bundle), self._home / "bundle", pins, tools.docker.examine().platform, _quiet
-            )
-            record = replace(record, images=_images(pins))
-        images: dict[str, Any] = dict(record.images)
-        pins = replace(pins, **images)
-        at = Access(self._home / "kubeconfig", f"kind-{record.name}")
-        return Cluster(self._home, record, pins, at, tools, self._file, self._choices.bounds)
 
     def steps(
         self, cluster: Cluster, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
@@ -81,7 +60,8 @@ class KindBackend(ClusterBackend):
         """Delete the cluster if its node names this instance; else report what to do."""
         return KindCluster(cluster).remove(progress)
 
-    def _record(self, known: ClusterRecord | None, pins: Pins, overrides: dict[str, str]) -> ClusterRecord:
+    def record(self, known: ClusterRecord | None, pins: Pins) -> ClusterRecord:
+        """The record with the chosen name and bundle."""
         name = self._choices.cluster_name or (known.name if known else pins.cluster_name)
         named = self._choices.bundle
         if named and not named.exists():  # one that was named before may be away by now
@@ -93,7 +73,15 @@ class KindBackend(ClusterBackend):
                 hint="Run `workshop teardown` first, or leave out `--cluster-name`",
             )
         known = known or ClusterRecord("kind", new_id(), name, pins.namespace)
-        return replace(known, overrides=overrides, bundle=bundle or known.bundle, images=_images(pins))
+        return replace(known, bundle=bundle or known.bundle)
+
+    def with_images(self, record: ClusterRecord, pins: Pins, tools: Tools) -> tuple[ClusterRecord, Pins]:
+        """The images of the pins, or of the bundle, which is unpacked."""
+        if record.bundle:
+            platform, folder = tools.docker.engine.platform, self._home / "bundle"
+            pins = open_bundle(Path(record.bundle), folder, pins, platform, lambda _: None)
+        names = (*_OF_OPERATOR, "mcp_server", "practice")
+        return replace(record, images={name: getattr(pins, name) for name in names}), pins
 
 
 def _image_steps(
@@ -170,11 +158,3 @@ def _for_kind(step: Step) -> Step:
     needs = step.needs or (() if step.name == "preflight" else ("preflight",))
     outside = step.name == "cluster" or step.name.startswith("forward-")
     return replace(step, needs=needs, undo=step.undo if outside else None)
-
-
-def _images(pins: Pins) -> dict[str, str]:
-    return {name: getattr(pins, name) for name in (*_OF_OPERATOR, "mcp_server", "practice")}
-
-
-def _quiet(_told: str) -> None:
-    pass

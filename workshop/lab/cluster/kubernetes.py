@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from workshop.core.console import Progress
 from workshop.core.console import Step as Line
@@ -18,7 +17,6 @@ from workshop.lab.cluster.removal import Removal
 from workshop.lab.cluster.workloads import Workloads
 from workshop.lab.pins import Pins
 from workshop.lab.steps import Step
-from workshop.lab.tools.kubectl import Access
 from workshop.lab.tools.run import copyable
 
 _PRODUCTION = re.compile(r"(?<![a-z0-9])(prod|production|prd|live)(?![a-z])", re.IGNORECASE)
@@ -26,23 +24,13 @@ _ASK_SECONDS = 30.0
 
 
 class KubernetesBackend(ClusterBackend):
-    """Deploys the parts to a context of the person's kubeconfig, which is read and never written."""
+    """Deploys the parts to a context of the person's kubeconfig, which is read and never written.
+
+    The instance has a kubeconfig of its own, into which that context is copied.
+    """
 
     name: BackendName = "kubernetes"
     adopts = False
-
-    def open(self, *, new: bool) -> Cluster:
-        """The cluster; it has its own kubeconfig, into which the chosen context is copied."""
-        record = self._file.read()
-        overrides = {**(record.overrides if record else {}), **self._choices.overrides}
-        pins = Pins.load(overrides)
-        if record is None or new:
-            record = self._record(record, pins, overrides)
-        images: dict[str, Any] = dict(record.images)
-        pins = replace(pins, **images)
-        tools = Tools(self._runner, self._home, pins)
-        at = Access(self._home / "kubeconfig", record.name)
-        return Cluster(self._home, record, pins, at, tools, self._file, self._choices.bounds)
 
     def steps(
         self, cluster: Cluster, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
@@ -73,7 +61,8 @@ class KubernetesBackend(ClusterBackend):
         """Remove our objects from the cluster; the cluster stays."""
         return Removal(cluster, seconds=cluster.limits.removed).run(progress, must=True)
 
-    def _record(self, known: ClusterRecord | None, pins: Pins, overrides: dict[str, str]) -> ClusterRecord:
+    def record(self, known: ClusterRecord | None, pins: Pins) -> ClusterRecord:
+        """The record with the chosen context and namespace."""
         context = self._choices.context or (known.name if known else None)
         if context is None:
             raise UsageError(
@@ -87,9 +76,11 @@ class KubernetesBackend(ClusterBackend):
                 f"This instance is in namespace `{known.namespace}` of `{known.name}`",
                 hint="Run `workshop teardown` first, or leave out `--context` and `--namespace`",
             )
-        known = known or ClusterRecord("kubernetes", new_id(), context, namespace)
-        images = {"mcp_server": pins.mcp_server, "practice": pins.practice}
-        return replace(known, overrides=overrides, images=images)
+        return known or ClusterRecord("kubernetes", new_id(), context, namespace)
+
+    def with_images(self, record: ClusterRecord, pins: Pins, _tools: Tools) -> tuple[ClusterRecord, Pins]:
+        """The workshop's own images; the operator's are those of whoever installs it."""
+        return replace(record, images={"mcp_server": pins.mcp_server, "practice": pins.practice}), pins
 
     def _copy_access(self, cluster: Cluster, line: Line) -> None:
         """Write our own kubeconfig with this one context, and with its credential plugin's settings."""

@@ -4,7 +4,9 @@ Proxies, servers and configs have a finalizer that ToolHive's operator clears. W
 would stay for ever, so it is cleared here.
 """
 
+import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from workshop.lab.cluster.readiness import find_operator
 from workshop.lab.cluster.record import Cluster
@@ -24,6 +26,9 @@ KINDS = (  # in the order of their removal: an object goes before those that it 
     ("apps/v1", "Deployment"),
     ("v1", "Service"),
 )
+Titled = tuple[str, str, str]
+Note = Callable[[str], None]
+T = TypeVar("T")
 _PLAIN = ("apps/v1", "v1")
 _RESTART_SECONDS = 10.0  # an operator that restarts runs again by then
 _OF_THE_WORKSHOP = {"app.kubernetes.io/part-of": "workshop"}
@@ -33,6 +38,22 @@ def of_ours(cluster: Cluster, api_version: str, kind: str) -> Sequence[Object]:
     """The objects of a kind that this instance applied, without those that the operator created."""
     labels = {**cluster.record.labels, **(_OF_THE_WORKSHOP if api_version in _PLAIN else {})}
     return cluster.kube.list(api_version, kind, cluster.namespace, labels)
+
+
+def titles_of_ours(cluster: Cluster, kinds: Sequence[tuple[str, str]] = KINDS) -> list[Titled]:
+    """The API version, kind and name of each object that this instance applied."""
+    return [(api, kind, name_of(found)) for api, kind in kinds for found in of_ours(cluster, api, kind)]
+
+
+def await_end(cluster: Cluster, look: Callable[[], list[T]], seconds: float, note: Note) -> list[T]:
+    """Wait until `look` finds nothing any more; after `seconds`, return what is left."""
+    deadline = time.monotonic() + seconds
+    while left := look():
+        if time.monotonic() > deadline:
+            return left
+        note(f"{len(left)} left")
+        time.sleep(cluster.limits.look)
+    return []
 
 
 def patience(cluster: Cluster, seconds: float) -> float:
@@ -69,7 +90,7 @@ def release_ours(cluster: Cluster, namespace: str) -> Sequence[str]:
     return [f"{kind}/{name}" for _, kind, name in stuck]
 
 
-def wait_gone(kube: Kube, namespace: str, seconds: float, note: Callable[[str], None]) -> None:
+def wait_gone(kube: Kube, namespace: str, seconds: float, note: Note) -> None:
     """Wait until a namespace that is being deleted is gone."""
     wait_for(
         f"The deletion of namespace `{namespace}`",

@@ -55,6 +55,11 @@ class ClusterRecord:
     installed: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def context(self) -> str:
+        """The cluster's context in the instance's own kubeconfig."""
+        return f"kind-{self.name}" if self.backend == "kind" else self.name
+
+    @property
     def labels(self) -> dict[str, str]:
         """The labels of everything that this instance makes in its cluster."""
         return owner_labels(self.id)

@@ -1,18 +1,25 @@
 """Remove an instance from its cluster: proxies first and the operator last, because it clears finalizers."""
 
-import time
 from collections.abc import Callable
 
 from workshop.core.console import Progress
 from workshop.core.console import Step as Line
 from workshop.core.errors import WorkshopError
 from workshop.lab.cluster.operator import Operator
-from workshop.lab.cluster.owned_objects import KINDS, clear_finalizers, of_ours, patience, wait_gone
+from workshop.lab.cluster.owned_objects import (
+    KINDS,
+    Titled,
+    await_end,
+    clear_finalizers,
+    patience,
+    titles_of_ours,
+    wait_gone,
+)
 from workshop.lab.cluster.readiness import find_operator
 from workshop.lab.cluster.record import Cluster
 from workshop.lab.cluster.secrets import ClusterSecrets
 from workshop.lab.kube.connection import ForbiddenError
-from workshop.lab.kube.objects import labels_of, name_of, namespace_of
+from workshop.lab.kube.objects import labels_of, namespace_of
 from workshop.toolhive.manifests import TOOLHIVE_API
 
 _PROXIES = KINDS[:2]
@@ -54,38 +61,26 @@ class Removal:
         return self.removed
 
     def _objects(self, kinds: tuple[tuple[str, str], ...], line: Line) -> None:
-        for api, kind in kinds:
-            for found in of_ours(self._cluster, api, kind):
-                name = name_of(found)
-                line.note(f"{kind}/{name}")
-                self._cluster.kube.delete(api, kind, name, self._cluster.namespace)
-                self.removed.append(f"{kind}/{name}")
-        deadline = time.monotonic() + self._patience(kinds)
-        while left := self._left(kinds):
-            if time.monotonic() > deadline:
-                self._release(left, line)
-                return
-            line.note(f"{len(left)} left")
-            time.sleep(self._cluster.limits.look)
+        for api, kind, name in titles_of_ours(self._cluster, kinds):
+            line.note(f"{kind}/{name}")
+            self._cluster.kube.delete(api, kind, name, self._cluster.namespace)
+            self.removed.append(f"{kind}/{name}")
+
+        def look() -> list[Titled]:
+            return titles_of_ours(self._cluster, kinds)
+
+        left = await_end(self._cluster, look, self._patience(kinds), line.note)
+        for api, kind, name in left:  # all of which carries our label
+            if api == TOOLHIVE_API:
+                self._is_silent = True
+                line.note(f"{kind}/{name}: no operator releases it, so its finalizers are cleared")
+                clear_finalizers(self._cluster, self._cluster.namespace, api, kind, name)
 
     def _patience(self, kinds: tuple[tuple[str, str], ...]) -> float:
         """How long to wait for these; an operator that has not cleared a finalizer gets no more time."""
         if kinds == _PLAIN:
             return self._seconds
         return 0.0 if self._is_silent else patience(self._cluster, self._seconds)
-
-    def _left(self, kinds: tuple[tuple[str, str], ...]) -> list[tuple[str, str, str]]:
-        return [
-            (api, kind, name_of(found)) for api, kind in kinds for found in of_ours(self._cluster, api, kind)
-        ]
-
-    def _release(self, left: list[tuple[str, str, str]], line: Line) -> None:
-        """Clear the finalizers of what is left, all of which carries our label."""
-        for api, kind, name in left:
-            if api == TOOLHIVE_API:
-                self._is_silent = True
-                line.note(f"{kind}/{name}: no operator releases it, so its finalizers are cleared")
-                clear_finalizers(self._cluster, self._cluster.namespace, api, kind, name)
 
     def _secrets(self, line: Line) -> None:
         secrets = ClusterSecrets(self._cluster.kube, self._cluster.namespace, self._cluster.record.id)

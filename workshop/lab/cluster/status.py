@@ -6,7 +6,7 @@ from dataclasses import replace
 from workshop.core.errors import WorkshopError
 from workshop.lab.base import State, WorkloadStatus
 from workshop.lab.cluster.kind_cluster import KindCluster
-from workshop.lab.cluster.owned_objects import KINDS, of_ours
+from workshop.lab.cluster.owned_objects import KINDS, titles_of_ours
 from workshop.lab.cluster.readiness import OPERATOR, find_operator, version_note
 from workshop.lab.cluster.record import Cluster
 from workshop.lab.cluster.workload_state import (
@@ -80,9 +80,8 @@ def _operator(cluster: Cluster) -> Sequence[WorkloadStatus]:
 
 def _workloads(cluster: Cluster) -> Sequence[WorkloadStatus]:
     return [
-        _pods(cluster, f"{kind}/{name_of(found)}", name_of(found), cluster.namespace)
-        for api, kind in _WORKLOADS
-        for found in of_ours(cluster, api, kind)
+        _pods(cluster, f"{kind}/{name}", name, cluster.namespace)
+        for _, kind, name in titles_of_ours(cluster, _WORKLOADS)
     ]
 
 
@@ -107,7 +106,7 @@ def _state(pods: Sequence[Object], ready: Sequence[Object], wrong: Sequence[str]
 
 def cluster_logs(cluster: Cluster) -> list[ContainerLog]:
     """The log of each present container; raises DeadlineError when the cluster does not answer."""
-    names = [name_of(item) for api, kind in _WORKLOADS for item in of_ours(cluster, api, kind)]
+    names = [name for _, _, name in titles_of_ours(cluster, _WORKLOADS)]
     own = [log for name in names for log in _containers(cluster, name, name, cluster.namespace)]
     return [*_operator_logs(cluster), *own]
 

@@ -1,6 +1,5 @@
 """The steps that deploy the parts to a cluster and forward them to this machine."""
 
-import time
 from collections.abc import Sequence
 
 from workshop.core.console import Step as Line
@@ -9,7 +8,13 @@ from workshop.lab.base import PRACTICE_GITHUB
 from workshop.lab.cluster.checks import check_before
 from workshop.lab.cluster.dns import check_names
 from workshop.lab.cluster.forwards import Forwards
-from workshop.lab.cluster.owned_objects import KINDS, of_ours, patience, release_ours
+from workshop.lab.cluster.owned_objects import (
+    Titled,
+    await_end,
+    patience,
+    release_ours,
+    titles_of_ours,
+)
 from workshop.lab.cluster.readiness import wait_deployment, wait_workload
 from workshop.lab.cluster.record import Cluster
 from workshop.lab.cluster.render import Endpoint, RenderedPart
@@ -305,24 +310,20 @@ class Workloads:
 
     def _await_end(self, items: Sequence[Resource], seconds: float) -> bool:
         """Wait until all are deleted; False if their finalizers had to be cleared."""
-        deadline = time.monotonic() + seconds
-        while any(self._found(item) for item in items):
-            if time.monotonic() > deadline:
-                release_ours(self._cluster, self._cluster.namespace)
-                return False
-            time.sleep(self._cluster.limits.look)
-        return True
+
+        def look() -> list[Resource]:
+            return [item for item in items if self._found(item)]
+
+        left = await_end(self._cluster, look, seconds, lambda _: None)
+        if left:
+            release_ours(self._cluster, self._cluster.namespace)
+        return not left
 
     def _found(self, item: Resource) -> Object | None:
         return self._cluster.kube.get(item.text("apiVersion"), item.kind, item.name, self._cluster.namespace)
 
-    def _unwanted(self, wanted: set[tuple[str, str]]) -> list[tuple[str, str, str]]:
-        return [
-            (api, kind, name_of(found))
-            for api, kind in KINDS
-            for found in of_ours(self._cluster, api, kind)
-            if (kind, name_of(found)) not in wanted
-        ]
+    def _unwanted(self, wanted: set[tuple[str, str]]) -> list[Titled]:
+        return [found for found in titles_of_ours(self._cluster) if found[1:] not in wanted]
 
     def _prune(self, wanted: set[tuple[str, str]], line: Line) -> None:
         for api, kind, name in self._unwanted(wanted):
