@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from workshop.lab.base import Applied, Choices, Deployment
 from workshop.lab.embedded import EmbeddedBackend
 
 WORKLOADS = ("workshop", "github-remote", "practice-github")
+ALL = {"workshop-0", *WORKLOADS}
 
 
 class Site:
@@ -47,6 +49,12 @@ class Site:
         assert old in text
         file.write_text(text.replace(old, new), "utf-8")
 
+    def auth(self) -> dict[str, Any]:
+        """The gateway's configuration of its authorization server."""
+        config = json.loads((self.directory / "workloads/github-remote/config.json").read_text("utf-8"))
+        auth: dict[str, Any] = config["auth"]
+        return auth
+
     def alive(self) -> set[str]:
         states = process.read_states(self.directory / "workloads")
         return {name for name, state in states.items() if process.find(state)}
@@ -59,14 +67,31 @@ def site(tmp_path: Path) -> Iterator[Site]:
     made.teardown()
 
 
-def test_applying_the_same_manifests_again_starts_nothing(site: Site) -> None:
-    first = site.apply()
-    assert set(first.started) == {"workshop-0", "workshop", "github-remote", "practice-github"}
-    assert set(first.endpoints) == set(WORKLOADS)
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Applied]]:
+    made = Site(tmp_path_factory.mktemp("running"))
+    try:
+        yield made, made.apply()
+    finally:
+        made.teardown()
+
+
+@pytest.fixture
+def running(first: tuple[Site, Applied]) -> Iterator[Site]:
+    """A site whose programs run; each test leaves all of them running, whatever it changed."""
+    site, _ = first
+    yield site
+    assert site.alive() == ALL
+
+
+def test_applying_the_same_manifests_again_starts_nothing(first: tuple[Site, Applied]) -> None:
+    site, applied = first
+    assert set(applied.started) == ALL
+    assert set(applied.endpoints) == set(WORKLOADS)
     again = site.apply()
     assert list(again.started) == []
-    assert set(again.kept) == set(first.started)
-    assert again.endpoints == first.endpoints
+    assert set(again.kept) == set(applied.started)
+    assert again.endpoints == applied.endpoints
 
 
 @pytest.mark.parametrize(
@@ -84,14 +109,14 @@ def test_applying_the_same_manifests_again_starts_nothing(site: Site) -> None:
     ],
 )
 def test_a_changed_file_restarts_only_what_it_describes(
-    site: Site, path: str, old: str, new: str, restarted: set[str]
+    running: Site, path: str, old: str, new: str, restarted: set[str]
 ) -> None:
-    site.apply()
-    site.change(path, old, new)
-    assert set(site.apply().started) == restarted
+    running.change(path, old, new)
+    assert set(running.apply().started) == restarted
 
 
-def test_a_secret_manifest_reaches_the_server_and_only_it_restarts_on_change(site: Site) -> None:
+def test_a_secret_manifest_reaches_the_server_and_only_it_restarts_on_change(running: Site) -> None:
+    site = running
     secret = site.parts / "03_toolhive" / "toolhive" / "secret.yaml"
     secret.write_text("apiVersion: v1\nkind: Secret\nmetadata: {name: mine}\nstringData: {level: DEBUG}\n")
     site.change(
@@ -100,20 +125,20 @@ def test_a_secret_manifest_reaches_the_server_and_only_it_restarts_on_change(sit
         "  secrets: [{name: mine, key: level, targetEnvName: LOG_LEVEL}]\n  proxyPort: 8080",
     )
     site.apply()
-    state = process.read_states(site.directory / "workloads")["workshop-0"]
-    running = process.find(state)
-    assert running is not None
-    assert running.environ()["LOG_LEVEL"] == "DEBUG"
+    server = process.find(process.read_states(site.directory / "workloads")["workshop-0"])
+    assert server is not None
+    assert server.environ()["LOG_LEVEL"] == "DEBUG"
     site.change("03_toolhive/toolhive/secret.yaml", "DEBUG", "INFO")
     assert set(site.apply().started) == {"workshop-0"}
 
 
-def test_a_broken_manifest_changes_nothing_that_runs(site: Site) -> None:
-    site.apply()
-    site.change("04_remote_oauth/toolhive/github-remote.yaml", "proxyPort: 8080", "proxyPort: 8081")
+def test_a_broken_manifest_changes_nothing_that_runs(running: Site) -> None:
+    manifest = "04_remote_oauth/toolhive/github-remote.yaml"
+    running.change(manifest, "proxyPort: 8080", "proxyPort: 8081")
     with pytest.raises(UsageError, match="is not the port of the issuer"):
-        site.apply()
-    assert site.alive() == {"workshop-0", "workshop", "github-remote", "practice-github"}
+        running.apply()
+    assert running.alive() == ALL
+    running.change(manifest, "proxyPort: 8081", "proxyPort: 8080")
 
 
 def test_a_failed_start_stops_what_this_apply_started_and_nothing_else(site: Site) -> None:
@@ -134,40 +159,28 @@ def test_two_workloads_cannot_have_one_port(site: Site) -> None:
     assert site.alive() == set()
 
 
-def test_a_workload_cannot_take_the_port_of_another_that_runs(site: Site) -> None:
-    site.apply()
-    taken = site.choices.ports["workshop"]
-    choices = Choices("practice", ports={**site.choices.ports, "github-remote": taken})
+def test_a_workload_cannot_take_the_port_of_another_that_runs(running: Site) -> None:
+    taken = running.choices.ports["workshop"]
+    choices = Choices("practice", ports={**running.choices.ports, "github-remote": taken})
     with pytest.raises(UsageError, match=f"both use port {taken}"):
-        site.apply(choices)
-    assert "workshop" in site.alive()
+        running.apply(choices)
+    assert "workshop" in running.alive()
 
 
-def test_the_manifest_decides_whether_documents_about_clients_are_read(site: Site) -> None:
-    cimd = "cimd: {enabled: false, cacheFallbackTtl: 1m, cacheMaxSize: 9}"
-    site.change("04_remote_oauth/toolhive/auth.yaml", "storage: {type: memory}", cimd)
-    site.apply()
-    config = site.directory / "workloads" / "github-remote" / "config.json"
-    said = json.loads(config.read_text("utf-8"))["auth"]["cimd"]
-    assert said == {"enabled": False, "cache_seconds": 60, "cache_size": 9}
-
-
-def test_the_manifest_decides_which_scopes_every_client_gets(site: Site) -> None:
-    baseline = "baselineClientScopes: [openid, offline_access]"
-    site.change("04_remote_oauth/toolhive/auth.yaml", "storage: {type: memory}", baseline)
-    site.apply()
-    config = site.directory / "workloads" / "github-remote" / "config.json"
-    auth = json.loads(config.read_text("utf-8"))["auth"]
-    assert (auth["baseline_scopes"], auth["cimd"]) == (["openid", "offline_access"], None)
-
-
-def test_the_manifest_decides_how_many_clients_may_register(site: Site) -> None:
-    manifest = "04_remote_oauth/toolhive/auth.yaml"
-    site.change(manifest, "storage: {type: memory}", "storage: {type: memory, maxDCRClients: 50}")
-    site.apply()
-    config = site.directory / "workloads" / "github-remote" / "config.json"
-    said = json.loads(config.read_text("utf-8"))["auth"]["registrations"]
-    assert said == {"max_tokens": 60, "refill_seconds": 60, "max_clients": 50}
+def test_the_manifest_decides_about_documents_scopes_and_registrations(running: Site) -> None:
+    auth = running.auth()
+    assert (auth["cimd"], auth["baseline_scopes"]) == (None, [])
+    settings = (
+        "storage: {type: memory, maxDCRClients: 50}",
+        "cimd: {enabled: false, cacheFallbackTtl: 1m, cacheMaxSize: 9}",
+        "baselineClientScopes: [openid, offline_access]",
+    )
+    running.change("04_remote_oauth/toolhive/auth.yaml", "storage: {type: memory}", "\n    ".join(settings))
+    assert set(running.apply().started) == {"github-remote"}
+    auth = running.auth()
+    assert auth["cimd"] == {"enabled": False, "cache_seconds": 60, "cache_size": 9}
+    assert auth["baseline_scopes"] == ["openid", "offline_access"]
+    assert auth["registrations"] == {"max_tokens": 60, "refill_seconds": 60, "max_clients": 50}
 
 
 def test_github_without_a_secret_is_refused(site: Site) -> None:
@@ -200,4 +213,4 @@ def test_a_server_gives_way_when_its_port_is_asked_for_by_name(site: Site) -> No
     states = process.read_states(site.directory / "workloads")
     assert states["practice-github"].port == wanted
     assert states["workshop-0"].port != wanted
-    assert site.alive() == {"workshop-0", *WORKLOADS}
+    assert site.alive() == ALL
