@@ -311,10 +311,13 @@ def test_a_cluster_without_a_node_is_reported(engine: FakeEngine, kind: Kind, tm
 
 
 def test_the_plan_tells_each_command_once(engine: FakeEngine, tmp_path: Path) -> None:
-    lines = images(tmp_path).plan(["node_image", "operator", "mcp_server", "practice"])
+    planned, names = images(tmp_path), ["node_image", "operator", "mcp_server", "practice"]
+    lines = [*planned.plan_fetch(names), *planned.plan_save(names[1:]), *planned.plan_load(names[1:])]
     assert lines[0] == f"docker pull {PINS.node_image}"
     assert len([line for line in lines if f"--tag {PINS.mcp_server}" in line]) == 1
     assert len([line for line in lines if line.startswith("kind load image-archive")]) == 1
+    assert len([line for line in lines if line.startswith("docker save")]) == 1
+    assert len(set(lines)) == len(lines)
     assert engine.fakes.argvs() == []
 
 

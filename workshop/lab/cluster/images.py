@@ -95,14 +95,37 @@ class Images:
             self._load_from_engine(kind, node, in_engine, note)
         return tuple(self._reference(name) for name in lacking)
 
-    def plan(self, names: Sequence[str]) -> list[str]:
-        """The commands that fetch and load these images, as a person would type them."""
-        lines = list(dict.fromkeys(line for name in names for line in self._planned(name)))
-        saved = [self._reference(name) for name in names if self._planned_to_save(name)]
-        if saved:
-            archive = Path(f"{saved[0].rpartition('/')[2].partition(':')[0]}.tar")
-            lines += [copyable(Docker.save_argv(saved, archive)), self._planned_load(archive)]
-        return lines
+    def plan_fetch(self, names: Sequence[str]) -> list[str]:
+        """The commands of `fetch`, as a person would type them."""
+        lines = []
+        for name in names:
+            reference = self._reference(name)
+            if recipes := [] if self._is_archived(name) else recipes_for(name, self._pins):
+                lines += [self._planned_build(recipe) for recipe in recipes]
+            elif name == _NODE_IMAGE and (bundled := self._pins.archives.get(reference)):
+                lines.append(copyable(["docker", "load", "--input", str(bundled.path)]))
+            elif name == _NODE_IMAGE or self._is_planned_to_save(name):
+                lines.append(copyable(["docker", "pull", reference]))
+        return list(dict.fromkeys(lines))
+
+    def plan_save(self, names: Sequence[str]) -> list[str]:
+        """The command of `save`; the images of the engine are saved and loaded together."""
+        saved = [self._reference(name) for name in names if self._is_planned_to_save(name)]
+        return [copyable(Docker.save_argv(saved, _planned_archive(saved)))] if saved else []
+
+    def plan_load(self, names: Sequence[str]) -> list[str]:
+        """The commands of `load`, without that of `save`."""
+        lines, cluster = [], self._pins.cluster_name
+        for name in names:
+            reference = self._reference(name)
+            if bundled := self._pins.archives.get(reference):
+                lines.append(copyable(Kind.load_argv(cluster, bundled.path)))
+            elif not self._is_planned_to_save(name):
+                lines.append(
+                    copyable(["docker", "exec", control_plane(cluster), "crictl", "pull", reference])
+                )
+        saved = [self._reference(name) for name in names if self._is_planned_to_save(name)]
+        return [*lines, *([copyable(Kind.load_argv(cluster, _planned_archive(saved)))] if saved else [])]
 
     def _reference(self, name: str) -> str:
         return str(getattr(self._pins, name))
@@ -189,7 +212,15 @@ class Images:
         return image is not None and node_id in {image.id, self._known_ids().get(image.id)}
 
     def _inventory(self, node: str) -> dict[str, str]:
-        return _inventory(self._docker.exec(node, ["crictl", "images", "--output", "json"]).stdout)
+        """The id of each tagged image of a node, from `crictl images`."""
+        output = self._docker.exec(node, ["crictl", "images", "--output", "json"]).stdout
+        try:
+            images = json.loads(output)["images"]
+            return {tag: image["id"] for image in images for tag in image["repoTags"] or ()}
+        except (ValueError, KeyError, TypeError) as error:
+            raise WorkshopError(
+                "`crictl images` printed something unexpected", why=output.strip()[:200]
+            ) from error
 
     def _load_from_engine(self, kind: Kind, node: str, names: Sequence[str], note: Note) -> None:
         """Load images from the engine; the node pulls those that the engine cannot export."""
@@ -255,26 +286,10 @@ class Images:
     def _ids_file(self) -> Path:
         return self._folder / "image-ids.json"
 
-    def _planned(self, name: str) -> list[str]:
-        """The commands for one image alone; images of the engine are saved and loaded together."""
-        reference = self._reference(name)
-        if bundled := self._pins.archives.get(reference):
-            loaded = copyable(["docker", "load", "--input", str(bundled.path)])
-            return [loaded if name == _NODE_IMAGE else self._planned_load(bundled.path)]
-        if recipes := recipes_for(name, self._pins):
-            return [self._planned_build(recipe) for recipe in recipes]
-        if self._planned_to_save(name) or name == _NODE_IMAGE:
-            return [copyable(["docker", "pull", reference])]
-        node = control_plane(self._pins.cluster_name)
-        return [copyable(["docker", "exec", node, "crictl", "pull", reference])]
-
-    def _planned_to_save(self, name: str) -> bool:
+    def _is_planned_to_save(self, name: str) -> bool:
         if name == _NODE_IMAGE or self._is_archived(name):
             return False
         return bool(recipes_for(name, self._pins)) or self._pins.registry_mirror is None
-
-    def _planned_load(self, archive: Path) -> str:
-        return copyable(["kind", "load", "image-archive", str(archive), "--name", self._pins.cluster_name])
 
     def _planned_build(self, recipe: Recipe) -> str:
         arguments = build_arguments(recipe, self._pins)
@@ -283,22 +298,15 @@ class Images:
         return copyable(argv, {recipe.argument: recipe.base})
 
 
+def _planned_archive(saved: Sequence[str]) -> Path:
+    return Path(f"{saved[0].rpartition('/')[2].partition(':')[0]}.tar")
+
+
 def _node(kind: Kind, pins: Pins) -> str:
     nodes = kind.nodes(pins.cluster_name)
     if not nodes:
         raise WorkshopError(f"There is no cluster `{pins.cluster_name}`", hint="`workshop up` creates it")
     return nodes[0]
-
-
-def _inventory(output: str) -> dict[str, str]:
-    """The id of each tagged image of a node, from `crictl images`."""
-    try:
-        images = json.loads(output)["images"]
-        return {tag: image["id"] for image in images for tag in image["repoTags"] or ()}
-    except (ValueError, KeyError, TypeError) as error:
-        raise WorkshopError(
-            "`crictl images` printed something unexpected", why=output.strip()[:200]
-        ) from error
 
 
 def _full(reference: str) -> str:

@@ -95,53 +95,35 @@ def _image_steps(
 ) -> list[Step]:
     fetch, save, kind = f"fetch-{group}", f"save-{group}", cluster.tools.kind
     early = load and not cluster.made("cluster")  # while there is no node yet
-    steps = [
-        Step(
-            fetch,
-            f"Fetch the {group} images" if load else "Fetch the node's image",
-            lambda line: images.fetch(names, line.note),
-            needs=("preflight",),
-            done=lambda: images.fetched(names),
-            plan=lambda: [line for line in images.plan(names) if not _is_load(line)],
-        )
-    ]
-    if early:
-        steps.append(
-            Step(
-                save,
-                f"Save the {group} images",
-                lambda line: images.save(names, line.note),
-                needs=(fetch,),
-                plan=lambda: [line for line in images.plan(names) if _is_save(line)],
-            )
-        )
-    if load:
-        steps.append(
-            Step(
-                f"load-{group}",
-                f"Load the {group} images into the node",
-                lambda line: _load(images, cluster, names, line),
-                needs=(save if early else fetch, "cluster", *behind),
-                done=lambda: images.loaded(kind, names),
-                plan=lambda: [
-                    line for line in images.plan(names) if _is_load(line) and not (early and _is_save(line))
-                ],
-            )
-        )
-    return steps
+    fetching = Step(
+        fetch,
+        f"Fetch the {group} images" if load else "Fetch the node's image",
+        lambda line: images.fetch(names, line.note),
+        needs=("preflight",),
+        done=lambda: images.fetched(names),
+        plan=lambda: images.plan_fetch(names),
+    )
+    saving = Step(
+        save,
+        f"Save the {group} images",
+        lambda line: images.save(names, line.note),
+        needs=(fetch,),
+        plan=lambda: images.plan_save(names),
+    )
+    loading = Step(
+        f"load-{group}",
+        f"Load the {group} images into the node",
+        lambda line: _load(images, cluster, names, line),
+        needs=(save if early else fetch, "cluster", *behind),
+        done=lambda: images.loaded(kind, names),
+        plan=lambda: [*([] if early else images.plan_save(names)), *images.plan_load(names)],
+    )
+    return [fetching, *([saving] if early else []), *([loading] if load else [])]
 
 
 def _look(kind_cluster: KindCluster, images: Images, line: Line) -> None:
     images.clear()
     kind_cluster.look(line)
-
-
-def _is_load(line: str) -> bool:
-    return line.startswith("kind load") or _is_save(line)
-
-
-def _is_save(line: str) -> bool:
-    return line.startswith("docker save")
 
 
 def _load(images: Images, cluster: Cluster, names: tuple[str, ...], line: Line) -> None:

@@ -59,7 +59,7 @@ class Kube:
     def apply(self, body: Mapping[str, Any], *, dry_run: bool = False) -> Object:
         """Apply an object server-side as field manager `workshop`, taking over fields that others set."""
         path = self._path(body, name_of(body))
-        return self._send(
+        return self._connection.ask(
             f"apply {_title(body)}",
             "patch",
             path,
@@ -74,11 +74,13 @@ class Kube:
         """Create an object that is not there yet."""
         doing = f"create {_title(body)}"
         try:
-            return self._send(doing, "post", self._path(body), body=dict(body), field_manager=FIELD_MANAGER)
+            return self._connection.ask(
+                doing, "post", self._path(body), body=dict(body), field_manager=FIELD_MANAGER
+            )
         except ConflictError as conflict:
             if not conflict.answer_lost:
                 raise
-            return self._send(doing, "get", self._path(body, name_of(body)))
+            return self._connection.ask(doing, "get", self._path(body, name_of(body)))
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """An object, or None when it, or its kind, is absent."""
@@ -86,7 +88,7 @@ class Kube:
         if found is None:
             return None
         try:
-            return self._send(f"show {kind} `{name}`", "get", found.path(namespace, name))
+            return self._connection.ask(f"show {kind} `{name}`", "get", found.path(namespace, name))
         except NotFoundError:
             return None
 
@@ -104,7 +106,7 @@ class Kube:
         if found is None:
             return ()
         selector = ",".join(f"{key}={value}" for key, value in (labels or {}).items()) or None
-        listed = self._send(
+        listed = self._connection.ask(
             f"list {kind}", "get", found.path(namespace), label_selector=selector, field_selector=fields
         )
         return [{"apiVersion": api_version, "kind": kind, **item} for item in items(listed, "items")]
@@ -128,7 +130,7 @@ class Kube:
             return False
         path = found.path(namespace, name)
         try:
-            self._send(
+            self._connection.ask(
                 f"delete {kind} `{name}`",
                 "delete",
                 path,
@@ -147,7 +149,7 @@ class Kube:
         if found is None:
             return None
         try:
-            return self._send(
+            return self._connection.ask(
                 f"change {kind} `{name}`",
                 "patch",
                 found.path(namespace, name),
@@ -194,7 +196,7 @@ class Kube:
 
     def version(self) -> str:
         """The API server's version, such as `v1.35.1`."""
-        return text(self._send("tell its version", "get", "/version"), "gitVersion")
+        return text(self._connection.ask("show its version", "get", "/version"), "gitVersion")
 
     def serves(self, api_version: str, kinds: Iterable[str]) -> bool:
         """Whether the API serves all of these kinds; asking takes no right that an account may lack."""
@@ -204,7 +206,7 @@ class Kube:
         """The API server's answer to a question about this account, such as a SelfSubjectRulesReview."""
         body = {"apiVersion": _AUTHORIZATION, "kind": kind, "metadata": {}, "spec": dict(spec)}
         path = f"/apis/{_AUTHORIZATION}/{kind.lower()}s"
-        return self._send("tell what this account may do", "post", path, body=body)
+        return self._connection.ask("show what this account may do", "post", path, body=body)
 
     def _path(self, body: Mapping[str, Any], name: str | None = None) -> str:
         api_version, kind = body["apiVersion"], body["kind"]
@@ -216,9 +218,6 @@ class Kube:
                 hint="`workshop up` installs the operator and its definitions",
             )
         return found.path(namespace_of(body) or None, name)
-
-    def _send(self, doing: str, method: str, path: str, **params: object) -> Object:
-        return self._connection.ask(doing, method, path, **params)
 
 
 def _title(body: Mapping[str, Any]) -> str:

@@ -23,12 +23,10 @@ _MOST_BYTES = 4 * 2**20
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """An image the engine has: its id, its platform, and the digests it was pulled by."""
+    """An image that the engine has."""
 
     id: str
     platform: str
-    digests: tuple[str, ...]
-    size: int
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -79,14 +77,12 @@ class Docker:
         return ImageInfo(
             id=str(found.get("Id", "")),
             platform=f"{found.get('Os', '')}/{found.get('Architecture', '')}{variant}",
-            digests=tuple(found.get("RepoDigests") or ()),
-            size=int(found.get("Size") or 0),
             labels=(found.get("Config") or {}).get("Labels") or {},
         )
 
     def pull(self, ref: str, platform: str) -> None:
         """Pull one platform of an image; if the registry refuses the stored login, pull again without it."""
-        argv = self.pull_argv(ref, platform)
+        argv = ["docker", "pull", "--quiet", "--platform", platform, ref]
         done = self._runner.run(argv, seconds=_IMAGE_SECONDS, check=False)
         if done.code and any(mark in done.stderr.lower() for mark in _REFUSED) and self._pull_bare(argv):
             return
@@ -167,11 +163,6 @@ class Docker:
         """Copy a file out of a container, running or not."""
         argv = ["docker", "cp", f"{container}:{source}", str(target)]
         self._runner.run(argv, seconds=_COPY_SECONDS, repeatable=False)
-
-    @staticmethod
-    def pull_argv(ref: str, platform: str) -> list[str]:
-        """The command that pulls one platform of an image."""
-        return ["docker", "pull", "--quiet", "--platform", platform, ref]
 
     @staticmethod
     def build_argv(

@@ -45,7 +45,6 @@ class Engine:
 
     version: str
     architecture: str
-    operating_system: str
     memory_bytes: int
     cpus: int
     remote: str
@@ -78,6 +77,7 @@ def read_engine(version: Mapping[str, Any], info: Mapping[str, Any], endpoint: s
     """An Engine from `docker version` and `docker info`; raises EngineError for one that is too old."""
     server = version["Server"]
     name = _name(version, info)
+    architecture = str(info.get("Architecture") or server.get("Arch", ""))
     number = parsed(server.get("Version", ""))
     if name != "Podman" and number is not None and number < MINIMUM:
         raise EngineError(
@@ -88,8 +88,7 @@ def read_engine(version: Mapping[str, Any], info: Mapping[str, Any], endpoint: s
         )
     return Engine(
         version=str(server.get("Version", "")),
-        architecture=_architecture(str(info.get("Architecture") or server.get("Arch", ""))),
-        operating_system=str(info.get("OperatingSystem", "")),
+        architecture=_ARCHITECTURES.get(architecture, architecture),
         memory_bytes=int(info.get("MemTotal") or 0),
         cpus=int(info.get("NCPU") or 0),
         remote=remote_part(endpoint),
@@ -181,10 +180,6 @@ def _name(version: Mapping[str, Any], info: Mapping[str, Any]) -> str:
     ]
     text = " ".join(str(part) for part in names if part)
     return next((name for name, mark in _KINDS if re.search(mark, text, re.IGNORECASE)), "Docker Engine")
-
-
-def _architecture(text: str) -> str:
-    return _ARCHITECTURES.get(text, text)
 
 
 def _warnings(name: str, info: Mapping[str, Any]) -> Sequence[str]:

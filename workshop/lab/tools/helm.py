@@ -32,10 +32,6 @@ class Release:
     updated: datetime | None = None
 
     @property
-    def deployed(self) -> bool:
-        return self.status == "deployed"
-
-    @property
     def pending(self) -> bool:
         """Whether a Helm command is still changing it, or was interrupted."""
         return self.status == "uninstalling" or self.status.startswith("pending-")
@@ -130,7 +126,8 @@ class Helm:
 
     def uninstall(self, release: str, namespace: str, at: Access, seconds: float = _HEAL_SECONDS) -> bool:
         """Uninstall a release and wait until its objects are deleted; False if there was none."""
-        argv = [*self.uninstall_argv(release, namespace, at), "--wait", "--timeout", f"{seconds:.0f}s"]
+        argv = ["helm", "uninstall", release, "--namespace", namespace, *at.flags("--kube-context")]
+        argv += ["--wait", "--timeout", f"{seconds:.0f}s"]
         done = self._run(argv, seconds=seconds + _ASK_SECONDS, check=False)
         if _is_absent(done):
             return False
@@ -152,11 +149,6 @@ class Helm:
         argv += ["--version", version, *self._trusted] if chart.startswith("oci://") else []
         argv += [word for path in values for word in ("--values", str(path))]
         return argv + at.flags("--kube-context")
-
-    @staticmethod
-    def uninstall_argv(release: str, namespace: str, at: Access) -> list[str]:
-        """The command that uninstalls a release."""
-        return ["helm", "uninstall", release, "--namespace", namespace, *at.flags("--kube-context")]
 
     def environment(self) -> dict[str, str | None]:
         """Helm's environment, without a person's HELM_* variables: they may name a cluster or a token."""

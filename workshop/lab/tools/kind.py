@@ -61,7 +61,8 @@ class Kind:
 
     def delete(self, name: str, kubeconfig: Path) -> None:
         """Delete a cluster and its entry in our kubeconfig; an absent one is not an error."""
-        self._run(self.delete_argv(name, kubeconfig), seconds=_DELETE_SECONDS)
+        argv = ["kind", "delete", "cluster", "--name", name, "--kubeconfig", str(kubeconfig)]
+        self._run(argv, seconds=_DELETE_SECONDS)
 
     def load_archive(self, name: str, archive: Path) -> None:
         """Load an image archive into every node of a cluster."""
@@ -77,11 +78,6 @@ class Kind:
         """The command that creates a cluster."""
         argv = ["kind", "create", "cluster", "--name", name, "--config", str(config), "--image", image]
         return [*argv, "--kubeconfig", str(kubeconfig)]
-
-    @staticmethod
-    def delete_argv(name: str, kubeconfig: Path) -> list[str]:
-        """The command that deletes a cluster."""
-        return ["kind", "delete", "cluster", "--name", name, "--kubeconfig", str(kubeconfig)]
 
     @staticmethod
     def load_argv(name: str, archive: Path) -> list[str]:
