@@ -85,10 +85,13 @@ def test_a_mistake_on_the_command_line_is_said_by_the_parser(
     ("settings", "told"),
     [
         ({"refs": "os.path:basename"}, "`refs`"),
-        ({"refs": [1]}, "`refs`"),
+        ({"refs": [1]}, "`refs.1` in"),
         ({"refs": ["os.path:basename"], "reffs": []}, "`reffs`"),
         ({"refs": ["os.path:basename"], "name": 1}, "`name`"),
-        ({"refs": ["os.path:basename"], "transport": "sse"}, "`transport` is 'sse'"),
+        (
+            {"refs": ["os.path:basename"], "transport": "sse"},
+            "is not 'stdio' or 'streamable-http'. It is 'sse'",
+        ),
         ({"refs": ["os.path:basename"], "auth": "oauth"}, "auth must be a dict"),
         ({"refs": ["os.path:basename"], "auth": {"type": "magic"}}, "Unsupported auth type 'magic'"),
         ({"refs": ["os.path:basename"], "auth": {**AUTH, "audience": ""}}, "auth needs `audience`"),
@@ -170,6 +173,28 @@ async def test_the_file_alone_serves_with_its_auth_host_and_port(tmp_path: Path)
         response = await ask(f"http://localhost:{port}/mcp")
     assert response.status_code == 401, log
     assert here["base_url"] in response.headers["www-authenticate"]
+
+
+@pytest.mark.parametrize(("stateless", "status"), [(True, 200), (False, 400)])
+async def test_the_file_says_whether_sessions_are_kept(
+    tmp_path: Path, *, stateless: bool, status: int
+) -> None:
+    port = free_port()
+    path = tmp_path / "tools.toml"
+    path.write_text(
+        f"""port = {port}
+transport = "streamable-http"
+path = "/tools"
+stateless_http = {str(stateless).lower()}
+refs = ["os.path:basename"]
+"""
+    )
+    listing = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-11-25"}
+    with running("--config", str(path)) as (_, log):
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            answer = await http.post(f"http://localhost:{port}/tools", json=listing, headers=headers)
+    assert answer.status_code == status, log
 
 
 async def test_without_http_it_speaks_over_stdio_whatever_a_module_prints(tmp_path: Path) -> None:

@@ -17,13 +17,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tests.servers.gateway.harness import in_thread
-from tests.variations.resource_servers import Keycloak, ask, keycloak_config, load
+from tests.variations.resource_servers import Keycloak, ask, keycloak_config
 from workshop.agent.connect import connect
 from workshop.agent.listener import LoopbackListener
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.token_store import TokenStore
 from workshop.core.errors import WorkshopError
 from workshop.core.ports import free_port
+from workshop.servers.resource_server import mk_http_app
 
 SCOPE = "mcp:tools"
 
@@ -50,7 +51,7 @@ def serving(*refs: str, mapped: bool = True) -> Iterator[Site]:
         "https://tools.example.com": f"http://localhost:{port}",
     }
     auth = _moved(keycloak_config()["auth"], homes)
-    app = load("resource_server").mk_http_app(refs or ["os.path:basename"], auth=auth)
+    app = mk_http_app(refs or ["os.path:basename"], auth=auth)
     with in_thread(keycloak.app(), keycloak_port), in_thread(app, port):
         yield site
 

@@ -125,7 +125,7 @@ class BearerGuard:
         self._documents = {PROTECTED_RESOURCE_PATH + place for place in ("", "/", "/mcp", "/mcp/", path)}
         self._documents.add(f"{PROTECTED_RESOURCE_PATH}{path}/")
         metadata_url = f"{origin}{PROTECTED_RESOURCE_PATH}{path}"
-        self._challenge = Challenge(resource, metadata_url, tokens.issuer.required_scopes)
+        self._challenge = Challenge(resource, metadata_url, tokens.issuer.requested_scopes)
         self._guarded = Cors(HostGuard(self._answer, origin, port=parts.port), [parts.path])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -157,7 +157,7 @@ class BearerGuard:
             if path == "/health":
                 return private_json({"status": "ok"})
             issuer = self._tokens.issuer
-            return resource_document(self._resource, issuer.authorization_servers, issuer.required_scopes)
+            return resource_document(self._resource, issuer.authorization_servers, issuer.requested_scopes)
         # A client that looks for a document that does not exist must not be asked to sign in for it.
         return private_json({"error": "not_found"}, status=404) if path.startswith("/.well-known/") else None
 

@@ -34,8 +34,10 @@ _TYPES = frozenset({"at+jwt", "application/at+jwt", "jwt"})
 class OutsideIssuer:
     """Whose tokens are taken, and for whom they must have been made: `audience` is never optional.
 
-    Exactly one of `jwks_uri` and `public_key` (PEM) says where the keys are. `authorization_servers` is for
-    the metadata of the protected resource; left out, it is the issuer.
+    Exactly one of `jwks_uri` and `public_key` (PEM) leads to the keys. `authorization_servers` is for the
+    metadata of the protected resource; left out, it is the issuer. `other_audiences` are those that a token
+    may name beside `audience`. `requested_scopes` are those that clients request, where the provider names
+    scopes otherwise than its tokens do, as Entra does; left out, they are `required_scopes`.
     """
 
     issuer: str
@@ -44,6 +46,8 @@ class OutsideIssuer:
     public_key: str | None = field(default=None, repr=False)
     required_scopes: tuple[str, ...] = ()
     authorization_servers: tuple[str, ...] = ()
+    other_audiences: tuple[str, ...] = ()
+    requested_scopes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises UsageError."""
@@ -53,8 +57,11 @@ class OutsideIssuer:
             raise _wrong("Exactly one of `jwks_uri` and `public_key` must be given")
         if self.jwks_uri is not None and not _is_safe(self.jwks_uri):
             raise _wrong("`jwks_uri` must be an https URL, or http on loopback", "Keys must not be replaced")
-        if not all(SCOPE.fullmatch(scope) for scope in self.required_scopes):
-            raise _wrong("A scope of `required_scopes` has spaces, quotes or backslashes")
+        for name in ("required_scopes", "requested_scopes"):
+            if not all(SCOPE.fullmatch(scope) for scope in getattr(self, name)):
+                raise _wrong(f"A scope of `{name}` has spaces, quotes or backslashes")
+        if not self.requested_scopes:
+            object.__setattr__(self, "requested_scopes", self.required_scopes)
         if not self.authorization_servers:
             object.__setattr__(self, "authorization_servers", (self.issuer,))
 
@@ -128,13 +135,13 @@ class OutsideTokens:
         )
 
     def _is_for_us(self, audience: object) -> bool:
-        """Whether the token names us, among others or alone (RFC 7519 section 4.1.3).
+        """Whether the token names us alone (RFC 7519 section 4.1.3), or beside what `other_audiences` allows.
 
-        Others are allowed because Keycloak adds `account` to every token. They could send us a token that
-        they have received; our own tokens, which need no such leniency, have exactly one audience.
+        Each audience of a token can send it to the others: a server that has received it could use it here.
         """
         audiences = audience if isinstance(audience, list) else [audience]
-        return self.issuer.audience in audiences
+        allowed = (self.issuer.audience, *self.issuer.other_audiences)
+        return self.issuer.audience in audiences and all(each in allowed for each in audiences)
 
     def _is_in_time(self, claims: Mapping[str, Any]) -> bool:
         now = self._clock()

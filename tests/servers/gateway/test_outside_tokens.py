@@ -32,7 +32,8 @@ async def address(issuer: Issuer) -> AsyncIterator[str]:
 
 
 def by_key(issuer: Issuer, **changes: Any) -> OutsideTokens:
-    return OutsideTokens(OutsideIssuer(ISSUER, AUDIENCE, public_key=issuer.public_pem()), issuer.clock)
+    outside = OutsideIssuer(ISSUER, AUDIENCE, public_key=issuer.public_pem(), **changes)
+    return OutsideTokens(outside, issuer.clock)
 
 
 def by_address(issuer: Issuer, address: str) -> OutsideTokens:
@@ -73,7 +74,17 @@ async def test_the_words_of_other_issuers_are_understood(issuer: Issuer) -> None
 
 @pytest.mark.parametrize("aud", [AUDIENCE, [AUDIENCE], ["account", AUDIENCE]])
 async def test_the_audience_may_be_a_text_or_a_list_with_ours(issuer: Issuer, aud: object) -> None:
-    assert await by_key(issuer).verify(issuer.token(aud=aud)) is not None
+    allowing = by_key(issuer, other_audiences=("account",))
+    assert await allowing.verify(issuer.token(aud=aud)) is not None
+
+
+@pytest.mark.parametrize("aud", [["account", AUDIENCE], [AUDIENCE, "account"], [AUDIENCE, AUDIENCE, "x"]])
+async def test_another_audience_beside_ours_is_refused_unless_it_is_configured(
+    issuer: Issuer, aud: object
+) -> None:
+    assert await by_key(issuer).verify(issuer.token(aud=aud)) is None
+    assert await by_key(issuer, other_audiences=("other",)).verify(issuer.token(aud=aud)) is None
+    assert await by_key(issuer, other_audiences=("account",)).verify(issuer.token(aud="account")) is None
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from workshop.auth import RequestLog, Url
+from workshop.auth import RequestLog, Url, caller_of
 from workshop.core.config_file import validated
 from workshop.core.crash import run_program
 from workshop.core.serving import log_to_stderr, read_object, serve, unforeseen
@@ -53,13 +53,15 @@ class Service(Listening):
     url: Annotated[Url, AfterValidator(_without_path)]
 
 
+_SESSION = ("sid", "auth_time", "iat")
+_MOST_KNOWN = 10_000
 Settings = TypeVar("Settings", bound=Service)
-_DESCRIBED = "*Use it for real* in the README of the variation describes every key"
+DESCRIBED = "*Use it for real* in the README of the variation describes every key"
 
 
 def load(model: type[Settings], path: Path) -> Settings:
     """The configuration in a TOML or JSON file; raises UsageError for the first mistake in it."""
-    return validated(model, read_object(path), path, _DESCRIBED)
+    return validated(model, read_object(path), path, DESCRIBED)
 
 
 def main(
@@ -144,6 +146,31 @@ def count_login(outcome: str = "allowed") -> None:
     """Count a login, by its outcome: `allowed`, `denied` or `failed`."""
     if _metrics is not None:
         _metrics.logins.labels(outcome).inc()
+
+
+class CountedLogins:
+    """Counts the logins behind a BearerGuard: one for each session of a person at the identity provider.
+
+    A session is `sid` of the token, or the moment of the login (`auth_time`), or else that of the token.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._known: dict[int, None] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if _metrics is not None and scope["type"] == "http":
+            caller = caller_of(scope)
+            session = next((caller.claims[name] for name in _SESSION if name in caller.claims), "")
+            self._count(hash((caller.subject, str(session))))
+        await self._app(scope, receive, send)
+
+    def _count(self, login: int) -> None:
+        if login not in self._known:
+            count_login()
+            self._known[login] = None
+            if len(self._known) > _MOST_KNOWN:
+                del self._known[next(iter(self._known))]
 
 
 def count_refusal(reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Plain functions, named as `module:function`, become the tools of an MCP server."""
+"""Plain functions, given or named as `module:function`, as the tools of an MCP server."""
 
 import difflib
 import functools
@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from anyio import to_thread
-from mcp.server.context import ServerMiddleware
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 
@@ -16,33 +15,36 @@ from workshop.core.errors import UsageError
 
 Function = Callable[..., Any]
 InputTrans = Callable[[dict[str, Any]], dict[str, Any]]
-Middleware = ServerMiddleware[Any]
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def mk_mcp_from_refs(
-    refs: Iterable[str],
-    *,
-    name: str,
-    input_trans: InputTrans | None = None,
-    middleware: Middleware | Iterable[Middleware] | None = None,
-    instructions: str | None = None,
-) -> MCPServer:
-    """A server with these functions; raises UsageError for one that is not there or cannot be a tool."""
-    around = [middleware] if callable(middleware) else list(middleware or ())
-    server = MCPServer(name, instructions=instructions, middleware=around, log_level="WARNING")
+def add_functions(server: MCPServer, found: Iterable[tuple[str, Function]], trans: InputTrans | None) -> None:
+    """Add each function as a tool; the text beside it names it in errors.
+
+    Raises UsageError without any, for two of one name, and for one that cannot be a tool.
+    """
     taken: dict[str, str] = {}
-    for ref in refs:
-        function = function_of(ref)
-        if taken.setdefault(function.__name__, ref) != ref:
-            raise UsageError(f"`{taken[function.__name__]}` and `{ref}` would be tools of one name")
+    for text, function in found:
+        name = function.__name__
+        if taken.setdefault(name, text) != text:
+            raise UsageError(f"`{taken[name]}` and `{text}` would be tools of one name")
         try:
-            server.add_tool(_tool(function, input_trans))
+            server.add_tool(_tool(function, trans))
         except Exception as error:
-            raise UsageError(f"`{ref}` cannot be a tool", why=f"{type(error).__name__}: {error}") from error
+            raise UsageError(f"`{text}` cannot be a tool", why=f"{type(error).__name__}: {error}") from error
     if not taken:
         raise UsageError("There is no function to serve", hint="`--ref module:function`, or `refs` in FILE")
-    return server
+
+
+def named(found: Function | str) -> tuple[str, Function]:
+    """A function and the text that names it; raises UsageError for a reference that names none."""
+    if isinstance(found, str):
+        return found, function_of(found)
+    if not inspect.isroutine(found):
+        raise UsageError(
+            f"{found!r} is not a function", hint="Pass a function, or the text `module:function`"
+        )
+    return f"{found.__module__}:{found.__qualname__}", found
 
 
 def function_of(ref: str) -> Function:
@@ -63,7 +65,7 @@ def function_of(ref: str) -> Function:
 
 
 def _tool(function: Function, input_trans: InputTrans | None) -> Function:
-    """`function` behind `input_trans`; what it says of its arguments, as a ValueError, reaches the model."""
+    """`function` behind `input_trans`; the text of its ValueError reaches the model."""
     if any(argument.kind not in _BY_NAME for argument in inspect.signature(function).parameters.values()):
         raise TypeError("arguments of a tool come by name, and not all of these can")
     prepared = input_trans or dict

@@ -1,0 +1,221 @@
+"""A resource server: it verifies an identity provider's tokens, issues none, and passes none on.
+
+What it accepts and refuses is the contract of py2mcp's `main.py` and `http.py`. Its protected-resource
+metadata (RFC 9728) leads clients to the provider.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mcp.server.context import ServerMiddleware
+from mcp.server.mcpserver import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+from pydantic import BaseModel, ConfigDict
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from workshop.auth import LOOPBACK_HOSTS, BearerGuard, OutsideIssuer, OutsideTokens, Url
+from workshop.core.config_file import validated
+from workshop.core.errors import UsageError
+from workshop.core.serving import serve
+from workshop.servers.resource_server.functions import Function, InputTrans, add_functions, named
+from workshop.servers.variation.sdk import CallerForSdk
+from workshop.servers.variation.service import CountedLogins
+
+HTTP = "streamable-http"
+Middleware = ServerMiddleware[Any]
+_NEEDED = {
+    ("jwks_uri", "public_key"): "Without a key no signature can be verified",
+    ("base_url",): "Clients need the address of this server",
+    ("audience",): "Without it a token for any other server would be as good here (RFC 8707)",
+    ("authorization_servers", "issuer"): "Clients need to know who issues tokens",
+}
+
+
+class ConfigError(UsageError, ValueError):
+    """`auth` is wrong; a ValueError too, as callers of the public original expect."""
+
+
+class AuthConfig(BaseModel):
+    """The keys of `auth`.
+
+    A token's `aud` must be exactly `audience`, unless `other_audiences` lists what it may name beside it, as
+    Keycloak's tokens name `account`. Clients request `requested_scopes`, where the provider names a scope
+    otherwise than its tokens do, as Entra does.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["jwt"] = "jwt"
+    jwks_uri: Url | None = None
+    public_key: str | None = None
+    issuer: str = ""
+    audience: str
+    other_audiences: tuple[str, ...] = ()
+    authorization_servers: tuple[Url, ...] = ()
+    base_url: Url
+    required_scopes: tuple[str, ...] = ()
+    requested_scopes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AuthProvider:
+    """Whose tokens are accepted, and under which address this server is known."""
+
+    tokens: OutsideTokens
+    base_url: str
+
+
+def mk_auth_provider(config: object) -> AuthProvider | None:
+    """What `auth` describes, or None without one; raises ConfigError when a check would be left out."""
+    if isinstance(config, AuthProvider):
+        return config
+    if not config:
+        return None
+    if not isinstance(config, dict):
+        raise ConfigError("auth must be a dict", why=f"It is a {type(config).__name__}")
+    if (kind := config.get("type", "jwt")) != "jwt":
+        raise ConfigError(f"Unsupported auth type {kind!r}", hint="There is one: `jwt`")
+    for names, why in _NEEDED.items():
+        if not any(config.get(name) for name in names):
+            raise ConfigError(f"auth needs {' or '.join(f'`{name}`' for name in names)}", why=why)
+    known = AuthConfig.model_fields
+    given = {key: value for key, value in config.items() if value or key not in known}
+    try:
+        return _provider(validated(AuthConfig, given, Path("auth")))
+    except UsageError as error:
+        raise ConfigError(error.what, why=error.why, hint=error.hint) from error
+
+
+def _provider(auth: AuthConfig) -> AuthProvider:
+    servers = auth.authorization_servers or (auth.issuer,)
+    if len(servers) > 1 and not auth.issuer:
+        raise ConfigError("auth needs `issuer`", why="Only one of several servers signs for `iss`")
+    outside = OutsideIssuer(
+        auth.issuer or servers[0],
+        auth.audience,
+        auth.jwks_uri,
+        auth.public_key,
+        auth.required_scopes,
+        servers,
+        auth.other_audiences,
+        auth.requested_scopes,
+    )
+    return AuthProvider(OutsideTokens(outside), auth.base_url.rstrip("/"))
+
+
+class FunctionServer(MCPServer):
+    """The SDK's server of some functions, and the provider whose tokens its HTTP side requires."""
+
+    auth: AuthProvider | None = None
+
+    def http_app(self, *, path: str = "/mcp", stateless_http: bool = False) -> Starlette:
+        """The server as an ASGI application, with `auth` for callers with a token only."""
+        self.custom_route("/health", ["GET"])(_health)
+        # The guard knows the right host; without it, the SDK accepts every name of loopback.
+        hosts = TransportSecuritySettings(enable_dns_rebinding_protection=False) if self.auth else None
+        app = self.streamable_http_app(
+            streamable_http_path=path, stateless_http=stateless_http, transport_security=hosts
+        )
+        if self.auth:
+            app.add_middleware(CallerForSdk)
+            app.add_middleware(CountedLogins)
+            app.add_middleware(BearerGuard, tokens=self.auth.tokens, resource=self.auth.base_url + path)
+        return app
+
+
+def mk_mcp_server(
+    functions: Function | Iterable[Function | str],
+    *,
+    name: str = "resource-server",
+    auth: object = None,
+    input_trans: InputTrans | None = None,
+    middleware: Middleware | Iterable[Middleware] | None = None,
+    instructions: str | None = None,
+) -> FunctionServer:
+    """A server with these functions; `auth` is a provider, or what `mk_auth_provider` accepts.
+
+    `input_trans` gets the arguments of each call before the function does. Raises UsageError for what cannot
+    be a tool, ConfigError for `auth`.
+    """
+    provider = mk_auth_provider(auth)
+    layers = [middleware] if callable(middleware) else list(middleware or ())
+    server = FunctionServer(name, instructions=instructions, middleware=layers, log_level="WARNING")
+    server.auth = provider
+    given = [functions] if callable(functions) else functions
+    add_functions(server, map(named, given), input_trans)
+    return server
+
+
+def mk_mcp_from_refs(
+    refs: Iterable[Function | str],
+    *,
+    name: str = "resource-server",
+    auth: object = None,
+    input_trans: InputTrans | None = None,
+    middleware: Middleware | Iterable[Middleware] | None = None,
+    instructions: str | None = None,
+) -> FunctionServer:
+    """`mk_mcp_server` for references: each is the text `module:function`, or a function."""
+    return mk_mcp_server(
+        refs,
+        name=name,
+        auth=auth,
+        input_trans=input_trans,
+        middleware=middleware,
+        instructions=instructions,
+    )
+
+
+def mk_http_app(
+    refs: Iterable[Function | str],
+    *,
+    name: str = "resource-server",
+    auth: object = None,
+    input_trans: InputTrans | None = None,
+    transport: str = HTTP,
+    path: str = "/mcp",
+    stateless_http: bool = False,
+    middleware: Middleware | Iterable[Middleware] | None = None,
+    instructions: str | None = None,
+) -> Starlette:
+    """The functions as an ASGI application, with `auth` for callers with a token only; raises UsageError."""
+    provider = mk_auth_provider(auth)
+    if transport != HTTP or not path.startswith("/"):
+        raise UsageError(f"{transport} at {path!r} is not served", hint=f"{HTTP}, at a path such as /mcp")
+    server = mk_mcp_from_refs(
+        refs,
+        name=name,
+        auth=provider,
+        input_trans=input_trans,
+        middleware=middleware,
+        instructions=instructions,
+    )
+    return server.http_app(path=path, stateless_http=stateless_http)
+
+
+def serve_http(
+    refs: Iterable[Function | str],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    while_exists: Path = Path(__file__),
+    **options: Any,  # noqa: ANN401 - those of mk_http_app
+) -> None:
+    """Serve what `mk_http_app` makes, until SIGTERM; raises UsageError for a public host without `auth`."""
+    app = mk_http_app(refs, **options)
+    refuse_public(host, options.get("auth"))
+    serve(app, port=port, while_exists=while_exists, host=host)
+
+
+def refuse_public(host: str, auth: object) -> None:
+    """Raise UsageError for a host that others can reach, without `auth`."""
+    if host not in LOOPBACK_HOSTS and not auth:
+        raise UsageError(f"Without `auth`, nothing is served at {host}", why="Others would reach it too")
+
+
+async def _health(_: Request) -> JSONResponse:
+    return JSONResponse({"status": "ok"})
