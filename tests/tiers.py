@@ -34,6 +34,7 @@ SLOW = (
     "e2e/test_variations.py",
     "e2e/test_wheel.py",
     "e2e/test_rehearse.py::test_a_rehearsal_told_as_json_is_one_document",
+    "audit/compare/test_outside.py::test_the_command_puts_it_beside_the_workshops_own",
     "course/demo/test_demo.py::test_a_demo_still_shows_what_its_golden_text_says",
     "readme/test_commands.py::test_a_command_of_a_page_does_what_the_page_says",
     "readme/test_commands.py::test_the_commands_left_only_the_files_that_the_pages_name",

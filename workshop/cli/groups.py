@@ -49,6 +49,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "workshop probe https://mcp.example.com/mcp --follow --all",
         "workshop probe https://mcp.example.com/mcp --login",
     ),
+    "compare": (
+        "workshop compare http://localhost:9000/mcp",
+        "workshop compare https://mcp.example.com/mcp --login --html compare.html",
+    ),
     "serve": ("workshop serve resource-server --config tools.toml",),
     "login": ("workshop login list", "workshop login revoke --all"),
     "rehearse": ("workshop rehearse", "workshop rehearse --backend kind --keep"),
