@@ -66,6 +66,10 @@ ELSEWHERE = {
         "speaks MCP over stdin and stdout; tested by",
         "tests/agent/test_bridge.py::test_a_client_lists_and_calls_through_it",
     ),
+    "workshop part 1 check --watch": (
+        "runs until Ctrl-C; tested by",
+        "tests/course/test_watch.py::test_a_save_is_checked_again_on_one_screen_until_ctrl_c",
+    ),
     "workshop part 4 compare": (
         LONGER,
         "tests/audit/compare/test_comparison.py::test_every_system_answers_and_every_cell_is_filled",
