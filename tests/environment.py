@@ -63,7 +63,7 @@ class IsolatedInstance:
         )
 
     def spawn(
-        self, *arguments: str, timeout: float = 30, size: tuple[int, int] = (40, 100), **variables: str
+        self, *arguments: str, timeout: float = 60, size: tuple[int, int] = (40, 100), **variables: str
     ) -> "pexpect.spawn[str]":
         """Start one command on a real terminal of this many rows and columns, with more variables set."""
         environment = {**self.environment, "TERM": "xterm-256color", **variables}

@@ -56,7 +56,7 @@ def _run(part: Path, *options: str | bytes, body: str = ASK) -> subprocess.Compl
     command = [sys.executable, str(part / "main.py"), *options]
     home = {**os.environ, "WORKSHOP_HOME": str(part / "state")}
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=part, env=home, timeout=30, check=False
+        command, capture_output=True, text=True, cwd=part, env=home, timeout=60, check=False
     )
 
 

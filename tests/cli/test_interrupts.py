@@ -42,7 +42,7 @@ def part(tmp_path: Path) -> Path:
 
 def started(part: Path, body: str) -> "pexpect.spawn[str]":
     (part / "main.py").write_text(MAIN.replace("    {body}", body))
-    child = pexpect.spawn(sys.executable, [str(part / "main.py")], cwd=part, encoding="utf-8", timeout=30)
+    child = pexpect.spawn(sys.executable, [str(part / "main.py")], cwd=part, encoding="utf-8", timeout=60)
     child.expect("waiting")
     return child
 

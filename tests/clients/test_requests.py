@@ -23,7 +23,7 @@ PAGES = 16
 
 @pytest.fixture
 def http() -> Iterator[httpx2.Client]:
-    with httpx2.Client(timeout=30, trust_env=False) as opened:
+    with httpx2.Client(timeout=60, trust_env=False) as opened:
         yield opened
 
 
@@ -65,7 +65,7 @@ class Replay:
     def approve(self) -> str:
         """The code that a person's browser brings back, after they have approved on each page."""
         url = httpx2.URL(self.metadata["authorization_endpoint"], params=self.parameters())
-        with httpx2.Client(timeout=30, trust_env=False) as browser:
+        with httpx2.Client(timeout=60, trust_env=False) as browser:
             request: httpx2.Request | None = browser.build_request("GET", url)
             for _ in range(PAGES):
                 assert request

@@ -33,6 +33,7 @@ EXTRA = {
     "bundle create": ["--override", "nobody=1"],
     "part 4 run": ["--approve-as", "learner"],
     "part 4 compare": ["--only", "nobody"],
+    "compare": ["--only", "nobody"],
     "part 4 construct": ["--cleanup"],
 }
 SAMPLES = {"number": "1", "client": "cursor"}

@@ -66,7 +66,7 @@ def test_no_colour_means_no_colour(instance: IsolatedInstance) -> None:
         cwd=str(instance.folder),
         env={**instance.environment, "TERM": "xterm-256color"},
         encoding="utf-8",
-        timeout=30,
+        timeout=60,
     )
     child.expect(pexpect.EOF)
     assert not re.search(r"\x1b\[3[0-7]m", str(child.before))

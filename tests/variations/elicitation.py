@@ -156,7 +156,7 @@ class Gateway:
         """The SDK's client; without an `elicitation_callback` it declares no elicitation."""
         headers = {"Authorization": f"Bearer {token}"}
         async with (
-            httpx2.AsyncClient(verify=NO_TLS, trust_env=False, timeout=30, headers=headers) as http,
+            httpx2.AsyncClient(verify=NO_TLS, trust_env=False, timeout=60, headers=headers) as http,
             Client(
                 streamable_http_client(self.running.url, http_client=http), mode=mode, **options
             ) as client,

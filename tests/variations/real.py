@@ -28,7 +28,7 @@ class Served:
 
     def get(self, path: str, *, port: int | None = None, **headers: str) -> httpx2.Response:
         return httpx2.get(
-            f"http://127.0.0.1:{port or self.port}{path}", headers=headers, trust_env=False, timeout=30
+            f"http://127.0.0.1:{port or self.port}{path}", headers=headers, trust_env=False, timeout=60
         )
 
     def metrics(self, port: int) -> dict[str, float]:

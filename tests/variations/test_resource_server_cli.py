@@ -221,7 +221,7 @@ def test_a_port_that_is_taken_has_the_exit_code_it_has_everywhere(tmp_path: Path
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=60,
         )
     finally:
         for sock in sockets:

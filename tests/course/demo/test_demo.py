@@ -212,7 +212,7 @@ def test_on_stage_space_goes_on_and_q_ends_it(script: Write, tmp_path: Path) -> 
         ["-m", "workshop", "demo", "play", "mine.toml", "--speed", "50"],
         cwd=tmp_path,
         encoding="utf-8",
-        timeout=30,
+        timeout=60,
     )
     child.expect("step-4")
     with pytest.raises(pexpect.TIMEOUT):

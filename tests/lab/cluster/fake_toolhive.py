@@ -262,7 +262,7 @@ class ToolHive:
 
     async def _forwarded(self, request: Request, body: bytes, token: str) -> Response:
         headers = {name: value for name, value in request.headers.items() if name not in _NOT_OURS}
-        http = httpx2.AsyncClient(timeout=30)
+        http = httpx2.AsyncClient(timeout=60)
         own = headers | {"authorization": f"Bearer {token}"}
         sent = http.build_request(request.method, f"{self.practice}/mcp/", headers=own, content=body)
         answer = await http.send(sent, stream=True)

@@ -33,7 +33,7 @@ class Tampering:
             return self.answers[path]
         url = self.mcp_target if self.mcp_target and path == "/mcp" else f"{self.target}{path}"
         headers = [(name, value) for name, value in request.headers.items() if name != "host"]
-        async with httpx2.AsyncClient(timeout=30) as http:
+        async with httpx2.AsyncClient(timeout=60) as http:
             answer = await http.request(
                 request.method,
                 url,

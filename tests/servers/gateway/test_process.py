@@ -135,7 +135,7 @@ async def test_it_stops_when_its_configuration_is_removed(tmp_path: Path) -> Non
 
 def run(path: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "workshop.servers.gateway", "--config", str(path)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_a_wrong_configuration_is_reported_in_plain_lines(tmp_path: Path) -> None:

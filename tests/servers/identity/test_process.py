@@ -95,7 +95,7 @@ async def test_the_agent_signs_in_there_for_a_resource_elsewhere(tmp_path: Path)
 def test_a_wrong_configuration_is_reported_in_plain_lines(tmp_path: Path) -> None:
     path = configured(tmp_path, port=free_port(), resource="no address")
     command = [sys.executable, "-m", "workshop.servers.identity", "--config", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("Error: The configuration is wrong at `resource`\n")
     assert "Traceback" not in done.stderr
