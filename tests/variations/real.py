@@ -1,5 +1,6 @@
 """A variation's server as `workshop serve` starts it, from a configuration file of the test's."""
 
+import json
 import os
 import signal
 import subprocess
@@ -46,11 +47,25 @@ def served(
 
     `environment` is added to this process's own, as that of an `Edge`.
     """
-    log = config.with_name(f"{name}.log")
+    argv = [sys.executable, "-m", "workshop", "serve", name, "--config", str(config)]
+    with _running(argv, config.with_name(f"{name}.log"), port, environment or {}) as found:
+        yield found
+
+
+@contextmanager
+def program(module: str, path: Path, config: Mapping[str, object]) -> Iterator[Served]:
+    """Run one of our other servers, `python -m MODULE`, with a configuration that is written to `path`."""
+    path.write_text(json.dumps(config))
+    argv = [sys.executable, "-m", module, "--config", str(path)]
+    with _running(argv, path.with_suffix(".log"), int(str(config["port"])), {}) as found:
+        yield found
+
+
+@contextmanager
+def _running(argv: list[str], log: Path, port: int, environment: Mapping[str, str]) -> Iterator[Served]:
     with log.open("wb") as output:
-        argv = [sys.executable, "-m", "workshop", "serve", name, "--config", str(config)]
         process = subprocess.Popen(
-            argv, stdout=output, stderr=output, cwd=config.parent, env={**os.environ, **(environment or {})}
+            argv, stdout=output, stderr=output, cwd=log.parent, env={**os.environ, **environment}
         )
     found = Served(port, log)
     try:

@@ -1,6 +1,7 @@
 """Set up and taken back: ended at any moment, run twice, run in a changed world, and always cleaned."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,6 +150,7 @@ async def test_what_is_needed_stays_and_what_is_not_allowed_is_refused(setup: Se
         ({"issuer": "http://localhost:1"}, 1, "refused the gateway"),
         ({"provider": {"client_secret_file": "/nowhere"}}, 1, "refused the oauth2-provider"),
         ({"url": ""}, 1, "refused the"),
+        ({"control_file": __file__}, 2, "must be one line of printable ASCII"),
         ({"control_file": "/nowhere/at/all"}, 2, "/nowhere/at/all: No such file or directory"),
     ],
 )
@@ -162,6 +164,13 @@ async def test_what_goes_wrong_is_reported_and_can_be_cleaned(
     assert what in complained
     setup.write()
     setup.done("--cleanup")
+
+
+async def test_another_control_secret_is_refused(setup: Setup, tmp_path: Path) -> None:
+    (tmp_path / "another").write_text("not-the-gateways-secret\n")
+    setup.write(control_file="another")
+    code, _, complained = setup.run()
+    assert (code, "The control secret is needed" in complained) == (1, True)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"state": 1}'])

@@ -5,9 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio import to_thread
 
-from tests.variations.construction import NAMES, TOLD, Setup, begun, gateway, killed, setup
+from tests.variations.construction import CONSTRUCT, NAMES, TOLD, Setup, begun, gateway, killed, setup
 from tests.variations.elicitation import PROFILE
+from tests.variations.real_elicitation import block
+from workshop.auth.openapi_tools import read_api
+from workshop.core.ports import free_port
 
 __all__ = ["gateway", "setup"]  # fixtures
 
@@ -72,6 +76,7 @@ async def test_of_several_targets_a_kill_at_any_step_leaves_none_behind(
         ({"description": "tasks.json", "operations": ["noSuchTask"]}, "There is no operation `noSuchTask`"),
         ({"description": "tasks.json", "aliases": {"tasks": "noSuchTask"}}, "There is no operation"),
         ({"description": "tasks.json", "server": "http://tasks.example"}, "must be https"),
+        ({"description": "upload.json"}, "The OpenAPI description cannot be used at `POST /upload`"),
         ({"description": "tasks.json", "provider": "nobody"}, "Its provider is not there"),
         ({"description": "tasks.json", "colour": "red"}, "unknown key `targets.Tasks.colour`"),
         ({}, "has no `targets.Tasks.description`"),
@@ -81,6 +86,8 @@ async def test_a_target_that_cannot_work_is_named(
     setup: Setup, tmp_path: Path, target: dict[str, Any], what: str
 ) -> None:
     (tmp_path / "tasks.json").write_text(json.dumps(TASKS))
+    form = {"operationId": "upload", "requestBody": {"content": {"multipart/form-data": {}}}}
+    (tmp_path / "upload.json").write_text(json.dumps({**TASKS, "paths": {"/upload": {"post": form}}}))
     setup.config["targets"]["Tasks"] = target
     setup.write()
     code, _, complained = setup.run()
@@ -89,3 +96,36 @@ async def test_a_target_that_cannot_work_is_named(
     del setup.config["targets"]["Tasks"]
     setup.write()
     setup.done("--cleanup")
+
+
+async def test_an_oidc_provider_is_known_by_its_discovery_document(setup: Setup, tmp_path: Path) -> None:
+    (tmp_path / "tasks.json").write_text(json.dumps(TASKS))
+    issuer = setup.gateway.issuer
+    setup.config["targets"]["Tasks"] = {"description": "tasks.json", "provider": "accounts"}
+    setup.config["providers"]["accounts"] = {"kind": "oidc", "url": f"{issuer}/", "client_id": "tasks"}
+    setup.write()
+    code, _, complained = await to_thread.run_sync(setup.run)
+    assert code == 2
+    assert f"`{issuer}/` is not an issuer" in complained
+    assert issuer in complained.partition("Hint")[0]
+    setup.config["providers"]["accounts"]["url"] = f"http://localhost:{free_port()}"
+    setup.write()
+    assert (await to_thread.run_sync(setup.run))[0] == 5
+    setup.config["providers"]["accounts"]["url"] = issuer
+    setup.write()
+    await to_thread.run_sync(setup.done)
+    async with setup.gateway.browser() as browser:
+        page = (await browser.http.get(setup.gateway.url)).text
+    assert issuer.removeprefix("http://") in page
+    setup.done("--cleanup")
+
+
+def test_the_readmes_example_is_a_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "gateway.toml").write_text(block("toml"))
+    (tmp_path / "tasks.openapi.json").write_text(block("json"))
+    (tmp_path / ".env").write_text("CONTROL_SECRET=a-secret-of-the-test\n")
+    assert CONSTRUCT.main(["--config", str(tmp_path / "gateway.toml"), "--dry-run"]) == 0
+    planned = capsys.readouterr().out
+    assert "would set up target GitHubTarget" in planned
+    assert "would set up target Tasks" in planned
+    assert set(read_api(json.loads(block("json"))).operations) == {"findTasks", "addTask"}

@@ -52,6 +52,7 @@ def test_the_secret_does_not_show_in_the_representation(tmp_path: Path) -> None:
         ({"callback_url": "http://localhost:99999/callback"}, "`callback_url`"),
         ({"callback_url": "http://localhost/callback#part"}, "`callback_url`"),
         ({"service_host": ""}, "`service_host`"),
+        ({"public_url": "http://github.com"}, "`public_url`"),
         ({"service_host": "*"}, "`service_host`"),
         ({"service_host": "practice-github:8090"}, "`service_host`"),
         ({"hop": 0}, "`hop`"),
@@ -70,6 +71,13 @@ def test_a_cluster_names_the_service_and_nothing_else_does(tmp_path: Path) -> No
     assert config.load(write(tmp_path)).service_host == ""
     loaded = config.load(write(tmp_path, service_host="practice-github"))
     assert (loaded.service_host, loaded.url) == ("practice-github", "http://localhost:8090")
+
+
+def test_behind_a_tls_proxy_its_api_has_a_name_of_its_own(tmp_path: Path) -> None:
+    loaded = config.load(write(tmp_path, public_url="https://github.com"))
+    assert (loaded.url, loaded.api_url) == ("https://github.com", "https://api.github.com")
+    assert loaded.hosts == {"github.com", "api.github.com"}
+    assert config.load(write(tmp_path)).api_url == "http://localhost:8090"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe"])

@@ -8,7 +8,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -126,11 +126,15 @@ class Connect:
         identity: IdentityProvider,
         url: str,
         hop: int | None = None,
+        count: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`hop` is the number of the hop of these pages."""
+        """`hop` is the handshake's hop that the page is.
+
+        `count` is called with what came of an attempt to connect: `allowed`, `denied` or `failed`.
+        """
         self._elicitations, self._grants, self._resources = elicitations, grants, resources
         self._records, self._vault, self._identity = records, vault, identity
-        self._url, self._hop = url, hop
+        self._url, self._hop, self._count = url, hop, count
         self.secure_cookies = url.startswith("https:")
 
     def routes(self) -> list[Route]:
@@ -202,12 +206,15 @@ class Connect:
             self._grants.put(redirection.asked, target.home, tokens)
             outcome = CONNECTED
         except UpstreamError as error:
-            if parameters.get("error") == "access_denied":
+            denied = parameters.get("error") == "access_denied"
+            self._count("denied" if denied else "failed")
+            if denied:
                 raise PageError("The account was not connected", "You did not approve it.") from error
             _LOG.warning("upstream of target %s: %s", redirection.target, error)
             raise PageError("The account was not connected", error.sentence, status=502) from error
         finally:
             await self._elicitations.settle(redirection.link, redirection.asked, outcome)
+        self._count("allowed")
         _LOG.info("connected: user %s, target %s", redirection.subject, redirection.target)
         return self._finished(redirection, "Your account is connected", "The gateway keeps its token sealed.")
 
@@ -241,6 +248,7 @@ class Connect:
             raise PageError(*_GONE)
         if fields.get("decision") == "deny":
             await self._elicitations.settle(first, asked, REFUSED)
+            self._count("denied")
             return self._finished(redirection, "Nothing was connected", "You denied it.")
         onward = Redirection(first, redirection.flow, redirection.browser, random_token(), **asdict(asked))
         return self._leave("upstream", onward, _provider(self._target(asked.target)))

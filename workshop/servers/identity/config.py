@@ -21,7 +21,7 @@ from workshop.core.hops import HOPS
 
 LOGIN_PATH = "/login"
 _KNOWN = frozenset(
-    {"port", "resource", "store", "signing_key_file", "hmac_file", "scopes", "clients"}
+    {"port", "url", "resource", "store", "signing_key_file", "hmac_file", "scopes", "clients"}
     | {"access_token_seconds", "cimd", "hop"}
 )
 _CLIENT = frozenset({"client_id", "redirect_uris", "name"})
@@ -46,7 +46,7 @@ def read(values: Mapping[str, Any]) -> IdentityConfig:
     """Raises UsageError with the setting and the problem."""
     root = Section.of(values, "", known=_KNOWN)
     port = root.number("port", 8080, 1, 65535)
-    auth = _auth(root, f"http://localhost:{port}")
+    auth = _auth(root, root.url("url") if root.has("url") else f"http://localhost:{port}")
     hop = root.number("hop", 1, 1, len(HOPS)) if root.has("hop") else None
     return IdentityConfig(port, root.text("store"), auth, _clients(root, auth.scopes), hop)
 

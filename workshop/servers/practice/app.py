@@ -42,7 +42,7 @@ def create_app(config: PracticeConfig, clock: Callable[[], float] = time.time) -
     app = Starlette(
         routes=[route for part in parts for route in part.routes()],
         middleware=[
-            Middleware(OwnHost, service_host=config.service_host),
+            Middleware(OwnHost, hosts=config.hosts),
             Middleware(Recording, recorder=state.recorder, verify=state.tokens.verify),
             Middleware(FaultInjection, faults=state.faults),
         ],
@@ -70,12 +70,12 @@ async def _failure(_: Request, __: Exception) -> Response:
 class OwnHost:
     """Answers 421 to a Host that is not loopback, so that DNS rebinding does not work.
 
-    In a cluster it also accepts `service_host`, the name by which other pods reach this one.
+    It also accepts `hosts`: the name by which other pods reach this one, or the public names.
     """
 
-    def __init__(self, app: ASGIApp, service_host: str = "") -> None:
+    def __init__(self, app: ASGIApp, hosts: frozenset[str] = frozenset()) -> None:
         self._app = app
-        self._hosts = (_LOOPBACK | {service_host}) - {""}
+        self._hosts = _LOOPBACK | hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or self._is_own(Headers(scope=scope).get("host", "")):

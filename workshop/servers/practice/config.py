@@ -19,7 +19,7 @@ _WORDING = {
     "string_too_short": "must not be empty",
     "greater_than_equal": "must be between 1 and 65535",
     "less_than_equal": "must be between 1 and 65535",
-    "string_pattern_mismatch": "must be one label of a host name",
+    "string_pattern_mismatch": "must be one label of a host name, or https:// and a host name",
     "value_error": "must be an http or https URL without a fragment",
 }
 
@@ -29,6 +29,8 @@ class PracticeConfig:
     """One OAuth app and the port of its server.
 
     With a `service_host` it runs in a cluster: it listens on all addresses and also answers to that name.
+    With a `public_url`, such as `https://github.com`, a TLS proxy is in front of it, and its API is at that
+    host's `api.` name, as GitHub's is.
     """
 
     port: int
@@ -37,13 +39,27 @@ class PracticeConfig:
     callback_url: str
     app_name: str
     service_host: str = ""
+    public_url: str = ""
     hop: int | None = None
     """The number of the hop in which its pages are shown."""
 
     @property
     def url(self) -> str:
         """The address of the practice GitHub, without a trailing slash."""
-        return f"http://localhost:{self.port}"
+        return self.public_url or f"http://localhost:{self.port}"
+
+    @property
+    def api_url(self) -> str:
+        """The address of its REST API, without a trailing slash."""
+        return self.public_url.replace("://", "://api.") or self.url
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The names that it answers to besides those of loopback."""
+        public = (
+            {urlsplit(url).hostname or "" for url in (self.url, self.api_url)} if self.public_url else set()
+        )
+        return frozenset({self.service_host, *public} - {""})
 
 
 def _checked_url(text: str) -> str:
@@ -67,6 +83,7 @@ class _File(BaseModel):
     callback_url: Annotated[str, AfterValidator(_checked_url)]
     app_name: _Text
     service_host: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z")] = ""
+    public_url: Annotated[str, Field(pattern=r"^https://[a-z0-9.-]+\z")] = ""
     hop: Annotated[int, Field(ge=1, le=len(HOPS))] | None = None
 
 

@@ -52,7 +52,7 @@ class Rest:
         visible = self.state.catalog.visible(caller)
         owned = repositories_wanted(request, [item for item in visible if item.owner == caller.login])
         url = self.state.config.url
-        shown, links = page_of(request, owned, f"{url}/user/repos")
+        shown, links = page_of(request, owned, f"{self.state.config.api_url}/user/repos")
         return self._answer(caller, [shapes.rest_repository(repository, url) for repository in shown], links)
 
     async def issues(self, request: Request) -> Response:
@@ -67,7 +67,8 @@ class Rest:
             return self._answer(caller, _NOT_FOUND, status=404)
         url, people = self.state.config.url, {user.login: user for user in self.state.catalog.users}
         wanted = issues_wanted(request, repository.issues)
-        shown, links = page_of(request, wanted, f"{url}/repos/{repository.full_name}/issues")
+        page = f"{self.state.config.api_url}/repos/{repository.full_name}/issues"
+        shown, links = page_of(request, wanted, page)
         body = [shapes.rest_issue(repository, issue, people, url) for issue in shown]
         return self._answer(caller, body, links)
 

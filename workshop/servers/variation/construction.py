@@ -41,6 +41,12 @@ FilePath = Annotated[Path, AfterValidator(_beside_the_file)]
 """A path in a configuration file, relative to the folder of that file."""
 
 
+def _fits_a_header(secret: str) -> str:
+    if not (secret.isascii() and secret.isprintable()):
+        raise ValueError("must be one line of printable ASCII")
+    return secret
+
+
 class SetUp(BaseModel):
     """The keys that every such script reads.
 
@@ -51,7 +57,7 @@ class SetUp(BaseModel):
 
     url: str
     control: str = ""
-    control_secret: Annotated[SecretText, Field(alias="control_file")]
+    control_secret: Annotated[SecretText, AfterValidator(_fits_a_header), Field(alias="control_file")]
     state: FilePath = FilePath("construct-state.json")
     output: FilePath = FilePath("config.json")
 

@@ -43,7 +43,7 @@ from workshop.auth import (
 )
 from workshop.servers.variation.construction import FilePath
 from workshop.servers.variation.sdk import CallerForSdk
-from workshop.servers.variation.service import Service, main
+from workshop.servers.variation.service import Service, count_login, main
 
 
 class GatewayConfig(Service):
@@ -90,6 +90,7 @@ def create_app(config: GatewayConfig, _: Path) -> ASGIApp:
         identity=IdentityProvider(own_registration(config.model_dump()), tokens, outbound),
         url=url,
         hop=6,
+        count=count_login,
     )
     tools = Tools(
         resources,

@@ -42,6 +42,7 @@ from workshop.auth import (
     count_items,
 )
 from workshop.servers.variation.sdk import scope_of, tool_of
+from workshop.servers.variation.service import timed_upstream
 
 Context = ServerRequestContext[Any, Any]
 SEPARATOR = "___"
@@ -125,9 +126,10 @@ class Tools:
         """What the tool shows of the API's answer; None if the API refuses the person's token."""
         server = target.api.server
         url, headers = server + request.address, request.headers
-        answer = await call_api(
-            self.outbound, url, token, method=request.method, headers=headers, body=request.body
-        )
+        with timed_upstream(target.name):
+            answer = await call_api(
+                self.outbound, url, token, method=request.method, headers=headers, body=request.body
+            )
         if answer.status == UNAUTHORIZED and token is not None:
             return None
         total = await count_items(self.outbound, server, answer, token) if is_list(answer) else 0
