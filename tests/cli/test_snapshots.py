@@ -223,6 +223,7 @@ Environment:
 Lessons:
   part        Show and run the parts of the tutorial.
   next        Show where you are, and the one command to run now.
+  open        Show the lesson, your progress and the handshake, as it happens, in a browser.
   trace       Read what the flight recorder wrote.
   connect     Show how another MCP client connects, or write it into its configuration.
   disconnect  Remove the workshop from another client's configuration.
@@ -236,7 +237,8 @@ Troubleshooting:
 
 Security:
   login  List and end the agent's logins.
-  probe  Check an MCP server for weaknesses with at most 20 requests and no login.
+  probe  Check an MCP server for weaknesses with at most 20 requests and no login, unless you ask
+         for one.
   serve  Run the server of a variation for real, with your own configuration, until Ctrl-C.
 
 For facilitators:

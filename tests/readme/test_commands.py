@@ -18,6 +18,7 @@ from workshop.lab import process
 TIMEOUT = 100
 CLUSTER = "needs Docker, a cluster or a bundle; planned with `--dry-run` by"
 FIGURES = "measures for a minute, and only on an idle machine; its code is in"
+BROWSER = "serves a page until Ctrl-C; tested by"
 TERMINAL = "needs a terminal or minutes; tested by"
 LONGER = "takes too long for a page of commands; run and examined by"
 REHEARSAL = "tests/e2e/test_rehearse.py::test_a_rehearsal_holds_shows_its_table_and_leaves_nothing"
@@ -66,9 +67,11 @@ ELSEWHERE = {
         "speaks MCP over stdin and stdout; tested by",
         "tests/agent/test_bridge.py::test_a_client_lists_and_calls_through_it",
     ),
-    "workshop part 1 check --watch": (
-        "runs until Ctrl-C; tested by",
-        "tests/course/test_watch.py::test_a_save_is_checked_again_on_one_screen_until_ctrl_c",
+    "workshop open": (BROWSER, "tests/course/test_page_in_browser.py::test_each_hop_appears_as_it_happens"),
+    "workshop open 4": (BROWSER, "tests/course/test_page_in_browser.py::test_each_hop_appears_as_it_happens"),
+    "workshop open 4 --present": (
+        BROWSER,
+        "tests/course/test_page_in_browser.py::test_on_stage_the_arrow_keys_show_one_request_at_a_time",
     ),
     "workshop part 4 compare": (
         LONGER,

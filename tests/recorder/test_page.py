@@ -184,19 +184,19 @@ def test_on_paper_every_detail_is_there(shown: tuple[Page, list[str]]) -> None:
     assert page.locator(".tools").is_visible() is False
 
 
-def _poisoned(value: Any, key: str = "") -> Any:
+def poisoned(value: Any, key: str = "") -> Any:
     """The same trace with every text that a server could choose replaced."""
     kept = {"format", "kind", "phase", "seen_by", "status", "relation", "id", "sender", "receiver", "began"}
     if isinstance(value, dict):
-        poisoned = {name: _poisoned(inner, name) for name, inner in value.items()}
-        return {HOSTILE: HOSTILE, **poisoned} if key in {"header", "payload"} else poisoned
+        replaced = {name: poisoned(inner, name) for name, inner in value.items()}
+        return {HOSTILE: HOSTILE, **replaced} if key in {"header", "payload"} else replaced
     if isinstance(value, list):
-        return [_poisoned(inner, key) for inner in value]
+        return [poisoned(inner, key) for inner in value]
     return HOSTILE if isinstance(value, str) and key not in kept else value
 
 
 def test_what_a_server_sends_does_not_become_part_of_the_page(browser: Browser, tmp_path: Path) -> None:
-    trace = files.from_data(_poisoned(json.loads(SAMPLE.read_text("utf-8"))))
+    trace = files.from_data(poisoned(json.loads(SAMPLE.read_text("utf-8"))))
     files.write(trace, tmp_path / "hostile.html")
     context = browser.new_context(viewport={"width": 390, "height": 800})
     page, heard = show(context, tmp_path / "hostile.html")

@@ -13,11 +13,14 @@ from workshop.core.errors import WorkshopError
 from workshop.recorder import current, recording
 from workshop.recorder.files import check_targets, write
 from workshop.recorder.hop import Hop, Upstream
+from workshop.recorder.live import LiveWriter, is_page_open
 from workshop.recorder.model import Outcome, Subject
 
 if TYPE_CHECKING:
     from workshop.recorder.recorder import Recorder
 
+_ENDED = Outcome("interrupted", "The run's process was ended")
+"""The outcome of a run that goes on, as it is shown once its process is gone."""
 _SERVERS = ("Gateway", "Worker", "Resource server")
 _PROXY = "Proxy"
 """Part 4's own server: ToolHive's proxy, or what plays it."""
@@ -36,11 +39,13 @@ _NOTES: Mapping[type[Event], str] = {
 def recorded(
     context: RunContext, targets: Sequence[Path], console: Console, upstream: Upstream
 ) -> Iterator[None]:
-    """Record the block and write the trace to `targets`, also if it fails; without targets, do nothing.
+    """Record the block and write the trace to `targets`, also if it fails; show it on an open page.
 
+    Without targets and without a page, do nothing.
     Raises UsageError before the block for a target that could not be written.
     """
-    if not targets:
+    shown = is_page_open()
+    if not (targets or shown):
         yield
         return
     from workshop.recorder.build import build_trace
@@ -48,6 +53,8 @@ def recorded(
 
     check_targets(targets)
     recorder, outcome = Recorder(), Outcome()
+    subject = Subject(*_titled(context, upstream), secrets=context.settings.secrets())
+    live = _live(recorder, subject, upstream) if shown else None
     try:
         with recording(recorder):
             yield
@@ -55,8 +62,9 @@ def recorded(
         outcome = _outcome(error)
         raise
     finally:
-        subject = Subject(*_titled(context, upstream), secrets=context.settings.secrets())
         trace = build_trace(recorder, subject, outcome, _upstream_hops(recorder, upstream, console))
+        if live:
+            live.finish(trace)
         for path in targets:
             try:
                 write(trace, path)
@@ -64,6 +72,17 @@ def recorded(
                 console.warn(f"{error.what}: {error.why}")
             else:
                 console.say(f"Trace: {path}")
+
+
+def _live(recorder: "Recorder", subject: Subject, upstream: Upstream) -> LiveWriter:
+    """What shows the recording on the page of `workshop open` while it is made."""
+    from workshop.recorder.build import build_trace
+
+    return LiveWriter(
+        recorder,
+        lambda: upstream.hops_since(recorder.began),
+        lambda hops: build_trace(recorder, subject, _ENDED, hops),
+    )
 
 
 def noted(observe: Observer) -> Observer:

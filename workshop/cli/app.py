@@ -8,7 +8,6 @@ import typer
 from workshop import __version__
 from workshop.cli import (
     bundle,
-    compare,
     connect,
     demo,
     doctor,
@@ -16,6 +15,7 @@ from workshop.cli import (
     login,
     logs,
     next,  # noqa: A004 - the command's name; the builtin is not used here
+    open,  # noqa: A004 - the command's name; the builtin is not used here
     part,
     probe,
     rehearse,
@@ -47,9 +47,9 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": WIDEST}
 class _Root(RootGroup):
     headings: Mapping[str, Sequence[str]] = {
         "Environment": ("up", "status", "logs", "teardown"),
-        "Lessons": ("part", "next", "trace", "connect", "disconnect", "bridge"),
+        "Lessons": ("part", "next", "open", "trace", "connect", "disconnect", "bridge"),
         "Troubleshooting": ("doctor", "config", "report", "help"),
-        "Security": ("login", "probe", "compare", "serve"),
+        "Security": ("login", "probe", "serve"),
         "For facilitators": ("rehearse", "demo", "bundle"),
     }
     guesses: Mapping[str, str] = {
@@ -75,6 +75,7 @@ def build_tree() -> Any:  # noqa: ANN401 - Typer keeps its commands' types priva
     app.add("teardown", up.teardown)
     app.add_typer(part.build_group(find_lessons()), name="part")
     app.add("next", next.show_next)
+    app.add("open", open.open_page)
     app.add_typer(trace.build_group(), name="trace")
     app.add("connect", connect.connect)
     app.add("disconnect", connect.disconnect)
@@ -85,7 +86,6 @@ def build_tree() -> Any:  # noqa: ANN401 - Typer keeps its commands' types priva
     app.add("help", help.show_help)
     app.add_typer(login.build_group(), name="login")
     app.add("probe", probe.probe)
-    app.add("compare", compare.compare)
     app.add("serve", serve.serve)
     app.add("rehearse", rehearse.rehearse)
     app.add_typer(demo.build_group(), name="demo")

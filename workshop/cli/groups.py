@@ -29,6 +29,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "teardown": ("workshop teardown",),
     "next": ("workshop next",),
+    "open": (
+        "workshop open               the part you are in, in your browser",
+        "workshop open 4 --present   part 4 on a projector",
+    ),
     "doctor": (
         "workshop doctor",
         "workshop doctor --cluster --online   check for a cluster, too",
@@ -48,10 +52,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "workshop probe http://localhost:8080/mcp",
         "workshop probe https://mcp.example.com/mcp --follow --all",
         "workshop probe https://mcp.example.com/mcp --login",
-    ),
-    "compare": (
-        "workshop compare http://localhost:9000/mcp",
-        "workshop compare https://mcp.example.com/mcp --login --html compare.html",
     ),
     "serve": ("workshop serve resource-server --config tools.toml",),
     "login": ("workshop login list", "workshop login revoke --all"),
@@ -77,7 +77,6 @@ PART_EXAMPLES = (
     "workshop part {0} show",
     "workshop part {0} run",
     "workshop part {0} check --hint",
-    "workshop part {0} check --watch",
     "workshop part {0} exercise 1",
 )
 
@@ -266,20 +265,12 @@ class LessonGroup(Group):
     guesses: Mapping[str, str] = {
         "hint": "check --hint",
         "hints": "check --hint",
-        "watch": "check --watch",
         "start": "run",
         "read": "show",
         "test": "check",
         "exercises": "exercise",
         "solution": "solve",
     }
-    _OF_EXERCISES = ("check", "exercise", "solve", "reset")
-
-    def guess(self, ctx: Any, args: list[str]) -> str:  # noqa: ANN401 - same
-        """As `Group.guess`, with the exercise's number if one was given."""
-        meant = super().guess(ctx, args)
-        takes_number = meant.removeprefix(f"{ctx.command_path} ").startswith(self._OF_EXERCISES)
-        return " ".join([meant, *(word for word in args[1:] if takes_number and word.isdigit())])
 
 
 def current_part() -> str:

@@ -12,7 +12,7 @@ from workshop.core.result import Result, Table
 
 if TYPE_CHECKING:
     from workshop.course.environment import StatusReport
-    from workshop.course.next_step import Environment, NextStep, Row
+    from workshop.course.next_step import NextStep, Row
 
 Forget = Annotated[bool, typer.Option("--forget", help="Forget your progress; your files stay.")]
 
@@ -42,10 +42,10 @@ def show_next(*, forget: Forget = False, json: Json = False) -> None:
 def find_next(report: "StatusReport | None" = None) -> "NextStep":
     """The step that comes next, from the recorded progress and `report`, or what is up now."""
     from workshop.course.lessons import find_lessons
-    from workshop.course.next_step import next_step
+    from workshop.course.next_step import environment_now, next_step
     from workshop.course.progress import ProgressFile
 
-    return next_step(find_lessons(), ProgressFile(console().warn).read(), _environment(report))
+    return next_step(find_lessons(), ProgressFile(console().warn).read(), environment_now(report))
 
 
 def following(*, part: int | None = None) -> str:
@@ -57,15 +57,6 @@ def following(*, part: int | None = None) -> str:
     if part is not None and step.command != "workshop up":
         return f"`workshop part {part} run`"
     return next_command(step)
-
-
-def _environment(report: "StatusReport | None") -> "Environment":
-    from workshop.course import environment
-    from workshop.course.next_step import Environment
-
-    report = report or environment.status()
-    stopped = [item.name for item in report.workloads if item.state == "stopped"]
-    return Environment(report.up, stopped)
 
 
 def _headline(step: "NextStep", rows: "Sequence[Row]") -> str:

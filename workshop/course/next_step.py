@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from workshop.course.exercise import Exercise, begun, exercises_of
 from workshop.course.lessons import Lesson, has_variations
 from workshop.course.progress import Standing, exercise_folder
+
+if TYPE_CHECKING:
+    from workshop.course.environment import StatusReport
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,15 @@ class Row:
     ran: bool
     checked: bool
     exercises: tuple[str, ...]
+
+
+def environment_now(report: "StatusReport | None" = None) -> Environment:
+    """What `report` says of the environment, or what is up now."""
+    from workshop.course import environment
+
+    report = report or environment.status()
+    stopped = [item.name for item in report.workloads if item.state == "stopped"]
+    return Environment(report.up, stopped)
 
 
 def next_step(lessons: Sequence[Lesson], standing: Standing, environment: Environment) -> NextStep:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment
 from markupsafe import Markup, escape
@@ -18,7 +18,7 @@ from workshop.core.pages import page_environment
 from workshop.recorder.context import AGENT, GATEWAY, ISSUER, UPSTREAM
 from workshop.recorder.masking import LABEL, is_credential
 from workshop.recorder.model import Comparison, Message, Step, Trace
-from workshop.recorder.wording import SIGNS, UNEQUAL, UNFOLDED, chapter, counted, span
+from workshop.recorder.wording import SIGNS, UNEQUAL, UNFOLDED, chapter, counted, hop_number, span
 
 _LISTING = frozenset({"initialize", "notifications/initialized", "server/discover", "tools/list"})
 
@@ -105,6 +105,7 @@ _REFUSED = 400
 _MOST_CARRIED = 4
 _COLORS = ("agent", "browser", "gateway", "upstream")
 _SHORT = 16
+_MOST_LANES = 6
 _CODE = re.compile(r"`([^`]+)`")
 _RFC = re.compile(r"RFC (\d{4}) §(\d+(?:\.\d+)*)")
 _SECRET_KINDS = frozenset({"code", "github-token", "link", "refresh-token", "state", "token", "verifier"})
@@ -133,29 +134,51 @@ class Row:
     late: bool = False
 
 
+STYLE, SCRIPT = ((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+"""The style of the diagram, and the script that opens its details and marks equal labels."""
+
+
 def to_html(trace: Trace) -> str:
     """The page; everything from the network is escaped."""
-    style, script = _asset("page.css"), _asset("page.js")
-    phases = [
-        (name, list(rows))
-        for name, rows in groupby(_rows(trace), lambda row: chapter(row.step.kind, row.step.phase))
-    ]
     return (
         _environment()
         .get_template("page.html")
         .render(
-            trace=trace,
-            phases=phases,
-            style=Markup(style),  # noqa: S704 - our own file; escaping would change its hash
-            script=Markup(script),  # noqa: S704 - our own file
-            policy=f"default-src 'none'; style-src '{csp_hash(style)}'; script-src '{csp_hash(script)}'; "
+            _values(trace),
+            style=Markup(STYLE),  # noqa: S704 - our own file; escaping would change its hash
+            script=Markup(SCRIPT),  # noqa: S704 - our own file
+            policy=f"default-src 'none'; style-src '{csp_hash(STYLE)}'; script-src '{csp_hash(SCRIPT)}'; "
             "base-uri 'none'; form-action 'none'",
-            swap=picture(trace),
-            unfolded=UNFOLDED,
-            failed=[one for _, one in trace.comparisons if not one.holds],
-            began=_moment(trace.began),
         )
     )
+
+
+def fragment(trace: Trace, name: Literal["overview", "diagram", "notes"]) -> Markup:
+    """One block of the page, for a page that has it among other things; escaped like the whole."""
+    template = _environment().get_template("page.html")
+    block = template.blocks[name]
+    return Markup("".join(block(template.new_context(_values(trace)))))  # noqa: S704 - Jinja has escaped it
+
+
+def lanes(trace: Trace) -> str:
+    """The class of what contains the diagram: how many lanes it has."""
+    return f"n{min(max(len(trace.parties), 1), _MOST_LANES)}"
+
+
+def _values(trace: Trace) -> dict[str, Any]:
+    phases = [
+        (name, list(rows))
+        for name, rows in groupby(_rows(trace), lambda row: chapter(row.step.kind, row.step.phase))
+    ]
+    return {
+        "trace": trace,
+        "lanes": lanes(trace),
+        "phases": phases,
+        "swap": picture(trace),
+        "unfolded": UNFOLDED,
+        "failed": [one for _, one in trace.comparisons if not one.holds],
+        "began": _moment(trace.began),
+    }
 
 
 @cache
@@ -173,12 +196,9 @@ def _environment() -> Environment:
         "divisible": _divisible,
         "color": _color,
         "noun": _noun,
+        "hop": lambda step: hop_number(step.kind, step.phase) or "",
     }
     return made
-
-
-def _asset(name: str) -> str:
-    return (_TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def _rows(trace: Trace) -> Iterator[Row]:

@@ -25,6 +25,8 @@ class Recorder:
         self.notes: list[tuple[float, str]] = []
         self.secrets: list[str] = []
         self.dropped = 0
+        self.changed: Callable[[], None] = lambda: None
+        """Called after each request, each answer, and the end of each answer's body."""
         self._zero = time.monotonic()
         self._open: WeakKeyDictionary[httpx2.Request, Hop] = WeakKeyDictionary()
 
@@ -46,6 +48,7 @@ class Recorder:
     def note(self, text: str) -> None:
         """Record something that happened between the hops."""
         self.notes.append((self.clock(), text))
+        self.changed()
 
     def received(self, url: str, status: int) -> None:
         """Record a browser's request to the agent's listener, and the status of the response."""
@@ -69,6 +72,7 @@ class Recorder:
             self.hops.append(hop)
         else:
             self.dropped += 1
+        self.changed()
 
     def _requested(self, sender: str, request: httpx2.Request) -> None:
         hop = Hop(sender, request.method, str(request.url), self.clock())
@@ -87,24 +91,29 @@ class Recorder:
         hop.http_version = response.http_version
         hop.response_headers = response.headers.multi_items()
         if isinstance(response.stream, httpx2.AsyncByteStream):
-            response.stream = _CopiedStream(response.stream, hop, self.clock)
+            response.stream = _CopiedStream(response.stream, hop, self._ended)
+        self.changed()
+
+    def _ended(self, hop: Hop) -> None:
+        if hop.ended is None:
+            hop.ended = self.clock()
+            self.changed()
 
 
 class _CopiedStream(httpx2.AsyncByteStream):
     """A response's stream that copies each chunk into a hop and passes it on at once, unchanged."""
 
-    def __init__(self, stream: httpx2.AsyncByteStream, hop: Hop, clock: Callable[[], float]) -> None:
+    def __init__(self, stream: httpx2.AsyncByteStream, hop: Hop, ended: Callable[[Hop], None]) -> None:
         self._stream = stream
         self._hop = hop
-        self._clock = clock
+        self._ended = ended
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._stream:
             self._hop.take(chunk)
             yield chunk
-        self._hop.ended = self._clock()
+        self._ended(self._hop)
 
     async def aclose(self) -> None:
-        if self._hop.ended is None:
-            self._hop.ended = self._clock()
+        self._ended(self._hop)
         await self._stream.aclose()

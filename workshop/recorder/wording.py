@@ -231,6 +231,7 @@ BUILT = (
 )
 REMEMBERED = "Nothing was sent: the agent has this document from its last login, as its server allows."
 CUT_OFF = "There was no answer."
+AWAITED = "The answer is not here yet."
 
 SOUGHT = "The agent looks for this document here."
 WITHOUT_METADATA = "The {server} does not name its authorization server: the agent has to guess."

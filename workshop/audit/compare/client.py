@@ -88,8 +88,7 @@ class Page:
 class Authorization:
     """A browser's way through a login: the pages in order, then the callback's query, or a reason."""
 
-    pages: tuple[Page, ...] | None = ()
-    """None if they were shown to a person."""
+    pages: tuple[Page, ...] = ()
     callback: Mapping[str, str] | None = None
     refusal: str = ""
     status: int = 0
