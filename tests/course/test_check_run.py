@@ -1,5 +1,6 @@
 """The process that checks run in: what it does to the terminal, to others, and when it does not come back."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,46 @@ def test_what_a_check_starts_and_leaves_is_ended_and_its_folder_removed(make_par
     pid, scratch = found.reason.split()
     assert not Path(scratch).exists()
     assert not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY"])
+def test_a_check_gets_no_secret_of_the_persons_environment(
+    make_part: MakePart, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setenv(name, "a-secret-of-the-person")
+    monkeypatch.setenv("WORKSHOP_HOME", str(tmp_path))
+    part = make_part(
+        "import os\n"
+        '@check(hints=())\ndef one(subject):\n    """1."""\n'
+        '    raise NotPassedError(f"{os.environ}")\n'
+        '@check(hints=())\ndef two(subject):\n    """2."""\n'
+        '    expect(os.environ["WORKSHOP_HOME"], "the state is not found")\n'
+    )
+    one, two = run_checks(Job(str(part), "", ran=False, works={}), lambda _: None)
+    assert "a-secret-of-the-person" not in one.reason
+    assert two.state == "passed"
+
+
+def test_a_check_reads_no_settings(
+    make_part: MakePart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("OPENAI_API_KEY=a-secret-of-the-person\nBROKEN\n", encoding="utf-8")
+    part = make_part(
+        '@check(hints=())\ndef one(subject):\n    """1."""\n'
+        '    expect(subject.agent().question == "q", "it has another question")\n'
+    )
+    (found,) = run_checks(Job(str(part), "", ran=False, works={}), lambda _: None)
+    assert found.state == "passed", found.reason
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the bound that this system has may be another one")
+def test_a_learners_program_cannot_take_all_memory(make_part: MakePart) -> None:
+    part = make_part(
+        '@check(hints=())\ndef one(subject):\n    """1."""\n'
+        "    kept = []\n    for _ in range(64):\n        kept.append(bytearray(100 * 1024**2))\n"
+        '@check(hints=())\ndef two(subject):\n    """2."""\n'
+    )
+    one, two = run_checks(Job(str(part), "", ran=False, works={}), lambda _: None)
+    assert (one.state, two.state) == ("failed", "passed")
+    assert one.reason.startswith("MemoryError")

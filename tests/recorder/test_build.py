@@ -1,6 +1,7 @@
 """The trace of a real login: who asked whom, what was compared, and what only the upstream recorded."""
 
 import json
+import runpy
 import time
 
 import pytest
@@ -9,8 +10,10 @@ from tests.agent.conftest import Authority, Session
 from tests.agent.test_gateway_login import Scenario
 from tests.recorder.conftest import Recording, record_run
 from workshop.core.errors import WorkshopError
+from workshop.core.paths import parts_dir
 from workshop.recorder import recording
 from workshop.recorder.build import build_trace
+from workshop.recorder.files import to_json
 from workshop.recorder.hop import Hop
 from workshop.recorder.masking import fingerprint
 from workshop.recorder.model import Outcome, Subject, Trace
@@ -190,3 +193,13 @@ def test_a_token_that_was_passed_on_is_shown_as_the_failure_it_is() -> None:
     trace = build_trace(recorder, Subject("x", "http://localhost:2"), Outcome(), [leaked])
     assert failed(trace) == ["token 1, the agent's"]
     assert "must not happen" in trace.steps[1].sentence
+
+
+async def test_the_solution_of_an_exercise_reads_a_real_login(login: Recording) -> None:
+    """Exercise 4.1 is judged on recordings of its own; a learner tries it on a run like this one."""
+    (solution,) = parts_dir().glob("*/exercises/*_read_a_trace/solution.py")
+    answers = runpy.run_path(str(solution))["answers"](json.loads(to_json(login.trace))["steps"])
+    token = login.step("token").claims.payload
+    swaps = [step for step in login.trace.steps if step.kind == "upstream-mcp"]
+    assert swaps
+    assert answers == {"issuer": token["iss"], "audience": token["aud"], "swapped": len(swaps), "wrong": None}

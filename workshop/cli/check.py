@@ -127,13 +127,14 @@ def _afterwards(report: "CheckReport", only: int | None) -> Iterator[Point]:
     from workshop.course.exercise import beside_solution
 
     for exercise, file in report.done:
+        lines = beside_solution(exercise, file)
         if only is None:
             command = report.lesson.command("check", str(exercise.number))
-            more = f"`{command}` shows the solution beside yours"
-            yield Point("·", f"Exercise {exercise.number}: what you learned", [*exercise.learned, more])
+            more = [f"`{command}` shows the solution beside yours"] if lines else []
+            yield Point("·", f"Exercise {exercise.number}: what you learned", [*exercise.learned, *more])
             continue
         yield Point("·", "What you learned", exercise.learned)
-        if lines := beside_solution(exercise, file):
+        if lines:
             yield Point("·", "The solution beside yours: - is yours, + is the solution's", lines)
 
 

@@ -4,6 +4,7 @@ A process of its own because checks run the learner's code: it may print, end th
 """
 
 import asyncio
+import contextlib
 import inspect
 import json
 import os
@@ -30,6 +31,7 @@ from workshop.course.checks import Check, Subject, checks_of
 Send = Callable[[dict[str, Any]], object]
 _PAUSE_SECONDS = 0.5
 _MOST_REASON = 600
+_MOST_MEMORY = 2 * 1024**3
 
 
 def chosen(checks: Iterable[Check], job: Job) -> list[Check]:
@@ -143,8 +145,19 @@ def _explained(error: BaseException, subject: Subject) -> str:
     return f"{type(error).__name__}{where}: {text}" if text else f"{type(error).__name__}{where}"
 
 
+def _bound_memory() -> None:
+    """Let a program that collects without an end fail, instead of the machine."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # not every system has such a bound
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        most = _MOST_MEMORY if hard == resource.RLIM_INFINITY else min(_MOST_MEMORY, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
 def main() -> None:
     """Read the job and run it; the learner's output goes to stderr, only our own lines to stdout."""
+    _bound_memory()
     job = Job(**json.loads(sys.stdin.buffer.readline()))
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1) as out:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

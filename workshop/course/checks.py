@@ -32,6 +32,7 @@ from workshop.agent.messages import (
 from workshop.core.docstrings import docstring
 from workshop.core.errors import WorkshopError
 from workshop.core.instance import Instance
+from workshop.core.settings import Settings
 from workshop.course.check_outcome import (
     NotApplicableError,
     NotPassedError,
@@ -183,10 +184,12 @@ class Subject:
 
     def agent(self, model: ChatModel | None = None, question: str | None = None) -> "Agent":
         """The part's agent, which opens no browser; without a `model`, with the rehearsal model."""
-        from workshop.agent.part import RunContext
+        from workshop.agent.part import Part, RunContext
         from workshop.agent.run import RunOptions, prepare
 
-        made = prepare(RunContext.load(self.directory), RunOptions(question, rehearsal_model=True))
+        # No settings: the learner's code runs in this process, and they have secrets in them.
+        context = RunContext(self.directory, Part.load(self.directory), Settings(), self.instance)
+        made = prepare(context, RunOptions(question, rehearsal_model=True))
         return replace(made, approval=PrintUrl(), model=model or made.model)
 
     def endpoint(self, name: str) -> str:

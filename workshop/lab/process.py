@@ -64,6 +64,11 @@ def read_states(directory: Path) -> dict[str, ProcessState]:
     return states
 
 
+def passed_on() -> dict[str, str]:
+    """The variables that a started program gets; a person's secrets may be among the others."""
+    return {key: os.environ[key] for key in (*_PASSED_ON, *_PROXIES) if key in os.environ}
+
+
 def command(program: Program, directory: Path) -> tuple[str, ...]:
     """The arguments that start a program whose folder is below `directory`."""
     if program.config is None:
@@ -85,12 +90,11 @@ def start(program: Program, directory: Path, sockets: Sequence[socket.socket] = 
     numbers = tuple(sock.fileno() for sock in sockets)
     argv = [*command(program, directory), *(word for each in numbers for word in ("--socket", str(each)))]
     log = home / "log.txt"
-    environment = {key: os.environ[key] for key in (*_PASSED_ON, *_PROXIES) if key in os.environ}
     with log.open("ab") as output:
         process = subprocess.Popen(
             argv,
             cwd=home,
-            env={**environment, **program.env},
+            env={**passed_on(), **program.env},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
