@@ -69,7 +69,6 @@ if TYPE_CHECKING:
     from workshop.auth.redirect_rules import redirect_uri_matches as redirect_uri_matches
     from workshop.auth.resource_server import Challenge as Challenge
     from workshop.auth.routes import Endpoint as Endpoint
-    from workshop.auth.routes import RequestLog as RequestLog
     from workshop.auth.store import StoreFullError as StoreFullError
     from workshop.auth.upstream import UpstreamError as UpstreamError
     from workshop.auth.upstream import UpstreamProvider as UpstreamProvider
@@ -136,7 +135,7 @@ _MODULES = {
     "outside_tokens": ("OutsideIssuer", "OutsideTokens"),
     "redirect_rules": ("redirect_uri_matches",),
     "resource_server": ("Challenge",),
-    "routes": ("Endpoint", "RequestLog"),
+    "routes": ("Endpoint",),
     "store": ("StoreFullError",),
     "upstream": ("UpstreamError", "UpstreamProvider", "s256"),
     "upstream_api": ("ApiAnswer", "api_of", "call_api", "count_items", "github_app"),

@@ -33,13 +33,17 @@ class Cors:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._is_readable(scope["path"], Headers(scope=scope)):
+        if scope["type"] == "http" and self._is_readable(scope):
             await self._readable(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    def _is_readable(self, path: str, headers: Headers) -> bool:
+    def _is_readable(self, scope: Scope) -> bool:
+        path: str = scope["path"]
         is_public = path.startswith(_PUBLIC)
+        if not is_public and b"origin" not in [name for name, _ in scope["headers"]]:
+            return False  # most requests
+        headers = Headers(scope=scope)
         origins = headers.getlist("origin")
         if not origins or origins == [f"http://{headers.get('host', '')}"]:
             return is_public and not origins  # for `Vary: Origin`: caches keep these answers

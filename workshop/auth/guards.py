@@ -18,8 +18,8 @@ from workshop.core.errors import UsageError
 
 _BAD_REQUEST = 400
 _HOPS = frozenset(
-    {"", "close", "connection", "keep-alive", "proxy-authenticate", "proxy-authorization"}
-    | {"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings"}
+    {b"", b"close", b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization"}
+    | {b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings"}
 )
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
@@ -38,14 +38,14 @@ class HostGuard:
         loopback = {f"http://{host}:{port}" for host in ("localhost", "127.0.0.1", "[::1]") if port}
         self._home = origin or f"http://localhost:{port}"
         self._origins = {origin} if origin else loopback
-        self._hosts = {host for known in self._origins for host in _hosts(known)}
-        self._probe_hosts = self._hosts | {urlsplit(known).netloc for known in loopback}
+        self._hosts = {host.encode() for known in self._origins for host in _hosts(known)}
+        self._probe_hosts = self._hosts | {urlsplit(known).netloc.encode() for known in loopback}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        problem = self._problem(scope["path"], Headers(scope=scope))
+        problem = self._problem(scope["path"], scope["headers"])
         if problem is None:
             await self._app(scope, receive, send)
             return
@@ -56,25 +56,27 @@ class HostGuard:
         response = private_json(body, status=status, headers=headers)
         await response(scope, receive, send)
 
-    def _problem(self, path: str, headers: Headers) -> tuple[int, str, str] | None:
-        hosts = self._probe_hosts if path == "/health" else self._hosts
-        sent = [value.lower() for value in headers.getlist("host")]
-        if len(sent) != 1 or sent[0] not in hosts:
+    def _problem(self, path: str, headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str, str] | None:
+        sent, origins, connections = [], [], []  # each header is looked at once: every call passes here
+        for name, value in headers:
+            if name == b"host":
+                sent.append(value.lower())
+            elif name == b"origin":
+                origins.append(value.decode("latin-1").lower())
+            elif name == b"connection":
+                connections += value.lower().split(b",")
+        if len(sent) != 1 or sent[0] not in (self._probe_hosts if path == "/health" else self._hosts):
             return (
                 421,
                 "misdirected_request",
                 f"This server answers at {self._home}; use exactly that address",
             )
-        if any(origin.lower() not in self._origins for origin in headers.getlist("origin")):
+        if any(origin not in self._origins for origin in origins):
             return 403, "forbidden_origin", "Requests from other web pages are refused"
-        if not _names_hops_only(headers.getlist("connection")):
+        if any(name.strip() not in _HOPS for name in connections):
             # The next proxy may remove the named header after we have checked it.
             return _BAD_REQUEST, "invalid_request", "Connection may only name hop-by-hop headers"
         return None
-
-
-def _names_hops_only(values: Iterable[str]) -> bool:
-    return all(name.strip().lower() in _HOPS for value in values for name in value.split(","))
 
 
 def _hosts(origin: str) -> set[str]:

@@ -92,9 +92,17 @@ def scopes_in(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(scope for scope in text.split(" ") if scope))
 
 
+_NONE = Parameters([])
+
+
 def query_parameters(request: Request) -> Parameters | None:
     """The query's parameters; None when it is too long or not proper UTF-8."""
-    return _parse(request.scope["query_string"], QUERY_BYTES)
+    return parse_query(request.scope["query_string"])
+
+
+def parse_query(query: bytes) -> Parameters | None:
+    """As `query_parameters`; most requests to the relay have none."""
+    return _parse(query, QUERY_BYTES) if query else _NONE
 
 
 async def form_parameters(request: Request, *, seconds: float) -> Parameters:
@@ -119,9 +127,10 @@ async def bounded_body(request: Request, *, seconds: float) -> bytes:
     Raises OAuthError for a slow one, BodyTooLargeError for a long one.
     """
     try:
-        return await read_body(request.receive, FORM_BYTES, seconds)
+        body, _ = await read_body(request.receive, FORM_BYTES, seconds)
     except SlowBodyError as error:
         raise OAuthError("invalid_request", "The body did not arrive in time", status=408) from error
+    return body
 
 
 def _parse(raw: bytes, limit: int) -> Parameters | None:

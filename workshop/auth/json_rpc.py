@@ -100,8 +100,11 @@ def _no_json(text: str) -> NoReturn:
 _DECODER = json.JSONDecoder(object_pairs_hook=_each_once, parse_float=_finite, parse_constant=_no_json)
 
 
-async def relayed_body(receive: Receive, seconds: float) -> bytes:
-    """At most RELAY_BYTES; raises RefusedError for more and for a slow one, ClientGoneError."""
+async def relayed_body(receive: Receive, seconds: float) -> tuple[bytes, bool]:
+    """At most RELAY_BYTES, and whether they had to be waited for.
+
+    Raises RefusedError for more and for a slow body, ClientGoneError.
+    """
     try:
         return await read_body(receive, RELAY_BYTES, seconds)
     except BodyTooLargeError as error:
@@ -125,7 +128,7 @@ async def read_tool_call(method: str, receive: Receive) -> tuple[str, Receive]:
     """
     if method != "POST":
         return "", receive
-    body = await relayed_body(receive, Patience.body)
+    body, _ = await relayed_body(receive, Patience.body)
     messages: list[Message] = [{"type": "http.request", "body": body}]
 
     async def again() -> Message:

@@ -1,10 +1,11 @@
 """All size and time limits, with the rate limit and the body reader that enforce them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any, cast
 
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 Clock = Callable[[], float]
 """Returns seconds since the epoch; tests pass their own."""
@@ -75,22 +76,41 @@ class TokenBucket:
         return max(0.0, 1 - self._left) / self._rate
 
 
-async def read_body(receive: Receive, limit: int, seconds: float) -> bytes:
-    """A whole request body.
+async def read_body(receive: Receive, limit: int, seconds: float) -> tuple[bytes, bool]:
+    """A whole request body, and whether it had to be waited for.
 
     Raises BodyTooLargeError, SlowBodyError or ClientGoneError.
     """
     chunks = bytearray()
+    message = _at_hand(receive)
+    if message is not None and not _add(message, chunks, limit):
+        return bytes(chunks), False
     try:
         async with asyncio.timeout(seconds):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGoneError
-                chunks += message.get("body", b"")
-                if len(chunks) > limit:
-                    raise BodyTooLargeError
-                if not message.get("more_body", False):
-                    return bytes(chunks)
+            while _add(await receive(), chunks, limit):
+                pass
     except TimeoutError as error:
         raise SlowBodyError from error
+    return bytes(chunks), True
+
+
+def _at_hand(receive: Receive) -> Message | None:
+    """The next message if it has arrived already, as most bodies have; otherwise nothing is taken."""
+    receiving = cast("Coroutine[Any, None, Message]", receive())
+    try:
+        receiving.send(None)
+    except StopIteration as arrived:
+        message: Message = arrived.value
+        return message
+    receiving.close()
+    return None
+
+
+def _add(message: Message, chunks: bytearray, limit: int) -> bool:
+    """Add what a message has of the body; returns whether there is more."""
+    if message["type"] == "http.disconnect":
+        raise ClientGoneError
+    chunks += message.get("body", b"")
+    if len(chunks) > limit:
+        raise BodyTooLargeError
+    return bool(message.get("more_body", False))

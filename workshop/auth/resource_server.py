@@ -122,14 +122,14 @@ class ResourceServer:
             raise self._challenge.insufficient_scope()
         return grant
 
-    async def swap(self, grant: Grant) -> UpstreamTokens:
+    async def swap(self, grant: Grant, *, again: bool) -> UpstreamTokens:
         """The upstream token that replaces the client's; without one the request does not go on.
 
-        The grant is read again: it may have been revoked while a slow body was on its way.
+        The grant is read `again` if it may have been revoked since, while a slow body was on its way.
 
         Raises RefusedError.
         """
-        current = self.store.grant(grant.tsid)
+        current = self.store.grant(grant.tsid) if again else grant
         tokens = await self._source.current(current) if current else None
         if tokens is None:
             self.store.revoke(grant.tsid)

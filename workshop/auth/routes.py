@@ -1,14 +1,11 @@
-"""The HTTP surface: ToolHive's paths, discovery documents, answers to failures, and the request log."""
+"""The HTTP surface: ToolHive's paths, discovery documents, and answers to failures."""
 
-import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from workshop.auth.authorize import authorize
 from workshop.auth.browser import error_page
@@ -18,9 +15,8 @@ from workshop.auth.limits import FORM_BYTES, BodyTooLargeError, ClientGoneError
 from workshop.auth.registration import register
 from workshop.auth.resource_server import PROTECTED_RESOURCE_PATH, public_json, resource_document
 from workshop.auth.server import AuthServer
-from workshop.auth.store import Store, StoreUnavailableError
+from workshop.auth.store import Store
 from workshop.auth.token_endpoint import revoke, token
-from workshop.core.serving import SERVER_ERROR, unforeseen
 
 
 async def protected_resource(server: AuthServer, request: Request) -> Response:
@@ -169,51 +165,3 @@ def common_routes(store: Store | None) -> list[BaseRoute]:
 async def _not_found(request: Request) -> Response:
     del request
     return private_json({"error": "not_found"}, status=404)
-
-
-_LOG = logging.getLogger("workshop.gateway.requests")
-_LONGEST_PATH = 200
-
-
-class RequestLog:
-    """Logs method, path, status and milliseconds of each request, and answers an unexpected failure with 500.
-
-    Never logs a query, a header or a body.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        status, started = 0, time.perf_counter()
-
-        async def noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, noting)
-        except Exception as error:  # noqa: BLE001 - the last line of defence; the server must go on
-            _LOG.error(unforeseen(error))
-            if status == 0:
-                await _failure_response(error)(scope, receive, noting)
-        finally:
-            path = quote(scope["path"][:_LONGEST_PATH], safe="/-._~:")
-            milliseconds = (time.perf_counter() - started) * 1000
-            request = {"method": scope["method"], "path": path, "status": status, "ms": round(milliseconds)}
-            line = (scope["method"], path, status or "-", milliseconds)
-            _LOG.info("%s %s %s %.0f ms", *line, extra={"request": request})
-
-
-def _failure_response(error: Exception) -> Response:
-    if isinstance(error, StoreUnavailableError):
-        body = {"error": "temporarily_unavailable", "error_description": "The store cannot be used now"}
-        return private_json(body, status=503)
-    name, description = SERVER_ERROR
-    body = {"error": name, "error_description": description}
-    return private_json(body, status=500, headers={"connection": "close"})

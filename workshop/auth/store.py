@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from workshop.auth.limits import Clock
+from workshop.core.serving import UnavailableError
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,10 @@ class StoreFullError(Exception):
         self.seconds = seconds
 
 
-class StoreUnavailableError(Exception):
-    """The store cannot be read or written now (locked, full, gone); the caller answers 503."""
+class StoreUnavailableError(UnavailableError):
+    """The store cannot be read or written now (locked, full, gone)."""
+
+    description = "The store cannot be used now"
 
 
 class Rotation(Enum):

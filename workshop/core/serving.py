@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 import h11
 import uvicorn
@@ -156,44 +157,66 @@ class CoalescedTransport(asyncio.Transport):
         return self.transport.get_extra_info(name, default)
 
 
+class UnavailableError(Exception):
+    """Something that the server needs cannot be used now: answered with 503 and this description."""
+
+    description = "The server cannot answer now"
+
+
 class LastResort:
-    """Around a whole application: refuses ambiguous framing, and answers what nobody foresaw.
+    """Around a whole application: refuses ambiguous framing, answers what nobody foresaw, and may log.
 
     With both `Content-Length` and `Transfer-Encoding` (RFC 9112 section 6.3), a proxy in front may have used
-    the other one: 400. An exception: 500, one line in the log. Both end the connection.
+    the other one: 400. An exception: 500, one line in the log. Both end the connection. The log of requests
+    has method, path, status and milliseconds of each; never a query, a header or a body.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, log_requests: bool = False) -> None:
         self._app = app
+        self._log_requests = log_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         names = {name for name, _ in scope["headers"]}
-        if {b"content-length", b"transfer-encoding"} <= names:
+        if b"transfer-encoding" in names and b"content-length" in names:
             await _refuse(send, 400, "invalid_request", _BOTH_LENGTHS)
             return
-        begun = False
+        status, started = 0, time.perf_counter()
 
         async def sending(message: Message) -> None:
-            nonlocal begun
-            begun = True
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
             await send(message)
 
         try:
             await self._app(scope, receive, sending)
         except Exception as error:  # noqa: BLE001 - the last line of defence; the server must go on
             _LOG.error(unforeseen(error))
-            if not begun:
-                await _refuse(send, 500, *SERVER_ERROR)
+            if status == 0:
+                await _answer_failure(sending, error)
             # Otherwise the answer stays unfinished, which makes uvicorn close the connection.
+        finally:
+            if self._log_requests:
+                _log_request(scope, status, time.perf_counter() - started)
 
 
 _BOTH_LENGTHS = "Content-Length and Transfer-Encoding exclude each other"
 SERVER_ERROR = ("server_error", "Something went wrong here")
 """The `error` and the `error_description` for what nobody foresaw."""
 _MOST_FRAMES = 6
+_REQUESTS = logging.getLogger("workshop.gateway.requests")
+_LONGEST_PATH = 200
+
+
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    path = quote(scope["path"][:_LONGEST_PATH], safe="/-._~:")
+    milliseconds = seconds * 1000
+    request = {"method": scope["method"], "path": path, "status": status, "ms": round(milliseconds)}
+    line = (scope["method"], path, status or "-", milliseconds)
+    _REQUESTS.info("%s %s %s %.0f ms", *line, extra={"request": request})
 
 
 def unforeseen(error: BaseException) -> str:
@@ -203,10 +226,18 @@ def unforeseen(error: BaseException) -> str:
     return f"unforeseen {type(error).__name__} at {where}"
 
 
-async def _refuse(send: Send, status: int, error: str, description: str) -> None:
+async def _answer_failure(send: Send, error: Exception) -> None:
+    if isinstance(error, UnavailableError):
+        await _refuse(send, 503, "temporarily_unavailable", error.description, close=False)
+    else:
+        await _refuse(send, 500, *SERVER_ERROR)
+
+
+async def _refuse(send: Send, status: int, error: str, description: str, *, close: bool = True) -> None:
     body = json.dumps({"error": error, "error_description": description}, separators=(",", ":")).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    headers += [(b"cache-control", b"no-store"), (b"connection", b"close")]
+    headers += [(b"cache-control", b"no-store"), (b"pragma", b"no-cache")]
+    headers += [(b"x-content-type-options", b"nosniff"), *([(b"connection", b"close")] if close else [])]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -280,7 +311,7 @@ def serve(
     log_to_stderr()
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     config = uvicorn.Config(
-        LastResort(app),
+        app if isinstance(app, LastResort) else LastResort(app),
         log_config=None,
         http=http,
         ws="none",

@@ -5,10 +5,10 @@ import json
 import time
 from collections.abc import AsyncIterator
 
-from starlette.routing import BaseRoute, Route, Router
-from starlette.types import ASGIApp
+from starlette.routing import BaseRoute, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from workshop.auth import Cors, HostGuard, Outbound, Patience, RequestLog, UpstreamProvider, Vault
+from workshop.auth import Cors, HostGuard, Outbound, Patience, UpstreamProvider, Vault
 from workshop.auth.access_tokens import AccessTokens
 from workshop.auth.client_documents import Fetch
 from workshop.auth.config import Auth
@@ -22,6 +22,7 @@ from workshop.auth.store import Store, maintained
 from workshop.auth.store_sqlite import SqliteStore
 from workshop.auth.upstream import UpstreamTokenSource
 from workshop.core.hops import CONSENT
+from workshop.core.serving import LastResort
 from workshop.servers.gateway.config import GatewayConfig
 from workshop.servers.gateway.gate import Gate, OpenGate, TokenGate
 from workshop.servers.gateway.relay import Relay
@@ -46,16 +47,21 @@ def create_app(
     store = server.store if server else None
     relay = Relay(config, outbound, gate)
     router = Router(
-        # Nearly every request is for /mcp: first, so that no other path is tried for it.
-        [Route("/mcp", relay), *(auth_routes(server) if server else _NO_ROUTES), *common_routes(store)],
+        [*(auth_routes(server) if server else _NO_ROUTES), *common_routes(store)],
         redirect_slashes=False,
         default=relay,
         lifespan=lambda _: _running(outbound, store, clock),
     )
+
+    async def routed(scope: Scope, receive: Receive, send: Send) -> None:
+        # Nearly every request is for /mcp, so that no route is tried for it.
+        await (relay if scope.get("path") == "/mcp" else router)(scope, receive, send)
+
     issuer = config.auth.issuer if config.auth else None
-    guarded = HostGuard(router, issuer, port=config.port)
+    guarded = HostGuard(routed, issuer, port=config.port)
     # Without an authorization server no token is needed, so that no other page may come near the tools.
-    return RequestLog(Cors(guarded, ("/mcp", *CORS_PATHS)) if server else guarded)
+    app = Cors(guarded, ("/mcp", *CORS_PATHS)) if server else guarded
+    return LastResort(app, log_requests=True)
 
 
 _NO_ROUTES: list[BaseRoute] = []

@@ -1,97 +1,108 @@
-"""Cancel the relay's work when the client disconnects or its sign-in ends."""
+"""Cancel the relay's work: when the client disconnects, its sign-in ends, or the upstream does not answer."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from types import TracebackType
+from enum import Enum, auto
 from typing import Any
 
 from starlette.types import Receive
 
-# Most calls are answered sooner and do not need a second task that watches for the client to disconnect.
+# Most calls are answered sooner: one timer is all that they need, and no task that watches their client.
 _UNWATCHED_SECONDS = 0.05
-
-
-async def while_connected(work: Coroutine[Any, Any, None], receive: Receive) -> None:
-    """Run `work`; cancel it when the client disconnects, which is how MCP 2026-07-28 cancels a request."""
-    watch = _Watch(receive)
-    try:
-        await work
-    except asyncio.CancelledError:
-        if not watch.client_left:
-            raise
-    finally:
-        watch.end()
-
-
-class _Watch:
-    """Cancels the current task when the client disconnects."""
-
-    def __init__(self, receive: Receive) -> None:
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("there is no task to cancel")
-        self.client_left = False
-        self._task = task
-        self._receive = receive
-        self._watching: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(_UNWATCHED_SECONDS, self._start)
-
-    def end(self) -> None:
-        """Stop watching, and undo a cancellation that this object requested."""
-        self._timer.cancel()
-        if self._watching is not None:
-            self._watching.cancel()
-        if self.client_left:
-            self._task.uncancel()
-
-    def _start(self) -> None:
-        self._watching = asyncio.create_task(self._wait())
-
-    async def _wait(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.client_left = True
-        self._task.cancel()
 
 
 class AdmissionLostError(Exception):
     """The sign-in ended while its answer was still being sent."""
 
 
-class WhileAdmitted:
-    """Runs a block, and calls `admitted` every so many seconds.
+class _Ending(Enum):
+    LEFT = auto()
+    SLOW = auto()
+    REVOKED = auto()
 
-    Raises AdmissionLostError once that is False: an open stream ends at most that long after its revocation.
+
+class Watch:
+    """Runs the relay's work, and cancels it for one of three reasons.
+
+    The client disconnects, which is how MCP 2026-07-28 cancels a request; no answer begins within
+    `head_seconds` of `asked`; or, from `answering` on, `admitted` is False, which is looked at `every` so
+    many seconds: an open stream ends at most that long after its revocation.
     """
 
-    def __init__(self, admitted: Callable[[], bool], every: float) -> None:
+    def __init__(
+        self, receive: Receive, admitted: Callable[[], bool], *, head_seconds: float, every: float
+    ) -> None:
+        self._receive = receive
         self._admitted = admitted
+        self._head_seconds = head_seconds
         self._every = every
-        self._lost = False
+        self._loop = asyncio.get_running_loop()
+        self._due: float | None = None
+        """When to look next; the time of the event loop."""
+        self._is_answering = False
+        self._ending: _Ending | None = None
+        self._watching: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> None:
+    async def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Raises TimeoutError for no answer, and AdmissionLostError; returns if the client disconnects."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("there is no task to cancel")
-        self._task, self._cancelled_before = task, task.cancelling()
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(self._every, self._look)
+        self._task, cancelled_before = task, task.cancelling()
+        self._timer: asyncio.Handle = self._loop.call_later(_UNWATCHED_SECONDS, self._begin)
+        ours = False
+        try:
+            await work
+        except asyncio.CancelledError:
+            # As `asyncio.Timeout` does: a cancellation by another task continues.
+            ours = self._ending is not None and task.cancelling() - 1 <= cancelled_before
+            if not ours:
+                raise
+        finally:
+            self._timer.cancel()
+            if self._watching is not None:
+                self._watching.cancel()
+            if self._ending is not None:
+                task.uncancel()
+        if ours and self._ending is _Ending.SLOW:
+            raise TimeoutError
+        if ours and self._ending is _Ending.REVOKED:
+            raise AdmissionLostError
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
-        # As `asyncio.Timeout` does: a cancellation by another task continues.
-        if (
-            self._lost
-            and self._task.uncancel() <= self._cancelled_before
-            and isinstance(error, asyncio.CancelledError)
-        ):
-            raise AdmissionLostError from error
+    def asked(self) -> None:
+        """The upstream has the request, from now on."""
+        self._due = self._loop.time() + self._head_seconds
+        self._set_timer()
+
+    def answering(self) -> None:
+        """The upstream's answer has begun."""
+        self._is_answering = True
+        self._due = self._loop.time() + self._every
+        self._set_timer()
+
+    def _begin(self) -> None:
+        self._watching = asyncio.create_task(self._wait())
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._watching is not None and self._due is not None:
+            self._timer.cancel()
+            self._timer = self._loop.call_at(self._due, self._look)
 
     def _look(self) -> None:
-        if self._admitted():
-            self._timer = self._loop.call_later(self._every, self._look)
+        if not self._is_answering:
+            self._end(_Ending.SLOW)
+        elif self._admitted():
+            self.answering()
         else:
-            self._lost = True
+            self._end(_Ending.REVOKED)
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._end(_Ending.LEFT)
+
+    def _end(self, why: _Ending) -> None:
+        if self._ending is None:
+            self._ending = why
             self._task.cancel()

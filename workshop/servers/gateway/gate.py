@@ -1,7 +1,6 @@
 """Admission to the relay: users with a valid token, or everyone without an authorization server."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from starlette.datastructures import Headers
 
@@ -14,8 +13,7 @@ _SESSION = "mcp-session-id"
 _UNAUTHORIZED, _NOT_FOUND, _FAILURE = 401, 404, 400
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """The properties of an upstream's answer that the gate uses."""
 
     method: str
@@ -26,10 +24,10 @@ class Answer:
 class Admission(Protocol):
     """One admitted request."""
 
-    async def credentials(self) -> dict[str, str]:
+    async def credentials(self, *, waited: bool) -> dict[str, str]:
         """Headers that make the upstream accept the request; read last, when the body has arrived.
 
-        Raises RefusedError.
+        `waited` is whether anything else can have happened since the admission. Raises RefusedError.
         """
 
     def answered(self, answer: Answer) -> None:
@@ -47,7 +45,8 @@ class Gate(Protocol):
 
 
 class _Passing:
-    async def credentials(self) -> dict[str, str]:
+    async def credentials(self, *, waited: bool) -> dict[str, str]:
+        del waited
         return {}
 
     def answered(self, answer: Answer) -> None:
@@ -73,9 +72,9 @@ class _SignedIn:
         self._sessions = sessions
         self._used: UpstreamTokens | None = None
 
-    async def credentials(self) -> dict[str, str]:
+    async def credentials(self, *, waited: bool) -> dict[str, str]:
         try:
-            self._used = await self._server.swap(self._grant)
+            self._used = await self._server.swap(self._grant, again=waited)
         except UpstreamError as error:
             raise upstream_failure(slow=error.trouble is Trouble.SLOW) from error
         return {"Authorization": f"Bearer {self._used.access_token}"}

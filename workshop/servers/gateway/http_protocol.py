@@ -52,7 +52,12 @@ class StrictProtocol(HeadDeadline, HttpToolsProtocol):
             self.head_ended()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value.rstrip(b" \t"))  # llhttp leaves what RFC 9110 section 5.5 excludes
+        # As uvicorn does, without a second call for each header; llhttp leaves the spaces at the end of a
+        # value, which RFC 9110 section 5.5 excludes.
+        name, value = name.lower(), value.rstrip(b" \t")
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._in_head, self._unread = False, 0

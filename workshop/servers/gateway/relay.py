@@ -5,26 +5,25 @@ sessions with their GET stream and DELETE (2025-11-25), and self-contained POSTs
 path and query are not passed on: the remote URL is the configured one (ToolHive, transparent_proxy.go).
 """
 
-import asyncio
 import io
 import logging
 import re
 from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import aiohttp
 from multidict import CIMultiDict
 from starlette.datastructures import Headers
-from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 from yarl import URL
 
-from workshop.auth import ClientGoneError, Outbound, RefusedError, private_json, query_parameters
+from workshop.auth import ClientGoneError, Outbound, RefusedError, private_json
+from workshop.auth.http import parse_query
 from workshop.auth.json_rpc import read_message, relayed_body, too_large
 from workshop.auth.limits import RELAY_BYTES
 from workshop.auth.outbound import proxy_for
-from workshop.servers.gateway.cancellation import AdmissionLostError, WhileAdmitted, while_connected
+from workshop.servers.gateway.cancellation import AdmissionLostError, Watch
 from workshop.servers.gateway.config import GatewayConfig
 from workshop.servers.gateway.gate import Admission, Answer, Gate, upstream_failure
 from workshop.servers.gateway.tool_filter import RawHeaders, ToolFilter, withheld
@@ -44,6 +43,7 @@ _NOT_OURS = frozenset(
     | {b"alt-svc", b"location", b"refresh", b"strict-transport-security", b"clear-site-data", b"x-powered-by"}
     | {b"report-to", b"nel", b"service-worker-allowed", b"x-content-type-options"}
 )
+_DROPPED = _HOP_BY_HOP | _NOT_OURS
 _CORS_PREFIX = b"access-control-"
 
 
@@ -68,7 +68,7 @@ def to_client(
     named = {
         token.strip().lower() for name, value in pairs if name == b"connection" for token in value.split(b",")
     }
-    dropped = _HOP_BY_HOP | _NOT_OURS | named | without
+    dropped = _DROPPED | named | without if named or without else _DROPPED
     kept = [
         (name, value) for name, value in pairs if name not in dropped and not name.startswith(_CORS_PREFIX)
     ]
@@ -85,11 +85,10 @@ _WARNED_OF = 1024 * 1024
 """From this size on aiohttp warns of a body that is given as bytes."""
 
 
-@dataclass(frozen=True)
-class _Call:
+class _Call(NamedTuple):
     method: str
     headers: RawHeaders
-    body: bytes
+    body: bytes = b""
     id: object = None
 
 
@@ -116,15 +115,23 @@ class Relay:
             return
 
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
+        headers, patience = Headers(scope=scope), self._outbound.patience
         _check_shape(scope["method"], headers)
-        admission = await self._gate.admit(headers, query_parameters(Request(scope)))
-        call = _Call(scope["method"], list(scope["headers"]), b"")
+        admission = await self._gate.admit(headers, parse_query(scope["query_string"]))
+        call, waited = _Call(scope["method"], headers.raw), False
         if call.method == "POST":
-            call = self._posted(call.headers, await self._body(receive, headers))
-        await while_connected(self._exchange(call, admission, send), receive)
+            body, waited = await self._body(receive, headers)
+            call = self._posted(call.headers, body)
+        watch = Watch(receive, admission.admitted, head_seconds=patience.headers, every=patience.revocation)
+        try:
+            await watch.run(self._exchange(call, admission, send, watch, waited=waited))
+        except TimeoutError as error:
+            raise upstream_failure(slow=True) from error
+        except AdmissionLostError:
+            _LOG.warning("an open answer was cut: its sign-in has ended")
 
-    async def _body(self, receive: Receive, headers: Headers) -> bytes:
+    async def _body(self, receive: Receive, headers: Headers) -> tuple[bytes, bool]:
+        """The body, and whether it had to be waited for."""
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > RELAY_BYTES:
             raise too_large()
@@ -137,48 +144,49 @@ class Relay:
         asked = self._tools.request(message, body, headers)
         return _Call("POST", asked.headers, asked.body, asked.id)
 
-    async def _exchange(self, call: _Call, admission: Admission, send: Send) -> None:
-        headers = to_upstream(call.headers, await admission.credentials(), self._added)
+    async def _exchange(
+        self, call: _Call, admission: Admission, send: Send, watch: Watch, *, waited: bool
+    ) -> None:
+        headers = to_upstream(call.headers, await admission.credentials(waited=waited), self._added)
         body = io.BytesIO(call.body) if len(call.body) >= _WARNED_OF else call.body or None
+        watch.asked()
         try:
-            async with asyncio.timeout(self._outbound.patience.headers):
-                response = await self._outbound.session.request(
-                    call.method,
-                    self._url,
-                    headers=headers,
-                    data=body,
-                    allow_redirects=False,
-                    proxy=self._proxy,
-                )
+            response = await self._outbound.session.request(
+                call.method,
+                self._url,
+                headers=headers,
+                data=body,
+                allow_redirects=False,
+                proxy=self._proxy,
+            )
         except TimeoutError as error:
             raise upstream_failure(slow=True) from error
         except (aiohttp.ClientError, OSError) as error:
             raise upstream_failure(slow=False) from error
-        try:
-            async with response, WhileAdmitted(admission.admitted, self._outbound.patience.revocation):
-                if response.status not in _STATUSES:
-                    raise upstream_failure(
-                        slow=False, description="The remote server answered with no status of HTTP"
-                    )
-                admission.answered(
-                    Answer(call.method, response.status, response.headers.get("mcp-session-id"))
+        watch.answering()
+        async with response:
+            if response.status not in _STATUSES:
+                raise upstream_failure(
+                    slow=False, description="The remote server answered with no status of HTTP"
                 )
-                await self._answer(response, call.id, send)
-        except AdmissionLostError:
-            _LOG.warning("an open answer was cut: its sign-in has ended")
+            admission.answered(Answer(call.method, response.status, response.headers.get("mcp-session-id")))
+            await self._answer(response, call.id, send)
 
     async def _answer(self, response: aiohttp.ClientResponse, id_: object, send: Send) -> None:
         if "location" in response.headers or response.status in range(300, 400):
             raise upstream_failure(slow=False, description="The remote server answered with a redirect")
         headers, chunks = await self._content(response, id_)
         first = await _first(chunks) if response.content_length else b""
+        is_whole = self._tools is None and response.content.at_eof()
         try:
             await send({"type": "http.response.start", "status": response.status, "headers": headers})
-            if first:
+            if first and not is_whole:
                 await send({"type": "http.response.body", "body": first, "more_body": True})
-            async for chunk in chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body"})
+                first = b""
+            if not is_whole:
+                async for chunk in chunks:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": first})
         except aiohttp.ClientError as error:
             # The answer has begun: if it is left unfinished, our server closes the connection, so that the
             # client does not mistake half an answer for a whole one.
@@ -237,7 +245,7 @@ def _check_shape(method: str, headers: Headers) -> None:
     if method != "POST" and ("transfer-encoding" in headers or headers.get("content-length", "0") != "0"):
         raise _refused(400, "invalid_request", "Only a POST has a body")
     names = [name for name, _ in headers.raw]
-    if any(names.count(name) > 1 for name in _ONE_OF_EACH):
+    if len(set(names)) < len(names) and any(names.count(name) > 1 for name in _ONE_OF_EACH):
         # The gateway and the upstream might each use another one.
         raise _refused(400, "invalid_request", "A header is repeated")
     if _CONTROL.search(b" ".join([value for _, value in headers.raw])):

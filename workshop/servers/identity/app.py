@@ -8,7 +8,7 @@ from typing import Any
 from starlette.routing import Router
 from starlette.types import ASGIApp
 
-from workshop.auth import Cors, HostGuard, Patience, RequestLog, Vault
+from workshop.auth import Cors, HostGuard, Patience, Vault
 from workshop.auth.access_tokens import AccessTokens
 from workshop.auth.client_documents import Fetch
 from workshop.auth.guarded_fetch import GuardedFetch
@@ -17,6 +17,7 @@ from workshop.auth.routes import CORS_PATHS, authorization_server_routes, common
 from workshop.auth.server import AuthServer, authorization_server
 from workshop.auth.store import Client, maintained
 from workshop.auth.store_sqlite import SqliteStore
+from workshop.core.serving import LastResort
 from workshop.servers.identity.config import LOGIN_PATH, IdentityConfig, read
 from workshop.servers.identity.login import LoginPage, PracticePeople, username_claim
 from workshop.servers.practice.data import load
@@ -54,7 +55,7 @@ def create_app(config: Mapping[str, Any], *, clock: Clock = time.time, fetch: Fe
         lifespan=lambda _: maintained(server.store, clock),
     )
     guarded = HostGuard(router, settings.auth.issuer, port=settings.port)
-    return RequestLog(Cors(guarded, CORS_PATHS))
+    return LastResort(Cors(guarded, CORS_PATHS), log_requests=True)
 
 
 def sealed_for(settings: IdentityConfig) -> str:

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from workshop.auth import RequestLog, Url, caller_of
+from workshop.auth import Url, caller_of
 from workshop.core.config_file import validated
 from workshop.core.crash import run_program
-from workshop.core.serving import log_to_stderr, read_object, serve, unforeseen
+from workshop.core.serving import LastResort, log_to_stderr, read_object, serve, unforeseen
 
 if TYPE_CHECKING:
     from workshop.servers.variation.metrics import Metrics
@@ -91,7 +91,7 @@ def run(
     """Serve an app with the logs, health and metrics of `settings`, until SIGTERM; `url` is its address."""
     log_to_stderr(JsonLines() if settings.log == "json" else None)  # before the MCP SDK does
     ports = _count_on(settings.metrics_port)
-    app: ASGIApp = AnyHostForHealth(RequestLog(create_app()), url)
+    app: ASGIApp = AnyHostForHealth(LastResort(create_app(), log_requests=True), url)
     if _metrics is not None:
         app = _metrics.counting(app)
     serve(app, port=settings.port, while_exists=while_exists, host=settings.host, more_ports=ports)

@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from worker import SCOPES, WEAK, Worker, make_worker
 from worker_tools import SESSION, mcp_server
 
-from workshop.auth import Cors, Endpoint, RequestLog, private_json, with_headers
-from workshop.core.serving import main
+from workshop.auth import Cors, Endpoint, private_json, with_headers
+from workshop.core.serving import LastResort, main
 from workshop.servers.variation.editions import MistakesTold
 from workshop.servers.variation.sdk import sdk_user
 
@@ -48,7 +48,7 @@ def create_app(config: Mapping[str, Any]) -> ASGIApp:
     ]
     door = Door(Router(routes, redirect_slashes=False, lifespan=running), worker)
     pages = Cors(MistakesTold(door, worker.groups), ("/mcp", "/register", "/token"))
-    return RequestLog(pages)
+    return LastResort(pages, log_requests=True)
 
 
 def _routes(worker: Worker) -> list[Route]:
