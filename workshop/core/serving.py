@@ -264,12 +264,30 @@ def main(create_app: CreateApp, arguments: Sequence[str] | None = None) -> NoRet
     sys.exit(run_program(act))
 
 
+class _Lines(logging.Formatter):
+    """A line with its time, which is put into words once a second: that takes longer than the rest."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+        self._second, self._words = -1, ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
+        del datefmt
+        if (second := int(record.created)) != self._second:
+            self._second, self._words = (
+                second,
+                time.strftime(self.default_time_format, time.localtime(second)),
+            )
+        return self.default_msec_format % (self._words, record.msecs)
+
+
 def log_to_stderr(formatter: logging.Formatter | None = None) -> None:
     """Log to stderr, each line with its time or as `formatter` writes it; a second call changes nothing."""
-    # No line shows these, so they need not be looked up.
+    # No line shows these, so they need not be looked up (docs.python.org, logging howto, "Optimization").
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001 - as that page does
     handler = logging.StreamHandler()
-    handler.setFormatter(formatter or logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(formatter or _Lines())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 

@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 
-from starlette.routing import BaseRoute, Router
+from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workshop.auth import Cors, HostGuard, Outbound, Patience, UpstreamProvider, Vault
@@ -46,16 +46,15 @@ def create_app(
     server, gate = _with_auth(config, config.auth, outbound, clock, fetch) if config.auth else _OPEN
     store = server.store if server else None
     relay = Relay(config, outbound, gate)
+    routes = [*(auth_routes(server) if server else _NO_ROUTES), *common_routes(store)]
     router = Router(
-        [*(auth_routes(server) if server else _NO_ROUTES), *common_routes(store)],
-        redirect_slashes=False,
-        default=relay,
-        lifespan=lambda _: _running(outbound, store, clock),
+        routes, redirect_slashes=False, default=relay, lifespan=lambda _: _running(outbound, store, clock)
     )
+    # A whole path is looked up: the router would compare it with one route after another.
+    whole = {route.path: route.app for route in routes if isinstance(route, Route)} | {"/mcp": relay}
 
     async def routed(scope: Scope, receive: Receive, send: Send) -> None:
-        # Nearly every request is for /mcp, so that no route is tried for it.
-        await (relay if scope.get("path") == "/mcp" else router)(scope, receive, send)
+        await whole.get(scope.get("path", ""), router)(scope, receive, send)
 
     issuer = config.auth.issuer if config.auth else None
     guarded = HostGuard(routed, issuer, port=config.port)
