@@ -1,19 +1,23 @@
 """A server of ours, as a process: what it does with heads that never end, ambiguous lengths and failures."""
 
 import asyncio
+import json
 import logging
+import re
 import resource
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from workshop.core.ports import free_port
-from workshop.core.serving import OnceASecond
+from workshop.core.serving import LastResort, OnceASecond, UnavailableError
 
 DEADLINE = 60
 SERVER = """
@@ -256,3 +260,43 @@ def test_the_limit_leaves_room_for_as_many_connections_upstream() -> None:
     shown = "from workshop.core.serving import most_connections; print(most_connections())"
     done = subprocess.run([sys.executable, "-c", limit + shown], capture_output=True, text=True, check=True)
     assert done.stdout == "108\n"
+
+
+class _Gone(UnavailableError):
+    description = "The shelf cannot be used now"
+
+
+async def _answered(error: Exception) -> list[MutableMapping[str, Any]]:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        del scope, receive, send
+        raise error
+
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    scope = {"type": "http", "method": "GET", "path": "/a b", "headers": [], "query_string": b"secret=1"}
+    await LastResort(app, log_requests=True)(scope, receive, send)
+    return sent
+
+
+async def test_what_cannot_be_used_now_is_a_503_in_its_words_and_each_request_is_a_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO):
+        start, body = await _answered(_Gone("SQLITE_FULL"))
+    assert start["status"] == 503
+    assert (b"connection", b"close") not in start["headers"]
+    assert json.loads(body["body"]) == {
+        "error": "temporarily_unavailable",
+        "error_description": "The shelf cannot be used now",
+    }
+    failed, line = caplog.records
+    assert failed.getMessage().startswith("unforeseen _Gone at ")
+    assert re.fullmatch(r"GET /a%20b 503 \d+ ms", line.getMessage())
+    assert "SQLITE_FULL" not in caplog.text + str(body)
+    assert "secret" not in caplog.text

@@ -278,7 +278,7 @@ class _Lines(logging.Formatter):
                 second,
                 time.strftime(self.default_time_format, time.localtime(second)),
             )
-        return self.default_msec_format % (self._words, record.msecs)
+        return f"{self._words},{int(record.msecs):03d}"
 
 
 def log_to_stderr(formatter: logging.Formatter | None = None) -> None:
