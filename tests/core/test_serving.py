@@ -262,7 +262,7 @@ def test_the_limit_leaves_room_for_as_many_connections_upstream() -> None:
     assert done.stdout == "108\n"
 
 
-class _Gone(UnavailableError):
+class _GoneError(UnavailableError):
     description = "The shelf cannot be used now"
 
 
@@ -288,7 +288,7 @@ async def test_what_cannot_be_used_now_is_a_503_in_its_words_and_each_request_is
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.INFO):
-        start, body = await _answered(_Gone("SQLITE_FULL"))
+        start, body = await _answered(_GoneError("SQLITE_FULL"))
     assert start["status"] == 503
     assert (b"connection", b"close") not in start["headers"]
     assert json.loads(body["body"]) == {
@@ -296,7 +296,7 @@ async def test_what_cannot_be_used_now_is_a_503_in_its_words_and_each_request_is
         "error_description": "The shelf cannot be used now",
     }
     failed, line = caplog.records
-    assert failed.getMessage().startswith("unforeseen _Gone at ")
+    assert failed.getMessage().startswith("unforeseen _GoneError at ")
     assert re.fullmatch(r"GET /a%20b 503 \d+ ms", line.getMessage())
     assert "SQLITE_FULL" not in caplog.text + str(body)
     assert "secret" not in caplog.text
