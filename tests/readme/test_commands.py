@@ -67,6 +67,10 @@ ELSEWHERE = {
         "speaks MCP over stdin and stdout; tested by",
         "tests/agent/test_bridge.py::test_a_client_lists_and_calls_through_it",
     ),
+    "workshop part 1 check --watch": (
+        "runs until Ctrl-C; tested by",
+        "tests/course/test_watch.py::test_a_save_is_checked_again_on_one_screen_until_ctrl_c",
+    ),
     "workshop open": (BROWSER, "tests/course/test_page_in_browser.py::test_each_hop_appears_as_it_happens"),
     "workshop open 4": (BROWSER, "tests/course/test_page_in_browser.py::test_each_hop_appears_as_it_happens"),
     "workshop open 4 --present": (

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FOLDERS = {"0.63.0": "toolhive-crds-0.63", "0.44.0": "toolhive-crds"}
 PINNED, OLDER = FOLDERS
 HAS_CEL = find_spec("cel_expr_python") is not None  # it has wheels for some versions of Python only
+_INT32 = 1 << 31
 _BOUNDS = {
     "string": ("minLength", "maxLength"),
     "array": ("minItems", "maxItems"),
@@ -60,7 +61,7 @@ def _schema(known: fields.Field, *, older: bool) -> dict[str, Any]:
     keywords = {"enum": "enum", "pattern": "pattern", "least": least, "most": most}
     schema = {keyword: facts[fact] for fact, keyword in keywords.items() if fact in facts}
     if name != "any":
-        schema["type"] = "integer" if name == "int32" else name
+        schema |= {"type": "integer", "format": name} if name == "int32" else {"type": name}
     if "unique" in facts:
         schema["x-kubernetes-list-map-keys"] = facts["unique"]
     if facts.get("open"):
@@ -160,6 +161,9 @@ def _closed(schema: Schema) -> dict[str, Any]:
     for key in ("items", "additionalProperties"):
         if isinstance(schema.get(key), Mapping):
             closed[key] = _closed(schema[key])
+    if schema.get("format") == "int32":  # JSON Schema does not know it; the API server holds a value to it
+        closed["minimum"] = max(schema.get("minimum", -_INT32), -_INT32)
+        closed["maximum"] = min(schema.get("maximum", _INT32 - 1), _INT32 - 1)
     if schema.get("x-kubernetes-int-or-string"):
         closed |= {"type": ["integer", "string"]}
     if schema.get("nullable"):

@@ -8,6 +8,7 @@ import typer
 from workshop import __version__
 from workshop.cli import (
     bundle,
+    compare,
     connect,
     demo,
     doctor,
@@ -49,7 +50,7 @@ class _Root(RootGroup):
         "Environment": ("up", "status", "logs", "teardown"),
         "Lessons": ("part", "next", "open", "trace", "connect", "disconnect", "bridge"),
         "Troubleshooting": ("doctor", "config", "report", "help"),
-        "Security": ("login", "probe", "serve"),
+        "Security": ("login", "probe", "compare", "serve"),
         "For facilitators": ("rehearse", "demo", "bundle"),
     }
     guesses: Mapping[str, str] = {
@@ -86,6 +87,7 @@ def build_tree() -> Any:  # noqa: ANN401 - Typer keeps its commands' types priva
     app.add("help", help.show_help)
     app.add_typer(login.build_group(), name="login")
     app.add("probe", probe.probe)
+    app.add("compare", compare.compare)
     app.add("serve", serve.serve)
     app.add("rehearse", rehearse.rehearse)
     app.add_typer(demo.build_group(), name="demo")

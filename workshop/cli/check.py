@@ -1,7 +1,8 @@
 """`workshop part N check`: which checks pass, why the others do not, and a hint."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -10,11 +11,12 @@ from workshop.cli.next import following
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
 from workshop.cli.variation import VariationName, lesson_or_variation, variation_name
-from workshop.core.errors import CheckError
+from workshop.core.errors import CheckError, UsageError
 from workshop.core.result import Point, Result
 from workshop.course.lessons import Lesson, Variation
 
 if TYPE_CHECKING:
+    from workshop.core.screen import Screen
     from workshop.course.check import Checked, CheckReport
 
 Number = Annotated[
@@ -27,6 +29,7 @@ Number = Annotated[
     ),
 ]
 Hint = Annotated[bool, typer.Option("--hint", help="Give the next hint for the first check that fails.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Check again whenever you save a file, until Ctrl-C.")]
 _MARKS: Mapping[str, str] = {"passed": "✓", "failed": "✗", "not tried": "·", "not applicable": "○"}
 
 
@@ -35,21 +38,71 @@ def add_check(group: typer.Typer, lesson: Lesson) -> None:
 
     @group.command("check")
     def check(
-        exercise: Number = None, *, variation: VariationName = None, hint: Hint = False, json: Json = False
+        exercise: Number = None,
+        *,
+        variation: VariationName = None,
+        hint: Hint = False,
+        watch: Watch = False,
+        json: Json = False,
     ) -> None:
         """Check this part, and the exercises you have begun."""
         from workshop.core.settings import Settings
-        from workshop.course.check import check_part
-        from workshop.course.progress import ProgressFile
 
         console().hide(Settings.load().secrets())
         chosen = lesson_or_variation(lesson, variation)
-        what = f"exercise {exercise} of " if exercise is not None else ""
-        label = f"Run the checks of {what}{chosen.label}"
-        with console().progress() as progress, progress.step(label) as step:
-            report = check_part(chosen, ProgressFile(console().warn), step.note, only=exercise, hint=hint)
-            step.note("")
-        finish(_result(chosen, report, exercise, asked=hint), as_json=json)
+        if watch and json:
+            raise UsageError("`--watch` has no end, and `--json` prints one document", hint="Leave one out")
+        if watch:
+            _watch(chosen, exercise, hint=hint)
+        finish(_checked(chosen, exercise, hint=hint), as_json=json)
+
+
+def _checked(lesson: Lesson, exercise: int | None, *, hint: bool) -> Result:
+    from workshop.course.check import check_part
+    from workshop.course.progress import ProgressFile
+
+    with console().progress() as progress, progress.step(f"Run {_called(lesson, exercise)}") as step:
+        report = check_part(lesson, ProgressFile(console().warn), step.note, only=exercise, hint=hint)
+        step.note("")
+    return _result(lesson, report, exercise, asked=hint)
+
+
+def _watch(lesson: Lesson, exercise: int | None, *, hint: bool) -> NoReturn:
+    """Check again after each save, until Ctrl-C; then the last result stays on the terminal."""
+    from workshop.course.check import check_part, rounds
+    from workshop.course.progress import ProgressFile
+
+    result = None
+    called = _called(lesson, exercise)
+    try:
+        with console().screen() as screen:
+            progress = ProgressFile(screen.note)
+            for _ in rounds(lesson, progress, screen.refresh):
+                screen.note(f"Running {called} …")
+                report = check_part(lesson, progress, _noted(screen), only=exercise, hint=hint)
+                result = _result(lesson, _failed_first(report), exercise, asked=hint)
+                hint = False
+                screen.show(result)
+                screen.note(f"Save a file to run {called} again; Ctrl-C leaves")
+    finally:
+        if result and screen.redraws:
+            console().render(result)
+    raise AssertionError  # `rounds` has no end
+
+
+def _noted(screen: "Screen") -> Callable[[str], None]:
+    return lambda sentence: screen.note(f"Checking: {sentence}")
+
+
+def _failed_first(report: "CheckReport") -> "CheckReport":
+    """What has failed comes first: a small screen shows the beginning."""
+    checks = sorted(report.checks, key=lambda found: found.outcome.state != "failed")
+    return replace(report, checks=tuple(checks))
+
+
+def _called(lesson: Lesson, exercise: int | None) -> str:
+    what = f"exercise {exercise} of " if exercise is not None else ""
+    return f"the checks of {what}{lesson.label}"
 
 
 def note_progress(lesson: Lesson, *, shown: bool = False, ran: bool = False) -> None:

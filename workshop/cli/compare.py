@@ -1,4 +1,4 @@
-"""`workshop part 4 compare`: run every way to do the part, and show the results side by side."""
+"""`workshop part 4 compare`, and `workshop compare URL` with a server of your own, side by side."""
 
 import shutil
 import sys
@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from workshop.cli.completion import complete_systems
+from workshop.cli.connect import ApproveAs, NoBrowser
 from workshop.cli.options import Json
+from workshop.cli.probe import LogIn, Url, signing_of
 from workshop.cli.terminal import console, finish
 from workshop.core.errors import WorkshopError
 from workshop.core.foreign import one_line
+from workshop.core.interrupts import interrupts
 from workshop.core.invocation import again
 from workshop.core.result import Result, Table
-from workshop.course.lessons import Lesson
+from workshop.course.lessons import Lesson, find_lessons, variations_of
 
 if TYPE_CHECKING:
     from workshop.audit.compare.comparison import Column, Comparison
@@ -31,12 +34,20 @@ Only = Annotated[
         autocompletion=complete_systems,
     ),
 ]
+OnlySome = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only",
+        metavar="NAME",
+        help="Compare with only this one; may be repeated. Unset: all.",
+        show_default=False,
+    ),
+]
 Weak = Annotated[bool, typer.Option("--weak", help="Include the weak edition; worker has one.")]
 Html = Annotated[
     Path | None,
     typer.Option("--html", metavar="FILE", help="Also write an HTML page to FILE.", show_default=False),
 ]
-_COMMAND = "part compare"
 _LABEL, _CELL = 18, 20
 """Terminal columns: for the labels, and for each system."""
 
@@ -57,17 +68,49 @@ def add_compare(group: typer.Typer, lesson: Lesson) -> None:
             found = comparing.compare(systems, progress)
         if html is not None:
             comparing.write(found, html)
-        _finish(found, html, as_json=json)
+        _finish("part compare", found, html, as_json=json)
 
 
-def _finish(found: "Comparison", html: Path | None, *, as_json: bool) -> None:
+def compare(
+    url: Url,
+    *,
+    login: LogIn = False,
+    no_browser: NoBrowser = False,
+    approve_as: ApproveAs = None,
+    only: OnlySome = None,
+    weak: Weak = False,
+    html: Html = None,
+    json: Json = False,
+) -> None:
+    """Compare an MCP server of your own with the five ways to do part 4."""
+    from workshop.audit.compare import comparison as comparing
+    from workshop.audit.compare.outside import outside
+    from workshop.audit.compare.systems import systems_of
+    from workshop.audit.probe.model import Target
+
+    target = Target.parse(url)
+    lesson = next(lesson for lesson in find_lessons() if variations_of(lesson))
+    systems = systems_of(lesson, only or (), weak=weak)
+    if html is not None:
+        comparing.check_target(html)
+    with console().progress() as progress:
+        signing = signing_of(progress, login=login, no_browser=no_browser, approve_as=approve_as)
+        with progress.step(f"Probe {one_line(target.url, 300)}") as step:
+            own = interrupts.run(outside(target, signing, lambda text: step.note(one_line(text))))
+        found = comparing.compare(systems, progress, [own])
+    if html is not None:
+        comparing.write(found, html)
+    _finish("compare", found, html, as_json=json)
+
+
+def _finish(command: str, found: "Comparison", html: Path | None, *, as_json: bool) -> None:
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     tables = [] if as_json else list(tables_for(found.columns, width))
     failed = [one_line(f"{one.name} did not start: {one.text}", 600) for one in found.not_started]
     page = f"{again('--html', 'compare.html')} writes a page with the evidence"
     shown = f"`{html}` has the evidence" if html else page
     code = WorkshopError.exit_code if failed else 0
-    last = Result(_COMMAND, _data(found, html), _headline(found), failed, next=shown, exit_code=code)
+    last = Result(command, _data(found, html), _headline(found), failed, next=shown, exit_code=code)
     for table in tables[:-1]:
         console().render(replace(last, table=table, next=""))
         last = replace(last, headline="", lines=[""])  # shown with the first table

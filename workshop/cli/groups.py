@@ -53,6 +53,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "workshop probe https://mcp.example.com/mcp --follow --all",
         "workshop probe https://mcp.example.com/mcp --login",
     ),
+    "compare": (
+        "workshop compare http://localhost:9000/mcp",
+        "workshop compare https://mcp.example.com/mcp --login --html compare.html",
+    ),
     "serve": ("workshop serve resource-server --config tools.toml",),
     "login": ("workshop login list", "workshop login revoke --all"),
     "rehearse": ("workshop rehearse", "workshop rehearse --backend kind --keep"),
@@ -77,6 +81,7 @@ PART_EXAMPLES = (
     "workshop part {0} show",
     "workshop part {0} run",
     "workshop part {0} check --hint",
+    "workshop part {0} check --watch",
     "workshop part {0} exercise 1",
 )
 
@@ -265,12 +270,20 @@ class LessonGroup(Group):
     guesses: Mapping[str, str] = {
         "hint": "check --hint",
         "hints": "check --hint",
+        "watch": "check --watch",
         "start": "run",
         "read": "show",
         "test": "check",
         "exercises": "exercise",
         "solution": "solve",
     }
+    _OF_EXERCISES = ("check", "exercise", "solve", "reset")
+
+    def guess(self, ctx: Any, args: list[str]) -> str:  # noqa: ANN401 - same
+        """As `Group.guess`, with the exercise's number if one was given."""
+        meant = super().guess(ctx, args)
+        takes_number = meant.removeprefix(f"{ctx.command_path} ").startswith(self._OF_EXERCISES)
+        return " ".join([meant, *(word for word in args[1:] if takes_number and word.isdigit())])
 
 
 def current_part() -> str:

@@ -1,11 +1,12 @@
 """The only module that prints: data to stdout, everything else to stderr."""
 
 import contextlib
+import functools
 import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
@@ -18,7 +19,7 @@ from workshop.core.errors import WorkshopError
 from workshop.core.foreign import plain, unbroken
 from workshop.core.invocation import runnable, runnable_markdown
 from workshop.core.result import Point, Result, Table, envelope, error_envelope
-from workshop.core.screen import WIDEST, link, pager, show_in_pager, takes_hyperlinks
+from workshop.core.screen import WIDEST, Running, Screen, link, pager, show_in_pager, takes_hyperlinks
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -217,7 +218,8 @@ class Console:
         """Print a line; on a terminal, wrapped lines are indented below its first word."""
         first, _, rest = self.for_person(text).partition(" ")
         style = _STYLES.get(first, "")
-        indent = margin + " " * (len(first) + 1) if first in _STYLES or len(first) == 1 else margin
+        is_mark = first in _STYLES or (len(first) == 1 and not first.isalnum())
+        indent = margin + " " * (len(first) + 1) if is_mark else margin
         whole = f"{margin}{first} {rest}".rstrip()
         lines = [whole]
         if self._out.file.isatty():
@@ -244,6 +246,15 @@ class Console:
         progress = Progress(self, live)
         with live or contextlib.nullcontext():
             yield progress
+
+    @contextlib.contextmanager
+    def screen(self) -> Iterator[Screen]:
+        """The whole terminal, redrawn in place; without a terminal, results are printed one after another."""
+        if self._out.is_dumb_terminal or not self._out.file.isatty():
+            yield Screen(self._out, self.render, redraws=False)
+            return
+        with self._out.screen():
+            yield Screen(self._out, self.render, redraws=True)
 
     def _print_table(self, table: "RichTable") -> None:
         """Print a table; in a pipe, each row is one line."""
@@ -375,23 +386,12 @@ class Progress:
 
     def _refresh(self) -> None:
         if self._live:
-            rows: list[RenderableType] = [_Running(step, self._line) for step in self._running]
+            rows: list[RenderableType] = [
+                Running(functools.partial(self._running_line, step)) for step in self._running
+            ]
             self._live.update(Group(*rows), refresh=True)
 
-
-class _Running:
-    """A spinner, a label and the seconds so far."""
-
-    def __init__(self, step: Step, line: Callable[[Step, Text, str], Text]) -> None:
-        self._step = step
-        self._line = line
-        from rich.spinner import Spinner
-
-        self._spinner = Spinner("dots", style="cyan")
-
-    def __rich__(self) -> RenderableType:
-        limit = f", {self._step.limit}" if self._step.limit else ""
+    def _running_line(self, step: Step) -> Text:
+        limit = f", {step.limit}" if step.limit else ""
         # The spinner and the space after it take the two columns of the mark that will replace it.
-        line = self._line(self._step, Text("  "), f" ({self._step.seconds:.0f} s{limit})")
-        self._spinner.text = line[2:]
-        return self._spinner
+        return self._line(step, Text("  "), f" ({step.seconds:.0f} s{limit})")[2:]

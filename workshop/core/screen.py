@@ -1,4 +1,4 @@
-"""What a terminal can show beyond plain lines: hyperlinks, and a long text in a pager."""
+"""What a terminal can show beyond plain lines: hyperlinks, spinners, a pager, a screen that is redrawn."""
 
 import os
 import re
@@ -6,11 +6,16 @@ import shlex
 import shutil
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workshop.core.result import Point, Result
+
 if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+    from rich.spinner import Spinner
     from rich.text import Text
 
 WIDEST = 100
@@ -23,6 +28,8 @@ _BY_PROGRAM = {"iTerm.app", "WezTerm", "vscode", "ghostty", "Hyper", "Tabby", "r
 _BY_TERM = ("xterm-kitty", "xterm-ghostty", "foot", "alacritty", "wezterm", "contour")
 _FIRST_VTE = 5000
 _FIRST_TMUX = (3, 4)
+_HOME, _CLEAR_LINE, _CLEAR_REST = "\x1b[H", "\x1b[K", "\x1b[J"
+_NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
 
 
 def takes_hyperlinks(environment: Mapping[str, str] = os.environ) -> bool:
@@ -93,3 +100,69 @@ def show_in_pager(text: str, command: list[str]) -> None:
     finally:
         if in_main:
             signal.signal(signal.SIGINT, before)
+
+
+class Running:
+    """A spinner, and after it a line that is made anew each time it is drawn."""
+
+    def __init__(self, line: "Callable[[], Text]") -> None:
+        self._line = line
+        from rich.spinner import Spinner
+
+        self._spinner = Spinner("dots", style="cyan")
+
+    def __rich__(self) -> "Spinner":
+        self._spinner.text = self._line()
+        return self._spinner
+
+
+class Screen:
+    """A result below a line that states what happens now; both are drawn over what was there before.
+
+    If it does not redraw, each result is printed below the last, and the line is left out.
+    """
+
+    def __init__(self, out: "RichConsole", render: Callable[[Result], None], *, redraws: bool) -> None:
+        self._out = out
+        self._render = render
+        self.redraws = redraws
+        self._note = ""
+        self._result: Result | None = None
+        self._drawn = ""
+
+    def note(self, text: str) -> None:
+        """State what happens now."""
+        self._note = text
+        self.refresh()
+
+    def show(self, result: Result) -> None:
+        """Show this result instead of the last one."""
+        if not self.redraws:
+            self._render(result)
+            return
+        following = [Point("→", f"Next: {result.next}")] if result.next else []
+        self._result = replace(result, next="", points=[*result.points, *following])
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Draw it again if anything has changed, such as the size of the terminal."""
+        if not self.redraws:
+            return
+        lines = self._lines()
+        height = self._out.height
+        shown = [*lines[: height - 1], "…"] if len(lines) > height else lines
+        # One write, without clearing first, so that nothing flickers; a long line is cut, not wrapped.
+        text = "".join((_HOME, _NO_WRAP, f"{_CLEAR_LINE}\n".join(shown), _CLEAR_REST, _WRAP))
+        if text != self._drawn:
+            self._drawn = text
+            self._out.file.write(text)
+            self._out.file.flush()
+
+    def _lines(self) -> list[str]:
+        from rich.text import Text
+
+        with self._out.capture() as captured:
+            self._out.print(Text(self._note, style="cyan"), soft_wrap=True)
+            if self._result:
+                self._render(self._result)
+        return captured.get().splitlines()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ Note = Callable[[str], None]
 _START_SECONDS = 30.0
 _GRACE_SECONDS = 3.0
 """How long a check may clean up after its deadline before its process is ended."""
+_SETTLED_MS, _IDLE_MS = 50, 200
+_WORK = {".py", ".yaml", ".toml", ".json"}
 _CHILD = (sys.executable, "-P", "-m", "workshop.course.check_child")
 
 
@@ -100,6 +102,56 @@ def check_part(
     here = new & {outcome.exercise for outcome in outcomes if outcome.state == "passed"}
     done = tuple((found, files[found.number]) for found in exercises if found.number in here)
     return CheckReport(lesson, passed, checks, not_begun if only is None else (), done)
+
+
+def rounds(lesson: Lesson, progress: ProgressFile, idle: Callable[[], object]) -> Iterator[None]:
+    """Yield at once, and again after each save of a file of the lesson or of its exercises, without an end.
+
+    A save while the caller works is not missed. `idle` is called several times a second.
+    """
+    while True:
+        folders, due = _watched(lesson, progress), True
+        for changed in _saves(folders):
+            if due or changed:
+                due = False
+                yield
+            idle()
+            if _watched(lesson, progress) != folders:
+                break
+
+
+def _watched(lesson: Lesson, progress: ProgressFile) -> list[Path]:
+    """The folders with the lesson's files and the learner's, as far as they exist."""
+    own = exercise_folder(progress.read()) / f"part{lesson.key}"
+    return [folder for folder in (lesson.directory, lesson.directory / "toolhive", own) if folder.is_dir()]
+
+
+def _saves(folders: Sequence[Path]) -> Iterator[bool]:
+    """Whether a file was saved, each time that one was, and otherwise several times a second."""
+    from watchfiles import watch
+
+    def changes(*, force_polling: bool | None) -> Iterator[bool]:
+        for found in watch(
+            *folders,
+            watch_filter=_is_work,
+            step=_SETTLED_MS,
+            rust_timeout=_IDLE_MS,
+            yield_on_timeout=True,
+            force_polling=force_polling,
+            recursive=False,
+        ):
+            yield bool(found)
+
+    try:
+        yield from changes(force_polling=None)
+    except OSError:  # the system watches as many folders as it may
+        yield from changes(force_polling=True)
+
+
+def _is_work(_change: object, path: str) -> bool:
+    """Whether a learner writes such a file; editors leave others beside it for a moment."""
+    file = Path(path)
+    return file.suffix in _WORK and not file.name.startswith(".") and ".mine-" not in file.name
 
 
 def _remember(part: PartStanding, outcomes: list[Outcome], only: int | None) -> None:

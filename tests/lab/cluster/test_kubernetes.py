@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.lab.cluster.bench import IMAGES, Bench, running_bench
+from tests.lab.cluster.bench import IMAGES, WORKLOADS, Bench, running_bench
 from tests.lab.cluster.fake_operator import install_operator
 from tests.lab.kube.fake_cluster import TOOLHIVE
 from workshop.core.console import Step
@@ -38,12 +39,32 @@ class Shared(Bench):
         return super().up(**given)
 
 
-@pytest.fixture
-def shared(tmp_path: Path) -> Iterator[Shared]:
-    with running_bench(tmp_path, young=False) as bench, pytest.MonkeyPatch.context() as patch:
-        seat = Shared(tmp_path / "state", bench.machine, bench.cluster)
+@contextmanager
+def running_shared(folder: Path) -> Iterator[Shared]:
+    with running_bench(folder, young=False) as bench, pytest.MonkeyPatch.context() as patch:
+        seat = Shared(folder / "state", bench.machine, bench.cluster)
         patch.setattr(cluster_checks, "_ask", seat.ask)
         yield seat
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Shared]:
+    with running_shared(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    with running_shared(tmp_path_factory.mktemp("shared")) as made:
+        made.up()
+        yield made
+
+
+@pytest.fixture
+def up(running: Shared) -> Iterator[Shared]:
+    """An instance that is up, for the tests that leave it as it is."""
+    yield running
+    assert running.alive() == set(WORKLOADS)
 
 
 def test_up_brings_the_parts_into_the_namespace_and_uses_the_operator_that_is_there(shared: Shared) -> None:
@@ -237,40 +258,42 @@ def test_what_is_for_kind_is_refused_here(shared: Shared) -> None:
         shared.up(cluster_name="mine")
 
 
-def test_the_persons_kubeconfig_is_read_only(shared: Shared) -> None:
-    path = shared.machine.folder / "kubeconfig"
+def test_the_persons_kubeconfig_is_read_only(up: Shared) -> None:
+    path = up.machine.folder / "kubeconfig"
+    path.chmod(0o444)
     before = hashlib.sha256(path.read_bytes()).hexdigest()
-    shared.up()
+    own = up.directory / "kubeconfig"
+    own.unlink()
+    up.up()
     assert hashlib.sha256(path.read_bytes()).hexdigest() == before
-    own = shared.directory / "kubeconfig"
     assert own.stat().st_mode & 0o777 == 0o600
     assert environment.status().backend == "kubernetes"
 
 
-def test_another_namespace_needs_a_teardown_first(shared: Shared) -> None:
-    shared.up()
+def test_another_namespace_needs_a_teardown_first(up: Shared) -> None:
     with pytest.raises(UsageError, match=f"namespace `{NAMESPACE}`"):
-        shared.up(namespace="team-b")
+        up.up(namespace="team-b")
     with pytest.raises(PreflightError, match="The kubernetes backend is up"):
-        shared.up(backend="kind")
+        up.up(backend="kind")
 
 
-def test_status_sees_that_mcp_requests_fail(shared: Shared) -> None:
-    shared.up()
-    shared.machine.add("deaf", "all")
-    found = {item.name: item for item in environment.status().workloads}
+def test_status_sees_that_mcp_requests_fail(up: Shared) -> None:
+    up.machine.add("deaf", "all")
+    try:
+        found = {item.name: item for item in environment.status().workloads}
+    finally:
+        (up.machine.folder / "deaf" / "all").unlink()
     assert found["workshop"].state == "unhealthy"
     assert "MCP requests fail with 503" in found["workshop"].detail
     assert found["practice-github"].state == "running"
 
 
-def test_each_container_and_each_forward_of_ours_has_a_log(shared: Shared) -> None:
-    shared.up()
+def test_each_container_and_each_forward_of_ours_has_a_log(up: Shared) -> None:
     logs = environment.logs()
     names = {log.name for log in logs}
     assert {"workshop-1", "workshop-0", "github-remote-1", "practice-github-1"} <= names
     assert {"forward/workshop", "forward/github-remote", "forward/practice-github"} <= names
     assert {log.name for log in chosen(logs, "workshop")} == {"workshop-1", "workshop-0", "forward/workshop"}
-    shared.cluster.api.logs = {("workshop-0", False): "one\ntwo"}
+    up.cluster.api.logs = {("workshop-0", False): "one\ntwo"}
     (server,) = chosen(logs, "workshop-0")
     assert list(server.last(1)) == ["two"]

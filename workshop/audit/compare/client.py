@@ -88,7 +88,8 @@ class Page:
 class Authorization:
     """A browser's way through a login: the pages in order, then the callback's query, or a reason."""
 
-    pages: tuple[Page, ...] = ()
+    pages: tuple[Page, ...] | None = ()
+    """None if they were shown to a person."""
     callback: Mapping[str, str] | None = None
     refusal: str = ""
     status: int = 0

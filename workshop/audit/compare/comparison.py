@@ -94,12 +94,13 @@ class _Started:
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def compare(systems: Sequence[System], progress: Progress) -> Comparison:
+def compare(systems: Sequence[System], progress: Progress, own: Sequence[Column] = ()) -> Comparison:
     """Probe each system in turn; one that does not start is reported, and the others are still probed.
 
-    At most two run at a time: before a system is removed, it and the next one get each other's token.
+    At most two run at a time: before a system is removed, it and the next one get each other's token. The
+    columns in `own`, of a person's own servers, come first.
     """
-    began, columns, failed = time.monotonic(), list[Column](), list[NotStarted]()
+    began, columns, failed = time.monotonic(), list(own), list[NotStarted]()
     with tempfile.TemporaryDirectory(prefix="workshop-compare-") as base, contextlib.ExitStack() as rest:
         before: _Started | None = None
         for system in systems:
@@ -155,9 +156,13 @@ def _remove(started: _Started, progress: Progress) -> Column:
         )
         started.remove()
     evidence = replace(started.evidence, cleaned=cleaned)
-    system = started.running.system
+    return column_of(evidence, started.running.system.title, time.monotonic() - started.began)
+
+
+def column_of(evidence: Evidence, title: str, seconds: float) -> Column:
+    """The column of one system, which took so many seconds."""
     cells = {row.id: _safe(row.cell(evidence)) for row in ROWS}
-    return Column(system.name, system.title, started.running.url, time.monotonic() - started.began, cells)
+    return Column(evidence.name, title, evidence.url, seconds, cells)
 
 
 def _safe(cell: Cell) -> Cell:

@@ -57,7 +57,9 @@ def registration(evidence: Evidence) -> Cell:
 def iss(evidence: Evidence) -> Cell:
     """Whether the authorization response names its issuer (RFC 9207)."""
     session = observed(evidence.session)
-    came, issued = (session.authorization.callback or {}).get("iss"), session.provider.issuer
+    if session.authorization.callback is None:
+        raise NotObservedError("a stored login was used, so no authorization response came")
+    came, issued = session.authorization.callback.get("iss"), session.provider.issuer
     if came is None:
         announced = session.provider.metadata.get("authorization_response_iss_parameter_supported") is True
         sentence = (
@@ -113,6 +115,8 @@ def pkce(evidence: Evidence) -> Cell:
 def consent(evidence: Evidence) -> Cell:
     """Whether a person is asked about this client before anything is sent to GitHub (confused deputy)."""
     pages = observed(evidence.session).authorization.pages
+    if pages is None:
+        raise NotObservedError("the pages were shown to a person")
     shown = [(workload_at(evidence, page.origin), page) for page in pages]
     way = ", then ".join(f"{page.path} of `{name or page.origin}`" for name, page in shown) or "no page"
     before = list(itertools.takewhile(lambda each: each[0] != evidence.github, shown))
