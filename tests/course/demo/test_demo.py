@@ -70,6 +70,9 @@ def test_there_is_a_demo_for_each_part_one_for_all_one_for_variations_and_one_fo
         ("[[steps]]\ntype = 'ls'\nseconds = -1", "`seconds`"),
         ("[[steps]]\ntype = 'ls'\nexit = 'no'", "`exit`"),
         ("setup = 'ls'\n[[steps]]\ntype = 'ls'", "not a list"),
+        ("addresses = 'x'\n[[steps]]\ntype = 'ls'", "does not name workloads"),
+        ("addresses = { url = 'x' }\n[[steps]]\ntype = 'ls'", "does not name workloads"),
+        ("addresses = { URL = 'x; ls' }\n[[steps]]\ntype = 'ls'", "does not name workloads"),
     ],
 )
 def test_a_script_that_is_wrong_is_reported(script: Write, text: str, told: str) -> None:
@@ -185,6 +188,7 @@ def test_a_secret_is_masked_however_the_stream_is_cut(text: str, cuts: list[int]
         ("client 76ef36bc-d735-4dbc-adcd-…", "client ID…\n"),
         ("http://localhost:1/a?elicitation_id=x-1_y z", "http://localhost:PORT/a?elicitation_id=… z\n"),
         ("at 2026-11-21T08:31:00+00:00 x", "at TIME x\n"),
+        ("\x1b[1mdate\x1b[0m: Sat, 21 Nov 2026 08:31:00 GMT\n", "date: TIME\n"),
         ("port 8080 of 4 issues, #42", "port PORT of 4 issues, #42\n"),
     ],
 )

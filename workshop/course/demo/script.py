@@ -12,8 +12,9 @@ from workshop.core.errors import UsageError
 SCRIPTS = Path(__file__).parent / "scripts"
 KEYS = {"ctrl-c": "\x03", "ctrl-d": "\x04", "enter": "\r", "space": " ", "y": "y", "n": "n"}
 _STEP_FIELDS = {"name", "say", "type", "press", "expect", "until", "exit", "seconds", "pause"}
-_SCRIPT_FIELDS = {"title", "summary", "setup", "cleanup", "steps"}
+_SCRIPT_FIELDS = {"title", "summary", "setup", "addresses", "cleanup", "steps"}
 _SECONDS = 60.0
+_VARIABLE, _WORKLOAD = re.compile(r"[A-Z][A-Z_]*"), re.compile(r"[a-z][a-z-]*")
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,16 @@ class Step:
 
 @dataclass(frozen=True)
 class Script:
-    """A demo: its steps, and the commands before and after it that are not shown."""
+    """A demo: its steps, and the commands before and after it that are not shown.
+
+    `addresses` maps the shell variables that the steps use to workloads: `$URL` is then such an address.
+    """
 
     name: str
     title: str
     summary: str
     setup: Sequence[str]
+    addresses: Mapping[str, str]
     cleanup: Sequence[str]
     steps: Sequence[Step]
     golden: Path
@@ -68,6 +73,7 @@ def load(name: str) -> Script:
         str(data.get("title", path.stem)),
         str(data.get("summary", "")),
         _texts(data.get("setup", []), f"`setup` in `{path}`"),
+        _addresses(data.get("addresses", {}), f"`addresses` in `{path}`"),
         _texts(data.get("cleanup", []), f"`cleanup` in `{path}`"),
         tuple(_step(number, step, path) for number, step in enumerate(steps, 1)),
         path.with_suffix(".golden.txt"),
@@ -119,6 +125,13 @@ def _texts(value: object, where: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise UsageError(f"{where} is not a list of texts")
     return tuple(value)
+
+
+def _addresses(value: object, where: str) -> Mapping[str, str]:
+    words = value if isinstance(value, Mapping) else {"": ""}
+    if not all(_VARIABLE.fullmatch(name) and _WORKLOAD.fullmatch(str(of)) for name, of in words.items()):
+        raise UsageError(f"{where} does not name workloads", hint='For example `URL = "github-remote"`')
+    return {name: str(of) for name, of in words.items()}
 
 
 def _patterns(value: object, where: str) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ _WORKLOADS = ("github-remote", "workshop", "practice-github")
 _WIDE = 500  # nothing is wrapped, whatever the length of a time or a port
 COLUMNS, ROWS = 100, 30
 _NORMAL = (
+    (re.compile(r"\x1b\[[0-9;]*m"), ""),  # newer versions of curl print the names of headers bold
     (re.compile(r"\r+\n"), "\n"),
     (re.compile(r"\r"), "\n"),
     (re.compile(r"\((\d+(\.\d+)?) s\)"), "(… s)"),
@@ -39,7 +40,14 @@ _NORMAL = (
     (re.compile(r"(state|client_id|code_challenge|elicitation_id|nonce)=[\w~.%-]+"), r"\1=…"),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?(\.\d+)?([+-]\d\d:\d\d|Z)?"), "TIME"),
     (re.compile(r"(/[\w.@~-]+)+/(?=default\b|state\b|here\b)"), "…/"),
+    (re.compile(r"^(date: ).+$", re.MULTILINE), r"\1TIME"),
     (re.compile(r"[ \t]+\n"), "\n"),
+)
+
+
+_ADDRESS = (
+    '{}=$(workshop status --json | python3 -c "import json, sys; '
+    "print(next(w['url'] for w in json.load(sys.stdin)['data']['workloads'] if w['name'] == '{}'))\")"
 )
 
 
@@ -63,6 +71,7 @@ def opened(script: Script, settings: Settings, show: Callable[[str], None]) -> I
     shell = Shell(output.write, size, settings.term, settings.environment, settings.folder)
     try:
         player.quietly(script.setup, shell)
+        player.quietly([_ADDRESS.format(name, of) for name, of in script.addresses.items()], shell)
         output.show()
         shell.send("\r")
         shell.wait(10)
