@@ -40,6 +40,8 @@ SLOW = (
     "course/test_watch.py::test_without_a_terminal_each_result_is_printed_below_the_last",
     "course/test_page_in_browser.py",
     "course/demo/test_demo.py::test_a_demo_still_shows_what_its_golden_text_says",
+    "parts/test_outputs.py::test_a_later_part_shows_what_it_prints_now",
+    "parts/test_outputs.py::test_every_command_of_a_lesson_works",
     "readme/test_commands.py::test_a_command_of_a_page_does_what_the_page_says",
     "readme/test_commands.py::test_the_commands_left_only_the_files_that_the_pages_name",
     # Whole clusters in memory, several at a time; test_kind.py and test_kubernetes.py are fast.

@@ -29,7 +29,7 @@ async def the_tools_describe_themselves(subject: Subject) -> None:
 
 @check(
     hints=(
-        "Follow a call through `answer` in main.py: `reply.calls`, `run_tool`, `conversation.append`",
+        "Follow a call through `answer` in main.py: `reply.calls`, `call_tool`, `conversation.append`",
         "After each call, `conversation.append(ToolReply(call, result))` gives the model its result",
     )
 )
@@ -86,7 +86,7 @@ async def an_error_goes_to_the_model(subject: Subject) -> None:
 @check(
     hints=(
         "`MAX_TURNS` in main.py limits how often the loop asks the model; does the loop obey it?",
-        "`for turn in range(1, MAX_TURNS + 1)`, and after the loop `raise NoAnswerError(MAX_TURNS)`",
+        "`for _ in range(MAX_TURNS)`, and after the loop `raise NoAnswerError(MAX_TURNS)`",
     )
 )
 async def a_lost_model_is_stopped(subject: Subject) -> None:

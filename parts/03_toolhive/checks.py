@@ -128,7 +128,7 @@ async def numbers_come_back(subject: Subject) -> None:
 @check(
     hints=(
         "In part 2 each agent started its own server; this one has a URL and serves everyone",
-        "Each session has its own ID: look at `Mcp-Session-Id` in the README's curl commands",
+        "Each session has its own ID: look at `Mcp-Session-Id` in the curl commands of by-hand.md",
     ),
     needs=(the_endpoint_answers,),
 )
@@ -154,7 +154,7 @@ async def agents_share_it(subject: Subject) -> None:
 async def progress_passes_the_proxy(subject: Subject) -> None:
     """A slow tool's progress arrives through the proxy, event by event."""
     if SLOW not in (_config(subject).get("toolsFilter") or ()):
-        raise NotApplicableError(f'`{SLOW}` is not shown; the README\'s "Try this" shows it')
+        raise NotApplicableError(f'`{SLOW}` is not shown; the lesson\'s "Change this and see" shows it')
     reported: list[float] = []
 
     async def note(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001

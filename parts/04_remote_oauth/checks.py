@@ -115,7 +115,7 @@ def the_token_is_for_this_proxy(subject: Subject) -> None:
 @check(
     hints=(
         "`workshop login list` shows when the login expires; `workshop part 4 run` renews it",
-        "No tools at all? Then the proxy sent its own token to GitHub: see the README",
+        "No tools at all? Then the proxy sent its own token to GitHub: see the lesson",
     ),
     seconds=25,
     needs=(you_are_logged_in, the_challenge_is_seen),
@@ -149,7 +149,7 @@ async def only_reading_tools_are_offered(subject: Subject) -> None:
 @check(
     hints=(
         "The practice GitHub keeps a hash of what it received: `curl -s http://localhost:8090/practice/requests`",
-        'Token 1 is for the proxy, token 2 for GitHub: the README\'s "The hops", number 9',
+        'Token 1 is for the proxy, token 2 for GitHub: the lesson\'s "What happened", hop 9',
     ),
     seconds=15,
     needs=(a_real_tool_is_called,),
@@ -361,7 +361,7 @@ def _refusal(act: Callable[[], object]) -> str | None:
     hints=(
         "An issuer ends without a slash, and both configs name the same one, character for character",
         "`audience` and `resourceUrl` are one text: the address of the server, with a slash at the end",
-        "The callback is below the issuer: the README's hops name its path",
+        "The callback is below the issuer: hop 6 of the lesson names its path",
     ),
     exercise=5,
 )

@@ -12,10 +12,12 @@ import pytest
 
 from workshop.agent.agent import Agent
 from workshop.agent.approval import ApproveAs
+from workshop.agent.messages import ChatModel
 from workshop.agent.openai_chat import OpenAIChat
 from workshop.agent.part import Part, RunContext, Timeouts
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.run import RunOptions, load_answer, prepare, run_answer
+from workshop.agent.watched import WatchedModel
 from workshop.core.console import Console
 from workshop.core.errors import UsageError
 
@@ -129,12 +131,25 @@ def test_an_answer_cannot_steer_the_terminal(part: Path) -> None:
     assert run_answer(RunContext.load(part), load_answer(part), RunOptions(), console) == "\\x1b[2J"
 
 
+def test_a_run_shows_its_question_and_its_model_first(part: Path) -> None:
+    (part / "main.py").write_text(MAIN.replace("BODY", ASK))
+    shown = io.StringIO()
+    run_answer(RunContext.load(part), load_answer(part), RunOptions(), Console(io.StringIO(), shown))
+    assert shown.getvalue().splitlines()[:2] == ["Question: How many?", "Model: rehearsal model (no LLM)"]
+
+
 def prepared(part: Path, options: RunOptions) -> Agent:
     return prepare(RunContext.load(part, options.env_file), options)
 
 
+def model_of(part: Path, options: RunOptions) -> ChatModel:
+    model = prepared(part, options).model
+    assert isinstance(model, WatchedModel)
+    return model.model
+
+
 def test_without_a_model_in_env_the_rehearsal_model_answers(part: Path) -> None:
-    assert isinstance(prepared(part, RunOptions()).model, RehearsalModel)
+    assert isinstance(model_of(part, RunOptions()), RehearsalModel)
 
 
 def _env(tmp_path: Path, text: str) -> Path:
@@ -145,10 +160,10 @@ def _env(tmp_path: Path, text: str) -> Path:
 
 def test_a_model_in_env_is_used_unless_the_rehearsal_model_is_asked_for(part: Path, tmp_path: Path) -> None:
     env = _env(tmp_path, "OPENAI_BASE_URL=http://localhost:11434/v1\nWORKSHOP_MODEL=qwen3\n")
-    model = prepared(part, RunOptions(env_file=env)).model
+    model = model_of(part, RunOptions(env_file=env))
     assert isinstance(model, OpenAIChat)
     assert model.name == "qwen3 at localhost"
-    chosen = prepared(part, RunOptions(env_file=env, rehearsal_model=True)).model
+    chosen = model_of(part, RunOptions(env_file=env, rehearsal_model=True))
     assert isinstance(chosen, RehearsalModel)
 
 

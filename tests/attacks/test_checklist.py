@@ -143,9 +143,9 @@ def test_every_test_that_is_named_here_exists() -> None:
     assert [test for test in named if test not in existing] == []
 
 
-def test_the_reasons_stand_in_the_readme_of_part_4() -> None:
-    readme = TESTS.parent / "parts" / "04_remote_oauth" / "README.md"
-    section = readme.read_text(encoding="utf-8").partition("\n## The checklist\n")[2].partition("\n## ")[0]
+def test_the_reasons_stand_on_part_4_s_page_of_differences() -> None:
+    page = TESTS.parent / "parts" / "04_remote_oauth" / "differences.md"
+    section = page.read_text(encoding="utf-8").partition("\n## The checklist\n")[2].partition("\n## ")[0]
     assert [line for line in EXCEPTIONS if f"*{line.upper()}" not in section] == []
 
 

@@ -48,6 +48,20 @@ def test_main_py_lists_the_hops_with_their_names() -> None:
     assert listed == [(str(one.number), one.name) for one in HOPS]
 
 
+def test_the_lesson_explains_the_hops_under_their_names() -> None:
+    text = (
+        (FOLDER / "README.md").read_text("utf-8").partition("\n## What happened\n")[2].partition("\n## ")[0]
+    )
+    explained = re.findall(r"^(\d)\. \*\*([A-Z][a-z-]+)\.\*\*", text, re.MULTILINE)
+    assert explained == [(str(one.number), one.name.capitalize()) for one in HOPS]
+
+
+def test_the_page_beside_the_lesson_does_every_hop_by_hand() -> None:
+    headings = re.findall(r"^## Hops? (.+)$", (FOLDER / "by-hand.md").read_text("utf-8"), re.MULTILINE)
+    names = [name for heading in headings for name in heading.partition(": ")[2].split(", ")]
+    assert names == [one.name for one in HOPS]
+
+
 def test_a_login_on_the_screen_shows_every_hop_in_order() -> None:
     shown = Screen().show(*SHOWN.values())
     numbers = [int(number) for number in re.findall(r"^(?:  |✓ )hop (\d)  ", shown, re.MULTILINE)]

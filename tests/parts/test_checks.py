@@ -108,7 +108,7 @@ def test_part_1_passes_as_it_is_and_not_before_it_was_run(judge: Judge) -> None:
         ("tools.py", "result = a * b", "result = a + b", "a_call_is_carried_out"),
         ("main.py", "conversation.append(reply)", "conversation[:] = [reply]", "it_goes_on_until_the_answer"),
         ("tools.py", "; there are {known}", "", "an_error_goes_to_the_model"),
-        ("main.py", "range(1, MAX_TURNS + 1)", "range(1, 99)", "a_lost_model_is_stopped"),
+        ("main.py", "range(MAX_TURNS)", "range(1, 99)", "a_lost_model_is_stopped"),
         ("part.toml", 'max_by = "open_issues"', 'min_by = "open_issues"', "the_answer_is_right"),
     ],
     ids=lambda value: value if "_" in value and " " not in value else "",

@@ -36,9 +36,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def commands(folder: str, heading: str) -> str:
-    """The shell blocks under one heading of a part's README."""
-    text = (ROOT / "parts" / folder / "README.md").read_text(encoding="utf-8")
+def commands(folder: str, heading: str, file: str = "README.md") -> str:
+    """The shell blocks under one heading of a part's lesson, or of the page beside it."""
+    text = (ROOT / "parts" / folder / file).read_text(encoding="utf-8")
     (section,) = [part for part in text.split("\n## ") if part.startswith(f"{heading}\n")]
     return "".join(BLOCK.findall(section))
 
@@ -68,7 +68,7 @@ def run(script: str) -> str:
 
 
 def test_part_1_can_be_played_by_hand() -> None:
-    output = run(commands("01_agent_loop", "Try it without the SDK"))
+    output = run(commands("01_agent_loop", "Change this and see"))
     assert "'open_issues': 4" in output
     assert "GPX export drops the last waypoint" in output
     assert "The file has eight: the car park at the end is gone" in output
@@ -76,7 +76,7 @@ def test_part_1_can_be_played_by_hand() -> None:
 
 
 def test_part_2_answers_lines_typed_by_hand(tmp_path: Path) -> None:
-    script = commands("02_local_mcp", "Try it without the SDK")
+    script = commands("02_local_mcp", "Change this and see")
     for number in (1, 2):  # a person pauses until the answer is there, however long that takes
         answer = shlex.quote(str(tmp_path / f"answer-{number}"))
         wait = f"for _ in $(seq 300); do grep -qs '\"id\":{number}' {answer} && break; sleep 0.1; done"
@@ -89,7 +89,7 @@ def test_part_2_answers_lines_typed_by_hand(tmp_path: Path) -> None:
 
 
 def test_part_3_is_asked_with_curl(part_3: int) -> None:
-    script = moved(commands("03_toolhive", "Try it without the SDK"), {8081: part_3})
+    script = moved(commands("03_toolhive", "With curl", "by-hand.md"), {8081: part_3})
     output = run(script)
     assert re.search(r"^session: \S+$", output, re.MULTILINE)
     assert "as the operator describes it" in output
@@ -99,7 +99,7 @@ def test_part_3_is_asked_with_curl(part_3: int) -> None:
 
 
 def test_progress_arrives_event_by_event_once_the_tool_is_shown(http_server: RunningServer) -> None:
-    script = commands("03_toolhive", "What to look at")
+    script = commands("03_toolhive", "Change this and see")
     output = run(moved(script, {8081: http_server.port}).replace('"seconds":1', '"seconds":0'))
     events = [
         json.loads(line.removeprefix("data: ")) for line in output.splitlines() if line.startswith("data: ")
@@ -183,7 +183,7 @@ def callback() -> Iterator[Callback]:
 
 
 def test_part_4_s_login_is_done_by_hand(part_4: dict[int, int], callback: Callback) -> None:
-    script = moved(commands("04_remote_oauth", "Try it without the SDK"), {**part_4, 8765: callback.port})
+    script = moved(_login_by_hand(), {**part_4, 8765: callback.port})
     with shell(script) as process:
         before, url = _read_until_url(process)
         asyncio.run(approve_login(url, "learner"))
@@ -203,7 +203,7 @@ def test_part_4_s_login_is_done_by_hand(part_4: dict[int, int], callback: Callba
 def test_part_4_s_commands_show_that_github_never_saw_our_token(
     part_4: dict[int, int], callback: Callback
 ) -> None:
-    script = moved(commands("04_remote_oauth", "Try it without the SDK"), {**part_4, 8765: callback.port})
+    script = moved(_login_by_hand(), {**part_4, 8765: callback.port})
     with shell(f'{script}\nprintf "\\n%s" "$TOKEN"') as process:
         _, url = _read_until_url(process)
         asyncio.run(approve_login(url, "mentor"))
@@ -215,6 +215,11 @@ def test_part_4_s_commands_show_that_github_never_saw_our_token(
     assert after.count(ours) == 1, "the hash that openssl printed, and not one that GitHub saw"
     assert ours not in recorded
     assert "mentor" in recorded
+
+
+def _login_by_hand() -> str:
+    """All blocks of the page, which are one script."""
+    return "".join(BLOCK.findall((ROOT / "parts" / "04_remote_oauth" / "by-hand.md").read_text("utf-8")))
 
 
 def _read_until_url(process: subprocess.Popen[str]) -> tuple[str, str]:

@@ -18,11 +18,14 @@ VARIATIONS = ["worker", "elicitation", "resource-server", "prefix-gateway"]
 QUESTION = "Which of my repositories has the most open issues, and what is its newest issue about?"
 FACTS = ["trail-mapper", "GPX export drops the last waypoint"]
 HEADINGS = [
-    "What changes",
+    "What you will be able to explain",
     "Run it",
-    "What to look at",
-    "Try it without the SDK",
-    "What can go wrong",
+    "What happened",
+    "Look at these lines",
+    "Change this and see",
+    "Check",
+    "Exercises",
+    "When it fails",
     "Next",
 ]
 CODE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

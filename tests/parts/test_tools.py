@@ -72,7 +72,7 @@ async def test_the_loop_goes_on_until_the_model_answers(part_1: Path, tmp_path: 
         "list_repositories",
         "list_issues",
     ]
-    assert isinstance(seen[0], events.ModelAnnounced)
+    assert isinstance(seen[0], events.ToolsFound)
     assert sum(isinstance(event, events.ModelAsked) for event in seen) == 3
 
 

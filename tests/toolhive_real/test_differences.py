@@ -1,4 +1,4 @@
-"""The embedded gateway and ToolHive's real proxy under the same questions; the README names what differs."""
+"""The embedded gateway and ToolHive's real proxy under the same questions; `differences.md` names what differs."""
 
 import re
 
@@ -18,8 +18,8 @@ async def test_it_answers_as_the_list_says(opened: Open, kind: str, question: Qu
         assert await question.ask(place, visitor) == question.answer(kind)
 
 
-def test_the_readme_names_every_difference_and_no_other() -> None:
-    text = (parts_dir() / "04_remote_oauth" / "README.md").read_text(encoding="utf-8")
+def test_the_page_names_every_difference_and_no_other() -> None:
+    text = (parts_dir() / "04_remote_oauth" / "differences.md").read_text(encoding="utf-8")
     section = text.partition(_HEADING)[2].partition("\n## ")[0]
     named = re.findall(r"^- \*([^*]+?)\.?\*", section, re.MULTILINE)
     assert named == [question.name for question in QUESTIONS if question.differs]

@@ -11,6 +11,7 @@ from workshop.agent.events import Observer, ignore
 from workshop.agent.loop import run_agent
 from workshop.agent.messages import ChatModel, Toolbox
 from workshop.agent.part import Timeouts
+from workshop.agent.watched import watched_model, watched_tools
 
 if TYPE_CHECKING:
     import httpx2
@@ -34,6 +35,14 @@ class Agent:
     """Headers that `connect` sends to the MCP server only; they may contain secrets."""
     consent: Consent = nobody
     """Asks the person before a page of a server is opened."""
+
+    def __post_init__(self) -> None:
+        """Let the model report its turns to `observe`."""
+        object.__setattr__(self, "model", watched_model(self.model, self.observe))
+
+    def watch(self, toolbox: Toolbox) -> Toolbox:
+        """The same toolbox, which also shows its tools and each call on the screen."""
+        return watched_tools(toolbox, self.observe)
 
     @property
     def tokens(self) -> "TokenStore":

@@ -2,17 +2,7 @@
 
 from collections.abc import Sequence
 
-from workshop.agent.events import (
-    Answered,
-    ModelAnnounced,
-    ModelAsked,
-    ModelReplied,
-    Observer,
-    ToolCalled,
-    ToolReturned,
-    ToolsFound,
-    ignore,
-)
+from workshop.agent.events import Observer, ToolCalled, ToolReturned, ignore
 from workshop.agent.messages import (
     ChatModel,
     Entry,
@@ -23,6 +13,7 @@ from workshop.agent.messages import (
     ToolResult,
     ToolSpec,
 )
+from workshop.agent.watched import watched_model, watched_tools
 from workshop.core.encoding import DEEPEST
 from workshop.core.errors import WorkshopError
 from workshop.core.foreign import one_line
@@ -46,16 +37,12 @@ async def run_agent(
 
     Raises WorkshopError when there are no tools, NoAnswerError after `max_turns` turns of the model.
     """
-    observe(ModelAnnounced(model.name))
+    model, toolbox = watched_model(model, observe), watched_tools(toolbox, observe)
     tools = await _find_tools(toolbox)
-    observe(ToolsFound(tuple(tool.name for tool in tools)))
     conversation: list[Entry] = [Question(question)]
-    for turn in range(1, max_turns + 1):
-        observe(ModelAsked(turn))
+    for _ in range(max_turns):
         reply = await model.reply(conversation, tools)
-        observe(ModelReplied(turn, len(reply.calls)))
         if not reply.calls:
-            observe(Answered(reply.text))
             return reply.text
         conversation.append(reply)
         for call in reply.calls:
@@ -72,13 +59,12 @@ async def _find_tools(toolbox: Toolbox) -> Sequence[ToolSpec]:
 
 
 async def _call(call: ToolCall, tools: Sequence[ToolSpec], toolbox: Toolbox, observe: Observer) -> ToolResult:
-    observe(ToolCalled(call.name, call.arguments))
     mistake = _mistake(call, tools)
-    result = (
-        ToolResult(mistake, is_error=True) if mistake else await toolbox.call_tool(call.name, call.arguments)
-    )
-    observe(ToolReturned(call.name, one_line(result.text), result.is_error))
-    return result
+    if not mistake:
+        return await toolbox.call_tool(call.name, call.arguments)
+    observe(ToolCalled(call.name, call.arguments))
+    observe(ToolReturned(call.name, one_line(mistake), is_error=True))
+    return ToolResult(mistake, is_error=True)
 
 
 def _mistake(call: ToolCall, tools: Sequence[ToolSpec]) -> str:

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from workshop.agent.agent import Agent
 from workshop.agent.approval import approval_for
-from workshop.agent.events import Asked, Observer, ignore
+from workshop.agent.events import Asked, ModelAnnounced, Observer, ignore
 from workshop.agent.flight import noted, recorded
 from workshop.agent.messages import ChatModel
 from workshop.agent.part import Part, RunContext
@@ -110,6 +110,7 @@ def run_answer(
         agent = prepare(context, options, noted(view.observe), endpoints)
         agent = replace(agent, consent=view.agrees)
         view.observe(Asked(agent.question))
+        view.observe(ModelAnnounced(agent.model.name))
         text = interrupts.run(_awaited(answer, agent))
     if not isinstance(text, str):
         raise UsageError(

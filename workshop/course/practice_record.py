@@ -21,7 +21,7 @@ API = ("/mcp", "/user", "/repos")
 _OWN = "practice token"
 _NONE = "no credential"
 _UNAUTHORIZED = 401
-_DEFECT = "This is ToolHive issue #6681 in another form: see part 4's README"
+_DEFECT = "This is ToolHive issue #6681 in another form: see part 4's lesson"
 _PAGES = "/login/oauth/authorize"
 _SAME_MOMENT = timedelta(milliseconds=1)  # the record's times are cut to a millisecond
 

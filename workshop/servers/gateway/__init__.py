@@ -5,7 +5,7 @@ pinning, the consent page and the cookies that tie it and the callback to one br
 bounds, limits and expiry of registrations, `resource` at both endpoints, token claims with `tsid`, one
 JSON-RPC message a request, header forwarding, tool filter, the refresh that a dead upstream token ends.
 
-Different, on purpose (part 4's README has what a client sees of it, held to
+Different, on purpose (part 4's `differences.md` has what a client sees of it, held to
 `tests/toolhive_real/differences.py`):
 
 - a consent page each time: nobody is remembered, and a callback in another browser ends the sign-in;
