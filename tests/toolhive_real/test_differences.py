@@ -1,4 +1,4 @@
-"""The embedded gateway and ToolHive's real proxy under the same questions; `differences.md` names what differs."""
+"""The embedded gateway and ToolHive's real proxy under the same questions; a page names what differs."""
 
 import re
 
