@@ -1,7 +1,7 @@
 """What the embedded gateway and ToolHive's proxy answer to the same questions, and where they differ.
 
-One list, asked of both. Where the two answers differ, `name` is a line of the list in part 4's `differences.md`,
-"The embedded gateway and ToolHive", which `test_differences.py` holds to this one.
+One list, asked of both. Where the two answers differ, `name` is a line of the list in
+part 4's `differences.md`, which `test_differences.py` holds to this one.
 """
 
 from collections.abc import Awaitable, Callable
