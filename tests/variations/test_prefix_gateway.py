@@ -204,7 +204,8 @@ async def test_a_credential_that_the_upstream_refuses_is_a_tool_error(site: Site
     async with site.client(x_github_pat="revoked") as client:
         result = await client.call_tool("github_get_me", {})
     assert result.is_error
-    assert text_of(result).startswith("MCP error")
+    assert text_of(result).startswith("github refuses your credential (HTTP 401)")
+    assert "the header x-github-pat" in text_of(result)
     assert "revoked" not in text_of(result)
 
 

@@ -197,12 +197,15 @@ def registration(**changes: Any) -> dict[str, Any]:
         ([registration(filter="get_me")], "`registrations.1.filter` in `FILE` is not a list"),
         ([registration(only=["get_me"])], "`registrations.1.only` in `FILE` is not a table"),
         ([registration(only={"get_me": "mentor"})], "`registrations.1.only.get_me` in `FILE` is not a list"),
+        ([registration(url=None)], "`registrations.1` in `FILE` needs either `url` or `command`"),
+        ([registration(command=["x"])], "`registrations.1` in `FILE` needs either `url` or `command`"),
+        ([registration(headers={"Authorization": "x"})], "cannot have Authorization: the gateway sets it"),
         (
             [registration(credential_file="/nowhere/pat")],
             "`registrations.1.credential_file` in `FILE` cannot be read: /nowhere/pat: No such file",
         ),
     ],
-    ids=range(13),
+    ids=range(16),
 )
 def test_a_registration_that_is_wrong_is_named(
     registrations: list[dict[str, Any]], told: str, tmp_path: Path
@@ -214,6 +217,24 @@ def test_a_registration_that_is_wrong_is_named(
     with pytest.raises(UsageError) as caught:
         load(module["GatewayConfig"], path)
     assert told.replace("FILE", str(path)) in caught.value.what
+
+
+def test_a_changed_file_replaces_the_registrations_and_a_mistake_in_it_does_not(tmp_path: Path) -> None:
+    module = runpy.run_path(str(FOLDER / "registrations.py"))
+    (tmp_path / "key.pem").write_bytes(ec_pem())
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**GATEWAY, "registrations": [registration()]}))
+    registered = module["Registered"](load(module["GatewayConfig"], path), path)
+    (before,) = registered()
+    notes = {"prefix": "notes_", "command": ["notes"]}
+    path.write_text(json.dumps({**GATEWAY, "registrations": [registration(), notes]}))
+    registered.reload()
+    same, added = registered()
+    assert (same, added.target) == (before, ("notes", ""))
+    assert registered.since(added) >= registered.since(same)
+    path.write_text(json.dumps({**GATEWAY, "registrations": [{**notes, "headers": {"X-A": "b"}}]}))
+    registered.reload()
+    assert registered() == (same, added)
 
 
 def test_a_wrong_configuration_ends_the_gateway_with_our_error(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from workshop.auth.config_reader import SecretText as SecretText
     from workshop.auth.config_reader import Section as Section
     from workshop.auth.config_reader import Url as Url
+    from workshop.auth.config_reader import check_header as check_header
     from workshop.auth.config_reader import wrong_setting as wrong_setting
     from workshop.auth.consent import ConsentForm as ConsentForm
     from workshop.auth.cors import Cors as Cors
@@ -100,7 +101,15 @@ _MODULES = {
         "redirect_uris",
     ),
     "config": ("Upstream",),
-    "config_reader": ("LOOPBACK_HOSTS", "Section", "SecretFile", "SecretText", "Url", "wrong_setting"),
+    "config_reader": (
+        "LOOPBACK_HOSTS",
+        "Section",
+        "SecretFile",
+        "SecretText",
+        "Url",
+        "check_header",
+        "wrong_setting",
+    ),
     "consent": ("ConsentForm",),
     "cors": ("Cors",),
     "guards": ("BearerGuard", "HostGuard", "caller_of"),

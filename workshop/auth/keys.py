@@ -8,6 +8,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from joserfc import jwt
+from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -84,6 +85,17 @@ class InternalTokens:
             "client_id": self._issuer,
         }
         return jwt.encode(header, claims, self._key.key, algorithms=[self._key.algorithm])
+
+    def is_ours(self, header: str, audience: str) -> bool:
+        """Whether an Authorization header has such a token, for this audience."""
+        try:
+            claims = jwt.decode(
+                header.removeprefix("Bearer "), self._key.key, algorithms=[self._key.algorithm]
+            ).claims
+        except (JoseError, ValueError):
+            return False
+        named = claims.get("iss"), claims.get("aud")
+        return bool(claims.get("exp", 0) > self._clock()) and named == (self._issuer, [audience])
 
     async def keys(self, _: Request) -> Response:
         """The public key, for whoever receives such a token."""

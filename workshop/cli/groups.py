@@ -57,7 +57,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "workshop compare http://localhost:9000/mcp",
         "workshop compare https://mcp.example.com/mcp --login --html compare.html",
     ),
-    "serve": ("workshop serve resource-server --config tools.toml",),
+    "serve": (
+        "workshop serve resource-server --config tools.toml",
+        "workshop serve prefix-gateway --status   the servers behind the one that runs",
+    ),
     "login": ("workshop login list", "workshop login revoke --all"),
     "rehearse": ("workshop rehearse", "workshop rehearse --backend kind --keep"),
     "demo": (

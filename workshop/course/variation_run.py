@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workshop.core.console import Console, Progress
-from workshop.core.errors import DeadlineError, WorkshopError
+from workshop.core.errors import DeadlineError, UsageError, WorkshopError
 from workshop.core.foreign import one_line, unbroken
 from workshop.core.instance import Instance
 from workshop.core.paths import write_private
@@ -142,10 +142,17 @@ def _script_error(stderr: str, script: str) -> WorkshopError:
     return WorkshopError(what.removeprefix("Error: "), why=why, hint=hint)
 
 
-def serve_command(variation: Variation, config: Path) -> tuple[str, ...]:
-    """The arguments that start a variation's own server with a configuration file."""
+def serve_command(variation: Variation, config: Path | None, *words: str) -> tuple[str, ...]:
+    """The arguments that start a variation's own server with a configuration file, and these words.
+
+    Without `config`, it is that of the running variation; raises UsageError when it does not run.
+    """
     (program,) = (each for each in variation.programs if each.name == variation.name)
-    return (*on_this_machine(program).argv, "--config", str(config))
+    running = programs_of(variation)
+    if config is None and variation.name not in running.endpoints():
+        raise UsageError(f"The {variation.label} is not running", hint=f"`{variation.start_command}`")
+    file = config or running.directory / variation.name / "config.json"
+    return (*on_this_machine(program).argv, "--config", str(file), *words)
 
 
 def construct(

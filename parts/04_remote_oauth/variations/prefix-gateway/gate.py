@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from registrations import Registration, find
+from registrations import Registered, find
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -31,7 +31,7 @@ class Requester:
 class Gate:
     """Admits a request to the broker, or answers it."""
 
-    def __init__(self, app: ASGIApp, registered: tuple[Registration, ...], challenge: str) -> None:
+    def __init__(self, app: ASGIApp, registered: Registered, challenge: str) -> None:
         self._app, self._registered, self._challenge = app, registered, challenge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +48,7 @@ class Gate:
 
     def _requester(self, scope: Scope) -> Requester:
         caller, sent, found = caller_of(scope), Headers(scope=scope), dict[str, str]()
-        for one in self._registered:
+        for one in self._registered():
             values = [value for value in sent.getlist(one.user_header) if value] if one.user_header else []
             if len(values) > 1 or not all(map(_TOKEN.fullmatch, values)):
                 raise _refused(400, "Bad Request", f"Invalid {one.user_header} header")
@@ -56,7 +56,7 @@ class Gate:
         return Requester(caller.subject, str(caller.claims.get("preferred_username", "")), found)
 
     def _judge(self, requester: Requester, called: str) -> None:
-        found = find(self._registered, called)
+        found = find(self._registered(), called)
         if found is None:
             return
         one, tool = found
