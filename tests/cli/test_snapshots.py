@@ -236,10 +236,11 @@ Troubleshooting:
   help    List the topics, or explain one; with a command's words, show its help.
 
 Security:
-  login  List and end the agent's logins.
-  probe  Check an MCP server for weaknesses with at most 20 requests and no login, unless you ask
-         for one.
-  serve  Run the server of a variation for real, with your own configuration, until Ctrl-C.
+  login    List and end the agent's logins.
+  probe    Check an MCP server for weaknesses with at most 20 requests and no login, unless you
+           ask for one.
+  compare  Compare an MCP server of your own with the five ways to do part 4.
+  serve    Run the server of a variation for real, with your own configuration, until Ctrl-C.
 
 For facilitators:
   rehearse  Set up, run and check every part without a person, then tear down.
