@@ -170,7 +170,7 @@ def test_a_failure_takes_back_what_this_run_began_last_first(site: Site, failing
 
 
 def test_a_step_that_keeps_takes_nothing_back_when_it_fails(site: Site) -> None:
-    steps = [replace(step, keeps=step.name == "resources") for step in site.steps()]
+    steps = [replace(step, keep_on_failure=step.name == "resources") for step in site.steps()]
     site.failing["resources"] = WorkshopError("its port is taken")
     with pytest.raises(WorkshopError, match="taken"):
         site.run(steps=steps)

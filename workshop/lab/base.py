@@ -58,6 +58,7 @@ class Program:
     @property
     def fingerprint(self) -> str:
         """A digest of all that the program is started with: when it changes, the program has to restart."""
+        # With our version, because most programs are our own modules.
         started_with = [__version__, self.argv, self.port, self.config, dict(self.env)]
         digest = hashlib.sha256(json.dumps(started_with, sort_keys=True).encode())
         for file in self.files:

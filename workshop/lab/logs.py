@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 64 * 1024
 _MOST = 1024 * 1024
-_ALL = 10_000
+_ALL = 10_000  # lines: more than a container writes between two looks
 
 
 class Log(Protocol):

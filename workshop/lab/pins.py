@@ -100,12 +100,12 @@ def _certificates(origin: str, value: str) -> Path:
 
     path = Path(value).expanduser().absolute()
     try:
-        held = path.read_bytes()
+        pem = path.read_bytes()
     except OSError as error:
         raise UsageError(
             f"`{origin}` names `{value}`, which cannot be read", why=error.strerror or ""
         ) from error
-    if b"PRIVATE KEY" in held:
+    if b"PRIVATE KEY" in pem:
         raise UsageError(
             f"`{origin}` names `{value}`, which contains a private key",
             why="The file is copied into the cluster's node",
@@ -113,7 +113,7 @@ def _certificates(origin: str, value: str) -> Path:
         )
     try:
         with warnings.catch_warnings(action="ignore"):  # a system's own bundle contains old, odd ones
-            x509.load_pem_x509_certificates(held)
+            x509.load_pem_x509_certificates(pem)
     except ValueError as error:
         raise UsageError(
             f"`{origin}` names `{value}`, which does not contain a certificate",
@@ -229,8 +229,8 @@ def pinned() -> Pins:
 
 
 def _from_environment() -> dict[str, tuple[str, str]]:
-    held = {name: (variable, os.environ.get(variable, "")) for name, (variable, _) in _PINS.items()}
-    return {name: given for name, given in held.items() if given[1]}
+    found = {name: (variable, os.environ.get(variable, "")) for name, (variable, _) in _PINS.items()}
+    return {name: given for name, given in found.items() if given[1]}
 
 
 def _from_overrides(overrides: Mapping[str, str]) -> dict[str, tuple[str, str]]:

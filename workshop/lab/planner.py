@@ -131,7 +131,7 @@ class Planner:
             "refresh_token_seconds": seconds(lifespans.get("refreshTokenLifespan", "168h")),
             "code_seconds": seconds(lifespans.get("authCodeLifespan", "10m")),
             "upstream": self._upstream(auth, str(server["issuer"])),
-            "cimd": _documents(auth),
+            "cimd": _client_documents(auth),
             "registrations": _registrations(auth),
             "baseline_scopes": list(server.get("baselineClientScopes", ())),
             "confidential_clients": server.get("allowConfidentialClientRegistration", False),
@@ -189,7 +189,7 @@ def _toolhive_environment(port: int) -> dict[str, str]:
     }
 
 
-def _documents(auth: Resource) -> dict[str, Any] | None:
+def _client_documents(auth: Resource) -> dict[str, Any] | None:
     """Client ID metadata documents, as the manifest says; off without `cimd`, as in ToolHive."""
     cimd = auth.mapping("spec.embeddedAuthServer.cimd")
     if not cimd:

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.03
 _PROBE_SECONDS = 5.0
 _TERMINATE_SECONDS = 4.0
-_SAME_START_SECONDS = 2.0
+_SAME_START_SECONDS = 2.0  # psutil counts from the boot time, which a corrected clock moves a little
 _LOG_LINES = 2
+# A program gets no other variable of the person's shell: some of them contain secrets.
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
 
@@ -98,7 +99,7 @@ def start(program: Program, directory: Path, sockets: Sequence[socket.socket] = 
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,
+            start_new_session=True,  # Ctrl-C and the end of the terminal reach only the command
             pass_fds=numbers,
         )
     process.returncode = 0  # it is meant to outlive this process: no warning when this handle is dropped
@@ -108,7 +109,7 @@ def start(program: Program, directory: Path, sockets: Sequence[socket.socket] = 
             program.name, process.pid, created, program.port, program.url, program.fingerprint, str(log)
         )
         write_private(state_path(directory, program.name), json.dumps(asdict(state)).encode())
-    except BaseException:
+    except BaseException:  # without a state nobody would find the process again
         os.kill(process.pid, signal.SIGKILL)
         raise
     return state
@@ -121,7 +122,7 @@ def find(state: ProcessState) -> "psutil.Process | None":
     try:
         process = psutil.Process(state.pid)
         same = abs(process.create_time() - state.created) < _SAME_START_SECONDS
-        return process if same and _lives(process) else None
+        return process if same and _is_alive(process) else None
     except psutil.Error:
         return None
 
@@ -165,10 +166,10 @@ def end(process: "psutil.Process", seconds: float = _TERMINATE_SECONDS) -> None:
     import psutil
 
     terminate(process)
-    if not _gone(process, seconds):
+    if not _wait_for_end(process, seconds):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-        _gone(process, _TERMINATE_SECONDS)
+        _wait_for_end(process, _TERMINATE_SECONDS)
 
 
 def terminate(process: "psutil.Process") -> None:
@@ -180,17 +181,17 @@ def terminate(process: "psutil.Process") -> None:
         process.terminate()
 
 
-def _gone(process: "psutil.Process", seconds: float) -> bool:
+def _wait_for_end(process: "psutil.Process", seconds: float) -> bool:
     # Not `process.wait`: in a container an orphan may never be reaped, and a zombie counts as ended.
     deadline = time.monotonic() + seconds
-    while _lives(process):
+    while _is_alive(process):
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_SECONDS)
     return True
 
 
-def _lives(process: "psutil.Process") -> bool:
+def _is_alive(process: "psutil.Process") -> bool:
     import psutil
 
     try:

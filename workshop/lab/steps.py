@@ -30,7 +30,7 @@ class Step:
 
     `do` gets the step's line of progress; a note on that line raises an exception once the run has to stop.
     `undo` removes what `do` created, even in part. `plan` returns what `do` would run and write.
-    When a step with `keeps` fails, nothing is undone: what the steps before it created is sound.
+    When a step with `keep_on_failure` fails, nothing is undone: what the steps before it created is sound.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Step:
     needs: tuple[str, ...] = ()
     done: Callable[[], bool] = _never
     undo: Callable[[], None] | None = None
-    keeps: bool = False
+    keep_on_failure: bool = False
     plan: Callable[[], Sequence[str]] = _nothing
 
 
@@ -87,12 +87,12 @@ class _StoppedError(BaseException):
 class _Line(console.Step):
     """A step's line of progress, which ends the step once the run has to stop."""
 
-    heed: Callable[[], object] = _nothing
+    check_stop: Callable[[], object] = _nothing
     shown: console.Step | None = None
 
     def note(self, text: str) -> None:
         """Show the detail, unless the run has to stop."""
-        self.heed()
+        self.check_stop()
         if self.shown:
             self.shown.note(text)
 
@@ -118,14 +118,14 @@ class StepRun:
     def run(self, *, undo: bool) -> Outcome:
         """Do every step that is not done; a failure ends them all, and the most specific one is raised.
 
-        With `undo`, what this run began is then undone, last first, unless the failed step `keeps` it.
-        Ctrl-C is a failure like any other, and a second one ends the undoing.
+        With `undo`, what this run began is then undone, last first, unless the failed step has
+        `keep_on_failure`. Ctrl-C is a failure like any other, and a second one ends the undoing.
         """
         start = time.monotonic()
         try:
             self._run()
         except BaseException:
-            undo = undo and not (self._failed and self._failed.keeps)
+            undo = undo and not (self._failed and self._failed.keep_on_failure)
             self.left = not undo and bool(self._begun)
             self._wind_up(undo=undo)
             raise
@@ -140,7 +140,7 @@ class StepRun:
             ended, error = self._ended.get()
             self._running.pop(ended.name)
             if error is not None:
-                raise self._most_telling([(ended, error), *self._failures_beside(error)])
+                raise self._most_specific([(ended, error), *self._failures_beside(error)])
 
     def _failures_beside(self, error: BaseException) -> Iterator[tuple[Step, BaseException]]:
         """What else has failed by now, or fails soon if this failure may be only the network's."""
@@ -155,8 +155,8 @@ class StepRun:
             if other is not None:
                 yield ended, other
 
-    def _most_telling(self, failures: Sequence[tuple[Step, BaseException]]) -> BaseException:
-        self._failed, chosen = min(failures, key=lambda failure: _vagueness(failure[1]))
+    def _most_specific(self, failures: Sequence[tuple[Step, BaseException]]) -> BaseException:
+        self._failed, chosen = min(failures, key=lambda failure: _rank(failure[1]))
         for step, error in failures:
             if error is not chosen:
                 self._progress.tell(f"Also failed: {step.label}: {error}")
@@ -203,14 +203,14 @@ class StepRun:
         if step.done():
             self._kept.append(step.name)
             return
-        self._heed_stop()
+        self._raise_if_stopping()
         self._begun.append(step)
         with self._progress.step(step.label) as shown:
-            step.do(_Line(step.label, heed=self._heed_stop, shown=shown))
-            self._heed_stop()
+            step.do(_Line(step.label, check_stop=self._raise_if_stopping, shown=shown))
+            self._raise_if_stopping()
         self._did.append(step.name)
 
-    def _heed_stop(self) -> None:
+    def _raise_if_stopping(self) -> None:
         if self._stopping.is_set():
             raise _StoppedError
 
@@ -244,7 +244,7 @@ class StepRun:
             self._begun.remove(step)
 
 
-def _vagueness(error: BaseException) -> int:
+def _rank(error: BaseException) -> int:
     """Rank of an error: the lower, the more it says about the cause; network errors come last."""
     if not isinstance(error, WorkshopError):
         return 0

@@ -20,7 +20,7 @@ Mint = Callable[[str, str], str]
 """Makes a token of the practice GitHub from its OAuth app's secret and a user's name."""
 _PLACEHOLDER = re.compile(r"\{(url|secret):([a-z0-9-]+)\}|\{(directory|edition|exercises)\}")
 _CLIENT_SECRET = "client-secret"  # noqa: S105 - its name
-_RANDOM_BYTES = 48
+_RANDOM_BYTES = 48  # 64 characters: HMAC secrets need 32 bytes
 
 
 @dataclass(frozen=True)

@@ -271,13 +271,13 @@ def check_embedded(resources: Resources) -> None:
     """
     for resource in resources.all:
         known = (*ACTED_ON.get(resource.kind, ()), *IGNORED.get(resource.kind, ()))
-        for path in _strangers(resource.body.get("spec"), "spec", "spec", known) if known else ():
+        for path in _unknown_paths(resource.body.get("spec"), "spec", "spec", known) if known else ():
             raise resource.error(
                 f"`{path}` has no meaning in the embedded backend", "Remove it, or use `up --backend kind`"
             )
 
 
-def _strangers(value: object, path: str, rule: str, known: Sequence[str]) -> Iterator[str]:
+def _unknown_paths(value: object, path: str, rule: str, known: Sequence[str]) -> Iterator[str]:
     """The paths of fields that are not known; `rule` is the path with `*` for the entries of a list."""
     if rule in known or value in (None, False, "", [], {}):
         return
@@ -285,7 +285,7 @@ def _strangers(value: object, path: str, rule: str, known: Sequence[str]) -> Ite
         yield path
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _strangers(inner, f"{path}.{name}", f"{rule}.{name}", known)
+            yield from _unknown_paths(inner, f"{path}.{name}", f"{rule}.{name}", known)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _strangers(inner, f"{path}.{index}", f"{rule}.*", known)
+            yield from _unknown_paths(inner, f"{path}.{index}", f"{rule}.*", known)

@@ -102,7 +102,7 @@ class Bundling:
             for member in self.files:
                 note(member)
                 tar.add(self._place(member), member, recursive=False, filter=_anonymous)
-        part.replace(target)
+        part.replace(target)  # a killed `bundle create` leaves no half bundle under this name
         return manifest
 
     def _place(self, member: str) -> Path:

@@ -113,7 +113,7 @@ def verify(bundle: Path, platform: str | None, note: Note) -> Manifest:
     Raises UsageError for a damaged bundle or one of another version, PreflightError for another platform.
     """
     with _opened(bundle) as tar:
-        manifest = _fitting(bundle, _manifest(bundle, tar), platform)
+        manifest = _checked(bundle, _manifest(bundle, tar), platform)
         for name, member, file in _members(bundle, tar, manifest):
             note(name)
             _check(bundle, name, file, _chunks(member), None)
@@ -127,9 +127,9 @@ def open_bundle(bundle: Path, folder: Path, pins: Pins, platform: str, note: Not
     laptop. What an interrupted or refused bundle left behind is removed.
     """
     if not bundle.exists() and (known := _unpacked_manifest(folder)):
-        return _pins(_fitting(bundle, known, platform), folder, pins)
+        return _pins(_checked(bundle, known, platform), folder, pins)
     with _opened(bundle) as tar:
-        manifest = _fitting(bundle, _manifest(bundle, tar), platform)
+        manifest = _checked(bundle, _manifest(bundle, tar), platform)
         if not _is_unpacked(folder, manifest):
             _clear(folder, manifest)
             try:
@@ -153,7 +153,7 @@ def _pins(manifest: Manifest, folder: Path, pins: Pins) -> Pins:
     )
 
 
-def _fitting(bundle: Path, manifest: Manifest, platform: str | None) -> Manifest:
+def _checked(bundle: Path, manifest: Manifest, platform: str | None) -> Manifest:
     this, other = (__version__, pinned().toolhive_version), (manifest.workshop, manifest.toolhive)
     if this != other:
         raise UsageError(

@@ -50,15 +50,15 @@ class ClusterBackend(ABC):
         self, deployments: Sequence[Deployment], choices: Choices, progress: Progress, *, prune: bool = False
     ) -> Applied:
         """With `prune`, create the cluster and everything in it; else only what these deployments need."""
-        return (
-            self._up(deployments, choices, progress) if prune else self._again(deployments, choices, progress)
-        )
+        work = self._up if prune else self._reapply
+        return work(deployments, choices, progress)
 
     def plan(self, deployments: Sequence[Deployment], choices: Choices) -> Sequence[str]:
         """The steps of `up`, each with its commands and files; prepared in a temporary folder."""
         with tempfile.TemporaryDirectory() as folder:
             elsewhere = Path(folder) / self._home.name
             if self._home.is_dir():
+                # The plan needs the record and the secrets, and not gigabytes of images.
                 large = shutil.ignore_patterns("workloads", "bundle", "load-*")
                 shutil.copytree(self._home, elsewhere, ignore=large)
             twin = type(self)(elsewhere, self._runner, self._choices)
@@ -69,7 +69,7 @@ class ClusterBackend(ABC):
 
     def submit(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
         """Only apply one part's manifests; `commands` has what a person would type."""
-        cluster = self._reached(progress)
+        cluster = self._reachable(progress)
         workloads = self.workloads(cluster, [deployment], choices)
         (part,) = workloads.parts
         self._run([workloads.secrets(), workloads.apply(part, ("secrets",))], progress)
@@ -77,7 +77,7 @@ class ClusterBackend(ABC):
 
     def forward(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
         """Only forward one part's workloads; `commands` has what a person would type."""
-        cluster = self._reached(progress)
+        cluster = self._reachable(progress)
         workloads = self.workloads(cluster, [deployment], choices)
         (part,) = workloads.parts
         self._run([workloads.forward(endpoint) for endpoint in part.endpoints], progress)
@@ -88,22 +88,22 @@ class ClusterBackend(ABC):
         self, deployment: Deployment, choices: Choices, tokens: Mapping[str, str], progress: Progress, /
     ) -> None:
         """Check, after a login, the token, the tools behind it, and one call."""
-        cluster = self._known()
+        cluster = self._recorded()
         (part,) = self.workloads(cluster, [deployment], choices).parts
         check_after(part, cluster, tokens, progress)
 
     def status(self) -> Sequence[WorkloadStatus]:
         """The cluster, the operator, the workloads' pods, and the forwards."""
-        return [*cluster_status(self._known()), *self._forwards.status()]
+        return [*cluster_status(self._recorded()), *self._forwards.status()]
 
     def logs(self) -> Sequence[Log]:
         """The logs of the containers in the cluster, and of the forwards on this machine."""
-        return [*cluster_logs(self._reached()), *file_logs(self._home / "workloads", "forward/")]
+        return [*cluster_logs(self._reachable()), *file_logs(self._home / "workloads", "forward/")]
 
     def teardown(self, progress: Progress) -> Sequence[str]:
         """Stop the forwards, remove our objects or the whole cluster, and remove the state."""
         stopped = [f"forward {name}" for name in self._forwards.stop_all(progress)]
-        stopped += self.remove(self._known(), progress)
+        stopped += self.remove(self._recorded(), progress)
         remove_state(self._home)
         return stopped
 
@@ -160,7 +160,7 @@ class ClusterBackend(ABC):
     def _up(self, deployments: Sequence[Deployment], choices: Choices, progress: Progress) -> Applied:
         first = self._file.read() is None
         cluster = self.open(new=True)
-        self._file.write(cluster.record)
+        self._file.write(cluster.record)  # before anything is created, so that `teardown` knows of it
         run: StepRun | None = None
         try:
             workloads = self.workloads(cluster, deployments, choices)
@@ -187,8 +187,8 @@ class ClusterBackend(ABC):
         progress.tell(f"Left in place: {left_in_place}. Run the same command again to resume")
         return True
 
-    def _again(self, deployments: Sequence[Deployment], choices: Choices, progress: Progress) -> Applied:
-        cluster = self._reached(progress)
+    def _reapply(self, deployments: Sequence[Deployment], choices: Choices, progress: Progress) -> Applied:
+        cluster = self._reachable(progress)
         workloads = self.workloads(cluster, deployments, choices)
         self._run(workloads.steps(after=(), operator=(), images=()), progress)
         return self._applied(workloads, [])
@@ -196,13 +196,13 @@ class ClusterBackend(ABC):
     def _run(self, steps: Sequence[Step], progress: Progress) -> Outcome:
         return StepRun(steps, progress, self._runner).run(undo=False)
 
-    def _known(self) -> Cluster:
+    def _recorded(self) -> Cluster:
         if self._file.read() is None:
             raise PreflightError("No cluster is up", hint="Run `workshop up` first")
         return self.open(new=False)
 
-    def _reached(self, progress: Progress | None = None) -> Cluster:
-        cluster = self._known()
+    def _reachable(self, progress: Progress | None = None) -> Cluster:
+        cluster = self._recorded()
         try:
             if progress:
                 self.wait_awake(cluster, progress)

@@ -52,7 +52,7 @@ _RESULT_BITS = 0x0F
 
 
 @dataclass(frozen=True)
-class Asking:
+class LookupPod:
     """The pod that looks up names: it runs an image with Python, in the workloads' namespace."""
 
     pod: str
@@ -92,42 +92,42 @@ def check_names(
     noted: a name `outside` the cluster, which not every part needs, and a connection that times out, which
     some networks do not allow. If no pod can look up names, a note reports that.
     """
-    asking = _find_pod(cluster)
-    if asking is None:
+    lookup_pod = _find_pod(cluster)
+    if lookup_pod is None:
         line.note("not checked: none of the workshop's own pods runs here")
         return
     deadline = time.monotonic() + cluster.limits.names
     while True:
         try:
-            failed = _look_up(cluster, asking, [_ALWAYS, *names, *routes, *outside])
+            failed = _look_up(cluster, lookup_pod, [_ALWAYS, *names, *routes, *outside])
         except ForbiddenError:
             line.note("not checked: your account may not run a command in a pod (`create pods/exec`)")
             return
         refused = [route for route in routes if failed.get(route, _SILENCE) != _SILENCE]
         missing = [*refused, *(name for name in (_ALWAYS, *names) if name in failed)]
         if not missing:
-            line.note(_summary(names, [name for name in (*routes, *outside) if name in failed], asking))
+            line.note(_summary(names, [name for name in (*routes, *outside) if name in failed], lookup_pod))
             return
         if time.monotonic() > deadline:
-            raise _no_answer(cluster, asking, missing[-1], failed[missing[-1]])
+            raise _no_answer(cluster, lookup_pod, missing[-1], failed[missing[-1]])
         line.note(f"`{missing[-1]}` {_lacks(missing[-1])} yet, {bound(cluster.limits.names)}")
         time.sleep(cluster.limits.look)
 
 
-def _find_pod(cluster: Cluster) -> Asking | None:
-    found: dict[str, Asking] = {}
+def _find_pod(cluster: Cluster) -> LookupPod | None:
+    found: dict[str, LookupPod] = {}
     for pod in filter(is_ready, cluster.kube.list("v1", "Pod", cluster.namespace)):
         for container in items(pod, "spec", "containers"):
-            found[text(container, "image")] = Asking(name_of(pod), text(container, "name"))
+            found[text(container, "image")] = LookupPod(name_of(pod), text(container, "name"))
     return found.get(cluster.pins.practice) or found.get(cluster.pins.mcp_server)
 
 
-def _look_up(cluster: Cluster, asking: Asking, names: Sequence[str]) -> Mapping[str, str]:
+def _look_up(cluster: Cluster, lookup_pod: LookupPod, names: Sequence[str]) -> Mapping[str, str]:
     """The names that do not resolve or connect in the pod, each with the pod's error."""
-    words = ["--container", asking.container, "--", "python", "-c", LOOK_UP, *names]
+    words = ["--container", lookup_pod.container, "--", "python", "-c", LOOK_UP, *names]
     try:
         done = cluster.tools.kubectl.exec(
-            cluster.at, cluster.namespace, asking.pod, words, seconds=_EXEC_SECONDS
+            cluster.at, cluster.namespace, lookup_pod.pod, words, seconds=_EXEC_SECONDS
         )
     except DeadlineError:
         return dict.fromkeys(names, "no answer in time")
@@ -148,8 +148,8 @@ def _refused(done: Done) -> str:
     return error[:200] or f"exit code {done.code}"
 
 
-def _summary(names: Sequence[str], absent: Sequence[str], asking: Asking) -> str:
-    found = f"{', '.join(names) or _ALWAYS} resolve in {asking.pod}"
+def _summary(names: Sequence[str], absent: Sequence[str], lookup_pod: LookupPod) -> str:
+    found = f"{', '.join(names) or _ALWAYS} resolve in {lookup_pod.pod}"
     return f"{found}, but not {', '.join(absent)}: a login of part 4 needs it" if absent else found
 
 
@@ -157,8 +157,8 @@ def _lacks(name: str) -> str:
     return "does not accept a connection" if ":" in name else "does not resolve"
 
 
-def _no_answer(cluster: Cluster, asking: Asking, name: str, why: str) -> DeadlineError:
-    pod = f"`{asking.pod}` for {cluster.limits.names:.0f} s"
+def _no_answer(cluster: Cluster, lookup_pod: LookupPod, name: str, why: str) -> DeadlineError:
+    pod = f"`{lookup_pod.pod}` for {cluster.limits.names:.0f} s"
     answer = f"The pod's error: {why}"
     if ":" in name:
         service = name.partition(":")[0]

@@ -97,7 +97,7 @@ class Forwards:
             process.stop(old)
         sockets = self._held.pop(program.port, None) or _bind(program.name, program.port)
         try:
-            self._state_file(program.name).unlink(missing_ok=True)
+            self._state_file(program.name).unlink(missing_ok=True)  # of the forward before this one
             process.start(program, self._directory, sockets)
         finally:
             _close(sockets)

@@ -61,7 +61,7 @@ class Images:
                 self._build(recipe)
             if self._is_absent(name):
                 note(f"fetching {self._reference(name)}")
-                self._bring(self._reference(name))
+                self._fetch_one(self._reference(name))
 
     def save(self, names: Sequence[str], note: Note) -> None:
         """Write the archive for `load` while there is no node yet; `load` repeats what fails here."""
@@ -157,7 +157,7 @@ class Images:
     def _build(self, recipe: Recipe) -> None:
         built_here = "mcp_server" not in self._pins.prebuilt and recipe.base == self._pins.mcp_server
         trusting = recipe.base.startswith(TRUSTING)
-        if not built_here and not trusting and self._here(recipe.base) is None:
+        if not built_here and not trusting and self._in_engine(recipe.base) is None:
             self._docker.pull(
                 recipe.base, self._docker.engine.platform
             )  # a build would not retry without the stored login
@@ -176,22 +176,22 @@ class Images:
         """Whether the engine has to get this image before the next steps."""
         if recipes_for(name, self._pins) or (self._is_archived(name) and name != _NODE_IMAGE):
             return False
-        return not self._node_pulls(name) and self._here(self._reference(name)) is None
+        return not self._node_pulls(name) and self._in_engine(self._reference(name)) is None
 
     def _node_pulls(self, name: str) -> bool:
         """With a mirror, the node pulls absent images, because only the node is configured with it."""
         if self._pins.registry_mirror is None or name == _NODE_IMAGE:
             return False
         known = recipes_for(name, self._pins) or self._is_archived(name)
-        return not known and self._here(self._reference(name)) is None
+        return not known and self._in_engine(self._reference(name)) is None
 
-    def _here(self, reference: str) -> ImageInfo | None:
+    def _in_engine(self, reference: str) -> ImageInfo | None:
         """The image, if the engine has it for its own platform."""
         image = self._docker.image(reference)
         fits = image is not None and f"{image.platform}/".startswith(f"{self._docker.engine.platform}/")
         return image if fits else None
 
-    def _bring(self, reference: str) -> None:
+    def _fetch_one(self, reference: str) -> None:
         if archive := self._pins.archives.get(reference):
             self._docker.load(archive.path)
         else:
@@ -200,9 +200,11 @@ class Images:
     def _lacking(self, node: str, names: Sequence[str]) -> list[str]:
         """The names of the images that the node lacks, or has from another build."""
         there = self._inventory(node)
-        return [name for name in names if not self._is_there(name, there.get(_full(self._reference(name))))]
+        return [
+            name for name in names if not self._is_in_node(name, there.get(_qualified(self._reference(name))))
+        ]
 
-    def _is_there(self, name: str, node_id: str | None) -> bool:
+    def _is_in_node(self, name: str, node_id: str | None) -> bool:
         reference = self._reference(name)
         if node_id is None or self._node_pulls(name):
             return node_id is not None
@@ -226,7 +228,7 @@ class Images:
         """Load images from the engine; the node pulls those that the engine cannot export."""
         note(f"loading {', '.join(map(self._reference, names))}")
         try:
-            node_ids = self._hand_over(kind, node, names)
+            node_ids = self._load_together(kind, node, names)
         except WorkshopError as error:
             if _NOT_WHOLE not in error.why or (len(names) == 1 and recipes_for(names[0], self._pins)):
                 raise
@@ -238,18 +240,18 @@ class Images:
             node_ids = self._inventory(node)
         for name in names:
             image = self._docker.image(self._reference(name))
-            node_id = node_ids.get(_full(self._reference(name)), "")
+            node_id = node_ids.get(_qualified(self._reference(name)), "")
             if image is not None and image.id != node_id:
                 self._remember_id(image.id, node_id)
 
-    def _hand_over(self, kind: Kind, node: str, names: Sequence[str]) -> Mapping[str, str]:
+    def _load_together(self, kind: Kind, node: str, names: Sequence[str]) -> Mapping[str, str]:
         """Load images as one archive, which has shared layers only once; return their ids in the node.
 
         The archive has one platform: `kind load docker-image` fails with Docker's containerd store.
         """
         archive = self._saved.pop(frozenset(names), None) or self._save(names)
         try:
-            node_ids = {_full(reference): node_id for reference, node_id in image_ids(archive).items()}
+            node_ids = {_qualified(reference): node_id for reference, node_id in image_ids(archive).items()}
             if len(node_ids) < len(names) or not node_ids.items() <= self._inventory(node).items():
                 self._import(kind, node, archive)
         finally:
@@ -309,7 +311,7 @@ def _node(kind: Kind, pins: Pins) -> str:
     return nodes[0]
 
 
-def _full(reference: str) -> str:
+def _qualified(reference: str) -> str:
     """The reference as containerd writes it: with the registry and the `library` that Docker omits."""
     first, slash, _ = reference.partition("/")
     if not slash:

@@ -36,15 +36,15 @@ class KindBackend(ClusterBackend):
         come after the definitions, because the operator waits for those and all share a few processors.
         """
         del deployments
-        ours = ("mcp_server", *(["practice"] if choices.upstream == "practice" else []))
+        own_images = ("mcp_server", *(["practice"] if choices.upstream == "practice" else []))
         kind_cluster = KindCluster(cluster)
         images = Images(cluster.tools.docker, cluster.pins, cluster.home / "images")
         operator = Operator(cluster, shared=False)
         steps = [
-            Step("preflight", "Check the tools", lambda line: _look(kind_cluster, images, line)),
+            Step("preflight", "Check the tools", lambda line: _check_tools(kind_cluster, images, line)),
             *_image_steps(images, cluster, "node", ("node_image",), load=False),
             *_image_steps(images, cluster, "operator", _OF_OPERATOR),
-            *_image_steps(images, cluster, "workshop", ours, behind=("load-operator", "crds")),
+            *_image_steps(images, cluster, "workshop", own_images, behind=("load-operator", "crds")),
             kind_cluster.step(("preflight", "fetch-node")),
             *operator.steps(after=("cluster",), images=("load-operator",)),
             *workloads.steps(after=("crds",), operator=("operator-ready",), images=("load-workshop",)),
@@ -121,7 +121,7 @@ def _image_steps(
     return [fetching, *([saving] if early else []), *([loading] if load else [])]
 
 
-def _look(kind_cluster: KindCluster, images: Images, line: Line) -> None:
+def _check_tools(kind_cluster: KindCluster, images: Images, line: Line) -> None:
     images.clear()
     kind_cluster.look(line)
 

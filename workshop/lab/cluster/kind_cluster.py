@@ -54,7 +54,7 @@ class KindCluster:
         tools.helm.examine()
         tools.kubectl.examine()
         if self._name in tools.kind.clusters() and not self._cluster.made("cluster"):
-            raise _not_ours(self._name, "this instance did not create it")
+            raise _foreign_cluster(self._name, "this instance did not create it")
         line.note("; ".join([f"{engine.name} {engine.version}", *engine.warnings]))
 
     def step(self, needs: tuple[str, ...]) -> Step:
@@ -81,7 +81,7 @@ class KindCluster:
             return []
         owner = self._owner()
         if owner != cluster.record.id:
-            error = _not_ours(self._name, _said(owner))
+            error = _foreign_cluster(self._name, _ownership(owner))
             progress.tell(f"{error.what}: {error.why}. {error.hint}")
             return []
         removed: list[str] = []
@@ -125,7 +125,7 @@ class KindCluster:
                 self._wake(line)
                 return
             if self._owner() not in {cluster.record.id, None}:
-                raise _not_ours(self._name, "its node carries another label")
+                raise _foreign_cluster(self._name, "its node carries another label")
             kind.delete(self._name, cluster.at.kubeconfig)  # incomplete, from an `up` that was killed
         cluster.file.making("cluster")
         config = write_kind_config(cluster.pins, cluster.home / "cluster", cluster.record.id)
@@ -266,7 +266,7 @@ def _since(moment: str, boot: str) -> bool:
     return moment[:_TO_THE_SECOND] >= boot[:_TO_THE_SECOND]
 
 
-def _not_ours(name: str, why: str) -> PreflightError:
+def _foreign_cluster(name: str, why: str) -> PreflightError:
     return PreflightError(
         f"The kind cluster `{name}` is left alone",
         why=why[:1].upper() + why[1:],
@@ -274,7 +274,7 @@ def _not_ours(name: str, why: str) -> PreflightError:
     )
 
 
-def _said(owner: str | None) -> str:
+def _ownership(owner: str | None) -> str:
     return f"its node belongs to instance `{owner}`" if owner else "its node does not name its owner"
 
 

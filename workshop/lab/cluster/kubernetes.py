@@ -19,6 +19,7 @@ from workshop.lab.pins import Pins
 from workshop.lab.steps import Step
 from workshop.lab.tools.run import copyable
 
+# Words of a name, and not parts of one such as `reproduction` or `delivery`.
 _PRODUCTION = re.compile(r"(?<![a-z0-9])(prod|production|prd|live)(?![a-z])", re.IGNORECASE)
 _ASK_SECONDS = 30.0
 
@@ -41,7 +42,7 @@ class KubernetesBackend(ClusterBackend):
         operator = Operator(cluster, shared=True, install=self._choices.install_operator)
         applied = tuple(f"apply-{part.part}" for part in workloads.parts)
         return [
-            Step("preflight", "Check the tools", lambda line: _look(cluster, line)),
+            Step("preflight", "Check the tools", lambda line: _check_tools(cluster, line)),
             Step(
                 "access",
                 f"Copy the context {cluster.record.name}",
@@ -108,7 +109,7 @@ def looks_like_production(name: str) -> bool:
     return _PRODUCTION.search(name) is not None
 
 
-def _look(cluster: Cluster, _line: Line) -> None:
+def _check_tools(cluster: Cluster, _line: Line) -> None:
     cluster.tools.helm.examine()
     cluster.tools.kubectl.examine()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from workshop.core.console import Step as Line
 from workshop.core.errors import DeadlineError
 from workshop.core.paths import cluster_dir, write_private
-from workshop.lab.cluster.owned_objects import release_ours, wait_gone
+from workshop.lab.cluster.owned_objects import clear_own_finalizers, wait_gone
 from workshop.lab.cluster.readiness import OPERATOR, find_operator, wait_operator
 from workshop.lab.cluster.record import MANAGED_BY, Cluster
 from workshop.lab.cluster.seats import Seats, require_removal_rights, require_rights
@@ -99,7 +99,7 @@ class Operator:
 
         Its definitions stay, as its chart specifies, because others may use them.
         """
-        with self._turn(note):
+        with self._exclusively(note):
             if self._seats:
                 self._seats.leave()
             try:
@@ -139,7 +139,7 @@ class Operator:
             return self._is_there(name) and (self._seats is None or self._seats.entered())
 
         def make(line: Line) -> None:
-            with self._turn(line.note):
+            with self._exclusively(line.note):
                 self._make_namespace(name, line)
                 if self._seats:
                     self._seats.enter()
@@ -180,7 +180,7 @@ class Operator:
         self._cluster.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
 
     @contextmanager
-    def _turn(self, note: Callable[[str], None]) -> Iterator[None]:
+    def _exclusively(self, note: Callable[[str], None]) -> Iterator[None]:
         """On a shared cluster, hold the lease for changes of the operator."""
         if self._seats is None:
             yield
@@ -206,9 +206,8 @@ class Operator:
         try:
             wait_gone(self._cluster.kube, namespace, min(_LINGER_SECONDS, seconds), line.note)
         except DeadlineError:
-            line.note(
-                f"cleared the finalizers of {', '.join(release_ours(self._cluster, namespace)) or 'nothing'}"
-            )
+            cleared = ", ".join(clear_own_finalizers(self._cluster, namespace))
+            line.note(f"cleared the finalizers of {cleared or 'nothing'}")
             wait_gone(self._cluster.kube, namespace, seconds, line.note)
 
     def _chart(self, release: str) -> str:
@@ -273,7 +272,7 @@ class Operator:
         return [*written, copyable(argv)]
 
     def _install_crds(self, line: Line) -> None:
-        with self._turn(line.note):
+        with self._exclusively(line.note):
             if self._crds_there():
                 return  # another seat was faster
             self._make_namespace(self.namespace, line)
@@ -302,14 +301,14 @@ class Operator:
         return wanted in (self._cluster.installed("crds"), by_a_seat)
 
     def _install_operator(self, line: Line) -> None:
-        with self._turn(line.note):
+        with self._exclusively(line.note):
             if self._operator_there():
                 return  # another seat was faster
             self._make_namespace(self.namespace, line)
             first = self._is_first("operator")
             if first or self._cluster.tools.helm.status(OPERATOR, self.namespace, self._cluster.at) is None:
                 self._cluster.file.making("operator")
-                self._claim("operator")
+                self._claim("operator")  # before Helm starts, so that also an interrupted one is removed
             self._upgrade(OPERATOR, line, first=first)
             self._cluster.file.installed("operator", self._fingerprint(OPERATOR))
 

@@ -34,15 +34,15 @@ _RESTART_SECONDS = 10.0  # an operator that restarts runs again by then
 _OF_THE_WORKSHOP = {"app.kubernetes.io/part-of": "workshop"}
 
 
-def of_ours(cluster: Cluster, api_version: str, kind: str) -> Sequence[Object]:
+def own_objects(cluster: Cluster, api_version: str, kind: str) -> Sequence[Object]:
     """The objects of a kind that this instance applied, without those that the operator created."""
     labels = {**cluster.record.labels, **(_OF_THE_WORKSHOP if api_version in _PLAIN else {})}
     return cluster.kube.list(api_version, kind, cluster.namespace, labels)
 
 
-def titles_of_ours(cluster: Cluster, kinds: Sequence[tuple[str, str]] = KINDS) -> list[Titled]:
+def own_titles(cluster: Cluster, kinds: Sequence[tuple[str, str]] = KINDS) -> list[Titled]:
     """The API version, kind and name of each object that this instance applied."""
-    return [(api, kind, name_of(found)) for api, kind in kinds for found in of_ours(cluster, api, kind)]
+    return [(api, kind, name_of(found)) for api, kind in kinds for found in own_objects(cluster, api, kind)]
 
 
 def await_end(cluster: Cluster, look: Callable[[], list[T]], seconds: float, note: Note) -> list[T]:
@@ -77,7 +77,7 @@ def clear_finalizers(cluster: Cluster, namespace: str, api: str, kind: str, name
         cluster.kube.delete("apps/v1", "StatefulSet", name, namespace)
 
 
-def release_ours(cluster: Cluster, namespace: str) -> Sequence[str]:
+def clear_own_finalizers(cluster: Cluster, namespace: str) -> Sequence[str]:
     """Clear the finalizers of what this instance applied, instead of the operator; return the titles."""
     stuck = [
         (api, kind, name_of(found))

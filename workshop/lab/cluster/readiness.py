@@ -300,7 +300,7 @@ def diagnose(kube: Kube, namespace: str, names: Iterable[str], reported: Sequenc
     about = [*workloads, *(name_of(pod) for pod in pods)]
     noted = [event for event in kube.events(namespace, about) if event.warning and _is_recent(event, pods)]
     wrong = [trouble for pod in pods for trouble in troubles(pod, _about(pod, noted))]
-    words = _last_words(kube, namespace, pods, wrong)
+    words = _last_lines(kube, namespace, pods, wrong)
     lines = [*reported, *(f"Pod {trouble.pod}: {trouble.summary}" for trouble in wrong[:1])]
     lines += [] if pods else [_no_pod(workloads)]
     lines += [f"Event: {event.reason}: {event.message}" for event in _unreported(noted, lines, wrong)]
@@ -322,24 +322,24 @@ def crash_lines(kube: Kube, namespace: str, trouble: Trouble) -> Sequence[str]:
     return before or kube.logs(trouble.pod, namespace, trouble.container or None, _TAIL)
 
 
-def _last_words(
+def _last_lines(
     kube: Kube, namespace: str, pods: Sequence[Object], wrong: Sequence[Trouble]
 ) -> Sequence[str]:
     for trouble in wrong:
         if trouble.reason == "CrashLoopBackOff":
-            return _words(crash_lines(kube, namespace, trouble))
+            return _log_lines(crash_lines(kube, namespace, trouble))
     for pod in (pod for pod in pods if not is_ready(pod) and not wrong):
         for container in container_statuses_of(pod):
             if not container.get("ready"):
-                return _words(kube.logs(name_of(pod), namespace, text(container, "name") or None, _TAIL))
+                return _log_lines(kube.logs(name_of(pod), namespace, text(container, "name") or None, _TAIL))
     return []
 
 
-def _words(lines: Sequence[str]) -> Sequence[str]:
-    spoken = [_message(line) for line in lines if line.strip()]
-    bad = [line for line in spoken if any(word in line.lower() for word in _BAD_WORDS)]
+def _log_lines(lines: Sequence[str]) -> Sequence[str]:
+    texts = [_message(line) for line in lines if line.strip()]
+    bad = [line for line in texts if any(word in line.lower() for word in _BAD_WORDS)]
     once = {
-        line[-_SAME:]: line for line in bad or spoken
+        line[-_SAME:]: line for line in bad or texts
     }  # programs often log their end twice, with different beginnings
     return [f"Log: {_short(line)}" for line in list(once.values())[-_LOG_LINES:]]
 

@@ -11,8 +11,8 @@ from workshop.lab.cluster.owned_objects import (
     Titled,
     await_end,
     clear_finalizers,
+    own_titles,
     patience,
-    titles_of_ours,
     wait_gone,
 )
 from workshop.lab.cluster.readiness import find_operator
@@ -61,13 +61,13 @@ class Removal:
         return self.removed
 
     def _objects(self, kinds: tuple[tuple[str, str], ...], line: Line) -> None:
-        for api, kind, name in titles_of_ours(self._cluster, kinds):
+        for api, kind, name in own_titles(self._cluster, kinds):
             line.note(f"{kind}/{name}")
             self._cluster.kube.delete(api, kind, name, self._cluster.namespace)
             self.removed.append(f"{kind}/{name}")
 
         def look() -> list[Titled]:
-            return titles_of_ours(self._cluster, kinds)
+            return own_titles(self._cluster, kinds)
 
         left = await_end(self._cluster, look, self._patience(kinds), line.note)
         for api, kind, name in left:  # all of which carries our label

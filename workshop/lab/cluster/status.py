@@ -6,7 +6,7 @@ from dataclasses import replace
 from workshop.core.errors import WorkshopError
 from workshop.lab.base import State, WorkloadStatus
 from workshop.lab.cluster.kind_cluster import KindCluster
-from workshop.lab.cluster.owned_objects import KINDS, titles_of_ours
+from workshop.lab.cluster.owned_objects import KINDS, own_titles
 from workshop.lab.cluster.readiness import OPERATOR, find_operator, version_note
 from workshop.lab.cluster.record import Cluster
 from workshop.lab.cluster.workload_state import (
@@ -81,7 +81,7 @@ def _operator(cluster: Cluster) -> Sequence[WorkloadStatus]:
 def _workloads(cluster: Cluster) -> Sequence[WorkloadStatus]:
     return [
         _pods(cluster, f"{kind}/{name}", name, cluster.namespace)
-        for _, kind, name in titles_of_ours(cluster, _WORKLOADS)
+        for _, kind, name in own_titles(cluster, _WORKLOADS)
     ]
 
 
@@ -92,8 +92,8 @@ def _pods(cluster: Cluster, title: str, name: str, namespace: str) -> WorkloadSt
     names = ", ".join(name_of(pod) for pod in pods)
     detail = f"{len(ready)} of {len(pods)} pods ready"
     wrong = [trouble.summary for pod in pods for trouble in troubles(pod)]
-    told = " · ".join([detail, *([names] if names else []), *wrong[:1]])
-    return WorkloadStatus(title, _state(pods, ready, wrong), "", None, "", told)
+    detail = " · ".join([detail, *([names] if names else []), *wrong[:1]])
+    return WorkloadStatus(title, _state(pods, ready, wrong), "", None, "", detail)
 
 
 def _state(pods: Sequence[Object], ready: Sequence[Object], wrong: Sequence[str]) -> State:
@@ -106,7 +106,7 @@ def _state(pods: Sequence[Object], ready: Sequence[Object], wrong: Sequence[str]
 
 def cluster_logs(cluster: Cluster) -> list[ContainerLog]:
     """The log of each present container; raises DeadlineError when the cluster does not answer."""
-    names = [name for _, _, name in titles_of_ours(cluster, _WORKLOADS)]
+    names = [name for _, _, name in own_titles(cluster, _WORKLOADS)]
     own = [log for name in names for log in _containers(cluster, name, name, cluster.namespace)]
     return [*_operator_logs(cluster), *own]
 

@@ -49,7 +49,7 @@ GRACES = Graces()
 _NO_LIMIT = float("inf")  # only the caller's own limit
 
 _PULLS = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError")
-_HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
+_FATAL_PULLS = ("InvalidImageName", "ErrImageNeverPull")
 _WAITS = ("ContainerCreating", "PodInitializing")
 _CHECKSUM = f"{API_GROUP}/content-checksum"
 _RUNS_WITH = f"{API_GROUP}/runconfig-checksum"
@@ -62,7 +62,7 @@ _REFERENCES = (
     ("externalAuthConfigRef", "MCPExternalAuthConfig", "externalAuthConfigHash"),
 )
 _MUST_HOLD = {"oidcConfigRef": "OIDCConfigRefValidated", "authServerRef": "AuthServerRefValidated"}
-_TELLING = (
+_CONDITIONS = (
     "ConfigurationValid",
     "OIDCConfigRefValidated",
     "AuthServerRefValidated",
@@ -71,7 +71,7 @@ _TELLING = (
     "PodTemplateValid",
     "Valid",
 )
-_MAY_HEAL = ("NotFound", "FetchError", "NotValid", "NotReady", "RefError")  # ends of the reasons that pass
+_PASSING = ("NotFound", "FetchError", "NotValid", "NotReady", "RefError")  # ends of the reasons that pass
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Trouble:
 
 def origin_of(reason: str, message: str) -> Origin:
     """Whether a pod's trouble or event is about the pull of an image."""
-    of_a_pull = reason in (*_PULLS, *_HOPELESS) or "pull" in message.lower()
+    of_a_pull = reason in (*_PULLS, *_FATAL_PULLS) or "pull" in message.lower()
     return "pull" if of_a_pull else "pod"
 
 
@@ -171,7 +171,7 @@ def _container(pod: str, container: Mapping[str, Any], graces: Graces) -> Troubl
 
 
 def _patience(reason: str, message: str, graces: Graces) -> float:
-    if reason in _HOPELESS:
+    if reason in _FATAL_PULLS:
         return graces.fatal
     known = recognise([(origin_of(reason, message), message)])
     if known and not known.heals:
@@ -306,9 +306,9 @@ def _refusals(resource: Object, graces: Graces) -> Iterator[tuple[str, str, floa
     reported = False
     for condition in conditions_of(resource).values():
         current = condition.generation in (None, generation)
-        if condition.kind in _TELLING and condition.fails and current:
+        if condition.kind in _CONDITIONS and condition.fails and current:
             reported = True
-            passes = condition.reason.endswith(_MAY_HEAL)
+            passes = condition.reason.endswith(_PASSING)
             grace = graces.config if passes else graces.fatal
             yield condition.reason or condition.kind, condition.message, grace
     if text(resource, "status", "phase") == "Failed" and not reported:

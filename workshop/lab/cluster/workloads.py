@@ -11,9 +11,9 @@ from workshop.lab.cluster.forwards import Forwards
 from workshop.lab.cluster.owned_objects import (
     Titled,
     await_end,
+    clear_own_finalizers,
+    own_titles,
     patience,
-    release_ours,
-    titles_of_ours,
 )
 from workshop.lab.cluster.readiness import wait_deployment, wait_workload
 from workshop.lab.cluster.record import Cluster
@@ -152,7 +152,7 @@ class Workloads:
                 part, name, self._cluster, lambda: self._replace_pods(part, name, line), line
             ),
             needs=(f"forward-{name}",),
-            keeps=True,
+            keep_on_failure=True,
         )
 
     def forward(self, endpoint: Endpoint, needs: tuple[str, ...] = ()) -> Step:
@@ -168,7 +168,7 @@ class Workloads:
             do,
             needs=needs,
             undo=lambda: _drop(self.forwards.stop(endpoint.name)),
-            keeps=True,
+            keep_on_failure=True,
             plan=lambda: [self.forward_command(endpoint)],
         )
 
@@ -183,7 +183,7 @@ class Workloads:
             f"Check names and connections from a pod, {bound(self._cluster.limits.names)}",
             lambda line: check_names(self._cluster, services, routes, outside, line),
             needs=tuple(f"ready-{endpoint.name}" for endpoint in endpoints),
-            keeps=True,
+            keep_on_failure=True,
         )
 
     def prune(self, needs: tuple[str, ...]) -> Step:
@@ -316,14 +316,14 @@ class Workloads:
 
         left = await_end(self._cluster, look, seconds, lambda _: None)
         if left:
-            release_ours(self._cluster, self._cluster.namespace)
+            clear_own_finalizers(self._cluster, self._cluster.namespace)
         return not left
 
     def _found(self, item: Resource) -> Object | None:
         return self._cluster.kube.get(item.text("apiVersion"), item.kind, item.name, self._cluster.namespace)
 
     def _unwanted(self, wanted: set[tuple[str, str]]) -> list[Titled]:
-        return [found for found in titles_of_ours(self._cluster) if found[1:] not in wanted]
+        return [found for found in own_titles(self._cluster) if found[1:] not in wanted]
 
     def _prune(self, wanted: set[tuple[str, str]], line: Line) -> None:
         for api, kind, name in self._unwanted(wanted):

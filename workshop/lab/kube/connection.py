@@ -75,7 +75,7 @@ class Refusal:
     retry_after: float | None = None
 
 
-def passes(refusal: Refusal, method: str, path: str, body: object) -> bool:
+def may_pass(refusal: Refusal, method: str, path: str, body: object) -> bool:
     """Whether the same request may be answered well in a moment."""
     if refusal.status in _BUSY:
         return True
@@ -245,7 +245,7 @@ class Connection:
             except ApiException as refused:
                 self._has_answered = True
                 refusal = read_refusal(refused.status, refused.reason, refused.body, refused.headers)
-                wait = waits.after(refusal) if passes(refusal, method, path, given.get("body")) else None
+                wait = waits.after(refusal) if may_pass(refusal, method, path, given.get("body")) else None
                 if wait is None:
                     raise error_of(refusal, doing, answer_lost=waits.answer_lost) from refused
             except HTTPError as problem:

@@ -67,6 +67,7 @@ class Lease:
             lasts = mapping(found, "spec").get("leaseDurationSeconds") or self._expires_seconds
             holder = text(found, "spec", "holderIdentity")
             free = found is None or holder in ("", self._holder) or time.monotonic() - since >= lasts
+            # The write names the version, so of several seats that find it free only one succeeds.
             if free and self._took(version):
                 return
             if time.monotonic() > deadline:

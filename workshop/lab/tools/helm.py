@@ -122,6 +122,7 @@ class Helm:
         if not first:
             self._heal(release, namespace, at, patience, note)
         argv = self.upgrade_argv(release, chart, namespace, version=version, values=values, at=at)
+        # Helm's own limit comes first, because its error names what it waited for.
         self._run([*argv, "--timeout", f"{seconds:.0f}s"], seconds=seconds + _ASK_SECONDS)
 
     def uninstall(self, release: str, namespace: str, at: Access, seconds: float = _HEAL_SECONDS) -> bool:
