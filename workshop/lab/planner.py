@@ -112,8 +112,8 @@ class Planner:
 
     def _environment(self, server: Resource) -> dict[str, str]:
         env = {str(item["name"]): str(item["value"]) for item in server.items("spec.env")}
-        for index, secret in enumerate(server.items("spec.secrets")):
-            name, key = server.text(f"spec.secrets.{index}.name"), server.text(f"spec.secrets.{index}.key")
+        pairs = references(server, "spec.secrets")
+        for secret, (name, key) in zip(server.items("spec.secrets"), pairs, strict=True):
             env[str(secret.get("targetEnvName", key))] = self._secrets.path(name, key).read_text("utf-8")
         return env
 
@@ -157,13 +157,11 @@ class Planner:
 
     def _header_forward(self, proxy: Resource) -> tuple[dict[str, str], dict[str, str]]:
         plain = proxy.mapping("spec.headerForward.addPlaintextHeaders")
-        files = {}
-        for index, _ in enumerate(proxy.items("spec.headerForward.addHeadersFromSecret")):
-            item = f"spec.headerForward.addHeadersFromSecret.{index}"
-            path = self._secrets.path(
-                proxy.text(f"{item}.valueSecretRef.name"), proxy.text(f"{item}.valueSecretRef.key")
-            )
-            files[proxy.text(f"{item}.headerName")] = str(path)
+        listed = "spec.headerForward.addHeadersFromSecret"
+        files = {
+            proxy.text(f"{listed}.{index}.headerName"): str(self._secrets.path(name, key))
+            for index, (name, key) in enumerate(references(proxy, listed, "valueSecretRef"))
+        }
         return {str(key): str(value) for key, value in plain.items()}, files
 
 

@@ -63,12 +63,10 @@ class SecretFiles:
         self.write(name, key, value)
 
 
-def references(auth: Resource, path: str) -> list[tuple[str, str]]:
-    """The `{name, key}` pairs of a list of secret references."""
-    return [
-        (auth.text(f"{path}.{index}.name"), auth.text(f"{path}.{index}.key"))
-        for index in range(len(auth.items(path)))
-    ]
+def references(resource: Resource, path: str, field: str = "") -> list[tuple[str, str]]:
+    """The name and key of each secret in a list; with `field`, they are in that field of its entries."""
+    entries = [f"{path}.{index}{field and '.'}{field}" for index in range(len(resource.items(path)))]
+    return [(resource.text(f"{entry}.name"), resource.text(f"{entry}.key")) for entry in entries]
 
 
 def client_secret_reference(auth: Resource) -> tuple[str, str]:

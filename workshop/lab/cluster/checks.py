@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
 
 import httpx2
 
@@ -15,7 +16,6 @@ from workshop.core.interrupts import interrupts
 from workshop.lab.cluster import http_checks, session_checks
 from workshop.lab.cluster.record import Cluster
 from workshop.lab.cluster.render import RenderedPart
-from workshop.lab.cluster.session_checks import Session
 from workshop.lab.kube.objects import text
 from workshop.lab.kube.wait import bound
 from workshop.toolhive.manifests import UPSTREAM, Resource, auth_config
@@ -30,11 +30,14 @@ from workshop.toolhive.proxy_contract import (
 )
 from workshop.toolhive.secrets import SecretFiles
 
+if TYPE_CHECKING:
+    from mcp import Client
+
 _CHECK_SECONDS = 10.0
 _NO_ROUTE = "502"  # the answer of ToolHive's proxy while its server's Service refuses connections
 
 Checks = Mapping[str, Callable[[], Awaitable[str]]]
-SessionChecks = Mapping[str, Callable[[Session], Awaitable[str]]]
+SessionChecks = Mapping[str, Callable[["Client"], Awaitable[str]]]
 _PROVIDER = f"{UPSTREAM}.name"
 
 
@@ -52,7 +55,7 @@ def require(results: Sequence[CheckResult], name: str) -> Sequence[CheckResult]:
 
 async def before_login(contract: ProxyContract, *, seconds: float = _CHECK_SECONDS) -> list[CheckResult]:
     """The results of the checks that need no token, each within `seconds`."""
-    async with _http(contract.base_url, seconds) as http:
+    async with open_local_client(base_url=contract.base_url, timeout=seconds) as http:
         todo: Checks = {
             "health": lambda: http_checks.health(http),
             "protected-resource": lambda: http_checks.protected_resource(http, contract),
@@ -71,7 +74,7 @@ async def after_login(
     seconds: float = _CHECK_SECONDS,
 ) -> list[CheckResult]:
     """The results of the checks that need a token, each within `seconds`."""
-    async with _http(contract.base_url, seconds) as http:
+    async with open_local_client(base_url=contract.base_url, timeout=seconds) as http:
         token = {"access-token": lambda: http_checks.access_token(http, contract, access_token)}
         results = await _run_checks(token, seconds)
     if not results[-1].passed:
@@ -79,7 +82,7 @@ async def after_login(
 
     todo: SessionChecks = {"tools": session_checks.has_tools}
     if call:
-        todo = {**todo, "call": lambda opened: session_checks.calls(opened, call)}
+        todo = {**todo, "call": lambda client: session_checks.calls(client, call)}
     url = f"{contract.base_url}{contract.path}"
     opening = session_checks.session(url, seconds, token=access_token, issuer=contract.issuer)
     return results + await _in_session(opening, todo, seconds)
@@ -89,24 +92,20 @@ async def of_server(
     contract: ServerContract, call: ToolCall | None = None, *, seconds: float = _CHECK_SECONDS
 ) -> list[CheckResult]:
     """The results of the checks of an MCPServer's proxy, each within `seconds`."""
-    todo: SessionChecks = {"tools": lambda opened: session_checks.exact_tools(opened, contract)}
+    todo: SessionChecks = {"tools": lambda client: session_checks.exact_tools(client, contract)}
     if call:
-        todo = {**todo, "call": lambda opened: session_checks.calls(opened, call)}
+        todo = {**todo, "call": lambda client: session_checks.calls(client, call)}
     return await _in_session(session_checks.session(contract.url, seconds), todo, seconds)
 
 
-def _http(base_url: str, seconds: float) -> httpx2.AsyncClient:
-    return open_local_client(base_url=base_url, timeout=seconds)
-
-
 async def _in_session(
-    opening: AbstractAsyncContextManager[Session], checks: SessionChecks, seconds: float
+    opening: AbstractAsyncContextManager["Client"], checks: SessionChecks, seconds: float
 ) -> list[CheckResult]:
     results: list[CheckResult] = []
     try:
-        async with asyncio.timeout(seconds * (1 + len(checks))), opening as opened:
+        async with asyncio.timeout(seconds * (1 + len(checks))), opening as client:
             for name, check in checks.items():
-                results += await _run_checks({name: lambda check=check: check(opened)}, seconds)  # type: ignore[misc]
+                results += await _run_checks({name: lambda check=check: check(client)}, seconds)  # type: ignore[misc]
                 if not results[-1].passed:
                     return results
     except (MissedError, TimeoutError) as error:

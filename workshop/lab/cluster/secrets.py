@@ -117,10 +117,7 @@ class ClusterSecrets:
 def _references(workload: Resource, resources: Resources) -> Sequence[tuple[str, str]]:
     """Every secret and key that a workload's pods get, from its manifest or from its auth config."""
     found = references(workload, "spec.secrets")
-    headers = "spec.headerForward.addHeadersFromSecret"
-    for index, _ in enumerate(workload.items(headers)):
-        reference = f"{headers}.{index}.valueSecretRef"
-        found.append((workload.text(f"{reference}.name"), workload.text(f"{reference}.key")))
+    found += references(workload, "spec.headerForward.addHeadersFromSecret", "valueSecretRef")
     named = {workload.find(f"spec.{field}.name") for field in ("authServerRef", "externalAuthConfigRef")}
     for auth in auth_configs(resources):
         if auth.name in named:

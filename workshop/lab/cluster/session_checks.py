@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -37,27 +36,8 @@ _INITIALIZE = {
 }
 
 
-@dataclass
-class Session:
-    """A connected client."""
-
-    client: "Client"
-
-    async def tools(self) -> frozenset[str]:
-        """The names of all tools."""
-        found: set[str] = set()
-        cursor: str | None = None
-        for _ in range(_MOST_PAGES):
-            page = await self.client.list_tools(cursor=cursor)
-            found |= {tool.name for tool in page.tools}
-            cursor = page.next_cursor
-            if not cursor:
-                break
-        return frozenset(found)
-
-
 @asynccontextmanager
-async def session(url: str, seconds: float, *, token: str = "", issuer: str = "") -> AsyncIterator["Session"]:
+async def session(url: str, seconds: float, *, token: str = "", issuer: str = "") -> AsyncIterator["Client"]:
     """Connect; an error that ends the session is raised as MissedError with its likely cause."""
     from mcp import Client
     from mcp.client.streamable_http import streamable_http_client
@@ -76,7 +56,7 @@ async def session(url: str, seconds: float, *, token: str = "", issuer: str = ""
         # "legacy": older tool filters of ToolHive drop fields that MCP 2026-07-28 requires, and up to 0.63.0
         # at least a renamed tool cannot be called there.
         async with http, Client(streamable_http_client(url, http_client=http), mode="legacy") as client:
-            yield Session(client)
+            yield client
     except Exception as error:  # noqa: BLE001 - the SDK raises groups of anything; all become one MissedError
         cause = _first(error)
         if isinstance(cause, MissedError | TimeoutError):
@@ -103,24 +83,24 @@ def failing(url: str, seconds: float) -> str:
         return f"MCP requests get no answer: {str(error) or type(error).__name__}"
 
 
-async def has_tools(opened: Session) -> str:
+async def has_tools(client: "Client") -> str:
     """There is at least one tool; no tool is a known defect of a remote proxy."""
-    tools = await opened.tools()
+    tools = await _tools_of(client)
     if not tools:
         raise MissedError("You are signed in, but there are no tools", DEFECT)
     return f"{len(tools)} tools"
 
 
-async def exact_tools(opened: Session, contract: ServerContract) -> str:
+async def exact_tools(client: "Client", contract: ServerContract) -> str:
     """The tools are those of the MCPToolConfig, and a name it hides cannot be called."""
-    tools = await opened.tools()
+    tools = await _tools_of(client)
     if not tools or (contract.tools and tools != contract.tools):
         missing, extra = sorted(contract.tools - tools), sorted(tools - contract.tools)
         raise MissedError(
             f"Missing: {', '.join(missing) or 'none'}; not expected: {', '.join(extra) or 'none'}",
             "The pod runs with another MCPToolConfig than the manifests: apply them again",
         )
-    if contract.hidden and not await _is_refused(opened, contract.hidden):
+    if contract.hidden and not await _is_refused(client, contract.hidden):
         raise MissedError(
             f"A call of `{contract.hidden}`, which is not listed, reaches the server",
             "The tool filter is not in force: `kubectl describe mcptoolconfig`",
@@ -128,9 +108,9 @@ async def exact_tools(opened: Session, contract: ServerContract) -> str:
     return ", ".join(sorted(tools))
 
 
-async def calls(opened: Session, call: ToolCall) -> str:
+async def calls(client: "Client", call: ToolCall) -> str:
     """A call that only reads is answered correctly."""
-    result = await opened.client.call_tool(call.tool, dict(call.arguments))
+    result = await client.call_tool(call.tool, dict(call.arguments))
     text = " ".join(getattr(block, "text", "") for block in result.content)
     if result.is_error:
         raise MissedError(
@@ -148,11 +128,24 @@ def calculation() -> ToolCall:
     return ToolCall("calculate", {"operation": "add", "a": a, "b": b}, str(a + b))
 
 
-async def _is_refused(opened: Session, tool: str) -> bool:
+async def _tools_of(client: "Client") -> frozenset[str]:
+    """The names of all tools."""
+    found: set[str] = set()
+    cursor: str | None = None
+    for _ in range(_MOST_PAGES):
+        page = await client.list_tools(cursor=cursor)
+        found |= {tool.name for tool in page.tools}
+        cursor = page.next_cursor
+        if not cursor:
+            break
+    return frozenset(found)
+
+
+async def _is_refused(client: "Client", tool: str) -> bool:
     from mcp import MCPError
 
     try:
-        await opened.client.call_tool(tool, {})
+        await client.call_tool(tool, {})
     except MCPError as error:
         return "not found" in error.message.lower()  # the filter's message; the server's is "Unknown tool"
     return False
