@@ -1,4 +1,4 @@
-"""A small real program to run as a process, ended after every test."""
+"""For each test: small real programs to run as processes, and a Kubernetes API in memory."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.kube.fake_cluster import FakeCluster, running_cluster
 from workshop.core.ports import free_port
 from workshop.lab import process
 from workshop.lab.base import Program
@@ -22,6 +23,12 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 MakeProgram = Callable[..., Program]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
+    with running_cluster(tmp_path) as running:
+        yield running
 
 
 @pytest.fixture

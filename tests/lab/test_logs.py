@@ -1,11 +1,10 @@
 """Logs are read from their end, and followed through whatever happens to them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.lab.kube.fake_cluster import NAMESPACE, FakeCluster, running_cluster
+from tests.lab.kube.fake_cluster import NAMESPACE, FakeCluster
 from workshop.lab import logs
 from workshop.lab.logs import ContainerLog, FileLog, file_logs
 
@@ -18,12 +17,6 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def log(path: Path) -> FileLog:
     return FileLog("proxy", "proxy", path)
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
-    with running_cluster(tmp_path) as running:
-        yield running
 
 
 def append(path: Path, text: str) -> None:

@@ -1,15 +1,14 @@
-"""A Kubernetes API in memory, manifests to change, and waits that take no time."""
+"""Manifests to change, and waits that take no time."""
 
 from dataclasses import replace
 
 import pytest
 
-from tests.lab.kube.conftest import cluster
 from tests.lab.kube.fake_cluster import FakeCluster
 from tests.toolhive.conftest import change
 from workshop.lab.cluster.workload_state import Graces
 
-__all__ = ["change", "cluster"]  # fixtures
+__all__ = ["change"]  # a fixture
 
 
 @pytest.fixture

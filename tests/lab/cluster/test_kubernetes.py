@@ -1,7 +1,7 @@
 """The Kubernetes backend on somebody's cluster: only what carries our label is made, changed or removed."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab.cluster.bench import IMAGES, WORKLOADS, Bench, running_bench
 from tests.lab.cluster.fake_operator import install_operator
-from tests.lab.kube.fake_cluster import TOOLHIVE
+from tests.lab.kube.fake_cluster import TOOLHIVE, FakeCluster
 from workshop.core.console import Step
 from workshop.core.errors import CredentialsError, PreflightError, UsageError, WorkshopError
 from workshop.course import environment
@@ -99,16 +99,22 @@ def test_an_operator_of_another_version_is_used_and_reported(shared: Shared) -> 
     assert "`workshop up --install-operator`" in row.detail
 
 
+def installing(cluster: FakeCluster) -> Callable[..., None]:
+    """What Helm does with the operator's chart: a Deployment appears."""
+
+    def upgrade(_operator: Operator, release: str, _line: Step, *, first: bool) -> None:
+        if release == OPERATOR:
+            install_operator(cluster, young=True)
+
+    return upgrade
+
+
 def test_an_absent_operator_is_installed_and_removed_again(shared: Shared) -> None:
     shared.cluster.drop("Deployment", "toolhive-operator", "toolhive-system")
     shared.machine.fail("kubectl port-forward")
 
-    def install(_operator: Operator, release: str, _line: Step, *, first: bool) -> None:
-        if release == OPERATOR:
-            install_operator(shared.cluster, young=True)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Operator, "_upgrade", install)
+        patch.setattr(Operator, "_upgrade", installing(shared.cluster))
         with pytest.raises(Exception, match="forward"):
             shared.up(keep=True, limits=replace(shared.limits, forward=0.5))
     assert "operator" in shared.made()
@@ -124,10 +130,6 @@ def test_what_a_failed_up_made_goes_before_the_operator_does(
     shared.cluster.api.finalizing |= {"mcpremoteproxies", "mcptoolconfigs"}
     left: list[object] = []
 
-    def install(_operator: Operator, release: str, _line: Step, *, first: bool) -> None:
-        if release == OPERATOR:
-            install_operator(shared.cluster, young=True)
-
     def never_ready(*_given: object) -> None:
         raise WorkshopError("It cannot become ready")
 
@@ -136,7 +138,7 @@ def test_what_a_failed_up_made_goes_before_the_operator_does(
         left.append(shared.cluster.get("MCPToolConfig", "workshop-tools", NAMESPACE))
         return []
 
-    monkeypatch.setattr(Operator, "_upgrade", install)
+    monkeypatch.setattr(Operator, "_upgrade", installing(shared.cluster))
     monkeypatch.setattr(Operator, "release", remove)
     monkeypatch.setattr("workshop.lab.cluster.workloads.wait_workload", never_ready)
     shared.limits = replace(shared.limits, gone=0.2)

@@ -3,7 +3,6 @@
 import asyncio
 import http.server
 import json
-import os
 import stat
 import sys
 import threading
@@ -175,13 +174,3 @@ async def until(holds: Callable[[], bool | Awaitable[bool]], seconds: float = 60
             if found if isinstance(found, bool) else await found:
                 return
             await asyncio.sleep(0.01)
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended, reaped or not."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-    finally:
-        os.sched_yield()

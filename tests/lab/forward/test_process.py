@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.lab.forward.conftest import Bench, gone, until
+from tests.lab.forward.conftest import Bench, until
+from tests.lab.tools.waiting import gone
 from workshop.core.ports import bind_loopback
 from workshop.lab import process
 from workshop.lab.base import Program

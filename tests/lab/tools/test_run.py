@@ -7,10 +7,9 @@ import sys
 import threading
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.lab.tools.waiting import until
+from tests.lab.tools.waiting import gone, until
 from workshop.core.errors import DeadlineError, PreflightError, WorkshopError
 from workshop.lab.tools.run import Runner
 
@@ -28,13 +27,6 @@ def python(program: str, *words: str) -> list[str]:
 def written_pid(path: Path) -> int:
     until(lambda: path.exists() and path.read_text() != "")
     return int(path.read_text())
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_a_program_that_ends_well_gives_its_output() -> None:
@@ -117,7 +109,7 @@ def test_the_deadline_ends_the_program_and_its_children(tmp_path: Path) -> None:
         Runner().run(python(PARENT, str(note)), seconds=2)
     assert "within 2 s" in caught.value.what
     if note.exists():  # on a machine under load it may not have come that far
-        until(lambda: is_gone(written_pid(note)))
+        until(lambda: gone(written_pid(note)))
 
 
 def test_the_deadline_ends_a_program_that_ignores_being_asked(
@@ -127,7 +119,7 @@ def test_the_deadline_ends_a_program_that_ignores_being_asked(
     deaf = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEPER}"
     with pytest.raises(DeadlineError):
         Runner(grace_seconds=0.2).run(python(deaf, str(note)), seconds=2)
-    assert not note.exists() or is_gone(written_pid(note))
+    assert not note.exists() or gone(written_pid(note))
 
 
 def test_a_child_that_outlives_its_program_is_ended(tmp_path: Path) -> None:
@@ -138,7 +130,7 @@ def test_a_child_that_outlives_its_program_is_ended(tmp_path: Path) -> None:
         "exec('while not os.path.exists(sys.argv[1]): time.sleep(0.01)'); print('done')"
     )
     assert Runner(drain_seconds=0.5).run(python(program, str(note)), seconds=60).stdout == "done\n"
-    until(lambda: is_gone(written_pid(note)))
+    until(lambda: gone(written_pid(note)))
 
 
 def test_ctrl_c_ends_the_program_and_its_children(tmp_path: Path) -> None:
@@ -153,7 +145,7 @@ def test_ctrl_c_ends_the_program_and_its_children(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert b"KeyboardInterrupt" in told
-    until(lambda: is_gone(pid))
+    until(lambda: gone(pid))
 
 
 def test_stop_ends_what_runs_in_other_threads_and_starts_nothing_more(tmp_path: Path) -> None:
@@ -171,7 +163,7 @@ def test_stop_ends_what_runs_in_other_threads_and_starts_nothing_more(tmp_path: 
     pid = written_pid(note)
     runner.stop()
     thread.join(60)
-    assert is_gone(pid)
+    assert gone(pid)
     assert len(caught) == 1
     assert "was stopped" in caught[0]
     with pytest.raises(WorkshopError, match="was stopped"):

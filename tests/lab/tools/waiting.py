@@ -1,7 +1,9 @@
-"""Waiting for what another process does, with a bound."""
+"""What another process does, and whether it has ended."""
 
 import time
 from collections.abc import Callable
+
+import psutil
 
 _SECONDS = 60.0
 _POLL_SECONDS = 0.02
@@ -13,3 +15,11 @@ def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it did not come true within a minute"
         time.sleep(_POLL_SECONDS)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended, reaped or not."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

@@ -22,7 +22,7 @@ from workshop.lab.base import (
 from workshop.lab.cluster.checks import check_after
 from workshop.lab.cluster.forwards import Forwards
 from workshop.lab.cluster.record import Cluster, ClusterFile, ClusterRecord, Tools
-from workshop.lab.cluster.render import Renderer
+from workshop.lab.cluster.render import RenderedPart, Renderer
 from workshop.lab.cluster.status import cluster_logs, cluster_status
 from workshop.lab.cluster.workloads import Workloads
 from workshop.lab.kube.connection import UnreachableError
@@ -69,17 +69,13 @@ class ClusterBackend(ABC):
 
     def submit(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
         """Only apply one part's manifests; `commands` has what a person would type."""
-        cluster = self._reachable(progress)
-        workloads = self.workloads(cluster, [deployment], choices)
-        (part,) = workloads.parts
+        workloads, part = self._one_part(self._reachable(progress), deployment, choices)
         self._run([workloads.secrets(), workloads.apply(part, ("secrets",))], progress)
         return self._applied(workloads, [workloads.apply_command(part)], part.objects)
 
     def forward(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
         """Only forward one part's workloads; `commands` has what a person would type."""
-        cluster = self._reachable(progress)
-        workloads = self.workloads(cluster, [deployment], choices)
-        (part,) = workloads.parts
+        workloads, part = self._one_part(self._reachable(progress), deployment, choices)
         self._run([workloads.forward(endpoint) for endpoint in part.endpoints], progress)
         commands = [workloads.forward_command(endpoint) for endpoint in part.endpoints]
         return self._applied(workloads, commands)
@@ -89,7 +85,7 @@ class ClusterBackend(ABC):
     ) -> None:
         """Check, after a login, the token, the tools behind it, and one call."""
         cluster = self._recorded()
-        (part,) = self.workloads(cluster, [deployment], choices).parts
+        _, part = self._one_part(cluster, deployment, choices)
         check_after(part, cluster, tokens, progress)
 
     def status(self) -> Sequence[WorkloadStatus]:
@@ -156,6 +152,13 @@ class ClusterBackend(ABC):
             own_nodes=cluster.own_nodes,
         )
         return Workloads(cluster, renderer.render(deployments, choices), adopt=self.adopts)
+
+    def _one_part(
+        self, cluster: Cluster, deployment: Deployment, choices: Choices
+    ) -> tuple[Workloads, RenderedPart]:
+        workloads = self.workloads(cluster, [deployment], choices)
+        (part,) = workloads.parts
+        return workloads, part
 
     def _up(self, deployments: Sequence[Deployment], choices: Choices, progress: Progress) -> Applied:
         first = self._file.read() is None

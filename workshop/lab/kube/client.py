@@ -84,13 +84,7 @@ class Kube:
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
         """An object, or None when it, or its kind, is absent."""
-        found = self._kinds.find(api_version, kind)
-        if found is None:
-            return None
-        try:
-            return self._connection.ask(f"show {kind} `{name}`", "get", found.path(namespace, name))
-        except NotFoundError:
-            return None
+        return self._ask_about((api_version, kind, name, namespace), "show", "get")
 
     def list(
         self,
@@ -125,40 +119,19 @@ class Kube:
 
         With its `version` only while it is unchanged: raises ConflictError otherwise.
         """
-        found = self._kinds.find(api_version, kind)
-        if found is None:
-            return False
-        path = found.path(namespace, name)
-        try:
-            self._connection.ask(
-                f"delete {kind} `{name}`",
-                "delete",
-                path,
-                body={"preconditions": {"resourceVersion": version}} if version else None,
-                grace_period_seconds=grace_seconds,
-            )
-        except NotFoundError:
-            return False
-        return True
+        body = {"preconditions": {"resourceVersion": version}} if version else None
+        how = {"body": body, "grace_period_seconds": grace_seconds}
+        deleted = self._ask_about((api_version, kind, name, namespace), "delete", "delete", **how)
+        return deleted is not None
 
     def patch(
         self, api_version: str, kind: str, name: str, namespace: str | None, body: Mapping[str, Any]
     ) -> Object | None:
         """Change fields of an object with a JSON merge patch; None when it, or its kind, is absent."""
-        found = self._kinds.find(api_version, kind)
-        if found is None:
-            return None
-        try:
-            return self._connection.ask(
-                f"change {kind} `{name}`",
-                "patch",
-                found.path(namespace, name),
-                body=dict(body),
-                content_type="application/merge-patch+json",
-                field_manager=FIELD_MANAGER,
-            )
-        except NotFoundError:
-            return None
+        how = {"content_type": "application/merge-patch+json", "field_manager": FIELD_MANAGER}
+        return self._ask_about(
+            (api_version, kind, name, namespace), "change", "patch", body=dict(body), **how
+        )
 
     def logs(
         self,
@@ -207,6 +180,20 @@ class Kube:
         body = {"apiVersion": _AUTHORIZATION, "kind": kind, "metadata": {}, "spec": dict(spec)}
         path = f"/apis/{_AUTHORIZATION}/{kind.lower()}s"
         return self._connection.ask("show what this account may do", "post", path, body=body)
+
+    def _ask_about(
+        self, which: tuple[str, str, str, str | None], verb: str, method: str, **params: object
+    ) -> Object | None:
+        """The answer about an API version, kind, name and namespace; None if there is no such object or kind."""
+        api_version, kind, name, namespace = which
+        found = self._kinds.find(api_version, kind)
+        if found is None:
+            return None
+        path = found.path(namespace, name)
+        try:
+            return self._connection.ask(f"{verb} {kind} `{name}`", method, path, **params)
+        except NotFoundError:
+            return None
 
     def _path(self, body: Mapping[str, Any], name: str | None = None) -> str:
         api_version, kind = body["apiVersion"], body["kind"]
