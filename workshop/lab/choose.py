@@ -103,7 +103,7 @@ def forgotten_cluster(runner: "Runner") -> str:
         return ""
     try:
         return f"kind delete cluster --name {name}" if name in Kind(runner).clusters() else ""
-    except WorkshopError:  # Docker does not answer: there is nothing to tell
+    except WorkshopError:  # Docker does not answer, so nothing is known
         return ""
 
 

@@ -188,7 +188,7 @@ def _toolhive_environment(port: int) -> dict[str, str]:
 
 
 def _client_documents(auth: Resource) -> dict[str, Any] | None:
-    """Client ID metadata documents, as the manifest says; off without `cimd`, as in ToolHive."""
+    """The settings for client ID metadata documents; none without `cimd`, as in ToolHive."""
     cimd = auth.mapping("spec.embeddedAuthServer.cimd")
     if not cimd:
         return None
@@ -200,7 +200,7 @@ def _client_documents(auth: Resource) -> dict[str, Any] | None:
 
 
 def _registrations(auth: Resource) -> dict[str, Any] | None:
-    """How many clients may register, as far as the manifest says."""
+    """The limits for registrations of clients; none without any in the manifest."""
     rate = auth.mapping("spec.embeddedAuthServer.registrationRateLimit")
     most = auth.find("spec.embeddedAuthServer.storage.maxDCRClients")
     limits = {} if most is None else {"max_clients": most}

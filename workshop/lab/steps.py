@@ -245,7 +245,7 @@ class StepRun:
 
 
 def _rank(error: BaseException) -> int:
-    """Rank of an error: the lower, the more it says about the cause; network errors come last."""
+    """Rank of an error: the lower, the more specific it is; network errors come last."""
     if not isinstance(error, WorkshopError):
         return 0
     if isinstance(error, UsageError | PreflightError | CredentialsError):

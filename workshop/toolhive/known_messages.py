@@ -189,8 +189,8 @@ _MESSAGES = (
     _known(
         "pod",
         r"Insufficient (cpu|memory)",
-        "The cluster has no room left: give Docker more CPU and memory, or stop what else runs there",
-        "The cluster has no room left: ask its owner for more, or delete what is not needed",
+        "The cluster has no capacity left: give Docker more CPU and memory, or stop what else runs there",
+        "The cluster has no capacity left: ask its owner for more, or delete what is not needed",
         heals=True,
     ),
     _known(

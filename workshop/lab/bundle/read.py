@@ -189,8 +189,8 @@ def _manifest(bundle: Path, tar: tarfile.TarFile) -> Manifest:
     first = tar.next()
     if first is None or first.name != MANIFEST or not first.isreg() or first.size > MOST_MANIFEST_BYTES:
         raise _damaged(bundle, "its first member is not its manifest")
-    held = tar.extractfile(first)
-    return parsed(held.read() if held else b"", bundle.name)
+    content = tar.extractfile(first)
+    return parsed(content.read() if content else b"", bundle.name)
 
 
 def _members(bundle: Path, tar: tarfile.TarFile, manifest: Manifest) -> Iterator[tuple[str, IO[bytes], File]]:
@@ -200,9 +200,9 @@ def _members(bundle: Path, tar: tarfile.TarFile, manifest: Manifest) -> Iterator
         file = missing.pop(member.name, None)
         if file is None or member.type != tarfile.REGTYPE or member.sparse or member.size != file.size:
             raise _damaged(bundle, f"{member.name!r} does not match its manifest")
-        held = tar.extractfile(member)
-        if held is not None:
-            yield member.name, held, file
+        content = tar.extractfile(member)
+        if content is not None:
+            yield member.name, content, file
     if missing:
         raise _damaged(bundle, f"{', '.join(sorted(missing))} is missing")
 
@@ -272,8 +272,8 @@ def _check(bundle: Path, name: str, file: File, chunks: Iterator[bytes], unpacke
         raise _damaged(bundle, f"`{name}` unpacks to fewer bytes than its manifest states")
 
 
-def _chunks(held: IO[bytes]) -> Iterator[bytes]:
-    while chunk := held.read(_CHUNK):
+def _chunks(content: IO[bytes]) -> Iterator[bytes]:
+    while chunk := content.read(_CHUNK):
         yield chunk
 
 

@@ -105,5 +105,5 @@ def wait_gone(kube: Kube, namespace: str, seconds: float, note: Note) -> None:
 
 
 def _because(namespace: Object) -> str:
-    held = conditions_of(namespace).get("NamespaceFinalizersRemaining")
-    return f": {held.message}" if held is not None and held.holds else ""
+    remaining = conditions_of(namespace).get("NamespaceFinalizersRemaining")
+    return f": {remaining.message}" if remaining is not None and remaining.holds else ""

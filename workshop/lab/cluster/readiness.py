@@ -1,4 +1,4 @@
-"""When the operator and its workloads are ready, which is more than their `Ready` condition says.
+"""When the operator and its workloads are ready, which is more than their `Ready` condition states.
 
 `Ready` of an MCPRemoteProxy is true while one of its pods is ready, so during a rollout the old pod makes it
 true (ToolHive 0.63.0 `mcpremoteproxy_controller.go`). Before 0.57 it followed the pods' phase, and a crash

@@ -1,4 +1,4 @@
-"""The secrets in the cluster: created again from the secret files, and only replaced if they are ours.
+"""The secrets in the cluster: created again from the secret files, and only replaced if they carry our label.
 
 ToolHive mounts keys by subPath and passes the client secret as environment (0.63.0
 `pkg/controllerutil/authserver.go`): a pod keeps the values it started with, and is replaced when they change.

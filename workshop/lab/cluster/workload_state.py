@@ -256,9 +256,9 @@ class OperatorView:
         if self.workload is None or not self.is_observed:
             return False
         holding = {kind for kind, condition in conditions_of(self.workload).items() if condition.holds}
-        held = {_MUST_HOLD[field] for field in _MUST_HOLD if field in self.configs} <= holding
+        validated = {_MUST_HOLD[field] for field in _MUST_HOLD if field in self.configs} <= holding
         ready = text(self.workload, "status", "phase") == "Ready"
-        return held and ready and self._follows_configs() and self._runs_in(controllers)
+        return validated and ready and self._follows_configs() and self._runs_in(controllers)
 
     def refusals(self, graces: Graces = GRACES) -> Iterator[tuple[str, str, float]]:
         """What the operator refuses: the reason, the message, and how long that may be a passing state."""

@@ -275,7 +275,7 @@ class Supervisor:
 
 
 async def _until_gone(path: Path, stop: asyncio.Event, look_seconds: float) -> None:
-    while path.exists():  # noqa: ASYNC240 - one stat now and then; no event tells of an unlink
+    while path.exists():  # noqa: ASYNC240 - one stat now and then; there is no event for an unlink
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), look_seconds)
             return

@@ -38,8 +38,8 @@ class Event:
 class Kube:
     """A cluster as one context of a kubeconfig sees it; threads may share one.
 
-    With `own_nodes` its nodes are ours, as kind's are: they get their images from this machine. A request is
-    tried again after `retry_seconds`; whoever waits for an object looks at it every `look_seconds`.
+    With `own_nodes` its nodes belong to this instance, as kind's do, and get their images from this machine.
+    A request is tried again after `retry_seconds`; an object that is waited for is read every `look_seconds`.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class Kube:
     def _ask_about(
         self, which: tuple[str, str, str, str | None], verb: str, method: str, **params: object
     ) -> Object | None:
-        """The answer about an API version, kind, name and namespace; None if there is no such object or kind."""
+        """The answer about one object, given as `get` takes it; None if it, or its kind, is absent."""
         api_version, kind, name, namespace = which
         found = self._kinds.find(api_version, kind)
         if found is None:

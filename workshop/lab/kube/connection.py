@@ -18,7 +18,7 @@ from workshop.lab.kube.objects import Object, items, text, without_nulls
 if TYPE_CHECKING:
     from kubernetes.dynamic import DynamicClient
 
-# A refusal by RBAC, in the API server's own words: what may not be done, to what, and where.
+# The API server's message for a refusal by RBAC: what may not be done, to what, and where.
 _FORBIDDEN = re.compile(
     r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]*)"(?: in API group "(?P<group>[^"]*)")?'
     r'(?: in the namespace "(?P<namespace>[^"]*)")?'
@@ -51,7 +51,7 @@ class NotFoundError(WorkshopError):
 class ConflictError(WorkshopError):
     """The object is there already, or was changed since it was read.
 
-    `answer_lost` when an attempt before got no answer: it may be ours that made the object.
+    `answer_lost` when an attempt before got no answer: that one may have made the object.
     """
 
     answer_lost = False
@@ -67,7 +67,7 @@ class InvalidError(UsageError):
 
 @dataclass(frozen=True)
 class Refusal:
-    """The status an API server answered with, its own words for it, and the seconds it asks to wait."""
+    """The status an API server answered with, its message, and the seconds to wait that it names."""
 
     status: int
     reason: str
@@ -87,7 +87,7 @@ def may_pass(refusal: Refusal, method: str, path: str, body: object) -> bool:
     if refusal.status == HTTPStatus.GONE:
         return method == "get"  # the version that a list was to continue from is too old
     if refusal.status == HTTPStatus.NOT_FOUND:
-        # Discovery is not asked again: its 404 says that there is no such kind.
+        # Discovery is not repeated: its 404 means that there is no such kind.
         return not _DISCOVERY.fullmatch(path) and any(words in refusal.message for words in _NOT_SERVED)
     return refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR and "etcdserver: " in refusal.message
 
@@ -266,7 +266,7 @@ class Connection:
         from yaml import YAMLError
 
         configuration = Configuration()
-        configuration.retries = False  # ours wait between two tries
+        configuration.retries = False  # this class waits between two attempts
         configuration.no_proxy = ",".join(filter(None, [configuration.no_proxy, _DIRECT]))
         try:
             load_kube_config(  # type: ignore[no-untyped-call]  # the package has no types here
@@ -292,17 +292,17 @@ class Connection:
                 why=" ".join(str(error).split())[:200],
                 hint="`kubectl config get-contexts` lists what it has",
             ) from error
-        # The kubeconfig says so; kubectl does not warn at each request either.
+        # The kubeconfig decides this; kubectl does not warn at each request either.
         if not configuration.verify_ssl:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         return DynamicClient(client, discoverer=_no_discovery)  # type: ignore[no-untyped-call]  # same
 
 
 def _no_discovery(_client: object, _cache_file: object) -> None:
-    """The package's discoverers keep what they find in a file under the system's temporary directory.
+    """Discover nothing: the package's discoverers cache their result in the system's temporary directory.
 
-    It is named after the server's address alone: a cluster made anew at the same address would be read from
-    the old one's. `Kinds` asks instead.
+    The file is named after the server's address alone, so a new cluster at the same address would get the old
+    one's. `Kinds` sends the requests instead.
     """
 
 

@@ -253,8 +253,8 @@ def image_ids(archive: Path) -> dict[str, str]:
     try:
         with tarfile.open(archive) as tar:
             index = next((member for member in tar if member.name == "manifest.json"), None)
-            held = tar.extractfile(index) if index and index.size <= _MOST_BYTES else None
-            images: list[dict[str, Any]] = json.loads(held.read() if held else b"null")
+            content = tar.extractfile(index) if index and index.size <= _MOST_BYTES else None
+            images: list[dict[str, Any]] = json.loads(content.read() if content else b"null")
         return {tag: _digest(image["Config"]) for image in images for tag in image["RepoTags"] or ()}
     except (OSError, EOFError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
         raise WorkshopError(

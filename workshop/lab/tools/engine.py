@@ -185,7 +185,7 @@ def _name(version: Mapping[str, Any], info: Mapping[str, Any]) -> str:
 def _warnings(name: str, info: Mapping[str, Any]) -> Sequence[str]:
     found = []
     if name == "Podman":
-        found.append("Podman answers in Docker's place; the workshop was not tested with it")
+        found.append("Podman answers instead of Docker; the workshop was not tested with it")
     memory = int(info.get("MemTotal") or 0)
     if 0 < memory < _LOW_MEMORY:
         found.append(f"The engine has {memory / 2**30:.1f} GiB of memory; give it 4 GiB or more")

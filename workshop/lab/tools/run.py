@@ -53,14 +53,14 @@ class Child:
         env: Mapping[str, str],
         cwd: Path | None,
         stdin: bytes | Path | None,
-        tell: Callable[[str], None],
+        on_line: Callable[[str], None],
         grace_seconds: float,
         drain_seconds: float,
     ) -> None:
         self.stopped = False
         self._grace_seconds = grace_seconds
         self._drain_seconds = drain_seconds
-        self._tell = tell
+        self._on_line = on_line
         with _opened(stdin) as given:
             self._process = subprocess.Popen(
                 argv,
@@ -140,7 +140,7 @@ class Child:
                 line = raw.decode("utf-8", "replace")
                 lines.append(line)
                 self._both.append(line)
-                self._tell(line.rstrip("\r\n"))
+                self._on_line(line.rstrip("\r\n"))
 
 
 @contextlib.contextmanager
@@ -280,14 +280,14 @@ class Runner:
                 env=env,
                 cwd=cwd,
                 stdin=stdin,
-                tell=self._tell,
+                on_line=self._show,
                 grace_seconds=self._grace_seconds,
                 drain_seconds=self._drain_seconds,
             )
             self._children.add(child)
         return child
 
-    def _tell(self, line: str) -> None:
+    def _show(self, line: str) -> None:
         if self._stream:
             self._stream(masked(line, self._hide))
 
