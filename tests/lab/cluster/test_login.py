@@ -109,7 +109,7 @@ async def test_the_checks_before_and_after_a_login_pass(scenario: Scenario) -> N
     assert all(result.passed for result in results), results[-1]
 
 
-async def test_compare_walks_the_login_to_its_code(scenario: Scenario) -> None:
+async def test_compare_follows_the_login_to_its_code(scenario: Scenario) -> None:
     callback = f"http://localhost:{free_port()}/callback"
     async with httpx2.AsyncClient() as http:
         metadata = {"client_name": "compare", "redirect_uris": [callback]}
@@ -121,13 +121,12 @@ async def test_compare_walks_the_login_to_its_code(scenario: Scenario) -> None:
         "code_challenge": "c",
         "resource": f"{scenario.proxy.url}/",
     }
-    walked = await follow_login(
+    login = await follow_login(
         f"{scenario.proxy.url}/oauth/authorize?{httpx2.QueryParams(query)}", callback, "compare"
     )
-    assert walked.code, walked.refused
-    assert [page.path for page in walked.pages][: len(walked.pages) - 1] == (
-        ["/oauth/authorize"] if scenario.proxy.consents else []
-    )
+    assert login.code, login.refused
+    *before, _ = [page.path for page in login.pages or ()]
+    assert before == (["/oauth/authorize"] if scenario.proxy.consents else [])
 
 
 async def test_a_new_pod_has_forgotten_everyone_and_the_agent_registers_and_logs_in_again(
