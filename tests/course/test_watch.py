@@ -85,6 +85,19 @@ def test_an_editor_that_replaces_the_file_is_noticed_without_inotify_too(instanc
     follow(instance, replace, WATCHFILES_FORCE_POLLING="true")
 
 
+def test_a_file_that_is_gone_for_a_while_is_waited_for(instance: IsolatedInstance) -> None:
+    file = begun(instance)
+    child = instance.spawn(*COMMAND, timeout=SECONDS, size=(24, 100))
+    child.expect(WAITING)
+    file.unlink()
+    child.expect("Exercise 1 of part 1 is not begun; it is checked again when you save its file")
+    write(file, RIGHT)
+    child.expect("Exercise 1 has passed")
+    child.expect(WAITING)
+    child.sendintr()
+    child.expect(pexpect.EOF)
+
+
 def test_an_exercise_that_is_begun_meanwhile_is_checked_too(instance: IsolatedInstance) -> None:
     child = instance.spawn("part", "1", "check", "--watch", timeout=SECONDS)
     child.expect("2 exercises are not begun")

@@ -79,7 +79,13 @@ def _watch(lesson: Lesson, exercise: int | None, *, hint: bool) -> NoReturn:
             progress = ProgressFile(screen.note)
             for _ in rounds(lesson, progress, screen.refresh):
                 screen.note(f"Running {called} …")
-                report = check_part(lesson, progress, _noted(screen), only=exercise, hint=hint)
+                try:
+                    report = check_part(lesson, progress, _noted(screen), only=exercise, hint=hint)
+                except UsageError as error:  # an editor may remove the file before it writes it again
+                    if result is None:
+                        raise
+                    screen.note(f"{error.what}; it is checked again when you save its file")
+                    continue
                 result = _result(lesson, _failed_first(report), exercise, asked=hint)
                 hint = False
                 screen.show(result)

@@ -91,10 +91,11 @@ def _begun(lesson: Lesson, number: int) -> Result:
         standing.touch(lesson.key)
     file = _short(placed.file)
     line = f"Your file is `{file}`" if placed.changed else f"You already have `{file}`"
+    watch = lesson.command("check", str(number), "--watch")
     return Result(
         "part exercise",
         _data(found, placed),
-        markdown=f"{found.task}\n{line}",
+        markdown=f"{found.task}\n{line}. `{watch}` checks it whenever you save it.",
         next=f"`{lesson.command('check', str(number))}`",
     )
 
