@@ -1,14 +1,25 @@
-"""The authorization server's settings: read from its configuration, each one checked."""
+"""The authorization server's settings: models of its configuration's blocks, and what they are read into."""
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 from urllib.parse import urlsplit
+
+from pydantic import Field
 
 from workshop.auth.client_auth import SECRET_METHODS
 from workshop.auth.config_reader import (
     LOOPBACK_HOSTS,
-    Section,
+    Block,
+    Flag,
+    OneOf,
+    Or,
+    Pairs,
+    Scopes,
+    Text,
+    Texts,
+    Url,
+    Whole,
     check_header,
     origin_of,
     read_secret,
@@ -16,80 +27,50 @@ from workshop.auth.config_reader import (
 )
 from workshop.auth.keys import SigningKey, load_signing_key
 
-_KNOWN = frozenset({"enabled", "cache_seconds", "cache_size", "allow_loopback"})
 _MOST_KEPT = 10_000
 SHORTEST_CACHE_SECONDS, LONGEST_CACHE_SECONDS = 10, 24 * 3600
 
 
-@dataclass(frozen=True)
-class DocumentRules:
+class DocumentRules(Block):
     """Whether documents are fetched (off by default, as in ToolHive), and the bounds of their cache.
 
     `cache_seconds` is for a document whose server names no time. `allow_loopback` is for tests and practice:
     documents of this computer, also by plain http (draft CIMD-02 section 8.6 permits it to a server that is
     on loopback itself).
-    """
-
-    enabled: bool = False
-    cache_seconds: int = 300
-    cache_size: int = 256
-    allow_loopback: bool = False
-
-
-def load_document_rules(auth: Section, issuer: str) -> DocumentRules:
-    """Read the block; without one no document is fetched, and clients register.
 
     A server that announces documents gets an address from clients that prefer one (Claude Code), and these
     do not register when the document cannot be fetched. So it is the operator who must want them.
-
-    Raises UsageError.
     """
-    if not auth.has("cimd"):
-        return DocumentRules()
-    block = Section.of(auth.values["cimd"], auth.path("cimd"), known=_KNOWN)
-    allow_loopback = block.flag("allow_loopback", default=False)
-    if allow_loopback and urlsplit(issuer).hostname not in LOOPBACK_HOSTS:
-        raise wrong_setting(
-            block.path("allow_loopback"), "Only a gateway that is on loopback itself may fetch from it"
-        )
-    return DocumentRules(
-        enabled=block.flag("enabled", default=False),
-        cache_seconds=block.number("cache_seconds", 300, SHORTEST_CACHE_SECONDS, LONGEST_CACHE_SECONDS),
-        cache_size=block.number("cache_size", 256, 1, _MOST_KEPT),
-        allow_loopback=allow_loopback,
-    )
+
+    enabled: Flag = False
+    cache_seconds: Annotated[int, Whole(SHORTEST_CACHE_SECONDS, LONGEST_CACHE_SECONDS)] = 300
+    cache_size: Annotated[int, Whole(1, _MOST_KEPT)] = 256
+    allow_loopback: Flag = False
+
+    def check(self, issuer: str, where: str) -> None:
+        """Raises UsageError for a server that is not on loopback itself."""
+        if self.allow_loopback and urlsplit(issuer).hostname not in LOOPBACK_HOSTS:
+            raise wrong_setting(
+                f"{where}.allow_loopback", "Only a gateway that is on loopback itself may fetch from it"
+            )
 
 
 CALLBACK_PATH = "/oauth/callback"
-_AUTH = frozenset(
-    {"issuer", "audience", "resource_url", "scopes", "required_scopes", "baseline_scopes"}
-    | {"signing_key_files", "hmac_files"}
-    | {"access_token_seconds", "refresh_token_seconds", "code_seconds", "upstream", "cimd", "registrations"}
-    | {"confidential_clients"}
-)
-_UPSTREAM = frozenset(
-    {"name", "authorization_endpoint", "token_endpoint", "client_id", "client_secret_file", "redirect_uri"}
-    | {"scopes", "userinfo"}
-)
-_REGISTRATIONS = frozenset({"max_tokens", "refill_seconds", "max_clients"})
-_USERINFO = frozenset({"url", "method", "headers", "subject_fields", "name_fields", "email_fields"})
 DEFAULT_SCOPES = ("openid", "profile", "email", "offline_access")
-SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
 _SHORTEST_HMAC = 32
 _DAY = 24 * 3600
 _INT32 = 2**31 - 1
 
 
-@dataclass(frozen=True)
-class UserInfo:
+class UserInfo(Block):
     """The upstream's endpoint about its user, and the fields to try, in order."""
 
-    url: str
-    method: str
-    headers: Mapping[str, str]
-    subject_fields: tuple[str, ...]
-    name_fields: tuple[str, ...]
-    email_fields: tuple[str, ...]
+    url: Url
+    method: Annotated[str, OneOf("GET", "POST")] = "GET"
+    headers: Pairs = Field(default_factory=dict)
+    subject_fields: Annotated[Texts, Or("sub")] = ("sub",)
+    name_fields: Annotated[Texts, Or("name")] = ("name",)
+    email_fields: Annotated[Texts, Or("email")] = ("email",)
 
 
 @dataclass(frozen=True)
@@ -106,16 +87,15 @@ class Upstream:
     userinfo: UserInfo | None
 
 
-@dataclass(frozen=True)
-class Registrations:
+class Registrations(Block):
     """How many clients may register: `max_tokens` at once, so many again every `refill_seconds`.
 
     `max_clients` is how many may be registered at a time; 0 sets no bound.
     """
 
-    max_tokens: int = 5
-    refill_seconds: int = 5
-    max_clients: int = 10_000
+    max_tokens: Annotated[int, Whole(1, _INT32)] = 5
+    refill_seconds: Annotated[int, Whole(1, _INT32)] = 5
+    max_clients: Annotated[int, Whole(0, _INT32)] = 10_000
 
 
 @dataclass(frozen=True)
@@ -133,7 +113,7 @@ class Auth:
     code_seconds: int
     upstream: Upstream
     documents: DocumentRules
-    registrations: Registrations = Registrations()
+    registrations: Registrations = field(default_factory=Registrations)
     baseline_scopes: tuple[str, ...] = ()
     """Scopes that every client may ask for, whatever it registered (CRD field `baselineClientScopes`)."""
 
@@ -172,95 +152,102 @@ class Auth:
         return self.required_scopes or tuple(scope for scope in self.scopes if scope != "offline_access")
 
 
-def load_auth(root: Section) -> Auth:
-    """Read the `auth` block.
+class UpstreamBlock(Block):
+    """The `upstream` of a gateway's file."""
 
-    Raises UsageError for whatever ToolHive would refuse at admission or at start.
-    """
-    block = Section.of(root.values["auth"], root.path("auth"), known=_AUTH)
-    issuer = _issuer(block)
-    scopes = read_scopes(block, "scopes") or DEFAULT_SCOPES
-    required, baseline = read_scopes(block, "required_scopes"), read_scopes(block, "baseline_scopes")
-    for name, some in (("required_scopes", required), ("baseline_scopes", baseline)):
-        if not set(some) <= set(scopes):
-            raise wrong_setting(block.path(name), "Each of these must be one of `scopes`")
-    return Auth(
-        issuer=issuer,
-        resource=_resource(block, issuer),
-        endpoint_resource=f"{issuer}/mcp",
-        scopes=scopes,
-        required_scopes=required,
-        baseline_scopes=baseline,
-        signing_keys=_signing_keys(block),
-        secrets=_hmac_secrets(block),
-        access_seconds=block.number("access_token_seconds", 3600, 60, _DAY),
-        refresh_seconds=block.number("refresh_token_seconds", 7 * _DAY, 3600, 30 * _DAY),
-        code_seconds=block.number("code_seconds", 600, 30, 600),
-        upstream=_upstream(block, issuer),
-        documents=load_document_rules(block, issuer),
-        confidential_clients=block.flag("confidential_clients", default=False),
-        registrations=_registrations(block) if block.has("registrations") else Registrations(),
-    )
+    name: Text
+    authorization_endpoint: Url
+    token_endpoint: Url
+    client_id: Text
+    client_secret_file: Text
+    redirect_uri: Url
+    scopes: Texts = ()
+    userinfo: UserInfo | None = None
 
 
-def _registrations(block: Section) -> Registrations:
-    rules = Section.of(block.values["registrations"], block.path("registrations"), known=_REGISTRATIONS)
-    return Registrations(
-        max_tokens=rules.number("max_tokens", Registrations.max_tokens, 1, _INT32),
-        refill_seconds=rules.number("refill_seconds", Registrations.refill_seconds, 1, _INT32),
-        max_clients=rules.number("max_clients", Registrations.max_clients, 0, _INT32),
-    )
+class AuthBlock(Block):
+    """The `auth` of a gateway's file: what ToolHive would refuse at admission or at start is refused here."""
 
+    issuer: Url
+    audience: Text
+    resource_url: Url
+    scopes: Scopes = ()
+    required_scopes: Scopes = ()
+    baseline_scopes: Scopes = ()
+    signing_key_files: Texts = ()
+    hmac_files: Texts = ()
+    access_token_seconds: Annotated[int, Whole(60, _DAY)] = 3600
+    refresh_token_seconds: Annotated[int, Whole(3600, 30 * _DAY)] = 7 * _DAY
+    code_seconds: Annotated[int, Whole(30, 600)] = 600
+    upstream: UpstreamBlock
+    cimd: DocumentRules | None = None
+    registrations: Registrations | None = None
+    confidential_clients: Flag = False
 
-def _issuer(block: Section) -> str:
-    issuer = block.url("issuer")
-    where = block.path("issuer")
-    if issuer.endswith("/"):
-        raise wrong_setting(
-            where,
-            "An issuer has no trailing slash; clients compare it byte for byte",
-            f"Write {issuer.rstrip('/')}",
+    def read(self) -> Auth:
+        """The settings with the secrets' files read; raises UsageError for what does not fit together."""
+        self._check_issuer()
+        scopes = self.scopes or DEFAULT_SCOPES
+        for name, some in (
+            ("required_scopes", self.required_scopes),
+            ("baseline_scopes", self.baseline_scopes),
+        ):
+            if not set(some) <= set(scopes):
+                raise wrong_setting(f"auth.{name}", "Each of these must be one of `scopes`")
+        self._check_resource()
+        documents = self.cimd or DocumentRules()
+        documents.check(self.issuer, "auth.cimd")
+        return Auth(
+            issuer=self.issuer,
+            resource=self.resource_url,
+            endpoint_resource=f"{self.issuer}/mcp",
+            scopes=scopes,
+            required_scopes=self.required_scopes,
+            baseline_scopes=self.baseline_scopes,
+            signing_keys=_signing_keys(self.signing_key_files),
+            secrets=_hmac_secrets(self.hmac_files),
+            access_seconds=self.access_token_seconds,
+            refresh_seconds=self.refresh_token_seconds,
+            code_seconds=self.code_seconds,
+            upstream=_upstream(self.upstream, self.issuer),
+            documents=documents,
+            confidential_clients=self.confidential_clients,
+            registrations=self.registrations or Registrations(),
         )
-    if urlsplit(issuer).path or urlsplit(issuer).query:
-        raise wrong_setting(where, "The issuer must be an origin: scheme, host and port")
-    return issuer
+
+    def _check_issuer(self) -> None:
+        if self.issuer.endswith("/"):
+            raise wrong_setting(
+                "auth.issuer",
+                "An issuer has no trailing slash; clients compare it byte for byte",
+                f"Write {self.issuer.rstrip('/')}",
+            )
+        if urlsplit(self.issuer).path or urlsplit(self.issuer).query:
+            raise wrong_setting("auth.issuer", "The issuer must be an origin: scheme, host and port")
+
+    def _check_resource(self) -> None:
+        if self.audience != self.resource_url:
+            raise wrong_setting(
+                "auth.audience",
+                f"audience is {self.audience!r} but resource_url is {self.resource_url!r}",
+                "With an embedded authorization server the two must be the same text",
+            )
+        if origin_of(self.resource_url) != self.issuer:
+            raise wrong_setting("auth.resource_url", f"It must be on the issuer's origin, {self.issuer}")
 
 
-def _resource(block: Section, issuer: str) -> str:
-    audience, resource = block.text("audience"), block.url("resource_url")
-    if audience != resource:
-        raise wrong_setting(
-            block.path("audience"),
-            f"audience is {audience!r} but resource_url is {resource!r}",
-            "With an embedded authorization server the two must be the same text",
-        )
-    if origin_of(resource) != issuer:
-        raise wrong_setting(block.path("resource_url"), f"It must be on the issuer's origin, {issuer}")
-    return resource
-
-
-def read_scopes(block: Section, name: str) -> tuple[str, ...]:
-    scopes = block.texts(name)
-    if not all(SCOPE.fullmatch(scope) for scope in scopes):
-        raise wrong_setting(block.path(name), "A scope has no spaces, quotes or backslashes")
-    return scopes
-
-
-def _signing_keys(block: Section) -> tuple[SigningKey, ...]:
-    where = block.path("signing_key_files")
-    keys = tuple(
-        load_signing_key(read_secret(file, where), where) for file in block.texts("signing_key_files")
-    )
-    if not keys:
+def _signing_keys(files: Sequence[str]) -> tuple[SigningKey, ...]:
+    where = "auth.signing_key_files"
+    if not files:
         raise wrong_setting(
             where, "At least one signing key is needed", "The first one signs, the others only verify"
         )
-    return keys
+    return tuple(load_signing_key(read_secret(file, where), where) for file in files)
 
 
-def _hmac_secrets(block: Section) -> tuple[bytes, ...]:
-    where = block.path("hmac_files")
-    secrets = tuple(read_secret(file, where) for file in block.texts("hmac_files"))
+def _hmac_secrets(files: Sequence[str]) -> tuple[bytes, ...]:
+    where = "auth.hmac_files"
+    secrets = tuple(read_secret(file, where) for file in files)
     for secret in secrets or (b"",):
         check_hmac(secret, where)
     return secrets
@@ -276,32 +263,31 @@ def check_hmac(secret: bytes, where: str) -> None:
         )
 
 
-def _upstream(block: Section, issuer: str) -> Upstream:
-    entry = Section.of(block.values.get("upstream"), block.path("upstream"), known=_UPSTREAM)
-    redirect_uri = entry.url("redirect_uri")
-    if redirect_uri != issuer + CALLBACK_PATH:
+def _upstream(block: UpstreamBlock, issuer: str) -> Upstream:
+    if block.redirect_uri != issuer + CALLBACK_PATH:
         raise wrong_setting(
-            entry.path("redirect_uri"),
+            "auth.upstream.redirect_uri",
             "The browser would come back to another address than the one that set its cookie",
             f"Use {issuer}{CALLBACK_PATH}, here and in the OAuth app",
         )
+    for name, value in block.userinfo.headers.items() if block.userinfo else ():
+        check_header(name, value, f"auth.upstream.userinfo.headers.{name}")
     return Upstream(
-        name=entry.text("name"),
-        authorization_endpoint=entry.url("authorization_endpoint"),
-        token_endpoint=entry.url("token_endpoint"),
-        client_id=entry.text("client_id"),
-        client_secret=_client_secret(entry),
-        redirect_uri=redirect_uri,
-        scopes=entry.texts("scopes"),
-        userinfo=_userinfo(entry) if entry.has("userinfo") else None,
+        name=block.name,
+        authorization_endpoint=block.authorization_endpoint,
+        token_endpoint=block.token_endpoint,
+        client_id=block.client_id,
+        client_secret=_client_secret(block.client_secret_file),
+        redirect_uri=block.redirect_uri,
+        scopes=block.scopes,
+        userinfo=block.userinfo,
     )
 
 
-def _client_secret(entry: Section) -> str:
-    raw = entry.secret_file("client_secret_file")
-    where = entry.path("client_secret_file")
+def _client_secret(file: str) -> str:
+    where = "auth.upstream.client_secret_file"
     try:
-        secret = raw.decode()
+        secret = read_secret(file, where).decode()
     except UnicodeDecodeError as error:
         raise wrong_setting(where, "The client secret is not text") from error
     if not secret.strip():
@@ -313,21 +299,3 @@ def _client_secret(entry: Section) -> str:
             "It is sent as it is; remove them in .env",
         )
     return secret
-
-
-def _userinfo(entry: Section) -> UserInfo:
-    info = Section.of(entry.values["userinfo"], entry.path("userinfo"), known=_USERINFO)
-    method = info.text("method") if info.has("method") else "GET"
-    if method not in {"GET", "POST"}:
-        raise wrong_setting(info.path("method"), "It must be GET or POST")
-    headers = info.mapping("headers")
-    for name, value in headers.items():
-        check_header(name, value, info.path(f"headers.{name}"))
-    return UserInfo(
-        url=info.url("url"),
-        method=method,
-        headers=headers,
-        subject_fields=info.texts("subject_fields") or ("sub",),
-        name_fields=info.texts("name_fields") or ("name",),
-        email_fields=info.texts("email_fields") or ("email",),
-    )

@@ -4,11 +4,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
 
+from workshop.core.config_file import keys_at
 from workshop.core.errors import UsageError
 from workshop.core.settings import read_env
 
@@ -148,6 +157,102 @@ SecretText = Annotated[
     Field(repr=False),
 ]
 """The same for a text; whitespace around it is removed."""
+
+
+SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 section 3.3
+
+
+class Block(BaseModel):
+    """A JSON object of a configuration: a misspelt key is an error, not a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+BlockType = TypeVar("BlockType", bound=Block)
+
+
+def read_block(model: type[BlockType], values: object) -> BlockType:
+    """The whole configuration as `model`; raises UsageError with the key and what it must be.
+
+    No value is shown: some are secrets.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        # An unknown key first: a misspelt one is unknown and missing, and the first names the mistake.
+        found = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+    where = ".".join(map(str, found["loc"])) or "the file"
+    if found["type"] == "extra_forbidden":
+        known = ", ".join(sorted(keys_at(model, found["loc"][:-1])))
+        raise wrong_setting(where, "There is no such setting", f"Known: {known}")
+    if found["type"] == "value_error":
+        raise wrong_setting(where, f"It {found['ctx']['error']}")
+    raise wrong_setting(where, "It is missing" if found["type"] == "missing" else "It must be a JSON object")
+
+
+def _text(value: object) -> object:
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be a text that is not empty")
+    return value
+
+
+def _texts(value: object) -> object:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) and item for item in value):
+        raise ValueError("must be a list of texts")
+    return value
+
+
+def _pairs(value: object) -> object:
+    pairs = value or {}
+    if not isinstance(pairs, dict) or not all(isinstance(item, str) for item in pairs.values()):
+        raise ValueError("must map names to texts")
+    return pairs
+
+
+def _flag(value: object) -> object:
+    if value is not True and value is not False:
+        raise ValueError("must be true or false")
+    return value
+
+
+def _scopes(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(SCOPE.fullmatch(scope) for scope in values):
+        raise ValueError("has a scope with spaces, quotes or backslashes")
+    return values
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Scopes = Annotated[Texts, AfterValidator(_scopes)]
+
+
+def Whole(low: int, high: int) -> BeforeValidator:  # noqa: N802 - part of a type
+    """A whole number of this range, which JSON's true and false are not."""
+
+    def check(value: object) -> object:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def Or(*default: str) -> AfterValidator:  # noqa: N802 - part of a type
+    """These texts in place of none."""
+    return AfterValidator(lambda texts: texts or default)
+
+
+def OneOf(*allowed: str) -> BeforeValidator:  # noqa: N802 - part of a type
+    """One of these texts."""
+
+    def check(value: object) -> object:
+        if value not in allowed:
+            raise ValueError(f"must be {' or '.join(allowed)}")
+        return value
+
+    return BeforeValidator(check)
 
 
 def origin_of(url: str) -> str:

@@ -14,8 +14,7 @@ from typing import Any
 from joserfc import jwt
 from joserfc.errors import JoseError
 
-from workshop.auth.config import SCOPE
-from workshop.auth.config_reader import LOOPBACK_HOSTS, split_url
+from workshop.auth.config_reader import LOOPBACK_HOSTS, SCOPE, split_url
 from workshop.auth.issuer_keys import ALGORITHMS, FetchedKeys, IssuerKeys, KeysUnavailableError, OnePublicKey
 from workshop.auth.limits import CLOCK_LEEWAY, Clock
 from workshop.auth.upstream import first_text

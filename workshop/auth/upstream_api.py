@@ -35,7 +35,7 @@ def github_app(
         client_secret=client_secret,
         redirect_uri=redirect_uri,
         scopes=scopes,
-        userinfo=UserInfo(f"{api_of(github)}/user", "GET", {}, ("login",), ("name",), ("email",)),
+        userinfo=UserInfo(url=f"{api_of(github)}/user", subject_fields=("login",)),
     )
 
 

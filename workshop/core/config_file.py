@@ -79,7 +79,7 @@ def _usage_error(found: "ErrorDetails", model: type["BaseModel"], file: Path, de
     if kind == "missing":
         return UsageError(f"`{file}` has no `{key}`", hint=described)
     if kind in _UNKNOWN:
-        allowed = ", ".join(sorted(_keys(model, path[:-1])))
+        allowed = ", ".join(sorted(keys_at(model, path[:-1])))
         return UsageError(f"`{file}` has the unknown key `{key}`", hint=f"Allowed are {allowed}")
     if kind == "value_error":
         where = f"`{key}` in `{file}`" if key else f"`{file}`"
@@ -90,15 +90,15 @@ def _usage_error(found: "ErrorDetails", model: type["BaseModel"], file: Path, de
     return UsageError(f"`{key}` in `{file}` is not {allowed}", why=why)
 
 
-def _keys(kind: Any, path: Sequence[str | int]) -> list[str]:  # noqa: ANN401 - any annotation
+def keys_at(kind: Any, path: Sequence[str | int]) -> list[str]:  # noqa: ANN401 - any annotation
     """The keys that the table at `path` below a table of type `kind` may have."""
     fields = _fields(kind)
     if not path:
         return list(fields)
     if fields:
-        return _keys(fields[str(path[0])], path[1:])
+        return keys_at(fields[str(path[0])], path[1:])
     inner = [each for each in get_args(kind) if each not in (..., NoneType)]
-    return _keys(inner[-1], path[1:])  # the items of a list, the values of a table
+    return keys_at(inner[-1], path[1:])  # the items of a list, the values of a table
 
 
 def _fields(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - any annotation

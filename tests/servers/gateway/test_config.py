@@ -143,6 +143,50 @@ def test_a_wrong_setting_is_named(tmp_path: Path, case: str) -> None:
     assert caught.value.why
 
 
+@pytest.mark.parametrize("case", WRONG)
+def test_an_error_shows_no_value_that_may_be_a_secret(tmp_path: Path, case: str) -> None:
+    change, _ = WRONG[case]
+    values = settings(tmp_path) | {"header_forward": {"X-Key": "practice-key"}}
+    change(values)
+    with pytest.raises(UsageError) as caught:
+        load(written(tmp_path, values))
+    shown = f"{caught.value.what} {caught.value.why} {caught.value.hint}"
+    for secret in ("practice-key", "Bearer x", PRACTICE_SECRET, "hhhh", "PRIVATE"):
+        assert secret not in shown
+
+
+@pytest.mark.parametrize("value", ["sk-secret", ["sk-secret"], {"X": ["sk-secret"]}, {"X": "sk-secret\n"}])
+def test_a_wrong_header_is_named_and_not_shown(tmp_path: Path, value: object) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(written(tmp_path, settings(tmp_path) | {"header_forward": value}))
+    assert "header_forward" in caught.value.what
+    assert "sk-secret" not in f"{caught.value.what} {caught.value.why} {caught.value.hint}"
+
+
+def test_what_is_null_is_left_out_where_a_block_may_be(tmp_path: Path) -> None:
+    values = settings(tmp_path) | {"tools": None, "header_forward": None, "header_forward_files": None}
+    values["auth"] |= {"cimd": None, "registrations": None}
+    values["auth"]["upstream"]["userinfo"] |= {"subject_fields": [], "name_fields": [], "email_fields": []}
+    config = load(written(tmp_path, values))
+    assert config.tools is None
+    assert config.headers == {}
+    assert config.auth is not None
+    assert config.auth.documents.enabled is False
+    assert config.auth.registrations.max_clients == 10_000
+    info = config.auth.upstream.userinfo
+    assert info is not None
+    assert (info.subject_fields, info.name_fields, info.email_fields) == (("sub",), ("name",), ("email",))
+
+
+def test_an_unknown_key_comes_with_the_known_ones(tmp_path: Path) -> None:
+    values = settings(tmp_path)
+    values["auth"]["upstream"]["userinfo"]["uri"] = values["auth"]["upstream"]["userinfo"].pop("url")
+    with pytest.raises(UsageError) as caught:
+        load(written(tmp_path, values))
+    assert "`auth.upstream.userinfo.uri`" in caught.value.what
+    assert caught.value.hint == "Known: email_fields, headers, method, name_fields, subject_fields, url"
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, "7"])
 def test_a_file_that_is_no_json_object_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError):

@@ -3,24 +3,32 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from workshop.auth import Section, wrong_setting
-from workshop.auth.config import Auth, load_auth
-from workshop.auth.config_reader import check_header, read_secret
+from pydantic import Field
+
+from workshop.auth import wrong_setting
+from workshop.auth.config import Auth, AuthBlock
+from workshop.auth.config_reader import (
+    Block,
+    Pairs,
+    Text,
+    Texts,
+    Url,
+    Whole,
+    check_header,
+    read_block,
+    read_secret,
+)
 from workshop.core.errors import UsageError
 from workshop.core.state_file import DamagedFileError, read_json
 
-_KNOWN = frozenset(
-    {"name", "port", "remote_url", "store", "header_forward", "header_forward_files", "tools", "auth"}
-)
 
-
-@dataclass(frozen=True)
-class ToolOverride:
+class ToolOverride(Block):
     """How a tool of the server is shown: another name, another description, or both."""
 
-    name: str | None
-    description: str | None
+    name: Text | None = None
+    description: Text | None = None
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,29 @@ class ToolRules:
 
     allowed: frozenset[str] | None
     overrides: Mapping[str, ToolOverride]
+
+
+class _Tools(Block):
+    filter: Texts | None = None
+    override: dict[str, ToolOverride] | None = None
+
+    def rules(self) -> ToolRules:
+        overrides = self.override or {}
+        shown = [rule.name for rule in overrides.values() if rule.name]
+        if len(shown) != len(set(shown)):
+            raise wrong_setting("tools.override", "Two tools would be shown under one name")
+        return ToolRules(None if self.filter is None else frozenset(self.filter), overrides)
+
+
+class _File(Block):
+    name: Text
+    port: Annotated[int, Whole(1, 65535)] = 8080
+    remote_url: Url
+    store: Text
+    header_forward: Pairs = Field(default_factory=dict)
+    header_forward_files: Pairs = Field(default_factory=dict)
+    tools: _Tools | None = None
+    auth: AuthBlock | None = None
 
 
 @dataclass(frozen=True)
@@ -49,16 +80,15 @@ def load(path: Path) -> GatewayConfig:
 
     Raises UsageError with the setting, the problem and a hint.
     """
-    root = Section.of(_read_json(path), "", known=_KNOWN)
-    auth = load_auth(root) if root.has("auth") else None
+    root = read_block(_File, _read_json(path))
     return GatewayConfig(
-        name=root.text("name"),
-        port=root.number("port", 8080, 1, 65535),
-        remote_url=root.url("remote_url"),
-        store=root.text("store"),
-        headers=_headers(root, with_auth=auth is not None),
-        tools=_tools(root) if root.has("tools") else None,
-        auth=auth,
+        name=root.name,
+        port=root.port,
+        remote_url=root.remote_url,
+        store=root.store,
+        headers=_headers(root),
+        tools=root.tools.rules() if root.tools else None,
+        auth=root.auth.read() if root.auth else None,
     )
 
 
@@ -73,38 +103,15 @@ def _read_json(path: Path) -> object:
         raise UsageError(f"The gateway's configuration {path} is not JSON", why=str(error)) from error
 
 
-def _headers(root: Section, *, with_auth: bool) -> dict[str, str]:
-    headers = root.mapping("header_forward")
-    for name, file in root.mapping("header_forward_files").items():
-        secret = read_secret(file, root.path(f"header_forward_files.{name}"))
-        headers[name] = secret.decode("latin-1")
+def _headers(root: _File) -> dict[str, str]:
+    headers = dict(root.header_forward)
+    for name, file in root.header_forward_files.items():
+        headers[name] = read_secret(file, f"header_forward_files.{name}").decode("latin-1")
     for name, value in headers.items():
-        where = root.path(f"header_forward.{name}")
+        where = f"header_forward.{name}"
         check_header(name, value, where)
-        if with_auth and name.lower() == "authorization":
+        if root.auth and name.lower() == "authorization":
             raise wrong_setting(
                 where, "It would replace the user's own upstream token", "Remove it, or remove the auth block"
             )
     return headers
-
-
-def _tools(root: Section) -> ToolRules:
-    known = frozenset({"filter", "override"})
-    tools = Section.of(root.values["tools"], root.path("tools"), known=known)
-    allowed = frozenset(tools.texts("filter")) if tools.has("filter") else None
-    overrides = tools.values.get("override") or {}
-    if not isinstance(overrides, dict):
-        raise wrong_setting(tools.path("override"), "It must map tool names to their overrides")
-    rules = {name: _override(value, tools.path(f"override.{name}")) for name, value in overrides.items()}
-    shown = [rule.name for rule in rules.values() if rule.name]
-    if len(shown) != len(set(shown)):
-        raise wrong_setting(tools.path("override"), "Two tools would be shown under one name")
-    return ToolRules(allowed, rules)
-
-
-def _override(value: object, where: str) -> ToolOverride:
-    entry = Section.of(value, where, known=frozenset({"name", "description"}))
-    return ToolOverride(
-        entry.text("name") if entry.has("name") else None,
-        entry.text("description") if entry.has("description") else None,
-    )
