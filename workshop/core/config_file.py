@@ -92,13 +92,14 @@ def _usage_error(found: "ErrorDetails", model: type["BaseModel"], file: Path, de
 
 def keys_at(kind: Any, path: Sequence[str | int]) -> list[str]:  # noqa: ANN401 - any annotation
     """The keys that the table at `path` below a table of type `kind` may have."""
+    inner = [each for each in get_args(kind) if each not in (..., NoneType)]
+    if NoneType in get_args(kind):
+        return keys_at(inner[-1], path)
     fields = _fields(kind)
     if not path:
         return list(fields)
-    if fields:
-        return keys_at(fields[str(path[0])], path[1:])
-    inner = [each for each in get_args(kind) if each not in (..., NoneType)]
-    return keys_at(inner[-1], path[1:])  # the items of a list, the values of a table
+    # Without fields, a step leads to the items of a list, or the values of a table.
+    return keys_at(fields[str(path[0])] if fields else inner[-1], path[1:])
 
 
 def _fields(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - any annotation
