@@ -3,7 +3,10 @@
 import json
 import socket
 
+import pexpect
+
 from tests.environment import IsolatedInstance
+from tests.pictures.transcript import transcript
 
 STEPS = ["up", "part 1", "part 2", "part 3", "part 4", "teardown"]
 
@@ -17,6 +20,19 @@ def test_a_rehearsal_holds_shows_its_table_and_leaves_nothing(instance: Isolated
     assert "rehearsal model (no LLM)" in done.stderr
     assert instance.processes() == []
     assert not instance.directory.exists()
+
+
+def test_on_a_terminal_each_step_is_one_line(instance: IsolatedInstance) -> None:
+    child = instance.spawn("rehearse", *instance.port_options, timeout=180)
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    lines = [line for line in transcript(str(child.before)).splitlines() if line.strip()]
+    marked = [line for line in lines if "✓" in line]
+    assert len(marked) == len(STEPS)
+    assert "#42" in marked[3] or "trail-mapper" in marked[3]
+    assert len(lines) <= len(STEPS) + 2, "and how many hold, and what comes next"
+    assert "6 of 6 steps hold" in "".join(lines)
 
 
 def test_a_rehearsal_told_as_json_is_one_document(instance: IsolatedInstance) -> None:

@@ -15,7 +15,8 @@ Keep = Annotated[bool, typer.Option("--keep", help="Leave everything up afterwar
 def rehearse(*, backend: Backend = None, keep: Keep = False, port: Ports = None, json: Json = False) -> None:
     """Set up, run and check every part without a person, then tear down.
 
-    It uses the backend that is up, otherwise the embedded one, unless `--backend` names another.
+    It uses the backend that is up, otherwise the embedded one, unless `--backend` names another. On a
+    terminal, each step is one line; `-v` shows all that it prints.
     """
     from workshop.course.lessons import find_lessons
     from workshop.course.rehearse import Rehearsal
@@ -23,10 +24,13 @@ def rehearse(*, backend: Backend = None, keep: Keep = False, port: Ports = None,
     outcomes = Rehearsal(find_lessons(), console()).run(ports=parse_ports(port), keep=keep, backend=backend)
     held = all(outcome.held for outcome in outcomes)
     rows = [("✓" if step.held else "✗", step.name, f"{step.seconds:.1f} s", step.shown) for step in outcomes]
+    watched = console().is_screen  # then each step has had its line
+    failed = sum(not outcome.held for outcome in outcomes)
     result = Result(
         "rehearse",
         {"held": held, "steps": outcomes},
-        table=Table(("", "step", "time", "result"), rows),
+        f"{len(rows) - failed} of {len(rows)} steps hold" if watched else "",
+        table=None if watched else Table(("", "step", "time", "result"), rows),
         next="`workshop up`" if held and not keep else "",
         exit_code=0 if held else WorkshopError.exit_code,
     )

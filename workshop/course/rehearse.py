@@ -1,7 +1,8 @@
 """The rehearsal: start everything, run every part unattended, check its result, tear down."""
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from workshop.agent.run import RunOptions
@@ -59,15 +60,26 @@ class Rehearsal:
         return self.outcomes
 
     def _step(self, name: str, act: Callable[[], str], title: str = "") -> bool:
-        self._console.say(f"── {title or name} ──", "bold")
         started = time.monotonic()
         try:
-            shown, held = act(), True
+            with self._shown(title or name) as note:
+                shown, held = act(), True
+                note(shown)
         except WorkshopError as error:
             self._console.error(error)
             shown, held = error.what, False
         self.outcomes.append(Outcome(name, held, time.monotonic() - started, shown))
         return held
+
+    @contextlib.contextmanager
+    def _shown(self, label: str) -> Iterator[Callable[[str], None]]:
+        """One line for a step on a terminal, where people watch; in a log, all that the step prints."""
+        if not self._console.is_screen:
+            self._console.say(f"── {label} ──", "bold")
+            yield lambda _: None
+            return
+        with self._console.progress() as progress, progress.step(label) as step, self._console.quiet():
+            yield step.note
 
     def _up(self, ports: Mapping[str, int], backend: BackendName) -> str:
         options = environment.UpOptions(backend=backend, upstream="practice", ports=ports)
