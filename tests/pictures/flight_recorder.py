@@ -1,4 +1,4 @@
-"""The README's picture of the flight recorder: the page of a real part 4, photographed in Chromium.
+"""The README's first picture: the token swap on the page of a real part 4's trace, in Chromium.
 
 Run: uv run python -m tests.pictures.flight_recorder
 """
@@ -13,6 +13,7 @@ from tests.environment import IsolatedInstance
 from tests.pictures.instance import PICTURES, PORTS, running_instance
 
 FILE = PICTURES / "flight-recorder.png"
+SWAP = "The token swap"
 _SCREEN = ViewportSize(width=1100, height=820)
 
 
@@ -37,10 +38,13 @@ def recorded(instance: IsolatedInstance) -> Path:
 
 
 def photograph(browser: Browser, page_file: Path, picture: Path) -> None:
-    """The first screen of the page, light."""
+    """The screen with the first token swap, light."""
     context = browser.new_context(viewport=_SCREEN, color_scheme="light", reduced_motion="reduce")
     page = context.new_page()
     page.goto(page_file.as_uri())
+    swap = page.locator(".row", has_text=SWAP).first
+    assert SWAP in swap.inner_text()
+    swap.evaluate("row => row.closest('.phase').scrollIntoView()")
     picture.parent.mkdir(exist_ok=True)
     page.screenshot(path=picture)
     context.close()

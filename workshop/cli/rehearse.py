@@ -19,12 +19,12 @@ def rehearse(*, backend: Backend = None, keep: Keep = False, port: Ports = None,
     terminal, each step is one line; `-v` shows all that it prints.
     """
     from workshop.course.lessons import find_lessons
-    from workshop.course.rehearse import Rehearsal
+    from workshop.course.rehearse import Rehearsal, is_watched
 
     outcomes = Rehearsal(find_lessons(), console()).run(ports=parse_ports(port), keep=keep, backend=backend)
     held = all(outcome.held for outcome in outcomes)
     rows = [("✓" if step.held else "✗", step.name, f"{step.seconds:.1f} s", step.shown) for step in outcomes]
-    watched = console().is_screen  # then each step has had its line
+    watched = is_watched(console())  # then each step has had its line
     failed = sum(not outcome.held for outcome in outcomes)
     result = Result(
         "rehearse",

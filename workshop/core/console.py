@@ -101,20 +101,6 @@ class Console:
         return self.asks and sys.stdin.isatty() and self._err.file.isatty()
 
     @property
-    def is_screen(self) -> bool:
-        """Whether a person watches both streams on a terminal, and has asked for neither more nor less."""
-        return not self.verbosity and self._err.is_interactive and self._out.file.isatty()
-
-    @contextlib.contextmanager
-    def quiet(self) -> Iterator[None]:
-        """Print only data, errors and required lines inside the block, as `--quiet` does."""
-        before, self.verbosity = self.verbosity, -1
-        try:
-            yield
-        finally:
-            self.verbosity = before
-
-    @property
     def hidden(self) -> Sequence[str]:
         """The values that are printed as `***`."""
         return tuple(self._secrets)

@@ -1,6 +1,7 @@
 """The rehearsal: start everything, run every part unattended, check its result, tear down."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,11 @@ class Outcome:
     held: bool
     seconds: float
     shown: str
+
+
+def is_watched(console: Console) -> bool:
+    """Whether a person is at the terminal, and has asked for neither more nor less than usual."""
+    return console.can_ask and sys.stdout.isatty() and not console.verbosity
 
 
 class Rehearsal:
@@ -74,12 +80,16 @@ class Rehearsal:
     @contextlib.contextmanager
     def _shown(self, label: str) -> Iterator[Callable[[str], None]]:
         """One line for a step on a terminal, where people watch; in a log, all that the step prints."""
-        if not self._console.is_screen:
+        if not is_watched(self._console):
             self._console.say(f"── {label} ──", "bold")
             yield lambda _: None
             return
-        with self._console.progress() as progress, progress.step(label) as step, self._console.quiet():
-            yield step.note
+        with self._console.progress() as progress, progress.step(label) as step:
+            self._console.verbosity = -1  # as `--quiet` does
+            try:
+                yield step.note
+            finally:
+                self._console.verbosity = 0
 
     def _up(self, ports: Mapping[str, int], backend: BackendName) -> str:
         options = environment.UpOptions(backend=backend, upstream="practice", ports=ports)
