@@ -51,6 +51,7 @@ SLOW = (
     "lab/cluster/test_restart.py",
     "variations/test_elicitation_targets.py::test_of_several_targets_a_kill_at_any_step_leaves_none_behind",
     "variations/test_elicitation_real.py",
+    "variations/test_worker_real.py",
     "test_style.py::test_mypy_finds_nothing",
     "variations/test_prefix_gateway_real.py",
     "variations/test_resource_server_library.py::test_another_projects_use_of_it_passes_strict_mypy",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
+
+from workshop.core.paths import checkout_dir
 
 _SECONDS = 60
 
@@ -59,6 +63,45 @@ def program(module: str, path: Path, config: Mapping[str, object]) -> Iterator[S
     argv = [sys.executable, "-m", module, "--config", str(path)]
     with _running(argv, path.with_suffix(".log"), int(str(config["port"])), {}) as found:
         yield found
+
+
+@contextmanager
+def practice_github(folder: Path, port: int, callback: str, secret: str) -> Iterator[Served]:
+    """The practice GitHub as github.com and api.github.com, with the OAuth app of the READMEs' examples."""
+    (folder / "app-secret").write_text(secret)
+    app = {
+        "port": port,
+        "client_id": "your-oauth-app",
+        "client_secret_file": "app-secret",
+        "callback_url": callback,
+        "app_name": "An MCP server",
+        "public_url": "https://github.com",
+    }
+    with program("workshop.servers.practice", folder / "github.json", app) as found:
+        yield found
+
+
+def example(readme: str, kind: str) -> str:
+    """The first block of a kind in a README's *Use it for real*."""
+    section = readme.partition("## Use it for real")[2]
+    found = re.search(rf"^```{kind}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def visitor(folder: Path, environment: Mapping[str, str], *words: str) -> list[dict[str, Any]]:
+    """What our agent's calls return, as a program of its own; see `tests.variations.visitor`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.variations.visitor", "call", *words],
+        cwd=folder,
+        env={**os.environ, **environment, "PYTHONPATH": str(checkout_dir())},
+        capture_output=True,
+        text=True,
+        timeout=2 * _SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @contextmanager

@@ -4,9 +4,7 @@ github.com and api.github.com are the practice GitHub; `id` and `accounts` are t
 is an API of the test's.
 """
 
-import json
 import os
-import re
 import secrets
 import subprocess
 import sys
@@ -22,7 +20,7 @@ from starlette.routing import Route, Router
 
 from tests.servers.gateway.harness import ec_pem, in_thread
 from tests.variations.edge import Edge, edge
-from tests.variations.real import Served, program, served
+from tests.variations.real import Served, example, practice_github, program, served, visitor
 from workshop.core.paths import checkout_dir
 from workshop.core.ports import free_port
 from workshop.course.lessons import find_variation
@@ -72,10 +70,7 @@ class World:
 
     def visit(self, *words: str) -> list[dict[str, Any]]:
         """What our agent's calls return; see `visitor`."""
-        argv = ["-m", "tests.variations.visitor", "call", f"{URL}/mcp", *words]
-        done = self._run(argv, self.edge.environment)
-        assert done.returncode == 0, done.stderr + self.server.log
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        return visitor(self.folder, self.edge.environment, f"{URL}/mcp", *words)
 
     def _run(self, argv: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -91,10 +86,7 @@ class World:
 
 def block(kind: str) -> str:
     """The first block of a kind in *Use it for real*."""
-    section = README.partition("## Use it for real")[2]
-    found = re.search(rf"^```{kind}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
-    assert found is not None
-    return found[1]
+    return example(README, kind)
 
 
 @contextmanager
@@ -112,7 +104,6 @@ def real_world(folder: Path) -> Iterator[World]:
         f"VAULT_KEY={secrets.token_hex(32)}\nCONTROL_SECRET={secrets.token_hex(32)}\n"
         f"GITHUB_CLIENT_SECRET={SECRET}\n"
     )
-    (folder / "secret").write_text(SECRET)
     (folder / "hmac").write_text("h" * 48)
     tasks = Tasks()
     with ExitStack() as stack:
@@ -120,15 +111,7 @@ def real_world(folder: Path) -> Iterator[World]:
             edge(folder / "edge", gateway=port, id=identity, accounts=accounts, tasks=api)
         )
         outside.ports |= {"github.com": github, "api.github.com": github}
-        app = {
-            "port": github,
-            "client_id": "your-oauth-app",
-            "client_secret_file": "secret",
-            "callback_url": f"{URL}/oauth/callback",
-            "app_name": "MCP gateway",
-            "public_url": "https://github.com",
-        }
-        stack.enter_context(program("workshop.servers.practice", folder / "github.json", app))
+        stack.enter_context(practice_github(folder, github, f"{URL}/oauth/callback", SECRET))
         for name, where, resource, client, back in (
             ("id", identity, f"{URL}/mcp", "elicitation-gateway", "signed-in"),
             ("accounts", accounts, "https://tasks.example.com", "task-gateway", "oauth/callback"),

@@ -3,12 +3,14 @@
 import asyncio
 import importlib
 import io
+import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
@@ -36,7 +38,8 @@ def module(name: str) -> Any:
 
 
 HOLES, ALSO = module("holes").HOLES, module("holes").ALSO
-attacking = module("attacker").attacking
+attacker_module = module("attacker")
+attacking = attacker_module.attacking
 every_hole = pytest.mark.parametrize("hole", [*HOLES, *ALSO], ids=lambda hole: hole.is_open.__name__)
 Look = Callable[[Any], Awaitable[Any]]
 
@@ -226,3 +229,117 @@ def test_two_lengths_of_one_body_are_refused(mended: Running) -> None:
     answer = answer_to_two_lengths(urlsplit(mended.url).port or 0, "/token")
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def curl(running: Running, *words: str) -> tuple[int, Any]:
+    """The status and the body of one of the public example's own tests, at this worker."""
+    origin, *options = words[-1], *words[:-1]
+    url = running.url.removesuffix("/mcp") + origin
+    command = ["curl", "-sS", "--noproxy", "*", "-w", "\n%{http_code}", *options, url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    body, _, status = done.stdout.rpartition("\n")
+    return int(status), json.loads(body)
+
+
+@pytest.fixture(params=["weak", "mended"])
+def edition(request: pytest.FixtureRequest) -> tuple[str, Running]:
+    """Each edition in turn. Step 1 of the example, its Inspector, is in `tests/clients`."""
+    return request.param, request.getfixturevalue(request.param)
+
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+
+
+@needs_curl
+def test_step_2_both_metadata_endpoints(edition: tuple[str, Running]) -> None:
+    name, running = edition
+    origin = running.url.removesuffix("/mcp")
+    status, server = curl(running, "/.well-known/oauth-authorization-server")
+    assert (status, server["issuer"], server["code_challenge_methods_supported"]) == (200, origin, ["S256"])
+    status, resource = curl(running, "/.well-known/oauth-protected-resource")
+    assert (status, resource["resource"], resource["authorization_servers"]) == (
+        200,
+        f"{origin}/mcp",
+        [origin],
+    )
+    assert resource["bearer_methods_supported"] == (["header", "query"] if name == "weak" else ["header"])
+
+
+@needs_curl
+def test_step_3_dynamic_client_registration(edition: tuple[str, Running]) -> None:
+    name, running = edition
+    document = {"client_name": "Test MCP Client", "redirect_uris": ["urn:ietf:wg:oauth:2.0:oob"]}
+    words = ["-X", "POST", "-H", "Content-Type: application/json", "-d", json.dumps(document), "/register"]
+    status, answer = curl(running, *words)
+    if name == "weak":
+        assert (status, answer["redirect_uris"]) == (201, document["redirect_uris"])
+    else:
+        assert (status, answer["error"]) == (400, "invalid_redirect_uri")
+
+
+def test_step_4_the_oauth_flow(edition: tuple[str, Running]) -> None:
+    _, running = edition
+
+    async def token(attacker: Any) -> dict[str, Any]:
+        found: dict[str, Any] = (await attacker.redeem(await attacker.login())).json()
+        return found
+
+    answer = at(running, token)
+    assert answer["access_token"]
+    assert answer["token_type"].lower() == "bearer"
+    assert answer["expires_in"] == 3600
+
+
+def test_step_5_the_mcp_tools(edition: tuple[str, Running]) -> None:
+    _, running = edition
+
+    async def tools(attacker: Any) -> list[str]:
+        headers = {
+            "authorization": f"Bearer {await attacker.token()}",
+            "accept": "application/json, text/event-stream",
+        }
+        called = {
+            "get_user_info": {},
+            "calculate": {"operation": "power", "a": 7, "b": 8},
+            "get_github_repos": {},
+        }
+        answers = []
+        for name, arguments in called.items():
+            call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+            params = {"name": name, "arguments": arguments}
+            answer = await attacker.ask("POST", "/mcp", json={**call, "params": params}, headers=headers)
+            answers.append(answer.text)
+        return answers
+
+    info, power, repositories = at(running, tools)
+    assert "learner" in info
+    assert "5764801" in power
+    assert "trail-mapper" in repositories
+
+
+@needs_curl
+def test_step_6_the_servers_health(edition: tuple[str, Running]) -> None:
+    _, running = edition
+    status, answer = curl(running, "/health")
+    assert (status, answer["status"]) == (200, "ok")
+
+
+def test_the_weak_token_endpoint_takes_basic_credentials(weak: Running) -> None:
+    async def redeem(attacker: Any) -> list[int]:
+        client = (await attacker.ask("POST", "/register", json={"redirect_uris": []})).json()
+        statuses = []
+        for secret in ("wrong", client["client_secret"]):
+            async with attacker_module.a_browser() as browser:
+                begin = attacker.request(client_id=client["client_id"])
+                end = await attacker.travel(browser, begin)
+            form = {"grant_type": "authorization_code", "redirect_uri": attacker_module.HERE}
+            form["code"] = parse_qs(urlsplit(end).query)["code"][0]
+            auth = httpx2.BasicAuth(client["client_id"], secret)
+            statuses.append(
+                (await attacker.http.post(f"{attacker.url}/token", data=form, auth=auth)).status_code
+            )
+        garbled = {"authorization": "Basic !"}
+        statuses.append((await attacker.ask("POST", "/token", data=form, headers=garbled)).status_code)
+        return statuses
+
+    assert at(weak, redeem) == [401, 200, 401]

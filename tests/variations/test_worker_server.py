@@ -23,6 +23,7 @@ from workshop.agent.connect import connect
 from workshop.core.browser import forms
 from workshop.core.ports import free_port
 from workshop.course.variation_run import Running
+from workshop.servers.variation.service import load
 
 __all__ = ["judge", "mended"]  # fixtures
 attacker_module = module("attacker")
@@ -335,21 +336,26 @@ def test_the_weak_edition_does_not_start_where_others_could_reach_it(mended: Run
     ("changes", "told"),
     [
         ({"edition": "weak", "github": "https://github.com"}, "The weak edition works on loopback only"),
-        ({"edition": "weak", "url": "http://192.0.2.1:8101"}, "The configuration is wrong at `url`"),
-        ({"allowed_usernames": []}, "`allowed_usernames` is empty"),
-        ({"allowed_usernames": "learner"}, "The configuration is wrong at `allowed_usernames`"),
-        ({"client_secret_file": "/no/such/file"}, "The configuration is wrong at `client_secret_file`"),
-        ({"edition": None}, "The configuration is wrong at `edition`"),
-        ({"surprise": 1}, "The configuration is wrong at `surprise`"),
+        ({"edition": "weak", "host": "0.0.0.0"}, "The weak edition works on loopback only"),
+        ({"edition": "weak", "url": "http://192.0.2.1:8101"}, "`url` in `FILE` must be https"),
+        ({"allowed_usernames": []}, "`FILE` has no `allowed_usernames`, so nobody could log in"),
+        ({"allowed_usernames": "learner"}, "`allowed_usernames` in `FILE` is not a list"),
+        ({"client_secret_file": "/no/such/file"}, "`client_secret_file` in `FILE` cannot be read: /no/such"),
+        ({"cookie_encryption_key_file": ".env#NO"}, "`cookie_encryption_key_file` in `FILE` names NO in"),
+        ({"edition": None}, "`edition` in `FILE` is not 'mended' or 'weak'"),
+        ({"surprise": 1}, "`FILE` has the unknown key `surprise`"),
     ],
 )
 def test_a_wrong_configuration_is_reported(
     mended: Running, tmp_path: Path, changes: dict[str, Any], told: str
 ) -> None:
-    make_worker, usage_error = module("worker").make_worker, module("worker").UsageError
-    with pytest.raises(usage_error) as raised:
-        make_worker(changed_config(mended, tmp_path, **changes))
-    assert raised.value.what == told
+    (tmp_path / ".env").write_text("")
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(changed_config(mended, tmp_path, **changes)))
+    worker = module("worker")
+    with pytest.raises(worker.UsageError) as raised:
+        worker.make_worker(load(worker.WorkerConfig, path))
+    assert raised.value.what.startswith(told.replace("FILE", str(path)))
 
 
 def test_the_check_of_an_exercise_runs_the_learners_file(judge: Judge) -> None:

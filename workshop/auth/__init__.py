@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from workshop.auth.resource_server import Challenge as Challenge
     from workshop.auth.routes import Endpoint as Endpoint
     from workshop.auth.store import StoreFullError as StoreFullError
+    from workshop.auth.upstream import Trouble as Trouble
     from workshop.auth.upstream import UpstreamError as UpstreamError
     from workshop.auth.upstream import UpstreamProvider as UpstreamProvider
     from workshop.auth.upstream_api import ApiAnswer as ApiAnswer
@@ -146,7 +147,7 @@ _MODULES = {
     "resource_server": ("Challenge",),
     "routes": ("Endpoint",),
     "store": ("StoreFullError",),
-    "upstream": ("UpstreamError", "UpstreamProvider", "s256"),
+    "upstream": ("Trouble", "UpstreamError", "UpstreamProvider", "s256"),
     "upstream_api": ("ApiAnswer", "api_of", "call_api", "count_items", "github_app"),
     "vault": (
         "SealedRecords",

@@ -4,29 +4,29 @@ What can be done wrong is not here: those functions are the exercises, in six gr
 """
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
 
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
-from worker import SCOPES, WEAK, Worker, make_worker
+from worker import SCOPES, WEAK, Worker, WorkerConfig, make_worker
 from worker_tools import SESSION, mcp_server
 
 from workshop.auth import Cors, Endpoint, private_json, with_headers
-from workshop.core.serving import LastResort, main
 from workshop.servers.variation.editions import MistakesTold
 from workshop.servers.variation.sdk import sdk_user
+from workshop.servers.variation.service import main
 
 _LOG = logging.getLogger("worker")
 _PRM = "/.well-known/oauth-protected-resource"
 _THE_DOOR_HAS_LOOKED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 
 
-def create_app(config: Mapping[str, Any]) -> ASGIApp:
+def create_app(config: WorkerConfig, _: Path) -> ASGIApp:
     """The worker; raises UsageError for a configuration it must not start with."""
     worker = make_worker(config)
     if worker.groups.weak:
@@ -47,8 +47,7 @@ def create_app(config: Mapping[str, Any]) -> ASGIApp:
         *_routes(worker),
     ]
     door = Door(Router(routes, redirect_slashes=False, lifespan=running), worker)
-    pages = Cors(MistakesTold(door, worker.groups), ("/mcp", "/register", "/token"))
-    return LastResort(pages, log_requests=True)
+    return Cors(MistakesTold(door, worker.groups), ("/mcp", "/register", "/token"))
 
 
 def _routes(worker: Worker) -> list[Route]:
@@ -130,4 +129,4 @@ class Door:
 
 
 if __name__ == "__main__":
-    main(create_app)
+    main(WorkerConfig, create_app)

@@ -3,41 +3,72 @@
 import html
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
+from pydantic import Field, model_validator
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from workshop.auth import (
     LOOPBACK_HOSTS,
     Outbound,
     Patience,
-    Section,
+    SecretFile,
+    SecretText,
+    Trouble,
     Upstream,
+    UpstreamError,
     UpstreamProvider,
+    Url,
+    Vault,
     api_of,
     github_app,
     redirect,
 )
 from workshop.core.errors import UsageError
+from workshop.core.refusals import known_refusal
+from workshop.servers.variation.construction import FilePath
 from workshop.servers.variation.editions import Editions
+from workshop.servers.variation.service import Service, count_login, timed_upstream
 
 SCOPES = ("read:user", "user:email")
 WEAK = "Weak edition, for learning: it has the holes of a public server on purpose. This computer only."
 SAME_FOR_ALL = "0" * 43
-_KEYS = frozenset(
-    {"port", "url", "github", "client_id", "client_secret_file", "allowed_usernames"}
-    | {"store", "edition", "exercises"}
-)
+_COOKIE = "workshop-worker"
 _LOG = logging.getLogger("worker")
+
+
+class WorkerConfig(Service):
+    """The worker's file; in comments, the variable or binding of the public example.
+
+    Without `allowed_usernames`, everybody with an account at GitHub may use the weak edition, and the mended
+    one does not start. `exercises` is a folder with a learner's files, which the weak edition uses.
+    """
+
+    github: Url = "https://github.com"
+    client_id: Annotated[str, Field(min_length=1)]  # GITHUB_CLIENT_ID
+    client_secret: Annotated[SecretText, Field(alias="client_secret_file")]  # GITHUB_CLIENT_SECRET
+    cookie_key: Annotated[SecretFile, Field(alias="cookie_encryption_key_file")] = (
+        b""  # COOKIE_ENCRYPTION_KEY
+    )
+    allowed_usernames: tuple[str, ...] = ()  # ALLOWED_USERNAMES
+    store: FilePath  # OAUTH_KV
+    edition: Literal["mended", "weak"] = "mended"
+    exercises: str = ""
+
+    @model_validator(mode="after")
+    def _nobody_could_log_in(self) -> Self:
+        if self.edition == "mended" and not self.allowed_usernames:
+            raise ValueError("has no `allowed_usernames`, so nobody could log in")
+        return self
 
 
 @dataclass(frozen=True)
 class Worker:
-    """One running worker: its address, its store, its way to GitHub, and who may use it."""
+    """One running worker: its address, its store, its way to GitHub, and who may use it: nobody means all."""
 
     url: str
     api: str
@@ -47,6 +78,7 @@ class Worker:
     outbound: Outbound
     app: Upstream
     upstream: UpstreamProvider
+    cookies: Vault | None = None
     _stores: dict[object, Any] = field(default_factory=dict)
 
     @property
@@ -66,6 +98,29 @@ class Worker:
         """Write one line; which of the details it tells, group `storage` decides."""
         _LOG.info("%s", self.groups("storage").log_line(event, details))
 
+    def set_cookie(self, response: Response, value: str, seconds: int) -> None:
+        """Let a browser keep a value, sealed if there is a key for cookies."""
+        is_secure = self.url.startswith("https:")
+        kept = self.cookies.seal(value.encode(), _COOKIE).hex() if self.cookies else value
+        name = self._cookie_name
+        response.set_cookie(name, kept, max_age=seconds, secure=is_secure, httponly=True, samesite="lax")
+
+    def cookie(self, request: Request) -> str:
+        """The value that the browser kept; empty without one, or for one that another key sealed."""
+        kept = request.cookies.get(self._cookie_name, "")
+        if self.cookies is None:
+            return kept
+        try:
+            value = self.cookies.unseal(bytes.fromhex(kept), _COOKIE)
+        except ValueError:
+            value = None
+        return value.decode() if value else ""
+
+    @property
+    def _cookie_name(self) -> str:
+        # With the prefix, no other host of the same domain can set it (RFC 6265bis section 4.1.3.2).
+        return f"__Host-{_COOKIE}" if self.url.startswith("https:") else _COOKIE
+
     def text(self, text: str, status: int = 400) -> Response:
         """A bare page, as the public one answers with."""
         return HTMLResponse(f"<p>{html.escape(text)}</p>\n<p><em>{WEAK}</em></p>\n", status)
@@ -74,38 +129,51 @@ class Worker:
         """To GitHub's own page; a verifier of this login's own keeps its code from any other."""
         return redirect(self.app.authorization_endpoint, self.upstream.request(state, verifier))
 
+    def allows(self, login: str) -> bool:
+        return not self.allowed or login.lower() in self.allowed
+
+    def reason(self, code: str | None) -> dict[str, str]:
+        """Why GitHub refused a login, as an `error_description`; empty for a code that we do not know."""
+        refusal = known_refusal(code)
+        return {"error_description": UpstreamError(Trouble.REFUSED, refusal).sentence} if refusal else {}
+
     async def sign_in(self, code: str, verifier: str = SAME_FOR_ALL) -> dict[str, Any] | None:
         """Who came back from GitHub, with their token there; None for somebody who is not allowed.
 
         Raises UpstreamError.
         """
-        tokens = await self.upstream.exchange(code, verifier)
-        who = await self.upstream.identity(tokens)
-        if who.subject.lower() not in self.allowed:
+        try:
+            with timed_upstream("github"):
+                tokens = await self.upstream.exchange(code, verifier)
+                who = await self.upstream.identity(tokens)
+        except UpstreamError:
+            count_login("failed")
+            raise
+        is_allowed = self.allows(who.subject)
+        count_login("allowed" if is_allowed else "denied")
+        if not is_allowed:
             return None
         person = {"login": who.subject, "name": who.name, "email": who.email}
         return {**person, "github_token": tokens.access_token}
 
 
-def make_worker(config: Mapping[str, Any]) -> Worker:
-    """Raises UsageError for a wrong configuration, and for a weak edition on more than this computer."""
-    section = Section.of(dict(config), "", known=_KEYS)
-    url, github = section.url("url"), section.url("github")
-    weak = section.text("edition") != "mended"
-    if weak and not {urlsplit(url).hostname, urlsplit(github).hostname} <= LOOPBACK_HOSTS:
+def make_worker(config: WorkerConfig) -> Worker:
+    """Raises UsageError for a weak edition that others could reach."""
+    url, github = config.url, config.github
+    weak = config.edition == "weak"
+    if weak and not {urlsplit(url).hostname, urlsplit(github).hostname, config.host} <= LOOPBACK_HOSTS:
         raise UsageError("The weak edition works on loopback only", why="Its holes are real")
-    allowed = frozenset(name.lower() for name in section.texts("allowed_usernames"))
-    if not allowed:
-        raise UsageError("`allowed_usernames` is empty", why="Nobody could log in")
     app = github_app(
         github,
-        client_id=section.text("client_id"),
-        client_secret=section.secret_file("client_secret_file").decode().strip(),
+        client_id=config.client_id,
+        client_secret=config.client_secret,
         redirect_uri=f"{url}/callback",
         scopes=SCOPES,
     )
     exercises = Path(__file__).with_name("exercises")
-    groups = Editions(exercises, weak=weak, own=str(config.get("exercises") or ""))
+    groups = Editions(exercises, weak=weak, own=config.exercises)
     outbound = Outbound(Patience())
     provider = UpstreamProvider(app, outbound, time.time)
-    return Worker(url, api_of(github), allowed, groups, section.text("store"), outbound, app, provider)
+    allowed = frozenset(name.lower() for name in config.allowed_usernames)
+    cookies = Vault(config.cookie_key, bound_to=url) if config.cookie_key else None
+    return Worker(url, api_of(github), allowed, groups, str(config.store), outbound, app, provider, cookies)

@@ -13,6 +13,7 @@ from worker import WEAK, Worker
 
 from workshop.auth import UpstreamError, call_api
 from workshop.servers.variation.sdk import scope_of
+from workshop.servers.variation.service import timed_upstream
 
 SESSION = "worker.session"
 Operation = Literal["add", "subtract", "multiply", "divide", "power"]
@@ -66,7 +67,8 @@ class Tools:
     async def _ask(self, context: Context, path: str) -> Any:  # noqa: ANN401 - JSON
         try:
             token = _session(context)["github_token"]
-            answer = await call_api(self.worker.outbound, self.worker.api + path, token)
+            with timed_upstream("github"):
+                answer = await call_api(self.worker.outbound, self.worker.api + path, token)
         except UpstreamError as error:
             raise ToolError(f"GitHub: {error.trouble.value}") from error
         if answer.status != _OK:

@@ -20,7 +20,6 @@ from workshop.auth import (
 )
 
 _TEN_MINUTES = 600
-_COOKIE = "workshop-worker"
 
 
 def metadata(url: str) -> dict[str, object]:
@@ -34,12 +33,11 @@ def ask(worker: Worker, request: Request, asked: dict[str, str]) -> Response:
     """Send the browser on: to GitHub, or to a page that asks first."""
     if not asked.get("redirect_uri"):
         raise PageError("The application named no redirect URI", "There is no address to return to.")
-    ticket, csrf, browser = random_token(), random_token(), request.cookies.get(_COOKIE) or random_token()
+    ticket, csrf, browser = random_token(), random_token(), worker.cookie(request) or random_token()
     waiting = {"asked": asked, "csrf": csrf, "browser": digest(browser)}
     worker.records.put("consent", ticket, waiting, _TEN_MINUTES)
     response = _page(worker, asked, ticket, csrf)
-    secure = worker.url.startswith("https:")
-    response.set_cookie(_COOKIE, browser, max_age=_TEN_MINUTES, secure=secure, httponly=True, samesite="lax")
+    worker.set_cookie(response, browser, _TEN_MINUTES)
     return response
 
 
@@ -68,7 +66,9 @@ async def decide(worker: Worker, request: Request) -> Response:
     waiting = worker.records.take("consent", fields.get("ticket") or "")
     if waiting is None:
         raise PageError("This page was already used", "It is valid once, for ten minutes.")
-    if not _same_browser(request, waiting) or not same_secret(fields.get("csrf") or "", waiting["csrf"]):
+    if not _same_browser(worker, request, waiting) or not same_secret(
+        fields.get("csrf") or "", waiting["csrf"]
+    ):
         raise PageError("This page was opened in another browser", "Nothing was approved.", status=403)
     if fields.get("decision") != "approve":
         return _back(worker, waiting["asked"], error="access_denied")
@@ -85,7 +85,7 @@ async def callback(worker: Worker, request: Request) -> Response:
         raise PageError(
             "This sign-in is not known", "It is already complete, or it took longer than ten minutes."
         )
-    if not _same_browser(request, pending):
+    if not _same_browser(worker, request, pending):
         raise PageError("This sign-in was started in another browser", "No code was issued.", status=403)
     asked, code = pending["asked"], given.get("code")
     try:
@@ -93,16 +93,17 @@ async def callback(worker: Worker, request: Request) -> Response:
     except UpstreamError as error:
         return _back(worker, asked, error="server_error", error_description=error.sentence)
     if person is None:
-        decided = code or given.get("error") == "access_denied"  # anything else says that nobody decided
-        return _back(worker, asked, error="access_denied" if decided else "server_error")
+        if code or given.get("error") == "access_denied":
+            return _back(worker, asked, error="access_denied")
+        return _back(worker, asked, error="server_error", **worker.reason(given.get("error")))
     ours = random_token()
     worker.records.put("code", ours, {"asked": asked, **person}, _TEN_MINUTES)
     worker.log("code issued", code=ours, **person)
     return _back(worker, asked, code=ours)
 
 
-def _same_browser(request: Request, kept: dict[str, str]) -> bool:
-    return same_secret(digest(request.cookies.get(_COOKIE, "")), kept["browser"])
+def _same_browser(worker: Worker, request: Request, kept: dict[str, str]) -> bool:
+    return same_secret(digest(worker.cookie(request)), kept["browser"])
 
 
 def _back(worker: Worker, asked: dict[str, str], **answer: str) -> Response:

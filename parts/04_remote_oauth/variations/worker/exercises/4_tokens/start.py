@@ -1,5 +1,7 @@
 """Exercise 4: who gets a token for a code, and how does a token end?"""
 
+import base64
+import contextlib
 import uuid
 from urllib.parse import parse_qsl
 
@@ -26,6 +28,11 @@ async def token(worker: Worker, request: Request) -> Response:
         fields = await request.json()
     else:
         fields = dict(parse_qsl((await request.body()).decode()))
+    scheme, _, pair = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        with contextlib.suppress(ValueError):
+            named = base64.b64decode(pair, validate=True).decode().partition(":")
+            fields |= {"client_id": named[0], "client_secret": named[2]}
     if fields.get("grant_type") != "authorization_code":
         return JSONResponse({"error": "unsupported_grant_type"}, 400)
     client = worker.records.get("client", fields.get("client_id", ""))
