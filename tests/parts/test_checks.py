@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -75,6 +76,13 @@ def test_an_exercise_has_hints_in_stages(exercise: Exercise, tmp_path: Path) -> 
     (check,) = (check for check in checks if check.exercise == exercise.number)
     assert check.name == f"exercise_{exercise.number}"
     assert len(check.hints) >= 2
+    solution = exercise.solution.read_text("utf-8")
+    known = f"{exercise.start.read_text('utf-8')}{exercise.task}"
+    written = {line.strip() for line in solution.splitlines()} - {line.strip() for line in known.splitlines()}
+    for hint in check.hints:
+        assert not [line for line in written if len(line) > 8 and line in hint], "a hint leads there"
+        code = [span for span in re.findall(r"`([^`]+)`", hint) if re.search(r"[ (=]", span)]
+        assert not [span for span in code if span in solution and span not in known], hint
 
 
 @pytest.mark.parametrize("exercise", ALL, ids=called)

@@ -238,7 +238,7 @@ async def exercise_4(subject: Subject) -> None:
 @check(
     hints=(
         "`Challenge` of `workshop.auth.resource_server` reads the header, and knows both refusals",
-        "What the client asked for is in the session: `found['asked'].get('resource')`",
+        "What the client asked for is in the session, below `asked`; a `resource` may be missing there",
         "Clients look for the metadata below the path too: `suffix` is then `/mcp`",
         "`admit` sees every request: compare Host and Origin with `worker.url`",
     ),
@@ -253,7 +253,7 @@ async def exercise_5(subject: Subject) -> None:
 @check(
     hints=(
         "A record can be found by the `digest` of its secret as well as by the secret",
-        "`Vault(secret.encode()).seal(…, kind)` needs no key of the server's at all",
+        "A `Vault` seals with a key that is made from the secret, so the server needs no key at all",
         "In `log_line`, list what may be logged; what must not be logged is a longer list, and grows",
     ),
     seconds=40,
