@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from workshop.auth.config_reader import check_header as check_header
     from workshop.auth.config_reader import wrong_setting as wrong_setting
     from workshop.auth.consent import ConsentForm as ConsentForm
-    from workshop.auth.cors import Cors as Cors
     from workshop.auth.guards import BearerGuard as BearerGuard
+    from workshop.auth.guards import Cors as Cors
     from workshop.auth.guards import HostGuard as HostGuard
     from workshop.auth.guards import caller_of as caller_of
     from workshop.auth.http import OAuthError as OAuthError
@@ -112,8 +112,7 @@ _MODULES = {
         "wrong_setting",
     ),
     "consent": ("ConsentForm",),
-    "cors": ("Cors",),
-    "guards": ("BearerGuard", "HostGuard", "caller_of"),
+    "guards": ("BearerGuard", "Cors", "HostGuard", "caller_of"),
     "http": (
         "OAuthError",
         "PageError",
