@@ -18,6 +18,7 @@ from workshop.lab.kube.objects import is_being_deleted, labels_of, namespace_of
 from workshop.lab.kube.wait import bound, wait_for
 from workshop.lab.pins import Pins
 from workshop.lab.steps import Step
+from workshop.lab.tools.helm import Helm
 from workshop.lab.tools.run import copyable
 from workshop.toolhive.manifests import TOOLHIVE_API
 
@@ -215,10 +216,7 @@ class Operator:
         return pins.chart_crds if release == CRDS_RELEASE else pins.chart_operator
 
     def _archive(self, release: str) -> Path:
-        chart, version = self._chart(release), self._cluster.pins.toolhive_version
-        if not chart.startswith("oci://"):
-            return Path(chart)
-        return self._charts / f"{chart.rsplit('/', 1)[-1]}-{version}.tgz"
+        return Helm.archive(self._chart(release), self._cluster.pins.toolhive_version, self._charts)
 
     def _fetched(self) -> bool:
         return all(self._archive(release).exists() for release in (CRDS_RELEASE, OPERATOR))

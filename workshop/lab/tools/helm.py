@@ -74,14 +74,19 @@ class Helm:
 
     def pull(self, chart: str, version: str, folder: Path) -> Path:
         """The local path of a chart, which is fetched from its OCI reference unless it is in `folder`."""
-        if not chart.startswith("oci://"):
-            return Path(chart)
-        archive = folder / f"{chart.rsplit('/', 1)[-1]}-{version}.tgz"
-        if not archive.is_file():
+        archive = self.archive(chart, version, folder)
+        if chart.startswith("oci://") and not archive.is_file():
             folder.mkdir(parents=True, exist_ok=True)
             argv, env = self.pull_argv(chart, version, folder), {**self.environment(), **self._proxy}
             self._runner.run(argv, seconds=_PULL_SECONDS, env=env)
         return archive
+
+    @staticmethod
+    def archive(chart: str, version: str, folder: Path) -> Path:
+        """The local path of a chart, whether it was fetched or not."""
+        if not chart.startswith("oci://"):
+            return Path(chart)
+        return folder / f"{chart.rsplit('/', 1)[-1]}-{version}.tgz"
 
     def status(self, release: str, namespace: str, at: Access) -> Release | None:
         """The last revision of a release; None when there is none."""
