@@ -10,8 +10,10 @@ page. `browse` is a browser in which that person does the same.
 import asyncio
 import json
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from mcp_types import TextContent
 
@@ -29,6 +31,7 @@ _SECONDS = 60
 
 async def browse(url: str) -> None:
     """Follow redirects and approve forms, to a page without one; raises AssertionError for a refusal."""
+    await _listening(url)
     async with open_client(timeout=_SECONDS) as http:
         request = http.build_request("GET", url)
         for _ in range(_PAGES):
@@ -39,6 +42,18 @@ async def browse(url: str) -> None:
                 return
             request = onward
     raise AssertionError("there is no end to these pages")
+
+
+async def _listening(url: str) -> None:
+    """Wait until somebody listens where a login ends: some clients open the browser first."""
+    back = urlsplit(parse_qs(urlsplit(url).query).get("redirect_uri", [""])[0])
+    async with asyncio.timeout(_SECONDS):
+        while back.hostname == "localhost":
+            with suppress(OSError):
+                _, writer = await asyncio.open_connection(back.hostname, back.port)
+                writer.close()
+                return
+            await asyncio.sleep(0.05)
 
 
 @dataclass(frozen=True)
