@@ -198,9 +198,9 @@ def _resource(subject: Subject) -> str:
 
 @check(
     hints=(
-        "Where the code becomes a token, a hop has `claims`; their `payload` names issuer and audience",
-        "Count the hops of the kind `upstream-mcp`, but not one where the agent's own token arrived",
-        "Go through the hops in order, and stop at the first one with a comparison whose `holds` is false",
+        "The step in which the code becomes a token has `claims`; their `payload` names issuer and audience",
+        "Count the steps of the kind `upstream-mcp`, but not one where the agent's own token arrived",
+        "Go through the steps in order, and stop at the first one with a comparison whose `holds` is false",
     ),
     seconds=20,
     exercise=1,

@@ -40,9 +40,9 @@ def answered(judge: Judge, folder: Path, found: Exercise, *changes: tuple[str, s
     [
         (('claims["iss"]', '"http://localhost:8080"'), "In a run without a mistake, `issuer` is 'http://127"),
         (('claims["aud"]', 'claims["iss"]'), "In a run without a mistake, `audience` is ['http://127.0.0.1"),
-        (("for hop in right if", "for hop in hops if"), "In a run with a wrong swap, `swapped` is"),
+        (("for step in right if", "for step in steps if"), "In a run with a wrong swap, `swapped` is"),
         (('== "upstream-mcp"', '== "mcp"'), "In a run with a wrong swap, `swapped` is"),
-        (("hop not in right", "False"), "is 5, not None|is 6, not None|is 7, not None"),
+        (("step not in right", "False"), "is 5, not None|is 6, not None|is 7, not None"),
     ],
 )
 def test_a_trace_that_is_read_wrong(

@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import Any
 
 
-def answers(hops: list[dict[str, Any]]) -> dict[str, Any]:
-    """The answers to the four questions about the hops of a recording.
+def answers(steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """The answers to the four questions about the steps of a recording.
 
-    A hop has, among others: `number`, `kind` (such as "token", or "upstream-mcp" for a request that GitHub
-    received), `claims` (None, or the token's `header` and `payload`), and `comparisons`, a list; each has
-    `left_name`, `left`, `right_name`, `right`, and `holds`: whether it is as it must be.
+    A step is one request. Among others, it has `number`, `kind` (such as "token", or "upstream-mcp" for one
+    that GitHub received), `claims` (None, or the token's `header` and `payload`), and `comparisons`, a list;
+    each of these has `left_name`, `left`, `right_name`, `right`, and `holds`: whether it is as it must be.
     """
     # ↓ The claims name issuer and audience; a comparison that does not hold is the mistake.
-    claims = next(hop["claims"]["payload"] for hop in hops if hop["claims"])
-    right = [hop for hop in hops if all(comparison["holds"] for comparison in hop["comparisons"])]
+    claims = next(step["claims"]["payload"] for step in steps if step["claims"])
+    right = [step for step in steps if all(comparison["holds"] for comparison in step["comparisons"])]
     return {
         "issuer": claims["iss"],
         "audience": claims["aud"],
-        "swapped": len([hop for hop in right if hop["kind"] == "upstream-mcp"]),
-        "wrong": next((hop["number"] for hop in hops if hop not in right), None),
+        "swapped": len([step for step in right if step["kind"] == "upstream-mcp"]),
+        "wrong": next((step["number"] for step in steps if step not in right), None),
     }
     # ↑
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 
-def answers(hops: list[dict[str, Any]]) -> dict[str, Any]:
-    """The answers to the four questions about the hops of a recording.
+def answers(steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """The answers to the four questions about the steps of a recording.
 
-    A hop has, among others: `number`, `kind` (such as "token", or "upstream-mcp" for a request that GitHub
-    received), `claims` (None, or the token's `header` and `payload`), and `comparisons`, a list; each has
-    `left_name`, `left`, `right_name`, `right`, and `holds`: whether it is as it must be.
+    A step is one request. Among others, it has `number`, `kind` (such as "token", or "upstream-mcp" for one
+    that GitHub received), `claims` (None, or the token's `header` and `payload`), and `comparisons`, a list;
+    each of these has `left_name`, `left`, `right_name`, `right`, and `holds`: whether it is as it must be.
     """
-    # ↓ Your turn: find each answer in `hops`.
+    # ↓ Your turn: find each answer in `steps`.
     return {"issuer": "", "audience": "", "swapped": 0, "wrong": None}
     # ↑
 
