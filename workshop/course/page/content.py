@@ -1,5 +1,6 @@
 """What the page shows besides the lesson, read anew whenever a file has changed: progress, hops, requests."""
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from workshop.course.logs import Logs
 from workshop.course.next_step import environment_now, next_step, overview
 from workshop.course.page.outcomes import last_outcomes, outcomes_file
 from workshop.course.progress import ProgressFile
-from workshop.lab.base import PRACTICE_GITHUB
 from workshop.recorder import live
 from workshop.recorder.page import fragment, lanes
 from workshop.recorder.wording import hop_number
@@ -57,7 +57,7 @@ def templates() -> Environment:
 
 def note_read(lesson: Lesson) -> None:
     """Record that a lesson was read, as `part N show` does."""
-    with ProgressFile(lambda _: None).change() as standing:
+    with contextlib.suppress(WorkshopError), ProgressFile(lambda _: None).change() as standing:
         standing.touch(lesson.key).shown = True
 
 
@@ -141,8 +141,7 @@ def _is_handshake(reached: set[int | None]) -> bool:
 
 def _requests(_lesson: Lesson) -> Update:
     rows = list(_received())[-_MOST_REQUESTS:]
-    upstream = PRACTICE_GITHUB in Instance.load().endpoints if rows else False
-    return {"html": templates().get_template("requests.html").render(rows=rows, upstream=upstream)}
+    return {"html": templates().get_template("requests.html").render(rows=rows)}
 
 
 @dataclass(frozen=True)

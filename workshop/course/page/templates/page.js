@@ -112,6 +112,7 @@
       if (open.has(row.id)) row.querySelector("details").open = true;
     });
     if (focused && at(focused)) at(focused).focus({ preventScroll: true });
+    if (running && steps > before) at("news").textContent = [...live.querySelectorAll("h3")].at(-1).textContent;
     before = running ? steps : 0;
     at("pulse").hidden = !running;
     if (following) shown = running ? rows().length - 1 : shown;
