@@ -128,6 +128,24 @@ def test_files_that_a_folder_s_page_names_from_there_exist(folder: str) -> None:
     assert [text for text in inline if not ((ROOT / folder / text).exists() or (ROOT / text).exists())] == []
 
 
+STRESSED_ONLY = {"and", "i", "is", "would", "this agent", "unauthorized", "authenticate"}
+
+
+def test_every_word_that_a_lesson_stresses_is_explained() -> None:
+    """A term stands in italics where a lesson first uses it."""
+    explained = {word.lower() for word in re.findall(r"\*\*(?:The )?([^*]+)\*\*", topic("words"))}
+    needed = {"pkce", "issuer", "audience", "scope", "claim", "jwks", "jwt", "upstream", "public client"}
+    needed |= {"operator", "custom resource", "service", "pod", "port-forward", "token 1", "token 2", "proxy"}
+    assert needed <= explained
+    lessons = "\n".join(
+        text_of(path).partition("\n## Check\n")[0] for path in (ROOT / "parts").glob("*/README.md")
+    )
+    stressed = set(re.findall(r"(?<!\*)\*(?!\*)([a-z][a-z 0-9-]+)\*(?!\*)", lessons, re.IGNORECASE))
+    terms = {re.sub(r"^(the|a) ", "", word.lower()) for word in stressed} - STRESSED_ONLY
+    assert {"audience", "issuer", "pod"} <= terms
+    assert {term for term in terms if not {term, term.removesuffix("s")} & explained} == set()
+
+
 def test_the_exit_codes_are_those_of_the_error_tree() -> None:
     stated = {int(code): meaning for code, meaning in rows(topic("exit-codes"), EXIT_CODES)}
     families = {family.exit_code for family in errors.WorkshopError.__subclasses__()}

@@ -93,6 +93,15 @@ Namespace = Annotated[
         rich_help_panel=_CLUSTER,
     ),
 ]
+Until = Annotated[
+    Literal["operator"] | None,
+    typer.Option(
+        "--until",
+        help="On a cluster: stop when the operator runs, before the parts; see `part 4 by-hand`.",
+        show_default=False,
+        rich_help_panel=_CLUSTER,
+    ),
+]
 InstallOperator = Annotated[
     bool,
     typer.Option(

@@ -127,6 +127,18 @@ def _add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
         step = f"`workshop part {lesson.number} forward`"
         finish(_by_hand("part apply", done, applied.commands, step), as_json=json)
 
+    @group.command("by-hand")
+    def by_hand(*, env_file: EnvFile = None, json: Json = False) -> None:
+        """On a cluster: print each command that deploys the lesson, with its reason."""
+        from workshop.core.settings import Settings
+        from workshop.course import environment
+
+        with running() as (_, runner):
+            steps = environment.by_hand(lesson, Settings.load(env_file), runner)
+        lines = [line for step in steps for line in (f"# {step.reason}", step.command, "")]
+        following = f"`workshop part {lesson.number} run`"
+        finish(Result("part by-hand", {"steps": steps}, lines=lines[:-1], next=following), as_json=json)
+
     @group.command("forward")
     def forward(*, env_file: EnvFile = None, json: Json = False) -> None:
         """On a cluster: only forward the lesson's workloads to this machine."""

@@ -17,6 +17,7 @@ from workshop.cli.options import (
     Overrides,
     Ports,
     Timeout,
+    Until,
     UpstreamChoice,
     Yes,
     parse_overrides,
@@ -38,6 +39,7 @@ def up(
     env_file: EnvFile = None,
     dry_run: DryRun = False,
     keep: Keep = False,
+    until: Until = None,
     timeout: Timeout = None,
     yes: Yes = False,
     cluster_name: ClusterName = None,
@@ -67,6 +69,7 @@ def up(
         install_operator=install_operator,
         yes=yes,
         keep=keep,
+        until=until,
         seconds=timeout,
     )
     with running() as (progress, runner):
@@ -83,7 +86,8 @@ def up(
     if report.kept:
         lines.append(f"Already running: {', '.join(report.kept)}")
     table = _times(report) if console().verbosity > 0 and report.steps else None
-    finish(Result("up", report, report.reason, lines, table, next=following()), as_json=json)
+    step = "`workshop part 4 by-hand`" if until else following()
+    finish(Result("up", report, report.reason, lines, table, next=step), as_json=json)
 
 
 def teardown(*, json: Json = False) -> None:
@@ -106,6 +110,7 @@ def _again(options: "UpOptions") -> str:
         *(("--port", f"{name}={port}") for name, port in options.ports.items()),
         ("--env-file", options.env_file),
         ("--keep", options.keep),
+        ("--until", options.until),
         ("--timeout", f"{options.seconds:g}" if options.seconds else None),
         ("--yes", options.yes),
         ("--cluster-name", options.cluster_name),

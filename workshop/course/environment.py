@@ -21,6 +21,7 @@ from workshop.lab.base import (
     Choices,
     ClusterChoices,
     Deployment,
+    HandStep,
     WorkloadStatus,
 )
 from workshop.lab.choose import (
@@ -143,6 +144,12 @@ def ensure(
         return None
     with _existing(lesson, settings, runner, choices) as (backend, chosen):
         return backend.apply([deployment], chosen, progress)
+
+
+def by_hand(lesson: Lesson, settings: Settings, runner: "Runner | None" = None) -> "Sequence[HandStep]":
+    """The commands with which a person deploys one part on the cluster."""
+    with _existing(lesson, settings, runner) as (backend, choices):
+        return backend.by_hand(_deployment(lesson), choices)
 
 
 def submit(lesson: Lesson, progress: Progress, settings: Settings, runner: "Runner | None" = None) -> Applied:

@@ -112,6 +112,8 @@ class ClusterChoices:
     install_operator: bool = False
     yes: bool = False
     keep: bool = False
+    until: Literal["operator"] | None = None
+    """The last step of `up`; None starts the parts too."""
     seconds: float | None = None
     limits: Limits = Limits()
 
@@ -147,6 +149,14 @@ class Applied:
     steps: "Sequence[StepTime]" = ()
 
 
+@dataclass(frozen=True)
+class HandStep:
+    """A command that a person types, and its reason in one sentence."""
+
+    reason: str
+    command: str
+
+
 class Backend(Protocol):
     """What runs workloads: local processes, or a cluster."""
 
@@ -166,6 +176,9 @@ class Backend(Protocol):
 
     def submit(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
         """Only apply one part's manifests, and wait for nothing."""
+
+    def by_hand(self, deployment: Deployment, choices: Choices, /) -> "Sequence[HandStep]":
+        """The commands with which a person deploys one part, in order; nothing is run."""
 
     def forward(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
         """Only make the workloads of one part reachable on this machine."""

@@ -19,7 +19,7 @@ _ONLY_KUBERNETES = {
     "namespace": "--namespace",
     "install_operator": "--install-operator",
 }
-_ONLY_CLUSTERS = {"overrides": "--override", "keep": "--keep"}
+_ONLY_CLUSTERS = {"overrides": "--override", "keep": "--keep", "until": "--until"}
 _FOREIGN = {
     "kind": _ONLY_KUBERNETES,
     "kubernetes": _ONLY_KIND,
@@ -61,6 +61,7 @@ def check_options(name: BackendName, choices: ClusterChoices) -> None:
         if getattr(choices, field):
             raise UsageError(
                 f"`{option}` does not apply to the {name} backend",
+                why="It has no operator" if field == "until" else "",
                 hint="`workshop up --help` explains each option; `--backend` decides",
             )
 

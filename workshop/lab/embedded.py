@@ -18,6 +18,7 @@ from workshop.lab.base import (
     BackendName,
     Choices,
     Deployment,
+    HandStep,
     Program,
     WorkloadStatus,
     remove_state,
@@ -61,6 +62,10 @@ class EmbeddedBackend:
     def submit(self, deployment: Deployment, _choices: Choices, _progress: Progress) -> Applied:
         """Refused: there is no API to apply manifests to."""
         raise _only_on_a_cluster("apply", deployment.part)
+
+    def by_hand(self, deployment: Deployment, _choices: Choices) -> Sequence[HandStep]:
+        """Refused: there is no operator that would act on manifests."""
+        raise _only_on_a_cluster("by-hand", deployment.part)
 
     def forward(self, deployment: Deployment, _choices: Choices, _progress: Progress) -> Applied:
         """Refused: every workload listens on this machine already."""

@@ -261,6 +261,18 @@ def plan(steps: Sequence[Step]) -> list[str]:
     return lines[:-1]
 
 
+def needed_for(steps: Sequence[Step], names: Sequence[str]) -> list[Step]:
+    """The steps of these names, and all that they need, in the order given."""
+    wanted, waiting = set[str](), list(names)
+    needs = {step.name: step.needs for step in steps}
+    while waiting:
+        name = waiting.pop()
+        if name not in wanted:
+            wanted.add(name)
+            waiting += needs.get(name, ())
+    return [step for step in steps if step.name in wanted]
+
+
 def in_order(steps: Iterable[Step]) -> list[Step]:
     """The steps, each after those that it needs; raises ValueError for a cycle."""
     waiting = list(steps)

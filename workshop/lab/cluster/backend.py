@@ -16,6 +16,7 @@ from workshop.lab.base import (
     Choices,
     ClusterChoices,
     Deployment,
+    HandStep,
     WorkloadStatus,
     remove_state,
 )
@@ -28,9 +29,12 @@ from workshop.lab.cluster.workloads import Workloads
 from workshop.lab.kube.connection import UnreachableError
 from workshop.lab.logs import Log, file_logs
 from workshop.lab.pins import Pins
-from workshop.lab.steps import Outcome, Step, StepRun, plan
+from workshop.lab.steps import Outcome, Step, StepRun, needed_for, plan
 from workshop.lab.tools.kubectl import Access
 from workshop.lab.tools.run import Runner
+
+_UNTIL_OPERATOR = ("operator-ready", "load-workshop")
+"""The last steps before the parts: the operator runs, and the node has the images of the parts."""
 
 
 class ClusterBackend(ABC):
@@ -64,7 +68,7 @@ class ClusterBackend(ABC):
             twin = type(self)(elsewhere, self._runner, self._choices)
             cluster = twin.open(new=True)
             workloads = twin.workloads(cluster, deployments, choices)
-            lines = plan(twin.steps(cluster, workloads, deployments, choices))
+            lines = plan(twin.chosen(cluster, workloads, deployments, choices))
             return [line.replace(str(elsewhere), str(self._home)) for line in lines]
 
     def submit(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
@@ -72,6 +76,11 @@ class ClusterBackend(ABC):
         workloads, part = self._one_part(self._reachable(progress), deployment, choices)
         self._run([workloads.secrets(), workloads.apply(part, ("secrets",))], progress)
         return self._applied(workloads, [workloads.apply_command(part)], part.objects)
+
+    def by_hand(self, deployment: Deployment, choices: Choices, /) -> Sequence[HandStep]:
+        """The commands with which a person deploys one part: secrets from files, apply, wait, forward."""
+        workloads, part = self._one_part(self._recorded(), deployment, choices)
+        return workloads.by_hand(part)
 
     def forward(self, deployment: Deployment, choices: Choices, progress: Progress, /) -> Applied:
         """Only forward one part's workloads; `commands` has what a person would type."""
@@ -142,6 +151,13 @@ class ClusterBackend(ABC):
     def remove(self, cluster: Cluster, progress: Progress) -> list[str]:
         """Remove our objects from the cluster, or the cluster itself; return what was removed."""
 
+    def chosen(
+        self, cluster: Cluster, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
+    ) -> list[Step]:
+        """The steps of `up`, without those of the parts if it stops at the operator."""
+        steps = self.steps(cluster, workloads, deployments, choices)
+        return steps if self._choices.until is None else needed_for(steps, _UNTIL_OPERATOR)
+
     def workloads(self, cluster: Cluster, deployments: Sequence[Deployment], choices: Choices) -> Workloads:
         """Render these deployments for the cluster, and write their secrets and files."""
         renderer = Renderer(
@@ -168,13 +184,14 @@ class ClusterBackend(ABC):
         try:
             workloads = self.workloads(cluster, deployments, choices)
             with workloads.forwards.holding([each for part in workloads.parts for each in part.endpoints]):
-                run = StepRun(self.steps(cluster, workloads, deployments, choices), progress, self._runner)
+                run = StepRun(self.chosen(cluster, workloads, deployments, choices), progress, self._runner)
                 outcome = run.run(undo=first and not self._choices.keep)
         except BaseException as error:
             if not self._wind_up(progress, first=first, left=run is not None and run.left):
                 _name_nothing_removed(error, self._home)
             raise
-        return replace(self._applied(workloads, []), steps=outcome.times)
+        applied = self._applied(workloads, []) if self._choices.until is None else Applied({}, [], [])
+        return replace(applied, steps=outcome.times)
 
     def _wind_up(self, progress: Progress, *, first: bool, left: bool) -> bool:
         """Remove the state of a failed first try that left nothing; else report that the next `up` resumes.

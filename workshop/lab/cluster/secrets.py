@@ -44,10 +44,9 @@ class ClusterSecrets:
         Raises UsageError, before any change, if one of these secrets belongs to somebody else.
         """
         wanted = [(workload, _references(workload, resources)) for workload in resources.workloads]
-        keys = sorted({pair for _, pairs in wanted for pair in pairs} | set(_own(resources)))
         values: dict[str, dict[str, bytes]] = {}
-        for name, key in keys:
-            values.setdefault(name, {})[key] = _value(files, name, key)
+        for name, keys in secrets_of(resources).items():
+            values[name] = {key: _value(files, name, key) for key in keys}
         old = {name: self._existing(name) for name in values}
         since = {name: self._make(name, data, old[name]) for name, data in values.items()}
         replaced = [
@@ -112,6 +111,15 @@ class ClusterSecrets:
         for name in stale:
             self.kube.delete("v1", "Pod", name, self.namespace, grace_seconds=1)
         return stale
+
+
+def secrets_of(resources: Resources) -> dict[str, list[str]]:
+    """The names of the secrets that these resources refer to or contain, each with its keys."""
+    pairs = {pair for workload in resources.workloads for pair in _references(workload, resources)}
+    found: dict[str, list[str]] = {}
+    for name, key in sorted(pairs | set(_own(resources))):
+        found.setdefault(name, []).append(key)
+    return found
 
 
 def _references(workload: Resource, resources: Resources) -> Sequence[tuple[str, str]]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from workshop.core.console import Step as Line
 from workshop.core.errors import UsageError
-from workshop.lab.base import PRACTICE_GITHUB
+from workshop.lab.base import PRACTICE_GITHUB, HandStep
 from workshop.lab.cluster.checks import check_before
 from workshop.lab.cluster.dns import check_names
 from workshop.lab.cluster.forwards import Forwards
@@ -18,7 +18,7 @@ from workshop.lab.cluster.owned_objects import (
 from workshop.lab.cluster.readiness import wait_deployment, wait_workload
 from workshop.lab.cluster.record import Cluster
 from workshop.lab.cluster.render import Endpoint, RenderedPart
-from workshop.lab.cluster.secrets import ClusterSecrets
+from workshop.lab.cluster.secrets import ClusterSecrets, secrets_of
 from workshop.lab.cluster.workload_state import controllers_of, pods_of
 from workshop.lab.kube.connection import InvalidError
 from workshop.lab.kube.objects import Object, is_being_deleted, labels_of, mapping, name_of
@@ -34,6 +34,15 @@ _ON_OUR_IMAGES = (
     "MCPServer",
     "Deployment",
 )  # a pod that starts before its image is loaded tries to pull it, and fails
+
+
+_REASONS = {
+    "config.json": "The settings of the practice GitHub, and its copy of the app's secret.",
+    "signing-key.pem": "The key with which the proxy signs token 1.",
+    "hmac-secret": "Protects the proxy's codes and refresh tokens.",
+    "client-secret": "The secret of the OAuth app, with which the proxy fetches token 2.",
+}
+_CONDITIONS = {"MCPServer": "Ready", "MCPRemoteProxy": "Ready", "Deployment": "Available"}
 
 
 class Workloads:
@@ -211,6 +220,48 @@ class Workloads:
                 cluster.at, cluster.namespace, endpoint.target, endpoint.port, endpoint.remote_port
             )
         )
+
+    def by_hand(self, part: RenderedPart) -> list[HandStep]:
+        """What a person would type to deploy a part; the values of secrets are read from files."""
+        files = SecretFiles(self._cluster.home / "secrets")
+        for secret in part.all.of("Secret"):
+            files.write_resource(secret)
+        secrets = [self._secret_by_hand(name, keys, files) for name, keys in secrets_of(part.all).items()]
+        waits = [self._wait_by_hand(item) for item in part.objects if item.kind in _CONDITIONS]
+        forwards = [
+            HandStep(
+                f"Lead a port of this machine to {endpoint.target}, until Ctrl-C: use another terminal.",
+                self.forward_command(endpoint),
+            )
+            for endpoint in part.endpoints
+        ]
+        apply = HandStep(
+            "Hand the manifests to the operator, which makes the pods.", self.apply_command(part)
+        )
+        labels = [self._label_by_hand(sorted(secrets_of(part.all)))] if secrets else []
+        return [*secrets, *labels, apply, *waits, *forwards]
+
+    def _secret_by_hand(self, name: str, keys: Sequence[str], files: SecretFiles) -> HandStep:
+        given = [f"--from-file={key}={files.path(name, key)}" for key in keys]
+        command = self._kubectl("create", "secret", "generic", name, *given)
+        reason = next(
+            (why for key, why in _REASONS.items() if key in keys), "A secret that a manifest names."
+        )
+        return HandStep(f"{reason} The value comes from a file.", command)
+
+    def _label_by_hand(self, names: Sequence[str]) -> HandStep:
+        labels = [f"{label}={value}" for label, value in self._cluster.record.labels.items()]
+        reason = "Mark the secrets as this instance's, so that `workshop teardown` removes them."
+        return HandStep(reason, self._kubectl("label", "secret", *names, *labels))
+
+    def _wait_by_hand(self, item: Resource) -> HandStep:
+        condition = f"--for=condition={_CONDITIONS[item.kind]}"
+        command = self._kubectl("wait", f"{item.kind.lower()}/{item.name}", condition, "--timeout=300s")
+        return HandStep(f"Wait until {item.name} is ready.", command)
+
+    def _kubectl(self, *words: str) -> str:
+        cluster = self._cluster
+        return copyable(cluster.tools.kubectl.argv(cluster.at, *words, "--namespace", cluster.namespace))
 
     @property
     def _secrets(self) -> ClusterSecrets:
