@@ -214,12 +214,9 @@ class Workloads:
 
     def forward_command(self, endpoint: Endpoint) -> str:
         """What a person would type to forward a workload."""
-        cluster = self._cluster
-        return copyable(
-            cluster.tools.kubectl.port_forward_argv(
-                cluster.at, cluster.namespace, endpoint.target, endpoint.port, endpoint.remote_port
-            )
-        )
+        at, namespace = self._cluster.at, self._cluster.namespace
+        ports = (endpoint.port, endpoint.remote_port)
+        return copyable(self._cluster.tools.kubectl.port_forward_argv(at, namespace, endpoint.target, *ports))
 
     def by_hand(self, part: RenderedPart) -> list[HandStep]:
         """What a person would type to deploy a part; the values of secrets are read from files."""
@@ -238,7 +235,7 @@ class Workloads:
         apply = HandStep(
             "Hand the manifests to the operator, which makes the pods.", self.apply_command(part)
         )
-        labels = [self._label_by_hand(sorted(secrets_of(part.all)))] if secrets else []
+        labels = [self._label_by_hand(list(secrets_of(part.all)))] if secrets else []
         return [*secrets, *labels, apply, *waits, *forwards]
 
     def _secret_by_hand(self, name: str, keys: Sequence[str], files: SecretFiles) -> HandStep:
@@ -251,8 +248,8 @@ class Workloads:
 
     def _label_by_hand(self, names: Sequence[str]) -> HandStep:
         labels = [f"{label}={value}" for label, value in self._cluster.record.labels.items()]
-        reason = "Mark the secrets as this instance's, so that `workshop teardown` removes them."
-        return HandStep(reason, self._kubectl("label", "secret", *names, *labels))
+        command = self._kubectl("label", "secret", *names, *labels)
+        return HandStep("Mark the secrets as this instance's: `workshop teardown` removes those.", command)
 
     def _wait_by_hand(self, item: Resource) -> HandStep:
         condition = f"--for=condition={_CONDITIONS[item.kind]}"
@@ -260,8 +257,8 @@ class Workloads:
         return HandStep(f"Wait until {item.name} is ready.", command)
 
     def _kubectl(self, *words: str) -> str:
-        cluster = self._cluster
-        return copyable(cluster.tools.kubectl.argv(cluster.at, *words, "--namespace", cluster.namespace))
+        here = ("--namespace", self._cluster.namespace)
+        return copyable(self._cluster.tools.kubectl.argv(self._cluster.at, *words, *here))
 
     @property
     def _secrets(self) -> ClusterSecrets:
