@@ -53,6 +53,7 @@ SLOW = (
     "variations/test_elicitation_real.py",
     "variations/test_worker_real.py",
     "test_style.py::test_mypy_finds_nothing",
+    "variations/test_for_real.py",
     "variations/test_prefix_gateway_real.py",
     "variations/test_resource_server_library.py::test_another_projects_use_of_it_passes_strict_mypy",
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from broker import Broker
 from gate import UNAUTHORIZED, Gate
+from mcp.server.transport_security import TransportSecuritySettings
 from registrations import GatewayConfig, Registered
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -27,6 +28,9 @@ from workshop.auth import (
 )
 from workshop.servers.variation.service import CountedLogins, main
 
+# The SDK's own check accepts names of loopback only.
+_THE_GUARD_CHECKS_HOSTS = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+
 
 def create_app(config: GatewayConfig, file: Path) -> ASGIApp:
     """The gateway; raises UsageError for an unusable key or issuer."""
@@ -35,7 +39,8 @@ def create_app(config: GatewayConfig, file: Path) -> ASGIApp:
     passes = InternalTokens(config.url, load_signing_key(config.signing_key, "signing_key_file"))
     registered = Registered(config, file)
     broker = Broker(registered, passes)
-    mcp = Gate(broker.server.streamable_http_app(stateless_http=True), registered, challenge)
+    app = broker.server.streamable_http_app(stateless_http=True, transport_security=_THE_GUARD_CHECKS_HOSTS)
+    mcp = Gate(app, registered, challenge)
     issuer = OutsideIssuer(
         config.issuer,
         resource,
