@@ -54,7 +54,7 @@ ROUNDS = 10  # after so many the SDK's client gives up
 
 @dataclass(frozen=True)
 class Tools:
-    """Answers `tools/list` and `tools/call`; who calls is what the verified token says, and nothing else.
+    """Answers `tools/list` and `tools/call`; the caller is the subject of the verified token.
 
     `wait_seconds`: how long a call is held while its person is at the page.
     """

@@ -95,7 +95,7 @@ class Worker:
         return self._stores[module]
 
     def log(self, event: str, **details: object) -> None:
-        """Write one line; which of the details it tells, group `storage` decides."""
+        """Write one line; group `storage` decides which of the details it has."""
         _LOG.info("%s", self.groups("storage").log_line(event, details))
 
     def set_cookie(self, response: Response, value: str, seconds: int) -> None:
@@ -106,7 +106,7 @@ class Worker:
         response.set_cookie(name, kept, max_age=seconds, secure=is_secure, httponly=True, samesite="lax")
 
     def cookie(self, request: Request) -> str:
-        """The value that the browser kept; empty without one, or for one that another key sealed."""
+        """The value of the browser's cookie; empty without one, or for one that another key sealed."""
         kept = request.cookies.get(self._cookie_name, "")
         if self.cookies is None:
             return kept
