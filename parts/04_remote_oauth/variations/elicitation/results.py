@@ -32,7 +32,7 @@ def shown(upstream: str, operation: Operation, answer: ApiAnswer, total: int) ->
 
 
 def _message(body: object) -> str:
-    """The API's own words for an error, from the fields that APIs use for them (RFC 9457, RFC 6749, GitHub)."""
+    """The API's own words for an error, from the usual fields (RFC 9457, RFC 6749, GitHub)."""
     if not isinstance(body, dict):
         return ""
     return next((body[name][:300] for name in _MESSAGES if isinstance(body.get(name), str)), "")
