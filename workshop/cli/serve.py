@@ -39,7 +39,10 @@ def serve(name: Name, *, config: Config = None, status: Status = False, json: Js
     from workshop.course.variation_run import serve_command
 
     if status and name != _REPORTING:
-        raise UsageError(f"`{name}` has no registered servers", hint="`--status` is for the prefix-gateway")
+        raise UsageError(
+            f"`{name}` has no registered servers",
+            hint="The prefix-gateway reports them: `workshop serve prefix-gateway --status`",
+        )
     if json and not status:
         raise UsageError("`--json` is for `--status`", hint='A server logs JSON with `log = "json"` in FILE')
     if config is None and not status:

@@ -33,7 +33,10 @@ def add_functions(server: MCPServer, found: Iterable[tuple[str, Function]], tran
         except Exception as error:
             raise UsageError(f"`{text}` cannot be a tool", why=f"{type(error).__name__}: {error}") from error
     if not taken:
-        raise UsageError("There is no function to serve", hint="`--ref module:function`, or `refs` in FILE")
+        raise UsageError(
+            "There is no function to serve",
+            hint="Name one after `--ref`, such as `module:function`, or in `refs` of FILE",
+        )
 
 
 def named(found: Function | str) -> tuple[str, Function]:
