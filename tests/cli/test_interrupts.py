@@ -107,3 +107,31 @@ def test_a_blocking_part_is_interrupted_too(part: Path) -> None:
     child.expect("Stopping")
     child.sendintr()
     assert ended(child) == 130
+
+
+def test_a_signal_during_output_does_not_wait_for_that_output(tmp_path: Path) -> None:
+    # The main thread is interrupted while it holds a lock that the message needs.
+    (tmp_path / "main.py").write_text("""
+import threading, time
+from workshop.core.interrupts import Interrupts
+
+lock = threading.Lock()
+
+class Console:
+    def tell(self, text):
+        with lock:
+            print(text, flush=True)
+
+Interrupts().install(Console())
+try:
+    with lock:
+        print("waiting", flush=True)
+        time.sleep(60)
+except KeyboardInterrupt:
+    print("Stopped", flush=True)
+""")
+    child = pexpect.spawn(sys.executable, [str(tmp_path / "main.py")], encoding="utf-8", timeout=60)
+    child.expect("waiting")
+    child.sendintr()
+    child.expect("Stopped")
+    ended(child)

@@ -85,15 +85,32 @@ class Interrupts:
         self._say(
             "Exited at once: `workshop status` shows what is still running, `workshop teardown` removes it"
         )
-        with contextlib.suppress(Exception):  # as in `_say`
-            self._leaving()
-            sys.stdout.flush()
+        _in_another_thread(self._finish)
         os._exit(INTERRUPTED)
 
+    def _finish(self) -> None:
+        self._leaving()
+        sys.stdout.flush()
+
     def _say(self, text: str) -> None:
-        with contextlib.suppress(Exception):  # a message from a signal handler must not raise
-            if self._console:
-                self._console.tell(text)
+        if self._console:
+            _in_another_thread(functools.partial(self._console.tell, text))
+
+
+def _in_another_thread(action: Callable[[], object]) -> None:
+    """Do it, but wait at most a second for it; whatever it raises is ignored.
+
+    A signal handler must not print by itself: it may have interrupted this thread while it held one of the
+    console's locks, and the thread that draws the progress may hold the other.
+    """
+
+    def act() -> None:
+        with contextlib.suppress(Exception):
+            action()
+
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    thread.join(1)
 
 
 @functools.cache  # one thread a process, however often `install` is called
