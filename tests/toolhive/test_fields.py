@@ -25,10 +25,11 @@ from workshop.toolhive.fields import ACTED_ON, IGNORED, check_embedded, kinds
 from workshop.toolhive.manifests import Resource, Resources, load
 
 OTHERS = ("start.yaml", "kubernetes.yaml")  # a task without its answer; Kubernetes' own kinds
+OTHERS_FOLDER = "kuadrant"  # another project's kinds
 BODIES: list[dict[str, Any]] = [
     body
     for path in sorted(parts_dir().rglob("*.yaml"))
-    if path.name not in OTHERS
+    if path.name not in OTHERS and path.parent.name != OTHERS_FOLDER
     for body in yaml.safe_load_all(path.read_text("utf-8"))
 ]
 
