@@ -153,6 +153,6 @@ def page(browser: Browser) -> Iterator[Page]:
     """A page as wide as a telephone."""
     context = browser.new_context(viewport={"width": 390, "height": 800})
     opened = context.new_page()
-    opened.set_default_timeout(60_000)
+    opened.set_default_timeout(180_000)
     yield opened
     context.close()

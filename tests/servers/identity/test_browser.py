@@ -37,7 +37,7 @@ def test_a_person_approves_signs_in_and_is_sent_to_the_application(tmp_path: Pat
         context = browser.new_context(viewport={"width": 390, "height": 800})
         context.route(f"{CALLBACK}**", application)
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(180_000)
         page.goto(authorize(issuer))
         page.get_by_role("button", name="Approve").click()
         page.get_by_role("heading", name="who are you").wait_for()

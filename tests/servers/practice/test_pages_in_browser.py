@@ -15,7 +15,7 @@ from tests.servers.practice.process import Process
 def phone(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 390, "height": 800}, color_scheme=request.param)
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(180_000)
     yield page
     context.close()
 
