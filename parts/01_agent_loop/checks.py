@@ -173,16 +173,15 @@ async def exercise_2(subject: Subject) -> None:
     """The loop ends after `MAX_TURNS` turns, and not before."""
     ask, most = subject.function("ask"), 3 + random_number() % 5
     vars(subject.program)["MAX_TURNS"] = most
+    set_here = f"This check sets MAX_TURNS to {most}, and"
     toolbox = PythonTools(*subject.module("tools").TOOLS)
     lost = Script(("list_repositories", {}), answer=None, most=most + 20)
     try:
         await ask(subject.agent(lost), toolbox)
     except NoAnswerError:
-        expect(len(lost.requests) == most, f"With MAX_TURNS = {most} it asked {len(lost.requests)} times")
+        expect(len(lost.requests) == most, f"{set_here} your loop asked {len(lost.requests)} times")
     else:
-        raise NotPassedError(
-            f"With MAX_TURNS = {most} it asked {len(lost.requests)} times, and never stopped"
-        )
+        raise NotPassedError(f"{set_here} your loop asked {len(lost.requests)} times, and never stopped")
     late = Script(*[("list_repositories", {})] * (most - 1), answer="at last")
     answered = await ask(subject.agent(late), toolbox)
     expect(answered == "at last", f"An answer in the last turn came back as {answered!r}")

@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from workshop.agent import McpTools
 from workshop.agent.events import Event, TokenRefreshed
-from workshop.course.checks import Subject, check, expect, random_number
+from workshop.core.errors import UsageError
+from workshop.course.checks import NotPassedError, Subject, check, expect, random_number
 
 PROXY = "github-remote"
 ISSUER = "http://localhost:8080"
@@ -196,12 +197,16 @@ def _resource(subject: Subject) -> str:
     return subject.server(PROXY).origin + urlsplit(written).path
 
 
+_READING = {
+    "issuer": "Take the first step whose `claims` are not None: their `payload` names issuer and audience",
+    "swapped": "Count the steps of the kind `upstream-mcp`, but not one where the agent's own token arrived",
+    "wrong": "Go through the steps in order, and stop at the first one with a comparison that does not hold",
+}
+_RUNS = {"": "without a mistake", "swap": "in which the agent's own token reached GitHub"}
+
+
 @check(
-    hints=(
-        "The step in which the code becomes a token has `claims`; their `payload` names issuer and audience",
-        "Count the steps of the kind `upstream-mcp`, but not one where the agent's own token arrived",
-        "Go through the steps in order, and stop at the first one with a comparison whose `holds` is false",
-    ),
+    hints=tuple(_READING.values()),
     seconds=20,
     exercise=1,
 )
@@ -221,10 +226,14 @@ async def exercise_1(subject: Subject) -> None:
             "swapped": calls - (mistake == "swap"),
             "wrong": wrong,
         }
-        run = f"a run with a wrong {mistake}" if mistake else "a run without a mistake"
+        run = _RUNS.get(mistake, f"with a wrong {mistake}")
         for question, answer in right.items():
             given = found.get(question)
-            expect(given in (answer, *_only(answer)), f"In {run}, `{question}` is {answer!r}, not {given!r}")
+            expect(
+                given in (answer, *_only(answer)),
+                f"In a run {run}, your `{question}` is {given!r}; the right answer is {answer!r}",
+                _READING.get(question, _READING["issuer"]),
+            )
 
 
 def _only(answer: object) -> list[object]:
@@ -359,6 +368,7 @@ def _refusal(act: Callable[[], object]) -> str | None:
 
 @check(
     hints=(
+        "The message names a field: compare its text with the same address elsewhere in the file",
         "An issuer ends without a slash, and both configs name the same one, character for character",
         "`audience` and `resourceUrl` are one text: the address of the server, with a slash at the end",
         "The callback is below the issuer: hop 6 of the lesson names its path",
@@ -368,7 +378,10 @@ def _refusal(act: Callable[[], object]) -> str | None:
 def exercise_5(subject: Subject) -> None:
     """Issuer, audience and callback agree, as ToolHive's rules require."""
     own = subject.own_manifest()
-    subject.lint(own)
+    try:
+        subject.lint(own)
+    except UsageError as error:  # without its hint, which is the solution here
+        raise NotPassedError(f"{error.what}. {error.why}") from error
     for kind, path, wanted in (
         ("MCPOIDCConfig", "spec.inline.issuer", ISSUER),
         ("MCPExternalAuthConfig", "spec.embeddedAuthServer.issuer", ISSUER),

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from typing import Literal
 
 import pytest
 
@@ -40,6 +41,27 @@ def test_a_login_is_reported_step_by_step_with_the_whole_address_on_a_line_of_it
     assert f"\n  {url}\n" in shown
     assert "✓ hop 6  wait for the sign-in · the browser came back" in shown
     assert "  hop 8  exchanged the code for token 1, valid for 1 h, scope: repo" in shown
+
+
+@pytest.mark.parametrize(
+    ("practice", "way", "named"),
+    [(True, "printed", True), (True, "browser", False), (False, "printed", False)],
+)
+def test_without_a_browser_the_practice_user_is_named(
+    *, practice: bool, way: Literal["printed", "browser"], named: bool
+) -> None:
+    screen = Screen()
+    with View(screen.console, practice=practice) as view:
+        view.observe(on.ApprovalNeeded("http://localhost:1/a?state=s", way))
+    assert ("`--approve-as learner`" in screen.err.getvalue()) is named
+
+
+def test_a_stored_login_is_reported_as_what_is_tried_first() -> None:
+    shown = Screen().show(on.LoginReused("http://localhost:8080"), on.TokenRefreshed(3600))
+    assert (
+        "  a login at http://localhost:8080 is stored; the agent tries it first\n  hop 8  refreshed" in shown
+    )
+    assert "hop 9" not in shown
 
 
 def test_nobody_has_to_open_an_address_when_a_practice_user_approves() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthMetadata, OAuthToke
 
 from tests.cli.conftest import Workshop
 from workshop.agent.token_store import Login, TokenStore
+from workshop.cli.login import expiry
 
 ISSUER = "http://localhost:8080"
 
@@ -34,6 +36,16 @@ def test_without_logins_both_commands_report_that(workshop: Workshop) -> None:
     for command in (("list",), ("revoke",), ("revoke", "--all")):
         outcome = workshop("login", *command)
         assert (outcome.code, outcome.out) == (0, "No login is stored\n")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(-5, "just now; the next run renews it"), (7200, "in 2 h"), (-900, "15 min ago"), (None, "not stated")],
+)
+def test_the_end_of_a_login_is_shown_as_time_from_now(seconds: int | None, shown: str) -> None:
+    now = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
+    ends = "not stated" if seconds is None else (now + timedelta(seconds=seconds)).isoformat()
+    assert expiry({"expires": ends}, now) == shown
 
 
 def test_a_login_is_listed_without_its_tokens(workshop: Workshop, logins: TokenStore) -> None:

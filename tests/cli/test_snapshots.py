@@ -33,7 +33,7 @@ class Shown:
 def test_a_room_from_up_to_teardown(instance: IsolatedInstance) -> None:
     shown = Shown(instance)
     assert shown("up", *instance.port_options) == snapshot("""\
-Embedded backend (as requested), practice GitHub (no GITHUB_OAUTH_CLIENT_SECRET in `.env`)
+Embedded backend (as requested), practice GitHub: no account needed
 workshop  http://localhost:<workshop>/mcp
 practice-github  http://localhost:<practice-github>
 github-remote  http://localhost:<github-remote>/mcp

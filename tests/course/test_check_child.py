@@ -74,6 +74,14 @@ def test_a_deadline_ends_a_check_that_waits_and_its_last_reason_is_reported(
     assert found["tries"].reason == "still not there"
 
 
+def test_the_hint_of_a_reason_comes_first_and_only_once(judge: Judge, make_part: MakePart) -> None:
+    part = make_part(
+        '@check(hints=("one", "two"))\ndef wrong(subject):\n    """W."""\n    expect(False, "no", "two")\n'
+    )
+    found = judge(part)["wrong"]
+    assert (found.reason, found.hints) == ("no", ("two", "one"))
+
+
 def test_one_of_our_errors_gives_its_reason_and_its_hint_first(judge: Judge, make_part: MakePart) -> None:
     part = make_part(
         '@check(hints=("mine",))\ndef needs_room(subject):\n    """R."""\n    subject.endpoint("workshop")\n'

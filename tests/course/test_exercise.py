@@ -73,7 +73,16 @@ def test_a_folder_that_cannot_be_written_is_reported_with_a_way_out(tmp_path: Pa
 def test_an_exercise_that_there_is_not_is_a_usage_error_that_names_those_there_are() -> None:
     with pytest.raises(UsageError) as raised:
         exercise_of(find_lessons(parts_dir())[0], 7)
-    assert "1, a tool with a schema and 2, a loop that ends" in raised.value.hint
+    assert raised.value.why.splitlines() == ["1  a tool with a schema", "2  a loop that ends"]
+
+
+def test_the_exercises_of_each_lesson_fit_into_an_error() -> None:
+    for lesson in find_lessons(parts_dir()):
+        for each in (lesson, *variations_of(lesson)):
+            with pytest.raises(UsageError) as raised:
+                exercise_of(each, 99)
+            assert len(raised.value.why.splitlines()) <= 5
+            assert all(found.title in raised.value.why for found in exercises_of(each))
 
 
 def test_files_are_found_from_another_folder_and_a_folder_here_comes_first(

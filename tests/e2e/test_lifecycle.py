@@ -28,7 +28,7 @@ def end(pid: int, how: signal.Signals = signal.SIGKILL) -> None:
 def test_up_reports_what_it_chose_and_a_second_up_what_is_already_there(instance: IsolatedInstance) -> None:
     first = instance.up()
     assert "Embedded backend" in first.stdout
-    assert "practice GitHub (no GITHUB_OAUTH_CLIENT_SECRET in `.env`)" in first.stdout
+    assert "practice GitHub: no account needed" in first.stdout
     before = instance.states()
     assert set(before) == ALL
     second = instance.up()

@@ -38,11 +38,20 @@ def answered(judge: Judge, folder: Path, found: Exercise, *changes: tuple[str, s
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (('claims["iss"]', '"http://localhost:8080"'), "In a run without a mistake, `issuer` is 'http://127"),
-        (('claims["aud"]', 'claims["iss"]'), "In a run without a mistake, `audience` is ['http://127.0.0.1"),
-        (("for step in right if", "for step in steps if"), "In a run with a wrong swap, `swapped` is"),
-        (('== "upstream-mcp"', '== "mcp"'), "In a run with a wrong swap, `swapped` is"),
-        (("step not in right", "False"), "is 5, not None|is 6, not None|is 7, not None"),
+        (
+            ('claims["iss"]', '"http://localhost:8080"'),
+            "In a run without a mistake, your `issuer` is 'http://l",
+        ),
+        (
+            ('claims["aud"]', 'claims["iss"]'),
+            "In a run without a mistake, your `audience` is 'http://127.0.0.1",
+        ),
+        (
+            ("for step in right if", "for step in steps if"),
+            "agent's own token reached GitHub, your `swapped` is",
+        ),
+        (('== "upstream-mcp"', '== "mcp"'), "agent's own token reached GitHub, your `swapped` is"),
+        (("step not in right", "False"), "your `wrong` is None; the right answer is "),
     ],
 )
 def test_a_trace_that_is_read_wrong(
@@ -50,7 +59,11 @@ def test_a_trace_that_is_read_wrong(
 ) -> None:
     outcome = answered(judge, tmp_path, exercise(4, 1), change)
     assert outcome.state == "failed"
-    assert any(each in outcome.reason for each in reason.split("|")), outcome.reason
+    assert reason in outcome.reason
+    fitting = {"swapped": "Count the steps", "wrong": "Go through the steps"}
+    asked = next((hint for name, hint in fitting.items() if f"`{name}`" in reason), "Take the first step")
+    assert outcome.hints[0].startswith(asked)
+    assert len(outcome.hints) == 3
 
 
 @pytest.mark.parametrize(

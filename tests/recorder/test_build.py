@@ -127,6 +127,9 @@ async def test_a_refresh_is_shown_with_its_new_token_and_no_person(scenario: Sce
     assert "⟨refresh-token-1⟩" in found.request.body
     assert dict(found.facts)["refresh_token"] == "⟨refresh-token-2⟩"
     assert found.claims is not None
+    (audience,) = (one for one in found.comparisons if one.left_name == "aud in the token")
+    asked = (step.url for step in again.trace.steps if step.kind == "mcp")
+    assert (audience.right_name, audience.right) == ("the requested URL", next(asked))
     assert all(one.holds for _, one in again.trace.comparisons)
     assert "browser" not in {party.id for party in again.trace.parties}
 

@@ -26,7 +26,7 @@ class NoAnswerError(WorkshopError):
         super().__init__(
             f"The model gave no answer in {turns} turns",
             why="It did not stop asking for tools",
-            hint="Ask a narrower question, or set another WORKSHOP_MODEL in `.env`",
+            hint="Ask a narrower question, set another WORKSHOP_MODEL, or raise MAX_TURNS of part 1",
         )
 
 

@@ -106,7 +106,9 @@ def run_answer(
     console.hide(context.settings.secrets())
     for warning in context.settings.warnings:
         console.warn(warning)
-    with recorded(context, options.trace, console, upstream), View(console) as view:
+    record = context.instance.record
+    practice = record is not None and record.upstream == "practice"
+    with recorded(context, options.trace, console, upstream), View(console, practice=practice) as view:
         agent = prepare(context, options, noted(view.observe), endpoints)
         agent = replace(agent, consent=view.agrees)
         view.observe(Asked(agent.question))

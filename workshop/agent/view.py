@@ -52,6 +52,7 @@ _APPROVE = {
     "practice user": "approving as practice user {user}, without a browser",
     "practice deny": "declining on the practice GitHub's page, without a browser",
 }
+_PRACTICE = "  without a browser: stop with Ctrl-C, and add `--approve-as learner` to the command"
 _DENIES = "deny"  # a choice on the practice GitHub's page, not a user
 _WANTED = "{server} needs you at a page before it can answer. It says: {message}"
 _OPENING = {
@@ -71,7 +72,7 @@ _SENTENCES: Mapping[type[on.Event], str] = {
     on.Approved: "the code came back to the agent",
     on.TokenReceived: "exchanged the code for token 1{lifetime}, scope: {scope}",
     on.TokenRefreshed: "refreshed token 1{lifetime}; no approval needed",
-    on.LoginReused: "a login at {issuer} is stored; hops 1 to 8 are not needed",
+    on.LoginReused: "  a login at {issuer} is stored; the agent tries it first",
     on.ToolsFound: "{count}: {names}",
     on.Warned: "Warning: {text}",
 }
@@ -84,7 +85,6 @@ _HOPS: Mapping[type[on.Event], int] = {
     on.Approved: hops.CODE,
     on.TokenReceived: hops.TOKEN,
     on.TokenRefreshed: hops.TOKEN,
-    on.LoginReused: hops.SWAP,
 }
 _WAIT = f"hop {hops.SIGN_IN}  wait for the sign-in"
 _FROM_HERE = f"  hop {hops.SWAP}  from here on, each request carries token 1"
@@ -93,8 +93,10 @@ _FROM_HERE = f"  hop {hops.SWAP}  from here on, each request carries token 1"
 class View:
     """An observer that prints to a console; a context manager, so that a failed step is shown as failed."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, practice: bool = False) -> None:
+        """With `practice`, a practice user can approve: the upstream is the practice GitHub."""
         self._console = console
+        self._practice = practice
         self._stack = contextlib.ExitStack()
         self._progress: Progress | None = None
         self._open: list[tuple[str, Step, contextlib.AbstractContextManager[Step]]] = []
@@ -153,6 +155,8 @@ class View:
             self._say(_numbered(event, _APPROVE[way].format(user=event.user)))
         else:  # also with --quiet, because somebody has to open it
             self._tell(_numbered(event, _APPROVE[event.way]), f"  {event.url}")
+            if self._practice and event.way == "printed":
+                self._tell(_PRACTICE)
 
     def _show_page(self, event: on.PageRequested | on.PageOpened) -> None:
         if isinstance(event, on.PageRequested):

@@ -120,7 +120,9 @@ def _checked(
 def _check_resource(server: AuthServer, parameters: Parameters) -> None:
     # Optional, as in ToolHive; if present, it must be exactly an identifier of the one protected resource.
     if "resource" in parameters and parameters.get("resource") not in server.config.resources:
-        raise RedirectError("invalid_target", f"resource must be {server.config.resource}, once")
+        raise RedirectError(
+            "invalid_target", f"resource must be {server.config.resource}, given exactly once"
+        )
 
 
 def _check_unsupported(parameters: Parameters) -> None:

@@ -24,7 +24,7 @@ async def token(server: AuthServer, request: Request) -> Response:
     # Either identifier: some clients read the metadata anew after the redirect, and find the other one (MCP
     # Inspector). It is one resource (RFC 8707 section 2.2), and the token has the audience that was approved.
     if "resource" in fields and fields.get("resource") not in server.config.resources:
-        raise OAuthError("invalid_target", f"resource must be {server.config.resource}, once")
+        raise OAuthError("invalid_target", f"resource must be {server.config.resource}, given exactly once")
     client = _authenticated(server, request, fields)
     grant_type = fields.get("grant_type")
     if grant_type is None:

@@ -124,7 +124,8 @@ def note_progress(lesson: Lesson, *, shown: bool = False, ran: bool = False) -> 
 def _result(lesson: Lesson, report: "CheckReport", only: int | None, *, asked: bool) -> Result:
     passed, made = report.counted
     if only is None:
-        headline = f"{passed} of {made} checks of {lesson.label} have passed{_not_made(report)}"
+        own_passed, own_made = report.counted_own
+        headline = f"{own_passed} of {own_made} checks of {lesson.label} have passed{_not_made(report)}"
     else:
         headline = f"Exercise {only} has {'passed' if report.passed else 'not passed yet'}"
     return Result(
@@ -138,9 +139,12 @@ def _result(lesson: Lesson, report: "CheckReport", only: int | None, *, asked: b
 
 
 def _not_made(report: "CheckReport") -> str:
-    """What the count of checks leaves out, such as the holes of a weak edition."""
+    """What the count of checks leaves out: the holes of a weak edition, and the exercises."""
     skipped = sum(found.outcome.state == "not applicable" for found in report.checks)
-    parts = [f"{skipped} do not apply here"] if skipped else []
+    parts = [f"{skipped} {'does' if skipped == 1 else 'do'} not apply here"] if skipped else []
+    passed, begun = report.counted_exercises
+    if begun:
+        parts.append(f"{passed} of {begun} begun {'exercise has' if begun == 1 else 'exercises have'} passed")
     if number := len(report.not_begun):
         parts.append(f"{number} {'exercise is' if number == 1 else 'exercises are'} not begun")
     return "".join(f"; {part}" for part in parts)
@@ -168,7 +172,8 @@ def _point(found: "Checked", lesson: Lesson, asked: bool) -> Point:  # noqa: FBT
 
 def _after_last_hint(lesson: Lesson, exercise: int | None) -> str:
     if exercise is None:
-        return "These are all the hints; ask a neighbour or a facilitator"
+        show = lesson.command("show")
+        return f"These are all the hints; `{show}` explains more. In a class, ask a neighbour"
     solve = lesson.command("solve", str(exercise))
     return f"These are all the hints; `{solve}` replaces your file with a solution, and saves yours"
 

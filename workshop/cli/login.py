@@ -148,13 +148,15 @@ def _expiry(login: "Login") -> str:
     return datetime.fromtimestamp(login.expires_at).astimezone().isoformat(" ", "minutes")
 
 
-def expiry(row: Mapping[str, object]) -> str:
-    """When a login of `logins_now` ends, as time from now: `in 58 min`, or `5 min ago`."""
+def expiry(row: Mapping[str, object], now: datetime | None = None) -> str:
+    """When a login of `logins_now` ends, as time from now: `in 58 min`, `5 min ago`, or just now."""
     try:
         ends = datetime.fromisoformat(str(row["expires"]))
     except ValueError:
         return str(row["expires"])
-    minutes = round((ends - datetime.now().astimezone()).total_seconds() / _MINUTE)
+    minutes = round((ends - (now or datetime.now().astimezone())).total_seconds() / _MINUTE)
+    if minutes == 0:
+        return "just now; the next run renews it"
     unit, size = next((unit, size) for unit, size in _UNITS if abs(minutes) > size or size == 1)
     number = abs(minutes) // size
     return f"in {number} {unit}" if minutes > 0 else f"{number} {unit} ago"

@@ -61,7 +61,11 @@ def _about_endpoints(answers: Sequence[Mapping[str, object]]) -> list[str]:
 
 
 def _about_logins(logins: Sequence[Mapping[str, object]]) -> list[str]:
-    return [f"Login: {each['resource']} (expires {expiry(each)})" for each in logins]
+    ends = [(each["resource"], expiry(each)) for each in logins]
+    return [
+        f"Login: {resource} ({'expired' if 'just now' in end or 'ago' in end else 'expires'} {end})"
+        for resource, end in ends
+    ]
 
 
 def _about_part(step: "NextStep", *, up: bool) -> list[str]:

@@ -62,8 +62,24 @@ class CheckReport:
     @property
     def counted(self) -> tuple[int, int]:
         """How many passed, of how many that could be made here."""
-        states = [found.outcome.state for found in self.checks]
-        return states.count("passed"), len(states) - states.count("not applicable")
+        return _counted([found.outcome.state for found in self.checks])
+
+    @property
+    def counted_own(self) -> tuple[int, int]:
+        """The same for the lesson's own checks, without those of exercises."""
+        return _counted([found.outcome.state for found in self.checks if found.outcome.exercise is None])
+
+    @property
+    def counted_exercises(self) -> tuple[int, int]:
+        """How many exercises passed, of how many that are begun."""
+        outcomes = [found.outcome for found in self.checks if found.outcome.exercise is not None]
+        open_ones = {found.exercise for found in outcomes if found.state not in ("passed", "not applicable")}
+        begun_ones = {found.exercise for found in outcomes}
+        return len(begun_ones - open_ones), len(begun_ones)
+
+
+def _counted(states: Sequence[State]) -> tuple[int, int]:
+    return states.count("passed"), len(states) - states.count("not applicable")
 
 
 def check_part(

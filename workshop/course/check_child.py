@@ -83,16 +83,20 @@ def _tried(check: Check, subject: Subject) -> tuple[State, str, tuple[str, ...],
     try:
         _run(check, subject)
     except NotPassedError as error:
-        return "failed", str(error), check.hints, False
+        return "failed", str(error), _hints_from(error.hint, check), False
     except NotApplicableError as error:
         return "not applicable", str(error), (), False
     except WorkshopError as error:
         reason = f"{error.what}. {error.why}" if error.why else error.what
-        hints = tuple(dict.fromkeys(filter(None, (error.hint, *check.hints))))
-        return "failed", reason, hints, isinstance(error, NotUpError)
+        return "failed", reason, _hints_from(error.hint, check), isinstance(error, NotUpError)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the learner's code may fail in any way
         return "failed", _explained(error, subject), check.hints, False
     return "passed", "", (), False
+
+
+def _hints_from(first: str, check: Check) -> tuple[str, ...]:
+    """The check's hints, with the one that belongs to this failure before them."""
+    return tuple(dict.fromkeys(filter(None, (first, *check.hints))))
 
 
 def _run(check: Check, subject: Subject) -> None:

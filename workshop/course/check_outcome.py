@@ -10,7 +10,11 @@ State = Literal["passed", "failed", "not tried", "not applicable"]
 
 
 class NotPassedError(Exception):
-    """The check's sentence is not true; the message is the reason."""
+    """The check's sentence is not true; the message is the reason, `hint` the first one for it."""
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.hint = hint
 
 
 class NotUpError(CheckError):
@@ -52,10 +56,13 @@ class Outcome:
     """Whether it could not be made because what it needs is not up."""
 
 
-def expect(holds: object, otherwise: str) -> None:
-    """Raise NotPassedError with the reason `otherwise` unless `holds` is true."""
+def expect(holds: object, otherwise: str, hint: str = "") -> None:
+    """Raise NotPassedError with the reason `otherwise` unless `holds` is true.
+
+    A `hint` that belongs to this reason is given before the check's other ones.
+    """
     if not holds:
-        raise NotPassedError(otherwise)
+        raise NotPassedError(otherwise, hint)
 
 
 def random_number() -> int:

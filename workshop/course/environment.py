@@ -291,7 +291,7 @@ def _choose_upstream(wanted: Upstream | None, settings: Settings, backend: Chose
     if settings.github_client_secret:
         source = settings.github_client_secret.source
         return "github", f"{backend.summary}, GitHub upstream (GITHUB_OAUTH_CLIENT_SECRET is in `{source}`)"
-    return "practice", f"{backend.summary}, practice GitHub (no GITHUB_OAUTH_CLIENT_SECRET in `.env`)"
+    return "practice", f"{backend.summary}, practice GitHub: no account needed"
 
 
 def _require_oauth_app(settings: Settings, deployments: Sequence[Deployment]) -> None:

@@ -1,6 +1,7 @@
 """Exercises: a file with a gap is copied to the learner, whose work is never overwritten."""
 
 import difflib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from workshop.course.lessons import Lesson
 _FOLDER = re.compile(r"(\d+)_(\w+)")
 _LEARNED = "\n## What you learned\n"
 _MOST_LINES = 80
+_MOST_KNOWN = 5
+"""Lines for the known exercises in an error, which has six at most."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,12 @@ def exercise_of(lesson: Lesson, number: int) -> Exercise:
     for exercise in exercises:
         if exercise.number == number:
             return exercise
-    known = " and ".join(f"{exercise.number}, {exercise.title}" for exercise in exercises) or "none"
-    raise UsageError(f"{lesson.title_label} has no exercise {number}", hint=f"Its exercises: {known}")
+    known = [f"{exercise.number}  {exercise.title}" for exercise in exercises] or ["It has no exercises"]
+    each = math.ceil(len(known) / _MOST_KNOWN)
+    lines = ["; ".join(known[first : first + each]) for first in range(0, len(known), each)]
+    raise UsageError(
+        f"{lesson.title_label} has no exercise {number}; these are its exercises:", why="\n".join(lines)
+    )
 
 
 def begun(exercises: Sequence[Exercise], folder: Path) -> dict[int, Path]:

@@ -5,7 +5,17 @@ from dataclasses import asdict, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from workshop.recorder.context import AGENT, BROWSER, GATEWAY, ISSUER, UPSTREAM, Context, bare, origin
+from workshop.recorder.context import (
+    AGENT,
+    BROWSER,
+    GATEWAY,
+    ISSUER,
+    UPSTREAM,
+    Context,
+    bare,
+    origin,
+    sent_object,
+)
 from workshop.recorder.files import from_data
 from workshop.recorder.hop import Hop
 from workshop.recorder.masking import Labels
@@ -90,12 +100,22 @@ def annotated(
     return tuple(annotated), tuple(closing)
 
 
+def _server_url(hops: Sequence[Hop]) -> str:
+    """The address of the agent's first MCP request; without one, of its first request.
+
+    A refresh of a stored login goes to the token endpoint before any MCP request.
+    """
+    sent = [hop for hop in hops if hop.sender == AGENT]
+    asked = (hop.url for hop in sent if "jsonrpc" in sent_object(hop))
+    return next(asked, sent[0].url if sent else "")
+
+
 def build_trace(
     recorder: Recorder, subject: Subject, outcome: Outcome, upstreams: Sequence[Hop] | None = None
 ) -> Trace:
     """Return the trace of a recording; `upstreams` are the upstream's own hops, None if it has no record."""
     labels = Labels()
-    first = next((hop.url for hop in recorder.hops if hop.sender == AGENT), "")
+    first = _server_url(recorder.hops)
     context = Context(bare(first), subject.upstream_url, subject.server_name.lower())
     recorded = list(distinct([*recorder.hops, *(upstreams or ())]))
     hops = sorted(settled(recorded, first), key=lambda hop: hop.at)

@@ -112,7 +112,10 @@ def terminal(_: Machine) -> Iterator[Finding]:
 def browser(_: Machine) -> Iterator[Finding]:
     """Whether the approval page can open here, and whether its callback comes back."""
     where = _remote(os.environ)
-    remedy = "`workshop part 4 run --no-browser` prints the address; forward its port 8765 to here"
+    remedy = (
+        "`workshop part 4 run --no-browser` prints the address. The login comes back to port 8765 here, "
+        "so forward that. With the practice GitHub, `--approve-as learner` needs no browser"
+    )
     if where:
         yield Finding("browser", "warn", f"This runs {where}: its localhost is not your browser's", remedy)
     elif shutil.which("wslview") is None and "microsoft" in platform.release().lower():

@@ -15,7 +15,7 @@ class Walk:
     rests: int
 
 
-# ↓ Your turn: publish it, describe it, and say what it takes and returns.
+# ↓ Your turn: publish it, describe it, and say what it takes and returns. `pace` is in kilometres an hour.
 def plan_walk(kilometres, pace):
     hours = kilometres / pace
     return Walk(hours=hours, rests=int(hours // 2))

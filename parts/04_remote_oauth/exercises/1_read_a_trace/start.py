@@ -10,8 +10,9 @@ def answers(steps: list[dict[str, Any]]) -> dict[str, Any]:
     """The answers to the four questions about the steps of a recording.
 
     A step is one request. Among others, it has `number`, `kind` (such as "token", or "upstream-mcp" for one
-    that GitHub received), `claims` (None, or the token's `header` and `payload`), and `comparisons`, a list;
-    each of these has `left_name`, `left`, `right_name`, `right`, and `holds`: whether it is as it must be.
+    that GitHub received), `claims` (the `header` and `payload` of the agent's token where it first appears,
+    otherwise None), and `comparisons`, a list; each of these has `left_name`, `left`, `right_name`, `right`,
+    and `holds`: whether it is as it must be.
     """
     # ↓ Your turn: find each answer in `steps`.
     return {"issuer": "", "audience": "", "swapped": 0, "wrong": None}

@@ -12,7 +12,8 @@ def claims_of(token: str, keys: KeySet, *, issuer: str, audience: str) -> dict[s
 
     `keys` are the issuer's public keys, as they are at its `jwks_uri`.
     """
-    # ↓ First the signature: until it is verified, no claim means anything.
+    # ↓ First the signature: until it is verified, no claim means anything. The token names its own algorithm,
+    # so the server decides which ones it accepts.
     claims = jwt.decode(token, keys, algorithms=["ES256"]).claims
     if claims.get("iss") != issuer:
         raise ValueError(f"It was issued by {claims.get('iss')}, not by {issuer}")

@@ -10,7 +10,8 @@ def code_of(query: Mapping[str, str], *, state: str, issuer: str) -> str:
     `query` holds what the address carried: `code` or `error`, `state`, `iss`; any of them may be missing.
     `state` is what this login began with, `issuer` where it went.
     """
-    # ↓ First whose it is, then who sent it, then what it says.
+    # ↓ First whose it is, then who sent it, then what it says. `compare_digest` takes equally long wherever
+    # two texts differ, so the time of an answer does not help to guess `state`.
     if not hmac.compare_digest(query.get("state", "").encode(), state.encode()):
         raise ValueError("The callback does not belong to this login")
     if query.get("iss") != issuer:
