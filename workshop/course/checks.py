@@ -215,11 +215,20 @@ class Subject:
 
         return load_file(self.file)
 
-    def lint(self, manifests: "Resources") -> None:
-        """Check manifests against ToolHive's rules; raises UsageError at the first violation."""
+    def lint(self, manifests: "Resources", *, hints: bool = True) -> None:
+        """Check manifests against ToolHive's rules; raises UsageError at the first violation.
+
+        Without `hints`, that is NotPassedError with its reason alone.
+        """
+        from workshop.core.errors import UsageError
         from workshop.toolhive.lint import check
 
-        check(manifests)
+        try:
+            check(manifests)
+        except UsageError as error:
+            if hints:
+                raise
+            raise NotPassedError(f"{error.what}. {error.why}") from error
 
     def server(self, name: str) -> "ProtectedServer":
         """A workload that requires a token, with the agent's stored login there."""
