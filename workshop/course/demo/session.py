@@ -34,6 +34,8 @@ _NORMAL = (
     (re.compile(r"\bin \d+ (min|h|d)\b"), "in TIME"),
     (re.compile(r"\bpid \d+\b"), "pid PID"),
     (re.compile(r"(:PORT(?:/mcp)? +)\d+$", re.MULTILINE), r"\1PID"),
+    # How much of the last word is left of a line that is cut depends on the digits of the port before it.
+    (re.compile(r"(:PORT\b[^\n]*\W)\w+… \("), r"\1… ("),
     (re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4})*-?…"), "ID…"),
     (re.compile(r"\[(\d+)\] \d+"), r"[\1] PID"),
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "ID"),
