@@ -88,7 +88,9 @@ def test_version_2_connects_lists_and_calls(npm: Npm, server: Server, wide: Page
     port = free_port()
     with program(npm, "mcp-inspector", tmp_path, port, *words, **ports) as address:
         wide.goto(address)
-        wide.get_by_role("switch").first.click(force=True)
+        switch = wide.get_by_role("switch").first
+        expect(switch).to_be_visible(timeout=SECONDS)
+        switch.click(force=True)
         wide.wait_for_url(lambda url: f":{port}/" not in url)
         approve(wide, port)
         wide.get_by_text("Tools", exact=True).first.click()

@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pexpect
 import pytest
@@ -13,13 +14,14 @@ from tests.environment import IsolatedInstance
 from workshop.core.paths import parts_dir
 
 MINUTE = 60_000
+expect.set_options(timeout=MINUTE)
 EXERCISES = parts_dir() / "01_agent_loop" / "exercises"
 
 
-@pytest.fixture
-def address(running: IsolatedInstance) -> Iterator[str]:
+@contextmanager
+def opened(instance: IsolatedInstance) -> Iterator[str]:
     """The address that `workshop open 4` prints; it ends with Ctrl-C."""
-    child = running.spawn("open", "4", "--no-browser", timeout=60)
+    child = instance.spawn("open", "4", "--no-browser", timeout=60)
     child.expect(r"(http://localhost:\d+/[\w-]+/part/4)\s")
     assert isinstance(child.match, re.Match)
     yield child.match.group(1)
@@ -27,18 +29,24 @@ def address(running: IsolatedInstance) -> Iterator[str]:
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 130
-    assert not (running.home / "page").exists(), "what runs wrote for the page goes with it"
+    assert not (instance.home / "page").exists(), "what runs wrote for the page goes with it"
+
+
+@pytest.fixture
+def address(running: IsolatedInstance) -> Iterator[str]:
+    with opened(running) as found:
+        yield found
 
 
 @pytest.fixture
 def desk(browser: Browser) -> Iterator[Page]:
     """A page as wide as a laptop's screen; whatever its console reports fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
-    opened, heard = context.new_page(), list[str]()
-    opened.set_default_timeout(MINUTE)
-    opened.on("console", lambda message: heard.append(message.text))
-    opened.on("pageerror", lambda error: heard.append(str(error)))
-    yield opened
+    shown, heard = context.new_page(), list[str]()
+    shown.set_default_timeout(MINUTE)
+    shown.on("console", lambda message: heard.append(message.text))
+    shown.on("pageerror", lambda error: heard.append(str(error)))
+    yield shown
     context.close()
     assert [text for text in heard if "ERR_" not in text] == []
 
@@ -54,7 +62,7 @@ def test_each_hop_appears_as_it_happens(
     desk.get_by_role("tab", name="Handshake").click()
     expect(desk.get_by_text("Nothing has run since")).to_be_visible()
     child, url = start(running)
-    expect(desk.locator(".hops .reached")).to_have_count(5, timeout=MINUTE)  # now it waits for a person
+    expect(desk.locator(".hops .reached")).to_have_count(5)  # now it waits for a person
     expect(desk.locator("#pulse")).to_be_visible()
     assert reached(desk) == ["1", "2", "3", "4", "5"]
     assert desk.locator(".compared li.holds").count() > 3
@@ -63,7 +71,7 @@ def test_each_hop_appears_as_it_happens(
     page.get_by_role("button", name="Approve").click()
     page.get_by_role("button", name=re.compile("learner")).click()
     child.expect(pexpect.EOF, timeout=60)
-    expect(desk.get_by_text("It worked")).to_be_visible(timeout=MINUTE)
+    expect(desk.get_by_text("It worked")).to_be_visible()
     assert reached(desk) == [str(number) for number in range(1, 10)]
     expect(desk.locator("#pulse")).to_be_hidden()
     assert "Two tokens, and neither passes the proxy" in desk.inner_text("#live")
@@ -81,21 +89,23 @@ def test_each_hop_appears_as_it_happens(
 
 
 def test_a_passed_exercise_turns_green_and_the_next_command_follows(
-    running: IsolatedInstance, address: str, desk: Page
+    instance: IsolatedInstance, desk: Page
 ) -> None:
-    desk.goto(address.replace("/part/4", "/part/1"))
-    exercise = desk.locator("[data-exercise='1']")
-    expect(exercise).to_have_class("open")
-    assert running.run("part", "1", "exercise", "1").returncode == 0
-    expect(exercise).to_have_class("begun", timeout=MINUTE)
-    expect(exercise.get_by_text("workshop part 1 check 1", exact=True)).to_be_visible()
-    folder = next(EXERCISES.glob("1_*"))
-    (file,) = (running.folder / "workshop-exercises" / "part1").glob("1_*")
-    shutil.copyfile(next(folder.glob("solution.*")), file)
-    assert running.run("part", "1", "check", "1").returncode == 0
-    expect(exercise).to_have_class("passed", timeout=MINUTE)
-    running.run("part", "1", "check")
-    expect(desk.get_by_text("The last check")).to_be_visible(timeout=MINUTE)
+    # An instance of its own: in the shared one, another test may have solved the exercise.
+    with opened(instance) as address:
+        desk.goto(address.replace("/part/4", "/part/1"))
+        exercise = desk.locator("[data-exercise='1']")
+        expect(exercise).to_have_class("open")
+        assert instance.run("part", "1", "exercise", "1").returncode == 0
+        expect(exercise).to_have_class("begun")
+        expect(exercise.get_by_text("workshop part 1 check 1", exact=True)).to_be_visible()
+        folder = next(EXERCISES.glob("1_*"))
+        (file,) = (instance.folder / "workshop-exercises" / "part1").glob("1_*")
+        shutil.copyfile(next(folder.glob("solution.*")), file)
+        assert instance.run("part", "1", "check", "1").returncode == 0
+        expect(exercise).to_have_class("passed")
+        instance.run("part", "1", "check")
+        expect(desk.get_by_text("The last check")).to_be_visible()
 
 
 def test_on_stage_the_arrow_keys_show_one_request_at_a_time(
@@ -164,4 +174,4 @@ def test_the_page_says_when_its_program_has_ended(running: IsolatedInstance, des
     expect(desk.locator("#lost")).to_be_hidden()
     child.sendcontrol("c")
     child.expect(pexpect.EOF)
-    expect(desk.locator("#lost")).to_be_visible(timeout=MINUTE)
+    expect(desk.locator("#lost")).to_be_visible()
