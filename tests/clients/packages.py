@@ -140,6 +140,21 @@ def python_package(cache: Path, name: str) -> Path:
     return folder
 
 
+def run_python(
+    folder: Path, words: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run Python with these words and the packages of `python_package`'s folder."""
+    return subprocess.run(
+        [sys.executable, *words],
+        env={**os.environ, **environment, "PYTHONPATH": str(folder)},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=FETCH_SECONDS,
+        check=False,
+    )
+
+
 def _install(package: str, words: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> None:
     try:
         done = subprocess.run(

@@ -1,16 +1,14 @@
 """Clients from pip: FastMCP's, and the grader mcp-authlab."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.clients.conftest import Server
-from tests.clients.packages import LOOPBACK_ONLY, python_package
+from tests.clients.packages import LOOPBACK_ONLY, python_package, run_python
 
 pytestmark = pytest.mark.timeout(400)
 FASTMCP = """
@@ -37,15 +35,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 def run(folder: Path, words: list[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *words],
-        env={**os.environ, **LOOPBACK_ONLY, **environment, "PYTHONPATH": str(folder)},
-        cwd=environment["HOME"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return run_python(folder, words, {**LOOPBACK_ONLY, **environment}, Path(environment["HOME"]))
 
 
 def test_fastmcps_client_logs_in_lists_calls_and_refreshes(

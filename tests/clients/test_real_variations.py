@@ -1,16 +1,14 @@
 """A client of other people at variations that run for real: public names, TLS in front, github.com."""
 
 import json
-import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.clients.packages import python_package
+from tests.clients.packages import python_package, run_python
 from tests.clients.test_python_clients import FASTMCP
 from tests.variations.real_elicitation import URL as GATEWAY
 from tests.variations.real_elicitation import real_world
@@ -29,21 +27,9 @@ def fastmcp(cache: Path, home: Path, edge: Mapping[str, str], url: str, tool: st
     python = shlex.join(["env", f"PYTHONPATH={checkout_dir()}", sys.executable, "-m"])
     browser.write_text(f'#!/bin/sh\nexec {python} tests.variations.visitor browse "$1"\n')
     browser.chmod(0o700)
-    done = subprocess.run(
-        [sys.executable, "-c", FASTMCP, url, tool, "{}"],
-        env={
-            **os.environ,
-            **edge,
-            "HOME": str(home),
-            "BROWSER": f"{browser} %s &",
-            "PYTHONPATH": str(python_package(cache, "fastmcp")),
-        },
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    environment = {**edge, "HOME": str(home), "BROWSER": f"{browser} %s &"}
+    words = ["-c", FASTMCP, url, tool, "{}"]
+    done = run_python(python_package(cache, "fastmcp"), words, environment, home)
     assert done.returncode == 0, done.stderr
     found: dict[str, object] = json.loads(done.stdout)
     return found

@@ -133,3 +133,11 @@ def test_a_lessons_python_line_runs_from_any_folder(tmp_path: Path, monkeypatch:
     )
     assert done.returncode == 0, done.stderr
     assert "trail-mapper" in done.stdout
+
+
+def test_a_hint_names_a_parts_program_by_a_path_that_works_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = ROOT / "parts/04_remote_oauth/main.py"
+    assert f" {path}`" in runnable("Next: `python parts/04_remote_oauth/main.py`")

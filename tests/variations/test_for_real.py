@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import httpx2
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.clients.packages import python_package
+from tests.clients.packages import python_package, run_python
 from tests.servers.gateway.harness import ec_pem, in_thread
 from tests.variations.edge import Edge, edge
 from tests.variations.prefix_gateway import Upstream
@@ -190,16 +189,8 @@ def by_fastmcp(
     """FastMCP's client, in a process of its own, with a token of the provider."""
     assert request.config.cache is not None
     folder = python_package(request.config.cache.mkdir("clients"), "fastmcp")
-    words = [FASTMCP, site.url, site.token(), json.dumps(headers), tool, json.dumps(given)]
-    environment = {**os.environ, **site.internet.environment, "PYTHONPATH": str(folder)}
-    done = subprocess.run(
-        [sys.executable, "-c", *words],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    words = ["-c", FASTMCP, site.url, site.token(), json.dumps(headers), tool, json.dumps(given)]
+    done = run_python(folder, words, site.internet.environment)
     assert done.returncode == 0, done.stderr
     answer: dict[str, object] = json.loads(done.stdout)
     return answer

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +23,7 @@ from workshop.course.lessons import Lesson, find_lessons, variations_of
 
 if TYPE_CHECKING:
     from workshop.audit.compare.comparison import Column, Comparison
+    from workshop.core.console import Progress
 
 Only = Annotated[
     list[str] | None,
@@ -58,17 +59,7 @@ def add_compare(group: typer.Typer, lesson: Lesson) -> None:
     @group.command("compare")
     def compare(*, only: Only = None, weak: Weak = False, html: Html = None, json: Json = False) -> None:
         """Run and probe every way to do this part; show the results side by side."""
-        from workshop.audit.compare import comparison as comparing
-        from workshop.audit.compare.systems import systems_of
-
-        systems = systems_of(lesson, only or (), weak=weak)
-        if html is not None:
-            comparing.check_target(html)
-        with console().progress() as progress:
-            found = comparing.compare(systems, progress)
-        if html is not None:
-            comparing.write(found, html)
-        _finish("part compare", found, html, as_json=json)
+        _compare("part compare", lesson, only, lambda _progress: (), weak=weak, html=html, as_json=json)
 
 
 def compare(
@@ -83,24 +74,42 @@ def compare(
     json: Json = False,
 ) -> None:
     """Compare an MCP server of your own with the five ways to do part 4."""
-    from workshop.audit.compare import comparison as comparing
     from workshop.audit.compare.outside import outside
-    from workshop.audit.compare.systems import systems_of
     from workshop.audit.probe.model import Target
 
     target = Target.parse(url)
     lesson = next(lesson for lesson in find_lessons() if variations_of(lesson))
+
+    def own(progress: "Progress") -> "Sequence[Column]":
+        signing = signing_of(progress, login=login, no_browser=no_browser, approve_as=approve_as)
+        with progress.step(f"Probe {one_line(target.url, 300)}") as step:
+            return [interrupts.run(outside(target, signing, lambda text: step.note(one_line(text))))]
+
+    _compare("compare", lesson, only, own, weak=weak, html=html, as_json=json)
+
+
+def _compare(
+    command: str,
+    lesson: Lesson,
+    only: Sequence[str] | None,
+    others: "Callable[[Progress], Sequence[Column]]",
+    *,
+    weak: bool,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare the ways to do the part, after what `others` finds, and show and write the result."""
+    from workshop.audit.compare import comparison as comparing
+    from workshop.audit.compare.systems import systems_of
+
     systems = systems_of(lesson, only or (), weak=weak)
     if html is not None:
         comparing.check_target(html)
     with console().progress() as progress:
-        signing = signing_of(progress, login=login, no_browser=no_browser, approve_as=approve_as)
-        with progress.step(f"Probe {one_line(target.url, 300)}") as step:
-            own = interrupts.run(outside(target, signing, lambda text: step.note(one_line(text))))
-        found = comparing.compare(systems, progress, [own])
+        found = comparing.compare(systems, progress, others(progress))
     if html is not None:
         comparing.write(found, html)
-    _finish("compare", found, html, as_json=json)
+    _finish(command, found, html, as_json=as_json)
 
 
 def _finish(command: str, found: "Comparison", html: Path | None, *, as_json: bool) -> None:

@@ -130,7 +130,6 @@ def _add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
     @group.command("by-hand")
     def by_hand(*, env_file: EnvFile = None, json: Json = False) -> None:
         """On a cluster: print each command that deploys the lesson, with its reason."""
-        from workshop.core.invocation import runnable_markdown
         from workshop.core.settings import Settings
         from workshop.course import environment
 
@@ -138,7 +137,7 @@ def _add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
             steps = environment.by_hand(lesson, Settings.load(env_file), runner)
         lines = [line for step in steps for line in (f"# {step.reason}", step.command, "")]
         # `part N run` would make forwards of its own; `main.py` uses those that were made by hand.
-        following = runnable_markdown(f"`python parts/{lesson.directory.name}/main.py`")
+        following = f"`python parts/{lesson.directory.name}/main.py`"
         finish(Result("part by-hand", {"steps": steps}, lines=lines[:-1], next=following), as_json=json)
 
     @group.command("forward")

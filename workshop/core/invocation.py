@@ -21,6 +21,7 @@ _PYTHON_LINE = re.compile(r"(?:^|(?<=\| ))python(?= [-\w/])", re.MULTILINE)
 _PYTHON = re.compile(r"(?<=`)python(?= [-\w/])")
 _PACKAGE = Path(__file__).resolve().parents[1]
 _words: list[str] = []
+_PART_PROGRAM = re.compile(r"(?<=`)python parts/(?=\d\d_)")
 _PARTS = re.compile(r"(?<![\w/.-])parts/(?=\d\d_)")
 
 
@@ -30,7 +31,8 @@ def under_uv_run(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def runnable(text: str) -> str:
-    """The text with its commands, such as `workshop up`, as they have to be typed here."""
+    """The text with its commands, such as `workshop up` or `python parts/…`, as they are typed here."""
+    text = _PART_PROGRAM.sub(lambda _: f"{_python()} {_parts(current_dir())}", text)
     return _COMMAND.sub(lambda _: command(), text)
 
 

@@ -328,7 +328,14 @@ def serve(
     """
     log_to_stderr()
     logging.getLogger("uvicorn.error").addFilter(_is_news)
-    config = uvicorn.Config(
+    server = uvicorn.Server(server_config(app, http))
+    sockets = [bound for each in (port, *more_ports) for bound in bind_at(host, each)]
+    asyncio.run(_serve(server, sockets, while_exists))
+
+
+def server_config(app: ASGIApp, http: type[asyncio.Protocol] = CoalescingProtocol) -> uvicorn.Config:
+    """What uvicorn is told for each server of ours; it configures no logging."""
+    return uvicorn.Config(
         app if isinstance(app, LastResort) else LastResort(app),
         log_config=None,
         http=http,
@@ -340,9 +347,6 @@ def serve(
         backlog=_BACKLOG,
         h11_max_incomplete_event_size=64 * 1024,
     )
-    server = uvicorn.Server(config)
-    sockets = [bound for each in (port, *more_ports) for bound in bind_at(host, each)]
-    asyncio.run(_serve(server, sockets, while_exists))
 
 
 def _is_news(record: logging.LogRecord) -> bool:

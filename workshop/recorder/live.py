@@ -73,15 +73,12 @@ def is_page_open() -> bool:
 
 
 def _runs(pid: int) -> bool:
-    if os.name == "nt":  # a signal would end the process there
-        return True
+    import psutil
+
     try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
+        return psutil.pid_exists(pid)
+    except OverflowError:
         return False
-    except PermissionError:
-        return True
-    return True
 
 
 def read_live() -> LiveTrace | None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hmac
 import json
+import logging
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from starlette.routing import Route
 from workshop.auth.guards import HostGuard
 from workshop.core.encoding import csp_hash
 from workshop.core.ports import bind_loopback
-from workshop.core.serving import CoalescingProtocol, LastResort
+from workshop.core.serving import server_config
 from workshop.course.lessons import Lesson, find_lessons
 from workshop.course.page.content import TEMPLATES, changed_files, note_read, templates, update
 from workshop.course.page.lesson import lesson_html
@@ -73,17 +74,8 @@ class CompanionPage:
 
     async def serve(self, ready: Callable[[], Awaitable[None]]) -> None:
         """Serve until this is cancelled, and await `ready` first; raises PreflightError for a taken port."""
-        config = uvicorn.Config(
-            LastResort(self.app()),
-            http=CoalescingProtocol,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            log_level="critical",
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
-        )
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # the terminal is the command's
+        config = server_config(self.app())
         sockets = bind_loopback(self._port)
         with page_open():
             await ready()
