@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -60,14 +61,13 @@ class Npm:
         """Where a program's package is; see `cannot_have` for what happens without it."""
         package = NODE if program == "node" else PACKAGES[program]
         folder = self.cache / package.replace("/", "+")
-        if not (folder / "installed").exists():
-            if shutil.which("npm") is None:
-                cannot_have(package, "npm is not installed")
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "package.json").write_text("{}")
-            words = ["npm", "install", "--no-audit", "--no-fund", package]
-            _install(package, words, folder, self.environment())
-            (folder / "installed").touch()
+        with _to_be_installed(folder) as missing:
+            if missing:
+                if shutil.which("npm") is None:
+                    cannot_have(package, "npm is not installed")
+                (folder / "package.json").write_text("{}")
+                words = ["npm", "install", "--no-audit", "--no-fund", package]
+                _install(package, words, folder, self.environment())
         return folder
 
     def program(self, name: str) -> str:
@@ -129,15 +129,26 @@ class Npm:
 def python_package(cache: Path, name: str) -> Path:
     """A folder for `PYTHONPATH` with a package and all that it needs; skips where it cannot be had."""
     folder = cache / PACKAGES[name]
-    if not (folder / "installed").exists():
-        words = ["pip", "install", "--quiet", "--target", str(folder), PACKAGES[name]]
-        uv = shutil.which("uv")
-        words = [uv, *words, "--python", sys.executable] if uv else [sys.executable, "-m", *words]
-        folder.mkdir(parents=True, exist_ok=True)
-        # From the root: below the project, uv would hold these packages to the project's own versions.
-        _install(PACKAGES[name], words, Path(folder.anchor), os.environ)
-        (folder / "installed").touch()
+    with _to_be_installed(folder) as missing:
+        if missing:
+            words = ["pip", "install", "--quiet", "--target", str(folder), PACKAGES[name]]
+            uv = shutil.which("uv")
+            words = [uv, *words, "--python", sys.executable] if uv else [sys.executable, "-m", *words]
+            # From the root: below the project, uv would hold these packages to the project's own versions.
+            _install(PACKAGES[name], words, Path(folder.anchor), os.environ)
     return folder
+
+
+@contextmanager
+def _to_be_installed(folder: Path) -> Iterator[bool]:
+    """Whether the package is still missing from `folder`; a block that ends without an error installed it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # A worker of xdist that runs Node while another one still writes it gets "Text file busy".
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        missing = not (folder / "installed").exists()
+        yield missing
+        (folder / "installed").touch()
 
 
 def run_python(

@@ -53,6 +53,12 @@ def test_a_demo_still_shows_what_its_golden_text_says(name: str) -> None:
     assert session.verify(load(name), ()) == []
 
 
+@pytest.mark.parametrize("name", names())
+def test_a_golden_text_has_nothing_that_differs_from_run_to_run(name: str) -> None:
+    golden = load(name).golden.read_text("utf-8")
+    assert session.normalised(golden) == golden
+
+
 def test_there_is_a_demo_for_each_part_one_for_all_one_for_variations_and_one_for_what_goes_wrong() -> None:
     parts = ["part-1", "part-2", "part-3", "part-4"]
     assert names() == ["five-ways", *parts, "tutorial", "what-goes-wrong"]
