@@ -1,0 +1,171 @@
+"""A seat file: a kubeconfig for one seat of a room, with an extension that describes the seat.
+
+`kubectl --kubeconfig FILE` can use it as it is. It contains the token of the seat's service account, so it
+is a secret; the token expires.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from workshop.core.errors import UsageError
+from workshop.core.paths import write_private
+from workshop.core.state_file import DamagedFileError, read_bounded
+
+EXTENSION = "workshop"
+SEAT_FILE = "seat.kubeconfig"
+"""The seat file's name in the directory of an instance that joined."""
+_MOST_BYTES = 1024 * 1024
+_NOT_A_SEAT_FILE = "It is a kubeconfig, but not one of a seat"
+_Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z")]
+_Text = Annotated[str, Field(min_length=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class Practice(_Model):
+    """The seat's access to the room's practice GitHub; `record_key` shows what was recorded of this user."""
+
+    user: _Name
+    namespace: _Name
+    record_key: Annotated[str, Field(min_length=1, repr=False)]
+
+
+class SeatImages(_Model):
+    """The images that the cluster can pull, for the programs of the parts."""
+
+    mcp_server: _Text
+    practice: _Text
+
+
+class Seat(_Model):
+    """The extension: which seat of which room; `practice` is None if the room uses the real GitHub."""
+
+    room: _Name
+    seat: Annotated[str, Field(pattern=r"^[0-9]{2,4}\z")]
+    namespace: _Name
+    practice: Practice | None = None
+    images: SeatImages | None = None
+
+
+class SeatFile(_Model):
+    """A seat, and how to reach it: `cluster` is the kubeconfig's entry for the API server."""
+
+    about: Seat
+    cluster: Annotated[dict[str, Any], Field(repr=False)]
+    token: Annotated[str, Field(min_length=1, repr=False)]
+
+    @property
+    def context(self) -> str:
+        """The name of the context, such as `workshop-monday-01`."""
+        return f"workshop-{self.about.namespace}"
+
+    @property
+    def server(self) -> str:
+        """The address of the API server."""
+        return str(self.cluster["server"])
+
+    @property
+    def expires(self) -> datetime | None:
+        """The end of the token, as its own `exp` claim has it; None if it has none that can be read."""
+        try:
+            claims = self.token.split(".")[1]
+            found = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+            return datetime.fromtimestamp(found["exp"], UTC)
+        except (LookupError, ValueError, TypeError, OverflowError, OSError):
+            return None
+
+    def kubeconfig(self) -> dict[str, Any]:
+        """The document to write: one context, with the extension."""
+        name = self.context
+        about = self.about.model_dump(exclude_none=True)
+        context = {
+            "cluster": name,
+            "user": name,
+            "namespace": self.about.namespace,
+            "extensions": [{"name": EXTENSION, "extension": about}],
+        }
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": name,
+            "clusters": [{"name": name, "cluster": self.cluster}],
+            "users": [{"name": name, "user": {"token": self.token}}],
+            "contexts": [{"name": name, "context": context}],
+        }
+
+
+def write(path: Path, seat: SeatFile) -> None:
+    """Write a seat file that only its owner can read."""
+    import yaml
+
+    write_private(path, yaml.safe_dump(seat.kubeconfig(), sort_keys=False).encode())
+
+
+def read(path: Path) -> SeatFile:
+    """Read a seat file; raises UsageError if it is missing, damaged, or another kubeconfig."""
+    try:
+        return parsed(read_bounded(path, _MOST_BYTES))
+    except OSError as error:
+        raise UsageError(
+            f"The seat file `{path}` cannot be read",
+            why=error.strerror or type(error).__name__,
+            hint="Give the path of the file that you got from the facilitator",
+        ) from error
+    except DamagedFileError as error:
+        raise UsageError(
+            f"`{path}` is not a seat file that can be used",
+            why=str(error),
+            hint="Ask the facilitator for your file again; `workshop room renew` writes new ones",
+        ) from error
+
+
+def parsed(data: bytes) -> SeatFile:
+    """The seat file in these bytes; raises DamagedFileError for anything else, without showing any of it."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(data)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise DamagedFileError("It is not YAML") from error
+    if not isinstance(found, dict) or found.get("kind") != "Config":
+        raise DamagedFileError("It is not a kubeconfig")
+    context = _entry(found, "context", str(found.get("current-context")))
+    extensions = context.get("extensions")
+    extension = next((each for each in _named(extensions) if each.get("name") == EXTENSION), None)
+    if extension is None:
+        raise DamagedFileError(_NOT_A_SEAT_FILE)
+    try:
+        seat = SeatFile.model_validate(
+            {
+                "about": extension.get("extension"),
+                "cluster": _entry(found, "cluster", str(context.get("cluster"))),
+                "token": _entry(found, "user", str(context.get("user"))).get("token"),
+            }
+        )
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        at = ".".join(str(each) for each in problem["loc"] if each != "about")
+        raise DamagedFileError(f"`{at[:60]}` is missing or not valid") from None
+    server = seat.cluster.get("server")
+    if not isinstance(server, str) or not server.startswith("https://"):
+        raise DamagedFileError("`cluster.server` is missing or not valid")
+    return seat
+
+
+def _entry(found: Mapping[str, Any], kind: str, name: str) -> dict[str, Any]:
+    """The entry of this name in one of a kubeconfig's three lists; an empty one if it is absent."""
+    entry = next((each for each in _named(found.get(f"{kind}s")) if each.get("name") == name), {})
+    inner = entry.get(kind)
+    return inner if isinstance(inner, dict) else {}
+
+
+def _named(entries: object) -> list[dict[str, Any]]:
+    return [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
