@@ -383,7 +383,7 @@ def _selected(request: Request, answer: aiohttp.web.StreamResponse) -> aiohttp.w
         if labels.items() <= (item["metadata"].get("labels") or {}).items()
         and all(_at(item, path) == value for path, value in fields.items())
     ]
-    listed["items"].sort(key=lambda item: (item["metadata"].get("namespace", ""), item["metadata"]["name"]))
+    listed["items"].sort(key=lambda item: (item["metadata"].get("namespace") or "", item["metadata"]["name"]))
     return aiohttp.web.json_response(listed)  # in the order of their keys, as etcd has them
 
 

@@ -164,7 +164,7 @@ class Kube:
         found: list[Event] = []
         for name in dict.fromkeys(names):
             listed = self.list("v1", "Event", namespace, fields=f"involvedObject.name={name}")
-            found += [_event(item) for item in listed if text(item, "involvedObject", "name") == name]
+            found += [event_of(item) for item in listed if text(item, "involvedObject", "name") == name]
         return sorted(found, key=lambda event: event.at)
 
     def version(self) -> str:
@@ -211,7 +211,8 @@ def _title(body: Mapping[str, Any]) -> str:
     return f"{body['kind']} `{name_of(body)}`"
 
 
-def _event(item: Mapping[str, Any]) -> Event:
+def event_of(item: Mapping[str, Any]) -> Event:
+    """The event in an Event object."""
     series = mapping(item, "series")
     times = (text(item, "lastTimestamp"), text(series, "lastObservedTime"), text(item, "eventTime"))
     return Event(

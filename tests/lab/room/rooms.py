@@ -1,0 +1,55 @@
+"""A room's objects in the API in memory, as `room create` and the seats' commands would leave them."""
+
+import copy
+from typing import Any
+
+from kmock._internal import parsing
+
+from tests.lab.kube.fake_cluster import FakeCluster
+from workshop.lab.room.objects import PERSON, RECORD, SEAT
+from workshop.lab.room.objects import ROOM as OF_ROOM
+
+ROOM = "monday"
+Object = dict[str, Any]
+_parse_path = parsing.parse_path
+
+
+def _parsed(path: str) -> parsing.ParsedPath:
+    """The path of a request; kmock takes the list of all namespaces for a namespace without a name."""
+    if path == "/api/v1/namespaces":
+        return parsing.ParsedPath("", "v1", "namespaces")
+    return _parse_path(path)
+
+
+parsing.parse_path = _parsed
+
+
+def space(name: str, labels: Object | None = None, **annotations: str) -> Object:
+    metadata = {"name": name, "labels": labels or {}, "annotations": annotations}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+
+
+def config_map(name: str, namespace: str, data: Object, labels: Object) -> Object:
+    metadata = {"name": name, "namespace": namespace, "labels": labels}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def seat_space(seat: str, room: str = ROOM, person: str = "", **annotations: str) -> Object:
+    named = {PERSON: person} if person else {}
+    return space(f"{room}-{seat}", {OF_ROOM: room, SEAT: seat}, **named, **annotations)
+
+
+def within(found: Object, namespace: str) -> Object:
+    """The same object in another namespace."""
+    made = copy.deepcopy(found)
+    made["metadata"]["namespace"] = namespace
+    return made
+
+
+def put_room(cluster: FakeCluster, seats: int = 3, room: str = ROOM) -> None:
+    """A room with its record and empty seats."""
+    labels = {OF_ROOM: room}
+    cluster.put(space(room, labels))
+    cluster.put(config_map(RECORD, room, {"seats": str(seats)}, labels))
+    for seat in range(1, seats + 1):
+        cluster.put(seat_space(f"{seat:02}", room, f"Person {seat}"))
