@@ -49,6 +49,7 @@ SLOW = (
     # Whole clusters in memory, several at a time; test_kind.py and test_kubernetes.py are fast.
     "lab/cluster/test_seats.py",
     "lab/cluster/test_restart.py",
+    "servers/practice/test_seats.py::test_200_logins_at_once",
     "variations/test_elicitation_targets.py::test_of_several_targets_a_kill_at_any_step_leaves_none_behind",
     "variations/test_elicitation_real.py",
     "variations/test_worker_real.py",

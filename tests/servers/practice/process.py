@@ -14,9 +14,9 @@ import pytest
 class Process:
     """One practice GitHub in a process of its own."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, *options: str) -> None:
         self.lines: list[str] = []
-        command = [sys.executable, "-m", "workshop.servers.practice", "--config", str(config)]
+        command = [sys.executable, "-m", "workshop.servers.practice", "--config", str(config), *options]
         self._process = subprocess.Popen(
             command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
         )

@@ -2,11 +2,13 @@
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 
 from workshop.core.crash import run_program
 from workshop.servers.practice import config as configuration
+from workshop.servers.practice.config import RECORD_SECRET
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,10 +19,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--config", type=Path, required=True, metavar="FILE", help="JSON file: port, OAuth app"
     )
-    path: Path = parser.parse_args(arguments).config
+    parser.add_argument(
+        "--seats", type=int, default=0, metavar="N", help=f"one user for each seat; needs {RECORD_SECRET}"
+    )
+    given = parser.parse_args(arguments)
+    path: Path = given.config
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("mcp").setLevel(logging.WARNING)
-    return run_program(lambda: _serve(configuration.load(path), path))
+    return run_program(lambda: _serve(configuration.load(path).with_seats(given.seats, os.environ), path))
 
 
 def _serve(config: configuration.PracticeConfig, path: Path) -> None:

@@ -1,7 +1,7 @@
 """The practice GitHub's client for other packages: its recorded requests, and tokens that it accepts."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,17 +39,20 @@ def access_token(client_secret: str, login: str, scopes: tuple[str, ...]) -> str
     return Tokens(client_secret).issue(login, scopes)
 
 
-async def read_requests(url: str) -> list[RecordedRequest]:
+async def read_requests(url: str, key: str = "", fingerprints: Collection[str] = ()) -> list[RecordedRequest]:
     """The requests that the practice GitHub at `url` recorded.
 
+    One with seats shows those of one seat, for its record `key`, and every other request that had a
+    credential with one of these fingerprints.
     Raises httpx2.HTTPError if it does not answer, or if another program answers.
     """
     import httpx2
 
     from workshop.core.http_client import open_local_client
 
-    async with open_local_client(base_url=url) as client:
-        response = await client.get("/practice/requests")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    async with open_local_client(base_url=url, headers=headers) as client:
+        response = await client.get("/practice/requests", params={"sha256": list(fingerprints)})
         response.raise_for_status()
         try:
             return [RecordedRequest(**request) for request in parse_json(response.content)["requests"]]

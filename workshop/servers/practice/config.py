@@ -1,6 +1,7 @@
 """The configuration file of the practice GitHub, checked before anything starts."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -9,8 +10,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from workshop.core.errors import UsageError
 from workshop.core.hops import HOPS
+from workshop.core.seats import seat_numbers, seat_user
 from workshop.core.serving import read_object
 
+RECORD_SECRET = "PRACTICE_RECORD_SECRET"  # noqa: S105 - the name of a variable
+"""The environment variable with the secret that the seats' record keys and tokens are made from."""
+_MOST_SEATS = 5000
 _WORDING = {
     "missing": "is missing",
     "extra_forbidden": "is not a known key",
@@ -31,6 +36,7 @@ class PracticeConfig:
     With a `service_host` it runs in a cluster: it listens on all addresses and also answers to that name.
     With a `public_url`, such as `https://github.com`, a TLS proxy is in front of it, and its API is at that
     host's `api.` name, as GitHub's is.
+    With `seats`, many people share it: each has a user, and reads only what was received for that user.
     """
 
     port: int
@@ -42,6 +48,26 @@ class PracticeConfig:
     public_url: str = ""
     hop: int | None = None
     """The number of the hop in which its pages are shown."""
+    seats: int = 0
+    record_secret: str = field(repr=False, default="")
+
+    def with_seats(self, seats: int, environment: Mapping[str, str]) -> "PracticeConfig":
+        """The same app with users for this many seats; raises UsageError without their secret."""
+        secret = environment.get(RECORD_SECRET, "").strip()
+        if not 0 <= seats <= _MOST_SEATS:
+            raise UsageError(f"`--seats {seats}` is out of range", hint=f"Choose up to {_MOST_SEATS}")
+        if seats and not secret:
+            raise UsageError(
+                f"`--seats` needs the variable {RECORD_SECRET}",
+                why="Each seat's key is made from it",
+                hint="`workshop room create` sets it",
+            )
+        return replace(self, seats=seats, record_secret=secret) if seats else self
+
+    @property
+    def seat_users(self) -> tuple[str, ...]:
+        """The users of the seats, in order; none without seats."""
+        return tuple(map(seat_user, seat_numbers(self.seats)))
 
     @property
     def url(self) -> str:

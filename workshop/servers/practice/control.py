@@ -37,9 +37,17 @@ class Control:
             Route("/practice/switches", self.switches, methods=["POST"]),
             Route("/practice/reset", self.reset, methods=["POST"]),
             # `profile_url` and each `html_url` lead to one of these pages.
-            *(Route(f"/{user.login}", self.profile) for user in self.state.catalog.users),
-            *(Route(f"/{user.login}/{{path:path}}", self.page) for user in self.state.catalog.users),
+            *(route for path in self._owners() for route in self._pages(path)),
         ]
+
+    def _owners(self) -> list[str]:
+        """The paths of the users' pages; one for all seats, because each path costs each request time."""
+        seats = self.state.config.seat_users
+        others = [user.login for user in self.state.catalog.users if user.login not in seats]
+        return [*others, *(["seat-{number}"] if seats else [])]
+
+    def _pages(self, path: str) -> list[Route]:
+        return [Route(f"/{path}", self.profile), Route(f"/{path}/{{path:path}}", self.page)]
 
     async def home(self, _: Request) -> Response:
         """The home page: what this is, and the state of the switches."""
@@ -49,7 +57,8 @@ class Control:
             url=state.config.url,
             app_name=state.config.app_name,
             client_id=state.config.client_id,
-            users=state.catalog.users,
+            users=state.people,
+            seats=state.config.seats,
             recorded=len(state.recorder),
             approvals=state.authorizations.approvals,
             skip_consent=state.skip_consent,
@@ -61,6 +70,8 @@ class Control:
     async def profile(self, request: Request) -> Response:
         """The page of a user; it shows none of their data, because it needs no login."""
         title = request.url.path.strip("/")
+        if title not in {user.login for user in self.state.catalog.users}:
+            raise HTTPException(404)
         text = "The practice GitHub has no profile page; its REST API and its MCP server have the data."
         return web.message(title, text, status=200)
 
@@ -81,14 +92,28 @@ class Control:
     async def health(self, _: Request) -> Response:
         return JSONResponse({"status": "ok", "name": "practice-github"})
 
-    async def requests(self, _: Request) -> Response:
-        """The recorded requests, oldest first."""
-        return JSONResponse({"requests": self.state.recorder.as_json()})
+    async def requests(self, request: Request) -> Response:
+        """The recorded requests, oldest first; with seats, those of the user whose record key is given.
+
+        Each `sha256` in the query adds requests of nobody in particular that had this credential.
+        """
+        if not self.state.config.seats:
+            return JSONResponse({"requests": self.state.recorder.as_json()})
+        user = self.state.reader(request)
+        if user is None:
+            why = "A seat's record needs `Authorization: Bearer KEY` with that seat's record key"
+            return JSONResponse(
+                {"error": "This is not the record of one seat", "why": why},
+                status_code=401,
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        wanted = set(request.query_params.getlist("sha256"))
+        return JSONResponse({"requests": self.state.recorder.as_json(user, wanted)})
 
     async def faults(self, request: Request) -> Response:
         """Switch one fault on or off: target, fault, times, seconds, user."""
         try:
-            _check_control(request)
+            self._check_control(request)
             users = {user.login for user in self.state.catalog.users}
             fault = faults.parse(parse_json(await read_small(request)), users)
         except UsageError as error:
@@ -106,7 +131,7 @@ class Control:
         browser to the authorize endpoint gets a code without asking the person.
         """
         try:
-            _check_control(request)
+            self._check_control(request)
             raw = parse_json(await read_small(request))
             if not isinstance(raw, dict) or not isinstance(raw.get("skip_consent"), bool):
                 raise UsageError("`skip_consent` must be true or false")  # noqa: TRY301 - one exit for all refusals
@@ -118,11 +143,17 @@ class Control:
     async def reset(self, request: Request) -> Response:
         """Delete faults, tokens, approvals, changed data and recorded requests."""
         try:
-            _check_control(request)
+            self._check_control(request)
         except UsageError as error:
             return _refuse(error)
         self.state.reset()
         return self._switches()
+
+    def _check_control(self, request: Request) -> None:
+        if request.headers.get(CONTROL_HEADER) != "1":
+            raise UsageError(f"Switching needs the header {CONTROL_HEADER}: 1")
+        if self.state.config.seats:
+            raise UsageError("Nothing can be switched here", why="It would change for every seat at once")
 
     def _switches(self) -> Response:
         active = [asdict(fault) for fault in self.state.faults.active]
@@ -150,11 +181,6 @@ def _numbers(repository: Repository, inside: str) -> dict[str, object]:
     if not files:
         raise NotFoundError(inside)
     return {"Files": len(files), "Bytes": sum(len(repository.files[path].encode()) for path in files)}
-
-
-def _check_control(request: Request) -> None:
-    if request.headers.get(CONTROL_HEADER) != "1":
-        raise UsageError(f"Switching needs the header {CONTROL_HEADER}: 1")
 
 
 def _refuse(error: UsageError) -> Response:

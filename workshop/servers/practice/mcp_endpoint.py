@@ -84,7 +84,7 @@ class McpEndpoint:
             "practice-github",
             title="Practice GitHub",
             version="1.0.0",
-            instructions="A stand-in for GitHub's MCP server with two practice users, not github.com.",
+            instructions="A stand-in for GitHub's MCP server with practice users, not github.com.",
             tools=[known.tool for known in ALL_TOOLS],
             middleware=[only_selected],
             log_level="WARNING",

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hmac
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, unquote_plus, urlencode, urlsplit, urlunsplit
@@ -21,7 +22,9 @@ from workshop.core.errors import UsageError
 from workshop.servers.practice import web
 from workshop.servers.practice.authorizations import AuthorizationRequest, matches_challenge
 from workshop.servers.practice.catalog import NotFoundError
+from workshop.servers.practice.data import User
 from workshop.servers.practice.faults import REFUSAL
+from workshop.servers.practice.recorder import USER
 from workshop.servers.practice.state import PracticeState
 from workshop.servers.practice.tokens import SCOPES, parse_scopes
 from workshop.servers.practice.web import read_form
@@ -63,7 +66,10 @@ class AuthorizePage:
         login = self.state.authorizations.signed_in(request.cookies.get(SESSION_COOKIE, ""))
         if login and self._may_skip(login, asked, query.get("prompt")):
             return self._redirect_code(login, asked)
-        response = self._page(request, asked)
+        choices = self._choices(query.get("login", ""))
+        if len(choices) == 1:
+            request.scope[USER] = choices[0].login
+        response = self._page(request, asked, choices)
         _set_cookie(response, BROWSER_COOKIE, browser)
         return response
 
@@ -81,9 +87,12 @@ class AuthorizePage:
         if form.get("user") == "deny":
             return _redirect_error(asked, "access_denied", _AUTHORIZATION_DESCRIPTIONS["access_denied"])
         try:
-            login = self.state.acting(request, self.state.catalog.user(form.get("user", "")).login)
+            user = self.state.catalog.user(form.get("user", ""))
         except NotFoundError:
+            user = None
+        if user is None or user not in self.state.people:
             return self._message("Unknown practice user", "Choose one of the buttons.", status=400)
+        login = request.scope[USER] = self.state.acting(request, user.login)
         response = self._redirect_code(login, asked)
         _set_cookie(response, SESSION_COOKIE, self.state.authorizations.sign_in(login))
         return response
@@ -124,11 +133,18 @@ class AuthorizePage:
         code = self.state.authorizations.approve(login, asked)
         return _redirect(asked, {"code": code})
 
-    def _page(self, request: Request, asked: AuthorizationRequest) -> Response:
+    def _choices(self, named: str) -> Sequence[User]:
+        """The users with a button: with seats, only the seat's own if the app names it in `login`."""
+        people = self.state.people
+        own = [user for user in people if user.login == named] if self.state.config.seats else []
+        return own or people
+
+    def _page(self, request: Request, asked: AuthorizationRequest, choices: Sequence[User]) -> Response:
         return web.render(
             "authorize.html",
             app_name=self.state.config.app_name,
-            users=self.state.catalog.users,
+            users=choices,
+            seats=self.state.config.seats,
             suggested=request.query_params.get("login", ""),
             scopes=[(scope, SCOPES[scope]) for scope in asked.scopes],
             redirect_uri=asked.redirect_uri,
@@ -195,7 +211,7 @@ class TokenEndpoint:
             return _token_response(request, _token_error("bad_verification_code"))
         if not self._same_redirect(grant.request, form.get("redirect_uri")):
             return _token_response(request, _token_error("redirect_uri_mismatch"))
-        login = self.state.acting(request, grant.login)
+        login = request.scope[USER] = self.state.acting(request, grant.login)
         token = self.state.tokens.issue(login, grant.request.scopes)
         scope = ",".join(grant.request.scopes)
         return _token_response(request, {"access_token": token, "scope": scope, "token_type": "bearer"})

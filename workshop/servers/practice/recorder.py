@@ -1,9 +1,9 @@
-"""Records the last 500 requests, without a single credential: each is replaced by its kind and SHA-256."""
+"""Records the last requests, without a single credential: each is replaced by its kind and SHA-256."""
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -75,13 +75,19 @@ def _kind(credential: str) -> str:
 
 
 MOST = 500
+_MOST_OF_ALL = 20_000  # requests of all seats together: about 40 MB
+_FEWEST = 20  # more than one run of part 4 sends
+USER: Final = "practice.user"
+"""The key in the ASGI scope for the user whom a request without a token concerns."""
 
 
 class Recorder:
-    """The last 500 requests; older ones are dropped."""
+    """The last 500 requests, or of each seat the last ones; older ones are dropped."""
 
-    def __init__(self) -> None:
-        self._requests: deque[RecordedRequest] = deque(maxlen=MOST)
+    def __init__(self, seats: int = 0) -> None:
+        most = max(_FEWEST, min(MOST, _MOST_OF_ALL // seats)) if seats else MOST
+        self._requests: defaultdict[str, deque[RecordedRequest]] = defaultdict(lambda: deque(maxlen=most))
+        self._by_user = seats > 0
         self._number = 0
 
     def next_number(self) -> int:
@@ -89,18 +95,26 @@ class Recorder:
         self._number += 1
         return self._number
 
-    def add(self, request: RecordedRequest) -> None:
-        self._requests.append(request)
+    def add(self, request: RecordedRequest, user: str = "") -> None:
+        """Add a request that concerns `user`, or nobody in particular."""
+        self._requests[user if self._by_user else ""].append(request)
 
     def clear(self) -> None:
         self._requests.clear()
 
     def __len__(self) -> int:
-        return len(self._requests)
+        return sum(map(len, self._requests.values()))
 
-    def as_json(self) -> list[dict[str, Any]]:
-        """The requests in the order they arrived."""
-        return [asdict(request) for request in sorted(self._requests, key=lambda request: request.number)]
+    def as_json(self, user: str = "", fingerprints: Collection[str] = ()) -> list[dict[str, Any]]:
+        """The requests of `user` in the order they arrived.
+
+        Those of nobody are added if their credential has one of these fingerprints: only whoever has the
+        credential can know it, and a proxy that passes it on by mistake must not go unnoticed.
+        """
+        found = list(self._requests[user])
+        nobodys = self._requests[""] if user else ()
+        found += [each for each in nobodys if (each.authorization or {}).get("sha256") in fingerprints]
+        return [asdict(request) for request in sorted(found, key=lambda request: request.number)]
 
 
 _UNRECORDED: Final = ("/practice/", "/health", "/favicon.ico")
@@ -149,8 +163,16 @@ class Recording:
                 headers=describe_headers(headers, self._verify),
                 form=describe_parameters(_pairs(body)),
                 status=status,
-            )
+            ),
+            scope.get(USER) or _user(headers, self._verify),
         )
+
+
+def _user(headers: Iterable[tuple[str, str]], verify: Verify) -> str:
+    """The user of a request's token; empty for none, or for a token that is not valid here."""
+    value = dict(headers).get("authorization", "")
+    caller = verify(value.partition(" ")[2].strip())
+    return caller.login if caller else ""
 
 
 def _pairs(text: bytes) -> list[tuple[str, str]]:

@@ -1,15 +1,18 @@
 """The state of a running practice GitHub, and how it is reset."""
 
+import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
+from workshop.core.seats import record_key
 from workshop.servers.practice import data
 from workshop.servers.practice.authorizations import Authorizations
 from workshop.servers.practice.catalog import Catalog
 from workshop.servers.practice.config import PracticeConfig
+from workshop.servers.practice.data import User
 from workshop.servers.practice.faults import WRONG_USER, Faults
 from workshop.servers.practice.recorder import Recorder
 from workshop.servers.practice.tokens import Tokens
@@ -71,6 +74,8 @@ class PracticeState:
     faults: Faults
     recorder: Recorder
     rate_limits: RateLimits
+    readers: Mapping[str, str]
+    """The user by the hash of a record key; empty without seats."""
     skip_consent: bool = False
 
     @classmethod
@@ -78,13 +83,26 @@ class PracticeState:
         """The state at start; `clock` returns seconds since the epoch."""
         return cls(
             config=config,
-            catalog=Catalog(data.load()),
-            tokens=Tokens(config.client_secret),
+            catalog=Catalog(data.with_seats(data.load(), config.seat_users)),
+            # Each seat has the app's secret, so with seats the tokens are made from another one.
+            tokens=Tokens(config.record_secret or config.client_secret),
             authorizations=Authorizations(clock),
             faults=Faults(),
-            recorder=Recorder(),
+            recorder=Recorder(config.seats),
             rate_limits=RateLimits(clock),
+            readers={_digest(record_key(config.record_secret, user)): user for user in config.seat_users},
         )
+
+    @property
+    def people(self) -> tuple[User, ...]:
+        """Who may log in: the seats' users if there are seats, otherwise everybody."""
+        names = self.config.seat_users
+        return tuple(map(self.catalog.user, names)) if names else self.catalog.users
+
+    def reader(self, request: HTTPConnection) -> str | None:
+        """The user whose record key a request has; None for any other key, and for none."""
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        return self.readers.get(_digest(key.strip())) if scheme.lower() == "bearer" else None
 
     def reset(self) -> None:
         """Delete faults, tokens, approvals, changes of the data and recorded requests."""
@@ -101,3 +119,7 @@ class PracticeState:
         if not request.scope.get(WRONG_USER):
             return login
         return next(user.login for user in self.catalog.users if user.login != login)
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,9 +1,9 @@
-"""The practice data set: two people with their repositories and issues, the same on every machine."""
+"""The practice data set: people with their repositories and issues, the same on every machine."""
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -181,3 +181,60 @@ def _issue(raw: dict[str, Any]) -> Issue:
 
 def _commit(repository: str, default_branch: str, raw: dict[str, Any]) -> Commit:
     return Commit(repository=repository, **{"branch": default_branch, **raw})
+
+
+_MODEL = "learner"
+_FORMATS = ("GPX", "KML", "TCX", "FIT", "GeoJSON", "CSV")
+_FACTOR = 10_000  # ids of copies: the original's, then the seat's number
+
+
+def with_seats(found: DataSet, logins: Sequence[str]) -> DataSet:
+    """The data set with one more user for each login: the learner's repositories, with another newest issue.
+
+    No two users have the same answer to the tutorial's question.
+    """
+    models = [repository for repository in found.repositories if repository.owner == _MODEL]
+    busiest = max(models, key=lambda repository: len(repository.open_issues)).name
+    users, repositories = dict(found.users), list(found.repositories)
+    for number, login in enumerate(logins, 1):
+        name = login.replace("-", " ").capitalize()
+        email = f"{login}@practice.example"
+        person = replace(users[_MODEL], login=login, name=name, email=email)
+        users[login] = replace(person, id=person.id * _FACTOR + number)
+        for model in models:
+            copy = _copied(model, login, number)
+            repositories.append(_with_own_issue(copy, number) if model.name == busiest else copy)
+    return DataSet(MappingProxyType(users), tuple(repositories))
+
+
+def _copied(model: Repository, login: str, number: int) -> Repository:
+    def whose(author: str) -> str:
+        return login if author == _MODEL else author
+
+    def comment(found: Comment) -> Comment:
+        return replace(found, id=found.id * _FACTOR + number, author=whose(found.author))
+
+    issues = [
+        replace(
+            issue,
+            author=whose(issue.author),
+            assignees=tuple(map(whose, issue.assignees)),
+            comments=tuple(map(comment, issue.comments)),
+        )
+        for issue in model.issues
+    ]
+    commits = [
+        replace(commit, repository=f"{login}/{model.name}", author=whose(commit.author))
+        for commit in model.commits
+    ]
+    key = model.id * _FACTOR + number
+    return replace(model, owner=login, id=key, issues=tuple(issues), commits=tuple(commits))
+
+
+def _with_own_issue(repository: Repository, number: int) -> Repository:
+    """The repository with a newest issue that only this seat has."""
+    newest, *others = repository.issues
+    rounds, which = divmod(number - 1, len(_FORMATS))
+    title = f"{_FORMATS[which]} export drops waypoint {rounds + 2}"
+    own = replace(newest, title=title, body=newest.body.replace("GPX", _FORMATS[which]))
+    return replace(repository, issues=(own, *others))
