@@ -113,12 +113,14 @@ def _called(lesson: Lesson, exercise: int | None) -> str:
 
 def note_progress(lesson: Lesson, *, shown: bool = False, ran: bool = False) -> None:
     """Record that a part was read or run."""
-    from workshop.course.progress import ProgressFile
+    from workshop.course.progress import ProgressFile, share_progress
 
     with ProgressFile(console().warn).change() as standing:
         part = standing.touch(lesson.key)
         part.shown = part.shown or shown
         part.ran = part.ran or ran
+    if ran and not isinstance(lesson, Variation):
+        share_progress(lesson.number)
 
 
 def _result(lesson: Lesson, report: "CheckReport", only: int | None, *, asked: bool) -> Result:

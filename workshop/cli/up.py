@@ -55,6 +55,7 @@ def up(
     from workshop.course.doctor.examine import before_up
     from workshop.course.doctor.finding import Machine
     from workshop.course.lessons import find_lessons
+    from workshop.course.progress import share_progress
 
     options = environment.UpOptions(
         backend=backend,
@@ -79,6 +80,7 @@ def up(
             for warning in before_up(Machine(runner, state_home(), env_file)):
                 console().warn(warning)
             report = environment.up(find_lessons(), progress, options, runner)
+            share_progress()
     if dry_run:
         finish(Result("up", planned, planned.reason, planned.commands, next=_again(options)), as_json=json)
         return

@@ -17,9 +17,9 @@ from typing import Any
 from workshop.core.errors import UsageError, WorkshopError
 from workshop.course.check_outcome import Job, Outcome, State
 from workshop.course.exercise import Exercise, begun, exercise_of, exercises_of
-from workshop.course.lessons import Lesson
+from workshop.course.lessons import Lesson, Variation
 from workshop.course.page.outcomes import show_outcomes
-from workshop.course.progress import PartStanding, ProgressFile, exercise_folder
+from workshop.course.progress import PartStanding, ProgressFile, exercise_folder, share_progress
 from workshop.lab import process
 
 Note = Callable[[str], None]
@@ -108,16 +108,19 @@ def check_part(
     outcomes = run_checks(job, note)
     if only is None:
         show_outcomes(lesson.key, outcomes)
+        if not isinstance(lesson, Variation):
+            passed = [outcome.name for outcome in outcomes if outcome.state == "passed"]
+            share_progress(lesson.number, passed)
     with progress.change() as standing:
         part = standing.touch(lesson.key)
         new = {n for n in files if n == only or not part.exercise(n).passed}
         _remember(part, outcomes, only)
         checks = _with_hints(part, outcomes, hint=hint)
-    passed = all(outcome.state in ("passed", "not applicable") for outcome in outcomes)
+    all_passed = all(outcome.state in ("passed", "not applicable") for outcome in outcomes)
     not_begun = tuple(found.number for found in exercises if found.number not in files)
     here = new & {outcome.exercise for outcome in outcomes if outcome.state == "passed"}
     done = tuple((found, files[found.number]) for found in exercises if found.number in here)
-    return CheckReport(lesson, passed, checks, not_begun if only is None else (), done)
+    return CheckReport(lesson, all_passed, checks, not_begun if only is None else (), done)
 
 
 def rounds(lesson: Lesson, progress: ProgressFile, idle: Callable[[], object]) -> Iterator[None]:

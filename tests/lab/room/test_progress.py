@@ -25,10 +25,11 @@ def data_of(cluster: FakeCluster) -> dict[str, str]:
 def test_a_command_replaces_its_own_parts_checks_and_leaves_the_others(cluster: FakeCluster) -> None:
     write(cluster.kube, SEAT, 0, None)
     assert data_of(cluster) | {"at": ""} == {"part": "0", "passed": "0", "checks": "", "at": ""}
+    write(cluster.kube, SEAT, 4, None)
     write(cluster.kube, SEAT, 4, ("a_real_tool_is_called", "it_was_run"))
+    write(cluster.kube, SEAT, 3, None)
     write(cluster.kube, SEAT, 3, ("it_answers",))
     write(cluster.kube, SEAT, 4, ("it_was_run",))
-    write(cluster.kube, SEAT, 3, None)
     found = data_of(cluster)
     assert Progress.read({"data": found}).at
     assert found | {"at": ""} == {

@@ -42,11 +42,12 @@ class Progress:
         return cls(number, tuple(checks), text(found, "data", "at"))
 
     def after(self, part: int, passed: Iterable[str] | None) -> "Progress":
-        """The progress after a command: `passed` replaces the checks of this part, None leaves them."""
-        others = [check for check in self.checks if not check.startswith(f"{part}/")]
-        checks = self.checks if passed is None else (*others, *(f"{part}/{name}" for name in passed))
+        """The progress after a part was run, or after a check in which these names `passed`."""
         at = datetime.now(UTC).isoformat(timespec="seconds")
-        return Progress(max(self.part, part), tuple(sorted(checks)), at)
+        if passed is None:
+            return Progress(max(self.part, part), self.checks, at)
+        others = [check for check in self.checks if not check.startswith(f"{part}/")]
+        return Progress(self.part, tuple(sorted([*others, *(f"{part}/{name}" for name in passed)])), at)
 
     def config_map(self, seat: Seat) -> Object:
         """The ConfigMap in the namespace of the seat."""

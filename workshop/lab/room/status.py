@@ -73,6 +73,11 @@ class SeatStatus:
     pods: int
     problems: Sequence[Problem]
 
+    @property
+    def label(self) -> str:
+        """The seat and its person, for a list of what is wrong."""
+        return f"Seat {self.seat} ({self.person})" if self.person else f"Seat {self.seat}"
+
 
 @dataclass(frozen=True)
 class SharedStatus:
@@ -82,6 +87,11 @@ class SharedStatus:
     ready: int
     pods: int
     problems: Sequence[Problem]
+
+    @property
+    def label(self) -> str:
+        """Its name, for a list of what is wrong."""
+        return self.name
 
 
 @dataclass(frozen=True)
