@@ -9,7 +9,7 @@ its form. With the CRDs of an older version, the table marks each field that the
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,16 +46,21 @@ def schemas(folder: Path) -> dict[str, Schema]:
 def table(version: str, crds: Path, older_version: str = "", older_crds: Path | None = None) -> str:
     """The text of the table: JSON with one line for each field."""
     older = schemas(older_crds) if older_crds else {}
-    kinds = []
+    kinds = {}
     for kind, schema in schemas(crds).items():
-        rows = []
-        for path, facts in _fields(schema, older.get(kind, {}), ""):
-            bare = facts["type"] if len(facts) == 1 else facts
-            rows.append(f"   {json.dumps(path)}: {json.dumps(bare, ensure_ascii=False)}")
-        kinds.append(f"  {json.dumps(kind)}: {{\n" + ",\n".join(rows) + "\n  }")
-    head = {"toolhive": version, "older": older_version}
-    lines = [f" {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
-    return "\n".join(["{", *lines, ' "kinds": {', ",\n".join(kinds), " }", "}", ""])
+        kinds[kind] = list(_fields(schema, older.get(kind, {}), ""))
+    return as_text({"toolhive": version, "older": older_version}, kinds)
+
+
+def as_text(head: Mapping[str, str], kinds: Mapping[str, Iterable[Row]]) -> str:
+    """A table as JSON with one line for each field; `head` is what it was made from."""
+    tables = []
+    for kind, rows in kinds.items():
+        bare = ((path, facts["type"] if len(facts) == 1 else facts) for path, facts in rows)
+        lines = (f"   {json.dumps(path)}: {json.dumps(facts, ensure_ascii=False)}" for path, facts in bare)
+        tables.append(f"  {json.dumps(kind)}: {{\n" + ",\n".join(lines) + "\n  }")
+    first = [f" {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
+    return "\n".join(["{", *first, ' "kinds": {', ",\n".join(tables), " }", "}", ""])
 
 
 def _fields(schema: Schema, older: Schema | None, path: str) -> Iterator[Row]:
@@ -69,14 +74,15 @@ def _fields(schema: Schema, older: Schema | None, path: str) -> Iterator[Row]:
     for name, inner in inside.items():
         if path + name in _ELSEWHERE:
             continue
-        facts = _facts(inner, required=name in schema.get("required", ()))
+        facts = facts_of(inner, required=name in schema.get("required", ()))
         if older is not None and before.get(name) is None:  # what is inside a new field needs no mark
             facts["new"] = True
         yield f"{path}{name}", facts
         yield from _fields(inner, before.get(name), f"{path}{name}.")
 
 
-def _facts(schema: Schema, *, required: bool) -> dict[str, Any]:
+def facts_of(schema: Schema, *, required: bool) -> dict[str, Any]:
+    """What a table has about one field; `workshop/toolhive/fields.py` explains each fact."""
     facts: dict[str, Any] = {"type": schema.get("type", "any")}
     if schema.get("format") == "int32":
         facts["type"] = "int32"

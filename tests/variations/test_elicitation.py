@@ -1,6 +1,7 @@
 """The gateway with a vault: it asks for the account it needs, in both eras, and answers as documented."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -324,3 +325,30 @@ async def test_no_token_is_where_it_does_not_belong(gateway: Gateway, tmp_path: 
     )
     assert b"practice_learner" not in kept
     assert b"connected: user" in kept  # the log is among them
+
+
+async def test_a_callback_that_github_does_not_know_is_explained(gateway: Gateway) -> None:
+    async with gateway.browser() as browser, gateway.asking() as asking:
+        url, _ = await asking.ask()
+        await gateway.switch("faults", {"target": "authorize", "fault": "redirect_uri_mismatch"})
+        page = await browser.open(url)
+    assert page.status_code == 502
+    assert "The account was not connected" in page.text
+    assert "callback" in page.text
+
+
+async def test_without_a_token_the_answer_names_the_document_to_read(gateway: Gateway) -> None:
+    async with gateway.browser() as browser:
+        answer = await browser.http.post(gateway.running.url, json={})
+        named = re.search(r'resource_metadata="([^"]+)"', answer.headers["www-authenticate"])
+        assert named is not None
+        document = (await browser.http.get(named[1])).json()
+    assert answer.status_code == 401
+    assert document["authorization_servers"] == [gateway.issuer]
+
+
+@pytest.mark.parametrize("name", ["get_user_profile", PROFILE])
+async def test_the_originals_names_call_the_same_tools(gateway: Gateway, name: str) -> None:
+    async with gateway.browser() as browser, gateway.asking() as asking:
+        asking.then = browser.open
+        assert told(await asking.client.call_tool(name))["username"] == "learner"

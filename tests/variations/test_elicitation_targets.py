@@ -75,6 +75,14 @@ async def test_of_several_targets_a_kill_at_any_step_leaves_none_behind(
         ({"description": "nowhere.json"}, "No such file or directory"),
         ({"description": "tasks.json", "operations": ["noSuchTask"]}, "There is no operation `noSuchTask`"),
         ({"description": "tasks.json", "aliases": {"tasks": "noSuchTask"}}, "There is no operation"),
+        (
+            {"description": "tasks.json", "aliases": {"get_user_profile": "findTasks"}},
+            "has the alias 'get_user_profile' twice: in GitHubTarget and in Tasks",
+        ),
+        (
+            {"description": "tasks.json", "aliases": {PROFILE: "findTasks"}},
+            "cannot have the alias 'GitHubTarget___getUserProfile': ___ follows a target's name",
+        ),
         ({"description": "tasks.json", "server": "http://tasks.example"}, "must be https"),
         ({"description": "upload.json"}, "The OpenAPI description cannot be used at `POST /upload`"),
         ({"description": "tasks.json", "provider": "nobody"}, "Its provider is not there"),
@@ -95,6 +103,22 @@ async def test_a_target_that_cannot_work_is_named(
     assert what in complained
     del setup.config["targets"]["Tasks"]
     setup.write()
+    setup.done("--cleanup")
+
+
+async def test_an_alias_of_a_target_of_another_file_is_refused(setup: Setup, tmp_path: Path) -> None:
+    setup.done()
+    (tmp_path / "tasks.json").write_text(json.dumps(TASKS))
+    tasks = {"description": "tasks.json", "aliases": {"get_user_profile": "findTasks"}}
+    setup.config["targets"] = {"Tasks": tasks}
+    setup.write()
+    code, _, complained = setup.run()
+    assert code == 1
+    assert "The gateway refused the target Tasks" in complained
+    assert "The target GitHubTarget already has the alias `get_user_profile`" in complained
+    setup.done("--cleanup")
+    assert len(setup.done()) == len(NAMES) + 1, "the alias is free again"
+    assert "get_user_profile" in await setup.tools()
     setup.done("--cleanup")
 
 

@@ -1,6 +1,7 @@
 """What every variation's server has when it runs for real: its file, health, logs, metrics, and secrets."""
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ import httpx2
 import pytest
 from pydantic import Field
 
-from tests.servers.gateway.harness import MCP_HEADERS, ec_pem
+from tests.servers.gateway.harness import MCP_HEADERS, Clock, ec_pem
+from tests.servers.gateway.outside import Issuer
 from tests.variations.real import Served, served
 from workshop.auth import SecretFile, SecretText
 from workshop.core.errors import PreflightError, UsageError
@@ -72,6 +74,13 @@ def test_health_answers_under_any_host_name_and_nothing_else_does(real: Real) ->
 def test_the_challenge_names_the_public_address(real: Real) -> None:
     challenge = real.ask().headers["www-authenticate"]
     assert f'resource_metadata="{URL}/.well-known/oauth-protected-resource/mcp"' in challenge
+
+
+def test_without_the_providers_keys_nobody_is_let_in_or_blamed(real: Real) -> None:
+    token = Issuer(Clock(time.time())).token(iss="https://id.example.com", aud=[f"{URL}/mcp"])
+    answer = real.ask(authorization=f"Bearer {token}")
+    assert answer.status_code == 503
+    assert "www-authenticate" not in answer.headers
 
 
 def test_metrics_are_on_their_own_port_and_count_refusals_by_reason(real: Real) -> None:

@@ -146,13 +146,17 @@ def faults_of(resource: Resource) -> list[Fault]:
 @cache
 def kinds() -> Mapping[str, Field]:
     """The fields of each kind of ToolHive, and of a Secret."""
-    table = json.loads(TABLE.read_text("utf-8"))["kinds"]
-    return {kind: _tree({**_ENVELOPE, **rows}) for kind, rows in {**table, "Secret": _SECRET}.items()}
+    return {**read_table(TABLE), "Secret": _tree(_SECRET)}
+
+
+def read_table(path: Path) -> dict[str, Field]:
+    """The fields of each kind of a table."""
+    return {kind: _tree(rows) for kind, rows in json.loads(path.read_text("utf-8"))["kinds"].items()}
 
 
 def _tree(rows: Mapping[str, Any]) -> Field:
     root = Field({"type": "object"}, {"status": Field({"type": "object", "open": True})})
-    for path, facts in rows.items():
+    for path, facts in {**_ENVELOPE, **rows}.items():
         parent = root
         *parents, name = path.split(".")
         for key in parents:

@@ -119,7 +119,10 @@ class Resources:
             if wanted["callback_url"] != self._callback:
                 raise wrong_setting(section.path("callback_url"), f"This gateway's is {self._callback}")
         if kind == "target":
-            self._target(wanted)
+            aliases = self._target(wanted).aliases.keys()
+            for other in self._records.all("target"):
+                if other["name"] != wanted["name"] and (both := aliases & other.get("aliases", {}).keys()):
+                    raise ConflictError(f"The target {other['name']} already has the alias `{min(both)}`")
 
     def _target(self, raw: Mapping[str, Any]) -> Target:
         needed = USES if raw.get("provider") else {"gateway": USES["gateway"]}

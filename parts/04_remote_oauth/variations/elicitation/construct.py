@@ -29,6 +29,7 @@ _NO_CLOUD: dict[str, str | None] = {
     "runtime_arn": "local",
 }
 _DISCOVERY = "/.well-known/openid-configuration"
+_SEPARATOR = "___"  # between a target's name and an operation's, in the names of tools
 _SECONDS, _OK = 10.0, 200
 
 
@@ -68,12 +69,25 @@ class TargetSettings(BaseModel):
     aliases: Mapping[str, str] = {}
 
 
+def _distinct(targets: Mapping[str, TargetSettings]) -> Mapping[str, TargetSettings]:
+    """Without this, one name could be a tool of two targets."""
+    taken: dict[str, str] = {}
+    for name, target in targets.items():
+        for alias in target.aliases:
+            if _SEPARATOR in alias:
+                raise ValueError(f"cannot have the alias {alias!r}: {_SEPARATOR} follows a target's name")
+            if alias in taken:
+                raise ValueError(f"has the alias {alias!r} twice: in {taken[alias]} and in {name}")
+            taken[alias] = name
+    return targets
+
+
 class Settings(SetUp):
     """The keys of the file that this script reads; the others are the server's."""
 
     issuer: str
     providers: Mapping[str, Provider] = {}
-    targets: Annotated[Mapping[str, TargetSettings], Field(min_length=1)]
+    targets: Annotated[Mapping[str, TargetSettings], Field(min_length=1), AfterValidator(_distinct)]
 
 
 def steps(settings: Settings) -> tuple[Step, ...]:

@@ -136,12 +136,9 @@ class Tools:
         return shown(_name_of(target), operation, answer, total)
 
     def _aliases(self) -> dict[str, tuple[Target, str]]:
-        """The further names of tools; of two targets with the same one, the first has it."""
-        found: dict[str, tuple[Target, str]] = {}
-        for target in self.resources.targets().values():
-            for name, operation in target.aliases.items():
-                found.setdefault(name, (target, operation))
-        return found
+        """The further names of tools; no two targets have the same one."""
+        targets = self.resources.targets().values()
+        return {name: (target, to) for target in targets for name, to in target.aliases.items()}
 
     def _find(self, name: str) -> tuple[Target, Operation]:
         if alias := self._aliases().get(name):
