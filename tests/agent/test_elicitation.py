@@ -227,7 +227,7 @@ async def test_no_form_of_a_trace_has_what_the_address_carries(
     with recording(recorder):
         async with scenario.desk(era, approval) as desk:
             await desk.look()
-    heard = b"".join(bytes(hop.body) + hop.request_body + hop.url.encode() for hop in recorder.hops)
+    heard = b"".join(bytes(one.body) + one.request_body + one.url.encode() for one in recorder.requests)
     assert b"sample-session-1" in heard, "the test itself has to see it"
     trace = build_trace(recorder, Subject("x"), Outcome())
     for writer in files.WRITERS.values():

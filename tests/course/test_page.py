@@ -21,10 +21,10 @@ from workshop.course.page.lesson import lesson_html
 from workshop.course.page.outcomes import outcomes_file, show_outcomes
 from workshop.recorder import files, live
 from workshop.recorder.build import build_trace
-from workshop.recorder.hop import Hop
 from workshop.recorder.model import Outcome as Ended
 from workshop.recorder.model import Subject, Trace
 from workshop.recorder.recorder import Recorder
+from workshop.recorder.request import Request
 
 __all__ = ["workshop"]
 
@@ -225,7 +225,7 @@ def test_the_mark_of_a_page_that_was_killed_does_not_count(home: Path) -> None:
 
 async def test_a_run_writes_each_request_soon_and_without_its_secrets() -> None:
     secret = "canary-7e1d"
-    recorder, upstreams = Recorder(), list[Hop]()
+    recorder, upstreams = Recorder(), list[Request]()
     with live.page_open():
         writer = live.LiveWriter(
             recorder,

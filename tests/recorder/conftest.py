@@ -30,7 +30,7 @@ class Recording:
     trace: Trace
 
     def step(self, kind: str) -> Any:
-        """The first hop of a kind."""
+        """The first request of a kind."""
         return next(step for step in self.trace.steps if step.kind == kind)
 
 
@@ -41,7 +41,7 @@ async def record_run(scenario: Scenario, **options: Any) -> Recording:
         await scenario.ask(**options)
     record = Record("embedded", "practice", {}, {PRACTICE_GITHUB: scenario.practice_url})
     upstream = upstream_of(Instance(scenario.folder, record))
-    seen = await anyio.to_thread.run_sync(functools.partial(upstream.hops_since, recorder.began))
+    seen = await anyio.to_thread.run_sync(functools.partial(upstream.requests_since, recorder.began))
     trace = build_trace(recorder, Subject("Part 4", upstream.url, upstream.name), Outcome(), seen)
     return Recording(recorder, trace)
 

@@ -14,10 +14,10 @@ from workshop.core.paths import parts_dir
 from workshop.recorder import recording
 from workshop.recorder.build import build_trace
 from workshop.recorder.files import to_json
-from workshop.recorder.hop import Hop
 from workshop.recorder.masking import fingerprint
 from workshop.recorder.model import Outcome, Subject, Trace
 from workshop.recorder.recorder import Recorder
+from workshop.recorder.request import Request
 
 HANDSHAKE = [
     ("challenge", "agent", "gateway"),
@@ -36,7 +36,7 @@ HANDSHAKE = [
 ]
 
 
-async def test_a_login_is_explained_hop_by_hop_and_every_comparison_holds(login: Recording) -> None:
+async def test_a_login_is_explained_request_by_request_and_every_comparison_holds(login: Recording) -> None:
     steps = [(step.kind, step.sender, step.receiver) for step in login.trace.steps]
     assert steps[: len(HANDSHAKE)] == HANDSHAKE
     assert {step[0] for step in steps[len(HANDSHAKE) :]} == {"mcp", "upstream-mcp"}
@@ -68,7 +68,7 @@ async def test_equal_secrets_have_equal_labels_and_the_two_tokens_have_two(login
     assert dict(login.step("upstream-callback").facts)["code"] == "⟨code-1⟩"
 
 
-async def test_the_gateways_requests_are_inside_the_hop_that_caused_them(
+async def test_the_gateways_requests_are_inside_the_request_that_caused_them(
     login: Recording,
 ) -> None:
     by_number = {step.number: step for step in login.trace.steps}
@@ -178,7 +178,7 @@ async def test_a_server_without_pkce_is_shown_as_what_failed(authority: Authorit
     assert failed(trace) == ["code_challenge_methods_supported"]
 
 
-async def test_a_denied_login_is_named_in_its_last_hop(authority: Authority, session: Session) -> None:
+async def test_a_denied_login_is_named_in_its_last_request(authority: Authority, session: Session) -> None:
     trace = await bent_login(authority, session, approves=False)
     assert "access_denied" in trace.steps[-1].sentence
     assert trace.steps[-1].seen_by == "listener", "another client than ours opened the page"
@@ -188,10 +188,10 @@ async def test_a_denied_login_is_named_in_its_last_hop(authority: Authority, ses
 
 def test_a_token_that_was_passed_on_is_shown_as_the_failure_it_is() -> None:
     recorder = Recorder()
-    call = Hop("agent", "POST", "http://localhost:1/mcp", 0.0, status=200, answered=0.1, ended=0.2)
+    call = Request("agent", "POST", "http://localhost:1/mcp", 0.0, status=200, answered=0.1, ended=0.2)
     call.request_headers = [("authorization", "Bearer sample-of-a-token")]
-    recorder.hops.append(call)
-    leaked = Hop("gateway", "POST", "http://localhost:2/mcp", 0.1, "upstream", status=200)
+    recorder.requests.append(call)
+    leaked = Request("gateway", "POST", "http://localhost:2/mcp", 0.1, "upstream", status=200)
     leaked.credential = ("jwt", fingerprint("sample-of-a-token"))
     trace = build_trace(recorder, Subject("x", "http://localhost:2"), Outcome(), [leaked])
     assert failed(trace) == ["token 1, the agent's"]

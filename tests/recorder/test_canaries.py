@@ -10,10 +10,10 @@ from tests.recorder.conftest import Recording
 from workshop.recorder import files
 from workshop.recorder.build import build_trace
 from workshop.recorder.context import returned_object
-from workshop.recorder.hop import Hop
 from workshop.recorder.masking import Labels, decoded, masked_body, masked_headers, masked_url, parameters
 from workshop.recorder.model import Outcome, Subject
 from workshop.recorder.recorder import Recorder
+from workshop.recorder.request import Request
 
 PUBLIC = {
     *("client_id", "code_challenge", "code_challenge_method", "decision", "grant_type", "iss", "user"),
@@ -21,21 +21,21 @@ PUBLIC = {
 }
 
 
-def secrets_of(hops: list[Hop]) -> dict[str, str]:
+def secrets_of(requests: list[Request]) -> dict[str, str]:
     """What the recorder heard and must not repeat, by where it stood; a name that comes again is numbered."""
     found: dict[str, str] = {}
-    for name, value in itertools.chain.from_iterable(map(_heard, hops)):
+    for name, value in itertools.chain.from_iterable(map(_heard, requests)):
         if len(value) >= 8 and value not in found.values():
             found[f"{name} #{len(found)}" if name in found else name] = value
     return found
 
 
-def _heard(hop: Hop) -> Iterator[tuple[str, str]]:
-    form = parameters(hop.request_body.decode()) if b"=" in hop.request_body else []
-    for name, value in itertools.chain(parameters(hop.url.partition("?")[2]), form):
+def _heard(request: Request) -> Iterator[tuple[str, str]]:
+    form = parameters(request.request_body.decode()) if b"=" in request.request_body else []
+    for name, value in itertools.chain(parameters(request.url.partition("?")[2]), form):
         if name not in PUBLIC:
-            yield f"{name} of {hop.url.partition('?')[0]}", value
-    for name, value in (*hop.request_headers, *hop.response_headers):
+            yield f"{name} of {request.url.partition('?')[0]}", value
+    for name, value in (*request.request_headers, *request.response_headers):
         if name == "authorization":
             yield "authorization", value.removeprefix("Bearer ")
         elif name == "x-github-pat":
@@ -43,14 +43,16 @@ def _heard(hop: Hop) -> Iterator[tuple[str, str]]:
         elif "cookie" in name:
             pairs = value.split(";")[: 1 if name == "set-cookie" else None]
             yield from ((f"cookie {one.partition('=')[0].strip()}", one.partition("=")[2]) for one in pairs)
-    answered = returned_object(hop)
+    answered = returned_object(request)
     yield from ((kind, answered[kind]) for kind in ("access_token", "refresh_token") if kind in answered)
-    for name, said in itertools.product(("requestState", "elicitationId"), (hop.request_body, decoded(hop))):
+    for name, said in itertools.product(
+        ("requestState", "elicitationId"), (request.request_body, decoded(request))
+    ):
         yield from ((name, one.decode()) for one in re.findall(rf'"{name}": ?"([^"]+)'.encode(), said))
 
 
 async def test_no_secret_of_a_login_is_in_any_form_of_its_trace(login: Recording) -> None:
-    secrets = secrets_of(login.recorder.hops)
+    secrets = secrets_of(login.recorder.requests)
     kinds = " ".join(secrets)
     for kind in (
         "code ",
@@ -66,19 +68,21 @@ async def test_no_secret_of_a_login_is_in_any_form_of_its_trace(login: Recording
         text = writer(login.trace)
         assert [name for name, value in secrets.items() if value in text] == [], ending
         assert not re.search(r"practice_[a-z0-9-]+_[a-z2-7]+_[0-9a-f]{32}|eyJ[\w-]{20,}", text), ending
-    raw = "".join(hop.url for hop in login.recorder.hops)
+    raw = "".join(request.url for request in login.recorder.requests)
     assert [name for name, value in secrets.items() if value in raw], "the search can find"
 
 
 def test_a_known_secret_is_removed_wherever_it_turns_up() -> None:
     recorder = Recorder()
-    hop = Hop("agent", "POST", "http://localhost:1/mcp", 0.0, status=200, reason="canary-5f1c-in-the-reason")
-    hop.request_headers = [("content-type", "application/json")]
-    hop.request_body = (
+    request = Request(
+        "agent", "POST", "http://localhost:1/mcp", 0.0, status=200, reason="canary-5f1c-in-the-reason"
+    )
+    request.request_headers = [("content-type", "application/json")]
+    request.request_body = (
         b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x",'
         b'"arguments":{"q":"canary-5f1c","token":"sample-value-1"}}}'
     )
-    recorder.hops.append(hop)
+    recorder.requests.append(request)
     outcome = Outcome("failed", "It said canary-5f1c", "and Bearer sample-value-2", "sample-value-1")
     trace = build_trace(recorder, Subject("x", secrets=("canary-5f1c",)), outcome)
     for writer in files.WRITERS.values():

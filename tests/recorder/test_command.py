@@ -68,7 +68,7 @@ def test_ctrl_c_at_the_consent_page_leaves_its_trace_too(running: IsolatedInstan
     assert (trace["steps"][-1]["kind"], trace["steps"][-1]["seen_by"]) == ("authorize", "built")
 
 
-def test_with_ones_own_browser_the_agents_and_the_upstreams_hops_are_recorded(
+def test_with_ones_own_browser_the_agents_and_the_upstreams_requests_are_recorded(
     running: IsolatedInstance,
 ) -> None:
     options = ["--no-browser", "--model", "rehearsal", "--trace", "person.json"]

@@ -7,10 +7,10 @@ import pytest
 
 from workshop.recorder import files
 from workshop.recorder.build import build_trace
-from workshop.recorder.hop import Hop
 from workshop.recorder.masking import Labels, masked_url
 from workshop.recorder.model import Outcome, Subject, Trace
 from workshop.recorder.recorder import Recorder
+from workshop.recorder.request import Request
 
 SERVER = "http://localhost:1/mcp"
 ID = "Zm9yLXRoZS10ZXN0LWFsb25lLTEyMw"
@@ -21,27 +21,27 @@ MODERN = {"result": {"inputRequests": {"x": {"method": "elicitation/create", "pa
 DONE = {"result": {"content": [{"type": "text", "text": "done"}]}}
 
 
-def call(at: float, answer: dict[str, Any], ended: float, tool: str = "who") -> Hop:
+def call(at: float, answer: dict[str, Any], ended: float, tool: str = "who") -> Request:
     """A tool call and its answer."""
-    hop = Hop("agent", "POST", SERVER, at, status=200, answered=ended, ended=ended)
-    hop.request_headers = [
+    request = Request("agent", "POST", SERVER, at, status=200, answered=ended, ended=ended)
+    request.request_headers = [
         ("content-type", "application/json"),
         ("authorization", "Bearer sample-of-a-token"),
     ]
     asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": {}}}
-    hop.request_body = json.dumps(asked).encode()
-    hop.response_headers = [("content-type", "application/json")]
-    hop.body += json.dumps({"jsonrpc": "2.0", "id": 1, **answer}).encode()
-    return hop
+    request.request_body = json.dumps(asked).encode()
+    request.response_headers = [("content-type", "application/json")]
+    request.body += json.dumps({"jsonrpc": "2.0", "id": 1, **answer}).encode()
+    return request
 
 
-def browsed(at: float, url: str, method: str = "GET") -> Hop:
-    return Hop("browser", method, url, at, status=200, answered=at, ended=at)
+def browsed(at: float, url: str, method: str = "GET") -> Request:
+    return Request("browser", method, url, at, status=200, answered=at, ended=at)
 
 
-def trace_of(*hops: Hop) -> Trace:
+def trace_of(*requests: Request) -> Trace:
     recorder = Recorder()
-    recorder.hops += hops
+    recorder.requests += requests
     return build_trace(recorder, Subject("x", "http://localhost:2"), Outcome("failed", f"at {LINK}"), [])
 
 

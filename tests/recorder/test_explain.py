@@ -24,7 +24,7 @@ def test_the_same_as_json_is_the_trace_itself(workshop: Workshop) -> None:
     assert found["data"] == json.loads(SAMPLE.read_text("utf-8"))
 
 
-def test_every_hop_has_a_sentence_and_most_a_reference(workshop: Workshop) -> None:
+def test_every_request_has_a_sentence_and_most_a_reference(workshop: Workshop) -> None:
     found = json.loads(workshop("trace", "explain", str(SAMPLE), "--json").out)["data"]["steps"]
     assert all(step["sentence"].endswith(".") for step in found)
     named = {one for step in found for one in step["references"]}

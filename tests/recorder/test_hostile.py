@@ -10,9 +10,9 @@ from tests.fuzz.effort import looks
 from workshop.recorder import files
 from workshop.recorder.build import build_trace
 from workshop.recorder.files import explain
-from workshop.recorder.hop import Hop
 from workshop.recorder.model import Outcome, Subject
 from workshop.recorder.recorder import Recorder
+from workshop.recorder.request import Request
 
 KEYS = st.sampled_from(
     [
@@ -113,9 +113,9 @@ TIMES = st.floats(0, 5)
 
 
 @st.composite
-def hops(draw: Any) -> Hop:
+def requests(draw: Any) -> Request:
     began = draw(TIMES)
-    return Hop(
+    return Request(
         sender=draw(st.sampled_from(["agent", "browser", "gateway"])),
         method=draw(st.sampled_from(["GET", "POST", "DELETE"])),
         url=draw(st.sampled_from(["http://localhost:1", "http://u:p@h", "https://x.example"])) + draw(PATHS),
@@ -132,11 +132,11 @@ def hops(draw: Any) -> Hop:
 
 
 @looks(80)
-@given(st.lists(hops(), max_size=5))
-def test_any_recording_can_be_written_in_every_format(recorded: list[Hop]) -> None:
+@given(st.lists(requests(), max_size=5))
+def test_any_recording_can_be_written_in_every_format(recorded: list[Request]) -> None:
     recorder = Recorder()
-    recorder.hops += [hop for hop in recorded if hop.seen_by != "upstream"]
-    seen = [hop for hop in recorded if hop.seen_by == "upstream"]
+    recorder.requests += [request for request in recorded if request.seen_by != "upstream"]
+    seen = [request for request in recorded if request.seen_by == "upstream"]
     trace = build_trace(recorder, Subject("x", "https://x.example"), Outcome(), seen)
     for writer in files.WRITERS.values():
         writer(trace).encode("utf-8", "replace")

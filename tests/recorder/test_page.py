@@ -144,7 +144,7 @@ def test_the_page_has_the_structure_that_a_screen_reader_needs(shown: tuple[Page
     )
 
 
-def test_the_keyboard_moves_through_the_hops_and_opens_them(shown: tuple[Page, list[str]]) -> None:
+def test_the_keyboard_moves_through_the_requests_and_opens_them(shown: tuple[Page, list[str]]) -> None:
     page, _ = shown
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
+from starlette import requests
 from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
@@ -15,9 +15,9 @@ from tests.agent.conftest import Serve
 from workshop.agent.http import open_client
 from workshop.core.ports import free_port
 from workshop.recorder import current, recording, rpc
-from workshop.recorder.hop import MOST_BODY, Hop
 from workshop.recorder.masking import Labels, decoded
-from workshop.recorder.recorder import MOST_HOPS, Recorder
+from workshop.recorder.recorder import MOST_REQUESTS, Recorder
+from workshop.recorder.request import MOST_BODY, Request
 
 
 class Server:
@@ -31,13 +31,13 @@ class Server:
         await self.go_on.wait()
         yield b"data: 2\n\n"
 
-    async def stream(self, _: Request) -> Response:
+    async def stream(self, _: requests.Request) -> Response:
         return StreamingResponse(self._events(), media_type="text/event-stream")
 
-    async def packed(self, _: Request) -> Response:
+    async def packed(self, _: requests.Request) -> Response:
         return Response(gzip.compress(b'{"a": 1}'), headers={"content-encoding": "gzip"})
 
-    async def large(self, _: Request) -> Response:
+    async def large(self, _: requests.Request) -> Response:
         return Response(b"x" * (MOST_BODY + 10))
 
     def app(self) -> Starlette:
@@ -58,13 +58,13 @@ async def test_an_event_arrives_while_the_stream_is_still_open(serve: Serve) -> 
         async with http, http.stream("GET", f"{url}/stream") as response:
             chunks = response.aiter_bytes()
             assert await anext(chunks) == b"data: 1\n\n", "though the server waits before it sends more"
-            (hop,) = recorder.hops
-            assert bytes(hop.body) == b"data: 1\n\n"
-            assert hop.ended is None
+            (request,) = recorder.requests
+            assert bytes(request.body) == b"data: 1\n\n"
+            assert request.ended is None
             server.go_on.set()
             assert await anext(chunks) == b"data: 2\n\n"
-    assert hop.ended is not None
-    assert bytes(hop.body) == b"data: 1\n\ndata: 2\n\n"
+    assert request.ended is not None
+    assert bytes(request.body) == b"data: 1\n\ndata: 2\n\n"
 
 
 async def test_a_compressed_answer_reaches_both_the_agent_and_the_trace(serve: Serve) -> None:
@@ -74,9 +74,9 @@ async def test_a_compressed_answer_reaches_both_the_agent_and_the_trace(serve: S
             http = open_client(10)
         async with http:
             assert (await http.get(f"{url}/packed")).json() == {"a": 1}
-    assert decoded(recorder.hops[0]) == b'{"a": 1}'
-    del recorder.hops[0].body[8:]
-    assert decoded(recorder.hops[0]) == b"", "a cut one is not shown"
+    assert decoded(recorder.requests[0]) == b'{"a": 1}'
+    del recorder.requests[0].body[8:]
+    assert decoded(recorder.requests[0]) == b"", "a cut one is not shown"
 
 
 async def test_a_large_answer_is_whole_for_the_agent_and_cut_in_the_trace(serve: Serve) -> None:
@@ -86,8 +86,8 @@ async def test_a_large_answer_is_whole_for_the_agent_and_cut_in_the_trace(serve:
             http = open_client(10)
         async with http:
             assert len((await http.get(f"{url}/large")).content) == MOST_BODY + 10
-    assert len(recorder.hops[0].body) == MOST_BODY
-    assert recorder.hops[0].size == MOST_BODY + 10
+    assert len(recorder.requests[0].body) == MOST_BODY
+    assert recorder.requests[0].size == MOST_BODY + 10
 
 
 async def test_a_request_that_nobody_answers_is_recorded_as_such() -> None:
@@ -97,8 +97,8 @@ async def test_a_request_that_nobody_answers_is_recorded_as_such() -> None:
     async with http:
         with pytest.raises(httpx2.ConnectError):
             await http.get(f"http://localhost:{free_port()}/")
-    (hop,) = recorder.hops
-    assert hop.status is None
+    (request,) = recorder.requests
+    assert request.status is None
 
 
 async def test_without_a_recorder_and_for_the_model_nothing_listens() -> None:
@@ -113,9 +113,9 @@ async def test_without_a_recorder_and_for_the_model_nothing_listens() -> None:
 
 def test_a_flood_of_requests_is_counted_and_not_stored() -> None:
     recorder = Recorder()
-    for _ in range(MOST_HOPS + 3):
+    for _ in range(MOST_REQUESTS + 3):
         recorder.built("http://localhost/")
-    assert len(recorder.hops) == MOST_HOPS
+    assert len(recorder.requests) == MOST_REQUESTS
     assert recorder.dropped == 3
 
 
@@ -161,6 +161,6 @@ def test_both_eras_of_mcp_are_read_from_json_and_events(body: bytes, kind: str, 
     assert [f"{one.method} {one.id} {one.summary(Labels())}" for one in messages] == shown
 
 
-def test_an_unfinished_hop_is_shown() -> None:
-    hop = Hop("agent", "GET", "http://localhost/", 0.0)
-    assert decoded(hop) == b""
+def test_an_unfinished_request_is_shown() -> None:
+    request = Request("agent", "GET", "http://localhost/", 0.0)
+    assert decoded(request) == b""

@@ -51,7 +51,7 @@ LOGIN_IN_THE_WORKER = [
 ]
 LOGINS = {
     "worker": LOGIN_IN_THE_WORKER,
-    "weak": [hop for hop in LOGIN_IN_THE_WORKER if hop[0] != "consent"],
+    "weak": [one for one in LOGIN_IN_THE_WORKER if one[0] != "consent"],
     "elicitation": LOGIN_ELSEWHERE,
     "resource-server": LOGIN_ELSEWHERE,
     "prefix-gateway": LOGIN_ELSEWHERE,
@@ -103,7 +103,7 @@ def record_run(running: Running, called: str) -> tuple[Recorder, Trace]:
             endpoints=running.agent_endpoints("learner"),
         )
     subject = Subject("x", upstream.url, upstream.name, called)
-    return recorder, build_trace(recorder, subject, Outcome(), upstream.hops_since(recorder.began))
+    return recorder, build_trace(recorder, subject, Outcome(), upstream.requests_since(recorder.began))
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -140,7 +140,7 @@ def files_of_secrets(running: Running) -> dict[str, str]:
 
 
 def test_no_secret_of_a_variation_is_in_any_form_of_its_trace(recorded: RecordedRun) -> None:
-    secrets = secrets_of(recorded.recorder.hops) | recorded.secrets
+    secrets = secrets_of(recorded.recorder.requests) | recorded.secrets
     kinds = " ".join(secrets)
     own = {
         "elicitation": ["requestState", "elicitation_id of", "the file vault-key"],
@@ -163,8 +163,8 @@ def test_no_secret_of_a_variation_is_in_any_form_of_its_trace(recorded: Recorded
 
 
 def test_the_login_is_that_of_this_variation(recorded: RecordedRun) -> None:
-    hops = [(step.kind, step.sender, step.receiver) for step in recorded.phase("approval")]
-    assert hops == LOGINS[recorded.name]
+    requests = [(step.kind, step.sender, step.receiver) for step in recorded.phase("approval")]
+    assert requests == LOGINS[recorded.name]
     assert [one for _, one in recorded.trace.comparisons if not one.holds] == []
     texts = " ".join(f"{step.title} {step.sentence}" for step in recorded.trace.steps)
     assert "{" not in texts
@@ -257,8 +257,10 @@ def test_a_call_that_waits_for_a_person_is_shown_as_the_gateways_own(recorded: R
 @pytest.mark.parametrize("recorded", ["elicitation"], indirect=True)
 def test_an_elicitation_is_the_same_with_a_stored_login(recorded: RecordedRun) -> None:
     assert recorded.later is not None
-    hops = [(step.kind, step.sender, step.receiver) for step in recorded.later.steps if step.phase == "visit"]
-    assert hops == ELICITATION
+    requests = [
+        (step.kind, step.sender, step.receiver) for step in recorded.later.steps if step.phase == "visit"
+    ]
+    assert requests == ELICITATION
     assert "server-metadata" not in {step.kind for step in recorded.later.steps}
 
 

@@ -12,9 +12,9 @@ from workshop.core.console import Console
 from workshop.core.errors import WorkshopError
 from workshop.recorder import current, recording
 from workshop.recorder.files import check_targets, write
-from workshop.recorder.hop import Hop, Upstream
 from workshop.recorder.live import LiveWriter, is_page_open
 from workshop.recorder.model import Outcome, Subject
+from workshop.recorder.request import Request, Upstream
 
 if TYPE_CHECKING:
     from workshop.recorder.recorder import Recorder
@@ -62,7 +62,7 @@ def recorded(
         outcome = _outcome(error)
         raise
     finally:
-        trace = build_trace(recorder, subject, outcome, _upstream_hops(recorder, upstream, console))
+        trace = build_trace(recorder, subject, outcome, _upstream_requests(recorder, upstream, console))
         if live:
             live.finish(trace)
         for path in targets:
@@ -80,13 +80,13 @@ def _live(recorder: "Recorder", subject: Subject, upstream: Upstream) -> LiveWri
 
     return LiveWriter(
         recorder,
-        lambda: upstream.hops_since(recorder.began),
-        lambda hops: build_trace(recorder, subject, _ENDED, hops),
+        lambda: upstream.requests_since(recorder.began),
+        lambda requests: build_trace(recorder, subject, _ENDED, requests),
     )
 
 
 def noted(observe: Observer) -> Observer:
-    """An observer that also gives the events between the hops to the flight recorder, if there is one."""
+    """An observer that also gives the events between the requests to the flight recorder, if there is one."""
     recorder = current()
     if recorder is None:
         return observe
@@ -110,9 +110,11 @@ def _titled(context: RunContext, upstream: Upstream) -> tuple[str, str, str, str
     return named, upstream.url, upstream.name, next(words, _SERVERS[0]) if varied else _PROXY
 
 
-def _upstream_hops(recorder: "Recorder", upstream: Upstream, console: Console) -> Sequence[Hop] | None:
+def _upstream_requests(
+    recorder: "Recorder", upstream: Upstream, console: Console
+) -> Sequence[Request] | None:
     try:
-        return upstream.hops_since(recorder.began)
+        return upstream.requests_since(recorder.began)
     except WorkshopError as error:
         console.warn(f"The trace lacks the requests that {upstream.name} received: {error.what}")
         return None

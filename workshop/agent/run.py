@@ -24,7 +24,7 @@ from workshop.core.foreign import plain
 from workshop.core.interrupts import interrupts
 from workshop.core.settings import Settings
 from workshop.core.streams import prepare_streams
-from workshop.recorder.hop import UNKNOWN, Upstream
+from workshop.recorder.request import UNKNOWN, Upstream
 
 Answer = Callable[[Agent], Awaitable[str]]
 

@@ -24,7 +24,7 @@ def build_group() -> Commands:
 
 
 def explain(file: File, *, json: Json = False) -> None:
-    """Explain a recorded run hop by hop, with the specification of each."""
+    """Explain a recorded run request by request, with the specification of each."""
     from workshop.recorder.files import explain as explained
     from workshop.recorder.files import headline, read
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode, urlsplit
 
 from workshop.core.encoding import s256
-from workshop.recorder.hop import Hop
+from workshop.recorder.request import Request
 
 if TYPE_CHECKING:
     import httpx2
@@ -162,9 +162,9 @@ class Handshake:
         return None
 
     async def recorded(self, mistake: str = "", *, calls: int) -> tuple[list[dict[str, Any]], int | None]:
-        """A login and `calls` calls: the hops as the flight recorder writes them, and the wrong hop's number.
+        """A login and `calls` calls as the flight recorder writes them, and the number of the wrong request.
 
-        `mistake` is one of `MISTAKES`, or empty; then there is no wrong hop.
+        `mistake` is one of `MISTAKES`, or empty; then no request is wrong.
         """
         from workshop.recorder import recording
         from workshop.recorder.build import build_trace
@@ -214,17 +214,17 @@ class Handshake:
             for _ in range(calls):
                 await http.post(self.mcp_url, json=_CALL, headers={"Authorization": f"Bearer {token}"})
 
-    def _received(self, recorder: "Recorder", mistake: str) -> list[Hop]:
+    def _received(self, recorder: "Recorder", mistake: str) -> list[Request]:
         """What GitHub recorded: for each call, a hash of the token that came with it."""
-        calls = [hop for hop in recorder.hops if hop.sent("authorization")]
-        hops = []
+        calls = [request for request in recorder.requests if request.sent("authorization")]
+        received = []
         for call in calls:
             leaks = mistake == "swap" and call is calls[-1]
             token = self._agent_token if leaks else self._github_token
-            hop = Hop("gateway", "POST", f"{_GITHUB}/mcp/", call.at, "upstream", status=HTTPStatus.OK)
-            hop.credential = ("token", hashlib.sha256(token.encode()).hexdigest())
-            hops.append(hop)
-        return hops
+            request = Request("gateway", "POST", f"{_GITHUB}/mcp/", call.at, "upstream", status=HTTPStatus.OK)
+            request.credential = ("token", hashlib.sha256(token.encode()).hexdigest())
+            received.append(request)
+        return received
 
     def _server_routes(self) -> dict[str, Answer]:
         metadata = {

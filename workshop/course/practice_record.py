@@ -11,8 +11,8 @@ from workshop.core.errors import CheckError, WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.interrupts import interrupts
 from workshop.lab.base import PRACTICE_GITHUB
-from workshop.recorder.hop import UNKNOWN, Hop, Upstream
 from workshop.recorder.masking import DIGEST
+from workshop.recorder.request import UNKNOWN, Request, Upstream
 from workshop.recorder.wording import counted
 from workshop.servers.practice.client import RecordedRequest, fingerprint, read_requests
 
@@ -97,8 +97,8 @@ def practice_upstream(url: str) -> Upstream:
     return Upstream("Practice GitHub", url, lambda since: _recorded(url, since))
 
 
-def _recorded(url: str, since: datetime) -> Sequence[Hop]:
-    return [_hop(request, url, since) for request in _read(url) if _is_after(request, since)]
+def _recorded(url: str, since: datetime) -> Sequence[Request]:
+    return [_request(one, url, since) for one in _read(url) if _is_after(one, since)]
 
 
 def _read(url: str) -> Sequence[RecordedRequest]:
@@ -110,21 +110,21 @@ def _read(url: str) -> Sequence[RecordedRequest]:
         raise WorkshopError("The record of the practice GitHub cannot be read") from error
 
 
-def _hop(request: RecordedRequest, url: str, since: datetime) -> Hop:
-    query = f"?{urlencode(_values(request.query))}" if request.query else ""
-    hop = Hop(
-        sender="browser" if request.path.startswith(_PAGES) else "gateway",
-        method=request.method,
-        url=f"{url}{request.path}{query}",
-        at=(datetime.fromisoformat(request.time) - since).total_seconds(),
+def _request(one: RecordedRequest, url: str, since: datetime) -> Request:
+    query = f"?{urlencode(_values(one.query))}" if one.query else ""
+    request = Request(
+        sender="browser" if one.path.startswith(_PAGES) else "gateway",
+        method=one.method,
+        url=f"{url}{one.path}{query}",
+        at=(datetime.fromisoformat(one.time) - since).total_seconds(),
         seen_by="upstream",
-        request_headers=list(_values(request.headers).items()),
-        request_body=urlencode(_values(request.form)).encode(),
-        status=request.status,
+        request_headers=list(_values(one.headers).items()),
+        request_body=urlencode(_values(one.form)).encode(),
+        status=one.status,
     )
-    if credential := request.authorization:
-        hop.credential = (str(credential.get("kind")), str(credential.get("sha256")))
-    return hop
+    if credential := one.authorization:
+        request.credential = (str(credential.get("kind")), str(credential.get("sha256")))
+    return request
 
 
 def _values(described: Mapping[str, Any]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from workshop.course.practice_record import practice_upstream, require_token_swa
 from workshop.course.progress import ProgressFile, exercise_folder
 from workshop.course.variation_run import Running, start
 from workshop.lab.tools.run import runner_for
-from workshop.recorder.hop import UNKNOWN, Upstream
+from workshop.recorder.request import UNKNOWN, Upstream
 
 
 def run_lesson(lesson: Lesson, options: RunOptions, console: Console) -> str:

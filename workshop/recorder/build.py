@@ -1,4 +1,4 @@
-"""Build a trace from a recording: its hops in order, explained, compared and masked."""
+"""Build a trace from a recording: its requests in order, explained, compared and masked."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -17,10 +17,10 @@ from workshop.recorder.context import (
     sent_object,
 )
 from workshop.recorder.files import from_data
-from workshop.recorder.hop import Hop
 from workshop.recorder.masking import Labels
 from workshop.recorder.model import PROXIES, Outcome, Party, Step, Subject, Trace
 from workshop.recorder.recorder import Recorder
+from workshop.recorder.request import Request
 from workshop.recorder.steps import step_of
 
 _ROUNDED = 0.0002
@@ -28,45 +28,51 @@ _CUT = 0.001  # seconds; the upstream's times are cut to milliseconds
 _SLACK = 0.25  # seconds; two clocks, one of which is cut to milliseconds
 
 
-def distinct(hops: Sequence[Hop]) -> Iterable[Hop]:
-    """Yield each hop once: one of the browser's that the agent recorded is left out of other records."""
-    browsed = {hop.url for hop in hops if hop.sender == BROWSER and hop.seen_by == "agent"}
+def distinct(requests: Sequence[Request]) -> Iterable[Request]:
+    """Yield each request once: one of the browser's that the agent recorded is left out of other records."""
+    browsed = {
+        request.url for request in requests if request.sender == BROWSER and request.seen_by == "agent"
+    }
     addresses = {(origin(url), urlsplit(bare(url)).path) for url in browsed}
-    for hop in hops:
-        address = (origin(hop.url), urlsplit(bare(hop.url)).path)
-        repeated = hop.url in browsed or (hop.seen_by == "upstream" and address in addresses)
-        if hop.seen_by == "agent" or hop.sender == GATEWAY or not repeated:
-            yield hop
+    for request in requests:
+        address = (origin(request.url), urlsplit(bare(request.url)).path)
+        repeated = request.url in browsed or (request.seen_by == "upstream" and address in addresses)
+        if request.seen_by == "agent" or request.sender == GATEWAY or not repeated:
+            yield request
 
 
-def settled(hops: Sequence[Hop], server_url: str) -> Iterator[Hop]:
-    """The hops, with each of the gateway's own moved slightly, into the hop that caused it.
+def settled(requests: Sequence[Request], server_url: str) -> Iterator[Request]:
+    """The requests, with each of the gateway's own moved slightly, into the request that caused it.
 
-    Tool calls are caused by the agent, token requests by the browser; without a record of the cause, a hop
-    stays at its time.
+    Tool calls are caused by the agent, token requests by the browser; without a record of the cause, the time
+    stays as it was.
     """
     there = origin(server_url)
-    seen = [hop for hop in hops if hop.seen_by == "agent" and hop.ended and origin(hop.url) == there]
-    for hop in hops:
-        span = _span(hop, seen) if hop.sender == GATEWAY else None
+    seen = [
+        request
+        for request in requests
+        if request.seen_by == "agent" and request.ended and origin(request.url) == there
+    ]
+    for request in requests:
+        span = _span(request, seen) if request.sender == GATEWAY else None
         if span is None:
-            yield hop
+            yield request
             continue
-        moved = min(max(hop.at, span[0]), span[1])
-        yield replace(hop, at=moved if abs(moved - hop.at) <= _SLACK else hop.at)
+        moved = min(max(request.at, span[0]), span[1])
+        yield replace(request, at=moved if abs(moved - request.at) <= _SLACK else request.at)
 
 
-def _span(hop: Hop, seen: Sequence[Hop]) -> tuple[float, float] | None:
-    """Begin and end of the hop that caused one of the gateway's own."""
-    path = urlsplit(bare(hop.url)).path
+def _span(request: Request, seen: Sequence[Request]) -> tuple[float, float] | None:
+    """Begin and end of the request that caused one of the gateway's own."""
+    path = urlsplit(bare(request.url)).path
     asker = AGENT if path.startswith("/mcp") else BROWSER
     if asker == BROWSER and not path.endswith("/access_token"):  # a tool may call the upstream's API too
         calls = [(one.at, one.ended or one.at) for one in seen if b'"tools/call"' in one.request_body]
-        during = [span for span in calls if span[0] - _CUT <= hop.at <= span[1]]
+        during = [span for span in calls if span[0] - _CUT <= request.at <= span[1]]
         if during:
             return during[-1]
     spans = [(one.at, one.ended or one.at) for one in seen if one.sender == asker]
-    return min(spans, key=lambda span: max(span[0] - hop.at, hop.at - span[1], 0.0), default=None)
+    return min(spans, key=lambda span: max(span[0] - request.at, request.at - span[1], 0.0), default=None)
 
 
 def nested(steps: Sequence[Step]) -> tuple[Step, ...]:
@@ -89,7 +95,7 @@ def nested(steps: Sequence[Step]) -> tuple[Step, ...]:
 def annotated(
     steps: Sequence[Step], notes: Sequence[tuple[float, str]]
 ) -> tuple[tuple[Step, ...], tuple[str, ...]]:
-    """Put each note before the first hop that began after it; return the other notes as closing lines."""
+    """Put each note before the first request that began after it; return the other notes as closing lines."""
     before: dict[int, list[str]] = {}
     closing: list[str] = []
     tops = [step for step in steps if step.inside is None]
@@ -100,27 +106,28 @@ def annotated(
     return tuple(annotated), tuple(closing)
 
 
-def _server_url(hops: Sequence[Hop]) -> str:
+def _server_url(requests: Sequence[Request]) -> str:
     """The address of the agent's first MCP request; without one, of its first request.
 
     A refresh of a stored login goes to the token endpoint before any MCP request.
     """
-    sent = [hop for hop in hops if hop.sender == AGENT]
-    asked = (hop.url for hop in sent if "jsonrpc" in sent_object(hop))
+    sent = [request for request in requests if request.sender == AGENT]
+    asked = (request.url for request in sent if "jsonrpc" in sent_object(request))
     return next(asked, sent[0].url if sent else "")
 
 
 def build_trace(
-    recorder: Recorder, subject: Subject, outcome: Outcome, upstreams: Sequence[Hop] | None = None
+    recorder: Recorder, subject: Subject, outcome: Outcome, upstreams: Sequence[Request] | None = None
 ) -> Trace:
-    """Return the trace of a recording; `upstreams` are the upstream's own hops, None if it has no record."""
+    """Return the trace of a recording; `upstreams` are the upstream's own requests, None without a record."""
     labels = Labels()
-    first = _server_url(recorder.hops)
+    first = _server_url(recorder.requests)
     context = Context(bare(first), subject.upstream_url, subject.server_name.lower())
-    recorded = list(distinct([*recorder.hops, *(upstreams or ())]))
-    hops = sorted(settled(recorded, first), key=lambda hop: hop.at)
-    steps = tuple(step_of(number, hop, context, labels) for number, hop in enumerate(hops, 1))
-    for secret in (*subject.secrets, *recorder.secrets):  # a secret in a hop already has a label of its kind
+    recorded = list(distinct([*recorder.requests, *(upstreams or ())]))
+    requests = sorted(settled(recorded, first), key=lambda request: request.at)
+    steps = tuple(step_of(number, request, context, labels) for number, request in enumerate(requests, 1))
+    # Last, because a secret in a request already has a label of its kind.
+    for secret in (*subject.secrets, *recorder.secrets):
         labels.of("secret", secret)
     steps, closing = annotated(nested(steps), recorder.notes)
     if recorder.dropped:
@@ -167,7 +174,7 @@ def _role(kinds: set[str], steps: Sequence[Step], context: Context, subject: Sub
 
 
 def _unseen(steps: Sequence[Step], context: Context, subject: Subject, *, has_record: bool) -> Iterator[str]:
-    """Sentences about the hops that were not recorded, and about where others come from."""
+    """Sentences about the requests that were not recorded, and about where others come from."""
     server, upstream = context.server_name, subject.upstream_name
     if any(step.seen_by == "upstream" for step in steps):
         yield (

@@ -1,4 +1,4 @@
-"""What the hops so far have shown, and from it: who receives the next one, and whether a call waits."""
+"""What the requests so far have shown, and from it: who receives the next one, and whether a call waits."""
 
 import json
 from collections.abc import Mapping
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from workshop.recorder.hop import Hop
 from workshop.recorder.masking import decoded, parameters
+from workshop.recorder.request import Request
 
 AGENT, BROWSER, GATEWAY, ISSUER, UPSTREAM = "agent", "browser", "gateway", "authorization-server", "upstream"
 
@@ -26,25 +26,25 @@ def bare(url: str) -> str:
     return url.partition("?")[0].partition("#")[0]
 
 
-def query_of(hop: Hop) -> dict[str, str]:
-    """The parameters in a hop's address."""
-    return dict(parameters(hop.url.partition("?")[2].partition("#")[0]))
+def query_of(request: Request) -> dict[str, str]:
+    """The parameters in a request's address."""
+    return dict(parameters(request.url.partition("?")[2].partition("#")[0]))
 
 
-def form_of(hop: Hop) -> dict[str, str]:
-    """The parameters in a hop's form; other bodies have none."""
-    is_form = "x-www-form-urlencoded" in hop.sent("content-type")
-    return dict(parameters(hop.request_body.decode("utf-8", "replace"))) if is_form else {}
+def form_of(request: Request) -> dict[str, str]:
+    """The parameters in a request's form; other bodies have none."""
+    is_form = "x-www-form-urlencoded" in request.sent("content-type")
+    return dict(parameters(request.request_body.decode("utf-8", "replace"))) if is_form else {}
 
 
-def sent_object(hop: Hop) -> Mapping[str, Any]:
+def sent_object(request: Request) -> Mapping[str, Any]:
     """The JSON object that was sent, or an empty one."""
-    return _object(hop.request_body)
+    return _object(request.request_body)
 
 
-def returned_object(hop: Hop) -> Mapping[str, Any]:
+def returned_object(request: Request) -> Mapping[str, Any]:
     """The JSON object that was answered, or an empty one."""
-    return _object(decoded(hop))
+    return _object(decoded(request))
 
 
 def _object(body: bytes) -> Mapping[str, Any]:
@@ -63,7 +63,7 @@ def strings(value: object) -> list[str]:
 
 @dataclass
 class Context:
-    """What the hops so far have shown; the reader of each hop adds to it."""
+    """What the requests so far have shown; the reader of each request adds to it."""
 
     server_url: str = ""
     upstream_url: str = ""
@@ -86,30 +86,30 @@ class Context:
     own_redirect: str = ""
     """The gateway's redirect URI, as a client of the authorization server."""
     asker: str = AGENT
-    """The sender of the last hop that was not the gateway's own."""
+    """The sender of the last request that was not the gateway's own."""
     waiting_call: str = ""
     """The tool whose call first needs a person at a page."""
     waited_until: float = -1.0
 
-    def waits(self, hop: Hop) -> bool:
-        """Whether a call waits for the person while this hop happens."""
-        return hop.at < self.waited_until
+    def waits(self, request: Request) -> bool:
+        """Whether a call waits for the person while this request happens."""
+        return request.at < self.waited_until
 
     @property
     def issued_elsewhere(self) -> bool:
         """Whether a server other than the MCP server issues the tokens."""
         return origin(self.issuer or self.token_issuer) not in ("", origin(self.server_url))
 
-    def receiver(self, hop: Hop) -> str:
-        """The party that receives the hop."""
-        there = origin(hop.url)
-        if self.asked and bare(hop.url) == self.asked.get("redirect_uri"):
+    def receiver(self, request: Request) -> str:
+        """The party that receives the request."""
+        there = origin(request.url)
+        if self.asked and bare(request.url) == self.asked.get("redirect_uri"):
             return AGENT
-        if hop.seen_by == "listener":
+        if request.seen_by == "listener":
             return AGENT
         if there == origin(self.server_url):
             return GATEWAY
-        if there == origin(self.upstream_url) or hop.seen_by == "upstream":
+        if there == origin(self.upstream_url) or request.seen_by == "upstream":
             return UPSTREAM
         issuers = (self.issuer, self.token_issuer, *self.issuers)
         return ISSUER if there in map(origin, issuers) else there

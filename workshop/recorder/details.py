@@ -1,4 +1,4 @@
-"""Read the facts, comparisons and claims out of each kind of hop, and add what it shows to the context."""
+"""Read facts, comparisons and claims out of each kind of request, and add what it shows to the context."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -16,7 +16,6 @@ from workshop.recorder.context import (
     sent_object,
     strings,
 )
-from workshop.recorder.hop import Hop
 from workshop.recorder.masking import (
     Labels,
     cut,
@@ -27,6 +26,7 @@ from workshop.recorder.masking import (
     masked_parameters,
 )
 from workshop.recorder.model import Claims, Comparison, Pairs
+from workshop.recorder.request import Request
 from workshop.recorder.wording import (
     CONFIDENTIAL,
     FOR_SERVER,
@@ -54,7 +54,7 @@ _ASKED = (
 
 @dataclass(frozen=True)
 class Detail:
-    """What one hop adds to the wording of its kind."""
+    """What one request adds to the wording of its kind."""
 
     facts: Pairs = ()
     comparisons: tuple[Comparison, ...] = ()
@@ -63,10 +63,10 @@ class Detail:
     sentence: str = ""
 
 
-def read(kind: str, hop: Hop, context: Context, labels: Labels) -> Detail:
-    """The detail of a hop; empty for a kind without a reader."""
+def read(kind: str, request: Request, context: Context, labels: Labels) -> Detail:
+    """The detail of a request; empty for a kind without a reader."""
     reader = _READERS.get(kind)
-    return reader(hop, context, labels) if reader else Detail()
+    return reader(request, context, labels) if reader else Detail()
 
 
 def _facts(values: Iterable[tuple[str, object]]) -> Pairs:
@@ -79,16 +79,16 @@ def _plain(value: object) -> str:
     return "" if value in (None, "", [], {}) else str(value)
 
 
-def _challenge(hop: Hop, _context: Context, _labels: Labels) -> Detail:
-    value = hop.header("www-authenticate")
+def _challenge(request: Request, _context: Context, _labels: Labels) -> Detail:
+    value = request.header("www-authenticate")
     scheme = value.partition(" ")[0]
     found = [(name, quoted or word) for name, quoted, word in _CHALLENGE.findall(value)]
-    silent = hop.status == _UNAUTHORIZED and "resource_metadata" not in dict(found)
+    silent = request.status == _UNAUTHORIZED and "resource_metadata" not in dict(found)
     return Detail(_facts([("WWW-Authenticate", scheme), *found]), sentence=WITHOUT_METADATA if silent else "")
 
 
-def _resource(hop: Hop, context: Context, _labels: Labels) -> Detail:
-    data = returned_object(hop)
+def _resource(request: Request, context: Context, _labels: Labels) -> Detail:
+    data = returned_object(request)
     if "resource" not in data:
         return Detail(sentence=SOUGHT)
     context.resource, context.issuers = str(data["resource"]), strings(data.get("authorization_servers", []))
@@ -96,8 +96,8 @@ def _resource(hop: Hop, context: Context, _labels: Labels) -> Detail:
     return Detail(_facts((name, data.get(name)) for name in names), tuple(comparisons.of_resource(context)))
 
 
-def _server(hop: Hop, context: Context, _labels: Labels) -> Detail:
-    data = returned_object(hop)
+def _server(request: Request, context: Context, _labels: Labels) -> Detail:
+    data = returned_object(request)
     if "issuer" not in data:
         return Detail(sentence=SOUGHT)
     context.issuer = str(data["issuer"])
@@ -108,8 +108,8 @@ def _server(hop: Hop, context: Context, _labels: Labels) -> Detail:
     return Detail(facts, tuple(comparisons.of_server(context, methods)))
 
 
-def _register(hop: Hop, context: Context, labels: Labels) -> Detail:
-    asked, given = sent_object(hop), returned_object(hop)
+def _register(request: Request, context: Context, labels: Labels) -> Detail:
+    asked, given = sent_object(request), returned_object(request)
     if "client_id" not in given:
         return Detail(_facts([("client_name", asked.get("client_name"))]))
     context.redirect_uris = strings(given.get("redirect_uris", asked.get("redirect_uris", [])))
@@ -123,46 +123,48 @@ def _register(hop: Hop, context: Context, labels: Labels) -> Detail:
     return Detail(_facts(facts), sentence=CONFIDENTIAL if secret else "")
 
 
-def _authorize(hop: Hop, context: Context, labels: Labels) -> Detail:
-    context.asked, context.client = query_of(hop), AGENT
+def _authorize(request: Request, context: Context, labels: Labels) -> Detail:
+    context.asked, context.client = query_of(request), AGENT
     shown = dict(masked_parameters(context.asked.items(), labels))
     return Detail(_facts((name, shown.get(name)) for name in _ASKED), tuple(comparisons.of_request(context)))
 
 
-def _own_authorize(hop: Hop, context: Context, labels: Labels) -> Detail:
-    context.client, context.own_redirect = GATEWAY, query_of(hop).get("redirect_uri", "")
-    return _upstream_authorize(hop, context, labels)
+def _own_authorize(request: Request, context: Context, labels: Labels) -> Detail:
+    context.client, context.own_redirect = GATEWAY, query_of(request).get("redirect_uri", "")
+    return _upstream_authorize(request, context, labels)
 
 
-def _upstream_authorize(hop: Hop, _context: Context, labels: Labels) -> Detail:
-    shown = dict(masked_parameters(query_of(hop).items(), labels))
+def _upstream_authorize(request: Request, _context: Context, labels: Labels) -> Detail:
+    shown = dict(masked_parameters(query_of(request).items(), labels))
     return Detail(_facts((name, shown.get(name)) for name in _ASKED))
 
 
-def _returned(hop: Hop, labels: Labels) -> Pairs:
-    shown = dict(masked_parameters(query_of(hop).items(), labels))
+def _returned(request: Request, labels: Labels) -> Pairs:
+    shown = dict(masked_parameters(query_of(request).items(), labels))
     return _facts((name, shown.get(name)) for name in ("code", "state", "iss", "error", "error_description"))
 
 
-def _other_callback(hop: Hop, context: Context, labels: Labels) -> Detail:
-    sentence = FOR_SERVER if context.waits(hop) and context.receiver(hop) == GATEWAY else ""
-    return Detail(_returned(hop, labels), sentence=sentence)
+def _other_callback(request: Request, context: Context, labels: Labels) -> Detail:
+    sentence = FOR_SERVER if context.waits(request) and context.receiver(request) == GATEWAY else ""
+    return Detail(_returned(request, labels), sentence=sentence)
 
 
-def _own_callback(hop: Hop, _context: Context, labels: Labels) -> Detail:
-    return Detail(_returned(hop, labels))
+def _own_callback(request: Request, _context: Context, labels: Labels) -> Detail:
+    return Detail(_returned(request, labels))
 
 
-def _callback(hop: Hop, context: Context, labels: Labels) -> Detail:
-    context.returned = query_of(hop)
+def _callback(request: Request, context: Context, labels: Labels) -> Detail:
+    context.returned = query_of(request)
     sentence = "" if "iss" in context.returned else WITHOUT_ISSUER
     if error := context.returned.get("error"):
         sentence = f"There is no code: the authorization server reports `{cut(error, 80)}`."
-    return Detail(_returned(hop, labels), tuple(comparisons.of_callback(context, labels)), sentence=sentence)
+    return Detail(
+        _returned(request, labels), tuple(comparisons.of_callback(context, labels)), sentence=sentence
+    )
 
 
-def _token(hop: Hop, context: Context, labels: Labels) -> Detail:
-    form, given = form_of(hop), returned_object(hop)
+def _token(request: Request, context: Context, labels: Labels) -> Detail:
+    form, given = form_of(request), returned_object(request)
     masked_parameters(form.items(), labels)  # numbers the labels of the request before the response's
     compared = list(comparisons.of_exchange(context, form, labels)) if "code" in form else []
     refresh = given.get("refresh_token")
@@ -195,9 +197,9 @@ def _read_token(token: str, context: Context, labels: Labels) -> tuple[Claims | 
     return claims, tuple(comparisons.of_claims(context, payload))
 
 
-def _mcp(hop: Hop, context: Context, labels: Labels) -> Detail:
-    token = hop.sent("authorization").removeprefix("Bearer ")
-    along = {name: value for name, value in hop.request_headers if is_credential(name.lower())}
+def _mcp(request: Request, context: Context, labels: Labels) -> Detail:
+    token = request.sent("authorization").removeprefix("Bearer ")
+    along = {name: value for name, value in request.request_headers if is_credential(name.lower())}
     context.sent_along |= {fingerprint(value): name for name, value in along.items()}
     besides = masked_headers(along.items(), labels)
     if not token:
@@ -210,10 +212,10 @@ def _mcp(hop: Hop, context: Context, labels: Labels) -> Detail:
     return Detail(shown, about, claims)
 
 
-def _upstream(hop: Hop, context: Context, labels: Labels) -> Detail:
-    if hop.credential is None:
+def _upstream(request: Request, context: Context, labels: Labels) -> Detail:
+    if request.credential is None:
         return Detail()
-    kind, digest = hop.credential
+    kind, digest = request.credential
     upstreams = labels.of_digest("github-token", digest)
     agents = labels.of("token", context.token) if context.token else ""
     compared = tuple(comparisons.of_swap(agents, upstreams)) if agents else ()
@@ -224,12 +226,12 @@ def _upstream(hop: Hop, context: Context, labels: Labels) -> Detail:
         return Detail(facts, compared)
     header = context.sent_along.get(digest)
     title, sentence = SENT_ALONG if header else SERVERS_OWN
-    requested = cut(hop.sent("mcp-name") or hop.sent("mcp-method"), 60)
+    requested = cut(request.sent("mcp-name") or request.sent("mcp-method"), 60)
     sentence = f"{sentence} It requests `{requested}`." if requested else sentence
     return Detail(facts, compared, title=title, sentence=sentence.replace("{header}", header or ""))
 
 
-_READERS: dict[str, Callable[[Hop, Context, Labels], Detail]] = {
+_READERS: dict[str, Callable[[Request, Context, Labels], Detail]] = {
     "challenge": _challenge,
     "resource-metadata": _resource,
     "server-metadata": _server,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
-from workshop.recorder.hop import Hop
+from workshop.recorder.request import Request
 
 SHORTEST_SWEPT = 8
 """Shorter values are masked in place but not searched for elsewhere: they occur in ordinary words."""
@@ -239,20 +239,20 @@ def masked_body(body: bytes, media_type: str, labels: Labels) -> str:
     return "(not shown)"
 
 
-def media_type(hop_headers: Iterable[tuple[str, str]]) -> str:
+def media_type(headers: Iterable[tuple[str, str]]) -> str:
     """The media type of a message, in lower case, without its parameters."""
-    found = next((value for name, value in hop_headers if name.lower() == "content-type"), "")
+    found = next((value for name, value in headers if name.lower() == "content-type"), "")
     return found.partition(";")[0].strip().lower()
 
 
-def decoded(hop: Hop) -> bytes:
+def decoded(request: Request) -> bytes:
     """The body of a response without its content coding."""
-    if not hop.header("content-encoding"):
-        return bytes(hop.body)
+    if not request.header("content-encoding"):
+        return bytes(request.body)
     from workshop.core.bounded import UnusableAnswerError, unpacked
 
     try:
-        return unpacked(bytes(hop.body), hop.header("content-encoding"))
+        return unpacked(bytes(request.body), request.header("content-encoding"))
     except UnusableAnswerError:  # cut, too large, or in a coding that was not asked for
         return b""
 

@@ -13,7 +13,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Party:
-    """A sender or receiver of hops: a lane of the diagram."""
+    """A sender or receiver of requests: a lane of the diagram."""
 
     id: str
     name: str
@@ -55,10 +55,10 @@ class Message:
 
 @dataclass(frozen=True)
 class Step:
-    """One hop. Times are in seconds; `at` is since the beginning, `inside` the hop that it is part of.
+    """One request, explained. Times are seconds, `at` since the beginning; `inside` is the request around it.
 
-    `seen_by` is who recorded it (`hop.Source`), `wait` the time to the response's first byte, `before` the
-    notes that precede it.
+    `seen_by` is who recorded it (`request.Source`), `wait` the time to the response's first byte, `before`
+    the notes that precede it.
     """
 
     number: int
@@ -100,7 +100,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Trace:
-    """A whole recording; `closing` are the notes after the last hop, `unseen` is what was not recorded."""
+    """A whole recording; `closing` are the notes after the last request, `unseen` what was not recorded."""
 
     title: str
     began: str
@@ -119,7 +119,7 @@ class Trace:
 
     @property
     def comparisons(self) -> list[tuple[Step, Comparison]]:
-        """Every comparison, with its hop."""
+        """Every comparison, with its request."""
         return [(step, comparison) for step in self.steps for comparison in step.comparisons]
 
 

@@ -9,26 +9,26 @@ from weakref import WeakKeyDictionary
 
 import httpx2
 
-from workshop.recorder.hop import MOST_BODY, Hop
+from workshop.recorder.request import MOST_BODY, Request
 
-MOST_HOPS = 1000
+MOST_REQUESTS = 1000
 
 Hook = Callable[[Any], Coroutine[Any, Any, None]]
 
 
 class Recorder:
-    """Collects hops and notes, in the order they began."""
+    """Collects requests and notes, in the order they began."""
 
     def __init__(self) -> None:
         self.began = datetime.now(UTC)
-        self.hops: list[Hop] = []
+        self.requests: list[Request] = []
         self.notes: list[tuple[float, str]] = []
         self.secrets: list[str] = []
         self.dropped = 0
         self.changed: Callable[[], None] = lambda: None
         """Called after each request, each answer, and the end of each answer's body."""
         self._zero = time.monotonic()
-        self._open: WeakKeyDictionary[httpx2.Request, Hop] = WeakKeyDictionary()
+        self._open: WeakKeyDictionary[httpx2.Request, Request] = WeakKeyDictionary()
 
     def clock(self) -> float:
         """Seconds since the recording began."""
@@ -46,74 +46,76 @@ class Recorder:
         return requested, responded
 
     def note(self, text: str) -> None:
-        """Record something that happened between the hops."""
+        """Record something that happened between the requests."""
         self.notes.append((self.clock(), text))
         self.changed()
 
     def received(self, url: str, status: int) -> None:
         """Record a browser's request to the agent's listener, and the status of the response."""
         now = self.clock()
-        self._add(Hop("browser", "GET", url, now, "listener", status=status, answered=now, ended=now))
+        self._add(Request("browser", "GET", url, now, "listener", status=status, answered=now, ended=now))
 
     def built(self, url: str) -> None:
         """Record that the agent built an address for the browser, whose requests cannot be recorded."""
-        self._add(Hop("browser", "GET", url, self.clock(), "built"))
+        self._add(Request("browser", "GET", url, self.clock(), "built"))
 
     def remembered(self, request: httpx2.Request, response: httpx2.Response) -> None:
         """Record a request that was answered from the agent's cache and not sent."""
         now = self.clock()
-        hop = Hop("agent", request.method, str(request.url), now, "memory", answered=now, ended=now)
-        hop.status, hop.reason = response.status_code, response.reason_phrase
-        hop.take(response.content)
-        self._add(hop)
+        recorded = Request("agent", request.method, str(request.url), now, "memory", answered=now, ended=now)
+        recorded.status, recorded.reason = response.status_code, response.reason_phrase
+        recorded.take(response.content)
+        self._add(recorded)
 
-    def _add(self, hop: Hop) -> None:
-        if len(self.hops) < MOST_HOPS:
-            self.hops.append(hop)
+    def _add(self, request: Request) -> None:
+        if len(self.requests) < MOST_REQUESTS:
+            self.requests.append(request)
         else:
             self.dropped += 1
         self.changed()
 
     def _requested(self, sender: str, request: httpx2.Request) -> None:
-        hop = Hop(sender, request.method, str(request.url), self.clock())
-        hop.request_headers = request.headers.multi_items()
+        recorded = Request(sender, request.method, str(request.url), self.clock())
+        recorded.request_headers = request.headers.multi_items()
         with contextlib.suppress(httpx2.RequestNotRead):
-            hop.request_body = request.content[:MOST_BODY]
-        self._open[request] = hop
-        self._add(hop)
+            recorded.request_body = request.content[:MOST_BODY]
+        self._open[request] = recorded
+        self._add(recorded)
 
     def _responded(self, response: httpx2.Response) -> None:
-        hop = self._open.pop(response.request, None)
-        if hop is None:
+        request = self._open.pop(response.request, None)
+        if request is None:
             return
-        hop.answered = self.clock()
-        hop.status, hop.reason = response.status_code, response.reason_phrase
-        hop.http_version = response.http_version
-        hop.response_headers = response.headers.multi_items()
+        request.answered = self.clock()
+        request.status, request.reason = response.status_code, response.reason_phrase
+        request.http_version = response.http_version
+        request.response_headers = response.headers.multi_items()
         if isinstance(response.stream, httpx2.AsyncByteStream):
-            response.stream = _CopiedStream(response.stream, hop, self._ended)
+            response.stream = _CopiedStream(response.stream, request, self._ended)
         self.changed()
 
-    def _ended(self, hop: Hop) -> None:
-        if hop.ended is None:
-            hop.ended = self.clock()
+    def _ended(self, request: Request) -> None:
+        if request.ended is None:
+            request.ended = self.clock()
             self.changed()
 
 
 class _CopiedStream(httpx2.AsyncByteStream):
-    """A response's stream that copies each chunk into a hop and passes it on at once, unchanged."""
+    """A response's stream that copies each chunk into a request and passes it on at once, unchanged."""
 
-    def __init__(self, stream: httpx2.AsyncByteStream, hop: Hop, ended: Callable[[Hop], None]) -> None:
+    def __init__(
+        self, stream: httpx2.AsyncByteStream, request: Request, ended: Callable[[Request], None]
+    ) -> None:
         self._stream = stream
-        self._hop = hop
+        self._request = request
         self._ended = ended
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for chunk in self._stream:
-            self._hop.take(chunk)
+            self._request.take(chunk)
             yield chunk
-        self._ended(self._hop)
+        self._ended(self._request)
 
     async def aclose(self) -> None:
-        self._ended(self._hop)
+        self._ended(self._request)
         await self._stream.aclose()

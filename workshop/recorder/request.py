@@ -8,11 +8,11 @@ from typing import Literal
 MOST_BODY = 512 * 1024
 
 Source = Literal["agent", "listener", "memory", "upstream", "built"]
-"""Who recorded a hop: the agent's HTTP client, listener or cache, or the upstream; "built": not sent yet."""
+"""Who recorded it: the agent's HTTP client, listener or cache, or the upstream; "built": not sent yet."""
 
 
 @dataclass
-class Hop:
+class Request:
     """One HTTP request and its response; times are seconds since the recording began."""
 
     sender: str
@@ -47,17 +47,17 @@ class Hop:
         return next((value for key, value in self.request_headers if key.lower() == name), "")
 
 
-def _nothing(_since: datetime) -> Sequence[Hop]:
+def _nothing(_since: datetime) -> Sequence[Request]:
     return ()
 
 
 @dataclass(frozen=True)
 class Upstream:
-    """The server behind the gateway; `hops_since(moment)` returns the hops that it recorded since then."""
+    """The server behind the gateway; `requests_since(moment)` returns what it recorded since then."""
 
     name: str = "GitHub"
     url: str = ""
-    hops_since: Callable[[datetime], Sequence[Hop]] = _nothing
+    requests_since: Callable[[datetime], Sequence[Request]] = _nothing
 
 
 UNKNOWN = Upstream()
