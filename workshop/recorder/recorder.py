@@ -12,6 +12,7 @@ import httpx2
 from workshop.recorder.request import MOST_BODY, Request
 
 MOST_REQUESTS = 1000
+_TRIES, _CLOSE = 20, 0.0002  # seconds
 
 Hook = Callable[[Any], Coroutine[Any, Any, None]]
 
@@ -20,14 +21,13 @@ class Recorder:
     """Collects requests and notes, in the order they began."""
 
     def __init__(self) -> None:
-        self.began = datetime.now(UTC)
         self.requests: list[Request] = []
         self.notes: list[tuple[float, str]] = []
         self.secrets: list[str] = []
         self.dropped = 0
         self.changed: Callable[[], None] = lambda: None
         """Called after each request, each answer, and the end of each answer's body."""
-        self._zero = time.monotonic()
+        self.began, self._zero = _now()
         self._open: WeakKeyDictionary[httpx2.Request, Request] = WeakKeyDictionary()
 
     def clock(self) -> float:
@@ -98,6 +98,19 @@ class Recorder:
         if request.ended is None:
             request.ended = self.clock()
             self.changed()
+
+
+def _now() -> tuple[datetime, float]:
+    """The time of day and the monotonic clock at the same moment.
+
+    An upstream's record has the time of day. If this process paused between the two, the upstream's requests
+    would be shown outside the request that caused them.
+    """
+    for _ in range(_TRIES):
+        before, now, after = time.monotonic(), datetime.now(UTC), time.monotonic()
+        if after - before < _CLOSE:
+            break
+    return now, before
 
 
 class _CopiedStream(httpx2.AsyncByteStream):
