@@ -15,7 +15,7 @@ from workshop.core.outgoing import TLS, check_variables
 
 # Shorter than common servers' idle time (uvicorn: 5 s), so that a POST rarely meets a closed connection.
 _IDLE_SECONDS = 4.0
-_FIELD_BYTES = 16 * 1024
+FIELD_BYTES = 16 * 1024
 
 
 class Outbound:
@@ -37,7 +37,7 @@ class Outbound:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.patience.connect),
-            max_field_size=_FIELD_BYTES,
+            max_field_size=FIELD_BYTES,
             skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept", "Content-Type"),
         )
         return self

@@ -320,17 +320,19 @@ def serve(
     host: str = "localhost",
     more_ports: Sequence[int] = (),
     http: type[asyncio.Protocol] = CoalescingProtocol,
+    loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> None:
     """Serve `app` on `port` of `host` (see `bind_at`), until SIGTERM or until `while_exists` is gone.
 
     A workload therefore stops when its state directory is deleted by hand. On `more_ports`, the same
-    application answers; its scope shows the port.
+    application answers; its scope shows the port. `loop` makes the event loop, if not asyncio.
     """
     log_to_stderr()
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     server = uvicorn.Server(server_config(app, http))
     sockets = [bound for each in (port, *more_ports) for bound in bind_at(host, each)]
-    asyncio.run(_serve(server, sockets, while_exists))
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(_serve(server, sockets, while_exists))
 
 
 def server_config(app: ASGIApp, http: type[asyncio.Protocol] = CoalescingProtocol) -> uvicorn.Config:

@@ -24,6 +24,8 @@ class StrictProtocol(HeadDeadline, HttpToolsProtocol):
     _in_head = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        # uvloop would write at the end of its turn, behind the log and whatever else is due.
+        transport.set_write_buffer_limits(0)
         self._coalesced = CoalescedTransport(transport, self.loop)
         super().connection_made(self._coalesced)
         self.limit_connections()

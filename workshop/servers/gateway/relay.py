@@ -5,7 +5,6 @@ sessions with their GET stream and DELETE (2025-11-25), and self-contained POSTs
 path and query are not passed on: the remote URL is the configured one (ToolHive, transparent_proxy.go).
 """
 
-import io
 import logging
 import re
 from codecs import BOM_UTF8
@@ -13,19 +12,17 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import NamedTuple
 
 import aiohttp
-from multidict import CIMultiDict
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
-from yarl import URL
 
 from workshop.auth import ClientGoneError, Outbound, RefusedError, private_json
 from workshop.auth.http import parse_query
 from workshop.auth.json_rpc import read_message, relayed_body, too_large
 from workshop.auth.limits import RELAY_BYTES
-from workshop.auth.outbound import proxy_for
 from workshop.servers.gateway.cancellation import AdmissionLostError, Watch
 from workshop.servers.gateway.config import GatewayConfig
 from workshop.servers.gateway.gate import Admission, Answer, Gate, upstream_failure
+from workshop.servers.gateway.remote import Remote, RemoteAnswer
 from workshop.servers.gateway.tool_filter import RawHeaders, ToolFilter, withheld
 
 _REQUEST = frozenset(
@@ -47,17 +44,17 @@ _DROPPED = _HOP_BY_HOP | _NOT_OURS
 _CORS_PREFIX = b"access-control-"
 
 
-def to_upstream(headers: Iterable[tuple[bytes, bytes]], *added: Mapping[str, str]) -> CIMultiDict[str]:
+def to_upstream(headers: Iterable[tuple[bytes, bytes]], *added: Mapping[str, str]) -> RawHeaders:
     """The allowed request headers, then the added ones, which replace them; of two, the later one is used."""
-    kept: CIMultiDict[str] = CIMultiDict()
-    for name, value in headers:
-        if name in _REQUEST or name.startswith(_REQUEST_PREFIX):
-            kept.add(name.decode("ascii"), value.decode("utf-8", "replace"))  # aiohttp writes UTF-8
-    kept["Accept-Encoding"] = "identity"
+    new = {"accept-encoding": "identity"}
     for group in added:
-        for shown, text in group.items():
-            kept[shown] = text
-    return kept
+        new |= {name.lower(): value for name, value in group.items()}
+    kept = [
+        (name, value if value.isascii() else value.decode("utf-8", "replace").encode())
+        for name, value in headers
+        if (name in _REQUEST or name.startswith(_REQUEST_PREFIX)) and name.decode("ascii") not in new
+    ]
+    return kept + [(name.encode("ascii"), value.encode()) for name, value in new.items()]
 
 
 def to_client(
@@ -81,8 +78,6 @@ _METHODS = ("GET", "POST", "DELETE")
 _WITHOUT_SESSIONS = "2026-07-28"  # requests only: no stream to open, no session to end
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # RFC 9110 section 5.5
 _ONE_OF_EACH = (b"mcp-session-id", b"mcp-protocol-version", b"mcp-method", b"mcp-name", b"content-type")
-_WARNED_OF = 1024 * 1024
-"""From this size on aiohttp warns of a body that is given as bytes."""
 
 
 class _Call(NamedTuple):
@@ -96,8 +91,7 @@ class Relay:
     """Streams between MCP clients and the remote server; `gate` decides who is admitted, with which token."""
 
     def __init__(self, config: GatewayConfig, outbound: Outbound, gate: Gate) -> None:
-        self._url = URL(config.remote_url, encoded=True)
-        self._proxy = proxy_for(config.remote_url)
+        self._remote = Remote(config.remote_url, outbound)
         self._added = config.headers
         self._outbound = outbound
         self._gate = gate
@@ -148,23 +142,15 @@ class Relay:
         self, call: _Call, admission: Admission, send: Send, watch: Watch, *, waited: bool
     ) -> None:
         headers = to_upstream(call.headers, await admission.credentials(waited=waited), self._added)
-        body = io.BytesIO(call.body) if len(call.body) >= _WARNED_OF else call.body or None
         watch.asked()
         try:
-            response = await self._outbound.session.request(
-                call.method,
-                self._url,
-                headers=headers,
-                data=body,
-                allow_redirects=False,
-                proxy=self._proxy,
-            )
+            response = await self._remote.ask(call.method, headers, call.body)
         except TimeoutError as error:
             raise upstream_failure(slow=True) from error
         except (aiohttp.ClientError, OSError) as error:
             raise upstream_failure(slow=False) from error
         watch.answering()
-        async with response:
+        with response:
             if response.status not in _STATUSES:
                 raise upstream_failure(
                     slow=False, description="The remote server answered with no status of HTTP"
@@ -172,11 +158,12 @@ class Relay:
             admission.answered(Answer(call.method, response.status, response.headers.get("mcp-session-id")))
             await self._answer(response, call.id, send)
 
-    async def _answer(self, response: aiohttp.ClientResponse, id_: object, send: Send) -> None:
+    async def _answer(self, response: RemoteAnswer, id_: object, send: Send) -> None:
         if "location" in response.headers or response.status in range(300, 400):
             raise upstream_failure(slow=False, description="The remote server answered with a redirect")
         headers, chunks = await self._content(response, id_)
-        first = await _first(chunks) if response.content_length else b""
+        has_length = response.headers.get("content-length", "0") != "0"
+        first = await _first(chunks) if has_length else b""
         is_whole = self._tools is None and response.content.at_eof()
         try:
             await send({"type": "http.response.start", "status": response.status, "headers": headers})
@@ -192,9 +179,7 @@ class Relay:
             # client does not mistake half an answer for a whole one.
             _LOG.warning("the remote server's answer broke off: %s", type(error).__name__)
 
-    async def _content(
-        self, response: aiohttp.ClientResponse, id_: object
-    ) -> tuple[RawHeaders, AsyncIterator[bytes]]:
+    async def _content(self, response: RemoteAnswer, id_: object) -> tuple[RawHeaders, AsyncIterator[bytes]]:
         chunks = response.content.iter_any()
         if self._tools is None:
             if not _is_identity(response):
@@ -204,7 +189,10 @@ class Relay:
         if not _readable(response):
             raise withheld(id_)
         headers = to_client(response.raw_headers, without=frozenset({b"content-length"}))
-        if response.content_type == "text/event-stream" and len(response.headers.getall("content-type")) == 1:
+        if (
+            response.media_type[0] == "text/event-stream"
+            and len(response.headers.getall("content-type")) == 1
+        ):
             return headers, self._tools.events(chunks, id_)
         try:
             # Complete before its head is sent: the client gets an error instead of an unreadable list.
@@ -225,12 +213,12 @@ async def _once(body: bytes) -> AsyncIterator[bytes]:
     yield body
 
 
-def _readable(response: aiohttp.ClientResponse) -> bool:
+def _readable(response: RemoteAnswer) -> bool:
     """Whether the bytes of an answer are its text, in UTF-8."""
-    return _is_identity(response) and (response.charset or "utf-8").lower() in ("utf-8", "us-ascii")
+    return _is_identity(response) and response.media_type[1] in ("utf-8", "us-ascii")
 
 
-def _is_identity(response: aiohttp.ClientResponse) -> bool:
+def _is_identity(response: RemoteAnswer) -> bool:
     codings = response.headers.getall("content-encoding", ["identity"])
     return all(coding.strip().lower() == "identity" for coding in codings)
 
