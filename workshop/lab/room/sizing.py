@@ -90,7 +90,7 @@ class Sizing:
 
     @property
     def rows(self) -> Sequence[tuple[str, str, str, str, str]]:
-        """Each resource: its name, what a seat and all seats request, what is free, and for how many seats."""
+        """Each resource: its name, what a seat and all seats request, what is free, and for how many."""
         all_seats, free, seat = self.seat.times(self.seats), self.free, self.seat
         return [
             ("pods", str(seat.pods), str(all_seats.pods), str(free.pods), str(free.pods // seat.pods)),
