@@ -23,6 +23,9 @@ docker pull NODE
 # Create the kind cluster room, at most 15 min
 write HOME/cluster/kind.yaml
 kind create cluster --name room --config HOME/cluster/kind.yaml --image NODE --kubeconfig HOME/kubeconfig
+
+# Set up the pod network
+write /etc/cni/net.d/10-kindnet.conflist in room-control-plane, before kindnetd does
 """
 
 

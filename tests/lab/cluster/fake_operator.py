@@ -27,12 +27,18 @@ _SWAP = {
 _HELD = ("OIDCConfigRefValidated", "AuthServerRefValidated", "Ready")
 
 
-_NODE = {
-    "apiVersion": "v1",
-    "kind": "Node",
-    "metadata": {"name": "workshop-control-plane"},
-    "status": {"conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": STARTED}]},
-}
+def node(*, ready: bool = True) -> dict[str, Any]:
+    """The node of kind; it is ready once it has a pod network."""
+    reported = {"type": "Ready", "status": str(ready), "lastHeartbeatTime": STARTED}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": "workshop-control-plane"},
+        "spec": {"podCIDR": "10.244.0.0/24"},
+        "status": {"conditions": [reported]},
+    }
+
+
 _DNS = {
     "apiVersion": "v1",
     "kind": "Service",
@@ -154,7 +160,7 @@ def install_operator(
 ) -> None:
     """The definitions, and the operator's Deployment with its pod; a young one was made a moment ago."""
     cluster.api.undefined.discard(TOOLHIVE)
-    cluster.put(_NODE)
+    cluster.put(node())
     cluster.put(_DNS)
     made, running = controller(OPERATOR), pod(f"{OPERATOR}-1", of=OPERATOR)
     made["metadata"] |= {"labels": {"app.kubernetes.io/name": OPERATOR}}

@@ -140,6 +140,15 @@ def _cluster_dns(here: Folder, _words: list[str]) -> str:
     return "12 34 81 80 00 01 00 01" if found else "12 34 81 82 00 01 00 00"
 
 
+def _in_node(here: Folder, words: list[str]) -> None:
+    """Run a shell's script, whose arguments are files of the node that are in a folder here."""
+    import subprocess
+
+    script = words.index("-c") + 1
+    paths = [f"{here.path}/files{word}" if word.startswith("/") else word for word in words[script + 1 :]]
+    sys.exit(subprocess.run(["sh", "-c", words[script], *paths], check=False).returncode)
+
+
 def _container(here: Folder, words: list[str]) -> str:
     if words[-1].removesuffix("-control-plane") not in here.held("clusters"):
         sys.exit(f"Error: No such container: {words[-1]}")
@@ -253,6 +262,8 @@ ANSWERS: dict[tuple[str, ...], Answer] = {  # by the program and words of the co
     ("docker", "exec", "crictl"): _node_images,
     ("docker", "exec", "bash"): _cluster_dns,
     ("docker", "exec", "import"): _import,
+    ("docker", "exec", "cat"): lambda here, words: here.read(f"files{words[-1]}"),
+    ("docker", "exec", "sh"): _in_node,
     ("docker", "image", "inspect"): _image,
     ("docker", "pull"): lambda here, words: here.add("engine", words[-1]),
     ("docker", "save"): _save,

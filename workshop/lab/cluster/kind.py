@@ -46,6 +46,7 @@ class KindBackend(ClusterBackend):
             *_image_steps(images, cluster, "operator", _OF_OPERATOR),
             *_image_steps(images, cluster, "workshop", own_images, behind=("load-operator", "crds")),
             kind_cluster.step(("preflight", "fetch-node")),
+            *kind_cluster.network_steps(),
             *operator.steps(after=("cluster",), images=("load-operator",)),
             *workloads.steps(after=("crds",), operator=("operator-ready",), images=("load-workshop",)),
         ]

@@ -1,5 +1,6 @@
 """The kind cluster itself: find its state and its owner; create, start and delete it."""
 
+import json
 import re
 import tempfile
 import time
@@ -15,6 +16,7 @@ from workshop.core.paths import cluster_dir, write_private
 from workshop.lab.cluster.dns import answers_on_node
 from workshop.lab.cluster.record import INSTANCE_LABEL, Cluster
 from workshop.lab.cluster.removal import Removal
+from workshop.lab.cluster.workload_state import is_ready
 from workshop.lab.kube.objects import Object, container_statuses_of, is_being_deleted, items, text
 from workshop.lab.kube.wait import bound
 from workshop.lab.pins import Pins
@@ -28,6 +30,11 @@ _ORDERLY_SECONDS = 10.0
 _TO_THE_SECOND = len(
     "2026-11-29T02:00:00"
 )  # Docker's times have fractions of a second, those of Kubernetes do not
+# kindnetd, kind's program for the pod network, looks for its node before the API has sent any, and
+# again 10 s later (`images/kindnetd/cmd/kindnetd/main.go`). The node is not ready until this file is there.
+_CNI_FILE = "/etc/cni/net.d/10-kindnet.conflist"
+_WRITE = 'printf %s "$1" >"$2.new" && mv "$2.new" "$2"'  # renamed, because containerd reads it at once
+_MTU_FILE = "/sys/class/net/eth0/mtu"
 _NODE_CONFIG = "/kind/kubeadm.conf"
 _LABEL = re.compile(rf"{re.escape(INSTANCE_LABEL)}=([A-Za-z0-9._-]+)")
 _HOSTS_FOLDER = "/etc/containerd/certs.d"
@@ -70,6 +77,13 @@ class KindCluster:
             undo=self._delete,
             plan=self._plan,
         )
+
+    def network_steps(self) -> list[Step]:
+        """The step that sets up the pod network of a new node early; none for an existing cluster."""
+        if self._is_made():
+            return []
+        label, plan = "Set up the pod network", f"write {_CNI_FILE} in {self._node}, before kindnetd does"
+        return [Step("pod-network", label, self._set_up_network, needs=("cluster",), plan=lambda: [plan])]
 
     def remove(self, progress: Progress) -> list[str]:
         """Delete the cluster if it is this instance's, after a short try to remove its contents in order."""
@@ -140,6 +154,39 @@ class KindCluster:
         self._trust()
         cluster.file.installed("cluster", cluster.pins.node_image)
         cluster.file.installed("awake", self._boot())  # the next steps wait for what they need
+
+    def _set_up_network(self, line: Line) -> None:
+        """Write kindnetd's file as soon as kube-proxy runs, unless the node is ready before.
+
+        Not earlier: ToolHive's operator ends if it starts without a route to the API, and then waits out its
+        back-off. A failure is only noted, because kindnetd writes the file in any case.
+        """
+        limits, docker = self._cluster.limits, self._cluster.tools.docker
+        deadline = time.monotonic() + limits.restart
+        try:
+            mtu = int(docker.exec(self._node, ["cat", _MTU_FILE]).stdout)
+            while time.monotonic() < deadline and not self._has_network():
+                if subnet := self._pod_subnet():
+                    configuration = json.dumps(_cni_configuration(subnet, mtu))
+                    docker.exec(self._node, ["sh", "-c", _WRITE, "sh", configuration, _CNI_FILE])
+                    line.note(f"{subnet}, MTU {mtu}")
+                    return
+                line.note("waiting for kube-proxy")
+                time.sleep(limits.look)
+        except (WorkshopError, ValueError) as error:
+            line.note(f"left to kindnetd: {error}")
+
+    def _has_network(self) -> bool:
+        return any(_is_ready_since(node, "") for node in self._cluster.kube.list("v1", "Node"))
+
+    def _pod_subnet(self) -> str:
+        """The IPv4 addresses of the node's pods in CIDR notation; empty until kube-proxy runs."""
+        kube = self._cluster.kube
+        proxies = kube.list("v1", "Pod", "kube-system", {"k8s-app": "kube-proxy"})
+        if not proxies or not all(map(is_ready, proxies)):
+            return ""
+        subnets = (text(node, "spec", "podCIDR") for node in kube.list("v1", "Node"))
+        return next((subnet for subnet in subnets if "." in subnet), "")
 
     def _plan(self) -> list[str]:
         cluster = self._cluster
@@ -245,6 +292,19 @@ class KindCluster:
         record = self._cluster.file.read()
         for thing in record.made if record else ():
             self._cluster.file.unmade(thing)
+
+
+def _cni_configuration(subnet: str, mtu: int) -> Object:
+    """The pod network as kindnetd sets it up (kind's `images/kindnetd/cmd/kindnetd/cni.go`)."""
+    addresses = {
+        "type": "host-local",
+        "dataDir": "/run/cni-ipam-state",
+        "routes": [{"dst": "0.0.0.0/0"}],
+        "ranges": [[{"subnet": subnet}]],
+    }
+    pairs = {"type": "ptp", "ipMasq": False, "ipam": addresses, "mtu": mtu}
+    ports = {"type": "portmap", "capabilities": {"portMappings": True}}
+    return {"cniVersion": "0.3.1", "name": "kindnet", "plugins": [pairs, ports]}
 
 
 def _is_ready_since(node: Object, boot: str) -> bool:
