@@ -29,6 +29,7 @@ SLOW = (
     "e2e/test_conditions.py::test_main_py_ends_in_a_few_lines",
     "e2e/test_conditions.py::test_a_full_disk_leaves_no_process_and_no_half_file",
     "e2e/test_github_edge.py",
+    "e2e/test_instances.py",
     "e2e/test_lifecycle.py",
     "e2e/test_narrow_terminal.py",
     "e2e/test_variations.py",

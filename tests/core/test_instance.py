@@ -49,3 +49,29 @@ def test_a_second_command_waits_its_turn_and_then_reports_who_holds_it(
         Instance.load().lock(),
     ):
         pytest.fail("two commands hold the instance")
+
+
+@pytest.mark.parametrize("name", ["second", "monday-07", "7", "a" * 40])
+def test_a_named_instance_has_a_directory_of_its_own(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("WORKSHOP_INSTANCE", name)
+    Instance.load().save(Record("embedded", "practice"))
+    assert (Instance.load().directory, Instance.load().is_named) == (home / name, True)
+    monkeypatch.delenv("WORKSHOP_INSTANCE")
+    assert (Instance.load().record, Instance.load().is_named) == (None, False)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["..", "../a", "a/b", "-a", "a-", "A", "a b", "a\nb", "é", "a" * 41, "page", "crashes", "rooms", "."],
+)
+def test_a_name_that_is_not_a_safe_folder_is_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("WORKSHOP_INSTANCE", name)
+    for find in (Instance.load, Instance.locate):
+        with pytest.raises(UsageError, match="cannot name an instance") as caught:
+            find()
+        assert "--instance second" in caught.value.hint
+    assert list(home.iterdir()) == []

@@ -28,7 +28,7 @@ workshop part 2 run
 @pytest.fixture
 def under_uv_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(UV_RUN, "1")
-    for name in ("_python", "command"):
+    for name in ("_interpreter", "_program"):
         monkeypatch.setattr(invocation, name, getattr(invocation, name).__wrapped__)
 
 
@@ -122,9 +122,9 @@ def test_a_lessons_python_line_runs_from_any_folder(tmp_path: Path, monkeypatch:
     """As from an installed wheel: the parts are not below the current folder, and `python` may be another."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    invocation._python.cache_clear()
+    invocation._interpreter.cache_clear()
     lesson = runnable_markdown((ROOT / "parts/01_agent_loop/README.md").read_text("utf-8"))
-    invocation._python.cache_clear()
+    invocation._interpreter.cache_clear()
     (line,) = [each for each in lesson.splitlines() if each.endswith("01_agent_loop/main.py")]
     assert sys.executable in line
     environment = {**os.environ, "WORKSHOP_HOME": str(tmp_path / "state")}

@@ -113,5 +113,15 @@ def _options(
             expose_value=False,
         ),
     ] = False,
+    instance: Annotated[
+        str | None,
+        typer.Option(
+            "--instance",
+            metavar="NAME",
+            help="Act on this one of several instances; at any place in the command. Or WORKSHOP_INSTANCE.",
+            expose_value=False,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    pass
+    """The options of `workshop` itself; `main` has taken `--instance` already, so it is here for the help."""

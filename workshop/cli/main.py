@@ -1,8 +1,10 @@
 """The entry point: parse, run, and turn every error into a few lines and an exit code."""
 
 import itertools
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from typer import Abort
@@ -12,24 +14,54 @@ from workshop.cli.app import build_tree
 from workshop.cli.terminal import console
 from workshop.core import invocation
 from workshop.core.errors import INTERRUPTED, InterruptError, UsageError, WorkshopError
+from workshop.core.instance import INSTANCE
 from workshop.core.interrupts import interrupts
 from workshop.core.streams import OutputError, prepare_streams
 
+_OPTION = "--instance"
 _STOPPED = InterruptError("Stopped", hint="`workshop status` shows what exists now")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code (see `workshop.core.errors`); it raises no error."""
     prepare_streams()
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    invocation.remember(given)
+    given, instance = _taken(list(sys.argv[1:] if arguments is None else arguments))
+    invocation.remember(given, instance)
     try:
-        code = _run(given)
+        with _on(instance):
+            code = _run(given)
         sys.stdout.flush()
     except OutputError as error:  # the document cannot be printed either
         console().error(error)
         return error.exit_code
     return code
+
+
+def _taken(words: list[str]) -> tuple[list[str], str]:
+    """The words without `--instance NAME`, at any place before `--`, and the name; empty for none."""
+    name, left, words = "", list[str](), list(words)
+    while words and words[0] != "--":
+        word = words.pop(0)
+        if word.startswith(f"{_OPTION}=") or (word == _OPTION and words):
+            name = word.removeprefix(f"{_OPTION}=") if "=" in word else words.pop(0)
+        else:
+            left.append(word)
+    return [*left, *words], name
+
+
+@contextmanager
+def _on(instance: str) -> Iterator[None]:
+    """Act on this instance, also in the programs that are started; without a name, on the shell's."""
+    before = os.environ.get(INSTANCE)
+    if instance:
+        os.environ[INSTANCE] = instance
+    try:
+        yield
+    finally:
+        if instance and before is None:
+            del os.environ[INSTANCE]
+        elif instance and before is not None:
+            os.environ[INSTANCE] = before
 
 
 def _run(given: list[str]) -> int:

@@ -1,19 +1,39 @@
-"""The record of what `up` started: one directory per instance, one writer at a time."""
+"""The record of what `up` started: one directory for each instance, one writer at a time."""
 
 import contextlib
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from workshop.core.errors import DeadlineError, UsageError
+from workshop.core.foreign import unbroken
 from workshop.core.paths import make_private_dir, state_home, write_private
 from workshop.core.state_file import DamagedFileError, Port, read_state
 
 Upstream = Literal["github", "practice"]
+INSTANCE = "WORKSHOP_INSTANCE"
+"""The environment variable with the instance's name; `--instance` sets it for one command."""
+UNNAMED = "default"
 _VERSION = 1
 _LOCK_SECONDS = 60
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+_OTHERS = frozenset({"crashes", "page", "rooms"})  # what else is in the state directory
+
+
+def instance_name() -> str:
+    """The name of this command's instance; raises UsageError for one that cannot name a folder safely."""
+    name = os.environ.get(INSTANCE) or UNNAMED
+    if not _NAME.fullmatch(name) or name in _OTHERS:
+        raise UsageError(
+            f"`{unbroken(name)[:60]}` cannot name an instance",
+            why=f"{name} is a folder of the workshop's own" if name in _OTHERS else "",
+            hint="Use up to 40 lower-case letters, digits and hyphens, such as `--instance second`",
+        )
+    return name
 
 
 @dataclass(frozen=True)
@@ -38,13 +58,18 @@ class Instance:
     @classmethod
     def load(cls) -> "Instance":
         """Read the instance; raises UsageError when its record is damaged."""
-        directory = state_home() / "default"
+        directory = state_home() / instance_name()
         return cls(directory, _read(directory / "instance.json"))
 
     @classmethod
     def locate(cls) -> "Instance":
         """The instance without its record, so that it can be removed even if the record is damaged."""
-        return cls(state_home() / "default", None)
+        return cls(state_home() / instance_name(), None)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether a person named it, so that it runs beside others on ports of its own."""
+        return self.directory.name != UNNAMED
 
     @property
     def upstream(self) -> Upstream | None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from workshop.core.instance import INSTANCE
 from workshop.core.paths import current_dir, parts_dir
 
 UV_RUN = "UV_RUN_RECURSION_DEPTH"
@@ -21,6 +22,7 @@ _PYTHON_LINE = re.compile(r"(?:^|(?<=\| ))python(?= [-\w/])", re.MULTILINE)
 _PYTHON = re.compile(r"(?<=`)python(?= [-\w/])")
 _PACKAGE = Path(__file__).resolve().parents[1]
 _words: list[str] = []
+_instance: list[str] = []
 _PART_PROGRAM = re.compile(r"(?<=`)python parts/(?=\d\d_)")
 _PARTS = re.compile(r"(?<![\w/.-])parts/(?=\d\d_)")
 
@@ -36,9 +38,14 @@ def runnable(text: str) -> str:
     return _COMMAND.sub(lambda _: command(), text)
 
 
-@functools.cache
 def command() -> str:
-    """What a person types for `workshop` in this shell: a shell need not find it by that name."""
+    """What a person types for `workshop` in this shell, with `--instance` if it was given."""
+    return " ".join([_program(), *(f"--instance {name}" for name in _instance)])
+
+
+@functools.cache
+def _program() -> str:
+    """What a person types for `workshop`: a shell need not find it by that name."""
     if under_uv_run():
         return "uv run workshop"
     if _is_this(shutil.which("workshop")):
@@ -62,9 +69,10 @@ def _is_this(program: str | None) -> bool:
     return False
 
 
-def remember(words: Sequence[str]) -> None:
-    """Set the words after `workshop` that `again` repeats."""
+def remember(words: Sequence[str], instance: str = "") -> None:
+    """Set the words after `workshop` that `again` repeats, and the instance that each command names."""
     _words[:] = words
+    _instance[:] = [shlex.quote(instance)] if instance else []
 
 
 def again(*more: str) -> str:
@@ -96,8 +104,13 @@ def _parts(here: Path | None) -> str:
     return f"{shown.as_posix()}/"
 
 
-@functools.cache
 def _python() -> str:
+    """The command for this interpreter, on the same instance."""
+    return " ".join([*(f"{INSTANCE}={name}" for name in _instance), _interpreter()])
+
+
+@functools.cache
+def _interpreter() -> str:
     """The command for this interpreter: `python` only if a shell finds the same one."""
     if under_uv_run():
         return "uv run python"

@@ -15,7 +15,7 @@ from typing import Any
 
 from workshop.core.encoding import shallow
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
-from workshop.core.instance import Instance
+from workshop.core.instance import INSTANCE, Instance
 from workshop.core.paths import replace_text
 from workshop.core.state_file import read_bounded
 
@@ -226,7 +226,7 @@ def _entry(client: Client, url: str, references: Mapping[str, str]) -> dict[str,
 def _bridge_entry(url: str, files: Mapping[str, str]) -> dict[str, object]:
     """`workshop bridge` as a client starts it: with this Python, as it does not have this shell's PATH."""
     options = [word for name, path in files.items() for word in ("--header-file", f"{name}={path}")]
-    home = {name: os.environ[name] for name in ("WORKSHOP_HOME",) if name in os.environ}
+    home = {name: os.environ[name] for name in ("WORKSHOP_HOME", INSTANCE) if name in os.environ}
     command = {"command": sys.executable, "args": ["-m", "workshop", "bridge", url, *options]}
     return {**command, **({"env": home} if home else {})}
 

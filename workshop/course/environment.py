@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from workshop.core.console import Progress
 from workshop.core.errors import CredentialsError, PreflightError, UsageError
 from workshop.core.instance import Instance, Record, Upstream
-from workshop.core.ports import HIGHEST, LOWEST
+from workshop.core.ports import HIGHEST, LOWEST, free_port
 from workshop.core.settings import Settings
 from workshop.course import variation_run
 from workshop.course.lessons import Lesson
@@ -245,6 +245,8 @@ def _decide(instance: Instance, lessons: Sequence[Lesson], options: UpOptions, r
     if options.seconds is not None:
         deployments = [replace(found, ready_seconds=options.seconds) for found in deployments]
     ports = {**(instance.record.ports if instance.record else {}), **options.ports}
+    if instance.is_named:
+        ports = _own_ports(ports, deployments)
     _check_ports(ports, deployments)
     if upstream == "github":
         _require_oauth_app(settings, deployments)
@@ -312,11 +314,21 @@ def _require_oauth_app(settings: Settings, deployments: Sequence[Deployment]) ->
                 )
 
 
+def _names(deployments: Sequence[Deployment]) -> set[str]:
+    workloads = (workload for deployment in deployments for workload in deployment.resources.workloads)
+    return {PRACTICE_GITHUB, *(workload.name for workload in workloads)}
+
+
+def _own_ports(ports: Mapping[str, int], deployments: Sequence[Deployment]) -> Mapping[str, int]:
+    """These ports, and a free one for each other workload: a named instance runs beside others."""
+    found = dict(ports)
+    for name in sorted(_names(deployments) - found.keys()):
+        found[name] = free_port(besides=found.values())
+    return found
+
+
 def _check_ports(ports: Mapping[str, int], deployments: Sequence[Deployment]) -> None:
-    names = {PRACTICE_GITHUB}
-    for deployment in deployments:
-        for kind in ("MCPServer", "MCPRemoteProxy"):
-            names |= {resource.name for resource in deployment.resources.of(kind)}
+    names = _names(deployments)
     for name, port in ports.items():
         if name not in names:
             raise UsageError(

@@ -78,10 +78,11 @@ def disk(machine: Machine) -> Iterator[Finding]:
 
 def ports(_: Machine) -> Iterator[Finding]:
     """Whether the ports in the OAuth URLs are free, by binding them."""
-    endpoints = Instance.load().endpoints
+    instance = Instance.load()
+    endpoints, usual = instance.endpoints, {} if instance.is_named else _PORTS  # a named one takes free ports
     used = {int(found[1]) for url in endpoints.values() if (found := re.search(r":(\d+)", url))}
-    remedies = {port: f"End it, or run `workshop up --port {name}=PORT`" for port, name in _PORTS.items()}
-    for port in (*_PORTS, _CALLBACK_PORT):
+    remedies = {port: f"End it, or run `workshop up --port {name}=PORT`" for port, name in usual.items()}
+    for port in (*usual, _CALLBACK_PORT):
         remedy = remedies.get(port, "Nothing to do: the agent then listens on another port")
         if port in used:
             yield Finding(f"port-{port}", "ok", f"{port} is in use by a workload of this workshop")

@@ -64,10 +64,11 @@ def note_read(lesson: Lesson) -> None:
 def changed_files(lesson: Lesson) -> dict[str, tuple[Path, ...]]:
     """The files that each part of the page is made from, by the part's name."""
     home = state_home()
-    log = Instance.locate().directory / "workloads" / _PROXY / "log.txt"
+    directory = Instance.locate().directory
+    log = directory / "workloads" / _PROXY / "log.txt"
     return {
         "handshake": (live.live_file(),),
-        "progress": (home / "progress.json", home / "default" / "instance.json", outcomes_file(lesson.key)),
+        "progress": (home / "progress.json", directory / "instance.json", outcomes_file(lesson.key)),
         "requests": (log,),
     }
 
