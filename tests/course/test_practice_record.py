@@ -34,7 +34,7 @@ def request(kind: str, token: str, status: int) -> RecordedRequest:
 
 
 def judged(monkeypatch: pytest.MonkeyPatch, folder: Path, *requests: tuple[str, str, int]) -> str:
-    async def read(_: str) -> Sequence[RecordedRequest]:
+    async def read(*_: object) -> Sequence[RecordedRequest]:
         return [request(*each) for each in requests]
 
     monkeypatch.setattr(practice_record, "read_requests", read)

@@ -13,6 +13,7 @@ from workshop.cli import (
     demo,
     doctor,
     help,  # noqa: A004 - the command's name; the builtin is not used here
+    join,
     login,
     logs,
     next,  # noqa: A004 - the command's name; the builtin is not used here
@@ -47,7 +48,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": WIDEST}
 
 class _Root(RootGroup):
     headings: Mapping[str, Sequence[str]] = {
-        "Environment": ("up", "status", "logs", "teardown"),
+        "Environment": ("up", "join", "status", "logs", "teardown"),
         "Lessons": ("part", "next", "open", "trace", "connect", "disconnect", "bridge"),
         "Troubleshooting": ("doctor", "config", "report", "help"),
         "Security": ("login", "probe", "compare", "serve"),
@@ -71,6 +72,7 @@ def build_tree() -> Any:  # noqa: ANN401 - Typer keeps its commands' types priva
     app = Commands(_HELP, _EXAMPLES, cls=_Root, context_settings=_CONTEXT)
     app.callback()(_options)
     app.add("up", up.up)
+    app.add("join", join.join)
     app.add("status", status.status)
     app.add("logs", logs.logs)
     app.add("teardown", up.teardown)

@@ -31,11 +31,13 @@ from workshop.lab.choose import (
     choose,
     existing_backend,
     forgotten_cluster,
+    seat_of,
 )
 from workshop.lab.logs import Log
 
 if TYPE_CHECKING:
     from workshop.agent.part import RunContext
+    from workshop.lab.room.seat_file import SeatFile
     from workshop.lab.steps import StepTime
     from workshop.lab.tools.run import Runner
 
@@ -238,9 +240,12 @@ def teardown(
 def _decide(instance: Instance, lessons: Sequence[Lesson], options: UpOptions, runner: "Runner") -> _Wanted:
     settings = Settings.load(options.env_file)
     recorded = instance.record.backend if instance.record else None
-    chosen = choose(options.backend, existing_backend(instance.directory, recorded), runner)
-    check_options(chosen.name, options)
-    upstream, reason = _choose_upstream(options.upstream, settings, chosen)
+    if seat := seat_of(instance.directory):
+        chosen, upstream, reason = _choose_in(seat, options)
+    else:
+        chosen = choose(options.backend, existing_backend(instance.directory, recorded), runner)
+        check_options(chosen.name, options)
+        upstream, reason = _choose_upstream(options.upstream, settings, chosen)
     deployments = [found for lesson in lessons if (found := lesson.deployment())]
     if options.seconds is not None:
         deployments = [replace(found, ready_seconds=options.seconds) for found in deployments]
@@ -296,6 +301,18 @@ def _choose_upstream(wanted: Upstream | None, settings: Settings, backend: Chose
     return "practice", f"{backend.summary}, practice GitHub: no account needed"
 
 
+def _choose_in(seat: "SeatFile", options: UpOptions) -> tuple[Chosen, Upstream, str]:
+    """What a room has decided for its seats; raises UsageError for an option that wants something else."""
+    from workshop.lab.room.backend import label_of
+    from workshop.lab.room.join import refuse_choices
+
+    refuse_choices(seat, options, options.backend, options.upstream)
+    chosen = Chosen("kubernetes", label_of(seat))
+    if seat.about.practice is None:
+        return chosen, "github", f"{chosen.summary}, GitHub upstream"
+    return chosen, "practice", f"{chosen.summary}, the room's practice GitHub as {seat.about.practice.user}"
+
+
 def _require_oauth_app(settings: Settings, deployments: Sequence[Deployment]) -> None:
     from workshop.toolhive.manifests import CLIENT_ID_PLACEHOLDER, UPSTREAM_OAUTH
     from workshop.toolhive.secrets import auth_configs
@@ -319,7 +336,7 @@ def _names(deployments: Sequence[Deployment]) -> set[str]:
     return {PRACTICE_GITHUB, *(workload.name for workload in workloads)}
 
 
-def _own_ports(ports: Mapping[str, int], deployments: Sequence[Deployment]) -> Mapping[str, int]:
+def _own_ports(ports: Mapping[str, int], deployments: Sequence[Deployment]) -> dict[str, int]:
     """These ports, and a free one for each other workload: a named instance runs beside others."""
     found = dict(ports)
     for name in sorted(_names(deployments) - found.keys()):

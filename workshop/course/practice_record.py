@@ -11,6 +11,7 @@ from workshop.core.errors import CheckError, WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.interrupts import interrupts
 from workshop.lab.base import PRACTICE_GITHUB
+from workshop.lab.choose import seat_of
 from workshop.recorder.masking import DIGEST
 from workshop.recorder.request import UNKNOWN, Request, Upstream
 from workshop.recorder.wording import counted
@@ -30,27 +31,32 @@ def require_token_swap(
     instance: Instance, proxy: str = "github-remote", since: datetime | None = None
 ) -> str:
     """The result of the token-swap check of this instance in one sentence; raises as `token_swap` does."""
-    endpoints = instance.endpoints
-    return token_swap(
-        endpoints[PRACTICE_GITHUB], endpoints[proxy], instance.directory / "logins", since=since
-    )
+    github, server = instance.endpoints[PRACTICE_GITHUB], instance.endpoints[proxy]
+    return token_swap(github, server, instance.directory / "logins", since=since, key=_record_key(instance))
 
 
 def token_swap(
-    github: str, server: str, logins: Path, api: tuple[str, ...] = ("/mcp",), since: datetime | None = None
+    github: str,
+    server: str,
+    logins: Path,
+    api: tuple[str, ...] = ("/mcp",),
+    *,
+    since: datetime | None = None,
+    key: str = "",
 ) -> str:
     """Compare what the practice GitHub at `github` received with the agent's login at `server`.
 
     Only requests `since` that moment count. Returns the result in one sentence. Raises WorkshopError if the
     record cannot be read, and CheckError unless every request below the paths `api` carried
     a token of the practice GitHub, and none the agent's. A wrong credential of a person's own, which the
-    practice GitHub has refused, proves nothing about the proxy, so it does not count.
+    practice GitHub has refused, proves nothing about the proxy, so it does not count. One that serves a whole
+    class needs the `key` of this instance's record.
     """
-    requests = [one for one in _read(github) if since is None or _is_after(one, since)]
     login = TokenStore(logins).find(server)
-    if login is None or login.tokens is None:
+    login_token = fingerprint(login.tokens.access_token) if login and login.tokens else ""
+    requests = [one for one in _read(github, key, login_token) if since is None or _is_after(one, since)]
+    if not login_token:
         raise CheckError("The agent has no stored login to compare with")
-    login_token = fingerprint(login.tokens.access_token)
     calls = [request for request in requests if request.path.startswith(api)]
     if any(login_token in str(request.headers) for request in requests):
         raise CheckError("The agent's own token reached the practice GitHub", hint=_DEFECT)
@@ -89,23 +95,29 @@ def upstream_of(instance: Instance) -> Upstream:
     url = instance.endpoints.get(PRACTICE_GITHUB)
     if instance.upstream != "practice" or url is None:
         return UNKNOWN
-    return practice_upstream(url)
+    return practice_upstream(url, _record_key(instance))
 
 
-def practice_upstream(url: str) -> Upstream:
-    """The practice GitHub at `url` as an upstream that shows its requests."""
-    return Upstream("Practice GitHub", url, lambda since: _recorded(url, since))
+def practice_upstream(url: str, key: str = "") -> Upstream:
+    """The practice GitHub at `url` as an upstream that shows its requests, or those of one seat's `key`."""
+    return Upstream("Practice GitHub", url, lambda since: _recorded(url, since, key))
 
 
-def _recorded(url: str, since: datetime) -> Sequence[Request]:
-    return [_request(one, url, since) for one in _read(url) if _is_after(one, since)]
+def _record_key(instance: Instance) -> str:
+    """The key of this instance's record in a room's practice GitHub; empty for one of its own."""
+    seat = seat_of(instance.directory)
+    return seat.about.practice.record_key if seat and seat.about.practice else ""
 
 
-def _read(url: str) -> Sequence[RecordedRequest]:
+def _recorded(url: str, since: datetime, key: str) -> Sequence[Request]:
+    return [_request(one, url, since) for one in _read(url, key) if _is_after(one, since)]
+
+
+def _read(url: str, key: str = "", login_token: str = "") -> Sequence[RecordedRequest]:
     import httpx2
 
     try:
-        return interrupts.run(read_requests(url))
+        return interrupts.run(read_requests(url, key, [login_token] if login_token else []))
     except httpx2.HTTPError as error:
         raise WorkshopError("The record of the practice GitHub cannot be read") from error
 

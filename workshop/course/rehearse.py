@@ -15,6 +15,7 @@ from workshop.course.lessons import Lesson
 from workshop.course.practice_record import require_token_swap
 from workshop.course.run import run_lesson
 from workshop.lab.base import BackendName
+from workshop.lab.choose import seat_of
 
 _OPTIONS = RunOptions(approve_as="learner", rehearsal_model=True)
 
@@ -51,6 +52,11 @@ class Rehearsal:
         Raises PreflightError when this instance is up with the real GitHub.
         """
         before = Instance.load()
+        if seat_of(before.directory):
+            raise PreflightError(
+                "A rehearsal uses a practice GitHub of its own, and this instance is a seat of a room",
+                hint="`workshop --instance rehearsal rehearse` runs it beside the seat",
+            )
         if before.upstream == "github":
             raise PreflightError(
                 "A rehearsal uses the practice GitHub, and the real one is up",

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CLUSTER_FILE = "cluster.json"
 """In an instance's directory: the record of its cluster; absent on the embedded backend."""
+SEAT_FILE = "seat.kubeconfig"
+"""In an instance's directory: its access to a seat of a room; absent if it has not joined one."""
 PRACTICE_GITHUB = "practice-github"
 PRACTICE_PORT = 8090
 PRACTICE_CLIENT_ID = "practice-workshop-app"
@@ -198,8 +200,15 @@ class Backend(Protocol):
         """Stop every workload and remove the state; return the names of what was stopped."""
 
 
-def remove_state(directory: Path) -> None:
-    """Remove what a backend wrote, once everything is stopped; raises WorkshopError if a file resists."""
+def remove_state(directory: Path, keep: str = "") -> None:
+    """Remove what a backend wrote except the file `keep`; raises WorkshopError if another file resists."""
+    for found in directory.iterdir() if keep and directory.is_dir() else ():
+        if found.is_dir() and not found.is_symlink():
+            shutil.rmtree(found, ignore_errors=True)
+        elif found.name != keep:
+            found.unlink()
+    if keep and (directory / keep).exists():
+        return
     shutil.rmtree(directory, ignore_errors=True)
     if directory.exists():
         raise WorkshopError(

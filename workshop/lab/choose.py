@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
-from workshop.lab.base import CLUSTER_FILE, Backend, BackendName, ClusterChoices
+from workshop.lab.base import CLUSTER_FILE, SEAT_FILE, Backend, BackendName, ClusterChoices
 
 if TYPE_CHECKING:
+    from workshop.lab.room.seat_file import SeatFile
     from workshop.lab.tools.run import Runner
 
 _TOOLS = ("docker", "kind", "helm", "kubectl")
@@ -67,7 +68,9 @@ def check_options(name: BackendName, choices: ClusterChoices) -> None:
 
 
 def existing_backend(directory: Path, recorded: str | None) -> BackendName | None:
-    """The recorded backend of an instance, or that of a cluster whose first `up` has not finished."""
+    """The backend of an instance: that of its seat, the recorded one, or that of a first `up` in progress."""
+    if (directory / SEAT_FILE).exists():
+        return "kubernetes"
     if recorded in _FOREIGN:
         return recorded  # type: ignore[return-value]  # the keys are the backends' names
     if not (directory / CLUSTER_FILE).exists():
@@ -90,8 +93,21 @@ def backend_for(
     from workshop.lab.cluster.kubernetes import KubernetesBackend
     from workshop.lab.tools.run import Runner
 
+    if (directory / SEAT_FILE).exists():
+        from workshop.lab.room.backend import SeatBackend
+
+        return SeatBackend(directory, runner or Runner(), choices or ClusterChoices())
     made = KindBackend if name == "kind" else KubernetesBackend
     return made(directory, runner or Runner(), choices or ClusterChoices())
+
+
+def seat_of(directory: Path) -> "SeatFile | None":
+    """The seat that the instance in this directory has joined; raises UsageError for a damaged file."""
+    if not (directory / SEAT_FILE).exists():
+        return None
+    from workshop.lab.room import seat_file
+
+    return seat_file.read(directory / SEAT_FILE)
 
 
 def forgotten_cluster(runner: "Runner") -> str:

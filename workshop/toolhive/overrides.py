@@ -52,10 +52,11 @@ def with_practice_github(resources: Resources, origin: str, client_id: str) -> R
 
 
 def with_practice_in_cluster(
-    resources: Resources, *, service_origin: str, browser_origin: str, client_id: str
+    resources: Resources, *, service_origin: str, browser_origin: str, client_id: str, login: str = ""
 ) -> Resources:
     """Point each GitHub address at the practice GitHub's Service, and the browser's at the port-forward.
 
+    With a `login`, its page has the button of this user only.
     The proxy reads the identity of the user over plain http, which ToolHive allows beyond loopback only where
     `INSECURE_DISABLE_URL_VALIDATION` is set. This costs nothing here: the OAuth endpoints use http too.
     """
@@ -65,6 +66,8 @@ def with_practice_in_cluster(
         upstream = body["spec"]["embeddedAuthServer"]["upstreamProviders"][0]["oauth2Config"]
         endpoint = upstream["authorizationEndpoint"]
         upstream["authorizationEndpoint"] = _moved_url(endpoint, f"{service_origin}/", f"{browser_origin}/")
+        if login:
+            upstream["additionalAuthorizationParams"] = {"login": login}
 
     resources = _edit(resources, "MCPExternalAuthConfig", edit)
     return _with_proxy_environment(resources, ("MCPRemoteProxy",), "INSECURE_DISABLE_URL_VALIDATION", "true")

@@ -8,9 +8,10 @@ import pytest
 from tests.lab.kube.fake_cluster import FakeCluster
 from tests.lab.room.rooms import config_map
 from workshop.core.ports import free_port
+from workshop.lab.base import SEAT_FILE
 from workshop.lab.room import progress
 from workshop.lab.room.progress import PROGRESS, Progress, share, write
-from workshop.lab.room.seat_file import SEAT_FILE, Seat, SeatFile
+from workshop.lab.room.seat_file import Seat, SeatFile
 from workshop.lab.room.seat_file import write as write_seat_file
 
 SEAT = Seat(room="monday", seat="07", namespace="monday-07")

@@ -1,5 +1,6 @@
 """What the kind and kubernetes backends share: everything except creating and removing the cluster."""
 
+import contextlib
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
@@ -42,6 +43,7 @@ class ClusterBackend(ABC):
 
     name: BackendName
     adopts = True  # whether objects without our label may be taken over: only in a cluster that is ours alone
+    keeps = ""  # the file in the instance's directory that stays after `teardown`
 
     def __init__(self, directory: Path, runner: Runner, choices: ClusterChoices) -> None:
         self._home = directory
@@ -109,7 +111,7 @@ class ClusterBackend(ABC):
         """Stop the forwards, remove our objects or the whole cluster, and remove the state."""
         stopped = [f"forward {name}" for name in self._forwards.stop_all(progress)]
         stopped += self.remove(self._recorded(), progress)
-        remove_state(self._home)
+        remove_state(self._home, self.keeps)
         return stopped
 
     def open(self, *, new: bool) -> Cluster:
@@ -201,7 +203,8 @@ class ClusterBackend(ABC):
         record = self._file.read()
         made = [thing for thing in (record.made if record else ()) if thing != "crds"]
         if first and not left and not made:
-            shutil.rmtree(self._home, ignore_errors=True)
+            with contextlib.suppress(OSError, WorkshopError):
+                remove_state(self._home, self.keeps)
             return False
         left_in_place = ", ".join(made) or "what is applied"
         progress.tell(f"Left in place: {left_in_place}. Run the same command again to resume")

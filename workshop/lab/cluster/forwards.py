@@ -78,7 +78,7 @@ class Forwards:
             port=endpoint.port,
             kubeconfig=str(at.kubeconfig),
             context=at.context or "",
-            namespace=namespace,
+            namespace=endpoint.namespace or namespace,
             target=endpoint.target,
             remote_port=endpoint.remote_port,
             state_file=str(self._state_file(endpoint.name)),

@@ -42,6 +42,7 @@ class ClusterRecord:
     `overrides` and `bundle` are what a person gave, `images` the result. `made` names what this instance has
     created or is creating (`cluster`, `operator`, `namespace/NAME`); only that is ever removed. `installed`
     has the fingerprint of what each thing was installed from, so that it is not installed twice.
+    `room_labels` are those of the room in which the namespace is a seat.
     """
 
     backend: Literal["kind", "kubernetes"]
@@ -53,6 +54,7 @@ class ClusterRecord:
     images: Mapping[str, str] = field(default_factory=dict)
     made: tuple[str, ...] = ()
     installed: Mapping[str, str] = field(default_factory=dict)
+    room_labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def context(self) -> str:
@@ -62,7 +64,7 @@ class ClusterRecord:
     @property
     def labels(self) -> dict[str, str]:
         """The labels of everything that this instance makes in its cluster."""
-        return owner_labels(self.id)
+        return {**owner_labels(self.id), **self.room_labels}
 
 
 class ClusterFile:

@@ -36,8 +36,11 @@ class Removal:
         self._is_silent = False
         self.removed: list[str] = []
 
-    def run(self, progress: Progress, *, must: bool) -> list[str]:
-        """Remove everything in order; return what was removed. With `must`, raise the first failure last."""
+    def run(self, progress: Progress, *, must: bool, only_workloads: bool = False) -> list[str]:
+        """Remove everything in order; return what was removed. With `must`, raise the first failure last.
+
+        With `only_workloads`, what the cluster's owner made for this instance stays.
+        """
         failures: list[WorkshopError] = []
         steps: list[tuple[str, Callable[[Line], None]]] = [
             ("Remove the proxies and servers", lambda line: self._objects(_PROXIES, line)),
@@ -47,7 +50,7 @@ class Removal:
             ("Uninstall the operator", self._operator),
             ("Remove the namespaces", self._namespaces),
         ]
-        for label, act in steps:
+        for label, act in steps[:2] if only_workloads else steps:
             try:
                 with progress.step(label) as line:
                     act(line)

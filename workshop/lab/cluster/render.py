@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from workshop.core.paths import cluster_dir, write_private
-from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, Choices, Deployment
+from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, PRACTICE_PORT, Choices, Deployment
 from workshop.lab.deployments import (
     default_ports,
     practice_config,
@@ -30,13 +30,26 @@ _ORDER = (*_FIRST, "Service", "Deployment", "MCPServer", "MCPRemoteProxy")
 
 @dataclass(frozen=True)
 class Endpoint:
-    """How a workload is reached: the Service in the cluster, and the port and URL on this machine."""
+    """How a workload is reached: the Service in the cluster, and the port and URL on this machine.
+
+    `namespace` is set if the Service is not in that of the instance.
+    """
 
     name: str
     target: str
     remote_port: int
     port: int
     url: str
+    namespace: str = ""
+
+
+@dataclass(frozen=True)
+class SharedPractice:
+    """A practice GitHub that serves many instances: its namespace, and this instance's user there."""
+
+    namespace: str
+    user: str
+    port: int = PRACTICE_PORT
 
 
 @dataclass(frozen=True)
@@ -85,12 +98,14 @@ class Renderer:
         labels: Mapping[str, str],
         *,
         own_nodes: bool = False,
+        shared: SharedPractice | None = None,
     ) -> None:
         self._home = home
         self._pins = pins
         self._namespace = namespace
         self._labels = labels
         self._own_nodes = own_nodes
+        self._shared = shared
         self.secrets = SecretFiles(home / "secrets")
 
     def render(self, deployments: Sequence[Deployment], choices: Choices) -> list[RenderedPart]:
@@ -106,12 +121,12 @@ class Renderer:
         configs = write_secrets(self.secrets, resources, choices)
         lint.check_for_cluster(resources, self.secrets)
         practice = None
-        if choices.upstream == "practice" and configs:
+        if choices.upstream == "practice" and configs and not self._shared:
             practice = self._ours(self._practice(configs[0], ports[PRACTICE_GITHUB]))
         resources = self._ours(resources)
         endpoints = [_endpoint(workload, deployment, ports) for workload in resources.workloads]
-        if practice:
-            endpoints.append(_practice_endpoint(ports[PRACTICE_GITHUB]))
+        if choices.upstream == "practice" and configs:
+            endpoints.append(_practice_endpoint(ports[PRACTICE_GITHUB], self._shared))
         file = self._home / "manifests" / f"part-{deployment.part}.yaml"
         return RenderedPart(deployment.part, resources, practice, endpoints, file)
 
@@ -121,12 +136,13 @@ class Renderer:
 
     def _resolve(self, resources: Resources, choices: Choices, ports: Mapping[str, int]) -> Resources:
         def with_practice(found: Resources) -> Resources:
-            port = ports[PRACTICE_GITHUB]
+            port, shared = ports[PRACTICE_GITHUB], self._shared
             return overrides.with_practice_in_cluster(
                 found,
-                service_origin=f"http://{PRACTICE_GITHUB}:{port}",
+                service_origin=f"http://{PRACTICE_GITHUB}:{shared.port if shared else port}",
                 browser_origin=f"http://localhost:{port}",
                 client_id=PRACTICE_CLIENT_ID,
+                login=shared.user if shared else "",
             )
 
         resources = with_choices(resources, choices, ports, with_practice)
@@ -161,8 +177,10 @@ def _endpoint(workload: Resource, deployment: Deployment, ports: Mapping[str, in
     return Endpoint(workload.name, target, workload.port("spec.proxyPort", 8080), port, url)
 
 
-def _practice_endpoint(port: int) -> Endpoint:
-    return Endpoint(PRACTICE_GITHUB, f"svc/{PRACTICE_GITHUB}", port, port, f"http://localhost:{port}")
+def _practice_endpoint(port: int, shared: SharedPractice | None) -> Endpoint:
+    remote, namespace = (shared.port, shared.namespace) if shared else (port, "")
+    url = f"http://localhost:{port}"
+    return Endpoint(PRACTICE_GITHUB, f"svc/{PRACTICE_GITHUB}", remote, port, url, namespace)
 
 
 def practice_manifests(

@@ -188,7 +188,7 @@ class Seats:
 def require_rights(cluster: Cluster, *, makes_namespace: bool, installs_in: str | None) -> None:
     """Raise ForbiddenError, before any change, for every right that this account needs and lacks."""
     makes = rights_in(_MAKES_NAMESPACES) if makes_namespace else ()
-    lacking = missing(cluster.kube, cluster.namespace, [*makes, *rights_in(_seat_rules())])
+    lacking = missing(cluster.kube, cluster.namespace, [*makes, *rights_in(seat_rules())])
     if lacking:
         raise ForbiddenError(
             f"Your account lacks rights that a seat in namespace `{cluster.namespace}` needs",
@@ -212,7 +212,7 @@ def require_removal_rights(cluster: Cluster, namespace: str) -> None:
         raise ForbiddenError(f"Your account may not {summary_of(lacking)}")
 
 
-def _seat_rules() -> Sequence[Mapping[str, Any]]:
+def seat_rules() -> Sequence[Mapping[str, Any]]:
     """The rules of the Role that the cluster's owner gives to a seat."""
     import yaml
 

@@ -214,7 +214,7 @@ class Workloads:
 
     def forward_command(self, endpoint: Endpoint) -> str:
         """What a person would type to forward a workload."""
-        at, namespace = self._cluster.at, self._cluster.namespace
+        at, namespace = self._cluster.at, endpoint.namespace or self._cluster.namespace
         ports = (endpoint.port, endpoint.remote_port)
         return copyable(self._cluster.tools.kubectl.port_forward_argv(at, namespace, endpoint.target, *ports))
 

@@ -57,6 +57,10 @@ class ConflictError(WorkshopError):
     answer_lost = False
 
 
+class UnauthorizedError(CredentialsError):
+    """The API server does not accept these credentials: they are wrong, or have expired."""
+
+
 class ForbiddenError(CredentialsError):
     """These credentials lack a right; the message names the verb, the resource and the namespace."""
 
@@ -113,7 +117,7 @@ def read_refusal(
 def error_of(refusal: Refusal, doing: str, *, answer_lost: bool = False) -> WorkshopError:
     """The error for a refusal; `doing` reads on from "The cluster refused to"."""
     if refusal.status == HTTPStatus.UNAUTHORIZED:
-        return CredentialsError(
+        return UnauthorizedError(
             "The cluster does not accept these credentials",
             why=refusal.message,
             hint="Log in to the cluster again, or choose another context",

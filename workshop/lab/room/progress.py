@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workshop.lab.base import SEAT_FILE
 from workshop.lab.kube.objects import Object, text
 from workshop.lab.room.objects import ROOM, SEAT
-from workshop.lab.room.seat_file import SEAT_FILE, Seat, read
+from workshop.lab.room.seat_file import Seat, read
 
 if TYPE_CHECKING:
     from workshop.lab.kube.client import Kube

@@ -18,8 +18,6 @@ from workshop.core.paths import write_private
 from workshop.core.state_file import DamagedFileError, read_bounded
 
 EXTENSION = "workshop"
-SEAT_FILE = "seat.kubeconfig"
-"""The seat file's name in the directory of an instance that joined."""
 _MOST_BYTES = 1024 * 1024
 _NOT_A_SEAT_FILE = "It is a kubeconfig, but not one of a seat"
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z")]
