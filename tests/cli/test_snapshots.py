@@ -206,6 +206,8 @@ Usage: workshop [OPTIONS] COMMAND [ARGS]...
 
 Options:
   --version             Print the version.
+  --instance NAME       Act on this one of several instances; at any place in the command. Or
+                        WORKSHOP_INSTANCE.
   -v, --verbose         Show the commands that are run; twice: their output too.
   -q, --quiet           No progress and no hints; twice: no warnings.
   --no-input            Never ask, as if there were no terminal.
@@ -216,6 +218,8 @@ Options:
 
 Environment:
   up        Start everything the parts need; what already runs unchanged is not restarted.
+  join      Take a seat in a room: `up` then runs the parts in the room's cluster; only kubectl is
+            needed here.
   status    Show what is up, what answers, your logins, your part, and the next command.
   logs      Show the last log lines of the workloads; secrets are hidden.
   teardown  Stop everything that `up` started and remove its state.
