@@ -122,11 +122,10 @@ async def test_the_page_is_never_fetched_before_the_person_agrees(scenario: Scen
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_nobody_waits_long_for_a_server_that_ignores_the_practice_user(
-    scenario: Scenario, era: str, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, era: str
 ) -> None:
-    monkeypatch.setattr("workshop.agent.elicitation.PRACTICE_USER_SECONDS", 0.1)
     scenario.office.page = "<p>Nothing to do here</p>"
-    async with scenario.desk(era, ApproveAs("learner"), seconds=300) as desk:
+    async with scenario.desk(era, ApproveAs("learner", seconds=0.1), seconds=300) as desk:
         assert (await desk.look()).is_error
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.audit.probe.conftest import running_weak_server, weak
 from tests.audit.probe.weak import WeakServer
 from tests.cli.conftest import Workshop
-from workshop.audit.probe import exchange
+from workshop.audit.probe.exchange import Exchange
 from workshop.core.ports import free_port
 
 __all__ = ["running_weak_server", "weak"]
@@ -97,7 +97,7 @@ def test_nobody_there_is_exit_code_3(workshop: Workshop) -> None:
 def test_no_answer_is_exit_code_5(
     workshop: Workshop, silent_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "_SECONDS", 0.2)
+    monkeypatch.setattr(Exchange, "answer_seconds", 0.2)
     assert workshop("probe", f"http://127.0.0.1:{silent_port}/mcp").code == 5
 
 

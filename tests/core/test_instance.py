@@ -41,7 +41,7 @@ def test_a_damaged_record_is_refused_and_teardown_is_named(home: Path, text: str
 def test_a_second_command_waits_its_turn_and_then_reports_who_holds_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("workshop.core.instance._LOCK_SECONDS", 0)
+    monkeypatch.setattr(Instance, "lock_seconds", 0)
     instance = Instance.load()
     with (
         instance.lock(),

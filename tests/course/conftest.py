@@ -20,7 +20,6 @@ ALL = [found for lesson in find_lessons(parts_dir()) for found in exercises_of(l
 def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Judge:
     """Run checks here, on an empty state directory unless the test has filled it; outcomes by name."""
     monkeypatch.setenv("WORKSHOP_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr("workshop.course.check_child._PAUSE_SECONDS", 0)
 
     def run(directory: Path, *, ran: bool = True, **job: object) -> dict[str, Outcome]:
         told: list[Outcome] = []
@@ -31,7 +30,7 @@ def judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Judge:
 
         scratch = tmp_path / "scratch"
         scratch.mkdir(exist_ok=True)
-        run_job(Job(str(directory), str(scratch), ran, **{"works": {}, **job}), hear)  # type: ignore[arg-type]
+        run_job(Job(str(directory), str(scratch), ran, **{"works": {}, **job}), hear, pause=0)  # type: ignore[arg-type]
         return {outcome.name: outcome for outcome in told}
 
     return run

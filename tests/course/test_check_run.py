@@ -39,13 +39,12 @@ def after(subject):
     ids=["it never ends", "it ends the process"],
 )
 def test_a_check_that_is_lost_has_failed_and_the_others_go_on(
-    make_part: MakePart, monkeypatch: pytest.MonkeyPatch, body: str, reason: str
+    make_part: MakePart, body: str, reason: str
 ) -> None:
-    # Only the check that never ends is waited for.
-    monkeypatch.setattr("workshop.course.check._GRACE_SECONDS", 1.0 if "while" in body else 60.0)
     part = make_part(THREE.format(body=body))
     noted: list[str] = []
-    found = run_checks(Job(str(part), "", ran=False, works={}), noted.append)
+    grace = 1.0 if "while" in body else 60.0  # only the check that never ends is waited for
+    found = run_checks(Job(str(part), "", ran=False, works={}), noted.append, grace)
     assert [(one.name, one.state) for one in found] == [
         ("before", "passed"),
         ("lost", "failed"),
@@ -118,6 +117,7 @@ def test_a_learners_program_cannot_take_all_memory(make_part: MakePart) -> None:
         "    kept = []\n    for _ in range(64):\n        kept.append(bytearray(100 * 1024**2))\n"
         '@check(hints=())\ndef two(subject):\n    """2."""\n'
     )
-    one, two = run_checks(Job(str(part), "", ran=False, works={}), lambda _: None)
+    # A busy machine needs more than the usual time to fill the memory that a check may have.
+    one, two = run_checks(Job(str(part), "", ran=False, works={}), lambda _: None, grace=120)
     assert (one.state, two.state) == ("failed", "passed")
     assert one.reason.startswith("MemoryError")

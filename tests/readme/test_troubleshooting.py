@@ -136,7 +136,7 @@ def refused_key(scene: Scene) -> Outcome:
 
 
 def still_at_work(scene: Scene) -> Outcome:
-    scene.patch.setattr("workshop.core.instance._LOCK_SECONDS", 0.1)
+    scene.patch.setattr(Instance, "lock_seconds", 0.1)
     directory = Instance.load().directory
     directory.parent.mkdir(parents=True)
     with FileLock(directory.parent / f"{directory.name}.lock"):

@@ -85,6 +85,8 @@ class ApproveAs:
 
     user: str
     way: Literal["practice user"] = "practice user"
+    seconds: float = 10.0
+    """How long a server may take to notice that this user has finished: nobody else will come."""
 
     async def start(self, url: str) -> None:
         """Approve the login; raises CredentialsError if the pages are not the practice GitHub's."""

@@ -34,7 +34,7 @@ from mcp.types import (
 )
 from pydantic import ValidationError
 
-from workshop.agent.approval import Approval, Consent, nobody
+from workshop.agent.approval import Approval, ApproveAs, Consent, nobody
 from workshop.agent.events import Observer, PageOpened, PageRequested, Warned, ignore
 from workshop.agent.oauth_checks import check_address
 from workshop.core.errors import WorkshopError
@@ -68,8 +68,6 @@ MOST_ADDRESSES = 3
 """Different addresses that one tool call may need."""
 EVERY = 1.0
 """Seconds between two calls while the person is at the page."""
-PRACTICE_USER_SECONDS = 10.0
-"""Seconds in which a server must notice that the practice user has finished: nobody else will come."""
 _MOST_REFUSALS = 3
 _SHOWN_MESSAGE = 300
 
@@ -203,11 +201,11 @@ class Elicitation:
     async def _start(self, url: str, way: str) -> Action:
         approval = self._person.approval
         try:
-            if way == "practice user":
+            if isinstance(approval, ApproveAs):
                 from workshop.agent.practice_browser import approve_page
 
                 await approve_page(url, approval.user)
-                self._allowed = min(self._allowed, self._elapsed() + PRACTICE_USER_SECONDS)
+                self._allowed = min(self._allowed, self._elapsed() + approval.seconds)
             elif way == "browser":
                 await approval.start(url)
         except WorkshopError as error:

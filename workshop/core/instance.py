@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from workshop.core.errors import DeadlineError, UsageError
 from workshop.core.foreign import unbroken
@@ -19,7 +19,6 @@ INSTANCE = "WORKSHOP_INSTANCE"
 """The environment variable with the instance's name; `--instance` sets it for one command."""
 UNNAMED = "default"
 _VERSION = 1
-_LOCK_SECONDS = 60
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _OTHERS = frozenset({"crashes", "page", "rooms"})  # what else is in the state directory
 
@@ -54,6 +53,8 @@ class Instance:
 
     directory: Path
     record: Record | None
+    lock_seconds: ClassVar[float] = 60
+    """How long `lock` waits for another command: longer than most take, shorter than a person's patience."""
 
     @classmethod
     def load(cls) -> "Instance":
@@ -87,20 +88,20 @@ class Instance:
 
     @contextlib.contextmanager
     def lock(self, *, needed: bool = True) -> Iterator[None]:
-        """Lock the instance against other commands; raises DeadlineError after a minute.
+        """Lock the instance against other commands; raises DeadlineError after `lock_seconds`.
 
         Where no lock can be written, such as on a full disk, it raises OSError only if the lock is `needed`.
         """
         from filelock import FileLock, Timeout
 
-        guard = FileLock(self.directory.parent / f"{self.directory.name}.lock", timeout=_LOCK_SECONDS)
+        guard = FileLock(self.directory.parent / f"{self.directory.name}.lock", timeout=self.lock_seconds)
         try:
             make_private_dir(self.directory.parent)
             guard.acquire()
         except Timeout as error:
             raise DeadlineError(
                 "Another `workshop` command is still running",
-                why=f"It has held `{guard.lock_file}` for {_LOCK_SECONDS} seconds",
+                why=f"It has held `{guard.lock_file}` for {self.lock_seconds:g} seconds",
                 hint="Wait for it, or end it, and run this command again",
             ) from error
         except OSError:

@@ -24,7 +24,7 @@ from workshop.lab import process
 
 Note = Callable[[str], None]
 _START_SECONDS = 30.0
-_GRACE_SECONDS = 3.0
+GRACE_SECONDS = 3.0
 """How long a check may clean up after its deadline before its process is ended."""
 _SETTLED_MS, _IDLE_MS = 50, 200
 _WORK = {".py", ".yaml", ".toml", ".json"}
@@ -200,22 +200,22 @@ def _with_hints(part: PartStanding, outcomes: list[Outcome], *, hint: bool) -> t
     return tuple(checks)
 
 
-def run_checks(job: Job, note: Note) -> list[Outcome]:
+def run_checks(job: Job, note: Note, grace: float = GRACE_SECONDS) -> list[Outcome]:
     """The outcome of each check, in order; `note` is called with the sentence of the current one."""
     scratch = Path(tempfile.mkdtemp(prefix="workshop-check-"))
     try:
-        return _all_outcomes(replace(job, scratch=str(scratch)), note)
+        return _all_outcomes(replace(job, scratch=str(scratch)), note, grace)
     finally:
         for stray in process.strays(scratch):
             process.end(stray)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _all_outcomes(job: Job, note: Note) -> list[Outcome]:
+def _all_outcomes(job: Job, note: Note, grace: float) -> list[Outcome]:
     settled: dict[str, Outcome] = {}
     while True:
         states: dict[str, State] = {name: outcome.state for name, outcome in settled.items()}
-        child = _Child(replace(job, states=states))
+        child = _Child(replace(job, states=states), grace)
         try:
             lost = child.follow(settled, note)
         finally:
@@ -234,7 +234,8 @@ def _environment() -> dict[str, str]:
 class _Child:
     """One process that runs checks, and the checks that it announced."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, grace: float) -> None:
+        self._grace = grace
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
         self._process = subprocess.Popen(
             _CHILD,
@@ -263,7 +264,7 @@ class _Child:
             try:
                 line = self._lines.get(timeout=seconds)
             except queue.Empty:
-                return self._lost(begun, f"It did not end within {seconds - _GRACE_SECONDS:g} seconds")
+                return self._lost(begun, f"It did not end within {seconds - self._grace:g} seconds")
             if not line:
                 self._process.wait()
                 if self._announced and all(name in settled for name in self._announced):
@@ -275,7 +276,7 @@ class _Child:
             elif "begin" in message:
                 begun = message["begin"]
                 note(self._announced[begun]["sentence"])
-                seconds = self._announced[begun]["seconds"] + _GRACE_SECONDS
+                seconds = self._announced[begun]["seconds"] + self._grace
             else:
                 outcome = message["outcome"] | {"hints": tuple(message["outcome"]["hints"])}
                 settled[outcome["name"]] = Outcome(**outcome)
@@ -285,7 +286,7 @@ class _Child:
         if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._reader.join(_GRACE_SECONDS)
+        self._reader.join(self._grace)
         if self._process.stdout and not self._reader.is_alive():
             self._process.stdout.close()
         self._stderr.close()

@@ -29,7 +29,7 @@ from workshop.course.check_outcome import (
 from workshop.course.checks import Check, Subject, checks_of
 
 Send = Callable[[dict[str, Any]], object]
-_PAUSE_SECONDS = 0.5
+PAUSE_SECONDS = 0.5
 _MOST_REASON = 600
 _MOST_MEMORY = 2 * 1024**3
 
@@ -40,8 +40,8 @@ def chosen(checks: Iterable[Check], job: Job) -> list[Check]:
     return [check for check in begun if job.only in (None, check.exercise)]
 
 
-def run_job(job: Job, send: Send) -> None:
-    """Run the checks one after another; each is announced before it begins."""
+def run_job(job: Job, send: Send, pause: float = PAUSE_SECONDS) -> None:
+    """Run the checks one after another, with `pause` seconds before another try; each is announced first."""
     subject = Subject(Path(job.directory), Path(job.scratch), job.ran)
     checks = chosen(checks_of(subject.module("checks")), job)
     fields = ("name", "sentence", "seconds", "hints", "exercise")
@@ -52,7 +52,7 @@ def run_job(job: Job, send: Send) -> None:
             continue
         send({"begin": check.name})
         work = Path(job.works[str(check.exercise)]) if check.exercise is not None else None
-        outcome = judge(check, replace(subject, work=work), states)
+        outcome = judge(check, replace(subject, work=work), states, pause)
         if outcome.missing and missing:  # the first one has said it, with its hint
             outcome = replace(outcome, state="not tried", hints=())
         missing = missing or outcome.missing
@@ -60,13 +60,13 @@ def run_job(job: Job, send: Send) -> None:
         send({"outcome": asdict(outcome)})
 
 
-def judge(check: Check, subject: Subject, states: dict[str, State]) -> Outcome:
+def judge(check: Check, subject: Subject, states: dict[str, State], pause: float) -> Outcome:
     """Run one check; any exception in it becomes the reason why it failed."""
     outcome = Outcome(check.name, check.sentence, check.exercise, "passed")
     if any(states.get(name, "passed") in ("failed", "not tried") for name in check.needs):
         return replace(outcome, state="not tried", reason="A check that it depends on has not passed")
     started = time.monotonic()
-    state, reason, hints, missing = _tried(check, subject)
+    state, reason, hints, missing = _tried(check, subject, pause)
     took = round(time.monotonic() - started, 2)
     return replace(
         outcome,
@@ -78,10 +78,10 @@ def judge(check: Check, subject: Subject, states: dict[str, State]) -> Outcome:
     )
 
 
-def _tried(check: Check, subject: Subject) -> tuple[State, str, tuple[str, ...], bool]:
+def _tried(check: Check, subject: Subject, pause: float) -> tuple[State, str, tuple[str, ...], bool]:
     """The state, the reason, the hints, and whether what the check needs is not up."""
     try:
-        _run(check, subject)
+        _run(check, subject, pause)
     except NotPassedError as error:
         return "failed", str(error), _hints_from(error.hint, check), False
     except NotApplicableError as error:
@@ -99,9 +99,9 @@ def _hints_from(first: str, check: Check) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, (first, *check.hints))))
 
 
-def _run(check: Check, subject: Subject) -> None:
+def _run(check: Check, subject: Subject, pause: float) -> None:
     if inspect.iscoroutinefunction(check.act):
-        asyncio.run(_awaited(check, subject))
+        asyncio.run(_awaited(check, subject, pause))
         return
     for attempt in range(check.retries + 1):
         try:
@@ -109,12 +109,12 @@ def _run(check: Check, subject: Subject) -> None:
         except NotPassedError:
             if attempt == check.retries:
                 raise
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(pause)
         else:
             return
 
 
-async def _awaited(check: Check, subject: Subject) -> None:
+async def _awaited(check: Check, subject: Subject, pause: float) -> None:
     reasons = [f"It took longer than {check.seconds:g} seconds"]
     try:
         async with asyncio.timeout(check.seconds) as bound:
@@ -125,7 +125,7 @@ async def _awaited(check: Check, subject: Subject) -> None:
                     if attempt == check.retries or isinstance(error, CheckError):
                         raise  # waiting does not start what is not up
                     reasons.append(str(error))
-                    await asyncio.sleep(_PAUSE_SECONDS)
+                    await asyncio.sleep(pause)
                 else:
                     return
     except TimeoutError:

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from workshop.audit.probe.model import Answer, Target, host_of
 from workshop.core.errors import DeadlineError, PreflightError, UsageError, WorkshopError
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import httpx2
 
 MOST_REQUESTS = 20
-_SECONDS = 10.0
 _CONNECT_SECONDS = 5.0
 ALL_SECONDS = 60.0
 _MOST_BYTES = 128 * 1024
@@ -21,6 +20,9 @@ _MOST_BYTES = 128 * 1024
 
 class Exchange:
     """Sends at most `MOST_REQUESTS` requests to allowed hosts; use it as an async context manager."""
+
+    answer_seconds: ClassVar[float] = 10.0
+    """How long the server may take for one answer."""
 
     def __init__(self, target: Target, sending: Callable[[str], None], seconds: float = ALL_SECONDS) -> None:
         """`sending` gets the method and path of each request; none is sent after `seconds`."""
@@ -38,7 +40,7 @@ class Exchange:
         from workshop.core.http_client import open_client
 
         client = open_client(
-            timeout=httpx2.Timeout(_SECONDS, connect=_CONNECT_SECONDS),
+            timeout=httpx2.Timeout(self.answer_seconds, connect=_CONNECT_SECONDS),
             headers={"user-agent": "workshop-probe", "accept-encoding": "identity"},
         )
         self._client = await self._stack.enter_async_context(client)
@@ -68,7 +70,7 @@ class Exchange:
             return await self._send(method, url, **content)
         except (TimeoutError, httpx2.TimeoutException) as error:
             raise DeadlineError(
-                f"{self._target.url} does not answer", why=f"Waited {_SECONDS:g} seconds"
+                f"{self._target.url} does not answer", why=f"Waited {self.answer_seconds:g} seconds"
             ) from error
         except httpx2.InvalidURL as error:
             raise UsageError(f"{self._target.url!r} is not an http or https URL", why=str(error)) from error
@@ -94,7 +96,7 @@ class Exchange:
         self.requests.append(f"{method} {str(request.url).partition('?')[0]}")
         self._sending(f"{method} {request.url.path}")
         self._client.cookies.clear()
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(self.answer_seconds):
             return await receive(self._client, request)
 
 
