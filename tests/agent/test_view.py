@@ -51,9 +51,9 @@ def test_without_a_browser_the_practice_user_is_named(
     *, practice: bool, way: Literal["printed", "browser"], named: bool
 ) -> None:
     screen = Screen()
-    with View(screen.console, practice=practice) as view:
+    with View(screen.console, practice="seat-07" if practice else "") as view:
         view.observe(on.ApprovalNeeded("http://localhost:1/a?state=s", way))
-    assert ("`--approve-as learner`" in screen.err.getvalue()) is named
+    assert ("`--approve-as seat-07`" in screen.err.getvalue()) is named
 
 
 def test_a_stored_login_is_reported_as_what_is_tried_first() -> None:

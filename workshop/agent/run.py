@@ -39,6 +39,8 @@ class RunOptions:
     rehearsal_model: bool = False
     env_file: Path | None = None
     trace: tuple[Path, ...] = ()
+    practice_user: str = "learner"
+    """Who is suggested for `approve_as`."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def run_answer(
     for warning in context.settings.warnings:
         console.warn(warning)
     record = context.instance.record
-    practice = record is not None and record.upstream == "practice"
+    practice = options.practice_user if record is not None and record.upstream == "practice" else ""
     with recorded(context, options.trace, console, upstream), View(console, practice=practice) as view:
         agent = prepare(context, options, noted(view.observe), endpoints)
         agent = replace(agent, consent=view.agrees)

@@ -52,7 +52,7 @@ _APPROVE = {
     "practice user": "approving as practice user {user}, without a browser",
     "practice deny": "declining on the practice GitHub's page, without a browser",
 }
-_PRACTICE = "  without a browser: stop with Ctrl-C, and add `--approve-as learner` to the command"
+_PRACTICE = "  without a browser: stop with Ctrl-C, and add `--approve-as {user}` to the command"
 _DENIES = "deny"  # a choice on the practice GitHub's page, not a user
 _WANTED = "{server} needs you at a page before it can answer. It says: {message}"
 _OPENING = {
@@ -93,8 +93,8 @@ _FROM_HERE = f"  hop {hops.SWAP}  from here on, each request carries token 1"
 class View:
     """An observer that prints to a console; a context manager, so that a failed step is shown as failed."""
 
-    def __init__(self, console: Console, *, practice: bool = False) -> None:
-        """With `practice`, a practice user can approve: the upstream is the practice GitHub."""
+    def __init__(self, console: Console, *, practice: str = "") -> None:
+        """`practice` is the user that can approve; it is empty unless the upstream is the practice GitHub."""
         self._console = console
         self._practice = practice
         self._stack = contextlib.ExitStack()
@@ -156,7 +156,7 @@ class View:
         else:  # also with --quiet, because somebody has to open it
             self._tell(_numbered(event, _APPROVE[event.way]), f"  {event.url}")
             if self._practice and event.way == "printed":
-                self._tell(_PRACTICE)
+                self._tell(_PRACTICE.format(user=self._practice))
 
     def _show_page(self, event: on.PageRequested | on.PageOpened) -> None:
         if isinstance(event, on.PageRequested):

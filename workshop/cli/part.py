@@ -22,7 +22,9 @@ Question = Annotated[
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the approval URL, do not open it.")]
 ApproveAs = Annotated[
     str | None,
-    typer.Option("--approve-as", metavar="USER", help="Approve as this practice user: learner or mentor."),
+    typer.Option(
+        "--approve-as", metavar="USER", help="Approve as this practice user: learner, mentor, or your seat's."
+    ),
 ]
 Model = Annotated[
     Literal["rehearsal"] | None,

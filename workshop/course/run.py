@@ -1,6 +1,7 @@
 """Run a part or a variation: its workloads first, then the part's `main.py`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from workshop.course.lessons import Lesson, Variation
 from workshop.course.practice_record import practice_upstream, require_token_swap, upstream_of
 from workshop.course.progress import ProgressFile, exercise_folder
 from workshop.course.variation_run import Running, start
+from workshop.lab.choose import seat_of
 from workshop.lab.tools.run import runner_for
 from workshop.recorder.request import UNKNOWN, Upstream
 
@@ -26,7 +28,9 @@ def run_lesson(lesson: Lesson, options: RunOptions, console: Console) -> str:
     with console.progress() as progress:
         ensure(lesson, progress, context.settings, runner_for(progress))
     try:
-        text = run_answer(context, answer, options, console, upstream_of(context.instance))
+        text = run_answer(
+            context, answer, _in_a_seat(options, context), console, upstream_of(context.instance)
+        )
     except CredentialsError:
         raise
     except WorkshopError:
@@ -69,6 +73,13 @@ def _context(lesson: Lesson, options: RunOptions, console: Console) -> RunContex
     settings = Settings.load(options.env_file)
     console.hide(settings.secrets())
     return RunContext(lesson.directory, lesson.contents, settings, Instance.load())
+
+
+def _in_a_seat(options: RunOptions, context: RunContext) -> RunOptions:
+    """The options with the practice user of a room's seat, if this instance has one."""
+    seat = seat_of(context.instance.directory)
+    user = seat.about.practice.user if seat and seat.about.practice else options.practice_user
+    return replace(options, practice_user=user)
 
 
 def _prove(lesson: Lesson, context: RunContext, console: Console) -> None:

@@ -1,0 +1,344 @@
+"""A joined instance runs the parts in its seat: with the seat's rights, secrets and practice GitHub alone."""
+
+import base64
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Workshop, workshop
+from tests.lab.cluster.bench import WORKLOADS, Bench, running_bench
+from tests.lab.cluster.fake_operator import install_operator
+from tests.lab.kube.fake_cluster import TOOLHIVE, FakeCluster
+from tests.lab.kube.refused import Refusal
+from workshop.core.console import Console
+from workshop.core.encoding import s256
+from workshop.core.errors import CredentialsError, PreflightError, UsageError, WorkshopError
+from workshop.core.instance import Instance
+from workshop.course import environment
+from workshop.course.environment import UpOptions, UpReport
+from workshop.course.lessons import find_lessons
+from workshop.lab.base import SEAT_FILE
+from workshop.lab.choose import seat_of
+from workshop.lab.cluster import checks as cluster_checks
+from workshop.lab.cluster.seats import rights_in, seat_rules
+from workshop.lab.cluster.secrets import secrets_of
+from workshop.lab.kube.connection import ForbiddenError
+from workshop.lab.kube.objects import labels_of, name_of
+from workshop.lab.room import seat_file
+from workshop.lab.room.backend import require_access
+from workshop.lab.room.join import join
+from workshop.lab.room.seat_file import Practice, Seat, SeatFile
+from workshop.lab.tools.run import Runner
+from workshop.toolhive.secrets import SecretFiles, auth_configs
+
+__all__ = ["workshop"]
+SPACE = "monday-07"
+ABOUT = Seat(
+    room="monday",
+    seat="07",
+    namespace=SPACE,
+    practice=Practice(user="seat-07", namespace="monday", record_key="k" * 64),
+)
+LABELS = {"workshop/room": "monday", "workshop/seat": "07"}
+KINDS = ("Secret", "ConfigMap", "Service", "Deployment")
+
+
+def token_until(end: datetime) -> str:
+    """A token as the API server makes it, with this end and no valid signature."""
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": int(end.timestamp())}).encode()).decode().rstrip("=")
+    return f"e30.{claims}.{s256('made up')}"
+
+
+def seat_at(server: str, hours: float = 12, **changes: object) -> SeatFile:
+    end = datetime.now(UTC) + timedelta(hours=hours)
+    about = ABOUT.model_copy(update=changes)
+    return SeatFile(about=about, cluster={"server": server}, token=token_until(end))
+
+
+class Attendee(Bench):
+    """A machine with kubectl and a seat file; the room is in the cluster."""
+
+    def __init__(self, home: Path, bench: Bench) -> None:
+        super().__init__(home, bench.machine, bench.cluster)
+        self.file = home.parent / "monday-07.kubeconfig"
+        self.server = json.loads(bench.cluster.kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+        self.give()
+
+    def give(self, **changes: Any) -> Path:
+        """Write the seat file that the facilitator gives."""
+        seat_file.write(self.file, seat_at(**{"server": self.server, **changes}))
+        return self.file
+
+    def join(self) -> SeatFile:
+        return join(self.file, self.directory, environment.backend_now(), Runner())
+
+    def up(self, **changes: object) -> UpReport:
+        options = UpOptions(ports=self.ports, limits=self.limits)
+        with Console(self.shown, self.shown).progress() as progress:
+            return environment.up(find_lessons(), progress, replace(options, **changes), Runner())  # type: ignore[arg-type]
+
+    def objects(self) -> list[str]:
+        """Everything that carries one of our labels, each secret with its values."""
+        kinds = [*(_served(kind) for kind in KINDS), (TOOLHIVE, "MCPServer"), (TOOLHIVE, "MCPRemoteProxy")]
+        found = [each for kind in kinds for each in self.cluster.kube.list(*kind)]
+        ours = [each for each in found if any(label.startswith("workshop/") for label in labels_of(each))]
+        return sorted(f"{each['kind']}/{name_of(each)} {each.get('data', '')}" for each in ours)
+
+
+def _served(kind: str) -> tuple[str, str]:
+    return ("apps/v1" if kind == "Deployment" else "v1", kind)
+
+
+def room_in(cluster: FakeCluster, folder: Path) -> dict[str, bytes]:
+    """Make what `room create` makes for one seat; the values of its secrets, by name and key."""
+    files, values = SecretFiles(folder), {}
+    deployments = [found for lesson in find_lessons() if (found := lesson.deployment())]
+    for deployment in deployments:
+        for auth in auth_configs(deployment.resources):
+            files.generate(auth)
+            files.write_client_secret(auth, b"the room's app secret")
+        for name, keys in secrets_of(deployment.resources).items():
+            data = {key: files.path(name, key).read_bytes() for key in keys}
+            values |= {f"{name}/{key}": value for key, value in data.items()}
+            encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+            cluster.kube.create(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Secret",
+                    "metadata": {"name": name, "namespace": SPACE, "labels": LABELS},
+                    "data": encoded,
+                }
+            )
+    external = {"type": "ExternalName", "externalName": "practice-github.monday.svc.cluster.local"}
+    about = {"name": "practice-github", "namespace": SPACE, "labels": LABELS}
+    cluster.kube.create({"apiVersion": "v1", "kind": "Service", "metadata": about, "spec": external})
+    return values
+
+
+def read_plain(path: Path) -> SeatFile:
+    """As `read`, for the API in memory, which has no TLS."""
+    try:
+        found = seat_file.parsed(path.read_bytes().replace(b"http://", b"https://"))
+    except (OSError, ValueError) as error:
+        raise UsageError("not a seat file") from error
+    return found.model_copy(
+        update={"cluster": {**found.cluster, "server": found.server.replace("https://127", "http://127")}}
+    )
+
+
+@pytest.fixture
+def attendee(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Attendee]:
+    with running_bench(tmp_path, young=False) as bench:
+        install_operator(bench.cluster)
+        made = Attendee(tmp_path / "state", bench)
+        monkeypatch.setattr(cluster_checks, "_ask", made.ask)
+        monkeypatch.setattr(seat_file, "read", read_plain)
+        yield made
+
+
+def test_from_join_to_teardown_the_seat_gives_and_keeps_what_the_room_made(
+    attendee: Attendee, tmp_path: Path
+) -> None:
+    values = room_in(attendee.cluster, tmp_path / "made-by-the-room")
+    before, asked = attendee.objects(), len(attendee.cluster.api.seen)
+    attendee.join()
+    assert environment.status().backend == "kubernetes"
+    report = attendee.up()
+    assert (
+        report.reason
+        == "Kubernetes backend (seat 07 of room `monday`), the room's practice GitHub as seat-07"
+    )
+    assert set(report.endpoints) == set(WORKLOADS)
+    _holds_the_rooms_choices(attendee, values)
+    assert attendee.up().started == []
+    assert attendee.machine.calls("helm") == []
+    assert attendee.machine.calls("docker") == []
+    names = {item.name: item.state for item in environment.status().workloads}
+    assert names["MCPServer/workshop"] == "running"
+    attendee.teardown()
+    assert attendee.objects() == before
+    assert [path.name for path in attendee.directory.iterdir()] == [SEAT_FILE]
+    assert set(attendee.up().started) >= {"workshop", "github-remote"}, "the seat can be used again"
+    since = attendee.cluster.api.seen[asked:]
+    assert [line for line in since if "/secrets" in line and not line.startswith("GET ")] == []
+
+
+def _holds_the_rooms_choices(attendee: Attendee, values: Mapping[str, bytes]) -> None:
+    """What `up` applied and forwarded, and where the values of the secrets are from."""
+    for kind, name in (("MCPServer", "workshop"), ("MCPRemoteProxy", "github-remote")):
+        labels = (attendee.cluster.get(kind, name, SPACE) or {})["metadata"]["labels"]
+        assert LABELS.items() <= labels.items()
+        assert labels["workshop/instance"].startswith("w")
+    assert attendee.cluster.get("Deployment", "practice-github", SPACE) is None
+    (auth,) = attendee.cluster.kube.list(TOOLHIVE, "MCPExternalAuthConfig", SPACE)
+    (provider,) = auth["spec"]["embeddedAuthServer"]["upstreamProviders"]
+    oauth = provider["oauth2Config"]
+    port = attendee.ports["practice-github"]
+    assert oauth["additionalAuthorizationParams"] == {"login": "seat-07"}
+    assert oauth["authorizationEndpoint"] == f"http://localhost:{port}/login/oauth/authorize"
+    assert oauth["tokenEndpoint"] == "http://practice-github:8090/login/oauth/access_token"
+    files = SecretFiles(attendee.directory / "secrets")
+    assert {name: files.path(*name.split("/")).read_bytes() for name in values} == values
+    config = json.loads((attendee.directory / "workloads" / "practice-github" / "config.json").read_text())
+    assert (config["namespace"], config["remote_port"]) == ("monday", 8090)
+    assert config["kubeconfig"] == str(attendee.directory / SEAT_FILE)
+    server = json.loads((attendee.directory / "workloads" / "workshop" / "config.json").read_text())
+    assert server["namespace"] == SPACE
+    assert (attendee.directory / SEAT_FILE).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_first_up_that_fails_leaves_the_seat_file(attendee: Attendee, tmp_path: Path) -> None:
+    room_in(attendee.cluster, tmp_path / "made-by-the-room")
+    before = attendee.objects()
+    attendee.join()
+    start = f"PATCH /apis/{TOOLHIVE}/namespaces/{SPACE}/mcpservers"
+    attendee.cluster.api.refusals.append(Refusal(start, 422, "exceeded quota: seat", times=9))
+    with pytest.raises(WorkshopError, match="refused"):
+        attendee.up()
+    assert attendee.objects() == before
+    assert seat_of(attendee.directory)
+
+
+def test_a_secret_that_is_missing_is_named(attendee: Attendee) -> None:
+    attendee.join()
+    with pytest.raises(UsageError, match="has no `") as caught:
+        attendee.up()
+    assert "workshop room create monday" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"context": "other"}, "--context"),
+        ({"namespace": "monday-08"}, "--namespace"),
+        ({"install_operator": True}, "--install-operator"),
+        ({"cluster_name": "mine"}, "--cluster-name"),
+        ({"overrides": {"practice": "mine:1"}}, "--override"),
+        ({"bundle": Path("x.bundle")}, "--bundle"),
+        ({"until": "operator"}, "--until"),
+        ({"backend": "kind"}, "--backend kind"),
+        ({"backend": "embedded"}, "--backend embedded"),
+        ({"upstream": "github"}, "--upstream github"),
+    ],
+)
+def test_what_the_room_has_decided_is_refused_by_name_before_anything_is_tried(
+    attendee: Attendee, options: dict[str, object], named: str
+) -> None:
+    attendee.join()
+    asked = len(attendee.cluster.api.seen)
+    with pytest.raises(UsageError) as caught:
+        attendee.up(**options)
+    assert caught.value.what == f"`{named}` does not apply to a seat of a room"
+    assert len(attendee.cluster.api.seen) == asked
+
+
+def test_each_missing_right_is_named_before_any_change(attendee: Attendee) -> None:
+    seat = attendee.join()
+    kube, api = attendee.cluster.kube, attendee.cluster.api
+    everything = rights_in(seat_rules())
+    for absent in everything:
+        api.rules = [
+            {"apiGroups": [right.group], "resources": [right.resource], "verbs": [right.verb]}
+            for right in everything
+            if right != absent
+        ]
+        with pytest.raises(ForbiddenError) as caught:
+            require_access(seat, kube)
+        assert f"{absent.verb} {absent.resource}" in caught.value.why
+        assert "workshop room create monday" in caught.value.hint
+    assert [line for line in api.seen if not line.startswith(("GET ", "POST /apis/authorization"))] == []
+
+
+def test_an_expired_token_names_what_the_facilitator_has_to_do(attendee: Attendee) -> None:
+    attendee.join()
+    attendee.give(hours=-1)
+    for use in (attendee.join, lambda: _replaced(attendee)):
+        with pytest.raises(CredentialsError, match="does not accept the token of seat 07") as caught:
+            use()
+        assert "It ended at " in caught.value.why
+        assert "workshop room renew monday" in caught.value.hint
+    (row,) = environment.status().workloads
+    assert (row.state, "workshop room renew monday" in row.detail) == ("unhealthy", True)
+    attendee.give()
+    assert attendee.join().expires, "a newer file of the same seat replaces the old one"
+
+
+def _replaced(attendee: Attendee) -> None:
+    """`up` with a seat file that has expired since it was joined."""
+    (attendee.directory / SEAT_FILE).write_bytes(attendee.file.read_bytes())
+    attendee.up()
+
+
+def test_a_refused_token_and_a_silent_cluster_are_our_errors(attendee: Attendee) -> None:
+    attendee.cluster.api.refusals.append(Refusal("GET /version", 401, "Unauthorized", times=1))
+    with pytest.raises(CredentialsError, match="token of seat 07") as refused:
+        attendee.join()
+    assert "the room was removed" in refused.value.why
+    attendee.give(server="http://127.0.0.1:1")
+    with pytest.raises(PreflightError, match="cluster of room `monday` does not answer") as silent:
+        attendee.join()
+    assert "facilitator" in silent.value.hint
+    assert not attendee.directory.exists()
+
+
+def test_a_cluster_without_toolhive_is_not_joined(attendee: Attendee) -> None:
+    attendee.cluster.api.undefined.add(TOOLHIVE)
+    with pytest.raises(PreflightError, match="ToolHive's definitions are missing"):
+        attendee.join()
+
+
+def test_an_instance_has_one_seat(attendee: Attendee) -> None:
+    attendee.join()
+    attendee.give(namespace="monday-08", seat="08")
+    with pytest.raises(PreflightError, match="cannot be seat 08") as caught:
+        attendee.join()
+    assert caught.value.why == "It is seat 07 of room `monday`"
+    assert "workshop --instance monday-08 join FILE" in caught.value.hint
+    seat = seat_of(attendee.directory)
+    assert seat
+    assert seat.about.seat == "07"
+
+
+def test_an_instance_that_runs_without_a_room_does_not_join(attendee: Attendee) -> None:
+    with pytest.raises(PreflightError, match="cannot be seat 07") as caught:
+        join(attendee.file, attendee.directory, "embedded", Runner())
+    assert caught.value.why == "It runs on the embedded backend"
+    assert "workshop teardown" in caught.value.hint
+
+
+def test_the_command_warns_of_a_file_that_others_can_read_and_never_shows_the_token(
+    attendee: Attendee, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WORKSHOP_BACKEND")
+    monkeypatch.setenv("WORKSHOP_INSTANCE", "seven")
+    quiet = workshop("join", str(attendee.file))
+    assert (quiet.code, "Others on this machine" in quiet.err) == (0, False), quiet.err
+    assert "You have seat 07 of room monday" in quiet.out
+    assert "practice user is seat-07" in quiet.out
+    attendee.file.chmod(0o644)
+    warned = workshop("join", str(attendee.file), "--json")
+    assert f"chmod 600 {attendee.file}" in warned.err
+    data = json.loads(warned.out)["data"]
+    assert (data["room"], data["practice"]) == ("monday", {"user": "seat-07", "namespace": "monday"})
+    for secret in (seat_file.read(attendee.file).token, "k" * 64):
+        assert secret not in quiet.out + quiet.err + warned.out + warned.err
+    assert "workshop --instance rehearsal rehearse" in workshop("rehearse").err
+    left = workshop("join", "--leave")
+    assert (left.code, "has no seat any more" in left.out) == (0, True)
+    assert not Instance.locate().directory.exists()
+    assert workshop("join", "--leave").code == 2
+
+
+@pytest.mark.parametrize("words", [(), ("x", "--leave"), ("/absent/file",), (os.devnull,)])
+def test_the_command_without_a_usable_file_ends_in_a_few_lines(
+    workshop: Workshop, words: tuple[str, ...]
+) -> None:
+    outcome = workshop("join", *words)
+    assert outcome.code == 2
+    assert 1 < len(outcome.err.strip().splitlines()) <= 6
