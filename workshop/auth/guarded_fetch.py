@@ -182,7 +182,7 @@ async def _get(session: aiohttp.ClientSession, url: str, tls: ssl.SSLContext | N
             raise DocumentError("The document is not JSON")
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             raise DocumentError("The document is compressed")
-        body = await read_at_most(response, DOCUMENT_BYTES)
+        body = await read_at_most(response.content, DOCUMENT_BYTES)
         if body is None:
             raise DocumentError(f"The document has more than {DOCUMENT_BYTES} bytes")
         return Document(body, dict(response.headers))

@@ -149,7 +149,7 @@ async def _get(url: str) -> bytes:
     ):
         if response.status != _HTTP_OK:
             raise ValueError
-        body = await read_at_most(response, JWKS_BYTES)
+        body = await read_at_most(response.content, JWKS_BYTES)
         if body is None:
             raise ValueError
         return body

@@ -15,13 +15,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 
 from workshop.auth.config import Upstream, UserInfo
 from workshop.auth.http import Parameters, visible
 from workshop.auth.limits import UPSTREAM_BYTES, Clock
-from workshop.auth.outbound import Outbound, proxy_for, read_at_most
+from workshop.auth.outbound import Outbound, Remote, read_at_most
 from workshop.auth.store import Grant, Identity, Store, UpstreamTokens
 from workshop.core.encoding import s256
 from workshop.core.refusals import Refusal, known_refusal
@@ -96,6 +97,7 @@ class UpstreamProvider:
         self._config = config
         self._outbound = outbound
         self._clock = clock
+        self._remotes: dict[str, Remote] = {}
 
     @property
     def name(self) -> str:
@@ -182,17 +184,16 @@ class UpstreamProvider:
     async def _fetch(
         self, method: str, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None = None
     ) -> "_Response":
-        sent = {**headers, "Accept-Encoding": "identity"}
+        sent = [
+            (name.encode(), value.encode())
+            for name, value in {**headers, "Accept-Encoding": "identity"}.items()
+        ]
+        remote = self._remotes.get(url) or self._remotes.setdefault(url, Remote(url, self._outbound))
         with reported_failures():
-            async with (
-                asyncio.timeout(self._outbound.patience.sign_in),
-                self._outbound.session.request(
-                    method, url, headers=sent, data=form, allow_redirects=False, proxy=proxy_for(url)
-                ) as response,
-            ):
-                return _Response(
-                    response.status, await bounded_answer(response, UPSTREAM_BYTES), response.headers
-                )
+            async with asyncio.timeout(self._outbound.patience.sign_in):
+                with await remote.ask(method, sent, urlencode(form or {}).encode()) as answer:
+                    body = await bounded_answer(answer.content, UPSTREAM_BYTES)
+        return _Response(answer.status, body, answer.headers)
 
 
 def _userinfo_headers(info: UserInfo, access_token: str) -> dict[str, str]:
@@ -204,9 +205,9 @@ def _userinfo_headers(info: UserInfo, access_token: str) -> dict[str, str]:
     }
 
 
-async def bounded_answer(response: aiohttp.ClientResponse, most: int) -> bytes:
+async def bounded_answer(content: aiohttp.StreamReader, most: int) -> bytes:
     """The body of an upstream's answer; raises UpstreamError for more than `most` bytes."""
-    body = await read_at_most(response, most)
+    body = await read_at_most(content, most)
     if body is None:
         raise UpstreamError(Trouble.UNREADABLE)
     return body

@@ -105,7 +105,7 @@ async def count_items(outbound: Outbound, server: str, answer: ApiAnswer, token:
 
 
 async def _api_body(response: aiohttp.ClientResponse) -> Any:  # noqa: ANN401 - an API answers what it likes
-    body = await bounded_answer(response, RELAY_BYTES)
+    body = await bounded_answer(response.content, RELAY_BYTES)
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

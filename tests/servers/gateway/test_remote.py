@@ -10,7 +10,7 @@ import pytest
 from tests.attacks.relaying import CALL
 from tests.servers.gateway.harness import PATIENT, Site, configured, settings, site
 from workshop.auth import Outbound
-from workshop.servers.gateway.remote import Remote
+from workshop.auth.outbound import Remote
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"

@@ -19,10 +19,10 @@ from workshop.auth import ClientGoneError, Outbound, RefusedError, private_json
 from workshop.auth.http import parse_query
 from workshop.auth.json_rpc import read_message, relayed_body, too_large
 from workshop.auth.limits import RELAY_BYTES
+from workshop.auth.outbound import Remote, RemoteAnswer
 from workshop.servers.gateway.cancellation import AdmissionLostError, Watch
 from workshop.servers.gateway.config import GatewayConfig
 from workshop.servers.gateway.gate import Admission, Answer, Gate, upstream_failure
-from workshop.servers.gateway.remote import Remote, RemoteAnswer
 from workshop.servers.gateway.tool_filter import RawHeaders, ToolFilter, withheld
 
 _REQUEST = frozenset(
