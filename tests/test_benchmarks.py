@@ -157,3 +157,18 @@ def test_the_agent_takes_little_memory_for_a_bomb() -> None:
         "endless line",
     ]
     assert all(" MB met " in line and line.endswith("is too large") for line in lines), done.stdout
+
+
+def test_every_variations_server_has_a_figure() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.variations", "--people=2", "--calls=1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    figures = r"p50 \d+ ms, p99 \d+ ms, \d+/s, \d+\.\d ms of processor time, \d+ MiB"
+    found = re.findall(rf"^([\w-]+): 2 people, {figures}$", done.stdout, re.MULTILINE)
+    assert found == ["resource-server", "prefix-gateway", "worker", "elicitation"]

@@ -113,6 +113,10 @@ ELSEWHERE = {
         "measures on a cluster of its own; its message without one is tested by",
         "tests/test_benchmarks.py::test_the_clusters_benchmark_reports_what_it_lacks",
     ),
+    "python -m tests.benchmarks.variations": (
+        "takes minutes; with few people it is tested by",
+        "tests/test_benchmarks.py::test_every_variations_server_has_a_figure",
+    ),
     "--group benchmark python -m tests.benchmarks.gateway": (
         "needs packages that are not installed by default; tested by",
         "tests/test_benchmarks.py::test_every_bar_has_a_figure_and_the_verdict_that_follows_from_it",

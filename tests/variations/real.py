@@ -66,8 +66,8 @@ def program(module: str, path: Path, config: Mapping[str, object]) -> Iterator[S
 
 
 @contextmanager
-def practice_github(folder: Path, port: int, callback: str, secret: str) -> Iterator[Served]:
-    """The practice GitHub as github.com and api.github.com, with the OAuth app of the READMEs' examples."""
+def practice_github(folder: Path, port: int, callback: str, secret: str, **options: str) -> Iterator[Served]:
+    """The practice GitHub with the OAuth app of the READMEs' examples; `public_url` is its other address."""
     (folder / "app-secret").write_text(secret)
     app = {
         "port": port,
@@ -75,7 +75,7 @@ def practice_github(folder: Path, port: int, callback: str, secret: str) -> Iter
         "client_secret_file": "app-secret",
         "callback_url": callback,
         "app_name": "An MCP server",
-        "public_url": "https://github.com",
+        **options,
     }
     with program("workshop.servers.practice", folder / "github.json", app) as found:
         yield found

@@ -111,7 +111,9 @@ def real_world(folder: Path) -> Iterator[World]:
             edge(folder / "edge", gateway=port, id=identity, accounts=accounts, tasks=api)
         )
         outside.ports |= {"github.com": github, "api.github.com": github}
-        stack.enter_context(practice_github(folder, github, f"{URL}/oauth/callback", SECRET))
+        stack.enter_context(
+            practice_github(folder, github, f"{URL}/oauth/callback", SECRET, public_url="https://github.com")
+        )
         for name, where, resource, client, back in (
             ("id", identity, f"{URL}/mcp", "elicitation-gateway", "signed-in"),
             ("accounts", accounts, "https://tasks.example.com", "task-gateway", "oauth/callback"),

@@ -25,6 +25,20 @@ async def test_without_it_there_are_no_tools_and_with_it_there_are(setup: Setup)
     assert secret not in setup.state.read_text() + setup.output.read_text() + "".join(lines)
 
 
+async def test_its_files_are_beside_the_configuration(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / "config.json", tmp_path / "construct-state.json"]
+    for key in ("state", "output"):
+        del setup.config[key]
+    setup.write()
+    monkeypatch.chdir(setup.gateway.running.directory)
+    setup.done()
+    assert [file.is_file() for file in files] == [True, True]
+    setup.done("--cleanup")
+    assert [file.exists() for file in files] == [False, False]
+
+
 async def test_what_exists_already_is_no_error_and_stays(setup: Setup) -> None:
     setup.done()
     before = setup.output.read_text()

@@ -1,10 +1,12 @@
 """Several targets, each with its API, its operations and its account, from one configuration file."""
 
+import datetime as dt
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from anyio import to_thread
 
 from tests.variations.construction import CONSTRUCT, NAMES, TOLD, Setup, begun, gateway, killed, setup
@@ -33,10 +35,12 @@ TASKS = {
 
 async def test_several_targets_each_have_their_tools(setup: Setup, tmp_path: Path) -> None:
     (tmp_path / "tasks.json").write_text(json.dumps(TASKS))
+    dated = {**TASKS, "info": {"version": dt.date(2026, 11, 29)}, "x-statuses": {200: "found"}}
+    (tmp_path / "tasks.yaml").write_text(yaml.safe_dump(dated))
     setup.config["targets"] |= {
         "Tasks": {"description": "tasks.json"},
         "Reading": {
-            "description": "tasks.json",
+            "description": "tasks.yaml",
             "operations": ["findTasks"],
             "aliases": {"tasks": "findTasks"},
         },
@@ -73,6 +77,8 @@ async def test_of_several_targets_a_kill_at_any_step_leaves_none_behind(
     ("target", "what"),
     [
         ({"description": "nowhere.json"}, "No such file or directory"),
+        ({"description": "broken.json"}, "broken.json` is not JSON"),
+        ({"description": "broken.yaml"}, "broken.yaml` is not YAML"),
         ({"description": "tasks.json", "operations": ["noSuchTask"]}, "There is no operation `noSuchTask`"),
         ({"description": "tasks.json", "aliases": {"tasks": "noSuchTask"}}, "There is no operation"),
         (
@@ -96,6 +102,8 @@ async def test_a_target_that_cannot_work_is_named(
     (tmp_path / "tasks.json").write_text(json.dumps(TASKS))
     form = {"operationId": "upload", "requestBody": {"content": {"multipart/form-data": {}}}}
     (tmp_path / "upload.json").write_text(json.dumps({**TASKS, "paths": {"/upload": {"post": form}}}))
+    for name in ("broken.json", "broken.yaml"):
+        (tmp_path / name).write_text("{'openapi: 3")
     setup.config["targets"]["Tasks"] = target
     setup.write()
     code, _, complained = setup.run()

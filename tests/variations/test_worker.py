@@ -4,9 +4,12 @@ import asyncio
 import importlib
 import io
 import json
+import re
+import runpy
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from workshop.core.paths import parts_dir
 from workshop.course.lessons import find_variation
 from workshop.course.practice_record import API, token_swap
 from workshop.course.variation_run import Running, variation_running
+from workshop.servers.variation.service import Listening
 
 FOLDER = parts_dir() / "04_remote_oauth" / "variations" / "worker"
 EXERCISES = sorted((FOLDER / "exercises").glob("[0-9]_*"))
@@ -322,6 +326,25 @@ def test_step_6_the_servers_health(edition: tuple[str, Running]) -> None:
     _, running = edition
     status, answer = curl(running, "/health")
     assert (status, answer["status"]) == (200, "ok")
+
+
+def test_the_page_about_cloudflare_names_what_exists_here_and_every_key() -> None:
+    page = (FOLDER / "cloudflare.md").read_text("utf-8")
+    wrangler = tomllib.loads(page.partition("```toml\n")[2].partition("```")[0])
+    assert [each["binding"] for each in wrangler["kv_namespaces"]] == ["OAUTH_KV"]
+    rows = re.findall(r"^\|(.+?)\|", page, re.MULTILINE)[2:]
+    named = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    records = dir(runpy.run_path(str(EXERCISES[5] / "solution.py"))["Records"])
+    files = {
+        path.relative_to(parent).as_posix()
+        for parent in (FOLDER, EXERCISES[0].parent)
+        for path in parent.rglob("*")
+    }
+    fields = module("worker").WorkerConfig.model_fields
+    keys = {field.alias or name for name, field in fields.items() if name not in Listening.model_fields}
+    known = files | keys | {"WorkerConfig", "workshop.auth", "/mcp", "Records.take", *records}
+    assert named <= known
+    assert keys - {"github", "edition", "exercises"} <= named
 
 
 def test_the_weak_token_endpoint_takes_basic_credentials(weak: Running) -> None:

@@ -47,7 +47,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     )
     with (
         edge(folder / "edge", worker=port) as outside,
-        practice_github(folder, github, f"{URL}/callback", SECRET),
+        practice_github(folder, github, f"{URL}/callback", SECRET, public_url="https://github.com"),
     ):
         outside.ports |= {"github.com": github, "api.github.com": github}
         with served("worker", folder / "worker.toml", port, outside.environment) as server:

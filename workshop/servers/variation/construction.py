@@ -53,7 +53,7 @@ class SetUp(BaseModel):
     `control` is where the server listens if that is not `url`, `control_file` the secret of that interface.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     url: str
     control: str = ""
@@ -75,7 +75,7 @@ class Step:
     kind: str
     name: str
     body: Callable[[], Json]
-    told: Mapping[str, str | None]
+    output: Mapping[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -140,16 +140,16 @@ def _rehearse(settings: SetUp, steps: Sequence[Step]) -> None:
 def _construct(settings: SetUp, steps: Sequence[Step], control: "_Control") -> None:
     """Carry out all steps, then write the output; what exists already stays."""
     state = _State(settings.state)
-    told: Json = {}
+    output: Json = {}
     for step in steps:
         body = step.body()
         state.begin((step.kind, step.name))
         answer = control.ask("PUT", step.kind, step.name, body)
-        lines = {key: text and text.replace("{id}", answer["id"]) for key, text in step.told.items()}
-        told |= {key: text for key, text in lines.items() if key not in told}
+        lines = {key: text and text.replace("{id}", answer["id"]) for key, text in step.output.items()}
+        output |= {key: text for key, text in lines.items() if key not in output}
         exists = answer["outcome"] == "exists"
         _say(f"{'·' if exists else '✓'} {step.kind} {step.name}{' already exists' if exists else ''}")
-    write_private(settings.output, json.dumps(told, indent=2).encode())
+    write_private(settings.output, json.dumps(output, indent=2).encode())
     _say("✓ config.json")
 
 
@@ -213,14 +213,14 @@ class _Control:
             found = parse_json(answer.content)
         except ValueError:
             found = None
-        told: Json = found if isinstance(found, dict) else {}
+        fields: Json = found if isinstance(found, dict) else {}
         if answer.status_code != _OK:
-            why = str(told.get("error", f"It answered {answer.status_code}"))
+            why = str(fields.get("error", f"It answered {answer.status_code}"))
             raise WorkshopError(f"The gateway refused the {kind} {name}", why=one_line(why, 300))
-        if not ({"id", "outcome"} if method == "PUT" else {"outcome"}) <= set(told):
+        if not ({"id", "outcome"} if method == "PUT" else {"outcome"}) <= set(fields):
             why = f"Its answer is not that of a gateway with a vault: {one_line(answer.text)}"
             raise WorkshopError(f"The gateway did not set up the {kind} {name}", why=why, hint=self._hint)
-        return told
+        return fields
 
     def close(self) -> None:
         self._http.close()

@@ -29,9 +29,9 @@ class Editions:
     def __call__(self, name: str) -> ModuleType:
         path = self._file(self._folders[name])
         state = path.stat()
-        seen = (path, state.st_mtime_ns, state.st_size)
-        if name not in self._loaded or self._loaded[name][0] != seen:
-            self._loaded[name] = seen, _module(path)
+        version = (path, state.st_mtime_ns, state.st_size)
+        if name not in self._loaded or self._loaded[name][0] != version:
+            self._loaded[name] = version, _module(path)
         return self._loaded[name][1]
 
     def _file(self, folder: Path) -> Path:
@@ -51,8 +51,8 @@ class Editions:
         return f"{where}{type(error).__name__}: {error}"[:300]
 
 
-class MistakesTold:
-    """In the weak edition a mistake in a learner's file is answered with the line it is in, and logged."""
+class ReportedMistakes:
+    """Answers and logs a mistake in a learner's file with its line; in the weak edition only."""
 
     def __init__(self, app: ASGIApp, editions: Editions) -> None:
         self._app, self._editions = app, editions
@@ -70,14 +70,14 @@ class MistakesTold:
         except Exception as error:
             if begun or not self._editions.weak or scope["type"] != "http":
                 raise
-            told = self._editions.explain(error)
-            _LOG.warning(told)
-            sorry = private_json({"error": "server_error", "error_description": told}, status=500)
-            await sorry(scope, receive, send)
+            mistake = self._editions.explain(error)
+            _LOG.warning(mistake)
+            answer = private_json({"error": "server_error", "error_description": mistake}, status=500)
+            await answer(scope, receive, send)
 
 
 def _module(path: Path) -> ModuleType:
-    # Not by the import system: its cached bytecode knows seconds only, and would lie beside a learner's file.
+    # Not by the import system: it compares times in whole seconds, and writes bytecode beside the file.
     module = ModuleType(path.name)
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # a dataclass looks its module up there

@@ -86,7 +86,7 @@ async def nobody_says_who_they_are(subject: Subject) -> None:
     needs=(somebody_else_says_who_you_are,),
 )
 async def a_made_up_link_leads_nowhere(subject: Subject) -> None:
-    """The page of a link that was never given out tells nothing, and starts no sign-in."""
+    """The page of a link that nobody was given shows nothing, and starts no sign-in."""
     async with open_client(5) as http:
         page = await http.get(f"{subject.server(GATEWAY).origin}/connect?elicitation_id=made-up")
     expect(page.status_code == NOT_FOUND, f"It answered {page.status_code}, not 404")

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import httpx2
+import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from workshop.core.errors import DeadlineError, UsageError
+from workshop.core.foreign import one_line
 from workshop.core.http_client import open_client
 from workshop.servers.variation.construction import Construction, FilePath, Json, SetUp, Step
 
@@ -29,6 +31,7 @@ _NO_CLOUD: dict[str, str | None] = {
     "runtime_arn": "local",
 }
 _DISCOVERY = "/.well-known/openid-configuration"
+_YAML = frozenset({".yaml", ".yml"})
 _SEPARATOR = "___"  # between a target's name and an operation's, in the names of tools
 _SECONDS, _OK = 10.0, 200
 
@@ -172,10 +175,7 @@ async def _document(url: str) -> Json:
 
 
 def _target(target: TargetSettings) -> Json:
-    try:
-        description = json.loads(target.description.read_text("utf-8"))
-    except ValueError as error:
-        raise UsageError(f"`{target.description}` is not JSON", why=str(error)) from error
+    description = _description(target.description)
     by_provider = {"provider": target.provider, "identity": IDENTITY, "scopes": list(target.scopes)}
     optional = {
         "server": target.server,
@@ -188,6 +188,17 @@ def _target(target: TargetSettings) -> Json:
         **(by_provider if target.provider else {}),
         **{name: value for name, value in optional.items() if value},
     }
+
+
+def _description(file: Path) -> object:
+    """A description in YAML or JSON; raises UsageError for what is neither."""
+    text, is_yaml = file.read_text("utf-8"), file.suffix in _YAML
+    try:
+        # YAML has dates, and keys that are numbers, such as a status; the control interface takes JSON.
+        return json.loads(json.dumps(yaml.safe_load(text), default=str) if is_yaml else text)
+    except (ValueError, yaml.YAMLError) as error:
+        kind = "YAML" if is_yaml else "JSON"
+        raise UsageError(f"`{file}` is not {kind}", why=one_line(str(error), 300)) from error
 
 
 main = Construction(

@@ -22,8 +22,8 @@ def shown(upstream: str, operation: Operation, answer: ApiAnswer, total: int) ->
     if answer.status not in _OK or body is None or is_empty:
         return failed(f"{upstream} answered {answer.status}: {_message(body) or 'nothing that can be read'}")
     if isinstance(body, dict):
-        told = _profile(body) if name == "getUserProfile" else {"result": body} if "status" in body else body
-        return {"status": "success", **told}
+        found = _profile(body) if name == "getUserProfile" else {"result": body} if "status" in body else body
+        return {"status": "success", **found}
     if isinstance(body, list):
         what, one = _LISTS.get(name, ("items", None))
         items = [one(item) for item in body if isinstance(item, dict)] if one else body

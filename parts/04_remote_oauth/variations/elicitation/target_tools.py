@@ -109,9 +109,9 @@ class Tools:
         refresh = UpstreamProvider(target.provider, self.outbound, time.time).refresh
         tokens = await self.grants.current(asked, target.home, refresh)
         while tokens is not None:
-            told = await self._sent(target, operation, request, tokens.access_token)
-            if told is not None:
-                return told
+            found = await self._sent(target, operation, request, tokens.access_token)
+            if found is not None:
+                return found
             refused, tokens = tokens, None
             if refused.refresh_token:
                 tokens = await self.grants.renewed(asked, target.home, refused, refresh)
@@ -157,11 +157,11 @@ class Tools:
         url, message = f"{self.url}/connect?elicitation_id={link}", MESSAGE.format(name=_name_of(target))
         capabilities = ctx.session.client_capabilities
         if not (capabilities and capabilities.elicitation and capabilities.elicitation.url):
-            told = (
+            advice = (
                 f"{message} Your application cannot open it for you: open auth_url yourself, then call again."
             )
             return _result(
-                {"status": "oauth_required", "auth_url": url, "elicitation_id": link, "message": told}
+                {"status": "oauth_required", "auth_url": url, "elicitation_id": link, "message": advice}
             )
         if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
             request = ElicitRequest(params=ElicitRequestURLParams(message=message, url=url))
@@ -203,6 +203,6 @@ def _call(asked: Asked, params: CallToolRequestParams) -> Json:
     return {"who": [asked.subject, asked.client_id], "tool": params.name, "with": params.arguments or {}}
 
 
-def _result(told: Json) -> CallToolResult:
-    text = json.dumps(told, ensure_ascii=False)
-    return CallToolResult(content=[TextContent(text=text)], is_error=told["status"] != "success")
+def _result(found: Json) -> CallToolResult:
+    text = json.dumps(found, ensure_ascii=False)
+    return CallToolResult(content=[TextContent(text=text)], is_error=found["status"] != "success")

@@ -113,7 +113,7 @@ class Broker:
             return _failure(str(error))
 
     def _pass(self, subject: str, one: Registration) -> str:
-        """What tells an upstream of ours who is asking; a process gets its own credential, or none."""
+        """For a server over HTTP, a token that names the caller; for a process, its credential, if any."""
         return self._passes.issue(subject, one.url) if one.url else one.credential
 
     def _server(self, one: Registration) -> UpstreamServer:
@@ -135,7 +135,7 @@ def _refused(one: Registration, status: str) -> str:
 
 
 def _none(_: str) -> None:
-    """No argument of ours travels in a header; without this, each call would list the tools first."""
+    """No argument is sent as a header; without this function, the SDK lists the tools before each call."""
 
 
 def _requester(ctx: _Context) -> Requester:

@@ -32,7 +32,7 @@ async def nobody_gets_in_without_an_identity(subject: Subject) -> None:
     gateway = subject.server(GATEWAY)
     answer = await gateway.ask()
     expect(answer.status_code == UNAUTHORIZED, f"It answered {answer.status_code}, not 401")
-    expect(answer.json() == NO_IDENTITY, f"It said {answer.text[:120]}")
+    expect(answer.json() == NO_IDENTITY, f"It answered {answer.text[:120]}")
     named = gateway.challenge(answer).get("resource_metadata", "nothing")
     wanted = f"{gateway.origin}/.well-known/oauth-protected-resource/mcp"
     expect(named == wanted, f"`resource_metadata` is {named}")
@@ -78,7 +78,7 @@ async def a_call_needs_your_credential(subject: Subject) -> None:
     gateway = subject.server(GATEWAY)
     answer = await gateway.ask(gateway.token, "tools/call", {"name": "github_get_me", "arguments": {}})
     expect(answer.status_code == BAD_REQUEST, f"It answered {answer.status_code}, not 400")
-    expect(answer.json() == NO_CREDENTIAL, f"It said {answer.text[:120]}")
+    expect(answer.json() == NO_CREDENTIAL, f"It answered {answer.text[:120]}")
 
 
 @check(
@@ -141,8 +141,8 @@ async def notes_are_yours(subject: Subject) -> None:
     text = f"Note {random_number()}{random_number()}"
     async with subject.server(GATEWAY).client() as client:
         await McpTools(client).call_tool("notes_add_note", {"text": text})
-        kept = await McpTools(client).call_tool("notes_list_notes", {})
-    expect(not kept.is_error and text in kept.text, f"Your notes are {kept.text[:120]}")
+        notes = await McpTools(client).call_tool("notes_list_notes", {})
+    expect(not notes.is_error and text in notes.text, f"Your notes are {notes.text[:120]}")
 
 
 def _user(subject: Subject) -> str:

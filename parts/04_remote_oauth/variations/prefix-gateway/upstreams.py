@@ -79,7 +79,7 @@ class UpstreamServer:
         except Exception as error:  # the SDK's, httpx2's, pydantic's, and groups of them
             if refused:
                 raise CredentialRefusedError(f"HTTP {refused[-1]}") from error
-            raise UpstreamServerError(self._told(error)) from error
+            raise UpstreamServerError(self._described(error)) from error
 
     @asynccontextmanager
     async def _over_http(self, credential: str, seconds: float, refused: list[int]) -> AsyncIterator[Client]:
@@ -105,13 +105,13 @@ class UpstreamServer:
         variable = self.one.credential_variable
         environment = {**self.one.environment, **({variable: credential} if variable else {})}
         server = StdioServerParameters(command=program, args=arguments, env=environment)
-        with Path(os.devnull).open("w") as unheard:  # noqa: ASYNC230 - a device
-            async with self._processes, Client(stdio_client(server, errlog=unheard)) as client:
+        with Path(os.devnull).open("w") as nowhere:  # noqa: ASYNC230 - a device
+            async with self._processes, Client(stdio_client(server, errlog=nowhere)) as client:
                 yield client
 
-    def _told(self, error: BaseException) -> str:
+    def _described(self, error: BaseException) -> str:
         if isinstance(error, BaseExceptionGroup):
-            return self._told(error.exceptions[0])
+            return self._described(error.exceptions[0])
         if isinstance(error, MCPError):
             return f"MCP error {error.code}: {error.message.partition(chr(10))[0][:300]}"
         return f"The server behind {self.one.prefix} gives no usable answer: {type(error).__name__}"

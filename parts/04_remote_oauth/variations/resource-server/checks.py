@@ -22,9 +22,9 @@ def it_was_run(subject: Subject) -> None:
 async def the_challenge_leads_to_the_provider(subject: Subject) -> None:
     """Without a token the server answers 401; its metadata names itself, and the provider for tokens."""
     server = subject.server(SERVER)
-    told = await server.refusal()
-    expect("error" not in told, f"It names the error {told.get('error')}, though nobody made one")
-    await server.expect_metadata(url=told["resource_metadata"], issuer=subject.endpoint(PROVIDER))
+    challenge = await server.refusal()
+    expect("error" not in challenge, f"It names the error {challenge.get('error')}, though nobody made one")
+    await server.expect_metadata(url=challenge["resource_metadata"], issuer=subject.endpoint(PROVIDER))
 
 
 @check(
@@ -37,7 +37,7 @@ async def it_issues_no_tokens(subject: Subject) -> None:
     server = subject.server(SERVER)
     document = await server.document(subject.endpoint(PROVIDER) + path)
     issuer = document.get("issuer")
-    expect(issuer == subject.endpoint(PROVIDER), f"The provider says it is {issuer!r}")
+    expect(issuer == subject.endpoint(PROVIDER), f"The provider's metadata name the issuer {issuer!r}")
     async with open_client(5) as http:
         answer = await http.get(server.origin + path)
     expect(answer.is_client_error, f"The server has such metadata too: it answered {answer.status_code}")
@@ -53,8 +53,8 @@ async def a_forged_token_is_refused(subject: Subject) -> None:
     claims: dict[str, Any] = {"iss": subject.endpoint(PROVIDER), "aud": [server.url]}
     claims |= {"sub": "1", "exp": 4102444800, "scope": "issues:read"}
     for algorithm in ("none", "ES256"):
-        told = await server.refusal(server.forged(claims, algorithm, "x" * 86))
-        error = told.get("error", "no error")
+        challenge = await server.refusal(server.forged(claims, algorithm, "x" * 86))
+        error = challenge.get("error", "no error")
         expect(error == "invalid_token", f"With `alg` {algorithm} it reported {error}")
 
 

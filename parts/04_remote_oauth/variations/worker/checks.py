@@ -90,9 +90,12 @@ async def tokens_are_for_this_worker_only(subject: Subject) -> None:
     }
     async with open_client(5) as http:
         answer = await http.get(f"{worker.origin}/auth?{urlencode(asked)}")
-    told = parse_qs(urlsplit(answer.headers.get("location", "")).query)
-    expect(told.get("error") == ["invalid_target"], f"It answered {answer.status_code} {told.get('error')}")
-    expect(told.get("iss") == [worker.origin], "The error does not name its sender: `iss` is missing")
+    answered = parse_qs(urlsplit(answer.headers.get("location", "")).query)
+    expect(
+        answered.get("error") == ["invalid_target"],
+        f"It answered {answer.status_code} {answered.get('error')}",
+    )
+    expect(answered.get("iss") == [worker.origin], "The error does not name its sender: `iss` is missing")
 
 
 @check(

@@ -17,13 +17,13 @@ from worker import SCOPES, WEAK, Worker, WorkerConfig, make_worker
 from worker_tools import SESSION, mcp_server
 
 from workshop.auth import Cors, Endpoint, private_json, with_headers
-from workshop.servers.variation.editions import MistakesTold
+from workshop.servers.variation.editions import ReportedMistakes
 from workshop.servers.variation.sdk import sdk_user
 from workshop.servers.variation.service import main
 
 _LOG = logging.getLogger("worker")
 _PRM = "/.well-known/oauth-protected-resource"
-_THE_DOOR_HAS_LOOKED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+_ADMISSION_CHECKS_HOSTS = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 
 
 def create_app(config: WorkerConfig, _: Path) -> ASGIApp:
@@ -32,8 +32,8 @@ def create_app(config: WorkerConfig, _: Path) -> ASGIApp:
     if worker.groups.weak:
         _LOG.warning(WEAK)  # the log's first line
     server = mcp_server(worker)
-    server.streamable_http_app(stateless_http=True, transport_security=_THE_DOOR_HAS_LOOKED)
-    sse = Guarded(server.sse_app(transport_security=_THE_DOOR_HAS_LOOKED), worker)
+    server.streamable_http_app(stateless_http=True, transport_security=_ADMISSION_CHECKS_HOSTS)
+    sse = Guarded(server.sse_app(transport_security=_ADMISSION_CHECKS_HOSTS), worker)
 
     @asynccontextmanager
     async def running(_: object) -> AsyncIterator[None]:
@@ -46,8 +46,8 @@ def create_app(config: WorkerConfig, _: Path) -> ASGIApp:
         Route("/messages/{rest:path}", sse),
         *_routes(worker),
     ]
-    door = Door(Router(routes, redirect_slashes=False, lifespan=running), worker)
-    return Cors(MistakesTold(door, worker.groups), ("/mcp", "/register", "/token"))
+    app = Admission(Router(routes, redirect_slashes=False, lifespan=running), worker)
+    return Cors(ReportedMistakes(app, worker.groups), ("/mcp", "/register", "/token"))
 
 
 def _routes(worker: Worker) -> list[Route]:
@@ -99,7 +99,7 @@ def _metadata(worker: Worker) -> dict[str, object]:
 
 
 class Guarded:
-    """Lets a request through with a session only, and hands that on with it."""
+    """Passes a request on with its session, or answers a request that has none."""
 
     def __init__(self, app: ASGIApp, worker: Worker) -> None:
         self._app, self._worker = app, worker
@@ -113,8 +113,8 @@ class Guarded:
         await self._app({**scope, SESSION: found, "user": sdk_user(found["login"])}, receive, send)
 
 
-class Door:
-    """What every request but `/health` passes."""
+class Admission:
+    """Admits a request as group `resource` decides, and adds its headers to the answer; `/health` is free."""
 
     def __init__(self, app: ASGIApp, worker: Worker) -> None:
         self._app, self._worker = app, worker

@@ -101,17 +101,17 @@ class Worker:
     def set_cookie(self, response: Response, value: str, seconds: int) -> None:
         """Let a browser keep a value, sealed if there is a key for cookies."""
         is_secure = self.url.startswith("https:")
-        kept = self.cookies.seal(value.encode(), _COOKIE).hex() if self.cookies else value
+        sealed = self.cookies.seal(value.encode(), _COOKIE).hex() if self.cookies else value
         name = self._cookie_name
-        response.set_cookie(name, kept, max_age=seconds, secure=is_secure, httponly=True, samesite="lax")
+        response.set_cookie(name, sealed, max_age=seconds, secure=is_secure, httponly=True, samesite="lax")
 
     def cookie(self, request: Request) -> str:
         """The value of the browser's cookie; empty without one, or for one that another key sealed."""
-        kept = request.cookies.get(self._cookie_name, "")
+        found = request.cookies.get(self._cookie_name, "")
         if self.cookies is None:
-            return kept
+            return found
         try:
-            value = self.cookies.unseal(bytes.fromhex(kept), _COOKIE)
+            value = self.cookies.unseal(bytes.fromhex(found), _COOKIE)
         except ValueError:
             value = None
         return value.decode() if value else ""

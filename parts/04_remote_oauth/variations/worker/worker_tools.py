@@ -78,9 +78,9 @@ class Tools:
 
 def mcp_server(worker: Worker) -> MCPServer:
     """The SDK's server with these tools."""
-    tools, said = Tools(worker), "GitHub and arithmetic, for the user who logged in."
-    said = f"{WEAK} {said}" if worker.groups.weak else said
-    server = MCPServer("workshop-worker", version="1.0.0", instructions=said, log_level="WARNING")
+    tools, purpose = Tools(worker), "GitHub and arithmetic, for the user who logged in."
+    purpose = f"{WEAK} {purpose}" if worker.groups.weak else purpose
+    server = MCPServer("workshop-worker", version="1.0.0", instructions=purpose, log_level="WARNING")
     for tool in (tools.get_user_info, tools.calculate, tools.get_github_repos, tools.get_github_issues):
         server.add_tool(tool)
     server.resource("github://user/{login}", mime_type="application/json")(tools.user)

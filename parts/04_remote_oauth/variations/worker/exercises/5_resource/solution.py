@@ -22,11 +22,17 @@ def headers(worker: Worker) -> dict[str, str]:
 def admit(worker: Worker, request: Request) -> Response | None:
     """The refusal of a request to whatever address, before anything else is looked at."""
     if request.headers.getlist("host") != [urlsplit(worker.url).netloc]:
-        said = {"error": "misdirected_request", "error_description": f"This server answers at {worker.url}"}
-        return private_json(said, status=421)
+        refusal = {
+            "error": "misdirected_request",
+            "error_description": f"This server answers at {worker.url}",
+        }
+        return private_json(refusal, status=421)
     if not {worker.url}.issuperset(request.headers.getlist("origin")):
-        said = {"error": "forbidden_origin", "error_description": "Requests of other web pages are refused"}
-        return private_json(said, status=403)
+        refusal = {
+            "error": "forbidden_origin",
+            "error_description": "Requests of other web pages are refused",
+        }
+        return private_json(refusal, status=403)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Exercise 6: what does a stolen store tell, and what a log?"""
+"""Exercise 6: what does a stolen store reveal, and what does a log?"""
 
 import json
 import os
@@ -13,7 +13,7 @@ _TABLE = """
 PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON;
 CREATE TABLE IF NOT EXISTS records (key TEXT PRIMARY KEY, value BLOB, expires REAL);
 """
-_TOLD = ("client_id", "login")
+_LOGGED = ("client_id", "login")
 
 
 class Records:
@@ -60,6 +60,6 @@ def _vault(secret: str) -> Vault:
 
 
 def log_line(event: str, details: Mapping[str, object]) -> str:
-    """What the log tells of an event."""
-    return " ".join([event, *(f"{name}={details[name]}" for name in _TOLD if name in details)])
+    """What the log has about an event."""
+    return " ".join([event, *(f"{name}={details[name]}" for name in _LOGGED if name in details)])
     # ↑

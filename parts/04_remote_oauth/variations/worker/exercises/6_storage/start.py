@@ -1,4 +1,4 @@
-"""Exercise 6: what does a stolen store tell, and what a log?"""
+"""Exercise 6: what does a stolen store reveal, and what does a log?"""
 
 import json
 import sqlite3
