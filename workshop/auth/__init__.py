@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from workshop.auth.config_reader import LOOPBACK_HOSTS as LOOPBACK_HOSTS
     from workshop.auth.config_reader import SecretFile as SecretFile
     from workshop.auth.config_reader import SecretText as SecretText
-    from workshop.auth.config_reader import Section as Section
     from workshop.auth.config_reader import Url as Url
     from workshop.auth.config_reader import check_header as check_header
     from workshop.auth.config_reader import wrong_setting as wrong_setting
@@ -104,7 +103,6 @@ _MODULES = {
     "config": ("Upstream",),
     "config_reader": (
         "LOOPBACK_HOSTS",
-        "Section",
         "SecretFile",
         "SecretText",
         "Url",

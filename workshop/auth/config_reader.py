@@ -1,8 +1,6 @@
 """Typed access to a JSON configuration; every error names the setting at fault."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -17,7 +15,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from workshop.core.config_file import keys_at
+from workshop.core.config_file import keys_at, requirement
 from workshop.core.errors import UsageError
 from workshop.core.settings import read_env
 
@@ -35,74 +33,6 @@ _UNSAFE_IN_URL = re.compile(r"[\s\x00-\x20\x7f-\uffff\\]")
 
 def wrong_setting(where: str, problem: str, hint: str = "") -> UsageError:
     return UsageError(f"The configuration is wrong at `{where}`", why=problem, hint=hint)
-
-
-@dataclass(frozen=True)
-class Section:
-    """One JSON object of the configuration, with the dotted path that leads to it."""
-
-    values: Mapping[str, object]
-    where: str
-
-    @classmethod
-    def of(cls, value: object, where: str, *, known: frozenset[str]) -> "Section":
-        """Accept an object with known keys only: a misspelt setting is an error, not a default."""
-        if not isinstance(value, dict):
-            raise wrong_setting(where or "the file", "It must be a JSON object")
-        for key in value:
-            if key not in known:
-                raise wrong_setting(
-                    f"{where}.{key}".lstrip("."),
-                    "There is no such setting",
-                    f"Known: {', '.join(sorted(known))}",
-                )
-        return cls(value, where)
-
-    def path(self, name: str) -> str:
-        return f"{self.where}.{name}".lstrip(".")
-
-    def has(self, name: str) -> bool:
-        return self.values.get(name) is not None
-
-    def text(self, name: str) -> str:
-        value = self.values.get(name)
-        if not isinstance(value, str) or not value:
-            raise wrong_setting(self.path(name), "It must be a text that is not empty")
-        return value
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        value = self.values.get(name, [])
-        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-            raise wrong_setting(self.path(name), "It must be a list of texts")
-        return tuple(value)
-
-    def mapping(self, name: str) -> dict[str, str]:
-        value = self.values.get(name) or {}
-        if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-            raise wrong_setting(self.path(name), "It must map names to texts")
-        return dict(value)
-
-    def number(self, name: str, default: int, low: int, high: int) -> int:
-        value = self.values.get(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise wrong_setting(self.path(name), f"It must be a whole number from {low} to {high}")
-        return value
-
-    def flag(self, name: str, *, default: bool) -> bool:
-        value = self.values.get(name, default)
-        if not isinstance(value, bool):
-            raise wrong_setting(self.path(name), "It must be true or false")
-        return value
-
-    def url(self, name: str) -> str:
-        """An absolute URL as given: https anywhere, http on loopback only."""
-        try:
-            return _checked_url(self.text(name))
-        except ValueError as error:
-            raise wrong_setting(self.path(name), f"It {error}") from error
-
-    def secret_file(self, name: str) -> bytes:
-        return read_secret(self.text(name), self.path(name))
 
 
 def split_url(value: str) -> SplitResult | None:
@@ -171,8 +101,8 @@ class Block(BaseModel):
 BlockType = TypeVar("BlockType", bound=Block)
 
 
-def read_block(model: type[BlockType], values: object) -> BlockType:
-    """The whole configuration as `model`; raises UsageError with the key and what it must be.
+def read_block(model: type[BlockType], values: object, above: str = "") -> BlockType:
+    """A configuration as `model`; raises UsageError with the key, below `above`, and what it must be.
 
     No value is shown: some are secrets.
     """
@@ -181,13 +111,16 @@ def read_block(model: type[BlockType], values: object) -> BlockType:
     except ValidationError as error:
         # An unknown key first: a misspelt one is unknown and missing, and the first names the mistake.
         found = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
-    where = ".".join(map(str, found["loc"])) or "the file"
+    where = ".".join([*filter(None, [above]), *map(str, found["loc"])]) or "the file"
     if found["type"] == "extra_forbidden":
         known = ", ".join(sorted(keys_at(model, found["loc"][:-1])))
         raise wrong_setting(where, "There is no such setting", f"Known: {known}")
     if found["type"] == "value_error":
         raise wrong_setting(where, f"It {found['ctx']['error']}")
-    raise wrong_setting(where, "It is missing" if found["type"] == "missing" else "It must be a JSON object")
+    if found["type"] == "missing":
+        raise wrong_setting(where, "It is missing")
+    is_object = found["type"] in ("model_type", "dict_type")
+    raise wrong_setting(where, f"It must be {'a JSON object' if is_object else requirement(found)}")
 
 
 def _text(value: object) -> object:

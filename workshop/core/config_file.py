@@ -84,10 +84,14 @@ def _usage_error(found: "ErrorDetails", model: type["BaseModel"], file: Path, de
     if kind == "value_error":
         where = f"`{key}` in `{file}`" if key else f"`{file}`"
         return UsageError(f"{where} {found['ctx']['error']}")
-    allowed = _KINDS.get(kind) or str(found.get("ctx", {}).get("expected", "valid"))
     shown = repr(found["input"])
     why = f"It is {shown if len(shown) <= _MOST_SHOWN else f'{shown[:_MOST_SHOWN]}…'}"
-    return UsageError(f"`{key}` in `{file}` is not {allowed}", why=why)
+    return UsageError(f"`{key}` in `{file}` is not {requirement(found)}", why=why)
+
+
+def requirement(found: "ErrorDetails") -> str:
+    """What the value must be, as in "is not a list"."""
+    return _KINDS.get(found["type"]) or str(found.get("ctx", {}).get("expected", "valid"))
 
 
 def keys_at(kind: Any, path: Sequence[str | int]) -> list[str]:  # noqa: ANN401 - any annotation

@@ -187,6 +187,13 @@ def test_an_unknown_key_comes_with_the_known_ones(tmp_path: Path) -> None:
     assert caught.value.hint == "Known: email_fields, headers, method, name_fields, subject_fields, url"
 
 
+@pytest.mark.parametrize(("key", "needed"), [("remote_url", "a text"), ("auth", "a JSON object")])
+def test_what_a_value_of_another_type_must_be_is_named(tmp_path: Path, key: str, needed: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(written(tmp_path, settings(tmp_path) | {key: 5}))
+    assert (f"`{key}`" in caught.value.what, caught.value.why) == (True, f"It must be {needed}")
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, "7"])
 def test_a_file_that_is_no_json_object_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError):

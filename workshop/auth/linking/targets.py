@@ -6,12 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from workshop.auth.config import Upstream
-from workshop.auth.config_reader import Section, wrong_setting
+from workshop.auth.config_reader import (
+    Block,
+    BlockType,
+    Flag,
+    Pairs,
+    Text,
+    Texts,
+    Url,
+    read_block,
+    read_secret,
+    wrong_setting,
+)
 from workshop.auth.http import private_json
 from workshop.auth.linking.grants import grants_of
 from workshop.auth.openapi_tools import Api, read_api
@@ -20,17 +32,44 @@ from workshop.core.errors import UsageError
 
 Json = dict[str, Any]
 _LOG = logging.getLogger(__name__)
-FIELDS = {
-    "workload-identity": frozenset({"allowed_return_urls"}),
-    "oauth2-provider": frozenset({"client_id", "authorization_endpoint", "token_endpoint", "callback_url"}),
-    "gateway": frozenset({"issuer", "audience"}),
-    "target": frozenset({"gateway", "description"}),
-}
-OPTIONAL = {
-    "workload-identity": frozenset[str](),
-    "oauth2-provider": frozenset({"display_name", "client_secret_file", "issuer", "requires_iss"}),
-    "gateway": frozenset[str](),
-    "target": frozenset({"provider", "identity", "scopes", "server", "operations", "aliases"}),
+
+
+class _Identity(Block):
+    allowed_return_urls: Texts
+
+
+class _Provider(Block):
+    client_id: Text
+    authorization_endpoint: Url
+    token_endpoint: Url
+    callback_url: Url
+    display_name: Text | None = None
+    client_secret_file: Text | None = None
+    issuer: str | None = None
+    requires_iss: Flag = False
+
+
+class _Gateway(Block):
+    issuer: Text
+    audience: Text
+
+
+class _Api(Block):
+    gateway: Text
+    description: Any
+    provider: Text | None = None
+    identity: Text | None = None
+    scopes: Texts = ()
+    server: Url | None = None
+    operations: Texts = ()
+    aliases: Pairs = Field(default_factory=dict)
+
+
+_MODELS: dict[str, type[Block]] = {
+    "workload-identity": _Identity,
+    "oauth2-provider": _Provider,
+    "gateway": _Gateway,
+    "target": _Api,
 }
 USES = {"gateway": "gateway", "provider": "oauth2-provider", "identity": "workload-identity"}
 
@@ -85,11 +124,9 @@ class Resources:
 
     def put(self, kind: str, name: str, body: object) -> tuple[str, str]:
         """`created`, `exists` or `updated`, and the id; raises UsageError and ConflictError."""
-        section = Section.of(body, kind, known=FIELDS[kind] | OPTIONAL[kind])
-        if missing := FIELDS[kind] - set(section.values):
-            raise wrong_setting(section.path(min(missing)), "It is missing")
-        wanted = {**section.values, "name": name}
-        self._check(kind, section, wanted)
+        settings = read_block(_MODELS[kind], body, kind)
+        wanted: Json = {**settings.model_dump(mode="json", exclude_unset=True), "name": name}
+        self._check(kind, settings, wanted)
         known = self._records.get(kind, name)
         made = str(known["id"]) if known else f"{name}-{secrets.token_hex(5)}".lower()
         wanted["id"] = made
@@ -107,68 +144,69 @@ class Resources:
             self._records.clear(grants_of(name))
         return self._records.take(kind, name) is not None
 
-    def _check(self, kind: str, section: Section, wanted: Json) -> None:
-        if kind == "gateway" and {name: wanted[name] for name in self._authorizer} != self._authorizer:
-            raise wrong_setting(
-                section.where, f"This gateway takes tokens of {self._authorizer['issuer']} only"
-            )
-        if kind == "workload-identity":
-            section.texts("allowed_return_urls")
-        if kind == "oauth2-provider":
-            _provider(Section(wanted, section.where), ())
-            if wanted["callback_url"] != self._callback:
-                raise wrong_setting(section.path("callback_url"), f"This gateway's is {self._callback}")
-        if kind == "target":
+    def _check(self, kind: str, settings: Block, wanted: Json) -> None:
+        if isinstance(settings, _Gateway) and settings.model_dump() != self._authorizer:
+            raise wrong_setting(kind, f"This gateway takes tokens of {self._authorizer['issuer']} only")
+        if isinstance(settings, _Provider):
+            _upstream(wanted["name"], settings, ())
+            if settings.callback_url != self._callback:
+                raise wrong_setting(f"{kind}.callback_url", f"This gateway's is {self._callback}")
+        if isinstance(settings, _Api):
             aliases = self._target(wanted).aliases.keys()
             for other in self._records.all("target"):
                 if other["name"] != wanted["name"] and (both := aliases & other.get("aliases", {}).keys()):
                     raise ConflictError(f"The target {other['name']} already has the alias `{min(both)}`")
 
     def _target(self, raw: Mapping[str, Any]) -> Target:
-        needed = USES if raw.get("provider") else {"gateway": USES["gateway"]}
+        name, settings = str(raw["name"]), _settings(_Api, "target", raw)
+        needed = USES if settings.provider else {"gateway": USES["gateway"]}
         used = {use: self._records.get(kind, str(raw.get(use))) for use, kind in needed.items()}
         if missing := [use for use, found in used.items() if found is None]:
             raise ConflictError(f"Its {missing[0]} is not there")
-        section, api = Section(raw, "target"), self._api(raw)
-        aliases = section.mapping("aliases")
-        if unknown := set(aliases.values()) - set(api.operations):
+        api = self._api(name, settings)
+        if unknown := set(settings.aliases.values()) - set(api.operations):
             raise wrong_setting("target.aliases", f"There is no operation `{min(unknown)}`")
-        if "provider" not in used:
-            return Target(str(raw["name"]), api, None, aliases=aliases)
-        provider, identity = used["provider"] or {}, used["identity"] or {}
-        if provider["callback_url"] not in identity["allowed_return_urls"]:
+        if not settings.provider:
+            return Target(name, api, None, aliases=settings.aliases)
+        stored = used["provider"] or {}
+        provider = _settings(_Provider, USES["provider"], stored)
+        identity = _settings(_Identity, USES["identity"], used["identity"] or {})
+        if provider.callback_url not in identity.allowed_return_urls:
             raise wrong_setting(
                 "target.identity", "It does not allow the provider's callback URL to be returned to"
             )
         return Target(
-            str(raw["name"]),
+            name,
             api,
-            _provider(Section(provider, "oauth2-provider"), section.texts("scopes")),
-            issuer=str(provider.get("issuer", "")),
-            requires_iss=provider.get("requires_iss") is True,
-            aliases=aliases,
+            _upstream(str(stored["name"]), provider, settings.scopes),
+            issuer=provider.issuer or "",
+            requires_iss=provider.requires_iss,
+            aliases=settings.aliases,
         )
 
-    def _api(self, raw: Mapping[str, Any]) -> Api:
+    def _api(self, name: str, settings: _Api) -> Api:
         """The target's API; a large description is read once, because each call asks for it."""
-        section = Section(raw, "target")
-        server = section.url("server") if section.has("server") else ""
-        asked = (raw["description"], section.texts("operations"), server)
-        name = str(raw["name"])
+        asked = (settings.description, settings.operations, settings.server or "")
         if name not in self._known or self._known[name][0] != asked:
             self._known[name] = asked, read_api(*asked)
         return self._known[name][1]
 
 
-def _provider(section: Section, scopes: tuple[str, ...]) -> Upstream:
-    has_secret = section.has("client_secret_file")
+def _settings(model: type[BlockType], kind: str, record: Mapping[str, Any]) -> BlockType:
+    """A record as it was put, without the name and the id that it is known by."""
+    return read_block(model, {key: record[key] for key in record if key not in ("name", "id")}, kind)
+
+
+def _upstream(name: str, provider: _Provider, scopes: tuple[str, ...]) -> Upstream:
+    file = provider.client_secret_file
+    secret = read_secret(file, f"{USES['provider']}.client_secret_file") if file else b""
     return Upstream(
-        name=section.text("display_name" if section.has("display_name") else "name"),
-        authorization_endpoint=section.url("authorization_endpoint"),
-        token_endpoint=section.url("token_endpoint"),
-        client_id=section.text("client_id"),
-        client_secret=section.secret_file("client_secret_file").decode().strip() if has_secret else "",
-        redirect_uri=section.url("callback_url"),
+        name=provider.display_name or name,
+        authorization_endpoint=provider.authorization_endpoint,
+        token_endpoint=provider.token_endpoint,
+        client_id=provider.client_id,
+        client_secret=secret.decode().strip(),
+        redirect_uri=provider.callback_url,
         scopes=scopes,
         userinfo=None,
     )
@@ -188,7 +226,7 @@ class Control:
         kind, name = request.path_params["kind"], request.path_params["name"]
         if not same_secret(request.headers.get("authorization", ""), f"Bearer {self._secret}"):
             return private_json({"error": "The control secret is needed"}, status=401)
-        if kind not in FIELDS:
+        if kind not in _MODELS:
             return private_json({"error": "Unknown kind of resource"}, status=404)
         try:
             if request.method == "DELETE":
