@@ -9,7 +9,7 @@ import datetime as dt
 import ssl
 import threading
 from asyncio import StreamReader, StreamWriter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from workshop.core.ports import bind_loopback, free_port
+from workshop.core.ports import bind_at, bind_loopback, free_port
 
 _DAY = dt.timedelta(days=1)
 _READY_SECONDS = 30
@@ -116,15 +116,19 @@ async def _pipe(source: StreamReader, target: StreamWriter) -> None:
 
 
 @contextmanager
-def edge(folder: Path, **hosts: int) -> Iterator[Edge]:
-    """An edge in a thread of its own; `tools=8000` makes `tools.example.com` lead to port 8000."""
+def edge(folder: Path, *, also: Sequence[str] = (), **hosts: int) -> Iterator[Edge]:
+    """An edge in a thread of its own; `tools=8000` makes `tools.example.com` lead to port 8000.
+
+    It listens on loopback, and on the addresses in `also`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     found = Edge(folder, free_port(), {f"{name}.example.com": port for name, port in hosts.items()})
     loop, ready = asyncio.new_event_loop(), threading.Event()
     stop = asyncio.Event()
 
     async def run() -> None:
-        servers = [await asyncio.start_server(found.serve, sock=sock) for sock in bind_loopback(found.port)]
+        sockets = [*bind_loopback(found.port), *(sock for each in also for sock in bind_at(each, found.port))]
+        servers = [await asyncio.start_server(found.serve, sock=sock) for sock in sockets]
         ready.set()
         await stop.wait()
         for server in servers:

@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 
@@ -52,8 +52,25 @@ def served(
     `environment` is added to this process's own, as that of an `Edge`.
     """
     argv = [sys.executable, "-m", "workshop", "serve", name, "--config", str(config)]
-    with _running(argv, config.with_name(f"{name}.log"), port, environment or {}) as found:
+    with running(argv, config.with_name(f"{name}.log"), port, environment or {}) as found:
         yield found
+
+
+class _Run(Protocol):
+    def __call__(
+        self, name: str, config: Path, port: int, environment: Mapping[str, str] | None = None
+    ) -> AbstractContextManager[Served]: ...
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a server runs, and the addresses besides loopback at which it finds the test's internet."""
+
+    run: _Run = served
+    also: Sequence[str] = ()
+
+
+AS_PROCESS = Way()
 
 
 @contextmanager
@@ -61,7 +78,7 @@ def program(module: str, path: Path, config: Mapping[str, object]) -> Iterator[S
     """Run one of our other servers, `python -m MODULE`, with a configuration that is written to `path`."""
     path.write_text(json.dumps(config))
     argv = [sys.executable, "-m", module, "--config", str(path)]
-    with _running(argv, path.with_suffix(".log"), int(str(config["port"])), {}) as found:
+    with running(argv, path.with_suffix(".log"), int(str(config["port"])), {}) as found:
         yield found
 
 
@@ -105,7 +122,10 @@ def visitor(folder: Path, environment: Mapping[str, str], *words: str) -> list[d
 
 
 @contextmanager
-def _running(argv: list[str], log: Path, port: int, environment: Mapping[str, str]) -> Iterator[Served]:
+def running(
+    argv: list[str], log: Path, port: int, environment: Mapping[str, str], ends: int = -signal.SIGTERM
+) -> Iterator[Served]:
+    """Run a program until the block ends; SIGTERM ends it, with the exit code `ends`."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             argv, stdout=output, stderr=output, cwd=log.parent, env={**os.environ, **environment}
@@ -115,7 +135,7 @@ def _running(argv: list[str], log: Path, port: int, environment: Mapping[str, st
         _wait(found, process)
         yield found
         process.send_signal(signal.SIGTERM)
-        assert process.wait(_SECONDS) == -signal.SIGTERM, found.log
+        assert process.wait(_SECONDS) == ends, found.log
     finally:
         process.kill()
         process.wait()

@@ -20,7 +20,7 @@ from starlette.routing import Route, Router
 
 from tests.servers.gateway.harness import ec_pem, in_thread
 from tests.variations.edge import Edge, edge
-from tests.variations.real import Served, example, practice_github, program, served, visitor
+from tests.variations.real import AS_PROCESS, Served, Way, example, practice_github, program, visitor
 from workshop.core.paths import checkout_dir
 from workshop.core.ports import free_port
 from workshop.course.lessons import find_variation
@@ -90,7 +90,7 @@ def block(kind: str) -> str:
 
 
 @contextmanager
-def real_world(folder: Path) -> Iterator[World]:
+def real_world(folder: Path, way: Way = AS_PROCESS) -> Iterator[World]:
     """Everything, set up by no one yet."""
     port, metrics, github, identity, accounts, api = (free_port() for _ in range(6))
     config = (
@@ -108,7 +108,7 @@ def real_world(folder: Path) -> Iterator[World]:
     tasks = Tasks()
     with ExitStack() as stack:
         outside = stack.enter_context(
-            edge(folder / "edge", gateway=port, id=identity, accounts=accounts, tasks=api)
+            edge(folder / "edge", also=way.also, gateway=port, id=identity, accounts=accounts, tasks=api)
         )
         outside.ports |= {"github.com": github, "api.github.com": github}
         stack.enter_context(
@@ -131,6 +131,6 @@ def real_world(folder: Path) -> Iterator[World]:
             stack.enter_context(program("workshop.servers.identity", folder / f"{name}.json", provider))
         stack.enter_context(in_thread(tasks.app(), api))
         server = stack.enter_context(
-            served("elicitation", folder / "gateway.toml", port, outside.environment)
+            way.run("elicitation", folder / "gateway.toml", port, outside.environment)
         )
         yield World(folder, server, outside, tasks, metrics)

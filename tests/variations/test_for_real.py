@@ -18,7 +18,7 @@ from tests.clients.packages import python_package, run_python
 from tests.servers.gateway.harness import ec_pem, in_thread
 from tests.variations.edge import Edge, edge
 from tests.variations.prefix_gateway import Upstream
-from tests.variations.real import Served, served
+from tests.variations.real import AS_PROCESS, Served, Way
 from tests.variations.resource_servers import Keycloak
 from workshop.agent.connect import connect
 from workshop.agent.listener import LoopbackListener
@@ -30,6 +30,7 @@ from workshop.core.ports import free_port
 
 pytestmark = pytest.mark.timeout(600)
 FOLDER = parts_dir() / "04_remote_oauth" / "variations"
+HOSTS = {"resource-server": "tools.example.com", "prefix-gateway": "mcp.example.com"}
 MY_TOOLS = '''
 def add(a: int, b: int) -> int:
     """Add two numbers."""
@@ -95,24 +96,33 @@ def example(name: str, folder: Path) -> tuple[Path, int, int]:
 
 @contextmanager
 def serving(
-    name: str, host: str, folder: Path, others: Mapping[str, int], environment: Mapping[str, str]
+    name: str, folder: Path, others: Mapping[str, int], environment: Mapping[str, str], way: Way
 ) -> Iterator[Site]:
+    host = HOSTS[name]
     config, port, metrics = example(name, folder)
     keycloak, realm_port = Keycloak(url="https://keycloak.example.com"), free_port()
     keycloak.mapped = {"mcp:tools": f"https://{host}/mcp"}
-    with in_thread(keycloak.app(), realm_port), edge(folder / "edge", keycloak=realm_port) as internet:
+    with (
+        in_thread(keycloak.app(), realm_port),
+        edge(folder / "edge", also=way.also, keycloak=realm_port) as internet,
+    ):
         internet.ports |= {host: port, **others}
         variables = {**internet.environment, **environment}
-        with served(name, config, port, variables) as server:
+        with way.run(name, config, port, variables) as server:
             yield Site(f"https://{host}/mcp", server, metrics, keycloak, internet)
+
+
+@contextmanager
+def tools_site(folder: Path, way: Way = AS_PROCESS) -> Iterator[Site]:
+    """The resource server with two functions."""
+    (folder / "my_tools.py").write_text(MY_TOOLS)
+    with serving("resource-server", folder, {}, {"PYTHONPATH": str(folder)}, way) as site:
+        yield site
 
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("tools")
-    (folder / "my_tools.py").write_text(MY_TOOLS)
-    environment = {"PYTHONPATH": str(folder)}
-    with serving("resource-server", "tools.example.com", folder, {}, environment) as site:
+    with tools_site(tmp_path_factory.mktemp("tools")) as site:
         yield site
 
 
@@ -134,9 +144,9 @@ def github() -> Upstream:
     return Upstream(("get_me", "search"), refused="revoked")
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, github: Upstream) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("gateway")
+@contextmanager
+def gateway_site(folder: Path, github: Upstream, way: Way = AS_PROCESS) -> Iterator[Site]:
+    """The gateway, before `github` and a server over stdio."""
     (folder / "secrets").mkdir()
     (folder / "secrets" / "signing-key.pem").write_bytes(ec_pem())
     (folder / ".env").write_text("DISCOVERY_PAT=github_pat_of_nobody_much\n")
@@ -146,8 +156,14 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, github: Upstream) -> Itera
     others = {"api.githubcopilot.com": port}
     with (
         in_thread(AsLocalhost(github.app()), port),
-        serving("prefix-gateway", "mcp.example.com", folder, others, path) as site,
+        serving("prefix-gateway", folder, others, path, way) as site,
     ):
+        yield site
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, github: Upstream) -> Iterator[Site]:
+    with gateway_site(tmp_path_factory.mktemp("gateway"), github) as site:
         yield site
 
 
@@ -187,10 +203,23 @@ def by_fastmcp(
     request: pytest.FixtureRequest, site: Site, headers: dict[str, str], tool: str, **given: object
 ) -> dict[str, object]:
     """FastMCP's client, in a process of its own, with a token of the provider."""
+    return ask_fastmcp(request, site.url, site.token(), site.internet, headers, tool, **given)
+
+
+def ask_fastmcp(
+    request: pytest.FixtureRequest,
+    url: str,
+    token: str,
+    internet: Edge,
+    headers: Mapping[str, str],
+    tool: str,
+    **given: object,
+) -> dict[str, object]:
+    """FastMCP's client, in a process of its own: the tools' `names`, and the `text` of one answer."""
     assert request.config.cache is not None
     folder = python_package(request.config.cache.mkdir("clients"), "fastmcp")
-    words = ["-c", FASTMCP, site.url, site.token(), json.dumps(headers), tool, json.dumps(given)]
-    done = run_python(folder, words, site.internet.environment)
+    words = ["-c", FASTMCP, url, token, json.dumps(headers), tool, json.dumps(given)]
+    done = run_python(folder, words, internet.environment)
     assert done.returncode == 0, done.stderr
     answer: dict[str, object] = json.loads(done.stdout)
     return answer

@@ -4,6 +4,7 @@ import json
 import re
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import httpx2
 import pytest
 
 from tests.variations.edge import Edge, edge
-from tests.variations.real import Served, example, practice_github, served, visitor
+from tests.variations.real import AS_PROCESS, Served, Way, example, practice_github, visitor
 from workshop.core.ports import free_port
 from workshop.course.lessons import find_variation
 
@@ -35,9 +36,9 @@ class World:
         return httpx2.request(method, url, headers=headers, trust_env=False, **content)  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("real")
+@contextmanager
+def real_world(folder: Path, way: Way = AS_PROCESS) -> Iterator[World]:
+    """The worker, github.com, and the test's internet."""
     port, metrics, github = free_port(), free_port(), free_port()
     config = example(README, "toml").replace("port = 8000 ", f"port = {port} ")
     config = config.replace('"your-login"', '"learner"')
@@ -46,12 +47,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         f"GITHUB_CLIENT_SECRET={SECRET}\nCOOKIE_ENCRYPTION_KEY={secrets.token_hex(32)}\n"
     )
     with (
-        edge(folder / "edge", worker=port) as outside,
+        edge(folder / "edge", also=way.also, worker=port) as outside,
         practice_github(folder, github, f"{URL}/callback", SECRET, public_url="https://github.com"),
     ):
         outside.ports |= {"github.com": github, "api.github.com": github}
-        with served("worker", folder / "worker.toml", port, outside.environment) as server:
+        with way.run("worker", folder / "worker.toml", port, outside.environment) as server:
             yield World(folder, server, outside, metrics)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with real_world(tmp_path_factory.mktemp("real")) as found:
+        yield found
 
 
 def test_our_agent_logs_in_and_uses_every_tool(world: World) -> None:
