@@ -50,6 +50,10 @@ SLOW = (
     # Whole clusters in memory, several at a time; test_kind.py and test_kubernetes.py are fast.
     "lab/cluster/test_seats.py",
     "lab/cluster/test_restart.py",
+    "lab/cluster/test_variation.py::test_on_somebodys_cluster_it_comes_stays_over_an_up_and_goes_alone",
+    "lab/cluster/test_variation.py::test_what_somebody_else_made_under_its_name_stays",
+    "lab/cluster/test_variation.py::test_teardown_removes_it_with_everything_else",
+    "lab/cluster/test_variation.py::test_on_kind_the_gateways_image_is_loaded_when_it_is_needed",
     "servers/practice/test_seats.py::test_200_logins_at_once",
     "variations/test_elicitation_targets.py::test_of_several_targets_a_kill_at_any_step_leaves_none_behind",
     "variations/test_elicitation_real.py",

@@ -8,7 +8,13 @@ import pytest
 from mcp import Client
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.types import ElicitRequest, ElicitRequestFormParams, InputRequiredResult
+from mcp.types import (
+    CallToolResult,
+    ElicitRequest,
+    ElicitRequestFormParams,
+    InputRequiredResult,
+    TextContent,
+)
 
 from workshop.agent.mcp_tools import McpTools
 from workshop.core.errors import WorkshopError
@@ -37,6 +43,13 @@ def as_text() -> str:
 @server.tool(structured_output=False)
 def prose() -> str:
     return "no structure"
+
+
+@server.tool()
+def as_text_behind_a_virtual_server() -> CallToolResult:
+    """The same as a text and as a structure around it, as ToolHive's VirtualMCPServer forwards it."""
+    text = '{"issues": [1, 2]}'
+    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content={"text": text})
 
 
 @server.tool()
@@ -85,6 +98,7 @@ async def test_a_result_has_text_and_the_structure_the_server_gave(tools: McpToo
 async def test_json_in_the_text_counts_as_structure(tools: McpTools) -> None:
     assert (await tools.call_tool("as_text", {})).data == {"issues": [1, 2]}
     assert (await tools.call_tool("prose", {})).data is None
+    assert (await tools.call_tool("as_text_behind_a_virtual_server", {})).data == {"issues": [1, 2]}
 
 
 @pytest.mark.parametrize(

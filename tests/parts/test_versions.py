@@ -52,7 +52,7 @@ def test_every_image_has_a_tag_that_is_not_latest(image: str) -> None:
 def test_toolhive_images_are_of_the_pinned_release() -> None:
     release = VERSIONS["toolhive"]["version"]
     images = [image for image in VERSIONS["images"].values() if "/toolhive/" in image]
-    assert [image.rpartition(":")[2] for image in images] == [f"v{release}"] * 2
+    assert [image.rpartition(":")[2] for image in images] == [f"v{release}"] * 3
 
 
 def test_the_help_names_the_pinned_versions() -> None:

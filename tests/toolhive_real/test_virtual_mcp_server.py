@@ -131,7 +131,7 @@ def _write(folder: Path, resources: Resources, local: str) -> None:
     secrets = SecretFiles(folder / "secrets")
     secrets.write("prefix-gateway-signing-key", "signing-key.pem", new_signing_key())
     secrets.write("prefix-gateway-hmac", "hmac-secret", b"h" * 48)
-    secrets.write("github-oauth-client", "client-secret", SECRET.encode())
+    secrets.write("prefix-gateway-oauth-client", "client-secret", SECRET.encode())
     told = one.mapping("spec.authServerConfig")
     for provider in told["upstreamProviders"]:  # the practice GitHub is on loopback, and has no TLS
         provider["oauth2Config"] |= {"insecureAllowHTTP": True, "allowPrivateIPs": True}

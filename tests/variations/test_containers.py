@@ -79,7 +79,7 @@ def image(outside: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     pins, file = Pins.load(), VARIATIONS / "Dockerfile"
     arguments = build_arguments(Recipe(IMAGE, pins.python, file, {}, "PYTHON_IMAGE"), pins)
     words = [f"--build-arg={name}={value}" for name, value in arguments.items()]
-    network = [f"--network={name}"] if (name := build_network()) else []
+    network = [f"--network={build_network()}"] if build_network() else []
     docker(
         "build", *network, *words, "--tag", IMAGE, "--file", str(file), str(context), seconds=_BUILD_SECONDS
     )

@@ -81,7 +81,10 @@ def _no_tools() -> WorkshopError:
 
 def _result(result: CallToolResult) -> ToolResult:
     text = "\n".join(map(_text, result.content))
-    data = result.structured_content if result.structured_content is not None else _parsed(text)
+    data = result.structured_content
+    # ToolHive's VirtualMCPServer gives this structure to a result without one (0.63.0 `pkg/vmcp/client`).
+    if data is None or data == {"text": text}:
+        data = _parsed(text) or data
     if not text and data is not None:
         text = json.dumps(data, ensure_ascii=False)
     if len(text) > _MAX_TEXT:

@@ -104,11 +104,10 @@ def _listed(lesson: Lesson) -> Result:
 
 
 def _stopped() -> Result:
-    from workshop.core.instance import Instance
-    from workshop.course.variation_run import stop_all
+    from workshop.course.environment import stop_variations
 
-    with Instance.locate().lock(), console().progress() as progress:
-        stopped = stop_all(progress)
+    with console().progress() as progress:
+        stopped = stop_variations(progress)
     line = f"Stopped {', '.join(stopped)}" if stopped else "No variation was running"
     return Result("part variations", {"stopped": list(stopped)}, line)
 

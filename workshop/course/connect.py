@@ -188,13 +188,14 @@ def names() -> list[str]:
 def _variations() -> dict[str, tuple[str, dict[str, Path]]]:
     """The variations that run: the address of each, and the file of each header that it needs."""
     from workshop.course.lessons import find_variation
-    from workshop.course.variation_run import started_variations
+    from workshop.course.variation_run import runs_on_cluster, started_variations
 
     found = {}
     for programs in started_variations():
         name = programs.directory.name
         if url := programs.endpoints().get(name):
-            headers = find_variation(name).contents.headers.items()
+            variation = find_variation(name)
+            headers = () if runs_on_cluster(variation) else variation.contents.headers.items()
             files = {header: programs.secret(secret.format(user=_USER)) for header, secret in headers}
             found[name] = (url, files)
     return found

@@ -12,7 +12,8 @@ from workshop.core.instance import Instance, Record, Upstream
 from workshop.core.ports import HIGHEST, LOWEST, free_port
 from workshop.core.settings import Settings
 from workshop.course import variation_run
-from workshop.course.lessons import Lesson
+from workshop.course.lessons import Lesson, Variation
+from workshop.course.variation_run import Running
 from workshop.lab.base import (
     PRACTICE_GITHUB,
     Applied,
@@ -22,6 +23,7 @@ from workshop.lab.base import (
     ClusterChoices,
     Deployment,
     HandStep,
+    Program,
     WorkloadStatus,
 )
 from workshop.lab.choose import (
@@ -146,6 +148,33 @@ def ensure(
         return None
     with _existing(lesson, settings, runner, choices) as (backend, chosen):
         return backend.apply([deployment], chosen, progress)
+
+
+def deploy(
+    variation: Variation, progress: Progress, settings: Settings, runner: "Runner | None" = None
+) -> Running:
+    """Make sure that a variation's manifests run on the cluster that is up, reachable at free ports."""
+    from workshop.lab.deployments import default_ports
+
+    deployment, programs = _deployment(variation), variation_run.programs_of(variation)
+    names = (variation.name, deployment.practice)
+    if set(programs.endpoints()) - set(names):
+        programs.stop(progress)  # they ran before this cluster was up
+    wanted = default_ports(deployment)
+    ports = programs.ports([Program(name, (), wanted[name]) for name in names])
+    with _existing(variation, settings, runner) as (backend, choices):
+        applied = backend.apply([deployment], replace(choices, ports=ports), progress)
+    return Running(variation, programs, applied.endpoints, applied.started, on_cluster=True)
+
+
+def stop_variations(progress: Progress, runner: "Runner | None" = None) -> Sequence[str]:
+    """Stop every variation, and remove from the cluster what they applied; return what was stopped."""
+    instance = Instance.locate()
+    with instance.lock():
+        stopped = variation_run.stop_all(progress)
+        name = backend_now()
+        backend = backend_for(name, instance.directory, runner) if name else None
+        return [*stopped, *(backend.withdraw(progress) if backend else ())]
 
 
 def by_hand(lesson: Lesson, settings: Settings, runner: "Runner | None" = None) -> "Sequence[HandStep]":

@@ -172,6 +172,18 @@ class Variation(Lesson):
             raise UsageError(f"`{file}` has no workload `{self.name}`", why="The agent connects to it")
         return found
 
+    def deployment(self) -> "Deployment | None":
+        """What it deploys on a cluster in place of its programs, or None for one without manifests."""
+        from workshop.lab.base import Deployment
+        from workshop.toolhive import manifests
+
+        resources = manifests.load(self.directory / "toolhive", gateways=True)
+        if not resources.all:
+            return None
+        github = next(program for program in self.programs if program.name == f"{self.name}-github")
+        seconds = self.contents.timeouts.ready
+        return Deployment(self.number, resources, {}, seconds, self.name, github.name, github.port)
+
     @property
     def has_editions(self) -> bool:
         """Whether it has a weak edition besides the fixed one."""

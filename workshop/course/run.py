@@ -7,15 +7,15 @@ from pathlib import Path
 
 from workshop.agent.part import RunContext
 from workshop.agent.run import RunOptions, load_answer, run_answer
-from workshop.core.console import Console
+from workshop.core.console import Console, Progress
 from workshop.core.errors import CredentialsError, WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.settings import Settings
-from workshop.course.environment import ensure, prove
+from workshop.course.environment import deploy, ensure, prove
 from workshop.course.lessons import Lesson, Variation
 from workshop.course.practice_record import practice_upstream, require_token_swap, upstream_of
 from workshop.course.progress import ProgressFile, exercise_folder
-from workshop.course.variation_run import Running, start
+from workshop.course.variation_run import Running, runs_on_cluster, start
 from workshop.lab.choose import seat_of
 from workshop.lab.tools.run import runner_for
 from workshop.recorder.request import UNKNOWN, Upstream
@@ -61,12 +61,21 @@ def run_variation(
     """Make sure the variation runs, ask the part's agent, and return the answer."""
     context = _context(variation, options, console)
     answer = load_answer(variation.part.directory)
-    with context.instance.lock(), console.progress() as progress:
-        running = start(variation, progress, weak=weak, exercises=learners_files(variation, console))
+    with console.progress() as progress:
+        running = _running(variation, context, console, progress, weak=weak)
     endpoints = running.agent_endpoints(options.approve_as)
     console.hide(list(endpoints.headers.values()))
     text = run_answer(context, answer, options, console, variation_upstream(running), endpoints=endpoints)
     return text, running
+
+
+def _running(
+    variation: Variation, context: RunContext, console: Console, progress: Progress, *, weak: bool
+) -> Running:
+    if runs_on_cluster(variation):
+        return deploy(variation, progress, context.settings, runner_for(progress))
+    with context.instance.lock():
+        return start(variation, progress, weak=weak, exercises=learners_files(variation, console))
 
 
 def _context(lesson: Lesson, options: RunOptions, console: Console) -> RunContext:

@@ -32,12 +32,16 @@ PROXY = "github-remote"
 
 @dataclass(frozen=True)
 class Running:
-    """A running variation: its processes, its endpoints by name, and the programs that were started."""
+    """A running variation: its processes, its endpoints by name, and the programs that were started.
+
+    On a cluster, its processes are port-forwards.
+    """
 
     variation: Variation
     programs: VariationPrograms
     endpoints: Mapping[str, str]
     started: Sequence[str] = ()
+    on_cluster: bool = False
 
     @property
     def url(self) -> str:
@@ -54,7 +58,7 @@ class Running:
 
     def headers(self, user: str | None = None) -> dict[str, str]:
         """The headers that the agent adds, as this practice user."""
-        named = self.variation.contents.headers.items()
+        named = self.variation.contents.headers.items() if not self.on_cluster else ()
         person = user if user in _PEOPLE else _PEOPLE[0]  # the login rejects an unknown user
         return {name: self.secret(secret.replace("{user}", person)).decode() for name, secret in named}
 
@@ -65,6 +69,13 @@ class Running:
         )  # imports the MCP SDK, which `status` and `teardown` do not need
 
         return Endpoints({**self.endpoints, PROXY: self.url}, self.headers(user))
+
+
+def runs_on_cluster(variation: Variation) -> bool:
+    """Whether a cluster is up on which `run` applies this variation's manifests instead of its programs."""
+    record = Instance.load().record
+    has_manifests = (variation.directory / "toolhive").is_dir()
+    return has_manifests and record is not None and record.backend != "embedded"
 
 
 def programs_of(variation: Variation, directory: Path | None = None) -> VariationPrograms:
@@ -149,6 +160,11 @@ def serve_command(variation: Variation, config: Path | None, *words: str) -> tup
     """
     (program,) = (each for each in variation.programs if each.name == variation.name)
     running = programs_of(variation)
+    if config is None and runs_on_cluster(variation):
+        raise UsageError(
+            f"The {variation.label} is ToolHive's gateway on this cluster",
+            hint="`workshop status` shows it, and `kubectl describe virtualmcpserver` what it found",
+        )
     if config is None and variation.name not in running.endpoints():
         raise UsageError(f"The {variation.label} is not running", hint=f"`{variation.start_command}`")
     file = config or running.directory / variation.name / "config.json"

@@ -70,12 +70,18 @@ class Program:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What one part deploys: its manifests, and by workload name what each image runs, from `part.toml`."""
+    """What one part deploys: its manifests, and by workload name what each image runs, from `part.toml`.
+
+    That of a variation has its name, and a practice GitHub of its own.
+    """
 
     part: int
     resources: "Resources"
     programs: Mapping[str, Program]
     ready_seconds: float
+    variation: str = ""
+    practice: str = PRACTICE_GITHUB
+    practice_port: int = PRACTICE_PORT
 
 
 @dataclass(frozen=True)
@@ -195,6 +201,9 @@ class Backend(Protocol):
 
     def logs(self) -> Sequence[Log]:
         """Every log, of what runs now and of what ran last."""
+
+    def withdraw(self, progress: Progress, /) -> Sequence[str]:
+        """Remove what variations applied; return the names of what was removed."""
 
     def teardown(self, progress: Progress) -> Sequence[str]:
         """Stop every workload and remove the state; return the names of what was stopped."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from workshop.core.errors import CredentialsError
 from workshop.core.hops import SIGN_IN
-from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, PRACTICE_PORT, Choices, Deployment
+from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, Choices, Deployment
 from workshop.toolhive import overrides
 from workshop.toolhive.lint import CALLBACK_PATH
 from workshop.toolhive.manifests import Resource, Resources
@@ -19,10 +19,11 @@ def default_ports(deployment: Deployment) -> dict[str, int]:
 
     A server's port is the one in `part.toml`, because agents know it; a remote proxy's is its issuer's.
     """
-    ports = {PRACTICE_GITHUB: PRACTICE_PORT}
+    ports = {deployment.practice: deployment.practice_port}
     for workload in deployment.resources.workloads:
         program = deployment.programs.get(workload.name)
-        ports[workload.name] = workload.port("spec.proxyPort", 8080)
+        is_gateway = workload.kind == "VirtualMCPServer"
+        ports[workload.name] = workload.port("spec.proxyPort", overrides.GATEWAY_PORT if is_gateway else 8080)
         if program and workload.kind == "MCPServer":
             ports[workload.name] = program.port
     return ports
@@ -37,6 +38,8 @@ def with_choices(
     """The resources with these ports and this upstream; `with_practice` makes the practice GitHub theirs."""
     for proxy in resources.of("MCPRemoteProxy"):
         resources = overrides.with_gateway_port(resources, proxy.name, ports[proxy.name])
+    for gateway in resources.of("VirtualMCPServer"):
+        resources = overrides.with_virtual_server_port(resources, ports[gateway.name])
     if choices.upstream == "practice":
         return with_practice(resources)
     client_id = choices.settings.github_client_id.value

@@ -84,6 +84,10 @@ class EmbeddedBackend:
         """The file of each workload, also of one whose start failed."""
         return file_logs(self._directory)
 
+    def withdraw(self, _progress: Progress, /) -> Sequence[str]:
+        """Nothing: here a variation applies nothing."""
+        return ()
+
     def teardown(self, progress: Progress) -> Sequence[str]:
         """Stop every workload, and every stray process of this instance; remove the state."""
         stopped = self._processes.stop(progress)

@@ -131,6 +131,7 @@ _PINS: Final[Mapping[str, tuple[str, Callable[[str, str], object]]]] = {
     "proxy_runner": ("WORKSHOP_IMAGE_PROXY_RUNNER", check_image),
     "mcp_server": ("WORKSHOP_IMAGE_MCP_SERVER", check_image),
     "practice": ("WORKSHOP_IMAGE_PRACTICE", check_image),
+    "vmcp": ("WORKSHOP_IMAGE_VMCP", check_image),
     "python": ("WORKSHOP_IMAGE_PYTHON", _base_image),
     "registry_mirror": ("WORKSHOP_REGISTRY_MIRROR", _mirror),
     "proxy": ("WORKSHOP_PROXY", _proxy),
@@ -164,6 +165,7 @@ class Pins:
     proxy_runner: str
     mcp_server: str
     practice: str
+    vmcp: str
     python: str
     registry_mirror: str | None = None
     proxy: str | None = field(default=None, repr=False)  # may contain a password

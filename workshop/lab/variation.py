@@ -43,7 +43,7 @@ class VariationPrograms:
         self, programs: Sequence[Program], edition: Edition, seconds: float, progress: Progress
     ) -> Applied:
         """Start what does not run as described; a free port replaces a preferred one that is taken."""
-        ports = self._ports(programs)
+        ports = self.ports(programs)
         try:
             return self._start(programs, ports, edition, seconds, progress)
         except WorkshopError:
@@ -51,7 +51,7 @@ class VariationPrograms:
             if all(name in running or is_free(port) for name, port in ports.items()):
                 raise
             # Another variation, started at the same moment, took the same free port first.
-            return self._start(programs, self._ports(programs), edition, seconds, progress)
+            return self._start(programs, self.ports(programs), edition, seconds, progress)
 
     def _start(
         self,
@@ -92,7 +92,8 @@ class VariationPrograms:
         """Stop every process; the state stays."""
         return self._processes.stop(progress)
 
-    def _ports(self, programs: Sequence[Program]) -> dict[str, int]:
+    def ports(self, programs: Sequence[Program]) -> dict[str, int]:
+        """The port of each: where it runs now, else its own if that is free, else any free one."""
         states, ports = self._processes.states(), dict[str, int]()
         for program in programs:
             state = states.get(program.name)

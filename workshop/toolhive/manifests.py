@@ -27,6 +27,7 @@ _API_OF_KIND = {
     "MCPToolConfig": TOOLHIVE_API,
     "Secret": "v1",
 }
+_OF_GATEWAYS = ("MCPGroup", "MCPServerEntry", "VirtualMCPServer")  # only where `load` is asked for them
 _MOST_VALUES = 10_000
 _DEEPEST = 50
 _LARGEST = 1 << 63
@@ -106,8 +107,9 @@ class Resources:
 
     @property
     def workloads(self) -> tuple[Resource, ...]:
-        """What the operator makes pods of: the servers, then the remote proxies."""
-        return (*self.of("MCPServer"), *self.of("MCPRemoteProxy"))
+        """What the operator makes pods of: the servers, then the proxies and gateways in front of them."""
+        kinds = ("MCPServer", "MCPRemoteProxy", "VirtualMCPServer")
+        return tuple(found for kind in kinds for found in self.of(kind))
 
     def named(self, kind: str, name: str, *, wanted_by: Resource) -> Resource:
         """The resource of that kind and name; raises UsageError that names the resource that refers to it."""
@@ -131,9 +133,13 @@ def oidc_config(proxy: Resource, resources: Resources) -> Resource:
     return resources.named("MCPOIDCConfig", proxy.text("spec.oidcConfigRef.name"), wanted_by=proxy)
 
 
-def load(folder: Path) -> Resources:
-    """Every document of each `*.yaml` in `folder`, in the order of names; none when the folder is absent."""
-    return _once([resource for path in sorted(folder.glob("*.yaml")) for resource in _documents(path)])
+def load(folder: Path, *, gateways: bool = False) -> Resources:
+    """Every document of each `*.yaml` in `folder`, in the order of names; none when the folder is absent.
+
+    With `gateways`, the kinds of a gateway in front of several servers are known too.
+    """
+    paths = sorted(folder.glob("*.yaml"))
+    return _once([resource for path in paths for resource in _documents(path, gateways=gateways)])
 
 
 def load_file(path: Path) -> Resources:
@@ -149,7 +155,7 @@ def _once(found: Sequence[Resource]) -> Resources:
     return Resources(tuple(found))
 
 
-def _documents(path: Path) -> Iterable[Resource]:
+def _documents(path: Path, *, gateways: bool = False) -> Iterable[Resource]:
     import yaml
 
     try:
@@ -174,15 +180,16 @@ def _documents(path: Path) -> Iterable[Resource]:
     for number, body in enumerate(documents, start=1):
         if body is not None:
             _check_values(body, f"{path}, document {number}")
-            yield _resource(body, f"{path}, document {number}")
+            yield _resource(body, f"{path}, document {number}", gateways=gateways)
 
 
-def _resource(body: object, source: str) -> Resource:
+def _resource(body: object, source: str, *, gateways: bool) -> Resource:
     if not isinstance(body, Mapping):
         raise UsageError("A manifest must be a mapping with `kind` and `metadata`", why=f"Read from {source}")
     kind, api = body.get("kind"), body.get("apiVersion")
-    if not isinstance(kind, str) or kind not in _API_OF_KIND:
-        known = ", ".join(_API_OF_KIND)
+    apis = {**_API_OF_KIND, **(dict.fromkeys(_OF_GATEWAYS, TOOLHIVE_API) if gateways else {})}
+    if not isinstance(kind, str) or kind not in apis:
+        known = ", ".join(apis)
         raise UsageError(
             f"Unknown kind {kind!r}", why=f"Read from {source}", hint=f"This toolkit applies {known}"
         )
@@ -194,8 +201,8 @@ def _resource(body: object, source: str) -> Resource:
             why=f"Read from {source}",
         )
     resource = Resource(kind, name, body, source)
-    if api != _API_OF_KIND[kind]:
-        raise resource.error(f"`apiVersion` must be `{_API_OF_KIND[kind]}`, not {api!r}")
+    if api != apis[kind]:
+        raise resource.error(f"`apiVersion` must be `{apis[kind]}`, not {api!r}")
     return resource
 
 

@@ -6,14 +6,16 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from workshop.toolhive.manifests import UPSTREAM_OAUTH, Resource, Resources, auth_config
+from workshop.toolhive.manifests import Resource, Resources, auth_config
 
 # Fields of newer versions, which `up` leaves out where an older operator is on the cluster.
 OPTIONAL_FIELDS = (
     "spec.embeddedAuthServer.registrationRateLimit",
     "spec.embeddedAuthServer.storage.maxDCRClients",
 )
-_CONTAINER = "toolhive"
+_CONTAINER = {"MCPRemoteProxy": "toolhive", "VirtualMCPServer": "vmcp"}  # its name in the pod
+GATEWAY_PORT = 4483  # of every VirtualMCPServer's pod and Service
+_WITH_LOGIN = tuple(_CONTAINER)
 # Each second, for the 90 s that ToolHive gives it to start. A delay of 0 would count as an absent field.
 _EARLY = {
     "startupProbe": {"periodSeconds": 1, "failureThreshold": 90},
@@ -34,6 +36,21 @@ def with_gateway_port(resources: Resources, name: str, port: int) -> Resources:
     return _edit(moved, "MCPRemoteProxy", lambda body: _put(body, "spec.proxyPort", port), name)
 
 
+def with_virtual_server_port(resources: Resources, port: int) -> Resources:
+    """Move the gateways, their issuers, audiences and callbacks to another localhost port.
+
+    Their pods keep their port, at which they find their own keys.
+    """
+    if port == GATEWAY_PORT:
+        return resources
+    old = f"http://localhost:{GATEWAY_PORT}"
+
+    def edit(body: dict[str, Any]) -> None:
+        _put(body, "spec.inline.jwksUrl", f"{old}/.well-known/jwks.json")
+
+    return _edit(_replace_prefix(resources, old, f"http://localhost:{port}"), "MCPOIDCConfig", edit)
+
+
 def with_practice_github(resources: Resources, origin: str, client_id: str) -> Resources:
     """Point every GitHub address at the practice GitHub; nothing else about the flow changes."""
     for github, practice in (
@@ -43,11 +60,8 @@ def with_practice_github(resources: Resources, origin: str, client_id: str) -> R
     ):
         resources = _replace_prefix(resources, github, practice)
 
-    def edit(body: dict[str, Any]) -> None:
-        _put(body, f"{UPSTREAM_OAUTH}.insecureAllowHTTP", value=True)
-        _put(body, f"{UPSTREAM_OAUTH}.allowPrivateIPs", value=True)
-
-    resources = _edit(resources, "MCPExternalAuthConfig", edit)
+    plain = {"insecureAllowHTTP": True, "allowPrivateIPs": True}
+    resources = _edit_upstreams(resources, lambda upstream: upstream.update(plain))
     return with_client_id(resources, client_id)
 
 
@@ -62,20 +76,19 @@ def with_practice_in_cluster(
     """
     resources = with_practice_github(resources, service_origin, client_id)
 
-    def edit(body: dict[str, Any]) -> None:
-        upstream = body["spec"]["embeddedAuthServer"]["upstreamProviders"][0]["oauth2Config"]
+    def edit(upstream: dict[str, Any]) -> None:
         endpoint = upstream["authorizationEndpoint"]
         upstream["authorizationEndpoint"] = _moved_url(endpoint, f"{service_origin}/", f"{browser_origin}/")
         if login:
             upstream["additionalAuthorizationParams"] = {"login": login}
 
-    resources = _edit(resources, "MCPExternalAuthConfig", edit)
-    return _with_proxy_environment(resources, ("MCPRemoteProxy",), "INSECURE_DISABLE_URL_VALIDATION", "true")
+    resources = _edit_upstreams(resources, edit)
+    return _with_proxy_environment(resources, _WITH_LOGIN, "INSECURE_DISABLE_URL_VALIDATION", "true")
 
 
 def without_usage_metrics(resources: Resources) -> Resources:
     """Turn off the usage metrics that a proxy sends by default (ToolHive's `pkg/usagemetrics`)."""
-    kinds = ("MCPServer", "MCPRemoteProxy")
+    kinds = ("MCPServer", *_WITH_LOGIN)
     return _with_proxy_environment(resources, kinds, "TOOLHIVE_USAGE_METRICS_ENABLED", "false")
 
 
@@ -96,8 +109,9 @@ def with_node_authorities(resources: Resources) -> Resources:
         template["volumes"] = [*template.get("volumes", ()), volume]
         patch["volumeMounts"] = [*patch.get("volumeMounts", ()), mount]
 
-    resources = _edit(resources, "MCPRemoteProxy", edit)
-    return _with_proxy_environment(resources, ("MCPRemoteProxy",), "SSL_CERT_FILE", _AUTHORITIES)
+    for kind in _WITH_LOGIN:
+        resources = _edit(resources, kind, edit)
+    return _with_proxy_environment(resources, _WITH_LOGIN, "SSL_CERT_FILE", _AUTHORITIES)
 
 
 def with_early_probes(resources: Resources) -> Resources:
@@ -116,18 +130,31 @@ def with_early_probes(resources: Resources) -> Resources:
 
 def with_client_id(resources: Resources, client_id: str) -> Resources:
     """Use another OAuth app's client id."""
-    return _edit(
-        resources, "MCPExternalAuthConfig", lambda body: _put(body, f"{UPSTREAM_OAUTH}.clientId", client_id)
-    )
+    return _edit_upstreams(resources, lambda upstream: upstream.update(clientId=client_id))
+
+
+def _edit_upstreams(resources: Resources, change: Callable[[dict[str, Any]], None]) -> Resources:
+    """Change the OAuth settings of each authorization server's upstream, an auth config's or a gateway's."""
+
+    def edit(body: dict[str, Any]) -> None:
+        spec = body["spec"]
+        server = spec.get("embeddedAuthServer") or spec.get("authServerConfig")
+        if server:
+            change(server["upstreamProviders"][0].setdefault("oauth2Config", {}))
+
+    for kind in ("MCPExternalAuthConfig", "VirtualMCPServer"):
+        resources = _edit(resources, kind, edit)
+    return resources
 
 
 def _container(body: dict[str, Any]) -> dict[str, Any]:
-    """The patch for the one container of the remote proxy; added when it is missing."""
+    """The patch for the one container of a proxy or gateway; added when it is missing."""
+    name = _CONTAINER[body["kind"]]
     template = body["spec"].setdefault("podTemplateSpec", {}).setdefault("spec", {})
     containers: list[dict[str, Any]] = template.setdefault("containers", [])
-    patch = next((container for container in containers if container["name"] == _CONTAINER), None)
+    patch = next((container for container in containers if container["name"] == name), None)
     if patch is None:
-        containers.append(patch := {"name": _CONTAINER})
+        containers.append(patch := {"name": name})
     return patch
 
 
@@ -144,7 +171,10 @@ def without(resource: Resource, path: str) -> Resource:
 
 def _with_proxy_environment(resources: Resources, kinds: Iterable[str], name: str, value: str) -> Resources:
     def edit(body: dict[str, Any]) -> None:
-        proxy = body["spec"].setdefault("resourceOverrides", {}).setdefault("proxyDeployment", {})
+        if body["kind"] == "VirtualMCPServer":  # it has no `resourceOverrides`
+            proxy = _container(body)
+        else:
+            proxy = body["spec"].setdefault("resourceOverrides", {}).setdefault("proxyDeployment", {})
         others = [item for item in proxy.get("env", ()) if item["name"] != name]
         proxy["env"] = [*others, {"name": name, "value": value}]
 

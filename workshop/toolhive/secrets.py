@@ -7,6 +7,7 @@ Formats: ToolHive 0.63.0 `pkg/authserver/server/crypto/keys.go` (EC P-256 in PEM
 import base64
 import re
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 from workshop.core.errors import UsageError
@@ -86,9 +87,16 @@ def new_signing_key() -> bytes:
 
 
 def auth_configs(resources: Resources) -> list[Resource]:
-    """Every auth config with an embedded authorization server."""
-    return [
+    """Every auth config with an embedded authorization server; a gateway's own in the form of one."""
+    configs = [
         config
         for config in resources.of("MCPExternalAuthConfig")
         if config.find("spec.type") == "embeddedAuthServer"
     ]
+    gateways = [found for found in resources.of("VirtualMCPServer") if found.find("spec.authServerConfig")]
+    return [*configs, *map(_own_config, gateways)]
+
+
+def _own_config(gateway: Resource) -> Resource:
+    server = gateway.mapping("spec.authServerConfig")
+    return replace(gateway, body={"spec": {"type": "embeddedAuthServer", "embeddedAuthServer": server}})

@@ -11,7 +11,7 @@ from kmock import resource as kmock_resource
 from typing_extensions import override
 
 from tests.lab.cluster.workloads import STARTED, condition, controller, pod, run_config
-from tests.lab.kube.fake_cluster import TOOLHIVE, Api, Emulator, FakeCluster, rfc3339
+from tests.lab.kube.fake_cluster import KINDS, TOOLHIVE, Api, Emulator, FakeCluster, rfc3339
 from workshop.lab.cluster.readiness import OPERATOR
 
 _NAMESPACE_DEPTH = 4
@@ -117,9 +117,9 @@ class OperatedEmulator(Emulator):
             generation = body["metadata"]["generation"]
             body["status"] = {"phase": "Ready", "observedGeneration": generation, "conditions": held}
             self._keep(body)
-        if body["kind"] in {"MCPServer", "MCPRemoteProxy"}:
+        if body["kind"] in {"MCPServer", "MCPRemoteProxy", "VirtualMCPServer"}:
             self._run(controller(name), pod(f"{name}-1", of=name), namespace, "some/proxy:1")
-            runs = run_config(name)
+            runs = run_config(name, of=body["kind"])
             self._keep({**runs, "metadata": {**runs["metadata"], "namespace": namespace}, "data": _SWAP})
         if body["kind"] == "MCPServer":
             running = pod(f"{name}-0", of=name, kind="StatefulSet")
@@ -139,17 +139,7 @@ class OperatedEmulator(Emulator):
                 self._keep(body)
 
     def _keep(self, body: Mapping[str, Any]) -> None:
-        plural = {
-            "Pod": "pods",
-            "ConfigMap": "configmaps",
-            "Deployment": "deployments",
-            "StatefulSet": "statefulsets",
-            "MCPServer": "mcpservers",
-            "MCPRemoteProxy": "mcpremoteproxies",
-            "MCPOIDCConfig": "mcpoidcconfigs",
-            "MCPExternalAuthConfig": "mcpexternalauthconfigs",
-            "MCPToolConfig": "mcptoolconfigs",
-        }[body["kind"]]
+        plural = KINDS[body["apiVersion"], body["kind"]]
         found = kmock_resource(f"{body['apiVersion']}/{plural}")
         self.objects[found, body["metadata"]["namespace"], body["metadata"]["name"]] = dict(body)
         self.young.add((plural, body["metadata"]["name"]))

@@ -69,8 +69,9 @@ def config(kind: str, name: str, found: str, *, generation: int = 1, observed: i
     }
 
 
-def run_config(name: str = PROXY, checksum: str = "sum-1") -> Object:
-    metadata = {"name": f"{name}-runconfig", "namespace": NAMESPACE, "annotations": {CHECKSUM: checksum}}
+def run_config(name: str = PROXY, checksum: str = "sum-1", *, of: str = "MCPRemoteProxy") -> Object:
+    file = "vmcp-config" if of == "VirtualMCPServer" else "runconfig"
+    metadata = {"name": f"{name}-{file}", "namespace": NAMESPACE, "annotations": {CHECKSUM: checksum}}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
 
 

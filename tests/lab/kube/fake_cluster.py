@@ -46,6 +46,9 @@ KINDS = {
     (TOOLHIVE, "MCPOIDCConfig"): "mcpoidcconfigs",
     (TOOLHIVE, "MCPExternalAuthConfig"): "mcpexternalauthconfigs",
     (TOOLHIVE, "MCPToolConfig"): "mcptoolconfigs",
+    (TOOLHIVE, "MCPGroup"): "mcpgroups",
+    (TOOLHIVE, "MCPServerEntry"): "mcpserverentries",
+    (TOOLHIVE, "VirtualMCPServer"): "virtualmcpservers",
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): "customresourcedefinitions",
 }
 CLUSTER_WIDE = ("customresourcedefinitions", "namespaces", "nodes")

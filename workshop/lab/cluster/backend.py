@@ -23,7 +23,9 @@ from workshop.lab.base import (
 )
 from workshop.lab.cluster.checks import check_after
 from workshop.lab.cluster.forwards import Forwards
+from workshop.lab.cluster.owned_objects import VARIATION, variations_made
 from workshop.lab.cluster.record import Cluster, ClusterFile, ClusterRecord, Tools
+from workshop.lab.cluster.removal import Removal
 from workshop.lab.cluster.render import RenderedPart, Renderer
 from workshop.lab.cluster.status import cluster_logs, cluster_status
 from workshop.lab.cluster.workloads import Workloads
@@ -107,6 +109,16 @@ class ClusterBackend(ABC):
         """The logs of the containers in the cluster, and of the forwards on this machine."""
         return [*cluster_logs(self._reachable()), *file_logs(self._home / "workloads", "forward/")]
 
+    def withdraw(self, progress: Progress) -> Sequence[str]:
+        """Remove from the cluster what each variation applied; return what was removed."""
+        if self._file.read() is None:
+            return ()
+        cluster, removed = self._reachable(), list[str]()
+        for name in variations_made(cluster):
+            removal = Removal(cluster, seconds=cluster.limits.removed, variation=name)
+            removed += removal.run(progress, must=True)
+        return removed
+
     def teardown(self, progress: Progress) -> Sequence[str]:
         """Stop the forwards, remove our objects or the whole cluster, and remove the state."""
         stopped = [f"forward {name}" for name in self._forwards.stop_all(progress)]
@@ -144,6 +156,11 @@ class ClusterBackend(ABC):
         self, cluster: Cluster, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
     ) -> list[Step]:
         """Every step from an empty machine to running workloads."""
+
+    def image_steps(self, cluster: Cluster, deployments: Sequence[Deployment]) -> list[Step]:
+        """The steps that bring what `up` did not: the images of a variation. A cluster pulls its own."""
+        del cluster, deployments
+        return []
 
     @abstractmethod
     def wait_awake(self, cluster: Cluster, progress: Progress) -> None:
@@ -213,7 +230,11 @@ class ClusterBackend(ABC):
     def _reapply(self, deployments: Sequence[Deployment], choices: Choices, progress: Progress) -> Applied:
         cluster = self._reachable(progress)
         workloads = self.workloads(cluster, deployments, choices)
-        self._run(workloads.steps(after=(), operator=(), images=()), progress)
+        for name in (each.variation for each in deployments if each.variation):
+            self._file.making(VARIATION + name)
+        images = self.image_steps(cluster, deployments)
+        loaded = tuple(step.name for step in images[-1:])
+        self._run([*images, *workloads.steps(after=loaded, operator=(), images=())], progress)
         return self._applied(workloads, [])
 
     def _run(self, steps: Sequence[Step], progress: Progress) -> Outcome:

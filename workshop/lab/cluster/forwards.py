@@ -24,10 +24,10 @@ _ANSWER_SECONDS = 5.0
 
 
 class Forwards:
-    """Starts, checks, reports and stops the forwards below an instance's directory."""
+    """Starts, checks, reports and stops the forwards of an instance, or of a variation, in its directory."""
 
-    def __init__(self, home: Path, limits: Limits) -> None:
-        self._directory = home / "workloads"
+    def __init__(self, home: Path, limits: Limits, variation: str = "") -> None:
+        self._directory = home / "variations" / variation if variation else home / "workloads"
         self._processes = process.Supervisor(self._directory)
         self._limits = limits
         self._held: dict[int, list[socket.socket]] = {}

@@ -53,6 +53,14 @@ class KindBackend(ClusterBackend):
         applied = tuple(step.name for step in steps if step.name.startswith("apply-"))
         return [_for_kind(step) for step in [*steps, workloads.prune(applied)]]
 
+    def image_steps(self, cluster: Cluster, deployments: Sequence[Deployment]) -> list[Step]:
+        """Fetch the gateway's image, and load it into the node."""
+        if not any(each.resources.of("VirtualMCPServer") for each in deployments):
+            return []
+        images = Images(cluster.tools.docker, cluster.pins, cluster.home / "images")
+        fetch, load = _image_steps(images, cluster, "gateway", ("vmcp",))
+        return [replace(fetch, needs=()), replace(load, needs=(fetch.name,))]
+
     def wait_awake(self, cluster: Cluster, progress: Progress) -> None:
         """Wait until a node that was started a moment ago can run workloads."""
         KindCluster(cluster).wait_awake(progress)

@@ -40,7 +40,7 @@ class KubernetesBackend(ClusterBackend):
         del deployments
         _require_images(cluster.pins, practice=choices.upstream == "practice")
         operator = Operator(cluster, shared=True, install=self._choices.install_operator)
-        applied = tuple(f"apply-{part.part}" for part in workloads.parts)
+        applied = tuple(f"apply-{part.key}" for part in workloads.parts)
         return [
             Step("preflight", "Check the tools", lambda line: _check_tools(cluster, line)),
             Step(

@@ -388,7 +388,7 @@ def write_operator_values(pins: Pins, folder: Path) -> list[Path]:
     """Write the values of the operator's chart; the files, in the order in which Helm takes them."""
     import yaml
 
-    images = {"image": pins.operator, "toolhiveRunnerImage": pins.proxy_runner}
+    images = {"image": pins.operator, "toolhiveRunnerImage": pins.proxy_runner, "vmcpImage": pins.vmcp}
     path = folder / "operator-images.yaml"
     write_private(path, yaml.safe_dump({"operator": images}, sort_keys=False).encode())
     return [cluster_dir() / "operator-values.yaml", path]

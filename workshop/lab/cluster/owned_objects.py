@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from workshop.lab.cluster.readiness import find_operator
-from workshop.lab.cluster.record import Cluster
+from workshop.lab.cluster.record import Cluster, variation_label
 from workshop.lab.cluster.workload_state import replicas
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.connection import ForbiddenError
@@ -26,6 +26,13 @@ KINDS = (  # in the order of their removal: an object goes before those that it 
     ("apps/v1", "Deployment"),
     ("v1", "Service"),
 )
+OF_GATEWAYS = (  # what only a variation applies, in the order of removal
+    (TOOLHIVE_API, "VirtualMCPServer"),
+    (TOOLHIVE_API, "MCPServerEntry"),
+    (TOOLHIVE_API, "MCPGroup"),
+)
+VARIATION = "variation/"
+"""What the record has before the name of each variation that was applied."""
 Titled = tuple[str, str, str]
 Note = Callable[[str], None]
 T = TypeVar("T")
@@ -34,15 +41,37 @@ _RESTART_SECONDS = 10.0  # an operator that restarts runs again by then
 _OF_THE_WORKSHOP = {"app.kubernetes.io/part-of": "workshop"}
 
 
-def own_objects(cluster: Cluster, api_version: str, kind: str) -> Sequence[Object]:
-    """The objects of a kind that this instance applied, without those that the operator created."""
-    labels = {**cluster.record.labels, **(_OF_THE_WORKSHOP if api_version in _PLAIN else {})}
+def own_objects(cluster: Cluster, api_version: str, kind: str, variation: str = "") -> Sequence[Object]:
+    """The objects of a kind that this instance applied, without those that the operator created.
+
+    With a `variation`, only what that one applied.
+    """
+    plain = _OF_THE_WORKSHOP if api_version in _PLAIN else {}
+    labels = {**cluster.record.labels, **variation_label(variation), **plain}
     return cluster.kube.list(api_version, kind, cluster.namespace, labels)
 
 
-def own_titles(cluster: Cluster, kinds: Sequence[tuple[str, str]] = KINDS) -> list[Titled]:
-    """The API version, kind and name of each object that this instance applied."""
-    return [(api, kind, name_of(found)) for api, kind in kinds for found in own_objects(cluster, api, kind)]
+def own_titles(
+    cluster: Cluster, kinds: Sequence[tuple[str, str]] = KINDS, variation: str = ""
+) -> list[Titled]:
+    """The API version, kind and name of each object that this instance, or its `variation`, applied."""
+    return [
+        (api, kind, name_of(found))
+        for api, kind in kinds
+        for found in own_objects(cluster, api, kind, variation)
+    ]
+
+
+def variations_made(cluster: Cluster) -> list[str]:
+    """The names of the variations that this instance applied."""
+    record = cluster.file.read()
+    made = record.made if record else ()
+    return [thing.removeprefix(VARIATION) for thing in made if thing.startswith(VARIATION)]
+
+
+def gateway_kinds(cluster: Cluster) -> tuple[tuple[str, str], ...]:
+    """The kinds of gateways, if a variation was applied: an account may lack the right to list them."""
+    return OF_GATEWAYS if variations_made(cluster) else ()
 
 
 def await_end(cluster: Cluster, look: Callable[[], list[T]], seconds: float, note: Note) -> list[T]:
@@ -81,7 +110,7 @@ def clear_own_finalizers(cluster: Cluster, namespace: str) -> Sequence[str]:
     """Clear the finalizers of what this instance applied, instead of the operator; return the titles."""
     stuck = [
         (api, kind, name_of(found))
-        for api, kind in KINDS
+        for api, kind in (*gateway_kinds(cluster), *KINDS)
         for found in cluster.kube.list(api, kind, namespace, cluster.record.labels)
         if mapping(found, "metadata").get("finalizers") and is_being_deleted(found)
     ]

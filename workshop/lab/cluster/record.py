@@ -22,12 +22,18 @@ from workshop.lab.tools.kubectl import Access, Kubectl
 from workshop.lab.tools.run import Runner
 
 INSTANCE_LABEL = "workshop/instance"
+VARIATION_LABEL = "workshop/variation"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "workshop"}
 
 
 def owner_labels(instance: str) -> dict[str, str]:
     """The labels of an object that belongs to one instance of the workshop."""
     return {**MANAGED_BY, INSTANCE_LABEL: instance}
+
+
+def variation_label(name: str) -> dict[str, str]:
+    """The label of what belongs to a variation: `up` leaves it alone. None for a part, without a name."""
+    return {VARIATION_LABEL: name} if name else {}
 
 
 def new_id() -> str:

@@ -8,9 +8,11 @@ from workshop.core.errors import WorkshopError
 from workshop.lab.cluster.operator import Operator
 from workshop.lab.cluster.owned_objects import (
     KINDS,
+    VARIATION,
     Titled,
     await_end,
     clear_finalizers,
+    gateway_kinds,
     own_titles,
     patience,
     wait_gone,
@@ -28,11 +30,12 @@ _PLAIN = KINDS[5:]
 
 
 class Removal:
-    """Removes what this instance applied and installed; each step has its time limit."""
+    """Removes what this instance applied and installed, or one variation; each step has its time limit."""
 
-    def __init__(self, cluster: Cluster, *, seconds: float) -> None:
+    def __init__(self, cluster: Cluster, *, seconds: float, variation: str = "") -> None:
         self._cluster = cluster
         self._seconds = seconds
+        self._variation = variation
         self._is_silent = False
         self.removed: list[str] = []
 
@@ -42,14 +45,19 @@ class Removal:
         With `only_workloads`, what the cluster's owner made for this instance stays.
         """
         failures: list[WorkshopError] = []
+        gateways = gateway_kinds(self._cluster)
+        proxies, configs = (*gateways[:-1], *_PROXIES), (*_CONFIGS, *gateways[-1:])
         steps: list[tuple[str, Callable[[Line], None]]] = [
-            ("Remove the proxies and servers", lambda line: self._objects(_PROXIES, line)),
-            ("Remove their configurations", lambda line: self._objects(_CONFIGS, line)),
+            ("Remove the proxies and servers", lambda line: self._objects(proxies, line)),
+            ("Remove their configurations", lambda line: self._objects(configs, line)),
             ("Remove the secrets", self._secrets),
             ("Remove the practice GitHub", lambda line: self._objects(_PLAIN, line)),
-            ("Uninstall the operator", self._operator),
-            ("Remove the namespaces", self._namespaces),
         ]
+        if not self._variation:
+            steps += [
+                ("Uninstall the operator", self._operator),
+                ("Remove the namespaces", self._namespaces),
+            ]
         for label, act in steps[:2] if only_workloads else steps:
             try:
                 with progress.step(label) as line:
@@ -61,16 +69,18 @@ class Removal:
                     break  # the whole cluster is deleted next
         if failures and must:
             raise failures[0]
+        if self._variation:
+            self._cluster.file.unmade(VARIATION + self._variation)
         return self.removed
 
     def _objects(self, kinds: tuple[tuple[str, str], ...], line: Line) -> None:
-        for api, kind, name in own_titles(self._cluster, kinds):
+        for api, kind, name in own_titles(self._cluster, kinds, self._variation):
             line.note(f"{kind}/{name}")
             self._cluster.kube.delete(api, kind, name, self._cluster.namespace)
             self.removed.append(f"{kind}/{name}")
 
         def look() -> list[Titled]:
-            return own_titles(self._cluster, kinds)
+            return own_titles(self._cluster, kinds, self._variation)
 
         left = await_end(self._cluster, look, self._patience(kinds), line.note)
         for api, kind, name in left:  # all of which carries our label
@@ -86,7 +96,8 @@ class Removal:
         return 0.0 if self._is_silent else patience(self._cluster, self._seconds)
 
     def _secrets(self, line: Line) -> None:
-        secrets = ClusterSecrets(self._cluster.kube, self._cluster.namespace, self._cluster.record.id)
+        record = self._cluster.record
+        secrets = ClusterSecrets(self._cluster.kube, self._cluster.namespace, record.id, self._variation)
         names = secrets.delete()
         line.note(", ".join(names) or "none")
         self.removed += [f"Secret/{name}" for name in names]

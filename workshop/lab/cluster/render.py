@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from workshop.core.paths import cluster_dir, write_private
 from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, PRACTICE_PORT, Choices, Deployment
+from workshop.lab.cluster.record import variation_label
 from workshop.lab.deployments import (
     default_ports,
     practice_config,
@@ -20,12 +21,12 @@ from workshop.lab.deployments import (
 from workshop.lab.pins import Pins, pinned
 from workshop.toolhive import lint, overrides
 from workshop.toolhive.manifests import UPSTREAM_OAUTH, Resource, Resources
-from workshop.toolhive.secrets import SecretFiles
+from workshop.toolhive.secrets import SecretFiles, auth_configs
 
 _EXCHANGED_AT = f"{UPSTREAM_OAUTH}.tokenEndpoint"
-_FIRST = ("MCPOIDCConfig", "MCPExternalAuthConfig", "MCPToolConfig")
+_FIRST = ("MCPGroup", "MCPOIDCConfig", "MCPExternalAuthConfig", "MCPToolConfig", "MCPServerEntry")
 _CONFIG, _CLIENT_SECRET = "config.json", "client-secret"  # the keys of the practice GitHub's Secret
-_ORDER = (*_FIRST, "Service", "Deployment", "MCPServer", "MCPRemoteProxy")
+_ORDER = (*_FIRST, "Service", "Deployment", "MCPServer", "MCPRemoteProxy", "VirtualMCPServer")
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,23 @@ class SharedPractice:
 
 @dataclass(frozen=True)
 class RenderedPart:
-    """One part, ready to be applied; `file` has everything except the secrets."""
+    """One part or variation, ready to be applied; `file` has everything except the secrets."""
 
-    part: int
+    deployment: Deployment
     resources: Resources
     practice: Resources | None
     endpoints: Sequence[Endpoint]
     file: Path
+
+    @property
+    def key(self) -> str:
+        """Its number or its name, as the names of steps and files have it."""
+        return self.deployment.variation or str(self.deployment.part)
+
+    @property
+    def label(self) -> str:
+        """Its name within a sentence."""
+        return f"variation {self.key}" if self.deployment.variation else f"part {self.key}"
 
     @property
     def objects(self) -> list[Resource]:
@@ -75,8 +86,9 @@ class RenderedPart:
     @property
     def outside(self) -> list[str]:
         """The hosts outside the cluster that the part's proxies connect to."""
-        found = [proxy.find("spec.remoteUrl") for proxy in self.resources.of("MCPRemoteProxy")]
-        found += [auth.find(_EXCHANGED_AT) for auth in self.resources.of("MCPExternalAuthConfig")]
+        remotes = (*self.resources.of("MCPRemoteProxy"), *self.resources.of("MCPServerEntry"))
+        found = [remote.find("spec.remoteUrl") for remote in remotes]
+        found += [auth.find(_EXCHANGED_AT) for auth in auth_configs(self.resources)]
         hosts = [urlsplit(str(url)).hostname or "" for url in found if url and not self.practice]
         return list(dict.fromkeys(host for host in hosts if host))
 
@@ -117,50 +129,59 @@ class Renderer:
 
     def _part(self, deployment: Deployment, choices: Choices) -> RenderedPart:
         ports = self._ports(deployment, choices)
-        resources = self._resolve(deployment.resources, choices, ports)
+        resources = self._resolve(deployment, choices, ports)
         configs = write_secrets(self.secrets, resources, choices)
         lint.check_for_cluster(resources, self.secrets)
         practice = None
-        if choices.upstream == "practice" and configs and not self._shared:
-            practice = self._ours(self._practice(configs[0], ports[PRACTICE_GITHUB]))
-        resources = self._ours(resources)
-        endpoints = [_endpoint(workload, deployment, ports) for workload in resources.workloads]
+        labels = {**self._labels, **variation_label(deployment.variation)}
+        shared = self._shared_by(deployment)
+        if choices.upstream == "practice" and configs and not shared:
+            made = self._practice(configs[0], deployment.practice, ports[deployment.practice])
+            practice = self._ours(made, labels)
+        resources = self._ours(resources, labels)
+        # A server behind a gateway is reached through the gateway alone.
+        reached = resources.of("VirtualMCPServer") or resources.workloads
+        endpoints = [_endpoint(workload, deployment, ports) for workload in reached]
         if choices.upstream == "practice" and configs:
-            endpoints.append(_practice_endpoint(ports[PRACTICE_GITHUB], self._shared))
-        file = self._home / "manifests" / f"part-{deployment.part}.yaml"
-        return RenderedPart(deployment.part, resources, practice, endpoints, file)
+            endpoints.append(_practice_endpoint(deployment.practice, ports[deployment.practice], shared))
+        file = self._home / "manifests" / f"{deployment.variation or f'part-{deployment.part}'}.yaml"
+        return RenderedPart(deployment, resources, practice, endpoints, file)
+
+    def _shared_by(self, deployment: Deployment) -> SharedPractice | None:
+        """The practice GitHub that several seats use; a variation has one of its own."""
+        return None if deployment.variation else self._shared
 
     def _ports(self, deployment: Deployment, choices: Choices) -> dict[str, int]:
         ports = default_ports(deployment)
         return {**ports, **{name: port for name, port in choices.ports.items() if name in ports}}
 
-    def _resolve(self, resources: Resources, choices: Choices, ports: Mapping[str, int]) -> Resources:
+    def _resolve(self, deployment: Deployment, choices: Choices, ports: Mapping[str, int]) -> Resources:
         def with_practice(found: Resources) -> Resources:
-            port, shared = ports[PRACTICE_GITHUB], self._shared
+            port, shared = ports[deployment.practice], self._shared_by(deployment)
             return overrides.with_practice_in_cluster(
                 found,
-                service_origin=f"http://{PRACTICE_GITHUB}:{shared.port if shared else port}",
+                service_origin=f"http://{deployment.practice}:{shared.port if shared else port}",
                 browser_origin=f"http://localhost:{port}",
                 client_id=PRACTICE_CLIENT_ID,
                 login=shared.user if shared else "",
             )
 
-        resources = with_choices(resources, choices, ports, with_practice)
+        resources = with_choices(deployment.resources, choices, ports, with_practice)
         if self._pins.ca_file and self._own_nodes:
             resources = overrides.with_node_authorities(resources)
         return overrides.with_early_probes(overrides.without_usage_metrics(resources))
 
-    def _practice(self, auth: Resource, port: int) -> Resources:
+    def _practice(self, auth: Resource, name: str, port: int) -> Resources:
         client_secret = practice_secret(self.secrets).read_text("utf-8")
         config = practice_config(auth, port, _CLIENT_SECRET)
-        return practice_manifests(self._pins.practice, self._namespace, config, client_secret)
+        return practice_manifests(self._pins.practice, self._namespace, config, client_secret, name)
 
-    def _ours(self, resources: Resources) -> Resources:
-        return Resources(tuple(self._labelled(resource) for resource in resources.all))
+    def _ours(self, resources: Resources, labels: Mapping[str, str]) -> Resources:
+        return Resources(tuple(self._labelled(resource, labels) for resource in resources.all))
 
-    def _labelled(self, resource: Resource) -> Resource:
+    def _labelled(self, resource: Resource, own: Mapping[str, str]) -> Resource:
         metadata = dict(resource.mapping("metadata"))
-        labels = {**(metadata.get("labels") or {}), **self._labels}
+        labels = {**(metadata.get("labels") or {}), **own}
         body: dict[str, Any] = {**resource.body, "metadata": {**metadata, "labels": labels}}
         body["metadata"]["namespace"] = self._namespace
         if resource.kind == "MCPServer" and resource.find("spec.image") == pinned().mcp_server:
@@ -169,22 +190,27 @@ class Renderer:
 
 
 def _endpoint(workload: Resource, deployment: Deployment, ports: Mapping[str, int]) -> Endpoint:
-    suffix = "proxy" if workload.kind == "MCPServer" else "remote-proxy"
     program = deployment.programs.get(workload.name)
     port = ports[workload.name]
     url = f"http://localhost:{port}{program.path if program else '/mcp'}"
+    if workload.kind == "VirtualMCPServer":
+        return Endpoint(workload.name, f"svc/vmcp-{workload.name}", overrides.GATEWAY_PORT, port, url)
+    suffix = "proxy" if workload.kind == "MCPServer" else "remote-proxy"
     target = f"svc/mcp-{workload.name}-{suffix}"
     return Endpoint(workload.name, target, workload.port("spec.proxyPort", 8080), port, url)
 
 
-def _practice_endpoint(port: int, shared: SharedPractice | None) -> Endpoint:
+def _practice_endpoint(name: str, port: int, shared: SharedPractice | None) -> Endpoint:
     remote, namespace = (shared.port, shared.namespace) if shared else (port, "")
-    url = f"http://localhost:{port}"
-    return Endpoint(PRACTICE_GITHUB, f"svc/{PRACTICE_GITHUB}", remote, port, url, namespace)
+    return Endpoint(name, f"svc/{name}", remote, port, f"http://localhost:{port}", namespace)
 
 
 def practice_manifests(
-    image: str, namespace: str, config: Mapping[str, Any], client_secret: str
+    image: str,
+    namespace: str,
+    config: Mapping[str, Any],
+    client_secret: str,
+    name: str = PRACTICE_GITHUB,
 ) -> Resources:
     """The practice GitHub's Secret, Service and Deployment; another configuration replaces its pod.
 
@@ -194,8 +220,8 @@ def practice_manifests(
     import yaml
 
     source = cluster_dir() / "practice" / "practice-github.yaml"
-    deployment, service = yaml.safe_load_all(source.read_text(encoding="utf-8"))
-    name = service["metadata"]["name"]
+    text = source.read_text(encoding="utf-8").replace(PRACTICE_GITHUB, name)
+    deployment, service = yaml.safe_load_all(text)
     settings = json.dumps({**config, "service_host": name}, indent=2)
     secret: dict[str, Any] = {
         "apiVersion": "v1",

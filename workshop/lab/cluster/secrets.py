@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from workshop.core.errors import UsageError
-from workshop.lab.cluster.record import INSTANCE_LABEL, MANAGED_BY, owner_labels
+from workshop.lab.cluster.record import INSTANCE_LABEL, MANAGED_BY, owner_labels, variation_label
 from workshop.lab.cluster.workload_state import controllers_of, is_leaving, pods_of
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.objects import Object, annotations_of, created_at, labels_of, name_of
@@ -32,11 +32,12 @@ class Recreated:
 
 @dataclass(frozen=True)
 class ClusterSecrets:
-    """The secrets of one instance in one namespace."""
+    """The secrets of one instance, or of a variation of it, in one namespace."""
 
     kube: Kube
     namespace: str
     instance: str
+    variation: str = ""
 
     def recreate(self, resources: Resources, files: SecretFiles) -> Recreated:
         """Delete and create every secret that these resources refer to; replace pods with older values.
@@ -57,10 +58,14 @@ class ClusterSecrets:
         return Recreated(sorted(values), replaced)
 
     def delete(self) -> Sequence[str]:
-        """Delete every secret of this instance; return their names."""
-        own = self.kube.list("v1", "Secret", self.namespace, owner_labels(self.instance))
+        """Delete every secret of this instance, or of its variation; return their names."""
+        own = self.kube.list("v1", "Secret", self.namespace, self._labels)
         names = [name_of(secret) for secret in own]
         return [name for name in names if self.kube.delete("v1", "Secret", name, self.namespace)]
+
+    @property
+    def _labels(self) -> dict[str, str]:
+        return {**owner_labels(self.instance), **variation_label(self.variation)}
 
     def _existing(self, name: str) -> Object | None:
         found = self.kube.get("v1", "Secret", name, self.namespace)
@@ -92,7 +97,7 @@ class ClusterSecrets:
                 "metadata": {
                     "name": name,
                     "namespace": self.namespace,
-                    "labels": owner_labels(self.instance),
+                    "labels": self._labels,
                     "annotations": annotations,
                 },
                 "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
@@ -127,6 +132,8 @@ def _references(workload: Resource, resources: Resources) -> Sequence[tuple[str,
     found = references(workload, "spec.secrets")
     found += references(workload, "spec.headerForward.addHeadersFromSecret", "valueSecretRef")
     named = {workload.find(f"spec.{field}.name") for field in ("authServerRef", "externalAuthConfigRef")}
+    if workload.kind == "VirtualMCPServer":
+        named = {workload.name}  # its auth config is its own
     for auth in auth_configs(resources):
         if auth.name in named:
             found += references(auth, "spec.embeddedAuthServer.signingKeySecretRefs")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from workshop.core.errors import WorkshopError
 from workshop.lab.base import State, WorkloadStatus
 from workshop.lab.cluster.kind_cluster import KindCluster
-from workshop.lab.cluster.owned_objects import KINDS, own_titles
+from workshop.lab.cluster.owned_objects import KINDS, Titled, gateway_kinds, own_titles
 from workshop.lab.cluster.readiness import OPERATOR, find_operator, version_note
 from workshop.lab.cluster.record import Cluster
 from workshop.lab.cluster.workload_state import (
@@ -80,9 +80,12 @@ def _operator(cluster: Cluster) -> Sequence[WorkloadStatus]:
 
 def _workloads(cluster: Cluster) -> Sequence[WorkloadStatus]:
     return [
-        _pods(cluster, f"{kind}/{name}", name, cluster.namespace)
-        for _, kind, name in own_titles(cluster, _WORKLOADS)
+        _pods(cluster, f"{kind}/{name}", name, cluster.namespace) for _, kind, name in _own_workloads(cluster)
     ]
+
+
+def _own_workloads(cluster: Cluster) -> list[Titled]:
+    return own_titles(cluster, (*gateway_kinds(cluster)[:1], *_WORKLOADS))
 
 
 def _pods(cluster: Cluster, title: str, name: str, namespace: str) -> WorkloadStatus:
@@ -106,7 +109,7 @@ def _state(pods: Sequence[Object], ready: Sequence[Object], wrong: Sequence[str]
 
 def cluster_logs(cluster: Cluster) -> list[ContainerLog]:
     """The log of each present container; raises DeadlineError when the cluster does not answer."""
-    names = [name for _, _, name in own_titles(cluster, _WORKLOADS)]
+    names = [name for _, _, name in _own_workloads(cluster)]
     own = [log for name in names for log in _containers(cluster, name, name, cluster.namespace)]
     return [*_operator_logs(cluster), *own]
 

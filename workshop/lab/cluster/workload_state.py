@@ -292,7 +292,8 @@ def view(kube: Kube, namespace: str, kind: str, name: str) -> OperatorView:
         for field, kind, _ in _REFERENCES
         if (referred := text(workload, "spec", field, "name"))
     }
-    runs = kube.get("v1", "ConfigMap", f"{name}-runconfig", namespace)
+    file = "vmcp-config" if kind == "VirtualMCPServer" else "runconfig"
+    runs = kube.get("v1", "ConfigMap", f"{name}-{file}", namespace)
     return OperatorView(workload, configs, str(annotations_of(runs).get(_CHECKSUM, "")))
 
 

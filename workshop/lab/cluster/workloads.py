@@ -4,21 +4,24 @@ from collections.abc import Sequence
 
 from workshop.core.console import Step as Line
 from workshop.core.errors import UsageError
-from workshop.lab.base import PRACTICE_GITHUB, HandStep
+from workshop.lab.base import HandStep
+from workshop.lab.cluster.by_hand import by_hand
 from workshop.lab.cluster.checks import check_before
 from workshop.lab.cluster.dns import check_names
 from workshop.lab.cluster.forwards import Forwards
 from workshop.lab.cluster.owned_objects import (
+    KINDS,
     Titled,
     await_end,
     clear_own_finalizers,
     own_titles,
     patience,
+    variations_made,
 )
 from workshop.lab.cluster.readiness import wait_deployment, wait_workload
 from workshop.lab.cluster.record import Cluster
 from workshop.lab.cluster.render import Endpoint, RenderedPart
-from workshop.lab.cluster.secrets import ClusterSecrets, secrets_of
+from workshop.lab.cluster.secrets import ClusterSecrets
 from workshop.lab.cluster.workload_state import controllers_of, pods_of
 from workshop.lab.kube.connection import InvalidError
 from workshop.lab.kube.objects import Object, is_being_deleted, labels_of, mapping, name_of
@@ -36,15 +39,6 @@ _ON_OUR_IMAGES = (
 )  # a pod that starts before its image is loaded tries to pull it, and fails
 
 
-_REASONS = {
-    "config.json": "The settings of the practice GitHub, and its copy of the app's secret.",
-    "signing-key.pem": "The key with which the proxy signs token 1.",
-    "hmac-secret": "Protects the proxy's codes and refresh tokens.",
-    "client-secret": "The secret of the OAuth app, with which the proxy fetches token 2.",
-}
-_CONDITIONS = {"MCPServer": "Ready", "MCPRemoteProxy": "Ready", "Deployment": "Available"}
-
-
 class Workloads:
     """The rendered `parts` on one cluster.
 
@@ -56,7 +50,8 @@ class Workloads:
         self._cluster = cluster
         self.parts = parts
         self._adopt = adopt
-        self.forwards = Forwards(cluster.home, cluster.limits)
+        self._variation = next((part.deployment.variation for part in parts), "")
+        self.forwards = Forwards(cluster.home, cluster.limits, self._variation)
         self.changed: set[str] = set()
         self.affected: set[str] = set()
         self._unknown: list[str] = []  # the OPTIONAL_FIELDS that this cluster's ToolHive lacks
@@ -78,6 +73,9 @@ class Workloads:
             for endpoint in part.endpoints:
                 applied = _later(part) if endpoint.name in names else _step(part)
                 steps += self.reach(part, endpoint, (applied, *operator))
+            reached = {endpoint.name for endpoint in part.endpoints}
+            behind = [item.name for item in part.resources.workloads if item.name not in reached]
+            steps += [self._ready(part, name, (_step(part), *operator)) for name in behind]
         return [*steps, self.names()]
 
     def secrets(self, after: tuple[str, ...] = ()) -> Step:
@@ -118,7 +116,7 @@ class Workloads:
 
         return Step(
             _step(part),
-            f"Apply the manifests of part {part.part}",
+            f"Apply the manifests of {part.label}",
             do,
             needs=needs,
             undo=lambda: self._delete(now),
@@ -130,7 +128,7 @@ class Workloads:
         titles = ", ".join(item.title for item in later)
         return Step(
             _later(part),
-            f"Apply what runs on the workshop's images in part {part.part}",
+            f"Apply what runs on the workshop's images in {part.label}",
             lambda line: self._apply(part, later, line),
             needs=needs,
             undo=lambda: self._delete(later),
@@ -139,18 +137,18 @@ class Workloads:
 
     def reach(self, part: RenderedPart, endpoint: Endpoint, needs: tuple[str, ...]) -> list[Step]:
         """Wait for one workload, forward it to this machine, and check what needs no login."""
-        ready = f"ready-{endpoint.name}"
-        checks = [self.check(part, endpoint.name)] if endpoint.name != PRACTICE_GITHUB else []
-        return [
-            Step(
-                ready,
-                f"Wait for {endpoint.name}, {bound(self._cluster.limits.ready)}",
-                lambda line: self._wait(part, endpoint.name, line),
-                needs=needs,
-            ),
-            self.forward(endpoint, (ready,)),
-            *checks,
-        ]
+        ready = self._ready(part, endpoint.name, needs)
+        checked = [item.name for item in part.resources.workloads if item.kind != "VirtualMCPServer"]
+        checks = [self.check(part, endpoint.name)] if endpoint.name in checked else []
+        return [ready, self.forward(endpoint, (ready.name,)), *checks]
+
+    def _ready(self, part: RenderedPart, name: str, needs: tuple[str, ...]) -> Step:
+        return Step(
+            f"ready-{name}",
+            f"Wait for {name}, {bound(self._cluster.limits.ready)}",
+            lambda line: self._wait(part, name, line),
+            needs=needs,
+        )
 
     def check(self, part: RenderedPart, name: str) -> Step:
         """Check a workload through its forward; if a check fails, replace its pods once."""
@@ -185,7 +183,8 @@ class Workloads:
         """Look up, from a pod, the names that the parts' pods need: without them, a login fails."""
         endpoints = [endpoint for part in self.parts for endpoint in part.endpoints]
         services = [endpoint.target.removeprefix("svc/") for endpoint in endpoints]
-        routes = [f"{each.name}:{each.remote_port}" for each in endpoints if each.name == PRACTICE_GITHUB]
+        practices = {part.deployment.practice for part in self.parts}
+        routes = [f"{each.name}:{each.remote_port}" for each in endpoints if each.name in practices]
         outside = [host for part in self.parts for host in part.outside]
         return Step(
             "dns",
@@ -220,49 +219,12 @@ class Workloads:
 
     def by_hand(self, part: RenderedPart) -> list[HandStep]:
         """What a person would type to deploy a part; the values of secrets are read from files."""
-        files = SecretFiles(self._cluster.home / "secrets")
-        for secret in part.all.of("Secret"):
-            files.write_resource(secret)
-        secrets = [self._secret_by_hand(name, keys, files) for name, keys in secrets_of(part.all).items()]
-        waits = [self._wait_by_hand(item) for item in part.objects if item.kind in _CONDITIONS]
-        forwards = [
-            HandStep(
-                f"Lead a port of this machine to {endpoint.target}, until Ctrl-C: use another terminal.",
-                self.forward_command(endpoint),
-            )
-            for endpoint in part.endpoints
-        ]
-        apply = HandStep(
-            "Hand the manifests to the operator, which makes the pods.", self.apply_command(part)
-        )
-        labels = [self._label_by_hand(list(secrets_of(part.all)))] if secrets else []
-        return [*secrets, *labels, apply, *waits, *forwards]
-
-    def _secret_by_hand(self, name: str, keys: Sequence[str], files: SecretFiles) -> HandStep:
-        given = [f"--from-file={key}={files.path(name, key)}" for key in keys]
-        command = self._kubectl("create", "secret", "generic", name, *given)
-        reason = next(
-            (why for key, why in _REASONS.items() if key in keys), "A secret that a manifest names."
-        )
-        return HandStep(f"{reason} The value comes from a file.", command)
-
-    def _label_by_hand(self, names: Sequence[str]) -> HandStep:
-        labels = [f"{label}={value}" for label, value in self._cluster.record.labels.items()]
-        command = self._kubectl("label", "secret", *names, *labels)
-        return HandStep("Mark the secrets as this instance's: `workshop teardown` removes those.", command)
-
-    def _wait_by_hand(self, item: Resource) -> HandStep:
-        condition = f"--for=condition={_CONDITIONS[item.kind]}"
-        command = self._kubectl("wait", f"{item.kind.lower()}/{item.name}", condition, "--timeout=300s")
-        return HandStep(f"Wait until {item.name} is ready.", command)
-
-    def _kubectl(self, *words: str) -> str:
-        here = ("--namespace", self._cluster.namespace)
-        return copyable(self._cluster.tools.kubectl.argv(self._cluster.at, *words, *here))
+        return by_hand(self._cluster, part, self.apply_command(part), self.forward_command)
 
     @property
     def _secrets(self) -> ClusterSecrets:
-        return ClusterSecrets(self._cluster.kube, self._cluster.namespace, self._cluster.record.id)
+        record = self._cluster.record
+        return ClusterSecrets(self._cluster.kube, self._cluster.namespace, record.id, self._variation)
 
     def _check(self, part: RenderedPart, line: Line) -> None:
         """Raise the API's refusal of a part's manifest, or the error for an object of somebody else."""
@@ -325,7 +287,7 @@ class Workloads:
 
     def _wait(self, part: RenderedPart, name: str, line: Line) -> None:
         kube, seconds = self._cluster.kube, self._cluster.limits.ready
-        if name == PRACTICE_GITHUB:
+        if name == part.deployment.practice:
             wait_deployment(kube, self._cluster.namespace, name, seconds, line)
             return
         workload = next(item for item in part.resources.workloads if item.name == name)
@@ -371,7 +333,11 @@ class Workloads:
         return self._cluster.kube.get(item.text("apiVersion"), item.kind, item.name, self._cluster.namespace)
 
     def _unwanted(self, wanted: set[tuple[str, str]]) -> list[Titled]:
-        return [found for found in own_titles(self._cluster) if found[1:] not in wanted]
+        of_variations: list[Titled] = []  # `up` leaves them alone
+        for name in variations_made(self._cluster):
+            of_variations += own_titles(self._cluster, KINDS, name)
+        titles = [found for found in own_titles(self._cluster) if found not in of_variations]
+        return [found for found in titles if found[1:] not in wanted]
 
     def _prune(self, wanted: set[tuple[str, str]], line: Line) -> None:
         for api, kind, name in self._unwanted(wanted):
@@ -381,7 +347,7 @@ class Workloads:
 
 
 def _step(part: RenderedPart) -> str:
-    return f"apply-{part.part}"
+    return f"apply-{part.key}"
 
 
 def _later(part: RenderedPart) -> str:

@@ -209,7 +209,7 @@ class SeatBackend(ClusterBackend):
     ) -> list[Step]:
         """The steps of the parts alone, after the checks of the tools and of the seat."""
         del deployments, choices
-        applied = tuple(f"apply-{part.part}" for part in workloads.parts)
+        applied = tuple(f"apply-{part.key}" for part in workloads.parts)
         can_i = ["auth", "can-i", "--list", "--namespace", cluster.namespace]
         return [
             Step("preflight", "Check kubectl", lambda _: _drop(cluster.tools.kubectl.examine())),

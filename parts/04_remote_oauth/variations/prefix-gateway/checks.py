@@ -3,7 +3,7 @@
 from workshop.agent import McpTools
 from workshop.course.checks import NotApplicableError, Subject, check, expect, random_number
 from workshop.course.lessons import find_variation
-from workshop.course.variation_run import programs_of
+from workshop.course.variation_run import programs_of, runs_on_cluster
 from workshop.servers.practice.client import read_requests
 
 GATEWAY = "prefix-gateway"
@@ -29,6 +29,7 @@ def it_was_run(subject: Subject) -> None:
 )
 async def nobody_gets_in_without_an_identity(subject: Subject) -> None:
     """Without a token the gateway answers 401 in Kuadrant's words, and names the metadata."""
+    _only_without_a_cluster(subject)
     gateway = subject.server(GATEWAY)
     answer = await gateway.ask()
     expect(answer.status_code == UNAUTHORIZED, f"It answered {answer.status_code}, not 401")
@@ -44,6 +45,7 @@ async def nobody_gets_in_without_an_identity(subject: Subject) -> None:
 )
 async def somebody_else_says_who_you_are(subject: Subject) -> None:
     """The metadata names the identity provider, and the gateway as the resource."""
+    _only_without_a_cluster(subject)
     await subject.server(GATEWAY).expect_metadata(issuer=subject.endpoint(f"{GATEWAY}-identity"))
 
 
@@ -60,6 +62,7 @@ def you_are_logged_in(subject: Subject) -> None:
 )
 async def tools_are_listed_without_your_credential(subject: Subject) -> None:
     """The tools of both servers are listed with their prefixes, though you sent no credential for GitHub."""
+    _only_without_a_cluster(subject)
     async with subject.server(GATEWAY).client() as client:
         names = [tool.name for tool in (await client.list_tools()).tools]
     for wanted in ("github_get_me", "github_list_issues", "notes_list_notes", "notes_add_note"):
@@ -75,6 +78,7 @@ async def tools_are_listed_without_your_credential(subject: Subject) -> None:
 )
 async def a_call_needs_your_credential(subject: Subject) -> None:
     """A call of a GitHub tool without your own credential is a bad request."""
+    _only_without_a_cluster(subject)
     gateway = subject.server(GATEWAY)
     answer = await gateway.ask(gateway.token, "tools/call", {"name": "github_get_me", "arguments": {}})
     expect(answer.status_code == BAD_REQUEST, f"It answered {answer.status_code}, not 400")
@@ -88,6 +92,7 @@ async def a_call_needs_your_credential(subject: Subject) -> None:
 )
 async def a_call_answers_for_you(subject: Subject) -> None:
     """`github_get_me` answers for you, not for the one whose credential lists the tools."""
+    _only_without_a_cluster(subject)
     async with subject.server(GATEWAY).client(_own(subject)) as client:
         result = await McpTools(client).call_tool("github_get_me", {})
     name = result.data.get("login") if isinstance(result.data, dict) else None
@@ -101,6 +106,7 @@ async def a_call_answers_for_you(subject: Subject) -> None:
 )
 async def the_discovery_credential_only_lists(subject: Subject) -> None:
     """GitHub saw the gateway's own credential for the list of tools, and yours for the calls."""
+    _only_without_a_cluster(subject)
     if _user(subject) == DISCOVERY:
         raise NotApplicableError("You are the one whose credential lists the tools: log in as learner")
     saw: dict[str, set[str]] = {}
@@ -138,6 +144,7 @@ async def what_is_hidden_is_refused(subject: Subject) -> None:
 )
 async def notes_are_yours(subject: Subject) -> None:
     """A note is stored for you, which needs no credential for GitHub."""
+    _only_without_a_cluster(subject)
     text = f"Note {random_number()}{random_number()}"
     async with subject.server(GATEWAY).client() as client:
         await McpTools(client).call_tool("notes_add_note", {"text": text})
@@ -145,10 +152,19 @@ async def notes_are_yours(subject: Subject) -> None:
     expect(not notes.is_error and text in notes.text, f"Your notes are {notes.text[:120]}")
 
 
+def _only_without_a_cluster(subject: Subject) -> None:
+    """On a cluster the gateway is ToolHive's: other answers, one login for both, no discovery credential."""
+    subject.endpoint(GATEWAY)
+    if runs_on_cluster(find_variation(GATEWAY)):
+        raise NotApplicableError("On this cluster the gateway is ToolHive's, which works differently")
+
+
 def _user(subject: Subject) -> str:
     return str(subject.server(GATEWAY).claims.get("preferred_username"))
 
 
 def _own(subject: Subject) -> dict[str, str]:
+    if runs_on_cluster(find_variation(GATEWAY)):
+        return {}  # the login has the credential
     secret = programs_of(find_variation(GATEWAY)).secret(f"pat-{_user(subject)}")
     return {HEADER: secret.read_text()}
