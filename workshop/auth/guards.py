@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workshop.auth.config_reader import origin_of, split_url
-from workshop.auth.http import RefusedError, private_json, query_parameters
+from workshop.auth.http import RefusedError, private_json, query_parameters, refused
 from workshop.auth.outside_tokens import Caller, KeysUnavailableError, OutsideTokens
 from workshop.auth.resource_server import PROTECTED_RESOURCE_PATH, Challenge, resource_document
 from workshop.core.errors import UsageError
@@ -53,9 +53,7 @@ class HostGuard:
         status, error, description = problem
         # What follows such a request on its connection is not believed either.
         headers = {"connection": "close"} if status == _BAD_REQUEST else {}
-        body = {"error": error, "error_description": description}
-        response = private_json(body, status=status, headers=headers)
-        await response(scope, receive, send)
+        await refused(status, error, description, headers).response(scope, receive, send)
 
     def _problem(self, path: str, headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, str, str] | None:
         sent, origins, connections = [], [], []  # each header is looked at once: every call passes here
@@ -141,6 +139,7 @@ class Cors:
 
 _LOG = logging.getLogger(__name__)
 _CALLER = "workshop.caller"
+_NO_KEYS = "The issuer's keys are not available now"
 _READ = ("GET", "HEAD")
 _KEPT = ("www-authenticate", "retry-after")
 
@@ -221,7 +220,7 @@ class BearerGuard:
         try:
             caller = await self._tokens.verify(token)
         except KeysUnavailableError as error:
-            raise RefusedError(_no_keys()) from error
+            raise refused(503, "temporarily_unavailable", _NO_KEYS, {"retry-after": "5"}) from error
         if caller is None:
             _LOG.info("token refused")
             raise self._challenge.bad_token()
@@ -243,11 +242,3 @@ def caller_of(scope: Scope) -> Caller:
         raise LookupError("no BearerGuard has admitted this request")
     caller: Caller = scope[_CALLER]
     return caller
-
-
-def _no_keys() -> Response:
-    body = {
-        "error": "temporarily_unavailable",
-        "error_description": "The issuer's keys are not available now",
-    }
-    return private_json(body, status=503, headers={"retry-after": "5"})

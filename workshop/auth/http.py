@@ -213,3 +213,11 @@ class RefusedError(Exception):
     def __init__(self, response: Response) -> None:
         super().__init__(response.status_code)
         self.response = response
+
+
+def refused(
+    status: int, error: str, description: str, headers: Mapping[str, str] | None = None
+) -> RefusedError:
+    """A refusal in the form of OAuth's errors (RFC 6749 section 5.2)."""
+    body = {"error": error, "error_description": description}
+    return RefusedError(private_json(body, status=status, headers=headers))

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from starlette.types import Message, Receive
 
-from workshop.auth.http import RefusedError, private_json
+from workshop.auth.http import RefusedError, private_json, refused
 from workshop.auth.limits import RELAY_BYTES, BodyTooLargeError, Patience, SlowBodyError, read_body
 
 PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32602, -32603
@@ -110,15 +110,11 @@ async def relayed_body(receive: Receive, seconds: float) -> tuple[bytes, bool]:
     except BodyTooLargeError as error:
         raise too_large() from error
     except SlowBodyError as error:
-        raise _refused(408, "request_timeout", "The body did not arrive in time") from error
+        raise refused(408, "request_timeout", "The body did not arrive in time") from error
 
 
 def too_large() -> RefusedError:
-    return _refused(413, "content_too_large", f"A request body has at most {RELAY_BYTES} bytes")
-
-
-def _refused(status: int, error: str, description: str) -> RefusedError:
-    return RefusedError(private_json({"error": error, "error_description": description}, status=status))
+    return refused(413, "content_too_large", f"A request body has at most {RELAY_BYTES} bytes")
 
 
 async def read_tool_call(method: str, receive: Receive) -> tuple[str, Receive]:

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from workshop.auth.access_tokens import AccessTokens
 from workshop.auth.config import Auth
-from workshop.auth.http import Parameters, RefusedError, private_json
+from workshop.auth.http import Parameters, RefusedError, refused
 from workshop.auth.json_rpc import rpc_error
 from workshop.auth.limits import SESSION_SECONDS, SESSIONS_PER_GRANT, Clock
 from workshop.auth.store import Grant, Store, UpstreamTokens
@@ -66,8 +66,7 @@ class Challenge:
         if code:
             parameters |= {"error": code, "error_description": description}
         challenge = "Bearer " + ", ".join(f'{name}="{value}"' for name, value in parameters.items())
-        body = {"error": error, "error_description": description}
-        return RefusedError(private_json(body, status=status, headers={"www-authenticate": challenge}))
+        return refused(status, error, description, {"www-authenticate": challenge})
 
 
 def resource_document(resource: str, issuers: Sequence[str], scopes: Sequence[str]) -> Response:

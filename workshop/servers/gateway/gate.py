@@ -4,7 +4,8 @@ from typing import NamedTuple, Protocol
 
 from starlette.datastructures import Headers
 
-from workshop.auth import Parameters, RefusedError, UpstreamError, private_json
+from workshop.auth import Parameters, RefusedError, UpstreamError
+from workshop.auth.http import refused
 from workshop.auth.resource_server import ResourceServer, Sessions
 from workshop.auth.store import Grant, StoreUnavailableError, UpstreamTokens
 from workshop.auth.upstream import Trouble
@@ -116,6 +117,4 @@ def upstream_failure(*, slow: bool, description: str | None = None) -> RefusedEr
     reason = description or (
         "The remote server did not answer in time" if slow else "The remote server cannot be reached"
     )
-    return RefusedError(
-        private_json({"error": error, "error_description": reason}, status=504 if slow else 502)
-    )
+    return refused(504 if slow else 502, error, reason)

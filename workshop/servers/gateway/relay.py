@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from workshop.auth import ClientGoneError, Outbound, RefusedError, private_json
-from workshop.auth.http import parse_query
+from workshop.auth.http import parse_query, refused
 from workshop.auth.json_rpc import read_message, relayed_body, too_large
 from workshop.auth.limits import RELAY_BYTES
 from workshop.auth.outbound import Remote, RemoteAnswer
@@ -231,14 +231,10 @@ def _check_shape(method: str, headers: Headers) -> None:
         allow = {"allow": "POST"}
         raise RefusedError(private_json({"error": "method_not_allowed"}, status=405, headers=allow))
     if method != "POST" and ("transfer-encoding" in headers or headers.get("content-length", "0") != "0"):
-        raise _refused(400, "invalid_request", "Only a POST has a body")
+        raise refused(400, "invalid_request", "Only a POST has a body")
     names = [name for name, _ in headers.raw]
     if len(set(names)) < len(names) and any(names.count(name) > 1 for name in _ONE_OF_EACH):
         # The gateway and the upstream might each use another one.
-        raise _refused(400, "invalid_request", "A header is repeated")
+        raise refused(400, "invalid_request", "A header is repeated")
     if _CONTROL.search(b" ".join([value for _, value in headers.raw])):
-        raise _refused(400, "invalid_request", "A header has a control character in it")
-
-
-def _refused(status: int, error: str, description: str) -> RefusedError:
-    return RefusedError(private_json({"error": error, "error_description": description}, status=status))
+        raise refused(400, "invalid_request", "A header has a control character in it")
