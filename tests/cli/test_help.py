@@ -57,7 +57,7 @@ def test_every_command_is_listed_under_one_heading() -> None:
 def test_help_shows_a_topic_a_command_or_what_there_is(workshop: Workshop) -> None:
     assert set(topics()) == {
         *("attend", "backends", "clients", "cluster", "environment", "exit-codes", "github", "json"),
-        *("output", "probe", "run", "troubleshooting", "variations", "words"),
+        *("output", "probe", "room", "run", "troubleshooting", "variations", "words"),
     }
     for name, title in topics().items():
         assert title in workshop("help", name).out

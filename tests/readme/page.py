@@ -12,7 +12,7 @@ TOPICS = ROOT / "workshop" / "cli" / "topics"
 PAGES = (
     ROOT / "README.md",
     *(TOPICS / f"{name}.md" for name in ("attend", "run", "backends", "cluster", "github", "probe")),
-    *(TOPICS / f"{name}.md" for name in ("clients", "variations", "json", "environment")),
+    *(TOPICS / f"{name}.md" for name in ("clients", "variations", "room", "json", "environment")),
     *(TOPICS / f"{name}.md" for name in ("exit-codes", "output", "troubleshooting", "words")),
     *(ROOT / folder / "README.md" for folder in ("workshop", "parts", "cluster", "tests")),
     ROOT / ".github" / "CONTRIBUTING.md",

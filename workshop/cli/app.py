@@ -21,6 +21,7 @@ from workshop.cli import (
     part,
     probe,
     rehearse,
+    room,
     serve,
     status,
     trace,
@@ -52,7 +53,7 @@ class _Root(RootGroup):
         "Lessons": ("part", "next", "open", "trace", "connect", "disconnect", "bridge"),
         "Troubleshooting": ("doctor", "config", "report", "help"),
         "Security": ("login", "probe", "compare", "serve"),
-        "For facilitators": ("rehearse", "demo", "bundle"),
+        "For facilitators": ("rehearse", "demo", "bundle", "room"),
     }
     guesses: Mapping[str, str] = {
         "start": "up",
@@ -94,6 +95,7 @@ def build_tree() -> Any:  # noqa: ANN401 - Typer keeps its commands' types priva
     app.add("rehearse", rehearse.rehearse)
     app.add_typer(demo.build_group(), name="demo")
     app.add_typer(bundle.build_group(), name="bundle")
+    app.add_typer(room.build_group(), name="room")
     return typer.main.get_command(app)
 
 

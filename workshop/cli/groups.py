@@ -77,6 +77,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "workshop bundle create workshop.bundle   with a network",
         "workshop up --bundle workshop.bundle     without one",
     ),
+    "room": (
+        "workshop room create monday --seats 30 --context CLUSTER",
+        "workshop room create monday --from people.csv --print-cards cards.html",
+        "workshop room renew monday 07   a new seat file for seat 07",
+        "workshop room remove monday",
+    ),
     "trace": (
         "workshop part 4 run --trace run.html --trace run.json",
         "workshop trace explain run.json",

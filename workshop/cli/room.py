@@ -1,10 +1,202 @@
 """`workshop room`: a seat for each attendee on one cluster."""
 
-from workshop.cli.groups import EXAMPLES, Commands
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-_HELP = "Create, watch and remove a room: a seat for each attendee on one cluster."
+import typer
+
+from workshop.cli.groups import EXAMPLES, Commands
+from workshop.cli.options import (
+    DryRun,
+    EnvFile,
+    Json,
+    Overrides,
+    Timeout,
+    UpstreamChoice,
+    Yes,
+    parse_overrides,
+)
+from workshop.cli.terminal import console, finish, running
+from workshop.core.result import Result, Table
+
+if TYPE_CHECKING:
+    from workshop.lab.base import Limits
+    from workshop.lab.room.create import CreateReport
+
+_HELP = "Create and remove a room: a seat for each attendee on one cluster; see `help room`."
+
+Room = Annotated[str, typer.Argument(metavar="NAME", help="The room.", show_default=False)]
+RoomContext = Annotated[
+    str | None,
+    typer.Option(
+        "--context",
+        help="The cluster, as a context of your kubeconfig; unset: where this machine created the room.",
+        show_default=False,
+    ),
+]
+_Seats = Annotated[
+    int | None,
+    typer.Option("--seats", min=1, max=5000, metavar="N", help="How many seats.", show_default=False),
+]
+_People = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="CSV", help="The names of the people, one a line.", show_default=False),
+]
+_To = Annotated[
+    Path | None,
+    typer.Option(
+        "--to",
+        metavar="PATH",
+        help="A folder or a `.zip` for the seat files; unset: `NAME-seats` in this folder.",
+        show_default=False,
+    ),
+]
+_Cards = Annotated[
+    Path | None,
+    typer.Option(
+        "--print-cards",
+        metavar="FILE",
+        help="Write a page with a card for each seat (.html or .txt), without secrets.",
+        show_default=False,
+    ),
+]
+_Hours = Annotated[
+    int | None,
+    typer.Option(
+        "--hours", min=1, max=168, help="How long the tokens are valid; unset: 12.", show_default=False
+    ),
+]
+_KeepOperator = Annotated[
+    bool, typer.Option("--keep-operator", help="Leave ToolHive's operator on the cluster.")
+]
+_SomeSeats = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[SEAT…]", help="Seats such as 01; unset: all.", show_default=False),
+]
 
 
 def build_group() -> Commands:
     """The commands under `workshop room`."""
-    return Commands(_HELP, EXAMPLES.get("room", ()))
+    group = Commands(_HELP, EXAMPLES["room"])
+    group.command("create")(create)
+    group.command("renew")(renew)
+    group.command("remove")(remove)
+    return group
+
+
+def create(
+    *,
+    name: Room,
+    seats: _Seats = None,
+    people: _People = None,
+    context: RoomContext = None,
+    upstream: UpstreamChoice = None,
+    to: _To = None,
+    print_cards: _Cards = None,
+    hours: _Hours = None,
+    env_file: EnvFile = None,
+    override: Overrides = None,
+    timeout: Timeout = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Create a room, or what it lacks: the operator, the practice GitHub, the seats, and their files."""
+    from workshop.core.settings import Settings
+    from workshop.course.lessons import find_lessons
+    from workshop.lab.room import create as creation
+    from workshop.lab.room import handout, record
+    from workshop.lab.room.objects import check_name
+
+    options = creation.RoomOptions(
+        seats, handout.read_people(people) if people else (), upstream, hours, Settings.load(env_file)
+    )
+    parts = [found for lesson in find_lessons() if (found := lesson.deployment())]
+    files = handout.Handout(to or Path(f"{check_name(name)}-seats"), name)
+    if dry_run:
+        with running() as (_, runner):
+            site = record.unopened(name, context, runner, overrides=parse_overrides(override))
+            lines = creation.plan_of(site, options, parts, files)
+        finish(Result("room create", {"room": name, "commands": lines}, "", lines), as_json=json)
+        return
+    with running() as (progress, runner):
+        site = record.open_site(
+            name, context, runner, overrides=parse_overrides(override), yes=yes, limits=_limits(timeout)
+        )
+        report = creation.create(site, options, parts, files, progress)
+        if print_cards:
+            handout.write_cards(print_cards, record.read_room(site.kube, name), files)
+    if record.only_here(site):
+        console().warn("The seat files work only here: the API server has an address of this machine")
+    line = f"Room `{name}` has {len(report.seats)} seats; their secret files are in `{report.files}`"
+    table = _table(report)
+    finish(
+        Result("room create", report, line, table=table, next=f"`workshop room status {name}`"), as_json=json
+    )
+
+
+def renew(
+    *,
+    name: Room,
+    seats: _SomeSeats = None,
+    context: RoomContext = None,
+    to: _To = None,
+    hours: _Hours = None,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Write new seat files with new tokens."""
+    from workshop.lab.room import handout, record
+    from workshop.lab.room import renew as renewal
+    from workshop.lab.room.objects import check_name
+
+    files = handout.Handout(to or Path(f"{check_name(name)}-seats"), name)
+    with running() as (progress, runner):
+        site = record.open_site(name, context, runner, yes=yes)
+        made = renewal.renew(site, seats or (), files, progress, hours)
+    rows = [(seat, files.where(seat), str(file.expires or "")) for seat, file in made.items()]
+    data = [{"seat": seat, "file": file, "until": until} for seat, file, until in rows]
+    line = f"Wrote {len(rows)} seat files; whoever has one runs `workshop join` with it again"
+    table = Table(("Seat", "File", "Token until"), rows)
+    finish(Result("room renew", {"room": name, "seats": data}, line, table=table), as_json=json)
+
+
+def remove(
+    *,
+    name: Room,
+    context: RoomContext = None,
+    keep_operator: _KeepOperator = False,
+    timeout: Timeout = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Remove a room with everything in it, and nothing else."""
+    from workshop.lab.room import record
+    from workshop.lab.room import remove as removal
+
+    with running() as (progress, runner):
+        site = record.open_site(name, context, runner, yes=yes, limits=_limits(timeout))
+        if dry_run:
+            lines = removal.plan_of(site, keep_operator=keep_operator)
+        else:
+            report = removal.remove(site, progress, keep_operator=keep_operator)
+    if dry_run:
+        finish(Result("room remove", {"room": name, "commands": lines}, "", lines), as_json=json)
+        return
+    spaces = report.namespaces
+    line = f"Removed room `{name}`: {len(spaces)} namespaces, {len(report.objects)} objects of ToolHive"
+    lines = [f"Also removed: {', '.join(report.operator)}"] if report.operator else []
+    line = line if spaces else f"There is no room `{name}` on this cluster"
+    finish(Result("room remove", report, line, lines), as_json=json)
+
+
+def _table(report: "CreateReport") -> Table:
+    rows = [(one.seat, one.person, one.namespace, str(one.made), one.file, one.until) for one in report.seats]
+    return Table(("Seat", "Person", "Namespace", "Made now", "File", "Token until"), rows)
+
+
+def _limits(seconds: float | None) -> "Limits":
+    from workshop.lab.base import ClusterChoices
+
+    return ClusterChoices(seconds=seconds).bounds

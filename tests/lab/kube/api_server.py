@@ -96,3 +96,18 @@ def _kubeconfig(path: Path, cluster: dict[str, object], token: str) -> Path:
     }
     path.write_text(json.dumps(config))
     return path
+
+
+@contextlib.contextmanager
+def running_namespace_controller(programs: Path, admin: Path) -> Iterator[None]:
+    """Let deleted namespaces go, with what is in them, as the controller manager of a cluster does."""
+    argv = [f"{programs}/kube-controller-manager", f"--kubeconfig={admin}", "--leader-elect=false"]
+    argv += ["--controllers=namespace-controller", "--secure-port=0"]
+    argv += ["--kube-api-qps=400", "--kube-api-burst=800"]
+    with (admin.parent / "controllers.log").open("wb") as log:
+        process = subprocess.Popen(argv, stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()

@@ -244,7 +244,7 @@ def test_a_lease_is_held_by_one_and_taken_over_when_it_was_not_renewed(
     kube.patch("coordination.k8s.io/v1", "Lease", "turn", "default", {"spec": {"leaseDurationSeconds": 1}})
     with Lease(kube, "turn", "default", "second").held(60, told.append):
         pass
-    assert set(told) == {"waiting for `first`, which is changing the operator"}
+    assert set(told) == {"waiting for `first`, which is changing ToolHive's operator"}
 
 
 def test_what_an_account_may_do_is_reported_at_once(kube: Kube, kubeconfigs: dict[str, Path]) -> None:

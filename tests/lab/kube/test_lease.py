@@ -60,7 +60,7 @@ def test_what_a_dead_holder_left_is_taken_once_it_has_expired(cluster: FakeClust
     told: list[str] = []
     with of(cluster, "team-b/alive").held(ENOUGH, told.append):
         assert holder_of(cluster) == "team-b/alive"
-    assert set(told) == {"waiting for `team-a/dead`, which is changing the operator"}
+    assert set(told) == {"waiting for `team-a/dead`, which is changing ToolHive's operator"}
 
 
 class Clock:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from workshop.core.console import Progress
 from workshop.core.console import Step as Line
@@ -17,7 +18,7 @@ from workshop.lab.cluster.removal import Removal
 from workshop.lab.cluster.workloads import Workloads
 from workshop.lab.pins import Pins
 from workshop.lab.steps import Step
-from workshop.lab.tools.run import copyable
+from workshop.lab.tools.run import Runner, copyable
 
 # Words of a name, and not parts of one such as `reproduction` or `delivery`.
 _PRODUCTION = re.compile(r"(?<![a-z0-9])(prod|production|prd|live)(?![a-z])", re.IGNORECASE)
@@ -38,7 +39,7 @@ class KubernetesBackend(ClusterBackend):
     ) -> list[Step]:
         """The steps; neither a cluster nor images are created, because both have to exist."""
         del deployments
-        _require_images(cluster.pins, practice=choices.upstream == "practice")
+        require_images(cluster.pins, practice=choices.upstream == "practice")
         operator = Operator(cluster, shared=True, install=self._choices.install_operator)
         applied = tuple(f"apply-{part.key}" for part in workloads.parts)
         return [
@@ -79,29 +80,40 @@ class KubernetesBackend(ClusterBackend):
             )
         return known or ClusterRecord("kubernetes", new_id(), context, namespace)
 
+    def _copy_access(self, cluster: Cluster, line: Line) -> None:
+        server = copy_context(
+            cluster.tools.runner, cluster.record.name, cluster.at.kubeconfig, yes=self._choices.yes
+        )
+        line.note(f"{server}, Kubernetes {cluster.kube.version()}")
+
     def with_images(self, record: ClusterRecord, pins: Pins, _tools: Tools) -> tuple[ClusterRecord, Pins]:
         """The workshop's own images; the operator's are those of whoever installs it."""
         return replace(record, images={"mcp_server": pins.mcp_server, "practice": pins.practice}), pins
 
-    def _copy_access(self, cluster: Cluster, line: Line) -> None:
-        """Write our own kubeconfig with this one context, and with its credential plugin's settings."""
-        done = cluster.tools.runner.run(_view_argv(cluster.record.name), seconds=_ASK_SECONDS, check=False)
-        if done.code:
-            raise UsageError(
-                f"There is no context `{cluster.record.name}` in your kubeconfig",
-                why=done.stderr.strip()[:200],
-                hint="`kubectl config get-contexts` lists what there is",
-            )
-        server = _server(done.stdout)
-        name = next((text for text in (cluster.record.name, server) if looks_like_production(text)), None)
-        if name and not self._choices.yes:
-            raise CredentialsError(
-                f"The context `{cluster.record.name}` looks like production",
-                why=f"By its name: {name}",
-                hint=f"If you are sure: {again('--yes')}",
-            )
-        write_private(cluster.at.kubeconfig, done.stdout.encode())
-        line.note(f"{server}, Kubernetes {cluster.kube.version()}")
+
+def copy_context(runner: Runner, context: str, path: Path, *, yes: bool) -> str:
+    """Write a kubeconfig with one context of the person's, which is not changed; return its server.
+
+    It has the settings of the context's credential plugin too. Raises UsageError for an unknown context, and
+    CredentialsError for one that looks like production, unless the person said `yes`.
+    """
+    done = runner.run(_view_argv(context), seconds=_ASK_SECONDS, check=False)
+    if done.code:
+        raise UsageError(
+            f"There is no context `{context}` in your kubeconfig",
+            why=done.stderr.strip()[:200],
+            hint="`kubectl config get-contexts` lists what there is",
+        )
+    server = _server(done.stdout)
+    name = next((text for text in (context, server) if looks_like_production(text)), None)
+    if name and not yes:
+        raise CredentialsError(
+            f"The context `{context}` looks like production",
+            why=f"By its name: {name}",
+            hint=f"If you are sure: {again('--yes')}",
+        )
+    write_private(path, done.stdout.encode())
+    return server
 
 
 def looks_like_production(name: str) -> bool:
@@ -127,7 +139,8 @@ def _server(kubeconfig: str) -> str:
         raise PreflightError("`kubectl config view` printed something unexpected") from error
 
 
-def _require_images(pins: Pins, *, practice: bool) -> None:
+def require_images(pins: Pins, *, practice: bool) -> None:
+    """Raise UsageError unless the person named images of the workshop that the cluster can pull."""
     wanted = ("mcp_server", *(["practice"] if practice else []))
     for name in (name for name in wanted if name not in pins.prebuilt):
         option = name.replace("_", "-")

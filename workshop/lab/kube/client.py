@@ -181,6 +181,17 @@ class Kube:
         path = f"/apis/{_AUTHORIZATION}/{kind.lower()}s"
         return self._connection.ask("show what this account may do", "post", path, body=body)
 
+    def token(self, account: str, namespace: str, seconds: int) -> tuple[str, str]:
+        """A new token of a ServiceAccount, and its end as RFC 3339; the API server may shorten it."""
+        body = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": seconds},
+        }
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+        made = self._connection.ask(f"make a token for `{account}` in `{namespace}`", "post", path, body=body)
+        return text(made, "status", "token"), text(made, "status", "expirationTimestamp")
+
     def _ask_about(
         self, which: tuple[str, str, str, str | None], verb: str, method: str, **params: object
     ) -> Object | None:

@@ -29,6 +29,7 @@ class Lease:
         namespace: str,
         holder: str,
         *,
+        what: str = "ToolHive's operator",
         renew_seconds: float = 5.0,
         expires_seconds: int = 30,
     ) -> None:
@@ -38,6 +39,7 @@ class Lease:
         self._holder = holder
         self._renew_seconds = renew_seconds
         self._expires_seconds = expires_seconds  # how long a dead holder blocks the others
+        self._what = what  # that only the holder may change
         self._version = ""
         self._within = threading.Lock()  # one thread of this holder at a time
 
@@ -72,12 +74,12 @@ class Lease:
                 return
             if time.monotonic() > deadline:
                 raise DeadlineError(
-                    f"`{holder}` has been changing ToolHive's operator for {seconds:.0f} s",
+                    f"`{holder}` has been changing {self._what} for {seconds:.0f} s",
                     why=f"It holds the lease `{self._name}` in namespace `{self._namespace}`",
                     hint="Run the same command again when it has finished",
                 )
             if not free:
-                note(f"waiting for `{holder}`, which is changing the operator")
+                note(f"waiting for `{holder}`, which is changing {self._what}")
             time.sleep(self._kube.look_seconds)
 
     def _took(self, version: str) -> bool:

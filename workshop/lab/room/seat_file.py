@@ -5,7 +5,6 @@ is a secret; the token expires.
 """
 
 import base64
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,9 +12,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from workshop.core.encoding import parse_json
 from workshop.core.errors import UsageError
+from workshop.core.outgoing import is_loopback
 from workshop.core.paths import write_private
 from workshop.core.state_file import DamagedFileError, read_bounded
+from workshop.lab.kube.objects import text
 
 EXTENSION = "workshop"
 _MOST_BYTES = 1024 * 1024
@@ -74,11 +76,14 @@ class SeatFile(_Model):
     def expires(self) -> datetime | None:
         """The end of the token, as its own `exp` claim has it; None if it has none that can be read."""
         try:
-            claims = self.token.split(".")[1]
-            found = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
-            return datetime.fromtimestamp(found["exp"], UTC)
+            return datetime.fromtimestamp(self._claims()["exp"], UTC)
         except (LookupError, ValueError, TypeError, OverflowError, OSError):
             return None
+
+    @property
+    def account_uid(self) -> str:
+        """The uid of the ServiceAccount that the token belongs to; empty if it has none that can be read."""
+        return text(self._claims(), "kubernetes.io", "serviceaccount", "uid")
 
     def kubeconfig(self) -> dict[str, Any]:
         """The document to write: one context, with the extension."""
@@ -99,12 +104,26 @@ class SeatFile(_Model):
             "contexts": [{"name": name, "context": context}],
         }
 
+    def _claims(self) -> Mapping[str, Any]:
+        """What the token claims, unverified; nothing for a token of another form."""
+        try:
+            claims = self.token.split(".")[1]
+            found = parse_json(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+        except (LookupError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def text_of(seat: SeatFile) -> bytes:
+    """The contents of a seat file."""
+    import yaml
+
+    return yaml.safe_dump(seat.kubeconfig(), sort_keys=False).encode()
+
 
 def write(path: Path, seat: SeatFile) -> None:
     """Write a seat file that only its owner can read."""
-    import yaml
-
-    write_private(path, yaml.safe_dump(seat.kubeconfig(), sort_keys=False).encode())
+    write_private(path, text_of(seat))
 
 
 def read(path: Path) -> SeatFile:
@@ -153,7 +172,7 @@ def parsed(data: bytes) -> SeatFile:
         at = ".".join(str(each) for each in problem["loc"] if each != "about")
         raise DamagedFileError(f"`{at[:60]}` is missing or not valid") from None
     server = seat.cluster.get("server")
-    if not isinstance(server, str) or not server.startswith("https://"):
+    if not isinstance(server, str) or not (server.startswith("https://") or is_loopback(server)):
         raise DamagedFileError("`cluster.server` is missing or not valid")
     return seat
 

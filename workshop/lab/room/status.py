@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from workshop.core.errors import UsageError
 from workshop.core.foreign import one_line
+from workshop.core.seats import seat_numbers
 from workshop.lab.cluster.readiness import OPERATOR
 from workshop.lab.cluster.workload_state import (
     OperatorView,
@@ -32,7 +33,7 @@ from workshop.lab.kube.objects import (
     number,
     text,
 )
-from workshop.lab.room.objects import PERSON, RECORD, ROOM, SEAT, TOKEN_UNTIL, seat_name, seat_namespace
+from workshop.lab.room.objects import PERSON, RECORD, ROOM, SEAT, TOKEN_UNTIL, seat_namespace
 from workshop.lab.room.progress import PROGRESS, Progress
 from workshop.toolhive.known_messages import Message, recognise
 from workshop.toolhive.manifests import TOOLHIVE_API
@@ -172,7 +173,7 @@ class _Look:
     def room(self, record: Object) -> RoomStatus:
         """The seats that exist, and those that the record counts and that are gone."""
         counted = text(record, "data", "seats")
-        wanted = [seat_name(seat + 1) for seat in range(int(counted) if counted.isdecimal() else 0)]
+        wanted = seat_numbers(int(counted) if counted.isdecimal() else 0)
         there = [text(labels_of(space), SEAT) for space in self._spaces.values()]
         seats = sorted({*wanted, *filter(None, there)}, key=lambda seat: (len(seat), seat))
         return RoomStatus(self._room, [self._seat(seat) for seat in seats], self._shared())

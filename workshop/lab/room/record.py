@@ -1,0 +1,203 @@
+"""A room's record in the cluster, and how this machine reaches the cluster."""
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from workshop.core.errors import UsageError
+from workshop.core.instance import Upstream
+from workshop.core.outgoing import is_loopback
+from workshop.core.paths import state_home
+from workshop.core.seats import seat_numbers
+from workshop.core.state_file import parsed_json
+from workshop.lab.base import Limits
+from workshop.lab.cluster.kubernetes import copy_context
+from workshop.lab.cluster.record import Cluster, ClusterFile, ClusterRecord, Tools, new_id
+from workshop.lab.kube.client import Kube
+from workshop.lab.kube.connection import ConflictError
+from workshop.lab.kube.lease import Lease
+from workshop.lab.kube.objects import Object, is_being_deleted, labels_of, mapping, text
+from workshop.lab.pins import Pins
+from workshop.lab.room.objects import RECORD, ROOM, ROOM_ID, check_name, finished, room_labels
+from workshop.lab.tools.kubectl import Access
+from workshop.lab.tools.run import Runner
+
+_REACHES = ("server", "certificate-authority-data", "tls-server-name", "insecure-skip-tls-verify")
+
+
+@dataclass(frozen=True)
+class Room:
+    """What is recorded about a room: its id, its seats, and what they are made with.
+
+    `people` are names by seat; `images` are those of the seats' programs, `mcp_server` and `practice`.
+    """
+
+    name: str
+    id: str
+    seats: int
+    upstream: Upstream = "practice"
+    hours: int = 12
+    people: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def numbers(self) -> Sequence[str]:
+        """The seats by their numbers, such as `01`."""
+        return seat_numbers(self.seats)
+
+    def body(self) -> Object:
+        """The ConfigMap with the record."""
+        data = {
+            "seats": str(self.seats),
+            "upstream": self.upstream,
+            "hours": str(self.hours),
+            "people": json.dumps(self.people, sort_keys=True),
+            "images": json.dumps(self.images, sort_keys=True),
+        }
+        metadata = {"name": RECORD, "namespace": self.name}
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+        return finished(body, self.name, self.id)
+
+
+def rooms_dir() -> Path:
+    """The folder with a folder for each room that this machine has created or looked at."""
+    return state_home() / "rooms"
+
+
+def unopened(
+    name: str, context: str | None, runner: Runner, overrides: Mapping[str, str] | None = None
+) -> Cluster:
+    """The same as `open_site` for a plan: the cluster is not asked, and nothing is written."""
+    home, pins = rooms_dir() / check_name(name), Pins.load(overrides)
+    record = ClusterRecord("kubernetes", new_id(), _context(name, context, ClusterFile(home).read()), name)
+    at = Access(home / "kubeconfig", record.name)
+    return Cluster(home, record, pins, at, Tools(runner, home, pins), ClusterFile(home))
+
+
+def open_site(
+    name: str,
+    context: str | None,
+    runner: Runner,
+    *,
+    overrides: Mapping[str, str] | None = None,
+    yes: bool = False,
+    limits: Limits | None = None,
+) -> Cluster:
+    """The cluster of a room, with the room as one more seat of its operator, and its id as the instance's.
+
+    The id is the room's if the room exists, otherwise a new one. Without a `context`, it is the one that this
+    machine last used for the room.
+    """
+    site = unopened(name, context, runner, overrides)
+    copy_context(runner, site.record.name, site.at.kubeconfig, yes=yes)
+    site = replace(site, limits=limits or Limits())
+    known, found = site.file.read(), find_id(site.kube, name)
+    if known and (known.id, known.name) == (found, site.record.name):
+        return replace(site, record=known)
+    return replace(site, record=replace(site.record, id=found or site.record.id))
+
+
+def only_here(site: Cluster) -> bool:
+    """Whether the API server's address is one that only this machine reaches, as kind's is."""
+    return is_loopback(str(cluster_entry(site).get("server", "")))
+
+
+def _context(name: str, context: str | None, known: ClusterRecord | None) -> str:
+    chosen = context or (known.name if known else None)
+    if chosen is None:
+        raise UsageError(
+            f"This machine does not know the cluster of room `{name}`",
+            why="The current context is never used, because it may be any cluster",
+            hint="Add `--context NAME`; `kubectl config get-contexts` lists yours",
+        )
+    return chosen
+
+
+def find_id(kube: Kube, name: str) -> str | None:
+    """The id of a room, or None if there is no such room; raises UsageError if the name belongs to others.
+
+    If its own namespace is gone, its seats' namespaces still have the id.
+    """
+    found = kube.get("v1", "Namespace", name)
+    if found is None:
+        seats = kube.list("v1", "Namespace", None, {ROOM: name})
+        return next((found_id for seat in seats if (found_id := str(labels_of(seat).get(ROOM_ID, "")))), None)
+    room_id = text(found, "metadata", "labels", ROOM_ID)
+    if labels_of(found).get(ROOM) != name or not room_id:
+        raise UsageError(
+            f"Namespace `{name}` exists, and is not a room's",
+            why="It does not carry the label of a room, so nothing in it is changed",
+            hint="Choose another name for the room",
+        )
+    return room_id
+
+
+def read_room(kube: Kube, name: str) -> Room:
+    """The record of a room; raises UsageError if there is none."""
+    room = known_room(kube, name)
+    if room is None:
+        raise UsageError(
+            f"There is no room `{name}` on this cluster",
+            hint=f"`workshop room create {name} --seats 10 --context NAME` creates it",
+        )
+    return room
+
+
+def known_room(kube: Kube, name: str) -> Room | None:
+    """The record of a room, or None if there is none; raises UsageError for a damaged one."""
+    room_id = find_id(kube, name)
+    found = kube.get("v1", "ConfigMap", RECORD, name) if room_id else None
+    if room_id is None or found is None:
+        return None
+    data = {key: str(value) for key, value in mapping(found, "data").items()}
+    try:
+        return Room(
+            name=name,
+            id=room_id,
+            seats=int(data["seats"]),
+            upstream="github" if data.get("upstream") == "github" else "practice",
+            hours=int(data["hours"]),
+            people=parsed_json(data.get("people") or "{}"),
+            images=parsed_json(data.get("images") or "{}"),
+        )
+    except (LookupError, ValueError) as error:
+        raise UsageError(
+            f"The record of room `{name}` is damaged",
+            why=f"ConfigMap `{RECORD}` in namespace `{name}` cannot be read",
+            hint=f"`workshop room create {name} --seats N` writes it again",
+        ) from error
+
+
+def claim(site: Cluster) -> Cluster:
+    """Create the room's namespace, unless it exists; the site with the id of whoever was first."""
+    kube, name = site.kube, site.namespace
+    if find_id(kube, name) is None:
+        labels = {**site.record.labels, **room_labels(name, site.record.id)}
+        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+        with contextlib.suppress(ConflictError):  # another facilitator was faster
+            kube.create(body)
+    space = kube.get("v1", "Namespace", name)
+    if is_being_deleted(space):
+        raise UsageError(
+            f"Room `{name}` is being removed",
+            why="Its namespace is being deleted",
+            hint="Run the same command again when it is gone",
+        )
+    return replace(site, record=replace(site.record, id=find_id(kube, name) or site.record.id))
+
+
+def room_lease(site: Cluster) -> Lease:
+    """The lease that one command at a time holds on a room."""
+    room = site.namespace
+    return Lease(site.kube, RECORD, room, f"{room}/{new_id()}", what=f"room `{room}`")
+
+
+def cluster_entry(site: Cluster) -> Mapping[str, Any]:
+    """What a seat file needs to reach the API server, from the facilitator's kubeconfig."""
+    import yaml
+
+    (entry,) = yaml.safe_load(site.at.kubeconfig.read_text(encoding="utf-8"))["clusters"]
+    return {key: value for key, value in entry["cluster"].items() if key in _REACHES}
