@@ -1,4 +1,4 @@
-"""What a facilitator hands out: new tokens, seat files in a folder or a zip file, and cards without secrets."""
+"""What a facilitator hands out: new tokens, seat files in a folder or a zip file, and plain cards."""
 
 import io
 import json
