@@ -6,7 +6,6 @@ from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from typing_extensions import override
 
 from workshop.course.lessons import Lesson, find_lessons
 from workshop.course.page.content import changed_files, note_read, update
@@ -29,13 +28,11 @@ class CompanionPage(PageServer):
         self._present = present
 
     @property
-    @override
     def url(self) -> str:
         return (
             f"http://localhost:{self.port}{self._address(self._lesson)}{'?present' if self._present else ''}"
         )
 
-    @override
     def routes(self) -> dict[str, Answer]:
         return {
             "/": self._home,
@@ -44,7 +41,6 @@ class CompanionPage(PageServer):
             "/trace": self._trace,
         }
 
-    @override
     async def serve(self, ready: Callable[[], Awaitable[None]]) -> None:
         with page_open():
             await super().serve(ready)

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
-from typing_extensions import override
 
 from workshop.core.errors import WorkshopError
 from workshop.course.page.content import Update, templates
@@ -31,7 +30,6 @@ class RoomPage(PageServer):
         self._last: RoomStatus | None = None
         self._silence = ""
 
-    @override
     def routes(self) -> dict[str, Answer]:
         return {"/": self._page, "/events": self._events}
 
