@@ -39,7 +39,7 @@ from workshop.lab.cluster.checks import (
     of_server,
     require,
 )
-from workshop.lab.cluster.session_checks import calculation
+from workshop.lab.cluster.endpoint_checks import calculation
 from workshop.lab.embedded import EmbeddedBackend
 from workshop.toolhive.manifests import Resources
 from workshop.toolhive.overrides import with_gateway_port, with_practice_github
@@ -207,7 +207,7 @@ async def test_a_document_that_says_something_else_is_reported(
             "answered 200, not 401",
         ),
         ("/mcp", Response(status_code=404), "challenge", "answered 404, not 401"),
-        ("/mcp", Response(status_code=401), "challenge", "names the metadata nowhere"),
+        ("/mcp", Response(status_code=401), "challenge", "The 401 names no metadata"),
     ],
 )
 async def test_an_endpoint_that_answers_otherwise_is_reported(

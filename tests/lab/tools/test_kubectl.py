@@ -31,7 +31,6 @@ def test_a_command_names_kubeconfig_and_context() -> None:
     assert Kubectl.argv(AT, "get", "pods") == ["kubectl", *FLAGS, "get", "pods"]
     bare = Access(Path("/state/kubeconfig"))
     assert Kubectl.argv(bare, "version") == ["kubectl", "--kubeconfig", "/state/kubeconfig", "version"]
-    assert bare.env == {"KUBECONFIG": "/state/kubeconfig"}
 
 
 def test_a_port_forward_is_the_command_a_person_would_type() -> None:

@@ -13,7 +13,7 @@ from workshop.core.console import Progress, Step
 from workshop.core.errors import CredentialsError, WorkshopError
 from workshop.core.http_client import open_local_client
 from workshop.core.interrupts import interrupts
-from workshop.lab.cluster import http_checks, session_checks
+from workshop.lab.cluster import endpoint_checks
 from workshop.lab.cluster.record import Cluster
 from workshop.lab.cluster.render import RenderedPart
 from workshop.lab.kube.objects import text
@@ -57,11 +57,11 @@ async def before_login(contract: ProxyContract, *, seconds: float = _CHECK_SECON
     """The results of the checks that need no token, each within `seconds`."""
     async with open_local_client(base_url=contract.base_url, timeout=seconds) as http:
         todo: Checks = {
-            "health": lambda: http_checks.health(http),
-            "protected-resource": lambda: http_checks.protected_resource(http, contract),
-            "authorization-server": lambda: http_checks.authorization_server(http, contract),
-            "signing-keys": lambda: http_checks.signing_keys(http, contract),
-            "challenge": lambda: http_checks.challenge(http, contract),
+            "health": lambda: endpoint_checks.health(http),
+            "protected-resource": lambda: endpoint_checks.protected_resource(http, contract),
+            "authorization-server": lambda: endpoint_checks.authorization_server(http, contract),
+            "signing-keys": lambda: endpoint_checks.signing_keys(http, contract),
+            "challenge": lambda: endpoint_checks.challenge(http, contract),
         }
         return await _run_checks(todo, seconds)
 
@@ -75,16 +75,16 @@ async def after_login(
 ) -> list[CheckResult]:
     """The results of the checks that need a token, each within `seconds`."""
     async with open_local_client(base_url=contract.base_url, timeout=seconds) as http:
-        token = {"access-token": lambda: http_checks.access_token(http, contract, access_token)}
+        token = {"access-token": lambda: endpoint_checks.access_token(http, contract, access_token)}
         results = await _run_checks(token, seconds)
     if not results[-1].passed:
         return results
 
-    todo: SessionChecks = {"tools": session_checks.has_tools}
+    todo: SessionChecks = {"tools": endpoint_checks.has_tools}
     if call:
-        todo = {**todo, "call": lambda client: session_checks.calls(client, call)}
+        todo = {**todo, "call": lambda client: endpoint_checks.calls(client, call)}
     url = f"{contract.base_url}{contract.path}"
-    opening = session_checks.session(url, seconds, token=access_token, issuer=contract.issuer)
+    opening = endpoint_checks.session(url, seconds, token=access_token, issuer=contract.issuer)
     return results + await _in_session(opening, todo, seconds)
 
 
@@ -92,10 +92,10 @@ async def of_server(
     contract: ServerContract, call: ToolCall | None = None, *, seconds: float = _CHECK_SECONDS
 ) -> list[CheckResult]:
     """The results of the checks of an MCPServer's proxy, each within `seconds`."""
-    todo: SessionChecks = {"tools": lambda client: session_checks.exact_tools(client, contract)}
+    todo: SessionChecks = {"tools": lambda client: endpoint_checks.exact_tools(client, contract)}
     if call:
-        todo = {**todo, "call": lambda client: session_checks.calls(client, call)}
-    return await _in_session(session_checks.session(contract.url, seconds), todo, seconds)
+        todo = {**todo, "call": lambda client: endpoint_checks.calls(client, call)}
+    return await _in_session(endpoint_checks.session(contract.url, seconds), todo, seconds)
 
 
 async def _in_session(
@@ -177,7 +177,7 @@ def _ask(part: RenderedPart, name: str, cluster: Cluster) -> Sequence[CheckResul
     url = next(endpoint.url for endpoint in part.endpoints if endpoint.name == name)
     contract = ServerContract.of(workload, part.resources, url)
     shown = not contract.tools or "calculate" in contract.tools
-    call = session_checks.calculation() if shown else None
+    call = endpoint_checks.calculation() if shown else None
     return require(interrupts.run(of_server(contract, call)), name)
 
 

@@ -133,9 +133,8 @@ def _look_up(cluster: Cluster, lookup_pod: LookupPod, names: Sequence[str]) -> M
         return dict.fromkeys(names, "no answer in time")
     if done.code:
         return dict.fromkeys(names, _refused(done))
-    lines = sorted(
-        done.stdout.splitlines(), key=lambda line: not line.endswith(_SILENCE)
-    )  # a refusal counts before a timeout
+    # A refusal comes last, so that it replaces a timeout of the same name.
+    lines = sorted(done.stdout.splitlines(), key=lambda line: not line.endswith(_SILENCE))
     failed = (line.partition(" ") for line in lines if line.strip())
     return {name: why for name, _, why in failed}
 

@@ -147,7 +147,7 @@ class Forwards:
 
 def _failing(url: str) -> str:
     """What fails behind a forward, empty for nothing: a proxy may answer `/health` but not MCP requests."""
-    from workshop.lab.cluster.session_checks import failing
+    from workshop.lab.cluster.endpoint_checks import failing
 
     return failing(url, _ANSWER_SECONDS) if url.endswith("/mcp") else ""
 

@@ -158,9 +158,8 @@ class Images:
         built_here = "mcp_server" not in self._pins.prebuilt and recipe.base == self._pins.mcp_server
         trusting = recipe.base.startswith(TRUSTING)
         if not built_here and not trusting and self._in_engine(recipe.base) is None:
-            self._docker.pull(
-                recipe.base, self._docker.engine.platform
-            )  # a build would not retry without the stored login
+            # Not left to the build, which would not retry without the stored login.
+            self._docker.pull(recipe.base, self._docker.engine.platform)
         base = self._docker.image(recipe.base)
         with recipe.context() as context:
             self._docker.build(

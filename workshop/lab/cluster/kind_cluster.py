@@ -27,9 +27,8 @@ from workshop.lab.tools.run import copyable
 
 _CREATE_SECONDS = 900.0
 _ORDERLY_SECONDS = 10.0
-_TO_THE_SECOND = len(
-    "2026-11-29T02:00:00"
-)  # Docker's times have fractions of a second, those of Kubernetes do not
+# Docker's times have fractions of a second, those of Kubernetes do not.
+_TO_THE_SECOND = len("2026-11-29T02:00:00")
 # kindnetd, kind's program for the pod network, looks for its node before the API has sent any, and
 # again 10 s later (`images/kindnetd/cmd/kindnetd/main.go`). The node is not ready until this file is there.
 _CNI_FILE = "/etc/cni/net.d/10-kindnet.conflist"

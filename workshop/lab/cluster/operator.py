@@ -24,11 +24,8 @@ from workshop.toolhive.manifests import TOOLHIVE_API
 
 CRDS_RELEASE = "toolhive-operator-crds"
 DEFINITIONS = ("MCPServer", "MCPRemoteProxy", "MCPOIDCConfig", "MCPExternalAuthConfig", "MCPToolConfig")
-_ELECTION = (
-    "coordination.k8s.io/v1",
-    "Lease",
-    "toolhive-operator-leader-election",
-)  # the operator does not delete it
+# The operator's own lease, which it does not delete.
+_ELECTION = ("coordination.k8s.io/v1", "Lease", "toolhive-operator-leader-election")
 _HELM_SECONDS = 120.0
 _PENDING_SECONDS = 60.0  # a more recent Helm operation may be another person's, and still running
 _NOT_OURS = "the workshop did not install it, so it stays"

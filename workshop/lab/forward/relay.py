@@ -31,9 +31,8 @@ class Relay:
         self._linger_seconds = linger_seconds
         self._port: int | None = None
         self._open = asyncio.Event()
-        self._serving: set[asyncio.Task[None] | None] = (
-            set()
-        )  # the event loop keeps only weak references to its tasks
+        # The event loop keeps only weak references to its tasks.
+        self._serving: set[asyncio.Task[None] | None] = set()
         self.heard = 0.0  # when the other side last sent something
 
     def use(self, port: int | None) -> None:

@@ -20,10 +20,6 @@ class Access:
     kubeconfig: Path
     context: str | None = None
 
-    @property
-    def env(self) -> dict[str, str]:
-        return {"KUBECONFIG": str(self.kubeconfig)}
-
     def flags(self, context_flag: str) -> list[str]:
         """The flags that select this cluster; kubectl and helm name the context differently."""
         chosen = [context_flag, self.context] if self.context else []
