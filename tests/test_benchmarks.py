@@ -159,6 +159,7 @@ def test_the_agent_takes_little_memory_for_a_bomb() -> None:
     assert all(" MB met " in line and line.endswith("is too large") for line in lines), done.stdout
 
 
+@pytest.mark.timeout(300)
 def test_every_variations_server_has_a_figure() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.variations", "--people=2", "--calls=1"],

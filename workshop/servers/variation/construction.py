@@ -15,7 +15,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from workshop.auth import SecretText
 from workshop.core.config_file import validated
@@ -27,18 +27,11 @@ from workshop.core.http_client import open_local_client_sync
 from workshop.core.paths import write_private
 from workshop.core.serving import read_object
 from workshop.core.state_file import read_json
+from workshop.servers.variation.service import DESCRIBED, FilePath
 
 Json = dict[str, Any]
 _SECONDS = 10.0
 _OK = 200
-
-
-def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
-    return Path((info.context or {}).get("folder", "")) / path
-
-
-FilePath = Annotated[Path, AfterValidator(_beside_the_file)]
-"""A path in a configuration file, relative to the folder of that file."""
 
 
 def _fits_a_header(secret: str) -> str:
@@ -103,7 +96,7 @@ class Construction(Generic[Settings]):
     def _act(self, arguments: argparse.Namespace) -> None:
         file: Path = arguments.config
         found = {key: value for key, value in read_object(file).items() if key not in self.ignored}
-        settings = validated(self.model, found, file, _DESCRIBED)
+        settings = validated(self.model, found, file, DESCRIBED)
         steps = self.steps(settings)
         if arguments.dry_run:
             _rehearse(settings, () if arguments.cleanup else steps)
@@ -117,9 +110,6 @@ class Construction(Generic[Settings]):
         except OSError as error:
             why = f"{error.strerror}: {error.filename}"
             raise UsageError("A file of the configuration cannot be used", why=why) from error
-
-
-_DESCRIBED = "*Use it for real* in the README of the variation describes every key"
 
 
 def _rehearse(settings: SetUp, steps: Sequence[Step]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workshop.auth import Url, caller_of
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from workshop.servers.variation.metrics import Metrics
 
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
+
+
+def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
+    return Path((info.context or {}).get("folder", "")) / path
+
+
+FilePath = Annotated[Path, AfterValidator(_beside_the_file)]
+"""A path in a configuration file, relative to the folder of that file."""
 
 
 def _without_path(url: str) -> str:

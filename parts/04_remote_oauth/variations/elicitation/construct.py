@@ -19,7 +19,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from workshop.core.errors import DeadlineError, UsageError
 from workshop.core.foreign import one_line
 from workshop.core.http_client import open_client
-from workshop.servers.variation.construction import Construction, FilePath, Json, SetUp, Step
+from workshop.servers.variation.construction import Construction, Json, SetUp, Step
+from workshop.servers.variation.service import FilePath
 
 IDENTITY, GATEWAY = "mcp-workload", "elicitation-gateway"
 REGION = "local"

@@ -41,9 +41,8 @@ from workshop.auth import (
     Vault,
     own_registration,
 )
-from workshop.servers.variation.construction import FilePath
 from workshop.servers.variation.sdk import CallerForSdk
-from workshop.servers.variation.service import Service, count_login, main
+from workshop.servers.variation.service import FilePath, Service, count_login, main
 
 
 class GatewayConfig(Service):

@@ -30,9 +30,8 @@ from workshop.auth import (
 )
 from workshop.core.errors import UsageError
 from workshop.core.refusals import known_refusal
-from workshop.servers.variation.construction import FilePath
 from workshop.servers.variation.editions import Editions
-from workshop.servers.variation.service import Service, count_login, timed_upstream
+from workshop.servers.variation.service import FilePath, Service, count_login, timed_upstream
 
 SCOPES = ("read:user", "user:email")
 WEAK = "Weak edition, for learning: it has the holes of a public server on purpose. This computer only."
