@@ -159,17 +159,18 @@ def test_the_agent_takes_little_memory_for_a_bomb() -> None:
     assert all(" MB met " in line and line.endswith("is too large") for line in lines), done.stdout
 
 
-@pytest.mark.timeout(300)
-def test_every_variations_server_has_a_figure() -> None:
+@pytest.mark.timeout(600)
+def test_a_variations_server_has_its_figures() -> None:
+    """Of the two whose people have more than a token."""
+    names = ["worker", "elicitation"]
     done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.variations", "--people=2", "--calls=1"],
+        [sys.executable, "-m", "tests.benchmarks.variations", *names, "--people=2", "--calls=1"],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=580,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     figures = r"p50 \d+ ms, p99 \d+ ms, \d+/s, \d+\.\d ms of processor time, \d+ MiB"
-    found = re.findall(rf"^([\w-]+): 2 people, {figures}$", done.stdout, re.MULTILINE)
-    assert found == ["resource-server", "prefix-gateway", "worker", "elicitation"]
+    assert re.findall(rf"^([\w-]+): 2 people, {figures}$", done.stdout, re.MULTILINE) == names

@@ -1,6 +1,6 @@
 """200 people who are logged in at each variation's server, each with calls of a tool.
 
-Run: uv run python -m tests.benchmarks.variations [--people 200] [--calls 5]
+Run: uv run python -m tests.benchmarks.variations [NAME ...] [--people 200] [--calls 5]
 
 Each server runs as `workshop serve` starts it; 20 calls are on their way at a time. Printed are the 50th and
 the 99th percentile of a call in milliseconds, calls a second, and of the server, the processor time that a
@@ -233,15 +233,16 @@ SERVERS: Mapping[str, Callable[[Bench], Any]] = {
 def main() -> None:
     """Print one line for each server."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", default=SERVERS, metavar="NAME")
     parser.add_argument("--people", type=int, default=200)
     parser.add_argument("--calls", type=int, default=5)
     options = parser.parse_args()
     realm = free_port()
     keycloak = Keycloak(url=f"http://localhost:{realm}")
-    for name, serving in SERVERS.items():
+    for name in options.names:
         with tempfile.TemporaryDirectory() as folder, in_thread(keycloak.app(), realm):
             bench = Bench(Path(folder), keycloak, options.people)
-            with serving(bench) as load:
+            with SERVERS[name](bench) as load:
                 before, started = load.server.metrics(bench.metrics_port), time.perf_counter()
                 taken = asyncio.run(measure(load, options.calls))
                 rate = len(taken) / (time.perf_counter() - started)

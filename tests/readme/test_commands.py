@@ -115,7 +115,7 @@ ELSEWHERE = {
     ),
     "python -m tests.benchmarks.variations": (
         "takes minutes; with few people it is tested by",
-        "tests/test_benchmarks.py::test_every_variations_server_has_a_figure",
+        "tests/test_benchmarks.py::test_a_variations_server_has_its_figures",
     ),
     "--group benchmark python -m tests.benchmarks.gateway": (
         "needs packages that are not installed by default; tested by",

@@ -200,18 +200,25 @@ def test_status_gives_the_reason_why_a_server_is_not_ready(site: Site) -> None:
     assert found[1]["reason"].startswith("The server behind gone_ gives no usable answer")
 
 
+def test_a_changed_secret_is_in_force_without_a_restart(site: Site) -> None:
+    site.write(site.github_entry(credential_file=str(credential(site, "revoked"))))
+    assert not reloaded(site, {"github"})[0]["ready"]
+    credential(site, "discovery-github")
+    assert reloaded(site, {"github"}, ready=True)[0]["reason"] == ""
+
+
 def credential(site: Site, value: str) -> Path:
     path = site.config.with_name("credential")
     path.write_text(value)
     return path
 
 
-def reloaded(site: Site, names: set[str]) -> list[dict[str, Any]]:
-    """The status, once the gateway has these registrations."""
+def reloaded(site: Site, names: set[str], *, ready: bool = False) -> list[dict[str, Any]]:
+    """The status, once the gateway has these registrations, and if wanted, once all are ready."""
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
         found: list[dict[str, Any]] = json.loads(site.status("--json").stdout)["registrations"]
-        if {one["name"] for one in found} == names:
+        if {one["name"] for one in found} == names and (not ready or all(one["ready"] for one in found)):
             return found
     raise AssertionError(f"not reloaded: {site.server.log}")
 
