@@ -251,7 +251,8 @@ async def _sign_in(server: AuthServer, parameters: Parameters, pending: PendingS
         _LOG.warning("upstream %s: %s", name, error)
         code_for_client = "temporarily_unavailable" if error.is_passing else "server_error"
         raise RedirectError(code_for_client, f"Signing in at {name} failed. {error.sentence}") from error
-    return _open_grant(server, pending.request, identity, tokens)
+    with server.store.together():
+        return _open_grant(server, pending.request, identity, tokens)
 
 
 def _open_grant(

@@ -8,7 +8,7 @@ seconds since the epoch.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any, Protocol
@@ -152,6 +152,9 @@ class Rotation(Enum):
 
 class Store(Protocol):
     """Clients, sign-ins in progress, grants with their codes, refresh tokens and MCP sessions."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """All changes in this block, which awaits nothing, are made at once; none if it raises."""
 
     def add_client(self, client: Client, *, limit: int) -> None:
         """Keep a client for 24 hours, or for as long as it is used.

@@ -122,13 +122,13 @@ class SqliteStore:
 
     def add_client(self, client: Client, *, limit: int) -> None:
         row = (client.client_id, json.dumps(client.to_json()), client.registered)
-        with self._transaction():
+        with self.together():
             self._refuse_more_clients(client.registered, limit, described=False)
             self._execute("INSERT INTO clients (client_id, document, registered) VALUES (?, ?, ?)", row)
 
     def keep_client(self, client: Client, *, now: float, limit: int) -> None:
         row = (client.client_id, json.dumps(client.to_json()), now)
-        with self._transaction():
+        with self.together():
             if self._one("SELECT 1 FROM clients WHERE client_id = ?", client.client_id) is None:
                 self._refuse_more_clients(now, limit, described=True)
             self._execute(
@@ -155,7 +155,7 @@ class SqliteStore:
     # sign-ins in progress
 
     def spend_ticket(self, ticket: str, *, expires: float, limit: int) -> bool:
-        with self._transaction():
+        with self.together():
             self._refuse_when_full("tickets", limit)
             insert = "INSERT OR IGNORE INTO tickets (ticket, expires) VALUES (?, ?)"
             return self._execute(insert, (digest(ticket), expires)).rowcount == 1
@@ -163,7 +163,7 @@ class SqliteStore:
     def add_pending(self, state: str, pending: PendingSignIn, *, expires: float, limit: int) -> None:
         key = digest(state)
         sealed = self._vault.seal(json.dumps(pending.to_json()).encode(), f"pending {key}")
-        with self._transaction():
+        with self.together():
             self._refuse_when_full("pending", limit)
             self._execute(
                 "INSERT INTO pending (state, sealed, expires) VALUES (?, ?, ?)", (key, sealed, expires)
@@ -185,14 +185,14 @@ class SqliteStore:
 
     def subject(self, upstream: str, upstream_subject: str) -> str:
         key = digest(f"{upstream}\0{upstream_subject}")
-        with self._transaction():
+        with self.together():
             fresh = (key, str(uuid.uuid4()))
             self._execute("INSERT OR IGNORE INTO subjects (upstream, sub) VALUES (?, ?)", fresh)
             row = self._one("SELECT sub FROM subjects WHERE upstream = ?", key)
         return str(row[0]) if row else fresh[1]
 
     def open_grant(self, grant: Grant, code_value: str, code: Code) -> None:
-        with self._transaction():
+        with self.together():
             row = (grant.tsid, grant.client_id, grant.sub, " ".join(grant.scopes), grant.resource)
             self._execute(
                 "INSERT INTO grants (tsid, client_id, sub, scopes, resource, sealed, expires)"
@@ -211,7 +211,7 @@ class SqliteStore:
             "UPDATE codes SET taken = 1 WHERE code = ? AND taken = 0 AND expires > ?"
             " RETURNING tsid, redirect_uri, code_challenge, expires"
         )
-        with self._transaction():
+        with self.together():
             row = self._one(take, key, now)
             if row is None:
                 replayed = (
@@ -243,7 +243,7 @@ class SqliteStore:
         self._execute("DELETE FROM grants WHERE tsid = ?", (tsid,))
 
     def replace_upstream(self, tsid: str, old: UpstreamTokens, new: UpstreamTokens) -> bool:
-        with self._transaction():
+        with self.together():
             grant = self.grant(tsid)
             if grant is None or grant.upstream != old:
                 return False
@@ -267,7 +267,7 @@ class SqliteStore:
 
     def rotate(self, token: str, successor: str, *, now: float, expires: float, grace: float) -> Rotation:
         key = digest(token)
-        with self._transaction():
+        with self.together():
             row = self._one("SELECT tsid, used FROM refresh_tokens WHERE token = ? AND expires > ?", key, now)
             if row is None:
                 return Rotation.UNKNOWN
@@ -290,7 +290,7 @@ class SqliteStore:
     # MCP sessions
 
     def bind_session(self, session: str, tsid: str, *, expires: float, limit: int) -> None:
-        with self._transaction():
+        with self.together():
             self._execute(
                 "INSERT INTO sessions (session, tsid, expires) SELECT ?, tsid, ? FROM grants WHERE tsid = ?"
                 " ON CONFLICT (session) DO UPDATE SET expires = excluded.expires WHERE tsid = excluded.tsid",
@@ -312,7 +312,7 @@ class SqliteStore:
     # upkeep
 
     def purge(self, now: float) -> int:
-        with self._transaction():
+        with self.together():
             before = self._db.total_changes
             # A used code stays as long as its grant, so that a late replay still revokes.
             self._execute("DELETE FROM codes WHERE expires <= ? AND taken = 0", (now,))
@@ -335,7 +335,10 @@ class SqliteStore:
             raise StoreUnavailableError(error.sqlite_errorname) from error
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def together(self) -> Iterator[None]:
+        if self._db.in_transaction:  # a part of a larger change
+            yield
+            return
         self._execute("BEGIN IMMEDIATE")
         try:
             yield

@@ -70,11 +70,12 @@ def _redeem_code(server: AuthServer, client: Client, fields: Parameters) -> Resp
         )
     _LOG.info("token issued: client %s", client.client_id)
     refresh_token = random_token() if _may_refresh(client, grant) else None
-    if refresh_token:
-        expires = server.clock() + server.config.refresh_seconds
-        server.store.add_refresh(refresh_token, grant.tsid, expires=expires)
-        server.store.extend_grant(grant.tsid, expires)
-    return _answer(server, grant, grant.scopes, refresh_token)
+    with server.store.together():
+        if refresh_token:
+            expires = server.clock() + server.config.refresh_seconds
+            server.store.add_refresh(refresh_token, grant.tsid, expires=expires)
+            server.store.extend_grant(grant.tsid, expires)
+        return _answer(server, grant, grant.scopes, refresh_token)
 
 
 async def _refresh(server: AuthServer, client: Client, fields: Parameters) -> Response:
@@ -138,8 +139,9 @@ def _answer(server: AuthServer, grant: Grant, scopes: tuple[str, ...], refresh_t
     if refresh_token:
         answer["refresh_token"] = refresh_token
     now = server.clock()
-    server.store.extend_grant(grant.tsid, now + server.config.access_seconds)
-    server.store.use_client(grant.client_id, now)
+    with server.store.together():
+        server.store.extend_grant(grant.tsid, now + server.config.access_seconds)
+        server.store.use_client(grant.client_id, now)
     return private_json(answer)
 
 

@@ -324,3 +324,22 @@ async def test_t121_two_processes_on_one_store_give_each_thing_out_once(tmp_path
     counts = [[int(number) for number in out.split()] for out, _ in said]
     store.close()
     assert [sum(column) for column in zip(*counts, strict=True)] == [200, 200, 200]
+
+
+def test_changes_that_belong_together_are_made_all_or_not_at_all(store: SqliteStore) -> None:
+    def opened() -> None:
+        store.open_grant(grant("t1"), "code", CODE)
+        store.add_refresh("refresh", "t1", expires=NOW + 600)
+        assert store.refresh_grant("refresh", NOW) == grant("t1")
+
+    def opened_in_vain() -> None:
+        with store.together():
+            opened()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        opened_in_vain()
+    assert (store.grant("t1"), store.refresh_grant("refresh", NOW)) == (None, None)
+    with store.together():
+        opened()
+    assert store.refresh_grant("refresh", NOW) == grant("t1")
