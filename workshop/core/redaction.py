@@ -11,6 +11,7 @@ from workshop.core.settings import Settings
 from workshop.core.state_file import read_json
 
 _SHORTEST = 8
+_OF_A_SEAT = re.compile(r"^\s*(?:token|record_key): (\S+)$", re.MULTILINE)
 _TOKEN_KINDS = ("access_token", "refresh_token", "id_token")
 _TOKENS = re.compile(
     r"eyJ[\w-]+\.[\w-]+\.[\w-]+|gh[a-z]_\w{8,}|github_pat_\w+|(?<=[Bb]earer )\S+|practice_[\w-]+_\w{16,}"
@@ -35,7 +36,7 @@ def redacted(text: str, hidden: Iterable[str]) -> str:
 
 
 def known_secrets(env_file: Path | None) -> list[str]:
-    """Every secret value: of `.env`, of the generated secrets, of the stored logins; longest first."""
+    """Every secret value: of `.env`, the generated secrets, the logins and the seat file; longest first."""
     try:
         values = set(Settings.load(env_file).secrets())
     except WorkshopError:
@@ -48,6 +49,8 @@ def known_secrets(env_file: Path | None) -> list[str]:
             values |= {text, *text.splitlines()}
     for path in (directory / "logins").glob("*.json"):
         values |= set(_strings(path))
+    for path in directory.glob("*.kubeconfig"):
+        values |= set(_OF_A_SEAT.findall(path.read_text(encoding="utf-8", errors="replace")))
     return sorted((value for value in values if len(value.strip()) >= _SHORTEST), key=len, reverse=True)
 
 

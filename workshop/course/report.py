@@ -13,7 +13,7 @@ from typing import Any
 from workshop import __version__
 from workshop.core.crash import crash_logs
 from workshop.core.errors import WorkshopError
-from workshop.core.instance import Instance
+from workshop.core.instance import INSTANCE, Instance, instance_name
 from workshop.core.paths import checkout_dir, parts_dir, state_home, write_private
 from workshop.core.redaction import known_secrets, redacted
 from workshop.core.settings import SECRET_KEYS, Settings, env_path, remembered_env_file
@@ -51,6 +51,7 @@ def _paths(env_file: Path | None) -> list[Configured]:
     return [
         Configured("env file", str(env or ""), chosen),
         Configured("state", str(state_home()), home),
+        Configured("instance", instance_name(), INSTANCE if os.environ.get(INSTANCE) else "the default"),
         Configured("parts", str(parts_dir()), origin),
     ]
 

@@ -20,6 +20,8 @@ from workshop.core.console import Console
 from workshop.core.encoding import s256
 from workshop.core.errors import CredentialsError, PreflightError, UsageError, WorkshopError
 from workshop.core.instance import Instance
+from workshop.core.redaction import known_secrets
+from workshop.core.settings import Settings
 from workshop.course import environment
 from workshop.course.environment import UpOptions, UpReport
 from workshop.course.lessons import find_lessons
@@ -161,6 +163,13 @@ def test_from_join_to_teardown_the_seat_gives_and_keeps_what_the_room_made(
     assert attendee.machine.calls("docker") == []
     names = {item.name: item.state for item in environment.status().workloads}
     assert names["MCPServer/workshop"] == "running"
+    seat = seat_of(attendee.directory)
+    assert seat
+    assert seat.about.practice
+    assert {seat.token, seat.about.practice.record_key} <= set(known_secrets(None)), "a report hides them"
+    steps = environment.by_hand(find_lessons()[3], Settings())
+    assert [step.command for step in steps if "secret" in step.command] == []
+    assert any("--namespace monday port-forward svc/practice-github" in step.command for step in steps)
     attendee.teardown()
     assert attendee.objects() == before
     assert [path.name for path in attendee.directory.iterdir()] == [SEAT_FILE]
