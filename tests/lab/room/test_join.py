@@ -24,9 +24,9 @@ from workshop.core.redaction import known_secrets
 from workshop.core.settings import Settings
 from workshop.course import environment
 from workshop.course.environment import UpOptions, UpReport
-from workshop.course.lessons import find_lessons
-from workshop.lab.base import SEAT_FILE
-from workshop.lab.choose import seat_of
+from workshop.course.lessons import find_lessons, find_variation
+from workshop.lab.base import SEAT_FILE, Choices
+from workshop.lab.choose import backend_for, seat_of
 from workshop.lab.cluster import checks as cluster_checks
 from workshop.lab.cluster.seats import rights_in, seat_rules
 from workshop.lab.cluster.secrets import secrets_of
@@ -244,6 +244,20 @@ def test_what_the_room_has_decided_is_refused_by_name_before_anything_is_tried(
     with pytest.raises(UsageError) as caught:
         attendee.up(**options)
     assert caught.value.what == f"`{named}` does not apply to a seat of a room"
+    assert len(attendee.cluster.api.seen) == asked
+
+
+def test_a_variation_of_the_cluster_is_refused_before_anything_is_tried(attendee: Attendee) -> None:
+    attendee.join()
+    asked = len(attendee.cluster.api.seen)
+    deployment = find_variation("prefix-gateway").deployment()
+    assert deployment
+    backend = backend_for("kubernetes", attendee.directory)
+    with Console(attendee.shown, attendee.shown).progress() as progress:
+        with pytest.raises(UsageError, match="`prefix-gateway` does not run in a seat") as caught:
+            backend.apply([deployment], Choices("practice"), progress)
+        assert backend.withdraw(progress) == ()
+    assert "workshop --instance own part 4 run --variation prefix-gateway" in caught.value.hint
     assert len(attendee.cluster.api.seen) == asked
 
 

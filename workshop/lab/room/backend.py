@@ -145,7 +145,9 @@ class SeatBackend(ClusterBackend):
     def apply(
         self, deployments: Sequence[Deployment], choices: Choices, progress: Progress, *, prune: bool = False
     ) -> Applied:
-        """As on any cluster, with the values of the seat's secrets."""
+        """As on any cluster, with the values of the seat's secrets; raises UsageError for a variation."""
+        for name in filter(None, (deployment.variation for deployment in deployments)):
+            raise _not_in_a_seat(self.seat, name)
         with explained(self.seat):
             require_token(self.seat)
             if prune:
@@ -163,6 +165,11 @@ class SeatBackend(ClusterBackend):
         """Run the checks that need a login."""
         with explained(self.seat):
             super().prove(deployment, choices, tokens, progress)
+
+    def withdraw(self, progress: Progress) -> Sequence[str]:
+        """Do nothing: no variation is applied to a seat."""
+        del progress
+        return ()
 
     def status(self) -> Sequence[WorkloadStatus]:
         """As on any cluster; with an expired token, only that and the forwards."""
@@ -262,6 +269,15 @@ class SeatBackend(ClusterBackend):
             for auth in auth_configs(deployment.resources):
                 secret = files.path(*client_secret_reference(auth)).read_bytes()
                 files.write(PRACTICE_GITHUB, "client-secret", secret)
+
+
+def _not_in_a_seat(seat: SeatFile, variation: str) -> UsageError:
+    return UsageError(
+        f"The variation `{variation}` does not run in a seat of a room",
+        why=f"It has secrets and a practice GitHub of its own, which {label_of(seat)} may not create",
+        hint=f"Beside the seat: `workshop --instance own up --backend embedded`, then "
+        f"`workshop --instance own part 4 run --variation {variation}`",
+    )
 
 
 def _incomplete(seat: SeatFile, name: str, key: str) -> UsageError:
