@@ -3,14 +3,15 @@
 A package that only another one brings would go missing as soon as that one does without it.
 """
 
-import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+
+from tests.source import imports
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
@@ -35,17 +36,9 @@ def imported(folder: str) -> set[str]:
     files = list((ROOT / folder).rglob("*.py"))
     beside = {path.stem for path in files} | {path.name for path in (ROOT / folder).rglob("*/")}
     own = {"workshop", "tests", *sys.stdlib_module_names, *(beside if folder == "parts" else ())}
-    modules = {name for path in files for name in top_names(path)} - own - BENCHMARK
+    modules = {name.split(".")[0] for path in files for name in imports(path)} - own - BENCHMARK
     distributions = metadata.packages_distributions()
     return {normal(distributions.get(name, [name])[0]) for name in modules}
-
-
-def top_names(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.split(".")[0]
 
 
 def is_tool(name: str) -> bool:

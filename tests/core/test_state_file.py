@@ -115,7 +115,7 @@ def test_the_depth_has_a_limit_below_that_of_python() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a." * DEEP + "a = 1", "a = " + "[" * DEEP + "]" * DEEP, "a = " + "[" * DEEP]
+    "text", ["a." * (DEEP // 10) + "a = 1", "a = " + "[" * DEEP + "]" * DEEP, "a = " + "[" * DEEP]
 )
 def test_deep_nesting_in_toml_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "demo.toml").write_text(text)

@@ -1,6 +1,6 @@
 """The pages as Chromium shows them: on a phone, in the dark, and all the way through the form."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import urlencode
@@ -8,7 +8,13 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.servers.practice.process import Process
+from tests.environment import IsolatedInstance
+
+
+@pytest.fixture
+def port(running: IsolatedInstance) -> int:
+    """That of the practice GitHub which `up` has started."""
+    return running.ports["practice-github"]
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -53,10 +59,7 @@ def authorize(port: int, callback: str) -> str:
     return f"http://localhost:{port}/login/oauth/authorize?{query}"
 
 
-def test_the_pages_fit_a_phone_and_load_nothing(
-    start: Callable[[], Process], port: int, phone: Page, callback: str
-) -> None:
-    start()
+def test_the_pages_fit_a_phone_and_load_nothing(port: int, phone: Page, callback: str) -> None:
     loaded: list[str] = []
     complaints: list[str] = []
     phone.on("request", lambda request: loaded.append(request.url))
@@ -71,19 +74,15 @@ def test_the_pages_fit_a_phone_and_load_nothing(
 
 
 def test_a_person_continues_as_learner_and_lands_at_the_app_with_a_code(
-    start: Callable[[], Process], port: int, phone: Page, callback: str
+    port: int, phone: Page, callback: str
 ) -> None:
-    start()
     phone.goto(authorize(port, callback))
     phone.get_by_role("button", name="Continue as learner").click()
     phone.wait_for_url(f"{callback}?code=*&state=state-1")
     assert phone.inner_text("body") == "the app has it"
 
 
-def test_a_person_denies_with_the_keyboard_alone(
-    start: Callable[[], Process], port: int, phone: Page, callback: str
-) -> None:
-    start()
+def test_a_person_denies_with_the_keyboard_alone(port: int, phone: Page, callback: str) -> None:
     phone.goto(authorize(port, callback))
     for _ in range(3):
         phone.keyboard.press("Tab")
