@@ -31,6 +31,10 @@ CHROMIUM_OPTIONS = [
 # What a person may set for the tests themselves; everything else named WORKSHOP_… is a choice for `up`.
 FOR_TESTS = ("E2E_", "FUZZ", "TEST_", "THV_PROXYRUNNER", "TOOLHIVE_BUILD", "VMCP")
 
+# Rewriting the assertions of all tests takes a worker ten seconds: whatever the shell has set, it reads what
+# another worker, or the run before, has written.
+sys.dont_write_bytecode = False
+
 # A shell that starts the suite in its background lets every child ignore Ctrl-C; these tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
