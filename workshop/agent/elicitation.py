@@ -132,7 +132,7 @@ class Elicitation:
         params: ElicitRequestParams,
     ) -> ElicitResult | ErrorData:
         """Answer an `elicitation/create` request; the SDK calls this, and then repeats the tool call."""
-        if not self._calls:
+        if not self._calls:  # a page that no tool call of ours needs could be anything
             return ElicitResult(action="decline")
         action = await self._respond(params)
         if self._refusals > _MOST_REFUSALS:
@@ -219,6 +219,7 @@ class Elicitation:
         if remaining <= 0:
             return self._late()
         completed = self._completed.get(params.elicitation_id or "")
+        # Not every server announces the end, so the call is repeated every second.
         with anyio.move_on_after(min(EVERY, remaining)):
             await (completed or anyio.Event()).wait()
             self._completed.pop(params.elicitation_id or "", None)

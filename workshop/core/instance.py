@@ -94,6 +94,7 @@ class Instance:
         """
         from filelock import FileLock, Timeout
 
+        # Beside the directory, because `teardown` removes the directory while it holds the lock.
         guard = FileLock(self.directory.parent / f"{self.directory.name}.lock", timeout=self.lock_seconds)
         try:
             make_private_dir(self.directory.parent)

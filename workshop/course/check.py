@@ -23,7 +23,7 @@ from workshop.course.progress import PartStanding, ProgressFile, exercise_folder
 from workshop.lab import process
 
 Note = Callable[[str], None]
-_START_SECONDS = 30.0
+_START_SECONDS = 30.0  # before the first check: a cold start compiles what it imports
 GRACE_SECONDS = 3.0
 """How long a check may clean up after its deadline before its process is ended."""
 _SETTLED_MS, _IDLE_MS = 50, 200
@@ -194,6 +194,7 @@ def _with_hints(part: PartStanding, outcomes: list[Outcome], *, hint: bool) -> t
         count = part.hints.get(outcome.name, 0)
         if hint:  # one at a time, for the first that failed: later failures often follow from it
             count, hint = min(count + 1, len(outcome.hints)), False
+        # The first failure shows the first hint unasked; `--hint` gives the others.
         count = part.hints[outcome.name] = max(count, 1)
         given = outcome.hints[:count]
         checks.append(Checked(replace(outcome, hints=()), given, len(outcome.hints) - len(given)))
@@ -206,6 +207,7 @@ def run_checks(job: Job, note: Note, grace: float = GRACE_SECONDS) -> list[Outco
     try:
         return _all_outcomes(replace(job, scratch=str(scratch)), note, grace)
     finally:
+        # A server that a check has started may have left its session, but not its folder.
         for stray in process.strays(scratch):
             process.end(stray)
         shutil.rmtree(scratch, ignore_errors=True)
@@ -213,6 +215,7 @@ def run_checks(job: Job, note: Note, grace: float = GRACE_SECONDS) -> list[Outco
 
 def _all_outcomes(job: Job, note: Note, grace: float) -> list[Outcome]:
     settled: dict[str, Outcome] = {}
+    # A check that takes its process down is settled as failed; a new process goes on behind it.
     while True:
         states: dict[str, State] = {name: outcome.state for name, outcome in settled.items()}
         child = _Child(replace(job, states=states), grace)
@@ -242,7 +245,7 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            start_new_session=True,
+            start_new_session=True,  # so that `end` reaches what the learner's code has started
             env=_environment(),
         )
         self._lines: queue.Queue[bytes] = queue.Queue()
@@ -295,7 +298,7 @@ class _Child:
         if self._process.stdout:
             for line in self._process.stdout:
                 self._lines.put(line)
-        self._lines.put(b"")
+        self._lines.put(b"")  # the end of the process, which the queue cannot show otherwise
 
     def _lost(self, begun: str, reason: str) -> Outcome:
         if not begun:

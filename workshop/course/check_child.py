@@ -31,7 +31,7 @@ from workshop.course.checks import Check, Subject, checks_of
 Send = Callable[[dict[str, Any]], object]
 PAUSE_SECONDS = 0.5
 _MOST_REASON = 600
-_MOST_MEMORY = 2 * 1024**3
+_MOST_MEMORY = 2 * 1024**3  # far more than a part needs, and less than a computer has
 
 
 def chosen(checks: Iterable[Check], job: Job) -> list[Check]:
@@ -129,7 +129,7 @@ async def _awaited(check: Check, subject: Subject, pause: float) -> None:
                 else:
                     return
     except TimeoutError:
-        if not bound.expired():
+        if not bound.expired():  # the timeout is one of the learner's code
             raise
         raise NotPassedError(reasons[-1]) from None
 
@@ -164,6 +164,7 @@ def main() -> None:
     _bound_memory()
     job = Job(**json.loads(sys.stdin.buffer.readline()))
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1) as out:
+        # A `print` of the learner's must not be read as a line of ours.
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         run_job(job, lambda message: out.write(f"{json.dumps(message)}\n"))
 

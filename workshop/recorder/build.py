@@ -58,6 +58,7 @@ def settled(requests: Sequence[Request], server_url: str) -> Iterator[Request]:
         if span is None:
             yield request
             continue
+        # The upstream has a clock of its own; a larger difference than `_SLACK` is not a matter of clocks.
         moved = min(max(request.at, span[0]), span[1])
         yield replace(request, at=moved if abs(moved - request.at) <= _SLACK else request.at)
 
@@ -87,7 +88,7 @@ def nested(steps: Sequence[Step]) -> tuple[Step, ...]:
             and other.receiver == GATEWAY
             and other.at <= step.at <= other.at + other.seconds + _ROUNDED
         ]
-        parent = parents[-1] if parents else None
+        parent = parents[-1] if parents else None  # of several, the one that began last
         found.append(replace(step, inside=parent.number, phase=parent.phase) if parent else step)
     return tuple(found)
 

@@ -11,7 +11,7 @@ import httpx2
 
 from workshop.recorder.request import MOST_BODY, Request
 
-MOST_REQUESTS = 1000
+MOST_REQUESTS = 1000  # a loop of the agent must not fill the memory
 _TRIES, _CLOSE = 20, 0.0002  # seconds
 
 Hook = Callable[[Any], Coroutine[Any, Any, None]]
@@ -28,6 +28,7 @@ class Recorder:
         self.changed: Callable[[], None] = lambda: None
         """Called after each request, each answer, and the end of each answer's body."""
         self.began, self._zero = _now()
+        # Weak, so that a request without an answer is forgotten when its client is.
         self._open: WeakKeyDictionary[httpx2.Request, Request] = WeakKeyDictionary()
 
     def clock(self) -> float:
@@ -90,6 +91,7 @@ class Recorder:
         request.status, request.reason = response.status_code, response.reason_phrase
         request.http_version = response.http_version
         request.response_headers = response.headers.multi_items()
+        # The body has not arrived yet: what is read later is copied on its way.
         if isinstance(response.stream, httpx2.AsyncByteStream):
             response.stream = _CopiedStream(response.stream, request, self._ended)
         self.changed()

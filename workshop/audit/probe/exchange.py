@@ -12,7 +12,7 @@ from workshop.core.errors import DeadlineError, PreflightError, UsageError, Work
 if TYPE_CHECKING:
     import httpx2
 
-MOST_REQUESTS = 20
+MOST_REQUESTS = 20  # of a server that may be somebody else's
 _CONNECT_SECONDS = 5.0
 ALL_SECONDS = 60.0
 _MOST_BYTES = 128 * 1024
@@ -95,7 +95,7 @@ class Exchange:
         request = self._client.build_request(method, url, **content)
         self.requests.append(f"{method} {str(request.url).partition('?')[0]}")
         self._sending(f"{method} {request.url.path}")
-        self._client.cookies.clear()
+        self._client.cookies.clear()  # no request may depend on the one before
         async with asyncio.timeout(self.answer_seconds):
             return await receive(self._client, request)
 
