@@ -35,7 +35,7 @@ def run(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"},
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=120,
             check=False,
         )
 
