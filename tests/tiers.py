@@ -50,6 +50,7 @@ SLOW = (
     # Whole clusters in memory, several at a time; test_kind.py and test_kubernetes.py are fast.
     "lab/cluster/test_seats.py",
     "lab/cluster/test_restart.py",
+    "lab/room/test_rights.py::test_the_commands_of_a_seat_use_each_right_of_its_role_and_no_other",
     "lab/cluster/test_variation.py::test_on_somebodys_cluster_it_comes_stays_over_an_up_and_goes_alone",
     "lab/cluster/test_variation.py::test_what_somebody_else_made_under_its_name_stays",
     "lab/cluster/test_variation.py::test_teardown_removes_it_with_everything_else",

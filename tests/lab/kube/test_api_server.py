@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.lab.kube.api_server import assets, running_api_server
 from workshop.core.errors import CredentialsError, UsageError, WorkshopError
-from workshop.core.paths import cluster_dir
 from workshop.lab.cluster.record import owner_labels
-from workshop.lab.cluster.seats import missing, rights_in
+from workshop.lab.cluster.seats import missing, rights_in, seat_rules
 from workshop.lab.cluster.secrets import ClusterSecrets
 from workshop.lab.kube import connection
 from workshop.lab.kube.client import Kube
@@ -249,11 +247,11 @@ def test_a_lease_is_held_by_one_and_taken_over_when_it_was_not_renewed(
 
 def test_what_an_account_may_do_is_reported_at_once(kube: Kube, kubeconfigs: dict[str, Path]) -> None:
     space = namespace(kube, "rights")
-    role = yaml.safe_load((cluster_dir() / "seat-role.yaml").read_text("utf-8"))
-    wanted = rights_in(role["rules"])
+    wanted = rights_in(seat_rules())
     guest = Kube(kubeconfigs["guest"], "test")
     assert missing(kube, space, wanted) == []
     assert missing(guest, space, wanted) == wanted
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "rules": seat_rules()}
     kube.apply({**role, "metadata": {"name": "seat", "namespace": space}})
     kube.apply(
         {

@@ -35,11 +35,15 @@ _UNTIL = 4_102_444_800  # the year 2100
 
 
 class RoomEmulator(OperatedEmulator):
-    """With `roles` by token, a request with that token may do what the Role of that namespace allows."""
+    """A request with a token that was made here may do what the Role in its namespace allows.
+
+    `used` has what such requests did, and `refused` what they may not, as `get pods/log`.
+    """
 
     def __init__(self, api: Api) -> None:
         super().__init__(api)
         self.seats: dict[str, str] = {}
+        self.used: set[str] = set()
         self.refused: list[str] = []
 
     @override
@@ -48,6 +52,8 @@ class RoomEmulator(OperatedEmulator):
         seat = self.seats.get(request.headers.get("Authorization", "").removeprefix("Bearer "))
         if seat and (refused := self._forbidden(request, seat)):
             return refused
+        if seat and path.endswith("/selfsubjectrulesreviews"):
+            return self._rules_of(seat, json.loads(request.body)["spec"]["namespace"])
         if path.startswith("/api/v1/namespaces") and path.count("/") <= 4:
             return self._space(request, path.removeprefix("/api/v1/namespaces").strip("/"))
         if path.endswith("/token"):
@@ -113,20 +119,37 @@ class RoomEmulator(OperatedEmulator):
         answer = {"status": {"token": token, "expirationTimestamp": "2100-01-01T00:00:00Z"}}
         return aiohttp.web.json_response(answer, status=201)
 
+    def _rules(self, seat: str, namespace: str) -> list[dict[str, Any]]:
+        """What the seat may do in a namespace: in its own, and in the room's to log in."""
+        name = {seat: "workshop-seat", seat.rpartition("-")[0]: "workshop-practice-login"}.get(namespace, "")
+        role = self._known(_ROLES, namespace, name)
+        return list(role["rules"]) if role else []
+
+    def _rules_of(self, seat: str, namespace: str) -> aiohttp.web.StreamResponse:
+        answer = {"status": {"resourceRules": self._rules(seat, namespace), "incomplete": False}}
+        return aiohttp.web.json_response(answer, status=201)
+
     def _forbidden(self, request: Request, seat: str) -> aiohttp.web.StreamResponse | None:
         """The refusal of a request that the Role in the seat's namespace does not allow, as RBAC words it."""
         parts = request.url.path.strip("/").split("/")
+        if parts[0] not in {"api", "apis"}:
+            return None
         group, parts = ("", parts[2:]) if parts[0] == "api" else (parts[1], parts[3:])
-        if not parts or group == "authorization.k8s.io" or request.url.path.startswith("/version"):
+        if not parts or group == "authorization.k8s.io":
             return None  # discovery, and what anybody may ask about themselves
         namespace, parts = (parts[1], parts[2:]) if parts[0] == "namespaces" and parts[2:] else ("", parts)
         resource = "/".join(filter(None, [parts[0], *parts[2:]]))
         verb = _VERBS[request.method.value]
         verb = "list" if verb == "get" and not parts[1:] else verb
-        role = self._known(_ROLES, namespace, "workshop-seat") if namespace == seat else None
-        rules = role["rules"] if role else []
-        if any(_allows(rule, group, resource, verb) for rule in rules):
+        rules, needed = self._rules(seat, namespace), [verb]
+        if verb == "patch" and "apply-patch" in request.headers["Content-Type"]:
+            found = request.resource and self._known(request.resource, namespace, parts[1])
+            needed += [] if found else ["create"]  # as the API server asks for an apply that creates
+        lacking = [one for one in needed if not any(_allows(rule, group, resource, one) for rule in rules)]
+        if not lacking:
+            self.used |= {f"{one} {resource}" for one in needed}
             return None
+        verb = lacking[0]
         self.refused.append(f"{verb} {resource}")
         where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
         said = f'User "seat" cannot {verb} resource "{resource}" in API group "{group}" {where}'

@@ -264,7 +264,7 @@ def test_a_variation_of_the_cluster_is_refused_before_anything_is_tried(attendee
 def test_each_missing_right_is_named_before_any_change(attendee: Attendee) -> None:
     seat = attendee.join()
     kube, api = attendee.cluster.kube, attendee.cluster.api
-    everything = rights_in(seat_rules())
+    everything = rights_in(seat_rules(alone=False))
     for absent in everything:
         api.rules = [
             {"apiGroups": [right.group], "resources": [right.resource], "verbs": [right.verb]}

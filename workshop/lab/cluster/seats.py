@@ -193,7 +193,7 @@ def require_rights(cluster: Cluster, *, makes_namespace: bool, installs_in: str 
         raise ForbiddenError(
             f"Your account lacks rights that a seat in namespace `{cluster.namespace}` needs",
             why=f"It may not {summary_of(lacking)}",
-            hint=f"Ask the cluster's owner for the Role in `{cluster_dir() / _ROLE}` in that namespace",
+            hint=f"Ask the cluster's owner for the Roles in `{cluster_dir() / _ROLE}` in that namespace",
         )
     lacking = missing(cluster.kube, installs_in, rights_in(_INSTALLS)) if installs_in else ()
     if lacking:
@@ -212,9 +212,9 @@ def require_removal_rights(cluster: Cluster, namespace: str) -> None:
         raise ForbiddenError(f"Your account may not {summary_of(lacking)}")
 
 
-def seat_rules() -> Sequence[Mapping[str, Any]]:
-    """The rules of the Role that the cluster's owner gives to a seat."""
+def seat_rules(*, alone: bool = True) -> Sequence[Mapping[str, Any]]:
+    """The rules of the Roles for a seat: in a room it has the first of them, `alone` it has both."""
     import yaml
 
-    rules: Sequence[Mapping[str, Any]] = yaml.safe_load((cluster_dir() / _ROLE).read_text("utf-8"))["rules"]
-    return rules
+    roles = list(yaml.safe_load_all((cluster_dir() / _ROLE).read_text("utf-8")))
+    return [rule for role in roles[: None if alone else 1] for rule in role["rules"]]

@@ -65,7 +65,7 @@ def require_access(seat: SeatFile, kube: Kube) -> str:
     require_token(seat)
     with explained(seat):
         version = kube.version()
-        lacking = missing(kube, seat.about.namespace, rights_in(seat_rules()))
+        lacking = missing(kube, seat.about.namespace, rights_in(seat_rules(alone=False)))
         if practice := seat.about.practice:
             lacking = [*lacking, *missing(kube, practice.namespace, _IN_THE_ROOM)]
         served = kube.serves(TOOLHIVE_API, _DEFINITIONS)

@@ -127,7 +127,8 @@ class Reach:
 def seat_objects(room_id: str, seat: str, person: str, reach: Reach) -> Sequence[Object]:
     """The objects of one seat except its secrets; its namespace is first."""
     room, space = reach.room, seat_namespace(reach.room, seat)
-    found = [*_filled("seat-role.yaml"), *_filled("seat.yaml", room=room, namespace=space, **reach.as_text())]
+    role, _ = _filled("seat-role.yaml")  # the second one is for a seat without a room
+    found = [role, *_filled("seat.yaml", room=room, namespace=space, **reach.as_text())]
     if reach.practice:
         found.append(_login_binding(room, seat))
     else:
