@@ -251,7 +251,7 @@ For facilitators:
   demo      Play, record and verify the demos.
   bundle    Create a file with everything a cluster needs, for `up --bundle FILE` without a
             network.
-  room      Create and remove a room: a seat for each attendee on one cluster; see `help room`.
+  room      Create, watch and remove a room, a seat for each attendee; see `help room`.
 """)
 
 

@@ -81,9 +81,11 @@ def every_option(command: Any) -> set[str]:
 
 @pytest.mark.parametrize("words", list(mentions()), ids=" ".join)
 def test_a_command_that_is_named_exists_with_its_options(words: list[str]) -> None:
-    command = resolved(words)
-    assert not getattr(command, "commands", None) or len(words) == 1, f"{words} ends at a group"
-    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options_of(command)
+    joined = [words[: words.index("--")], words[words.index("--") + 1 :]] if "--" in words else [words]
+    for part in joined:  # after `--` comes another command of ours
+        command = resolved(part)
+        assert not getattr(command, "commands", None) or len(part) == 1, f"{part} ends at a group"
+        assert {word.partition("=")[0] for word in part if word.startswith("--")} <= options_of(command)
 
 
 def test_an_option_that_is_named_alone_exists_somewhere() -> None:

@@ -80,6 +80,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "room": (
         "workshop room create monday --seats 30 --context CLUSTER",
         "workshop room create monday --from people.csv --print-cards cards.html",
+        "workshop room create monday --seats 1000 --plan   what they need, and if they fit",
+        "workshop room status monday --watch              who is where, and what is wrong",
+        "workshop room exec monday 07 -- part 4 check     for somebody who is stuck",
         "workshop room renew monday 07   a new seat file for seat 07",
         "workshop room remove monday",
     ),

@@ -110,6 +110,15 @@ InstallOperator = Annotated[
         rich_help_panel=_CLUSTER,
     ),
 ]
+Room = Annotated[str, typer.Argument(metavar="NAME", help="The room.", show_default=False)]
+RoomContext = Annotated[
+    str | None,
+    typer.Option(
+        "--context",
+        help="The cluster, as a context of your kubeconfig; unset: where this machine created the room.",
+        show_default=False,
+    ),
+]
 
 
 def parse_ports(given: Sequence[str] | None) -> dict[str, int]:

@@ -11,11 +11,14 @@ from workshop.cli.options import (
     EnvFile,
     Json,
     Overrides,
+    Room,
+    RoomContext,
     Timeout,
     UpstreamChoice,
     Yes,
     parse_overrides,
 )
+from workshop.cli.room_status import add_status, show_plan
 from workshop.cli.terminal import console, finish, running
 from workshop.core.result import Result, Table
 
@@ -23,17 +26,8 @@ if TYPE_CHECKING:
     from workshop.lab.base import Limits
     from workshop.lab.room.create import CreateReport
 
-_HELP = "Create and remove a room: a seat for each attendee on one cluster; see `help room`."
+_HELP = "Create, watch and remove a room, a seat for each attendee; see `help room`."
 
-Room = Annotated[str, typer.Argument(metavar="NAME", help="The room.", show_default=False)]
-RoomContext = Annotated[
-    str | None,
-    typer.Option(
-        "--context",
-        help="The cluster, as a context of your kubeconfig; unset: where this machine created the room.",
-        show_default=False,
-    ),
-]
 _Seats = Annotated[
     int | None,
     typer.Option("--seats", min=1, max=5000, metavar="N", help="How many seats.", show_default=False),
@@ -69,6 +63,10 @@ _Hours = Annotated[
 _KeepOperator = Annotated[
     bool, typer.Option("--keep-operator", help="Leave ToolHive's operator on the cluster.")
 ]
+_Plan = Annotated[
+    bool,
+    typer.Option("--plan", help="Only show what so many seats need of the cluster, and if they fit."),
+]
 _SomeSeats = Annotated[
     list[str] | None,
     typer.Argument(metavar="[SEAT…]", help="Seats such as 01; unset: all.", show_default=False),
@@ -81,6 +79,7 @@ def build_group() -> Commands:
     group.command("create")(create)
     group.command("renew")(renew)
     group.command("remove")(remove)
+    add_status(group)
     return group
 
 
@@ -99,6 +98,7 @@ def create(
     timeout: Timeout = None,
     yes: Yes = False,
     dry_run: DryRun = False,
+    plan: _Plan = False,
     json: Json = False,
 ) -> None:
     """Create a room, or what it lacks: the operator, the practice GitHub, the seats, and their files."""
@@ -111,6 +111,9 @@ def create(
     options = creation.RoomOptions(
         seats, handout.read_people(people) if people else (), upstream, hours, Settings.load(env_file)
     )
+    if plan:
+        show_plan(check_name(name), context, seats or len(options.people), yes=yes, json=json)
+        return
     parts = [found for lesson in find_lessons() if (found := lesson.deployment())]
     files = handout.Handout(to or Path(f"{check_name(name)}-seats"), name)
     if dry_run:

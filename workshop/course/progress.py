@@ -67,9 +67,9 @@ class Standing:
 class ProgressFile:
     """The file with a learner's standing; a damaged one is moved aside, with a warning."""
 
-    def __init__(self, warn: Warn) -> None:
+    def __init__(self, warn: Warn, home: Path | None = None) -> None:
         self._warn = warn
-        self._path = state_home() / "progress.json"
+        self._path = (home or state_home()) / "progress.json"
 
     def read(self) -> Standing:
         """The current standing; an empty one at first."""

@@ -6,7 +6,7 @@ from typing import Any
 from kmock._internal import parsing
 
 from tests.lab.kube.fake_cluster import FakeCluster
-from workshop.lab.room.objects import PERSON, RECORD, SEAT
+from workshop.lab.room.objects import PERSON, RECORD, ROOM_ID, SEAT
 from workshop.lab.room.objects import ROOM as OF_ROOM
 
 ROOM = "monday"
@@ -48,8 +48,8 @@ def within(found: Object, namespace: str) -> Object:
 
 def put_room(cluster: FakeCluster, seats: int = 3, room: str = ROOM) -> None:
     """A room with its record and empty seats."""
-    labels = {OF_ROOM: room}
+    labels = {OF_ROOM: room, ROOM_ID: "made-up"}
     cluster.put(space(room, labels))
-    cluster.put(config_map(RECORD, room, {"seats": str(seats)}, labels))
+    cluster.put(config_map(RECORD, room, {"seats": str(seats), "hours": "12"}, labels))
     for seat in range(1, seats + 1):
         cluster.put(seat_space(f"{seat:02}", room, f"Person {seat}"))

@@ -77,13 +77,13 @@ def renew(
 ) -> Mapping[str, SeatFile]:
     """Write new seat files for these seats, or for all; the tokens in the old ones stay valid."""
     room = read_room(site.kube, site.namespace)
-    chosen = _chosen(room, seats)
+    wanted = chosen(room, seats)
     handout.prepare()
     issuer = Issuer(site, room)
-    with progress.step(f"Make tokens for {len(chosen)} seats") as line:
+    with progress.step(f"Make tokens for {len(wanted)} seats") as line:
         seconds = (hours or room.hours) * _HOUR
         with handout.adding():
-            made = each(chosen, lambda seat: handout.add(seat, issuer.issue(seat, seconds)), line.note)
+            made = each(wanted, lambda seat: handout.add(seat, issuer.issue(seat, seconds)), line.note)
     return made
 
 
@@ -109,7 +109,8 @@ def each(items: Iterable[T], work: Callable[[T], U], note: Callable[[str], None]
     return {item: done[item] for item in waiting}
 
 
-def _chosen(room: Room, seats: Sequence[str]) -> Sequence[str]:
+def chosen(room: Room, seats: Sequence[str]) -> Sequence[str]:
+    """These seats, or all if none is named; raises UsageError for one that the room does not have."""
     unknown = [seat for seat in seats if seat not in room.numbers]
     if unknown:
         raise UsageError(

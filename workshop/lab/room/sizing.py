@@ -17,10 +17,9 @@ from workshop.lab.room.objects import ROOM
 from workshop.toolhive.manifests import Resource
 
 # Measured by `python -m tests.benchmarks.room`, and on a kind node of 2 cores.
-CREATE_CALLS = 13  # of `room create`, a seat
+CREATE_CALLS, CREATE_CALLS_ONCE = 12, 65  # of `room create`: a seat, and the room
 UP_CALLS = 300  # of a seat's `up`
-UP_SECONDS = 26
-USED_MEMORY = 45  # MiB, of a pod
+USED_MEMORY = 45  # MiB, of a pod, at most
 CLIENTS = 5  # that a seat registers at its proxy: the agent, and some that `connect` prepares
 _COLD_MINUTES = 10  # in which a class runs its first `up`
 _MOST_CLIENTS = 10_000  # that a proxy keeps, unless `storage.maxDCRClients` changes it
@@ -76,6 +75,11 @@ class Sizing:
         return math.ceil((self.seats - self.fits) / largest) if largest and self.seats > self.fits else 0
 
     @property
+    def create_calls(self) -> int:
+        """The API calls of `room create`."""
+        return CREATE_CALLS_ONCE + CREATE_CALLS * self.seats
+
+    @property
     def refusal(self) -> WorkshopError | None:
         """The error for a room that does not fit; None for one that does."""
         if self.seats <= self.fits:
@@ -107,7 +111,7 @@ class Sizing:
     @property
     def lines(self) -> Sequence[str]:
         """What else grows with the number of seats, in sentences."""
-        seats, create, up = self.seats, CREATE_CALLS * self.seats, UP_CALLS * self.seats
+        seats, create, up = self.seats, self.create_calls, UP_CALLS * self.seats
         calls = f"{create} of `room create`, {up} of the seats' first `up`"
         rate = up / (_COLD_MINUTES * 60)
         memory = _size(USED_MEMORY * self.seat.pods * seats)
@@ -134,7 +138,7 @@ class Sizing:
                 name: {"pods": share.pods, "cpu": share.cpu, "memory": share.memory}
                 for name, share in shares.items()
             },
-            "calls": {"create": CREATE_CALLS * self.seats, "up": UP_CALLS * self.seats},
+            "calls": {"create": self.create_calls, "up": UP_CALLS * self.seats},
         }
 
 

@@ -104,6 +104,12 @@ class RoomStatus:
     shared: Sequence[SharedStatus]
 
     @property
+    def problems(self) -> Sequence[tuple[str, Problem]]:
+        """Everything that is wrong, each with the label of what it is about."""
+        shared = [(each.label, problem) for each in self.shared for problem in each.problems]
+        return [*shared, *((seat.label, problem) for seat in self.seats for problem in seat.problems)]
+
+    @property
     def summary(self) -> str:
         """The sum in one line."""
         parts = sorted({seat.part for seat in self.seats if seat.part}, reverse=True)
@@ -111,8 +117,7 @@ class RoomStatus:
         waiting = sum(not seat.part for seat in self.seats)
         counts += [f"{waiting} not started"] if waiting else []
         passed = sum(seat.passed for seat in self.seats)
-        problems = [*(each.problems for each in self.seats), *(each.problems for each in self.shared)]
-        wrong = sum(map(bool, problems))
+        wrong = len({label for label, _ in self.problems})
         end = f"{wrong} {'needs' if wrong == 1 else 'need'} help" if wrong else "nothing is wrong"
         return (
             f"Room {self.room}: {len(self.seats)} seats, {', '.join(counts)}; {passed} checks passed; {end}"

@@ -1,0 +1,194 @@
+"""`workshop room status` and `room exec`: what a facilitator sees and does while a class works."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from workshop.cli.groups import Commands
+from workshop.cli.options import Json, Room, RoomContext
+from workshop.cli.terminal import console, finish, running
+from workshop.core.errors import DeadlineError, UsageError
+from workshop.core.result import Point, Result, Table
+
+if TYPE_CHECKING:
+    from workshop.course.lessons import Lesson
+    from workshop.lab.room.execute import SeatHome
+    from workshop.lab.room.status import RoomStatus
+
+_Watch = Annotated[bool, typer.Option("--watch", help="Look again every few seconds, until Ctrl-C.")]
+_Page = Annotated[bool, typer.Option("--page", help="Serve the same as a page, for a second screen.")]
+_NoBrowser = Annotated[
+    bool, typer.Option("--no-browser", help="With `--page`: print the address, do not open it.")
+]
+_Seat = Annotated[str, typer.Argument(metavar="SEAT", help="The seat, such as 07.", show_default=False)]
+_Words = Annotated[
+    list[str],
+    typer.Argument(metavar="COMMAND", help="After `--`, such as `part 4 check`.", show_default=False),
+]
+_LOOK_SECONDS = 5.0
+_REDRAW_SECONDS = 0.2
+
+
+def add_status(group: Commands) -> None:
+    """Add `status` and `exec` to the commands of a room."""
+    group.command("status")(status)
+    group.command("exec")(execute)
+
+
+def status(
+    *,
+    name: Room,
+    context: RoomContext = None,
+    watch: _Watch = False,
+    page: _Page = False,
+    no_browser: _NoBrowser = False,
+    json: Json = False,
+) -> None:
+    """Show each seat: its person, part, checks, pods, and what is wrong with the fix."""
+    from workshop.lab.room import record
+    from workshop.lab.room.status import look
+
+    if sum((watch, page, json)) > 1:
+        raise UsageError("`--watch`, `--page` and `--json` exclude each other", hint="Choose one of them")
+    with running() as (_, runner):
+        kube = record.open_site(name, context, runner).kube
+    if page:
+        _serve(name, lambda: look(kube, name), opens=not no_browser)
+    elif watch:
+        _watch(lambda: look(kube, name))
+    else:
+        finish(_result(look(kube, name)), as_json=json)
+
+
+def execute(*, name: Room, seat: _Seat, words: _Words, context: RoomContext = None) -> None:
+    """Run a command as a seat, for somebody who is stuck; its exit code is passed on.
+
+    It has the seat's rights for an hour, a state directory of its own that is removed, and your files. Before
+    `part N check`, it runs the part.
+    """
+    from workshop.lab.room import record
+    from workshop.lab.room.execute import seat_home
+
+    lesson = _lesson_of(words)
+    found = lesson.deployment() if lesson else None
+    with running() as (_, runner):
+        site = record.open_site(name, context, runner)
+    with seat_home(site, seat, [found] if found else [], console()) as home:
+        code = _run_first(lesson, home) if lesson and words[2:3] == ["check"] else 0
+        code = code or home.run(["-m", "workshop", *words])
+    raise typer.Exit(code)
+
+
+def _lesson_of(words: Sequence[str]) -> "Lesson | None":
+    """The part that a command is about."""
+    from workshop.course.lessons import find_lessons
+
+    named = words[1] if words[:1] == ["part"] and len(words) > 1 else ""
+    return next((lesson for lesson in find_lessons() if str(lesson.number) == named), None)
+
+
+def _run_first(lesson: "Lesson", home: "SeatHome") -> int:
+    """Run a part by its own program, which applies no manifests, and record that it ran; its exit code."""
+    from workshop.course.progress import ProgressFile
+
+    approve = ["--approve-as", home.user] if home.user else []
+    code = home.run([str(lesson.directory / "main.py"), *approve], quiet=True)
+    if not code:
+        with ProgressFile(console().warn, home.folder).change() as standing:
+            standing.touch(lesson.key).ran = True
+    return code
+
+
+def show_plan(name: str, context: str | None, seats: int, *, yes: bool, json: bool) -> None:
+    """Show what so many seats, or 0 for those of the room, need; raises PreflightError if they do not fit."""
+    from workshop.course.lessons import find_lessons
+    from workshop.lab.room import record
+    from workshop.lab.room.sizing import plan
+
+    parts = [found for lesson in find_lessons() if (found := lesson.deployment())]
+    with running() as (_, runner):
+        kube = record.open_site(name, context, runner, yes=yes).kube
+        seats = seats or record.read_room(kube, name).seats
+        sizing = plan(kube, name, seats, parts)
+    table = Table(("Resource", "A seat", "All seats", "Free", "Enough for"), sizing.rows)
+    line = f"{seats} seats on {len(sizing.nodes)} nodes, which have space for {sizing.fits}"
+    result = Result("room create", sizing.data, line, sizing.lines, table)
+    if sizing.refusal and not json:
+        console().render(result)
+    if sizing.refusal:
+        raise sizing.refusal
+    finish(replace(result, next=f"`workshop room create {name} --seats {seats}`"), as_json=json)
+
+
+def _serve(name: str, look: "Callable[[], RoomStatus]", *, opens: bool) -> None:
+    from workshop.agent.approval import OpenBrowser
+    from workshop.core.interrupts import interrupts
+    from workshop.core.ports import free_port
+    from workshop.course.page.room import RoomPage
+
+    look()  # a room that does not exist is an error here, not on the page
+    page = RoomPage(name, look, free_port())
+
+    async def ready() -> None:
+        console().out(page.url)
+        console().say("It is served until Ctrl-C.")
+        if opens:
+            await OpenBrowser().start(page.url)
+
+    interrupts.run(page.serve(ready))
+
+
+def _watch(look: "Callable[[], RoomStatus]") -> NoReturn:
+    """Show the state again and again, until Ctrl-C; then the last one stays on the terminal."""
+    result, note = _result(look()), ""
+    try:
+        with console().screen() as screen:
+            screen.show(result)
+            while True:
+                screen.note(f"{note or f'{datetime.now().astimezone():%H:%M:%S}'}; Ctrl-C leaves")
+                _pause(screen.refresh)
+                try:
+                    result, note = _result(look()), ""
+                except DeadlineError as error:
+                    note = f"{error.what}, so this is older"
+                else:
+                    screen.show(result)
+    finally:
+        if screen.redraws:
+            console().render(result)
+
+
+def _pause(idle: Callable[[], object]) -> None:
+    until = time.monotonic() + _LOOK_SECONDS
+    while time.monotonic() < until:
+        time.sleep(_REDRAW_SECONDS)
+        idle()
+
+
+def _result(found: "RoomStatus") -> Result:
+    from workshop.lab.room.status import ago
+
+    wrong = [
+        Point("✗", f"{label}: {problem.what}", [f"→ {problem.fix}"] if problem.fix else [])
+        for label, problem in found.problems
+    ]
+    rows = [
+        (
+            each.seat,
+            each.person,
+            str(each.part or ""),
+            str(each.passed or ""),
+            ago(each.at),
+            f"{each.ready} of {each.pods}",
+            "✗" if each.problems else "",
+        )
+        for each in found.seats
+    ]
+    columns = ("Seat", "Person", "Part", "Checks", "Last sign of life", "Pods ready", "Wrong")
+    lines = [f"{each.name}: {each.ready} of {each.pods} pods ready" for each in found.shared]
+    again = f"`workshop room status {found.room} --watch`"
+    return Result("room status", found, found.summary, lines, Table(columns, rows), points=wrong, next=again)
