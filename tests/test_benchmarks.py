@@ -129,6 +129,22 @@ def test_the_clusters_benchmark_reports_what_it_lacks(tmp_path: Path) -> None:
     )
 
 
+def test_the_rooms_benchmark_measures_a_class_that_logs_in_and_reports_what_it_lacks(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.room", "--people", "5"],
+        cwd=ROOT,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    skipped, *logins = done.stdout.splitlines()
+    assert skipped == "Skipped: a room needs kubectl and the programs of KUBEBUILDER_ASSETS"
+    assert [line.partition(":")[0] for line in logins] == ["5 logins at once"] * 2
+
+
 def test_it_measures_toolhives_proxy_where_it_is_named(table: Table) -> None:
     if not os.environ.get(PROXYRUNNER):
         pytest.skip(f"{PROXYRUNNER} is not set: the path to ToolHive's thv-proxyrunner")

@@ -51,13 +51,20 @@ class SeatHome:
 
 @contextmanager
 def seat_home(site: Cluster, seat: str, parts: Sequence[Deployment], console: Console) -> Iterator[SeatHome]:
-    """A seat as an instance of this machine, with a new token, and the workloads of these parts forwarded.
-
-    The manifests in the seat stay as they are. At the end, the forwards and the directory are removed.
-    """
+    """A seat as an instance of this machine, with a new token; see `as_seat`."""
     room = read_room(site.kube, site.namespace)
     (name,) = chosen(room, [seat])
     file = Issuer(site, room).issue(name, _SECONDS, noted=False)
+    with as_seat(file, parts, console) as home:
+        yield home
+
+
+@contextmanager
+def as_seat(file: SeatFile, parts: Sequence[Deployment], console: Console) -> Iterator[SeatHome]:
+    """An instance with this seat, and with the workloads of these parts forwarded to this machine.
+
+    The manifests in the seat stay as they are. At the end, the forwards and the directory are removed.
+    """
     with tempfile.TemporaryDirectory(prefix="workshop-seat-") as folder:
         directory = Path(folder) / UNNAMED
         write(directory / SEAT_FILE, file)
