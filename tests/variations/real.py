@@ -123,16 +123,22 @@ def visitor(folder: Path, environment: Mapping[str, str], *words: str) -> list[d
 
 @contextmanager
 def running(
-    argv: list[str], log: Path, port: int, environment: Mapping[str, str], ends: int = -signal.SIGTERM
+    argv: list[str],
+    log: Path,
+    port: int,
+    environment: Mapping[str, str],
+    *,
+    ends: int = -signal.SIGTERM,
+    ready: str = "/health",
 ) -> Iterator[Served]:
-    """Run a program until the block ends; SIGTERM ends it, with the exit code `ends`."""
+    """Run a program until the block ends: from when `ready` answers, until SIGTERM, with exit code `ends`."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             argv, stdout=output, stderr=output, cwd=log.parent, env={**os.environ, **environment}
         )
     found = Served(port, log)
     try:
-        _wait(found, process)
+        _wait(found, process, ready)
         yield found
         process.send_signal(signal.SIGTERM)
         assert process.wait(_SECONDS) == ends, found.log
@@ -141,11 +147,11 @@ def running(
         process.wait()
 
 
-def _wait(found: Served, process: subprocess.Popen[bytes]) -> None:
+def _wait(found: Served, process: subprocess.Popen[bytes], ready: str) -> None:
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
         assert process.poll() is None, found.log
         with suppress(httpx2.TransportError):
-            if found.get("/health").status_code == 200:
+            if found.get(ready).status_code == 200:
                 return
     raise AssertionError(f"not healthy: {found.log}")

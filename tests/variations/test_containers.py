@@ -1,6 +1,7 @@
-"""Each server from the example in *Use it for real*, in a container without rights, behind TLS.
+"""Each server from the example in *Use it for real*, in a container and in a pod, without rights, behind TLS.
 
-The image is built here, so the packages must be installable. Skips without a Docker engine on this machine.
+The image is built here, so the packages must be installable. Skips without a Docker engine on this machine;
+the pods' tests skip without kind and kubectl too.
 """
 
 import json
@@ -9,11 +10,12 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.variations.edge import Edge
 from tests.variations.prefix_gateway import Upstream
@@ -31,31 +33,28 @@ from workshop.lab.cluster.recipes import Recipe, build_arguments, build_network
 from workshop.lab.pins import Pins
 
 pytestmark = [pytest.mark.kind, pytest.mark.timeout(900)]
-IMAGE = "workshop/serve:0.1.0"
+IMAGE, AUTHORITY = "workshop/serve:0.1.0", "/etc/authority.pem"
 _BUILD_SECONDS = 600
 _RIGHTS = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")
 # What the image's first lines and the README of elicitation ask for.
 _HEAD = 'host = "0.0.0.0"\n'
 _SET_UP = 'state = "/var/lib/workshop/construct-state.json"\noutput = "/var/lib/workshop/config.json"\n'
 _CONSTRUCT = "/src/parts/04_remote_oauth/variations/elicitation/construct.py"
-_LOOK = "{{(index .IPAM.Config 0).Gateway}}"
+_GATEWAYS = "{{range .IPAM.Config}}{{.Gateway}} {{end}}"
+_NO_RIGHTS = "id -u; grep -E '^(CapEff|NoNewPrivs)' /proc/1/status; touch /etc/workshop/x /src/x /x; true"
 
 
-def docker(*words: str, seconds: float = 60) -> str:
-    done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=seconds, check=False)
-    assert done.returncode == 0, f"docker {words[0]}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
-    return done.stdout.strip()
+def call(*argv: str, seconds: float = 60, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command that must succeed."""
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds, input=given, check=False)
+    assert done.returncode == 0, f"{argv[:3]}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return done
 
 
-@pytest.fixture(scope="module")
-def outside() -> str:
-    """The address of this machine at which containers reach it; skips where there is none."""
-    if shutil.which("docker") is None:
-        pytest.skip("docker is not installed")
-    asked = subprocess.run(["docker", "info"], capture_output=True, text=True, timeout=60, check=False)
-    if asked.returncode:
-        pytest.skip(f"Docker does not answer: {asked.stderr.strip()}")
-    address = docker("network", "inspect", "bridge", "--format", _LOOK)
+def gateway_of(network: str) -> str:
+    """The address of this machine at which the containers of a network reach it; skips where it has none."""
+    found = call("docker", "network", "inspect", network, "--format", _GATEWAYS).stdout.split()
+    address = next(each for each in found if "." in each)
     try:
         for sock in bind_at(address, free_port()):
             sock.close()
@@ -65,9 +64,13 @@ def outside() -> str:
 
 
 @pytest.fixture(scope="module")
-def image(outside: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+def image(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The image, from the files that its Dockerfile copies: not every builder reads its ignore file."""
-    del outside
+    if shutil.which("docker") is None:
+        pytest.skip("docker is not installed")
+    asked = subprocess.run(["docker", "info"], capture_output=True, text=True, timeout=60, check=False)
+    if asked.returncode:
+        pytest.skip(f"Docker does not answer: {asked.stderr.strip()}")
     root, context = checkout_dir(), tmp_path_factory.mktemp("context")
     assert root is not None
     for name in " ".join(re.findall(r"^COPY (.+) \S+$", DOCKERFILE, re.MULTILINE)).split():
@@ -80,63 +83,161 @@ def image(outside: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     arguments = build_arguments(Recipe(IMAGE, pins.python, file, {}, "PYTHON_IMAGE"), pins)
     words = [f"--build-arg={name}={value}" for name, value in arguments.items()]
     network = [f"--network={build_network()}"] if build_network() else []
-    docker(
-        "build", *network, *words, "--tag", IMAGE, "--file", str(file), str(context), seconds=_BUILD_SECONDS
-    )
+    words += [f"--tag={IMAGE}", f"--file={file}", str(context)]
+    call("docker", "build", *network, *words, seconds=_BUILD_SECONDS)
     return IMAGE
 
 
+@pytest.fixture(scope="module")
+def kubectl(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]:
+    """The beginning of a kubectl command for a new cluster whose node has the image."""
+    absent = [name for name in ("kind", "kubectl") if shutil.which(name) is None]
+    if absent:
+        pytest.skip(f"{', '.join(absent)} not installed")
+    folder, name = tmp_path_factory.mktemp("cluster"), f"workshop-test-{secrets.token_hex(4)}"
+    words = (f"--name={name}", f"--kubeconfig={folder / 'kubeconfig'}")
+    node = f"--image={Pins.load().node_image}"
+    try:
+        call("kind", "create", "cluster", *words, node, "--wait=300s", seconds=_BUILD_SECONDS)
+        call("docker", "save", image, f"--output={folder / 'image.tar'}", seconds=_BUILD_SECONDS)
+        call("kind", "load", "image-archive", str(folder / "image.tar"), words[0], seconds=_BUILD_SECONDS)
+        yield ("kubectl", f"--kubeconfig={folder / 'kubeconfig'}")
+    finally:
+        subprocess.run(["kind", "delete", "cluster", *words], capture_output=True, check=False)
+
+
 @dataclass(frozen=True)
-class InContainer(Served):
-    """A server in the container `title`."""
+class Inside(Served):
+    """A server in a container or a pod: `enter` runs a command in it, and `logs` prints what it wrote."""
 
-    title: str
+    enter: tuple[str, ...]
+    logs: tuple[str, ...] = ()
+
+    @property
+    def log(self) -> str:
+        return call(*self.logs).stdout if self.logs else super().log
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return call(*self.enter, *words)
+
+    def has_no_rights(self) -> None:
+        done = self.run("sh", "-c", _NO_RIGHTS)
+        assert done.stdout.split() == ["1000", "CapEff:", "0" * 16, "NoNewPrivs:", "1"]
+        assert done.stderr.count("Read-only file system") == 3
 
 
-def contained(image: str, outside: str) -> Way:
-    """In a container, with the configuration that the Dockerfile's first lines ask for."""
+def for_containers(name: str, config: Path) -> str:
+    """The configuration with the changes that the first lines of the Dockerfile ask for."""
+    text = re.sub(r'^store = "', 'store = "/var/lib/workshop/', config.read_text(), flags=re.MULTILINE)
+    return _HEAD + _SET_UP * (name == "elicitation") + text
+
+
+def in_container(image: str) -> Way:
+    """By `docker run`, as the first lines of the Dockerfile have it."""
+    outside = gateway_of("bridge")
 
     @contextmanager
     def run(
         name: str, config: Path, port: int, environment: Mapping[str, str] | None = None
     ) -> Iterator[Served]:
         folder, title = config.parent, f"workshop-test-{secrets.token_hex(4)}"
-        text = re.sub(r'^store = "', 'store = "/var/lib/workshop/', config.read_text(), flags=re.MULTILINE)
-        head = _HEAD + _SET_UP * (name == "elicitation")
-        (folder / "config.toml").write_text(head + text)
+        text = for_containers(name, config)
+        (folder / "config.toml").write_text(text)
         ports = [port, *map(int, re.findall(r"^metrics_port = (\d+)", text, re.MULTILINE))]
-        _let_everybody_read(folder)
-        authority = (environment or {})["SSL_CERT_FILE"]
-        proxy = (environment or {})["HTTPS_PROXY"].replace("127.0.0.1", outside)
+        for path in (folder, *folder.rglob("*")):  # the container's user is another one
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        given = environment or {}
         argv = [
             *("docker", "run", "--rm", f"--name={title}", *_RIGHTS),
             *(f"--publish=127.0.0.1:{each}:{each}" for each in ports),
             *(f"--volume={folder}:/etc/workshop:ro", "--volume=/var/lib/workshop"),
-            *(f"--volume={authority}:/etc/authority.pem:ro", "--env=SSL_CERT_FILE=/etc/authority.pem"),
-            *(f"--env=HTTPS_PROXY={proxy}", "--env=NO_PROXY=localhost", image, name),
+            *(f"--volume={given['SSL_CERT_FILE']}:{AUTHORITY}:ro", f"--env=SSL_CERT_FILE={AUTHORITY}"),
+            *(f"--env=HTTPS_PROXY={given['HTTPS_PROXY'].replace('127.0.0.1', outside)}", image, name),
         ]
         try:
             with running(argv, folder / f"{name}.log", port, {}, ends=0) as served:
-                _has_no_rights(title)
-                yield InContainer(served.port, served.log_file, title)
+                found = Inside(served.port, served.log_file, ("docker", "exec", title))
+                found.has_no_rights()
+                yield found
         finally:
             subprocess.run(["docker", "rm", "--force", "--volumes", title], capture_output=True, check=False)
 
     return Way(run, (outside,))
 
 
-def _let_everybody_read(folder: Path) -> None:
-    """As the container's user is another one than that of the test."""
-    for path in (folder, *folder.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+def in_pod(kubectl: tuple[str, ...]) -> Way:
+    """By `kubernetes.yaml`, as its first lines have it, and a port-forward."""
+    outside = gateway_of("kind")
+
+    @contextmanager
+    def run(
+        name: str, config: Path, port: int, environment: Mapping[str, str] | None = None
+    ) -> Iterator[Served]:
+        folder, text = config.parent, for_containers(name, config)
+        text = re.sub(r"^port = \d+", "port = 8000", text, flags=re.MULTILINE)
+        text, (metrics,) = _with_metrics(text)
+        (folder / "config.toml").write_text(text.replace('"secrets/signing-key.pem"', '"signing-key.pem"'))
+        shutil.copy((environment or {})["SSL_CERT_FILE"], folder / "authority.pem")
+        plain = [folder / "config.toml", folder / "authority.pem", *folder.glob("*.py")]
+        plain += folder.glob("tasks.openapi.json")
+        hidden = [path for path in (folder / ".env", folder / "secrets" / "signing-key.pem") if path.exists()]
+        call(*kubectl, "create", "configmap", f"{name}-config", *(f"--from-file={path}" for path in plain))
+        if hidden:
+            files = [f"--from-file={path}" for path in hidden]
+            call(*kubectl, "create", "secret", "generic", f"{name}-secrets", *files)
+        proxy = (environment or {})["HTTPS_PROXY"].replace("127.0.0.1", outside)
+        call(*kubectl, "apply", "--filename=-", given=_manifest(name, proxy))
+        watch = (*kubectl, "logs", f"deployment/{name}")
+        try:
+            call(*kubectl, "rollout", "status", f"deployment/{name}", "--timeout=300s", seconds=310)
+            with (
+                _forwarded(kubectl, f"deployment/{name}", metrics, 9000, folder / "metrics.log", "/metrics"),
+                _forwarded(kubectl, f"service/{name}", port, 80, folder / f"{name}.log", "/health") as served,
+            ):
+                enter = (*kubectl, "exec", f"deployment/{name}", "--")
+                found = Inside(served.port, served.log_file, enter, watch)
+                found.has_no_rights()
+                yield found
+                restarts = "jsonpath={.items[*].status.containerStatuses[*].restartCount}"
+                asked = (*kubectl, "get", "pods", f"--selector=app={name}", f"--output={restarts}")
+                assert call(*asked).stdout == "0", "both probes pass"
+        finally:
+            kinds = "deployment,service,configmap,secret"
+            names = (name, f"{name}-config", f"{name}-secrets")
+            subprocess.run(
+                [*kubectl, "delete", kinds, *names, "--ignore-not-found"], capture_output=True, check=False
+            )
+
+    return Way(run, (outside,))
 
 
-def _has_no_rights(title: str) -> None:
-    script = "id -u; grep -E '^(CapEff|NoNewPrivs)' /proc/1/status; touch /etc/workshop/x /src/x /x"
-    asked = ["docker", "exec", title, "sh", "-c", script]
-    done = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout.split() == ["1000", "CapEff:", "0" * 16, "NoNewPrivs:", "1"]
-    assert done.stderr.count("Read-only file system") == 3
+def _with_metrics(text: str) -> tuple[str, list[int]]:
+    found = [int(each) for each in re.findall(r"^metrics_port = (\d+)", text, re.MULTILINE)]
+    return re.sub(r"^metrics_port = \d+", "metrics_port = 9000", text, flags=re.MULTILINE), found
+
+
+def _manifest(name: str, proxy: str) -> str:
+    """The manifest of a variation, with what its pod needs for the test's internet."""
+    deployment, service = yaml.safe_load_all(
+        (VARIATIONS / "kubernetes.yaml").read_text("utf-8").replace("NAME", name)
+    )
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    variables = {"HTTPS_PROXY": proxy, "SSL_CERT_FILE": "/etc/workshop/authority.pem"}
+    container["env"] = [{"name": key, "value": value} for key, value in variables.items()]
+    return yaml.safe_dump_all([deployment, service])
+
+
+def _forwarded(
+    kubectl: tuple[str, ...], target: str, port: int, remote: int, log: Path, path: str
+) -> AbstractContextManager[Served]:
+    argv = [*kubectl, "port-forward", "--address=127.0.0.1", target, f"{port}:{remote}"]
+    return running(argv, log, port, {}, ready=path)
+
+
+@pytest.fixture(params=["container", "pod"])
+def way(request: pytest.FixtureRequest, image: str) -> Way:
+    """How the server of a test runs."""
+    return in_container(image) if request.param == "container" else in_pod(request.getfixturevalue("kubectl"))
 
 
 @dataclass(frozen=True)
@@ -167,9 +268,9 @@ def the_token(folder: Path, url: str) -> str:
     return login.tokens.access_token
 
 
-def test_the_worker(image: str, outside: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_the_worker(way: Way, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     url = "https://worker.example.com/mcp"
-    with worker_world(tmp_path, contained(image, outside)) as world:
+    with worker_world(tmp_path, way) as world:
         (me,) = visitor(tmp_path, world.edge.environment, url, "get_user_info", "{}")
         assert json.loads(me["text"])["login"] == "learner"
         token = the_token(tmp_path, url)
@@ -178,14 +279,12 @@ def test_the_worker(image: str, outside: str, tmp_path: Path, request: pytest.Fi
         answers_where_it_should(Contained(url, world.server, world.metrics_port, world.edge))
 
 
-def test_the_elicitation_gateway(
-    image: str, outside: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_the_elicitation_gateway(way: Way, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     url = "https://gateway.example.com/mcp"
-    with elicitation_world(tmp_path, contained(image, outside)) as world:
-        assert isinstance(world.server, InContainer)
-        words = ("python", _CONSTRUCT, "--config", "/etc/workshop/config.toml")
-        assert "Tasks" in docker("exec", world.server.title, *words)
+    with elicitation_world(tmp_path, way) as world:
+        assert isinstance(world.server, Inside)
+        done = world.server.run("python", _CONSTRUCT, "--config", "/etc/workshop/config.toml")
+        assert "Tasks" in done.stdout
         profile = "GitHubTarget___getUserProfile"
         (me,) = world.visit(profile, "{}")
         assert json.loads(me["text"])["username"] == "learner"
@@ -195,15 +294,14 @@ def test_the_elicitation_gateway(
 
 
 async def test_the_resource_server(
-    image: str,
-    outside: str,
+    way: Way,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> None:
     folder = tmp_path / "site"
     folder.mkdir()
-    with tools_site(folder, contained(image, outside)) as site:
+    with tools_site(folder, way) as site:
         assert "42" in await by_our_agent(site, tmp_path, monkeypatch, {}, "add", a=40, b=2)
         answer = ask_fastmcp(request, site.url, site.token(), site.internet, {}, "shout", text="gpx")
         assert answer == {"names": ["add", "shout"], "text": "GPX"}
@@ -211,15 +309,14 @@ async def test_the_resource_server(
 
 
 async def test_the_gateway_with_prefixes(
-    image: str,
-    outside: str,
+    way: Way,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> None:
     folder, github = tmp_path / "site", Upstream(("get_me", "search"), refused="revoked")
     folder.mkdir()
-    with gateway_site(folder, github, contained(image, outside)) as site:
+    with gateway_site(folder, github, way) as site:
         mine = {"x-github-pat": "github_pat_of_lea"}
         assert "of_lea" in await by_our_agent(site, tmp_path, monkeypatch, mine, "github_get_me")
         answer = ask_fastmcp(
