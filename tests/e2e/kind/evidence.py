@@ -6,7 +6,9 @@ from pathlib import Path
 
 _SECONDS = 60
 _LINES = 60
-_RESOURCES = "mcpservers,mcpremoteproxies,mcpoidcconfigs,mcpexternalauthconfigs,mcptoolconfigs"
+_RESOURCES = (
+    "mcpservers,mcpremoteproxies,mcpoidcconfigs,mcpexternalauthconfigs,mcptoolconfigs,virtualmcpservers"
+)
 
 
 def evidence(kubectl: Sequence[str], namespace: str, node: str | None, logs: Path) -> str:

@@ -96,6 +96,24 @@ def test_part_4_goes_on_after_its_proxy_pod_has_died(deployed: Course) -> None:
     assert not proxy_pods(deployed) & before, "another pod answers now"
 
 
+def test_a_variation_is_toolhives_gateway_which_comes_and_goes(deployed: Course) -> None:
+    run = ("part", "4", "run", "--variation", "prefix-gateway", "--approve-as", "learner")
+    done = deployed.ok(*run, "--model", "rehearsal")
+    assert ANSWER in done.stdout
+    assert "6 tools: github_get_me" in done.stderr
+    report = json.loads(deployed.ok("status", "--json").stdout)["data"]
+    states = {item["name"]: item["state"] for item in (*report["workloads"], *report["variations"])}
+    mine = {"VirtualMCPServer/prefix-gateway", "MCPServer/local", "prefix-gateway", "prefix-gateway-github"}
+    assert {states.get(name) for name in mine} == {"running"}, report
+    deployed.ok("part", "4", "check", "--variation", "prefix-gateway")
+    deployed.ok("up")
+    assert "unchanged" in deployed.ok(*run, "--model", "rehearsal").stderr
+    deployed.ok("part", "4", "variations", "--stop")
+    left = deployed.kubectl("get", "virtualmcpservers,mcpserverentries,mcpgroups", "-o", "name")
+    assert (left.returncode, left.stdout) == (0, "")
+    assert deployed.ok("part", "4", "run", "--model", "rehearsal", "--approve-as", "learner").stdout
+
+
 def test_a_rehearsal_runs_on_the_cluster_that_is_up(deployed: Course) -> None:
     report = json.loads(deployed.ok("rehearse", "--json", seconds=2 * SECONDS).stdout)["data"]
     assert report["held"], report
