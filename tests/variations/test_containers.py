@@ -175,6 +175,7 @@ def in_pod(kubectl: tuple[str, ...]) -> Way:
     ) -> Iterator[Served]:
         folder, text = config.parent, for_containers(name, config)
         text = re.sub(r"^port = \d+", "port = 8000", text, flags=re.MULTILINE)
+        text = text.replace(f"localhost:{port}", "localhost:8000")  # `control` of elicitation
         text, (metrics,) = _with_metrics(text)
         (folder / "config.toml").write_text(text.replace('"secrets/signing-key.pem"', '"signing-key.pem"'))
         shutil.copy((environment or {})["SSL_CERT_FILE"], folder / "authority.pem")
