@@ -55,6 +55,7 @@ ELSEWHERE = {
         CLUSTER,
         "tests/lab/bundle/test_bundle.py::test_a_bundle_reports_what_it_holds_and_for_what",
     ),
+    "workshop room create monday --seats 30 --context CLUSTER": (CLUSTER, f"{ROOM}::{PLANNED}"),
     "workshop bundle verify workshop.bundle": (
         CLUSTER,
         "tests/cli/test_bundle.py::test_a_file_that_is_no_bundle_is_exit_code_2",

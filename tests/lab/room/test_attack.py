@@ -138,7 +138,7 @@ def attempt(seat: Connection, verb: str, path: str) -> str:
     """What the API server answers a request: `refused`, or what else happened."""
     method, _ = METHODS.get(verb, (verb, True))
     how = {"content_type": "application/merge-patch+json"} if method == "patch" else {}
-    body = {} if method in {"post", "put", "patch"} else None
+    body: dict[str, Any] | None = {} if method in {"post", "put", "patch"} else None
     try:
         seat.request("try it", method, path, body=body, **how)
     except ForbiddenError:

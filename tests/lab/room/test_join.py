@@ -99,7 +99,7 @@ def _served(kind: str) -> tuple[str, str]:
 
 def room_in(cluster: FakeCluster, folder: Path) -> dict[str, bytes]:
     """Make what `room create` makes for one seat; the values of its secrets, by name and key."""
-    files, values = SecretFiles(folder), {}
+    files, values = SecretFiles(folder), dict[str, bytes]()
     deployments = [found for lesson in find_lessons() if (found := lesson.deployment())]
     for deployment in deployments:
         for auth in auth_configs(deployment.resources):

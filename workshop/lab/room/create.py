@@ -16,6 +16,7 @@ from workshop.core.console import Progress
 from workshop.core.console import Step as Line
 from workshop.core.errors import UsageError
 from workshop.core.instance import Upstream
+from workshop.core.invocation import again
 from workshop.core.settings import Settings
 from workshop.lab.base import PRACTICE_GITHUB, PRACTICE_PORT, Choices, Deployment
 from workshop.lab.cluster.kubernetes import require_images
@@ -117,14 +118,20 @@ def decide(site: Cluster, options: RoomOptions, known: Room | None = None) -> Ro
     room = Room(site.namespace, site.record.id, seats)
     people |= {seat: name for seat, name in zip(room.numbers, options.people, strict=False) if name}
     if not seats:
-        raise UsageError("How many seats?", hint="Add `--seats 30`, or `--from people.csv`")
+        raise UsageError(
+            f"The number of seats for room `{room.name}` is missing",
+            hint=f"For example {again('--seats=30')}, or {again('--from=people.csv')}",
+        )
     if len(options.people) > seats:
-        raise UsageError(f"{len(options.people)} people do not fit on {seats} seats", hint="Raise `--seats`")
+        raise UsageError(
+            f"{len(options.people)} people do not fit on {seats} seats",
+            hint=f"Give at least {len(options.people)} seats, or a shorter list",
+        )
     if known and seats < known.seats:
         raise UsageError(
             f"Room `{known.name}` has {known.seats} seats already",
             why="A room can only grow",
-            hint=f"Leave out `--seats`, or remove it first: `workshop room remove {known.name}`",
+            hint=f"Give no number of seats, or first remove it: `workshop room remove {known.name}`",
         )
     upstream = options.upstream or (known.upstream if known else "practice")
     images = {"mcp_server": site.pins.mcp_server, "practice": site.pins.practice}
@@ -366,7 +373,7 @@ def _require_rights(site: Cluster) -> None:
         raise ForbiddenError(
             "Your account lacks rights that a room needs",
             why=f"It may not {summary_of(lacking)}",
-            hint="A room needs an administrator of the cluster: ask its owner, or choose another `--context`",
+            hint="A room needs an administrator of the cluster: ask its owner, or choose another context",
         )
 
 

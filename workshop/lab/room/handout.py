@@ -10,6 +10,7 @@ from pathlib import Path
 
 from workshop.core.errors import UsageError
 from workshop.core.foreign import one_line
+from workshop.core.invocation import again
 from workshop.core.paths import make_private_dir, replace_text, write_private
 from workshop.core.state_file import DamagedFileError, read_bounded
 from workshop.lab.room import seat_file
@@ -83,7 +84,7 @@ class Handout:
             raise UsageError(
                 f"The seat files cannot be written to `{self.path}`",
                 why=error.strerror or type(error).__name__,
-                hint="Choose a folder, or a file that ends in `.zip`, with `--to`",
+                hint=f"{again('--to=FOLDER')}, or a file that ends in `.zip`",
             ) from error
 
     def add(self, seat: str, file: SeatFile) -> SeatFile:
@@ -122,7 +123,7 @@ class Handout:
             raise UsageError(
                 f"`{self.path}` exists, and is not a zip file that can be extended",
                 why=str(error),
-                hint="Choose another file with `--to`",
+                hint=again("--to=OTHER.zip"),
             ) from error
 
 

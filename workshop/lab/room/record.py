@@ -9,6 +9,7 @@ from typing import Any
 
 from workshop.core.errors import UsageError
 from workshop.core.instance import Upstream
+from workshop.core.invocation import again
 from workshop.core.outgoing import is_loopback
 from workshop.core.paths import state_home
 from workshop.core.seats import seat_numbers
@@ -111,7 +112,7 @@ def _context(name: str, context: str | None, known: ClusterRecord | None) -> str
         raise UsageError(
             f"This machine does not know the cluster of room `{name}`",
             why="The current context is never used, because it may be any cluster",
-            hint="Add `--context NAME`; `kubectl config get-contexts` lists yours",
+            hint=f"{again('--context=CLUSTER')}; `kubectl config get-contexts` lists yours",
         )
     return chosen
 
