@@ -16,6 +16,7 @@ from tests.tiers import exists
 from workshop.lab import process
 
 TIMEOUT = 100
+ROOM = "tests/lab/room"
 CLUSTER = "needs Docker, a cluster or a bundle; planned with `--dry-run` by"
 FIGURES = "measures for a minute, and only on an idle machine; its code is in"
 BROWSER = "serves a page until Ctrl-C; tested by"
@@ -55,7 +56,44 @@ ELSEWHERE = {
         CLUSTER,
         "tests/lab/bundle/test_bundle.py::test_a_bundle_reports_what_it_holds_and_for_what",
     ),
-    "workshop room create monday --seats 30 --context CLUSTER": (CLUSTER, f"{ROOM}::{PLANNED}"),
+    "workshop room create monday --seats 30 --context CLUSTER": (
+        CLUSTER,
+        f"{ROOM}/test_room.py::test_each_seat_has_its_objects_and_a_private_file",
+    ),
+    "workshop room create monday --seats 30 --context CLUSTER "
+    "--override mcp-server=registry.example/mcp-server:1 "
+    "--override practice=registry.example/practice:1": (
+        CLUSTER,
+        f"{ROOM}/test_room.py::test_each_seat_has_its_objects_and_a_private_file",
+    ),
+    "workshop room create monday --from people.csv --print-cards cards.html": (
+        CLUSTER,
+        f"{ROOM}/test_handout.py::test_cards_have_names_and_commands_and_no_secret",
+    ),
+    "workshop room create monday --seats 1000 --plan": (
+        CLUSTER,
+        f"{ROOM}/test_watching.py::test_the_plan_shows_what_fits_and_refuses_what_does_not",
+    ),
+    "workshop room status monday --watch": (
+        CLUSTER,
+        f"{ROOM}/test_watching.py::test_watch_shows_what_changes_and_outlives_an_api_server_that_is_away",
+    ),
+    "workshop room exec monday 07 -- part 4 check": (
+        CLUSTER,
+        f"{ROOM}/test_watching.py::test_exec_runs_a_command_as_the_seat_and_passes_its_exit_code_on",
+    ),
+    "workshop join monday-07.kubeconfig": (
+        CLUSTER,
+        f"{ROOM}/test_join.py::test_from_join_to_teardown_the_seat_gives_and_keeps_what_the_room_made",
+    ),
+    "workshop room renew monday 07": (
+        CLUSTER,
+        f"{ROOM}/test_handout.py::test_renew_writes_new_tokens_for_the_seats_that_are_named",
+    ),
+    "workshop room remove monday": (
+        CLUSTER,
+        f"{ROOM}/test_room.py::test_remove_leaves_the_cluster_as_it_was",
+    ),
     "workshop bundle verify workshop.bundle": (
         CLUSTER,
         "tests/cli/test_bundle.py::test_a_file_that_is_no_bundle_is_exit_code_2",

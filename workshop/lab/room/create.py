@@ -188,6 +188,7 @@ class Creation:
         self._handout = handout
         self._settings = settings
         self._resources = Resources(tuple(item for part in parts for item in part.resources.all))
+        self._record = [room.body(), *room_objects(room.name, room.id)]
         self._made: dict[str, int] = {}
 
     def steps(self) -> list[Step]:
@@ -200,7 +201,7 @@ class Creation:
                 "Write the room's record",
                 self._write_record,
                 needs=(space,),
-                plan=self._plan_record,
+                plan=lambda: [f"apply {one['kind']}/{name_of(one)} in {room.name}" for one in self._record],
             ),
         ]
         files: tuple[str, ...] = ("seats",)
@@ -264,17 +265,9 @@ class Creation:
         ]
 
     def _write_record(self, line: Line) -> None:
-        for body in self._record_bodies():
+        for body in self._record:
             self._site.kube.apply(body)
         line.note(f"{self._room.seats} seats, upstream {self._room.upstream}")
-
-    def _plan_record(self) -> Sequence[str]:
-        return [
-            f"apply {body['kind']}/{name_of(body)} in {self._room.name}" for body in self._record_bodies()
-        ]
-
-    def _record_bodies(self) -> Sequence[Object]:
-        return [self._room.body(), *room_objects(self._room.name, self._room.id)]
 
     def _apply_practice(self, _line: Line) -> None:
         room, kube = self._room, self._site.kube
