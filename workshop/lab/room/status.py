@@ -131,7 +131,7 @@ def look(kube: Kube, room: str) -> RoomStatus:
         raise UsageError(
             f"There is no room `{room}` on this cluster",
             why=f"Namespace `{room}` has no ConfigMap `{RECORD}`",
-            hint="The option --context names the cluster; `kubectl get namespaces -l workshop/room` lists its rooms",
+            hint="Another context? `kubectl get namespaces -l workshop/room` lists a cluster's rooms",
         )
     return _Look(kube, room).room(record)
 
