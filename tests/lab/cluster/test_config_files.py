@@ -83,8 +83,12 @@ def test_an_authority_is_copied_for_the_node_and_taken_over_there(
 
 
 def test_the_operators_values_are_ours_and_then_the_images(tmp_path: Path) -> None:
-    own = {"operator": "operator:v1", "proxy_runner": "proxyrunner:v1", "vmcp": "vmcp:v1"}
-    pins = replace(PINS, **{name: f"lab.example/{image}" for name, image in own.items()})
+    pins = replace(
+        PINS,
+        operator="lab.example/operator:v1",
+        proxy_runner="lab.example/proxyrunner:v1",
+        vmcp="lab.example/vmcp:v1",
+    )
     ours, images = write_operator_values(pins, tmp_path)
     assert ours == cluster_dir() / "operator-values.yaml"
     operator = yaml.safe_load(ours.read_text())["operator"]
