@@ -22,8 +22,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "workshop up --dry-run                   only show what would be done",
     ),
     "join": (
-        "workshop join monday-07.yaml   your seat, from the facilitator's file",
-        "workshop join --leave          the seat is no longer needed here",
+        "workshop join monday-07.kubeconfig   your seat, from the facilitator's file",
+        "workshop join --leave                the seat is no longer needed here",
     ),
     "status": ("workshop status", "workshop status --json"),
     "logs": (
