@@ -134,7 +134,7 @@ async def test_attack_nothing_but_a_seats_own_key_shows_a_record(room: Practice)
     forged = Tokens(SECRET).issue("seat-02", ("repo",))
     keys = ["", record_key(ROOM, "seat-31"), record_key(SECRET, "seat-02"), record_key(ROOM, "learner"), "é"]
     for key in [*keys, token, forged, "seat-02", ROOM]:
-        headers = {"Authorization": f"Bearer {key}".encode()} if key else {}
+        headers = {b"Authorization": f"Bearer {key}".encode()} if key else {}
         answer = await room.browser.get("/practice/requests", headers=headers)
         assert answer.status_code == 401, key
         assert "seat-02" not in answer.text
