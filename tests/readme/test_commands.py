@@ -82,7 +82,7 @@ ELSEWHERE = {
         CLUSTER,
         f"{ROOM}/test_watching.py::test_exec_runs_a_command_as_the_seat_and_passes_its_exit_code_on",
     ),
-    "workshop join monday-07.yaml": (
+    "workshop join monday-07.kubeconfig": (
         CLUSTER,
         f"{ROOM}/test_join.py::test_from_join_to_teardown_the_seat_gives_and_keeps_what_the_room_made",
     ),

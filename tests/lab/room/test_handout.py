@@ -41,9 +41,9 @@ def test_renew_writes_new_tokens_for_the_seats_that_are_named(
 def test_the_files_of_an_earlier_room_of_the_same_name_are_replaced(facilitator: Facilitator) -> None:
     facilitator.create("monday", 1)
     facilitator.remove("monday")
-    old = (facilitator.folder / "monday-seats" / "monday-01.yaml").read_bytes()
+    old = (facilitator.folder / "monday-seats" / "monday-01.kubeconfig").read_bytes()
     facilitator.create("monday", 1)
-    assert (facilitator.folder / "monday-seats" / "monday-01.yaml").read_bytes() != old
+    assert (facilitator.folder / "monday-seats" / "monday-01.kubeconfig").read_bytes() != old
 
 
 def test_a_zip_file_has_all_seat_files_and_is_private(facilitator: Facilitator, tmp_path: Path) -> None:
@@ -55,12 +55,12 @@ def test_a_zip_file_has_all_seat_files_and_is_private(facilitator: Facilitator, 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(io.BytesIO(first)) as older:
         assert sorted(archive.namelist()) == [
-            "monday-01.yaml",
-            "monday-02.yaml",
-            "monday-03.yaml",
+            "monday-01.kubeconfig",
+            "monday-02.kubeconfig",
+            "monday-03.kubeconfig",
         ]
-        assert archive.read("monday-01.yaml") == older.read("monday-01.yaml")
-        assert seat_file.parsed(archive.read("monday-03.yaml")).about.seat == "03"
+        assert archive.read("monday-01.kubeconfig") == older.read("monday-01.kubeconfig")
+        assert seat_file.parsed(archive.read("monday-03.kubeconfig")).about.seat == "03"
 
 
 def test_cards_have_names_and_commands_and_no_secret(
@@ -72,8 +72,8 @@ def test_cards_have_names_and_commands_and_no_secret(
         handout.write_cards(tmp_path / name, room, facilitator.handout("monday"))
     page, plain = (tmp_path / "cards.html").read_text(), (tmp_path / "cards.txt").read_text()
     assert "Ada &lt;b&gt;" in page
-    assert "workshop join monday-02.yaml" in page
-    assert plain.splitlines()[:3] == ["Ada <b>", "Room monday, seat 01", "workshop join monday-01.yaml"]
+    assert "workshop join monday-02.kubeconfig" in page
+    assert plain.splitlines()[:3] == ["Ada <b>", "Room monday, seat 01", "workshop join monday-01.kubeconfig"]
     for seat in report.seats:
         file = seat_file.read(Path(seat.file))
         assert file.about.practice

@@ -158,7 +158,7 @@ def test_what_somebody_deleted_is_made_again(facilitator: Facilitator, cluster: 
     facilitator.create("monday", 2)
     cluster.kube.delete("v1", "Namespace", "monday-02")
     cluster.kube.delete("v1", "ResourceQuota", "workshop-seat", "monday-01")
-    (facilitator.folder / "monday-seats" / "monday-01.yaml").unlink()
+    (facilitator.folder / "monday-seats" / "monday-01.kubeconfig").unlink()
     report = facilitator.create("monday")
     assert [seat.made for seat in report.seats] == [1, 11]
     for seat in report.seats:

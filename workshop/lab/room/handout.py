@@ -60,7 +60,7 @@ class Handout:
 
     def name(self, seat: str) -> str:
         """The name of a seat's file."""
-        return f"{seat_namespace(self._room, seat)}.yaml"
+        return f"{seat_namespace(self._room, seat)}.kubeconfig"
 
     def where(self, seat: str) -> str:
         """Where a seat's file is, for a person."""
