@@ -7,7 +7,7 @@ import pytest
 
 from tests.lab.kube.fake_cluster import NAMESPACE, TOOLHIVE, FakeCluster, write_kubeconfig
 from tests.lab.kube.refused import Refusal
-from workshop.core.errors import CredentialsError, UsageError, WorkshopError
+from workshop.core.errors import UsageError, WorkshopError
 from workshop.core.ports import free_port
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.connection import (
@@ -15,6 +15,7 @@ from workshop.lab.kube.connection import (
     ForbiddenError,
     InvalidError,
     NotFoundError,
+    UnauthorizedError,
     UnreachableError,
 )
 
@@ -121,7 +122,7 @@ def test_a_missing_right_names_verb_resource_and_namespace(cluster: FakeCluster)
             InvalidError,
             "names the field",
         ),
-        (401, "Unauthorized", CredentialsError, "Log in"),
+        (401, "Unauthorized", UnauthorizedError, "Log in"),
         (403, "admission webhook denied the request: no", WorkshopError, ""),
         (403, "pods is forbidden: exceeded quota: small", WorkshopError, "quota"),
         (404, 'namespaces "toolhive-system" not found', NotFoundError, "namespace is missing"),

@@ -159,7 +159,7 @@ def secret(
 def with_seats(deployment: Object, seats: int) -> Object:
     """The practice GitHub's Deployment with a user for each seat."""
     made = copy.deepcopy(deployment)
-    (container,) = made["spec"]["template"]["spec"]["containers"]
+    (container,) = mapping(made, "spec", "template", "spec")["containers"]
     name, key = RECORD_SECRET
     container["args"] = ["--seats", str(seats)]
     container["env"] = [
@@ -189,9 +189,9 @@ def _login_binding(room: str, seat: str) -> Object:
 
 
 def _finished(body: Object, namespace: str, labels: Mapping[str, str], person: str = "") -> Object:
-    metadata = dict(body["metadata"])
-    metadata["labels"] = {**metadata.get("labels", {}), **labels}
-    annotations = dict(metadata.get("annotations", {}))
+    metadata = dict(mapping(body, "metadata"))
+    metadata["labels"] = {**mapping(metadata, "labels"), **labels}
+    annotations = dict(mapping(metadata, "annotations"))
     if body["kind"] != "Namespace":
         metadata.setdefault("namespace", namespace)
     elif person:
