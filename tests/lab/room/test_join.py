@@ -135,12 +135,13 @@ def read_plain(path: Path) -> SeatFile:
 
 
 @pytest.fixture
-def attendee(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Attendee]:
-    with running_bench(tmp_path, young=False) as bench:
+def attendee(tmp_path: Path) -> Iterator[Attendee]:
+    # The later patch ends first: the other way round would bring the bench's `_ask` back at the end.
+    with running_bench(tmp_path, young=False) as bench, pytest.MonkeyPatch.context() as patch:
         install_operator(bench.cluster)
         made = Attendee(tmp_path / "state", bench)
-        monkeypatch.setattr(cluster_checks, "_ask", made.ask)
-        monkeypatch.setattr(seat_file, "read", read_plain)
+        patch.setattr(cluster_checks, "_ask", made.ask)
+        patch.setattr(seat_file, "read", read_plain)
         yield made
 
 

@@ -51,13 +51,13 @@ def seated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Seated]:
             made.append(self)
 
     monkeypatch.setattr(bench, "OperatedEmulator", Noted)
-    with bench.running_bench(tmp_path, young=False) as running:
+    with bench.running_bench(tmp_path, young=False) as running, pytest.MonkeyPatch.context() as patch:
         install_operator(running.cluster)
         space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "toolhive-system"}}
         running.cluster.kube.create(space)
         seat = Seated(tmp_path / "state", running)
         seat.emulator = made[0]
-        monkeypatch.setattr(cluster_checks, "_ask", seat.ask)
+        patch.setattr(cluster_checks, "_ask", seat.ask)
         yield seat
 
 
