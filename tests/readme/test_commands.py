@@ -86,6 +86,10 @@ ELSEWHERE = {
         CLUSTER,
         f"{ROOM}/test_join.py::test_from_join_to_teardown_the_seat_gives_and_keeps_what_the_room_made",
     ),
+    "workshop part 4 run --approve-as seat-07": (
+        CLUSTER,
+        "tests/servers/practice/test_seats.py::test_each_seat_finds_its_own_newest_issue",
+    ),
     "workshop room renew monday 07": (
         CLUSTER,
         f"{ROOM}/test_handout.py::test_renew_writes_new_tokens_for_the_seats_that_are_named",
