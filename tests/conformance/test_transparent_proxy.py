@@ -6,11 +6,13 @@ import pytest
 
 from tests.clients.packages import Npm
 from tests.conformance.servers import bearer_hop, gateway, log_in
-from tests.conformance.verdicts import judge_server
+from tests.conformance.verdicts import Verdict, judge_server
 from tests.servers.gateway.harness import settings
 from workshop.core.ports import free_port
 
 REVISIONS = ["2025-11-25", "2026-07-28"]
+TIMED = "server-sse-polling"
+"""A scenario, not scored, in which the suite gives a server a few seconds to close a stream."""
 
 
 @pytest.mark.timeout(400)
@@ -19,17 +21,27 @@ async def test_the_gateway_changes_no_answer_of_a_server(
     npm: Npm, tmp_path: Path, practice: str, everything_url: str, revision: str
 ) -> None:
     """Directly, behind a gateway without a login, and behind one with: there a hop of ours adds the token."""
-    direct = await judge_server(npm, everything_url, revision)
+    direct = await judged(npm, everything_url, revision)
     assert direct.status == 0, direct.summary
 
     values = settings(tmp_path, upstream=practice, port=free_port()) | {"remote_url": everything_url}
     async with gateway(tmp_path, values | {"auth": None}) as url:
-        open_gateway = await judge_server(npm, f"{url}/mcp", revision)
+        open_gateway = await judged(npm, f"{url}/mcp", revision)
     assert open_gateway.checks == direct.checks, open_gateway.summary
 
     async with (
         gateway(tmp_path, values) as url,
         bearer_hop(url, await log_in(f"{url}/mcp", tmp_path)) as hop,
     ):
-        behind_login = await judge_server(npm, f"{hop}/mcp", revision)
+        behind_login = await judged(npm, f"{hop}/mcp", revision)
     assert behind_login.checks == direct.checks, behind_login.summary
+
+
+async def judged(npm: Npm, url: str, revision: str) -> Verdict:
+    """The suite's verdict; asked for again, at most twice, if a busy machine was too slow for `TIMED`."""
+    verdict = await judge_server(npm, url, revision)
+    for _ in range(2):
+        if all(status == "SUCCESS" for scenario, _, status in verdict.checks if scenario == TIMED):
+            break
+        verdict = await judge_server(npm, url, revision)
+    return verdict
