@@ -5,6 +5,7 @@ import hmac
 import json
 import logging
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import uvicorn
@@ -35,7 +36,7 @@ _MOST_STREAMS = 16
 Answer = Callable[[Request], Awaitable[Response]]
 
 
-class PageServer:
+class PageServer(ABC):
     """A page of one command: below its token, its routes answer only requests of this machine."""
 
     command = "workshop open"
@@ -50,9 +51,9 @@ class PageServer:
         """The address with its token: whoever has it can read the page."""
         return f"http://localhost:{self.port}{self.base}/"
 
+    @abstractmethod
     def routes(self) -> dict[str, Answer]:
         """What answers, by the path below the token."""
-        raise NotImplementedError
 
     def app(self) -> HostGuard:
         """The application, which answers only as this machine and only below the token."""

@@ -188,20 +188,22 @@ class Seats:
 def require_rights(cluster: Cluster, *, makes_namespace: bool, installs_in: str | None) -> None:
     """Raise ForbiddenError, before any change, for every right that this account needs and lacks."""
     makes = rights_in(_MAKES_NAMESPACES) if makes_namespace else ()
-    lacking = missing(cluster.kube, cluster.namespace, [*makes, *rights_in(seat_rules())])
+    refuse_lacking(
+        missing(cluster.kube, cluster.namespace, [*makes, *rights_in(seat_rules())]),
+        f"Your account lacks rights that a seat in namespace `{cluster.namespace}` needs",
+        f"Ask the cluster's owner for the Roles in `{cluster_dir() / _ROLE}` in that namespace",
+    )
+    refuse_lacking(
+        missing(cluster.kube, installs_in, rights_in(_INSTALLS)) if installs_in else (),
+        "ToolHive's operator has to be installed first, and your account may not do that",
+        "Ask the cluster's owner to install it, or to run `workshop up` once themselves",
+    )
+
+
+def refuse_lacking(lacking: Sequence[Right], what: str, hint: str) -> None:
+    """Raise ForbiddenError with these words, and with the rights that are lacking, if there are any."""
     if lacking:
-        raise ForbiddenError(
-            f"Your account lacks rights that a seat in namespace `{cluster.namespace}` needs",
-            why=f"It may not {summary_of(lacking)}",
-            hint=f"Ask the cluster's owner for the Roles in `{cluster_dir() / _ROLE}` in that namespace",
-        )
-    lacking = missing(cluster.kube, installs_in, rights_in(_INSTALLS)) if installs_in else ()
-    if lacking:
-        raise ForbiddenError(
-            "ToolHive's operator has to be installed first, and your account may not do that",
-            why=f"It may not {summary_of(lacking)}",
-            hint="Ask the cluster's owner to install it, or to run `workshop up` once themselves",
-        )
+        raise ForbiddenError(what, why=f"It may not {summary_of(lacking)}", hint=hint)
 
 
 def require_removal_rights(cluster: Cluster, namespace: str) -> None:

@@ -29,11 +29,11 @@ from workshop.lab.cluster.backend import ClusterBackend
 from workshop.lab.cluster.record import Cluster, ClusterRecord, Tools
 from workshop.lab.cluster.removal import Removal
 from workshop.lab.cluster.render import RenderedPart, Renderer, SharedPractice
-from workshop.lab.cluster.seats import Right, missing, rights_in, seat_rules, summary_of
+from workshop.lab.cluster.seats import Right, missing, refuse_lacking, rights_in, seat_rules
 from workshop.lab.cluster.secrets import secrets_of
 from workshop.lab.cluster.workloads import Workloads
 from workshop.lab.kube.client import Kube
-from workshop.lab.kube.connection import ForbiddenError, UnauthorizedError, UnreachableError
+from workshop.lab.kube.connection import UnauthorizedError, UnreachableError
 from workshop.lab.kube.objects import mapping
 from workshop.lab.logs import Log
 from workshop.lab.pins import Pins
@@ -69,16 +69,11 @@ def require_access(seat: SeatFile, kube: Kube) -> str:
         if practice := seat.about.practice:
             lacking = [*lacking, *missing(kube, practice.namespace, _IN_THE_ROOM)]
         served = kube.serves(TOOLHIVE_API, _DEFINITIONS)
-    if lacking:
-        raise ForbiddenError(
-            f"The account of {label_of(seat)} lacks rights that a seat needs",
-            why=f"It may not {summary_of(lacking)}",
-            hint=f"Ask the facilitator to run `workshop room create {seat.about.room}` again",
-        )
+    again = f"Ask the facilitator to run `workshop room create {seat.about.room}` again"
+    refuse_lacking(lacking, f"The account of {label_of(seat)} lacks rights that a seat needs", again)
     if not served:
         raise PreflightError(
-            f"ToolHive's definitions are missing in the cluster of room `{seat.about.room}`",
-            hint=f"Ask the facilitator to run `workshop room create {seat.about.room}` again",
+            f"ToolHive's definitions are missing in the cluster of room `{seat.about.room}`", hint=again
         )
     return version
 

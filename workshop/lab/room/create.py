@@ -24,10 +24,10 @@ from workshop.lab.cluster.operator import Operator
 from workshop.lab.cluster.readiness import wait_deployment
 from workshop.lab.cluster.record import Cluster
 from workshop.lab.cluster.render import practice_manifests
-from workshop.lab.cluster.seats import missing, rights_in, summary_of
+from workshop.lab.cluster.seats import missing, refuse_lacking, rights_in
 from workshop.lab.cluster.secrets import secrets_of
 from workshop.lab.deployments import practice_config, write_secrets
-from workshop.lab.kube.connection import ForbiddenError, UnreachableError
+from workshop.lab.kube.connection import UnreachableError
 from workshop.lab.kube.objects import Object, annotations_of, is_being_deleted, labels_of, name_of, text
 from workshop.lab.kube.wait import bound
 from workshop.lab.room.handout import Handout
@@ -361,13 +361,11 @@ class Creation:
 
 def _require_rights(site: Cluster) -> None:
     """Raise ForbiddenError, before any change, for the rights that this account lacks."""
-    lacking = missing(site.kube, site.namespace, rights_in(_RIGHTS))
-    if lacking:
-        raise ForbiddenError(
-            "Your account lacks rights that a room needs",
-            why=f"It may not {summary_of(lacking)}",
-            hint="A room needs an administrator of the cluster: ask its owner, or choose another context",
-        )
+    refuse_lacking(
+        missing(site.kube, site.namespace, rights_in(_RIGHTS)),
+        "Your account lacks rights that a room needs",
+        "A room needs an administrator of the cluster: ask its owner, or choose another context",
+    )
 
 
 def _require_free(site: Cluster, room: Room) -> None:
