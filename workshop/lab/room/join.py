@@ -48,18 +48,17 @@ def join(file: Path, directory: Path, backend: BackendName | None, runner: Runne
 def _require_unused(seat: SeatFile, directory: Path, backend: BackendName | None) -> None:
     """Raise PreflightError if the instance has another seat or runs without one."""
     if not (directory / SEAT_FILE).exists():
-        occupied = f"It runs on the {backend} backend" if backend else ""
+        occupied, way_out = f"It runs on the {backend} backend" if backend else "", "`workshop teardown`"
     else:
         joined = seat_file.read(directory / SEAT_FILE)
         same = (joined.server, joined.about.namespace) == (seat.server, seat.about.namespace)
-        occupied = "" if same else f"It is {label_of(joined)}"
+        occupied, way_out = "" if same else f"It is {label_of(joined)}", "`workshop join --leave`"
     if occupied:
-        name = seat.about.namespace
+        another = f"`workshop --instance {seat.about.namespace} join FILE`"
         raise PreflightError(
             f"This instance cannot be {label_of(seat)}",
             why=occupied,
-            hint=f"Join as another: `workshop --instance {name} join FILE`; or first "
-            + ("`workshop join --leave`" if "room" in occupied else "`workshop teardown`"),
+            hint=f"Join as another: {another}; or first {way_out}",
         )
 
 
