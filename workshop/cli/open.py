@@ -1,6 +1,6 @@
 """`workshop open`: the companion page beside the terminal."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from workshop.cli.terminal import console
 from workshop.core.errors import UsageError
 from workshop.core.foreign import one_line
 from workshop.course.lessons import Lesson, find_lessons
+
+if TYPE_CHECKING:
+    from workshop.course.page.server import PageServer
 
 Part = Annotated[
     str | None,
@@ -30,17 +33,22 @@ def open_page(
     part: Part = None, *, no_browser: NoBrowser = False, present: Present = False, port: Port = None
 ) -> None:
     """Show the lesson, your progress and the handshake, as it happens, in a browser."""
-    from workshop.agent.approval import OpenBrowser
-    from workshop.core.interrupts import interrupts
     from workshop.core.ports import free_port
     from workshop.course.page.app import CompanionPage
 
     page = CompanionPage(_lesson(part), port or free_port(), present=present)
+    serve(page, "It is served until Ctrl-C. Run the parts in another terminal.", opens=not no_browser)
+
+
+def serve(page: "PageServer", note: str, *, opens: bool) -> None:
+    """Show the address of a page, and serve it until Ctrl-C."""
+    from workshop.agent.approval import OpenBrowser
+    from workshop.core.interrupts import interrupts
 
     async def ready() -> None:
         console().out(page.url)
-        console().say("It is served until Ctrl-C. Run the parts in another terminal.")
-        if not no_browser:
+        console().say(note)
+        if opens:
             await OpenBrowser().start(page.url)
 
     interrupts.run(page.serve(ready))

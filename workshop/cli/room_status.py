@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from workshop.cli.groups import Commands
+from workshop.cli.open import serve
 from workshop.cli.options import Json, Room, RoomContext
 from workshop.cli.terminal import console, finish, running
 from workshop.core.errors import DeadlineError, UsageError
@@ -125,21 +126,11 @@ def show_plan(name: str, context: str | None, seats: int, *, yes: bool, json: bo
 
 
 def _serve(name: str, look: "Callable[[], RoomStatus]", *, opens: bool) -> None:
-    from workshop.agent.approval import OpenBrowser
-    from workshop.core.interrupts import interrupts
     from workshop.core.ports import free_port
     from workshop.course.page.room import RoomPage
 
     look()  # a room that does not exist is an error here, not on the page
-    page = RoomPage(name, look, free_port())
-
-    async def ready() -> None:
-        console().out(page.url)
-        console().say("It is served until Ctrl-C.")
-        if opens:
-            await OpenBrowser().start(page.url)
-
-    interrupts.run(page.serve(ready))
+    serve(RoomPage(name, look, free_port()), "It is served until Ctrl-C.", opens=opens)
 
 
 def _watch(look: "Callable[[], RoomStatus]") -> NoReturn:
