@@ -13,7 +13,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from tests.environment import IsolatedInstance
-from workshop.core.bounded import MOST_BYTES
+from workshop.core.http_client import MOST_BYTES
 from workshop.core.ports import free_port
 
 INITIALIZE = {

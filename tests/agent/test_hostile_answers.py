@@ -20,8 +20,8 @@ from workshop.agent.mcp_tools import McpTools
 from workshop.agent.messages import Conversation, ModelTurn, ToolCall, ToolReply, ToolSpec
 from workshop.agent.practice_browser import approve_page
 from workshop.agent.toolbox import PythonTools
-from workshop.core.bounded import UnusableAnswerError
 from workshop.core.errors import WorkshopError
+from workshop.core.http_client import UnusableAnswerError
 from workshop.core.ports import free_port
 
 BY_HAND = """

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Workshop
+from workshop.core.files import read_state
 from workshop.core.instance import INSTANCE, Record
-from workshop.core.state_file import read_state
 
 
 @pytest.mark.parametrize(

@@ -105,10 +105,10 @@ async def test_without_a_recorder_and_for_the_model_nothing_listens() -> None:
     assert current() is None
     async with open_client(5) as http:
         assert not http.event_hooks["request"]
-        assert [hook.__module__ for hook in http.event_hooks["response"]] == ["workshop.core.bounded"]
+        assert [hook.__module__ for hook in http.event_hooks["response"]] == ["workshop.core.http_client"]
     with recording(Recorder()):
         async with open_client(5, sender=None) as http:
-            assert [hook.__module__ for hook in http.event_hooks["response"]] == ["workshop.core.bounded"]
+            assert [hook.__module__ for hook in http.event_hooks["response"]] == ["workshop.core.http_client"]
 
 
 def test_a_flood_of_requests_is_counted_and_not_stored() -> None:

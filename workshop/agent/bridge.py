@@ -41,8 +41,8 @@ from workshop.agent.http import headers_for, open_client
 from workshop.agent.listener import LoopbackListener
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.token_store import TokenStore
-from workshop.core.bounded import MOST_BYTES, UnusableAnswerError
 from workshop.core.errors import WorkshopError
+from workshop.core.http_client import MOST_BYTES, UnusableAnswerError
 from workshop.core.ports import free_port
 
 _SILENCE_SECONDS = 3600.0

@@ -32,9 +32,9 @@ from workshop.agent.elicitation import AskingClient, Elicitation, Person
 from workshop.agent.events import Connected, Connecting, Observer, Warned, ignore
 from workshop.agent.http import headers_for, open_client, status_line
 from workshop.agent.mcp_tools import first_mistake
-from workshop.core.bounded import MOST_BYTES, UnusableAnswerError
 from workshop.core.errors import DeadlineError, WorkshopError
-from workshop.core.foreign import one_line
+from workshop.core.http_client import MOST_BYTES, UnusableAnswerError
+from workshop.core.text import one_line
 from workshop.recorder import current
 
 _OLDER = "the agent uses the older handshake of 2025-11-25 instead"

@@ -38,7 +38,7 @@ from workshop.agent.approval import Approval, ApproveAs, Consent, nobody
 from workshop.agent.events import Observer, PageOpened, PageRequested, Warned, ignore
 from workshop.agent.oauth_checks import check_address
 from workshop.core.errors import WorkshopError
-from workshop.core.foreign import one_line
+from workshop.core.text import one_line
 
 LONGEST = 2000
 # RFC 3986 section 2 and no more: other characters are where programs read one URL as two different ones.

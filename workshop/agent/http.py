@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 
 from workshop.core import http_client
-from workshop.core.foreign import one_line
+from workshop.core.text import one_line
 from workshop.recorder import current
 
 CONNECT_SECONDS = 5.0
@@ -30,7 +30,7 @@ def open_client(
     """An HTTP client that waits at most `timeout` seconds for each read.
 
     The flight recorder, if there is one, records its requests as from `sender`; with None it does not.
-    `streams` allows event streams without an end (see `workshop.core.bounded`).
+    `streams` allows event streams without an end (see `workshop.core.http_client`).
     """
     hooks: dict[str, list[Hook]] = {"request": list(on_request), "response": list(on_response)}
     recording: list[Hook] = []

@@ -14,11 +14,11 @@ from urllib.parse import parse_qs, urlsplit
 from mcp.shared.auth import AuthorizationCodeResult
 
 from workshop.core.errors import CredentialsError, PreflightError, WorkshopError
-from workshop.core.foreign import one_line
 from workshop.core.hops import CODE, hop
 from workshop.core.pages import PAGE_POLICY, STYLE
 from workshop.core.ports import bind_loopback, free_port
 from workshop.core.refusals import refusal_in
+from workshop.core.text import one_line
 from workshop.recorder import current
 
 _MAX_REQUEST = 16 * 1024

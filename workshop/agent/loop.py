@@ -16,7 +16,7 @@ from workshop.agent.messages import (
 from workshop.agent.watched import watched_model, watched_tools
 from workshop.core.encoding import DEEPEST
 from workshop.core.errors import WorkshopError
-from workshop.core.foreign import one_line
+from workshop.core.text import one_line
 
 
 class NoAnswerError(WorkshopError):

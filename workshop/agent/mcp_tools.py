@@ -12,7 +12,7 @@ from workshop.agent.messages import ToolResult, ToolSpec
 from workshop.agent.toolbox import mistake
 from workshop.core.encoding import parse_json, unsendable, whole_characters
 from workshop.core.errors import WorkshopError
-from workshop.core.foreign import one_line
+from workshop.core.text import one_line
 
 _MAX_PAGES = 50
 _MAX_TEXT = 200_000

@@ -14,8 +14,8 @@ from mcp.shared.auth import OAuthMetadata
 from workshop.agent.http import status_line
 from workshop.core.encoding import parse_json
 from workshop.core.errors import CredentialsError, DeadlineError, WorkshopError
-from workshop.core.foreign import one_line
 from workshop.core.outgoing import is_loopback
+from workshop.core.text import one_line
 
 OAUTH_SECONDS = 15.0
 _MOST_SAID = 300

@@ -10,10 +10,10 @@ import httpx2
 
 from workshop.agent.http import RETRIED, open_client, status_line, wait_before
 from workshop.agent.messages import Conversation, Entry, ModelTurn, Question, ToolCall, ToolReply, ToolSpec
-from workshop.core.bounded import UnusableAnswerError
 from workshop.core.encoding import parse_json, unsendable
 from workshop.core.errors import CredentialsError, DeadlineError, UsageError, WorkshopError
-from workshop.core.foreign import one_line
+from workshop.core.http_client import UnusableAnswerError
+from workshop.core.text import one_line
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 _ATTEMPTS = 4

@@ -10,8 +10,8 @@ from workshop.agent.http import open_client
 from workshop.agent.oauth_checks import ForgottenClientError
 from workshop.core.browser import following, forms, press
 from workshop.core.errors import CredentialsError, DeadlineError, WorkshopError
-from workshop.core.foreign import one_line
 from workshop.core.outgoing import is_loopback
+from workshop.core.text import one_line
 
 _MAX_PAGES = 16
 _PAGE_SECONDS = 10.0

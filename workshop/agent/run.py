@@ -20,10 +20,10 @@ from workshop.agent.view import View
 from workshop.core.console import Console
 from workshop.core.crash import short_error
 from workshop.core.errors import INTERRUPTED, UsageError
-from workshop.core.foreign import plain
 from workshop.core.interrupts import interrupts
 from workshop.core.settings import Settings
 from workshop.core.streams import prepare_streams
+from workshop.core.text import plain
 from workshop.recorder.request import UNKNOWN, Upstream
 
 Answer = Callable[[Agent], Awaitable[str]]

@@ -12,7 +12,7 @@ from workshop.agent.http import open_client
 from workshop.agent.oauth_checks import OAUTH_SECONDS, check_address, oauth_error, send_bounded
 from workshop.agent.token_store import Login, TokenStore
 from workshop.core.errors import WorkshopError
-from workshop.core.foreign import one_line
+from workshop.core.text import one_line
 
 
 @dataclass(frozen=True)

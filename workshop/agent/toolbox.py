@@ -9,9 +9,9 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ArgsKwargs, to_jsonable_python
 
 from workshop.agent.messages import ToolResult, ToolSpec
-from workshop.core.docstrings import docstring
 from workshop.core.encoding import whole_characters
 from workshop.core.errors import UsageError
+from workshop.core.text import docstring
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -14,7 +14,7 @@ from workshop.agent import events as on
 from workshop.core import hops
 from workshop.core.console import Console, Progress, Step
 from workshop.core.errors import WorkshopError
-from workshop.core.foreign import one_line, unbroken
+from workshop.core.text import one_line, unbroken
 
 
 async def typed_line() -> str:

@@ -14,7 +14,7 @@ from workshop.agent.events import (
     ToolsFound,
 )
 from workshop.agent.messages import ChatModel, Conversation, ModelTurn, Toolbox, ToolResult, ToolSpec
-from workshop.core.foreign import one_line
+from workshop.core.text import one_line
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from pydantic import (
     ValidationInfo,
 )
 
-from workshop.core.config_file import keys_at, requirement
 from workshop.core.errors import UsageError
+from workshop.core.files import keys_at, requirement
 from workshop.core.settings import read_env
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -15,10 +15,10 @@ from workshop.cli.options import Json
 from workshop.cli.probe import LogIn, Url, signing_of
 from workshop.cli.terminal import console, finish
 from workshop.core.errors import WorkshopError
-from workshop.core.foreign import one_line
 from workshop.core.interrupts import interrupts
 from workshop.core.invocation import again
 from workshop.core.result import Result, Table
+from workshop.core.text import one_line
 from workshop.course.lessons import Lesson, find_lessons, variations_of
 
 if TYPE_CHECKING:

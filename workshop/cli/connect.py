@@ -12,8 +12,8 @@ from workshop.cli.completion import complete_endpoints
 from workshop.cli.options import Json
 from workshop.cli.terminal import agreed, console, finish
 from workshop.core.errors import UsageError
-from workshop.core.foreign import plain
 from workshop.core.result import Result
+from workshop.core.text import plain
 
 if TYPE_CHECKING:
     from workshop.course.connect import Connection

@@ -9,9 +9,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from workshop.cli.terminal import console
-from workshop.core.docstrings import docstring
 from workshop.core.errors import UsageError, WorkshopError
 from workshop.core.invocation import runnable_line
+from workshop.core.text import docstring
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "up": (

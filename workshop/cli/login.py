@@ -13,11 +13,11 @@ from workshop.cli.next import following
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
 from workshop.core.errors import UsageError, WorkshopError
-from workshop.core.foreign import one_line
 from workshop.core.instance import Instance
 from workshop.core.interrupts import interrupts
 from workshop.core.invocation import again
 from workshop.core.result import Result, Table
+from workshop.core.text import one_line
 
 if TYPE_CHECKING:
     from workshop.agent.token_store import Login, TokenStore

@@ -7,7 +7,7 @@ import typer
 from workshop.cli.next import find_next
 from workshop.cli.terminal import console
 from workshop.core.errors import UsageError
-from workshop.core.foreign import one_line
+from workshop.core.text import one_line
 from workshop.course.lessons import Lesson, find_lessons
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from workshop.cli.connect import ApproveAs, NoBrowser
 from workshop.cli.options import Json
 from workshop.cli.terminal import console, finish
 from workshop.core.errors import CheckError, UsageError
-from workshop.core.foreign import one_line, plain
 from workshop.core.invocation import again
 from workshop.core.result import Result, Table
+from workshop.core.text import one_line, plain
 
 if TYPE_CHECKING:
     from workshop.audit.probe.report import Report

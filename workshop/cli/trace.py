@@ -8,8 +8,8 @@ import typer
 from workshop.cli.groups import EXAMPLES, Commands
 from workshop.cli.options import Json
 from workshop.cli.terminal import finish
-from workshop.core.foreign import unbroken
 from workshop.core.result import Result
+from workshop.core.text import unbroken
 
 File = Annotated[Path, typer.Argument(metavar="FILE.json", help="A trace that `part 4 run --trace` wrote.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: .html, .har or .json.")]

@@ -16,10 +16,19 @@ from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.text import Text
 
 from workshop.core.errors import WorkshopError
-from workshop.core.foreign import plain, unbroken
 from workshop.core.invocation import runnable, runnable_markdown
 from workshop.core.result import Point, Result, Table, envelope, error_envelope
-from workshop.core.screen import WIDEST, Running, Screen, link, pager, show_in_pager, takes_hyperlinks
+from workshop.core.screen import (
+    WIDEST,
+    Running,
+    Screen,
+    link,
+    markdown_shown,
+    pager,
+    show_in_pager,
+    takes_hyperlinks,
+)
+from workshop.core.text import plain, unbroken
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -198,9 +207,7 @@ class Console:
 
     def _markdown(self, markdown: str) -> None:
         """Print Markdown; on a terminal, what is longer than the screen goes through the person's pager."""
-        from workshop.core.markdown import rendered
-
-        text = rendered(markdown, hyperlinks=self._hyperlinks and self._out.file.isatty())
+        text = markdown_shown(markdown, hyperlinks=self._hyperlinks and self._out.file.isatty())
         with self._out.capture() as captured:
             self._out.print(text, width=_text_width(self._out), crop=False)
         command = pager() if self.can_ask and self._out.file.isatty() else []

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from workshop import __version__
 from workshop.core.errors import INTERRUPTED, PreflightError, UsageError, WorkshopError
-from workshop.core.foreign import one_line, unbroken
 from workshop.core.invocation import runnable
 from workshop.core.paths import current_dir, parts_dir, state_home, write_private
 from workshop.core.redaction import known_secrets, redacted
 from workshop.core.streams import prepare_streams
+from workshop.core.text import one_line, unbroken
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})

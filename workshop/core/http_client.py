@@ -1,21 +1,31 @@
-"""HTTP clients: to loopback directly, elsewhere as the variables of proxies and TLS say; bodies are bounded.
+"""HTTP clients: to loopback directly, elsewhere as the proxy and TLS variables say; bodies are bounded.
 
 A proxy or a trust store of the environment is made when a request first needs it: a mistake in a variable
 must not stop what talks to this machine only, and where it matters the error names the variable.
+
+A body is cut off at a number of bytes, counted as sent and as unpacked: a megabyte of gzip can hold a
+gigabyte. It is unpacked here and in small pieces, because `httpx2` joins all pieces before anyone can count.
 """
 
 import functools
 import ssl
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 import httpx2
 
-from workshop.core.bounded import CODING, bounded_answers, bounded_answers_sync
-from workshop.core.errors import PreflightError
+from workshop.core.errors import PreflightError, WorkshopError
 from workshop.core.outgoing import check_variables, explaining_localhost, is_loopback
 
 _LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+MOST_BYTES = 8 * 1024 * 1024
+CODING = "gzip"
+"""The `Accept-Encoding` of our clients."""
+_PIECE = 64 * 1024
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+_UNPACKED = frozenset({"gzip", "x-gzip", "deflate"})
+_EVENTS = "text/event-stream"
 
 
 def open_client(
@@ -115,3 +125,121 @@ def _system_certificates() -> ssl.SSLContext:
 @functools.cache
 def _no_certificates() -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+class UnusableAnswerError(WorkshopError):
+    """A body is too large, or it is not what its `Content-Encoding` says."""
+
+
+def bounded_answers(
+    most: int = MOST_BYTES, *, streams: bool = False
+) -> Callable[[httpx2.Response], Coroutine[Any, Any, None]]:
+    """A response hook: reading a body of more than `most` bytes raises UnusableAnswerError.
+
+    With `streams`, a successful event stream may go on for ever: its reader bounds each event.
+    """
+
+    async def bound(response: httpx2.Response) -> None:
+        if isinstance(response.stream, httpx2.AsyncByteStream):
+            response.stream = _AsyncBounded(response.stream, _meter(response, most, streams=streams))
+
+    return bound
+
+
+def bounded_answers_sync(most: int = MOST_BYTES) -> Callable[[httpx2.Response], None]:
+    """The same hook for a client that is not asynchronous."""
+
+    def bound(response: httpx2.Response) -> None:
+        if isinstance(response.stream, httpx2.SyncByteStream):
+            response.stream = _Bounded(response.stream, _meter(response, most))
+
+    return bound
+
+
+def unpacked(body: bytes, coding: str, most: int = MOST_BYTES) -> bytes:
+    """A body without its coding; raises UnusableAnswerError for one that is too large, cut, or in another."""
+    meter = _Meter("a recorded server", coding.strip().lower(), most)
+    whole = b"".join(meter.pieces(body))
+    meter.end()
+    return whole
+
+
+def _meter(response: httpx2.Response, most: int, *, streams: bool = False) -> "_Meter":
+    """Take the coding out of the headers too: whoever reads the body gets it unpacked."""
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    for name in ("content-encoding", "content-length") if coding != "identity" else ():
+        response.headers.pop(name, None)
+    endless = streams and response.is_success and response.headers.get("content-type", "").startswith(_EVENTS)
+    host = response.request.url.netloc.decode("ascii")
+    return _Meter(host, coding, None if endless else most)
+
+
+class _Meter:
+    """Counts and unpacks the body of one answer."""
+
+    def __init__(self, host: str, coding: str, most: int | None) -> None:
+        self._host, self._coding, self._most = host, coding, most
+        self._received = self._unpacked = 0
+        self._unpacker = zlib.decompressobj(_GZIP_OR_ZLIB) if coding in _UNPACKED else None
+
+    def pieces(self, chunk: bytes) -> Iterator[bytes]:
+        """The unpacked bytes of a chunk, in pieces; raises UnusableAnswerError."""
+        self._received += len(chunk)
+        self._check(self._received)
+        if self._unpacker is None:
+            if self._coding != "identity":
+                raise self._broken(f"It is compressed as `{self._coding[:20]}`, which was not asked for")
+            yield chunk
+            return
+        while chunk and not self._unpacker.eof:
+            try:
+                piece = self._unpacker.decompress(chunk, _PIECE)
+            except zlib.error as error:
+                raise self._broken(f"It is not what it says it is: {self._coding}") from error
+            self._unpacked += len(piece)
+            self._check(self._unpacked)
+            chunk = self._unpacker.unconsumed_tail
+            if piece:
+                yield piece
+
+    def end(self) -> None:
+        """Raises UnusableAnswerError for a compressed body that ends in its middle."""
+        if self._unpacker is not None and self._received and not self._unpacker.eof:
+            raise self._broken(f"It ends in the middle of its {self._coding} data")
+
+    def _check(self, count: int) -> None:
+        if self._most is not None and count > self._most:
+            raise UnusableAnswerError(
+                f"The answer of {self._host} is too large",
+                why=f"It is over {self._most // 1024} KiB; the rest was not read",
+            )
+
+    def _broken(self, why: str) -> UnusableAnswerError:
+        return UnusableAnswerError(f"The answer of {self._host} cannot be read", why=why)
+
+
+class _AsyncBounded(httpx2.AsyncByteStream):
+    def __init__(self, stream: httpx2.AsyncByteStream, meter: _Meter) -> None:
+        self._stream, self._meter = stream, meter
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._stream:
+            for piece in self._meter.pieces(chunk):
+                yield piece
+        self._meter.end()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _Bounded(httpx2.SyncByteStream):
+    def __init__(self, stream: httpx2.SyncByteStream, meter: _Meter) -> None:
+        self._stream, self._meter = stream, meter
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._stream:
+            yield from self._meter.pieces(chunk)
+        self._meter.end()
+
+    def close(self) -> None:
+        self._stream.close()

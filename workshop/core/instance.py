@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from workshop.core.errors import DeadlineError, UsageError
-from workshop.core.foreign import unbroken
+from workshop.core.files import DamagedFileError, Port, read_state
 from workshop.core.paths import make_private_dir, state_home, write_private
-from workshop.core.state_file import DamagedFileError, Port, read_state
+from workshop.core.text import unbroken
 
 Upstream = Literal["github", "practice"]
 INSTANCE = "WORKSHOP_INSTANCE"

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from workshop.core.errors import WorkshopError
+from workshop.core.files import read_json
 from workshop.core.instance import Instance
 from workshop.core.settings import Settings
-from workshop.core.state_file import read_json
 
 _SHORTEST = 8
 _OF_A_SEAT = re.compile(r"^\s*(?:token|record_key): (\S+)$", re.MULTILINE)

@@ -9,12 +9,14 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from workshop.core.result import Point, Result
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
+    from rich.console import RenderResult
+    from rich.markdown import Markdown
     from rich.spinner import Spinner
     from rich.text import Text
 
@@ -64,6 +66,26 @@ def link(text: "Text") -> "Text":
         if path is not None and _exists(path):
             text.stylize(f"link {path.absolute().as_uri()}", *found.span())
     return text
+
+
+def markdown_shown(markdown: str, *, hyperlinks: bool) -> "Markdown":
+    """Markdown as rich prints it, such as a lesson; without `hyperlinks`, a link's address follows its text.
+
+    Lines of code are neither wrapped nor indented, so that they can be copied.
+    """
+    # Rich's Markdown imports a parser, which only lessons, tasks and help topics need.
+    from rich.markdown import CodeBlock, Markdown
+    from rich.text import Text
+
+    class WholeLines(CodeBlock):
+        def __rich_console__(self, *_: object) -> "RenderResult":
+            style = "cyan" if self.lexer_name == "sh" else ""
+            yield Text(str(self.text).rstrip(), style=style, no_wrap=True, overflow="ignore")
+
+    class Lesson(Markdown):
+        elements: ClassVar = {**Markdown.elements, "fence": WholeLines, "code_block": WholeLines}
+
+    return Lesson(markdown, hyperlinks=hyperlinks)
 
 
 def _exists(path: Path) -> bool:

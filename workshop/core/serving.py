@@ -23,11 +23,10 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from workshop.core.config_file import read_toml
 from workshop.core.crash import run_program
 from workshop.core.errors import UsageError
+from workshop.core.files import read_object
 from workshop.core.ports import bind_at
-from workshop.core.state_file import read_json
 
 try:
     import resource
@@ -296,19 +295,6 @@ def read_config(path: Path) -> dict[str, Any]:
     config = read_object(path)
     if type(config.get("port")) is not int:
         raise UsageError(f"The configuration `{path}` has no `port`")
-    return config
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object, or the TOML tables, in a configuration file; raises UsageError if it has neither."""
-    if path.suffix == ".toml":
-        return read_toml(path)
-    try:
-        config = read_json(path)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"The configuration `{path}` cannot be read", why=str(error)) from error
-    if not isinstance(config, dict):
-        raise UsageError(f"The configuration `{path}` is not a JSON object")
     return config
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from workshop.core.errors import UsageError
-from workshop.core.foreign import unbroken
 from workshop.core.instance import Instance
 from workshop.core.paths import checkout_dir, current_dir
+from workshop.core.text import unbroken
 
 _KEYS = {
     "GITHUB_OAUTH_CLIENT_ID": "github_client_id",

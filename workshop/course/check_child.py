@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from workshop.core.errors import CheckError, WorkshopError
-from workshop.core.foreign import one_line
+from workshop.core.text import one_line
 from workshop.course.check_outcome import (
     Job,
     NotApplicableError,

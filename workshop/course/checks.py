@@ -29,10 +29,10 @@ from workshop.agent.messages import (
     ToolResult,
     ToolSpec,
 )
-from workshop.core.docstrings import docstring
 from workshop.core.errors import WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.settings import Settings
+from workshop.core.text import docstring
 from workshop.course.check_outcome import (
     NotApplicableError,
     NotPassedError,

@@ -15,9 +15,9 @@ from typing import Any
 
 from workshop.core.encoding import shallow
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
+from workshop.core.files import read_bounded
 from workshop.core.instance import INSTANCE, Instance
 from workshop.core.paths import replace_text
-from workshop.core.state_file import read_bounded
 
 WHY_LOCALHOST = (
     "Write `localhost`, not `127.0.0.1`: issuer, audience and callback say `localhost`, "

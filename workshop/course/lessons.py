@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workshop.core.config_file import read_toml
 from workshop.core.errors import UsageError
+from workshop.core.files import read_toml
 from workshop.core.paths import parts_dir
 
 if TYPE_CHECKING:

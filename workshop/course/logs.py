@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workshop.core.errors import PreflightError, UsageError
-from workshop.core.foreign import unbroken
 from workshop.core.redaction import known_secrets, without_secrets
+from workshop.core.text import unbroken
 from workshop.course import environment
 from workshop.lab.logs import Log
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from workshop.core.errors import DeadlineError
+from workshop.core.files import DamagedFileError, read_json, typed
 from workshop.core.instance import Instance
 from workshop.core.paths import current_dir, make_private_dir, state_home, write_private
-from workshop.core.state_file import DamagedFileError, read_json, typed
 from workshop.lab.base import CLUSTER_FILE
 
 Warn = Callable[[str], None]

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from workshop.core.console import Console, Progress
 from workshop.core.errors import DeadlineError, UsageError, WorkshopError
-from workshop.core.foreign import one_line, unbroken
 from workshop.core.instance import Instance
 from workshop.core.paths import write_private
+from workshop.core.text import one_line, unbroken
 from workshop.course.lessons import Variation
 from workshop.lab.process import on_this_machine
 from workshop.lab.variation import Edition, VariationPrograms

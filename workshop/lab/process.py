@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 from workshop.core.console import Progress
 from workshop.core.errors import DeadlineError, PreflightError, WorkshopError
+from workshop.core.files import DamagedFileError, Pid, Port, read_state
 from workshop.core.paths import make_private_dir, write_private
 from workshop.core.ports import is_free, owner
-from workshop.core.state_file import DamagedFileError, Pid, Port, read_state
 from workshop.lab.base import Applied, Program, WorkloadStatus
 
 if TYPE_CHECKING:

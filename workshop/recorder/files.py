@@ -11,8 +11,8 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from workshop import __version__
 from workshop.core.errors import UsageError
+from workshop.core.files import DamagedFileError, read_json
 from workshop.core.paths import write_private
-from workshop.core.state_file import DamagedFileError, read_json
 from workshop.recorder.masking import LABEL, cut
 from workshop.recorder.model import FORMAT, VERSION, Comparison, Message, Pairs, Step, Trace
 from workshop.recorder.wording import SIGNS, UNEQUAL, UNFOLDED, chapter, counted, span

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workshop.core.errors import WorkshopError
+from workshop.core.files import MOST_BYTES, DamagedFileError, read_json
 from workshop.core.paths import make_private_dir, state_home, write_private
-from workshop.core.state_file import MOST_BYTES, DamagedFileError, read_json
 from workshop.recorder.files import from_data
 from workshop.recorder.model import Trace
 from workshop.recorder.wording import AWAITED, CUT_OFF

@@ -249,7 +249,7 @@ def decoded(request: Request) -> bytes:
     """The body of a response without its content coding."""
     if not request.header("content-encoding"):
         return bytes(request.body)
-    from workshop.core.bounded import UnusableAnswerError, unpacked
+    from workshop.core.http_client import UnusableAnswerError, unpacked
 
     try:
         return unpacked(bytes(request.body), request.header("content-encoding"))

@@ -11,7 +11,7 @@ from typing import Any
 
 from workshop.core.encoding import shallow
 from workshop.core.errors import UsageError
-from workshop.core.state_file import DamagedFileError, read_bounded
+from workshop.core.files import DamagedFileError, read_bounded
 
 API_GROUP = "toolhive.stacklok.dev"
 TOOLHIVE_API = f"{API_GROUP}/v1beta1"

@@ -5,7 +5,7 @@ import pytest
 from tests.audit.probe.weak import WeakServer
 from workshop.audit.probe.report import probe
 from workshop.core.errors import WorkshopError
-from workshop.core.foreign import plain
+from workshop.core.text import plain
 
 NONSENSE: list[object] = [
     None,

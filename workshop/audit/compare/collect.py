@@ -43,7 +43,7 @@ from workshop.audit.probe.model import Answer, Target
 from workshop.audit.probe.report import judge
 from workshop.audit.probe.requests import collect as probe_server
 from workshop.core.errors import WorkshopError
-from workshop.core.foreign import one_line, plain
+from workshop.core.text import one_line, plain
 from workshop.course.variation_run import PROXY
 from workshop.servers.practice.client import RecordedRequest, fingerprint, read_requests
 

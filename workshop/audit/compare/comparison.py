@@ -22,10 +22,10 @@ from workshop.audit.probe.model import Answer
 from workshop.core.console import Progress
 from workshop.core.encoding import csp_hash
 from workshop.core.errors import UsageError, WorkshopError
-from workshop.core.foreign import one_line
 from workshop.core.interrupts import interrupts
 from workshop.core.pages import page_environment
 from workshop.core.paths import write_private
+from workshop.core.text import one_line
 
 _CLEANUP_SECONDS = 40.0
 _MOST = 600

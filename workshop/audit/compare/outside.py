@@ -12,7 +12,7 @@ from workshop.audit.probe.model import Answer, Target
 from workshop.audit.probe.report import judge
 from workshop.audit.probe.requests import collect, collect_signed
 from workshop.audit.sign_in import SignedIn, Signing
-from workshop.core.foreign import one_line
+from workshop.core.text import one_line
 
 Note = Callable[[str], None]
 _UNKNOWN = "unknown"

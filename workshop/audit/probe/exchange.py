@@ -81,7 +81,7 @@ class Exchange:
         """The answer; None if there was none, or if the request is not allowed."""
         import httpx2
 
-        from workshop.core.bounded import UnusableAnswerError
+        from workshop.core.http_client import UnusableAnswerError
 
         late = asyncio.get_running_loop().time() >= self._end
         if late or len(self.requests) >= MOST_REQUESTS or not self.may_ask(url):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workshop.core.config_file import read_toml
 from workshop.core.errors import UsageError
+from workshop.core.files import read_toml
 
 SCRIPTS = Path(__file__).parent / "scripts"
 KEYS = {"ctrl-c": "\x03", "ctrl-d": "\x04", "enter": "\r", "space": " ", "y": "y", "n": "n"}

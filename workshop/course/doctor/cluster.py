@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from workshop.core.errors import WorkshopError
+from workshop.core.files import read_json
 from workshop.core.instance import Instance
-from workshop.core.state_file import read_json
 from workshop.course.doctor.finding import Finding, Machine
 from workshop.lab.pins import Pins
 from workshop.lab.tools.helm import Helm

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from workshop.core.files import DamagedFileError, read_json, typed
 from workshop.core.paths import state_home, write_private
 from workshop.core.redaction import known_secrets, without_secrets
-from workshop.core.state_file import DamagedFileError, read_json, typed
 from workshop.course.check_outcome import Outcome
 from workshop.recorder.live import is_page_open
 

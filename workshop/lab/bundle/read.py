@@ -14,9 +14,9 @@ from typing import IO, Annotated, Any
 
 from workshop import __version__
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
-from workshop.core.foreign import one_line
+from workshop.core.files import parsed_json, typed
 from workshop.core.paths import make_private_dir
-from workshop.core.state_file import parsed_json, typed
+from workshop.core.text import one_line
 from workshop.lab.pins import Archive, Pins, check_image, pinned
 
 MANIFEST = "manifest.json"

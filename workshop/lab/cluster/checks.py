@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from workshop.core.bounded import UnusableAnswerError
 from workshop.core.console import Progress, Step
 from workshop.core.errors import CredentialsError, WorkshopError
-from workshop.core.http_client import open_local_client
+from workshop.core.http_client import UnusableAnswerError, open_local_client
 from workshop.core.interrupts import interrupts
 from workshop.lab.cluster import endpoint_checks
 from workshop.lab.cluster.record import Cluster

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from workshop import __version__
-from workshop.core.bounded import UnusableAnswerError
-from workshop.core.http_client import open_local_client, open_local_client_sync
+from workshop.core.http_client import UnusableAnswerError, open_local_client, open_local_client_sync
 from workshop.toolhive.proxy_contract import (
     FORWARD_HINT,
     MissedError,

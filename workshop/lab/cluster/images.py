@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from workshop.core.errors import WorkshopError
+from workshop.core.files import DamagedFileError, read_json, typed
 from workshop.core.paths import make_private_dir, write_private
-from workshop.core.state_file import DamagedFileError, read_json, typed
 from workshop.lab.cluster.recipes import (
     BASE_LABEL,
     LABEL,

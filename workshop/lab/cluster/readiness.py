@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from workshop.core.console import Step, shortened
-from workshop.core.foreign import unbroken
+from workshop.core.text import unbroken
 from workshop.lab.cluster.workload_state import (
     GRACES,
     Graces,

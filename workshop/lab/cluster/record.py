@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from workshop.core.errors import UsageError
+from workshop.core.files import DamagedFileError, read_state
 from workshop.core.paths import write_private
-from workshop.core.state_file import DamagedFileError, read_state
 from workshop.lab.base import CLUSTER_FILE, Limits
 from workshop.lab.kube.client import Kube
 from workshop.lab.pins import Pins

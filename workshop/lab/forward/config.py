@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from workshop.core.errors import UsageError
+from workshop.core.files import DamagedFileError, Port, read_json, typed
 from workshop.core.paths import write_private
-from workshop.core.state_file import DamagedFileError, Port, read_json, typed
 
 
 @dataclass(frozen=True, kw_only=True)

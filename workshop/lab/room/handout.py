@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from workshop.core.errors import UsageError
-from workshop.core.foreign import one_line
+from workshop.core.files import DamagedFileError, read_bounded
 from workshop.core.invocation import again
 from workshop.core.paths import make_private_dir, replace_text, write_private
-from workshop.core.state_file import DamagedFileError, read_bounded
+from workshop.core.text import one_line
 from workshop.lab.room import seat_file
 from workshop.lab.room.objects import seat_namespace
 from workshop.lab.room.record import Room

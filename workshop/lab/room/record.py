@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from workshop.core.errors import UsageError
+from workshop.core.files import parsed_json
 from workshop.core.instance import Upstream
 from workshop.core.invocation import again
 from workshop.core.outgoing import is_loopback
 from workshop.core.paths import state_home
 from workshop.core.seats import seat_numbers
-from workshop.core.state_file import parsed_json
 from workshop.lab.base import Limits
 from workshop.lab.cluster.kubernetes import copy_context
 from workshop.lab.cluster.record import Cluster, ClusterFile, ClusterRecord, Tools, new_id

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workshop.core.encoding import parse_json
 from workshop.core.errors import UsageError
+from workshop.core.files import DamagedFileError, read_bounded
 from workshop.core.outgoing import is_loopback
 from workshop.core.paths import write_private
-from workshop.core.state_file import DamagedFileError, read_bounded
 from workshop.lab.kube.objects import text
 
 EXTENSION = "workshop"

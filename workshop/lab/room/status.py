@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from workshop.core.errors import UsageError
-from workshop.core.foreign import one_line
 from workshop.core.seats import seat_numbers
+from workshop.core.text import one_line
 from workshop.lab.cluster.readiness import OPERATOR
 from workshop.lab.cluster.workload_state import (
     OperatorView,

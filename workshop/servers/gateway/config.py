@@ -21,7 +21,7 @@ from workshop.auth.config_reader import (
     read_secret,
 )
 from workshop.core.errors import UsageError
-from workshop.core.state_file import DamagedFileError, read_json
+from workshop.core.files import DamagedFileError, read_json
 
 
 class ToolOverride(Block):

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from workshop.core.errors import UsageError
+from workshop.core.files import read_object
 from workshop.core.hops import HOPS
 from workshop.core.seats import seat_numbers, seat_user
-from workshop.core.serving import read_object
 
 RECORD_SECRET = "PRACTICE_RECORD_SECRET"  # noqa: S105 - the name of a variable
 """The environment variable with the secret that the seats' record keys and tokens are made from."""

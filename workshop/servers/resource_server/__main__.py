@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from workshop.core.config_file import validated
 from workshop.core.errors import UsageError, WorkshopError
-from workshop.core.serving import log_to_stderr, read_object
+from workshop.core.files import read_object, validated
+from workshop.core.serving import log_to_stderr
 from workshop.servers.resource_server.app import (
     HTTP,
     mk_auth_provider,

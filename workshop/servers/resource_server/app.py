@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from workshop.auth import LOOPBACK_HOSTS, BearerGuard, OutsideIssuer, OutsideTokens, Url
-from workshop.core.config_file import validated
 from workshop.core.errors import UsageError
+from workshop.core.files import validated
 from workshop.core.serving import serve
 from workshop.servers.resource_server.functions import Function, InputTrans, add_functions, named
 from workshop.servers.variation.sdk import CallerForSdk

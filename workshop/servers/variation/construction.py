@@ -18,15 +18,13 @@ import httpx2
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from workshop.auth import SecretText
-from workshop.core.config_file import validated
 from workshop.core.crash import run_program
 from workshop.core.encoding import parse_json
 from workshop.core.errors import DeadlineError, UsageError, WorkshopError
-from workshop.core.foreign import one_line
+from workshop.core.files import read_json, read_object, validated
 from workshop.core.http_client import open_local_client_sync
 from workshop.core.paths import write_private
-from workshop.core.serving import read_object
-from workshop.core.state_file import read_json
+from workshop.core.text import one_line
 from workshop.servers.variation.service import DESCRIBED, FilePath
 
 Json = dict[str, Any]

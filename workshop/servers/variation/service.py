@@ -16,9 +16,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workshop.auth import Url, caller_of
-from workshop.core.config_file import validated
 from workshop.core.crash import run_program
-from workshop.core.serving import LastResort, log_to_stderr, read_object, serve, unforeseen
+from workshop.core.files import read_object, validated
+from workshop.core.serving import LastResort, log_to_stderr, serve, unforeseen
 
 if TYPE_CHECKING:
     from workshop.servers.variation.metrics import Metrics

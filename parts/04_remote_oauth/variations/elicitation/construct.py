@@ -17,8 +17,8 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from workshop.core.errors import DeadlineError, UsageError
-from workshop.core.foreign import one_line
 from workshop.core.http_client import open_client
+from workshop.core.text import one_line
 from workshop.servers.variation.construction import Construction, Json, SetUp, Step
 from workshop.servers.variation.service import FilePath
 

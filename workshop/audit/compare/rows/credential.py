@@ -15,7 +15,7 @@ from workshop.audit.compare.evidence import (
     good,
     observed,
 )
-from workshop.core.foreign import one_line
+from workshop.core.text import one_line
 
 _SHOWN = 120
 _NOWHERE = "There is no GitHub behind this system."

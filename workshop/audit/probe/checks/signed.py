@@ -13,7 +13,7 @@ from workshop.audit.probe.model import (
     Unknown,
     Verdict,
 )
-from workshop.core.foreign import one_line
+from workshop.core.text import one_line
 
 _DAY = 24 * 60 * 60
 _SUCCESS = 300

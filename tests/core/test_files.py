@@ -9,11 +9,9 @@ from typing import Any, Literal
 
 import pytest
 
-from workshop.core.config_file import read_toml
 from workshop.core.encoding import DEEPEST
 from workshop.core.errors import UsageError
-from workshop.core.instance import Record
-from workshop.core.state_file import (
+from workshop.core.files import (
     MOST_BYTES,
     DamagedFileError,
     Pid,
@@ -21,8 +19,10 @@ from workshop.core.state_file import (
     parsed_json,
     read_json,
     read_state,
+    read_toml,
     typed,
 )
+from workshop.core.instance import Record
 from workshop.lab.cluster.record import ClusterRecord
 from workshop.lab.forward.config import ForwardState
 from workshop.lab.process import ProcessState

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from tests.raw_server import raw
-from workshop.core.bounded import (
+from workshop.core.http_client import (
     MOST_BYTES,
     UnusableAnswerError,
     bounded_answers,

@@ -1,0 +1,70 @@
+"""Texts as people and models are shown them: those from elsewhere made safe to print, and docstrings.
+
+In the name, message or result of a server, client or tool, a control character can drive a terminal, and a
+line break can forge a line of ours. A character without a shape, or one that turns the direction of writing,
+makes two different names look alike.
+"""
+
+import ast
+import functools
+import inspect
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Control characters, halves of a surrogate pair (no UTF-8 stream takes them), ends of lines and paragraphs.
+_NEVER = ("Cc", "Cs", "Zl", "Zp")
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def plain(text: str) -> str:
+    """A foreign text of several lines: control and bidirectional characters are shown as escapes."""
+    return "".join(char if char in "\n\t" or _is_plain(char) else f"\\x{ord(char):02x}" for char in text)
+
+
+def one_line(text: str, most: int = 100) -> str:
+    """A foreign name, message or result on one line: white space folded, cut to `most`, and `unbroken`."""
+    # cut before folding: a tool may return megabytes
+    flat = unbroken(" ".join(text[: 4 * most].split()))
+    return flat if len(flat) <= most and len(text) <= 4 * most else f"{flat[:most]}…"
+
+
+def unbroken(line: str) -> str:
+    """A line that has foreign text in it: whatever would break it or cannot be seen is shown as an escape."""
+    return "".join(
+        char if _is_plain(char) and unicodedata.category(char) != "Cf" else f"\\x{ord(char):02x}"
+        for char in line
+    )
+
+
+def _is_plain(char: str) -> bool:
+    return unicodedata.category(char) not in _NEVER and char not in _BIDI
+
+
+def docstring(function: Callable[..., Any]) -> str:
+    """The docstring of a function, without its indentation; "" if there is none.
+
+    With `PYTHONOPTIMIZE=2` Python drops docstrings, so it is then read from the source.
+    """
+    return inspect.getdoc(function) or _from_source(inspect.unwrap(function))
+
+
+def _from_source(function: Callable[..., Any]) -> str:
+    code = getattr(function, "__code__", None)
+    return _docstrings(code.co_filename).get(code.co_firstlineno, "") if code else ""
+
+
+@functools.cache
+def _docstrings(file: str) -> dict[int, str]:
+    """The docstring of each function of a file, by the line of its first decorator or its `def`."""
+    try:
+        tree = ast.parse(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, SyntaxError):  # an interactive session, or a file that is gone
+        return {}
+    found = [node for node in ast.walk(tree) if isinstance(node, _DEFINITIONS)]
+    return {
+        min(line.lineno for line in (node, *node.decorator_list)): ast.get_docstring(node) or ""
+        for node in found
+    }
