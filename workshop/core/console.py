@@ -42,12 +42,6 @@ _MARKS = {"done": ("✓", "green"), "failed": ("✗", "bold red"), "stopped": ("
 _STYLES = {**dict(_MARKS.values()), "→": "cyan", "+": "green", "-": "red"}
 
 
-def shortened(text: str, most: int) -> str:
-    """The text cut to `most` characters in its middle: a chain of errors names its cause last."""
-    start = most // 3
-    return text if len(text) <= most else f"{text[:start]}…{text[start + 1 - most :]}"
-
-
 @dataclass
 class Step:
     """One line of progress; `note` sets the detail shown after its label."""

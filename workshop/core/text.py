@@ -39,6 +39,12 @@ def unbroken(line: str) -> str:
     )
 
 
+def shortened(text: str, most: int) -> str:
+    """The text cut to `most` characters in its middle: a chain of errors names its cause last."""
+    start = most // 3
+    return text if len(text) <= most else f"{text[:start]}…{text[start + 1 - most :]}"
+
+
 def _is_plain(char: str) -> bool:
     return unicodedata.category(char) not in _NEVER and char not in _BIDI
 

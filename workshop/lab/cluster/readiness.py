@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from workshop.core.console import Step, shortened
-from workshop.core.text import unbroken
+from workshop.core.console import Step
+from workshop.core.text import shortened, unbroken
 from workshop.lab.cluster.workload_state import (
     GRACES,
     Graces,

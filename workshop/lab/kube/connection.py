@@ -10,9 +10,9 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workshop.core.console import shortened
 from workshop.core.errors import CredentialsError, DeadlineError, UsageError, WorkshopError
 from workshop.core.outgoing import PROXIES, check_variables, is_loopback
+from workshop.core.text import shortened
 from workshop.lab.kube.objects import Object, items, text, without_nulls
 
 if TYPE_CHECKING:

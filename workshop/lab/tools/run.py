@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from workshop.core.console import Progress, shortened
+from workshop.core.console import Progress
 from workshop.core.errors import DeadlineError, PreflightError, WorkshopError
+from workshop.core.text import shortened
 from workshop.toolhive.known_messages import hint_for
 
 _INSTALL = {
