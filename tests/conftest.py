@@ -1,5 +1,6 @@
 """Shared by every test: no choices from the shell, async tests on asyncio, one way to start a browser."""
 
+import gc
 import os
 import shutil
 import signal
@@ -31,9 +32,13 @@ CHROMIUM_OPTIONS = [
 # What a person may set for the tests themselves; everything else named WORKSHOP_… is a choice for `up`.
 FOR_TESTS = ("E2E_", "FUZZ", "TEST_", "THV_PROXYRUNNER", "TOOLHIVE_BUILD", "VMCP")
 
-# Rewriting the assertions of all tests takes a worker ten seconds: whatever the shell has set, it reads what
-# another worker, or the run before, has written.
+# Without bytecode each process compiles all that it imports, for a second or more, and a worker rewrites the
+# assertions of all tests for ten: whatever the shell has set, they are written once, and read from then on.
 sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# What is imported and collected stays until the end: to look for garbage in it takes a fifth of the time.
+gc.disable()
 
 # A shell that starts the suite in its background lets every child ignore Ctrl-C; these tests press it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -47,6 +52,12 @@ def pytest_configure(config: pytest.Config) -> None:
     for phase in ("connect", "read", "write", "pool"):
         setattr(DEFAULT_TIMEOUT_CONFIG, phase, 60.0)
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+
+def pytest_collection_finish() -> None:
+    """From here on there is garbage, but not among the modules and the collected tests."""
+    gc.enable()
+    gc.freeze()
 
 
 def clear_choices(environment: MutableMapping[str, str], selected: str) -> None:

@@ -4,12 +4,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from schemathesis.pytest import plugin
 
 from tests.fuzz.bench import Bench, bench
 from tests.servers.gateway.fixtures import practice_server
 from tests.servers.gateway.harness import settings
 
 __all__ = ["practice_server"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the plugin that pyproject.toml keeps from every other run, because it takes a second to import."""
+    config.pluginmanager.register(plugin)
 
 
 @pytest.fixture(scope="module")
