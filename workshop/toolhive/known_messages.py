@@ -215,7 +215,11 @@ _MESSAGES = (
         "The machine is out of inotify watches: `sudo sysctl fs.inotify.max_user_instances=512`",
         "A node is out of inotify watches: ask the cluster's owner to raise `max_user_instances`",
     ),
-    _known("pod operator", r"exceeded quota", "The namespace's quota is used up: ask its owner for more"),
+    _known(
+        "pod operator",
+        r"exceeded quota",
+        "The namespace's quota is used up: delete what is not needed, or ask its owner for more",
+    ),
     _known(
         "pod",
         r"executable file not found|exec: .*no such file or directory",

@@ -63,6 +63,21 @@ def test_progress_and_pods_of_each_seat_are_its_own(room: FakeCluster) -> None:
     )
 
 
+def test_each_deployment_of_a_seat_has_its_own_newest_pod(room: FakeCluster) -> None:
+    at = ("2026-11-21T08:00:00Z", "2026-11-21T08:01:00Z", "2026-11-21T08:02:00Z")
+    stuck = ("CrashLoopBackOff", "back-off 40s")
+    room.put(within(pod("old", ready=False, waiting=stuck, metadata={"creationTimestamp": at[0]}), SEAT))
+    new = pod("new", revision="two", metadata={"creationTimestamp": at[1]})
+    room.put(within(new, SEAT))
+    later = pod("later", of=SERVER, ready=False, waiting=stuck, metadata={"creationTimestamp": at[2]})
+    room.put(within(later, SEAT))
+    seat = seat_of(look(room.kube, ROOM))
+    assert (seat.ready, seat.pods) == (1, 2), "the newest pod of each of the two Deployments"
+    assert [problem.fix for problem in seat.problems] == [
+        f"Look closer: `kubectl logs later -n {SEAT} --previous`"
+    ]
+
+
 def test_each_kind_is_listed_once_however_many_seats_there_are(room: FakeCluster) -> None:
     def requests(seats: int) -> list[str]:
         put_room(room, seats)
@@ -95,17 +110,17 @@ def test_each_kind_is_listed_once_however_many_seats_there_are(room: FakeCluster
         (
             [pod(ready=False, waiting=("CrashLoopBackOff", "back-off 10s"), restarts=3)],
             "CrashLoopBackOff: it ended 3 times, last with Error (1)",
-            f"Look closer: `kubectl describe pod github-remote-1 -n {SEAT}`",
+            f"Look closer: `kubectl logs github-remote-1 -n {SEAT} --previous`",
         ),
         (
             [controller(status={**EMPTY, **LIMITED})],
             "FailedCreate: pods",
-            "The namespace's quota is used up: ask its owner for more",
+            "The namespace's quota is used up: delete what is not needed, or ask its owner for more",
         ),
         (
             [controller(SERVER, "StatefulSet", status=EMPTY), event(SERVER, "FailedCreate", QUOTA)],
             "FailedCreate: pods",
-            "The namespace's quota is used up: ask its owner for more",
+            "The namespace's quota is used up: delete what is not needed, or ask its owner for more",
         ),
         (
             [
@@ -123,6 +138,11 @@ def test_each_kind_is_listed_once_however_many_seats_there_are(room: FakeCluster
             ],
             "github-remote: Bad: resourceUrl is required",
             "`oidcConfigRef` needs `audience` and `resourceUrl`, the same text in both",
+        ),
+        (
+            [remote_proxy("Failed", [condition("Valid", holds=False, reason="Odd", message="it is odd")])],
+            "github-remote: Odd: it is odd",
+            f"Look closer: `kubectl describe MCPRemoteProxy github-remote -n {SEAT}`",
         ),
         (
             [
@@ -149,6 +169,7 @@ def test_each_kind_is_listed_once_however_many_seats_there_are(room: FakeCluster
         "quota",
         "quota of a StatefulSet",
         "refused by the operator",
+        "refused for an unknown reason",
         "no room",
     ],
 )

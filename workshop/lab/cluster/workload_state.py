@@ -201,7 +201,9 @@ def _is_creating(pod: Object) -> bool:
 def _revision(pod: Object) -> tuple[str, str]:
     owners = items(pod, "metadata", "ownerReferences") or [{}]
     kind, owner = text(owners[0], "kind"), text(owners[0], "name")
-    return (kind, owner) if kind == "ReplicaSet" else (f"{kind}/{owner}", owner)
+    # A ReplicaSet is one revision of a Deployment: its name is the Deployment's with a hash at the end.
+    controller = owner.rpartition("-")[0] if kind == "ReplicaSet" else owner
+    return f"{kind}/{controller}", owner
 
 
 def replicas(controller: Object) -> int:

@@ -235,13 +235,16 @@ class _Look:
         for each in objects.get(namespace, ()):
             if each["kind"] in _WORKLOADS:
                 for reason, message, _ in OperatorView(each, {}, "").refusals():
-                    yield self._problem(f"{name_of(each)}: {reason}", [("operator", message)], message, "")
+                    look = f"Look closer: `kubectl describe {each['kind']} {name_of(each)} -n {namespace}`"
+                    yield self._problem(f"{name_of(each)}: {reason}", [("operator", message)], message, look)
             elif each["kind"] in _CONTROLLERS:
                 yield from self._blocked(each, events)
         for pod in newest(self._pods(objects, namespace)):
-            look = f"Look closer: `kubectl describe pod {name_of(pod)} -n {namespace}`"
             noted = [event for event in events if event.about == name_of(pod)]
             for trouble in troubles(pod, noted):
+                crashed = trouble.reason == "CrashLoopBackOff"
+                verb, last = ("logs", " --previous") if crashed else ("describe pod", "")
+                look = f"Look closer: `kubectl {verb} {name_of(pod)} -n {namespace}{last}`"
                 # The pause between two pulls has no reason of its own; the event of the pull has.
                 messages = [(origin_of(event.reason, event.message), event.message) for event in noted[-5:]]
                 messages.insert(0, (trouble.origin, trouble.summary))
