@@ -10,6 +10,7 @@ import pytest
 
 from tests.benchmarks.gateway_paths import PROXYRUNNER, peer_is_installed
 from tests.benchmarks.gateway_table import FIGURES as LOADS
+from tests.benchmarks.gateway_table import STARTS
 
 ROOT = Path(__file__).parents[1]
 SMALLEST = ["--rounds=1", "--seconds=0.001", "--connections=2", "--calls=50", "--starts=1", "--logins=1"]
@@ -67,7 +68,7 @@ def test_it_measures_each_client_in_each_era(table: Table) -> None:
         assert above == ("", ["direct", *paths])
         assert [label for label, _ in rows] == [*LOADS, "wrong answers"]
         assert all(len([float(cell) for cell in cells]) == 1 + len(paths) for _, cells in rows)
-    assert {"start to the first 200, s", "RSS after all of this, MB"} <= set(figures(table, PROCESSES))
+    assert {*STARTS, "RSS after all of this, MB"} <= set(figures(table, PROCESSES))
     logins = {f"{login} login, {unit}" for login in ("first", "second") for unit in ("ms", "requests")}
     assert logins <= set(figures(table, PROCESSES))
 
@@ -148,11 +149,17 @@ def test_the_rooms_benchmark_measures_a_class_that_logs_in_and_reports_what_it_l
 def test_it_measures_toolhives_proxy_where_it_is_named(table: Table) -> None:
     if not os.environ.get(PROXYRUNNER):
         pytest.skip(f"{PROXYRUNNER} is not set: the path to ToolHive's thv-proxyrunner")
-    assert len(figures(table, TOOLHIVE)) == 8
-    assert {cells[-1] for label, cells in table[TOOLHIVE].items() if label != TOOLHIVE} <= {
-        "slower",
-        "no slower",
-    }
+    assert len(figures(table, TOOLHIVE)) == 15
+    for label, (*stated, quartiles, verdict) in table[TOOLHIVE].items():
+        if label == TOOLHIVE:
+            continue
+        assert len(stated) == 3, label
+        difference, low, high = (float(each) for each in (stated[2], *quartiles.split("..")))
+        lost, least = (-difference, -high) if label.startswith("calls/s") else (difference, low)
+        # What is printed is rounded, and a verdict is not.
+        assert verdict == "no slower" or lost >= 0, label
+        assert (verdict == "slower") <= (least >= 0), label
+        assert verdict in {"slower", "level", "no slower"}, label
 
 
 def test_the_agent_takes_little_memory_for_a_bomb() -> None:

@@ -3,9 +3,11 @@
 Run: uv run --group benchmark python -m tests.benchmarks.gateway
 
 Real processes on loopback: the SDK's server behind the practice GitHub's sign-in, and each proxy in front of
-it, measured in turn in one run. Prints each bar and whether it was met; the exit code says only that it ran.
-Memory over 100,000 calls: `--calls 100000`. Without the group `benchmark` the peer's columns are left out,
-and ToolHive's without `WORKSHOP_THV_PROXYRUNNER`, the path to its `thv-proxyrunner` (tests/toolhive_real).
+it. Calls of the paths alternate in one run, and so do starts and logins: a busy machine slows all of them, and
+the quartiles of the differences, round by round, show how much of a difference is noise. Prints each bar and
+whether it was met; the exit code says only that it ran. Memory over 100,000 calls: `--calls 100000`. Without
+the group `benchmark` the peer's columns are left out, and ToolHive's without `WORKSHOP_THV_PROXYRUNNER`, the
+path to its `thv-proxyrunner` (tests/toolhive_real).
 
 Of the bars, 90 % of direct throughput on one connection asks for more than the others: the calls come one
 after another, so on a server that answers in 0.9 ms it leaves a gateway 0.1 ms, less than any HTTP hop in
@@ -38,7 +40,7 @@ def main() -> None:
 
 async def _report(place: Field, options: argparse.Namespace) -> measure.Report:
     _say("starts")
-    starts = measure.starts(place, options.starts)
+    starts = await measure.starts(place, options.starts)
     _say("logins")
     logins = await measure.logins(place, options.logins)
     with ExitStack() as stack:
@@ -64,14 +66,12 @@ def _say(what: str) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.gateway", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="of load, every path in turn (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=0.7, help="of each load (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=12, help="of load, every path in turn (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=0.3, help="of each load (%(default)s)")
     parser.add_argument("--connections", type=int, default=16, help="at once (%(default)s)")
     parser.add_argument("--calls", type=int, default=10_000, help="that memory is watched over (%(default)s)")
     parser.add_argument("--starts", type=int, default=5, help="of each process (%(default)s)")
-    parser.add_argument(
-        "--logins", type=int, choices=(1, 2, 3), default=3, help="first and second (%(default)s)"
-    )
+    parser.add_argument("--logins", type=int, default=12, help="first and second (%(default)s)")
     parser.add_argument("--without-peer", action="store_true", help="leave FastMCP out")
     return parser.parse_args()
 

@@ -1,8 +1,9 @@
 """Load for the gateway benchmark: one tool call over and over, as raw HTTP and with the SDK's client."""
 
 import asyncio
+import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -109,14 +110,20 @@ async def sdk(target: Target, era: str) -> AsyncIterator[Call]:
 CLIENTS = {"raw HTTP": raw, "SDK client": sdk}
 
 
-async def latencies(call: Call, seconds: float) -> list[float]:
-    """The milliseconds of each call, one after the other, for `seconds`; at least two calls."""
-    taken: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(taken) < 2 or time.perf_counter() < end:
-        began = time.perf_counter()
-        await call()
-        taken.append((time.perf_counter() - began) * 1000)
+async def in_turn(calls: Mapping[str, Call], seconds: float) -> dict[str, list[float]]:
+    """The milliseconds of each path's calls: one call of each path, in another order each time.
+
+    It takes about `seconds` for each path; at least two calls of each.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    order = list(calls)
+    end = time.perf_counter() + seconds * len(order)
+    while any(len(each) < 2 for each in taken.values()) or time.perf_counter() < end:
+        random.shuffle(order)
+        for name in order:
+            began = time.perf_counter()
+            await calls[name]()
+            taken[name].append((time.perf_counter() - began) * 1000)
     return taken
 
 
@@ -128,10 +135,17 @@ async def connections(client: str, target: Target, era: str, count: int) -> Asyn
 
 
 async def at_once(calls: list[Call], seconds: float) -> tuple[int, float]:
-    """How many calls all connections together get through, and in which time."""
+    """How many calls all connections together complete, at least one each, and in how many seconds."""
     began = time.perf_counter()
-    done = await asyncio.gather(*(latencies(call, seconds) for call in calls))
-    return sum(map(len, done)), time.perf_counter() - began
+
+    async def repeat(call: Call) -> int:
+        count = 0
+        while not count or time.perf_counter() < began + seconds:
+            await call()
+            count += 1
+        return count
+
+    return sum(await asyncio.gather(*map(repeat, calls))), time.perf_counter() - began
 
 
 async def total(calls: list[Call], count: int) -> None:

@@ -44,6 +44,8 @@ class Handshake:
     """Milliseconds from the first request to its answer, and the requests the server saw on the way."""
 
     milliseconds: float
+    cpu: float
+    """Milliseconds of processor time that it cost the server's process."""
     requests: tuple[str, ...]
 
 
@@ -51,7 +53,7 @@ class Attendee:
     """One agent with its stored logins."""
 
     def __init__(self, server: Server, folder: Path) -> None:
-        self._server = server
+        self.server = server
         self._folder = folder
         practised = server.name in {"ours", TOOLHIVE}
         self._approval: Approval = ApproveAs("learner") if practised else PressAnyApproval()
@@ -59,28 +61,29 @@ class Attendee:
     async def log_in(self) -> Handshake:
         """Log in and call; the second time the registration is still known, the tokens are not."""
         self._forget_tokens()
-        before = len(self._server.requests())
+        before = len(self.server.requests())
         async with self._http() as http:
-            began = time.perf_counter()
-            answer = await http.post(f"{self._server.url}/mcp", json=DISCOVER)
+            cpu, began = self.server.cpu_seconds(), time.perf_counter()
+            answer = await http.post(f"{self.server.url}/mcp", json=DISCOVER)
             milliseconds = (time.perf_counter() - began) * 1000
+            cpu = (self.server.cpu_seconds() - cpu) * 1000
         if not answer.is_success:
-            raise SystemExit(f"{self._server.name} answered {answer.status_code}: {answer.text[:500]}")
-        seen = await asyncio.to_thread(self._server.requests)
-        return Handshake(milliseconds, tuple(seen[before:]))
+            raise SystemExit(f"{self.server.name} answered {answer.status_code}: {answer.text[:500]}")
+        seen = await asyncio.to_thread(self.server.requests)
+        return Handshake(milliseconds, cpu, tuple(seen[before:]))
 
     async def target(self) -> Target:
         """The endpoint with a token of a fresh login."""
         await self.log_in()
         (path,) = self._folder.glob("*.json")
         token = json.loads(path.read_text(encoding="utf-8"))["tokens"]["access_token"]
-        return Target(self._server.name, f"{self._server.url}/mcp", token)
+        return Target(self.server.name, f"{self.server.url}/mcp", token)
 
     @asynccontextmanager
     async def _http(self) -> AsyncIterator[httpx2.AsyncClient]:
         async with LoopbackListener(free_port()) as listener:
             auth = OAuthClient(
-                f"{self._server.url}/mcp",
+                f"{self.server.url}/mcp",
                 listener=listener,
                 approval=self._approval,
                 tokens=TokenStore(self._folder),

@@ -1,8 +1,13 @@
-"""What the gateway benchmark measures, path against path in turn, so that ratios hold on a noisy machine."""
+"""What the gateway benchmark measures: every path in turn, so that the load of others affects all alike.
 
+A round gives one figure a path, and the differences between two paths, round by round, show how much of a
+difference is noise.
+"""
+
+import random
 import statistics
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from itertools import product
 
@@ -10,10 +15,11 @@ from tests.benchmarks.gateway_load import (
     CLIENTS,
     LEGACY,
     MODERN,
+    Call,
     Target,
     at_once,
     connections,
-    latencies,
+    in_turn,
     total,
 )
 from tests.benchmarks.gateway_login import Attendee, Handshake
@@ -45,34 +51,56 @@ Blocks = dict[tuple[str, str, str], list[Block]]
 
 
 async def load(servers: list[tuple[Server, Target]], rounds: int, seconds: float, many: int) -> Blocks:
-    """Every path under every kind of load, round after round, another path first each time."""
-    blocks: Blocks = {(*kind, target.name): [] for kind in KINDS for _, target in servers}
-    for number in range(rounds):
-        turn = number % len(servers)
-        for client, era in KINDS:
-            for server, target in servers[turn:] + servers[:turn]:
-                block = await _block(server, target, client, era, seconds, many)
-                blocks[client, era, target.name].append(block)
+    """All paths at the same time under each kind of load, round after round."""
+    blocks: Blocks = {}
+    for client, era in KINDS:
+        async with AsyncExitStack() as stack:
+            paths = [
+                await stack.enter_async_context(_path(server, target, client, era, many))
+                for server, target in servers
+            ]
+            await _round(paths, min(seconds, _WARM_UP))
+            measured = [await _round(paths, seconds) for _ in range(rounds)]
+        for path in paths:
+            blocks[client, era, path.name] = [blocks_of[path.name] for blocks_of in measured]
     return blocks
 
 
-async def _block(server: Server, target: Target, client: str, era: str, seconds: float, many: int) -> Block:
-    async with connections(client, target, era, 1) as (call,):
-        await latencies(call, min(seconds, _WARM_UP))
-        taken = await latencies(call, seconds)
-    async with connections(client, target, era, many) as calls:
-        await at_once(calls, min(seconds, _WARM_UP))
-        before = server.cpu_seconds()
-        count, elapsed = await at_once(calls, seconds)
-        cpu = server.cpu_seconds() - before
-    return Block(
-        p50=statistics.median(taken),
-        p99=statistics.quantiles(taken, n=100, method="inclusive")[98],
-        one=len(taken) / sum(taken) * 1000,
-        many=count / elapsed,
-        cpu=cpu / count * 1000,
-        wrong=sum(each.wrong for each in (call, *calls)),
-    )
+@dataclass(frozen=True)
+class _Path:
+    name: str
+    server: Server
+    one: Call
+    many: list[Call]
+
+
+@asynccontextmanager
+async def _path(server: Server, target: Target, client: str, era: str, many: int) -> AsyncIterator[_Path]:
+    async with (
+        connections(client, target, era, 1) as (one,),
+        connections(client, target, era, many) as crowd,
+    ):
+        yield _Path(target.name, server, one, crowd)
+
+
+async def _round(paths: list[_Path], seconds: float) -> dict[str, Block]:
+    """By path: call by call in turn on one connection each, then each path with all its connections."""
+    taken = await in_turn({path.name: path.one for path in paths}, seconds)
+    blocks = {}
+    for path in random.sample(paths, len(paths)):
+        before = path.server.cpu_seconds()
+        count, elapsed = await at_once(path.many, seconds)
+        cpu = path.server.cpu_seconds() - before
+        alone = taken[path.name]
+        blocks[path.name] = Block(
+            p50=statistics.median(alone),
+            p99=statistics.quantiles(alone, n=100, method="inclusive")[98],
+            one=len(alone) / sum(alone) * 1000,
+            many=count / elapsed,
+            cpu=cpu / count * 1000,
+            wrong=sum(each.wrong for each in (path.one, *path.many)),
+        )
+    return blocks
 
 
 @dataclass(frozen=True)
@@ -93,14 +121,24 @@ async def memory(server: Server, target: Target, calls: int, many: int) -> Memor
     return Memory(calls, early, server.megabytes())
 
 
-def starts(field: Field, count: int) -> dict[str, list[float]]:
-    """Seconds from the start of each proxy's process to its first 200, in turn."""
-    taken: dict[str, list[float]] = {name: [] for name in field.names}
+@dataclass(frozen=True)
+class Start:
+    """One start of a proxy's process, and the first login there; `cpu` is processor time."""
+
+    seconds: float
+    cpu: float
+    login: Handshake
+
+
+async def starts(field: Field, count: int) -> dict[str, list[Start]]:
+    """Starts and first logins by path, one path after another, in another order each time."""
+    found: dict[str, list[Start]] = {name: [] for name in field.names}
     for _ in range(count):
-        for name in field.names:
+        for name in random.sample(field.names, len(field.names)):
             with field.proxy(name) as server:
-                taken[name].append(server.seconds)
-    return taken
+                login = await Attendee(server, field.folder / f"start-{server.port}").log_in()
+                found[name].append(Start(server.seconds, server.cpu, login))
+    return found
 
 
 @dataclass(frozen=True)
@@ -112,17 +150,17 @@ class Logins:
 
 
 async def logins(field: Field, count: int) -> Logins:
-    """Handshakes, in turn; `count` is small because ours lets only five clients register at once."""
+    """Handshakes with proxies that have had one, one path after another, in another order each time."""
     found = Logins({name: [] for name in field.names}, {name: [] for name in field.names})
     with ExitStack() as stack:
         servers = [stack.enter_context(field.proxy(name)) for name in field.names]
         for server in servers:  # templates, imports and connections
             await Attendee(server, field.folder / f"warm-up-{server.port}").log_in()
         for number in range(count):
-            for server in servers:
-                attendee = Attendee(server, field.folder / f"logins-{server.port}-{number}")
-                found.first[server.name].append(await attendee.log_in())
-                found.second[server.name].append(await attendee.log_in())
+            attendees = [Attendee(each, field.folder / f"logins-{each.port}-{number}") for each in servers]
+            for taken in (found.first, found.second):
+                for attendee in random.sample(attendees, len(attendees)):
+                    taken[attendee.server.name].append(await attendee.log_in())
     return found
 
 
@@ -135,21 +173,24 @@ class Report:
     blocks: Blocks
     memory: Memory
     megabytes: dict[str, float]
-    starts: dict[str, list[float]]
+    starts: dict[str, list[Start]]
     logins: Logins
+
+    def figures(self, client: str, era: str, name: str, figure: str) -> list[float]:
+        """One for each round."""
+        return [getattr(block, figure) for block in self.blocks[client, era, name]]
 
     def middle(self, client: str, era: str, name: str, figure: str) -> float:
         """The median over the rounds."""
-        values: list[float] = [getattr(block, figure) for block in self.blocks[client, era, name]]
-        return statistics.median(values)
+        return statistics.median(self.figures(client, era, name, figure))
 
     def wrong(self, client: str, era: str, name: str) -> int:
-        """Wrong answers of all rounds."""
-        return sum(block.wrong for block in self.blocks[client, era, name])
+        """Wrong answers of all rounds; each block counts those before it too."""
+        return self.blocks[client, era, name][-1].wrong
 
     def compared(
         self, client: str, era: str, ours: str, other: str, figure: str
     ) -> Iterable[tuple[float, float]]:
         """The figure of two paths, round by round."""
-        one, two = self.blocks[client, era, ours], self.blocks[client, era, other]
-        return [(getattr(a, figure), getattr(b, figure)) for a, b in zip(one, two, strict=True)]
+        one, two = (self.figures(client, era, name, figure) for name in (ours, other))
+        return list(zip(one, two, strict=True))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tests.toolhive_real import mcp_questions as mcp
 from tests.toolhive_real import questions as ask
-from tests.toolhive_real.places import Change, Place, Visitor, unchanged, with_field
+from tests.toolhive_real.places import Change, Place, Visitor, unchanged, with_field, with_server
 from workshop.toolhive.manifests import Resource, Resources
 
 Ask = Callable[[Place, Visitor], Awaitable[str]]
@@ -49,34 +49,28 @@ def with_filter(resources: Resources) -> Resources:
 
 def for_two_at_once(resources: Resources) -> Resources:
     """Two clients may register at once."""
-    return _with_server(resources, "registrationRateLimit", {"maxTokens": 2, "refillPeriod": "1h"})
+    return with_server(resources, "registrationRateLimit", {"maxTokens": 2, "refillPeriod": "1h"})
 
 
 def for_two_in_all(resources: Resources) -> Resources:
     """Two clients may be registered."""
-    return _with_server(resources, "storage", {"type": "memory", "maxDCRClients": 2})
+    return with_server(resources, "storage", {"type": "memory", "maxDCRClients": 2})
 
 
 def with_documents(resources: Resources) -> Resources:
     """Clients may name a document of theirs."""
-    return _with_server(resources, "cimd", {"enabled": True})
+    return with_server(resources, "cimd", {"enabled": True})
 
 
 def with_baseline(resources: Resources) -> Resources:
     """Every client may ask for two scopes, whatever it registered."""
-    return _with_server(resources, "baselineClientScopes", ["email", "offline_access"])
+    return with_server(resources, "baselineClientScopes", ["email", "offline_access"])
 
 
 def with_secrets(resources: Resources) -> Resources:
     """Clients may register for a secret."""
-    allowed = _with_server(resources, "allowConfidentialClientRegistration", value=True)
-    return _with_server(allowed, "insecureAllowConfidentialOverLoopbackHTTP", value=True)
-
-
-def _with_server(resources: Resources, name: str, value: object) -> Resources:
-    (auth,) = resources.of("MCPExternalAuthConfig")
-    server = {**auth.body["spec"]["embeddedAuthServer"], name: value}
-    return with_field(resources, "MCPExternalAuthConfig", "embeddedAuthServer", server)
+    allowed = with_server(resources, "allowConfidentialClientRegistration", value=True)
+    return with_server(allowed, "insecureAllowConfidentialOverLoopbackHTTP", value=True)
 
 
 QUESTIONS = (

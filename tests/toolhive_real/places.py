@@ -185,6 +185,13 @@ def with_field(resources: Resources, kind: str, name: str, value: object) -> Res
     )
 
 
+def with_server(resources: Resources, name: str, value: object) -> Resources:
+    """Give the embedded authorization server another value for one of its fields."""
+    (auth,) = resources.of("MCPExternalAuthConfig")
+    server = {**auth.body["spec"]["embeddedAuthServer"], name: value}
+    return with_field(resources, "MCPExternalAuthConfig", "embeddedAuthServer", server)
+
+
 @dataclass(frozen=True)
 class Part:
     """Part 4's resources with other addresses, and their secrets on disk."""
