@@ -69,6 +69,16 @@ def test_the_gateway_does_not_import_the_mcp_sdk() -> None:
         assert not [name for name in imports(path) if name.split(".")[0] in {"mcp", "mcp_types"}], path
 
 
+def test_the_gateway_starts_without_what_only_a_login_needs() -> None:
+    """Pages and HTTP client are half of what it imports; it loads them when it answers already."""
+    program = (
+        "import sys, workshop.servers.gateway.app, workshop.servers.gateway.http_protocol;"
+        "print(*{'aiohttp', 'jinja2', 'mcp'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
 def test_variations_import_the_public_face_of_auth_only() -> None:
     lessons = PACKAGE.parent / "parts"
     files = [*lessons.rglob("*.py"), *(PACKAGE / "servers" / "variation").rglob("*.py")]

@@ -3,11 +3,11 @@
 Run: uv run --group benchmark python -m tests.benchmarks.gateway
 
 Real processes on loopback: the SDK's server behind the practice GitHub's sign-in, and each proxy in front of
-it. Calls of the paths alternate in one run, and so do starts and logins: a busy machine slows all of them, and
-the quartiles of the differences, round by round, show how much of a difference is noise. Prints each bar and
-whether it was met; the exit code says only that it ran. Memory over 100,000 calls: `--calls 100000`. Without
-the group `benchmark` the peer's columns are left out, and ToolHive's without `WORKSHOP_THV_PROXYRUNNER`, the
-path to its `thv-proxyrunner` (tests/toolhive_real).
+it. Calls of the paths alternate in one run, and so do starts and logins: a busy machine slows all of them,
+and the quartiles of the differences, round by round, show how much of a difference is noise. Prints each bar
+and whether it was met; the exit code says only that it ran. Memory over 100,000 calls: `--calls 100000`.
+Without the group `benchmark` the peer's columns are left out, and ToolHive's without
+`WORKSHOP_THV_PROXYRUNNER`, the path to its `thv-proxyrunner` (tests/toolhive_real).
 
 Of the bars, 90 % of direct throughput on one connection asks for more than the others: the calls come one
 after another, so on a server that answers in 0.9 ms it leaves a gateway 0.1 ms, less than any HTTP hop in

@@ -5,10 +5,9 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from workshop.auth.client_documents import ClientDocuments, TooManyFetchesError
+from workshop.auth.client_documents import ClientDocuments, DocumentError, TooManyFetchesError
 from workshop.auth.client_metadata import is_url
 from workshop.auth.consent import consent_page
-from workshop.auth.guarded_fetch import DocumentError
 from workshop.auth.http import (
     PageError,
     Parameters,

@@ -3,11 +3,11 @@
 Pages are escaped; their headers keep them out of frames, caches and referrers.
 """
 
+import functools
 import logging
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from jinja2 import Template
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -18,7 +18,9 @@ from workshop.auth.store import PendingSignIn
 from workshop.auth.vault import digest, same_secret
 from workshop.core.pages import PAGE_POLICY, page_environment
 
-_ENVIRONMENT = page_environment(Path(__file__).with_name("templates"))
+if TYPE_CHECKING:
+    from jinja2 import Environment, Template
+
 _HEADERS = {
     **NO_STORE,
     "content-security-policy": PAGE_POLICY,
@@ -27,17 +29,28 @@ _HEADERS = {
 }
 
 
-def template_in(path: Path) -> Template:
+@functools.cache
+def _environment() -> "Environment":
+    return page_environment(Path(__file__).with_name("templates"))
+
+
+def prepare_pages() -> None:
+    """Load what a page needs, a hundredth of a second or two, so that nobody's first login waits for it."""
+    for name in ("consent.html", "error.html"):
+        _environment().get_template(name)
+
+
+def template_in(path: Path) -> "Template":
     """A template of another server; it may extend `base.html`."""
-    return _ENVIRONMENT.from_string(path.read_text(encoding="utf-8"))
+    return _environment().from_string(path.read_text(encoding="utf-8"))
 
 
-def page(template: str | Template, *, status: int = 200, **values: object) -> Response:
+def page(template: "str | Template", *, status: int = 200, **values: object) -> Response:
     """Render a template of this package, by its name, or another's."""
-    return HTMLResponse(_ENVIRONMENT.get_template(template).render(values), status, _HEADERS)
+    return HTMLResponse(_environment().get_template(template).render(values), status, _HEADERS)
 
 
-def form_page(template: str | Template, **values: object) -> Response:
+def form_page(template: "str | Template", **values: object) -> Response:
     """A page with a form to ourselves, which a browser would send with `Origin: null` for `no-referrer`."""
     response = page(template, status=200, **values)
     response.headers["referrer-policy"] = "same-origin"

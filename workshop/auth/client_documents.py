@@ -10,6 +10,7 @@ import logging
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -23,14 +24,27 @@ from workshop.auth.client_metadata import (
     redirect_uris,
 )
 from workshop.auth.config import LONGEST_CACHE_SECONDS, SHORTEST_CACHE_SECONDS, Auth
-from workshop.auth.guarded_fetch import Document, DocumentError
 from workshop.auth.http import OAuthError, scopes_in
 from workshop.auth.limits import Clock, TokenBucket
 from workshop.auth.store import Client
 
 _LOG = logging.getLogger(__name__)
 _FETCHES_A_SECOND, _FETCH_BURST = 1.0, 5
+
+
+@dataclass(frozen=True)
+class Document:
+    """What was fetched: at most 5 KiB that call themselves JSON, and the headers, for the cache."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
 Fetch = Callable[[str], Awaitable[Document]]
+
+
+class DocumentError(Exception):
+    """The document cannot be fetched or used; the text reveals nothing about our network, so it is shown."""
 
 
 class TooManyFetchesError(Exception):

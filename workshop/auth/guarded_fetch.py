@@ -8,8 +8,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from workshop.auth.client_documents import Document, DocumentError
 from workshop.auth.config_reader import LOOPBACK_HOSTS
 from workshop.auth.limits import DOCUMENT_BYTES
 from workshop.auth.outbound import read_at_most
@@ -80,20 +80,8 @@ _HEADERS = {
 AddressRule = Callable[[str], bool]
 
 
-class DocumentError(Exception):
-    """The document cannot be fetched or used; the text reveals nothing about our network, so it is shown."""
-
-
 class _ForbiddenAddressError(OSError):
     """A name has an address that is not to be contacted."""
-
-
-@dataclass(frozen=True)
-class Document:
-    """What was fetched: at most 5 KiB that call themselves JSON, and the headers, for the cache."""
-
-    body: bytes
-    headers: Mapping[str, str]
 
 
 class GuardedFetch:

@@ -10,7 +10,6 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import aiohttp
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from joserfc.errors import JoseError
@@ -127,10 +126,12 @@ class FetchedKeys:
             done.exception()  # looked at, even if every client that waited has gone
 
     async def _fetched(self) -> None:
+        import aiohttp
+
         try:
             async with asyncio.timeout(_FETCH_SECONDS):
                 self._keys = _read(await _get(self._url))
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError, RecursionError, UsageError) as error:
+        except (aiohttp.ClientError, OSError, ValueError, RecursionError, UsageError) as error:
             _LOG.warning("issuer's keys not fetched: %s", type(error).__name__)
             raise KeysUnavailableError from error
         self._fetched_at = self._clock()
@@ -138,6 +139,8 @@ class FetchedKeys:
 
 
 async def _get(url: str) -> bytes:
+    import aiohttp
+
     headers = {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"}
     async with (
         aiohttp.ClientSession(

@@ -3,26 +3,28 @@
 `Remote` sends over the pool's connections without what a session adds to each request: cookies, redirects,
 traces, timers, and a task that writes the body, a fifth of the processor time of a call through the gateway.
 The connections stay aiohttp's: pool, name look-up, TLS, the tunnel through a proxy, and its strict parser.
+aiohttp is imported when a request is first sent: a third of a server's start would wait for it.
 """
 
 import asyncio
 from collections.abc import Iterable
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
-import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.helpers import parse_content_type
-from aiohttp.http import HttpProcessingError, RawResponseMessage
-from multidict import CIMultiDictProxy
 from yarl import URL
 
 from workshop.auth.config_reader import LOOPBACK_HOSTS
 from workshop.auth.limits import Patience
 from workshop.core.errors import UsageError
 from workshop.core.outgoing import TLS, check_variables
+
+if TYPE_CHECKING:
+    import aiohttp
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.http import RawResponseMessage
+    from multidict import CIMultiDictProxy
 
 # Shorter than common servers' idle time (uvicorn: 5 s), so that a POST rarely meets a closed connection.
 _IDLE_SECONDS = 4.0
@@ -34,16 +36,25 @@ class Outbound:
 
     def __init__(self, patience: Patience) -> None:
         self.patience = patience
+        self._is_running = False
         self._session: aiohttp.ClientSession | None = None
 
     @property
-    def session(self) -> aiohttp.ClientSession:
+    def session(self) -> "aiohttp.ClientSession":
         if self._session is None:
-            raise RuntimeError("the gateway has not been started")
+            if not self._is_running:
+                raise RuntimeError("the gateway has not been started")
+            self._session = self._new_session()
         return self._session
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
+        self._is_running = True
+        return self
+
+    def _new_session(self) -> "aiohttp.ClientSession":
+        import aiohttp
+
+        return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -51,11 +62,11 @@ class Outbound:
             max_field_size=_FIELD_BYTES,
             skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept", "Content-Type"),
         )
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_running = False
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -70,10 +81,10 @@ class RemoteAnswer(NamedTuple):
     """The head of an answer, and its body as it arrives; leaving the `with` block ends the exchange."""
 
     status: int
-    headers: CIMultiDictProxy[str]
+    headers: "CIMultiDictProxy[str]"
     raw_headers: tuple[tuple[bytes, bytes], ...]
-    content: aiohttp.StreamReader
-    connection: aiohttp.connector.Connection
+    content: "aiohttp.StreamReader"
+    connection: "aiohttp.connector.Connection"
 
     def __enter__(self) -> Self:
         return self
@@ -84,6 +95,8 @@ class RemoteAnswer(NamedTuple):
     @property
     def media_type(self) -> tuple[str, str]:
         """The media type, and the character set; "utf-8" where none is named."""
+        from aiohttp.helpers import parse_content_type
+
         name, parameters = parse_content_type(self.headers.get("content-type", ""))
         return name, (parameters.get("charset") or "utf-8").lower()
 
@@ -106,6 +119,8 @@ class Remote:
         Raises TimeoutError for a connection that takes too long; aiohttp.ClientError or OSError for a server
         that cannot be reached, or whose answer is not HTTP.
         """
+        import aiohttp
+
         lines = [b"%s: %s\r\n" % pair for pair in headers]
         head = b"".join(lines)
         if not head.count(b"\r") == head.count(b"\n") == len(lines):
@@ -128,7 +143,9 @@ class Remote:
             raise
         return RemoteAnswer(message.code, message.headers, message.raw_headers, content, connection)
 
-    async def _connect(self) -> aiohttp.connector.Connection:
+    async def _connect(self) -> "aiohttp.connector.Connection":
+        import aiohttp
+
         session = self._outbound.session
         if self._address is None:
             self._address = aiohttp.ClientRequest(
@@ -140,9 +157,12 @@ class Remote:
 
 
 async def _answer(
-    protocol: ResponseHandler | None, sent: bytes
-) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
+    protocol: "ResponseHandler | None", sent: bytes
+) -> "tuple[RawResponseMessage, aiohttp.StreamReader]":
     """The first head that is not an interim one (RFC 9110 section 15.2), and the body as it arrives."""
+    import aiohttp
+    from aiohttp.http import HttpProcessingError
+
     if protocol is None or protocol.transport is None:
         raise aiohttp.ServerDisconnectedError
     protocol.set_response_params(read_until_eof=True, auto_decompress=False, max_field_size=_FIELD_BYTES)
@@ -156,7 +176,14 @@ async def _answer(
             return message, content
 
 
-async def read_at_most(content: aiohttp.StreamReader, most: int) -> bytes | None:
+def broken() -> tuple[type[Exception], ...]:
+    """What a request raises if the server cannot be reached, or its answer breaks off."""
+    import aiohttp
+
+    return aiohttp.ClientError, OSError
+
+
+async def read_at_most(content: "aiohttp.StreamReader", most: int) -> bytes | None:
     """The body of an answer; None as soon as it has more than `most` bytes."""
     body = bytearray()
     async for chunk in content.iter_any():

@@ -14,18 +14,19 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
-
-import aiohttp
 
 from workshop.auth.config import Upstream, UserInfo
 from workshop.auth.http import Parameters, visible
 from workshop.auth.limits import UPSTREAM_BYTES, Clock
-from workshop.auth.outbound import Outbound, Remote, read_at_most
+from workshop.auth.outbound import Outbound, Remote, broken, read_at_most
 from workshop.auth.store import Grant, Identity, Store, UpstreamTokens
 from workshop.core.encoding import s256
 from workshop.core.refusals import Refusal, known_refusal
+
+if TYPE_CHECKING:
+    from aiohttp import StreamReader
 
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 AGENT = "mcp-workshop-gateway"
@@ -75,7 +76,7 @@ def reported_failures() -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise UpstreamError(Trouble.SLOW) from error
-    except (aiohttp.ClientError, OSError) as error:
+    except broken() as error:
         raise UpstreamError(Trouble.UNREACHABLE) from error
 
 
@@ -205,7 +206,7 @@ def _userinfo_headers(info: UserInfo, access_token: str) -> dict[str, str]:
     }
 
 
-async def bounded_answer(content: aiohttp.StreamReader, most: int) -> bytes:
+async def bounded_answer(content: "StreamReader", most: int) -> bytes:
     """The body of an upstream's answer; raises UpstreamError for more than `most` bytes."""
     body = await read_at_most(content, most)
     if body is None:

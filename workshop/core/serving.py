@@ -243,6 +243,7 @@ async def _refuse(send: Send, status: int, error: str, description: str, *, clos
 
 CreateApp = Callable[[Mapping[str, Any]], ASGIApp]
 _POLL_SECONDS = 2.0
+_STARTING_SECONDS = 0.02
 _BACKLOG = 128
 
 
@@ -307,18 +308,20 @@ def serve(
     more_ports: Sequence[int] = (),
     http: type[asyncio.Protocol] = CoalescingProtocol,
     loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    once_started: Callable[[], object] | None = None,
 ) -> None:
     """Serve `app` on `port` of `host` (see `bind_at`), until SIGTERM or until `while_exists` is gone.
 
     A workload therefore stops when its state directory is deleted by hand. On `more_ports`, the same
-    application answers; its scope shows the port. `loop` makes the event loop, if not asyncio.
+    application answers; its scope shows the port. `loop` makes the event loop, if not asyncio. `once_started`
+    runs in a thread as soon as the ports answer.
     """
     log_to_stderr()
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     server = uvicorn.Server(server_config(app, http))
     sockets = [bound for each in (port, *more_ports) for bound in bind_at(host, each)]
     with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(_serve(server, sockets, while_exists))
+        runner.run(_serve(server, sockets, while_exists, once_started))
 
 
 def server_config(app: ASGIApp, http: type[asyncio.Protocol] = CoalescingProtocol) -> uvicorn.Config:
@@ -350,9 +353,14 @@ def _loop_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
         loop.default_exception_handler(context)
 
 
-async def _serve(server: uvicorn.Server, sockets: list[socket.socket], path: Path) -> None:
+async def _serve(
+    server: uvicorn.Server,
+    sockets: list[socket.socket],
+    path: Path,
+    once_started: Callable[[], object] | None,
+) -> None:
     asyncio.get_running_loop().set_exception_handler(_loop_failure)
-    watch = asyncio.create_task(_stop_when_gone(server, path))
+    watch = asyncio.create_task(_watch(server, path, once_started))
     try:
         await server.serve(sockets=sockets)
     finally:
@@ -361,7 +369,12 @@ async def _serve(server: uvicorn.Server, sockets: list[socket.socket], path: Pat
             await watch
 
 
-async def _stop_when_gone(server: uvicorn.Server, path: Path) -> None:
+async def _watch(server: uvicorn.Server, path: Path, once_started: Callable[[], object] | None) -> None:
+    """Call `once_started`, then wait until `path` is gone, and stop the server."""
+    while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(_STARTING_SECONDS)
+    if once_started is not None:
+        await asyncio.to_thread(once_started)
     while path.exists():  # noqa: ASYNC110, ASYNC240 - a cheap stat; no event reports an unlink
         await asyncio.sleep(_POLL_SECONDS)
     server.should_exit = True

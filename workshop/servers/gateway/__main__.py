@@ -3,8 +3,10 @@
 import argparse
 import asyncio
 import gc
+import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from workshop.core.crash import run_program
@@ -20,6 +22,10 @@ def main() -> int:
     )
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="its JSON configuration")
     path = parser.parse_args().config
+    # A sixth of the start would go into looking through what has just been imported, for garbage.
+    gc.disable()
+    # No model of ours has a plugin, and pydantic would look for one in every installed package's metadata.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     return run_program(lambda: _serve(path))
 
 
@@ -32,10 +38,26 @@ def _serve(path: Path) -> None:
     config = load(path)
     app = create_app(config)
     # What lives as long as the process is never looked through again, and what a call leaves less often.
-    gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER, 20, 20)
-    serve(app, port=config.port, while_exists=path, http=StrictProtocol, loop=_event_loop())
+    gc.enable()
+    serve(
+        app,
+        port=config.port,
+        while_exists=path,
+        http=StrictProtocol,
+        loop=_event_loop(),
+        once_started=_prepare_login if config.auth else None,
+    )
+
+
+def _prepare_login() -> None:
+    """Load what the first login would wait for, while the gateway answers already."""
+    from workshop.auth.browser import prepare_pages
+
+    prepare_pages()
+    import_module("aiohttp")
+    gc.freeze()
 
 
 def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -10,10 +10,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from workshop.auth import Cors, HostGuard, Outbound, Patience, UpstreamProvider, Vault
 from workshop.auth.access_tokens import AccessTokens
-from workshop.auth.client_documents import Fetch
+from workshop.auth.client_documents import Document, Fetch
 from workshop.auth.config import Auth
 from workshop.auth.config_reader import origin_of
-from workshop.auth.guarded_fetch import GuardedFetch
 from workshop.auth.limits import Clock
 from workshop.auth.resource_server import ResourceServer, Sessions
 from workshop.auth.routes import CORS_PATHS, auth_routes, common_routes
@@ -42,7 +41,7 @@ def create_app(
     Raises UsageError for a store that cannot be opened.
     """
     outbound = Outbound(patience or Patience())
-    fetch = fetch or GuardedFetch(outbound.patience.document)
+    fetch = fetch or _guarded_fetch(outbound.patience.document)
     server, gate = _with_auth(config, config.auth, outbound, clock, fetch) if config.auth else _OPEN
     store = server.store if server else None
     relay = Relay(config, outbound, gate)
@@ -61,6 +60,15 @@ def create_app(
     # Without an authorization server no token is needed, so that no other page may come near the tools.
     app = Cors(guarded, ("/mcp", *CORS_PATHS)) if server else guarded
     return LastResort(app, log_requests=True)
+
+
+def _guarded_fetch(seconds: float) -> Fetch:
+    async def fetch(url: str) -> Document:
+        from workshop.auth.guarded_fetch import GuardedFetch  # few gateways read documents of clients
+
+        return await GuardedFetch(seconds)(url)
+
+    return fetch
 
 
 _NO_ROUTES: list[BaseRoute] = []

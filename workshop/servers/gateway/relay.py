@@ -10,7 +10,6 @@ from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import NamedTuple
 
-import aiohttp
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
@@ -18,7 +17,7 @@ from workshop.auth import ClientGoneError, Outbound, RefusedError, private_json
 from workshop.auth.http import parse_query, refused
 from workshop.auth.json_rpc import read_message, relayed_body, too_large
 from workshop.auth.limits import RELAY_BYTES
-from workshop.auth.outbound import Remote, RemoteAnswer
+from workshop.auth.outbound import Remote, RemoteAnswer, broken
 from workshop.servers.gateway.cancellation import AdmissionLostError, Watch
 from workshop.servers.gateway.config import GatewayConfig
 from workshop.servers.gateway.gate import Admission, Answer, Gate, upstream_failure
@@ -146,7 +145,7 @@ class Relay:
             response = await self._remote.ask(call.method, headers, call.body)
         except TimeoutError as error:
             raise upstream_failure(slow=True) from error
-        except (aiohttp.ClientError, OSError) as error:
+        except broken() as error:
             raise upstream_failure(slow=False) from error
         watch.answering()
         with response:
@@ -173,7 +172,7 @@ class Relay:
                 async for chunk in chunks:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body", "body": first})
-        except aiohttp.ClientError as error:
+        except broken() as error:
             # The answer has begun: if it is left unfinished, our server closes the connection, so that the
             # client does not mistake half an answer for a whole one.
             _LOG.warning("the remote server's answer broke off: %s", type(error).__name__)
@@ -196,7 +195,7 @@ class Relay:
         try:
             # Complete before its head is sent: the client gets an error instead of an unreadable list.
             return headers, _once(await self._tools.whole(chunks, id_))
-        except aiohttp.ClientError as error:
+        except broken() as error:
             raise upstream_failure(slow=False) from error
 
 
@@ -204,7 +203,7 @@ async def _first(chunks: AsyncIterator[bytes]) -> bytes:
     # The head of an answer whose length is known waits for its body: both then leave in one write.
     try:
         return await anext(chunks, b"")
-    except aiohttp.ClientError as error:
+    except broken() as error:
         raise upstream_failure(slow=False) from error
 
 
