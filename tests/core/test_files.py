@@ -24,7 +24,7 @@ from workshop.core.files import (
 )
 from workshop.core.instance import Record
 from workshop.lab.cluster.record import ClusterRecord
-from workshop.lab.forward.config import ForwardState
+from workshop.lab.forward import ForwardState
 from workshop.lab.process import ProcessState
 
 DEEP = 20_000

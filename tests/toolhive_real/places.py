@@ -23,8 +23,7 @@ from workshop.core.browser import press
 from workshop.core.paths import parts_dir
 from workshop.core.ports import free_port
 from workshop.lab.base import PRACTICE_CLIENT_ID, Choices, Deployment
-from workshop.lab.deployments import practice_secret, write_secrets
-from workshop.lab.planner import Planner
+from workshop.lab.deployments import Planner, practice_secret, write_secrets
 from workshop.servers.gateway.config import GatewayConfig, load
 from workshop.servers.practice.app import create_app
 from workshop.servers.practice.client import RecordedRequest, read_requests

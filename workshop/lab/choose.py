@@ -113,7 +113,7 @@ def seat_of(directory: Path) -> "SeatFile | None":
 def forgotten_cluster(runner: "Runner") -> str:
     """The command that deletes a cluster of our name whose state is lost; empty when there is none."""
     from workshop.lab.pins import pinned
-    from workshop.lab.tools.kind import Kind
+    from workshop.lab.tools.clusters import Kind
 
     name = pinned().cluster_name
     if any(shutil.which(tool) is None for tool in ("docker", "kind")):

@@ -97,8 +97,7 @@ class EmbeddedBackend:
     def prepare(self, deployments: Sequence[Deployment], choices: Choices) -> list[Program]:
         """Write the secrets of these deployments, and return their programs."""
         # Only what starts or plans something reads manifests: `status`, `logs` and `teardown` do not.
-        from workshop.lab.deployments import practice_secret, with_choices, write_secrets
-        from workshop.lab.planner import Planner
+        from workshop.lab.deployments import Planner, practice_secret, with_choices, write_secrets
         from workshop.toolhive import fields, lint, overrides
         from workshop.toolhive.secrets import SecretFiles
 

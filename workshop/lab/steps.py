@@ -35,10 +35,10 @@ class Step:
 
     name: str
     label: str
-    do: Callable[[console.Step], None]
+    do: Callable[[console.Step], object]
     needs: tuple[str, ...] = ()
     done: Callable[[], bool] = _never
-    undo: Callable[[], None] | None = None
+    undo: Callable[[], object] | None = None
     keep_on_failure: bool = False
     plan: Callable[[], Sequence[str]] = _nothing
 

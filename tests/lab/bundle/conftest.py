@@ -14,8 +14,8 @@ from tests.lab.cluster.fake_engine import FakeEngine
 from tests.lab.tools.fakes import FakeTools
 from workshop.lab.bundle.create import bundling
 from workshop.lab.pins import Pins, pinned
+from workshop.lab.tools.clusters import Helm
 from workshop.lab.tools.docker import Docker
-from workshop.lab.tools.helm import Helm
 from workshop.lab.tools.run import Runner
 
 Members = list[tuple[tarfile.TarInfo, bytes]]

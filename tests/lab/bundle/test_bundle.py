@@ -14,8 +14,8 @@ from workshop.core.errors import PreflightError, UsageError, WorkshopError
 from workshop.lab.bundle.create import bundling
 from workshop.lab.bundle.read import open_bundle, verify
 from workshop.lab.pins import Pins, pinned
+from workshop.lab.tools.clusters import Helm
 from workshop.lab.tools.docker import Docker
-from workshop.lab.tools.helm import Helm
 from workshop.lab.tools.run import Runner
 
 AMD64 = "linux/amd64"

@@ -19,10 +19,10 @@ from workshop.course.lessons import find_lessons
 from workshop.lab import process
 from workshop.lab.base import ClusterChoices, Limits
 from workshop.lab.cluster import checks as cluster_checks
+from workshop.lab.cluster.endpoint_checks import CheckResult
 from workshop.lab.cluster.record import Cluster, ClusterFile
 from workshop.lab.cluster.render import RenderedPart
 from workshop.lab.tools.run import Runner
-from workshop.toolhive.proxy_contract import CheckResult
 
 IMAGES = {"mcp-server": "lab/mcp-server:1", "practice": "lab/practice:1"}
 WORKLOADS = ("workshop", "github-remote", "practice-github")

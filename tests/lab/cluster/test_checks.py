@@ -14,12 +14,12 @@ from workshop.core.errors import WorkshopError
 from workshop.course.lessons import find_lessons
 from workshop.lab.base import Choices, Limits
 from workshop.lab.cluster import checks as cluster_checks
+from workshop.lab.cluster.endpoint_checks import CheckResult, ProxyContract
 from workshop.lab.cluster.record import Cluster, ClusterFile, ClusterRecord, Tools
 from workshop.lab.cluster.render import RenderedPart, Renderer
 from workshop.lab.pins import pinned
-from workshop.lab.tools.kubectl import Access
+from workshop.lab.tools.clusters import Access
 from workshop.lab.tools.run import Runner
-from workshop.toolhive.proxy_contract import CheckResult, ProxyContract
 
 SWAP = {"type": "upstreamswap", "parameters": {"config": {"provider_name": "github"}}}
 

@@ -39,11 +39,16 @@ from workshop.lab.cluster.checks import (
     of_server,
     require,
 )
-from workshop.lab.cluster.endpoint_checks import calculation
+from workshop.lab.cluster.endpoint_checks import (
+    CheckResult,
+    ProxyContract,
+    ServerContract,
+    ToolCall,
+    calculation,
+)
 from workshop.lab.embedded import EmbeddedBackend
 from workshop.toolhive.manifests import Resources
 from workshop.toolhive.overrides import with_gateway_port, with_practice_github
-from workshop.toolhive.proxy_contract import CheckResult, ProxyContract, ServerContract, ToolCall
 from workshop.toolhive.secrets import SecretFiles, auth_configs
 
 WHO_AM_I = ToolCall("get_me", {}, '"learner"')

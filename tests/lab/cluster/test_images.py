@@ -12,8 +12,8 @@ from workshop.core.errors import WorkshopError
 from workshop.lab.cluster.images import Images
 from workshop.lab.cluster.recipes import BASE_LABEL, LABEL, recipes_for
 from workshop.lab.pins import Archive, Pins, pinned
+from workshop.lab.tools.clusters import Kind
 from workshop.lab.tools.docker import Docker
-from workshop.lab.tools.kind import Kind
 from workshop.lab.tools.run import Runner
 
 PINS = pinned()

@@ -29,7 +29,7 @@ from workshop.lab.cluster.readiness import wait_operator, wait_workload
 from workshop.lab.cluster.record import ClusterFile, new_id
 from workshop.lab.kube.client import Kube
 from workshop.lab.pins import pinned
-from workshop.lab.tools.kind import Kind
+from workshop.lab.tools.clusters import Kind
 
 
 @pytest.fixture

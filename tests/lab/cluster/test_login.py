@@ -23,9 +23,9 @@ from workshop.core.browser import following, press
 from workshop.core.paths import parts_dir
 from workshop.core.ports import free_port
 from workshop.lab.cluster.checks import after_login, before_login
+from workshop.lab.cluster.endpoint_checks import ProxyContract, ToolCall
 from workshop.servers.practice.app import create_app
 from workshop.servers.practice.config import PracticeConfig
-from workshop.toolhive.proxy_contract import ProxyContract, ToolCall
 
 QUESTION = "Who am I?"
 
@@ -67,7 +67,6 @@ class Scenario:
             name="github-remote",
             namespace="toolhive-system",
             base_url=self.proxy.url,
-            path="/mcp",
             issuer=self.proxy.url,
             resource=f"{self.proxy.url}/",
             algorithms={self.proxy.kid: "ES256"},

@@ -30,8 +30,7 @@ from workshop.lab.kube.lease import Lease
 from workshop.lab.kube.objects import labels_of, name_of
 from workshop.lab.pins import pinned
 from workshop.lab.steps import StepRun
-from workshop.lab.tools.helm import Helm
-from workshop.lab.tools.kubectl import Access
+from workshop.lab.tools.clusters import Access, Helm
 from workshop.lab.tools.run import Runner
 
 WHERE = "toolhive-system"
@@ -247,7 +246,7 @@ class Installed:
         at = Access(self.cluster.kubeconfig, "test")
         site = Cluster(home, record, pinned(), at, Tools(Runner(), home, pinned()), file, Limits(look=0.02))
         with Console(io.StringIO(), io.StringIO()).progress() as progress:
-            StepRun(Operator(site, shared=True).steps(after=()), progress).run(undo=False)
+            StepRun(Operator(site).steps(after=()), progress).run(undo=False)
 
 
 def test_seats_that_start_at_one_moment_install_one_operator_one_after_the_other(

@@ -15,8 +15,7 @@ import psutil
 import pytest
 
 from workshop.core.ports import free_port
-from workshop.lab.forward import config as states
-from workshop.lab.forward.config import ForwardState
+from workshop.lab.forward import ForwardState, read_state
 
 # Called as kubectl is. It writes down how it was called, and does what the file `mode` beside it says.
 KUBECTL = """#!{python}
@@ -65,7 +64,7 @@ class Bench:
 
     @property
     def state(self) -> ForwardState:
-        return states.read_state(self.folder / "forward.json") or ForwardState("connecting", 0)
+        return read_state(self.folder / "forward.json") or ForwardState("connecting", 0)
 
     def write(self, **changes: Any) -> Path:
         """Write the configuration; None leaves a field out."""

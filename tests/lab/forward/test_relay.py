@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.lab.forward.conftest import until
-from workshop.lab.forward.relay import Relay
+from workshop.lab.forward.supervisor import Relay
 
 pytestmark = pytest.mark.anyio
 

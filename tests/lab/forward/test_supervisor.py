@@ -13,8 +13,7 @@ import pytest
 from tests.lab.forward.conftest import Bench, until
 from workshop.core.errors import PreflightError
 from workshop.core.ports import bind_loopback
-from workshop.lab.forward import supervisor
-from workshop.lab.forward.config import load
+from workshop.lab.forward import load, supervisor
 from workshop.lab.forward.supervisor import Supervisor, Timing
 from workshop.lab.forward.supervisor import probe as ask
 

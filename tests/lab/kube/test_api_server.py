@@ -14,11 +14,10 @@ from workshop.lab.cluster.record import owner_labels
 from workshop.lab.cluster.seats import missing, rights_in, seat_rules
 from workshop.lab.cluster.secrets import ClusterSecrets
 from workshop.lab.kube import connection
-from workshop.lab.kube.client import Kube
+from workshop.lab.kube.client import Kube, wait_for
 from workshop.lab.kube.connection import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from workshop.lab.kube.lease import Lease
 from workshop.lab.kube.objects import is_being_deleted, name_of, without_nulls
-from workshop.lab.kube.wait import wait_for
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.secrets import SecretFiles
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from workshop.core.errors import DeadlineError, WorkshopError
+from workshop.lab.kube.client import Diagnosis, bound, wait_for
 from workshop.lab.kube.connection import UnreachableError
-from workshop.lab.kube.wait import Diagnosis, bound, wait_for
 
 
 def found() -> Diagnosis:

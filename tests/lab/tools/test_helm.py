@@ -9,8 +9,7 @@ import pytest
 
 from tests.lab.tools.fakes import FakeTools
 from workshop.core.errors import PreflightError, WorkshopError
-from workshop.lab.tools.helm import Helm, Release
-from workshop.lab.tools.kubectl import Access
+from workshop.lab.tools.clusters import Access, Helm, Release
 from workshop.lab.tools.run import Runner
 
 AT = Access(Path("/state/kubeconfig"), "kind-workshop")

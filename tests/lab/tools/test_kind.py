@@ -6,7 +6,7 @@ import pytest
 
 from tests.lab.tools.fakes import FakeTools
 from workshop.core.errors import PreflightError, WorkshopError
-from workshop.lab.tools.kind import Kind
+from workshop.lab.tools.clusters import Kind
 from workshop.lab.tools.run import Runner
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.lab.tools.fakes import FakeTools
 from workshop.core.errors import PreflightError
-from workshop.lab.tools.kubectl import Access, Kubectl, skew_note
+from workshop.lab.tools.clusters import Access, Kubectl, skew_note
 from workshop.lab.tools.run import Runner
 
 AT = Access(Path("/state/kubeconfig"), "kind-workshop")
@@ -48,7 +48,7 @@ def test_a_port_forward_is_the_command_a_person_would_type() -> None:
 
 def test_a_manifest_is_fed_as_input(fakes: FakeTools) -> None:
     fakes.on("kubectl", "apply", reads=True)
-    Kubectl(Runner()).run(AT, "apply", "--filename", "-", stdin=b"kind: Pod")
+    Runner().run(Kubectl.argv(AT, "apply", "--filename", "-"), seconds=60, stdin=b"kind: Pod")
     (call,) = fakes.calls()
     assert (call.argv, call.stdin) == (["kubectl", *FLAGS, "apply", "--filename", "-"], "kind: Pod")
 

@@ -20,8 +20,7 @@ from tests.lab.tools.oci_registry import Registry, chart_archive, registry
 from tests.lab.tools.real import real_program
 from tests.lab.tools.waiting import until
 from workshop.core.errors import WorkshopError
-from workshop.lab.tools.helm import Helm
-from workshop.lab.tools.kubectl import Access
+from workshop.lab.tools.clusters import Access, Helm
 from workshop.lab.tools.run import Runner
 
 CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: demo}\ndata: {word: '{{ .Values.word }}'}\n"

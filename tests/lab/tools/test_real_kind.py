@@ -7,7 +7,7 @@ import pytest
 
 from tests.lab.tools.real import real_program
 from workshop.core.errors import WorkshopError
-from workshop.lab.tools.kind import Kind
+from workshop.lab.tools.clusters import Kind
 from workshop.lab.tools.run import Runner
 
 CONFIG = "kind: FakeCluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes: [{role: control-plane}]\n"

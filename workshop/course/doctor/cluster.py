@@ -12,9 +12,7 @@ from workshop.core.files import read_json
 from workshop.core.instance import Instance
 from workshop.course.doctor.finding import Finding, Machine
 from workshop.lab.pins import Pins
-from workshop.lab.tools.helm import Helm
-from workshop.lab.tools.kind import Kind
-from workshop.lab.tools.kubectl import Kubectl, skew_note
+from workshop.lab.tools.clusters import Helm, Kind, Kubectl, skew_note
 from workshop.lab.tools.run import Version, parsed, spelled
 
 _ASK_SECONDS = 20.0

@@ -31,8 +31,8 @@ from workshop.lab.bundle.read import (
 )
 from workshop.lab.cluster.images import Images
 from workshop.lab.pins import Pins
+from workshop.lab.tools.clusters import Helm
 from workshop.lab.tools.docker import Docker, image_ids
-from workshop.lab.tools.helm import Helm
 from workshop.lab.tools.run import Runner
 
 Note = Callable[[str], None]

@@ -23,9 +23,8 @@ from workshop.lab.base import (
 )
 from workshop.lab.cluster.checks import check_after
 from workshop.lab.cluster.forwards import Forwards
-from workshop.lab.cluster.owned_objects import VARIATION, variations_made
 from workshop.lab.cluster.record import Cluster, ClusterFile, ClusterRecord, Tools
-from workshop.lab.cluster.removal import Removal
+from workshop.lab.cluster.removal import VARIATION, Removal, variations_made
 from workshop.lab.cluster.render import RenderedPart, Renderer
 from workshop.lab.cluster.status import cluster_logs, cluster_status
 from workshop.lab.cluster.workloads import Workloads
@@ -33,7 +32,7 @@ from workshop.lab.kube.connection import UnreachableError
 from workshop.lab.logs import Log, file_logs
 from workshop.lab.pins import Pins
 from workshop.lab.steps import Outcome, Step, StepRun, needed_for, plan
-from workshop.lab.tools.kubectl import Access
+from workshop.lab.tools.clusters import Access
 from workshop.lab.tools.run import Runner
 
 _UNTIL_OPERATOR = ("operator-ready", "load-workshop")
@@ -44,7 +43,6 @@ class ClusterBackend(ABC):
     """Runs the parts on a Kubernetes cluster with ToolHive's operator."""
 
     name: BackendName
-    adopts = True  # whether objects without our label may be taken over: only in a cluster that is ours alone
     keeps = ""  # the file in the instance's directory that stays after `teardown`
 
     def __init__(self, directory: Path, runner: Runner, choices: ClusterChoices) -> None:
@@ -162,9 +160,9 @@ class ClusterBackend(ABC):
         del cluster, deployments
         return []
 
-    @abstractmethod
     def wait_awake(self, cluster: Cluster, progress: Progress) -> None:
-        """Wait for a cluster that was started a moment ago; a stopped one is not started."""
+        """Wait for a cluster that was started a moment ago; a stopped one, or another owner's, is not."""
+        del cluster, progress
 
     @abstractmethod
     def remove(self, cluster: Cluster, progress: Progress) -> list[str]:
@@ -186,7 +184,7 @@ class ClusterBackend(ABC):
             cluster.record.labels,
             own_nodes=cluster.own_nodes,
         )
-        return Workloads(cluster, renderer.render(deployments, choices), adopt=self.adopts)
+        return Workloads(cluster, renderer.render(deployments, choices))
 
     def _one_part(
         self, cluster: Cluster, deployment: Deployment, choices: Choices
@@ -217,8 +215,7 @@ class ClusterBackend(ABC):
 
         Returns whether something is left.
         """
-        record = self._file.read()
-        made = [thing for thing in (record.made if record else ()) if thing != "crds"]
+        made = [thing for thing in self._file.made() if thing != "crds"]
         if first and not left and not made:
             with contextlib.suppress(OSError, WorkshopError):
                 remove_state(self._home, self.keeps)

@@ -1,10 +1,11 @@
 """Check that the endpoints on this machine match the manifests, before the agent runs and after its login."""
 
 import asyncio
+import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
@@ -13,20 +14,22 @@ from workshop.core.errors import CredentialsError, WorkshopError
 from workshop.core.http_client import UnusableAnswerError, open_local_client
 from workshop.core.interrupts import interrupts
 from workshop.lab.cluster import endpoint_checks
-from workshop.lab.cluster.record import Cluster
-from workshop.lab.cluster.render import RenderedPart
-from workshop.lab.kube.objects import text
-from workshop.lab.kube.wait import bound
-from workshop.toolhive.manifests import UPSTREAM, Resource, auth_config
-from workshop.toolhive.proxy_contract import (
+from workshop.lab.cluster.endpoint_checks import (
+    DEFECT,
     FORWARD_HINT,
+    PATH,
     CheckResult,
     MissedError,
     ProxyContract,
     ServerContract,
     ToolCall,
-    check_token_swap,
+    challenged_metadata,
 )
+from workshop.lab.cluster.record import Cluster
+from workshop.lab.cluster.render import RenderedPart
+from workshop.lab.kube.client import bound
+from workshop.lab.kube.objects import text
+from workshop.toolhive.manifests import UPSTREAM, Resource, auth_config
 from workshop.toolhive.secrets import SecretFiles
 
 if TYPE_CHECKING:
@@ -38,6 +41,14 @@ _NO_ROUTE = "502"  # the answer of ToolHive's proxy while its server's Service r
 Checks = Mapping[str, Callable[[], Awaitable[str]]]
 SessionChecks = Mapping[str, Callable[["Client"], Awaitable[str]]]
 _PROVIDER = f"{UPSTREAM}.name"
+_SIGN_IN = "Sign in again: `workshop part 4 run`"
+_SIGN_IN_AFRESH = "The login may have been withdrawn there: `workshop login revoke`, then sign in again"
+_LOG = "The proxy's log shows more"
+_MIDDLEWARE = "upstreamswap"
+_SWAP_HINT = (
+    "Without it the proxy would send its own token to the upstream (ToolHive's issue #6681): "
+    "is the operator the version of `cluster/versions.toml`, and `authServerRef` in the manifest?"
+)
 
 
 def require(results: Sequence[CheckResult], name: str) -> Sequence[CheckResult]:
@@ -82,8 +93,8 @@ async def after_login(
     todo: SessionChecks = {"tools": endpoint_checks.has_tools}
     if call:
         todo = {**todo, "call": lambda client: endpoint_checks.calls(client, call)}
-    url = f"{contract.base_url}{contract.path}"
-    opening = endpoint_checks.session(url, seconds, token=access_token, issuer=contract.issuer)
+    url = f"{contract.base_url}{PATH}"
+    opening = session(url, seconds, token=access_token, issuer=contract.issuer)
     return results + await _in_session(opening, todo, seconds)
 
 
@@ -94,7 +105,35 @@ async def of_server(
     todo: SessionChecks = {"tools": lambda client: endpoint_checks.exact_tools(client, contract)}
     if call:
         todo = {**todo, "call": lambda client: endpoint_checks.calls(client, call)}
-    return await _in_session(endpoint_checks.session(contract.url, seconds), todo, seconds)
+    return await _in_session(session(contract.url, seconds), todo, seconds)
+
+
+@asynccontextmanager
+async def session(url: str, seconds: float, *, token: str = "", issuer: str = "") -> AsyncIterator["Client"]:
+    """Connect; an error that ends the session is raised as MissedError with its likely cause."""
+    from mcp import Client
+    from mcp.client.streamable_http import streamable_http_client
+
+    refusals: list[httpx2.Response] = []
+
+    async def note(response: httpx2.Response) -> None:
+        if response.is_error and response.request.method == "POST":
+            await response.aread()
+            refusals.append(response)
+
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    hooks = {"response": [note]}
+    http = open_local_client(streams=True, headers=headers, event_hooks=hooks, timeout=seconds)
+    try:
+        # "legacy": older tool filters of ToolHive drop fields that MCP 2026-07-28 requires, and up to 0.63.0
+        # at least a renamed tool cannot be called there.
+        async with http, Client(streamable_http_client(url, http_client=http), mode="legacy") as client:
+            yield client
+    except Exception as error:  # noqa: BLE001 - the SDK raises groups of anything; all become one MissedError
+        cause = _first(error)
+        if isinstance(cause, MissedError | TimeoutError):
+            raise cause from cause.__cause__
+        raise _explained(cause, refusals, issuer) from cause
 
 
 async def _in_session(
@@ -133,6 +172,39 @@ def _missed(name: str, missed: MissedError) -> CheckResult:
     return CheckResult(
         name, passed=False, found=missed.found, hint=missed.hint, needs_login=missed.needs_login
     )
+
+
+def _explained(cause: Exception, refusals: list[httpx2.Response], issuer: str) -> MissedError:
+    if isinstance(cause, httpx2.TransportError):
+        return MissedError(f"No answer: {cause or type(cause).__name__}", FORWARD_HINT)
+    if isinstance(cause, UnusableAnswerError):
+        return MissedError(f"{cause.what}: {cause.why}", _LOG)
+    if refusals:
+        return _refused(refusals[-1], issuer)
+    return MissedError(f"{type(cause).__name__}: {str(cause)[:200]}", _LOG)
+
+
+def _refused(response: httpx2.Response, issuer: str) -> MissedError:
+    answer = response.text[:200] or response.reason_phrase
+    if response.status_code == httpx2.codes.FORBIDDEN:
+        return MissedError(f"403: {answer}", "You are signed in, but this account may not do that upstream")
+    if response.status_code == httpx2.codes.MISDIRECTED_REQUEST:
+        hint = "The server behind the proxy does not know the name it is called by: `MCP_ALLOWED_HOSTS`"
+        return MissedError(f"421: {answer}", hint)
+    if response.status_code != httpx2.codes.UNAUTHORIZED:
+        return MissedError(f"{response.status_code}: {answer}", _LOG)
+    metadata = challenged_metadata(response)
+    if metadata and not metadata.startswith(f"{issuer}/"):
+        found = f"The upstream itself refused the token it was sent: its 401 names {metadata}"
+        return MissedError(found, f"{_SIGN_IN_AFRESH}; if that is refused too, it is {DEFECT}")
+    # The proxy's own refusals: with metadata if its token is not valid, without if it lost the upstream's.
+    return MissedError("The proxy no longer has this login", _SIGN_IN, needs_login=True)
+
+
+def _first(error: BaseException) -> Exception:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error if isinstance(error, Exception) else RuntimeError(str(error))
 
 
 def check_before(
@@ -205,6 +277,35 @@ def _token_swap(proxy: Resource, part: RenderedPart, cluster: Cluster) -> CheckR
     runs = cluster.kube.get("v1", "ConfigMap", f"{proxy.name}-runconfig", cluster.namespace)
     found = text(runs, "data", "runconfig.json")
     return check_token_swap(found, auth.text(_PROVIDER) if auth else "")
+
+
+def check_token_swap(runconfig: str, provider: str) -> CheckResult:
+    """Whether the proxy is configured to replace its own token by the one of this upstream provider.
+
+    `runconfig` is the operator's text: key `runconfig.json` of the ConfigMap `<proxy>-runconfig`.
+    """
+    swaps = [item for item in _middlewares(runconfig) if item.get("type") == _MIDDLEWARE]
+    passed = bool(swaps) and all(_replaces(swap, provider) for swap in swaps)
+    if passed:
+        return CheckResult("token-swap", passed=True, found=f"`{_MIDDLEWARE}` for `{provider}`")
+    found = f"{json.dumps(swaps)[:200]}, not for `{provider}`" if swaps else "no such middleware"
+    return CheckResult("token-swap", passed=False, found=f"`{_MIDDLEWARE}`: {found}", hint=_SWAP_HINT)
+
+
+def _replaces(swap: Mapping[str, Any], provider: str) -> bool:
+    parameters = swap.get("parameters")
+    config = parameters.get("config") if isinstance(parameters, Mapping) else None
+    if not isinstance(config, Mapping):
+        return False
+    return config.get("provider_name") == provider and config.get("header_strategy") in (None, "", "replace")
+
+
+def _middlewares(runconfig: str) -> Sequence[Mapping[str, Any]]:
+    try:
+        listed = json.loads(runconfig).get("middleware_configs")
+    except (ValueError, AttributeError):
+        return ()
+    return [item for item in listed if isinstance(item, Mapping)] if isinstance(listed, list) else ()
 
 
 def _passed(results: Sequence[CheckResult]) -> str:

@@ -8,10 +8,9 @@ from workshop.core.console import Step as Line
 from workshop.core.errors import DeadlineError, WorkshopError
 from workshop.lab.cluster.record import Cluster
 from workshop.lab.cluster.workload_state import is_ready
-from workshop.lab.kube.client import Kube
+from workshop.lab.kube.client import Kube, bound
 from workshop.lab.kube.connection import ForbiddenError
 from workshop.lab.kube.objects import Object, items, name_of, text
-from workshop.lab.kube.wait import bound
 from workshop.lab.tools.docker import Docker
 from workshop.lab.tools.run import Done, copyable
 

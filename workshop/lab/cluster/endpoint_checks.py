@@ -1,37 +1,32 @@
-"""The checks of an endpoint: HTTP requests to a proxy, the token of a login, and an MCP session."""
+"""The answers that a running proxy must give by its manifests and secrets, and the check of each."""
 
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 
 from workshop import __version__
-from workshop.core.http_client import UnusableAnswerError, open_local_client, open_local_client_sync
-from workshop.toolhive.proxy_contract import (
-    FORWARD_HINT,
-    MissedError,
-    ProxyContract,
-    ServerContract,
-    ToolCall,
-)
+from workshop.core.http_client import open_local_client_sync
+from workshop.toolhive.manifests import Resource, Resources, auth_config, oidc_config
+from workshop.toolhive.secrets import SecretFiles, references
 
 if TYPE_CHECKING:
     from mcp import Client
 
+_NAMESPACE = "toolhive-system"
+FORWARD_HINT = "Is the port-forward running? `workshop status` shows it"
+PATH = "/mcp"
 _METADATA = "/.well-known/oauth-protected-resource"
 _STALE = "The pod runs with other settings than the manifests: `workshop part 4 apply`"
 _STRANGER = "Something else answers here, or the proxy runs without its authorization server"
-_DEFECT = (
+DEFECT = (
     "ToolHive's issue #6681: the proxy passes its own token on instead of the upstream's. "
     "Compare its version with `cluster/versions.toml`, and look for `upstreamswap` in its runconfig"
 )
-_SIGN_IN = "Sign in again: `workshop part 4 run`"
-_SIGN_IN_AFRESH = "The login may have been withdrawn there: `workshop login revoke`, then sign in again"
-_LOG = "The proxy's log shows more"
 _MOST_PAGES = 50
 _INITIALIZE = {
     "jsonrpc": "2.0",
@@ -43,6 +38,106 @@ _INITIALIZE = {
         "clientInfo": {"name": "workshop-status", "version": __version__},
     },
 }
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One check of a running proxy: what it found, and what to do when it has not passed."""
+
+    id: str
+    passed: bool
+    found: str
+    hint: str = ""
+    needs_login: bool = False
+
+
+class MissedError(Exception):
+    """A check has not passed; `needs_login` is true when only the login is missing."""
+
+    def __init__(self, found: str, hint: str = "", *, needs_login: bool = False) -> None:
+        super().__init__(found)
+        self.found = found
+        self.hint = hint
+        self.needs_login = needs_login
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """One call of a read-only tool, and a text that its answer must contain."""
+
+    tool: str
+    arguments: Mapping[str, Any]
+    answer: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxyContract:
+    """An MCPRemoteProxy with an embedded authorization server, and its address on this machine."""
+
+    name: str
+    namespace: str
+    base_url: str
+    issuer: str
+    resource: str
+    algorithms: Mapping[str, str]
+    """The algorithm of each signing key, by its `kid`."""
+
+    @classmethod
+    def of(
+        cls,
+        proxy: Resource,
+        resources: Resources,
+        files: SecretFiles,
+    ) -> "ProxyContract":
+        """Read it from the resources as they were applied; the proxy is asked at its issuer's address."""
+        auth = auth_config(proxy, resources)
+        if auth is None:
+            raise proxy.error("has no `authServerRef`")
+        issuer = oidc_config(proxy, resources).text("spec.inline.issuer")
+        return cls(
+            name=proxy.name,
+            namespace=proxy.find("metadata.namespace") or _NAMESPACE,
+            base_url=issuer,
+            issuer=issuer,
+            resource=proxy.text("spec.oidcConfigRef.resourceUrl"),
+            algorithms=dict(
+                _signing_key(files.path(name, key).read_bytes())
+                for name, key in references(auth, "spec.embeddedAuthServer.signingKeySecretRefs")
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerContract:
+    """An MCPServer behind its proxy: its URL, the tools that it lists, and the name of a tool that it hides.
+
+    `hidden` may be any name: the filter refuses a tool that it does not list without asking the server.
+    """
+
+    url: str
+    tools: frozenset[str] = frozenset()
+    hidden: str = ""
+
+    @classmethod
+    def of(cls, server: Resource, resources: Resources, url: str) -> "ServerContract":
+        """Read it from the resources; without a tool filter, any tools are right."""
+        if not server.find("spec.toolConfigRef"):
+            return cls(url=url)
+        config = resources.named("MCPToolConfig", server.text("spec.toolConfigRef.name"), wanted_by=server)
+        shown = frozenset(str(name) for name in config.items("spec.toolsFilter"))
+        return cls(url=url, tools=shown, hidden=f"hidden_{secrets.token_hex(4)}" if shown else "")
+
+
+def _signing_key(pem: bytes) -> tuple[str, str]:
+    """The `kid` that ToolHive gives a key (its RFC 7638 thumbprint), and the algorithm that it signs with."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from joserfc.jwk import ECKey, RSAKey
+
+    key = load_pem_private_key(pem, None)
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return ECKey.import_key(pem).thumbprint(), {256: "ES256", 384: "ES384"}.get(key.key_size, "ES512")
+    return RSAKey.import_key(pem).thumbprint(), "RS256"
 
 
 async def health(http: httpx2.AsyncClient) -> str:
@@ -97,14 +192,14 @@ async def challenge(http: httpx2.AsyncClient, contract: ProxyContract) -> str:
     """Without a token, the proxy answers 401 and names the URL of its metadata."""
     ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
     accept = {"Accept": "application/json, text/event-stream"}
-    response = await http.post(contract.path, json=ping, headers=accept)
+    response = await http.post(PATH, json=ping, headers=accept)
     if response.status_code != httpx2.codes.UNAUTHORIZED:
         hint = "Anyone can use it: the manifests' `authServerRef` and `oidcConfigRef` have not taken effect"
         raise MissedError(
             f"A request without a token was answered {response.status_code}, not 401",
             hint if response.is_success else _STRANGER,
         )
-    metadata = _challenged_metadata(response)
+    metadata = challenged_metadata(response)
     if not metadata.startswith(f"{contract.issuer}{_METADATA}"):
         raise MissedError(f"The 401 names {metadata or 'no metadata'}", _STALE)
     return f"401, {metadata}"
@@ -122,34 +217,6 @@ async def access_token(http: httpx2.AsyncClient, contract: ProxyContract, token:
     if not session:
         raise MissedError("The token has no `tsid`", "Without it the proxy cannot find the upstream's token")
     return f"for {contract.resource}, {int(expires - time.time())} s left"
-
-
-@asynccontextmanager
-async def session(url: str, seconds: float, *, token: str = "", issuer: str = "") -> AsyncIterator["Client"]:
-    """Connect; an error that ends the session is raised as MissedError with its likely cause."""
-    from mcp import Client
-    from mcp.client.streamable_http import streamable_http_client
-
-    refusals: list[httpx2.Response] = []
-
-    async def note(response: httpx2.Response) -> None:
-        if response.is_error and response.request.method == "POST":
-            await response.aread()
-            refusals.append(response)
-
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    hooks = {"response": [note]}
-    http = open_local_client(streams=True, headers=headers, event_hooks=hooks, timeout=seconds)
-    try:
-        # "legacy": older tool filters of ToolHive drop fields that MCP 2026-07-28 requires, and up to 0.63.0
-        # at least a renamed tool cannot be called there.
-        async with http, Client(streamable_http_client(url, http_client=http), mode="legacy") as client:
-            yield client
-    except Exception as error:  # noqa: BLE001 - the SDK raises groups of anything; all become one MissedError
-        cause = _first(error)
-        if isinstance(cause, MissedError | TimeoutError):
-            raise cause from cause.__cause__
-        raise _explained(cause, refusals, issuer) from cause
 
 
 def failing(url: str, seconds: float) -> str:
@@ -175,7 +242,7 @@ async def has_tools(client: "Client") -> str:
     """There is at least one tool; no tool is a known defect of a remote proxy."""
     tools = await _tools_of(client)
     if not tools:
-        raise MissedError("You are signed in, but there are no tools", _DEFECT)
+        raise MissedError("You are signed in, but there are no tools", DEFECT)
     return f"{len(tools)} tools"
 
 
@@ -224,7 +291,7 @@ async def _published_keys(http: httpx2.AsyncClient) -> list[dict[str, Any]]:
     return keys
 
 
-def _challenged_metadata(response: httpx2.Response) -> str:
+def challenged_metadata(response: httpx2.Response) -> str:
     """The `resource_metadata` of a WWW-Authenticate header, empty without one."""
     found = re.search(r'resource_metadata="([^"]*)"', response.headers.get("www-authenticate", ""))
     return found[1] if found else ""
@@ -291,36 +358,3 @@ async def _is_refused(client: "Client", tool: str) -> bool:
     except MCPError as error:
         return "not found" in error.message.lower()  # the filter's message; the server's is "Unknown tool"
     return False
-
-
-def _explained(cause: Exception, refusals: list[httpx2.Response], issuer: str) -> MissedError:
-    if isinstance(cause, httpx2.TransportError):
-        return MissedError(f"No answer: {cause or type(cause).__name__}", FORWARD_HINT)
-    if isinstance(cause, UnusableAnswerError):
-        return MissedError(f"{cause.what}: {cause.why}", _LOG)
-    if refusals:
-        return _refused(refusals[-1], issuer)
-    return MissedError(f"{type(cause).__name__}: {str(cause)[:200]}", _LOG)
-
-
-def _refused(response: httpx2.Response, issuer: str) -> MissedError:
-    answer = response.text[:200] or response.reason_phrase
-    if response.status_code == httpx2.codes.FORBIDDEN:
-        return MissedError(f"403: {answer}", "You are signed in, but this account may not do that upstream")
-    if response.status_code == httpx2.codes.MISDIRECTED_REQUEST:
-        hint = "The server behind the proxy does not know the name it is called by: `MCP_ALLOWED_HOSTS`"
-        return MissedError(f"421: {answer}", hint)
-    if response.status_code != httpx2.codes.UNAUTHORIZED:
-        return MissedError(f"{response.status_code}: {answer}", _LOG)
-    metadata = _challenged_metadata(response)
-    if metadata and not metadata.startswith(f"{issuer}/"):
-        found = f"The upstream itself refused the token it was sent: its 401 names {metadata}"
-        return MissedError(found, f"{_SIGN_IN_AFRESH}; if that is refused too, it is {_DEFECT}")
-    # The proxy's own refusals: with metadata if its token is not valid, without if it lost the upstream's.
-    return MissedError("The proxy no longer has this login", _SIGN_IN, needs_login=True)
-
-
-def _first(error: BaseException) -> Exception:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error if isinstance(error, Exception) else RuntimeError(str(error))

@@ -14,11 +14,10 @@ from workshop.core.ports import bind_loopback, is_free, refuse_shared
 from workshop.lab import process
 from workshop.lab.base import Limits, Program, State, WorkloadStatus
 from workshop.lab.cluster.render import Endpoint
-from workshop.lab.forward import config as forward_states
-from workshop.lab.forward.config import ForwardConfig
-from workshop.lab.kube.wait import Diagnosis, wait_for
+from workshop.lab.forward import ForwardConfig, read_state
+from workshop.lab.kube.client import Diagnosis, wait_for
 from workshop.lab.process import ProcessState
-from workshop.lab.tools.kubectl import Access
+from workshop.lab.tools.clusters import Access
 
 _ANSWER_SECONDS = 5.0
 
@@ -119,7 +118,7 @@ class Forwards:
         )
 
     def _progress(self, name: str) -> str:
-        state = forward_states.read_state(self._state_file(name))
+        state = read_state(self._state_file(name))
         return (state.last_error or state.state) if state else "starting"
 
     def _diagnosis(self, name: str) -> Diagnosis:
@@ -128,7 +127,7 @@ class Forwards:
         return Diagnosis(tuple(lines[-2:]), f"Its log is `{log}`; `workshop status` shows the pods")
 
     def _status(self, state: ProcessState) -> WorkloadStatus:
-        forward = forward_states.read_state(self._state_file(state.name))
+        forward = read_state(self._state_file(state.name))
         if process.find(state) is None:
             return WorkloadStatus(state.name, "stopped", state.url, None, state.log, "forward")
         connecting = forward is None or forward.state == "connecting"

@@ -22,8 +22,8 @@ from workshop.lab.cluster.recipes import (
     recipes_for,
 )
 from workshop.lab.pins import Pins
+from workshop.lab.tools.clusters import Kind, control_plane
 from workshop.lab.tools.docker import Docker, ImageInfo, image_ids
-from workshop.lab.tools.kind import Kind, control_plane
 from workshop.lab.tools.run import copyable
 
 Note = Callable[[str], None]

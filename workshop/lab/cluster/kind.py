@@ -39,7 +39,7 @@ class KindBackend(ClusterBackend):
         own_images = ("mcp_server", *(["practice"] if choices.upstream == "practice" else []))
         kind_cluster = KindCluster(cluster)
         images = Images(cluster.tools.docker, cluster.pins, cluster.home / "images")
-        operator = Operator(cluster, shared=False)
+        operator = Operator(cluster)
         steps = [
             Step("preflight", "Check the tools", lambda line: _check_tools(kind_cluster, images, line)),
             *_image_steps(images, cluster, "node", ("node_image",), load=False),

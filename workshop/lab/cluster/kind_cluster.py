@@ -14,15 +14,16 @@ from workshop.core.console import Step as Line
 from workshop.core.errors import DeadlineError, PreflightError, WorkshopError
 from workshop.core.paths import cluster_dir, write_private
 from workshop.lab.cluster.dns import answers_on_node
+from workshop.lab.cluster.operator import Operator
 from workshop.lab.cluster.record import INSTANCE_LABEL, Cluster
 from workshop.lab.cluster.removal import Removal
 from workshop.lab.cluster.workload_state import is_ready
+from workshop.lab.kube.client import bound
 from workshop.lab.kube.objects import Object, container_statuses_of, is_being_deleted, items, text
-from workshop.lab.kube.wait import bound
 from workshop.lab.pins import Pins
 from workshop.lab.steps import Step
+from workshop.lab.tools.clusters import control_plane
 from workshop.lab.tools.docker import ContainerState, Docker
-from workshop.lab.tools.kind import control_plane
 from workshop.lab.tools.run import copyable
 
 _CREATE_SECONDS = 900.0
@@ -99,7 +100,9 @@ class KindCluster:
             return []
         removed: list[str] = []
         if self._reached():
-            removed = Removal(cluster, seconds=_ORDERLY_SECONDS).run(progress, must=False)
+            release = Operator(cluster).release
+            removal = Removal(cluster, seconds=_ORDERLY_SECONDS, release=release)
+            removed = removal.run(progress, must=False)
         with progress.step(f"Delete the kind cluster {self._name}"):
             self._delete()
         return [*removed, f"cluster {self._name}"]
@@ -288,8 +291,7 @@ class KindCluster:
     def _delete(self) -> None:
         self._cluster.tools.kind.delete(self._name, self._cluster.at.kubeconfig)
         self._cluster.at.kubeconfig.unlink(missing_ok=True)
-        record = self._cluster.file.read()
-        for thing in record.made if record else ():
+        for thing in self._cluster.file.made():
             self._cluster.file.unmade(thing)
 
 

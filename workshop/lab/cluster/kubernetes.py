@@ -32,7 +32,6 @@ class KubernetesBackend(ClusterBackend):
     """
 
     name: BackendName = "kubernetes"
-    adopts = False
 
     def steps(
         self, cluster: Cluster, workloads: Workloads, deployments: Sequence[Deployment], choices: Choices
@@ -40,7 +39,7 @@ class KubernetesBackend(ClusterBackend):
         """The steps; neither a cluster nor images are created, because both have to exist."""
         del deployments
         require_images(cluster.pins, practice=choices.upstream == "practice")
-        operator = Operator(cluster, shared=True, install=self._choices.install_operator)
+        operator = Operator(cluster, install=self._choices.install_operator)
         applied = tuple(f"apply-{part.key}" for part in workloads.parts)
         return [
             Step("preflight", "Check the tools", lambda line: _check_tools(cluster, line)),
@@ -56,12 +55,10 @@ class KubernetesBackend(ClusterBackend):
             workloads.prune(applied),
         ]
 
-    def wait_awake(self, cluster: Cluster, progress: Progress) -> None:
-        """Do nothing: the cluster's owner starts it, and each part waits for what it needs."""
-
     def remove(self, cluster: Cluster, progress: Progress) -> list[str]:
         """Remove our objects from the cluster; the cluster stays."""
-        return Removal(cluster, seconds=cluster.limits.removed).run(progress, must=True)
+        release = Operator(cluster).release
+        return Removal(cluster, seconds=cluster.limits.removed, release=release).run(progress, must=True)
 
     def record(self, known: ClusterRecord | None, pins: Pins) -> ClusterRecord:
         """The record with the chosen context and namespace."""

@@ -8,17 +8,17 @@ from pathlib import Path
 from workshop.core.console import Step as Line
 from workshop.core.errors import DeadlineError
 from workshop.core.paths import cluster_dir, write_private
-from workshop.lab.cluster.owned_objects import clear_own_finalizers, wait_gone
 from workshop.lab.cluster.readiness import OPERATOR, find_operator, wait_operator
 from workshop.lab.cluster.record import MANAGED_BY, Cluster
+from workshop.lab.cluster.removal import clear_own_finalizers, wait_gone
 from workshop.lab.cluster.seats import Seats, require_removal_rights, require_rights
 from workshop.lab.cluster.workload_state import replicas
+from workshop.lab.kube.client import bound, wait_for
 from workshop.lab.kube.connection import ForbiddenError
 from workshop.lab.kube.objects import is_being_deleted, labels_of, namespace_of
-from workshop.lab.kube.wait import bound, wait_for
 from workshop.lab.pins import Pins
 from workshop.lab.steps import Step
-from workshop.lab.tools.helm import Helm
+from workshop.lab.tools.clusters import Helm
 from workshop.lab.tools.run import copyable
 from workshop.toolhive.manifests import TOOLHIVE_API
 
@@ -36,9 +36,9 @@ _LINGER_SECONDS = 15.0  # a namespace whose finalizers are cleared is deleted fa
 class Operator:
     """The operator of one cluster; somebody else's is used unchanged, unless `install` is set."""
 
-    def __init__(self, cluster: Cluster, *, shared: bool, install: bool = False) -> None:
+    def __init__(self, cluster: Cluster, *, install: bool = False) -> None:
         self._cluster = cluster
-        self._seats = Seats(cluster) if shared else None  # a cluster of our own has no other seats
+        self._seats = None if cluster.own_nodes else Seats(cluster)  # a cluster of our own has no seats
         self._install = install
         self._charts = cluster.home / "charts"
 
@@ -278,7 +278,6 @@ class Operator:
                 "ToolHive's definitions",
                 lambda: self._cluster.kube.serves(TOOLHIVE_API, DEFINITIONS),
                 done=bool,
-                failed=lambda _: "",
                 seconds=self._cluster.limits.ready,
                 note=line.note,
                 look_seconds=self._cluster.limits.look,

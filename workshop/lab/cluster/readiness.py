@@ -30,7 +30,7 @@ from workshop.lab.cluster.workload_state import (
     troubles,
     view,
 )
-from workshop.lab.kube.client import Event, Kube
+from workshop.lab.kube.client import Diagnosis, Event, Kube, reach, wait_for
 from workshop.lab.kube.objects import (
     Object,
     container_statuses_of,
@@ -43,7 +43,6 @@ from workshop.lab.kube.objects import (
     text,
     uid_of,
 )
-from workshop.lab.kube.wait import Diagnosis, reach, wait_for
 from workshop.lab.pins import pinned
 from workshop.toolhive.known_messages import Message, recognise
 from workshop.toolhive.manifests import Resource

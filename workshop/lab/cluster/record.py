@@ -15,10 +15,8 @@ from workshop.core.paths import write_private
 from workshop.lab.base import CLUSTER_FILE, Limits
 from workshop.lab.kube.client import Kube
 from workshop.lab.pins import Pins
+from workshop.lab.tools.clusters import Access, Helm, Kind, Kubectl
 from workshop.lab.tools.docker import Docker
-from workshop.lab.tools.helm import Helm
-from workshop.lab.tools.kind import Kind
-from workshop.lab.tools.kubectl import Access, Kubectl
 from workshop.lab.tools.run import Runner
 
 INSTANCE_LABEL = "workshop/instance"
@@ -95,6 +93,11 @@ class ClusterFile:
         """Write the record."""
         write_private(self._path, json.dumps(asdict(record), indent=2, sort_keys=True).encode())
         return record
+
+    def made(self) -> tuple[str, ...]:
+        """What this instance created, or began to create; nothing without a record."""
+        record = self.read()
+        return record.made if record else ()
 
     def making(self, thing: str) -> None:
         """Record that this instance is about to create `thing`."""
@@ -178,8 +181,7 @@ class Cluster:
 
     def made(self, thing: str) -> bool:
         """Whether this instance created, or began to create, a thing in its cluster."""
-        record = self.file.read()
-        return record is not None and thing in record.made
+        return thing in self.file.made()
 
     def installed(self, thing: str) -> str | None:
         """The recorded fingerprint of what a thing is installed from; None if it is not installed."""

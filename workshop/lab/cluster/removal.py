@@ -1,39 +1,163 @@
-"""Remove an instance from its cluster: proxies first and the operator last, because it clears finalizers."""
+"""What carries this instance's label in a cluster: list it, and remove it; see its deletion through.
 
-from collections.abc import Callable
+Proxies, servers and configs have a finalizer that ToolHive's operator clears. Where no operator runs, they
+would stay for ever, so it is cleared here. Proxies go first and the operator last.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from workshop.core.console import Progress
 from workshop.core.console import Step as Line
 from workshop.core.errors import WorkshopError
-from workshop.lab.cluster.operator import Operator
-from workshop.lab.cluster.owned_objects import (
-    KINDS,
-    VARIATION,
-    Titled,
-    await_end,
-    clear_finalizers,
-    gateway_kinds,
-    own_titles,
-    patience,
-    wait_gone,
-)
 from workshop.lab.cluster.readiness import find_operator
-from workshop.lab.cluster.record import Cluster
+from workshop.lab.cluster.record import Cluster, variation_label
 from workshop.lab.cluster.secrets import ClusterSecrets
+from workshop.lab.cluster.workload_state import replicas
+from workshop.lab.kube.client import Kube, wait_for
 from workshop.lab.kube.connection import ForbiddenError
-from workshop.lab.kube.objects import labels_of, namespace_of
+from workshop.lab.kube.objects import (
+    Object,
+    conditions_of,
+    is_being_deleted,
+    labels_of,
+    mapping,
+    name_of,
+    namespace_of,
+    number,
+)
 from workshop.toolhive.manifests import TOOLHIVE_API
 
-_PROXIES = KINDS[:2]
-_CONFIGS = KINDS[2:5]
-_PLAIN = KINDS[5:]
+KINDS = (  # in the order of their removal: an object goes before those that it refers to
+    (TOOLHIVE_API, "MCPRemoteProxy"),
+    (TOOLHIVE_API, "MCPServer"),
+    (TOOLHIVE_API, "MCPExternalAuthConfig"),
+    (TOOLHIVE_API, "MCPOIDCConfig"),
+    (TOOLHIVE_API, "MCPToolConfig"),
+    ("apps/v1", "Deployment"),
+    ("v1", "Service"),
+)
+OF_GATEWAYS = (  # what only a variation applies, in the order of removal
+    (TOOLHIVE_API, "VirtualMCPServer"),
+    (TOOLHIVE_API, "MCPServerEntry"),
+    (TOOLHIVE_API, "MCPGroup"),
+)
+VARIATION = "variation/"
+"""What the record has before the name of each variation that was applied."""
+Titled = tuple[str, str, str]
+Note = Callable[[str], None]
+_PROXIES, _CONFIGS, _REST = KINDS[:2], KINDS[2:5], KINDS[5:]
+T = TypeVar("T")
+_RESTART_SECONDS = 10.0  # an operator that restarts runs again by then
+_OF_THE_WORKSHOP = {"app.kubernetes.io/part-of": "workshop"}
+
+
+def own_titles(
+    cluster: Cluster, kinds: Sequence[tuple[str, str]] = KINDS, variation: str = ""
+) -> list[Titled]:
+    """The API version, kind and name of each object that this instance, or its `variation`, applied."""
+    labels = {**cluster.record.labels, **variation_label(variation)}
+    return [
+        (api, kind, name_of(found))
+        for api, kind in kinds
+        # `_OF_THE_WORKSHOP` is what the Deployments and Services that the operator creates lack.
+        for found in cluster.kube.list(
+            api, kind, cluster.namespace, {**labels, **({} if api == TOOLHIVE_API else _OF_THE_WORKSHOP)}
+        )
+    ]
+
+
+def variations_made(cluster: Cluster) -> list[str]:
+    """The names of the variations that this instance applied."""
+    return [thing.removeprefix(VARIATION) for thing in cluster.file.made() if thing.startswith(VARIATION)]
+
+
+def gateway_kinds(cluster: Cluster) -> tuple[tuple[str, str], ...]:
+    """The kinds of gateways, if a variation was applied: an account may lack the right to list them."""
+    return OF_GATEWAYS if variations_made(cluster) else ()
+
+
+def await_end(cluster: Cluster, look: Callable[[], list[T]], seconds: float, note: Note) -> list[T]:
+    """Wait until `look` finds nothing any more; after `seconds`, return what is left."""
+    deadline = time.monotonic() + seconds
+    while left := look():
+        if time.monotonic() > deadline:
+            return left
+        note(f"{len(left)} left")
+        time.sleep(cluster.limits.look)
+    return []
+
+
+def patience(cluster: Cluster, seconds: float) -> float:
+    """How long to wait for finalizers: `seconds`, or 0 if no operator runs to clear them.
+
+    An operator that this account may not see counts as running; one that is unavailable may be back soon.
+    """
+    try:
+        operator = find_operator(cluster.kube)
+    except ForbiddenError:
+        return seconds
+    if operator is None or replicas(operator) == 0:
+        return 0.0
+    return seconds if number(operator, "status", "availableReplicas") else min(seconds, _RESTART_SECONDS)
+
+
+def clear_finalizers(cluster: Cluster, namespace: str, api: str, kind: str, name: str) -> None:
+    """Clear an object's finalizers, and delete what the operator would have deleted with the object."""
+    cluster.kube.patch(api, kind, name, namespace, {"metadata": {"finalizers": None}})
+    if kind == "MCPServer":  # its StatefulSet has no owner reference
+        cluster.kube.delete("apps/v1", "StatefulSet", name, namespace)
+
+
+def clear_own_finalizers(cluster: Cluster, namespace: str) -> Sequence[str]:
+    """Clear the finalizers of what this instance applied, instead of the operator; return the titles."""
+    stuck = [
+        (api, kind, name_of(found))
+        for api, kind in (*gateway_kinds(cluster), *KINDS)
+        for found in cluster.kube.list(api, kind, namespace, cluster.record.labels)
+        if mapping(found, "metadata").get("finalizers") and is_being_deleted(found)
+    ]
+    for api, kind, name in stuck:
+        clear_finalizers(cluster, namespace, api, kind, name)
+    return [f"{kind}/{name}" for _, kind, name in stuck]
+
+
+def wait_gone(kube: Kube, namespace: str, seconds: float, note: Note) -> None:
+    """Wait until a namespace that is being deleted is gone."""
+    wait_for(
+        f"The deletion of namespace `{namespace}`",
+        lambda: kube.get("v1", "Namespace", namespace),
+        done=lambda found: found is None,
+        seconds=seconds,
+        note=note,
+        look_seconds=kube.look_seconds,
+        state=lambda found: "gone" if found is None else f"{namespace} is being deleted{_because(found)}",
+    )
+
+
+def _because(namespace: Object) -> str:
+    remaining = conditions_of(namespace).get("NamespaceFinalizersRemaining")
+    return f": {remaining.message}" if remaining is not None and remaining.holds else ""
 
 
 class Removal:
-    """Removes what this instance applied and installed, or one variation; each step has its time limit."""
+    """Removes what this instance applied and installed, or one variation; each step has its time limit.
 
-    def __init__(self, cluster: Cluster, *, seconds: float, variation: str = "") -> None:
+    `release` removes the operator if this instance may, and returns what that was; without it, the operator
+    and the namespaces stay.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        seconds: float,
+        release: Callable[[Note], list[str]] | None = None,
+        variation: str = "",
+    ) -> None:
         self._cluster = cluster
+        self._release = release
         self._seconds = seconds
         self._variation = variation
         self._is_silent = False
@@ -51,11 +175,11 @@ class Removal:
             ("Remove the proxies and servers", lambda line: self._objects(proxies, line)),
             ("Remove their configurations", lambda line: self._objects(configs, line)),
             ("Remove the secrets", self._secrets),
-            ("Remove the practice GitHub", lambda line: self._objects(_PLAIN, line)),
+            ("Remove the practice GitHub", lambda line: self._objects(_REST, line)),
         ]
-        if not self._variation:
+        if release := self._release:
             steps += [
-                ("Uninstall the operator", self._operator),
+                ("Uninstall the operator", lambda line: self.removed.extend(release(line.note))),
                 ("Remove the namespaces", self._namespaces),
             ]
         for label, act in steps[:2] if only_workloads else steps:
@@ -91,7 +215,7 @@ class Removal:
 
     def _patience(self, kinds: tuple[tuple[str, str], ...]) -> float:
         """How long to wait for these; an operator that has not cleared a finalizer gets no more time."""
-        if kinds == _PLAIN:
+        if kinds == _REST:
             return self._seconds
         return 0.0 if self._is_silent else patience(self._cluster, self._seconds)
 
@@ -102,13 +226,8 @@ class Removal:
         line.note(", ".join(names) or "none")
         self.removed += [f"Secret/{name}" for name in names]
 
-    def _operator(self, line: Line) -> None:
-        shared = self._cluster.record.backend == "kubernetes"
-        self.removed += Operator(self._cluster, shared=shared).release(line.note)
-
     def _namespaces(self, line: Line) -> None:
-        record = self._cluster.file.read()
-        made = record.made if record else ()
+        made = self._cluster.file.made()
         staying = f"namespace/{self._cluster.pins.namespace}" if self._operator_stays() else ""
         for thing in (each for each in made if each.startswith("namespace/") and each != staying):
             name = thing.partition("/")[2]

@@ -1,16 +1,24 @@
-"""Render the parts' manifests for a cluster, with its ports, upstream, images and labels."""
+"""Render the parts' manifests for a cluster, and the commands with which a person deploys them by hand."""
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from workshop.core.paths import cluster_dir, write_private
-from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, PRACTICE_PORT, Choices, Deployment
-from workshop.lab.cluster.record import variation_label
+from workshop.lab.base import (
+    PRACTICE_CLIENT_ID,
+    PRACTICE_GITHUB,
+    PRACTICE_PORT,
+    Choices,
+    Deployment,
+    HandStep,
+)
+from workshop.lab.cluster.record import Cluster, variation_label
+from workshop.lab.cluster.secrets import secrets_of
 from workshop.lab.deployments import (
     default_ports,
     practice_config,
@@ -19,6 +27,7 @@ from workshop.lab.deployments import (
     write_secrets,
 )
 from workshop.lab.pins import Pins, pinned
+from workshop.lab.tools.run import copyable
 from workshop.toolhive import lint, overrides
 from workshop.toolhive.manifests import UPSTREAM_OAUTH, Resource, Resources
 from workshop.toolhive.secrets import SecretFiles, auth_configs
@@ -27,6 +36,13 @@ _EXCHANGED_AT = f"{UPSTREAM_OAUTH}.tokenEndpoint"
 _FIRST = ("MCPGroup", "MCPOIDCConfig", "MCPExternalAuthConfig", "MCPToolConfig", "MCPServerEntry")
 _CONFIG, _CLIENT_SECRET = "config.json", "client-secret"  # the keys of the practice GitHub's Secret
 _ORDER = (*_FIRST, "Service", "Deployment", "MCPServer", "MCPRemoteProxy", "VirtualMCPServer")
+_REASONS = {
+    "config.json": "The settings of the practice GitHub, and its copy of the app's secret.",
+    "signing-key.pem": "The key with which the proxy signs token 1.",
+    "hmac-secret": "Protects the proxy's codes and refresh tokens.",
+    "client-secret": "The secret of the OAuth app, with which the proxy fetches token 2.",
+}
+_CONDITIONS = {"MCPServer": "Ready", "MCPRemoteProxy": "Ready", "Deployment": "Available"}
 
 
 @dataclass(frozen=True)
@@ -245,3 +261,49 @@ def _set_up(deployment: dict[str, Any], image: str, port: int, files: Mapping[st
     container["ports"][0]["containerPort"] = port
     digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
     template["metadata"]["annotations"] = {"workshop/config-hash": digest[:16]}
+
+
+def by_hand(
+    cluster: Cluster, part: RenderedPart, apply_command: str, forward_command: Callable[[Endpoint], str]
+) -> list[HandStep]:
+    """Secrets, manifests, waits and forwards, in the order in which a person types them."""
+    files = SecretFiles(cluster.home / "secrets")
+    for secret in part.all.of("Secret"):
+        files.write_resource(secret)
+    wanted = secrets_of(part.all)
+    secrets = [_secret(cluster, name, keys, files) for name, keys in wanted.items()]
+    labels = [_label(cluster, list(wanted))] if wanted else []
+    apply = HandStep("Hand the manifests to the operator, which makes the pods.", apply_command)
+    waits = [_wait(cluster, item) for item in part.objects if item.kind in _CONDITIONS]
+    forwards = [
+        HandStep(
+            f"Lead a port of this machine to {endpoint.target}, until Ctrl-C: use another terminal.",
+            forward_command(endpoint),
+        )
+        for endpoint in part.endpoints
+    ]
+    return [*secrets, *labels, apply, *waits, *forwards]
+
+
+def _secret(cluster: Cluster, name: str, keys: Sequence[str], files: SecretFiles) -> HandStep:
+    given = [f"--from-file={key}={files.path(name, key)}" for key in keys]
+    command = _kubectl(cluster, "create", "secret", "generic", name, *given)
+    reason = next((why for key, why in _REASONS.items() if key in keys), "A secret that a manifest names.")
+    return HandStep(f"{reason} The value comes from a file.", command)
+
+
+def _label(cluster: Cluster, names: Sequence[str]) -> HandStep:
+    labels = [f"{label}={value}" for label, value in cluster.record.labels.items()]
+    command = _kubectl(cluster, "label", "secret", *names, *labels)
+    return HandStep("Mark the secrets as this instance's: `workshop teardown` removes those.", command)
+
+
+def _wait(cluster: Cluster, item: Resource) -> HandStep:
+    condition = f"--for=condition={_CONDITIONS[item.kind]}"
+    command = _kubectl(cluster, "wait", f"{item.kind.lower()}/{item.name}", condition, "--timeout=300s")
+    return HandStep(f"Wait until {item.name} is ready.", command)
+
+
+def _kubectl(cluster: Cluster, *words: str) -> str:
+    here = ("--namespace", cluster.namespace)
+    return copyable(cluster.tools.kubectl.argv(cluster.at, *words, *here))

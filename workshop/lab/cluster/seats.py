@@ -12,8 +12,8 @@ from typing import Any
 
 from workshop.core.errors import UsageError
 from workshop.core.paths import cluster_dir
-from workshop.lab.cluster.owned_objects import KINDS
 from workshop.lab.cluster.record import INSTANCE_LABEL, MANAGED_BY, Cluster
+from workshop.lab.cluster.removal import KINDS
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.connection import ForbiddenError
 from workshop.lab.kube.lease import Lease

@@ -6,9 +6,9 @@ from dataclasses import replace
 from workshop.core.errors import WorkshopError
 from workshop.lab.base import State, WorkloadStatus
 from workshop.lab.cluster.kind_cluster import KindCluster
-from workshop.lab.cluster.owned_objects import KINDS, Titled, gateway_kinds, own_titles
 from workshop.lab.cluster.readiness import OPERATOR, find_operator, version_note
 from workshop.lab.cluster.record import Cluster
+from workshop.lab.cluster.removal import KINDS, Titled, gateway_kinds, own_titles
 from workshop.lab.cluster.workload_state import (
     controllers_of,
     is_leaving,

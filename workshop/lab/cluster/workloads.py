@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from workshop.core.console import Step as Line
 from workshop.core.errors import UsageError
 from workshop.lab.base import HandStep
-from workshop.lab.cluster.by_hand import by_hand
 from workshop.lab.cluster.checks import check_before
 from workshop.lab.cluster.dns import check_names
 from workshop.lab.cluster.forwards import Forwards
-from workshop.lab.cluster.owned_objects import (
+from workshop.lab.cluster.readiness import wait_deployment, wait_workload
+from workshop.lab.cluster.record import Cluster
+from workshop.lab.cluster.removal import (
     KINDS,
     Titled,
     await_end,
@@ -18,14 +19,12 @@ from workshop.lab.cluster.owned_objects import (
     patience,
     variations_made,
 )
-from workshop.lab.cluster.readiness import wait_deployment, wait_workload
-from workshop.lab.cluster.record import Cluster
-from workshop.lab.cluster.render import Endpoint, RenderedPart
+from workshop.lab.cluster.render import Endpoint, RenderedPart, by_hand
 from workshop.lab.cluster.secrets import ClusterSecrets
 from workshop.lab.cluster.workload_state import controllers_of, pods_of
+from workshop.lab.kube.client import bound
 from workshop.lab.kube.connection import InvalidError
 from workshop.lab.kube.objects import Object, is_being_deleted, labels_of, mapping, name_of
-from workshop.lab.kube.wait import bound
 from workshop.lab.steps import Step
 from workshop.lab.tools.run import copyable
 from workshop.toolhive.manifests import Resource, Resources
@@ -46,10 +45,9 @@ class Workloads:
     them.
     """
 
-    def __init__(self, cluster: Cluster, parts: Sequence[RenderedPart], *, adopt: bool) -> None:
+    def __init__(self, cluster: Cluster, parts: Sequence[RenderedPart]) -> None:
         self._cluster = cluster
         self.parts = parts
-        self._adopt = adopt
         self._variation = next((part.deployment.variation for part in parts), "")
         self.forwards = Forwards(cluster.home, cluster.limits, self._variation)
         self.changed: set[str] = set()
@@ -174,7 +172,7 @@ class Workloads:
             f"Forward {endpoint.name}",
             do,
             needs=needs,
-            undo=lambda: _drop(self.forwards.stop(endpoint.name)),
+            undo=lambda: self.forwards.stop(endpoint.name),
             keep_on_failure=True,
             plan=lambda: [self.forward_command(endpoint)],
         )
@@ -274,7 +272,8 @@ class Workloads:
     def _existing(self, item: Resource) -> Object | None:
         """The object of this name, or None; raises UsageError when it belongs to somebody else."""
         found = self._found(item)
-        if found is not None and not self._adopt and not self._is_ours(found):
+        # Only in a cluster that is ours alone may an object without our label be taken over.
+        if found is not None and not self._cluster.own_nodes and not self._is_ours(found):
             raise UsageError(
                 f"{item.title} in namespace `{self._cluster.namespace}` was not created by this instance",
                 why="It does not carry this instance's label, so it is left alone",
@@ -358,7 +357,3 @@ def _version(found: Object | None) -> object:
     """A value that changes with an object's spec; with its status only if it has no generation."""
     metadata = mapping(found, "metadata")
     return metadata.get("generation") or metadata.get("resourceVersion")
-
-
-def _drop(_told: object) -> None:
-    pass

@@ -30,7 +30,7 @@ def main() -> int:
 
 
 async def _forward(path: Path, numbers: Sequence[int]) -> None:
-    from workshop.lab.forward.config import load
+    from workshop.lab.forward import load
     from workshop.lab.forward.supervisor import Supervisor
 
     handed_over = [socket.socket(fileno=number) for number in numbers]

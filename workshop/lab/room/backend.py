@@ -41,7 +41,7 @@ from workshop.lab.room import seat_file
 from workshop.lab.room.objects import ROOM, SEAT
 from workshop.lab.room.seat_file import SeatFile
 from workshop.lab.steps import Step
-from workshop.lab.tools.kubectl import Access
+from workshop.lab.tools.clusters import Access
 from workshop.lab.tools.run import copyable
 from workshop.toolhive.manifests import TOOLHIVE_API
 from workshop.toolhive.secrets import SecretFiles, auth_configs, client_secret_reference
@@ -129,7 +129,6 @@ class SeatBackend(ClusterBackend):
     """Deploys the parts into one seat; the seat file stays when the rest is removed."""
 
     name: BackendName = "kubernetes"
-    adopts = False
     keeps = SEAT_FILE
 
     @cached_property
@@ -214,7 +213,7 @@ class SeatBackend(ClusterBackend):
         applied = tuple(f"apply-{part.key}" for part in workloads.parts)
         can_i = ["auth", "can-i", "--list", "--namespace", cluster.namespace]
         return [
-            Step("preflight", "Check kubectl", lambda _: _drop(cluster.tools.kubectl.examine())),
+            Step("preflight", "Check kubectl", lambda _: cluster.tools.kubectl.examine()),
             Step(
                 "rights",
                 f"Check the access to {label_of(self.seat)}",
@@ -236,10 +235,7 @@ class SeatBackend(ClusterBackend):
             cluster.record.labels,
             shared=SharedPractice(practice.namespace, practice.user) if practice else None,
         )
-        return SeatWorkloads(cluster, renderer.render(deployments, choices), adopt=False)
-
-    def wait_awake(self, cluster: Cluster, progress: Progress) -> None:
-        """Do nothing: the cluster's owner starts it."""
+        return SeatWorkloads(cluster, renderer.render(deployments, choices))
 
     def remove(self, cluster: Cluster, progress: Progress) -> list[str]:
         """Remove what the seat applied; the namespace, the secrets and the room stay."""
@@ -281,7 +277,3 @@ def _incomplete(seat: SeatFile, name: str, key: str) -> UsageError:
         why="`workshop room create` makes it, and it was deleted or changed since",
         hint=f"Ask the facilitator to run `workshop room create {seat.about.room}` again",
     )
-
-
-def _drop(_result: object) -> None:
-    pass

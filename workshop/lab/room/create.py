@@ -27,9 +27,9 @@ from workshop.lab.cluster.render import practice_manifests
 from workshop.lab.cluster.seats import missing, refuse_lacking, rights_in
 from workshop.lab.cluster.secrets import secrets_of
 from workshop.lab.deployments import practice_config, write_secrets
+from workshop.lab.kube.client import bound
 from workshop.lab.kube.connection import UnreachableError
 from workshop.lab.kube.objects import Object, annotations_of, is_being_deleted, labels_of, name_of, text
-from workshop.lab.kube.wait import bound
 from workshop.lab.room.handout import Handout
 from workshop.lab.room.objects import (
     RECORD_SECRET,
@@ -195,7 +195,7 @@ class Creation:
         """From the room's record to the seats' files; the practice GitHub starts while seats are created."""
         room, space = self._room, f"namespace/{self._room.name}"
         steps = [
-            *Operator(self._site, shared=True).steps(after=()),
+            *Operator(self._site).steps(after=()),
             Step(
                 "record",
                 "Write the room's record",

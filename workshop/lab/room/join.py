@@ -11,7 +11,7 @@ from workshop.lab.kube.client import Kube
 from workshop.lab.room import seat_file
 from workshop.lab.room.backend import label_of, require_access
 from workshop.lab.room.seat_file import SeatFile
-from workshop.lab.tools.kubectl import Kubectl
+from workshop.lab.tools.clusters import Kubectl
 from workshop.lab.tools.run import Runner
 
 _NOT_CHOSEN = {

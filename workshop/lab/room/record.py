@@ -23,7 +23,7 @@ from workshop.lab.kube.lease import Lease
 from workshop.lab.kube.objects import Object, is_being_deleted, labels_of, mapping, text
 from workshop.lab.pins import Pins
 from workshop.lab.room.objects import RECORD, ROOM, ROOM_ID, check_name, finished, room_labels
-from workshop.lab.tools.kubectl import Access
+from workshop.lab.tools.clusters import Access
 from workshop.lab.tools.run import Runner
 
 _REACHES = ("server", "certificate-authority-data", "tls-server-name", "insecure-skip-tls-verify")

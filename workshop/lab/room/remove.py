@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from workshop.core.console import Progress
 from workshop.core.console import Step as Line
 from workshop.lab.cluster.operator import Operator
-from workshop.lab.cluster.owned_objects import KINDS, await_end, clear_finalizers, patience
 from workshop.lab.cluster.record import Cluster
+from workshop.lab.cluster.removal import KINDS, await_end, clear_finalizers, patience
+from workshop.lab.kube.client import wait_for
 from workshop.lab.kube.connection import UnreachableError
 from workshop.lab.kube.objects import is_being_deleted, name_of, namespace_of
-from workshop.lab.kube.wait import wait_for
 from workshop.lab.room.objects import room_labels
 from workshop.lab.room.record import find_id, room_lease
 from workshop.lab.room.renew import each
@@ -84,7 +84,7 @@ class _Removal:
         operator: list[str] = []
         if not keep_operator:
             with progress.step("Remove the operator, if nobody else needs it") as line:
-                operator = Operator(self._site, shared=True).release(line.note)
+                operator = Operator(self._site).release(line.note)
         with progress.step("Remove the room") as line:
             self._delete_spaces([name for name in spaces if name == room], line)
         return RemoveReport(room, objects, spaces, operator)
@@ -122,7 +122,6 @@ class _Removal:
             f"The deletion of {len(names)} namespaces",
             lambda: [name for name in self.spaces() if name in names],
             done=lambda left: not left,
-            failed=lambda _: "",
             seconds=self._site.limits.ready,
             note=line.note,
             state=lambda left: f"{len(left)} of {len(names)} left",

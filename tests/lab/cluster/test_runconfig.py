@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from workshop.toolhive.proxy_contract import check_token_swap
+from workshop.lab.cluster.checks import check_token_swap
 
 SWAP = {"type": "upstreamswap", "parameters": {"config": {"provider_name": "github"}}}
 AUTH = {"type": "auth", "parameters": {"oidc_config": {}}}

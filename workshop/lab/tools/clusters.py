@@ -1,4 +1,7 @@
-"""The `helm` command, 3.10 or newer, with its own home: a person's logins and plug-ins are not used."""
+"""The `kind`, `kubectl` and `helm` commands, each with an explicit kubeconfig and context.
+
+Helm also has a home of its own: a person's logins and plug-ins are not used.
+"""
 
 import json
 import os
@@ -10,16 +13,172 @@ from pathlib import Path
 
 from workshop.core.errors import PreflightError, WorkshopError
 from workshop.core.paths import make_private_dir, write_private
-from workshop.lab.tools.kubectl import Access
+from workshop.lab.pins import Pins
 from workshop.lab.tools.run import Done, Runner, Version, parsed, spelled
 
-MINIMUM: Version = (3, 10, 0)
-NEWEST_MAJOR = 4
 _ASK_SECONDS = 30.0
+_DELETE_SECONDS = 120.0
+_LOAD_SECONDS = 300.0
+_PROVIDER = "KIND_EXPERIMENTAL_PROVIDER"
+_OLDEST_KUBECTL: Version = (1, 25, 0)  # ToolHive's own floor
+_OLDEST_HELM: Version = (3, 10, 0)
+_NEWEST_HELM = 4
 _PULL_SECONDS = 180.0
 _HEAL_SECONDS = 120.0
 # An entry that matches nothing: if the file has no entry, Helm looks into the system's keychain.
 _NO_LOGIN = b'{"auths": {"no-login.invalid": {}}}\n'
+
+
+def control_plane(cluster: str) -> str:
+    """The container that kind makes for a cluster's first node."""
+    return f"{cluster}-control-plane"
+
+
+class Kind:
+    """Drives `kind`; each command that touches a kubeconfig names the file."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def examine(self) -> Version:
+        """The version of kind; raises PreflightError when it is absent or outside the supported range."""
+        minimum, below = Pins.load().kind_versions
+        done = self._run(["kind", "version"], seconds=_ASK_SECONDS)
+        version = parsed(done.stdout)
+        if version is None or not (parsed(minimum) or version) <= version < (parsed(below) or version):
+            raise PreflightError(
+                f"This version of kind does not work here: {done.stdout.strip()}",
+                why=f"The workshop needs {minimum} or newer, below {below}",
+                hint="Install a supported version: https://kind.sigs.k8s.io/docs/user/quick-start/#installation",
+            )
+        return version
+
+    def clusters(self) -> tuple[str, ...]:
+        """The names of this engine's kind clusters."""
+        return _names(self._run(["kind", "get", "clusters"], seconds=_ASK_SECONDS))
+
+    def nodes(self, name: str) -> tuple[str, ...]:
+        """The container names of a cluster's nodes; none when there is no such cluster."""
+        return _names(self._run(["kind", "get", "nodes", "--name", name], seconds=_ASK_SECONDS))
+
+    def create(
+        self,
+        name: str,
+        config: Path,
+        kubeconfig: Path,
+        image: str,
+        seconds: float,
+        *,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """Create a cluster; `env` has the proxy for its nodes."""
+        self._run(self.create_argv(name, config, kubeconfig, image), seconds=seconds, env=env)
+
+    def delete(self, name: str, kubeconfig: Path) -> None:
+        """Delete a cluster and its entry in our kubeconfig; an absent one is not an error."""
+        argv = ["kind", "delete", "cluster", "--name", name, "--kubeconfig", str(kubeconfig)]
+        self._run(argv, seconds=_DELETE_SECONDS)
+
+    def load_archive(self, name: str, archive: Path) -> None:
+        """Load an image archive into every node of a cluster."""
+        self._run(self.load_argv(name, archive), seconds=_LOAD_SECONDS, repeatable=False)
+
+    def export_kubeconfig(self, name: str, kubeconfig: Path) -> None:
+        """Write the access of a cluster to our kubeconfig."""
+        argv = ["kind", "export", "kubeconfig", "--name", name, "--kubeconfig", str(kubeconfig)]
+        self._run(argv, seconds=_ASK_SECONDS)
+
+    @staticmethod
+    def create_argv(name: str, config: Path, kubeconfig: Path, image: str) -> list[str]:
+        """The command that creates a cluster."""
+        argv = ["kind", "create", "cluster", "--name", name, "--config", str(config), "--image", image]
+        return [*argv, "--kubeconfig", str(kubeconfig)]
+
+    @staticmethod
+    def load_argv(name: str, archive: Path) -> list[str]:
+        """The command that loads an image archive into a cluster's nodes."""
+        return ["kind", "load", "image-archive", str(archive), "--name", name]
+
+    def _run(
+        self,
+        argv: Sequence[str],
+        *,
+        seconds: float,
+        env: Mapping[str, str] | None = None,
+        repeatable: bool = True,
+    ) -> Done:
+        # Images are built with `docker`: another provider of kind would not have them.
+        engine = {_PROVIDER: "docker"} if os.environ.get(_PROVIDER) else {}
+        together = {**engine, **(env or {})}
+        return self._runner.run(argv, seconds=seconds, env=together, repeatable=repeatable)
+
+
+def _names(done: Done) -> tuple[str, ...]:
+    return tuple(line.strip() for line in done.stdout.splitlines() if line.strip())
+
+
+@dataclass(frozen=True)
+class Access:
+    """A kubeconfig file and a context in it; None takes the file's own current context."""
+
+    kubeconfig: Path
+    context: str | None = None
+
+    def flags(self, context_flag: str) -> list[str]:
+        """The flags that select this cluster; kubectl and helm name the context differently."""
+        chosen = [context_flag, self.context] if self.context else []
+        return ["--kubeconfig", str(self.kubeconfig), *chosen]
+
+
+class Kubectl:
+    """Drives `kubectl`; never uses the person's kubeconfig."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def examine(self) -> Version:
+        """The version of kubectl; raises PreflightError when it is absent or too old."""
+        argv = ("kubectl", "version", "--client", "--output", "json")
+        done = self._runner.run(argv, seconds=_ASK_SECONDS)
+        try:
+            version = parsed(json.loads(done.stdout)["clientVersion"]["gitVersion"])
+        except (ValueError, LookupError, TypeError):
+            version = parsed(done.stdout)
+        if version is None or version < _OLDEST_KUBECTL:
+            raise PreflightError(
+                f"kubectl is too old: {spelled(version) if version else done.stdout.strip()[:80]}",
+                why=f"{spelled(_OLDEST_KUBECTL)} is the oldest version that works",
+                hint="Update kubectl: https://kubernetes.io/docs/tasks/tools/",
+            )
+        return version
+
+    @staticmethod
+    def argv(at: Access, *words: str) -> list[str]:
+        """A kubectl command against one cluster."""
+        return ["kubectl", *at.flags("--context"), *words]
+
+    def port_forward_argv(
+        self, at: Access, namespace: str, target: str, local: int, remote: int
+    ) -> list[str]:
+        """The command that forwards a port of this machine's localhost to a port of `target`."""
+        return self.argv(at, "--namespace", namespace, "port-forward", target, f"{local}:{remote}")
+
+    def exec(
+        self, at: Access, namespace: str, pod: str, words: Sequence[str], *, seconds: float = _ASK_SECONDS
+    ) -> Done:
+        """Run a command in a pod, whatever its exit code; `words` may begin with the container's flag."""
+        argv = self.argv(at, "--namespace", namespace, "exec", pod, *words)
+        return self._runner.run(argv, seconds=seconds, check=False)
+
+
+def skew_note(client: Version, server: Version) -> str:
+    """A warning if kubectl and a cluster are more than one minor version apart; else empty."""
+    if client[0] == server[0] and abs(client[1] - server[1]) <= 1:
+        return ""
+    return (
+        f"kubectl is {spelled(client)} and the cluster {spelled(server)}: "
+        "Kubernetes supports one minor version apart"
+    )
 
 
 @dataclass(frozen=True)
@@ -64,10 +223,10 @@ class Helm:
         """The version of Helm; raises PreflightError when it is absent or out of range."""
         done = self._run(["helm", "version", "--template", "{{.Version}}"], seconds=_ASK_SECONDS)
         version = parsed(done.stdout)
-        if version is None or version < MINIMUM or version[0] > NEWEST_MAJOR:
+        if version is None or version < _OLDEST_HELM or version[0] > _NEWEST_HELM:
             raise PreflightError(
                 f"This version of Helm does not work here: {done.stdout.strip()}",
-                why=f"The workshop needs Helm 3 from {spelled(MINIMUM)} on, or Helm {NEWEST_MAJOR}",
+                why=f"The workshop needs Helm 3 from {spelled(_OLDEST_HELM)} on, or Helm {_NEWEST_HELM}",
                 hint="Install a supported version: https://helm.sh/docs/intro/install/",
             )
         return version
