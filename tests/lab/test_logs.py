@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from tests.lab.kube.fake_cluster import NAMESPACE, FakeCluster
-from workshop.lab import logs
 from workshop.lab.logs import ContainerLog, FileLog, file_logs
 
 
@@ -51,11 +50,8 @@ def test_a_long_file_is_read_from_its_end(path: Path, log: FileLog, lines: int) 
     assert log.last(lines) == written[-lines:]
 
 
-def test_a_file_without_a_line_break_is_not_read_whole(
-    path: Path, log: FileLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logs, "_MOST", 1000)
-    monkeypatch.setattr(logs, "_BLOCK", 100)
+def test_a_file_without_a_line_break_is_not_read_whole(path: Path) -> None:
+    log = FileLog("web", "web", path, most=1000, block=100)
     path.write_text("x" * 5000)
     assert [len(line) for line in log.last(3)] == [1000]
 

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 if TYPE_CHECKING:
     from workshop.lab.kube.client import Kube
 
-_BLOCK = 64 * 1024
-_MOST = 1024 * 1024
 _ALL = 10_000  # lines: more than a container writes between two looks
 
 
@@ -32,11 +30,16 @@ class Log(Protocol):
 
 @dataclass
 class FileLog:
-    """A file that may grow, be truncated, be replaced or be absent."""
+    """A file that may grow, be truncated, be replaced or be absent.
+
+    At most `most` bytes are read at a time, and from the end in blocks of `block`.
+    """
 
     name: str
     workload: str
     path: Path
+    most: int = 1024 * 1024
+    block: int = 64 * 1024
     _file: tuple[int, int] | None = field(default=None, init=False)
     _position: int = field(default=0, init=False)
     _unfinished: bytes = field(default=b"", init=False)
@@ -46,7 +49,7 @@ class FileLog:
         try:
             with self.path.open("rb") as log:
                 self._file = _identity(log)
-                text = _tail(log, lines)
+                text = self._tail(log, lines)
                 self._position = log.tell()
         except OSError:
             return ()
@@ -60,15 +63,26 @@ class FileLog:
                 if identity != self._file or size < self._position:
                     self._file, self._position, self._unfinished = identity, 0, b""
                 log.seek(self._position)
-                text = self._unfinished + log.read(_MOST)
+                text = self._unfinished + log.read(self.most)
                 self._position = log.tell()
         except OSError:
             self._file = None  # its successor is a new file, even with the same inode number
             return ()
         *whole, self._unfinished = text.split(b"\n")
-        if len(self._unfinished) > _MOST:
+        if len(self._unfinished) > self.most:
             whole, self._unfinished = [*whole, self._unfinished], b""
         return _decoded(whole)
+
+    def _tail(self, log: BinaryIO, lines: int) -> bytes:
+        """At least the last `lines` lines of a file, read from its end; it is left there."""
+        end = log.seek(0, os.SEEK_END)
+        start, found = end, b""
+        while start > 0 and found.count(b"\n") <= lines and len(found) < self.most:
+            size = min(self.block, start)
+            start = log.seek(start - size)
+            found = log.read(size) + found
+        log.seek(end)
+        return found
 
 
 @dataclass
@@ -115,18 +129,6 @@ def file_logs(directory: Path, prefix: str = "") -> list[FileLog]:
 def _identity(log: BinaryIO) -> tuple[int, int]:
     found = os.fstat(log.fileno())
     return found.st_dev, found.st_ino
-
-
-def _tail(log: BinaryIO, lines: int) -> bytes:
-    """At least the last `lines` lines of a file, read from its end; it is left there."""
-    end = log.seek(0, os.SEEK_END)
-    start, found = end, b""
-    while start > 0 and found.count(b"\n") <= lines and len(found) < _MOST:
-        size = min(_BLOCK, start)
-        start = log.seek(start - size)
-        found = log.read(size) + found
-    log.seek(end)
-    return found
 
 
 def _decoded(lines: Sequence[bytes]) -> list[str]:

@@ -16,14 +16,6 @@ _GRACE_SECONDS = 10.0
 _OTHERS_SECONDS = 5.0  # a network error may have a cause that another step reports a moment later
 
 
-def _never() -> bool:
-    return False
-
-
-def _nothing() -> Sequence[str]:
-    return ()
-
-
 @dataclass(frozen=True)
 class Step:
     """One step of a run: it starts after the steps that it `needs`, and is skipped if it is `done`.
@@ -37,10 +29,10 @@ class Step:
     label: str
     do: Callable[[console.Step], object]
     needs: tuple[str, ...] = ()
-    done: Callable[[], bool] = _never
+    done: Callable[[], bool] = lambda: False
     undo: Callable[[], object] | None = None
     keep_on_failure: bool = False
-    plan: Callable[[], Sequence[str]] = _nothing
+    plan: Callable[[], Sequence[str]] = lambda: ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +79,7 @@ class _StoppedError(BaseException):
 class _Line(console.Step):
     """A step's line of progress, which ends the step once the run has to stop."""
 
-    check_stop: Callable[[], object] = _nothing
+    check_stop: Callable[[], object] = lambda: None
     shown: console.Step | None = None
 
     def note(self, text: str) -> None:

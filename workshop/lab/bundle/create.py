@@ -33,6 +33,7 @@ from workshop.lab.cluster.images import Images
 from workshop.lab.pins import Pins
 from workshop.lab.tools.clusters import Helm
 from workshop.lab.tools.docker import Docker, image_ids
+from workshop.lab.tools.engine import ARCHITECTURES
 from workshop.lab.tools.run import Runner
 
 Note = Callable[[str], None]
@@ -41,7 +42,6 @@ _FASTEST = 1  # level 6 saves a tenth of the size and takes four times as long, 
 _GZIP = zlib.MAX_WBITS + 16
 _WORK = ".workshop-bundle-"
 _LOCK = "lock"
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass
@@ -185,7 +185,7 @@ def _platform(runner: Runner) -> str:
         return Docker(runner).examine().platform
     except PreflightError:
         machine = platform.machine().lower()
-        return f"linux/{_ARCHITECTURES.get(machine, machine)}"
+        return f"linux/{ARCHITECTURES.get(machine, machine)}"
 
 
 def _clear(beside: Path) -> None:

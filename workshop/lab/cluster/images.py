@@ -59,9 +59,14 @@ class Images:
             for recipe in self._to_build(name):
                 note(f"building {recipe.tag}")
                 self._build(recipe)
-            if self._is_absent(name):
-                note(f"fetching {self._reference(name)}")
-                self._fetch_one(self._reference(name))
+            reference = self._reference(name)
+            if not self._is_absent(name):
+                continue
+            note(f"fetching {reference}")
+            if archive := self._pins.archives.get(reference):
+                self._docker.load(archive.path)
+            else:
+                self._docker.pull(reference, self._docker.engine.platform)
 
     def save(self, names: Sequence[str], note: Note) -> None:
         """Write the archive for `load` while there is no node yet; `load` repeats what fails here."""
@@ -189,12 +194,6 @@ class Images:
         image = self._docker.image(reference)
         fits = image is not None and f"{image.platform}/".startswith(f"{self._docker.engine.platform}/")
         return image if fits else None
-
-    def _fetch_one(self, reference: str) -> None:
-        if archive := self._pins.archives.get(reference):
-            self._docker.load(archive.path)
-        else:
-            self._docker.pull(reference, self._docker.engine.platform)
 
     def _lacking(self, node: str, names: Sequence[str]) -> list[str]:
         """The names of the images that the node lacks, or has from another build."""

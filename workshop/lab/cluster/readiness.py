@@ -26,6 +26,7 @@ from workshop.lab.cluster.workload_state import (
     newest,
     origin_of,
     pods_of,
+    replace_pod,
     replicas,
     troubles,
     view,
@@ -185,7 +186,7 @@ class _Watch:
         snapshot = reach(self._look, seconds, step.note, look_seconds=self._kube.look_seconds)
         for pod in newest(snapshot.pods):
             if troubles(pod, _about(pod, snapshot.events)):
-                self._kube.delete("v1", "Pod", name_of(pod), self._namespace, grace_seconds=1)
+                replace_pod(self._kube, pod)
 
     def _without_outdated(self, controllers: Sequence[Object], pods: Sequence[Object]) -> Sequence[Object]:
         """Delete a StatefulSet's stuck pods of an older revision: it would wait for them for ever."""
@@ -198,7 +199,7 @@ class _Watch:
         for pod in pods:
             revision = labels_of(pod).get("controller-revision-hash", "")
             if revision and revision not in latest and troubles(pod) and not is_leaving(pod):
-                self._kube.delete("v1", "Pod", name_of(pod), self._namespace, grace_seconds=1)
+                replace_pod(self._kube, pod)
             else:
                 others.append(pod)
         return others

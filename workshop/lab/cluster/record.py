@@ -89,10 +89,9 @@ class ClusterFile:
                 hint="`workshop teardown` stops what runs here, and shows what to do about the cluster",
             ) from error
 
-    def write(self, record: ClusterRecord) -> ClusterRecord:
+    def write(self, record: ClusterRecord) -> None:
         """Write the record."""
         write_private(self._path, json.dumps(asdict(record), indent=2, sort_keys=True).encode())
-        return record
 
     def made(self) -> tuple[str, ...]:
         """What this instance created, or began to create; nothing without a record."""
@@ -119,10 +118,6 @@ class ClusterFile:
         with self._changing:
             record = self._known()
             self.write(replace(record, installed={**record.installed, thing: fingerprint}))
-
-    def remove(self) -> None:
-        """Remove the record."""
-        self._path.unlink(missing_ok=True)
 
     def _known(self) -> ClusterRecord:
         record = self.read()

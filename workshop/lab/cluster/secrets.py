@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from workshop.core.errors import UsageError
 from workshop.lab.cluster.record import INSTANCE_LABEL, MANAGED_BY, owner_labels, variation_label
-from workshop.lab.cluster.workload_state import controllers_of, is_leaving, pods_of
+from workshop.lab.cluster.workload_state import controllers_of, is_leaving, pods_of, replace_pod
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.objects import Object, annotations_of, created_at, labels_of, name_of
 from workshop.toolhive.manifests import Resource, Resources
@@ -108,14 +108,11 @@ class ClusterSecrets:
     def _replace(self, workload: Resource, since: str) -> Sequence[str]:
         """Delete the pods that started before their secrets had these values."""
         controllers = controllers_of(self.kube, self.namespace, workload.name)
-        stale = [
-            name_of(pod)
-            for pod in pods_of(self.kube, self.namespace, controllers)
-            if created_at(pod) < since and not is_leaving(pod)
-        ]
-        for name in stale:
-            self.kube.delete("v1", "Pod", name, self.namespace, grace_seconds=1)
-        return stale
+        pods = pods_of(self.kube, self.namespace, controllers)
+        stale = [pod for pod in pods if created_at(pod) < since and not is_leaving(pod)]
+        for pod in stale:
+            replace_pod(self.kube, pod)
+        return list(map(name_of, stale))
 
 
 def secrets_of(resources: Resources) -> dict[str, list[str]]:

@@ -23,6 +23,7 @@ from workshop.lab.kube.objects import (
     items,
     mapping,
     name_of,
+    namespace_of,
     number,
     text,
 )
@@ -115,6 +116,12 @@ def pods_of(kube: Kube, namespace: str, controllers: Iterable[Object]) -> Sequen
         if labels:  # without any the API would list every pod of the namespace
             found |= {name_of(pod): pod for pod in kube.list("v1", "Pod", namespace, labels)}
     return list(found.values())
+
+
+def replace_pod(kube: Kube, pod: Object) -> None:
+    """Delete a pod, in whose place its controller creates another."""
+    # Not 0 s, which removes the object before the kubelet has ended the pod: a StatefulSet would run two.
+    kube.delete("v1", "Pod", name_of(pod), namespace_of(pod), grace_seconds=1)
 
 
 def is_leaving(pod: Object) -> bool:

@@ -21,10 +21,10 @@ from workshop.lab.cluster.removal import (
 )
 from workshop.lab.cluster.render import Endpoint, RenderedPart, by_hand
 from workshop.lab.cluster.secrets import ClusterSecrets
-from workshop.lab.cluster.workload_state import controllers_of, pods_of
+from workshop.lab.cluster.workload_state import controllers_of, pods_of, replace_pod
 from workshop.lab.kube.client import bound
 from workshop.lab.kube.connection import InvalidError
-from workshop.lab.kube.objects import Object, is_being_deleted, labels_of, mapping, name_of
+from workshop.lab.kube.objects import Object, is_being_deleted, labels_of, mapping
 from workshop.lab.steps import Step
 from workshop.lab.tools.run import copyable
 from workshop.toolhive.manifests import Resource, Resources
@@ -296,7 +296,7 @@ class Workloads:
         """Replace a workload's pods, and wait until the new ones serve."""
         kube, namespace = self._cluster.kube, self._cluster.namespace
         for pod in pods_of(kube, namespace, controllers_of(kube, namespace, name)):
-            kube.delete("v1", "Pod", name_of(pod), namespace, grace_seconds=1)
+            replace_pod(kube, pod)
         self.affected.add(name)
         self._wait(part, name, line)
         (endpoint,) = [each for each in part.endpoints if each.name == name]

@@ -14,7 +14,7 @@ from workshop.lab.tools.run import Version, parsed, spelled
 MINIMUM: Version = (20, 10, 0)
 SAVE_PLATFORM_API: Version = (1, 48, 0)
 _LOW_MEMORY = 4 * 2**30
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 _KINDS = (  # by the text of `docker info` and `docker version`
     ("Podman", r"podman engine"),
     ("Docker Desktop", r"docker.desktop|desktop-linux|/\.docker/(run|desktop)/"),
@@ -88,7 +88,7 @@ def read_engine(version: Mapping[str, Any], info: Mapping[str, Any], endpoint: s
         )
     return Engine(
         version=str(server.get("Version", "")),
-        architecture=_ARCHITECTURES.get(architecture, architecture),
+        architecture=ARCHITECTURES.get(architecture, architecture),
         memory_bytes=int(info.get("MemTotal") or 0),
         cpus=int(info.get("NCPU") or 0),
         remote=remote_part(endpoint),
