@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from workshop.core.errors import UsageError
-from workshop.core.paths import write_private
 from workshop.core.files import DamagedFileError, Port, read_json, typed
+from workshop.core.paths import write_private
 
 
 @dataclass(frozen=True, kw_only=True)
