@@ -17,7 +17,7 @@ SECRET = "not-a-real-secret-0123456789"
 # A bug in a function of this project, with a secret of `.env` and a token in its message.
 BUG = """
 import sys
-import workshop.cli.status
+import workshop.cli.environment
 from workshop.cli.main import main
 
 def broken(*_):

@@ -1,34 +1,32 @@
-"""The command tree: verbs at the top, and under `part` one group for each part that is found."""
+"""The command tree, with one group under `part` for each part that is found; and `workshop help`."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import io
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from workshop import __version__
 from workshop.cli import (
-    bundle,
-    compare,
+    audit,
     connect,
-    demo,
     doctor,
-    help,  # noqa: A004 - the command's name; the builtin is not used here
+    environment,
+    facilitator,
     join,
     login,
-    logs,
     next,  # noqa: A004 - the command's name; the builtin is not used here
     open,  # noqa: A004 - the command's name; the builtin is not used here
     part,
-    probe,
-    rehearse,
     room,
-    serve,
-    status,
     trace,
-    up,
+    variation,
 )
 from workshop.cli.groups import Commands, RootGroup
 from workshop.cli.terminal import console
+from workshop.core.errors import UsageError
+from workshop.core.result import Result, Table
 from workshop.core.screen import WIDEST
 from workshop.course.lessons import find_lessons
 
@@ -43,60 +41,75 @@ _EXAMPLES = (
     "workshop rehearse        all of it, unattended and checked",
     "workshop help            more: attending, running, clusters, exit codes, …",
 )
-
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": WIDEST}
-
-
-class _Root(RootGroup):
-    headings: Mapping[str, Sequence[str]] = {
-        "Environment": ("up", "join", "status", "logs", "teardown"),
-        "Lessons": ("part", "next", "open", "trace", "connect", "disconnect", "bridge"),
-        "Troubleshooting": ("doctor", "config", "report", "help"),
-        "Security": ("login", "probe", "compare", "serve"),
-        "For facilitators": ("rehearse", "demo", "bundle", "room"),
-    }
-    guesses: Mapping[str, str] = {
-        "start": "up",
-        "begin": "up",
-        "stop": "teardown",
-        "down": "teardown",
-        "list": "part list",
-        "parts": "part list",
-        "ps": "status",
-        "logout": "login revoke --all",
-        "version": "--version",
-    }
+_GUESSES = {
+    "start": "up",
+    "begin": "up",
+    "stop": "teardown",
+    "down": "teardown",
+    "list": "part list",
+    "parts": "part list",
+    "ps": "status",
+    "logout": "login revoke --all",
+    "version": "--version",
+}
+_TOPICS = Path(__file__).parent / "topics"
 
 
 def build_tree() -> Any:  # noqa: ANN401 - Typer keeps its commands' types private
     """The whole command line as the tree that parses it, with the parts that exist now."""
-    app = Commands(_HELP, _EXAMPLES, cls=_Root, context_settings=_CONTEXT)
+    tree = _commands()
+
+    class Root(RootGroup):
+        headings = tree
+        guesses = _GUESSES
+
+    app = Commands(_HELP, _EXAMPLES, cls=Root, context_settings=_CONTEXT)
     app.callback()(_options)
-    app.add("up", up.up)
-    app.add("join", join.join)
-    app.add("status", status.status)
-    app.add("logs", logs.logs)
-    app.add("teardown", up.teardown)
-    app.add_typer(part.build_group(find_lessons()), name="part")
-    app.add("next", next.show_next)
-    app.add("open", open.open_page)
-    app.add_typer(trace.build_group(), name="trace")
-    app.add("connect", connect.connect)
-    app.add("disconnect", connect.disconnect)
-    app.add("bridge", connect.bridge)
-    app.add("doctor", doctor.doctor)
-    app.add("config", doctor.config)
-    app.add("report", doctor.report)
-    app.add("help", help.show_help)
-    app.add_typer(login.build_group(), name="login")
-    app.add("probe", probe.probe)
-    app.add("compare", compare.compare)
-    app.add("serve", serve.serve)
-    app.add("rehearse", rehearse.rehearse)
-    app.add_typer(demo.build_group(), name="demo")
-    app.add_typer(bundle.build_group(), name="bundle")
-    app.add_typer(room.build_group(), name="room")
+    for commands in tree.values():
+        for name, command in commands.items():
+            app.add(name, command)
     return typer.main.get_command(app)
+
+
+def _commands() -> dict[str, dict[str, Any]]:
+    """Every command and group of commands, by its heading in the help and its name."""
+    return {
+        "Environment": {
+            "up": environment.up,
+            "join": join.join,
+            "status": environment.status,
+            "logs": environment.logs,
+            "teardown": environment.teardown,
+        },
+        "Lessons": {
+            "part": part.build_group(find_lessons()),
+            "next": next.show_next,
+            "open": open.open_page,
+            "trace": trace.build_group(),
+            "connect": connect.connect,
+            "disconnect": connect.disconnect,
+            "bridge": connect.bridge,
+        },
+        "Troubleshooting": {
+            "doctor": doctor.doctor,
+            "config": doctor.config,
+            "report": doctor.report,
+            "help": show_help,
+        },
+        "Security": {
+            "login": login.build_group(),
+            "probe": audit.probe,
+            "compare": audit.compare,
+            "serve": variation.serve,
+        },
+        "For facilitators": {
+            "rehearse": facilitator.rehearse,
+            "demo": facilitator.demo_group(),
+            "bundle": facilitator.bundle_group(),
+            "room": room.build_group(),
+        },
+    }
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
@@ -129,3 +142,56 @@ def _options(
     ] = None,
 ) -> None:
     """The options of `workshop` itself; `main` has taken `--instance` already, so it is here for the help."""
+
+
+def topics() -> dict[str, str]:
+    """Every topic's name and its title."""
+    found = sorted(_TOPICS.glob("*.md"))
+    return {path.stem: _text(path.stem).splitlines()[0].removeprefix("# ") for path in found}
+
+
+def _complete(incomplete: str) -> list[str]:
+    return [name for name in topics() if name.startswith(incomplete)]
+
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[TOPIC | COMMAND…]",
+        help="A topic of the list, or the words of a command.",
+        show_default=False,
+        autocompletion=_complete,
+    ),
+]
+
+
+def show_help(ctx: typer.Context, words: Words = None) -> Result:
+    """List the topics, or explain one; with a command's words, show its help."""
+    if not words:
+        titles = topics()
+        table = Table(("topic", "title"), list(titles.items()))
+        following = "`workshop help exit-codes`; `workshop --help` lists the commands"
+        return Result("help", titles, table=table, next=following)
+    if words[0] in topics() and not words[1:]:
+        text = _text(words[0])
+        return Result("help", {"topic": words[0], "markdown": text}, markdown=text)
+    text = _command_help(ctx.find_root().command, words)
+    return Result("help", {"command": " ".join(words), "text": text}, lines=text.splitlines())
+
+
+def _command_help(tree: Any, words: list[str]) -> str:  # noqa: ANN401 - Typer keeps its commands' types private
+    command = tree
+    for word in words:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            there = ", ".join(topics())
+            raise UsageError(
+                f"There is no topic and no command `{' '.join(words)}`", hint=f"The topics are {there}"
+            )
+    with contextlib.redirect_stdout(io.StringIO()) as written:
+        tree([*words, "--help"], prog_name="workshop", standalone_mode=False)
+    return written.getvalue().rstrip()
+
+
+def _text(topic: str) -> str:
+    return (_TOPICS / f"{topic}.md").read_text(encoding="utf-8")

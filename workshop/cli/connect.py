@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from workshop.cli.completion import complete_endpoints
-from workshop.cli.options import Json
-from workshop.cli.terminal import agreed, console, finish
+from workshop.cli.options import ApproveAs, NoBrowser, Yes
+from workshop.cli.terminal import agreed, console
 from workshop.core.errors import UsageError
 from workshop.core.result import Result
 from workshop.core.text import plain
@@ -30,7 +30,6 @@ Workload = Annotated[
     ),
 ]
 Write = Annotated[bool, typer.Option("--write", help="Write the entry into the client's configuration file.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
 HeaderFiles = Annotated[
     list[str] | None,
     typer.Option(
@@ -41,13 +40,6 @@ HeaderFiles = Annotated[
     ),
 ]
 Url = Annotated[str, typer.Argument(metavar="URL", help="An MCP server, such as http://localhost:8080/mcp.")]
-NoBrowser = Annotated[
-    bool, typer.Option("--no-browser", help="Print the login's address instead of opening a browser.")
-]
-ApproveAs = Annotated[
-    str | None,
-    typer.Option("--approve-as", metavar="USER", help="Log in as this practice user.", show_default=False),
-]
 
 
 def connect(
@@ -57,27 +49,22 @@ def connect(
     write: Write = False,
     header_files: HeaderFiles = None,
     yes: Yes = False,
-    json: Json = False,
-) -> None:
+) -> Result:
     """Show how another MCP client connects, or write it into its configuration."""
     from workshop.course import connect as connecting
 
     found = connecting.connection(client, workload, _paths(header_files))
     if not write:
-        finish(_shown(found, connecting.WHY_LOCALHOST), as_json=json)
-        return
+        return _shown(found, connecting.WHY_LOCALHOST)
     _ask(f"Write `{found.name}` into `{found.file or 'a configuration file'}`?", yes=yes)
     done = connecting.write(found)
     headline = f"`{found.name}` is in `{done.file}`" + ("" if done.changed else " already")
     lines = [*_backup(done.backup), *_exports(found), *_login(found)]
     following = f"`workshop disconnect {client} {workload}` takes it out again"
-    result = Result("connect", {**_data(found), "written": done}, headline, lines, next=following)
-    finish(result, as_json=json)
+    return Result("connect", {**_data(found), "written": done}, headline, lines, next=following)
 
 
-def disconnect(
-    client: ClientName, workload: Workload = "github-remote", *, yes: Yes = False, json: Json = False
-) -> None:
+def disconnect(client: ClientName, workload: Workload = "github-remote", *, yes: Yes = False) -> Result:
     """Remove the workshop from another client's configuration."""
     from workshop.course import connect as connecting
 
@@ -86,7 +73,7 @@ def disconnect(
     done = connecting.remove(found)
     headline = f"`{found.name}` is {'out of' if done.changed else 'not in'} `{done.file}`"
     own = f"{found.removal}, if you added it with the client's own command" if found.command else ""
-    finish(Result("disconnect", done, headline, _backup(done.backup), next=own), as_json=json)
+    return Result("disconnect", done, headline, _backup(done.backup), next=own)
 
 
 def bridge(

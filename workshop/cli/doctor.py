@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workshop.cli.next import following
-from workshop.cli.options import EnvFile, Json
-from workshop.cli.terminal import console, finish, running
+from workshop.cli.options import EnvFile
+from workshop.cli.terminal import console, running
 from workshop.core.errors import PreflightError
 from workshop.core.result import Result, Table
 
@@ -29,8 +29,7 @@ def doctor(
     fix: Fix = False,
     show_all: All = False,
     env_file: EnvFile = None,
-    json: Json = False,
-) -> None:
+) -> Result:
     """Check that this machine is ready; exit 3 when something would fail."""
     from workshop.core.paths import state_home
     from workshop.course.doctor.examine import examine, repair
@@ -45,7 +44,7 @@ def doctor(
     rows = [(_MARKS[found.severity], found.id, found.found, found.remedy) for found in shown]
     failed = any(found.severity == "fail" for found in findings)
     data = {"findings": [_finding(found) for found in findings], "mended": mended}
-    result = Result(
+    return Result(
         "doctor",
         data,
         _headline([found.severity for found in findings]),
@@ -54,34 +53,28 @@ def doctor(
         next="" if failed else following(),
         exit_code=PreflightError.exit_code if failed else 0,
     )
-    finish(result, as_json=json)
 
 
-def config(*, env_file: EnvFile = None, json: Json = False) -> None:
+def config(*, env_file: EnvFile = None) -> Result:
     """Show every setting, its value and where it came from; secrets as `***`."""
     from workshop.course.report import configuration
 
     found = configuration(env_file)
     rows = [(item.name, item.value, item.source) for item in found]
-    finish(Result("config", found, table=Table(("setting", "value", "from"), rows)), as_json=json)
+    return Result("config", found, table=Table(("setting", "value", "from"), rows))
 
 
-def report(
-    file: Target = Path("workshop-report.zip"), *, env_file: EnvFile = None, json: Json = False
-) -> None:
+def report(file: Target = Path("workshop-report.zip"), *, env_file: EnvFile = None) -> Result:
     """Write a zip file with versions, findings, settings and logs, and without any secret."""
     from workshop.course.report import write_report
 
     with console().progress() as progress, progress.step("Collect versions, findings, settings and logs"):
         names = write_report(file.absolute(), _examined(env_file), env_file)
-    finish(
-        Result(
-            "report",
-            {"file": str(file), "contents": names},
-            f"Wrote {file}: {', '.join(names)}",
-            next="look into it before you send it; it has no secrets, tokens, home folder or host name",
-        ),
-        as_json=json,
+    return Result(
+        "report",
+        {"file": str(file), "contents": names},
+        f"Wrote {file}: {', '.join(names)}",
+        next="look into it before you send it; it has no secrets, tokens, home folder or host name",
     )
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workshop.cli.completion import complete_exercises
-from workshop.cli.options import Json, Yes
-from workshop.cli.terminal import agreed, console, finish
+from workshop.cli.options import Yes
+from workshop.cli.terminal import agreed, console
 from workshop.cli.variation import VariationName, lesson_or_variation
 from workshop.core.paths import current_dir
 from workshop.core.result import Point, Result
@@ -36,22 +36,20 @@ def add_exercises(group: typer.Typer, lesson: Lesson) -> None:
     """Add `exercise`, `solve` and `reset` to a lesson's group."""
 
     @group.command("exercise")
-    def exercise(number: OneOrAll = None, *, variation: VariationName = None, json: Json = False) -> None:
+    def exercise(number: OneOrAll = None, *, variation: VariationName = None) -> Result:
         """Begin an exercise: put its file into `workshop-exercises`."""
         chosen = lesson_or_variation(lesson, variation)
-        finish(_listed(chosen) if number is None else _begun(chosen, number), as_json=json)
+        return _listed(chosen) if number is None else _begun(chosen, number)
 
     @group.command("solve")
-    def solve(number: Number, *, variation: VariationName = None, json: Json = False) -> None:
+    def solve(number: Number, *, variation: VariationName = None) -> Result:
         """Put an exercise's solution in place; your own file is saved beside it."""
-        finish(_solved(lesson_or_variation(lesson, variation), number), as_json=json)
+        return _solved(lesson_or_variation(lesson, variation), number)
 
     @group.command("reset")
-    def reset(
-        number: OneOrAll = None, *, variation: VariationName = None, yes: Yes = False, json: Json = False
-    ) -> None:
+    def reset(number: OneOrAll = None, *, variation: VariationName = None, yes: Yes = False) -> Result:
         """Start an exercise or the part again; your work is saved beside it."""
-        finish(_reset(lesson_or_variation(lesson, variation), number, yes=yes), as_json=json)
+        return _reset(lesson_or_variation(lesson, variation), number, yes=yes)
 
 
 def _progress() -> "ProgressFile":

@@ -2,15 +2,18 @@
 
 import difflib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from workshop.cli.terminal import console
+from workshop.cli.options import Json
+from workshop.cli.terminal import console, finish
 from workshop.core.errors import UsageError, WorkshopError
 from workshop.core.invocation import runnable_line
+from workshop.core.result import Result
 from workshop.core.text import docstring
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
@@ -201,12 +204,10 @@ class Command(TyperCommand):
 
 
 class Group(TyperGroup):
-    """A group that also takes the shared options, and lists its commands under headings.
+    """A group that also takes the shared options, and lists its commands under headings."""
 
-    `headings` maps each heading to the names below it, in the order of the help; empty: one for all.
-    """
-
-    headings: Mapping[str, Sequence[str]] = {}
+    headings: Mapping[str, Collection[str]] = {}
+    """The names below each heading of the help, in order; empty: one heading for all."""
     guesses: Mapping[str, str] = {}
     """What a person may type instead of a command, and the words that do it."""
 
@@ -334,17 +335,40 @@ class Commands(typer.Typer):
         )
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:  # noqa: ANN401 - same
-        """Register a command of our class under `name`."""
+        """Register a command of our class under `name`; its Result is shown, or printed with `--json`."""
 
         def register(function: Any) -> Any:  # noqa: ANN401 - as Typer declares it
             described = {"help": docstring(function), **settings}
-            return super(Commands, self).command(name, **{"cls": Command, **described})(function)
+            shown = (
+                _showing(function) if inspect.get_annotations(function).get("return") is Result else function
+            )
+            super(Commands, self).command(name, **{"cls": Command, **described})(shown)
+            return function
 
         return register
 
-    def add(self, name: str, function: Callable[..., None]) -> None:
-        """Register `function` under `name`, with its examples."""
-        self.command(name, **_described(docstring(function), EXAMPLES.get(name, ())))(function)
+    def add(self, name: str, command: Any) -> None:  # noqa: ANN401 - a function or a group
+        """Register a function with its examples, or a group of commands."""
+        if isinstance(command, typer.Typer):
+            self.add_typer(command, name=name)
+            return
+        described = _described(docstring(command), EXAMPLES.get(name, ()))
+        self.command(name, **described)(command)
+
+
+def _showing(function: Callable[..., Result]) -> Callable[..., None]:
+    """The function with an option `--json`; its result is shown, and decides the exit code."""
+
+    @functools.wraps(function)
+    def command(*arguments: Any, json: bool, **options: Any) -> None:  # noqa: ANN401 - those of the function
+        finish(function(*arguments, **options), as_json=json)
+
+    # Typer reads the parameters from the signature, and their types from the annotations.
+    own = inspect.signature(function)
+    option = inspect.Parameter("json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Json)
+    command.__signature__ = own.replace(parameters=[*own.parameters.values(), option])  # type: ignore[attr-defined]
+    command.__annotations__ = {**function.__annotations__, "json": Json}
+    return command
 
 
 def _described(text: str, examples: Sequence[str]) -> dict[str, Any]:

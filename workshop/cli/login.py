@@ -10,8 +10,7 @@ import typer
 from workshop.cli.completion import complete_logins
 from workshop.cli.groups import EXAMPLES, Commands
 from workshop.cli.next import following
-from workshop.cli.options import Json
-from workshop.cli.terminal import console, finish
+from workshop.cli.terminal import console
 from workshop.core.errors import UsageError, WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.interrupts import interrupts
@@ -48,21 +47,17 @@ def build_group() -> Commands:
     return group
 
 
-def list_logins(*, json: Json = False) -> None:
+def list_logins() -> Result:
     """List the stored logins; tokens are never shown."""
     data = logins_now()
     if not data:
-        finish(Result("login list", data, _NONE, next=following(part=4)), as_json=json)
-        return
+        return Result("login list", data, _NONE, next=following(part=4))
     columns = ["resource", "expires", "client", "scope"]
     if any(not str(row["resource"]).startswith(str(row["issuer"])) for row in data):
         columns.insert(1, "issuer")  # otherwise each server issues its own tokens
     shown = [{**row, "expires": expiry(row)} for row in data]
     rows = [[one_line(str(row[column]), _MOST) for column in columns] for row in shown]
-    finish(
-        Result("login list", data, table=Table(columns, rows), next=following()),
-        as_json=json,
-    )
+    return Result("login list", data, table=Table(columns, rows), next=following())
 
 
 def logins_now() -> list[dict[str, object]]:
@@ -72,9 +67,7 @@ def logins_now() -> list[dict[str, object]]:
     return [_described(login) for login in _store().all()]
 
 
-def revoke(
-    resource: Resource = None, *, all_logins: All = False, forget: Forget = False, json: Json = False
-) -> None:
+def revoke(resource: Resource = None, *, all_logins: All = False, forget: Forget = False) -> Result:
     """End a login: revoke its tokens at the authorization server, then forget it."""
     from workshop.agent.sign_out import sign_out
 
@@ -85,7 +78,7 @@ def revoke(
     rows = [
         ("✓" if one.ended else "✗", one_line(one.resource, _MOST), one_line(one.told, _MOST)) for one in ended
     ]
-    result = Result(
+    return Result(
         "login revoke",
         ended,
         "" if ended else _NONE,
@@ -93,7 +86,6 @@ def revoke(
         next=f"{again('--forget')} drops what could not be revoked" if failed else "",
         exit_code=WorkshopError.exit_code if failed else 0,
     )
-    finish(result, as_json=json)
 
 
 def _store() -> "TokenStore":

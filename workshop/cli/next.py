@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workshop.cli.options import Json
-from workshop.cli.terminal import console, finish
+from workshop.cli.terminal import console
 from workshop.core.errors import WorkshopError
 from workshop.core.result import Result, Table
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 Forget = Annotated[bool, typer.Option("--forget", help="Forget your progress; your files stay.")]
 
 
-def show_next(*, forget: Forget = False, json: Json = False) -> None:
+def show_next(*, forget: Forget = False) -> Result:
     """Show where you are, and the one command to run now."""
     from workshop.course.lessons import find_lessons
     from workshop.course.next_step import overview
@@ -26,17 +25,15 @@ def show_next(*, forget: Forget = False, json: Json = False) -> None:
     progress = ProgressFile(console().warn)
     if forget:
         line = "Your progress is forgotten" if progress.forget() else "There is no progress to forget"
-        finish(Result("next", {"forgotten": True}, line, next="`workshop next`"), as_json=json)
-        return
+        return Result("next", {"forgotten": True}, line, next="`workshop next`")
     step, rows = find_next(), overview(find_lessons(), progress.read())
-    result = Result(
+    return Result(
         "next",
         {"step": step, "parts": rows},
         _headline(step, rows),
         table=_table(rows),
         next=next_command(step),
     )
-    finish(result, as_json=json)
 
 
 def find_next(report: "StatusReport | None" = None) -> "NextStep":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workshop.cli.next import find_next
+from workshop.cli.options import NoBrowser
 from workshop.cli.terminal import console
 from workshop.core.errors import UsageError
 from workshop.core.text import one_line
@@ -17,7 +18,6 @@ Part = Annotated[
     str | None,
     typer.Argument(metavar="[PART]", help="The part to show; unset: the one you are in.", show_default=False),
 ]
-NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the address, do not open it.")]
 Present = Annotated[
     bool, typer.Option("--present", help="For a projector: large type, one request at a time (arrow keys).")
 ]

@@ -42,6 +42,18 @@ UpstreamChoice = Annotated[
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask first.")]
+NoBrowser = Annotated[
+    bool, typer.Option("--no-browser", help="Print the address instead of opening a browser.")
+]
+ApproveAs = Annotated[
+    str | None,
+    typer.Option(
+        "--approve-as",
+        metavar="USER",
+        help="Log in as this practice user: learner, mentor, or your seat's.",
+        show_default=False,
+    ),
+]
 Keep = Annotated[bool, typer.Option("--keep", help="Do not clean up after a failed first run.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the commands and files, and do nothing.")]
 Timeout = Annotated[

@@ -10,21 +10,14 @@ from workshop.cli.check import add_check, note_progress
 from workshop.cli.exercise import add_exercises
 from workshop.cli.groups import PART_EXAMPLES, Commands, LessonGroup, PartGroup
 from workshop.cli.next import following
-from workshop.cli.options import EnvFile, Json
-from workshop.cli.terminal import finish, running
+from workshop.cli.options import ApproveAs, EnvFile, NoBrowser
+from workshop.cli.terminal import running
 from workshop.cli.variation import VariationName, Weak, add_variations, ask, lesson_or_variation
 from workshop.core.result import Result, Table
 from workshop.course.lessons import Lesson, Variation
 
 Question = Annotated[
     str | None, typer.Option("--question", help="Ask this instead of the part's own question.")
-]
-NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the approval URL, do not open it.")]
-ApproveAs = Annotated[
-    str | None,
-    typer.Option(
-        "--approve-as", metavar="USER", help="Approve as this practice user: learner, mentor, or your seat's."
-    ),
 ]
 Model = Annotated[
     Literal["rehearsal"] | None,
@@ -46,9 +39,9 @@ def build_group(lessons: Sequence[Lesson]) -> Commands:
     group = Commands("Show and run the parts of the tutorial.", cls=PartGroup)
 
     @group.command("list")
-    def list_parts(*, json: Json = False) -> None:
+    def list_parts() -> Result:
         """List the parts."""
-        finish(_listing(lessons), as_json=json)
+        return _listing(lessons)
 
     for lesson in lessons:
         group.add_typer(_lesson_group(lesson), name=str(lesson.number))
@@ -60,14 +53,14 @@ def _lesson_group(lesson: Lesson) -> Commands:
     group = Commands(lesson.heading, examples, cls=LessonGroup)
 
     @group.command("show")
-    def show(*, variation: VariationName = None, json: Json = False) -> None:
+    def show(*, variation: VariationName = None) -> Result:
         """Show the lesson's text."""
         chosen = lesson_or_variation(lesson, variation)
         note_progress(chosen, shown=True)
         data = {"part": lesson.number, "variation": variation, "markdown": chosen.readme}
         lines = [f"The files of {chosen.label} are in `{chosen.directory}`"]
         step = f"`{_needed_first(chosen) or chosen.command('run')}`"
-        finish(Result("part show", data, lines=lines, markdown=chosen.readme, next=step), as_json=json)
+        return Result("part show", data, lines=lines, markdown=chosen.readme, next=step)
 
     @group.command("run")
     def run(
@@ -80,8 +73,7 @@ def _lesson_group(lesson: Lesson) -> Commands:
         model: Model = None,
         env_file: EnvFile = None,
         trace: Trace = None,
-        json: Json = False,
-    ) -> None:
+    ) -> Result:
         """Run the lesson: ask the agent its question."""
         from workshop.agent.run import RunOptions
 
@@ -93,7 +85,7 @@ def _lesson_group(lesson: Lesson) -> Commands:
         note_progress(chosen, ran=True)
         data = {"part": lesson.number, "variation": variation, "answer": answer}
         step = f"`{chosen.command('check')}`"
-        finish(Result("part run", data, answer, lines, next=step), as_json=json)
+        return Result("part run", data, answer, lines, next=step)
 
     add_check(group, lesson)
     add_exercises(group, lesson)
@@ -116,7 +108,7 @@ def _add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
         return
 
     @group.command("apply")
-    def apply(*, env_file: EnvFile = None, json: Json = False) -> None:
+    def apply(*, env_file: EnvFile = None) -> Result:
         """On a cluster: only apply the lesson's manifests."""
         from workshop.core.settings import Settings
         from workshop.course import environment
@@ -127,10 +119,10 @@ def _add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
             f"{name} unchanged" for name in applied.kept
         ]
         step = f"`workshop part {lesson.number} forward`"
-        finish(_by_hand("part apply", done, applied.commands, step), as_json=json)
+        return _by_hand("part apply", done, applied.commands, step)
 
     @group.command("by-hand")
-    def by_hand(*, env_file: EnvFile = None, json: Json = False) -> None:
+    def by_hand(*, env_file: EnvFile = None) -> Result:
         """On a cluster: print each command that deploys the lesson, with its reason."""
         from workshop.core.settings import Settings
         from workshop.course import environment
@@ -140,10 +132,10 @@ def _add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
         lines = [line for step in steps for line in (f"# {step.reason}", step.command, "")]
         # `part N run` would make forwards of its own; `main.py` uses those that were made by hand.
         following = f"`python parts/{lesson.directory.name}/main.py`"
-        finish(Result("part by-hand", {"steps": steps}, lines=lines[:-1], next=following), as_json=json)
+        return Result("part by-hand", {"steps": steps}, lines=lines[:-1], next=following)
 
     @group.command("forward")
-    def forward(*, env_file: EnvFile = None, json: Json = False) -> None:
+    def forward(*, env_file: EnvFile = None) -> Result:
         """On a cluster: only forward the lesson's workloads to this machine."""
         from workshop.core.settings import Settings
         from workshop.course import environment
@@ -152,7 +144,7 @@ def _add_single_steps(group: typer.Typer, lesson: Lesson) -> None:
             applied = environment.forward(lesson, progress, Settings.load(env_file), runner)
         done = [f"{name:<16} {url}" for name, url in applied.endpoints.items()]
         step = f"`workshop part {lesson.number} run`"
-        finish(_by_hand("part forward", done, applied.commands, step), as_json=json)
+        return _by_hand("part forward", done, applied.commands, step)
 
 
 def _by_hand(command: str, done: Sequence[str], commands: Sequence[str], step: str) -> Result:

@@ -6,8 +6,6 @@ from typing import Annotated
 import typer
 
 from workshop.cli.groups import EXAMPLES, Commands
-from workshop.cli.options import Json
-from workshop.cli.terminal import finish
 from workshop.core.result import Result
 from workshop.core.text import unbroken
 
@@ -23,7 +21,7 @@ def build_group() -> Commands:
     return group
 
 
-def explain(file: File, *, json: Json = False) -> None:
+def explain(file: File) -> Result:
     """Explain a recorded run request by request, with the specification of each."""
     from workshop.recorder.files import explain as explained
     from workshop.recorder.files import headline, read
@@ -31,14 +29,14 @@ def explain(file: File, *, json: Json = False) -> None:
     trace = read(file)
     lines = [unbroken(line) for line in explained(trace)]
     following = f"`workshop trace render {file} {file.stem}.html`"
-    finish(Result("trace explain", trace, unbroken(headline(trace)), lines, next=following), as_json=json)
+    return Result("trace explain", trace, unbroken(headline(trace)), lines, next=following)
 
 
-def render(file: File, out: Out, *, json: Json = False) -> None:
+def render(file: File, out: Out) -> Result:
     """Convert a recorded run to an HTML page or a HAR (HTTP Archive) file."""
     from workshop.recorder.files import check_targets, read, write
 
     check_targets([out])
     write(read(file), out)
     data = {"trace": str(file), "written": str(out)}
-    finish(Result("trace render", data, f"Written: {out}"), as_json=json)
+    return Result("trace render", data, f"Written: {out}")

@@ -1,15 +1,18 @@
-"""`workshop part 4 variations` and `--variation`: other ways to put authorization in front of MCP."""
+"""`workshop part 4 variations`, `--variation` and `workshop serve`: other ways to do part 4."""
 
+import os
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workshop.cli.compare import add_compare
+from workshop.cli.audit import add_compare
 from workshop.cli.completion import complete_variations
-from workshop.cli.options import Json
-from workshop.cli.terminal import console, finish
+from workshop.cli.options import DryRun, Json
+from workshop.cli.terminal import console
 from workshop.core.errors import UsageError
 from workshop.core.result import Result, Table
 from workshop.course.lessons import Lesson, Variation, has_variations, variation_of, variations_of
@@ -31,7 +34,6 @@ Weak = Annotated[
     bool, typer.Option("--weak", help="The weak edition, to find and fix its gaps: worker only.")
 ]
 Cleanup = Annotated[bool, typer.Option("--cleanup", help="Remove what was set up, in reverse order.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 Stop = Annotated[
     bool, typer.Option("--stop", help="Stop the variations that run, but not what `up` started.")
 ]
@@ -74,14 +76,14 @@ def add_variations(group: typer.Typer, lesson: Lesson) -> None:
         return
 
     @group.command("variations")
-    def variations(*, stop: Stop = False, json: Json = False) -> None:
+    def variations(*, stop: Stop = False) -> Result:
         """List the other ways to do this part, or stop those that run."""
-        finish(_stopped() if stop else _listed(lesson), as_json=json)
+        return _stopped() if stop else _listed(lesson)
 
     @group.command("construct")
-    def construct(*, cleanup: Cleanup = False, dry_run: DryRun = False, json: Json = False) -> None:
+    def construct(*, cleanup: Cleanup = False, dry_run: DryRun = False) -> Result:
         """Set up the variation elicitation step by step, or remove it."""
-        finish(_constructed(lesson, cleanup=cleanup, dry_run=dry_run), as_json=json)
+        return _constructed(lesson, cleanup=cleanup, dry_run=dry_run)
 
     add_compare(group, lesson)
 
@@ -124,3 +126,46 @@ def _constructed(lesson: Lesson, *, cleanup: bool, dry_run: bool) -> Result:
     return Result(
         "part construct", {"cleanup": cleanup, "steps": lines}, headline, lines, next=f"`{following}`"
     )
+
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A variation: `part 4 variations`.", autocompletion=complete_variations
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="TOML, as *Use it for real* in its README has it.",
+        show_default=False,
+    ),
+]
+Status = Annotated[
+    bool,
+    typer.Option("--status", help="Show the registered servers of the one that runs: prefix-gateway only."),
+]
+_REPORTING = "prefix-gateway"
+
+
+def serve(name: Name, *, config: Config = None, status: Status = False, json: Json = False) -> None:
+    """Run the server of a variation for real, with your own configuration, until Ctrl-C."""
+    from workshop.course.lessons import find_variation
+    from workshop.course.variation_run import serve_command
+
+    if status and name != _REPORTING:
+        raise UsageError(
+            f"`{name}` has no registered servers",
+            hint="The prefix-gateway reports them: `workshop serve prefix-gateway --status`",
+        )
+    if json and not status:
+        raise UsageError("`--json` is for `--status`", hint='A server logs JSON with `log = "json"` in FILE')
+    if config is None and not status:
+        raise UsageError("A server needs a configuration", hint=f"`workshop serve {name} --config FILE`")
+    words = ["--status"] * status + ["--json"] * json
+    argv = serve_command(find_variation(name), config, *words)
+    sys.stdout.flush()
+    # In place of this process, so that a container's signals and a supervisor's arrive at the server.
+    os.execv(argv[0], argv)  # noqa: S606 - not a shell

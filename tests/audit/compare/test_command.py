@@ -11,7 +11,7 @@ from workshop.audit.compare import comparison as comparing
 from workshop.audit.compare.comparison import Column, Comparison, NotStarted
 from workshop.audit.compare.evidence import Cell, Evidence
 from workshop.audit.compare.rows import ROWS
-from workshop.cli.compare import tables_for
+from workshop.cli.audit import tables_for
 from workshop.cli.main import main
 from workshop.cli.terminal import console
 

@@ -1,4 +1,4 @@
-"""`workshop demo …`: list, play, record and verify the demo scripts."""
+"""`workshop rehearse`, `demo …` and `bundle …`: what a facilitator prepares before a class."""
 
 import shutil
 import sys
@@ -11,14 +11,42 @@ import typer
 
 from workshop.cli.completion import complete_demos
 from workshop.cli.groups import EXAMPLES, Commands
-from workshop.cli.options import EnvFile, Json
-from workshop.cli.terminal import console, finish
-from workshop.core.errors import CheckError, UsageError
+from workshop.cli.options import Backend, EnvFile, Overrides, Ports, parse_overrides, parse_ports
+from workshop.cli.terminal import console, finish, running
+from workshop.core.errors import CheckError, UsageError, WorkshopError
 from workshop.core.invocation import again
 from workshop.core.result import Result, Table
 
 if TYPE_CHECKING:
     from workshop.course.demo.script import Step
+    from workshop.lab.bundle.create import BundleReport
+
+Keep = Annotated[bool, typer.Option("--keep", help="Leave everything up afterwards.")]
+
+
+def rehearse(*, backend: Backend = None, keep: Keep = False, port: Ports = None) -> Result:
+    """Set up, run and check every part without a person, then tear down.
+
+    It uses the backend that is up, otherwise the embedded one, unless `--backend` names another. On a
+    terminal, each step is one line; `-v` shows all that it prints.
+    """
+    from workshop.course.lessons import find_lessons
+    from workshop.course.rehearse import Rehearsal, is_watched
+
+    outcomes = Rehearsal(find_lessons(), console()).run(ports=parse_ports(port), keep=keep, backend=backend)
+    held = all(outcome.held for outcome in outcomes)
+    rows = [("✓" if step.held else "✗", step.name, f"{step.seconds:.1f} s", step.shown) for step in outcomes]
+    watched = is_watched(console())  # then each step has had its line
+    failed = sum(not outcome.held for outcome in outcomes)
+    return Result(
+        "rehearse",
+        {"held": held, "steps": outcomes},
+        f"{len(rows) - failed} of {len(rows)} steps hold" if watched else "",
+        table=None if watched else Table(("", "step", "time", "result"), rows),
+        next="`workshop up`" if held and not keep else "",
+        exit_code=0 if held else WorkshopError.exit_code,
+    )
+
 
 Name = Annotated[
     str,
@@ -40,7 +68,7 @@ Update = Annotated[bool, typer.Option("--update", help="Save the new output as t
 CastFile = Annotated[Path, typer.Argument(metavar="FILE.cast", help="The asciicast to write.")]
 
 
-def build_group() -> Commands:
+def demo_group() -> Commands:
     """The `demo` group."""
     group = Commands("Play, record and verify the demos.", EXAMPLES["demo"])
     group.command("list")(list_demos)
@@ -50,7 +78,7 @@ def build_group() -> Commands:
     return group
 
 
-def list_demos(name: MaybeName = None, *, json: Json = False) -> None:
+def list_demos(name: MaybeName = None) -> Result:
     """List the demos, or the steps of one."""
     from workshop.course.demo import script as scripts
 
@@ -59,11 +87,10 @@ def list_demos(name: MaybeName = None, *, json: Json = False) -> None:
         rows = [(each.name, str(len(each.steps)), each.summary) for each in found]
         table = Table(("demo", "steps", "what it shows"), rows)
         data = [{"name": each.name, "title": each.title, "steps": len(each.steps)} for each in found]
-        finish(Result("demo list", data, table=table, next="`workshop demo play part-1`"), as_json=json)
-        return
+        return Result("demo list", data, table=table, next="`workshop demo play part-1`")
     steps = scripts.load(name).steps
     rows = [(str(step.number), step.name, step.type or step.press or f"# {step.say}") for step in steps]
-    finish(Result("demo list", steps, table=Table(("step", "name", "what"), rows)), as_json=json)
+    return Result("demo list", steps, table=Table(("step", "name", "what"), rows))
 
 
 def play(
@@ -101,7 +128,7 @@ def record(name: Name, file: CastFile, *, speed: Speed = 1.0, env_file: EnvFile 
     finish(Result("demo record", headline=f"{file}: {seconds:.0f} s", next=f"`asciinema play {file}`"))
 
 
-def verify(name: Name, *, update: Update = False, env_file: EnvFile = None, json: Json = False) -> None:
+def verify(name: Name, *, update: Update = False, env_file: EnvFile = None) -> Result:
     """Perform a demo at full speed and compare it with its golden text; exit 6 when it differs."""
     from workshop.course.demo import session
     from workshop.course.demo.script import load
@@ -110,7 +137,7 @@ def verify(name: Name, *, update: Update = False, env_file: EnvFile = None, json
     with console().progress() as progress, progress.step(f"Perform {script.name}"):
         differs = session.verify(script, _secrets(env_file), update=update)
     relation = "differs from" if differs else "is now" if update else "agrees with"
-    result = Result(
+    return Result(
         "demo verify",
         {"demo": script.name, "differs": list(differs)},
         f"{script.name} {relation} its golden text",
@@ -118,7 +145,6 @@ def verify(name: Name, *, update: Update = False, env_file: EnvFile = None, json
         next=f"`workshop demo verify {name} --update`, if the new output is right" if differs else "",
         exit_code=CheckError.exit_code if differs else 0,
     )
-    finish(result, as_json=json)
 
 
 def _secrets(env_file: Path | None) -> Sequence[str]:
@@ -154,3 +180,43 @@ def _keys() -> Iterator[Callable[[], str]]:
         yield lambda: sys.stdin.read(1)
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+_File = Annotated[Path, typer.Argument(metavar="FILE", help="The bundle.", show_default=False)]
+_HELP = "Create a file with everything a cluster needs, for `up --bundle FILE` without a network."
+
+
+def bundle_group() -> Commands:
+    """The commands under `workshop bundle`."""
+    group = Commands(_HELP, EXAMPLES["bundle"])
+    group.command("create")(create_file)
+    group.command("verify")(verify_file)
+    return group
+
+
+def create_file(*, file: _File, override: Overrides = None) -> Result:
+    """Download and build everything a cluster needs, and write it to FILE."""
+    from workshop.lab.bundle.create import create_bundle
+
+    with running() as (progress, runner):
+        report = create_bundle(file, parse_overrides(override), progress, runner)
+    return _bundle_result("bundle create", f"Wrote {report.file}", report)
+
+
+def verify_file(*, file: _File) -> Result:
+    """Check every digest in FILE, and that this machine and this version can use it."""
+    from workshop.lab.bundle.create import verify_bundle
+
+    with running() as (progress, runner):
+        report = verify_bundle(file, progress, runner)
+    return _bundle_result("bundle verify", f"{report.file} is complete, and fits this machine", report)
+
+
+def _bundle_result(command: str, headline: str, report: "BundleReport") -> Result:
+    manifest = report.manifest
+    versions = f"workshop {manifest.workshop}, ToolHive {manifest.toolhive}"
+    lines = [
+        f"{manifest.platform}, {versions}, {report.bytes / 2**20:.0f} MB",
+        *(f"{image.reference:<52} {image.image_id[:19]}" for image in manifest.images.values()),
+    ]
+    return Result(command, report, headline, lines, next=f"`workshop up --bundle {report.file}`")

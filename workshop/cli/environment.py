@@ -1,0 +1,278 @@
+"""`workshop up`, `status`, `logs` and `teardown`: start everything the parts need, show it, stop it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workshop.cli.completion import complete_logs
+from workshop.cli.login import expiry, logins_now
+from workshop.cli.next import find_next, following, next_command
+from workshop.cli.options import (
+    Backend,
+    Bundle,
+    ClusterName,
+    Context,
+    DryRun,
+    EnvFile,
+    InstallOperator,
+    Json,
+    Keep,
+    Namespace,
+    Overrides,
+    Ports,
+    Timeout,
+    Until,
+    UpstreamChoice,
+    Yes,
+    parse_overrides,
+    parse_ports,
+)
+from workshop.cli.terminal import console, finish, running
+from workshop.core.errors import UsageError
+from workshop.core.paths import state_home
+from workshop.core.result import Result, Table
+
+if TYPE_CHECKING:
+    from workshop.course.environment import StatusReport, UpOptions, UpReport
+    from workshop.course.logs import Written
+    from workshop.course.next_step import NextStep
+
+
+def up(
+    *,
+    backend: Backend = None,
+    upstream: UpstreamChoice = None,
+    port: Ports = None,
+    env_file: EnvFile = None,
+    dry_run: DryRun = False,
+    keep: Keep = False,
+    until: Until = None,
+    timeout: Timeout = None,
+    yes: Yes = False,
+    cluster_name: ClusterName = None,
+    bundle: Bundle = None,
+    override: Overrides = None,
+    context: Context = None,
+    namespace: Namespace = None,
+    install_operator: InstallOperator = False,
+) -> Result:
+    """Start everything the parts need; what already runs unchanged is not restarted."""
+    from workshop.course import environment
+    from workshop.course.doctor.examine import before_up
+    from workshop.course.doctor.finding import Machine
+    from workshop.course.lessons import find_lessons
+    from workshop.course.progress import share_progress
+
+    options = environment.UpOptions(
+        backend=backend,
+        upstream=upstream,
+        ports=parse_ports(port),
+        env_file=env_file,
+        cluster_name=cluster_name,
+        overrides=parse_overrides(override),
+        bundle=bundle,
+        context=context,
+        namespace=namespace,
+        install_operator=install_operator,
+        yes=yes,
+        keep=keep,
+        until=until,
+        seconds=timeout,
+    )
+    with running() as (progress, runner):
+        if dry_run:
+            planned = environment.plan(find_lessons(), options, runner)
+        else:
+            for warning in before_up(Machine(runner, state_home(), env_file)):
+                console().warn(warning)
+            report = environment.up(find_lessons(), progress, options, runner)
+            share_progress()
+    if dry_run:
+        return Result("up", planned, planned.reason, planned.commands, next=_again(options))
+    lines = [f"{name:<16} {url}" for name, url in report.endpoints.items()]
+    if report.kept:
+        lines.append(f"Already running: {', '.join(report.kept)}")
+    table = _times(report) if console().verbosity > 0 and report.steps else None
+    step = "`workshop part 4 by-hand`" if until else following()
+    return Result("up", report, report.reason, lines, table, next=step)
+
+
+def teardown() -> Result:
+    """Stop everything that `up` started and remove its state."""
+    from workshop.course import environment
+
+    with running() as (progress, runner):
+        stopped = environment.teardown(progress, runner)
+    line = f"Stopped {', '.join(stopped)}" if stopped else "Nothing was running"
+    return Result("teardown", {"stopped": list(stopped)}, line)
+
+
+def _again(options: "UpOptions") -> str:
+    """The command that does what was planned, with the options that were given."""
+    from workshop.lab.tools.run import copyable
+
+    given: list[tuple[str, object]] = [
+        ("--backend", options.backend),
+        ("--upstream", options.upstream),
+        *(("--port", f"{name}={port}") for name, port in options.ports.items()),
+        ("--env-file", options.env_file),
+        ("--keep", options.keep),
+        ("--until", options.until),
+        ("--timeout", f"{options.seconds:g}" if options.seconds else None),
+        ("--yes", options.yes),
+        ("--cluster-name", options.cluster_name),
+        ("--bundle", options.bundle),
+        *(("--override", f"{name}={value}") for name, value in options.overrides.items()),
+        ("--context", options.context),
+        ("--namespace", options.namespace),
+        ("--install-operator", options.install_operator),
+    ]
+    words = ["workshop", "up"]
+    for option, value in given:
+        if value:
+            words += [option] if value is True else [option, str(value)]
+    return f"`{copyable(words)}`"
+
+
+def _times(report: "UpReport") -> Table:
+    """The time of each step."""
+    columns = ("Step", "Start", "Took", "Waited for", "Critical path")
+    rows = [
+        (
+            step.name,
+            f"{step.start:.1f} s",
+            "there already" if step.kept else f"{step.seconds:.1f} s",
+            step.waited_for,
+            "●" if step.critical else "",
+        )
+        for step in report.steps
+    ]
+    total = max(step.start + step.seconds for step in report.steps)
+    return Table(columns, rows, f"Where the {total:.1f} s went")
+
+
+def status() -> Result:
+    """Show what is up, what answers, your logins, your part, and the next command."""
+    from workshop.course import environment
+
+    report = environment.status()
+    answers, logins, step = _answers(report), logins_now(), find_next(report)
+    data = {**asdict(report), "endpoints": answers, "logins": logins, "step": step}
+    active = [item.name for item in report.variations if item.state == "running"]
+    lines = [*_about_endpoints(answers), *_about_logins(logins), *_about_part(step, up=report.up)]
+    if not report.up:
+        headline = f"Nothing is up but variations: {len(active)} workloads" if active else "Nothing is up"
+        table = _table(report) if active else None
+        return Result("status", data, headline, lines, table=table, next="`workshop up`")
+    down = [item.name for item in report.workloads if item.state not in ("running", "not visible")]
+    return Result(
+        "status",
+        data,
+        _environment(report),
+        [*lines, f"State and logs: {report.directory}"],
+        table=_table(report),
+        next="`workshop up` starts what is stopped" if down else next_command(step),
+    )
+
+
+def _answers(report: "StatusReport") -> list[dict[str, object]]:
+    """Each address for a person's use, and whether its workload runs."""
+    return [
+        {"name": item.name, "url": item.url, "answers": item.state == "running"}
+        for item in report.workloads
+        if item.url and not item.name.endswith("-0")  # `-0` is a server behind its proxy
+    ]
+
+
+def _about_endpoints(answers: Sequence[Mapping[str, object]]) -> list[str]:
+    from workshop.course.lessons import ways_to_register
+
+    silent = [str(each["name"]) for each in answers if not each["answers"]]
+    if not answers:
+        return []
+    text = f"Endpoints: {len(answers) - len(silent)} of {len(answers)} answer"
+    return [f"{text}, not {', '.join(silent)}" if silent else text, *ways_to_register()]
+
+
+def _about_logins(logins: Sequence[Mapping[str, object]]) -> list[str]:
+    ends = [(each["resource"], expiry(each)) for each in logins]
+    return [
+        f"Login: {resource} ({'expired' if 'just now' in end or 'ago' in end else 'expires'} {end})"
+        for resource, end in ends
+    ]
+
+
+def _about_part(step: "NextStep", *, up: bool) -> list[str]:
+    from workshop.course.lessons import find_lessons
+
+    titles = [lesson.title for lesson in find_lessons() if lesson.number == step.part]
+    return [f"Part: {step.part}, {title}" + (f". {step.why}" if up else "") for title in titles]
+
+
+def _table(report: "StatusReport") -> Table:
+    wide = any(item.detail for item in report.workloads)
+    columns = ("workload", "state", "address", "pid", *(["what it is"] if wide else []))
+    rows = [
+        (item.name, item.state, item.url, str(item.pid or ""), item.detail)[: len(columns)]
+        for item in (*report.workloads, *report.variations)
+    ]
+    return Table(columns, rows)
+
+
+def _environment(report: "StatusReport") -> str:
+    if report.upstream is None:
+        return f"{report.backend} backend, where no `workshop up` has completed"
+    return f"{report.backend} backend, {report.upstream} upstream"
+
+
+Workload = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[WORKLOAD]",
+        help="This workload only, such as github-remote.",
+        show_default=False,
+        autocompletion=complete_logs,
+    ),
+]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until Ctrl-C.")]
+Lines = Annotated[int, typer.Option("--lines", "-n", min=0, max=10_000, help="The last lines of each.")]
+
+
+def logs(
+    workload: Workload = None,
+    *,
+    follow: Follow = False,
+    lines: Lines = 20,
+    env_file: EnvFile = None,
+    json: Json = False,
+) -> None:
+    """Show the last log lines of the workloads; secrets are hidden."""
+    from workshop.course.logs import Logs
+
+    if follow and json:
+        raise UsageError("`--json` prints one document, but `--follow` has no end", hint="Omit one of them")
+    found = Logs(workload, env_file)
+    last = found.last(lines)
+    if not follow:
+        named = len(last) > 1
+        shown = [line for written in last for line in _shown(written, named=named)]
+        if not (shown or json):
+            console().say("The logs are empty")
+        again = f"`workshop logs {workload} --follow`" if workload else "`workshop logs --follow`"
+        finish(Result("logs", {"logs": last}, lines=shown, next=again), as_json=json)
+        return
+    _print(last, named=len(last) > 1)
+    for written in found.follow():
+        _print([written], named=len(found.names) > 1)
+
+
+def _print(found: "list[Written]", *, named: bool) -> None:
+    for written in found:
+        for line in _shown(written, named=named):
+            console().out(line)
+
+
+def _shown(written: "Written", *, named: bool) -> list[str]:
+    return [f"{written.name} | {line}" if named else line for line in written.lines]
