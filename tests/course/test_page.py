@@ -13,12 +13,10 @@ import pytest
 from tests.cli.conftest import Workshop, workshop
 from tests.recorder.test_page import HOSTILE, SAMPLE, poisoned
 from workshop.core.paths import parts_dir
-from workshop.course.check_outcome import Outcome
+from workshop.course.check_outcome import Outcome, outcomes_file, show_outcomes
 from workshop.course.lessons import Lesson, find_lessons
-from workshop.course.page import content
-from workshop.course.page.app import CompanionPage, changes
+from workshop.course.page.app import CompanionPage, changes, update
 from workshop.course.page.lesson import lesson_html
-from workshop.course.page.outcomes import outcomes_file, show_outcomes
 from workshop.recorder import files, live
 from workshop.recorder.build import build_trace
 from workshop.recorder.model import Outcome as Ended
@@ -180,7 +178,7 @@ def test_what_a_server_sends_stays_text_on_the_page(lesson: Lesson) -> None:
     with live.page_open():
         write_live(files.from_data(poisoned(json.loads(SAMPLE.read_text("utf-8")))))
         show_outcomes("4", [Outcome("x", HOSTILE, None, "failed", HOSTILE)])
-        html = content.update("handshake", lesson)["html"] + content.update("progress", lesson)["html"]
+        html = update("handshake", lesson)["html"] + update("progress", lesson)["html"]
     assert "&lt;script&gt;" in html
     assert "<script" not in html
     assert "<img" not in html
@@ -189,18 +187,18 @@ def test_what_a_server_sends_stays_text_on_the_page(lesson: Lesson) -> None:
 def test_each_request_shows_the_hops_that_are_reached(lesson: Lesson) -> None:
     with live.page_open():
         write_live(files.read(SAMPLE), pid=os.getpid())
-        update = content.update("handshake", lesson)
-        assert update["running"] is True
-        assert update["html"].count('class="reached"') == 9
-        assert "It is running" in update["html"]
-        assert "It worked" not in update["html"]
+        found = update("handshake", lesson)
+        assert found["running"] is True
+        assert found["html"].count('class="reached"') == 9
+        assert "It is running" in found["html"]
+        assert "It worked" not in found["html"]
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"pid": 1}', b'{"pid": 1, "trace": {}}', b"\xff"])
 def test_a_live_file_that_is_damaged_counts_as_none(lesson: Lesson, damage: bytes) -> None:
     with live.page_open():
         live.live_file().write_bytes(damage)
-        assert "Nothing has run" in content.update("handshake", lesson)["html"]
+        assert "Nothing has run" in update("handshake", lesson)["html"]
 
 
 def test_only_an_open_page_makes_a_run_write_and_nothing_is_left(home: Path) -> None:

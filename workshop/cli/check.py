@@ -1,6 +1,6 @@
 """`workshop part N check`: which checks pass, why the others do not, and a hint."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -30,7 +30,6 @@ Number = Annotated[
 ]
 Hint = Annotated[bool, typer.Option("--hint", help="Give the next hint for the first check that fails.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Check again whenever you save a file, until Ctrl-C.")]
-_MARKS: Mapping[str, str] = {"passed": "✓", "failed": "✗", "not tried": "·", "not applicable": "○"}
 
 
 def add_check(group: typer.Typer, lesson: Lesson) -> None:
@@ -163,13 +162,15 @@ def _points(report: "CheckReport", *, asked: bool) -> list[Point]:
 
 
 def _point(found: "Checked", lesson: Lesson, asked: bool) -> Point:  # noqa: FBT001 - whether `--hint` was given
+    from workshop.course.check_outcome import MARKS
+
     outcome = found.outcome
     exercise = f"Exercise {outcome.exercise}: " if outcome.exercise is not None else ""
     details = [outcome.reason] if outcome.reason else []
     details += [f"→ {hint}" for hint in found.hints]
     if asked and outcome.state == "failed" and not found.hints_left:
         details.append(_after_last_hint(lesson, outcome.exercise))
-    return Point(_MARKS[outcome.state], f"{exercise}{outcome.sentence}", details)
+    return Point(MARKS[outcome.state], f"{exercise}{outcome.sentence}", details)
 
 
 def _after_last_hint(lesson: Lesson, exercise: int | None) -> str:

@@ -12,7 +12,7 @@ from workshop.core.errors import PreflightError
 from workshop.core.result import Result, Table
 
 if TYPE_CHECKING:
-    from workshop.course.doctor.finding import Finding
+    from workshop.course.doctor import Finding
 
 ForCluster = Annotated[bool, typer.Option("--cluster", help="Check the tools that a cluster needs, too.")]
 Online = Annotated[bool, typer.Option("--online", help="Ask the image registry too.")]
@@ -32,8 +32,8 @@ def doctor(
 ) -> Result:
     """Check that this machine is ready; exit 3 when something would fail."""
     from workshop.core.paths import state_home
+    from workshop.course.doctor import Machine
     from workshop.course.doctor.examine import examine, repair
-    from workshop.course.doctor.finding import Machine
 
     with running() as (progress, runner), progress.step("Check this machine"):
         machine = Machine(runner, state_home(), env_file, cluster=cluster, online=online)
@@ -81,8 +81,8 @@ def report(file: Target = Path("workshop-report.zip"), *, env_file: EnvFile = No
 def _examined(env_file: Path | None) -> list[dict[str, object]]:
     """Every finding, as `--json` shows it."""
     from workshop.core.paths import state_home
+    from workshop.course.doctor import Machine
     from workshop.course.doctor.examine import examine
-    from workshop.course.doctor.finding import Machine
     from workshop.lab.tools.run import Runner
 
     return [_finding(found) for found in examine(Machine(Runner(), state_home(), env_file))]

@@ -60,8 +60,8 @@ def up(
 ) -> Result:
     """Start everything the parts need; what already runs unchanged is not restarted."""
     from workshop.course import environment
+    from workshop.course.doctor import Machine
     from workshop.course.doctor.examine import before_up
-    from workshop.course.doctor.finding import Machine
     from workshop.course.lessons import find_lessons
     from workshop.course.progress import share_progress
 

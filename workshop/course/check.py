@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from workshop.core.errors import UsageError, WorkshopError
-from workshop.course.check_outcome import Job, Outcome, State
+from workshop.course.check_outcome import Job, Outcome, State, show_outcomes
 from workshop.course.exercise import Exercise, begun, exercise_of, exercises_of
 from workshop.course.lessons import Lesson, Variation
-from workshop.course.page.outcomes import show_outcomes
 from workshop.course.progress import PartStanding, ProgressFile, exercise_folder, share_progress
 from workshop.lab import process
 

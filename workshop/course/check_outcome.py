@@ -1,12 +1,20 @@
-"""What goes to the process that runs checks, what comes back, and what a check raises."""
+"""What goes to the process that runs checks, what comes back, and what a page shows of it."""
 
+import json
 import secrets
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from workshop.core.errors import CheckError
+from workshop.core.files import DamagedFileError, read_json, typed
+from workshop.core.paths import state_home, write_private
+from workshop.core.redaction import known_secrets, without_secrets
+from workshop.recorder.live import is_page_open
 
 State = Literal["passed", "failed", "not tried", "not applicable"]
+MARKS: dict[State, str] = {"passed": "✓", "failed": "✗", "not tried": "·", "not applicable": "○"}
 
 
 class NotPassedError(Exception):
@@ -68,3 +76,24 @@ def expect(holds: object, otherwise: str, hint: str = "") -> None:
 def random_number() -> int:
     """A random number of three digits, so that a program cannot contain the result beforehand."""
     return 100 + secrets.randbelow(900)
+
+
+def outcomes_file(key: str) -> Path:
+    """The file of a lesson (see `Lesson.key`); it exists only while a page is open."""
+    return state_home() / "page" / f"checks-{key}.json"
+
+
+def show_outcomes(key: str, outcomes: Sequence[Outcome]) -> None:
+    """Let an open page show these outcomes, without their hints: those are given one at a time."""
+    if is_page_open():
+        hidden = known_secrets(None)
+        shown = [replace(one, hints=(), reason=without_secrets(one.reason, hidden)) for one in outcomes]
+        write_private(outcomes_file(key), json.dumps([asdict(one) for one in shown]).encode())
+
+
+def last_outcomes(key: str) -> Sequence[Outcome]:
+    """The outcomes of the last check; none if there is no file that can be used."""
+    try:
+        return [typed(Outcome, one) for one in read_json(outcomes_file(key))]
+    except (OSError, DamagedFileError, TypeError):
+        return ()

@@ -43,9 +43,8 @@ from workshop.course.check_outcome import (
 
 if TYPE_CHECKING:
     from workshop.agent.agent import Agent
-    from workshop.course.check_embedded import Embedded
     from workshop.course.check_handshake import Handshake
-    from workshop.course.check_login import ProtectedServer
+    from workshop.course.check_servers import Embedded, ProtectedServer
     from workshop.toolhive.manifests import Resource, Resources
 
 __all__ = [
@@ -233,13 +232,13 @@ class Subject:
     def server(self, name: str) -> "ProtectedServer":
         """A workload that requires a token, with the agent's stored login there."""
         from workshop.agent.token_store import TokenStore
-        from workshop.course.check_login import ProtectedServer
+        from workshop.course.check_servers import ProtectedServer
 
         return ProtectedServer(self.endpoint(name), TokenStore(self.instance.directory / "logins"))
 
     def embedded(self, *changed: "Resource") -> "AbstractAsyncContextManager[Embedded]":
         """Run the part's manifests as local processes; `changed` replace those of the same name."""
-        from workshop.course.check_embedded import embedded
+        from workshop.course.check_servers import embedded
 
         return embedded(self.directory, self.scratch, changed)
 

@@ -19,9 +19,8 @@ from workshop.core.errors import PreflightError
 from workshop.core.instance import Instance, Record
 from workshop.core.ports import bind_loopback, free_port
 from workshop.course import lessons
-from workshop.course.doctor import cluster, computer, env_file, network
+from workshop.course.doctor import Check, Finding, Machine, cluster, computer
 from workshop.course.doctor.examine import before_up, examine, repair
-from workshop.course.doctor.finding import Check, Finding, Machine
 from workshop.lab.tools.run import Runner
 
 
@@ -42,19 +41,19 @@ def found(check: Check, machine: Machine) -> dict[str, Finding]:
 
 def test_secrets_that_others_can_read_are_reported_and_the_file_is_mended(machine: Machine) -> None:
     Path(".env").chmod(0o644)
-    assert list(env_file.readers(machine)) == [], "there is nothing in it yet"
+    assert list(computer.readers(machine)) == [], "there is nothing in it yet"
     Path(".env").write_text("OPENAI_API_KEY=not-a-real-key\n")
-    findings = list(examine(machine, [env_file.readers]))
+    findings = list(examine(machine, [computer.readers]))
     assert [(finding.severity, finding.fixable) for finding in findings] == [("warn", True)]
     assert "Other users can read" in before_up(machine)[0]
     assert repair(findings)
     assert Path(".env").stat().st_mode & 0o777 == 0o600
-    assert list(env_file.readers(machine)) == []
+    assert list(computer.readers(machine)) == []
 
 
 def test_a_damaged_env_file_fails_without_showing_its_line(machine: Machine) -> None:
     Path(".env").write_text("OPENAI_API_KEY='not-a-real-key\n")
-    finding = found(env_file.env_file, machine)["env-file"]
+    finding = found(computer.env_file, machine)["env-file"]
     assert finding.severity == "fail"
     assert "not-a-real-key" not in repr(finding)
     assert before_up(machine) == [], "`up` itself tells it"
@@ -66,11 +65,11 @@ def test_an_env_file_that_git_would_take_is_reported(machine: Machine) -> None:
         subprocess.run(["git", *words], check=True, capture_output=True)
 
     git("init")
-    assert found(env_file.git_ignored, machine)["env-git"].severity == "warn"
+    assert found(computer.git_ignored, machine)["env-git"].severity == "warn"
     Path(".gitignore").write_text(".env\n")
-    assert found(env_file.git_ignored, machine)["env-git"].severity == "ok"
+    assert found(computer.git_ignored, machine)["env-git"].severity == "ok"
     git("add", "--force", ".env")
-    assert found(env_file.git_ignored, machine)["env-git"].severity == "fail"
+    assert found(computer.git_ignored, machine)["env-git"].severity == "fail"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +86,7 @@ def test_an_env_file_that_git_would_take_is_reported(machine: Machine) -> None:
 )
 def test_settings_are_reported_by_name(machine: Machine, text: str, told: dict[str, str]) -> None:
     Path(".env").write_text(text)
-    assert {name: finding.severity for name, finding in found(env_file.keys, machine).items()} == told
+    assert {name: finding.severity for name, finding in found(computer.keys, machine).items()} == told
 
 
 def test_a_taken_port_names_who_has_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,9 +213,9 @@ def test_a_proxy_that_swallows_localhost_is_reported(
     for name in ("HTTP_PROXY", "http_proxy", "https_proxy", "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.invalid:3128")
-    assert found(network.proxy, machine)["proxy"].severity == "warn"
+    assert found(computer.proxy, machine)["proxy"].severity == "warn"
     monkeypatch.setenv("NO_PROXY", "example.org, localhost")
-    assert found(network.proxy, machine)["proxy"].severity == "ok"
+    assert found(computer.proxy, machine)["proxy"].severity == "ok"
 
 
 @pytest.fixture
@@ -253,11 +252,11 @@ def test_the_registry_is_asked_only_online_and_its_certificate_is_judged(
     machine: Machine, tls_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORKSHOP_REGISTRY_MIRROR", f"https://localhost:{tls_port}")
-    assert found(network.registry, machine) == {}
+    assert found(computer.registry, machine) == {}
     online = Machine(machine.runner, machine.home, online=True)
-    assert found(network.registry, online)["registry-tls"].severity == "fail"
+    assert found(computer.registry, online)["registry-tls"].severity == "fail"
     monkeypatch.setenv("WORKSHOP_REGISTRY_MIRROR", f"https://localhost:{free_port()}")
-    assert found(network.registry, online)["registry"].severity == "info"
+    assert found(computer.registry, online)["registry"].severity == "info"
 
 
 def test_it_reports_whether_a_proxy_reads_documents_about_clients(
@@ -266,9 +265,9 @@ def test_it_reports_whether_a_proxy_reads_documents_about_clients(
     parts = tmp_path / "parts"
     shutil.copytree(paths.parts_dir() / "04_remote_oauth", parts / "04_remote_oauth")
     monkeypatch.setattr(lessons, "parts_dir", lambda: parts)
-    assert found(network.client_documents, machine) == {}, "nothing is up"
+    assert found(computer.client_documents, machine) == {}, "nothing is up"
     Instance.load().save(Record("embedded", "practice"))
-    finding = found(network.client_documents, machine)["client-documents"]
+    finding = found(computer.client_documents, machine)["client-documents"]
     assert (finding.severity, finding.found) == (
         "info",
         "Clients of part 4 register; `cimd` in the manifest decides",
@@ -276,7 +275,7 @@ def test_it_reports_whether_a_proxy_reads_documents_about_clients(
     manifest = parts / "04_remote_oauth" / "toolhive" / "auth.yaml"
     enabled = manifest.read_text("utf-8").replace("storage: {type: memory}", "cimd: {enabled: true}")
     manifest.write_text(enabled, encoding="utf-8")
-    assert "needs the internet" in found(network.client_documents, machine)["client-documents"].found
+    assert "needs the internet" in found(computer.client_documents, machine)["client-documents"].found
 
 
 def test_a_check_that_breaks_is_a_finding_too(machine: Machine) -> None:
@@ -324,14 +323,14 @@ def test_the_encoding_is_that_of_the_real_terminal(
 def test_localhost_and_each_variable_of_the_network_are_judged(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert found(network.localhost, machine)["localhost"].severity == "ok"
+    assert found(computer.localhost, machine)["localhost"].severity == "ok"
     monkeypatch.setenv("ALL_PROXY", "socks://proxy")
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
-    findings = found(network.variables, machine)
+    findings = found(computer.variables, machine)
     assert findings["all-proxy"].severity == findings["ssl-cert-file"].severity == "warn"
-    monkeypatch.setattr("workshop.course.doctor.network.localhost_problem", lambda: "`localhost` leads away")
-    assert found(network.localhost, machine)["localhost"].severity == "fail"
+    monkeypatch.setattr("workshop.course.doctor.computer.localhost_problem", lambda: "`localhost` leads away")
+    assert found(computer.localhost, machine)["localhost"].severity == "fail"
     Path(".env").write_text("OPENAI_APIKEY=not-shown\n")
-    (unknown,) = env_file.unknown_keys(machine)
+    (unknown,) = computer.unknown_keys(machine)
     assert unknown.remedy == "Did you mean OPENAI_API_KEY?"
     assert "not-shown" not in repr(unknown)

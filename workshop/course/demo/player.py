@@ -1,20 +1,144 @@
-"""Plays a script at a shell: at a person's speed, or as fast as it goes."""
+"""Plays a script at a shell on a pseudo-terminal: at a person's speed, or as fast as it goes."""
 
 import contextlib
+import os
 import random
 import re
+import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from workshop.core.errors import CheckError, DeadlineError, WorkshopError
+from workshop.core.errors import CheckError, DeadlineError, PreflightError, WorkshopError
+from workshop.core.invocation import UV_RUN
+from workshop.core.paths import parts_dir
 from workshop.course.demo.script import KEYS, Script, Step
-from workshop.course.demo.shell import Shell
 
 _KEY_SECONDS = 0.06
 _THINK_SECONDS = 0.5
 _SETUP_SECONDS = 180.0
 _BREAK_SECONDS = 10.0
+# An operating system command (OSC) that no terminal uses: cut from the output, it marks the prompt.
+_MARK = re.compile(r"\x1b\]7770;(\d+)\x07")
+_MARK_BEGINNING = re.compile(r"\x1b(?:\](?:7(?:7(?:7(?:0(?:;\d*)?)?)?)?)?)?$")
+_STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b\][^\x07]*\x07")
+_PROMPT_END = r"\[\e]7770;$?\a\]"  # after the prompt: what is typed next cannot overtake it
+_READ = 8192
+_SLICE_SECONDS = 0.05
+
+
+class Shell:
+    """Bash on a pseudo-terminal, whose prompt reports the exit code of the last command.
+
+    `show` gets everything that it writes, as it comes.
+    """
+
+    def __init__(
+        self,
+        show: Callable[[str], None],
+        size: tuple[int, int],
+        term: str,
+        environment: Mapping[str, str],
+        folder: Path | None,
+    ) -> None:
+        import pexpect
+
+        bash = pexpect.which("bash")
+        if bash is None:
+            raise PreflightError("`bash` is not installed", why="Demos type their commands into it")
+        self._show = show
+        self._held = ""
+        self._written = ""
+        self._eof = pexpect.EOF
+        self._timeout = pexpect.TIMEOUT
+        self._child = pexpect.spawn(
+            bash,
+            ["--noprofile", "--norc", "--noediting"],
+            env={**_environment(term), **environment},
+            cwd=folder,
+            encoding="utf-8",
+            codec_errors="replace",
+            dimensions=size,
+            echo=True,
+        )
+        self._child.delaybeforesend = None
+        self.exit_code = self.wait(10)
+
+    @property
+    def output(self) -> str:
+        """What was written since the last `forget`, without styles."""
+        return _STYLE.sub("", self._written)
+
+    def forget(self) -> None:
+        """Start `output` anew."""
+        self._written = ""
+
+    def send(self, text: str) -> None:
+        """Type this text now."""
+        self._child.send(text)
+
+    def pump(self) -> int | None:
+        """Show what has been written; the exit code when the prompt came back, else None."""
+        try:
+            self._held += self._child.read_nonblocking(_READ, timeout=_SLICE_SECONDS)
+        except self._timeout:
+            return None
+        except self._eof as error:
+            raise WorkshopError("The demo's shell has ended", hint="A step may have typed `exit`") from error
+        code = None
+        while found := _MARK.search(self._held):
+            self._pass_on(self._held[: found.start()])
+            self._held = self._held[found.end() :]
+            code = int(found[1])
+        beginning = _MARK_BEGINNING.search(self._held)
+        end = beginning.start() if beginning else len(self._held)
+        self._pass_on(self._held[:end])
+        self._held = self._held[end:]
+        return code
+
+    def wait(self, seconds: float, until: str = "") -> int | None:
+        """Wait for the prompt and return the exit code, or None as soon as `until` was written."""
+        deadline = time.monotonic() + seconds
+        while True:
+            code = self.pump()
+            if code is not None:
+                return code
+            if until and re.search(until, self.output):
+                return None
+            if time.monotonic() > deadline:
+                last = " / ".join(self.output.strip().splitlines()[-2:])
+                raise DeadlineError(
+                    f"The step did not end within {seconds:.0f} s", why=f"The last output was: {last}"
+                )
+
+    def close(self) -> None:
+        """End the shell and what it started."""
+        self._child.close(force=True)
+
+    def _pass_on(self, text: str) -> None:
+        if text:
+            self._written += text
+            self._show(text)
+
+
+def _environment(term: str) -> dict[str, str]:
+    prompt = "$ " if term == "dumb" else r"\[\e[1;36m\]$\[\e[0m\] "
+    scripts = str(Path(sys.executable).parent)
+    # A demo types `workshop`, which the PATH below finds: the hints must not depend on how it was started.
+    inherited = {name: value for name, value in os.environ.items() if name != UV_RUN}
+    return {
+        **inherited,
+        "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}",
+        "TERM": term,
+        "PS1": f"{prompt}{_PROMPT_END}",
+        "PROMPT_COMMAND": "",
+        "BASH_SILENCE_DEPRECATION_WARNING": "1",
+        "HISTFILE": "/dev/null",
+        "PAGER": "cat",
+        "PARTS": str(parts_dir()),
+        "PRACTICE_PORT": "8090",
+    }
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
@@ -15,9 +15,8 @@ from workshop.core.errors import UsageError
 from workshop.core.paths import replace_text, writing
 from workshop.core.ports import free_port
 from workshop.course.demo import player
-from workshop.course.demo.player import Pace
+from workshop.course.demo.player import Pace, Shell
 from workshop.course.demo.script import Script, Step
-from workshop.course.demo.shell import Shell
 
 _WORKLOADS = ("github-remote", "workshop", "practice-github")
 _WIDE = 500  # nothing is wrapped, whatever the length of a time or a port
@@ -113,7 +112,7 @@ def verify(script: Script, secrets: Sequence[str], *, update: bool = False) -> S
         settings = Settings(
             columns=_WIDE, term="dumb", secrets=secrets, environment=environment, folder=folder
         )
-        alone = replace(script, cleanup=(*script.cleanup, "workshop teardown"))
+        alone = script.model_copy(update={"cleanup": (*script.cleanup, "workshop teardown")})
         with opened(alone, settings, shown.append) as shell:
             player.play(script, shell, Pace())
     text = normalised("".join(shown))

@@ -10,7 +10,7 @@ from pathlib import Path
 from workshop.core.errors import WorkshopError
 from workshop.core.files import read_json
 from workshop.core.instance import Instance
-from workshop.course.doctor.finding import Finding, Machine
+from workshop.course.doctor import Finding, Machine
 from workshop.lab.pins import Pins
 from workshop.lab.tools.clusters import Helm, Kind, Kubectl, skew_note
 from workshop.lab.tools.run import Version, parsed, spelled

@@ -1,18 +1,27 @@
-"""This computer: Python, packages, disk, ports, terminal and browser."""
+"""This computer: Python, disk, ports, terminal, browser, `.env`, and how it reaches the network."""
 
 import importlib.metadata
 import os
 import platform
 import re
 import shutil
+import socket
+import ssl
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
+from workshop.core.errors import WorkshopError
 from workshop.core.instance import Instance
+from workshop.core.outgoing import LOCALHOST_REMEDY, PROXIES, judged_variables, localhost_problem
 from workshop.core.paths import make_private_dir
 from workshop.core.ports import is_free, owner
-from workshop.course.doctor.finding import Finding, Machine, Severity
+from workshop.core.settings import Settings, env_path
+from workshop.course.doctor import Finding, Machine, Severity
+from workshop.course.lessons import ways_to_register
+from workshop.lab.pins import Pins
 
 _PORTS = {8080: "github-remote", 8081: "workshop", 8090: "practice-github"}
 _CALLBACK_PORT = 8765
@@ -168,3 +177,179 @@ def _installed(name: str) -> bool:
 def _chmod(path: Path, mode: int) -> str:
     path.chmod(mode)
     return f"Only you can read `{path}` now"
+
+
+_GIT_SECONDS = 10.0
+
+
+def env_file(machine: Machine) -> Iterator[Finding]:
+    """Whether `.env` exists and can be read."""
+    path = env_path(machine.env_file)
+    if path is None:
+        remedy = "For the real GitHub or a model: `cp .env.example .env`, and fill it in"
+        yield Finding(
+            "env-file", "info", "No `.env`: the practice GitHub and the rehearsal model are used", remedy
+        )
+        return
+    try:
+        Settings.load(path)
+    except WorkshopError as error:
+        yield Finding("env-file", "fail", f"{error.what}. {error.why}", error.hint)
+    else:
+        yield Finding("env-file", "ok", str(path))
+
+
+def unknown_keys(machine: Machine) -> Iterator[Finding]:
+    """Keys in `.env` that are unknown and look like one of the settings."""
+    try:
+        warnings = Settings.load(machine.env_file).warnings
+    except WorkshopError:
+        return  # `env_file` reports it
+    for warning in warnings:
+        found, _, suggestion = warning.partition(". ")
+        yield Finding("env-keys", "warn", found, suggestion)
+
+
+def readers(machine: Machine) -> Iterator[Finding]:
+    """Whether other users can read the secrets in `.env`."""
+    path = env_path(machine.env_file)
+    try:
+        secrets = Settings.load(path).secrets() if path else ()
+    except WorkshopError:
+        return  # `env_file` reports it, and so does every command that needs the file
+    if path and secrets and os.name == "posix" and path.stat().st_mode & 0o077:
+        remedy = f"Run `chmod 600 {path}`"
+        yield Finding(
+            "env-mode", "warn", f"Other users can read `{path}`", remedy, lambda: _chmod(path, 0o600)
+        )
+
+
+def git_ignored(machine: Machine) -> Iterator[Finding]:
+    """Whether git would commit `.env`."""
+    path = env_path(machine.env_file)
+    if path is None or shutil.which("git") is None:
+        return
+    where = ["git", "-C", str(path.absolute().parent)]
+    inside = machine.runner.run([*where, "rev-parse", "--git-dir"], seconds=_GIT_SECONDS, check=False)
+    if inside.code:
+        return
+    tracked = machine.runner.run(
+        [*where, "ls-files", "--error-unmatch", path.name], seconds=_GIT_SECONDS, check=False
+    )
+    ignored = machine.runner.run(
+        [*where, "check-ignore", "--quiet", path.name], seconds=_GIT_SECONDS, check=False
+    )
+    if tracked.code == 0:
+        remedy = f"Run `git rm --cached {path.name}`, and make a new secret: the old one is in the history"
+        yield Finding("env-git", "fail", f"git has `{path}` in its index", remedy)
+    elif ignored.code:
+        remedy = f"Run `echo {path.name} >> .gitignore`"
+        yield Finding("env-git", "warn", f"git does not ignore `{path}`", remedy)
+    else:
+        yield Finding("env-git", "ok", "git ignores it")
+
+
+def keys(machine: Machine) -> Iterator[Finding]:
+    """Which settings are present, by name: GitHub's OAuth app, and the model."""
+    try:
+        settings = Settings.load(machine.env_file)
+    except WorkshopError:
+        return  # `env_file` has reported it
+    app = (bool(settings.github_client_id), bool(settings.github_client_secret))
+    if all(app):
+        yield Finding("oauth-app", "ok", "GitHub's OAuth app is set")
+    elif any(app):
+        missing = "GITHUB_OAUTH_CLIENT_SECRET" if app[0] else "GITHUB_OAUTH_CLIENT_ID"
+        remedy = "An OAuth app needs both; `--upstream practice` needs neither"
+        yield Finding("oauth-app", "warn", f"{missing} is not set, but the other key is", remedy)
+    else:
+        yield Finding("oauth-app", "info", "No OAuth app: part 4 uses the practice GitHub")
+    endpoint = bool(settings.openai_api_key or settings.openai_base_url)
+    if endpoint and not settings.model:
+        remedy = "`.env.example` has a ready line for each provider"
+        yield Finding("model", "fail", "A model's endpoint is set, but not WORKSHOP_MODEL", remedy)
+    elif endpoint:
+        yield Finding("model", "ok", f"{settings.model.value}")
+    else:
+        yield Finding("model", "info", "No model: the rehearsal model answers, which is not a language model")
+
+
+_CONNECT_SECONDS = 5.0
+_HTTPS_PORT = 443
+
+
+def localhost(_: Machine) -> Iterator[Finding]:
+    """Whether `localhost`, which every URL of the lessons names, is this machine's loopback address."""
+    if problem := localhost_problem():
+        yield Finding("localhost", "fail", problem, LOCALHOST_REMEDY)
+    else:
+        yield Finding("localhost", "ok", "`localhost` is this machine's loopback address")
+
+
+def variables(_: Machine) -> Iterator[Finding]:
+    """Whether each variable of proxies and TLS that is set can be used; only loopback works without it."""
+    for variable in judged_variables():
+        found = f"{variable.name}: {variable.problem or 'its value can be used'}"
+        severity: Severity = "warn" if variable.problem else "ok"
+        yield Finding(
+            variable.name.lower().replace("_", "-"),
+            severity,
+            found,
+            variable.remedy if variable.problem else "",
+        )
+
+
+def proxy(machine: Machine) -> Iterator[Finding]:
+    """Proxy variables, and whether localhost bypasses the proxy."""
+    set_here = [name for name in PROXIES if os.environ.get(name, os.environ.get(name.lower()))]
+    if not set_here:
+        return
+    direct = (os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "").split(",")
+    if "localhost" not in [name.strip() for name in direct]:
+        remedy = 'Run `export NO_PROXY="$NO_PROXY,localhost,127.0.0.1"`'
+        yield Finding("proxy", "warn", f"{set_here[0]} is set, and NO_PROXY does not name localhost", remedy)
+    else:
+        yield Finding("proxy", "ok", f"{set_here[0]} is set, localhost bypasses it")
+    if machine.cluster and Pins.load().proxy is None:
+        remedy = "Configure the cluster too: `--override proxy=URL`, and `ca-file=FILE` if it intercepts TLS"
+        yield Finding("proxy-cluster", "info", "Only kind passes the proxy on to the cluster's node", remedy)
+
+
+def registry(machine: Machine) -> Iterator[Finding]:
+    """Whether the registry of our images answers, and whether this machine trusts its certificate."""
+    if not machine.online:
+        return
+    pins = Pins.load()
+    host, port = _address(pins.registry_mirror or pins.operator.split("/", 1)[0])
+    try:
+        issuer = _issuer(host, port)
+    except ssl.SSLCertVerificationError as error:
+        remedy = "Something intercepts TLS: `--override ca-file=FILE` gives the cluster its certificate"
+        yield Finding("registry-tls", "fail", f"{host}: {error.verify_message}", remedy)
+    except OSError as error:
+        remedy = "Bring `workshop bundle create FILE` along, or use `workshop up --backend embedded`"
+        yield Finding("registry", machine.unless_wanted, f"{host}:{port} does not answer: {error}", remedy)
+    else:
+        yield Finding("registry", "ok", f"{host} answers; its certificate is from {issuer}")
+
+
+def client_documents(_: Machine) -> Iterator[Finding]:
+    """While proxies are up: whether their clients may name a document to fetch, or must register."""
+    for sentence in ways_to_register() if Instance.load().record else ():
+        yield Finding("client-documents", "info", f"{sentence}; `cimd` in the manifest decides")
+
+
+def _address(text: str) -> tuple[str, int]:
+    parts = urlsplit(text if "//" in text else f"//{text}")
+    return parts.hostname or text, parts.port or _HTTPS_PORT
+
+
+def _issuer(host: str, port: int) -> str:
+    context = ssl.create_default_context()
+    with (
+        socket.create_connection((host, port), timeout=_CONNECT_SECONDS) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secured,
+    ):
+        certificate: dict[str, Any] = dict(secured.getpeercert() or {})
+    fields = dict(pair for part in certificate.get("issuer", ()) for pair in part)
+    return str(fields.get("organizationName") or fields.get("commonName") or "an unnamed issuer")

@@ -3,15 +3,14 @@
 from collections.abc import Iterator, Sequence
 
 from workshop.core.errors import PreflightError, WorkshopError
-from workshop.course.doctor import cluster, computer, env_file, network
-from workshop.course.doctor.finding import Check, Finding, Machine
+from workshop.course.doctor import Check, Finding, Machine, cluster, computer
 
 BEFORE_UP: tuple[Check, ...] = (
     computer.state_directory,
     computer.disk,
-    env_file.readers,
-    env_file.git_ignored,
-    env_file.unknown_keys,
+    computer.readers,
+    computer.git_ignored,
+    computer.unknown_keys,
 )
 ALL: tuple[Check, ...] = (
     computer.python,
@@ -19,8 +18,8 @@ ALL: tuple[Check, ...] = (
     computer.terminal,
     computer.browser,
     *BEFORE_UP,
-    env_file.env_file,
-    env_file.keys,
+    computer.env_file,
+    computer.keys,
     computer.ports,
     computer.inotify,
     cluster.engine,
@@ -30,11 +29,11 @@ ALL: tuple[Check, ...] = (
     cluster.clock,
     cluster.subnets,
     cluster.registry_login,
-    network.localhost,
-    network.variables,
-    network.proxy,
-    network.registry,
-    network.client_documents,
+    computer.localhost,
+    computer.variables,
+    computer.proxy,
+    computer.registry,
+    computer.client_documents,
 )
 
 

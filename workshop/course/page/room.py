@@ -8,8 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from workshop.core.errors import WorkshopError
-from workshop.course.page.content import Update, templates
-from workshop.course.page.server import Answer, PageServer, event, html, script_of
+from workshop.course.page.server import Answer, PageServer, Update, event, html, script_of, templates
 from workshop.lab.room.status import RoomStatus, ago
 
 _SCRIPT = script_of("room.js")

@@ -1,14 +1,18 @@
 """What serves a page on loopback, below a random path, for as long as its command runs."""
 
 import contextlib
+import functools
 import hmac
 import json
 import logging
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import uvicorn
+from jinja2 import Environment
 from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -17,9 +21,9 @@ from starlette.routing import Route
 
 from workshop.auth.guards import HostGuard
 from workshop.core.encoding import csp_hash
+from workshop.core.pages import page_environment
 from workshop.core.ports import bind_loopback
 from workshop.core.serving import server_config
-from workshop.course.page.content import TEMPLATES, templates
 from workshop.recorder.page import STYLE
 
 HEADERS = {
@@ -29,11 +33,19 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+TEMPLATES = Path(__file__).with_name("templates")
 _STYLE = STYLE + (TEMPLATES / "page.css").read_text(encoding="utf-8")
 _MOST_STREAMS = 16
 """Pages that are followed at the same time; a browser opens six connections to a host at most."""
 
 Answer = Callable[[Request], Awaitable[Response]]
+Update = Mapping[str, Any]
+
+
+@functools.cache
+def templates() -> Environment:
+    """The templates of the pages."""
+    return page_environment(TEMPLATES)
 
 
 class PageServer(ABC):
