@@ -142,9 +142,10 @@ async def consent(server: AuthServer, request: Request) -> Response:
         raise PageError("This page has expired", "It is valid for ten minutes.")
     approved = _decision(fields)
     try:
-        if not server.store.spend_ticket(flow, expires=expires, limit=SIGN_INS):
-            raise PageError("This page was already used", "An approval is valid once.")
-        return _go_upstream(server, flow, asked) if approved else _denied(server, flow, asked)
+        with server.store.together():
+            if not server.store.spend_ticket(flow, expires=expires, limit=SIGN_INS):
+                raise PageError("This page was already used", "An approval is valid once.")
+            return _go_upstream(server, flow, asked) if approved else _denied(server, flow, asked)
     except StoreFullError as error:
         raise PageError(
             "Too many sign-ins at once", "Please try again in ten minutes.", status=503
