@@ -13,8 +13,9 @@ from aiohttp import web
 
 from tests.servers.gateway.documents import CLIENT, Library, Names, certificate, document, documents_at
 from tests.servers.gateway.harness import CALLBACK, Site, configured, settings, site
-from workshop.auth.client_metadata import client_id_problem
-from workshop.auth.guarded_fetch import DocumentError, GuardedFetch, is_loopback, is_public
+from workshop.auth.client_documents import DocumentError
+from workshop.auth.clients import client_id_problem
+from workshop.auth.guarded_fetch import GuardedFetch, is_loopback, is_public
 
 PATIENT_SECONDS = 30.0
 

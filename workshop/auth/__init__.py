@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from workshop.auth.browser import form_page as form_page
     from workshop.auth.browser import refuse_other_sites as refuse_other_sites
-    from workshop.auth.client_auth import SECRET_METHODS as SECRET_METHODS
-    from workshop.auth.client_auth import check_credentials as check_credentials
-    from workshop.auth.client_auth import new_client_secret as new_client_secret
-    from workshop.auth.client_auth import read_credentials as read_credentials
-    from workshop.auth.client_auth import refused_client as refused_client
-    from workshop.auth.client_metadata import client_auth_method as client_auth_method
-    from workshop.auth.client_metadata import client_name as client_name
-    from workshop.auth.client_metadata import read_document as read_document
-    from workshop.auth.client_metadata import redirect_uris as redirect_uris
+    from workshop.auth.clients import SECRET_METHODS as SECRET_METHODS
+    from workshop.auth.clients import check_credentials as check_credentials
+    from workshop.auth.clients import client_auth_method as client_auth_method
+    from workshop.auth.clients import client_name as client_name
+    from workshop.auth.clients import new_client_secret as new_client_secret
+    from workshop.auth.clients import read_credentials as read_credentials
+    from workshop.auth.clients import read_document as read_document
+    from workshop.auth.clients import redirect_uris as redirect_uris
+    from workshop.auth.clients import refused_client as refused_client
     from workshop.auth.config import Upstream as Upstream
     from workshop.auth.config_reader import LOOPBACK_HOSTS as LOOPBACK_HOSTS
     from workshop.auth.config_reader import SecretFile as SecretFile
@@ -85,76 +85,35 @@ if TYPE_CHECKING:
     from workshop.auth.vault import same_secret as same_secret
     from workshop.core.encoding import s256 as s256
 
-_MODULES = {
-    "browser": ("form_page", "refuse_other_sites"),
-    "client_auth": (
-        "SECRET_METHODS",
-        "check_credentials",
-        "new_client_secret",
-        "read_credentials",
-        "refused_client",
-    ),
-    "client_metadata": (
-        "client_auth_method",
-        "client_name",
-        "read_document",
-        "redirect_uris",
-    ),
-    "config": ("Upstream",),
-    "config_reader": (
-        "LOOPBACK_HOSTS",
-        "SecretFile",
-        "SecretText",
-        "Url",
-        "check_header",
-        "wrong_setting",
-    ),
-    "consent": ("ConsentForm",),
-    "guards": ("BearerGuard", "Cors", "HostGuard", "caller_of"),
-    "http": (
-        "OAuthError",
-        "PageError",
-        "Parameters",
-        "RedirectError",
-        "RefusedError",
-        "bounded_body",
-        "early_error",
-        "form_parameters",
-        "private_json",
-        "query_parameters",
-        "redirect",
-        "with_headers",
-    ),
-    "json_rpc": ("read_tool_call",),
-    "keys": ("InternalTokens", "load_signing_key"),
-    "limits": ("ClientGoneError", "Patience", "TokenBucket"),
-    "linking.elicitations": (
-        "Asked",
-        "CONNECTED",
-        "Elicitations",
-        "RequestState",
-    ),
-    "linking.grants": ("Grants",),
-    "linking.pages": ("Connect", "IdentityProvider", "own_registration"),
-    "linking.targets": ("Control", "Resources", "Target"),
-    "openapi_tools": ("ApiRequest", "Operation"),
-    "outbound": ("Outbound",),
-    "outside_tokens": ("OutsideIssuer", "OutsideTokens"),
-    "redirect_rules": ("redirect_uri_matches",),
-    "resource_server": ("Challenge",),
-    "routes": ("Endpoint",),
-    "store": ("StoreFullError",),
-    "upstream": ("Trouble", "UpstreamError", "UpstreamProvider", "s256"),
-    "upstream_api": ("ApiAnswer", "api_of", "call_api", "count_items", "github_app"),
-    "vault": (
-        "SealedRecords",
-        "Vault",
-        "digest",
-        "random_token",
-        "same_secret",
-    ),
+_NAMES = {
+    "browser": "form_page refuse_other_sites",
+    "clients": "check_credentials client_auth_method client_name new_client_secret "
+    "read_credentials read_document redirect_uris refused_client SECRET_METHODS",
+    "config": "Upstream",
+    "config_reader": "check_header LOOPBACK_HOSTS SecretFile SecretText Url wrong_setting",
+    "consent": "ConsentForm",
+    "guards": "BearerGuard caller_of Cors HostGuard",
+    "http": "bounded_body early_error form_parameters OAuthError PageError Parameters "
+    "private_json query_parameters redirect RedirectError RefusedError with_headers",
+    "json_rpc": "read_tool_call",
+    "keys": "InternalTokens load_signing_key",
+    "limits": "ClientGoneError Patience TokenBucket",
+    "linking.elicitations": "Asked CONNECTED Elicitations RequestState",
+    "linking.grants": "Grants",
+    "linking.pages": "Connect IdentityProvider own_registration",
+    "linking.targets": "Control Resources Target",
+    "openapi_tools": "ApiRequest Operation",
+    "outbound": "Outbound",
+    "outside_tokens": "OutsideIssuer OutsideTokens",
+    "redirect_rules": "redirect_uri_matches",
+    "resource_server": "Challenge",
+    "routes": "Endpoint",
+    "store": "StoreFullError",
+    "upstream": "s256 Trouble UpstreamError UpstreamProvider",
+    "upstream_api": "api_of ApiAnswer call_api count_items github_app",
+    "vault": "digest random_token same_secret SealedRecords Vault",
 }
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the names have types of their own, above

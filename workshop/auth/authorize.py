@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from workshop.auth.client_documents import ClientDocuments, DocumentError, TooManyFetchesError
-from workshop.auth.client_metadata import is_url
+from workshop.auth.clients import is_url
 from workshop.auth.consent import consent_page
 from workshop.auth.http import (
     PageError,

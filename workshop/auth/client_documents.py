@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from workshop.auth.client_metadata import (
+from workshop.auth.clients import (
     GRANT_TYPES,
     application_type,
     client_auth_method,

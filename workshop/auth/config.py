@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from workshop.auth.client_auth import SECRET_METHODS
+from workshop.auth.clients import SECRET_METHODS
 from workshop.auth.config_reader import (
     LOOPBACK_HOSTS,
     Block,

@@ -26,7 +26,7 @@ from workshop.auth.browser import (
     set_flow_cookie,
     way_back,
 )
-from workshop.auth.client_metadata import document_host
+from workshop.auth.clients import document_host
 from workshop.auth.config import Upstream
 from workshop.auth.http import (
     PageError,

@@ -9,12 +9,12 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from workshop.auth.client_auth import new_client_secret
-from workshop.auth.client_metadata import (
+from workshop.auth.clients import (
     GRANT_TYPES,
     application_type,
     client_auth_method,
     client_name,
+    new_client_secret,
     read_document,
     redirect_uris,
     refused,

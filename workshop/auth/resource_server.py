@@ -12,7 +12,8 @@ from workshop.auth.config import Auth
 from workshop.auth.http import Parameters, RefusedError, refused
 from workshop.auth.json_rpc import rpc_error
 from workshop.auth.limits import SESSION_SECONDS, SESSIONS_PER_GRANT, Clock
-from workshop.auth.store import Grant, Store, UpstreamTokens
+from workshop.auth.store import Grant, UpstreamTokens
+from workshop.auth.store_sqlite import SqliteStore
 from workshop.auth.upstream import UpstreamTokenSource
 
 PROTECTED_RESOURCE_PATH = "/.well-known/oauth-protected-resource"
@@ -90,7 +91,12 @@ class ResourceServer:
     """Accepts only our own access tokens, and swaps them for the user's upstream token or refuses."""
 
     def __init__(
-        self, config: Auth, store: Store, tokens: AccessTokens, source: UpstreamTokenSource, clock: Clock
+        self,
+        config: Auth,
+        store: SqliteStore,
+        tokens: AccessTokens,
+        source: UpstreamTokenSource,
+        clock: Clock,
     ) -> None:
         self._required = frozenset(config.required_scopes)
         self._challenge = Challenge(
@@ -161,7 +167,7 @@ _REMEMBERED = 10_000
 class Sessions:
     """Who opened which session; ids are learned from the server's answers, never from a client."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: SqliteStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._touched: dict[tuple[str, str], float] = {}

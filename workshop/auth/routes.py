@@ -15,7 +15,7 @@ from workshop.auth.limits import FORM_BYTES, BodyTooLargeError, ClientGoneError
 from workshop.auth.registration import register
 from workshop.auth.resource_server import PROTECTED_RESOURCE_PATH, public_json, resource_document
 from workshop.auth.server import AuthServer
-from workshop.auth.store import Store
+from workshop.auth.store_sqlite import SqliteStore
 from workshop.auth.token_endpoint import revoke, token
 
 
@@ -147,7 +147,7 @@ def server_route(
     return Route(path, Endpoint(lambda request: handler(server, request), methods, hop))
 
 
-def common_routes(store: Store | None) -> list[BaseRoute]:
+def common_routes(store: SqliteStore | None) -> list[BaseRoute]:
     """`/health`, and a 404 for other well-known documents."""
 
     async def health(request: Request) -> Response:

@@ -7,7 +7,8 @@ from workshop.auth.access_tokens import AccessTokens
 from workshop.auth.client_documents import ClientDocuments, Fetch
 from workshop.auth.config import Auth
 from workshop.auth.limits import Clock, Patience, TokenBucket
-from workshop.auth.store import Identity, Store, UpstreamTokens
+from workshop.auth.store import Identity, UpstreamTokens
+from workshop.auth.store_sqlite import SqliteStore
 from workshop.auth.upstream import UpstreamTokenSource
 from workshop.auth.vault import Vault
 
@@ -38,7 +39,7 @@ class AuthServer:
 
     config: Auth
     remote_url: str
-    store: Store
+    store: SqliteStore
     vault: Vault
     tokens: AccessTokens
     upstream: SignIn
@@ -73,7 +74,7 @@ def authorization_server(
     auth: Auth,
     *,
     remote_url: str,
-    store: Store,
+    store: SqliteStore,
     vault: Vault,
     tokens: AccessTokens,
     upstream: SignIn,

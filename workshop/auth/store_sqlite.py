@@ -3,18 +3,22 @@
 Calls are synchronous and short (one or a few indexed statements on a local file, no fsync per commit), which
 costs the event loop less than handing them to a thread would. Every multi-statement decision runs in
 BEGIN IMMEDIATE, so that two processes on one file see single use as one process does.
+
+Secrets go in as the client sent them and are stored as digests; upstream tokens and pending sign-ins are
+stored encrypted. `now` and `expires` are seconds since the epoch.
 """
 
+import asyncio
 import json
-import os
+import logging
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
+from workshop.auth.limits import Clock
 from workshop.auth.store import (
     Client,
     Code,
@@ -24,95 +28,18 @@ from workshop.auth.store import (
     StoreFullError,
     StoreUnavailableError,
     UpstreamTokens,
+    connect,
 )
 from workshop.auth.vault import Vault, digest
-from workshop.core.errors import UsageError
-
-VERSION = 1
-_BUSY_SECONDS = 2.0
-_TABLES = """
-CREATE TABLE IF NOT EXISTS clients (
-    client_id TEXT PRIMARY KEY, document TEXT NOT NULL, registered REAL NOT NULL, used REAL);
-CREATE TABLE IF NOT EXISTS tickets (ticket TEXT PRIMARY KEY, expires REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS pending (state TEXT PRIMARY KEY, sealed BLOB NOT NULL, expires REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS subjects (upstream TEXT PRIMARY KEY, sub TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS grants (
-    tsid TEXT PRIMARY KEY, client_id TEXT NOT NULL, sub TEXT NOT NULL, scopes TEXT NOT NULL,
-    resource TEXT NOT NULL, sealed BLOB NOT NULL, expires REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS codes (
-    code TEXT PRIMARY KEY, tsid TEXT NOT NULL REFERENCES grants ON DELETE CASCADE,
-    redirect_uri TEXT, code_challenge TEXT NOT NULL, expires REAL NOT NULL, taken INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE IF NOT EXISTS refresh_tokens (
-    token TEXT PRIMARY KEY, tsid TEXT NOT NULL REFERENCES grants ON DELETE CASCADE,
-    parent TEXT, expires REAL NOT NULL, used REAL);
-CREATE TABLE IF NOT EXISTS sessions (
-    session TEXT PRIMARY KEY, tsid TEXT NOT NULL REFERENCES grants ON DELETE CASCADE, expires REAL NOT NULL);
-CREATE VIEW IF NOT EXISTS clients_with_end AS
-    SELECT client_id, document,
-        client_id LIKE 'http%' AS described, -- by a document at this address; another id is a UUID of ours
-        CASE WHEN used IS NULL THEN registered + 24*3600 ELSE used + 30*24*3600 END AS expires FROM clients;
-CREATE INDEX IF NOT EXISTS codes_by_grant ON codes (tsid);
-CREATE INDEX IF NOT EXISTS refresh_by_grant ON refresh_tokens (tsid);
-CREATE INDEX IF NOT EXISTS refresh_by_parent ON refresh_tokens (parent);
-CREATE INDEX IF NOT EXISTS sessions_by_grant ON sessions (tsid, expires);
-"""
-
-
-def connect(path: str) -> sqlite3.Connection:
-    """Open the store, creating it readable by its owner only; `:memory:` keeps nothing.
-
-    Raises UsageError for a file that is not such a store.
-    """
-    if path != ":memory:":
-        _make_private(Path(path))
-    try:
-        # One thread uses it: the event loop's. A server may be made in another one than it runs in.
-        connection = sqlite3.connect(
-            path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        _prepare(connection, path)
-    except sqlite3.DatabaseError as error:
-        raise UsageError(
-            f"The store {path} cannot be used",
-            why=str(error),
-            hint="Remove the file; everyone signs in once more",
-        ) from error
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection, path: str) -> None:
-    found = connection.execute("PRAGMA user_version").fetchone()[0]
-    if found not in {0, VERSION}:
-        connection.close()
-        raise UsageError(
-            f"The store {path} has version {found}, this program writes {VERSION}",
-            hint="Remove the file; everyone signs in once more",
-        )
-    # WAL with NORMAL: a commit is a write without fsync, so a statement costs the event loop some 20-100 µs.
-    # A killed process loses nothing (the page cache survives it); a power cut may lose the last sign-ins.
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA secure_delete = ON")
-    connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
-
-
-def _make_private(path: Path) -> None:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        path.chmod(0o600)  # SQLite gives its -wal and -shm files the mode of this one
-    except OSError as error:
-        raise UsageError(f"The store {path} cannot be opened", why=str(error.strerror)) from error
-
 
 _OPENED = 1000
 
 
 class SqliteStore:
-    """See `Store`; seals with `vault` whatever must not be read from the file."""
+    """Clients, sign-ins in progress, grants with their codes, refresh tokens and MCP sessions."""
 
     def __init__(self, path: str, vault: Vault) -> None:
+        """`vault` seals whatever must not be read from the file; raises UsageError."""
         self._db = connect(path)
         self._vault = vault
         # Every call reads its grant, twice; only one that has changed is decrypted again.
@@ -121,12 +48,20 @@ class SqliteStore:
     # clients
 
     def add_client(self, client: Client, *, limit: int) -> None:
+        """Keep a client for 24 hours, or for as long as it is used.
+
+        Raises StoreFullError at `limit` registered clients; 0 sets no bound.
+        """
         row = (client.client_id, json.dumps(client.to_json()), client.registered)
         with self.together():
             self._refuse_more_clients(client.registered, limit, described=False)
             self._execute("INSERT INTO clients (client_id, document, registered) VALUES (?, ?, ?)", row)
 
     def keep_client(self, client: Client, *, now: float, limit: int) -> None:
+        """Store a client under its document's address, or replace what is stored.
+
+        Raises StoreFullError at `limit` clients that have a document.
+        """
         row = (client.client_id, json.dumps(client.to_json()), now)
         with self.together():
             if self._one("SELECT 1 FROM clients WHERE client_id = ?", client.client_id) is None:
@@ -144,6 +79,7 @@ class SqliteStore:
         return Client.from_json(json.loads(row[0])) if row else None
 
     def use_client(self, client_id: str, now: float) -> None:
+        """Keep a client that was given a token for another 30 days."""
         self._execute("UPDATE clients SET used = ? WHERE client_id = ?", (now, client_id))
 
     def _refuse_more_clients(self, now: float, limit: int, *, described: bool) -> None:
@@ -155,12 +91,14 @@ class SqliteStore:
     # sign-ins in progress
 
     def spend_ticket(self, ticket: str, *, expires: float, limit: int) -> bool:
+        """True for the first call with this ticket only."""
         with self.together():
             self._refuse_when_full("tickets", limit)
             insert = "INSERT OR IGNORE INTO tickets (ticket, expires) VALUES (?, ?)"
             return self._execute(insert, (digest(ticket), expires)).rowcount == 1
 
     def add_pending(self, state: str, pending: PendingSignIn, *, expires: float, limit: int) -> None:
+        """Raises StoreFullError at `limit` sign-ins in progress."""
         key = digest(state)
         sealed = self._vault.seal(json.dumps(pending.to_json()).encode(), f"pending {key}")
         with self.together():
@@ -170,9 +108,11 @@ class SqliteStore:
             )
 
     def pending(self, state: str, now: float) -> PendingSignIn | None:
+        """A sign-in in progress; it stays in the store."""
         return self._pending("SELECT sealed, expires FROM pending WHERE state = ?", state, now)
 
     def take_pending(self, state: str, now: float) -> PendingSignIn | None:
+        """A sign-in in progress, removed from the store: each is returned once."""
         return self._pending("DELETE FROM pending WHERE state = ? RETURNING sealed, expires", state, now)
 
     def _pending(self, statement: str, state: str, now: float) -> PendingSignIn | None:
@@ -184,6 +124,7 @@ class SqliteStore:
     # grants
 
     def subject(self, upstream: str, upstream_subject: str) -> str:
+        """Our UUID for a user of the upstream: the same one each time."""
         key = digest(f"{upstream}\0{upstream_subject}")
         with self.together():
             fresh = (key, str(uuid.uuid4()))
@@ -206,6 +147,7 @@ class SqliteStore:
             )
 
     def take_code(self, code_value: str, now: float) -> tuple[Grant, Code] | None:
+        """The grant of a code, returned once; a second attempt revokes the grant."""
         key = digest(code_value)
         take = (
             "UPDATE codes SET taken = 1 WHERE code = ? AND taken = 0 AND expires > ?"
@@ -237,12 +179,15 @@ class SqliteStore:
         return grant
 
     def extend_grant(self, tsid: str, expires: float) -> None:
+        """Keep a grant at least until `expires`."""
         self._execute("UPDATE grants SET expires = max(expires, ?) WHERE tsid = ?", (expires, tsid))
 
     def revoke(self, tsid: str) -> None:
+        """Delete a grant with its codes, refresh tokens, sessions and upstream tokens, atomically."""
         self._execute("DELETE FROM grants WHERE tsid = ?", (tsid,))
 
     def replace_upstream(self, tsid: str, old: UpstreamTokens, new: UpstreamTokens) -> bool:
+        """Swap the upstream tokens if they are still `old`."""
         with self.together():
             grant = self.grant(tsid)
             if grant is None or grant.upstream != old:
@@ -258,10 +203,12 @@ class SqliteStore:
         self._execute(insert, (digest(token), tsid, expires))
 
     def refresh_grant(self, token: str, now: float) -> Grant | None:
+        """The grant a live or recently used refresh token belongs to; changes nothing."""
         row = self._one("SELECT tsid FROM refresh_tokens WHERE token = ? AND expires > ?", digest(token), now)
         return self.grant(row[0]) if row else None
 
     def known_refresh(self, tokens: Iterable[str]) -> str | None:
+        """The first of these refresh tokens that was issued."""
         select = "SELECT 1 FROM refresh_tokens WHERE token = ?"
         return next((token for token in tokens if self._one(select, digest(token))), None)
 
@@ -290,6 +237,7 @@ class SqliteStore:
     # MCP sessions
 
     def bind_session(self, session: str, tsid: str, *, expires: float, limit: int) -> None:
+        """Bind an MCP session to a grant, or keep an existing binding alive; the first grant wins."""
         with self.together():
             self._execute(
                 "INSERT INTO sessions (session, tsid, expires) SELECT ?, tsid, ? FROM grants WHERE tsid = ?"
@@ -312,6 +260,7 @@ class SqliteStore:
     # upkeep
 
     def purge(self, now: float) -> int:
+        """Delete what has expired; returns the number of deleted rows."""
         with self.together():
             before = self._db.total_changes
             # A used code stays as long as its grant, so that a late replay still revokes.
@@ -323,6 +272,7 @@ class SqliteStore:
             return self._db.total_changes - before
 
     def ping(self) -> None:
+        """Raises StoreUnavailableError."""
         self._one("SELECT count(*) FROM grants")
 
     def close(self) -> None:
@@ -336,6 +286,7 @@ class SqliteStore:
 
     @contextmanager
     def together(self) -> Iterator[None]:
+        """All changes in this block, which awaits nothing, are made at once; none if it raises."""
         if self._db.in_transaction:  # a part of a larger change
             yield
             return
@@ -381,3 +332,28 @@ class SqliteStore:
             ),
             upstream=UpstreamTokens(**opened["upstream"]) if opened["upstream"] else None,
         )
+
+
+_LOG = logging.getLogger(__name__)
+_PURGE_SECONDS = 60.0
+
+
+@asynccontextmanager
+async def maintained(store: SqliteStore, clock: Clock) -> AsyncIterator[None]:
+    """Delete expired rows every minute while a server runs, and close the store at the end."""
+    upkeep = asyncio.create_task(_purge(store, clock))
+    try:
+        yield
+    finally:
+        upkeep.cancel()
+        await asyncio.gather(upkeep, return_exceptions=True)
+        store.close()
+
+
+async def _purge(store: SqliteStore, clock: Clock) -> None:
+    while True:
+        try:
+            store.purge(clock())
+        except StoreUnavailableError as error:
+            _LOG.warning("expired rows not deleted: %s", error)
+        await asyncio.sleep(_PURGE_SECONDS)

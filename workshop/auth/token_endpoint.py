@@ -6,7 +6,7 @@ import re
 from starlette.requests import Request
 from starlette.responses import Response
 
-from workshop.auth.client_auth import check_credentials, read_credentials, refused_client
+from workshop.auth.clients import check_credentials, read_credentials, refused_client
 from workshop.auth.http import OAuthError, Parameters, form_parameters, private_json, scopes_in
 from workshop.auth.limits import REPEAT_SECONDS
 from workshop.auth.server import AuthServer

@@ -21,7 +21,8 @@ from workshop.auth.config import Upstream, UserInfo
 from workshop.auth.http import Parameters, visible
 from workshop.auth.limits import UPSTREAM_BYTES, Clock
 from workshop.auth.outbound import Outbound, Remote, broken, read_at_most
-from workshop.auth.store import Grant, Identity, Store, UpstreamTokens
+from workshop.auth.store import Grant, Identity, UpstreamTokens
+from workshop.auth.store_sqlite import SqliteStore
 from workshop.core.encoding import s256
 from workshop.core.refusals import Refusal, known_refusal
 
@@ -270,7 +271,7 @@ _EARLY_SECONDS = 60.0
 class UpstreamTokenSource:
     """Gives the token to send upstream; tokens of OAuth apps do not expire and pass straight through."""
 
-    def __init__(self, store: Store, provider: UpstreamProvider, clock: Clock) -> None:
+    def __init__(self, store: SqliteStore, provider: UpstreamProvider, clock: Clock) -> None:
         self._store = store
         self._provider = provider
         self._clock = clock

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.servers.gateway.harness import CALLBACK
-from workshop.auth.guarded_fetch import Document, DocumentError
+from workshop.auth.client_documents import Document, DocumentError
 from workshop.core.ports import free_port
 
 CLIENT = "https://client.example.com/mcp-client.json"

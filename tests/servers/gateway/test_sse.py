@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from workshop.servers.gateway import http_protocol
-from workshop.servers.gateway.rewriting import data_of, rewrite_events, with_data
+from workshop.servers.gateway.tool_filter import data_of, rewrite_events, with_data
 
 STREAM = (
     b": hello\n\nid: 1\r\ndata: a\r\ndata: b\r\n\r\n"

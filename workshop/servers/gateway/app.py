@@ -17,8 +17,7 @@ from workshop.auth.limits import Clock
 from workshop.auth.resource_server import ResourceServer, Sessions
 from workshop.auth.routes import CORS_PATHS, auth_routes, common_routes
 from workshop.auth.server import AuthServer, authorization_server
-from workshop.auth.store import Store, maintained
-from workshop.auth.store_sqlite import SqliteStore
+from workshop.auth.store_sqlite import SqliteStore, maintained
 from workshop.auth.upstream import UpstreamTokenSource
 from workshop.core.hops import CONSENT
 from workshop.core.serving import LastResort
@@ -105,6 +104,6 @@ def sealed_for(remote_url: str, auth: Auth) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _running(outbound: Outbound, store: Store | None, clock: Clock) -> AsyncIterator[None]:
+async def _running(outbound: Outbound, store: SqliteStore | None, clock: Clock) -> AsyncIterator[None]:
     async with outbound, maintained(store, clock) if store else contextlib.nullcontext():
         yield

@@ -15,8 +15,8 @@ from workshop.auth.guarded_fetch import GuardedFetch
 from workshop.auth.limits import Clock
 from workshop.auth.routes import CORS_PATHS, authorization_server_routes, common_routes, server_route
 from workshop.auth.server import AuthServer, authorization_server
-from workshop.auth.store import Client, maintained
-from workshop.auth.store_sqlite import SqliteStore
+from workshop.auth.store import Client
+from workshop.auth.store_sqlite import SqliteStore, maintained
 from workshop.core.serving import LastResort
 from workshop.servers.identity.config import LOGIN_PATH, IdentityConfig, read
 from workshop.servers.identity.login import LoginPage, PracticePeople, username_claim

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from workshop.auth import Upstream, load_signing_key, wrong_setting
-from workshop.auth.client_metadata import GRANT_TYPES
+from workshop.auth.clients import GRANT_TYPES
 from workshop.auth.config import CALLBACK_PATH, DEFAULT_SCOPES, Auth, DocumentRules, check_hmac
 from workshop.auth.config_reader import Block, Scopes, Text, Texts, Url, Whole, read_block, read_secret
 from workshop.auth.http import visible
