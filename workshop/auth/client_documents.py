@@ -5,7 +5,6 @@ an address a stranger named. What was fetched is kept for as long as HTTP and ou
 never kept (section 5.2), so what limits it is the rate of all fetches together.
 """
 
-import asyncio
 import logging
 import re
 from collections import OrderedDict
@@ -26,6 +25,7 @@ from workshop.auth.clients import (
 from workshop.auth.config import LONGEST_CACHE_SECONDS, SHORTEST_CACHE_SECONDS, Auth
 from workshop.auth.http import OAuthError, scopes_in
 from workshop.auth.limits import Clock, TokenBucket
+from workshop.auth.outbound import SingleFlight
 from workshop.auth.store import Client
 
 _LOG = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class ClientDocuments:
         self._clock = clock
         self._limit = TokenBucket(_FETCHES_A_SECOND, _FETCH_BURST, clock)
         self._kept: OrderedDict[str, tuple[Client, float]] = OrderedDict()
-        self._running: dict[str, asyncio.Task[Client]] = {}
+        self._flights = SingleFlight[str, Client]()
 
     async def client(self, url: str) -> Client:
         """The client that `url` describes.
@@ -74,22 +74,9 @@ class ClientDocuments:
         client, until = self._kept.get(url, (None, 0.0))
         if client is not None and self._clock() < until:
             return client
-        running = self._running.get(url) or self._start(url)
-        # Shielded: one browser that goes away must not end the fetch for the others.
-        return await asyncio.shield(running)
-
-    def _start(self, url: str) -> "asyncio.Task[Client]":
-        if not self._limit.take():
+        if url not in self._flights and not self._limit.take():
             raise TooManyFetchesError
-        running = asyncio.create_task(self._fetched(url))
-        self._running[url] = running
-        running.add_done_callback(lambda done: self._finished(url, done))
-        return running
-
-    def _finished(self, url: str, done: "asyncio.Task[Client]") -> None:
-        self._running.pop(url, None)
-        if not done.cancelled():
-            done.exception()  # looked at, even if every browser that waited has gone
+        return await self._flights.join(url, lambda: self._fetched(url))
 
     async def _fetched(self, url: str) -> Client:
         document = await self._fetch(url)

@@ -7,9 +7,9 @@ aiohttp is imported when a request is first sent: a third of a server's start wo
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Hashable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
@@ -70,6 +70,34 @@ class Outbound:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+Key = TypeVar("Key", bound=Hashable)
+Result = TypeVar("Result")
+
+
+class SingleFlight(Generic[Key, Result]):
+    """One task for all who need the same answer at the same time, by a key of the caller's."""
+
+    def __init__(self) -> None:
+        self._running: dict[Key, asyncio.Task[Result]] = {}
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._running
+
+    async def join(self, key: Key, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+        """The result of the task that runs already, or of `work`."""
+        running = self._running.get(key)
+        if running is None:
+            running = self._running[key] = asyncio.create_task(work())
+            running.add_done_callback(lambda done: self._finished(key, done))
+        # Shielded: one client that goes away must not end it for the others.
+        return await asyncio.shield(running)
+
+    def _finished(self, key: Key, done: "asyncio.Task[Result]") -> None:
+        del self._running[key]
+        if not done.cancelled():
+            done.exception()  # looked at, even if everyone who waited has gone
 
 
 _SWITCHING = 101

@@ -27,7 +27,7 @@ from yarl import URL
 
 from workshop.auth.config_reader import LOOPBACK_HOSTS, SCOPE, split_url
 from workshop.auth.limits import CLOCK_LEEWAY, JWKS_BYTES, Clock, TokenBucket
-from workshop.auth.outbound import proxy_for, read_at_most
+from workshop.auth.outbound import SingleFlight, proxy_for, read_at_most
 from workshop.auth.upstream import first_text
 from workshop.core.encoding import jwt_header
 from workshop.core.errors import UsageError
@@ -95,7 +95,7 @@ class FetchedKeys:
         self._limit = TokenBucket(_FETCHES_A_SECOND, _FETCH_BURST, clock)
         self._keys: list[IssuerKey] = []
         self._fetched_at = float("-inf")
-        self._running: asyncio.Task[None] | None = None
+        self._flights = SingleFlight[str, None]()
 
     async def find(self, kid: str | None, algorithm: str) -> IssuerKey | None:
         """Without a `kid` (it is optional, RFC 7515 section 4.1.4) the algorithm must leave one key only."""
@@ -123,19 +123,10 @@ class FetchedKeys:
 
     async def _fetch(self) -> bool:
         """Fetch once for all who wait; False when that was done too often already."""
-        if self._running is None:
-            if not self._limit.take():
-                return False
-            self._running = asyncio.create_task(self._fetched())
-            self._running.add_done_callback(self._finished)
-        # Shielded: one client that goes away must not end the fetch for the others.
-        await asyncio.shield(self._running)
+        if self._url not in self._flights and not self._limit.take():
+            return False
+        await self._flights.join(self._url, self._fetched)
         return True
-
-    def _finished(self, done: "asyncio.Task[None]") -> None:
-        self._running = None
-        if not done.cancelled():
-            done.exception()  # looked at, even if every client that waited has gone
 
     async def _fetched(self) -> None:
         import aiohttp

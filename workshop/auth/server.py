@@ -1,6 +1,6 @@
 """What the authorization server's endpoints share."""
 
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from typing import Protocol
 
 from workshop.auth.access_tokens import AccessTokens
@@ -33,7 +33,7 @@ class SignIn(Protocol):
         """Raises UpstreamError."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class AuthServer:
     """An authorization server: configuration, state, and where people sign in."""
 
@@ -43,14 +43,24 @@ class AuthServer:
     vault: Vault
     tokens: AccessTokens
     upstream: SignIn
-    registrations: TokenBucket
-    documents: ClientDocuments | None
     clock: Clock
     patience: Patience
+    fetch: InitVar[Fetch]
+    """How documents of clients are fetched, if the configuration allows it."""
     source: UpstreamTokenSource | None = None
     """Where an upstream's tokens come from; None for a server that signs people in itself."""
     hop: int | None = None
     """The hop of the consent page, for its footer; signing in is the next one. None shows no number."""
+    registrations: TokenBucket = field(init=False)
+    documents: ClientDocuments | None = field(init=False)
+
+    def __post_init__(self, fetch: Fetch) -> None:
+        rules = self.config.registrations
+        self.registrations = TokenBucket(
+            rules.max_tokens / rules.refill_seconds, rules.max_tokens, self.clock
+        )
+        enabled = self.config.documents.enabled
+        self.documents = ClientDocuments(self.config, fetch, self.clock) if enabled else None
 
     @property
     def sign_in_hop(self) -> int | None:
@@ -68,36 +78,3 @@ class AuthServer:
     @property
     def secure_cookies(self) -> bool:
         return self.config.issuer.startswith("https:")
-
-
-def authorization_server(
-    auth: Auth,
-    *,
-    remote_url: str,
-    store: SqliteStore,
-    vault: Vault,
-    tokens: AccessTokens,
-    upstream: SignIn,
-    clock: Clock,
-    patience: Patience,
-    fetch: Fetch,
-    source: UpstreamTokenSource | None = None,
-    hop: int | None = None,
-) -> AuthServer:
-    """With its rate limits, and with documents of clients where the configuration has them."""
-    rules = auth.registrations
-    documents = ClientDocuments(auth, fetch, clock)
-    return AuthServer(
-        config=auth,
-        remote_url=remote_url,
-        store=store,
-        vault=vault,
-        tokens=tokens,
-        upstream=upstream,
-        registrations=TokenBucket(rules.max_tokens / rules.refill_seconds, rules.max_tokens, clock),
-        documents=documents if auth.documents.enabled else None,
-        clock=clock,
-        patience=patience,
-        source=source,
-        hop=hop,
-    )

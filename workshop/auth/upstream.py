@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 from workshop.auth.config import Upstream, UserInfo
 from workshop.auth.http import Parameters, visible
 from workshop.auth.limits import UPSTREAM_BYTES, Clock
-from workshop.auth.outbound import Outbound, Remote, broken, read_at_most
+from workshop.auth.outbound import Outbound, Remote, SingleFlight, broken, read_at_most
 from workshop.auth.store import Grant, Identity, UpstreamTokens
 from workshop.auth.store_sqlite import SqliteStore
 from workshop.core.encoding import s256
@@ -275,7 +275,7 @@ class UpstreamTokenSource:
         self._store = store
         self._provider = provider
         self._clock = clock
-        self._running: dict[str, asyncio.Task[UpstreamTokens | None]] = {}
+        self._flights = SingleFlight[str, UpstreamTokens | None]()
 
     async def current(self, grant: Grant) -> UpstreamTokens | None:
         """A token that is valid now, or None when the user has to sign in again.
@@ -287,18 +287,7 @@ class UpstreamTokenSource:
             return tokens
         if tokens.refresh_token is None:
             return tokens if self._left(tokens) > 0 else None
-        running = self._running.get(grant.tsid)
-        if running is None:
-            running = asyncio.create_task(self._refresh(grant.tsid))
-            self._running[grant.tsid] = running
-            running.add_done_callback(lambda done: self._finished(grant.tsid, done))
-        # Shielded: one client that goes away must not end the refresh for the others.
-        return await asyncio.shield(running)
-
-    def _finished(self, tsid: str, done: "asyncio.Task[UpstreamTokens | None]") -> None:
-        self._running.pop(tsid, None)
-        if not done.cancelled():
-            done.exception()  # looked at, even if every client that waited has gone
+        return await self._flights.join(grant.tsid, lambda: self._refresh(grant.tsid))
 
     async def _refresh(self, tsid: str) -> UpstreamTokens | None:
         grant = self._store.grant(tsid)

@@ -1,6 +1,5 @@
 """The vault: each person's tokens at the upstream of a target, renewed when their time is over."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -8,6 +7,7 @@ from dataclasses import asdict
 
 from workshop.auth.limits import Clock
 from workshop.auth.linking.elicitations import Asked
+from workshop.auth.outbound import SingleFlight
 from workshop.auth.store import UpstreamTokens
 from workshop.auth.upstream import Trouble, UpstreamError
 from workshop.auth.vault import SealedRecords
@@ -25,7 +25,7 @@ class Grants:
 
     def __init__(self, records: SealedRecords, clock: Clock = time.time) -> None:
         self._records, self._clock = records, clock
-        self._renewing: dict[tuple[str, str], asyncio.Task[UpstreamTokens | None]] = {}
+        self._flights = SingleFlight[tuple[str, str], UpstreamTokens | None]()
 
     def put(self, asked: Asked, home: str, tokens: UpstreamTokens) -> None:
         self._records.put(grants_of(asked.target), asked.subject, {"home": home, "tokens": asdict(tokens)})
@@ -57,17 +57,7 @@ class Grants:
         otherwise.
         """
         key = (asked.target, asked.subject)
-        running = self._renewing.get(key)
-        if running is None:
-            running = asyncio.create_task(self._renew(asked, home, old, refresh))
-            self._renewing[key] = running
-            running.add_done_callback(lambda done: self._finished(key, done))
-        return await asyncio.shield(running)  # one caller that goes away must not end it for the others
-
-    def _finished(self, key: tuple[str, str], done: "asyncio.Task[UpstreamTokens | None]") -> None:
-        self._renewing.pop(key, None)
-        if not done.cancelled():
-            done.exception()  # looked at, even if every caller has gone
+        return await self._flights.join(key, lambda: self._renew(asked, home, old, refresh))
 
     async def _renew(
         self, asked: Asked, home: str, old: UpstreamTokens, refresh: Refresh

@@ -16,7 +16,7 @@ from workshop.auth.config_reader import origin_of
 from workshop.auth.limits import Clock
 from workshop.auth.resource_server import ResourceServer, Sessions
 from workshop.auth.routes import CORS_PATHS, auth_routes, common_routes
-from workshop.auth.server import AuthServer, authorization_server
+from workshop.auth.server import AuthServer
 from workshop.auth.store_sqlite import SqliteStore, maintained
 from workshop.auth.upstream import UpstreamTokenSource
 from workshop.core.hops import CONSENT
@@ -81,7 +81,7 @@ def _with_auth(
     store, tokens = SqliteStore(config.store, vault), AccessTokens(auth, clock)
     upstream = UpstreamProvider(auth.upstream, outbound, clock)
     source = UpstreamTokenSource(store, upstream, clock)
-    server = authorization_server(
+    server = AuthServer(
         auth,
         remote_url=config.remote_url,
         store=store,

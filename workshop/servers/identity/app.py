@@ -14,7 +14,7 @@ from workshop.auth.client_documents import Fetch
 from workshop.auth.guarded_fetch import GuardedFetch
 from workshop.auth.limits import Clock
 from workshop.auth.routes import CORS_PATHS, authorization_server_routes, common_routes, server_route
-from workshop.auth.server import AuthServer, authorization_server
+from workshop.auth.server import AuthServer
 from workshop.auth.store import Client
 from workshop.auth.store_sqlite import SqliteStore, maintained
 from workshop.core.serving import LastResort
@@ -67,7 +67,7 @@ def _server(
     settings: IdentityConfig, vault: Vault, people: PracticePeople, clock: Clock, fetch: Fetch | None
 ) -> AuthServer:
     patience = Patience()
-    return authorization_server(
+    return AuthServer(
         settings.auth,
         remote_url=settings.auth.resource,
         store=IdentityStore(settings.store, vault, settings.clients),
