@@ -2,14 +2,16 @@
 
 Run: uv run python -m tests.benchmarks.room [--seats 5,20,60] [--people 200]
 
-The first part needs kubectl, and etcd, kube-apiserver and kube-controller-manager in `KUBEBUILDER_ASSETS`; it
-is left out without them. An API server alone starts no pods, so its operator is a Deployment with a status.
-The second part starts the practice GitHub in a process of its own.
+The first part needs kubectl, Helm, and etcd, kube-apiserver and kube-controller-manager in
+`KUBEBUILDER_ASSETS`; it is left out without them. There is no node: a pod is reported as ready and runs
+nothing. ToolHive's operator runs beside the API server if `WORKSHOP_THV_OPERATOR` is the path of its program;
+then the seats apply their parts too. The second part starts the practice GitHub in a process of its own.
 """
 
 import argparse
 import asyncio
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -17,34 +19,65 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import psutil
 import pytest
 
-from tests.lab.cluster.workloads import controller, pod
-from tests.lab.kube.api_server import assets, running_api_server, running_namespace_controller
-from tests.lab.room.bench import Facilitator, at_home
+from tests.lab.kube.api_server import (
+    KUBELET,
+    ApiServer,
+    add_node,
+    assets,
+    pods_that_start,
+    running_controllers,
+    running_operator,
+)
+from tests.lab.room.bench import Facilitator, at_home, count
+from tests.lab.room.rooms import node
 from tests.servers.practice.conftest import read_form, redirected
+from workshop.core.console import Console, Progress
 from workshop.core.ports import free_port
 from workshop.core.seats import seat_numbers, seat_user
-from workshop.core.settings import Settings
-from workshop.lab.cluster.operator import DEFINITIONS
-from workshop.lab.cluster.readiness import NAMESPACE, OPERATOR
+from workshop.lab.base import PRACTICE_GITHUB, PRACTICE_PORT, SEAT_FILE, Choices, ClusterChoices
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.connection import Connection
-from workshop.lab.kube.objects import name_of
+from workshop.lab.kube.objects import Object, text
+from workshop.lab.kube.wait import wait_for
+from workshop.lab.room import seat_file
+from workshop.lab.room.backend import SeatBackend
+from workshop.lab.room.parallel import for_each
 from workshop.lab.room.status import look
+from workshop.lab.tools.run import Runner
 from workshop.servers.practice.config import RECORD_SECRET, PracticeConfig, load
 from workshop.toolhive.manifests import TOOLHIVE_API
 
+CONTROLLERS = (
+    *("deployment-controller", "replicaset-controller", "statefulset-controller", "namespace-controller"),
+    *("garbage-collector-controller", "resourcequota-controller", "serviceaccount-controller"),
+    *("endpointslice-controller", "clusterrole-aggregation-controller"),
+)
+WORKLOADS = ("MCPServer", "MCPRemoteProxy")
+KINDS = (
+    *(("v1", kind) for kind in ("Namespace", "Secret", "ConfigMap", "Service", "ServiceAccount", "Pod")),
+    *(("v1", kind) for kind in ("ResourceQuota", "LimitRange")),
+    *(("rbac.authorization.k8s.io/v1", kind) for kind in ("Role", "RoleBinding", "ClusterRole")),
+    *(("apps/v1", kind) for kind in ("Deployment", "ReplicaSet", "StatefulSet")),
+    *(("networking.k8s.io/v1", "NetworkPolicy"), ("coordination.k8s.io/v1", "Lease")),
+    *(
+        (TOOLHIVE_API, kind)
+        for kind in (*WORKLOADS, "MCPOIDCConfig", "MCPExternalAuthConfig", "MCPToolConfig")
+    ),
+)
+_UP_SECONDS = 900
 _SECRET = "a made-up secret of a benchmark"
 _CALLBACK = "http://localhost:8080/oauth/callback"
 _SECONDS = 120
@@ -130,50 +163,20 @@ async def class_at_once(config: PracticeConfig, people: int, server: psutil.Proc
 def _browser(port: int) -> httpx2.AsyncClient:
     # Without a store of certificates, which takes longer to load than a login takes.
     url = f"http://localhost:{port}"
-    return httpx2.AsyncClient(base_url=url, verify=False, timeout=_SECONDS, trust_env=False)
-
-
-def definition(kind: str) -> dict[str, Any]:
-    """One of ToolHive's kinds for an API server, without a schema."""
-    group, version = TOOLHIVE_API.split("/")
-    plural = "mcpremoteproxies" if kind.endswith("y") else f"{kind.lower()}s"
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    served = {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    names = {"plural": plural, "singular": kind.lower(), "kind": kind}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {"group": group, "scope": "Namespaced", "names": names, "versions": [served]},
-    }
-
-
-def arrange(kube: Kube) -> None:
-    """What an installed operator looks like: its definitions, its Deployment, and a pod that is ready."""
-    for kind in DEFINITIONS:
-        kube.apply(definition(kind))
-    kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-    for body in (controller(OPERATOR), pod("operator-1", of=OPERATOR)):
-        labels = {**body["metadata"].get("labels", {}), "app.kubernetes.io/name": OPERATOR}
-        metadata = {"name": name_of(body), "namespace": NAMESPACE, "labels": labels}
-        template = body["spec"]["template"] if body["kind"] == "Deployment" else body
-        template.setdefault("spec", {})["containers"] = [{"name": "manager", "image": "operator:v0.63.0"}]
-        kube.create({**body, "metadata": metadata, "status": {}})
-        base = "/apis/apps/v1" if body["kind"] == "Deployment" else "/api/v1"
-        path = f"{base}/namespaces/{NAMESPACE}/{body['kind'].lower()}s/{name_of(body)}/status"
-        status = {**body["status"], "containerStatuses": [], "readyReplicas": 1}
-        report = {"body": {"status": status}, "content_type": "application/merge-patch+json"}
-        kube._connection.request("report a status", "patch", path, **report)
+    # On a busy machine, the server closes a connection before its next request; a browser would try again.
+    soon = httpx2.Limits(keepalive_expiry=1)
+    return httpx2.AsyncClient(base_url=url, verify=False, timeout=_SECONDS, trust_env=False, limits=soon)
 
 
 @contextmanager
 def counted() -> Iterator[list[str]]:
-    """The API calls that are made in the block."""
+    """The API calls of ours that are made in the block."""
     calls: list[str] = []
     request = Connection.request
 
     def counting(connection: Connection, doing: str, method: str, path: str, **params: object) -> bytes:
-        calls.append(doing)
+        if threading.current_thread().name != KUBELET:
+            calls.append(doing)
         return request(connection, doing, method, path, **params)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -181,37 +184,113 @@ def counted() -> Iterator[list[str]]:
         yield calls
 
 
-def rooms(folder: Path, programs: Path, sizes: Sequence[int]) -> None:
-    """Create, look at and remove a room of each size, and print the seconds and the calls."""
-    env = folder / "env"
-    env.write_text("GITHUB_OAUTH_CLIENT_SECRET=made-up\nGITHUB_OAUTH_CLIENT_ID=made-up\n")
-    (folder / "api").mkdir()
-    with ExitStack() as stack:
-        admin = stack.enter_context(running_api_server(programs, folder / "api"))["admin"]
-        stack.enter_context(running_namespace_controller(programs, admin))
-        stack.enter_context(at_home(folder, admin))
-        kube = Kube(admin, "test")
-        arrange(kube)
-        for seats in sizes:
-            measure(Facilitator(folder / str(seats), "test"), kube, seats, Settings.load(env))
+class Bench:
+    """One API server, controllers and the real operator, in which rooms of several sizes come and go."""
+
+    def __init__(self, folder: Path, programs: Path, operator: Path | None) -> None:
+        self._folder, self._programs, self._operator = folder, programs, operator
+        self._kube: Kube
+        self._watched: dict[str, psutil.Process] = {}
+
+    def run(self, sizes: Sequence[int]) -> None:
+        """Print the figures of a room of each size; a room of one seat keeps the operator meanwhile."""
+        (self._folder / "api").mkdir()
+        with ExitStack() as stack:
+            server = stack.enter_context(ApiServer(self._programs, self._folder / "api"))
+            admin = server.admin
+            stack.enter_context(running_controllers(self._programs, admin, CONTROLLERS))
+            stack.enter_context(at_home(self._folder, admin))
+            self._kube = Kube(admin, "test")
+            add_node(self._kube, node("large", cpu="512", memory="2Ti", pods="9999"))
+            stack.enter_context(pods_that_start(self._kube))
+            with act("room create, with the operator's charts"):
+                self._facilitator("first").create("first", 1)
+            if self._operator:
+                process = stack.enter_context(running_operator(self._operator, admin))
+                self._watched = {"operator": process, "API server": server.process}
+            for seats in sizes:
+                self._room(seats)
+
+    def _room(self, seats: int) -> None:
+        """One room from its creation to its removal; the same objects are there afterwards."""
+        name, person, kube = f"bench-{seats}", self._facilitator(str(seats)), self._kube
+        before = count(kube, KINDS)
+        with act("room create", seats):
+            report = person.create(name, seats)
+        with act("room create again", seats):
+            person.create(name)
+        used = {name: sum(process.cpu_times()[:2]) for name, process in self._watched.items()}
+        if used:
+            files = [Path(seat.file) for seat in report.seats]
+            quiet = Console(io.StringIO(), io.StringIO())
+            with act("each seat applies its parts", seats), quiet.progress() as progress:
+                for_each(files, partial(self._apply, progress), lambda _: None)
+            with act("the operator makes them", seats):
+                wait_for(
+                    "the workloads",
+                    lambda: [one for kind in WORKLOADS for one in kube.list(TOOLHIVE_API, kind)],
+                    done=lambda found: len(found) == 2 * seats and all(map(is_made, found)),
+                    failed=lambda _: "",
+                    seconds=_UP_SECONDS,
+                )
+        for watched, process in self._watched.items():
+            cpu, memory = sum(process.cpu_times()[:2]) - used[watched], process.memory_info().rss
+            print(f"{seats:5} seats  {watched}: {cpu:.1f} s of CPU, {memory / 2**20:.0f} MiB")
+        with act("room status", seats):
+            look(kube, name)
+        there = count(kube, KINDS)
+        with act("room remove", seats):
+            person.remove(name, keep_operator=True)
+        sums = [sum(map(len, counted.values())) for counted in (before, there, count(kube, KINDS))]
+        print(f"{seats:5} seats  objects: {sums[0]} before, {sums[1]} with the room, {sums[2]} after")
+
+    def _apply(self, progress: Progress, file: Path) -> None:
+        """What a seat's `up` applies, with the seat's own rights."""
+        seat = seat_file.read(file)
+        home = self._folder / seat.about.namespace
+        seat_file.write(home / SEAT_FILE, seat)
+        backend = SeatBackend(home, Runner(), ClusterChoices())
+        for part in Facilitator.parts():
+            ports = {workload.name: PRACTICE_PORT for workload in part.resources.workloads}
+            ports[PRACTICE_GITHUB] = PRACTICE_PORT
+            backend.submit(part, Choices("practice", ports=ports), progress)
+            for server in part.resources.of("MCPServer"):
+                self._kube.apply(server_set(server.name, seat.about.namespace))
+
+    def _facilitator(self, name: str) -> Facilitator:
+        return Facilitator(self._folder / "files" / name, "test")
 
 
-def measure(person: Facilitator, kube: Kube, seats: int, settings: Settings) -> None:
-    """One room from its creation to its removal."""
-    name = f"bench-{seats}"
-    how: dict[str, Any] = {"upstream": "github", "settings": settings}
-    acts: dict[str, Callable[[], object]] = {
-        "create": lambda: person.create(name, seats, **how),
-        "create again": lambda: person.create(name, **how),
-        "status": lambda: look(kube, name),
-        "remove": lambda: person.remove(name, keep_operator=True),
+def server_set(name: str, namespace: str) -> Object:
+    """What ToolHive's proxy makes of an MCPServer, when it runs: the StatefulSet of the server itself."""
+    labels = {"app": name}
+    safe = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    container = {"name": "mcp", "image": "lab/mcp-server:1", "securityContext": safe}
+    of_pod = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [container], "securityContext": of_pod},
     }
-    for act, run in acts.items():
-        started = time.perf_counter()
-        with counted() as calls:
-            run()
-        seconds, a_seat = time.perf_counter() - started, len(calls) / seats
-        print(f"{seats:5} seats  {act:<13} {seconds:6.1f} s {len(calls):6} calls, {a_seat:5.1f} a seat")
+    spec = {"serviceName": name, "selector": {"matchLabels": labels}, "template": template}
+    metadata = {"name": name, "namespace": namespace, "labels": labels}
+    return {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata, "spec": spec}
+
+
+@contextmanager
+def act(what: str, seats: int = 1) -> Iterator[None]:
+    """Print the seconds and the API calls of ours that the block takes."""
+    started = time.perf_counter()
+    with counted() as calls:
+        yield
+    seconds, a_seat = time.perf_counter() - started, len(calls) / seats
+    print(
+        f"{seats:5} seats  {what:<28} {seconds:6.1f} s {len(calls):6} calls, {a_seat:5.1f} a seat", flush=True
+    )
+
+
+def is_made(workload: Object) -> bool:
+    """Whether the operator reports a workload as running."""
+    return text(workload, "status", "phase") in {"Ready", "Running"}
 
 
 def main() -> None:
@@ -219,12 +298,14 @@ def main() -> None:
     parser.add_argument("--seats", default="5,20,60", metavar="N,N")
     parser.add_argument("--people", type=int, default=200, metavar="N")
     given = parser.parse_args()
-    programs = assets()
+    programs, operator = assets(), os.environ.get("WORKSHOP_THV_OPERATOR")
     with tempfile.TemporaryDirectory() as folder:
-        if programs and (programs / "kube-controller-manager").is_file() and shutil.which("kubectl"):
-            rooms(Path(folder), programs, [int(seats) for seats in given.seats.split(",")])
+        tools = shutil.which("kubectl") and shutil.which("helm")
+        if programs and (programs / "kube-controller-manager").is_file() and tools:
+            sizes = [int(seats) for seats in given.seats.split(",")]
+            Bench(Path(folder), programs, Path(operator) if operator else None).run(sizes)
         else:
-            print("Skipped: a room needs kubectl and the programs of KUBEBUILDER_ASSETS")
+            print("Skipped: a room needs kubectl, Helm and the programs of KUBEBUILDER_ASSETS")
         with practice_github(Path(folder), given.people) as (config, server):
             for _ in range(2):
                 print(asyncio.run(class_at_once(config, given.people, server)))

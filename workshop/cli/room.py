@@ -109,7 +109,7 @@ def create(
     from workshop.lab.room.objects import check_name
 
     options = creation.RoomOptions(
-        seats, handout.read_people(people) if people else (), upstream, hours, Settings.load(env_file)
+        seats, handout.read_people(people) if people else (), upstream, hours, yes, Settings.load(env_file)
     )
     if plan:
         show_plan(check_name(name), context, seats or len(options.people), yes=yes, json=json)
@@ -122,14 +122,16 @@ def create(
             lines = creation.plan_of(site, options, parts, files)
         finish(Result("room create", {"room": name, "commands": lines}, "", lines), as_json=json)
         return
-    with running() as (progress, runner):
-        site = record.open_site(
-            name, context, runner, overrides=parse_overrides(override), yes=yes, limits=_limits(timeout)
-        )
+    bounds, images = _limits(timeout), parse_overrides(override)
+    with (
+        running() as (progress, runner),
+        record.open_site(name, context, runner, overrides=images, yes=yes, limits=bounds) as site,
+    ):
         report = creation.create(site, options, parts, files, progress)
         if print_cards:
             handout.write_cards(print_cards, record.read_room(site.kube, name), files)
-    if record.only_here(site):
+        only_here = record.only_here(site)
+    if only_here:
         console().warn("The seat files work only here: the API server has an address of this machine")
     line = f"Room `{name}` has {len(report.seats)} seats; their secret files are in `{report.files}`"
     table = _table(report)
@@ -154,8 +156,10 @@ def renew(
     from workshop.lab.room.objects import check_name
 
     files = handout.Handout(to or Path(f"{check_name(name)}-seats"), name)
-    with running() as (progress, runner):
-        site = record.open_site(name, context, runner, yes=yes)
+    with (
+        running() as (progress, runner),
+        record.open_site(name, context, runner, yes=yes) as site,
+    ):
         made = renewal.renew(site, seats or (), files, progress, hours)
     rows = [(seat, files.where(seat), str(file.expires or "")) for seat, file in made.items()]
     data = [{"seat": seat, "file": file, "until": until} for seat, file, until in rows]
@@ -178,8 +182,11 @@ def remove(
     from workshop.lab.room import record
     from workshop.lab.room import remove as removal
 
-    with running() as (progress, runner):
-        site = record.open_site(name, context, runner, yes=yes, limits=_limits(timeout))
+    bounds = _limits(timeout)
+    with (
+        running() as (progress, runner),
+        record.open_site(name, context, runner, yes=yes, limits=bounds) as site,
+    ):
         if dry_run:
             lines = removal.plan_of(site, keep_operator=keep_operator)
         else:

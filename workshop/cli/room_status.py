@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -55,14 +56,15 @@ def status(
 
     if sum((watch, page, json)) > 1:
         raise UsageError("`--watch`, `--page` and `--json` exclude each other", hint="Choose one of them")
-    with running() as (_, runner):
-        kube = record.open_site(name, context, runner).kube
-    if page:
-        _serve(name, lambda: look(kube, name), opens=not no_browser)
-    elif watch:
-        _watch(lambda: look(kube, name))
-    else:
-        finish(_result(look(kube, name)), as_json=json)
+    with ExitStack() as stack:
+        with running() as (_, runner):
+            site = stack.enter_context(record.open_site(name, context, runner))
+        if page:
+            _serve(name, lambda: look(site.kube, name), opens=not no_browser)
+        elif watch:
+            _watch(lambda: look(site.kube, name))
+        else:
+            finish(_result(look(site.kube, name)), as_json=json)
 
 
 def execute(*, name: Room, seat: _Seat, words: _Words, context: RoomContext = None) -> None:
@@ -76,9 +78,10 @@ def execute(*, name: Room, seat: _Seat, words: _Words, context: RoomContext = No
 
     lesson = _lesson_of(words)
     found = lesson.deployment() if lesson else None
-    with running() as (_, runner):
-        site = record.open_site(name, context, runner)
-    with seat_home(site, seat, [found] if found else [], console()) as home:
+    with ExitStack() as stack:
+        with running() as (_, runner):
+            site = stack.enter_context(record.open_site(name, context, runner))
+        home = stack.enter_context(seat_home(site, seat, [found] if found else [], console()))
         code = _run_first(lesson, home) if lesson and words[2:3] == ["check"] else 0
         code = code or home.run(["-m", "workshop", *words])
     raise typer.Exit(code)
@@ -111,10 +114,12 @@ def show_plan(name: str, context: str | None, seats: int, *, yes: bool, json: bo
     from workshop.lab.room.sizing import plan
 
     parts = [found for lesson in find_lessons() if (found := lesson.deployment())]
-    with running() as (_, runner):
-        kube = record.open_site(name, context, runner, yes=yes).kube
-        seats = seats or record.read_room(kube, name).seats
-        sizing = plan(kube, name, seats, parts)
+    with (
+        running() as (_, runner),
+        record.open_site(name, context, runner, yes=yes) as site,
+    ):
+        seats = seats or record.read_room(site.kube, name).seats
+        sizing = plan(site.kube, name, seats, parts)
     table = Table(("Resource", "A seat", "All seats", "Free", "Enough for"), sizing.rows)
     line = f"{seats} seats on {len(sizing.nodes)} nodes, which have space for {sizing.fits}"
     result = Result("room create", sizing.data, line, sizing.lines, table)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.kube.api_server import assets, running_api_server
+from tests.lab.kube.api_server import ApiServer, assets
 from workshop.core.errors import CredentialsError, UsageError, WorkshopError
 from workshop.lab.cluster.record import owner_labels
 from workshop.lab.cluster.seats import missing, rights_in, seat_rules
@@ -62,16 +62,16 @@ CRD: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def kubeconfigs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     programs = assets()
     assert programs is not None
-    with running_api_server(programs, tmp_path_factory.mktemp("api-server")) as found:
+    with ApiServer(programs, tmp_path_factory.mktemp("api-server")) as found:
         yield found
 
 
 @pytest.fixture
-def kube(kubeconfigs: dict[str, Path]) -> Kube:
-    return Kube(kubeconfigs["admin"], "test", look_seconds=0.1)
+def kube(server: ApiServer) -> Kube:
+    return Kube(server.admin, "test", look_seconds=0.1)
 
 
 def namespace(kube: Kube, name: str) -> str:
@@ -124,15 +124,15 @@ def test_a_missing_namespace_is_reported(kube: Kube) -> None:
     assert caught.value.hint == "The namespace is missing: run `workshop up` again"
 
 
-def test_a_missing_right_names_verb_resource_and_namespace(kubeconfigs: dict[str, Path]) -> None:
-    guest = Kube(kubeconfigs["guest"], "test")
+def test_a_missing_right_names_verb_resource_and_namespace(server: ApiServer) -> None:
+    guest = Kube(server.guest, "test")
     with pytest.raises(CredentialsError) as caught:
         guest.list("v1", "Secret", "default")
     assert caught.value.what == "Your account may not list secrets in namespace `default`"
 
 
-def test_a_wrong_token_is_reported_as_credentials(kubeconfigs: dict[str, Path], tmp_path: Path) -> None:
-    text = kubeconfigs["guest"].read_text().replace("made-up-guest-token", "made-up-wrong-token")
+def test_a_wrong_token_is_reported_as_credentials(server: ApiServer, tmp_path: Path) -> None:
+    text = server.guest.read_text().replace("made-up-guest-token", "made-up-wrong-token")
     (tmp_path / "wrong").write_text(text)
     with pytest.raises(CredentialsError, match="does not accept"):
         Kube(tmp_path / "wrong", "test").list("v1", "Pod", "default")
@@ -176,9 +176,9 @@ def test_a_definition_made_a_moment_ago_has_null_conditions(kube: Kube) -> None:
 
 
 def test_a_kind_that_is_not_served_is_refused_in_the_words_that_are_tried_again(
-    kubeconfigs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kube = Kube(kubeconfigs["admin"], "test", retry_seconds=0.01)
+    kube = Kube(server.admin, "test", retry_seconds=0.01)
     space = namespace(kube, "gone")
     tries: list[float] = []
     wait_for(
@@ -189,7 +189,7 @@ def test_a_kind_that_is_not_served_is_refused_in_the_words_that_are_tried_again(
     kube.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"shades.{GROUP}")
     wait_for(
         "the end of shades",
-        lambda: Kube(kubeconfigs["admin"], "test").serves(f"{GROUP}/v1", ["Shade"]),
+        lambda: Kube(server.admin, "test").serves(f"{GROUP}/v1", ["Shade"]),
         done=lambda there: not there,
         failed=lambda _: "",
         seconds=60,
@@ -244,10 +244,10 @@ def test_a_lease_is_held_by_one_and_taken_over_when_it_was_not_renewed(
     assert set(told) == {"waiting for `first`, which is changing ToolHive's operator"}
 
 
-def test_what_an_account_may_do_is_reported_at_once(kube: Kube, kubeconfigs: dict[str, Path]) -> None:
+def test_what_an_account_may_do_is_reported_at_once(kube: Kube, server: ApiServer) -> None:
     space = namespace(kube, "rights")
     wanted = rights_in(seat_rules())
-    guest = Kube(kubeconfigs["guest"], "test")
+    guest = Kube(server.guest, "test")
     assert missing(kube, space, wanted) == []
     assert missing(guest, space, wanted) == wanted
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "rules": seat_rules()}

@@ -10,7 +10,7 @@ import pytest
 
 from workshop.core.console import Console
 from workshop.course.lessons import find_lessons
-from workshop.lab.base import Limits
+from workshop.lab.base import Deployment, Limits
 from workshop.lab.kube.client import Kube
 from workshop.lab.room import create as creation
 from workshop.lab.room import record
@@ -33,15 +33,24 @@ class Facilitator:
         self.shown = io.StringIO()
 
     def create(self, name: str, seats: int | None = None, **options: Any) -> CreateReport:
-        site = record.open_site(name, self.context, Runner(), overrides=IMAGES, limits=self.limits)
-        parts = [found for lesson in find_lessons() if (found := lesson.deployment())]
-        with Console(self.shown, self.shown).progress() as progress:
-            return creation.create(site, RoomOptions(seats, **options), parts, self.handout(name), progress)
+        with (
+            Console(self.shown, self.shown).progress() as progress,
+            record.open_site(name, self.context, Runner(), overrides=IMAGES, limits=self.limits) as site,
+        ):
+            return creation.create(
+                site, RoomOptions(seats, **options), self.parts(), self.handout(name), progress
+            )
 
     def remove(self, name: str, *, keep_operator: bool = False) -> RemoveReport:
-        site = record.open_site(name, self.context, Runner(), limits=self.limits)
-        with Console(self.shown, self.shown).progress() as progress:
+        with (
+            Console(self.shown, self.shown).progress() as progress,
+            record.open_site(name, self.context, Runner(), limits=self.limits) as site,
+        ):
             return remove(site, progress, keep_operator=keep_operator)
+
+    @staticmethod
+    def parts() -> Sequence[Deployment]:
+        return [found for lesson in find_lessons() if (found := lesson.deployment())]
 
     def handout(self, name: str) -> Handout:
         return Handout(self.folder / f"{name}-seats", name)

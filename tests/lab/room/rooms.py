@@ -46,6 +46,13 @@ def within(found: Object, namespace: str) -> Object:
     return made
 
 
+def node(name: str, cpu: str = "4", memory: str = "16Gi", pods: str = "110", **spec: Any) -> dict[str, Any]:
+    ready = {"type": "Ready", "status": "False" if spec.pop("lost", False) else "True"}
+    allocatable = {"cpu": cpu, "memory": memory, "pods": pods}
+    status = {"conditions": [ready], "allocatable": allocatable}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": spec, "status": status}
+
+
 def put_room(cluster: FakeCluster, seats: int = 3, room: str = ROOM) -> None:
     """A room with its record and empty seats."""
     labels = {OF_ROOM: room, ROOM_ID: "made-up"}

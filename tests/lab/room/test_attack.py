@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.lab.kube.api_server import assets, running_api_server, running_namespace_controller
+from tests.lab.kube.api_server import ApiServer, add_node, assets, running_controllers
 from tests.lab.room.bench import Facilitator, at_home, count
+from tests.lab.room.rooms import node
 from workshop.lab.cluster import operator
 from workshop.lab.cluster.seats import rights_in, seat_rules
 from workshop.lab.kube.client import Kube
@@ -108,17 +109,19 @@ def operator_of(namespace: str) -> dict[str, Any]:
 def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
     programs, folder = assets(), tmp_path_factory.mktemp("api-server")
     assert programs is not None
-    with pytest.MonkeyPatch.context() as patch, running_api_server(programs, folder) as configs:
-        kube = Kube(configs["admin"], "test", look_seconds=0.1)
+    with pytest.MonkeyPatch.context() as patch, ApiServer(programs, folder) as server:
+        kube = Kube(server.admin, "test", look_seconds=0.1)
         for kind, plural in PLURALS.items():
             kube.apply(definition(kind, plural))
         kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "toolhive-system"}})
         kube.apply(operator_of("toolhive-system"))
+        add_node(kube, node("one"))
         # There is no kubelet, so no pod becomes ready.
         patch.setattr(create, "wait_deployment", lambda *_: None)
         patch.setattr(operator, "wait_operator", lambda *_, **__: None)
         patch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-        with at_home(folder, configs["admin"]), running_namespace_controller(programs, configs["admin"]):
+        controllers = running_controllers(programs, server.admin, ["namespace-controller"])
+        with at_home(folder, server.admin), controllers:
             facilitator = Facilitator(folder / "files", "test")
             before = count(kube, KINDS)
             report = facilitator.create("monday", 2)

@@ -17,7 +17,8 @@ from workshop.core.console import Console
 from workshop.core.errors import UsageError, WorkshopError
 from workshop.lab.room import handout, record, seat_file
 from workshop.lab.room.objects import RECORD_SECRET
-from workshop.lab.room.renew import each, renew
+from workshop.lab.room.parallel import for_each
+from workshop.lab.room.renew import renew
 from workshop.lab.tools.run import Runner
 
 __all__ = ["cluster", "facilitator"]  # fixtures
@@ -28,8 +29,10 @@ def test_renew_writes_new_tokens_for_the_seats_that_are_named(
 ) -> None:
     report = facilitator.create("monday", 3)
     before = {seat.seat: seat_file.read(Path(seat.file)).token for seat in report.seats}
-    site = record.open_site("monday", None, Runner())
-    with Console(io.StringIO(), io.StringIO()).progress() as progress:
+    with (
+        Console(io.StringIO(), io.StringIO()).progress() as progress,
+        record.open_site("monday", None, Runner()) as site,
+    ):
         made = renew(site, ["02"], facilitator.handout("monday"), progress)
         with pytest.raises(UsageError, match="Room `monday` has no seat `9`"):
             renew(site, ["9"], facilitator.handout("monday"), progress)
@@ -127,9 +130,9 @@ def test_after_a_failure_no_other_item_is_begun(monkeypatch: pytest.MonkeyPatch)
         pass
 
     with pytest.raises(WorkshopError, match="It failed"):
-        each(range(500), work, note)
+        for_each(range(500), work, note)
     assert len(begun) < 500
-    assert each([], work, note) == {}
+    assert for_each([], work, note) == {}
 
 
 def test_no_secret_is_shown(facilitator: Facilitator, cluster: FakeCluster) -> None:

@@ -9,6 +9,7 @@ from tests.lab.cluster import bench
 from tests.lab.cluster.fake_operator import install_operator
 from tests.lab.room.bench import Facilitator
 from tests.lab.room.fake_room import RoomEmulator
+from tests.lab.room.rooms import node
 from tests.lab.room.test_join import Attendee
 from workshop.course import environment
 from workshop.course.logs import Logs
@@ -53,6 +54,7 @@ def seated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Seated]:
     monkeypatch.setattr(bench, "OperatedEmulator", Noted)
     with bench.running_bench(tmp_path, young=False) as running, pytest.MonkeyPatch.context() as patch:
         install_operator(running.cluster)
+        running.cluster.put(node("one"))
         space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "toolhive-system"}}
         running.cluster.kube.create(space)
         seat = Seated(tmp_path / "state", running)

@@ -16,7 +16,8 @@ from tests.lab.kube.fake_cluster import TOOLHIVE, FakeCluster, running_cluster
 from tests.lab.kube.refused import Refusal
 from tests.lab.room.bench import Facilitator, at_home
 from tests.lab.room.fake_room import KINDS, RoomEmulator
-from workshop.core.errors import CredentialsError, DeadlineError, UsageError
+from tests.lab.room.rooms import node
+from workshop.core.errors import CredentialsError, DeadlineError, PreflightError, UsageError
 from workshop.core.seats import record_key
 from workshop.core.settings import Settings
 from workshop.lab.kube.connection import ForbiddenError, UnreachableError
@@ -48,6 +49,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeClu
         )
         FakeMachine.install(tmp_path, monkeypatch, text)
         install_operator(made)
+        made.put(node("one"))
         made.kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "toolhive-system"}})
         yield made
 
@@ -283,9 +285,36 @@ def test_a_namespace_of_somebody_else_is_refused_before_any_change(
         facilitator.create("monday", 2)
     assert "Choose another name for the room" in caught.value.hint
     assert everything(cluster) == before
+    assert left_of_monday(facilitator) == []
     if taken == "monday":
         with pytest.raises(UsageError, match="is not a room's"):
             facilitator.remove("monday")
+
+
+def test_new_seats_that_do_not_fit_are_refused_and_nothing_is_left_behind(
+    facilitator: Facilitator, cluster: FakeCluster
+) -> None:
+    cluster.put(node("one", cpu="1"))
+    before = everything(cluster)
+    with pytest.raises(
+        PreflightError, match="20 seats do not fit on this cluster: it has space for 5"
+    ) as caught:
+        facilitator.create("monday", 20)
+    assert "When all are up, they request 60 pods, 3 cores" in caught.value.why
+    assert "`--yes` if not all are up at once" in caught.value.hint
+    assert everything(cluster) == before
+    assert left_of_monday(facilitator) == []
+    facilitator.create("monday", 20, anyway=True)
+    cluster.kube.delete("v1", "Namespace", "monday-07")
+    assert facilitator.create("monday").seats[6].made > 0, "a room that is there is repaired"
+    with pytest.raises(PreflightError, match="21 seats do not fit"):
+        facilitator.create("monday", 21)
+
+
+def left_of_monday(facilitator: Facilitator) -> list[Path]:
+    """What there is of room `monday` on this machine."""
+    places = [record.rooms_dir() / "monday", facilitator.folder / "monday-seats"]
+    return [place for place in places if place.exists()]
 
 
 def test_all_rights_that_are_missing_are_named_before_any_change(
@@ -295,6 +324,7 @@ def test_all_rights_that_are_missing_are_named_before_any_change(
     cluster.api.rules = [{"apiGroups": [""], "resources": ["pods", "secrets"], "verbs": ["*"]}]
     with pytest.raises(ForbiddenError, match="lacks rights that a room needs") as caught:
         facilitator.create("monday", 2)
+    assert left_of_monday(facilitator) == []
     for resource in ("namespaces", "serviceaccounts/token", "rolebindings", "networkpolicies"):
         assert resource in caught.value.why
     assert everything(cluster) == before

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.lab.kube.fake_cluster import FakeCluster
-from tests.lab.room.rooms import ROOM, put_room
+from tests.lab.room.rooms import ROOM, node, put_room
 from workshop.core.errors import PreflightError
 from workshop.course.lessons import find_lessons
 from workshop.lab.base import Deployment
@@ -17,13 +17,6 @@ SEAT = Share(3, 150, 224)
 @pytest.fixture(scope="module")
 def parts() -> list[Deployment]:
     return [found for lesson in find_lessons() if (found := lesson.deployment())]
-
-
-def node(name: str, cpu: str = "4", memory: str = "16Gi", pods: str = "110", **spec: Any) -> dict[str, Any]:
-    ready = {"type": "Ready", "status": "False" if spec.pop("lost", False) else "True"}
-    allocatable = {"cpu": cpu, "memory": memory, "pods": pods}
-    status = {"conditions": [ready], "allocatable": allocatable}
-    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": spec, "status": status}
 
 
 def running(name: str, namespace: str, on: str, cpu: str = "500m", memory: str = "1Gi") -> dict[str, Any]:
@@ -90,7 +83,7 @@ def test_what_does_not_fit_is_refused_with_what_would_help() -> None:
     assert isinstance(error, PreflightError)
     assert error.what == "1000 seats do not fit on this cluster: it has space for 69"
     assert error.why == (
-        "They request 3000 pods, 150 cores and 218.8 GiB; "
+        "When all are up, they request 3000 pods, 150 cores and 218.8 GiB; "
         "free on 2 nodes are 210 pods, 31.6 cores and 117.2 GiB"
     )
     assert (

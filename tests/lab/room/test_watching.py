@@ -12,9 +12,8 @@ from tests.lab.cluster.workloads import pod
 from tests.lab.kube.fake_cluster import FakeCluster
 from tests.lab.kube.refused import connection_lost
 from tests.lab.room.bench import Facilitator
-from tests.lab.room.rooms import config_map, put_room, within
+from tests.lab.room.rooms import config_map, node, put_room, within
 from tests.lab.room.test_room import cluster, facilitator
-from tests.lab.room.test_sizing import node
 from workshop.cli import room_status
 from workshop.lab.room.objects import ROOM, SEAT
 

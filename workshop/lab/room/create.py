@@ -49,8 +49,10 @@ from workshop.lab.room.objects import (
     secret,
     with_seats,
 )
+from workshop.lab.room.parallel import for_each
 from workshop.lab.room.record import Room, claim, known_room, room_lease
-from workshop.lab.room.renew import Issuer, accounts, each
+from workshop.lab.room.renew import Issuer, accounts
+from workshop.lab.room.sizing import plan as sizing
 from workshop.lab.steps import Step, StepRun, plan
 from workshop.toolhive.manifests import Resources
 from workshop.toolhive.secrets import SecretFiles, auth_configs
@@ -78,13 +80,15 @@ _RIGHTS = (
 class RoomOptions:
     """What a facilitator chose; what is unset stays as the room's record has it.
 
-    `people` are names in the order of the seats. `hours` is how long a token is valid.
+    `people` are names in the order of the seats. `hours` is how long a token is valid. `anyway` creates also
+    more seats than the nodes have space for.
     """
 
     seats: int | None = None
     people: Sequence[str] = ()
     upstream: Upstream | None = None
     hours: int | None = None
+    anyway: bool = False
     settings: Settings = field(repr=False, default=Settings())
 
 
@@ -146,15 +150,22 @@ def decide(site: Cluster, options: RoomOptions, known: Room | None = None) -> Ro
 def create(
     site: Cluster, options: RoomOptions, parts: Sequence[Deployment], handout: Handout, progress: Progress
 ) -> CreateReport:
-    """Create what the room lacks; raises UsageError, before any change, for a namespace of somebody else."""
+    """Create what the room lacks.
+
+    Raises, before any change, UsageError for a namespace of somebody else, and PreflightError for new seats
+    that the nodes have no space for.
+    """
     kube = site.kube
     with _resumable():
-        with progress.step("Check what this account may do, and that the names are free"):
+        with progress.step("Check the rights of this account, the names and the space"):
             known = known_room(kube, site.namespace)
             room = decide(site, options, known)
-            handout.prepare()
             _require_rights(site)
             _require_free(site, room)
+            grows = room.seats > (known.seats if known else 0)
+            if grows and not options.anyway:  # a room that is there is repaired, also on fewer nodes
+                sizing(kube, room.name, room.seats, parts).require()
+            handout.prepare()
         site = claim(site)
         site.file.write(site.record)
         room = replace(room, id=site.record.id)
@@ -307,7 +318,7 @@ class Creation:
         there |= {key_of(one): "" for one in kube.list("v1", "Secret", None, {ROOM: room.name})}
         reach = Reach.of(kube, room.name, practice=room.upstream == "practice")
         value = self._client_secret()
-        self._made = each(room.numbers, partial(self._make_seat, there, reach, value), line.note)
+        self._made = for_each(room.numbers, partial(self._make_seat, there, reach, value), line.note)
         line.note(f"{sum(map(bool, self._made.values()))} new or changed, {room.seats} in all")
 
     def _make_seat(self, there: Mapping[Key, str], reach: Reach, client_secret: str, seat: str) -> int:
@@ -355,7 +366,7 @@ class Creation:
             self._handout.add(seat, issuer.issue(seat, seconds))
 
         with self._handout.adding():
-            each(lacking, issue, line.note)
+            for_each(lacking, issue, line.note)
         line.note(f"{len(lacking)} new, in {self._handout.path}")
 
 

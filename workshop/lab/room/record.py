@@ -2,7 +2,8 @@
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,7 @@ def unopened(
     return Cluster(home, record, pins, at, Tools(runner, home, pins), ClusterFile(home))
 
 
+@contextlib.contextmanager
 def open_site(
     name: str,
     context: str | None,
@@ -86,19 +88,24 @@ def open_site(
     overrides: Mapping[str, str] | None = None,
     yes: bool = False,
     limits: Limits | None = None,
-) -> Cluster:
+) -> Iterator[Cluster]:
     """The cluster of a room, with the room as one more seat of its operator, and its id as the instance's.
 
     The id is the room's if the room exists, otherwise a new one. Without a `context`, it is the one that this
-    machine last used for the room.
+    machine last used for the room. What a command that only looks, or is refused, needed here is removed.
     """
     site = unopened(name, context, runner, overrides)
-    copy_context(runner, site.record.name, site.at.kubeconfig, yes=yes)
-    site = replace(site, limits=limits or Limits())
-    known, found = site.file.read(), find_id(site.kube, name)
-    if known and (known.id, known.name) == (found, site.record.name):
-        return replace(site, record=known)
-    return replace(site, record=replace(site.record, id=found or site.record.id))
+    try:
+        copy_context(runner, site.record.name, site.at.kubeconfig, yes=yes)
+        site = replace(site, limits=limits or Limits())
+        known, found = site.file.read(), find_id(site.kube, name)
+        if known and (known.id, known.name) == (found, site.record.name):
+            yield replace(site, record=known)
+        else:
+            yield replace(site, record=replace(site.record, id=found or site.record.id))
+    finally:
+        if site.file.read() is None:  # a kubeconfig with the facilitator's rights would stay behind
+            shutil.rmtree(site.home, ignore_errors=True)
 
 
 def only_here(site: Cluster) -> bool:
@@ -140,11 +147,17 @@ def read_room(kube: Kube, name: str) -> Room:
     """The record of a room; raises UsageError if there is none."""
     room = known_room(kube, name)
     if room is None:
-        raise UsageError(
-            f"There is no room `{name}` on this cluster",
-            hint=f"`workshop room create {name} --seats 10 --context NAME` creates it",
-        )
+        raise absent(name)
     return room
+
+
+def absent(name: str) -> UsageError:
+    """The error for a room that the cluster does not have."""
+    return UsageError(
+        f"There is no room `{name}` on this cluster",
+        why=f"Namespace `{name}` has no ConfigMap `{RECORD}`",
+        hint="Another `--context`? `kubectl get namespaces -l workshop/room` lists a cluster's rooms",
+    )
 
 
 def known_room(kube: Kube, name: str) -> Room | None:

@@ -18,8 +18,8 @@ from workshop.lab.kube.client import wait_for
 from workshop.lab.kube.connection import UnreachableError
 from workshop.lab.kube.objects import is_being_deleted, name_of, namespace_of
 from workshop.lab.room.objects import room_labels
+from workshop.lab.room.parallel import for_each
 from workshop.lab.room.record import find_id, room_lease
-from workshop.lab.room.renew import each
 from workshop.toolhive.manifests import TOOLHIVE_API
 
 _OF_TOOLHIVE = tuple(kind for kind in KINDS if kind[0] == TOOLHIVE_API)
@@ -106,7 +106,7 @@ class _Removal:
 
     def _delete(self, kinds: Sequence[tuple[str, str]], line: Line) -> Sequence[str]:
         kube, found = self._site.kube, self.objects(kinds)
-        each(found, lambda one: kube.delete(one[0], one[1], one[3], one[2]), line.note)
+        for_each(found, lambda one: kube.delete(one[0], one[1], one[3], one[2]), line.note)
         seconds = patience(self._site, self._site.limits.removed) if found else 0.0
         left = await_end(self._site, lambda: self.objects(kinds), seconds, line.note) if found else []
         for api, kind, space, name in left:
@@ -117,7 +117,7 @@ class _Removal:
     def _delete_spaces(self, names: Sequence[str], line: Line) -> None:
         """Delete namespaces, and wait until they are gone."""
         kube = self._site.kube
-        each(names, lambda name: kube.delete("v1", "Namespace", name), line.note)
+        for_each(names, lambda name: kube.delete("v1", "Namespace", name), line.note)
         wait_for(
             f"The deletion of {len(names)} namespaces",
             lambda: [name for name in self.spaces() if name in names],

@@ -2,10 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from workshop.core.console import Progress
 from workshop.core.errors import UsageError
@@ -14,13 +12,11 @@ from workshop.lab.cluster.record import Cluster
 from workshop.lab.kube.objects import text, uid_of
 from workshop.lab.room.handout import Handout
 from workshop.lab.room.objects import ACCOUNT, RECORD_SECRET, ROOM, SEAT, TOKEN_UNTIL, seat_namespace
+from workshop.lab.room.parallel import for_each
 from workshop.lab.room.record import Room, cluster_entry, read_room
 from workshop.lab.room.seat_file import Practice, Seat, SeatFile, SeatImages
 
-_AT_ONCE = 8
 _HOUR = 3600
-T = TypeVar("T")
-U = TypeVar("U")
 
 
 class Issuer:
@@ -83,7 +79,7 @@ def renew(
     with progress.step(f"Make tokens for {len(wanted)} seats") as line:
         seconds = (hours or room.hours) * _HOUR
         with handout.adding():
-            made = each(wanted, lambda seat: handout.add(seat, issuer.issue(seat, seconds)), line.note)
+            made = for_each(wanted, lambda seat: handout.add(seat, issuer.issue(seat, seconds)), line.note)
     return made
 
 
@@ -91,22 +87,6 @@ def accounts(site: Cluster) -> Mapping[str, str]:
     """By seat, the uid of its ServiceAccount, which a token contains."""
     found = site.kube.list("v1", "ServiceAccount", None, {ROOM: site.namespace})
     return {text(one, "metadata", "labels", SEAT): uid_of(one) for one in found}
-
-
-def each(items: Iterable[T], work: Callable[[T], U], note: Callable[[str], None]) -> dict[T, U]:
-    """What `work` returns for each item, several at once; after a failure no other item is begun."""
-    waiting = list(items)
-    done: dict[T, U] = {}
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        futures = {pool.submit(work, item): item for item in waiting}
-        try:
-            for future in as_completed(futures):
-                done[futures[future]] = future.result()
-                note(f"{len(done)} of {len(waiting)}")
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    return {item: done[item] for item in waiting}
 
 
 def chosen(room: Room, seats: Sequence[str]) -> Sequence[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workshop.core.errors import PreflightError, WorkshopError
+from workshop.core.invocation import again
 from workshop.lab.base import Deployment
 from workshop.lab.cluster.workload_state import is_leaving
 from workshop.lab.kube.client import Kube
@@ -84,13 +85,19 @@ class Sizing:
         """The error for a room that does not fit; None for one that does."""
         if self.seats <= self.fits:
             return None
-        need, free = self.seat.times(self.seats), self.free
+        need, free = _words(self.seat.times(self.seats)), _words(self.free)
         add = f"add {self.nodes_missing} nodes like the largest, or " if self.nodes_missing else ""
         return PreflightError(
             f"{self.seats} seats do not fit on this cluster: it has space for {self.fits}",
-            why=f"They request {_words(need)}; free on {len(self.nodes)} nodes are {_words(free)}",
+            why=f"When all are up, they request {need}; free on {len(self.nodes)} nodes are {free}",
             hint=f"Choose fewer seats; or {add}use a cluster with more nodes",
         )
+
+    def require(self) -> None:
+        """Raise PreflightError for a room that does not fit, with the way to create it all the same."""
+        if refusal := self.refusal:
+            refusal.hint = f"{refusal.hint}; {again('--yes')} if not all are up at once"
+            raise refusal
 
     @property
     def rows(self) -> Sequence[tuple[str, str, str, str, str]]:

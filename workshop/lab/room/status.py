@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from workshop.core.errors import UsageError
 from workshop.core.seats import seat_numbers
 from workshop.core.text import one_line
 from workshop.lab.cluster.readiness import OPERATOR
@@ -35,6 +34,7 @@ from workshop.lab.kube.objects import (
 )
 from workshop.lab.room.objects import PERSON, RECORD, ROOM, SEAT, TOKEN_UNTIL, seat_namespace
 from workshop.lab.room.progress import PROGRESS, Progress
+from workshop.lab.room.record import absent
 from workshop.toolhive.known_messages import Message, recognise
 from workshop.toolhive.manifests import TOOLHIVE_API
 
@@ -128,11 +128,7 @@ def look(kube: Kube, room: str) -> RoomStatus:
     """The state of a room; raises UsageError if the cluster has no such room."""
     record = kube.get("v1", "ConfigMap", RECORD, room)
     if record is None:
-        raise UsageError(
-            f"There is no room `{room}` on this cluster",
-            why=f"Namespace `{room}` has no ConfigMap `{RECORD}`",
-            hint="Another context? `kubectl get namespaces -l workshop/room` lists a cluster's rooms",
-        )
+        raise absent(room)
     return _Look(kube, room).room(record)
 
 
