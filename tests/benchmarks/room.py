@@ -48,10 +48,9 @@ from workshop.core.console import Console, Progress
 from workshop.core.ports import free_port
 from workshop.core.seats import seat_numbers, seat_user
 from workshop.lab.base import PRACTICE_GITHUB, PRACTICE_PORT, SEAT_FILE, Choices, ClusterChoices
-from workshop.lab.kube.client import Kube
+from workshop.lab.kube.client import Kube, wait_for
 from workshop.lab.kube.connection import Connection
 from workshop.lab.kube.objects import Object, text
-from workshop.lab.kube.wait import wait_for
 from workshop.lab.room import seat_file
 from workshop.lab.room.backend import SeatBackend
 from workshop.lab.room.parallel import for_each

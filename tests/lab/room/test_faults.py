@@ -14,10 +14,9 @@ from tests.lab.room.bench import Facilitator, at_home, count
 from tests.lab.room.rooms import node, space
 from tests.lab.room.test_attack import KINDS, PLURALS, definition, operator_of, pytestmark
 from workshop.core.errors import CredentialsError, UsageError
-from workshop.lab.kube.client import Kube
+from workshop.lab.kube.client import Kube, wait_for
 from workshop.lab.kube.connection import Connection, UnreachableError
 from workshop.lab.kube.objects import Object, name_of
-from workshop.lab.kube.wait import wait_for
 from workshop.lab.room import seat_file
 from workshop.lab.room.backend import require_access
 from workshop.lab.room.objects import SEAT_KINDS

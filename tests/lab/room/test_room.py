@@ -301,7 +301,7 @@ def test_new_seats_that_do_not_fit_are_refused_and_nothing_is_left_behind(
     ) as caught:
         facilitator.create("monday", 20)
     assert "When all are up, they request 60 pods, 3 cores" in caught.value.why
-    assert "`--yes` if not all are up at once" in caught.value.hint
+    assert "--yes` if not all are up at once" in caught.value.hint
     assert everything(cluster) == before
     assert left_of_monday(facilitator) == []
     facilitator.create("monday", 20, anyway=True)
