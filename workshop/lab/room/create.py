@@ -29,12 +29,11 @@ from workshop.lab.cluster.secrets import secrets_of
 from workshop.lab.deployments import practice_config, write_secrets
 from workshop.lab.kube.client import bound
 from workshop.lab.kube.connection import UnreachableError
-from workshop.lab.kube.objects import Object, annotations_of, is_being_deleted, labels_of, name_of, text
+from workshop.lab.kube.objects import Object, annotations_of, name_of, text
 from workshop.lab.room.handout import Handout
 from workshop.lab.room.objects import (
     RECORD_SECRET,
     ROOM,
-    ROOM_ID,
     SEAT_KINDS,
     TOKEN_UNTIL,
     Key,
@@ -50,7 +49,7 @@ from workshop.lab.room.objects import (
     with_seats,
 )
 from workshop.lab.room.parallel import for_each
-from workshop.lab.room.record import Room, claim, known_room, room_lease
+from workshop.lab.room.record import Room, claim, known_room, require_free, room_lease
 from workshop.lab.room.renew import Issuer, accounts
 from workshop.lab.room.sizing import plan as sizing
 from workshop.lab.steps import Step, StepRun, plan
@@ -161,7 +160,7 @@ def create(
             known = known_room(kube, site.namespace)
             room = decide(site, options, known)
             _require_rights(site)
-            _require_free(site, room)
+            require_free(site, room)
             grows = room.seats > (known.seats if known else 0)
             if grows and not options.anyway:  # a room that is there is repaired, also on fewer nodes
                 sizing(kube, room.name, room.seats, parts).require()
@@ -377,26 +376,6 @@ def _require_rights(site: Cluster) -> None:
         "Your account lacks rights that a room needs",
         "A room needs an administrator of the cluster: ask its owner, or choose another context",
     )
-
-
-def _require_free(site: Cluster, room: Room) -> None:
-    """Raise UsageError if a namespace of a seat exists and is not this room's."""
-    names = {seat_namespace(room.name, seat) for seat in room.numbers}
-    own = room_labels(room.name, site.record.id)
-    for space in site.kube.list("v1", "Namespace"):
-        if name_of(space) not in names:
-            continue
-        if not own.items() <= labels_of(space).items():
-            raise UsageError(
-                f"Namespace `{name_of(space)}` exists, and is not a seat of room `{room.name}`",
-                why=f"It does not carry the labels `{ROOM}` and `{ROOM_ID}` of this room",
-                hint="Choose another name for the room; nothing was changed",
-            )
-        if is_being_deleted(space):
-            raise UsageError(
-                f"Namespace `{name_of(space)}` is being deleted",
-                hint="Run the same command again when it is gone",
-            )
 
 
 @contextmanager

@@ -21,9 +21,17 @@ from workshop.lab.cluster.record import Cluster, ClusterFile, ClusterRecord, Too
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.connection import ConflictError
 from workshop.lab.kube.lease import Lease
-from workshop.lab.kube.objects import Object, is_being_deleted, labels_of, mapping, text
+from workshop.lab.kube.objects import Object, is_being_deleted, labels_of, mapping, name_of, text
 from workshop.lab.pins import Pins
-from workshop.lab.room.objects import RECORD, ROOM, ROOM_ID, check_name, finished, room_labels
+from workshop.lab.room.objects import (
+    RECORD,
+    ROOM,
+    ROOM_ID,
+    check_name,
+    finished,
+    room_labels,
+    seat_namespace,
+)
 from workshop.lab.tools.clusters import Access
 from workshop.lab.tools.run import Runner
 
@@ -183,6 +191,26 @@ def known_room(kube: Kube, name: str) -> Room | None:
             why=f"ConfigMap `{RECORD}` in namespace `{name}` cannot be read",
             hint=f"`workshop room create {name} --seats N` writes it again",
         ) from error
+
+
+def require_free(site: Cluster, room: Room) -> None:
+    """Raise UsageError if a namespace of a seat exists and is not this room's."""
+    names = {seat_namespace(room.name, seat) for seat in room.numbers}
+    own = room_labels(room.name, site.record.id)
+    for space in site.kube.list("v1", "Namespace"):
+        if name_of(space) not in names:
+            continue
+        if not own.items() <= labels_of(space).items():
+            raise UsageError(
+                f"Namespace `{name_of(space)}` exists, and is not a seat of room `{room.name}`",
+                why=f"It does not carry the labels `{ROOM}` and `{ROOM_ID}` of this room",
+                hint="Choose another name for the room; nothing was changed",
+            )
+        if is_being_deleted(space):
+            raise UsageError(
+                f"Namespace `{name_of(space)}` is being deleted",
+                hint="Run the same command again when it is gone",
+            )
 
 
 def claim(site: Cluster) -> Cluster:
