@@ -26,8 +26,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.agent.conftest import Serve
-from workshop.agent.agent import Agent
 from workshop.agent.events import Event, Warned
+from workshop.agent.loop import Agent
 from workshop.agent.mcp_tools import McpTools
 from workshop.agent.messages import ToolResult
 from workshop.agent.part import Timeouts

@@ -5,7 +5,7 @@ import time
 import httpx2
 import pytest
 
-from workshop.agent.documents import Documents
+from workshop.agent.token_store import Documents
 
 URL = "http://localhost:8080/.well-known/oauth-authorization-server"
 
@@ -50,7 +50,7 @@ def test_after_ten_minutes_it_is_asked_again(monkeypatch: pytest.MonkeyPatch) ->
     kept = Documents()
     kept.keep(answered("max-age=3600"))
     now = time.time()
-    monkeypatch.setattr("workshop.agent.documents.time.time", lambda: now + 599)
+    monkeypatch.setattr("workshop.agent.token_store.time.time", lambda: now + 599)
     assert kept.answer(httpx2.Request("GET", URL)) is not None
-    monkeypatch.setattr("workshop.agent.documents.time.time", lambda: now + 601)
+    monkeypatch.setattr("workshop.agent.token_store.time.time", lambda: now + 601)
     assert kept.answer(httpx2.Request("GET", URL)) is None

@@ -14,10 +14,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from workshop.agent.agent import Agent
 from workshop.agent.approval import Approval, ApproveAs
 from workshop.agent.events import ApprovalNeeded, Connected, Event
 from workshop.agent.listener import LoopbackListener
+from workshop.agent.loop import Agent
 from workshop.agent.mcp_tools import McpTools
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.part import Part

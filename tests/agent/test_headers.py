@@ -10,10 +10,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.agent.conftest import Authority, Serve, Visit
-from workshop.agent.agent import Agent
 from workshop.agent.approval import PrintUrl
 from workshop.agent.http import headers_for, open_client
 from workshop.agent.listener import LoopbackListener
+from workshop.agent.loop import Agent
 from workshop.agent.mcp_tools import McpTools
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.rehearsal import RehearsalModel

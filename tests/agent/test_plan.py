@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from workshop.agent.part import Part
-from workshop.agent.plan import Keep, Plan, fill, keep_of, look_up
+from workshop.agent.rehearsal import Keep, Plan, fill, keep_of, look_up
 from workshop.core.errors import UsageError, WorkshopError
 
 ISSUES = {

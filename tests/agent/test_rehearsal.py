@@ -3,8 +3,7 @@
 import pytest
 
 from workshop.agent.loop import run_agent
-from workshop.agent.plan import Keep, Plan, PlannedCall
-from workshop.agent.rehearsal import RehearsalModel
+from workshop.agent.rehearsal import Keep, Plan, PlannedCall, RehearsalModel
 from workshop.agent.toolbox import PythonTools
 from workshop.core.errors import WorkshopError
 

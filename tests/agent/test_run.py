@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from workshop.agent.agent import Agent
 from workshop.agent.approval import ApproveAs
+from workshop.agent.loop import Agent, WatchedModel
 from workshop.agent.messages import ChatModel
 from workshop.agent.openai_chat import OpenAIChat
 from workshop.agent.part import Part, RunContext, Timeouts
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.run import RunOptions, load_answer, prepare, run_answer
-from workshop.agent.watched import WatchedModel
 from workshop.core.console import Console
 from workshop.core.errors import UsageError
 

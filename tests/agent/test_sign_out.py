@@ -15,8 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tests.agent.conftest import Serve
-from workshop.agent.sign_out import SignedOut, sign_out
-from workshop.agent.token_store import Login, TokenStore
+from workshop.agent.token_store import Login, SignedOut, TokenStore, sign_out
 from workshop.core.ports import free_port
 
 

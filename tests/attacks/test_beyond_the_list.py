@@ -9,7 +9,7 @@ from aiohttp import web
 from tests.servers.gateway.harness import CALLBACK, Site, configured, settings, site, upstream_of
 from tests.servers.gateway.mcp_upstream import Recorder
 from tests.servers.gateway.reading import cookies_of, decoded, form_in, query_of
-from workshop.servers.practice.data import load
+from workshop.servers.practice.catalog import load
 
 
 async def test_a_store_that_meets_another_remote_server_sends_it_no_token_of_the_first(

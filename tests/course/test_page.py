@@ -20,9 +20,8 @@ from workshop.course.page.lesson import lesson_html
 from workshop.recorder import files, live
 from workshop.recorder.build import build_trace
 from workshop.recorder.model import Outcome as Ended
-from workshop.recorder.model import Subject, Trace
+from workshop.recorder.model import Request, Subject, Trace
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.request import Request
 
 __all__ = ["workshop"]
 

@@ -15,7 +15,7 @@ from tests.course.conftest import ALL, Judge, called, judge
 from tests.parts.conftest import RunningServer
 from workshop.agent.part import RunContext
 from workshop.agent.run import RunOptions, load_answer, prepare
-from workshop.agent.sign_out import sign_out
+from workshop.agent.token_store import sign_out
 from workshop.core.instance import Instance, Record
 from workshop.core.paths import parts_dir
 from workshop.course.check_outcome import Outcome

@@ -25,7 +25,7 @@ from tests.readme.page import (
 )
 from tests.test_imports import MAY_IMPORT
 from workshop.agent.part import Part, Prepare, Timeouts, Workload
-from workshop.agent.plan import Plan, PlannedCall
+from workshop.agent.rehearsal import Plan, PlannedCall
 from workshop.cli.app import build_tree
 from workshop.core import errors
 from workshop.core.paths import cluster_dir

@@ -15,9 +15,8 @@ from workshop.recorder import recording
 from workshop.recorder.build import build_trace
 from workshop.recorder.files import to_json
 from workshop.recorder.masking import fingerprint
-from workshop.recorder.model import Outcome, Subject, Trace
+from workshop.recorder.model import Outcome, Request, Subject, Trace
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.request import Request
 
 HANDSHAKE = [
     ("challenge", "agent", "gateway"),

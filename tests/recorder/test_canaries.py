@@ -11,9 +11,8 @@ from workshop.recorder import files
 from workshop.recorder.build import build_trace
 from workshop.recorder.context import returned_object
 from workshop.recorder.masking import Labels, decoded, masked_body, masked_headers, masked_url, parameters
-from workshop.recorder.model import Outcome, Subject
+from workshop.recorder.model import Outcome, Request, Subject
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.request import Request
 
 PUBLIC = {
     *("client_id", "code_challenge", "code_challenge_method", "decision", "grant_type", "iss", "user"),

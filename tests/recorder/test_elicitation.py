@@ -8,9 +8,8 @@ import pytest
 from workshop.recorder import files
 from workshop.recorder.build import build_trace
 from workshop.recorder.masking import Labels, masked_url
-from workshop.recorder.model import Outcome, Subject, Trace
+from workshop.recorder.model import Outcome, Request, Subject, Trace
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.request import Request
 
 SERVER = "http://localhost:1/mcp"
 ID = "Zm9yLXRoZS10ZXN0LWFsb25lLTEyMw"

@@ -10,9 +10,8 @@ from tests.fuzz.effort import looks
 from workshop.recorder import files
 from workshop.recorder.build import build_trace
 from workshop.recorder.files import explain
-from workshop.recorder.model import Outcome, Subject
+from workshop.recorder.model import Outcome, Request, Subject
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.request import Request
 
 KEYS = st.sampled_from(
     [

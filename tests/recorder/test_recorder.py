@@ -14,10 +14,11 @@ from starlette.routing import Route
 from tests.agent.conftest import Serve
 from workshop.agent.http import open_client
 from workshop.core.ports import free_port
-from workshop.recorder import current, recording, rpc
+from workshop.recorder import current, recording
 from workshop.recorder.masking import Labels, decoded
+from workshop.recorder.model import MOST_BODY, Request
 from workshop.recorder.recorder import MOST_REQUESTS, Recorder
-from workshop.recorder.request import MOST_BODY, Request
+from workshop.recorder.steps import rpc_messages
 
 
 class Server:
@@ -157,7 +158,7 @@ def test_a_flood_of_requests_is_counted_and_not_stored() -> None:
     ],
 )
 def test_both_eras_of_mcp_are_read_from_json_and_events(body: bytes, kind: str, shown: list[str]) -> None:
-    messages = rpc.read(body, kind)
+    messages = rpc_messages(body, kind)
     assert [f"{one.method} {one.id} {one.summary(Labels())}" for one in messages] == shown
 
 

@@ -27,10 +27,10 @@ from tests.toolhive_real.conftest import Open
 from tests.toolhive_real.differences import with_filter
 from tests.toolhive_real.mcp_questions import ERAS, LEGACY
 from tests.toolhive_real.places import DEADLINE, Place
-from workshop.agent.agent import Agent
 from workshop.agent.approval import ApproveAs
 from workshop.agent.events import ApprovalNeeded, Connected, Event, Warned
 from workshop.agent.listener import LoopbackListener
+from workshop.agent.loop import Agent
 from workshop.agent.mcp_tools import McpTools
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.part import Part

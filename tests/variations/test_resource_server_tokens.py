@@ -13,9 +13,9 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from tests.variations.resource_servers import ask
-from workshop.agent.agent import Agent
 from workshop.agent.approval import ApproveAs
 from workshop.agent.events import ApprovalNeeded, Event
+from workshop.agent.loop import Agent
 from workshop.agent.part import Part
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.run import load_answer

@@ -7,11 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workshop.agent.agent import Agent as Agent
     from workshop.agent.approval import ApproveAs as ApproveAs
     from workshop.agent.approval import OpenBrowser as OpenBrowser
     from workshop.agent.approval import PrintUrl as PrintUrl
     from workshop.agent.listener import LoopbackListener as LoopbackListener
+    from workshop.agent.loop import Agent as Agent
     from workshop.agent.loop import NoAnswerError as NoAnswerError
     from workshop.agent.loop import run_agent as run_agent
     from workshop.agent.mcp_tools import McpTools as McpTools
@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     from workshop.agent.toolbox import PythonTools as PythonTools
 
 _HOMES = {
-    "agent": ("Agent",),
     "approval": ("ApproveAs", "OpenBrowser", "PrintUrl"),
     "listener": ("LoopbackListener",),
-    "loop": ("NoAnswerError", "run_agent"),
+    "loop": ("Agent", "NoAnswerError", "run_agent"),
     "mcp_tools": ("McpTools",),
     "messages": (
         "ChatModel",

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from workshop.agent.events import Way
 from workshop.core.errors import CredentialsError
 
 _NOBODY = "A login is required, and nobody is at the browser"
@@ -24,7 +25,7 @@ class Approval(Protocol):
     """A way to the consent page."""
 
     @property
-    def way(self) -> Literal["browser", "printed", "practice user"]:
+    def way(self) -> Way:
         """How the person reaches the page."""
         ...
 

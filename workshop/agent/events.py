@@ -4,30 +4,37 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+Way = Literal["browser", "printed", "practice user"]
+"""How a person reaches a page: their browser opens it, they open it, or a practice user approves instead."""
+
+
+class Event:
+    """Something that happened during a run."""
+
 
 @dataclass(frozen=True)
-class Asked:
+class Asked(Event):
     """The question of this run."""
 
     question: str
 
 
 @dataclass(frozen=True)
-class ModelAnnounced:
+class ModelAnnounced(Event):
     """The model that answers in this run."""
 
     name: str
 
 
 @dataclass(frozen=True)
-class Connecting:
+class Connecting(Event):
     """A session with an MCP server begins."""
 
     target: str
 
 
 @dataclass(frozen=True)
-class Connected:
+class Connected(Event):
     """The session is open; `protocol` is the negotiated protocol version."""
 
     target: str
@@ -36,7 +43,7 @@ class Connected:
 
 
 @dataclass(frozen=True)
-class LoginRequired:
+class LoginRequired(Event):
     """The server answered 401 or 403 with a challenge (RFC 9728 section 5.1)."""
 
     url: str
@@ -44,7 +51,7 @@ class LoginRequired:
 
 
 @dataclass(frozen=True)
-class ResourceDiscovered:
+class ResourceDiscovered(Event):
     """The protected-resource metadata named the authorization server (RFC 9728)."""
 
     resource: str
@@ -52,44 +59,44 @@ class ResourceDiscovered:
 
 
 @dataclass(frozen=True)
-class ServerDiscovered:
+class ServerDiscovered(Event):
     """The authorization server's metadata was read (RFC 8414)."""
 
     issuer: str
 
 
 @dataclass(frozen=True)
-class ClientRegistered:
+class ClientRegistered(Event):
     """The authorization server issued a client identifier (RFC 7591)."""
 
     client_id: str
 
 
 @dataclass(frozen=True)
-class ClientForgotten:
+class ClientForgotten(Event):
     """The authorization server no longer knows the client identifier that it issued."""
 
     issuer: str
 
 
 @dataclass(frozen=True)
-class ApprovalNeeded:
+class ApprovalNeeded(Event):
     """A person must approve at `url`; `way` is how they get there."""
 
     url: str
-    way: Literal["browser", "printed", "practice user"]
+    way: Way
     user: str = ""
     seconds: float | None = None
     """How long the agent waits."""
 
 
 @dataclass(frozen=True)
-class Approved:
+class Approved(Event):
     """The authorization code came back to the listener."""
 
 
 @dataclass(frozen=True)
-class TokenReceived:
+class TokenReceived(Event):
     """The code was exchanged for an access token; `seconds` is its lifetime, None if unknown."""
 
     scope: str
@@ -97,35 +104,35 @@ class TokenReceived:
 
 
 @dataclass(frozen=True)
-class TokenRefreshed:
+class TokenRefreshed(Event):
     """A refresh token replaced the access token, without a person."""
 
     seconds: int | None
 
 
 @dataclass(frozen=True)
-class LoginReused:
+class LoginReused(Event):
     """A stored login is used; no browser is needed."""
 
     issuer: str
 
 
 @dataclass(frozen=True)
-class ToolsFound:
+class ToolsFound(Event):
     """The tools that the model may ask for."""
 
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class ModelAsked:
+class ModelAsked(Event):
     """The model is asked for its turn `turn`, counted from 1."""
 
     turn: int
 
 
 @dataclass(frozen=True)
-class ModelReplied:
+class ModelReplied(Event):
     """The model's turn: how many tools it asks for; 0 is an answer."""
 
     turn: int
@@ -133,7 +140,7 @@ class ModelReplied:
 
 
 @dataclass(frozen=True)
-class ToolCalled:
+class ToolCalled(Event):
     """A tool call begins."""
 
     name: str
@@ -141,7 +148,7 @@ class ToolCalled:
 
 
 @dataclass(frozen=True)
-class ToolReturned:
+class ToolReturned(Event):
     """A tool call ended; `text` is untrusted, and may be long."""
 
     name: str
@@ -150,7 +157,7 @@ class ToolReturned:
 
 
 @dataclass(frozen=True)
-class PageRequested:
+class PageRequested(Event):
     """A tool call needs the person at a page (URL elicitation); `url` is checked, the texts are untrusted."""
 
     server: str
@@ -159,10 +166,10 @@ class PageRequested:
 
 
 @dataclass(frozen=True)
-class PageOpened:
+class PageOpened(Event):
     """The person agreed to a page on `host`, now or with an option; `way` is how they get there."""
 
-    way: Literal["browser", "printed", "practice user"]
+    way: Way
     host: str
     user: str = ""
     seconds: float | None = None
@@ -170,44 +177,19 @@ class PageOpened:
 
 
 @dataclass(frozen=True)
-class Answered:
+class Answered(Event):
     """The model answered."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Warned:
+class Warned(Event):
     """The person should know something that does not stop the run."""
 
     text: str
 
 
-Event = (
-    Asked
-    | ModelAnnounced
-    | Connecting
-    | Connected
-    | LoginRequired
-    | ResourceDiscovered
-    | ServerDiscovered
-    | ClientRegistered
-    | ClientForgotten
-    | ApprovalNeeded
-    | Approved
-    | TokenReceived
-    | TokenRefreshed
-    | LoginReused
-    | ToolsFound
-    | ModelAsked
-    | ModelReplied
-    | ToolCalled
-    | ToolReturned
-    | PageRequested
-    | PageOpened
-    | Answered
-    | Warned
-)
 Observer = Callable[[Event], None]
 
 

@@ -25,7 +25,6 @@ from mcp.shared.auth_utils import resource_url_from_server_url
 from pydantic import AnyUrl
 
 from workshop.agent.approval import Approval
-from workshop.agent.documents import Documents
 from workshop.agent.events import (
     ApprovalNeeded,
     Approved,
@@ -57,7 +56,7 @@ from workshop.agent.oauth_checks import (
     unavailable,
     unknown_client,
 )
-from workshop.agent.token_store import Login, TokenStore
+from workshop.agent.token_store import Documents, Login, TokenStore
 from workshop.core.errors import WorkshopError
 from workshop.recorder import current
 

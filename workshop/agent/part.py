@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from workshop.agent.plan import Plan
+from workshop.agent.rehearsal import Plan
 from workshop.core.files import read_toml, validated
 from workshop.core.instance import Instance
 from workshop.core.settings import Settings

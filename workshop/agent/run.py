@@ -1,32 +1,40 @@
 """Run a part, from its `main.py` or from the CLI: prepare its agent, load its `answer`, show progress."""
 
 import argparse
+import contextlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from workshop.agent.agent import Agent
+from workshop.agent import events as on
 from workshop.agent.approval import approval_for
-from workshop.agent.events import Asked, ModelAnnounced, Observer, ignore
-from workshop.agent.flight import noted, recorded
+from workshop.agent.events import Asked, Event, ModelAnnounced, Observer, ignore
+from workshop.agent.loop import Agent
 from workshop.agent.messages import ChatModel
 from workshop.agent.part import Part, RunContext
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.view import View
 from workshop.core.console import Console
 from workshop.core.crash import short_error
-from workshop.core.errors import INTERRUPTED, UsageError
+from workshop.core.errors import INTERRUPTED, UsageError, WorkshopError
 from workshop.core.interrupts import interrupts
 from workshop.core.settings import Settings
 from workshop.core.streams import prepare_streams
 from workshop.core.text import plain
-from workshop.recorder.request import UNKNOWN, Upstream
+from workshop.recorder import current, recording
+from workshop.recorder.files import check_targets, write
+from workshop.recorder.live import LiveWriter, is_page_open
+from workshop.recorder.model import UNKNOWN, Outcome, Request, Subject, Upstream
 
-Answer = Callable[[Agent], Awaitable[str]]
+if TYPE_CHECKING:
+    from workshop.recorder.recorder import Recorder
+
+
+Answer = Callable[[Agent], Coroutine[Any, Any, str]]
 
 
 @dataclass(frozen=True)
@@ -115,17 +123,13 @@ def run_answer(
         agent = replace(agent, consent=view.agrees)
         view.observe(Asked(agent.question))
         view.observe(ModelAnnounced(agent.model.name))
-        text = interrupts.run(_awaited(answer, agent))
+        text = interrupts.run(answer(agent))
     if not isinstance(text, str):
         raise UsageError(
             f"`answer` of `{context.directory.name}/main.py` returned no text",
             hint="It ends with `return await agent.ask(…)`",
         )
     return plain(text)
-
-
-async def _awaited(answer: Answer, agent: Agent) -> str:
-    return await answer(agent)
 
 
 def prepare(
@@ -207,3 +211,124 @@ def _forget_siblings(directory: Path) -> None:
         module = sys.modules.get(path.stem)
         if module is not None and getattr(module, "__file__", None) not in (None, str(path)):
             del sys.modules[path.stem]
+
+
+_ENDED = Outcome("interrupted", "The run's process was ended")
+"""The outcome of a run that goes on, as it is shown once its process is gone."""
+_SERVERS = ("Gateway", "Worker", "Resource server")
+_PROXY = "Proxy"
+"""Part 4's own server: ToolHive's proxy, or what plays it."""
+
+_NOTES: Mapping[type[Event], str] = {
+    on.LoginReused: "The agent has a stored login from {issuer}",
+    on.ClientForgotten: "{issuer} has forgotten this client; the agent registers again",
+    on.ApprovalNeeded: "A person opens the address in a browser",
+    on.ModelReplied: "The model answers the question",
+    on.PageRequested: "The tool call waits until the person completes a page of the server (URL elicitation)",
+    on.PageOpened: "A person opens the page on {host} in a browser",
+}
+
+
+@contextlib.contextmanager
+def recorded(
+    context: RunContext, targets: Sequence[Path], console: Console, upstream: Upstream
+) -> Iterator[None]:
+    """Record the block and write the trace to `targets`, also if it fails; show it on an open page.
+
+    Without targets and without a page, do nothing.
+    Raises UsageError before the block for a target that could not be written.
+    """
+    shown = is_page_open()
+    if not (targets or shown):
+        yield
+        return
+    from workshop.recorder.build import build_trace
+    from workshop.recorder.recorder import Recorder
+
+    check_targets(targets)
+    recorder, outcome = Recorder(), Outcome()
+    subject = Subject(*_titled(context, upstream), secrets=context.settings.secrets())
+    live = _live(recorder, subject, upstream) if shown else None
+    try:
+        with recording(recorder):
+            yield
+    except BaseException as error:
+        outcome = _outcome(error)
+        raise
+    finally:
+        trace = build_trace(recorder, subject, outcome, _upstream_requests(recorder, upstream, console))
+        if live:
+            live.finish(trace)
+        for path in targets:
+            try:
+                write(trace, path)
+            except WorkshopError as error:  # an error of the run itself is more important
+                console.warn(f"{error.what}: {error.why}")
+            else:
+                console.say(f"Trace: {path}")
+
+
+def _live(recorder: "Recorder", subject: Subject, upstream: Upstream) -> LiveWriter:
+    """What shows the recording on the page of `workshop open` while it is made."""
+    from workshop.recorder.build import build_trace
+
+    return LiveWriter(
+        recorder,
+        lambda: upstream.requests_since(recorder.began),
+        lambda requests: build_trace(recorder, subject, _ENDED, requests),
+    )
+
+
+def noted(observe: Observer) -> Observer:
+    """An observer that also gives the events between the requests to the flight recorder, if there is one."""
+    recorder = current()
+    if recorder is None:
+        return observe
+
+    def both(event: Event) -> None:
+        if text := _note(event):
+            recorder.note(text)
+        observe(event)
+
+    return both
+
+
+def _titled(context: RunContext, upstream: Upstream) -> tuple[str, str, str, str]:
+    """The title, the upstream's URL and name, and the title's word for the server that the agent asks."""
+    title, directory = context.part.title, context.directory
+    words = (word for word in _SERVERS if word.lower() in title.lower())
+    varied = directory.parent.name == "variations"
+    part = (directory.parents[1] if varied else directory).name.partition("_")[0].lstrip("0")
+    number = f"Part {part}, {directory.name}: " if varied else f"Part {part}: "
+    named = f"{number}{title}" if part.isdigit() else title
+    return named, upstream.url, upstream.name, next(words, _SERVERS[0]) if varied else _PROXY
+
+
+def _upstream_requests(
+    recorder: "Recorder", upstream: Upstream, console: Console
+) -> Sequence[Request] | None:
+    try:
+        return upstream.requests_since(recorder.began)
+    except WorkshopError as error:
+        console.warn(f"The trace lacks the requests that {upstream.name} received: {error.what}")
+        return None
+
+
+def _outcome(error: BaseException) -> Outcome:
+    if isinstance(error, WorkshopError):
+        return Outcome("failed", error.what, error.why, error.hint)
+    if isinstance(error, Exception):
+        return Outcome("failed", f"The run ended with {type(error).__name__}")
+    return Outcome("interrupted", "The run was stopped from the keyboard")
+
+
+def _note(event: Event) -> str:
+    match event:
+        case on.ApprovalNeeded(_, "practice user", user) | on.PageOpened("practice user", _, user):
+            return f"`--approve-as` plays the browser, as practice user {user}"
+        case on.ModelReplied(turn, calls) if calls:
+            return f"The model, turn {turn}, asks for {calls} tool call{'s' if calls > 1 else ''}"
+        case on.Warned(text):
+            return text
+        case _:
+            return _NOTES.get(type(event), "").format(**vars(event))

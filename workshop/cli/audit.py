@@ -169,7 +169,7 @@ def compare(
     json: Json = False,
 ) -> None:
     """Compare an MCP server of your own with the five ways to do part 4."""
-    from workshop.audit.compare.outside import outside
+    from workshop.audit.compare.comparison import outside
     from workshop.audit.probe.model import Target
 
     target = Target.parse(url)

@@ -69,7 +69,7 @@ def logins_now() -> list[dict[str, object]]:
 
 def revoke(resource: Resource = None, *, all_logins: All = False, forget: Forget = False) -> Result:
     """End a login: revoke its tokens at the authorization server, then forget it."""
-    from workshop.agent.sign_out import sign_out
+    from workshop.agent.token_store import sign_out
 
     store = _store()
     logins = _chosen(store.all(), resource, everything=all_logins)

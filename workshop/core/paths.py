@@ -61,6 +61,21 @@ def write_private(path: Path, data: bytes) -> None:
     _replace(path, data, 0o600)
 
 
+def check_writable(path: Path, what: str) -> None:
+    """Raise UsageError for a file that a command cannot write; `what` is its content, as in "trace"."""
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        why = "It is a folder" if path.is_dir() else "Its folder does not exist"
+        raise UsageError(f"Cannot write the {what} to `{path}`", why=why)
+
+
+def write_result(path: Path, text: str, what: str) -> None:
+    """Write a command's result for its owner alone; raises UsageError if that fails."""
+    try:
+        write_private(path, text.encode("utf-8", "replace"))
+    except OSError as error:
+        raise UsageError(f"Cannot write the {what} to `{path}`", why=error.strerror or str(error)) from error
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write one of the user's own files atomically; an existing file keeps its mode."""
     replace_file(path, text.encode())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode, urlsplit
 
 from workshop.core.encoding import s256
-from workshop.recorder.request import Request
+from workshop.recorder.model import Request
 
 if TYPE_CHECKING:
     import httpx2

@@ -42,7 +42,7 @@ from workshop.course.check_outcome import (
 )
 
 if TYPE_CHECKING:
-    from workshop.agent.agent import Agent
+    from workshop.agent.loop import Agent
     from workshop.course.check_handshake import Handshake
     from workshop.course.check_servers import Embedded, ProtectedServer
     from workshop.toolhive.manifests import Resource, Resources

@@ -13,7 +13,7 @@ from workshop.core.interrupts import interrupts
 from workshop.lab.base import PRACTICE_GITHUB
 from workshop.lab.choose import seat_of
 from workshop.recorder.masking import DIGEST
-from workshop.recorder.request import UNKNOWN, Request, Upstream
+from workshop.recorder.model import UNKNOWN, Request, Upstream
 from workshop.recorder.wording import counted
 from workshop.servers.practice.client import RecordedRequest, fingerprint, read_requests
 

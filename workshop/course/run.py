@@ -18,7 +18,7 @@ from workshop.course.progress import ProgressFile, exercise_folder
 from workshop.course.variation_run import Running, runs_on_cluster, start
 from workshop.lab.choose import seat_of
 from workshop.lab.tools.run import runner_for
-from workshop.recorder.request import UNKNOWN, Upstream
+from workshop.recorder.model import UNKNOWN, Upstream
 
 
 def run_lesson(lesson: Lesson, options: RunOptions, console: Console) -> str:

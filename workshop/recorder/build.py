@@ -18,9 +18,8 @@ from workshop.recorder.context import (
 )
 from workshop.recorder.files import from_data
 from workshop.recorder.masking import Labels
-from workshop.recorder.model import PROXIES, Outcome, Party, Step, Subject, Trace
+from workshop.recorder.model import PROXIES, Outcome, Party, Request, Step, Subject, Trace
 from workshop.recorder.recorder import Recorder
-from workshop.recorder.request import Request
 from workshop.recorder.steps import step_of
 
 _ROUNDED = 0.0002

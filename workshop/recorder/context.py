@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from workshop.recorder.masking import decoded, parameters
-from workshop.recorder.request import Request
+from workshop.recorder.model import Request
 
 AGENT, BROWSER, GATEWAY, ISSUER, UPSTREAM = "agent", "browser", "gateway", "authorization-server", "upstream"
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from workshop import __version__
 from workshop.core.errors import UsageError
 from workshop.core.files import DamagedFileError, read_json
-from workshop.core.paths import write_private
+from workshop.core.paths import check_writable, write_result
 from workshop.recorder.masking import LABEL, cut
 from workshop.recorder.model import FORMAT, VERSION, Comparison, Message, Pairs, Step, Trace
 from workshop.recorder.wording import SIGNS, UNEQUAL, UNFOLDED, chapter, counted, span
@@ -136,18 +136,12 @@ def check_targets(paths: Sequence[Path]) -> None:
                 why=f"The file extension selects it: {', '.join(WRITERS)}",
                 hint="Write `workshop part 4 run --trace trace.html`",
             )
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            why = "It is a folder" if path.is_dir() else "Its folder does not exist"
-            raise UsageError(f"Cannot write the trace to `{path}`", why=why)
+        check_writable(path, "trace")
 
 
 def write(trace: Trace, path: Path) -> None:
     """Write a trace in the format that the file extension selects; only the owner can read the file."""
-    text = WRITERS[path.suffix.lower()](trace)
-    try:
-        write_private(path, text.encode("utf-8", "replace"))
-    except OSError as error:
-        raise UsageError(f"Cannot write the trace to `{path}`", why=error.strerror or str(error)) from error
+    write_result(path, WRITERS[path.suffix.lower()](trace), "trace")
 
 
 def read(path: Path) -> Trace:

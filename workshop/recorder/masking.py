@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit, urlunsplit
 
-from workshop.recorder.request import Request
+from workshop.recorder.model import Request
 
 SHORTEST_SWEPT = 8
 """Shorter values are masked in place but not searched for elsewhere: they occur in ordinary words."""

@@ -1,8 +1,66 @@
-"""A trace as it is written to a file: the project's own format, with a version and without secrets."""
+"""Requests as recorded, with their secrets, and the trace that is made of them, without.
 
-from collections.abc import Mapping
+A `Request` is never written to disk and never shown. A `Trace` is: it is the project's own file format.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Literal
+
+MOST_BODY = 512 * 1024
+
+Source = Literal["agent", "listener", "memory", "upstream", "built"]
+"""Who recorded it: the agent's HTTP client, listener or cache, or the upstream; "built": not sent yet."""
+
+
+@dataclass
+class Request:
+    """One HTTP request and its response; times are seconds since the recording began."""
+
+    sender: str
+    method: str
+    url: str
+    at: float
+    seen_by: Source = "agent"
+    request_headers: list[tuple[str, str]] = field(default_factory=list)
+    request_body: bytes = b""
+    status: int | None = None
+    reason: str = ""
+    http_version: str = "HTTP/1.1"
+    response_headers: list[tuple[str, str]] = field(default_factory=list)
+    answered: float | None = None
+    ended: float | None = None
+    body: bytearray = field(default_factory=bytearray, repr=False)
+    size: int = 0
+    credential: tuple[str, str] | None = None
+    """Kind and SHA-256 of the credential, from an upstream's record, which has only these."""
+
+    def take(self, chunk: bytes) -> None:
+        """Append a chunk of the body, up to the limit."""
+        self.size += len(chunk)
+        self.body += chunk[: MOST_BODY - len(self.body)]
+
+    def header(self, name: str) -> str:
+        """A response header's value, or an empty string."""
+        return next((value for key, value in self.response_headers if key.lower() == name), "")
+
+    def sent(self, name: str) -> str:
+        """A request header's value, or an empty string."""
+        return next((value for key, value in self.request_headers if key.lower() == name), "")
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """The server behind the gateway; `requests_since(moment)` returns what it recorded since then."""
+
+    name: str = "GitHub"
+    url: str = ""
+    requests_since: Callable[[datetime], Sequence[Request]] = lambda _since: ()
+
+
+UNKNOWN = Upstream()
+"""A GitHub that has no record to read."""
 
 FORMAT: Final = "workshop-trace"
 VERSION: Final = 1
@@ -57,7 +115,7 @@ class Message:
 class Step:
     """One request, explained. Times are seconds, `at` since the beginning; `inside` is the request around it.
 
-    `seen_by` is who recorded it (`request.Source`), `wait` the time to the response's first byte, `before`
+    `seen_by` is who recorded it (`Source`), `wait` the time to the response's first byte, `before`
     the notes that precede it.
     """
 

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import httpx2
 
-from workshop.recorder.request import MOST_BODY, Request
+from workshop.recorder.model import MOST_BODY, Request
 
 MOST_REQUESTS = 1000  # a loop of the agent must not fill the memory
 _TRIES, _CLOSE = 20, 0.0002  # seconds

@@ -1,10 +1,16 @@
-"""Turn a recorded request into a step of the trace: its kind, title, sentence, facts and comparisons."""
+"""Turn a recorded request into a step of the trace: its kind, title, sentence, facts and comparisons.
 
+An MCP request carries JSON-RPC messages, as a whole body or as server-sent events.
+"""
+
+import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from workshop.recorder import details, rpc
+from workshop.recorder import details
 from workshop.recorder.context import (
     AGENT,
     BROWSER,
@@ -17,10 +23,125 @@ from workshop.recorder.context import (
     query_of,
     sent_object,
 )
-from workshop.recorder.masking import Labels, decoded, masked_body, masked_headers, masked_url, media_type
-from workshop.recorder.model import Message, Step
-from workshop.recorder.request import Request
+from workshop.recorder.masking import (
+    Labels,
+    cut,
+    decoded,
+    masked_body,
+    masked_headers,
+    masked_json,
+    masked_url,
+    media_type,
+)
+from workshop.recorder.model import Message, Request, Step
 from workshop.recorder.wording import AGAIN, ASKED, BUILT, CUT_OFF, METHODS, REMEMBERED, WAITING, WORDS
+
+_LONGEST_RESULT = 240
+_URL_ELICITATION_REQUIRED = -32042
+
+
+@dataclass(frozen=True)
+class Rpc:
+    """One JSON-RPC message: a request or notification has a method, a response a result or an error."""
+
+    message: Mapping[str, Any]
+
+    @property
+    def method(self) -> str:
+        return str(self.message.get("method") or "")
+
+    @property
+    def id(self) -> str:
+        return "" if self.message.get("id") is None else str(self.message["id"])[:60]
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        params = self.message.get("params")
+        return params if isinstance(params, Mapping) else {}
+
+    @property
+    def tool(self) -> str:
+        """The name of the tool that is called; empty if none is."""
+        return str(self.params.get("name") or "") if self.method == "tools/call" else ""
+
+    @property
+    def elicitations(self) -> list[Mapping[str, Any]]:
+        """The pages that a person must open first (MCP, URL elicitation), each with `url` and `message`."""
+        found: list[object] = [self.params] if self.method == "elicitation/create" else []
+        error, result = self.message.get("error"), self.message.get("result")
+        if isinstance(error, Mapping) and error.get("code") == _URL_ELICITATION_REQUIRED:
+            data = error.get("data")
+            listed = data.get("elicitations") if isinstance(data, Mapping) else None
+            found += listed if isinstance(listed, list) else []
+        asked = result.get("inputRequests") if isinstance(result, Mapping) else None
+        if isinstance(asked, Mapping):
+            found += [one.get("params") for one in asked.values() if isinstance(one, Mapping)]
+        return [one for one in found if isinstance(one, Mapping) and isinstance(one.get("url"), str)]
+
+    def summary(self, labels: Labels) -> str:
+        """Summarise the message in a line or two, with secrets masked."""
+        if elicitations := self.elicitations:
+            return "; ".join(_elicited(one, labels) for one in elicitations)
+        if self.method:
+            shown = {name: value for name, value in self.params.items() if name != "_meta"}
+            shown = shown.get("arguments", {}) if self.tool else shown
+            return cut(_line(masked_json(shown, labels)))
+        if "error" in self.message:
+            return f"error {cut(_line(masked_json(self.message['error'], labels)), _LONGEST_RESULT)}"
+        return _result(self.message.get("result"), labels)
+
+
+def _elicited(asked: Mapping[str, Any], labels: Labels) -> str:
+    link = cut(masked_url(asked["url"], labels))
+    said = labels.sweep(_line(masked_json(asked.get("message", ""), labels)))  # before it is cut
+    return f"please open {link}: {cut(said, _LONGEST_RESULT)}"
+
+
+def _result(result: object, labels: Labels) -> str:
+    if not isinstance(result, Mapping):
+        return "a result"
+    if isinstance(tools := result.get("tools"), list):
+        names = [str(tool.get("name")) for tool in tools if isinstance(tool, Mapping)]
+        return cut(f"{len(names)} tools: {', '.join(names)}")
+    if isinstance(content := result.get("content"), list):
+        texts = [
+            str(block.get("text", f"[{block.get('type')}]")) for block in content if isinstance(block, dict)
+        ]
+        said = "refused: " if result.get("isError") else ""
+        return f"{said}{cut(' '.join(' '.join(texts).split()), _LONGEST_RESULT)}"
+    info = result.get("serverInfo")
+    name = f"{info.get('name', '')} " if isinstance(info, Mapping) else ""
+    versions = result.get("protocolVersion") or result.get("supportedVersions") or ""
+    return cut(f"{name}{_line(versions)}".strip() or _line(masked_json(result, labels)), _LONGEST_RESULT)
+
+
+def _line(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def rpc_messages(body: bytes, media_type: str) -> list[Rpc]:
+    """The JSON-RPC messages of a body; anything else is left out."""
+    texts = _events(body) if media_type == "text/event-stream" else [body]
+    return [message for text in texts for message in _parsed(text)]
+
+
+def _parsed(text: bytes) -> Iterator[Rpc]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    for message in found if isinstance(found, list) else [found]:
+        if isinstance(message, dict) and message.get("jsonrpc") == "2.0":
+            yield Rpc(message)
+
+
+def _events(body: bytes) -> Iterator[bytes]:
+    """The data of each server-sent event, with any kind of line ends."""
+    for event in body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n\n"):
+        data = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line.startswith(b"data:")]
+        if data:
+            yield b"\n".join(data)
+
 
 _CHALLENGES = (401, 403)
 
@@ -104,7 +225,7 @@ def step_of(number: int, request: Request, context: Context, labels: Labels) -> 
     given = media_type(request.response_headers) or (
         "application/json" if request.seen_by == "memory" else ""
     )
-    asking, answering = rpc.read(request.request_body, sent), rpc.read(decoded(request), given)
+    asking, answering = rpc_messages(request.request_body, sent), rpc_messages(decoded(request), given)
     title, sentence = (detail.title or words.title, detail.sentence or words.sentence)
     waits = context.waits(request)
     if kind == "mcp" and asking:
@@ -161,7 +282,7 @@ def _named(text: str, context: Context, receiver: str) -> str:
 
 
 def _mcp_words(
-    asked: rpc.Rpc, answering: Sequence[rpc.Rpc], context: Context, request: Request
+    asked: Rpc, answering: Sequence[Rpc], context: Context, request: Request
 ) -> tuple[str, str] | None:
     """Title and sentence of an MCP request; if its answer is a link, a call waits from here on."""
     again = bool(asked.tool) and asked.tool == context.waiting_call and context.waits(request)
@@ -192,7 +313,7 @@ def _sentence(kind: str, request: Request, sentence: str) -> str:
 def _message(
     headers: Iterable[tuple[str, str]],
     body: bytes,
-    messages: Sequence[rpc.Rpc],
+    messages: Sequence[Rpc],
     labels: Labels,
     kind: str = "",
 ) -> Message:
@@ -201,7 +322,7 @@ def _message(
     return Message(masked_headers(headers, labels), text or masked_body(body, kind, labels), kind, len(body))
 
 
-def _rpc_line(message: rpc.Rpc, labels: Labels) -> str:
+def _rpc_line(message: Rpc, labels: Labels) -> str:
     number = f" #{message.id}" if message.id else ""
     return f"{message.method or 'answer'}{number}: {message.summary(labels)}"
 
@@ -224,7 +345,7 @@ def _absolute(request: Request) -> str:
 
 
 def _rpc_facts(
-    asking: Sequence[rpc.Rpc], answering: Sequence[rpc.Rpc], labels: Labels
+    asking: Sequence[Rpc], answering: Sequence[Rpc], labels: Labels
 ) -> tuple[tuple[str, str], ...]:
     asked = [
         ("JSON-RPC", f"{message.method}{f' (id {message.id})' if message.id else ''}")

@@ -9,26 +9,28 @@ from typing import Any
 
 import pytest
 
-from workshop.audit.compare.client import Authorization, Page, Provider, TokenAnswer
 from workshop.audit.compare.evidence import (
     Asked,
+    Authorization,
     Cleaned,
     Evidence,
     ForAnother,
     GitHubRecord,
     Moment,
     Names,
+    Page,
     Presented,
-    ProbeResult,
+    Provider,
     Refreshed,
     Registered,
     Searched,
     Session,
+    TokenAnswer,
     WithoutProof,
 )
 from workshop.audit.probe.model import Answer, McpAnswers, ResourceAnswers, ServerAnswers, Target
 from workshop.audit.probe.model import Evidence as Probed
-from workshop.audit.probe.report import Report
+from workshop.audit.probe.report import Examined, Report
 from workshop.servers.practice.client import RecordedRequest
 
 URL, GITHUB = "http://localhost:9001", "http://localhost:9002"
@@ -96,8 +98,8 @@ def probed(challenge: str = CHALLENGE, status: int = 401, **metadata: Any) -> Pr
     )
 
 
-def probe_result(findings: Any = (), **changed: Any) -> ProbeResult:
-    return ProbeResult(probed(**changed), Report(f"{URL}/mcp", findings, (), (), (), ()))
+def probe_result(findings: Any = (), **changed: Any) -> Examined:
+    return Examined(probed(**changed), Report(f"{URL}/mcp", findings, (), (), (), ()))
 
 
 CONSENT = Page(URL, "/authorize", ("decision",), names_client=True)

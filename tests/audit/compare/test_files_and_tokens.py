@@ -10,9 +10,9 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
+from workshop.audit.compare.client import signed_again, signing_key
 from workshop.audit.compare.collect import attempt
 from workshop.audit.compare.evidence import NotObservedError, Unobserved
-from workshop.audit.compare.logins import signed_again, signing_key
 from workshop.audit.compare.upstream import search
 from workshop.core.encoding import jwt_claims
 from workshop.core.errors import WorkshopError

@@ -13,8 +13,7 @@ from workshop.agent.approval import ApproveAs
 from workshop.agent.events import ignore
 from workshop.agent.token_store import TokenStore
 from workshop.audit.compare.client import HttpSession
-from workshop.audit.compare.comparison import Column
-from workshop.audit.compare.outside import outside
+from workshop.audit.compare.comparison import Column, outside
 from workshop.audit.compare.rows import ROWS
 from workshop.audit.probe.model import Target
 from workshop.audit.sign_in import Signing

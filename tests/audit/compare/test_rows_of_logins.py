@@ -21,13 +21,13 @@ from tests.audit.compare.conftest import (
     session,
     tokens,
 )
-from workshop.audit.compare.client import TokenAnswer
 from workshop.audit.compare.evidence import (
     Evidence,
     ForAnother,
     Presented,
     Refreshed,
     Registered,
+    TokenAnswer,
     Unobserved,
     WithoutProof,
 )
@@ -156,14 +156,14 @@ def test_registration_is_checked_when_no_hostile_redirect_is_taken(
 
 def test_registration_that_the_metadata_does_not_name_is_not_offered(right: Evidence) -> None:
     whole = probe_result()
-    assert whole.probed.metadata == METADATA
+    assert whole.evidence.metadata == METADATA
     cimd = probe_result(client_id_metadata_document_supported=True)
     assert value_and_tone(right, "registration", probe_result=cimd) == ("anyone, checked, CIMD", "good")
-    described = whole.probed.server
+    described = whole.evidence.server
     assert described is not None
     assert described.metadata is not None
     bare = replace(described.metadata, text=f'{{"issuer": "{URL}"}}')
-    found = replace(whole, probed=replace(whole.probed, server=replace(described, metadata=bare)))
+    found = replace(whole, evidence=replace(whole.evidence, server=replace(described, metadata=bare)))
     assert value_and_tone(right, "registration", probe_result=found) == ("not offered", "plain")
 
 

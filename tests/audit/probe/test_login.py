@@ -25,7 +25,7 @@ from workshop.audit.probe.model import (
     SignedAnswers,
     Target,
 )
-from workshop.audit.probe.report import judge, probe_async
+from workshop.audit.probe.report import examine, judge
 from workshop.audit.probe.requests import changed
 from workshop.audit.sign_in import Signing
 from workshop.core.errors import UsageError, WorkshopError
@@ -148,7 +148,7 @@ def signing(folder: Path, server: Server) -> Signing:
 
 
 async def probed(server: Server, login: Signing) -> None:
-    await probe_async(Target.parse(server.url), follow=False, sending=lambda _: None, signing=login)
+    await examine(Target.parse(server.url), follow=False, signing=login)
 
 
 async def test_a_server_that_redirects_with_the_token_does_not_pass_it_on(tmp_path: Path) -> None:

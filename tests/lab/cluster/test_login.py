@@ -12,10 +12,10 @@ import pytest
 from tests.agent.test_gateway_login import ask_behind_login
 from tests.lab.cluster.fake_toolhive import APP, SECRET, ToolHive
 from tests.serving import serve
-from workshop.agent.agent import Agent
 from workshop.agent.approval import ApproveAs
 from workshop.agent.connect import connect
 from workshop.agent.events import ApprovalNeeded, Connected, Event
+from workshop.agent.loop import Agent
 from workshop.agent.part import Part
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.audit.compare.client import follow_login

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.servers.practice.conftest import Practice
-from workshop.servers.practice.authorizations import CODE_SECONDS
+from workshop.servers.practice.tokens import CODE_SECONDS
 
 CALLBACK = "http://localhost:8080/oauth/callback"
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"

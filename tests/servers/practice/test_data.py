@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from workshop.servers.practice import data
-from workshop.servers.practice.data import Repository
+from workshop.servers.practice import catalog
+from workshop.servers.practice.catalog import Repository
 
 OPEN = {
     "trail-mapper": {
@@ -21,7 +21,7 @@ OPEN = {
 
 
 def of(login: str) -> dict[str, Repository]:
-    return {repo.name: repo for repo in data.load().repositories if repo.owner == login}
+    return {repo.name: repo for repo in catalog.load().repositories if repo.owner == login}
 
 
 def test_learner_has_exactly_the_repositories_and_open_issues_of_the_question() -> None:
@@ -47,11 +47,11 @@ def test_there_are_closed_issues_commits_and_a_readme_everywhere() -> None:
     repositories = of("learner").values()
     assert sum(issue.state == "closed" for repo in repositories for issue in repo.issues) >= 5
     assert sum(len(repo.commits) for repo in repositories) >= 15
-    assert all("README.md" in repo.files for repo in data.load().repositories)
+    assert all("README.md" in repo.files for repo in catalog.load().repositories)
 
 
 def test_every_date_is_in_2026_and_in_order() -> None:
-    for repo in data.load().repositories:
+    for repo in catalog.load().repositories:
         dates = [repo.created_at, repo.pushed_at, repo.updated_at, *(commit.date for commit in repo.commits)]
         dates += [moment for issue in repo.issues for moment in (issue.created_at, issue.updated_at)]
         assert all(
@@ -63,12 +63,12 @@ def test_every_date_is_in_2026_and_in_order() -> None:
 
 
 def test_higher_issue_numbers_are_newer() -> None:
-    for repo in data.load().repositories:
+    for repo in catalog.load().repositories:
         assert list(repo.issues) == sorted(repo.issues, key=lambda issue: issue.created_at, reverse=True)
 
 
 def test_every_author_and_every_label_exists() -> None:
-    loaded = data.load()
+    loaded = catalog.load()
     for repo in loaded.repositories:
         authors = {commit.author for commit in repo.commits} | {issue.author for issue in repo.issues}
         authors |= {comment.author for issue in repo.issues for comment in issue.comments}
@@ -78,7 +78,7 @@ def test_every_author_and_every_label_exists() -> None:
 
 
 def test_commit_names_are_the_same_on_every_machine_and_unique() -> None:
-    shas = [commit.sha for repo in data.load().repositories for commit in repo.commits]
+    shas = [commit.sha for repo in catalog.load().repositories for commit in repo.commits]
     assert len(set(shas)) == len(shas)
     assert of("learner")["trail-mapper"].commits[0].sha == "d994fff7abd4123524f37b135975ca27b2f4479c"
 

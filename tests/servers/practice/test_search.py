@@ -2,14 +2,15 @@
 
 import pytest
 
-from workshop.servers.practice import data, search
+from workshop.servers.practice import catalog
+from workshop.servers.practice.tools import searching
 
-REPOSITORIES = data.load().repositories
+REPOSITORIES = catalog.load().repositories
 
 
 def found(text: str) -> list[str]:
-    query = search.parse(text, "learner")
-    return sorted(repo.name for repo in REPOSITORIES if search.matches_repository(query, repo))
+    query = searching.parse_query(text, "learner")
+    return sorted(repo.name for repo in REPOSITORIES if searching.matches_repository(query, repo))
 
 
 @pytest.mark.parametrize(
@@ -57,15 +58,16 @@ def test_an_empty_query_finds_everything() -> None:
     ],
 )
 def test_the_most_relevant_issue_comes_first(query: str, number: int) -> None:
-    parsed = search.parse(query, "learner")
+    parsed = searching.parse_query(query, "learner")
     repo = next(repo for repo in REPOSITORIES if repo.name == "trail-mapper")
-    best = max(repo.issues, key=lambda issue: search.relevance(parsed, repo, issue))
+    best = max(repo.issues, key=lambda issue: searching.relevance(parsed, repo, issue))
     assert best.number == number
 
 
 def test_common_words_alone_say_nothing() -> None:
     repo = REPOSITORIES[0]
     scores = {
-        search.relevance(search.parse("what is the issue", "learner"), repo, issue) for issue in repo.issues
+        searching.relevance(searching.parse_query("what is the issue", "learner"), repo, issue)
+        for issue in repo.issues
     }
     assert scores == {1}

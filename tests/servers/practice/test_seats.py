@@ -20,7 +20,7 @@ from tests.servers.practice.conftest import (
 from tests.servers.practice.process import Process
 from workshop.core.errors import UsageError
 from workshop.core.seats import record_key, seat_numbers
-from workshop.servers.practice import data
+from workshop.servers.practice import catalog
 from workshop.servers.practice.app import create_app
 from workshop.servers.practice.client import fingerprint, read_requests
 from workshop.servers.practice.config import RECORD_SECRET, PracticeConfig
@@ -68,8 +68,10 @@ def test_the_number_of_a_seat_stays_when_there_are_more_seats() -> None:
 @pytest.mark.parametrize("count", [30, 300])
 def test_no_two_seats_have_the_same_answer_to_the_question(count: int) -> None:
     logins = [f"seat-{number}" for number in seat_numbers(count)]
-    found = data.with_seats(data.load(), logins)
-    assert found.repositories == data.with_seats(data.load(), logins).repositories, "the same on each machine"
+    found = catalog.with_seats(catalog.load(), logins)
+    assert found.repositories == catalog.with_seats(catalog.load(), logins).repositories, (
+        "the same on each machine"
+    )
     answers = set()
     for login in logins:
         own = [repository for repository in found.repositories if repository.owner == login]
@@ -84,7 +86,7 @@ def test_no_two_seats_have_the_same_answer_to_the_question(count: int) -> None:
 
 
 def test_without_seats_the_data_is_unchanged() -> None:
-    assert data.with_seats(data.load(), ()) == data.load()
+    assert catalog.with_seats(catalog.load(), ()) == catalog.load()
 
 
 async def test_the_page_has_the_button_of_the_seat_that_the_app_names_and_otherwise_all(

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, quote_plus
 import pytest
 
 from tests.servers.practice.conftest import Practice
-from workshop.servers.practice.authorizations import CODE_SECONDS
+from workshop.servers.practice.tokens import CODE_SECONDS
 
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"

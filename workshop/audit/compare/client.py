@@ -6,30 +6,51 @@ browser, it stops at an unknown page, where this client records it and goes on.
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx2
+from joserfc import jws, jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey
 from mcp.client.auth.oauth2 import PKCEParameters
 
 from workshop.agent.http import open_client, wait_before
+from workshop.audit.compare.evidence import (
+    CREATED,
+    Authorization,
+    ForAnother,
+    NotObservedError,
+    Page,
+    Presented,
+    Provider,
+    Refreshed,
+    Registered,
+    Session,
+    TokenAnswer,
+    Unobserved,
+    WithoutProof,
+    observed,
+)
+from workshop.audit.compare.systems import RunningSystem
 from workshop.audit.probe.exchange import receive
 from workshop.audit.probe.model import Answer
 from workshop.audit.probe.requests import initialize
 from workshop.core.browser import following, forms, press
+from workshop.core.encoding import jwt_claims
 from workshop.core.errors import WorkshopError
 from workshop.core.outgoing import is_loopback
+from workshop.core.ports import free_port
+from workshop.servers.practice.client import access_token
 
 SECONDS = 5.0
 USER = "learner"
-CREATED = (200, 201)
 FOREIGN = "https://another-server.example/mcp"
 """A resource that none of the systems is."""
 HOSTILE = ("http://evil.example/cb", "javascript:alert(1)", "https://evil.example/*")
 """Redirect URIs that must not be registered: plain http off this machine, a script, a wildcard (RFC 9700)."""
-_FAILED = 500
 _MOST_PAGES = 12
 _BUTTONS = (("decision", "approve"), ("user", USER))
 _MOST_TRIES = 4
@@ -62,55 +83,6 @@ class HttpSession:
         return await self.send(
             "POST", url, json=request["json"], headers={**request["headers"], **headers, **credential}
         )
-
-
-def is_let_in(answer: Answer) -> bool:
-    """Whether the server carried the request out, instead of refusing the caller."""
-    return answer.status < httpx2.codes.BAD_REQUEST
-
-
-def is_refusal(status: int) -> bool:
-    """Whether a status is a decision against the request; a failure or an overload (429) is not."""
-    return httpx2.codes.BAD_REQUEST <= status < _FAILED and status != httpx2.codes.TOO_MANY_REQUESTS
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page on the way: its origin and path, its buttons' names, and whether it names the client."""
-
-    origin: str
-    path: str
-    buttons: tuple[str, ...]
-    names_client: bool
-
-
-@dataclass(frozen=True)
-class Authorization:
-    """A browser's way through a login: the pages in order, then the callback's query, or a reason."""
-
-    pages: tuple[Page, ...] | None = ()
-    """None if they were shown to a person."""
-    callback: Mapping[str, str] | None = None
-    refusal: str = ""
-    status: int = 0
-    """Of the page where the login ended; 0 if the browser was redirected to the client."""
-
-    @property
-    def code(self) -> str:
-        """The authorization code; empty without one."""
-        return (self.callback or {}).get("code", "")
-
-    @property
-    def refused(self) -> str:
-        """Why there is no code, in a few words; empty if there is one."""
-        if self.code:
-            return ""
-        return (self.callback or {}).get("error", "") or self.refusal or "no code was returned"
-
-    @property
-    def is_answer(self) -> bool:
-        """Whether the server decided; a failure does not show what it allows."""
-        return not self.status or is_refusal(self.status)
 
 
 async def follow_login(url: str, redirect_uri: str, client_name: str) -> Authorization:
@@ -151,53 +123,6 @@ def _refusal(response: httpx2.Response) -> str:
         document = None
     error = document.get("error", "") if isinstance(document, dict) else ""
     return f"{response.status_code} {error}".strip()
-
-
-@dataclass(frozen=True)
-class Provider:
-    """An authorization server, as described by its own metadata and the resource's."""
-
-    metadata: Mapping[str, Any]
-    resource: str
-    scopes: tuple[str, ...] = ()
-
-    @property
-    def issuer(self) -> str:
-        return str(self.metadata.get("issuer", ""))
-
-    def endpoint(self, name: str) -> str:
-        """An endpoint's URL; raises WorkshopError if the metadata does not have it."""
-        url = self.metadata.get(f"{name}_endpoint")
-        if not isinstance(url, str):
-            raise WorkshopError(f"the metadata does not name a {name} endpoint")
-        return url
-
-    @classmethod
-    def described(cls, metadata: Mapping[str, Any], resource: str, scopes: Sequence[str] = ()) -> "Provider":
-        """With the scopes that the resource requests, and `offline_access` if the server supports it."""
-        supported = metadata.get("scopes_supported", ())
-        wanted = [*scopes, *(["offline_access"] if "offline_access" in supported else [])]
-        return cls(metadata, resource, tuple(dict.fromkeys(wanted)))
-
-
-@dataclass(frozen=True)
-class TokenAnswer:
-    """The token endpoint's answer, and the tokens in it."""
-
-    answer: Answer
-
-    @property
-    def access_token(self) -> str:
-        """The token; empty if there is none. RFC 6749 section 5.1: only with 200."""
-        return self._token("access_token")
-
-    @property
-    def refresh_token(self) -> str:
-        return self._token("refresh_token")
-
-    def _token(self, name: str) -> str:
-        value = self.answer.document.get(name) if self.answer.status in CREATED else None
-        return value if isinstance(value, str) else ""
 
 
 class Client:
@@ -271,3 +196,134 @@ async def register(http: HttpSession, provider: Provider, redirect_uri: str, nam
             break
         await asyncio.sleep(min(wait_before(number, dict(answer.headers)) or _LONGEST_WAIT, _LONGEST_WAIT))
     return answer
+
+
+_ALGORITHM = "ES256"
+_PEM = b"-----BEGIN"
+
+
+def signing_key(token: str, secrets: Path) -> ECKey | None:
+    """The key below `secrets` that signed a token; None if there is none."""
+    for path in sorted(secrets.rglob("*")):
+        data = path.read_bytes() if path.is_file() else b""
+        if not data.startswith(_PEM):
+            continue
+        try:
+            key = ECKey.import_key(data)
+            jwt.decode(token, key, algorithms=[_ALGORITHM])
+        except (JoseError, ValueError):
+            continue
+        return key
+    return None
+
+
+def signed_again(token: str, key: ECKey, **changed: object) -> str:
+    """The token with these claims changed, signed with its issuer's own key."""
+    header = dict(jws.extract_compact(token.encode()).headers())
+    return jwt.encode(header, {**(jwt_claims(token) or {}), **changed}, key, algorithms=[_ALGORITHM])
+
+
+_UPSTREAM_SCOPES = ("repo", "read:org", "read:user", "user:email")
+UPSTREAM_TOKEN = "GitHub's own token"  # noqa: S105 - its name
+
+
+class LoginProbes:
+    """The probes that need a client. `registrations` has to be the first: the others share its client."""
+
+    def __init__(self, http: HttpSession, running: RunningSystem, provider: Provider | Unobserved) -> None:
+        self._http = http
+        self._running = running
+        self._provider = provider
+        # Random, so that a page can know this name only from the registration.
+        self._name = f"Comparison {secrets.token_hex(4)}"
+        self._client: Client | None = None
+
+    async def registrations(self) -> Registered:
+        """Register a correct client, and try to register some that must be refused."""
+        provider = observed(self._provider)
+        good = await register(self._http, provider, f"http://localhost:{free_port()}/callback", self._name)
+        if good.status in CREATED and good.document:
+            self._client = Client(self._http, provider, good.document, self._name)
+        hostile = {uri: await register(self._http, provider, uri, self._name) for uri in HOSTILE}
+        return Registered(good, hostile)
+
+    async def session(self) -> Session:
+        """Log in as a client should, and use the token."""
+        client, pkce = self._registered(), PKCEParameters.generate()
+        authorization = await client.authorize(pkce)
+        if not authorization.code:
+            raise NotObservedError(f"the login of a correct client ended with {authorization.refused}")
+        answered = await client.redeem(authorization.code, pkce.code_verifier)
+        if not answered.access_token:
+            raise NotObservedError(f"the code was not exchanged for a token: {answered.answer.summary}")
+        return Session(client.provider, authorization, answered, await self._use(answered.access_token))
+
+    async def without_proof(self) -> WithoutProof:
+        """Request a code without a PKCE challenge; then redeem a regular one with a wrong verifier."""
+        client = self._registered()
+        bare = _decided(await client.authorize(None))
+        regular = await client.authorize(PKCEParameters.generate())
+        if not regular.code:
+            raise NotObservedError(f"there was no code to redeem: {regular.refused}")
+        other = PKCEParameters.generate()
+        return WithoutProof(bare, await client.redeem(regular.code, other.code_verifier))
+
+    async def for_another(self) -> ForAnother:
+        """Request a token for another server; if it is issued, use it here."""
+        client, pkce = self._registered(), PKCEParameters.generate()
+        authorization = _decided(await client.authorize(pkce, resource=FOREIGN))
+        if not authorization.code:
+            return ForAnother(authorization)
+        answered = await client.redeem(authorization.code, pkce.code_verifier, resource=FOREIGN)
+        if not answered.access_token:
+            return ForAnother(authorization, answered)
+        return ForAnother(authorization, answered, await self._use(answered.access_token))
+
+    async def present(self, session: Session | Unobserved) -> Presented:
+        """Send the server tokens that are not for it; the last differs from a valid one only in `aud`."""
+        token = observed(session).answered.access_token
+        foreign: dict[str, Answer] = {}
+        if upstream := token_for_upstream(self._running):
+            foreign[UPSTREAM_TOKEN] = await self._use(upstream)
+        claims, key = jwt_claims(token) or {}, signing_key(token, self._running.secrets)
+        if key is None:
+            return Presented(foreign, claims)
+        return Presented(
+            foreign,
+            claims,
+            control=await self._use(signed_again(token, key)),
+            readdressed=await self._use(signed_again(token, key, aud=[FOREIGN])),
+        )
+
+    async def refresh(self, session: Session | Unobserved) -> Refreshed:
+        """Exchange the refresh token, if there is one, and use the new access token."""
+        old = observed(session).answered.refresh_token
+        if not old:
+            return Refreshed(given=False)
+        answered = await self._registered().refresh(old)
+        if not answered.access_token:
+            return Refreshed(True, answered)
+        rotated = bool(answered.refresh_token) and answered.refresh_token != old
+        return Refreshed(True, answered, rotated, await self._use(answered.access_token))
+
+    def _registered(self) -> Client:
+        if self._client is None:
+            observed(self._provider)
+            raise NotObservedError("no client could be registered")
+        return self._client
+
+    async def _use(self, token: str) -> Answer:
+        headers: Mapping[str, str] = self._running.headers
+        return await self._http.initialize(self._running.url, token, headers)
+
+
+def _decided(authorization: Authorization) -> Authorization:
+    if not authorization.is_answer:
+        raise NotObservedError(f"the authorization server failed: {authorization.refused}")
+    return authorization
+
+
+def token_for_upstream(running: RunningSystem) -> str:
+    """A token that the practice GitHub accepts, made with its OAuth app's secret; empty without a secret."""
+    path = running.client_secret
+    return access_token(path.read_text("utf-8").strip(), USER, _UPSTREAM_SCOPES) if path else ""

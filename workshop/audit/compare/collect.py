@@ -10,17 +10,16 @@ from typing import TypeVar
 
 import httpx2
 
-from workshop.agent.agent import Agent
 from workshop.agent.approval import Approval, ApproveAs, NobodyApproves
 from workshop.agent.connect import connect
 from workshop.agent.events import Event, ToolsFound
+from workshop.agent.loop import Agent
 from workshop.agent.mcp_tools import McpTools
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.run import load_answer
-from workshop.agent.sign_out import sign_out
-from workshop.agent.token_store import TokenStore
+from workshop.agent.token_store import TokenStore, sign_out
 from workshop.audit.compare import upstream
-from workshop.audit.compare.client import USER, HttpSession, Provider
+from workshop.audit.compare.client import USER, HttpSession, LoginProbes, token_for_upstream
 from workshop.audit.compare.evidence import (
     Asked,
     Cleaned,
@@ -29,19 +28,16 @@ from workshop.audit.compare.evidence import (
     Moment,
     Names,
     NotObservedError,
-    ProbeResult,
+    Provider,
     Searched,
     Sent,
     Unobserved,
     observed,
 )
-from workshop.audit.compare.logins import LoginProbes, token_for_upstream
 from workshop.audit.compare.systems import RunningSystem, remains
 from workshop.audit.compare.upstream import search
-from workshop.audit.probe.exchange import Exchange
 from workshop.audit.probe.model import Answer, Target
-from workshop.audit.probe.report import judge
-from workshop.audit.probe.requests import collect as probe_server
+from workshop.audit.probe.report import examine
 from workshop.core.errors import WorkshopError
 from workshop.core.text import one_line, plain
 from workshop.course.variation_run import PROXY
@@ -165,7 +161,9 @@ async def collect(running: RunningSystem, logins: Path, note: Note) -> Evidence:
         github=running.github,
     )
     note("the probe")
-    found = replace(blank, probe_result=await attempt(_SECONDS, lambda: _probe(running.url)))
+    found = replace(
+        blank, probe_result=await attempt(_SECONDS, lambda: examine(Target.parse(running.url), follow=True))
+    )
     note("the question")
     found = replace(found, asked=await attempt(_AGENT_SECONDS, lambda: ask(running, logins)))
     first = await attempt(_SECONDS, lambda: _recorded(running))
@@ -177,13 +175,6 @@ async def collect(running: RunningSystem, logins: Path, note: Note) -> Evidence:
     note("a restart")
     found = replace(found, again=await attempt(_AGENT_SECONDS, lambda: _ask_again(running, logins)))
     return replace(found, github_record=await attempt(_SECONDS, lambda: _read_record(running, found, first)))
-
-
-async def _probe(url: str) -> ProbeResult:
-    target = Target.parse(url)
-    async with Exchange(target, lambda _: None) as exchange:
-        probed = await probe_server(target, exchange, follow=True)
-    return ProbeResult(probed, judge(probed, exchange.requests))
 
 
 async def _as_client(http: HttpSession, running: RunningSystem, found: Evidence, note: Note) -> Evidence:
@@ -200,7 +191,7 @@ async def _as_client(http: HttpSession, running: RunningSystem, found: Evidence,
 
 
 async def _provider(found: Evidence) -> Provider:
-    probed = observed(found.probe_result).probed
+    probed = observed(found.probe_result).evidence
     prm = probed.prm.document if probed.prm else {}
     challenge = (probed.refusal.challenge if probed.refusal else None) or {}
     scopes = challenge.get("scope", "").split() or _texts(prm.get("scopes_supported"))

@@ -1,10 +1,11 @@
 """The comparison from end to end: start each system, collect its evidence, remove it; then the HTML page."""
 
 import contextlib
+import re
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -15,16 +16,28 @@ from markupsafe import Markup, escape
 
 from workshop.audit.compare.client import HttpSession
 from workshop.audit.compare.collect import attempt, clean_up, collect
-from workshop.audit.compare.evidence import Asked, Cell, Evidence, Unobserved
+from workshop.audit.compare.evidence import (
+    Asked,
+    Authorization,
+    Cell,
+    Evidence,
+    Provider,
+    Refreshed,
+    Session,
+    TokenAnswer,
+    Unobserved,
+)
 from workshop.audit.compare.rows import ROWS
 from workshop.audit.compare.systems import RunningSystem, System, running_system
-from workshop.audit.probe.model import Answer
+from workshop.audit.probe.model import Answer, Target
+from workshop.audit.probe.report import examine
+from workshop.audit.sign_in import SignedIn, Signing
 from workshop.core.console import Progress
 from workshop.core.encoding import csp_hash
 from workshop.core.errors import UsageError, WorkshopError
 from workshop.core.interrupts import interrupts
 from workshop.core.pages import page_environment
-from workshop.core.paths import write_private
+from workshop.core.paths import check_writable, write_result
 from workshop.core.text import one_line
 
 _CLEANUP_SECONDS = 40.0
@@ -195,22 +208,17 @@ def to_html(comparison: Comparison, now: datetime | None = None) -> str:
 
 
 def check_target(path: Path) -> None:
-    """Raise UsageError for a file that cannot be written, before anything runs."""
+    """Raise UsageError for a file that cannot be an HTML page, before anything runs."""
     if path.suffix.lower() not in {".html", ".htm"}:
         raise UsageError(
             f"`{path}` is not an HTML file", hint="For example `workshop part 4 compare --html compare.html`"
         )
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        why = "It is a folder" if path.is_dir() else "Its folder does not exist"
-        raise UsageError(f"Cannot write the page to `{path}`", why=why)
+    check_writable(path, "page")
 
 
 def write(comparison: Comparison, path: Path) -> None:
     """Write the page, replacing an existing file; only the owner can read it."""
-    try:
-        write_private(path, to_html(comparison).encode("utf-8", "replace"))
-    except OSError as error:
-        raise UsageError(f"Cannot write the page to `{path}`", why=error.strerror or str(error)) from error
+    write_result(path, to_html(comparison), "page")
 
 
 @cache
@@ -222,8 +230,74 @@ def _environment() -> Environment:
 
 def _codes(text: str) -> Markup:
     """Text, escaped, with the text between backticks as code."""
-    pieces = str(escape(text)).split("`")
-    if len(pieces) % 2 == 0:  # an odd backtick is an ordinary character
-        return Markup("`").join(map(Markup, pieces))
-    shown = (f"<code>{piece}</code>" if number % 2 else piece for number, piece in enumerate(pieces))
-    return Markup("".join(shown))  # noqa: S704 - escaped just above
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped here
+
+
+_CODE = re.compile(r"`([^`]+)`")
+_UNKNOWN = "unknown"
+_OK = 200
+
+
+async def outside(target: Target, signing: Signing | None, note: Callable[[str], None]) -> Column:
+    """Probe a server that is not the workshop's; with `signing`, log in there as the agent does.
+
+    Nothing is tried there that only a system of the workshop may be asked for. Raises WorkshopError if no
+    MCP server answers or the login fails.
+    """
+    began = time.monotonic()
+    probed = await examine(target, follow=False, sending=note, signing=signing)
+    guarded = probed.evidence.guarded
+    why = "no login was made; `--login` makes one" if guarded else "the server requires no token"
+    found = replace(_blank(target, why), probe_result=probed)
+    if probed.signed_in is not None:
+        found = await _with_login(found, probed.signed_in)
+    return column_of(found, "Your own server", time.monotonic() - began)
+
+
+def _blank(target: Target, no_login: str) -> Evidence:
+    not_asked = Unobserved("it is not a system of the workshop, so the part's question is not asked")
+    not_tried = Unobserved("logins that should fail are tried at the workshop's own systems only")
+    not_sent = Unobserved("tokens of others are sent to the workshop's own systems only")
+    no_record = Unobserved("what is behind it keeps no record that could be read")
+    return Evidence(
+        name=one_line(target.parts.netloc, 60),
+        url=target.url,
+        workloads={_UNKNOWN: target.url},
+        facts=(),
+        server=_UNKNOWN,
+        github="",
+        asked=not_asked,
+        again=not_asked,
+        github_record=no_record,
+        searched=no_record,
+        registered=Unobserved("clients are registered at the workshop's own systems only"),
+        session=Unobserved(no_login),
+        without_proof=not_tried,
+        for_another=not_tried,
+        presented=not_sent,
+        refreshed=Unobserved(no_login),
+        names=Unobserved(no_login),
+        cleaned=Unobserved("it was not started here"),
+    )
+
+
+async def _with_login(found: Evidence, signed_in: SignedIn) -> Evidence:
+    """What the agent's login shows; the token is sent to the server itself, and no redirect is followed."""
+    login, tools = signed_in.login, tuple(signed_in.tools)
+    async with HttpSession() as http:
+        first_use = await http.initialize(login.resource, signed_in.token, {})
+    metadata = login.authorization_server.model_dump(mode="json", exclude_none=True)
+    provider = Provider.described(metadata, login.resource)
+    response = signed_in.response
+    callback = {"iss": response.iss} if response and response.iss else {}
+    authorization = Authorization(pages=None, callback=callback if response else None)
+    answered = TokenAnswer(Answer("POST", provider.endpoint("token"), _OK, (), ""))
+    keeps = "there is a refresh token; it stays with the agent's login and is not used here"
+    has_refresh = login.tokens is not None and bool(login.tokens.refresh_token)
+    listed = one_line(", ".join(tools), 120) or "none"
+    return replace(
+        found,
+        session=Session(provider, authorization, answered, first_use),
+        refreshed=Unobserved(keeps) if has_refresh else Refreshed(given=False),
+        names=Unobserved(f"what is behind it is not known; its {len(tools)} tools are {listed}"),
+    )

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from workshop.audit.compare.client import Authorization, Provider, TokenAnswer
+import httpx2
+
 from workshop.audit.probe.model import Answer
-from workshop.audit.probe.model import Evidence as Probed
-from workshop.audit.probe.report import Report
+from workshop.audit.probe.report import Examined
+from workshop.core.errors import WorkshopError
 from workshop.servers.practice.client import RecordedRequest
 
 T = TypeVar("T")
+CREATED = (200, 201)
+_FAILED = 500
 
 
 class NotObservedError(Exception):
@@ -31,12 +34,100 @@ def observed(found: T | Unobserved) -> T:
     return found
 
 
-@dataclass(frozen=True)
-class ProbeResult:
-    """The answers that `workshop probe` received, and its report."""
+def is_let_in(answer: Answer) -> bool:
+    """Whether the server carried the request out, instead of refusing the caller."""
+    return answer.status < httpx2.codes.BAD_REQUEST
 
-    probed: Probed
-    report: Report
+
+def is_refusal(status: int) -> bool:
+    """Whether a status is a decision against the request; a failure or an overload (429) is not."""
+    return httpx2.codes.BAD_REQUEST <= status < _FAILED and status != httpx2.codes.TOO_MANY_REQUESTS
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page on the way: its origin and path, its buttons' names, and whether it names the client."""
+
+    origin: str
+    path: str
+    buttons: tuple[str, ...]
+    names_client: bool
+
+
+@dataclass(frozen=True)
+class Authorization:
+    """A browser's way through a login: the pages in order, then the callback's query, or a reason."""
+
+    pages: tuple[Page, ...] | None = ()
+    """None if they were shown to a person."""
+    callback: Mapping[str, str] | None = None
+    refusal: str = ""
+    status: int = 0
+    """Of the page where the login ended; 0 if the browser was redirected to the client."""
+
+    @property
+    def code(self) -> str:
+        """The authorization code; empty without one."""
+        return (self.callback or {}).get("code", "")
+
+    @property
+    def refused(self) -> str:
+        """Why there is no code, in a few words; empty if there is one."""
+        if self.code:
+            return ""
+        return (self.callback or {}).get("error", "") or self.refusal or "no code was returned"
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the server decided; a failure does not show what it allows."""
+        return not self.status or is_refusal(self.status)
+
+
+@dataclass(frozen=True)
+class Provider:
+    """An authorization server, as described by its own metadata and the resource's."""
+
+    metadata: Mapping[str, Any]
+    resource: str
+    scopes: tuple[str, ...] = ()
+
+    @property
+    def issuer(self) -> str:
+        return str(self.metadata.get("issuer", ""))
+
+    def endpoint(self, name: str) -> str:
+        """An endpoint's URL; raises WorkshopError if the metadata does not have it."""
+        url = self.metadata.get(f"{name}_endpoint")
+        if not isinstance(url, str):
+            raise WorkshopError(f"the metadata does not name a {name} endpoint")
+        return url
+
+    @classmethod
+    def described(cls, metadata: Mapping[str, Any], resource: str, scopes: Sequence[str] = ()) -> "Provider":
+        """With the scopes that the resource requests, and `offline_access` if the server supports it."""
+        supported = metadata.get("scopes_supported", ())
+        wanted = [*scopes, *(["offline_access"] if "offline_access" in supported else [])]
+        return cls(metadata, resource, tuple(dict.fromkeys(wanted)))
+
+
+@dataclass(frozen=True)
+class TokenAnswer:
+    """The token endpoint's answer, and the tokens in it."""
+
+    answer: Answer
+
+    @property
+    def access_token(self) -> str:
+        """The token; empty if there is none. RFC 6749 section 5.1: only with 200."""
+        return self._token("access_token")
+
+    @property
+    def refresh_token(self) -> str:
+        return self._token("refresh_token")
+
+    def _token(self, name: str) -> str:
+        value = self.answer.document.get(name) if self.answer.status in CREATED else None
+        return value if isinstance(value, str) else ""
 
 
 @dataclass(frozen=True)
@@ -193,7 +284,7 @@ class Evidence:
     """The program among `workloads` to which the agent connects."""
     github: str | None = None
     """The practice GitHub among `workloads`; None if the system has none."""
-    probe_result: ProbeResult | Unobserved = Unobserved("it was not probed")
+    probe_result: Examined | Unobserved = Unobserved("it was not probed")
     asked: Asked | Unobserved = Unobserved("the agent was not run")
     again: Asked | Unobserved = Unobserved("the server was not restarted")
     sent: Sent = Sent({})

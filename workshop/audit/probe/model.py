@@ -313,6 +313,9 @@ Verdict = Found | Passed | Unknown | None
 """None: the check does not apply to this server."""
 
 
+Judge = Callable[[Evidence], Verdict]
+
+
 @dataclass(frozen=True)
 class Check:
     """One check of the evidence; `meaning` and `fix` explain a failure to the server's operator."""
@@ -321,4 +324,17 @@ class Check:
     title: str
     meaning: str
     fix: str
-    judge: Callable[[Evidence], Verdict]
+    judge: Judge
+
+
+class Checks(list[Check]):
+    """Checks in the order of the report."""
+
+    def add(self, id_: str, title: str, meaning: str, fix: str) -> Callable[[Judge], Judge]:
+        """A decorator that adds a check with the decorated function as its judge."""
+
+        def added(judge: Judge) -> Judge:
+            self.append(Check(id_, title, meaning, fix, judge))
+            return judge
+
+        return added

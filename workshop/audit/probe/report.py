@@ -11,7 +11,7 @@ from workshop.audit.probe.requests import collect, collect_signed
 from workshop.core.interrupts import interrupts
 
 if TYPE_CHECKING:
-    from workshop.audit.sign_in import Signing
+    from workshop.audit.sign_in import SignedIn, Signing
 
 _WORST_FIRST = tuple(Severity)
 _LONGEST = 200
@@ -75,32 +75,43 @@ def probe(
     Raises UsageError for an invalid URL, and WorkshopError, PreflightError or DeadlineError when no MCP
     server answers there or the login fails.
     """
-    found = probe_async(Target.parse(url), follow=follow, sending=sending, seconds=seconds, signing=signing)
-    return interrupts.run(found)
+    found = examine(Target.parse(url), follow=follow, sending=sending, seconds=seconds, signing=signing)
+    return interrupts.run(found).report
 
 
-async def probe_async(
+@dataclass(frozen=True)
+class Examined:
+    """The answers of one server, the report on them, and the login if one was made."""
+
+    evidence: Evidence
+    report: Report
+    signed_in: "SignedIn | None" = None
+
+
+async def examine(
     target: Target,
     *,
     follow: bool,
-    sending: Callable[[str], None],
+    sending: Callable[[str], None] = lambda _: None,
     seconds: float = ALL_SECONDS,
     signing: "Signing | None" = None,
-) -> Report:
-    """As `probe`, in a running event loop."""
+) -> Examined:
+    """As `probe`, with everything that the report is made from."""
     if signing is not None:
-        signing.check(target.url)
+        signing.check(target.url)  # before the first request: this server must never get a token
     async with Exchange(target, sending, seconds) as exchange:
         evidence = await collect(target, exchange, follow=follow)
     if signing is None:
-        return judge(evidence, exchange.requests)
+        return Examined(evidence, judge(evidence, exchange.requests))
     if not evidence.guarded:
         skipped = (*evidence.not_looked_at, "What needs a login: the server requires no token")
-        return judge(replace(evidence, not_looked_at=skipped), exchange.requests)
+        evidence = replace(evidence, not_looked_at=skipped)
+        return Examined(evidence, judge(evidence, exchange.requests))
+    sending("a login")
     signed_in = await signing.at(target.url, evidence.target.url)
     async with Exchange(evidence.target, sending, seconds) as with_token:
-        signed = await collect_signed(evidence.target, signed_in, with_token)
-    return judge(replace(evidence, signed=signed), [*exchange.requests, *with_token.requests])
+        evidence = replace(evidence, signed=await collect_signed(evidence.target, signed_in, with_token))
+    return Examined(evidence, judge(evidence, [*exchange.requests, *with_token.requests]), signed_in)
 
 
 def judge(evidence: Evidence, requests: Sequence[str]) -> Report:

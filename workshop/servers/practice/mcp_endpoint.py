@@ -21,11 +21,11 @@ from starlette.types import Receive, Scope, Send
 
 from workshop.servers.practice.state import PracticeState
 from workshop.servers.practice.tokens import Caller
-from workshop.servers.practice.tools import ALL_TOOLS
-from workshop.servers.practice.tools.definition import TOOL_REQUEST, ToolRequest
+from workshop.servers.practice.tools import TOOL_REQUEST, ToolRequest, issues, repositories, searching
 
 _SELECTION: Final = "practice.selection"
 _METADATA = "/.well-known/oauth-protected-resource"
+ALL_TOOLS = (*searching.TOOLS, *repositories.TOOLS, *issues.TOOLS)
 _TOOLS = {known.tool.name: known for known in ALL_TOOLS}
 TOOLSETS = ("context", "repos", "issues", "users")
 _FALSE = {"", "false", "f", "no", "n", "0", "off"}

@@ -20,13 +20,11 @@ from starlette.routing import Route
 
 from workshop.core.errors import UsageError
 from workshop.servers.practice import web
-from workshop.servers.practice.authorizations import AuthorizationRequest, matches_challenge
-from workshop.servers.practice.catalog import NotFoundError
-from workshop.servers.practice.data import User
+from workshop.servers.practice.catalog import NotFoundError, User
 from workshop.servers.practice.faults import REFUSAL
 from workshop.servers.practice.recorder import USER
 from workshop.servers.practice.state import PracticeState
-from workshop.servers.practice.tokens import SCOPES, parse_scopes
+from workshop.servers.practice.tokens import SCOPES, AuthorizationRequest, matches_challenge, parse_scopes
 from workshop.servers.practice.web import read_form
 
 BROWSER_COOKIE: Final = "practice_browser"

@@ -10,8 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from workshop.servers.practice import shapes
-from workshop.servers.practice.catalog import NotFoundError
-from workshop.servers.practice.data import Issue, Repository
+from workshop.servers.practice.catalog import Issue, NotFoundError, Repository
 from workshop.servers.practice.faults import REFUSAL
 from workshop.servers.practice.state import PracticeState
 from workshop.servers.practice.tokens import Caller

@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from workshop.servers.practice.catalog import Catalog
-from workshop.servers.practice.data import Comment, Commit, Issue, Repository, User
+from workshop.servers.practice.catalog import Catalog, Comment, Commit, Issue, Repository, User
 from workshop.servers.practice.tokens import Caller
 
 Json = dict[str, Any]

@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from starlette.requests import HTTPConnection
 
 from workshop.core.seats import record_key
-from workshop.servers.practice import data
-from workshop.servers.practice.authorizations import Authorizations
-from workshop.servers.practice.catalog import Catalog
+from workshop.servers.practice.catalog import Catalog, User, load, with_seats
 from workshop.servers.practice.config import PracticeConfig
-from workshop.servers.practice.data import User
 from workshop.servers.practice.faults import WRONG_USER, Faults
 from workshop.servers.practice.recorder import Recorder
-from workshop.servers.practice.tokens import Tokens
+from workshop.servers.practice.tokens import Authorizations, Tokens
 
 LIMIT = 5000
 _WINDOW_SECONDS = 3600
@@ -83,7 +80,7 @@ class PracticeState:
         """The state at start; `clock` returns seconds since the epoch."""
         return cls(
             config=config,
-            catalog=Catalog(data.with_seats(data.load(), config.seat_users)),
+            catalog=Catalog(with_seats(load(), config.seat_users)),
             # Each seat has the app's secret, so with seats the tokens are made from another one.
             tokens=Tokens(config.record_secret or config.client_secret),
             authorizations=Authorizations(clock),

@@ -1,16 +1,22 @@
-"""A resource server: it verifies an identity provider's tokens, issues none, and passes none on.
+"""Plain functions as a resource server: it verifies an identity provider's tokens, and issues none.
 
 What it accepts and refuses is the contract of py2mcp's `main.py` and `http.py`. Its protected-resource
 metadata (RFC 9728) leads clients to the provider.
 """
 
-from collections.abc import Iterable
+import difflib
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from anyio import to_thread
 from mcp.server.context import ServerMiddleware
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import BaseModel, ConfigDict
 from starlette.applications import Starlette
@@ -21,9 +27,78 @@ from workshop.auth import LOOPBACK_HOSTS, BearerGuard, OutsideIssuer, OutsideTok
 from workshop.core.errors import UsageError
 from workshop.core.files import validated
 from workshop.core.serving import serve
-from workshop.servers.resource_server.functions import Function, InputTrans, add_functions, named
 from workshop.servers.variation.sdk import CallerForSdk
 from workshop.servers.variation.service import CountedLogins
+
+Function = Callable[..., Any]
+InputTrans = Callable[[dict[str, Any]], dict[str, Any]]
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def add_functions(server: MCPServer, found: Iterable[tuple[str, Function]], trans: InputTrans | None) -> None:
+    """Add each function as a tool; the text beside it names it in errors.
+
+    Raises UsageError without any, for two of one name, and for one that cannot be a tool.
+    """
+    taken: dict[str, str] = {}
+    for text, function in found:
+        name = function.__name__
+        if taken.setdefault(name, text) != text:
+            raise UsageError(f"`{taken[name]}` and `{text}` would be tools of one name")
+        try:
+            server.add_tool(_tool(function, trans))
+        except Exception as error:
+            raise UsageError(f"`{text}` cannot be a tool", why=f"{type(error).__name__}: {error}") from error
+    if not taken:
+        raise UsageError(
+            "There is no function to serve",
+            hint="Name one after `--ref`, such as `module:function`, or in `refs` of FILE",
+        )
+
+
+def named(found: Function | str) -> tuple[str, Function]:
+    """A function and the text that names it; raises UsageError for a reference that names none."""
+    if isinstance(found, str):
+        return found, function_of(found)
+    if not inspect.isroutine(found):
+        raise UsageError(
+            f"{found!r} is not a function", hint="Pass a function, or the text `module:function`"
+        )
+    return f"{found.__module__}:{found.__qualname__}", found
+
+
+def function_of(ref: str) -> Function:
+    """The function that a reference names; raises UsageError when there is none."""
+    module_name, _, name = ref.partition(":")
+    if not module_name or not name:
+        raise UsageError(f"`{ref}` is not a reference to a function", hint="Write `module:function`")
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise UsageError(f"The module of `{ref}` cannot be imported", why=why) from error
+    found = getattr(module, name, None)
+    if not inspect.isroutine(found):
+        near = difflib.get_close_matches(name, set(dir(module)) - {name}, n=1)
+        raise UsageError(f"`{ref}` is not a function", hint=f"Is it `{near[0]}`?" if near else "")
+    return found
+
+
+def _tool(function: Function, input_trans: InputTrans | None) -> Function:
+    """`function` behind `input_trans`; the text of its ValueError reaches the model."""
+    if any(argument.kind not in _BY_NAME for argument in inspect.signature(function).parameters.values()):
+        raise TypeError("arguments of a tool come by name, and not all of these can")
+    prepared = input_trans or dict
+
+    async def call(**arguments: object) -> object:
+        try:
+            bound = functools.partial(function, **prepared(arguments))
+            return await (bound() if inspect.iscoroutinefunction(function) else to_thread.run_sync(bound))
+        except ValueError as error:
+            raise ToolError(str(error)) from error
+
+    return functools.wraps(function)(call)
+
 
 HTTP = "streamable-http"
 Middleware = ServerMiddleware[Any]
@@ -152,48 +227,26 @@ def mk_mcp_server(
 
 def mk_mcp_from_refs(
     refs: Iterable[Function | str],
-    *,
-    name: str = "resource-server",
-    auth: object = None,
-    input_trans: InputTrans | None = None,
-    middleware: Middleware | Iterable[Middleware] | None = None,
-    instructions: str | None = None,
+    **options: Any,  # noqa: ANN401 - those of mk_mcp_server
 ) -> FunctionServer:
     """`mk_mcp_server` for references: each is the text `module:function`, or a function."""
-    return mk_mcp_server(
-        refs,
-        name=name,
-        auth=auth,
-        input_trans=input_trans,
-        middleware=middleware,
-        instructions=instructions,
-    )
+    return mk_mcp_server(refs, **options)
 
 
 def mk_http_app(
     refs: Iterable[Function | str],
     *,
-    name: str = "resource-server",
     auth: object = None,
-    input_trans: InputTrans | None = None,
     transport: str = HTTP,
     path: str = "/mcp",
     stateless_http: bool = False,
-    middleware: Middleware | Iterable[Middleware] | None = None,
-    instructions: str | None = None,
+    **options: Any,  # noqa: ANN401 - those of mk_mcp_server
 ) -> Starlette:
     """The functions as an ASGI application, with `auth` for callers with a token only; raises UsageError."""
     provider = mk_auth_provider(auth)
     if transport != HTTP or not path.startswith("/"):
         raise UsageError(f"{transport} at {path!r} is not served", hint=f"{HTTP}, at a path such as /mcp")
-    server = mk_mcp_from_refs(
-        refs,
-        name=name,
-        auth=provider,
-        input_trans=input_trans,
-        middleware=middleware,
-        instructions=instructions,
-    )
+    server = mk_mcp_from_refs(refs, auth=provider, **options)
     return server.http_app(path=path, stateless_http=stateless_http)
 
 

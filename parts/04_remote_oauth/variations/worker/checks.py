@@ -10,7 +10,7 @@ from holes import ALSO, HOLES
 from workshop.agent import McpTools
 from workshop.agent.http import open_client
 from workshop.audit.probe.model import Target
-from workshop.audit.probe.report import probe_async
+from workshop.audit.probe.report import examine
 from workshop.auth import s256
 from workshop.course.checks import NotApplicableError, NotPassedError, Subject, check, expect
 from workshop.course.lessons import find_variation
@@ -149,7 +149,7 @@ async def the_probe_finds_nothing_bad(subject: Subject) -> None:
     """The probe has no finding of high or medium severity."""
     await _require_mended(subject)
     target = Target.parse(subject.endpoint(NAME))
-    report = await probe_async(target, follow=False, sending=lambda _: None)
+    report = (await examine(target, follow=False)).report
     expect(not report.failed, f"It found: {', '.join(finding.title for finding in report.findings)}")
 
 

@@ -1,12 +1,12 @@
 """What the probe checks; `CHECKS` is in the order of the report."""
 
-from workshop.audit.probe.checks import access, endpoints, metadata, signed, transport
+from workshop.audit.probe.checks import endpoints, metadata, tokens, transport
 from workshop.audit.probe.model import Check
 
 CHECKS: tuple[Check, ...] = (
-    *access.CHECKS,
+    *tokens.WITHOUT_LOGIN,
     *metadata.CHECKS,
     *endpoints.CHECKS,
     *transport.CHECKS,
-    *signed.CHECKS,
+    *tokens.WITH_LOGIN,
 )

@@ -4,7 +4,7 @@ from workshop.audit.probe.model import (
     EVIL_CALLBACK,
     EVIL_HOST,
     Answer,
-    Check,
+    Checks,
     Evidence,
     Found,
     Passed,
@@ -15,12 +15,19 @@ from workshop.audit.probe.model import (
     joined,
 )
 
+CHECKS = Checks()
 _UNASKED = "not requested, or no answer"
 _SUCCESSES, _REDIRECTS = range(200, 300), range(300, 400)
 _FAILURES, _CRASHES = range(400, 500), range(500, 600)
 _TOO_MANY = 429
 
 
+@CHECKS.add(
+    "T66",
+    "A redirect URI with plain http on another machine is refused",
+    "Codes can be sent to anyone: one registration and one careless click are enough.",
+    "Register https redirect URIs, and http on loopback only; refuse others with `invalid_redirect_uri`.",
+)
 def evil_redirect_refused(evidence: Evidence) -> Verdict:
     if evidence.metadata is None or not evidence.metadata.get("registration_endpoint"):
         return None
@@ -39,6 +46,12 @@ def evil_redirect_refused(evidence: Evidence) -> Verdict:
     return Found(Severity.HIGH, f"{EVIL_CALLBACK} was registered ({answer.status}); {rest}")
 
 
+@CHECKS.add(
+    "T50",
+    "An unknown grant type is refused",
+    "The token endpoint does not check the grant type.",
+    "Answer 400 with `unsupported_grant_type` as JSON (RFC 6749 section 5.2).",
+)
 def unknown_grant_refused(evidence: Evidence) -> Verdict:
     if evidence.metadata is None:
         return None
@@ -53,6 +66,12 @@ def unknown_grant_refused(evidence: Evidence) -> Verdict:
     return Found(severity, f"{answer.status} for a grant type that does not exist")
 
 
+@CHECKS.add(
+    "T51",
+    "The token endpoint reads forms only",
+    "Each further format is a further way past a filter, and JSON has no rule for repeated names.",
+    "Refuse bodies that are not `application/x-www-form-urlencoded`.",
+)
 def json_refused(evidence: Evidence) -> Verdict:
     """A server that reads JSON refuses it for the same reason as a form with the same content."""
     if evidence.metadata is None or evidence.server is None:
@@ -67,10 +86,22 @@ def json_refused(evidence: Evidence) -> Verdict:
     return Passed(f"{body.status} {body.gist[1]}".strip())
 
 
+@CHECKS.add(
+    "T61",
+    "Token responses are not stored",
+    "A cache between client and server may store tokens.",
+    "Send `Cache-Control: no-store` with every response of the token endpoint, including errors.",
+)
 def token_answers_unstored(evidence: Evidence) -> Verdict:
     return _unstored(evidence.server.token_form if evidence.server else None)
 
 
+@CHECKS.add(
+    "T61r",
+    "Registration responses are not stored",
+    "A cache may store client secrets.",
+    "Send `Cache-Control: no-store` with every response of the endpoint (RFC 7591 section 3.2.1).",
+)
 def registration_answers_unstored(evidence: Evidence) -> Verdict:
     return _unstored(evidence.server.registration if evidence.server else None)
 
@@ -84,6 +115,12 @@ def _unstored(answer: Answer | None) -> Verdict:
     return Found(Severity.LOW, f"`Cache-Control` is {control!r}" if control else "no `Cache-Control`")
 
 
+@CHECKS.add(
+    "T01",
+    "An unregistered client gets an error page and not a redirect",
+    "It is an open redirector under your name, and half of an attack on codes (RFC 9700 section 4.11).",
+    "Check the client id and the redirect URI before anything else, and answer with a 400 page.",
+)
 def no_open_redirect(evidence: Evidence) -> Verdict:
     if evidence.metadata is None or not evidence.metadata.get("authorization_endpoint"):
         return None
@@ -115,6 +152,12 @@ def _page(evidence: Evidence) -> Answer | None:
     return answer if answer is not None and answer.media_type == "text/html" else None
 
 
+@CHECKS.add(
+    "T25",
+    "Its pages cannot be framed",
+    "Another site can place the approval page beneath its own buttons (clickjacking).",
+    "Send `Content-Security-Policy: frame-ancestors 'none'` and `X-Frame-Options: DENY` with each page.",
+)
 def not_framed(evidence: Evidence) -> Verdict:
     answer = _page(evidence)
     if answer is None:
@@ -125,6 +168,12 @@ def not_framed(evidence: Evidence) -> Verdict:
     return Found(Severity.MEDIUM, "neither `frame-ancestors` nor `X-Frame-Options`")
 
 
+@CHECKS.add(
+    "T25h",
+    "Its pages set a content policy and a referrer policy, and are not stored",
+    "Injected scripts run, and URLs with codes leak to other sites.",
+    "Send a strict Content-Security-Policy, `Referrer-Policy: same-origin`, `Cache-Control: no-store`.",
+)
 def page_headers(evidence: Evidence) -> Verdict:
     answer = _page(evidence)
     if answer is None:
@@ -136,63 +185,3 @@ def page_headers(evidence: Evidence) -> Verdict:
     }
     missing = [name for name, value in wanted.items() if not value]
     return Found(Severity.LOW, f"no {', no '.join(missing)}") if missing else Passed(", ".join(wanted))
-
-
-CHECKS = (
-    Check(
-        "T66",
-        "A redirect URI with plain http on another machine is refused",
-        "Codes can be sent to anyone: one registration and one careless click are enough.",
-        "Register https redirect URIs, and http on loopback only; refuse others with `invalid_redirect_uri`.",
-        evil_redirect_refused,
-    ),
-    Check(
-        "T50",
-        "An unknown grant type is refused",
-        "The token endpoint does not check the grant type.",
-        "Answer 400 with `unsupported_grant_type` as JSON (RFC 6749 section 5.2).",
-        unknown_grant_refused,
-    ),
-    Check(
-        "T51",
-        "The token endpoint reads forms only",
-        "Each further format is a further way past a filter, and JSON has no rule for repeated names.",
-        "Refuse bodies that are not `application/x-www-form-urlencoded`.",
-        json_refused,
-    ),
-    Check(
-        "T61",
-        "Token responses are not stored",
-        "A cache between client and server may store tokens.",
-        "Send `Cache-Control: no-store` with every response of the token endpoint, including errors.",
-        token_answers_unstored,
-    ),
-    Check(
-        "T61r",
-        "Registration responses are not stored",
-        "A cache may store client secrets.",
-        "Send `Cache-Control: no-store` with every response of the endpoint (RFC 7591 section 3.2.1).",
-        registration_answers_unstored,
-    ),
-    Check(
-        "T01",
-        "An unregistered client gets an error page and not a redirect",
-        "It is an open redirector under your name, and half of an attack on codes (RFC 9700 section 4.11).",
-        "Check the client id and the redirect URI before anything else, and answer with a 400 page.",
-        no_open_redirect,
-    ),
-    Check(
-        "T25",
-        "Its pages cannot be framed",
-        "Another site can place the approval page beneath its own buttons (clickjacking).",
-        "Send `Content-Security-Policy: frame-ancestors 'none'` and `X-Frame-Options: DENY` with each page.",
-        not_framed,
-    ),
-    Check(
-        "T25h",
-        "Its pages set a content policy and a referrer policy, and are not stored",
-        "Injected scripts run, and URLs with codes leak to other sites.",
-        "Send a strict Content-Security-Policy, `Referrer-Policy: same-origin`, `Cache-Control: no-store`.",
-        page_headers,
-    ),
-)

@@ -5,7 +5,7 @@ from typing import Any
 
 from workshop.audit.probe.model import (
     Answer,
-    Check,
+    Checks,
     Evidence,
     Found,
     Passed,
@@ -16,7 +16,15 @@ from workshop.audit.probe.model import (
     split,
 )
 
+CHECKS = Checks()
 
+
+@CHECKS.add(
+    "R1",
+    "Protected-resource metadata names an authorization server",
+    "MCP clients cannot find the authorization server (RFC 9728).",
+    "Serve `/.well-known/oauth-protected-resource` with `resource` and `authorization_servers`.",
+)
 def resource_described(evidence: Evidence) -> Verdict:
     if not evidence.guarded and not evidence.prm:
         return None
@@ -28,6 +36,12 @@ def resource_described(evidence: Evidence) -> Verdict:
     return Passed(f"authorization server {servers[0]}")
 
 
+@CHECKS.add(
+    "R1p",
+    "The metadata is at both well-known URLs",
+    "Clients that do not read the challenge look below the path, then at the root.",
+    "Serve `/.well-known/oauth-protected-resource`, and the same URL with the endpoint's path appended.",
+)
 def both_well_known(evidence: Evidence) -> Verdict:
     if evidence.prm is None:
         return None
@@ -41,6 +55,12 @@ def both_well_known(evidence: Evidence) -> Verdict:
     return Found(Severity.INFO if announced else Severity.LOW, f"not {' and not '.join(missing)}")
 
 
+@CHECKS.add(
+    "T102",
+    "The metadata is about this server",
+    "Clients stop, because a token for another server could be stolen that way (RFC 9728 section 3.3).",
+    "Make `resource` the URL that clients use; read it from configuration, not from the Host header.",
+)
 def names_this_server(evidence: Evidence) -> Verdict:
     """Equal, or an origin or path above it, as clients compare (MCP authorization, canonical URI)."""
     read = (evidence.resource.announced, evidence.resource.at_path)
@@ -65,6 +85,12 @@ def _covers(answer: Answer, evidence: Evidence) -> bool:
     return same_origin and (here.path.rstrip("/") + "/").startswith(above)
 
 
+@CHECKS.add(
+    "R7",
+    "The metadata allows tokens in the header only",
+    "Clients may put tokens into URLs or bodies, which are logged.",
+    'Set `bearer_methods_supported` to `["header"]`.',
+)
 def header_only(evidence: Evidence) -> Verdict:
     if evidence.prm is None:
         return None
@@ -75,6 +101,12 @@ def header_only(evidence: Evidence) -> Verdict:
     return Found(bad, f"`bearer_methods_supported` is {methods!r}")
 
 
+@CHECKS.add(
+    "R12",
+    "The resource does not request `offline_access`",
+    "Every user grants lasting access, whether or not the client needs it (MCP 2026-07-28).",
+    "List `offline_access` in the authorization server's metadata only.",
+)
 def no_offline_access(evidence: Evidence) -> Verdict:
     if evidence.prm is None:
         return None
@@ -104,6 +136,12 @@ def _list(metadata: Mapping[str, Any], name: str) -> list[str] | None:
     return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
+@CHECKS.add(
+    "A2",
+    "The authorization server has metadata",
+    "MCP clients cannot find its endpoints.",
+    "Serve `/.well-known/oauth-authorization-server` (RFC 8414), with the issuer's path appended.",
+)
 def server_described(evidence: Evidence) -> Verdict:
     if evidence.server is None:
         return None
@@ -115,6 +153,12 @@ def server_described(evidence: Evidence) -> Verdict:
     return Passed(f"metadata for {evidence.issuer}")
 
 
+@CHECKS.add(
+    "A2i",
+    "The issuer is the URL from which its metadata's URL is made",
+    "Clients stop: another issuer's metadata could send them to an attacker's endpoints (mix-up).",
+    "Use the same `issuer`, including its slashes, in both metadata documents and in their URLs.",
+)
 def issuer_identical(evidence: Evidence) -> Verdict:
     if evidence.metadata is None:
         return None
@@ -124,6 +168,12 @@ def issuer_identical(evidence: Evidence) -> Verdict:
     return Found(Severity.MEDIUM, f"`issuer` is {issuer!r}, expected {evidence.issuer!r}")
 
 
+@CHECKS.add(
+    "A3",
+    "PKCE with S256 is announced",
+    "Clients have to stop; if they do not, the thief of a code can redeem it.",
+    'Require PKCE, and announce `code_challenge_methods_supported: ["S256"]`.',
+)
 def pkce(evidence: Evidence) -> Verdict:
     if evidence.metadata is None:
         return None
@@ -133,6 +183,12 @@ def pkce(evidence: Evidence) -> Verdict:
     return Found(Severity.HIGH, f"`code_challenge_methods_supported` is {methods}")
 
 
+@CHECKS.add(
+    "T10",
+    "PKCE `plain` is not offered",
+    "Anyone who sees the authorization request can redeem the code: the challenge is the verifier.",
+    "Support S256 only.",
+)
 def no_plain_pkce(evidence: Evidence) -> Verdict:
     if evidence.metadata is None:
         return None
@@ -141,6 +197,12 @@ def no_plain_pkce(evidence: Evidence) -> Verdict:
     return Passed("`plain` is not offered")
 
 
+@CHECKS.add(
+    "A1",
+    "Clients without a secret are accepted",
+    "An agent on a laptop cannot protect a secret; some clients stop if the list lacks `none`.",
+    "Add `none` to `token_endpoint_auth_methods_supported`; the default is `client_secret_basic`.",
+)
 def public_clients(evidence: Evidence) -> Verdict:
     if evidence.metadata is None:
         return None
@@ -150,6 +212,12 @@ def public_clients(evidence: Evidence) -> Verdict:
     return Found(Severity.LOW, f"`token_endpoint_auth_methods_supported` is {methods}")
 
 
+@CHECKS.add(
+    "A11",
+    "Authorization responses contain `iss`",
+    "A client that uses several authorization servers cannot tell which one answered (mix-up, RFC 9207).",
+    "Add `iss` to each authorization response, including errors, and announce it.",
+)
 def issuer_in_response(evidence: Evidence) -> Verdict:
     if evidence.metadata is None:
         return None
@@ -158,6 +226,12 @@ def issuer_in_response(evidence: Evidence) -> Verdict:
     return Found(Severity.LOW, "`authorization_response_iss_parameter_supported` is not true")
 
 
+@CHECKS.add(
+    "A9",
+    "A new client can register itself",
+    "Users have to register their client by hand before they can log in.",
+    "Support client ID metadata documents (and refuse internal addresses), or registration (RFC 7591).",
+)
 def registration_offered(evidence: Evidence) -> Verdict:
     if evidence.metadata is None:
         return None
@@ -168,6 +242,12 @@ def registration_offered(evidence: Evidence) -> Verdict:
     return Found(Severity.LOW, "neither registration nor client ID metadata documents")
 
 
+@CHECKS.add(
+    "T87",
+    "Tokens can be revoked",
+    "Tokens remain valid after the user has signed out.",
+    "Add a revocation endpoint (RFC 7009) that ends the whole grant, and announce it.",
+)
 def revocation_offered(evidence: Evidence) -> Verdict:
     if evidence.metadata is None:
         return None
@@ -175,6 +255,12 @@ def revocation_offered(evidence: Evidence) -> Verdict:
     return Passed(f"{endpoint}") if endpoint else Found(Severity.LOW, "no `revocation_endpoint`")
 
 
+@CHECKS.add(
+    "T68",
+    "No implicit or password grant",
+    "Tokens are sent in URLs, or users' passwords through clients (RFC 9700 section 2).",
+    "Offer `authorization_code` and `refresh_token` only, and list them in the metadata.",
+)
 def no_legacy_grants(evidence: Evidence) -> Verdict:
     if evidence.metadata is None:
         return None
@@ -189,6 +275,12 @@ def no_legacy_grants(evidence: Evidence) -> Verdict:
     return Passed(", ".join(grants))
 
 
+@CHECKS.add(
+    "A6",
+    "Everything outside this machine uses https",
+    "Codes and tokens can be read on the network.",
+    "Serve every endpoint over https, and put https URLs into the metadata.",
+)
 def https_everywhere(evidence: Evidence) -> Verdict:
     urls = {"the MCP endpoint": evidence.target.url}
     if evidence.issuer:
@@ -201,112 +293,3 @@ def https_everywhere(evidence: Evidence) -> Verdict:
     if plain:
         return Found(Severity.HIGH, f"not https: {', '.join(plain)}")
     return Passed("https, or on this machine")
-
-
-CHECKS = (
-    Check(
-        "R1",
-        "Protected-resource metadata names an authorization server",
-        "MCP clients cannot find the authorization server (RFC 9728).",
-        "Serve `/.well-known/oauth-protected-resource` with `resource` and `authorization_servers`.",
-        resource_described,
-    ),
-    Check(
-        "R1p",
-        "The metadata is at both well-known URLs",
-        "Clients that do not read the challenge look below the path, then at the root.",
-        "Serve `/.well-known/oauth-protected-resource`, and the same URL with the endpoint's path appended.",
-        both_well_known,
-    ),
-    Check(
-        "T102",
-        "The metadata is about this server",
-        "Clients stop, because a token for another server could be stolen that way (RFC 9728 section 3.3).",
-        "Make `resource` the URL that clients use; read it from configuration, not from the Host header.",
-        names_this_server,
-    ),
-    Check(
-        "R7",
-        "The metadata allows tokens in the header only",
-        "Clients may put tokens into URLs or bodies, which are logged.",
-        'Set `bearer_methods_supported` to `["header"]`.',
-        header_only,
-    ),
-    Check(
-        "R12",
-        "The resource does not request `offline_access`",
-        "Every user grants lasting access, whether or not the client needs it (MCP 2026-07-28).",
-        "List `offline_access` in the authorization server's metadata only.",
-        no_offline_access,
-    ),
-    Check(
-        "A2",
-        "The authorization server has metadata",
-        "MCP clients cannot find its endpoints.",
-        "Serve `/.well-known/oauth-authorization-server` (RFC 8414), with the issuer's path appended.",
-        server_described,
-    ),
-    Check(
-        "A2i",
-        "The issuer is the URL from which its metadata's URL is made",
-        "Clients stop: another issuer's metadata could send them to an attacker's endpoints (mix-up).",
-        "Use the same `issuer`, including its slashes, in both metadata documents and in their URLs.",
-        issuer_identical,
-    ),
-    Check(
-        "A3",
-        "PKCE with S256 is announced",
-        "Clients have to stop; if they do not, the thief of a code can redeem it.",
-        'Require PKCE, and announce `code_challenge_methods_supported: ["S256"]`.',
-        pkce,
-    ),
-    Check(
-        "T10",
-        "PKCE `plain` is not offered",
-        "Anyone who sees the authorization request can redeem the code: the challenge is the verifier.",
-        "Support S256 only.",
-        no_plain_pkce,
-    ),
-    Check(
-        "A1",
-        "Clients without a secret are accepted",
-        "An agent on a laptop cannot protect a secret; some clients stop if the list lacks `none`.",
-        "Add `none` to `token_endpoint_auth_methods_supported`; the default is `client_secret_basic`.",
-        public_clients,
-    ),
-    Check(
-        "A11",
-        "Authorization responses contain `iss`",
-        "A client that uses several authorization servers cannot tell which one answered (mix-up, RFC 9207).",
-        "Add `iss` to each authorization response, including errors, and announce it.",
-        issuer_in_response,
-    ),
-    Check(
-        "A9",
-        "A new client can register itself",
-        "Users have to register their client by hand before they can log in.",
-        "Support client ID metadata documents (and refuse internal addresses), or registration (RFC 7591).",
-        registration_offered,
-    ),
-    Check(
-        "T87",
-        "Tokens can be revoked",
-        "Tokens remain valid after the user has signed out.",
-        "Add a revocation endpoint (RFC 7009) that ends the whole grant, and announce it.",
-        revocation_offered,
-    ),
-    Check(
-        "T68",
-        "No implicit or password grant",
-        "Tokens are sent in URLs, or users' passwords through clients (RFC 9700 section 2).",
-        "Offer `authorization_code` and `refresh_token` only, and list them in the metadata.",
-        no_legacy_grants,
-    ),
-    Check(
-        "A6",
-        "Everything outside this machine uses https",
-        "Codes and tokens can be read on the network.",
-        "Serve every endpoint over https, and put https URLs into the metadata.",
-        https_everywhere,
-    ),
-)

@@ -7,7 +7,7 @@ from workshop.audit.probe.model import (
     EVIL_ORIGIN,
     UNAUTHORIZED,
     Answer,
-    Check,
+    Checks,
     Evidence,
     Found,
     Passed,
@@ -16,14 +16,28 @@ from workshop.audit.probe.model import (
     Verdict,
 )
 
+CHECKS = Checks()
 _REFUSALS = {400, 403, 404, 421}
 _UNASKED = "no answer; the server may have closed the connection on purpose"
 
 
+@CHECKS.add(
+    "R9",
+    "A foreign Origin is refused",
+    "Any web page that a user opens can use the server (MCP transports: an invalid Origin gets 403).",
+    "Compare the Origin header, if there is one, with your own list; answer 403.",
+)
 def origin_checked(evidence: Evidence) -> Verdict:
     return _foreign(evidence, evidence.mcp.origin, "Origin")
 
 
+@CHECKS.add(
+    "T90",
+    "A foreign Host is refused",
+    "With DNS rebinding, a web page gets the same origin as the server; and URLs that are made from the "
+    "Host header send clients to the attacker.",
+    "Compare the Host header with your own list, answer 421, and make URLs from configuration.",
+)
 def host_checked(evidence: Evidence) -> Verdict:
     answer = evidence.mcp.host
     if answer is not None and (EVIL_HOST in answer.header("www-authenticate") or EVIL_HOST in answer.text):
@@ -49,6 +63,12 @@ def _foreign(evidence: Evidence, answer: Answer | None, header: str) -> Verdict:
     return Unknown(f"{answer.status}, which may have other reasons")
 
 
+@CHECKS.add(
+    "T91",
+    "Foreign web pages get no CORS permission",
+    "Scripts of other sites can read the responses.",
+    "Send no CORS headers, or allow the origins of web clients that you know, one by one.",
+)
 def no_foreign_cors(evidence: Evidence) -> Verdict:
     answers = [answer for answer in (evidence.mcp.preflight, evidence.mcp.origin) if answer is not None]
     if not answers:
@@ -71,6 +91,12 @@ _VERSIONED_HEADERS = ("server", "x-powered-by", "x-aspnet-version", "x-generator
 _TRACES = ("Traceback (most recent call last)", "\n    at ", "goroutine 1 [", "panic: ")
 
 
+@CHECKS.add(
+    "H1",
+    "Invalid requests are refused without a server error",
+    "Unexpected input reaches the program, and a stack trace helps an attacker.",
+    "Check the input, answer 4xx, and answer any other failure with a 500 without details.",
+)
 def no_failures(evidence: Evidence) -> Verdict:
     failed = [answer for answer in evidence.answers() if answer.status >= _SERVER_ERROR]
     traces = [answer for answer in evidence.answers() if any(trace in answer.text for trace in _TRACES)]
@@ -81,6 +107,12 @@ def no_failures(evidence: Evidence) -> Verdict:
     return Passed("no answer of 500 or more")
 
 
+@CHECKS.add(
+    "H2",
+    "Content types are not guessed",
+    "A browser may treat a response as a page and run its scripts.",
+    "Send `X-Content-Type-Options: nosniff` with every response.",
+)
 def nosniff(evidence: Evidence) -> Verdict:
     lacking = [
         answer
@@ -92,6 +124,12 @@ def nosniff(evidence: Evidence) -> Verdict:
     return Passed("in every response")
 
 
+@CHECKS.add(
+    "H3",
+    "Software versions are not shown",
+    "An attacker can look up the known vulnerabilities of that version.",
+    "Remove the version from `Server` and `X-Powered-By`.",
+)
 def no_versions(evidence: Evidence) -> Verdict:
     for answer in evidence.answers():
         for name in _VERSIONED_HEADERS:
@@ -101,6 +139,12 @@ def no_versions(evidence: Evidence) -> Verdict:
     return Passed("none shown")
 
 
+@CHECKS.add(
+    "H4",
+    "Browsers are required to use https",
+    "A request over http can be intercepted.",
+    "Send `Strict-Transport-Security: max-age=31536000`.",
+)
 def strict_transport(evidence: Evidence) -> Verdict:
     if evidence.target.parts.scheme != "https" or evidence.target.loopback:
         return None
@@ -108,6 +152,12 @@ def strict_transport(evidence: Evidence) -> Verdict:
     return Passed(value) if value else Found(Severity.LOW, "no `Strict-Transport-Security`")
 
 
+@CHECKS.add(
+    "T40",
+    "Cookies are protected",
+    "Scripts or other sites can use the cookie.",
+    "Set HttpOnly, SameSite=Lax, Secure with https, and the `__Host-` prefix.",
+)
 def cookies(evidence: Evidence) -> Verdict:
     headers = [header for answer in evidence.answers() for header in answer.headers]
     found = [value for name, value in headers if name.lower() == "set-cookie"]
@@ -125,6 +175,12 @@ def cookies(evidence: Evidence) -> Verdict:
 _NOT_ALLOWED, _OK = 405, 200
 
 
+@CHECKS.add(
+    "M1",
+    "GET opens a stream, or is refused as the protocol requires",
+    "Clients treat any other answer as a broken server.",
+    "Answer GET with `text/event-stream` in 2025-11-25, otherwise with 405; without a token with 401.",
+)
 def get_answered(evidence: Evidence) -> Verdict:
     answer = evidence.mcp.get
     if answer is None:
@@ -140,6 +196,12 @@ def get_answered(evidence: Evidence) -> Verdict:
     return Found(Severity.LOW, f"{answer.status} {answer.media_type}".strip())
 
 
+@CHECKS.add(
+    "M2",
+    "Both generations of the protocol are supported",
+    "Clients of the other generation cannot use the server.",
+    "Update the SDK: current ones support 2026-07-28 and the handshake of 2025-11-25 at one URL.",
+)
 def both_eras(evidence: Evidence) -> Verdict:
     if evidence.guarded and evidence.signed is None:
         return Unknown("the server requires a token first")
@@ -151,78 +213,3 @@ def both_eras(evidence: Evidence) -> Verdict:
     if modern:
         return Found(Severity.INFO, "2026-07-28 only")
     return Found(Severity.INFO, "the handshake only" if handshake else "neither era answered with a result")
-
-
-CHECKS = (
-    Check(
-        "R9",
-        "A foreign Origin is refused",
-        "Any web page that a user opens can use the server (MCP transports: an invalid Origin gets 403).",
-        "Compare the Origin header, if there is one, with your own list; answer 403.",
-        origin_checked,
-    ),
-    Check(
-        "T90",
-        "A foreign Host is refused",
-        "With DNS rebinding, a web page gets the same origin as the server; and URLs that are made from the "
-        "Host header send clients to the attacker.",
-        "Compare the Host header with your own list, answer 421, and make URLs from configuration.",
-        host_checked,
-    ),
-    Check(
-        "T91",
-        "Foreign web pages get no CORS permission",
-        "Scripts of other sites can read the responses.",
-        "Send no CORS headers, or allow the origins of web clients that you know, one by one.",
-        no_foreign_cors,
-    ),
-    Check(
-        "H1",
-        "Invalid requests are refused without a server error",
-        "Unexpected input reaches the program, and a stack trace helps an attacker.",
-        "Check the input, answer 4xx, and answer any other failure with a 500 without details.",
-        no_failures,
-    ),
-    Check(
-        "H2",
-        "Content types are not guessed",
-        "A browser may treat a response as a page and run its scripts.",
-        "Send `X-Content-Type-Options: nosniff` with every response.",
-        nosniff,
-    ),
-    Check(
-        "H3",
-        "Software versions are not shown",
-        "An attacker can look up the known vulnerabilities of that version.",
-        "Remove the version from `Server` and `X-Powered-By`.",
-        no_versions,
-    ),
-    Check(
-        "H4",
-        "Browsers are required to use https",
-        "A request over http can be intercepted.",
-        "Send `Strict-Transport-Security: max-age=31536000`.",
-        strict_transport,
-    ),
-    Check(
-        "T40",
-        "Cookies are protected",
-        "Scripts or other sites can use the cookie.",
-        "Set HttpOnly, SameSite=Lax, Secure with https, and the `__Host-` prefix.",
-        cookies,
-    ),
-    Check(
-        "M1",
-        "GET opens a stream, or is refused as the protocol requires",
-        "Clients treat any other answer as a broken server.",
-        "Answer GET with `text/event-stream` in 2025-11-25, otherwise with 405; without a token with 401.",
-        get_answered,
-    ),
-    Check(
-        "M2",
-        "Both generations of the protocol are supported",
-        "Clients of the other generation cannot use the server.",
-        "Update the SDK: current ones support 2026-07-28 and the handshake of 2025-11-25 at one URL.",
-        both_eras,
-    ),
-)

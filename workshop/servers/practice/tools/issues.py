@@ -12,9 +12,8 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
 from workshop.servers.practice import shapes
-from workshop.servers.practice.catalog import ForbiddenError, NotFoundError
-from workshop.servers.practice.data import Issue, Repository
-from workshop.servers.practice.tools.definition import (
+from workshop.servers.practice.catalog import ForbiddenError, Issue, NotFoundError, Repository
+from workshop.servers.practice.tools import (
     DEFAULT_PER_PAGE,
     Owner,
     Page,

@@ -9,8 +9,8 @@ from mcp_types import EmbeddedResource, TextContent, TextResourceContents
 from pydantic import Field
 
 from workshop.servers.practice import shapes
-from workshop.servers.practice.data import Repository
-from workshop.servers.practice.tools.definition import (
+from workshop.servers.practice.catalog import Repository
+from workshop.servers.practice.tools import (
     Owner,
     Page,
     PerPage,

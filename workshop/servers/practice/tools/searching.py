@@ -1,13 +1,18 @@
-"""`get_me`, `search_users`, `search_repositories` and `search_issues`."""
+"""`get_me`, `search_users`, `search_repositories` and `search_issues`, with the syntax of their queries.
 
+A query has words and `name:value` qualifiers: the part of GitHub's syntax that small repositories need.
+"""
+
+import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context
 from pydantic import Field
 
-from workshop.servers.practice import search, shapes
-from workshop.servers.practice.data import Issue, Repository, User
-from workshop.servers.practice.tools.definition import (
+from workshop.servers.practice import shapes
+from workshop.servers.practice.catalog import Issue, Repository, User
+from workshop.servers.practice.tools import (
     Page,
     PerPage,
     ToolRequest,
@@ -16,6 +21,140 @@ from workshop.servers.practice.tools.definition import (
     page_of,
     request_of,
 )
+
+_PIECE = re.compile(r'(?:(?P<name>[a-z-]+):(?P<value>"[^"]*"|\S+))|(?P<word>"[^"]*"|\S+)', re.IGNORECASE)
+_NAMES = {
+    "user",
+    "org",
+    "owner",
+    "repo",
+    "language",
+    "topic",
+    "is",
+    "state",
+    "stars",
+    "archived",
+    "fork",
+    "author",
+    "label",
+}
+_IGNORED = {"in", "sort", "type"}
+_STOP_WORDS = frozenset(
+    (
+        "a",
+        "about",
+        "an",
+        "and",
+        "are",
+        "do",
+        "for",
+        "in",
+        "is",
+        "issue",
+        "issues",
+        "of",
+        "on",
+        "that",
+        "the",
+        "to",
+        "what",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Query:
+    """A search: the words, and each qualifier with its values."""
+
+    words: tuple[str, ...]
+    qualifiers: tuple[tuple[str, str], ...]
+
+    @property
+    def names(self) -> set[str]:
+        return {name for name, _ in self.qualifiers}
+
+
+def parse_query(text: str, login: str) -> Query:
+    """Split a query; `@me` stands for `login`. An unknown qualifier counts as a word."""
+    words: list[str] = []
+    qualifiers: list[tuple[str, str]] = []
+    for match in _PIECE.finditer(text):
+        name, value = (match["name"] or "").lower(), (match["value"] or "").strip('"').lower()
+        if name in _NAMES:
+            qualifiers.append((name, login if value == "@me" else value))
+        elif name not in _IGNORED and (word := match[0].strip('"').lower()):
+            words.append(word)
+    return Query(tuple(words), tuple(qualifiers))
+
+
+def matches_repository(query: Query, repository: Repository) -> bool:
+    """Whether every word and qualifier matches; several owners or repositories are alternatives."""
+    text = f"{repository.name} {repository.description} {' '.join(repository.topics)}".lower()
+    return (
+        _in_scope(query, repository)
+        and all(word in text for word in query.words)
+        and all(_fits_repository(name, value, repository) for name, value in query.qualifiers)
+    )
+
+
+def _in_scope(query: Query, repository: Repository) -> bool:
+    wanted = {(name, value) for name, value in query.qualifiers if name in {"user", "org", "owner", "repo"}}
+    owner, full_name = repository.owner.lower(), repository.full_name.lower()
+    return not wanted or any(value == (full_name if name == "repo" else owner) for name, value in wanted)
+
+
+def _fits_repository(name: str, value: str, repository: Repository) -> bool:
+    checks = {
+        "language": lambda: repository.language.lower() == value,
+        "topic": lambda: value in repository.topics,
+        "is": lambda: value not in {"public", "private"} or (value == "private") == repository.private,
+        "stars": lambda: _in_range(repository.stars, value),
+        "archived": lambda: value != "true",
+        "fork": lambda: value != "only",
+    }
+    return checks[name]() if name in checks else True
+
+
+def _in_range(number: int, text: str) -> bool:
+    if match := re.fullmatch(r"(?P<low>\d+|\*)\.\.(?P<high>\d+|\*)", text):
+        low, high = match.group("low", "high")
+        return (low == "*" or number >= int(low)) and (high == "*" or number <= int(high))
+    if match := re.fullmatch(r"(?P<sign>>=|<=|>|<|)(?P<bound>\d+)", text):
+        bound = int(match["bound"])
+        return {
+            ">": number > bound,
+            "<": number < bound,
+            ">=": number >= bound,
+            "<=": number <= bound,
+            "": number == bound,
+        }[match["sign"]]
+    return False
+
+
+def relevance(query: Query, repository: Repository, issue: Issue) -> int:
+    """How well an issue matches a question; 0 if it does not.
+
+    GitHub ranks by meaning. Here words are counted, those in the title three times.
+    """
+    if not _in_scope(query, repository) or not all(
+        _fits_issue(name, value, issue) for name, value in query.qualifiers
+    ):
+        return 0
+    words = [word.strip("?!.,") for word in query.words if word not in _STOP_WORDS]
+    if not words:
+        return 1
+    title, text = issue.title.lower(), f"{issue.body} {' '.join(issue.labels)} {repository.name}".lower()
+    return sum(3 * (word in title) + (word in text) for word in words)
+
+
+def _fits_issue(name: str, value: str, issue: Issue) -> bool:
+    checks = {
+        "is": lambda: value not in {"open", "closed"} or issue.state == value,
+        "state": lambda: issue.state == value,
+        "author": lambda: issue.author == value,
+        "label": lambda: value in {label.lower() for label in issue.labels},
+    }
+    return checks[name]() if name in checks else True
 
 
 def get_me(context: Context) -> str:
@@ -116,10 +255,8 @@ def search_repositories(
 ) -> str:
     """Find repositories, with their numbers of open issues; `user:LOGIN` lists somebody's."""
     request = request_of(context)
-    wanted = search.parse(query, request.caller.login)
-    found = [
-        repo for repo in request.catalog.visible(request.caller) if search.matches_repository(wanted, repo)
-    ]
+    wanted = parse_query(query, request.caller.login)
+    found = [repo for repo in request.catalog.visible(request.caller) if matches_repository(wanted, repo)]
     found.sort(
         key=lambda repo: _repository_key(repo, sort or "stars"), reverse=sort is None or order != "asc"
     )
@@ -158,7 +295,7 @@ def search_issues(
 ) -> str:
     """Find issues by what they are about, in all repositories you can see or in one."""
     request = request_of(context)
-    wanted = search.parse(f"{query} repo:{owner}/{repo}" if owner and repo else query, request.caller.login)
+    wanted = parse_query(f"{query} repo:{owner}/{repo}" if owner and repo else query, request.caller.login)
     scored = _hits(request, wanted)
     scored.sort(key=lambda hit: _issue_key(hit, sort), reverse=sort is None or order != "asc")
     found = [shapes.found_issue(repository, issue, request.url) for _, repository, issue in scored]
@@ -166,10 +303,10 @@ def search_issues(
     return as_text({"total_count": len(found), "incomplete_results": False, "items": items})
 
 
-def _hits(request: ToolRequest, wanted: search.Query) -> list[tuple[int, Repository, Issue]]:
+def _hits(request: ToolRequest, wanted: Query) -> list[tuple[int, Repository, Issue]]:
     repositories = request.catalog.visible(request.caller)
     scored = [
-        (search.relevance(wanted, repository, issue), repository, issue)
+        (relevance(wanted, repository, issue), repository, issue)
         for repository in repositories
         for issue in repository.issues
     ]
