@@ -244,7 +244,7 @@ def _question(way: str, host: str) -> str:
     return f"Open {host} in your browser?" if way == "browser" else f"Will you open it? It leads to {host}."
 
 
-_SPARE_ROUNDS = 10
+_SPARE_ROUNDS = 10  # calls that do not wait: the first one, and those after a page is completed
 
 
 class AskingClient(Client):

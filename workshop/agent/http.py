@@ -77,7 +77,7 @@ def same_origin(url: httpx2.URL, other: httpx2.URL) -> bool:
     return (url.scheme, url.host, url.port) == (other.scheme, other.host, other.port)
 
 
-RETRIED = frozenset({429, 500, 502, 503, 504, 529})
+RETRIED = frozenset({429, 500, 502, 503, 504, 529})  # 529 is not registered: "overloaded" at Anthropic
 LONGEST_WAIT = 20.0
 """Seconds; a longer `Retry-After` is reported to the person instead."""
 

@@ -72,7 +72,7 @@ async def read_request(reader: asyncio.StreamReader, port: int) -> str | Page | 
             head = await reader.readuntil(b"\r\n\r\n")
     except (asyncio.IncompleteReadError, TimeoutError):
         return None
-    except asyncio.LimitOverrunError:
+    except asyncio.LimitOverrunError:  # over the limit of the stream itself, 64 KiB
         return _TOO_LARGE
     return _TOO_LARGE if len(head) > _MAX_REQUEST else _judge_head(head, port)
 

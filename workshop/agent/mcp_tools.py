@@ -14,8 +14,8 @@ from workshop.core.encoding import parse_json, unsendable, whole_characters
 from workshop.core.errors import WorkshopError
 from workshop.core.text import one_line
 
-_MAX_PAGES = 50
-_MAX_TEXT = 200_000
+_MAX_PAGES = 50  # a server may name a next page forever
+_MAX_TEXT = 200_000  # characters; more would fill the context of most models
 
 
 class McpTools:

@@ -60,7 +60,7 @@ from workshop.agent.token_store import Documents, Login, TokenStore
 from workshop.core.errors import WorkshopError
 from workshop.recorder import current
 
-_MAX_APPROVALS = 3
+_MAX_APPROVALS = 3  # a server that refuses every token must not open a browser forever
 _MAX_STEP_UPS = 2
 _BUSY = 429
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -119,6 +119,7 @@ class OAuthClient(OAuthClientProvider):
     ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
         """Send `request` with the current token; if that is refused, renew the login and send it again."""
         if not same_origin(request.url, httpx2.URL(self._resource)):
+            # After a redirect: another server must not get the token.
             yield request
             return
         if await self._usable_token() is None:
@@ -149,7 +150,7 @@ class OAuthClient(OAuthClientProvider):
     async def _usable_token(self) -> str | None:
         if not self._initialized:
             async with self._one_at_a_time:
-                if not self._initialized:
+                if not self._initialized:  # another request may have done it while this one waited
                     await self._initialize()
         return self._token()
 
@@ -180,6 +181,7 @@ class OAuthClient(OAuthClientProvider):
         if not self.context.can_refresh_token():
             return False
         async with self._store.lock():
+            # Most servers accept a refresh token once: use what another process got for it meanwhile.
             stored = self._stored()
             if stored and stored.tokens:
                 self._adopt(stored)
@@ -231,6 +233,7 @@ class OAuthClient(OAuthClientProvider):
             if context.protected_resource_metadata and is_foreign(challenge, self._resource):
                 challenge = httpx2.Response(challenge.status_code, request=challenge.request)
             context.clear_tokens()
+        # Start the discovery again: outdated metadata may be the reason for the refusal.
         context.protected_resource_metadata = context.oauth_metadata = context.auth_server_url = None
         self._registered_now = False
         self._announced.clear()

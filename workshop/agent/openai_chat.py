@@ -99,6 +99,7 @@ class OpenAIChat:
             response = await http.post(self._url, content=content, headers=self._headers)
             if response.is_success:
                 return response
+            # A spent quota is a 429 too, but waiting does not help.
             seconds = wait_before(attempt, response.headers) if response.status_code in RETRIED else None
             if attempt == _ATTEMPTS or seconds is None or _error_code(response) == "insufficient_quota":
                 raise self._refused(response)

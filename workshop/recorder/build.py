@@ -22,7 +22,7 @@ from workshop.recorder.model import PROXIES, Outcome, Party, Request, Step, Subj
 from workshop.recorder.recorder import Recorder
 from workshop.recorder.steps import step_of
 
-_ROUNDED = 0.0002
+_ROUNDED = 0.0002  # seconds; the times of steps are rounded to 0.1 ms
 _CUT = 0.001  # seconds; the upstream's times are cut to milliseconds
 _SLACK = 0.25  # seconds; two clocks, one of which is cut to milliseconds
 

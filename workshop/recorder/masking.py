@@ -17,6 +17,7 @@ SHORTEST_SWEPT = 8
 DIGEST = "sha256:"
 """Prefix of a fingerprint in the upstream's record, which stores nothing else of a credential."""
 
+# The tokens of GitHub and of the practice GitHub, JSON Web Tokens, and whatever follows `Bearer`.
 _KINDS_BY_SHAPE = (
     (
         "github-token",
@@ -103,6 +104,7 @@ class Labels:
 
     def sweep(self, text: str) -> str:
         """The text, with labels for every labelled value and for everything that looks like a token."""
+        # The longest first: a value may contain another one.
         for value in sorted(self._values, key=len, reverse=True):
             if value in text:
                 text = text.replace(value, self._values[value])
@@ -200,7 +202,7 @@ def masked_json(value: Any, labels: Labels, key: str = "") -> Any:  # noqa: ANN4
     if isinstance(value, Mapping):
         return {str(name): masked_json(inner, labels, str(name)) for name, inner in value.items()}
     if isinstance(value, list):
-        return [masked_json(inner, labels, key) for inner in value[:50]]
+        return [masked_json(inner, labels, key) for inner in value[:50]]  # enough to read
     return _masked_text(value, labels, key) if isinstance(value, str) else value
 
 

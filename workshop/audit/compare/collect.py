@@ -237,6 +237,7 @@ async def _read_record(
     before, every = observed(first), await _recorded(running)
     again = found.again.first("Connecting") if isinstance(found.again, Asked) else None
     tokens = _client_tokens(found)
+    # The record's times are cut to milliseconds.
     after = [each for each in every if again is not None and upstream.moment(each) >= again - 0.001]
     return GitHubRecord(before, after, upstream.carrying(every, tokens), len(every), len(tokens))
 

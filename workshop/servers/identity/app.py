@@ -70,12 +70,12 @@ class PracticePeople:
         self._clock = clock
 
     def request(self, state: str, verifier: str) -> dict[str, str | None]:
-        """The sign-in page needs to know which sign-in it is for, and nothing else."""
+        """The parameters of the sign-in page: it needs the state only."""
         del verifier
         return {"state": state}
 
     def code(self, user: User, verifier: str) -> str:
-        """That `user` signed in, for the pending sign-in that has this verifier."""
+        """A sealed statement that `user` has signed in, for the pending sign-in with this verifier."""
         signed = {
             "user": user.login,
             "challenge": s256(verifier),
@@ -160,7 +160,7 @@ _ACCESS_SECONDS = 300
 
 @dataclass(frozen=True)
 class IdentityConfig:
-    """Where it listens, what it remembers, and its clients that need no registration."""
+    """Its port, its store, its authorization server, and the clients that need no registration."""
 
     port: int
     store: str
@@ -258,7 +258,7 @@ def _clients(listed: Sequence[_Client], scopes: tuple[str, ...]) -> dict[str, Cl
 
 
 class IdentityStore(SqliteStore):
-    """Clients of the configuration are never written down: taken out of it, they are gone."""
+    """The clients of the configuration are not stored: once removed from it, they are unknown."""
 
     def __init__(self, path: str, vault: Vault, clients: Mapping[str, Client]) -> None:
         super().__init__(path, vault)

@@ -88,6 +88,7 @@ def parse(raw: Any, users: set[str]) -> Fault:  # noqa: ANN401 - JSON can be any
     own = _REFUSALS.get(fault.target, set())
     elsewhere = fault.kind in _EVERY_REFUSAL - own
     _require(not elsewhere, f"{TARGETS[fault.target]} can refuse with {', '.join(sorted(own)) or 'nothing'}")
+    # `type`, not `isinstance`: JSON's true is a bool, which is an int.
     _require(
         type(fault.times) is int and 0 < fault.times <= _MOST_TIMES, "`times` must be a positive integer"
     )

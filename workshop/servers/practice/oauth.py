@@ -281,12 +281,13 @@ def with_parameters(uri: str, parameters: dict[str, str]) -> str:
 
 def _same_host(wanted: SplitResult, asked: SplitResult, *, same_port: bool) -> bool:
     registered, given = (wanted.hostname or "").lower(), (asked.hostname or "").lower()
-    if registered in _LOOPBACK:
+    if registered in _LOOPBACK:  # with any port: a native app listens on a free one (RFC 8252 section 7.3)
         return given == registered
     return same_port and (given == registered or given.endswith(f".{registered}"))
 
 
 def _below(wanted: str, asked: str) -> bool:
+    # A browser resolves dots, and reads a backslash as a slash (URL standard): the path could leave the root.
     if {".", ".."} & set(asked.split("/")) or "%" in asked or "\\" in asked:
         return False
     root = wanted.rstrip("/")

@@ -149,7 +149,9 @@ def page_of(request: Request, items: Sequence[_Item], url: str) -> tuple[Sequenc
     """The items of the requested page, and the Link header to the others."""
     size = _number(request, "per_page", _PER_PAGE, _MOST_PER_PAGE)
     page = _number(request, "page", 1)
-    return items[(page - 1) * size : page * size], _links(url, request, page, -(-len(items) // size))
+    return items[(page - 1) * size : page * size], _links(
+        url, request, page, -(-len(items) // size)
+    )  # rounded up
 
 
 def _number(request: Request, name: str, default: int, most: int = 10**6) -> int:

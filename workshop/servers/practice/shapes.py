@@ -201,7 +201,7 @@ def found_issue(repo: Repository, item: Issue, url: str) -> Json:
     """An issue in `search_issues`: the REST shape."""
     labels = {label.name: label for label in repo.labels}
     return {
-        "id": repo.id * 1000 + item.number,
+        "id": repo.id * 1000 + item.number,  # unique, as no repository here has 1,000 issues
         "number": item.number,
         "title": item.title,
         "body": item.body,

@@ -1,6 +1,6 @@
 """What a login at the practice GitHub leaves: pending requests, codes, approvals, sessions, access tokens.
 
-All but the tokens are in memory only. Scopes are GitHub's.
+All of them are in memory. An access token carries its own user and scopes, so it is valid after a restart.
 """
 
 import base64

@@ -87,7 +87,7 @@ def function_of(ref: str) -> Function:
 def _tool(function: Function, input_trans: InputTrans | None) -> Function:
     """`function` behind `input_trans`; the text of its ValueError reaches the model."""
     if any(argument.kind not in _BY_NAME for argument in inspect.signature(function).parameters.values()):
-        raise TypeError("arguments of a tool come by name, and not all of these can")
+        raise TypeError("a tool's arguments are passed by name, and not all of these can be")
     prepared = input_trans or dict
 
     async def call(**arguments: object) -> object:
@@ -111,7 +111,7 @@ _NEEDED = {
 
 
 class ConfigError(UsageError, ValueError):
-    """`auth` is wrong; a ValueError too, as callers of the public original expect."""
+    """`auth` is wrong; also a ValueError, as callers of py2mcp expect."""
 
 
 class AuthConfig(BaseModel):
@@ -138,14 +138,14 @@ class AuthConfig(BaseModel):
 
 @dataclass(frozen=True)
 class AuthProvider:
-    """Whose tokens are accepted, and under which address this server is known."""
+    """The check of the tokens that are accepted, and the public address of this server."""
 
     tokens: OutsideTokens
     base_url: str
 
 
 def mk_auth_provider(config: object) -> AuthProvider | None:
-    """What `auth` describes, or None without one; raises ConfigError when a check would be left out."""
+    """The provider that `auth` describes; None without `auth`. Raises ConfigError if a check would be missing."""
     if isinstance(config, AuthProvider):
         return config
     if not config:

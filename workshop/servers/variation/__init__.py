@@ -1,1 +1,1 @@
-"""What servers of variations share: how they are started for real, and what needs the MCP SDK."""
+"""What the servers of variations share: configuration, start, metrics, and the caller for the MCP SDK."""

@@ -1,7 +1,7 @@
-"""Set something up at a server's control interface, step by step, or undo that, the last step first.
+"""Set up a server over its control interface, step by step, or undo that, the last step first.
 
-A step is recorded before it is carried out: whatever ends the program, and whenever, the state file names all
-that may exist. Running it again is not an error, and neither is cleaning up what is only half set up.
+Each step is recorded before it is carried out, so that the state file names everything that may exist,
+whatever ends the program. It may run again, and it may clean up what is only half set up.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""A server in two editions: with its exercises solved, or with its holes and what a learner made of them."""
+"""A server in two editions: mended, with its exercises solved, or weak, with a learner's own files."""
 
 import logging
 import sys
@@ -14,13 +14,13 @@ _LOG = logging.getLogger(__name__)
 
 
 class Editions:
-    """Called with an exercise's name it gives its module; a file that has changed is read again.
+    """Called with an exercise's name, it returns its module; a file that has changed is read again.
 
     Mended, that is the solution; weak, the learner's own file, or else what the exercise starts with.
     """
 
     def __init__(self, exercises: Path, *, weak: bool, own: str = "") -> None:
-        """`own` is the folder with the learner's files; it need not be there."""
+        """`own` is the folder with the learner's files; it may be missing."""
         self.weak = weak
         self._exercises, self._own = exercises, own
         self._folders = {folder.name.partition("_")[2]: folder for folder in exercises.glob("[0-9]_*")}

@@ -1,4 +1,4 @@
-"""Who calls, between the guard that knows it and the SDK's server that does not."""
+"""Pass the caller of a request from the guard, which has verified it, to the MCP SDK's server."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from workshop.auth import Operation, caller_of
 
 
 class CallerForSdk:
-    """Tells the SDK who calls, so a session stays with whoever began it; the token stays with the guard."""
+    """Passes the caller to the SDK, which binds each session to one; the token stays with the guard."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = AuthContextMiddleware(app)
@@ -45,13 +45,13 @@ def scope_of(context: Context | ServerRequestContext[Any, Any]) -> Scope:
     """The scope of the HTTP request that a tool answers; raises TypeError without one."""
     inner = context.request_context if isinstance(context, Context) else context
     if inner.request is None:
-        raise TypeError("without an HTTP request nobody knows who is asking")
+        raise TypeError("the caller is known only from an HTTP request")
     scope: Scope = inner.request.scope
     return scope
 
 
 def tool_of(operation: Operation, name: str) -> Tool:
-    """An operation as a tool of this name; what it may change is what HTTP says of its method (RFC 9110)."""
+    """An operation as a tool of this name; its annotations follow from its method (RFC 9110 section 9.2)."""
     reads = operation.method == "GET"
     return Tool(
         name=name,
