@@ -145,7 +145,7 @@ class AuthProvider:
 
 
 def mk_auth_provider(config: object) -> AuthProvider | None:
-    """The provider that `auth` describes; None without `auth`. Raises ConfigError if a check would be missing."""
+    """The provider that `auth` describes; None without it. Raises ConfigError if a check would be missing."""
     if isinstance(config, AuthProvider):
         return config
     if not config:
