@@ -149,6 +149,6 @@ async def test_what_the_server_says_reaches_the_screen_harmless_and_short(scenar
     shown = err.getvalue()
     assert "\x1b" not in shown
     assert "\u202e" not in shown
-    assert "It says: \\x1b[2J\\x202eAll is {well} xxx" in shown
+    assert "Its message: \\x1b[2J\\x202eAll is {well} xxx" in shown
     assert "x" * 400 not in shown
     assert f"\n  {scenario.office.addresses(1)[0]}\n" in shown, "the whole address on a line of its own"

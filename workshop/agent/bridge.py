@@ -92,12 +92,16 @@ class Bridge:
         async with (
             stdio_server(stdin=lines) as (from_client, to_client),
             to_client,  # closed, it ends the task that writes
-            LoopbackListener(free_port()) as way,
+            LoopbackListener(free_port()) as listener,
         ):
             auth = OAuthClient(
-                self._url, listener=way, approval=self._approval, tokens=self._tokens, observe=self._observe
+                self._url,
+                listener=listener,
+                approval=self._approval,
+                tokens=self._tokens,
+                observe=self._observe,
             )
-            # What the client says first opens a connection; what it says after a failure, another one.
+            # The client's first message opens a connection, and so does its first message after a failure.
             async for sent in from_client:
                 if isinstance(sent, SessionMessage):
                     await self._connected(self._stamped(sent.message), auth, from_client, to_client)
@@ -170,12 +174,12 @@ class Bridge:
 
 async def _stdin_lines() -> AsyncIterator[str]:
     """The lines of stdin, from a thread that does not keep the process alive and reads a few lines ahead."""
-    loop, lines, room = asyncio.get_running_loop(), asyncio.Queue[bytes](), threading.Semaphore(_AHEAD)
+    loop, lines, slots = asyncio.get_running_loop(), asyncio.Queue[bytes](), threading.Semaphore(_AHEAD)
 
     def read() -> None:
         with contextlib.suppress(RuntimeError), open(0, "rb", closefd=False) as stdin:  # the loop has ended
             for line in iter(lambda: stdin.readline(MOST_BYTES + 1), b""):
-                room.acquire()
+                slots.acquire()
                 loop.call_soon_threadsafe(lines.put_nowait, line)
             loop.call_soon_threadsafe(lines.put_nowait, b"")
 
@@ -185,5 +189,5 @@ async def _stdin_lines() -> AsyncIterator[str]:
             raise UnusableAnswerError(
                 "The client's message is too large", why=f"Its line is over {MOST_BYTES // 1024} KiB"
             )
-        room.release()
+        slots.release()
         yield line.decode("utf-8", "replace")

@@ -176,7 +176,7 @@ async def _speaks(client: CheckedClient) -> bool:
 
 
 Target = str | StdioServerParameters
-_MOST_SAID = 300
+_MOST_SHOWN = 300
 
 # The SDK logs, with tracebacks, the errors that it raises; without a handler, Python prints them to stderr.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
@@ -314,14 +314,14 @@ class _Server:
         if isinstance(error, httpx2.InvalidURL | httpx2.UnsupportedProtocol):
             return WorkshopError(
                 f"{one_line(self.label)!r} is not the URL of an MCP server",
-                why=one_line(str(error), _MOST_SAID),
+                why=one_line(str(error), _MOST_SHOWN),
             )
         if isinstance(error, httpx2.TimeoutException) and not isinstance(error, httpx2.ConnectTimeout):
             return self._late()
         nobody = isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
         return WorkshopError(
             f"Nothing answers at {self.label}" if nobody else f"The connection to {self.label} was lost",
-            why=one_line(str(error), _MOST_SAID) or type(error).__name__,
+            why=one_line(str(error), _MOST_SHOWN) or type(error).__name__,
             hint="`workshop up` starts what the parts need; `workshop status` shows what runs",
         )
 
@@ -339,7 +339,7 @@ class _Server:
         status = f"HTTP {status_line(self.failure)}, " if self.failure else ""
         return WorkshopError(
             f"The MCP server at {self.label} refused the request",
-            why=f"It answered {status}{one_line(error.message, _MOST_SAID)}",
+            why=f"It answered {status}{one_line(error.message, _MOST_SHOWN)}",
             hint="`workshop logs` shows what the server wrote",
         )
 
@@ -348,8 +348,8 @@ class _Server:
         why = first_mistake(error) if isinstance(error, ValidationError) else str(error)
         return WorkshopError(
             f"The server at {self.label} does not answer as MCP requires",
-            why=one_line(why, _MOST_SAID),
-            hint="Check that the URL leads to an MCP server; `workshop probe URL` looks closer",
+            why=one_line(why, _MOST_SHOWN),
+            hint="Check that the URL leads to an MCP server; `workshop probe URL` shows more",
         )
 
     def _late(self) -> DeadlineError:

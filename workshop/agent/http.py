@@ -68,7 +68,7 @@ def headers_for(url: str, headers: Mapping[str, str]) -> Hook:
 
 
 def status_line(response: httpx2.Response) -> str:
-    """The status of an answer with the words that the server has for it, on one line."""
+    """The status code of a response and its reason phrase, on one line."""
     return f"{response.status_code} {one_line(response.reason_phrase, 60)}".strip()
 
 

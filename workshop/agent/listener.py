@@ -257,7 +257,7 @@ def _mistake(query: dict[str, list[str]], login: _Login) -> str:
 
 
 def _ended(error: str, description: str) -> tuple[Page, WorkshopError]:
-    """The page and the error for an answer without a code; the page has words from our own list only."""
+    """The page and the error for an answer without a code; the page shows only texts of our own."""
     if error == "access_denied":
         return _DENIED, CredentialsError(
             "The login was not approved",

@@ -18,7 +18,7 @@ from workshop.core.outgoing import is_loopback
 from workshop.core.text import one_line
 
 OAUTH_SECONDS = 15.0
-_MOST_SAID = 300
+_MOST_SHOWN = 300
 _MAX_ANSWER = 256 * 1024
 _STOPPED = "Nothing was sent there. If you did not expect this, do not trust the MCP server at this address"
 # The body of the copy is decoded and complete.
@@ -149,7 +149,7 @@ def login_errors(last_error: Callable[[], str]) -> Iterator[None]:
         ) from error
     except OAuthFlowError as error:
         raise WorkshopError(
-            "The login was stopped: the servers' descriptions disagree", why=one_line(str(error), _MOST_SAID)
+            "The login was stopped: the servers' descriptions disagree", why=one_line(str(error), _MOST_SHOWN)
         ) from error
     except (OverflowError, UnicodeDecodeError, RecursionError) as error:
         why = "It has a lifetime that is not a time" if isinstance(error, OverflowError) else "It is not JSON"
@@ -161,13 +161,13 @@ def login_errors(last_error: Callable[[], str]) -> Iterator[None]:
     except (httpx2.TransportError, httpx2.InvalidURL) as error:
         raise WorkshopError(
             "The authorization server cannot be reached",
-            why=one_line(str(error), _MOST_SAID),
+            why=one_line(str(error), _MOST_SHOWN),
             hint="`workshop status` shows what runs",
         ) from error
 
 
 def _reason(code: str, error: Exception) -> str:
-    return f"It answered `{code}`" if code else one_line(str(error).partition(":")[0], _MOST_SAID)
+    return f"It answered `{code}`" if code else one_line(str(error).partition(":")[0], _MOST_SHOWN)
 
 
 def refused_again(server_url: str, response: httpx2.Response) -> CredentialsError:
@@ -182,7 +182,7 @@ def refused_again(server_url: str, response: httpx2.Response) -> CredentialsErro
 def unknown_client(client_id: str) -> CredentialsError:
     """A client that was registered by hand is refused, and the agent must not register another."""
     return CredentialsError(
-        f"The authorization server does not accept the client {one_line(client_id, _MOST_SAID)!r}",
+        f"The authorization server does not accept the client {one_line(client_id, _MOST_SHOWN)!r}",
         why="It refused its identifier, its secret, or its redirect URI",
         hint="Compare them with what is registered there",
     )

@@ -54,7 +54,7 @@ _APPROVE = {
 }
 _PRACTICE = "  without a browser: stop with Ctrl-C, and add `--approve-as {user}` to the command"
 _DENIES = "deny"  # a choice on the practice GitHub's page, not a user
-_WANTED = "{server} needs you at a page before it can answer. It says: {message}"
+_WANTED = "{server} needs you at a page before it can answer. Its message: {message}"
 _OPENING = {
     "browser": "Your browser opens {host}; the agent waits until you are done there",
     "printed": "Open that address in a browser on this computer; the agent waits until you are done there",

@@ -1,7 +1,8 @@
-"""An OAuth client that can also do what a client must not: no PKCE, a wrong verifier, another resource.
+"""The comparison's OAuth client and its logins, also those that must fail.
 
-The agent's own client is the MCP SDK's, which refuses each of these; and when the agent approves without a
-browser, it stops at an unknown page, where this client records it and goes on.
+It can leave PKCE out, send a wrong verifier, and request another resource; the agent's own client, the MCP
+SDK's, refuses each of these. It records an unknown page and goes on, where the agent stops when it approves
+without a browser.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""Find credentials for GitHub in the practice GitHub's record and in a system's files."""
+"""The credential for GitHub: found in the practice GitHub's record and in a system's files, and its rows.
+
+The rows show how it is obtained, where it is stored, and whether it is the client's token.
+"""
 
 import base64
 import contextlib

@@ -216,7 +216,7 @@ _JOINERS = "\u200c\u200d"
     "L1",
     "The server accepts the token of a login",
     "People log in and cannot use the server.",
-    "Accept the tokens of the authorization server that the metadata name.",
+    "Accept the tokens of the authorization server that the metadata names.",
 )
 def token_accepted(evidence: Evidence) -> Verdict:
     signed = evidence.signed
@@ -243,7 +243,7 @@ def changed_refused(evidence: Evidence) -> Verdict:
 @WITH_LOGIN.add(
     "L3",
     "A session needs its token",
-    "Whoever learns the id of a session takes over its user's place.",
+    "Anyone who learns a session's id can act as its user.",
     "Check the token of every request; a session's id does not show who sends it.",
 )
 def session_needs_token(evidence: Evidence) -> Verdict:
@@ -337,7 +337,7 @@ def _foreign(evidence: Evidence, answer: Answer | None, header: str) -> Verdict:
 @WITH_LOGIN.add(
     "L8",
     "The tools' texts have no invisible characters",
-    "A model reads instructions there that no person sees.",
+    "A model can read instructions there that no person sees.",
     "Remove format characters and private ones from names, descriptions and schemas.",
 )
 def visible(evidence: Evidence) -> Verdict:

@@ -61,7 +61,7 @@ def list_issues(
     after: Annotated[str | None, Field(description="`endCursor` of the page before")] = None,
     fields: Annotated[list[IssueField] | None, Field(description="Only these fields of each issue")] = None,
 ) -> str:
-    """List the issues of a repository, newest first unless told otherwise."""
+    """List the issues of a repository, newest first by default."""
     repository = find_repository(request_of(context), owner, repo)
     changed_after = None if since is None else moment(since)
     wanted = [issue for issue in repository.issues if _fits(issue, state, labels, changed_after)]
