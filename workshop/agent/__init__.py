@@ -32,29 +32,19 @@ if TYPE_CHECKING:
     from workshop.agent.toolbox import PythonTools as PythonTools
 
 _HOMES = {
-    "approval": ("ApproveAs", "OpenBrowser", "PrintUrl"),
-    "listener": ("LoopbackListener",),
-    "loop": ("Agent", "NoAnswerError", "run_agent"),
-    "mcp_tools": ("McpTools",),
-    "messages": (
-        "ChatModel",
-        "Entry",
-        "ModelTurn",
-        "Question",
-        "ToolCall",
-        "ToolReply",
-        "ToolResult",
-        "ToolSpec",
-        "Toolbox",
-    ),
-    "oauth": ("OAuthClient",),
-    "openai_chat": ("OpenAIChat",),
-    "rehearsal": ("RehearsalModel",),
-    "run": ("run_part",),
-    "token_store": ("TokenStore",),
-    "toolbox": ("PythonTools",),
+    "approval": "ApproveAs OpenBrowser PrintUrl",
+    "listener": "LoopbackListener",
+    "loop": "Agent NoAnswerError run_agent",
+    "mcp_tools": "McpTools",
+    "messages": "ChatModel Entry ModelTurn Question ToolCall ToolReply ToolResult ToolSpec Toolbox",
+    "oauth": "OAuthClient",
+    "openai_chat": "OpenAIChat",
+    "rehearsal": "RehearsalModel",
+    "run": "run_part",
+    "token_store": "TokenStore",
+    "toolbox": "PythonTools",
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - the names have types of their own, above

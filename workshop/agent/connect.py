@@ -62,6 +62,7 @@ class _Older:
     _end: anyio.Event = field(default_factory=anyio.Event)
 
     async def get(self) -> AskingClient:
+        # Several calls may need the older client at once: only the first opens it.
         async with self._one_at_a_time:
             if self.client is None:
                 self.client = await self.tasks.start(self._hold)

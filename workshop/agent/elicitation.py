@@ -154,6 +154,7 @@ class Elicitation:
             wanted = []
         if not wanted:
             self._refuse("cancel", "The server needs the person at a page, but does not name it")
+        # One too many is enough to get the refusal that names the limit.
         for params in wanted[: MOST_ADDRESSES + 1]:
             await self._respond(params)
         return not self._refusal
@@ -285,6 +286,7 @@ class AskingClient(Client):
         asking = self.elicitation
         if asking is None:
             return await super().call_tool(name, arguments, *more, **options)
+        # The person's time, and the server's for the first call and for the last one.
         bound = asking.seconds + 2 * (self.read_timeout_seconds or 0)
         with asking.call(), anyio.move_on_after(bound):
             while True:

@@ -181,6 +181,7 @@ class LoopbackListener:
             self._login = None
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A closed asyncio server does not wait for its handlers, so they are collected here.
         task = asyncio.current_task()
         if task is not None:
             self._handlers.add(task)
@@ -224,6 +225,7 @@ def _judge(
     query: dict[str, list[str]], login: _Login | None
 ) -> tuple[Page, AuthorizationCodeResult | WorkshopError | None]:
     """Judge a callback: whether it belongs to the login, whether to trust it, and then its content."""
+    # The state comes first: an answer to another login must not change this one.
     states = query.get("state", [])
     if login is None or login.result.done() or len(states) != 1 or not _same(states[0], login.state):
         return _UNKNOWN_LOGIN, None

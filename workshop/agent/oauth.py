@@ -202,6 +202,7 @@ class OAuthClient(OAuthClientProvider):
         if done and self.context.current_tokens:
             self._observe(TokenRefreshed(self.context.current_tokens.expires_in))
             return True
+        # The server has lost the registration: the login that follows makes another.
         if self._last_error == "invalid_client":
             self.context.client_info = self._client
         self._save()
@@ -230,6 +231,7 @@ class OAuthClient(OAuthClientProvider):
         """Run the SDK's flow from the refusal that arrived to the new token, without sending `request`."""
         context = self.context
         if challenge.status_code == httpx2.codes.UNAUTHORIZED:
+            # Without the upstream's challenge, the SDK looks for metadata at the server's own origin.
             if context.protected_resource_metadata and is_foreign(challenge, self._resource):
                 challenge = httpx2.Response(challenge.status_code, request=challenge.request)
             context.clear_tokens()
@@ -295,6 +297,7 @@ class OAuthClient(OAuthClientProvider):
         try:
             result = await self._listener.wait(self._approval_seconds)
         except TimeoutError:
+            # The page may have shown an error for a forgotten client, which no callback reports.
             if not self._registered_now:
                 self._store.forget(self._resource)
             raise not_answered(self._approval_seconds, forgotten=not self._registered_now) from None

@@ -89,6 +89,7 @@ async def send_bounded(http: httpx2.AsyncClient, request: httpx2.Request) -> htt
 
     Raises WorkshopError for an answer over 256 KiB, TimeoutError for one that takes longer than 15 s.
     """
+    # The SDK builds its requests without this client, so they have no timeout yet.
     request.extensions = {**request.extensions, "timeout": http.timeout.as_dict()}
     async with asyncio.timeout(OAUTH_SECONDS):
         response = await http.send(request, stream=True, auth=None, follow_redirects=False)

@@ -61,9 +61,11 @@ async def _approve(
     http: httpx2.AsyncClient, request: httpx2.Request, redirect_uri: str | None, user: str
 ) -> None:
     for number in range(_MAX_PAGES):
+        # No account on another machine is approved unattended.
         if not is_loopback(str(request.url)):
             raise _not_practice(f"The login leads to {request.url.host}", user)
         response = await http.send(request)
+        # A forgotten client is refused at the first page; later refusals are about the form.
         if number == 0 and response.is_client_error and redirect_uri is not None:
             raise ForgottenClientError("The authorization server has forgotten the agent")
         if (onward := following(response)) is not None:

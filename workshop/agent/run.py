@@ -193,6 +193,7 @@ def load_answer(directory: Path) -> Answer:
     if spec is None or spec.loader is None or not path.is_file():
         raise UsageError(f"There is no `{path}`")
     module = importlib.util.module_from_spec(spec)
+    # For the modules beside `main.py`; it is removed again, or another part would find them.
     sys.path.insert(0, str(directory))
     try:
         spec.loader.exec_module(module)
@@ -252,6 +253,7 @@ def recorded(
     try:
         with recording(recorder):
             yield
+    # Also for Ctrl-C: the trace of a run that was stopped is written too.
     except BaseException as error:
         outcome = _outcome(error)
         raise

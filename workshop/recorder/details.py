@@ -339,6 +339,7 @@ def _mcp(request: Request, context: Context, labels: Labels) -> Detail:
         return Detail(_facts(besides))
     shown = _facts([("Authorization", f"Bearer {labels.of('token', token)}"), *besides])
     context.token = token
+    # The claims are shown once, with the first request that carries the token.
     if token in context.tokens_read:
         return Detail(shown)
     claims, about = _read_token(token, context, labels)

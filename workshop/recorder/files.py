@@ -40,6 +40,7 @@ def _to_html(trace: Trace) -> str:
 
 def to_har(trace: Trace) -> str:
     """Return the trace as HAR 1.2, one entry for each request that was sent; own fields begin with `_`."""
+    # An answer from the agent's cache was never sent.
     entries = [_entry(trace, step) for step in trace.steps if step.seen_by != "memory"]
     creator = {"name": "workshop", "version": __version__}
     log = {"version": "1.2", "creator": creator, "pages": [], "entries": entries, "comment": trace.title}

@@ -124,6 +124,7 @@ class LiveWriter:
             await asyncio.sleep(max(_SOON, _SHARE * took))
             self._again = False
             with contextlib.suppress(OSError, WorkshopError):
+                # In a thread, because it waits for the upstream's answer.
                 upstream = await asyncio.to_thread(self._upstream)
                 began = time.monotonic()
                 _write(_unfinished(self._build(upstream)), os.getpid())

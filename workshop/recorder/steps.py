@@ -218,6 +218,7 @@ _REFUSED = 400
 def step_of(number: int, request: Request, context: Context, labels: Labels) -> Step:
     """The step of a request, which is also added to the context."""
     kind = kind_of(request, context)
+    # First, because what it adds to the context decides who receives the request.
     detail = details.read(kind, request, context, labels)
     words = WORDS[kind]
     receiver, url = context.receiver(request), masked_url(request.url, labels)
@@ -227,6 +228,7 @@ def step_of(number: int, request: Request, context: Context, labels: Labels) -> 
     )
     asking, answering = rpc_messages(request.request_body, sent), rpc_messages(decoded(request), given)
     title, sentence = (detail.title or words.title, detail.sentence or words.sentence)
+    # Before `_mcp_words`, which ends the waiting when the call is answered.
     waits = context.waits(request)
     if kind == "mcp" and asking:
         title, sentence = _mcp_words(asking[0], answering, context, request) or (title, sentence)

@@ -166,6 +166,7 @@ async def collect(running: RunningSystem, logins: Path, note: Note) -> Evidence:
     )
     note("the question")
     found = replace(found, asked=await attempt(_AGENT_SECONDS, lambda: ask(running, logins)))
+    # Now, because later requests to GitHub are not the agent's.
     first = await attempt(_SECONDS, lambda: _recorded(running))
     found = replace(found, sent=await _sent(running, logins))
     async with HttpSession() as http:
@@ -266,12 +267,14 @@ async def clean_up(
     running: RunningSystem, logins: Path, found: Evidence, remove: Callable[[], None]
 ) -> Cleaned:
     """Sign out, undo the preparation, stop the programs, check GitHub, and `remove` the rest."""
+    # Read before the directory with the states is removed.
     ports = [state.port for state in running.states().values()]
     async with HttpSession() as http:
         signed_out, token_after = await _sign_out(http, running, logins)
         login_left = TokenStore(logins).find(running.url) is not None
         steps = running.undo_preparation()
         running.stop_server()
+        # `stop_server` has left the practice GitHub running for this.
         left = await _check_github(http, running, found)
     remove()
     processes, taken = remains(running.directory, ports)

@@ -195,6 +195,7 @@ async def collect(target: Target, exchange: Exchange, *, follow: bool) -> Eviden
 
 async def _greet(target: Target, exchange: Exchange) -> tuple[Target, McpAnswers]:
     discover = await exchange.first("POST", target.url, **_DISCOVER)
+    # Many frameworks redirect `/mcp` to `/mcp/`.
     if discover.header("location"):
         target = _moved(target, joined(target.url, discover.header("location")))
         discover = await exchange.first("POST", target.url, **_DISCOVER)
@@ -232,6 +233,7 @@ async def _resource(target: Target, mcp: McpAnswers, exchange: Exchange) -> Reso
         ),
         None,
     )
+    # The announced URL is often one of the other two: each is requested once.
     found: dict[str, Answer | None] = {}
     for url in (announced, at_path, at_root):
         if url is not None and url not in found:

@@ -222,6 +222,7 @@ def create_app(config: PracticeConfig, clock: Callable[[], float] = time.time) -
     app = Starlette(
         routes=[route for part in parts for route in part.routes()],
         middleware=[
+            # The host first; then the record, which also lists the requests that a fault breaks.
             Middleware(OwnHost, hosts=config.hosts),
             Middleware(Recording, recorder=state.recorder, verify=state.tokens.verify),
             Middleware(FaultInjection, faults=state.faults),

@@ -90,7 +90,9 @@ class McpEndpoint:
             log_level="WARNING",
         )
         self._server.streamable_http_app(
-            stateless_http=True, transport_security=_own_hosts(state.config.service_host)
+            # Each request carries its own token, so no session has to be bound to a user.
+            stateless_http=True,
+            transport_security=_own_hosts(state.config.service_host),
         )
 
     def routes(self) -> list[Route]:

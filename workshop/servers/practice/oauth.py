@@ -56,6 +56,7 @@ class AuthorizePage:
                 "Unknown app", "The practice GitHub has no app with this client_id.", status=404
             )
         browser = request.cookies.get(BROWSER_COOKIE) or secrets.token_urlsafe(32)
+        # With a wrong redirect URI, it has the app's own: errors never go to a foreign address.
         asked = self._asked(request, browser)
         if code := request.scope.get(REFUSAL):
             return _redirect_error(asked, code, _AUTHORIZATION_DESCRIPTIONS[code])
@@ -204,6 +205,7 @@ class TokenEndpoint:
             )
         if problem := self._refused(request, form):
             return _token_response(request, _token_error(problem))
+        # Redeemed before it is checked: after a wrong verifier, the code cannot be tried again.
         grant = self.state.authorizations.redeem(form.get("code", ""))
         if grant is None or not matches_challenge(grant.request.code_challenge, form.get("code_verifier")):
             return _token_response(request, _token_error("bad_verification_code"))
@@ -219,6 +221,7 @@ class TokenEndpoint:
             return str(code)
         client_id, client_secret = _client_credentials(request, form)
         config = self.state.config
+        # Both are always compared: the time of the answer does not show which one is wrong.
         known = (_same(client_id, config.client_id), _same(client_secret, config.client_secret))
         if not all(known):
             return "incorrect_client_credentials"

@@ -132,6 +132,7 @@ class Recording:
         if scope["type"] != "http" or scope["path"] == "/" or scope["path"].startswith(_UNRECORDED):
             await self._app(scope, receive, send)
             return
+        # Numbered on arrival, because requests may end in another order.
         number, arrived, started = self._recorder.next_number(), datetime.now(UTC), time.monotonic()
         body, receive = await _form_body(scope, receive)
         status: int | None = None
@@ -140,6 +141,7 @@ class Recording:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                # Before the answer is sent: the client may read the record as soon as it has it.
                 self._record(scope, body, number, arrived, status)
             await send(message)
 
