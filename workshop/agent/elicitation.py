@@ -91,20 +91,14 @@ class Elicitation:
         self._server = server
         self._home = home
         self._person = person
+        self.seconds = person.seconds
+        """How many seconds the person has for one tool call."""
+        self.refusal = ""
+        """Why the call cannot continue, in words for the model; empty while it can."""
         self._observe = observe
         self._one_at_a_time = anyio.Lock()
         self._calls = 0
         self._forget()
-
-    @property
-    def seconds(self) -> float:
-        """How many seconds the person has for one tool call."""
-        return self._person.seconds
-
-    @property
-    def refusal(self) -> str:
-        """Why this call cannot continue, in words for the model; empty while it can."""
-        return self._refusal
 
     @contextlib.contextmanager
     def call(self) -> Iterator[None]:
@@ -122,7 +116,7 @@ class Elicitation:
         self._completed: dict[str, anyio.Event] = {}
         self._began: float | None = None
         self._allowed = self._person.seconds
-        self._refusal = ""
+        self.refusal = ""
         self._refusals = 0
         self._action: Action = "accept"
 
@@ -136,7 +130,7 @@ class Elicitation:
             return ElicitResult(action="decline")
         action = await self._respond(params)
         if self._refusals > _MOST_REFUSALS:
-            return ErrorData(code=INVALID_REQUEST, message=self._refusal)
+            return ErrorData(code=INVALID_REQUEST, message=self.refusal)
         return ElicitResult(action=action)
 
     async def note_completion(self, message: IncomingMessage) -> None:
@@ -157,12 +151,12 @@ class Elicitation:
         # One too many is enough to get the refusal that names the limit.
         for params in wanted[: MOST_ADDRESSES + 1]:
             await self._respond(params)
-        return not self._refusal
+        return not self.refusal
 
     async def _respond(self, params: ElicitRequestParams) -> Action:
         async with self._one_at_a_time:
-            if self._refusal:
-                return self._refuse(self._action, self._refusal)
+            if self.refusal:
+                return self._refuse(self._action, self.refusal)
             if isinstance(params, ElicitRequestFormParams):
                 self._observe(Warned(f"{self._server} asks for input in a form; the agent declines those"))
                 return self._refuse("decline", "The server asked for input in a form, which is declined here")
@@ -236,7 +230,7 @@ class Elicitation:
         return self._refuse("cancel", f"The person did not finish within {self._allowed:.3g} seconds")
 
     def _refuse(self, action: Action, why: str) -> Action:
-        self._action, self._refusal = action, why
+        self._action, self.refusal = action, why
         self._refusals += 1
         return action
 

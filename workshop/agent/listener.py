@@ -138,6 +138,8 @@ class LoopbackListener:
         self._servers: list[asyncio.Server] = []
         self._handlers: set[asyncio.Task[None]] = set()
         self._login: _Login | None = None
+        self.response: AuthorizationCodeResult | None = None
+        """The last one that `wait` returned."""
 
     @property
     def redirect_uri(self) -> str:
@@ -176,7 +178,8 @@ class LoopbackListener:
             raise RuntimeError("`expect` comes before `wait`")
         try:
             async with asyncio.timeout(seconds):
-                return await self._login.result
+                self.response = await self._login.result
+                return self.response
         finally:
             self._login = None
 

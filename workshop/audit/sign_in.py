@@ -59,7 +59,7 @@ class Signing:
                 why=f"To {url!r}; a token is sent only to the server that you named",
                 hint="Name that address if it is your server",
             )
-        async with _Listener() as listener:
+        async with LoopbackListener() as listener:
             login = OAuthClient(
                 url, listener=listener, approval=self.approval, tokens=self.tokens, observe=self.observe
             )
@@ -71,13 +71,3 @@ class Signing:
             raise WorkshopError(f"{url} needs no login", hint="Leave out `--login`")
         tools = {tool.name: tool.model_dump_json(exclude_none=True) for tool in listed}
         return SignedIn(stored, stored.tokens.access_token, tools, listener.response)
-
-
-class _Listener(LoopbackListener):
-    """Keeps the authorization response."""
-
-    response: AuthorizationCodeResult | None = None
-
-    async def wait(self, seconds: float) -> AuthorizationCodeResult:
-        self.response = await super().wait(seconds)
-        return self.response

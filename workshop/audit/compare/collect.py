@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -254,15 +254,6 @@ def _client_tokens(found: Evidence) -> set[str]:
     return tokens - {""}
 
 
-@dataclass(frozen=True)
-class _AtGitHub:
-    """What remains at the practice GitHub after the system's own programs have stopped."""
-
-    approvals: int | None = None
-    revoked: tuple[str, ...] = ()
-    credential: int | None = None
-
-
 async def clean_up(
     running: RunningSystem, logins: Path, found: Evidence, remove: Callable[[], None]
 ) -> Cleaned:
@@ -283,9 +274,7 @@ async def clean_up(
         signed_out,
         token_after,
         login_left,
-        left.approvals,
-        left.revoked,
-        left.credential,
+        *left,
         processes,
         taken,
         running.directory.exists(),
@@ -302,15 +291,18 @@ async def _sign_out(http: HttpSession, running: RunningSystem, logins: Path) -> 
     return ended.told, await http.initialize(running.url, login.tokens.access_token, running.headers)
 
 
-async def _check_github(http: HttpSession, running: RunningSystem, found: Evidence) -> _AtGitHub:
+async def _check_github(
+    http: HttpSession, running: RunningSystem, found: Evidence
+) -> tuple[int | None, tuple[str, ...], int | None]:
+    """The number of approvals, the paths that revoke, and the answer to the credential, without programs."""
     if running.github is None:
-        return _AtGitHub()
+        return None, (), None
     url = running.endpoints[running.github]
     requests = await read_requests(url)
     home = await http.send("GET", url)
     revoked = tuple(each.path for each in requests if each.method == "DELETE" or _REVOKING.search(each.path))
     status = await _status_of(http, url, _credential(running, found))
-    return _AtGitHub(len(_APPROVED.findall(home.text)), revoked, status)
+    return len(_APPROVED.findall(home.text)), revoked, status
 
 
 async def _status_of(http: HttpSession, url: str, credential: str) -> int | None:

@@ -124,21 +124,15 @@ def _editions(system: System, *, weak: bool) -> Iterator[System]:
         yield System(f"{system.name}{_WEAK}", system.lesson, weak=True)
 
 
-@contextlib.contextmanager
-def running_system(system: System, directory: Path) -> Iterator[RunningSystem]:
+def running_system(system: System, directory: Path) -> contextlib.AbstractContextManager[RunningSystem]:
     """Run a system below `directory` for as long as the block; raises WorkshopError if it does not start."""
-    opened = (
-        _variation(system, directory) if isinstance(system.lesson, Variation) else _part(system, directory)
-    )
-    with opened as running:
-        yield running
+    if isinstance(system.lesson, Variation):
+        return _variation(system, system.lesson, directory)
+    return _part(system, directory)
 
 
 @contextlib.contextmanager
-def _variation(system: System, directory: Path) -> Iterator[RunningSystem]:
-    variation = system.lesson
-    if not isinstance(variation, Variation):
-        raise TypeError("only a variation runs by itself")
+def _variation(system: System, variation: Variation, directory: Path) -> Iterator[RunningSystem]:
     edition = "weak" if system.weak else "mended"
     with variation_running(variation, directory, edition=edition) as running:
         github = f"{variation.name}-github"

@@ -4,7 +4,7 @@ import base64
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -167,14 +167,6 @@ def initialize(client: Mapping[str, str] = _CLIENT) -> Mapping[str, Any]:
     return {"headers": {"accept": _STREAMS}, "json": message}
 
 
-@dataclass(frozen=True)
-class _Issuer:
-    """The authorization server to check, or the reason why it is skipped."""
-
-    url: str = ""
-    skipped: str = ""
-
-
 async def collect(target: Target, exchange: Exchange, *, follow: bool) -> Evidence:
     """Send all requests; `follow` includes an authorization server on another host.
 
@@ -183,14 +175,13 @@ async def collect(target: Target, exchange: Exchange, *, follow: bool) -> Eviden
     target, mcp = await _greet(target, exchange)
     resource = await _resource(target, mcp, exchange)
     first = Evidence(target, mcp, resource, "", None)
-    issuer = _issuer(first, exchange, follow=follow)
+    issuer, skipped = _issuer(first, exchange, follow=follow)
     audience = str(first.prm.document.get("resource", "")) if first.prm else target.url
     if first.guarded:
-        mcp = await _pretend(target, mcp, unsigned_token(issuer.url or target.origin, audience), exchange)
+        mcp = await _pretend(target, mcp, unsigned_token(issuer or target.origin, audience), exchange)
     mcp = await _as_web_page(target, mcp, exchange)
-    server = await ask_server(issuer.url, target.url, exchange) if issuer.url and not issuer.skipped else None
-    skipped = (issuer.skipped,) if issuer.skipped else ()
-    return Evidence(target, mcp, resource, issuer.url, server, skipped)
+    server = await ask_server(issuer, target.url, exchange) if issuer and not skipped else None
+    return Evidence(target, mcp, resource, issuer, server, (skipped,) if skipped else ())
 
 
 async def _greet(target: Target, exchange: Exchange) -> tuple[Target, McpAnswers]:
@@ -241,23 +232,23 @@ async def _resource(target: Target, mcp: McpAnswers, exchange: Exchange) -> Reso
     return ResourceAnswers(found.get(announced or ""), found.get(at_path or ""), found.get(at_root))
 
 
-def _issuer(evidence: Evidence, exchange: Exchange, *, follow: bool) -> _Issuer:
-    """The metadata's first authorization server; without metadata the origin, as old clients assume."""
+def _issuer(evidence: Evidence, exchange: Exchange, *, follow: bool) -> tuple[str, str]:
+    """The metadata's first authorization server, or the origin, as old clients assume; why it is skipped."""
     if evidence.prm is None:
-        return _Issuer(evidence.target.origin if evidence.guarded else "")
+        return evidence.target.origin if evidence.guarded else "", ""
     servers = evidence.prm.document.get("authorization_servers")
     url = servers[0] if isinstance(servers, list) and servers else None
     if split(url) is None:
-        return _Issuer()
+        return "", ""
     if exchange.may_ask(url):
-        return _Issuer(str(url))
+        return str(url), ""
     host = host_of(url)
     if not follow:
-        return _Issuer(str(url), f"The authorization server {url}: on another host (`--follow` includes it)")
+        return str(url), f"The authorization server {url}: on another host (`--follow` includes it)"
     if not is_secure(url) or (is_loopback(host) and not evidence.target.loopback):
-        return _Issuer(str(url), f"The authorization server {url}: not https, or on this machine")
+        return str(url), f"The authorization server {url}: not https, or on this machine"
     exchange.allow(host)
-    return _Issuer(str(url))
+    return str(url), ""
 
 
 async def _ask(target: Target, mcp: McpAnswers, exchange: Exchange, **extra: str) -> Answer | None:

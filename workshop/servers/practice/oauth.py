@@ -209,7 +209,7 @@ class TokenEndpoint:
         grant = self.state.authorizations.redeem(form.get("code", ""))
         if grant is None or not matches_challenge(grant.request.code_challenge, form.get("code_verifier")):
             return _token_response(request, _token_error("bad_verification_code"))
-        if not self._same_redirect(grant.request, form.get("redirect_uri")):
+        if form.get("redirect_uri") not in (None, "", grant.request.redirect_uri):
             return _token_response(request, _token_error("redirect_uri_mismatch"))
         login = request.scope[USER] = self.state.acting(request, grant.login)
         token = self.state.tokens.issue(login, grant.request.scopes)
@@ -231,10 +231,6 @@ class TokenEndpoint:
         if redirect_uri and not accepts_redirect(config.callback_url, redirect_uri):
             return "redirect_uri_mismatch"
         return None
-
-    @staticmethod
-    def _same_redirect(asked: AuthorizationRequest, redirect_uri: str | None) -> bool:
-        return not redirect_uri or redirect_uri == asked.redirect_uri
 
 
 def _client_credentials(request: Request, form: dict[str, str]) -> tuple[str, str]:
