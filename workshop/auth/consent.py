@@ -6,7 +6,6 @@ sealed ticket, so that nothing is stored for those who only look; the ticket is 
 and only together with the cookie set beside it.
 """
 
-import json
 import logging
 import secrets
 import uuid
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -129,7 +129,8 @@ async def consent(server: AuthServer, request: Request) -> Response:
     """Accept the decision, once: redirect to the upstream, or to the client with `access_denied`."""
     fields = await form_parameters(request, seconds=server.patience.body)
     refuse_other_sites(request, server.config.issuer)
-    flow, expires, asked = _open(server, fields.get("ticket") or "")
+    ticket = _open(server, fields.get("ticket") or "")
+    flow, asked = ticket.flow, ticket.request
     browser = flow_cookie(server, request, flow)
     expected = server.vault.macs("csrf", flow, browser or "", asked.client_id)
     if browser is None or not any(same_secret(fields.get("csrf") or "", mac) for mac in expected):
@@ -138,12 +139,12 @@ async def consent(server: AuthServer, request: Request) -> Response:
             "Approve in the browser in which the sign-in was started.",
             status=403,
         )
-    if expires <= server.clock():
+    if ticket.expires <= server.clock():
         raise PageError("This page has expired", "It is valid for ten minutes.")
     approved = _decision(fields)
     try:
         with server.store.together():
-            if not server.store.spend_ticket(flow, expires=expires, limit=SIGN_INS):
+            if not server.store.spend_ticket(flow, expires=ticket.expires, limit=SIGN_INS):
                 raise PageError("This page was already used", "An approval is valid once.")
             return _go_upstream(server, flow, asked) if approved else _denied(server, flow, asked)
     except StoreFullError as error:
@@ -180,12 +181,22 @@ def _decision(fields: Parameters) -> bool:
     return decision == "approve"
 
 
+@dataclass(frozen=True)
+class _Ticket:
+    flow: str
+    expires: float
+    request: AuthorizationRequest
+
+
+_TICKET = TypeAdapter(_Ticket)
+
+
 def _seal(server: AuthServer, flow: str, asked: AuthorizationRequest) -> str:
-    ticket = {"flow": flow, "expires": server.clock() + SIGN_IN_SECONDS, "request": asked.to_json()}
-    return server.vault.seal(json.dumps(ticket).encode(), "consent ticket").hex()
+    ticket = _Ticket(flow, server.clock() + SIGN_IN_SECONDS, asked)
+    return server.vault.seal(_TICKET.dump_json(ticket), "consent ticket").hex()
 
 
-def _open(server: AuthServer, ticket: str) -> tuple[str, float, AuthorizationRequest]:
+def _open(server: AuthServer, ticket: str) -> _Ticket:
     try:
         plain = server.vault.unseal(bytes.fromhex(ticket), "consent ticket")
     except ValueError:
@@ -196,8 +207,7 @@ def _open(server: AuthServer, ticket: str) -> tuple[str, float, AuthorizationReq
             "It was changed, or it does not come from this server.",
             status=403,
         )
-    values = json.loads(plain)
-    return values["flow"], values["expires"], AuthorizationRequest.from_json(values["request"])
+    return _TICKET.validate_json(plain)
 
 
 async def callback(server: AuthServer, request: Request) -> Response:

@@ -2,10 +2,11 @@
 
 import os
 import sqlite3
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from workshop.core.errors import UsageError
 from workshop.core.serving import UnavailableError
@@ -28,14 +29,6 @@ class Client:
     """How it authenticates at the token endpoint (RFC 7591 section 2)."""
     secret_digest: str | None = field(default=None, repr=False)
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Client":
-        lists = {name: tuple(values[name]) for name in ("redirect_uris", "grant_types", "scopes")}
-        return cls(**{**values, **lists})
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class AuthorizationRequest:
@@ -49,13 +42,6 @@ class AuthorizationRequest:
     resource: str
     code_challenge: str
 
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "AuthorizationRequest":
-        return cls(**{**values, "scopes": tuple(values["scopes"])})
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class PendingSignIn:
@@ -65,13 +51,6 @@ class PendingSignIn:
     flow: str
     browser: str
     verifier: str = field(repr=False)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "PendingSignIn":
-        return cls(**{**values, "request": AuthorizationRequest.from_json(values["request"])})
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -117,6 +96,10 @@ class Code:
     redirect_uri: str | None
     code_challenge: str
     expires: float
+
+
+CLIENT, PENDING = TypeAdapter(Client), TypeAdapter(PendingSignIn)
+"""Read and write these records as JSON."""
 
 
 class StoreFullError(Exception):

@@ -9,17 +9,20 @@ stored encrypted. `now` and `expires` are seconds since the epoch.
 """
 
 import asyncio
-import json
 import logging
 import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict
+from dataclasses import dataclass
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from workshop.auth.limits import Clock
 from workshop.auth.store import (
+    CLIENT,
+    PENDING,
     Client,
     Code,
     Grant,
@@ -33,6 +36,18 @@ from workshop.auth.store import (
 from workshop.auth.vault import Vault, digest
 
 _OPENED = 1000
+
+
+@dataclass(frozen=True)
+class _Secrets:
+    """What is sealed of a grant."""
+
+    name: str | None
+    email: str | None
+    upstream: UpstreamTokens | None
+
+
+_SECRETS = TypeAdapter(_Secrets)
 
 
 class SqliteStore:
@@ -52,7 +67,7 @@ class SqliteStore:
 
         Raises StoreFullError at `limit` registered clients; 0 sets no bound.
         """
-        row = (client.client_id, json.dumps(client.to_json()), client.registered)
+        row = (client.client_id, CLIENT.dump_json(client).decode(), client.registered)
         with self.together():
             self._refuse_more_clients(client.registered, limit, described=False)
             self._execute("INSERT INTO clients (client_id, document, registered) VALUES (?, ?, ?)", row)
@@ -62,7 +77,7 @@ class SqliteStore:
 
         Raises StoreFullError at `limit` clients that have a document.
         """
-        row = (client.client_id, json.dumps(client.to_json()), now)
+        row = (client.client_id, CLIENT.dump_json(client).decode(), now)
         with self.together():
             if self._one("SELECT 1 FROM clients WHERE client_id = ?", client.client_id) is None:
                 self._refuse_more_clients(now, limit, described=True)
@@ -76,7 +91,7 @@ class SqliteStore:
     def client(self, client_id: str, now: float) -> Client | None:
         select = "SELECT document FROM clients_with_end WHERE client_id = ? AND expires > ?"
         row = self._one(select, client_id, now)
-        return Client.from_json(json.loads(row[0])) if row else None
+        return CLIENT.validate_json(row[0]) if row else None
 
     def use_client(self, client_id: str, now: float) -> None:
         """Keep a client that was given a token for another 30 days."""
@@ -100,7 +115,7 @@ class SqliteStore:
     def add_pending(self, state: str, pending: PendingSignIn, *, expires: float, limit: int) -> None:
         """Raises StoreFullError at `limit` sign-ins in progress."""
         key = digest(state)
-        sealed = self._vault.seal(json.dumps(pending.to_json()).encode(), f"pending {key}")
+        sealed = self._vault.seal(PENDING.dump_json(pending), f"pending {key}")
         with self.together():
             self._refuse_when_full("pending", limit)
             self._execute(
@@ -119,7 +134,7 @@ class SqliteStore:
         key = digest(state)
         row = self._one(statement, key)
         plain = self._vault.unseal(row[0], f"pending {key}") if row and row[1] > now else None
-        return PendingSignIn.from_json(json.loads(plain)) if plain else None
+        return PENDING.validate_json(plain) if plain else None
 
     # grants
 
@@ -312,13 +327,12 @@ class SqliteStore:
         return self._seal(grant.tsid, grant.name, grant.email, grant.upstream)
 
     def _seal(self, tsid: str, name: str | None, email: str | None, upstream: UpstreamTokens | None) -> bytes:
-        plain = {"name": name, "email": email, "upstream": asdict(upstream) if upstream else None}
-        return self._vault.seal(json.dumps(plain).encode(), f"grant {tsid}")
+        return self._vault.seal(_SECRETS.dump_json(_Secrets(name, email, upstream)), f"grant {tsid}")
 
     def _grant(self, tsid: str, row: tuple[Any, ...]) -> Grant:
         client_id, sub, scopes, resource, expires, sealed = row
         plain = self._vault.unseal(sealed, f"grant {tsid}")
-        opened = json.loads(plain) if plain else {"name": None, "email": None, "upstream": None}
+        opened = _SECRETS.validate_json(plain) if plain else _Secrets(None, None, None)
         return Grant(
             *(
                 tsid,
@@ -327,10 +341,10 @@ class SqliteStore:
                 tuple(scopes.split()),
                 resource,
                 expires,
-                opened["name"],
-                opened["email"],
+                opened.name,
+                opened.email,
             ),
-            upstream=UpstreamTokens(**opened["upstream"]) if opened["upstream"] else None,
+            upstream=opened.upstream,
         )
 
 
