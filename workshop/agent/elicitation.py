@@ -84,7 +84,7 @@ class Person:
 
 
 class Elicitation:
-    """What one server may ask of the person: once for each URL, and only during a tool call."""
+    """The requests of one server to the person: once for each URL, and only during a tool call."""
 
     def __init__(self, server: str, home: str, person: Person, observe: Observer = ignore) -> None:
         """`server` is the name that is shown to the person; others are checked against the URL `home`."""

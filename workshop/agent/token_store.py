@@ -31,7 +31,7 @@ _LONGEST_SECONDS = 600.0
 
 
 class Document(BaseModel):
-    """One answer; until the time `until`, in seconds since the epoch, it may be used again."""
+    """One answer, which may be used again until `until`, in seconds since the epoch."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,7 +40,7 @@ class Document(BaseModel):
 
 
 class Documents:
-    """The discovered documents by URL, so that a login that is soon repeated does not fetch them again."""
+    """A cache of discovery documents by URL: a login that is repeated soon does not fetch them again."""
 
     def __init__(self) -> None:
         self.cached: dict[str, Document] = {}

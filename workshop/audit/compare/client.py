@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 from joserfc import jws, jwt
@@ -158,9 +158,8 @@ class Client:
             query["scope"] = " ".join(self.provider.scopes)
         if pkce is not None:
             query |= {"code_challenge": pkce.code_challenge, "code_challenge_method": "S256"}
-        endpoint = self.provider.endpoint("authorization")
-        joint = "&" if urlsplit(endpoint).query else "?"
-        return await follow_login(f"{endpoint}{joint}{urlencode(query)}", self.redirect_uri, self.name)
+        url = httpx2.URL(self.provider.endpoint("authorization")).copy_merge_params(query)
+        return await follow_login(str(url), self.redirect_uri, self.name)
 
     async def redeem(self, code: str, verifier: str, resource: str | None = None) -> TokenAnswer:
         """Exchange a code with this verifier."""

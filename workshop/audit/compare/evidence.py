@@ -22,7 +22,7 @@ class NotObservedError(Exception):
 
 @dataclass(frozen=True)
 class Unobserved:
-    """Stands for the result of a probe that failed, with the reason."""
+    """The reason why a probe has no result."""
 
     why: str
 

@@ -107,7 +107,7 @@ _MESSAGES = {
 
 
 def _refused(status: str) -> Response:
-    """GitHub's answer with this status, as a fault asks for it."""
+    """GitHub's answer with this status, for a fault."""
     body = {"message": _MESSAGES[status], "documentation_url": _DOCUMENTATION, "status": status}
     return JSONResponse(body, int(status), {"Retry-After": "60"} if status == "429" else {})
 

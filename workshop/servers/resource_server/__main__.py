@@ -1,4 +1,4 @@
-"""Serve functions as MCP tools: over stdio, or over HTTP for those whom an identity provider knows.
+"""Serve functions as MCP tools: over stdio, or over HTTP for callers with an identity provider's token.
 
     python -m workshop.servers.resource_server --ref module:function [--name NAME] [--http] [--host HOST]
     python -m workshop.servers.resource_server --config FILE
@@ -49,7 +49,7 @@ class ServerConfig(Listening):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until the client leaves or SIGTERM comes; a mistake ends in a sentence and exit code 2."""
+    """Serve until the client closes stdin, or until SIGTERM; a mistake ends with exit code 2."""
     parser = argparse.ArgumentParser(description="Serve functions as MCP tools, over stdio or HTTP.")
     add = parser.add_argument
     add("--config", type=Path, metavar="FILE", help="TOML or JSON: name, refs, auth, host, port, transport …")
@@ -91,7 +91,7 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _config(options: argparse.Namespace) -> ServerConfig:
-    """The file with the options over it; `refs` of both."""
+    """The file, overridden by the options; `refs` are those of both."""
     given = {name: getattr(options, name) for name in ("name", "host", "port")}
     written = read_object(options.config) if options.config else {}
     merged = {**written, **{name: value for name, value in given.items() if value is not None}}

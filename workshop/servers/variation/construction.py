@@ -71,7 +71,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Construction(Generic[Settings]):
-    """The model of the configuration file, and the steps it leads to, each after those that it needs.
+    """The model of the configuration file, and its steps in the order of their dependencies.
 
     `ignored` are the file's keys that only the server reads. `hint` is what to do when nothing answers.
     """
@@ -111,7 +111,7 @@ class Construction(Generic[Settings]):
 
 
 def _rehearse(settings: SetUp, steps: Sequence[Step]) -> None:
-    """Show what would be done, by the two files alone; without steps, what the cleanup would do."""
+    """Show what would be done, from the two files alone; without steps, what the cleanup would do."""
     begun = _State(settings.state).begun
     for step in steps:
         again = " again, because it was begun before" if (step.kind, step.name) in begun else ""
@@ -155,7 +155,7 @@ def _clean_up(settings: SetUp, control: "_Control") -> None:
 
 
 class _State:
-    """What may exist, in the order it was begun; each change is on disk before the next one happens."""
+    """The steps that were begun, in order; each change is on disk before the next step."""
 
     def __init__(self, path: Path) -> None:
         """Raises UsageError for a file that is not such a state."""
@@ -182,7 +182,7 @@ class _State:
 
 
 class _Control:
-    """The control interface, for whoever can read the file of the control secret."""
+    """A client of the control interface, with its secret."""
 
     def __init__(self, settings: SetUp, hint: str) -> None:
         self._url, self._hint = f"{settings.control or settings.url}/control", hint

@@ -41,7 +41,7 @@ class Editions:
         return folder / ("start.py" if self.weak else "solution.py")
 
     def explain(self, error: Exception) -> str:
-        """Which line of which exercise's file failed, and how, for the person who writes that file."""
+        """The file and line of an exercise that failed, and the error, for the author of that file."""
         places = (str(self._exercises), self._own or str(self._exercises))
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(places)]
         file, line = (frames[-1].filename, frames[-1].lineno) if frames else ("", 0)

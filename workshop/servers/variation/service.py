@@ -109,10 +109,10 @@ def run(
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line; that of a request has its method, path, status and milliseconds as members."""
+    """One JSON object per line; that of a request has its method, path, status and milliseconds."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Of an exception, its kind and place: its text may quote a client."""
+        """Log an exception by its type and place only, because its text may quote a client."""
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -143,7 +143,7 @@ _metrics: "Metrics | None" = None
 
 
 def _count_on(port: int | None) -> tuple[int, ...]:
-    """Begin to count, if metrics are wanted on a port; returns the ports to serve them on."""
+    """Start counting if `port` is set; returns the ports that serve the metrics."""
     global _metrics  # noqa: PLW0603 - a process is one service
     if port is None:
         return ()

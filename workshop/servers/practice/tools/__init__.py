@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 Owner = Annotated[str, Field(description="Login of the repository's owner")]
 Repo = Annotated[str, Field(description="Name of the repository")]
 Page = Annotated[int, Field(ge=1, description="Which page, counted from 1")]
-PerPage = Annotated[int, Field(ge=1, le=100, description="How many results a page, 100 at most")]
+PerPage = Annotated[int, Field(ge=1, le=100, description="Results per page, at most 100")]
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def issue_read(
     ],
     owner: Owner,
     repo: Repo,
-    issue_number: Annotated[int, Field(description="The number behind the #")],
+    issue_number: Annotated[int, Field(description="The number after the #")],
     page: Page | None = None,
     perPage: PerPage | None = None,  # noqa: N803 - GitHub's name
 ) -> str:
@@ -145,8 +145,8 @@ def issue_write(
     issue_number: Annotated[int | None, Field(description="Which issue to change")] = None,
     title: Annotated[str | None, Field(description="Title; a new issue needs one")] = None,
     body: Annotated[str | None, Field(description="Text, in Markdown")] = None,
-    labels: Annotated[list[str] | None, Field(description="All labels it shall have")] = None,
-    assignees: Annotated[list[str] | None, Field(description="Logins of all who shall work on it")] = None,
+    labels: Annotated[list[str] | None, Field(description="All labels of the issue")] = None,
+    assignees: Annotated[list[str] | None, Field(description="Logins of all assignees")] = None,
     state: Annotated[Literal["open", "closed"] | None, Field(description="New state")] = None,
     state_reason: Annotated[
         Literal["completed", "not_planned", "duplicate"] | None, Field(description="Why it is closed")

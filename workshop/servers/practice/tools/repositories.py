@@ -86,7 +86,7 @@ def get_file_contents(
     repo: Repo,
     path: Annotated[str, Field(description="A file or a folder; / is the top")] = "/",
     ref: Annotated[str | None, Field(description="A branch, e.g. refs/heads/main")] = None,
-    sha: Annotated[str | None, Field(description="A commit; counts more than `ref`")] = None,
+    sha: Annotated[str | None, Field(description="A commit; overrides `ref`")] = None,
     fields: Annotated[
         list[EntryField] | None, Field(description="Only these fields of each entry of a folder")
     ] = None,
