@@ -141,14 +141,14 @@ def test_a_broken_manifest_changes_nothing_that_runs(running: Site) -> None:
     running.change(manifest, "proxyPort: 8081", "proxyPort: 8080")
 
 
-def test_a_failed_start_stops_what_this_apply_started_and_nothing_else(site: Site) -> None:
-    site.apply()
-    site.change(
-        "02_local_mcp/server.py", "def main() -> None:\n", "def main() -> None:\n    sys.exit('broken')\n"
-    )
+def test_a_failed_start_stops_what_this_apply_started_and_nothing_else(running: Site) -> None:
+    program, broken = "def main() -> None:\n", "def main() -> None:\n    sys.exit('broken')\n"
+    running.change("02_local_mcp/server.py", program, broken)
     with pytest.raises(WorkshopError, match="`workshop-0` exited while it was starting"):
-        site.apply()
-    assert site.alive() == {"workshop", "github-remote", "practice-github"}
+        running.apply()
+    assert running.alive() == {"workshop", "github-remote", "practice-github"}
+    running.change("02_local_mcp/server.py", broken, program)
+    assert "workshop-0" in running.apply().started
 
 
 def test_two_workloads_cannot_have_one_port(site: Site) -> None:
@@ -188,29 +188,30 @@ def test_github_without_a_secret_is_refused(site: Site) -> None:
         site.apply(Choices("github", ports=site.choices.ports))
 
 
-def test_a_workload_that_is_no_longer_wanted_is_stopped_when_pruning(site: Site) -> None:
-    site.apply()
-    shutil.rmtree(site.parts / "04_remote_oauth")
-    site.apply()
-    assert "github-remote" in site.alive(), "one part alone says nothing of the others"
+def test_a_server_gives_way_when_its_port_is_asked_for_by_name(running: Site) -> None:
+    wanted = process.read_states(running.directory / "workloads")["workshop-0"].port
+    running.choices = Choices("practice", ports={**running.choices.ports, "practice-github": wanted})
+    running.apply()
+    states = process.read_states(running.directory / "workloads")
+    assert states["practice-github"].port == wanted
+    assert states["workshop-0"].port != wanted
+    assert running.alive() == ALL
+
+
+def test_a_workload_that_is_no_longer_wanted_is_stopped_when_pruning(running: Site) -> None:
+    part = running.parts / "04_remote_oauth"
+    away = part.rename(running.parts.parent / "away")
+    running.apply()
+    assert "github-remote" in running.alive(), "one part alone does not decide about the others"
     with Console(io.StringIO(), io.StringIO()).progress() as progress:
-        site.backend.apply(site.deployments(), site.choices, progress, prune=True)
-    assert site.alive() == {"workshop", "workshop-0"}
+        running.backend.apply(running.deployments(), running.choices, progress, prune=True)
+    assert running.alive() == {"workshop", "workshop-0"}
+    away.rename(part)
+    assert set(running.apply().started) == {"github-remote", "practice-github"}
 
 
-def test_teardown_stops_everything_and_can_be_repeated(site: Site) -> None:
-    site.apply()
+def test_teardown_stops_everything_and_can_be_repeated(first: tuple[Site, Applied]) -> None:
+    site, _ = first  # the last test here: nothing runs afterwards
     assert len(site.teardown()) == 4
     assert not site.directory.exists()
     assert site.teardown() == []
-
-
-def test_a_server_gives_way_when_its_port_is_asked_for_by_name(site: Site) -> None:
-    site.apply()
-    wanted = process.read_states(site.directory / "workloads")["workshop-0"].port
-    site.choices = Choices("practice", ports={**site.choices.ports, "practice-github": wanted})
-    site.apply()
-    states = process.read_states(site.directory / "workloads")
-    assert states["practice-github"].port == wanted
-    assert states["workshop-0"].port != wanted
-    assert site.alive() == ALL

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from tests.cli.conftest import Workshop
 from workshop.audit.compare import comparison as comparing
 from workshop.audit.compare.comparison import Column, Comparison, NotStarted
 from workshop.audit.compare.evidence import Cell, Evidence
 from workshop.audit.compare.rows import ROWS
 from workshop.cli.audit import tables_for
-from workshop.cli.main import main
-from workshop.cli.terminal import console
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -74,13 +73,6 @@ def _listen(shown: "Page", heard: list[str]) -> None:
     shown.on("pageerror", lambda error: heard.append(str(error)))
 
 
-def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, dict[str, str]]]:
-    console.cache_clear()
-    code = main(["part", "4", "compare", *words, "--json"])
-    console.cache_clear()
-    return code, json.loads(capsys.readouterr().out)
-
-
 @pytest.mark.parametrize(
     ("words", "what"),
     [
@@ -91,7 +83,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str,
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_runs(
-    capsys: pytest.CaptureFixture[str], words: list[str], what: str
+    workshop: Workshop, words: list[str], what: str
 ) -> None:
-    code, document = run(capsys, *words)
-    assert (code, document["error"]["what"]) == (2, what)
+    done = workshop("part", "4", "compare", *words, "--json")
+    assert (done.code, json.loads(done.out)["error"]["what"]) == (2, what)

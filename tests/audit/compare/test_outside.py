@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.audit.probe.test_login import SECRET, Server, signing
+from tests.cli.conftest import Workshop
 from tests.environment import IsolatedInstance
 from tests.serving import serve
 from workshop.agent.approval import ApproveAs
@@ -99,12 +100,12 @@ async def test_a_server_without_tls_elsewhere_is_refused_before_a_request(tmp_pa
     ],
 )
 def test_what_cannot_be_done_is_refused_before_a_system_starts(
-    instance: IsolatedInstance, words: list[str], code: int, what: str
+    workshop: Workshop, words: list[str], code: int, what: str
 ) -> None:
-    done = instance.run("compare", *words, "--json")
-    assert done.returncode == code
-    assert what in json.loads(done.stdout)["error"]["what"]
-    assert "Probe toolhive" not in done.stderr
+    done = workshop("compare", *words, "--json")
+    assert done.code == code
+    assert what in json.loads(done.out)["error"]["what"]
+    assert "Probe toolhive" not in done.err
 
 
 def test_the_command_puts_it_beside_the_workshops_own(running: IsolatedInstance) -> None:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from tests.cli.conftest import Workshop
 from tests.environment import IsolatedInstance
 from tests.serving import serve
 from workshop.agent.events import ignore
@@ -62,10 +63,10 @@ def test_with_a_login_the_gateway_passes_what_needs_one(running: IsolatedInstanc
         ([URL, "--no-browser"], "`--no-browser` needs `--login`"),
     ],
 )
-def test_wrong_words_are_a_usage_error(instance: IsolatedInstance, words: list[str], what: str) -> None:
-    done = instance.run("probe", *words)
-    assert done.returncode == 2
-    assert what in done.stderr
+def test_wrong_words_are_a_usage_error(workshop: Workshop, words: list[str], what: str) -> None:
+    done = workshop("probe", *words)
+    assert done.code == 2
+    assert what in done.err
 
 
 @dataclass

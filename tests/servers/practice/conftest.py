@@ -184,7 +184,12 @@ def port() -> int:
 
 @pytest.fixture
 def config_file(tmp_path: Path, port: int) -> Path:
-    (tmp_path / "secret").write_text(SECRET)
+    return write_config(tmp_path, port)
+
+
+def write_config(folder: Path, port: int) -> Path:
+    """Write the configuration of a process, and the secret beside it."""
+    (folder / "secret").write_text(SECRET)
     raw = {
         "port": port,
         "client_id": "practice-workshop-app",
@@ -192,7 +197,7 @@ def config_file(tmp_path: Path, port: int) -> Path:
         "callback_url": "http://localhost:8080/oauth/callback",
         "app_name": "MCP workshop",
     }
-    path = tmp_path / "practice.json"
+    path = folder / "practice.json"
     path.write_text(json.dumps(raw))
     return path
 

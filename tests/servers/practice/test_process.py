@@ -3,7 +3,7 @@
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
@@ -12,9 +12,9 @@ from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from tests.raw_server import answer_to_two_lengths
-from tests.servers.practice.conftest import CONTROL, SECRET
+from tests.servers.practice.conftest import CONTROL, SECRET, write_config
 from tests.servers.practice.process import Process
-from workshop.core.ports import bind_loopback
+from workshop.core.ports import bind_loopback, free_port
 from workshop.servers.practice.client import read_requests
 from workshop.servers.practice.tokens import Tokens
 
@@ -66,11 +66,20 @@ async def test_in_a_cluster_it_serves_every_address_under_the_services_name(
             assert (await http.get(f"{pod}/health", headers={"Host": host})).status_code == status, host
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a process for all tests that neither configure nor end it."""
+    port = free_port()
+    process = Process(write_config(tmp_path_factory.mktemp("served"), port))
+    process.wait_until_it_serves(port)
+    yield port
+    process.kill()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
-def test_outside_a_cluster_it_serves_loopback_only(start: Callable[[], Process], port: int) -> None:
-    start()
+def test_outside_a_cluster_it_serves_loopback_only(served: int) -> None:
     with pytest.raises(httpx2.ConnectError):
-        httpx2.get(f"http://127.0.0.2:{port}/health")
+        httpx2.get(f"http://127.0.0.2:{served}/health")
 
 
 def test_a_token_survives_kill_9_and_nothing_else_does(start: Callable[[], Process], port: int) -> None:
@@ -88,18 +97,16 @@ def test_a_token_survives_kill_9_and_nothing_else_does(start: Callable[[], Proce
     assert httpx2.post(f"{url}/mcp/", headers=headers, json={}).status_code != 500
 
 
-def test_the_fault_drop_closes_the_connection_in_the_middle(start: Callable[[], Process], port: int) -> None:
-    start()
-    url = f"http://localhost:{port}"
+def test_the_fault_drop_closes_the_connection_in_the_middle(served: int) -> None:
+    url = f"http://localhost:{served}"
     httpx2.post(f"{url}/practice/faults", json={"target": "userinfo", "fault": "drop"}, headers=CONTROL)
     with pytest.raises(httpx2.RemoteProtocolError):
         httpx2.get(f"{url}/user")
     assert httpx2.get(f"{url}/user").status_code == 401
 
 
-def test_two_lengths_of_one_body_are_refused(start: Callable[[], Process], port: int) -> None:
-    start()
-    answer = answer_to_two_lengths(port, "/login/oauth/access_token")
+def test_two_lengths_of_one_body_are_refused(served: int) -> None:
+    answer = answer_to_two_lengths(served, "/login/oauth/access_token")
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.count(b"HTTP/1.1 ") == 1
 
