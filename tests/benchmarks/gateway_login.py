@@ -69,8 +69,8 @@ class Attendee:
             cpu = (self.server.cpu_seconds() - cpu) * 1000
         if not answer.is_success:
             raise SystemExit(f"{self.server.name} answered {answer.status_code}: {answer.text[:500]}")
-        seen = await asyncio.to_thread(self.server.requests)
-        return Handshake(milliseconds, cpu, tuple(seen[before:]))
+        requests = await asyncio.to_thread(self.server.requests)
+        return Handshake(milliseconds, cpu, tuple(requests[before:]))
 
     async def target(self) -> Target:
         """The endpoint with a token of a fresh login."""

@@ -58,8 +58,8 @@ class Server:
         """Method and path of each request so far, out of its log."""
         status(self.port, "/health")  # when this has its answer, the lines before it are written
         lines = self.log.read_text(encoding="utf-8").splitlines()
-        seen = [match.group(0) for line in lines if (match := _REQUEST.search(line))]
-        return [request for request in seen if request != "GET /health"]
+        found = [match.group(0) for line in lines if (match := _REQUEST.search(line))]
+        return [request for request in found if request != "GET /health"]
 
 
 def cpu_seconds(process: psutil.Process) -> float:
@@ -103,9 +103,9 @@ class Field:
         part = places.Part.at(folder, port, self.upstream.url, _for_everybody)
         (auth,) = auth_configs(part.resources)
         part.secrets.write_client_secret(auth, PRACTICE_SECRET.encode())
-        told = places.with_field(part.resources, "MCPRemoteProxy", "remoteUrl", remote)
-        told = places.with_field(told, "MCPRemoteProxy", "headerForward", {})  # ours forwards none either
-        return replace(part, resources=told).proxyrunner(Path(os.environ[PROXYRUNNER]))
+        moved = places.with_field(part.resources, "MCPRemoteProxy", "remoteUrl", remote)
+        moved = places.with_field(moved, "MCPRemoteProxy", "headerForward", {})  # ours forwards none either
+        return replace(part, resources=moved).proxyrunner(Path(os.environ[PROXYRUNNER]))
 
 
 def _for_everybody(resources: Resources) -> Resources:

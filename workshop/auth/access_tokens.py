@@ -22,6 +22,7 @@ _LONGEST = 8 * 1024
 _SHAPE = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _NEVER = 10**12
 """Seconds since the epoch that no token can mean: JSON has numbers that are not a time anywhere."""
+# Verifying a signature takes longer than everything else that is checked of a token.
 _CACHE_SECONDS = 60.0
 _CACHE_SIZE = 10_000
 ClaimsOf = Callable[[Grant], Mapping[str, Any]]

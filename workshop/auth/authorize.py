@@ -31,6 +31,7 @@ async def authorize(server: AuthServer, request: Request) -> Response:
     parameters = query_parameters(request)
     if parameters is None:
         raise PageError("This link cannot be used", "The request is too long, or it cannot be read.")
+    # Client and redirect URI first: until both are known, an error is a page, and nobody is redirected.
     client = await _known_client(server, parameters.get("client_id") or "")
     redirect_uri = _registered_redirect(client, parameters)
     state = parameters.get("state")

@@ -29,6 +29,7 @@ from workshop.auth.outbound import SingleFlight
 from workshop.auth.store import Client
 
 _LOG = logging.getLogger(__name__)
+# Anybody can open the authorization endpoint with an address of their choice.
 _FETCHES_A_SECOND, _FETCH_BURST = 1.0, 5
 
 

@@ -142,6 +142,7 @@ async def consent(server: AuthServer, request: Request) -> Response:
     if ticket.expires <= server.clock():
         raise PageError("This page has expired", "It is valid for ten minutes.")
     approved = _decision(fields)
+    # Ticket and sign-in in one commit: a page that fails for a full store can be sent again.
     try:
         with server.store.together():
             if not server.store.spend_ticket(flow, expires=ticket.expires, limit=SIGN_INS):
@@ -253,7 +254,7 @@ def _take(server: AuthServer, request: Request, state: str) -> PendingSignIn:
 
 async def _sign_in(server: AuthServer, parameters: Parameters, pending: PendingSignIn) -> tuple[Grant, str]:
     name = server.upstream.name
-    if parameters.get("error") == "access_denied":  # the only code that says that a person decided
+    if parameters.get("error") == "access_denied":  # the only code that means that a person decided
         raise RedirectError("access_denied", f"The person did not approve at {name}")
     try:
         tokens = await server.upstream.exchange(code_in(parameters), pending.verifier)

@@ -59,7 +59,7 @@ class RedirectError(Exception):
         self.description = description
 
 
-_MOST_FIELDS = 64
+_MOST_FIELDS = 64  # reading thousands of fields would take longer than sending them
 
 
 class Parameters:

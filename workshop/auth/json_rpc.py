@@ -73,8 +73,8 @@ def _is_response(message: Mapping[str, Any]) -> bool:
     if "result" in message:
         return "id" in message
     error = message["error"]
-    told = error if isinstance(error, dict) else {}
-    return type(told.get("code")) is int and isinstance(told.get("message"), str)
+    stated = error if isinstance(error, dict) else {}
+    return type(stated.get("code")) is int and isinstance(stated.get("message"), str)
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

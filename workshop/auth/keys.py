@@ -63,7 +63,7 @@ def _unsupported(kind: str, where: str) -> UsageError:
     )
 
 
-_SECONDS = 30
+_SECONDS = 30  # one call: a token that leaks is worth nothing afterwards
 
 
 class InternalTokens:

@@ -49,7 +49,7 @@ class Parameter:
     """One parameter, in the path, the query or a header; an `exploded` list is sent as several parameters."""
 
     name: str
-    place: str
+    location: str
     exploded: bool
 
 
@@ -81,10 +81,10 @@ class Operation:
         if problem is not None:
             raise ValueError(problem.message)
         given = {**self.defaults, **{name: value for name, value in arguments.items() if value is not None}}
-        sent: dict[str, dict[str, Any]] = {place: {} for place in _STYLES}
+        sent: dict[str, dict[str, Any]] = {location: {} for location in _STYLES}
         for parameter in self.parameters:
             if parameter.name in given:
-                sent[parameter.place][parameter.name] = _written(given[parameter.name], parameter)
+                sent[parameter.location][parameter.name] = _written(given[parameter.name], parameter)
         query = urlencode(sent["query"], doseq=True)
         path = _PLACEHOLDER.sub(lambda match: _step(match[1], sent["path"][match[1]]), self.path)
         address = f"{path}?{query}" if query else path
@@ -98,7 +98,7 @@ def _written(value: object, parameter: Parameter) -> str | list[str]:
         raise ValueError(f"`{parameter.name}` cannot be an object")  # noqa: TRY004 - what callers expect
     if isinstance(value, list):
         texts = [str(_written(item, parameter)) for item in value]
-        return texts if parameter.exploded and parameter.place == "query" else ",".join(texts)
+        return texts if parameter.exploded and parameter.location == "query" else ",".join(texts)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -196,12 +196,12 @@ def _operation(document: Document, name: str, path: str, method: str, item: Mapp
         why = f"Only {', '.join(METHODS).upper()} at the description's own server are supported"
         raise wrong(where, why, _CHOOSE_HINT)
     schema = _Input(document, where)
-    # A parameter of the operation replaces one of the path with the same name and place.
+    # A parameter of the operation replaces one of the path with the same name and location.
     for raw_parameter in [*_list(item, "parameters", where), *_list(raw, "parameters", where)]:
         schema.add(document.resolved(raw_parameter, where))
     if "requestBody" in raw:
         schema.add_body(document.resolved(raw["requestBody"], where), method)
-    in_path = {one.name for one in schema.parameters.values() if one.place == "path"}
+    in_path = {one.name for one in schema.parameters.values() if one.location == "path"}
     if (placeholders := set(_PLACEHOLDER.findall(path))) != in_path or not in_path <= schema.required:
         missing = min(placeholders ^ in_path or in_path - schema.required)
         raise wrong(where, f"The path's `{missing}` must be a required parameter")
@@ -222,18 +222,18 @@ class _Input:
         self.defaults: dict[str, Any] = {}
 
     def add(self, raw: Mapping[str, Any]) -> None:
-        name, place = raw.get("name"), raw.get("in")
+        name, location = raw.get("name"), raw.get("in")
         where = f"{self._where}, parameter {name}"
-        if not isinstance(name, str) or place not in _STYLES:
+        if not isinstance(name, str) or location not in _STYLES:
             raise wrong(where, "It must be in the path, in the query, or a header", _CHOOSE_HINT)
-        if place == "header" and name.lower() in _SET_BY_US:
+        if location == "header" and name.lower() in _SET_BY_US:
             return
-        if raw.get("style", _STYLES[place]) != _STYLES[place]:
+        if raw.get("style", _STYLES[location]) != _STYLES[location]:
             raise wrong(where, f"The style `{raw['style']}` is not supported", _CHOOSE_HINT)
         known = self.parameters.get(name)
-        if name == BODY or (known and known.place != place):
+        if name == BODY or (known and known.location != location):
             raise wrong(where, "Another parameter or the body has this name", _CHOOSE_HINT)
-        if place == "header":
+        if location == "header":
             _usable_header(name, where)
         schema = self._schema(self._document.resolved(raw.get("schema"), where), where)
         if not self._is_simple(schema):
@@ -241,13 +241,13 @@ class _Input:
             raise wrong(where, why, _CHOOSE_HINT)
         described = {"description": raw["description"]} if raw.get("description") else {}
         self._properties[name] = {**schema, **described}
-        self.parameters[name] = Parameter(name, place, raw.get("explode", place == "query") is True)
+        self.parameters[name] = Parameter(name, location, raw.get("explode", location == "query") is True)
         self._require(name, schema, required=raw.get("required") is True)
 
     def _require(self, name: str, schema: Mapping[str, Any], *, required: bool) -> None:
         self.required.discard(name)
         self.defaults.pop(name, None)
-        if required and "default" in schema and self.parameters[name].place != "path":
+        if required and "default" in schema and self.parameters[name].location != "path":
             self.defaults[name] = schema["default"]
         elif required:
             self.required.add(name)

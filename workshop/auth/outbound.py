@@ -55,6 +55,7 @@ class Outbound:
         import aiohttp
 
         return aiohttp.ClientSession(
+            # No limit: each client's open stream keeps a connection, and their number is limited already.
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,

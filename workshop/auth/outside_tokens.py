@@ -40,6 +40,7 @@ _PUBLIC = ("kty", "n", "e", "crv", "x", "y")
 _SMALLEST_RSA_BITS = 2048
 _FETCH_SECONDS = 5.0
 _FRESH_SECONDS, _STALE_SECONDS = 300.0, 3600.0
+# Anybody can send a token with a new `kid`, and each would make us ask the issuer.
 _FETCHES_A_SECOND, _FETCH_BURST = 0.2, 3
 _HTTP_OK = 200
 

@@ -160,7 +160,7 @@ def session_not_found() -> RefusedError:
     return rpc_error(-32001, "Session not found", status=404)
 
 
-_TOUCH_SECONDS = 300.0
+_TOUCH_SECONDS = 300.0  # one write in five minutes for a session, not one for each of its calls
 _REMEMBERED = 10_000
 
 

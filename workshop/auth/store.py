@@ -128,7 +128,7 @@ class Rotation(Enum):
 
 
 VERSION = 1
-_BUSY_SECONDS = 2.0
+_BUSY_SECONDS = 2.0  # at most this long, the event loop waits for another process that writes
 _TABLES = """
 CREATE TABLE IF NOT EXISTS clients (
     client_id TEXT PRIMARY KEY, document TEXT NOT NULL, registered REAL NOT NULL, used REAL);

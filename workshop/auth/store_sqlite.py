@@ -35,7 +35,7 @@ from workshop.auth.store import (
 )
 from workshop.auth.vault import Vault, digest
 
-_OPENED = 1000
+_OPENED = 1000  # grants that stay decrypted in memory, more than a class has
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ async def token(server: AuthServer, request: Request) -> Response:
     # Inspector). It is one resource (RFC 8707 section 2.2), and the token has the audience that was approved.
     if "resource" in fields and fields.get("resource") not in server.config.resources:
         raise OAuthError("invalid_target", f"resource must be {server.config.resource}, given exactly once")
+    # Before the grant: a client that is not who it claims to be must not use up somebody's code.
     client = _authenticated(server, request, fields)
     grant_type = fields.get("grant_type")
     if grant_type is None:

@@ -265,7 +265,7 @@ def first_text(answer: Mapping[str, Any], fields: tuple[str, ...]) -> str | None
 
 
 _LOG = logging.getLogger(__name__)
-_EARLY_SECONDS = 60.0
+_EARLY_SECONDS = 60.0  # a token with less time left might expire on its way to the upstream
 
 
 class UpstreamTokenSource:

@@ -22,7 +22,7 @@ from workshop.auth.store import StoreFullError, StoreUnavailableError
 from workshop.core.errors import UsageError
 from workshop.core.paths import make_private_dir
 
-_NONCE = 12
+_NONCE = 12  # bytes, as NIST SP 800-38D section 8.2 recommends for random ones
 
 
 class Vault:

@@ -13,7 +13,7 @@ from workshop.auth.upstream import Trouble, UpstreamError
 from workshop.auth.vault import SealedRecords
 
 _LOG = logging.getLogger(__name__)
-_EARLY_SECONDS = 60.0
+_EARLY_SECONDS = 60.0  # a token with less time left might expire on its way to the upstream
 Refresh = Callable[[UpstreamTokens], Awaitable[UpstreamTokens]]
 
 

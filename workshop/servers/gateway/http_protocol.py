@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from workshop.core.serving import CoalescedTransport, CoalescingProtocol, HeadDeadline
 
 _HEAD_BYTES = 64 * 1024
+# An event that is at hand arrives within this; a client that waits for a later one gets the head first.
 _HEAD_SECONDS = 0.005
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _REFUSED = "Invalid HTTP request received."

@@ -67,13 +67,13 @@ class Watch:
             raise RuntimeError("there is no task to cancel")
         self._task, cancelled_before = task, task.cancelling()
         self._timer: asyncio.Handle = self._loop.call_later(_UNWATCHED_SECONDS, self._begin)
-        ours = False
+        cancelled_here = False
         try:
             await work
         except asyncio.CancelledError:
             # As `asyncio.Timeout` does: a cancellation by another task continues.
-            ours = self._ending is not None and task.cancelling() - 1 <= cancelled_before
-            if not ours:
+            cancelled_here = self._ending is not None and task.cancelling() - 1 <= cancelled_before
+            if not cancelled_here:
                 raise
         finally:
             self._timer.cancel()
@@ -81,9 +81,9 @@ class Watch:
                 self._watching.cancel()
             if self._ending is not None:
                 task.uncancel()
-        if ours and self._ending is _Ending.SLOW:
+        if cancelled_here and self._ending is _Ending.SLOW:
             raise TimeoutError
-        if ours and self._ending is _Ending.REVOKED:
+        if cancelled_here and self._ending is _Ending.REVOKED:
             raise AdmissionLostError
 
     def asked(self) -> None:
@@ -210,6 +210,7 @@ class Relay:
 
     async def _relay(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, patience = Headers(scope=scope), self._outbound.patience
+        # Nobody makes the gateway read a body, or ask the upstream, before the token is known to be valid.
         _check_shape(scope["method"], headers)
         admission = await self._gate.admit(headers, parse_query(scope["query_string"]))
         call, waited = _Call(scope["method"], headers.raw), False
