@@ -197,7 +197,10 @@ def remove(
     spaces = report.namespaces
     line = f"Removed room `{name}`: {len(spaces)} namespaces, {len(report.objects)} objects of ToolHive"
     lines = [f"Also removed: {', '.join(report.operator)}"] if report.operator else []
-    line = line if spaces else f"There is no room `{name}` on this cluster"
+    stays = "definitions (CRDs)" if report.operator else "operator and definitions (CRDs)"
+    lines.append(f"ToolHive's {stays} stay, because others may use them; see `kubectl get crd`")
+    if not spaces:
+        line, lines = f"There is no room `{name}` on this cluster", []
     finish(Result("room remove", report, line, lines), as_json=json)
 
 

@@ -25,7 +25,7 @@ from workshop.core.settings import Settings
 from workshop.course import environment
 from workshop.course.environment import UpOptions, UpReport
 from workshop.course.lessons import find_lessons, find_variation
-from workshop.lab.base import SEAT_FILE, Choices
+from workshop.lab.base import SEAT_FILE, Choices, ClusterChoices
 from workshop.lab.choose import backend_for, seat_of
 from workshop.lab.cluster import checks as cluster_checks
 from workshop.lab.cluster.seats import rights_in, seat_rules
@@ -33,7 +33,7 @@ from workshop.lab.cluster.secrets import secrets_of
 from workshop.lab.kube.connection import ForbiddenError
 from workshop.lab.kube.objects import labels_of, name_of
 from workshop.lab.room import seat_file
-from workshop.lab.room.backend import require_access
+from workshop.lab.room.backend import SeatBackend, require_access
 from workshop.lab.room.join import join
 from workshop.lab.room.seat_file import Practice, Seat, SeatFile
 from workshop.lab.tools.run import Runner
@@ -309,6 +309,16 @@ def test_a_refused_token_and_a_silent_cluster_are_our_errors(attendee: Attendee)
         attendee.join()
     assert "facilitator" in silent.value.hint
     assert not attendee.directory.exists()
+
+
+def test_whoever_has_a_seat_asks_the_facilitator_about_a_cluster_that_is_silent(attendee: Attendee) -> None:
+    attendee.join()
+    seat_file.write(attendee.directory / SEAT_FILE, seat_at("http://127.0.0.1:1"))
+    backend = SeatBackend(attendee.directory, Runner(), ClusterChoices())
+    with pytest.raises(PreflightError, match="cluster of room `monday` does not answer") as silent:
+        backend.logs()
+    assert "facilitator" in silent.value.hint
+    seat_file.write(attendee.directory / SEAT_FILE, seat_at(attendee.server))
 
 
 def test_a_cluster_without_toolhive_is_not_joined(attendee: Attendee) -> None:

@@ -146,3 +146,12 @@ def test_exec_runs_a_command_as_the_seat_and_passes_its_exit_code_on(
     assert "Seat 02 does not run `github-remote`" in outcome.err
     assert "`workshop up` first" in outcome.err
     assert len(ran) == 1
+
+
+def test_remove_names_what_went_and_what_stays(workshop: Workshop, facilitator: Facilitator) -> None:
+    facilitator.create("monday", 1)
+    outcome = workshop("room", "remove", "monday", "--context", "lab")
+    assert outcome.out.splitlines()[0] == "Removed room `monday`: 2 namespaces, 0 objects of ToolHive"
+    assert "definitions (CRDs) stay, because others may use them; see `kubectl get crd`" in outcome.out
+    again = workshop("room", "remove", "monday", "--context", "lab")
+    assert again.out == "There is no room `monday` on this cluster\n"

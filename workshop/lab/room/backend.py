@@ -246,6 +246,13 @@ class SeatBackend(ClusterBackend):
     def _recorded(self) -> Cluster:
         return self.open(new=False)
 
+    def _reachable(self, progress: Progress | None = None) -> Cluster:
+        del progress  # nothing is awaited: the cluster's owner starts it
+        cluster = self._recorded()
+        with explained(self.seat):
+            cluster.kube.version()
+        return cluster
+
     def _take_secrets(self, deployments: Sequence[Deployment]) -> None:
         """Read the seat's secrets into this instance's files, from which manifests and checks are made."""
         cluster = self.open(new=False)
