@@ -20,7 +20,6 @@ from workshop.cli import (
     open,  # noqa: A004 - the command's name; the builtin is not used here
     part,
     room,
-    trace,
     variation,
 )
 from workshop.cli.groups import Commands, RootGroup
@@ -86,7 +85,7 @@ def _commands() -> dict[str, dict[str, Any]]:
             "part": part.build_group(find_lessons()),
             "next": next.show_next,
             "open": open.open_page,
-            "trace": trace.build_group(),
+            "trace": part.trace_group(),
             "connect": connect.connect,
             "disconnect": connect.disconnect,
             "bridge": connect.bridge,

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from workshop.cli.completion import complete_systems
+from workshop.cli.login import observe
 from workshop.cli.options import ApproveAs, Json, NoBrowser
 from workshop.cli.terminal import console, finish
 from workshop.core.errors import CheckError, UsageError, WorkshopError
 from workshop.core.interrupts import interrupts
 from workshop.core.invocation import again
 from workshop.core.result import Result, Table
-from workshop.core.text import one_line, plain
+from workshop.core.text import one_line
 from workshop.course.lessons import Lesson, find_lessons, variations_of
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def probe(
             target.url,
             follow=follow,
             sending=lambda request: step.note(one_line(request)),
-            signing=signing_of(progress, login=login, no_browser=no_browser, approve_as=approve_as),
+            signing=_signing(login=login, no_browser=no_browser, approve_as=approve_as),
         )
         step.note(f"{len(report.requests)} requests")
     return Result(
@@ -70,9 +71,7 @@ def probe(
     )
 
 
-def signing_of(
-    progress: "Progress", *, login: bool, no_browser: bool, approve_as: str | None
-) -> "Signing | None":
+def _signing(*, login: bool, no_browser: bool, approve_as: str | None) -> "Signing | None":
     """How the agent logs in; None without `--login`. Raises UsageError for options that need it."""
     if not login:
         for option, given in (("--no-browser", no_browser), ("--approve-as", approve_as)):
@@ -80,16 +79,9 @@ def signing_of(
                 raise UsageError(f"`{option}` needs `--login`", hint=f"{again('--login')} logs in")
         return None
     from workshop.agent.approval import approval_for
-    from workshop.agent.events import ApprovalNeeded, Event, Warned
     from workshop.agent.token_store import TokenStore
     from workshop.audit.sign_in import Signing
     from workshop.core.instance import Instance
-
-    def observe(event: Event) -> None:
-        if isinstance(event, ApprovalNeeded):
-            progress.tell(f"Log in at {plain(event.url)}")
-        elif isinstance(event, Warned):
-            progress.tell(f"Warning: {plain(event.text)}")
 
     tokens = TokenStore(Instance.locate().directory / "logins", observe)
     return Signing(tokens, approval_for(no_browser=no_browser, approve_as=approve_as), observe)
@@ -176,7 +168,7 @@ def compare(
     lesson = next(lesson for lesson in find_lessons() if variations_of(lesson))
 
     def own(progress: "Progress") -> "Sequence[Column]":
-        signing = signing_of(progress, login=login, no_browser=no_browser, approve_as=approve_as)
+        signing = _signing(login=login, no_browser=no_browser, approve_as=approve_as)
         with progress.step(f"Probe {one_line(target.url, 300)}") as step:
             return [interrupts.run(outside(target, signing, lambda text: step.note(one_line(text))))]
 

@@ -1,11 +1,14 @@
 """Shell completion of names that depend on the environment; empty if they cannot be read."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from workshop.core.errors import WorkshopError
+
+if TYPE_CHECKING:
+    from workshop.course.lessons import Lesson
 
 
 def complete_logs(incomplete: str) -> list[str]:
@@ -32,35 +35,33 @@ def complete_demos(incomplete: str) -> list[str]:
 def complete_exercises(ctx: typer.Context, incomplete: str) -> list[str]:
     """The exercises of the part or variation that the command line names."""
     from workshop.course.exercise import exercises_of
-    from workshop.course.lessons import find_lessons, variation_of
+    from workshop.course.lessons import variation_of
 
-    part = ctx.parent.info_name if ctx.parent else ""
-    name = ctx.params.get("variation")
-    return _matching(
-        incomplete,
-        lambda: [
-            str(exercise.number)
-            for lesson in find_lessons()
-            if str(lesson.number) == part
-            for exercise in exercises_of(variation_of(lesson, name) if name else lesson)
-        ],
-    )
+    def numbers() -> Iterable[str]:
+        name = ctx.params.get("variation")
+        for lesson in _lesson(ctx):
+            yield from (
+                str(one.number) for one in exercises_of(variation_of(lesson, name) if name else lesson)
+            )
+
+    return _matching(incomplete, numbers)
 
 
 def complete_variations(ctx: typer.Context, incomplete: str) -> list[str]:
     """The variations of the part that the command line names."""
-    from workshop.course.lessons import find_lessons, variations_of
+    from workshop.course.lessons import variations_of
+
+    return _matching(
+        incomplete, lambda: (found.name for lesson in _lesson(ctx) for found in variations_of(lesson))
+    )
+
+
+def _lesson(ctx: typer.Context) -> "list[Lesson]":
+    """The part that the command line names; empty if it names none that exists."""
+    from workshop.course.lessons import find_lessons
 
     part = ctx.parent.info_name if ctx.parent else ""
-    return _matching(
-        incomplete,
-        lambda: [
-            variation.name
-            for lesson in find_lessons()
-            if str(lesson.number) == part
-            for variation in variations_of(lesson)
-        ],
-    )
+    return [lesson for lesson in find_lessons() if str(lesson.number) == part]
 
 
 def complete_systems(ctx: typer.Context, incomplete: str) -> list[str]:

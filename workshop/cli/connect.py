@@ -3,12 +3,14 @@
 import json as jsonlib
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from workshop.cli.completion import complete_endpoints
+from workshop.cli.login import observe
 from workshop.cli.options import ApproveAs, NoBrowser, Yes
 from workshop.cli.terminal import agreed, console
 from workshop.core.errors import UsageError
@@ -86,7 +88,6 @@ def bridge(
     """Serve a remote MCP server over stdio, logged in, for clients without OAuth."""
     from workshop.agent.approval import approval_for
     from workshop.agent.bridge import Bridge
-    from workshop.agent.events import ApprovalNeeded, Event, Warned
     from workshop.agent.token_store import TokenStore
     from workshop.core.instance import Instance
     from workshop.core.interrupts import interrupts
@@ -97,12 +98,6 @@ def bridge(
             f"{plain(url)!r} is not the address of an MCP server",
             why="It needs https, or http on this machine, as a token is sent there",
         )
-
-    def observe(event: Event) -> None:
-        if isinstance(event, ApprovalNeeded):
-            console().tell(f"Log in at {plain(event.url)}")
-        elif isinstance(event, Warned):
-            console().warn(plain(event.text))
 
     headers = {name: _value(path) for name, path in _paths(header_files).items()}
     console().hide(list(headers.values()))
@@ -191,17 +186,9 @@ def _backup(path: str) -> list[str]:
 
 
 def _data(found: "Connection") -> dict[str, object]:
-    return {
-        "client": found.client,
-        "name": found.name,
-        "url": found.url,
-        "command": found.command,
-        "login": found.login,
-        "removal": found.removal,
-        "file": found.file,
-        "entry": {found.key: {found.name: found.entry}} if found.file else {},
-        "variables": found.variables,
-    }
+    data = asdict(found)
+    entry = {data.pop("key"): {found.name: found.entry}}
+    return {**data, "entry": entry if found.file else {}}
 
 
 def _ask(question: str, *, yes: bool) -> None:

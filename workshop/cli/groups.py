@@ -190,35 +190,32 @@ def _only_text(parameter: Any) -> Callable[[Any, Any], Any]:  # noqa: ANN401 - T
     return process_value
 
 
-class Command(TyperCommand):
-    """A command that also takes the shared options."""
+class _Shared:
+    """What commands and groups have in common: the shared options, and `--help` among their parameters."""
+
+    params: list[Any]
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:  # noqa: ANN401 - Typer keeps these types private
-        """Take what TyperCommand takes."""
+        """Take what Typer's own class takes."""
         super().__init__(*arguments, **settings)
         self.params = [*self.params, *_shared()]
 
     def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - Typer keeps these types private
         """All parameters, with `--help`, which Typer creates on demand."""
-        return _converting_only_text(super().get_params(ctx))
+        return _converting_only_text(super().get_params(ctx))  # type: ignore[misc]
 
 
-class Group(TyperGroup):
+class Command(_Shared, TyperCommand):
+    """A command that also takes the shared options."""
+
+
+class Group(_Shared, TyperGroup):
     """A group that also takes the shared options, and lists its commands under headings."""
 
     headings: Mapping[str, Collection[str]] = {}
     """The names below each heading of the help, in order; empty: one heading for all."""
     guesses: Mapping[str, str] = {}
     """What a person may type instead of a command, and the words that do it."""
-
-    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - Typer keeps these types private
-        """Take what TyperGroup takes."""
-        super().__init__(**settings)
-        self.params = [*self.params, *_shared()]
-
-    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - Typer keeps these types private
-        """All parameters, with `--help`, which Typer creates on demand."""
-        return _converting_only_text(super().get_params(ctx))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - Typer keeps these types private
         """Find the command, or raise UsageError with the one that was probably meant."""

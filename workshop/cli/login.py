@@ -16,9 +16,10 @@ from workshop.core.instance import Instance
 from workshop.core.interrupts import interrupts
 from workshop.core.invocation import again
 from workshop.core.result import Result, Table
-from workshop.core.text import one_line
+from workshop.core.text import one_line, plain
 
 if TYPE_CHECKING:
+    from workshop.agent.events import Event
     from workshop.agent.token_store import Login, TokenStore
 
 Resource = Annotated[
@@ -88,13 +89,18 @@ def revoke(resource: Resource = None, *, all_logins: All = False, forget: Forget
     )
 
 
-def _store() -> "TokenStore":
-    from workshop.agent.events import Event, Warned
-    from workshop.agent.token_store import TokenStore
+def observe(event: "Event") -> None:
+    """Show the address at which a login waits for its person, and the agent's warnings."""
+    from workshop.agent.events import ApprovalNeeded, Warned
 
-    def observe(event: Event) -> None:
-        if isinstance(event, Warned):
-            console().warn(event.text)
+    if isinstance(event, ApprovalNeeded):
+        console().tell(f"Log in at {plain(event.url)}")
+    elif isinstance(event, Warned):
+        console().warn(plain(event.text))
+
+
+def _store() -> "TokenStore":
+    from workshop.agent.token_store import TokenStore
 
     return TokenStore(_folder(), observe)
 

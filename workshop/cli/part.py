@@ -1,4 +1,4 @@
-"""`workshop part …`: list the parts, show a lesson, run it, check it."""
+"""`workshop part …`: list the parts, show a lesson, run it, check it; `trace …`: read what a run recorded."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +8,13 @@ import typer
 
 from workshop.cli.check import add_check, note_progress
 from workshop.cli.exercise import add_exercises
-from workshop.cli.groups import PART_EXAMPLES, Commands, LessonGroup, PartGroup
+from workshop.cli.groups import EXAMPLES, PART_EXAMPLES, Commands, LessonGroup, PartGroup
 from workshop.cli.next import following
 from workshop.cli.options import ApproveAs, EnvFile, NoBrowser
 from workshop.cli.terminal import running
 from workshop.cli.variation import VariationName, Weak, add_variations, ask, lesson_or_variation
 from workshop.core.result import Result, Table
+from workshop.core.text import unbroken
 from workshop.course.lessons import Lesson, Variation
 
 Question = Annotated[
@@ -32,6 +33,8 @@ Trace = Annotated[
         show_default=False,
     ),
 ]
+_TraceFile = Annotated[Path, typer.Argument(metavar="FILE.json", help="A trace of `part 4 run --trace`.")]
+_TraceOut = Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: .html, .har or .json.")]
 
 
 def build_group(lessons: Sequence[Lesson]) -> Commands:
@@ -166,3 +169,32 @@ def _listing(lessons: Sequence[Lesson]) -> Result:
     rows = [(str(lesson.number), found.title, found.summary) for lesson, found in described]
     table = Table(("part", "title", "what is new"), rows)
     return Result("part list", data, table=table, next=following())
+
+
+def trace_group() -> Commands:
+    """The `trace` group."""
+    group = Commands("Read what the flight recorder wrote.", EXAMPLES["trace"])
+    group.command("explain")(explain)
+    group.command("render")(render)
+    return group
+
+
+def explain(file: _TraceFile) -> Result:
+    """Explain a recorded run request by request, with the specification of each."""
+    from workshop.recorder.files import explain as explained
+    from workshop.recorder.files import headline, read
+
+    trace = read(file)
+    lines = [unbroken(line) for line in explained(trace)]
+    following = f"`workshop trace render {file} {file.stem}.html`"
+    return Result("trace explain", trace, unbroken(headline(trace)), lines, next=following)
+
+
+def render(file: _TraceFile, out: _TraceOut) -> Result:
+    """Convert a recorded run to an HTML page or a HAR (HTTP Archive) file."""
+    from workshop.recorder.files import check_targets, read, write
+
+    check_targets([out])
+    write(read(file), out)
+    data = {"trace": str(file), "written": str(out)}
+    return Result("trace render", data, f"Written: {out}")
