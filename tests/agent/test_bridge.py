@@ -138,9 +138,9 @@ def test_it_shows_where_to_log_in_and_stops_when_it_is_asked_to(running: Isolate
     [
         (["ftp://localhost/mcp"], "is not the address of an MCP server"),
         (["http://example.com/mcp"], "It needs https, or http on this machine"),
-        (["http://localhost:1/mcp", "--header-file", "x-pat"], "Write NAME=FILE"),
+        (["http://localhost:1/mcp", "--header-file", "x-pat"], "is not NAME=FILE"),
         (["http://localhost:1/mcp", "--header-file", "x-pat=nothing"], "cannot be read"),
-        (["http://localhost:1/mcp", "--header-file", "x-pat=two"], "not one line of ASCII"),
+        (["http://localhost:1/mcp", "--header-file", "x-pat=two"], "one line of ASCII text"),
     ],
 )
 def test_wrong_words_are_a_usage_error(tmp_path: Path, words: list[str], reason: str) -> None:

@@ -107,7 +107,7 @@ def test_troubleshooting_is_keyed_by_what_the_program_says(title: str) -> None:
     [
         (["part", "3", "run"], "Part … needs its workloads, and nothing is up"),
         (["up", "--upstream", "github"], "GITHUB_OAUTH_CLIENT_SECRET is not set in …"),
-        (["part", "1", "reset"], "This would have to be asked, and there is nobody to ask here"),
+        (["part", "1", "reset"], "This needs an answer, and there is no terminal to ask at"),
     ],
 )
 def test_a_message_of_troubleshooting_is_printed_so(

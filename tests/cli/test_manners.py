@@ -121,7 +121,7 @@ def test_json_is_never_coloured(instance: IsolatedInstance) -> None:
 
 def test_without_input_nobody_is_asked_at_a_terminal_either(instance: IsolatedInstance) -> None:
     child = instance.spawn("part", "1", "reset", "--no-input")
-    child.expect("there is nobody to ask here")
+    child.expect("there is no terminal to ask at")
     child.expect("`workshop part 1 reset --no-input --yes` goes ahead without asking")
     child.expect(pexpect.EOF)
     child.close()

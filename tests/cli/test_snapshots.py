@@ -206,7 +206,7 @@ Usage: workshop [OPTIONS] COMMAND [ARGS]...
 
 Options:
   --version             Print the version.
-  --instance NAME       Act on this one of several instances; at any place in the command. Or
+  --instance NAME       The instance to act on, if you run several; anywhere in the command. Or
                         WORKSHOP_INSTANCE.
   -v, --verbose         Show the commands that are run; twice: their output too.
   -q, --quiet           No progress and no hints; twice: no warnings.
@@ -228,7 +228,7 @@ Lessons:
   part        Show and run the parts of the tutorial.
   next        Show where you are, and the one command to run now.
   open        Show the lesson, your progress and the handshake, as it happens, in a browser.
-  trace       Read what the flight recorder wrote.
+  trace       Explain or convert a recorded run.
   connect     Show how another MCP client connects, or write it into its configuration.
   disconnect  Remove the workshop from another client's configuration.
   bridge      Serve a remote MCP server over stdio, logged in, for clients without OAuth.
@@ -236,7 +236,7 @@ Lessons:
 Troubleshooting:
   doctor  Check that this machine is ready; exit 3 when something would fail.
   config  Show every setting, its value and where it came from; secrets as `***`.
-  report  Write a zip file with versions, findings, settings and logs, and without any secret.
+  report  Write a zip file with versions, findings, settings and logs, without secrets.
   help    List the topics, or explain one; with a command's words, show its help.
 
 Security:
@@ -244,7 +244,7 @@ Security:
   probe    Check an MCP server for weaknesses with at most 20 requests and no login, unless you
            ask for one.
   compare  Compare an MCP server of your own with the five ways to do part 4.
-  serve    Run the server of a variation for real, with your own configuration, until Ctrl-C.
+  serve    Run a variation's server with your own configuration, until Ctrl-C.
 
 For facilitators:
   rehearse  Set up, run and check every part without a person, then tear down.

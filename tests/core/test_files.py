@@ -78,7 +78,7 @@ def test_what_fits_becomes_the_dataclass() -> None:
         ({"seconds": float("nan")}, "`seconds` is not a number"),
         ({"seconds": float("inf")}, "`seconds` is not a number"),
         ({"seconds": None}, "`seconds` is not a number"),
-        ({"bundle": 5}, "`bundle` is not of a type that it may have"),
+        ({"bundle": 5}, "`bundle` is not of an allowed type"),
         ({"inner": []}, "`inner` is not a table"),
         ({"inner": {"one": {"name": 5}}}, "`inner.one.name` is not text"),
         ({"inner": {"one": {}}}, "`inner.one.name` is missing"),

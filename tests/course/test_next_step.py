@@ -43,7 +43,7 @@ def test_a_newcomer_brings_everything_up_and_reads_part_1() -> None:
 
 def test_what_has_stopped_is_started_first() -> None:
     step = asked(Standing(), Environment(up=True, stopped=["workshop"]))
-    assert (step.command, step.why) == ("workshop up", "workshop should run and does not")
+    assert (step.command, step.why) == ("workshop up", "workshop has stopped")
 
 
 def test_a_part_is_read_run_and_checked_in_this_order() -> None:

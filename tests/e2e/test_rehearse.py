@@ -32,7 +32,7 @@ def test_on_a_terminal_each_step_is_one_line(instance: IsolatedInstance) -> None
     assert len(marked) == len(STEPS)
     assert "#42" in marked[3] or "trail-mapper" in marked[3]
     assert len(lines) <= len(STEPS) + 2, "and how many hold, and what comes next"
-    assert "6 of 6 steps hold" in "".join(lines)
+    assert "6 of 6 steps passed" in "".join(lines)
 
 
 def test_a_rehearsal_told_as_json_is_one_document(instance: IsolatedInstance) -> None:

@@ -202,7 +202,7 @@ HERE: dict[str, Callable[[Scene], Outcome]] = {
     "Cannot use the state in …": damaged_state,
     "There is no terminal to wait at": no_terminal,
     "Line … of … is not KEY=VALUE": broken_line,
-    "This would have to be asked, and there is nobody to ask here": nobody_to_ask,
+    "This needs an answer, and there is no terminal to ask at": nobody_to_ask,
     "The authorization server has forgotten the agent": forgotten,
 }
 

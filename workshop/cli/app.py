@@ -134,7 +134,7 @@ def _options(
         typer.Option(
             "--instance",
             metavar="NAME",
-            help="Act on this one of several instances; at any place in the command. Or WORKSHOP_INSTANCE.",
+            help="The instance to act on, if you run several; anywhere in the command. Or WORKSHOP_INSTANCE.",
             expose_value=False,
             show_default=False,
         ),

@@ -117,7 +117,7 @@ Only = Annotated[
     typer.Option(
         "--only",
         metavar="NAME",
-        help="Compare only this one; may be repeated. Unset: all.",
+        help="Compare only this one (repeatable). Default: all.",
         show_default=False,
         autocompletion=complete_systems,
     ),
@@ -127,7 +127,7 @@ OnlySome = Annotated[
     typer.Option(
         "--only",
         metavar="NAME",
-        help="Compare with only this one; may be repeated. Unset: all.",
+        help="Compare with this one only (repeatable). Default: all.",
         show_default=False,
     ),
 ]

@@ -220,7 +220,7 @@ def _next(report: "CheckReport", only: int | None) -> str:
 def _next_of(variation: Variation, not_begun: Sequence[int]) -> str:
     if not_begun:
         return f"`{variation.command('exercise', str(not_begun[0]))}`"
-    return f"`{variation.part.command('compare')}` puts it beside the others"
+    return f"`{variation.part.command('compare')}` compares it with the others"
 
 
 def _data(report: "CheckReport", passed: int, made: int) -> dict[str, object]:

@@ -118,7 +118,10 @@ def _paths(options: Sequence[str] | None) -> dict[str, Path]:
     for option in options or ():
         name, equals, path = option.partition("=")
         if not equals or not name.replace("-", "").isalnum() or not path:
-            raise UsageError(f"`{plain(option)}` is not a header and a file", hint="Write NAME=FILE")
+            raise UsageError(
+                f"`{plain(option)}` is not NAME=FILE",
+                hint="For example `--header-file x-github-pat=token.txt`",
+            )
         found[name.lower()] = Path(path).expanduser()
     return found
 
@@ -132,7 +135,7 @@ def _value(path: Path) -> str:
             f"The header's file `{plain(str(path))}` cannot be read", why=plain(str(error))
         ) from error
     if not value or not value.isprintable() or not value.isascii():
-        raise UsageError(f"`{plain(str(path))}` is not one line of ASCII, as the value of a header is")
+        raise UsageError(f"`{plain(str(path))}` does not hold one line of ASCII text, as a header needs")
     return value
 
 
@@ -148,7 +151,7 @@ def _shown(found: "Connection", why: str) -> Result:
         lines += ["Add to `~/.codex/config.toml`:", *(f"  {line}" for line in _toml(found))]
     elif found.variables:
         lines += [f"In the page, connect to {found.url} with these custom headers:"]
-        lines += [f"  {_header(name)}: what ${name} holds" for name in found.variables]
+        lines += [f"  {_header(name)}: the value of ${name}" for name in found.variables]
     lines += _login(found)
     if found.removal:
         lines.append(f"To remove it: {found.removal}")
@@ -182,7 +185,7 @@ def _login(found: "Connection") -> list[str]:
 
 
 def _backup(path: str) -> list[str]:
-    return [f"What was there before is in `{path}`"] if path else []
+    return [f"The previous version is saved as `{path}`"] if path else []
 
 
 def _data(found: "Connection") -> dict[str, object]:

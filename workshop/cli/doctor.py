@@ -14,8 +14,8 @@ from workshop.core.result import Result, Table
 if TYPE_CHECKING:
     from workshop.course.doctor import Finding
 
-ForCluster = Annotated[bool, typer.Option("--cluster", help="Check the tools that a cluster needs, too.")]
-Online = Annotated[bool, typer.Option("--online", help="Ask the image registry too.")]
+ForCluster = Annotated[bool, typer.Option("--cluster", help="Also check the tools that a cluster needs.")]
+Online = Annotated[bool, typer.Option("--online", help="Also check that the image registry answers.")]
 Fix = Annotated[bool, typer.Option("--fix", help="Repair what can be repaired safely.")]
 All = Annotated[bool, typer.Option("--all", help="Also show the checks that passed.")]
 Target = Annotated[Path, typer.Argument(metavar="FILE", help="The zip file to write.")]
@@ -65,7 +65,7 @@ def config(*, env_file: EnvFile = None) -> Result:
 
 
 def report(file: Target = Path("workshop-report.zip"), *, env_file: EnvFile = None) -> Result:
-    """Write a zip file with versions, findings, settings and logs, and without any secret."""
+    """Write a zip file with versions, findings, settings and logs, without secrets."""
     from workshop.course.report import write_report
 
     with console().progress() as progress, progress.step("Collect versions, findings, settings and logs"):
@@ -74,7 +74,7 @@ def report(file: Target = Path("workshop-report.zip"), *, env_file: EnvFile = No
         "report",
         {"file": str(file), "contents": names},
         f"Wrote {file}: {', '.join(names)}",
-        next="look into it before you send it; it has no secrets, tokens, home folder or host name",
+        next="read it before you send it; it contains no secrets, tokens, home folder or host name",
     )
 
 

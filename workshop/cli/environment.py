@@ -163,7 +163,7 @@ def status() -> Result:
     active = [item.name for item in report.variations if item.state == "running"]
     lines = [*_about_endpoints(answers), *_about_logins(logins), *_about_part(step, up=report.up)]
     if not report.up:
-        headline = f"Nothing is up but variations: {len(active)} workloads" if active else "Nothing is up"
+        headline = f"Only variations are up: {len(active)} workloads" if active else "Nothing is up"
         table = _table(report) if active else None
         return Result("status", data, headline, lines, table=table, next="`workshop up`")
     down = [item.name for item in report.workloads if item.state not in ("running", "not visible")]
@@ -193,7 +193,7 @@ def _about_endpoints(answers: Sequence[Mapping[str, object]]) -> list[str]:
     if not answers:
         return []
     text = f"Endpoints: {len(answers) - len(silent)} of {len(answers)} answer"
-    return [f"{text}, not {', '.join(silent)}" if silent else text, *ways_to_register()]
+    return [f"{text}; not {', '.join(silent)}" if silent else text, *ways_to_register()]
 
 
 def _about_logins(logins: Sequence[Mapping[str, object]]) -> list[str]:
@@ -237,7 +237,10 @@ Workload = Annotated[
     ),
 ]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until Ctrl-C.")]
-Lines = Annotated[int, typer.Option("--lines", "-n", min=0, max=10_000, help="The last lines of each.")]
+Lines = Annotated[
+    int,
+    typer.Option("--lines", "-n", min=0, max=10_000, help="How many of the last lines to show of each log."),
+]
 
 
 def logs(

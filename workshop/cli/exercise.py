@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from workshop.course.progress import ProgressFile
 
 Number = Annotated[
-    int, typer.Argument(metavar="EXERCISE", help="Its number.", autocompletion=complete_exercises)
+    int, typer.Argument(metavar="EXERCISE", help="The exercise's number.", autocompletion=complete_exercises)
 ]
 OneOrAll = Annotated[
     int | None,

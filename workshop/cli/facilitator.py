@@ -41,7 +41,7 @@ def rehearse(*, backend: Backend = None, keep: Keep = False, port: Ports = None)
     return Result(
         "rehearse",
         {"held": held, "steps": outcomes},
-        f"{len(rows) - failed} of {len(rows)} steps hold" if watched else "",
+        f"{len(rows) - failed} of {len(rows)} steps passed" if watched else "",
         table=None if watched else Table(("", "step", "time", "result"), rows),
         next="`workshop up`" if held and not keep else "",
         exit_code=0 if held else WorkshopError.exit_code,
@@ -60,9 +60,11 @@ MaybeName = Annotated[
 ]
 Auto = Annotated[bool, typer.Option("--auto", help="Do not wait at pauses.")]
 Speed = Annotated[
-    float, typer.Option("--speed", min=0.1, max=100, help="How many times as fast as a person.")
+    float, typer.Option("--speed", min=0.1, max=100, help="The speed, as a multiple of a person's.")
 ]
-From = Annotated[str | None, typer.Option("--from", metavar="STEP", help="Begin here.", show_default=False)]
+From = Annotated[
+    str | None, typer.Option("--from", metavar="STEP", help="Start at this step.", show_default=False)
+]
 Skip = Annotated[list[str] | None, typer.Option("--skip", metavar="STEP", help="Leave this step out.")]
 Update = Annotated[bool, typer.Option("--update", help="Save the new output as the golden text.")]
 CastFile = Annotated[Path, typer.Argument(metavar="FILE.cast", help="The asciicast to write.")]
@@ -96,7 +98,7 @@ def list_demos(name: MaybeName = None) -> Result:
 def play(
     name: Name, *, auto: Auto = False, speed: Speed = 1.0, first: From = None, skip: Skip = None
 ) -> None:
-    """Type a demo here as a person would; space goes on at a pause, q ends it."""
+    """Type a demo here as a person would; at a pause, space continues and q stops."""
     from workshop.course.demo import player, session
     from workshop.course.demo.player import Pace
     from workshop.course.demo.script import load

@@ -26,7 +26,7 @@ Resource = Annotated[
     str | None,
     typer.Argument(
         metavar="[RESOURCE]",
-        help="The MCP server whose login ends; see `list`.",
+        help="The MCP server whose login to end; `login list` shows them.",
         show_default=False,
         autocompletion=complete_logins,
     ),

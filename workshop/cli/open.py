@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 Part = Annotated[
     str | None,
-    typer.Argument(metavar="[PART]", help="The part to show; unset: the one you are in.", show_default=False),
+    typer.Argument(
+        metavar="[PART]", help="The part to show. Default: the one you are in.", show_default=False
+    ),
 ]
 Present = Annotated[
     bool, typer.Option("--present", help="For a projector: large type, one request at a time (arrow keys).")
@@ -24,7 +26,7 @@ Present = Annotated[
 Port = Annotated[
     int | None,
     typer.Option(
-        "--port", min=1024, max=65535, help="Serve on this port; unset: a free one.", show_default=False
+        "--port", min=1024, max=65535, help="Serve on this port. Default: a free one.", show_default=False
     ),
 ]
 

@@ -15,7 +15,7 @@ Backend = Annotated[
     typer.Option(
         "--backend",
         envvar="WORKSHOP_BACKEND",
-        help="Where the workloads run; unset: kind if Docker answers and its tools are here, else embedded.",
+        help="Where the workloads run. Default: kind if Docker and its tools are ready, else embedded.",
         show_default=False,
     ),
 ]
@@ -37,7 +37,7 @@ UpstreamChoice = Annotated[
     Literal["github", "practice"] | None,
     typer.Option(
         "--upstream",
-        help="The real GitHub or the practice one; unset: GitHub if `.env` has its secret.",
+        help="The real GitHub or the practice one. Default: the real one if `.env` has its secret.",
         show_default=False,
     ),
 ]
@@ -55,7 +55,9 @@ ApproveAs = Annotated[
     ),
 ]
 Keep = Annotated[bool, typer.Option("--keep", help="Do not clean up after a failed first run.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the commands and files, and do nothing.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be run and written, and change nothing.")
+]
 Timeout = Annotated[
     float | None,
     typer.Option(
@@ -77,7 +79,7 @@ Overrides = Annotated[
     typer.Option(
         "--override",
         metavar="NAME=VALUE",
-        help="Take an image or chart from elsewhere, such as node-image=…; WORKSHOP_… variables do, too.",
+        help="Use another image or chart, such as node-image=…; WORKSHOP_… variables do the same.",
         rich_help_panel=_CLUSTER,
     ),
 ]
@@ -100,7 +102,7 @@ Namespace = Annotated[
     str | None,
     typer.Option(
         "--namespace",
-        help="With `--backend kubernetes`: where the workloads go.",
+        help="With `--backend kubernetes`: the namespace of the workloads.",
         show_default=False,
         rich_help_panel=_CLUSTER,
     ),

@@ -22,7 +22,7 @@ Question = Annotated[
 ]
 Model = Annotated[
     Literal["rehearsal"] | None,
-    typer.Option("--model", help="Use the rehearsal model whatever `.env` says.", show_default=False),
+    typer.Option("--model", help="Use the rehearsal model, whatever model `.env` names.", show_default=False),
 ]
 Trace = Annotated[
     list[Path] | None,
@@ -173,7 +173,7 @@ def _listing(lessons: Sequence[Lesson]) -> Result:
 
 def trace_group() -> Commands:
     """The `trace` group."""
-    group = Commands("Read what the flight recorder wrote.", EXAMPLES["trace"])
+    group = Commands("Explain or convert a recorded run.", EXAMPLES["trace"])
     group.command("explain")(explain)
     group.command("render")(render)
     return group

@@ -37,7 +37,7 @@ def agreed(question: str, *, yes: bool) -> bool:
         return True
     if not console().can_ask:
         raise UsageError(
-            "This would have to be asked, and there is nobody to ask here",
+            "This needs an answer, and there is no terminal to ask at",
             why=question,
             hint=f"{again('--yes')} goes ahead without asking",
         )

@@ -139,19 +139,19 @@ Config = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="TOML, as *Use it for real* in its README has it.",
+        help="A TOML file; *Use it for real* in the variation's README shows one.",
         show_default=False,
     ),
 ]
 Status = Annotated[
     bool,
-    typer.Option("--status", help="Show the registered servers of the one that runs: prefix-gateway only."),
+    typer.Option("--status", help="Show the servers behind the gateway that runs (prefix-gateway only)."),
 ]
 _REPORTING = "prefix-gateway"
 
 
 def serve(name: Name, *, config: Config = None, status: Status = False, json: Json = False) -> None:
-    """Run the server of a variation for real, with your own configuration, until Ctrl-C."""
+    """Run a variation's server with your own configuration, until Ctrl-C."""
     from workshop.course.lessons import find_variation
     from workshop.course.variation_run import serve_command
 

@@ -144,7 +144,7 @@ def _one_of(kinds: Iterable[Any], data: Any, at: str) -> Any:  # noqa: ANN401 - 
             return _typed(kind, data, at)
         except DamagedFileError:
             continue
-    return _refuse(at, "of a type that it may have")
+    return _refuse(at, "of an allowed type")
 
 
 def _dataclass(kind: Any, data: Any, at: str) -> Any:  # noqa: ANN401 - as above

@@ -110,7 +110,7 @@ def _outside_client(limits: httpx2.Limits) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(verify=_system_certificates(), limits=limits, mounts=direct)
     except (ValueError, OSError, ImportError, httpx2.InvalidURL) as error:
         raise PreflightError(
-            "The environment's variables of proxies and TLS cannot be used",
+            "The proxy and TLS variables of the environment cannot be used",
             why=str(error),
             hint="`workshop doctor --all` shows each of them",
         ) from error
@@ -195,7 +195,9 @@ class _Meter:
             try:
                 piece = self._unpacker.decompress(chunk, _PIECE)
             except zlib.error as error:
-                raise self._broken(f"It is not what it says it is: {self._coding}") from error
+                raise self._broken(
+                    f"It is not valid {self._coding} data, which its header announces"
+                ) from error
             self._unpacked += len(piece)
             self._check(self._unpacked)
             chunk = self._unpacker.unconsumed_tail

@@ -29,7 +29,7 @@ def instance_name() -> str:
     if not _NAME.fullmatch(name) or name in _OTHERS:
         raise UsageError(
             f"`{unbroken(name)[:60]}` cannot name an instance",
-            why=f"{name} is a folder of the workshop's own" if name in _OTHERS else "",
+            why="The workshop has a folder of that name itself" if name in _OTHERS else "",
             hint="Use up to 40 lower-case letters, digits and hyphens, such as `--instance second`",
         )
     return name

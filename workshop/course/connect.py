@@ -20,7 +20,7 @@ from workshop.core.instance import INSTANCE, Instance
 from workshop.core.paths import replace_text
 
 WHY_LOCALHOST = (
-    "Write `localhost`, not `127.0.0.1`: issuer, audience and callback say `localhost`, "
+    "Write `localhost`, not `127.0.0.1`: issuer, audience and callback use `localhost`, "
     "and OAuth compares them character for character"
 )
 _WITHOUT_LOGIN = "workshop"
@@ -162,8 +162,8 @@ def connection(client: str, workload: str, header_files: Mapping[str, Path] | No
     instance, variations = Instance.load(), _variations()
     if not instance.endpoints and not variations:
         raise PreflightError(
-            "Nothing runs that a client could connect to",
-            hint="Run `workshop up`, or `workshop part 4 run --variation NAME`, first",
+            "No server is running that a client could connect to",
+            hint="Run `workshop up` or `workshop part 4 run --variation NAME` first",
         )
     reachable = {name: url for name, url in instance.endpoints.items() if url.endswith("/mcp")}
     reachable |= {name: url for name, (url, _) in variations.items()}
@@ -273,7 +273,7 @@ def _open(connection: Connection) -> tuple[Path, dict[str, Any], str]:
     """The file, its JSON object, and its byte-order mark, if it has one."""
     if not connection.file:
         raise UsageError(
-            f"`{connection.client}` has no file that could be written here",
+            f"`{connection.client}` has no configuration file that the workshop can write",
             hint=f"`workshop connect {connection.client}` shows what to run instead",
         )
     path = Path(connection.file)

@@ -88,16 +88,15 @@ def _environment_step(number: int, environment: Environment) -> NextStep | None:
     if not environment.up:
         return NextStep(number, "Nothing is up", "workshop up")
     if environment.stopped:
-        return NextStep(number, f"{', '.join(environment.stopped)} should run and does not", "workshop up")
+        verb = "has" if len(environment.stopped) == 1 else "have"
+        return NextStep(number, f"{', '.join(environment.stopped)} {verb} stopped", "workshop up")
     return None
 
 
 def _part_step(number: int, standing: Standing) -> NextStep:
     part = standing.part(number)
     if part.ran:
-        return NextStep(
-            number, "You have run it; now see whether it all holds", f"workshop part {number} check"
-        )
+        return NextStep(number, "You have run it; now check your work", f"workshop part {number} check")
     if part.shown:
         return NextStep(number, "You have read it; now run it", f"workshop part {number} run")
     return NextStep(number, "You have not read it yet", f"workshop part {number} show")
