@@ -190,6 +190,7 @@ def _compare(
     from workshop.audit.compare.systems import systems_of
 
     systems = systems_of(lesson, only or (), weak=weak)
+    # Before the run of some minutes, not after it.
     if html is not None:
         comparing.check_target(html)
     with console().progress() as progress:

@@ -66,6 +66,7 @@ def _lesson(ctx: typer.Context) -> "list[Lesson]":
 
 def complete_systems(ctx: typer.Context, incomplete: str) -> list[str]:
     """The systems that can be compared: the part itself and its variations."""
+    # `compare` names part 4 itself after its system.
     itself = [name for name in ("toolhive",) if name.startswith(incomplete)]
     return [*itself, *complete_variations(ctx, incomplete)]
 

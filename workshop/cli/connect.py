@@ -100,6 +100,7 @@ def bridge(
         )
 
     headers = {name: _value(path) for name, path in _paths(header_files).items()}
+    # A header may hold a credential, which no error may show.
     console().hide(list(headers.values()))
     interrupts.run(
         Bridge(

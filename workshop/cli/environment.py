@@ -85,9 +85,11 @@ def up(
         if dry_run:
             planned = environment.plan(find_lessons(), options, runner)
         else:
+            # Only the fast checks: `doctor` makes them all.
             for warning in before_up(Machine(runner, state_home(), env_file)):
                 console().warn(warning)
             report = environment.up(find_lessons(), progress, options, runner)
+            # In a room, the facilitator sees the seat from its first `up` on.
             share_progress()
     if dry_run:
         return Result("up", planned, planned.reason, planned.commands, next=_again(options))

@@ -123,6 +123,7 @@ def _reset(lesson: Lesson, number: int | None, *, yes: bool) -> Result:
     exercises = exercises_of(lesson) if number is None else (exercise_of(lesson, number),)
     folder = exercise_folder(progress.read())
     files = begun(exercises, folder)
+    # The question names the work that is replaced; a copy is saved in any case.
     work = [file for found in exercises if (file := files.get(found.number)) and is_own_work(found, file)]
     if not agreed(_question(lesson, number, work), yes=yes):
         return Result("part reset", {"part": lesson.number, "reset": []}, "Nothing was changed")

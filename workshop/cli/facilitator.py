@@ -181,6 +181,7 @@ def _keys() -> Iterator[Callable[[], str]]:
         tty.setcbreak(sys.stdin)
         yield lambda: sys.stdin.read(1)
     finally:
+        # TCSADRAIN: what is still being written is shown first.
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 

@@ -159,6 +159,7 @@ def _shared_options(
     """The options of every command and group; their callbacks act while the command line is parsed."""
 
 
+# Typer makes options only from a signature, so they are taken from an app with one function.
 @functools.cache
 def _shared() -> tuple[Any, ...]:
     app = typer.Typer(add_completion=False)

@@ -24,6 +24,7 @@ _STOPPED = InterruptError("Stopped", hint="`workshop status` shows what exists n
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code (see `workshop.core.errors`); it raises no error."""
+    # First: everything after this may print, and stdout may be closed.
     prepare_streams()
     given, instance = _taken(list(sys.argv[1:] if arguments is None else arguments))
     invocation.remember(given, instance)
@@ -66,10 +67,12 @@ def _on(instance: str) -> Iterator[None]:
 
 def _run(given: list[str]) -> int:
     tree = None
+    # Before the tree is built, because Ctrl-C must also end a slow start.
     interrupts.install(console(), lambda: _show_interrupt(tree, given))
     try:
         tree = build_tree()
         code = tree(given, prog_name="workshop", standalone_mode=False)
+    # Nothing more can be printed there; `main` reports it on stderr.
     except OutputError:
         raise
     except TyperException as error:

@@ -42,6 +42,7 @@ def agreed(question: str, *, yes: bool) -> bool:
             hint=f"{again('--yes')} goes ahead without asking",
         )
     while True:
+        # On stderr: stdout may be a pipe, and the question is not data.
         answer = typer.prompt(f"{question} [y/N]", default="", show_default=False, err=True).strip().lower()
         if answer in {"y", "yes", "n", "no", ""}:
             return answer in {"y", "yes"}

@@ -12,7 +12,9 @@ from urllib.parse import urljoin
 
 import httpx2
 
+# A consent page has a few KB; whatever a server sends, parsing it must end.
 _MAX_PAGE = 512 * 1024
+# What a browser sends when it hides the origin (Fetch standard, "append a request `Origin` header").
 _NO_ORIGIN = "null"
 
 _Client = httpx2.Client | httpx2.AsyncClient

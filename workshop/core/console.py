@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table as RichTable
 
+# `-qq`.
 _NO_WARNINGS = -2
+# Rich needs some width; in a pipe no row may be wrapped.
 _WIDE = 10_000
 _NARROWEST = 10  # columns of a table's column whose cells may be wrapped
 _MOST_INDENT = 4

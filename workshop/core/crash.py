@@ -99,6 +99,7 @@ def _write_log(error: Exception, command: Sequence[str], hidden: Iterable[str]) 
         text = _log_text(error, command, [*known_secrets(None), *hidden])
     except Exception:  # noqa: BLE001 - without the secrets nothing can be masked: log only lines of code
         text = "".join(traceback.format_tb(error.__traceback__))
+    # The state directory may be the very thing that cannot be written.
     for folder in (_crashes, _temporary):
         try:
             path = folder() / name

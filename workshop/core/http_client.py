@@ -22,7 +22,9 @@ _LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 MOST_BYTES = 8 * 1024 * 1024
 CODING = "gzip"
 """The `Accept-Encoding` of our clients."""
+# Small pieces: the limit is checked after each, so that a bomb never fills the memory.
 _PIECE = 64 * 1024
+# 32: zlib tells gzip from zlib by the header (zlib manual, `inflateInit2`).
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _UNPACKED = frozenset({"gzip", "x-gzip", "deflate"})
 _EVENTS = "text/event-stream"
@@ -167,6 +169,7 @@ def unpacked(body: bytes, coding: str, most: int = MOST_BYTES) -> bytes:
 def _meter(response: httpx2.Response, most: int, *, streams: bool = False) -> "_Meter":
     """Take the coding out of the headers too: whoever reads the body gets it unpacked."""
     coding = response.headers.get("content-encoding", "identity").strip().lower()
+    # The length is that of the packed body, which nobody gets to read.
     for name in ("content-encoding", "content-length") if coding != "identity" else ():
         response.headers.pop(name, None)
     endless = streams and response.is_success and response.headers.get("content-type", "").startswith(_EVENTS)

@@ -107,11 +107,13 @@ def writing(path: Path) -> Iterator[TextIO]:
         Path(name).replace(path)
 
 
+# The copy is in the same folder, because a rename is atomic only within one file system.
 def _replace(path: Path, data: bytes, mode: int) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with _removed_on_error(Path(name), path):
         with os.fdopen(handle, "wb") as file:
             file.write(data)
+        # Before the rename, so that nobody reads the new content with other rights.
         Path(name).chmod(mode)
         Path(name).replace(path)
 

@@ -123,6 +123,7 @@ def _bind(family: int, host: str, port: int, *, listen: bool = True) -> socket.s
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has its own socket
+        # A server that was restarted may bind while old connections are still in TIME_WAIT.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
         if listen:

@@ -10,6 +10,7 @@ from workshop.core.files import read_json
 from workshop.core.instance import Instance
 from workshop.core.settings import Settings
 
+# A shorter value, such as a name, would mask ordinary words.
 _SHORTEST = 8
 _OF_A_SEAT = re.compile(r"^\s*(?:token|record_key): (\S+)$", re.MULTILINE)
 _TOKEN_KINDS = ("access_token", "refresh_token", "id_token")
@@ -51,6 +52,7 @@ def known_secrets(env_file: Path | None) -> list[str]:
         values |= set(_strings(path))
     for path in directory.glob("*.kubeconfig"):
         values |= set(_OF_A_SEAT.findall(path.read_text(encoding="utf-8", errors="replace")))
+    # The longest first: one secret may contain another.
     return sorted((value for value in values if len(value.strip()) >= _SHORTEST), key=len, reverse=True)
 
 

@@ -51,6 +51,7 @@ def envelope(result: Result) -> str:
     if result.exit_code:
         what = result.headline or "Some checks did not pass; `data` lists them"
         fields["error"] = {"code": code_of(result.exit_code), "what": what, "why": "", "hint": result.next}
+    # A failed check has data too, so its envelope has `data` and `error`.
     status = "error" if result.exit_code else "success"
     return _dump(command=result.command, status=status, exit_code=result.exit_code, **fields)
 

@@ -42,6 +42,7 @@ _LARGEST = 1000
 def most_connections() -> int:
     """How many connections fit below the limit of descriptors, with one more to an upstream for each."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if resource else _NOFILE
+    # Half for connections to an upstream, and 20 for files, logs and the listeners themselves.
     return min(limit // 2 - 20, _LARGEST) if limit > 0 else _LARGEST
 
 

@@ -101,6 +101,7 @@ def read_env(path: Path) -> dict[str, str]:
 
 def _read(path: Path) -> str:
     try:
+        # Editors on Windows begin a file with a byte-order mark.
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UsageError(

@@ -83,6 +83,7 @@ def _unwritable(error: OSError) -> BaseException:
 
 def _discard(stream: TextIO) -> None:
     """Send what this stream still holds, and all that follows, nowhere."""
+    # The descriptor is replaced, not the stream: Python flushes the stream once more at its end.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# The marks, embeddings, overrides and isolates of Unicode Standard Annex 9.
 _BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # Control characters, halves of a surrogate pair (no UTF-8 stream takes them), ends of lines and paragraphs.
 _NEVER = ("Cc", "Cs", "Zl", "Zp")

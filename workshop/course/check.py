@@ -247,6 +247,7 @@ class _Child:
             start_new_session=True,  # so that `end` reaches what the learner's code has started
             env=_environment(),
         )
+        # A thread reads: only a queue can be read with a time limit on every system.
         self._lines: queue.Queue[bytes] = queue.Queue()
         self._announced: dict[str, dict[str, Any]] = {}
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -286,6 +287,7 @@ class _Child:
     def end(self) -> None:
         """End the process and whatever it started in its session."""
         if self._process.poll() is None:
+            # SIGKILL: the learner's code may ignore or delay any other signal.
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._reader.join(self._grace)

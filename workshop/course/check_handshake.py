@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 _SECONDS = 5
 _MOST_BODY = 64 * 1024
+# Nothing listens there: what a browser would send is recorded, not sent.
 _REDIRECT_URI = "http://localhost:8765/callback"
+# A name that never resolves (RFC 2606 section 2).
 _GITHUB = "http://github.invalid"
 _CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "get_me", "arguments": {}}}
 

@@ -26,6 +26,7 @@ WHY_LOCALHOST = (
 _WITHOUT_LOGIN = "workshop"
 _USER = "learner"
 _BACKUP = ".before-workshop"
+# Editors on Windows write it, and a client that expects it must find it again.
 _BOM = "\ufeff"
 _BRIDGE = "claude-desktop"
 
@@ -261,6 +262,7 @@ def remove(connection: Connection) -> Written:
     if connection.name not in servers:
         return Written(str(path), "", changed=False)
     del servers[connection.name]
+    # A person's own file (an absolute path) stays, even if it is empty now.
     if document == {connection.key: {}} and not path.is_absolute():
         path.unlink()
         return Written(str(path), "", changed=True)

@@ -258,6 +258,7 @@ def teardown(
             progress.say(f"{error.what}: {error.why}")
             name = None
         backend = backend_for(name or "embedded", instance.directory, runner, choices)
+        # The backend last: it removes the state directory, where the variations' records are.
         stopped = backend.teardown(progress)
     if name is None and (command := forgotten_cluster(runner)):
         progress.say(

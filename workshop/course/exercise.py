@@ -133,6 +133,7 @@ def beside_solution(exercise: Exercise, file: Path) -> list[str]:
     """The lines that differ: `- ` before the learner's, `+ ` before the solution's; empty if none does."""
     solution = exercise.solution.read_text(encoding="utf-8").splitlines()
     own = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    # The first two lines name the files.
     lines = list(difflib.unified_diff(own, solution, n=1, lineterm=""))[2:]
     shown = ["  …" if line.startswith("@@") else f"{line[:1]} {line[1:]}" for line in lines[:_MOST_LINES]]
     return shown[1:] + (["  …"] if len(lines) > _MOST_LINES else [])

@@ -56,6 +56,7 @@ class Logs:
             now = {}
         known = {log.name: log for log in self._logs}
         self._logs = [known.get(name, log) for name, log in now.items()]
+        # A new `up` has new secrets.
         self._hidden = known_secrets(self._env_file)
 
     def _written(self, log: Log, lines: Sequence[str]) -> Written:

@@ -58,6 +58,7 @@ def token_swap(
     if not login_token:
         raise CheckError("The agent has no stored login to compare with")
     calls = [request for request in requests if request.path.startswith(api)]
+    # The agent's token anywhere is the worst case, so it is reported before all others.
     if any(login_token in str(request.headers) for request in requests):
         raise CheckError("The agent's own token reached the practice GitHub", hint=_DEFECT)
     if not calls:

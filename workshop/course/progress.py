@@ -100,6 +100,7 @@ class ProgressFile:
             self._path.unlink(missing_ok=True)
             return there
 
+    # Not deleted: somebody may want to mend it by hand.
     def _move_aside(self, error: Exception) -> None:
         aside = self._path.with_name("progress.damaged.json")
         with contextlib.suppress(OSError):

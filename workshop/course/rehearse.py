@@ -67,6 +67,7 @@ class Rehearsal:
                 for lesson in self._lessons:
                     self._step(lesson.label, lambda lesson=lesson: self._part(lesson), lesson.heading)  # type: ignore[misc]
         finally:
+            # What was up before belongs to somebody: it stays.
             if before.record is None and not keep:
                 self._step("teardown", self._teardown)
         return self.outcomes

@@ -21,6 +21,7 @@ from workshop.course import environment
 from workshop.lab import pins
 from workshop.lab.pins import Pins
 
+# The end of a log is where the failure is.
 _LOG_BYTES = 100_000
 _CRASHES = 5
 _PINNED = "cluster/versions.toml"

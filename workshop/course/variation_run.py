@@ -195,6 +195,7 @@ def stop_all(progress: Progress) -> Sequence[str]:
     for variation in started_variations():
         _forget_logins(variation.endpoints().values())
         stopped += variation.stop(progress)
+    # Also what a variation that never became ready has left.
     shutil.rmtree(_directory(), ignore_errors=True)
     return stopped
 

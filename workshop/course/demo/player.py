@@ -62,6 +62,7 @@ class Shell:
             dimensions=size,
             echo=True,
         )
+        # pexpect waits 50 ms before each key otherwise.
         self._child.delaybeforesend = None
         self.exit_code = self.wait(10)
 
@@ -133,8 +134,10 @@ def _environment(term: str) -> dict[str, str]:
         "TERM": term,
         "PS1": f"{prompt}{_PROMPT_END}",
         "PROMPT_COMMAND": "",
+        # On macOS, bash recommends zsh at each start.
         "BASH_SILENCE_DEPRECATION_WARNING": "1",
         "HISTFILE": "/dev/null",
+        # A pager would wait for a key that no step presses.
         "PAGER": "cat",
         "PARTS": str(parts_dir()),
         "PRACTICE_PORT": "8090",

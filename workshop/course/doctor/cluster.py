@@ -159,6 +159,7 @@ def _own_networks() -> Iterator[tuple[str, ipaddress.IPv4Network]]:
     import psutil
 
     for interface, addresses in psutil.net_if_addrs().items():
+        # Interfaces of Docker and of virtual machines overlap with its networks by design.
         if interface.startswith(("docker", "br-", "veth", "lo", "bridge", "vmnet")):
             continue
         for address in addresses:

@@ -23,11 +23,14 @@ from workshop.course.doctor import Finding, Machine, Severity
 from workshop.course.lessons import ways_to_register
 from workshop.lab.pins import Pins
 
+# The ports of the manifests, and of the practice GitHub.
 _PORTS = {8080: "github-remote", 8081: "workshop", 8090: "practice-github"}
+# The agent tries this port first, so that a forwarded port can be fixed.
 _CALLBACK_PORT = 8765
 _LOW_DISK = 1 * 2**30
 _CLUSTER_DISK = 10 * 2**30
 _NARROW = 80
+# The limits that kind recommends (its page "Known issues", "Pod errors due to too many open files").
 _INOTIFY = {"max_user_instances": 512, "max_user_watches": 524288}
 
 

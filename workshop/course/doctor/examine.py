@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from workshop.core.errors import PreflightError, WorkshopError
 from workshop.course.doctor import Check, Finding, Machine, cluster, computer
 
+# Only checks that start no program but git: `up` makes them each time.
 BEFORE_UP: tuple[Check, ...] = (
     computer.state_directory,
     computer.disk,

@@ -41,6 +41,7 @@ from workshop.recorder.page import SCRIPT, fragment, lanes, to_html
 from workshop.recorder.wording import hop_number
 
 _SCRIPT = SCRIPT + script_of("page.js")
+# Polled: the files are few, and some systems watch no files.
 _LOOK_SECONDS = 0.2
 _LOOKS_BEFORE_COMMENT = 50
 

@@ -26,6 +26,7 @@ from workshop.core.ports import bind_loopback
 from workshop.core.serving import server_config
 from workshop.recorder.page import STYLE
 
+# The address is the password of the page: no other site may embed it, read it or learn it.
 HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
