@@ -177,7 +177,7 @@ def test_only_mcp_endpoints_of_something_that_is_up(here: Path) -> None:
     with pytest.raises(UsageError, match="not an MCP endpoint"):
         connection("cursor", "practice-github")
     (Instance.load().directory / "instance.json").unlink()
-    with pytest.raises(PreflightError, match="Nothing runs"):
+    with pytest.raises(PreflightError, match="No server is running"):
         connection("cursor", "workshop")
     assert not remove(former("cursor", "workshop")).changed, "but an old entry can still be taken out"
 
