@@ -70,7 +70,7 @@ ELSEWHERE = {
         CLUSTER,
         f"{ROOM}/test_handout.py::test_cards_have_names_and_commands_and_no_secret",
     ),
-    "workshop room create monday --seats 1000 --plan": (
+    "workshop room create monday --seats 30 --context CLUSTER --plan": (
         CLUSTER,
         f"{ROOM}/test_watching.py::test_the_plan_shows_what_fits_and_refuses_what_does_not",
     ),

@@ -81,9 +81,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "workshop up --bundle workshop.bundle     without one",
     ),
     "room": (
+        "workshop room create monday --seats 30 --context CLUSTER --plan   do they fit?",
         "workshop room create monday --seats 30 --context CLUSTER",
         "workshop room create monday --from people.csv --print-cards cards.html",
-        "workshop room create monday --seats 1000 --plan   what they need, and if they fit",
         "workshop room status monday --watch              who is where, and what is wrong",
         "workshop room exec monday 07 -- part 4 check     for somebody who is stuck",
         "workshop room renew monday 07   a new seat file for seat 07",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -127,7 +128,8 @@ def show_plan(name: str, context: str | None, seats: int, *, yes: bool, json: bo
         console().render(result)
     if sizing.refusal:
         raise sizing.refusal
-    finish(replace(result, next=f"`workshop room create {name} --seats {seats}`"), as_json=json)
+    there = f" --context {quote(context)}" if context else ""  # this machine records a room's at its creation
+    finish(replace(result, next=f"`workshop room create {name} --seats {seats}{there}`"), as_json=json)
 
 
 def _serve(name: str, look: "Callable[[], RoomStatus]", *, opens: bool) -> None:

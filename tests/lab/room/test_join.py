@@ -339,6 +339,31 @@ def test_an_instance_has_one_seat(attendee: Attendee) -> None:
     assert seat.about.seat == "07"
 
 
+def test_a_seat_that_is_joined_twice_runs_once_and_the_last_up_decides_the_ports(
+    attendee: Attendee, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room_in(attendee.cluster, tmp_path / "made-by-the-room")
+    attendee.join()
+    attendee.up()
+    once = attendee.objects()
+    second = Attendee(tmp_path / "second", attendee)
+    with monkeypatch.context() as patch:
+        patch.setenv("WORKSHOP_HOME", str(tmp_path / "second"))
+        second.join()
+        second.up()
+        assert [each.split()[0] for each in second.objects()] == [each.split()[0] for each in once]
+        assert issuer_of(attendee).endswith(f":{second.ports['github-remote']}")
+        second.teardown()
+    assert {"workshop", "github-remote"} <= set(attendee.up().started), "their pods are gone, and made again"
+    assert issuer_of(attendee).endswith(f":{attendee.ports['github-remote']}")
+    assert attendee.objects() == once
+
+
+def issuer_of(attendee: Attendee) -> str:
+    (auth,) = attendee.cluster.kube.list(TOOLHIVE, "MCPExternalAuthConfig", SPACE)
+    return str(auth["spec"]["embeddedAuthServer"]["issuer"])
+
+
 def test_an_instance_that_runs_without_a_room_does_not_join(attendee: Attendee) -> None:
     with pytest.raises(PreflightError, match="cannot be seat 07") as caught:
         join(attendee.file, attendee.directory, "embedded", Runner())

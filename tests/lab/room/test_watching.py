@@ -69,6 +69,8 @@ def test_status_without_an_answering_api_server_is_an_error_of_ours(
     outcome = monday("room", "status", "monday")
     assert outcome.code == 5
     assert "API server does not answer" in outcome.err
+    assert "`kubectl --context lab get nodes` asks it" in outcome.err
+    assert "workshop up" not in outcome.err
     assert "Traceback" not in outcome.err
 
 
@@ -101,6 +103,7 @@ def test_the_plan_shows_what_fits_and_refuses_what_does_not(monday: Workshop, cl
     assert outcome.code == 0
     assert "30 seats on 2 nodes, which have space for 35" in outcome.out
     assert "API calls: " in outcome.out
+    assert "workshop room create monday --seats 30 --context lab" in outcome.err
     before = len(cluster.kube.list("v1", "Namespace"))
     outcome = monday("room", "create", "monday", "--plan", "--seats", "1000")
     assert outcome.code == 3

@@ -40,6 +40,10 @@ _DIRECT = "localhost,127.0.0.0/8,::1"
 _LAG_ATTEMPTS = 5
 
 
+UNREACHABLE_HINT = "Is the cluster running? `workshop status` shows it, and `workshop up` starts it"
+"""For an instance's own cluster."""
+
+
 class UnreachableError(DeadlineError):
     """The API server cannot be reached now; it may be again in a moment."""
 
@@ -146,7 +150,7 @@ def unreachable(host: str, problem: Exception) -> UnreachableError:
     return UnreachableError(
         f"The cluster's API server does not answer at {host}",
         why=reason.partition(">: ")[2] or reason,  # urllib3 puts the object in front of what happened
-        hint="Is the cluster running? `workshop status` shows it, and `workshop up` starts it",
+        hint=UNREACHABLE_HINT,
     )
 
 

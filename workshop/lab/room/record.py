@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from workshop.lab.base import Limits
 from workshop.lab.cluster.kubernetes import copy_context
 from workshop.lab.cluster.record import Cluster, ClusterFile, ClusterRecord, Tools, new_id
 from workshop.lab.kube.client import Kube
-from workshop.lab.kube.connection import ConflictError
+from workshop.lab.kube.connection import UNREACHABLE_HINT, ConflictError, UnreachableError
 from workshop.lab.kube.lease import Lease
 from workshop.lab.kube.objects import Object, is_being_deleted, labels_of, mapping, name_of, text
 from workshop.lab.pins import Pins
@@ -111,6 +112,11 @@ def open_site(
             yield replace(site, record=known)
         else:
             yield replace(site, record=replace(site.record, id=found or site.record.id))
+    except UnreachableError as error:
+        if error.hint == UNREACHABLE_HINT:  # `create` and `remove` have a better one
+            ask = f"`kubectl --context {shlex.quote(site.record.name)} get nodes` asks it"
+            error.hint = f"Is the cluster running, and are you in its network? {ask}"
+        raise
     finally:
         if site.file.read() is None:  # a kubeconfig with the facilitator's rights would stay behind
             shutil.rmtree(site.home, ignore_errors=True)

@@ -18,7 +18,7 @@ from workshop.lab.room.objects import ROOM
 from workshop.toolhive.manifests import Resource
 
 # Measured by `python -m tests.benchmarks.room`, and on a kind node of 2 cores.
-CREATE_CALLS, CREATE_CALLS_ONCE = 12, 65  # of `room create`: a seat, and the room
+CREATE_CALLS, CREATE_CALLS_ONCE = 14, 85  # of `room create`: a seat, and the room
 UP_CALLS = 300  # of a seat's `up`
 USED_MEMORY = 45  # MiB, of a pod, at most
 CLIENTS = 5  # that a seat registers at its proxy: the agent, and some that `connect` prepares
