@@ -142,7 +142,7 @@ def _serve(name: str, look: "Callable[[], RoomStatus]", *, opens: bool) -> None:
 
 def _watch(look: "Callable[[], RoomStatus]") -> NoReturn:
     """Show the state again and again, until Ctrl-C; then the last one stays on the terminal."""
-    result, note = _result(look()), ""
+    result, note = replace(_result(look()), next=""), ""  # which would be this command
     try:
         with console().screen() as screen:
             screen.show(result)
@@ -150,7 +150,7 @@ def _watch(look: "Callable[[], RoomStatus]") -> NoReturn:
                 screen.note(f"{note or f'{datetime.now().astimezone():%H:%M:%S}'}; Ctrl-C leaves")
                 _pause(screen.refresh)
                 try:
-                    result, note = _result(look()), ""
+                    result, note = replace(_result(look()), next=""), ""
                 except DeadlineError as error:
                     note = f"{error.what}, so this is older"
                 else:
@@ -186,7 +186,7 @@ def _result(found: "RoomStatus") -> Result:
         )
         for each in found.seats
     ]
-    columns = ("Seat", "Person", "Part", "Checks", "Last sign of life", "Pods ready", "Wrong")
+    columns = ("Seat", "Person", "Part", "Checks", "Last sign", "Pods", "Wrong")
     lines = [f"{each.name}: {each.ready} of {each.pods} pods ready" for each in found.shared]
     again = f"`workshop room status {found.room} --watch`"
     return Result("room status", found, found.summary, lines, Table(columns, rows), points=wrong, next=again)

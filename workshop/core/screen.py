@@ -173,8 +173,10 @@ class Screen:
         lines = self._lines()
         height = self._out.height
         shown = [*lines[: height - 1], "…"] if len(lines) > height else lines
-        # One write, without clearing first, so that nothing flickers; a long line is cut, not wrapped.
-        text = "".join((_HOME, _NO_WRAP, f"{_CLEAR_LINE}\n".join(shown), _CLEAR_REST, _WRAP))
+        # One write, so that nothing flickers; a long line is cut, not wrapped. What was there is cleared
+        # before each line: after one as wide as the terminal, its own last character would be cleared.
+        drawn = "\n".join(f"{_CLEAR_LINE}{line}" for line in shown)
+        text = f"{_HOME}{_NO_WRAP}{drawn}{_CLEAR_REST}{_WRAP}"
         if text != self._drawn:
             self._drawn = text
             self._out.file.write(text)

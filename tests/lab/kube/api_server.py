@@ -146,6 +146,7 @@ def running_operator(program: Path, admin: Path) -> Iterator[psutil.Process]:
     """ToolHive's operator beside the API server, with the variables that its chart sets."""
     images = {"TOOLHIVE_RUNNER_IMAGE": "lab/proxyrunner:1", "VMCP_IMAGE": "lab/vmcp:1"}
     others = {"POD_NAMESPACE": "toolhive-system", "TOOLHIVE_USE_CONFIGMAP": "true"}
+    others |= {"GOMEMLIMIT": "110MiB", "GOGC": "75"}
     argv = [str(program), f"--kubeconfig={admin}", "--metrics-bind-address=0"]
     argv += ["--health-probe-bind-address=0"]
     with _program(argv, admin.parent, **images, **others, TOOLHIVE_PROXY_HOST="0.0.0.0") as process:

@@ -1,6 +1,7 @@
 """A room's objects in the API in memory, as `room create` and the seats' commands would leave them."""
 
 import copy
+import json
 from typing import Any
 
 from kmock._internal import parsing
@@ -57,6 +58,8 @@ def put_room(cluster: FakeCluster, seats: int = 3, room: str = ROOM) -> None:
     """A room with its record and empty seats."""
     labels = {OF_ROOM: room, ROOM_ID: "made-up"}
     cluster.put(space(room, labels))
-    cluster.put(config_map(RECORD, room, {"seats": str(seats), "hours": "12"}, labels))
-    for seat in range(1, seats + 1):
-        cluster.put(seat_space(f"{seat:02}", room, f"Person {seat}"))
+    people = {f"{seat:02}": f"Person {seat}" for seat in range(1, seats + 1)}
+    data = {"seats": str(seats), "hours": "12", "people": json.dumps(people)}
+    cluster.put(config_map(RECORD, room, data, labels))
+    for seat, person in people.items():
+        cluster.put(seat_space(seat, room, person))

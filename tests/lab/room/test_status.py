@@ -194,6 +194,7 @@ def test_a_namespace_that_somebody_deleted_is_a_seat_that_is_gone(room: FakeClus
     assert [(each.what, each.fix) for each in seat.problems] == [
         ("Its namespace `monday-02` is gone", "`workshop room create monday` makes it again")
     ]
+    assert seat.person == "Person 2", "the record knows it"
 
 
 def test_an_expired_token_and_one_that_still_holds(room: FakeCluster) -> None:

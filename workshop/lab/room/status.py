@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from workshop.core.files import parsed_json
 from workshop.core.seats import seat_numbers
 from workshop.core.text import one_line
 from workshop.lab.cluster.readiness import OPERATOR
@@ -177,9 +178,10 @@ class _Look:
         wanted = seat_numbers(int(counted) if counted.isdecimal() else 0)
         there = [text(labels_of(space), SEAT) for space in self._spaces.values()]
         seats = sorted({*wanted, *filter(None, there)}, key=lambda seat: (len(seat), seat))
-        return RoomStatus(self._room, [self._seat(seat) for seat in seats], self._shared())
+        people = _people(record)
+        return RoomStatus(self._room, [self._seat(seat, people.get(seat)) for seat in seats], self._shared())
 
-    def _seat(self, seat: str) -> SeatStatus:
+    def _seat(self, seat: str, person: object) -> SeatStatus:
         namespace = seat_namespace(self._room, seat)
         space = self._spaces.get(namespace)
         pods = newest(self._pods(self._objects, namespace))
@@ -187,7 +189,7 @@ class _Look:
         return SeatStatus(
             seat,
             namespace,
-            one_line(text(annotations_of(space), PERSON), 40),
+            one_line(text(annotations_of(space), PERSON) or str(person or ""), 40),
             progress.part,
             len(progress.checks),
             progress.checks,
@@ -278,6 +280,15 @@ def _grouped(found: Iterable[Object], wanted: Callable[[Object], bool]) -> Mappi
         if wanted(each):
             groups.setdefault(namespace_of(each), []).append(each)
     return groups
+
+
+def _people(record: Object) -> Mapping[str, object]:
+    """The names by seat of the room's record, for the seats whose namespace is gone."""
+    try:
+        found = parsed_json(text(record, "data", "people"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _is_lost(node: Object) -> bool:
