@@ -48,7 +48,7 @@ ABOUT = Seat(
     practice=Practice(user="seat-07", namespace="monday", record_key="k" * 64),
 )
 LABELS = {"workshop/room": "monday", "workshop/seat": "07"}
-KINDS = ("Secret", "ConfigMap", "Service", "Deployment")
+KINDS = (("v1", "Secret"), ("v1", "ConfigMap"), ("v1", "Service"), ("apps/v1", "Deployment"))
 
 
 def token_until(end: datetime) -> str:
@@ -87,14 +87,10 @@ class Attendee(Bench):
 
     def objects(self) -> list[str]:
         """Everything that carries one of our labels, each secret with its values."""
-        kinds = [*(_served(kind) for kind in KINDS), (TOOLHIVE, "MCPServer"), (TOOLHIVE, "MCPRemoteProxy")]
+        kinds = [*KINDS, (TOOLHIVE, "MCPServer"), (TOOLHIVE, "MCPRemoteProxy")]
         found = [each for kind in kinds for each in self.cluster.kube.list(*kind)]
         ours = [each for each in found if any(label.startswith("workshop/") for label in labels_of(each))]
         return sorted(f"{each['kind']}/{name_of(each)} {each.get('data', '')}" for each in ours)
-
-
-def _served(kind: str) -> tuple[str, str]:
-    return ("apps/v1" if kind == "Deployment" else "v1", kind)
 
 
 def room_in(cluster: FakeCluster, folder: Path) -> dict[str, bytes]:
