@@ -131,6 +131,16 @@ def test_with_the_real_github_there_is_no_practice_github(
     assert seat_file.read(Path(report.seats[0].file)).about.practice is None
 
 
+def test_without_its_oauth_app_a_room_at_github_is_refused_before_any_change(
+    facilitator: Facilitator, cluster: FakeCluster
+) -> None:
+    before = everything(cluster)
+    with pytest.raises(CredentialsError, match="GITHUB_OAUTH_CLIENT_SECRET is not set") as refused:
+        facilitator.create("monday", 1, upstream="github")
+    assert "`--upstream practice` needs no OAuth app" in refused.value.hint
+    assert everything(cluster) == before
+
+
 def test_a_second_create_changes_nothing_and_sends_few_requests(
     facilitator: Facilitator, cluster: FakeCluster
 ) -> None:

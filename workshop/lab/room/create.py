@@ -14,7 +14,7 @@ from pathlib import Path
 
 from workshop.core.console import Progress
 from workshop.core.console import Step as Line
-from workshop.core.errors import UsageError
+from workshop.core.errors import CredentialsError, UsageError
 from workshop.core.instance import Upstream
 from workshop.core.invocation import again
 from workshop.core.settings import Settings
@@ -137,6 +137,8 @@ def decide(site: Cluster, options: RoomOptions, known: Room | None = None) -> Ro
             hint=f"Give no number of seats, or first remove it: `workshop room remove {known.name}`",
         )
     upstream = options.upstream or (known.upstream if known else "practice")
+    if upstream == "github" and seats > (known.seats if known else 0):
+        _require_oauth_app(options.settings)
     images = {"mcp_server": site.pins.mcp_server, "practice": site.pins.practice}
     if known and known.images:
         images |= {name: image for name, image in known.images.items() if name not in site.pins.prebuilt}
@@ -367,6 +369,16 @@ class Creation:
         with self._handout.adding():
             for_each(lacking, issue, line.note)
         line.note(f"{len(lacking)} new, in {self._handout.path}")
+
+
+def _require_oauth_app(settings: Settings) -> None:
+    """Raise CredentialsError, before any change, without the values that new seats need for GitHub."""
+    if not settings.github_client_secret:
+        raise CredentialsError(
+            "GITHUB_OAUTH_CLIENT_SECRET is not set in `.env`",
+            why="The seats of a room log in at GitHub through one OAuth app, whose secret each of them gets",
+            hint="`.env.example` names it; `--upstream practice` needs no OAuth app",
+        )
 
 
 def _require_rights(site: Cluster) -> None:
