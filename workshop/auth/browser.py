@@ -35,8 +35,8 @@ def _environment() -> "Environment":
 
 
 def prepare_pages() -> None:
-    """Load what a page needs, a hundredth of a second or two, so that nobody's first login waits for it."""
-    for name in ("consent.html", "error.html"):
+    """Compile the pages of a login beforehand, so that nobody's first login waits for it."""
+    for name in ("base.html", "consent.html", "error.html"):
         _environment().get_template(name)
 
 
