@@ -1,4 +1,4 @@
-"""`workshop probe URL`, `workshop compare URL`, `workshop part 4 compare`: MCP servers seen from outside."""
+"""`workshop probe URL`, `workshop compare URL`, `workshop part 4 compare`: MCP servers from outside."""
 
 import shutil
 import sys

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _taken(words: list[str]) -> tuple[list[str], str]:
-    """The words without `--instance NAME`, at any place before `--`, and the name; empty for none."""
+    """The words without `--instance NAME`, anywhere before `--`, and the name; empty for none."""
     name, left, words = "", list[str](), list(words)
     while words and words[0] != "--":
         word = words.pop(0)
@@ -72,14 +72,13 @@ def _run(given: list[str]) -> int:
     try:
         tree = build_tree()
         code = tree(given, prog_name="workshop", standalone_mode=False)
-    # Nothing more can be printed there; `main` reports it on stderr.
-    except OutputError:
+    except OutputError:  # nothing more can be printed there; `main` reports it on stderr
         raise
     except TyperException as error:
         return _show_usage_error(error, tree, given)
     except (KeyboardInterrupt, Abort):  # Typer's prompts turn Ctrl-C and Ctrl-D into the latter
         code = INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - nobody is shown a traceback
+    except Exception as error:  # noqa: BLE001 - a traceback is never shown
         return _show_error(_short(error, given), tree, given)
     if code == INTERRUPTED:
         console().tell("Stopped")

@@ -24,7 +24,7 @@ def console() -> Console:
 
 @contextmanager
 def running() -> Iterator[tuple[Progress, "Runner"]]:
-    """The progress display, and a runner that shows there the programs it runs, as `-v` says."""
+    """The progress display, and a runner that shows in it the programs it runs, depending on `-v`."""
     from workshop.lab.tools.run import runner_for
 
     with console().progress() as progress:

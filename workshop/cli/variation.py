@@ -167,5 +167,5 @@ def serve(name: Name, *, config: Config = None, status: Status = False, json: Js
     words = ["--status"] * status + ["--json"] * json
     argv = serve_command(find_variation(name), config, *words)
     sys.stdout.flush()
-    # In place of this process, so that a container's signals and a supervisor's arrive at the server.
+    # The server replaces this process, so that a container's signals and a supervisor's arrive at the server.
     os.execv(argv[0], argv)  # noqa: S606 - not a shell

@@ -32,7 +32,7 @@ def shallow(value: T) -> T:
 
 
 def unsendable(value: Mapping[str, Any]) -> str:
-    """Why a value cannot be sent as JSON in UTF-8, for whoever made it; empty if it can."""
+    """The reason why a value cannot be sent as JSON in UTF-8, for its author; empty if it can."""
     try:
         parse_json(json.dumps(value, ensure_ascii=False).encode())
     except UnicodeEncodeError as error:

@@ -64,7 +64,7 @@ _MOST_SHOWN = 60
 
 
 class DamagedFileError(ValueError):
-    """The contents of a file cannot be used; the message says why, and shows nothing of the contents."""
+    """The contents of a file cannot be used; the message gives the reason, and nothing of the contents."""
 
 
 def read_bounded(path: Path, most: int = MOST_BYTES) -> bytes:
@@ -206,7 +206,7 @@ def validated(
     try:
         return model.model_validate(data, context={"folder": file.absolute().parent})
     except ValidationError as error:
-        # A missing key first: a misspelt one is missing and unknown, and the first says what to write.
+        # A missing key first: a misspelt one is missing and unknown, and the first names what to write.
         found = min(error.errors(), key=lambda one: one["type"] != "missing")
         raise _usage_error(found, model, file, described) from error
 

@@ -1,4 +1,4 @@
-"""HTTP clients: to loopback directly, elsewhere as the proxy and TLS variables say; bodies are bounded.
+"""HTTP clients: to loopback directly, elsewhere by the proxy and TLS variables; bodies are bounded.
 
 A proxy or a trust store of the environment is made when a request first needs it: a mistake in a variable
 must not stop what talks to this machine only, and where it matters the error names the variable.
@@ -130,7 +130,7 @@ def _no_certificates() -> ssl.SSLContext:
 
 
 class UnusableAnswerError(WorkshopError):
-    """A body is too large, or it is not what its `Content-Encoding` says."""
+    """A body is too large, or it does not match its `Content-Encoding`."""
 
 
 def bounded_answers(
@@ -167,7 +167,7 @@ def unpacked(body: bytes, coding: str, most: int = MOST_BYTES) -> bytes:
 
 
 def _meter(response: httpx2.Response, most: int, *, streams: bool = False) -> "_Meter":
-    """Take the coding out of the headers too: whoever reads the body gets it unpacked."""
+    """Remove the coding from the headers too, because the body is read unpacked."""
     coding = response.headers.get("content-encoding", "identity").strip().lower()
     # The length is that of the packed body, which nobody gets to read.
     for name in ("content-encoding", "content-length") if coding != "identity" else ():

@@ -105,8 +105,7 @@ class Instance:
                 why=f"It has held `{guard.lock_file}` for {self.lock_seconds:g} seconds",
                 hint="Wait for it, or end it, and run this command again",
             ) from error
-        # `teardown` goes on: it is what frees the disk.
-        except OSError:
+        except OSError:  # `teardown` goes on, because it frees the disk
             if needed:
                 raise
         try:

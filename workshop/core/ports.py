@@ -33,7 +33,7 @@ def bind_everywhere(port: int) -> list[socket.socket]:
 
 
 def bind_at(host: str, port: int) -> list[socket.socket]:
-    """Bind `port` where `host` says: loopback, every address (0.0.0.0 or ::), or one address of this machine.
+    """Bind `port` on `host`: loopback, every address (0.0.0.0 or ::), or one address of this machine.
 
     Raises PreflightError when it is taken, UsageError for what is not an address of this machine.
     """
@@ -92,7 +92,7 @@ def refuse_shared(ports: Mapping[str, int]) -> None:
 
 
 def owner(port: int) -> str:
-    """A sentence that names the process listening on `port`, or says that the system hides it."""
+    """A sentence that names the process listening on `port`, or states that the system hides it."""
     import psutil
 
     with contextlib.suppress(psutil.Error, OSError):

@@ -35,7 +35,7 @@ except ImportError:  # Windows
 
 
 _LOG = logging.getLogger(__name__)
-_NOFILE = 1024  # where the system does not tell its limit of descriptors
+_NOFILE = 1024  # where the system does not report its limit of descriptors
 _LARGEST = 1000
 
 
@@ -47,7 +47,7 @@ def most_connections() -> int:
 
 
 class HeadDeadline:
-    """What uvicorn's protocols lack: an end for a client that never ends the head of its request.
+    """A deadline for the head of a request, which uvicorn's protocols lack.
 
     A connection beyond the limit ends at once. Mixed into a protocol, which calls `await_head` and
     `head_ended`.
@@ -164,7 +164,7 @@ class UnavailableError(Exception):
 
 
 class LastResort:
-    """Around a whole application: refuses ambiguous framing, answers what nobody foresaw, and may log.
+    """Wraps an application: refuses ambiguous framing, answers unforeseen errors, and may log requests.
 
     With both `Content-Length` and `Transfer-Encoding` (RFC 9112 section 6.3), a proxy in front may have used
     the other one: 400. An exception: 500, one line in the log. Both end the connection. The log of requests
@@ -205,7 +205,7 @@ class LastResort:
 
 _BOTH_LENGTHS = "Content-Length and Transfer-Encoding exclude each other"
 SERVER_ERROR = ("server_error", "Something went wrong here")
-"""The `error` and the `error_description` for what nobody foresaw."""
+"""The `error` and the `error_description` for an unforeseen error."""
 _MOST_FRAMES = 6
 _REQUESTS = logging.getLogger("workshop.gateway.requests")
 _LONGEST_PATH = 200
@@ -326,7 +326,7 @@ def serve(
 
 
 def server_config(app: ASGIApp, http: type[asyncio.Protocol] = CoalescingProtocol) -> uvicorn.Config:
-    """What uvicorn is told for each server of ours; it configures no logging."""
+    """The uvicorn settings of each of our servers; uvicorn configures no logging."""
     return uvicorn.Config(
         app if isinstance(app, LastResort) else LastResort(app),
         log_config=None,

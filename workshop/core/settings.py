@@ -152,7 +152,7 @@ def _checked(key: str, value: str, path: Path) -> Setting:
 
 
 def _warning(key: str, path: Path) -> str:
-    """What to say about an unknown key; "" for one that resembles no setting."""
+    """The warning about an unknown key; "" for one that resembles no setting."""
     near = difflib.get_close_matches(key.upper(), _KEYS, n=1, cutoff=_ALIKE)
     # WORKSHOP_HOME and the like are variables of the shell, and not far from WORKSHOP_MODEL.
     if not near or (key.startswith("WORKSHOP_") and key.isascii() and "MODEL" not in key):

@@ -74,7 +74,7 @@ def _unwritable(error: OSError) -> BaseException:
     """What ends the command; the rest of the output is dropped, or Python would try again at its end."""
     if sys.stdout is not None:
         _discard(sys.stdout)
-    if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has what it wants
+    if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has read enough
         return SystemExit(WorkshopError.exit_code)
     return OutputError(
         "The output cannot be written", why=error.strerror or str(error), hint="Write it to another file"

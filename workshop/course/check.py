@@ -41,7 +41,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """A part's checks, its begun exercises', and the exercises that are not begun.
+    """The checks of a part and of its begun exercises, and the exercises that are not begun.
 
     `done` has the exercise that was asked for, or those that passed for the first time, each with the
     learner's file.
@@ -60,7 +60,7 @@ class CheckReport:
 
     @property
     def counted(self) -> tuple[int, int]:
-        """How many passed, of how many that could be made here."""
+        """How many checks passed, and how many could be run here."""
         return _counted([found.outcome.state for found in self.checks])
 
     @property
@@ -70,7 +70,7 @@ class CheckReport:
 
     @property
     def counted_exercises(self) -> tuple[int, int]:
-        """How many exercises passed, of how many that are begun."""
+        """How many exercises passed, and how many are begun."""
         outcomes = [found.outcome for found in self.checks if found.outcome.exercise is not None]
         open_ones = {found.exercise for found in outcomes if found.state not in ("passed", "not applicable")}
         begun_ones = {found.exercise for found in outcomes}
@@ -84,7 +84,7 @@ def _counted(states: Sequence[State]) -> tuple[int, int]:
 def check_part(
     lesson: Lesson, progress: ProgressFile, note: Note, *, only: int | None = None, hint: bool = False
 ) -> CheckReport:
-    """Run a part's checks, or one exercise's; with `hint`, the first that failed gives its next one.
+    """Run the checks of a part, or of one exercise; with `hint`, the first that failed gives its next hint.
 
     Raises UsageError for an exercise that does not exist or is not begun.
     """
@@ -123,7 +123,7 @@ def check_part(
 
 
 def rounds(lesson: Lesson, progress: ProgressFile, idle: Callable[[], object]) -> Iterator[None]:
-    """Yield at once, and again after each save of a file of the lesson or of its exercises, without an end.
+    """Yield at once, and again after each save of a file of the lesson or its exercises; this never ends.
 
     A save while the caller works is not missed. `idle` is called several times a second.
     """

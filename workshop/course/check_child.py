@@ -164,7 +164,7 @@ def main() -> None:
     _bound_memory()
     job = Job(**json.loads(sys.stdin.buffer.readline()))
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1) as out:
-        # A `print` of the learner's must not be read as a line of ours.
+        # A `print` of the learner's must not be read as one of our lines.
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         run_job(job, lambda message: out.write(f"{json.dumps(message)}\n"))
 

@@ -139,7 +139,7 @@ def ensure(
     runner: "Runner | None" = None,
     choices: ClusterChoices | None = None,
 ) -> Applied | None:
-    """Make sure one part's workloads run as its manifests say; None when it needs none.
+    """Make sure that one part's workloads run as its manifests describe; None when it needs none.
 
     Raises PreflightError when nothing is up.
     """

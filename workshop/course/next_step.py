@@ -43,7 +43,7 @@ class Row:
 
 
 def environment_now(report: "StatusReport | None" = None) -> Environment:
-    """What `report` says of the environment, or what is up now."""
+    """The environment as `report` shows it, or as it is now."""
     from workshop.course import environment
 
     report = report or environment.status()

@@ -140,7 +140,7 @@ def _parsed(data: dict[str, Any]) -> Standing:
 
 
 def exercise_folder(standing: Standing) -> Path:
-    """The folder of the learner's files: here, or where they were begun, or here from now on.
+    """The folder of the learner's files: the one here, else where they were begun, else a new one here.
 
     It is never inside `parts/`: those of an installed wheel cannot be written, and in a checkout
     `git pull` would collide with the learner's work. `teardown` does not touch it.

@@ -41,7 +41,7 @@ def run_lesson(lesson: Lesson, options: RunOptions, console: Console) -> str:
 
 
 def token_swap_lines(lesson: Lesson, began: datetime) -> Sequence[str]:
-    """What the practice GitHub received in a run that began then; empty for a part without a login to it.
+    """What the practice GitHub has received since `began`; empty for a part without a login to it.
 
     A swap that fails the check is a line too: the run itself has succeeded.
     """

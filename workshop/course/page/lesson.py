@@ -58,13 +58,13 @@ def _add_anchors(tokens: Sequence[Token]) -> None:
 
 
 def _turn_links(tokens: Sequence[Token], base: str) -> None:
-    kept = True
+    shown = True
     for token in tokens:
         if token.type == "link_open":
             target = _target(str(token.attrGet("href") or ""), base)
-            kept = bool(target)
-            token.attrs = {"href": target, "rel": "noreferrer"} if kept else {"class": "file"}
-        if token.type in ("link_open", "link_close") and not kept:
+            shown = bool(target)
+            token.attrs = {"href": target, "rel": "noreferrer"} if shown else {"class": "file"}
+        if token.type in ("link_open", "link_close") and not shown:
             token.tag = "span"
         if token.type == "image":
             token.attrs = {"src": "", "alt": ""}

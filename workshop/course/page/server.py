@@ -61,7 +61,7 @@ class PageServer(ABC):
 
     @property
     def url(self) -> str:
-        """The address with its token: whoever has it can read the page."""
+        """The address with its token: it is the password of the page."""
         return f"http://localhost:{self.port}{self.base}/"
 
     @abstractmethod
@@ -114,7 +114,7 @@ class _Server(uvicorn.Server):
 
 
 def html(template: str, script: str, **values: object) -> Response:
-    """A page of ours, under a policy that allows its own style and script, and events of its server."""
+    """An HTML page, with a policy that allows only its own style and script, and events of its server."""
     policy = (
         f"default-src 'none'; style-src '{csp_hash(_STYLE)}'; script-src '{csp_hash(script)}'; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -142,5 +142,5 @@ def missing(text: str) -> Response:
 
 
 def script_of(name: str) -> str:
-    """The text of a script of ours."""
+    """The text of one of our scripts."""
     return (TEMPLATES / name).read_text(encoding="utf-8")
