@@ -81,7 +81,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "workshop up --bundle workshop.bundle     without one",
     ),
     "room": (
-        "workshop room create monday --seats 30 --context CLUSTER --plan   do they fit?",
+        "workshop room create monday --seats 30 --context CLUSTER --plan",
         "workshop room create monday --seats 30 --context CLUSTER",
         "workshop room create monday --from people.csv --print-cards cards.html",
         "workshop room status monday --watch              who is where, and what is wrong",

@@ -10,8 +10,12 @@ from tests.lab.cluster.fake_operator import install_operator
 from tests.lab.room.bench import Facilitator
 from tests.lab.room.fake_room import RoomEmulator
 from tests.lab.room.rooms import node
+from tests.lab.room.test_execute import part_4
 from tests.lab.room.test_join import Attendee
+from workshop.core.console import Console
+from workshop.core.settings import Settings
 from workshop.course import environment
+from workshop.course.lessons import find_lessons
 from workshop.course.logs import Logs
 from workshop.lab.cluster import checks as cluster_checks
 from workshop.lab.cluster.readiness import OPERATOR
@@ -19,6 +23,7 @@ from workshop.lab.cluster.seats import rights_in, seat_rules
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.connection import ForbiddenError
 from workshop.lab.room import progress
+from workshop.lab.room.execute import as_seat
 
 RULES = seat_rules(alone=False)
 # What the commands need only when something is wrong, or leave to kubectl.
@@ -68,6 +73,13 @@ def test_the_commands_of_a_seat_use_each_right_of_its_role_and_no_other(seated: 
     seated.up()
     environment.status()
     Logs(None).last(5)
+    with Console(seated.shown, seated.shown).progress() as shown:
+        for lesson in find_lessons()[2:]:
+            environment.submit(lesson, shown, Settings())
+            environment.forward(lesson, shown, Settings())
+            environment.ensure(lesson, shown, Settings())
+    with as_seat(seat, part_4(), Console(seated.shown, seated.shown)):  # `room exec`
+        pass
     for part in (3, 4):
         progress.write(Kube(seated.file, seat.context, own_nodes=False), seat.about, part, ("tools",))
     seated.cluster.drop("Deployment", OPERATOR, "toolhive-system")
