@@ -95,7 +95,7 @@ class IsolatedInstance:
 def instance_in(directory: Path, ports: Mapping[str, int] | None = None) -> IsolatedInstance:
     """An instance whose state, folder and `.env` are below this directory, on these ports or free ones."""
     folder = directory / "here"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / ".env").touch(mode=0o600)  # the checkout's own is not read then
     return IsolatedInstance(
         directory / "state", folder, dict(ports or {name: free_port() for name in WORKLOADS})

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,41 @@ SLOW = (
     "variations/test_prefix_gateway_real.py",
     "variations/test_resource_server_library.py::test_another_projects_use_of_it_passes_strict_mypy",
 )
+# The files that take longest, which are begun first: begun last, one would keep the other workers waiting.
+LONGEST = (
+    "e2e/test_rehearse.py",
+    "cli/test_screen.py",
+    "agent/test_bridge.py",
+    "servers/practice/test_process.py",
+    "e2e/test_part_4.py",
+    "cli/test_following.py",
+    "course/test_terminal.py",
+    "parts/test_readmes.py",
+    "parts/test_running.py",
+    "cli/test_manners.py",
+    "audit/compare/test_outside.py",
+    "servers/gateway/test_process.py",
+    "lab/test_embedded.py",
+    "core/test_invocation.py",
+    "core/test_serving.py",
+    "lab/cluster/test_kubernetes.py",
+    "recorder/test_variations.py",
+    "lab/cluster/test_login.py",
+    "cli/test_snapshots.py",
+    "audit/compare/test_comparison.py",
+    "cli/test_guesses.py",
+    "servers/practice/test_pages_in_browser.py",
+    "variations/test_elicitation_targets.py",
+    "lab/cluster/test_kind.py",
+    "e2e/test_terminal.py",
+    "e2e/test_login.py",
+    "e2e/test_probe.py",
+    "e2e/test_browser.py",
+    "servers/identity/test_browser.py",
+    "test_imports.py",
+    "test_dependencies.py",
+    "test_style.py",
+)
 
 
 def is_slow(file: str, test: str = "") -> bool:
@@ -98,11 +134,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if inside and is_slow(collection_path.relative_to(TESTS).as_posix()) else None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tier."""
-    for item in items:
-        if is_slow(item.path.relative_to(TESTS).as_posix(), item.name.partition("[")[0]):
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the slow tier; in a worker, sort the files: first `LONGEST`, then those with the most tests."""
+    files = {item: item.path.relative_to(TESTS).as_posix() for item in items}
+    for item, file in files.items():
+        if is_slow(file, item.name.partition("[")[0]):
             item.add_marker(pytest.mark.slow)
+    if hasattr(config, "workerinput"):
+        turn, tests = {file: number for number, file in enumerate(LONGEST)}, Counter(files.values())
+        items.sort(key=lambda item: (turn.get(files[item], len(turn)), -tests[files[item]]))
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
@@ -120,7 +160,8 @@ class _Scheduling(LoadFileScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Scheduling:
-    """Divide the tests by file, as `--dist=loadfile` does, with one exception."""
+    """Divide the tests by file, as `--dist=loadfile` does, with one exception, in the workers' order."""
+    config.option.loadscopereorder = False
     return _Scheduling(config, log)
 
 

@@ -1,12 +1,10 @@
 """The bridge as a client starts it: a real process between the SDK's stdio client and part 4's gateway."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 from mcp import Client, StdioServerParameters
@@ -68,17 +66,15 @@ async def test_a_client_lists_and_calls_through_it(
     assert [login["resource"] for login in json.loads(running.run("login", "list", "--json").stdout)["data"]]
 
 
-async def test_the_stored_login_needs_nobody(running: IsolatedInstance) -> None:
+async def test_the_stored_login_needs_nobody_and_nothing_but_mcp_is_on_stdout(
+    running: IsolatedInstance,
+) -> None:
+    """The bridge also ends with its client."""
     async with bridged(running, "--approve-as", "mentor"):
         pass
     async with bridged(running, "--no-browser") as client:
         (content,) = (await client.call_tool("get_me", {})).content
         assert json.loads(content.text)["login"] == "mentor"  # type: ignore[union-attr]
-
-
-async def test_nothing_but_mcp_is_on_stdout_and_it_ends_with_its_client(running: IsolatedInstance) -> None:
-    async with bridged(running, "--approve-as", "learner"):
-        pass
     done = said(
         running,
         url_of(running),
@@ -131,29 +127,3 @@ def test_it_shows_where_to_log_in_and_stops_when_it_is_asked_to(running: Isolate
     finally:
         process.kill()
         process.communicate()
-
-
-@pytest.mark.parametrize(
-    ("words", "reason"),
-    [
-        (["ftp://localhost/mcp"], "is not the address of an MCP server"),
-        (["http://example.com/mcp"], "It needs https, or http on this machine"),
-        (["http://localhost:1/mcp", "--header-file", "x-pat"], "is not NAME=FILE"),
-        (["http://localhost:1/mcp", "--header-file", "x-pat=nothing"], "cannot be read"),
-        (["http://localhost:1/mcp", "--header-file", "x-pat=two"], "one line of ASCII text"),
-    ],
-)
-def test_wrong_words_are_a_usage_error(tmp_path: Path, words: list[str], reason: str) -> None:
-    (tmp_path / "two").write_text("sesame\nsesame")
-    done = subprocess.run(
-        [sys.executable, "-m", "workshop", "bridge", *words],
-        env={**os.environ, "WORKSHOP_HOME": str(tmp_path / "state")},
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert reason in done.stderr
-    assert "sesame" not in done.stderr

@@ -3,10 +3,12 @@
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from workshop.cli.app import build_tree
 from workshop.cli.main import main
 from workshop.cli.terminal import console
 
@@ -21,16 +23,21 @@ class Outcome:
 Workshop = Callable[..., Outcome]
 
 
+# A process builds the commands once; here that would be most of what a command costs.
+tree = cache(build_tree)
+
+
 @pytest.fixture
 def workshop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Workshop]:
-    """Run a command in an empty folder with an empty state directory."""
+    """Run a command in an empty folder with an empty state directory: those of the test's `instance`."""
     monkeypatch.setenv("WORKSHOP_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("WORKSHOP_BACKEND", "embedded")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr("workshop.core.settings.checkout_dir", lambda: None)
-    (tmp_path / "here").mkdir()
+    monkeypatch.setattr("workshop.cli.main.build_tree", tree)
+    (tmp_path / "here").mkdir(exist_ok=True)
     monkeypatch.chdir(tmp_path / "here")
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
 

@@ -146,3 +146,23 @@ def test_a_damaged_state_file_is_refused_and_teardown_clears_it(workshop: Worksh
     assert workshop("teardown").code == 0
     assert not record.exists()
     assert workshop("status").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["ftp://localhost/mcp"], "is not the address of an MCP server"),
+        (["http://example.com/mcp"], "It needs https, or http on this machine"),
+        (["http://localhost:1/mcp", "--header-file", "x-pat"], "is not NAME=FILE"),
+        (["http://localhost:1/mcp", "--header-file", "x-pat=nothing"], "cannot be read"),
+        (["http://localhost:1/mcp", "--header-file", "x-pat=two"], "one line of ASCII text"),
+    ],
+)
+def test_wrong_words_for_the_bridge_are_a_usage_error(
+    workshop: Workshop, tmp_path: Path, words: list[str], reason: str
+) -> None:
+    (tmp_path / "here" / "two").write_text("sesame\nsesame")
+    outcome = workshop("bridge", *words)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert reason in outcome.err
+    assert "sesame" not in outcome.err

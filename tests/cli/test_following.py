@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ def following(text: str) -> str:
     return str(found)
 
 
+@cache
 def texts() -> list[tuple[str, str]]:
     """Every hint and every next step in the source; `X` stands for what is filled in."""
     found = []
@@ -72,17 +74,15 @@ def test_what_nothing_up_needs_first_is_up(workshop: Workshop) -> None:
     )
 
 
-def test_while_it_is_up_the_step_is_the_learners_own(instance: IsolatedInstance) -> None:
+def test_while_it_is_up_the_step_is_the_learners_own(instance: IsolatedInstance, workshop: Workshop) -> None:
     assert following(instance.up().stderr) == "workshop part 1 show"
-    instance.run("part", "2", "show")
+    workshop("part", "2", "show")
     for words in (["next"], ["status"], ["part", "list"], ["doctor"], ["up", *instance.port_options]):
-        assert following(instance.run(*words).stderr) == "workshop part 2 run", words
-    assert following(instance.run("login", "list").stderr) == "workshop part 4 run"
-    assert instance.run("part", "4", "run", "--approve-as", "learner").returncode == 0
-    listed = instance.run("login", "list")
-    assert following(listed.stderr) == "workshop part 4 check", (
-        "a list of logins does not propose to end them"
-    )
+        assert following(workshop(*words).err) == "workshop part 2 run", words
+    assert following(workshop("login", "list").err) == "workshop part 4 run"
+    assert workshop("part", "4", "run", "--approve-as", "learner").code == 0
+    listed = workshop("login", "list")
+    assert following(listed.err) == "workshop part 4 check", "a list of logins does not propose to end them"
 
 
 @pytest.mark.parametrize(("part", "untried"), [("3", 7), ("4", 9)])

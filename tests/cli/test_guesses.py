@@ -58,9 +58,9 @@ def test_what_nobody_can_guess_is_not_guessed(workshop: Workshop, typed: str, me
 
 @pytest.mark.parametrize(("answer", "result"), [("n", "Nothing was changed"), ("YES", "starts again")])
 def test_a_question_is_asked_again_on_garbage_and_the_decision_is_shown(
-    instance: IsolatedInstance, answer: str, result: str
+    instance: IsolatedInstance, workshop: Workshop, answer: str, result: str
 ) -> None:
-    instance.run("part", "1", "exercise", "1")
+    workshop("part", "1", "exercise", "1")
     child = instance.spawn("part", "1", "reset", "1")
     child.expect(r"\[y/N\]")
     child.send("maybe later\r")
@@ -73,8 +73,8 @@ def test_a_question_is_asked_again_on_garbage_and_the_decision_is_shown(
     assert child.exitstatus == 0
 
 
-def test_a_question_can_be_left(instance: IsolatedInstance) -> None:
-    instance.run("part", "1", "exercise", "1")
+def test_a_question_can_be_left(instance: IsolatedInstance, workshop: Workshop) -> None:
+    workshop("part", "1", "exercise", "1")
     child = instance.spawn("part", "1", "reset", "1")
     child.expect(r"\[y/N\]")
     child.sendintr()
@@ -83,16 +83,19 @@ def test_a_question_can_be_left(instance: IsolatedInstance) -> None:
     assert child.exitstatus == INTERRUPTED
 
 
-def test_the_env_file_of_up_is_remembered_until_teardown(instance: IsolatedInstance, tmp_path: Path) -> None:
+def test_the_env_file_of_up_is_remembered_until_teardown(
+    instance: IsolatedInstance, workshop: Workshop, tmp_path: Path
+) -> None:
     file = tmp_path / "mine.env"
     file.write_text("WORKSHOP_MODEL=my-model\nOPENAI_BASE_URL=http://127.0.0.1:9/v1\n", encoding="utf-8")
     done = instance.run("up", "--env-file", str(file), *instance.port_options)
     assert done.returncode == 0, done.stderr
-    assert "my-model" in instance.run("config").stdout
-    assert "the last `workshop up`" in instance.run("config").stdout
-    assert "http://127.0.0.1:9" in instance.run("part", "1", "run").stderr, "the part asks this model"
-    again = instance.run("up")
-    assert again.returncode == 0, again.stderr
-    assert "my-model" in instance.run("config").stdout, "another `up` keeps it, as it keeps the ports"
-    instance.run("teardown")
-    assert "my-model" not in instance.run("config").stdout
+    configured = workshop("config").out
+    assert "my-model" in configured
+    assert "the last `workshop up`" in configured
+    assert "http://127.0.0.1:9" in workshop("part", "1", "run").err, "the part asks this model"
+    again = workshop("up")
+    assert again.code == 0, again.err
+    assert "my-model" in workshop("config").out, "another `up` keeps it, as it keeps the ports"
+    workshop("teardown")
+    assert "my-model" not in workshop("config").out

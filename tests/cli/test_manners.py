@@ -111,12 +111,18 @@ def test_forced_colour_through_a_pipe_brings_no_animation_and_breaks_no_line(
     assert "(4); its newest is #42: GPX export drops the last waypoint" in told
 
 
-def test_no_colour_wins_over_forced_colour(instance: IsolatedInstance) -> None:
-    assert "\x1b[36m" not in written(instance, *RUN, FORCE_COLOR="1", NO_COLOR="1")
+def test_no_colour_wins_over_forced_colour(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b[36m" in workshop(*RUN).err
+    monkeypatch.setenv("NO_COLOR", "1")
+    outcome = workshop(*RUN)
+    assert "\x1b[36m" not in outcome.out + outcome.err
 
 
-def test_json_is_never_coloured(instance: IsolatedInstance) -> None:
-    assert json.loads(written(instance, "part", "list", "--json", FORCE_COLOR="1"))["status"] == "success"
+def test_json_is_never_coloured(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    outcome = workshop("part", "list", "--json")
+    assert (json.loads(outcome.out)["status"], outcome.err) == ("success", "")
 
 
 def test_without_input_nobody_is_asked_at_a_terminal_either(instance: IsolatedInstance) -> None:

@@ -3,12 +3,14 @@
 import re
 import shlex
 import sys
+from itertools import product
 from pathlib import Path
 
 import pexpect
 import pyte
 import pytest
 
+from tests.cli.conftest import Workshop
 from tests.environment import IsolatedInstance
 
 PARTS = Path(__file__).resolve().parents[2] / "parts"
@@ -77,16 +79,18 @@ def test_a_text_that_fits_the_screen_needs_no_pager(instance: IsolatedInstance) 
     assert "Exercise 1.1" in shown(instance.spawn("part", "1", "exercise", "1", PAGER="false"))
 
 
-@pytest.mark.parametrize(("forced", "count"), [("1", 1), ("0", 0)])
 def test_files_are_hyperlinks_where_the_terminal_takes_them(
-    instance: IsolatedInstance, forced: str, count: int
+    instance: IsolatedInstance, workshop: Workshop
 ) -> None:
-    written = shown(instance.spawn("part", "1", "exercise", FORCE_HYPERLINK=forced))
-    assert written.count("\x1b]8;id") == 0, "nothing is begun"
-    instance.run("part", "1", "exercise", "1")
-    written = shown(instance.spawn("part", "1", "exercise", FORCE_HYPERLINK=forced))
+    def listed(forced: str) -> str:
+        return shown(instance.spawn("part", "1", "exercise", FORCE_HYPERLINK=forced))
+
+    for forced in ("1", "0"):
+        assert listed(forced).count("\x1b]8;id") == 0, "nothing is begun"
+    workshop("part", "1", "exercise", "1")
     file = instance.folder / "workshop-exercises/part1/1_a_tool_with_a_schema.py"
-    assert len(re.findall(rf"\x1b\]8;[^;]*;{re.escape(file.as_uri())}\x1b", written)) == count
+    for forced, count in (("1", 1), ("0", 0)):
+        assert len(re.findall(rf"\x1b\]8;[^;]*;{re.escape(file.as_uri())}\x1b", listed(forced))) == count
 
 
 def test_a_wait_shows_its_bound_and_how_to_stop_it(running: IsolatedInstance) -> None:
@@ -111,11 +115,10 @@ def test_a_result_stays_on_the_line_of_its_call(running: IsolatedInstance, colum
     assert all("… (" in line for line in calls), "what does not fit is cut"
 
 
-@pytest.mark.parametrize("columns", [70, 100])
-def test_no_address_is_broken_in_a_table(running: IsolatedInstance, columns: int) -> None:
+def test_no_address_is_broken_in_a_table(running: IsolatedInstance) -> None:
     assert running.run("part", "4", "run", "--approve-as", "learner").returncode == 0
     url = f"http://localhost:{running.ports['github-remote']}/mcp"
-    for words in (["status"], ["login", "list"]):
+    for words, columns in product((["status"], ["login", "list"]), (70, 100)):
         written = lines(shown(running.spawn(*words, size=(50, columns))))
         assert any(line.split("   ")[0] == url or f"   {url} " in line for line in written), written
         table = written[

@@ -47,17 +47,15 @@ def test_another_user_gets_their_own_answer(running: IsolatedInstance) -> None:
     assert "trail-mapper" not in done.stdout
 
 
-def test_a_killed_gateway_needs_no_second_approval(expendable: IsolatedInstance) -> None:
+def test_a_killed_gateway_needs_no_second_approval_and_a_lost_store_needs_one(
+    expendable: IsolatedInstance,
+) -> None:
     approve(expendable)
     kill_gateway(expendable)
     done = ask(expendable, "--no-browser")  # it would wait for a person, and time out
     assert done.returncode == 0, done.stderr
     assert FACT in done.stdout
     assert "approve the login" not in done.stderr
-
-
-def test_a_lost_store_asks_once_and_works(expendable: IsolatedInstance) -> None:
-    approve(expendable)
     kill_gateway(expendable)
     for path in (expendable.directory / "workloads" / "github-remote").glob("store.sqlite*"):
         path.unlink()

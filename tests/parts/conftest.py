@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.servers.gateway.harness import settings
-from workshop.core.ports import free_port as unused_port
+from workshop.core.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 60
@@ -64,7 +64,7 @@ def start_server(server_script: Path) -> StartServer:
 
     @contextlib.contextmanager
     def start(environment: Mapping[str, str]) -> Iterator[RunningServer]:
-        port = unused_port()
+        port = free_port()
         process = subprocess.Popen(
             [sys.executable, str(server_script)],
             env={**http_environment(port), **environment},
@@ -82,9 +82,9 @@ def start_server(server_script: Path) -> StartServer:
     return start
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def http_server(start_server: StartServer) -> Iterator[RunningServer]:
-    """One server for the tests of a module that only ask it things."""
+    """One server a worker for tests that only ask it things."""
     with start_server({}) as running:
         yield running
 
@@ -99,17 +99,6 @@ def http_environment(port: int) -> dict[str, str]:
     }
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return kept | {"PYTHONDONTWRITEBYTECODE": "1"} | told
-
-
-@pytest.fixture
-def free_port() -> int:
-    return unused_port()
-
-
-@pytest.fixture
-def free_ports() -> list[int]:
-    """A few ports, no two alike."""
-    return [unused_port() for _ in range(4)]
 
 
 def _wait_until_it_listens(process: subprocess.Popen[str]) -> None:
@@ -159,45 +148,47 @@ def tool_rules() -> dict[str, Any]:
     return {"filter": spec["toolsFilter"], "override": spec["toolsOverride"]}
 
 
-@pytest.fixture
-def part_3(http_server: RunningServer, free_port: int, tmp_path: Path) -> Iterator[int]:
-    """Part 3's server behind a gateway, as `up` starts them; the gateway's port."""
+@pytest.fixture(scope="session")
+def part_3(http_server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Part 3's server behind a gateway, as `up` starts them; the gateway's port. One a worker."""
+    directory = tmp_path_factory.mktemp("part-3")
     config = {
         "name": "workshop",
-        "port": free_port,
+        "port": free_port(),
         "remote_url": http_server.url,
-        "store": str(tmp_path / "store.sqlite"),
+        "store": str(directory / "store.sqlite"),
         "header_forward": {},
         "header_forward_files": {},
         "tools": tool_rules(),
         "auth": None,
     }
-    with started("workshop.servers.gateway", config, tmp_path) as port:
+    with started("workshop.servers.gateway", config, directory) as port:
         yield port
 
 
-@pytest.fixture
-def part_4(free_ports: list[int], tmp_path: Path) -> Iterator[dict[int, int]]:
-    """The practice GitHub and a gateway in front of it; the tutorial's ports to those of this test."""
-    gateway, practice = free_ports[:2]
+@pytest.fixture(scope="session")
+def part_4(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, int]]:
+    """The practice GitHub and a gateway in front of it; the tutorial's ports to those of this worker."""
+    directory = tmp_path_factory.mktemp("part-4")
+    gateway, practice = free_port(), free_port()
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     secrets = {"key.pem": pem, "hmac": os.urandom(32).hex().encode(), "client": b"practice_test_app"}
     for name, value in secrets.items():
-        (tmp_path / name).write_bytes(value)
-        (tmp_path / name).chmod(0o600)
+        (directory / name).write_bytes(value)
+        (directory / name).chmod(0o600)
     github = {
         "port": practice,
         "client_id": "practice-workshop-app",
-        "client_secret_file": str(tmp_path / "client"),
+        "client_secret_file": str(directory / "client"),
         "callback_url": f"http://localhost:{gateway}/oauth/callback",
         "app_name": "practice",
     }
     with (
-        started("workshop.servers.practice", github, tmp_path),
-        started("workshop.servers.gateway", remote_proxy(gateway, practice, tmp_path), tmp_path),
+        started("workshop.servers.practice", github, directory),
+        started("workshop.servers.gateway", remote_proxy(gateway, practice, directory), directory),
     ):
         yield {8080: gateway, 8090: practice}
 
