@@ -97,14 +97,14 @@ def test_a_cluster_whose_state_is_lost_is_named_with_its_command(machine: FakeMa
 def test_what_was_made_is_on_disk_before_it_is_made_and_forgotten_after(tmp_path: Path) -> None:
     file = ClusterFile(tmp_path)
     file.write(ClusterRecord("kind", "ab12", "workshop", "toolhive-system"))
-    file.making("cluster")
-    file.making("cluster")
+    file.creating("cluster")
+    file.creating("cluster")
     file.installed("cluster", "node:1")
     known = ClusterFile(tmp_path).read()
     assert known
     assert known.made == ("cluster",)
     assert known.installed == {"cluster": "node:1"}
-    file.unmade("cluster")
+    file.removed("cluster")
     known = file.read()
     assert known
     assert (known.made, known.installed) == ((), {})

@@ -61,7 +61,7 @@ _MESSAGES = (
     _known(
         "log operator",
         r"failed to decode PEM block|failed to parse (signing|private) key",
-        "The signing key is no PEM private key: `workshop teardown` and `workshop up` make a new one",
+        "The signing key is not a PEM private key: `workshop teardown` and `workshop up` make a new one",
     ),
     _known(
         "log operator",
@@ -81,7 +81,7 @@ _MESSAGES = (
     _known(
         "pod operator",
         r"secret \"[^\"]+\" not found|non-existent secret key|couldn't find key \S+ in Secret",
-        "A secret the pod needs is missing: `workshop up` makes them all anew",
+        "The pod needs a secret that is missing: `workshop up` creates all of them again",
         heals=True,
     ),
     _known(

@@ -194,7 +194,7 @@ def _replace_prefix(resources: Resources, old: str, new: str) -> Resources:
     def body_of(resource: Resource) -> Mapping[str, Any]:
         return {key: moved(value) if key == "spec" else value for key, value in resource.body.items()}
 
-    return Resources(tuple(Resource(r.kind, r.name, body_of(r), r.source) for r in resources.all))
+    return Resources(tuple(replace(found, body=body_of(found)) for found in resources.all))
 
 
 def _moved_url(text: str, old: str, new: str) -> str:
@@ -211,7 +211,7 @@ def _edit(
             return resource
         body = copy.deepcopy(dict(resource.body))
         change(body)
-        return Resource(resource.kind, resource.name, body, resource.source)
+        return replace(resource, body=body)
 
     return Resources(tuple(edited(resource) for resource in resources.all))
 

@@ -150,8 +150,8 @@ def test_what_a_failed_up_made_goes_before_the_operator_does(
 
 def test_an_operator_of_ours_that_others_have_come_to_need_stays(shared: Shared) -> None:
     shared.up()
-    ClusterFile(shared.directory).making("operator")
-    ClusterFile(shared.directory).making("namespace/toolhive-system")
+    ClusterFile(shared.directory).creating("operator")
+    ClusterFile(shared.directory).creating("namespace/toolhive-system")
     shared.machine.add("releases", "toolhive-operator")
     shared.cluster.put({**FOREIGN, "metadata": {"name": "theirs", "namespace": "team-b"}})
     told = shared.teardown()

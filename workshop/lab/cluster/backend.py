@@ -211,7 +211,7 @@ class ClusterBackend(ABC):
         return replace(applied, steps=outcome.times)
 
     def _wind_up(self, progress: Progress, *, first: bool, left: bool) -> bool:
-        """Remove the state of a failed first try that left nothing; else report that the next `up` resumes.
+        """Remove the state of a first `up` that left nothing; otherwise report that the next one resumes.
 
         Returns whether something is left.
         """
@@ -228,7 +228,7 @@ class ClusterBackend(ABC):
         cluster = self._reachable(progress)
         workloads = self.workloads(cluster, deployments, choices)
         for name in (each.variation for each in deployments if each.variation):
-            self._file.making(VARIATION + name)
+            self._file.creating(VARIATION + name)
         images = self.image_steps(cluster, deployments)
         loaded = tuple(step.name for step in images[-1:])
         self._run([*images, *workloads.steps(after=loaded, operator=(), images=())], progress)

@@ -27,7 +27,7 @@ from workshop.lab.tools.docker import ContainerState, Docker
 from workshop.lab.tools.run import copyable
 
 _CREATE_SECONDS = 900.0
-_ORDERLY_SECONDS = 10.0
+_ORDERLY_SECONDS = 10.0  # for the contents; what resists is deleted with the cluster
 # Docker's times have fractions of a second, those of Kubernetes do not.
 _TO_THE_SECOND = len("2026-11-29T02:00:00")
 # kindnetd, kind's program for the pod network, looks for its node before the API has sent any, and
@@ -86,7 +86,7 @@ class KindCluster:
         return [Step("pod-network", label, self._set_up_network, needs=("cluster",), plan=lambda: [plan])]
 
     def remove(self, progress: Progress) -> list[str]:
-        """Delete the cluster if it is this instance's, after a short try to remove its contents in order."""
+        """Try for a moment to remove this instance's objects in order, then delete its cluster."""
         cluster = self._cluster
         if not cluster.made("cluster"):
             return []
@@ -143,7 +143,7 @@ class KindCluster:
             if self._owner() not in {cluster.record.id, None}:
                 raise _foreign_cluster(self._name, "its node carries another label")
             kind.delete(self._name, cluster.at.kubeconfig)  # incomplete, from an `up` that was killed
-        cluster.file.making("cluster")
+        cluster.file.creating("cluster")
         config = write_kind_config(cluster.pins, cluster.home / "cluster", cluster.record.id)
         kind.create(
             self._name,
@@ -153,7 +153,7 @@ class KindCluster:
             _CREATE_SECONDS,
             env=cluster.pins.proxy_environment(),
         )
-        self._trust()
+        self._trust()  # restarts containerd, so before any other step uses it
         cluster.file.installed("cluster", cluster.pins.node_image)
         cluster.file.installed("awake", self._boot())  # the next steps wait for what they need
 
@@ -292,7 +292,7 @@ class KindCluster:
         self._cluster.tools.kind.delete(self._name, self._cluster.at.kubeconfig)
         self._cluster.at.kubeconfig.unlink(missing_ok=True)
         for thing in self._cluster.file.made():
-            self._cluster.file.unmade(thing)
+            self._cluster.file.removed(thing)
 
 
 def _cni_configuration(subnet: str, mtu: int) -> Object:

@@ -1,8 +1,8 @@
 """The steps that install ToolHive's operator: its namespace, its custom resource definitions, its release."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from workshop.core.console import Step as Line
@@ -101,7 +101,7 @@ class Operator:
             if self._seats:
                 self._seats.leave()
             try:
-                of_a_seat, others = self._is_a_seats(), self._needed_by()
+                of_a_seat, others = self._is_a_seats(), self._seats.others() if self._seats else ()
                 if others:
                     note(f"it stays: still needed in {', '.join(others)}" if of_a_seat else _NOT_OURS)
                     return []
@@ -120,18 +120,19 @@ class Operator:
         if not self._seats:
             names = dict.fromkeys([self._cluster.namespace, self.namespace])
             return [self._namespace(name, after) for name in names]
-        argv = ["kubectl", *self._cluster.at.flags("--context"), "auth", "can-i", "--list"]
+        kubectl, namespace = self._cluster.tools.kubectl, self._cluster.namespace
+        argv = kubectl.argv(self._cluster.at, "auth", "can-i", "--list", "--namespace", namespace)
         rights = Step(
             "rights",
             "Check what this account may do",
             self._require_rights,
             needs=after,
-            plan=lambda: [copyable([*argv, "--namespace", self._cluster.namespace])],
+            plan=lambda: [copyable(argv)],
         )
         return [rights, self._namespace(self._cluster.namespace, ("rights",))]
 
     def _namespace(self, name: str, after: tuple[str, ...]) -> Step:
-        thing = f"namespace/{name}"
+        thing, kubectl = f"namespace/{name}", self._cluster.tools.kubectl
 
         def is_there() -> bool:
             return self._is_there(name) and (self._seats is None or self._seats.entered())
@@ -147,7 +148,7 @@ class Operator:
                 self._seats.leave()
             if self._cluster.made(thing):
                 self._cluster.kube.delete("v1", "Namespace", name)
-                self._cluster.file.unmade(thing)
+                self._cluster.file.removed(thing)
 
         return Step(
             thing,
@@ -156,9 +157,7 @@ class Operator:
             needs=after,
             done=is_there,
             undo=remove,
-            plan=lambda: [
-                copyable(["kubectl", *self._cluster.at.flags("--context"), "create", "namespace", name])
-            ],
+            plan=lambda: [copyable(kubectl.argv(self._cluster.at, "create", "namespace", name))],
         )
 
     def _is_there(self, name: str) -> bool:
@@ -173,18 +172,13 @@ class Operator:
         if self._is_there(name):
             return
         self._await_deletion(name, line)
-        self._cluster.file.making(f"namespace/{name}")
+        self._cluster.file.creating(f"namespace/{name}")
         metadata = {"name": name, "labels": self._cluster.record.labels}
         self._cluster.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
 
-    @contextmanager
-    def _exclusively(self, note: Callable[[str], None]) -> Iterator[None]:
+    def _exclusively(self, note: Callable[[str], None]) -> AbstractContextManager[None]:
         """On a shared cluster, hold the lease for changes of the operator."""
-        if self._seats is None:
-            yield
-            return
-        with self._seats.turn(note):
-            yield
+        return self._seats.turn(note) if self._seats else nullcontext()
 
     def _require_rights(self, line: Line) -> None:
         """Raise ForbiddenError for all missing rights, before anything is changed."""
@@ -272,7 +266,7 @@ class Operator:
                 return  # another seat was faster
             self._make_namespace(self.namespace, line)
             first = self._is_first("crds")
-            self._cluster.file.making("crds")
+            self._cluster.file.creating("crds")
             self._upgrade(CRDS_RELEASE, line, first=first)
             wait_for(
                 "ToolHive's definitions",
@@ -301,7 +295,7 @@ class Operator:
             self._make_namespace(self.namespace, line)
             first = self._is_first("operator")
             if first or self._cluster.tools.helm.status(OPERATOR, self.namespace, self._cluster.at) is None:
-                self._cluster.file.making("operator")
+                self._cluster.file.creating("operator")
                 self._claim("operator")  # before Helm starts, so that also an interrupted one is removed
             self._upgrade(OPERATOR, line, first=first)
             self._cluster.file.installed("operator", self._fingerprint(OPERATOR))
@@ -346,15 +340,12 @@ class Operator:
         by_a_seat = self._seats.claimed(self.namespace, "operator") if self._seats else ""
         return bool(by_a_seat) or self._cluster.made("operator")
 
-    def _needed_by(self) -> Sequence[str]:
-        return self._seats.others() if self._seats else ()
-
     def _uninstall(self, note: Callable[[str], None]) -> list[str]:
         note(OPERATOR)
         if self._seats:
             require_removal_rights(self._cluster, self.namespace)
         self._cluster.tools.helm.uninstall(OPERATOR, self.namespace, self._cluster.at)
-        self._cluster.file.unmade("operator")
+        self._cluster.file.removed("operator")
         self._cluster.kube.delete(*_ELECTION, self.namespace)
         return ["operator"]
 
@@ -364,7 +355,7 @@ class Operator:
         if self._seats is None:
             return []
         self._seats.disclaim(name)
-        self._cluster.file.unmade(f"namespace/{name}")
+        self._cluster.file.removed(f"namespace/{name}")
         in_use = namespace_of(find_operator(kube)) == name
         found = kube.get("v1", "Namespace", name)
         if in_use or name == self._cluster.namespace or not MANAGED_BY.items() <= labels_of(found).items():

@@ -133,7 +133,7 @@ def wait_deployment(
 ) -> None:
     """Wait until a plain Deployment is rolled out.
 
-    A pod that is stuck from an earlier try is replaced once, unless it belongs to somebody else.
+    A pod that is stuck since an earlier attempt is replaced once, unless it belongs to somebody else.
     """
     watch = _Watch(kube, namespace, name, None, graces)
     if replace_stuck:
@@ -146,7 +146,7 @@ def wait_workload(
 ) -> None:
     """Wait until an MCPServer or MCPRemoteProxy serves what its present manifests describe.
 
-    A pod that is stuck from an earlier try is replaced once, since its own next try may be minutes away.
+    A pod that is stuck since an earlier attempt is replaced once: its own next one may be minutes away.
     """
     namespace = str(resource.find("metadata.namespace") or NAMESPACE)
     watch = _Watch(kube, namespace, resource.name, resource.kind, graces)

@@ -98,14 +98,14 @@ class ClusterFile:
         record = self.read()
         return record.made if record else ()
 
-    def making(self, thing: str) -> None:
+    def creating(self, thing: str) -> None:
         """Record that this instance is about to create `thing`."""
         with self._changing:
             record = self._known()
             if thing not in record.made:
                 self.write(replace(record, made=(*record.made, thing)))
 
-    def unmade(self, thing: str) -> None:
+    def removed(self, thing: str) -> None:
         """Record that `thing` is gone."""
         with self._changing:
             record = self._known()

@@ -194,7 +194,7 @@ class Removal:
         if failures and must:
             raise failures[0]
         if self._variation:
-            self._cluster.file.unmade(VARIATION + self._variation)
+            self._cluster.file.removed(VARIATION + self._variation)
         return self.removed
 
     def _objects(self, kinds: tuple[tuple[str, str], ...], line: Line) -> None:
@@ -237,7 +237,7 @@ class Removal:
                 self._cluster.kube.delete("v1", "Namespace", name)
                 wait_gone(self._cluster.kube, name, self._seconds, line.note)
                 self.removed.append(thing)
-            self._cluster.file.unmade(thing)
+            self._cluster.file.removed(thing)
 
     def _operator_stays(self) -> bool:
         """Whether an operator is left in the namespace in which the workshop installs it."""

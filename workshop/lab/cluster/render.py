@@ -273,11 +273,11 @@ def by_hand(
     wanted = secrets_of(part.all)
     secrets = [_secret(cluster, name, keys, files) for name, keys in wanted.items()]
     labels = [_label(cluster, list(wanted))] if wanted else []
-    apply = HandStep("Hand the manifests to the operator, which makes the pods.", apply_command)
+    apply = HandStep("Apply the manifests: the operator creates the pods.", apply_command)
     waits = [_wait(cluster, item) for item in part.objects if item.kind in _CONDITIONS]
     forwards = [
         HandStep(
-            f"Lead a port of this machine to {endpoint.target}, until Ctrl-C: use another terminal.",
+            f"Forward a local port to {endpoint.target} until you press Ctrl-C: use another terminal.",
             forward_command(endpoint),
         )
         for endpoint in part.endpoints
@@ -295,7 +295,9 @@ def _secret(cluster: Cluster, name: str, keys: Sequence[str], files: SecretFiles
 def _label(cluster: Cluster, names: Sequence[str]) -> HandStep:
     labels = [f"{label}={value}" for label, value in cluster.record.labels.items()]
     command = _kubectl(cluster, "label", "secret", *names, *labels)
-    return HandStep("Mark the secrets as this instance's: `workshop teardown` removes those.", command)
+    return HandStep(
+        "Label the secrets as this instance's, so that `workshop teardown` removes them.", command
+    )
 
 
 def _wait(cluster: Cluster, item: Resource) -> HandStep:
