@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.cluster.bench import site_in
 from tests.toolhive.conftest import Change
 from tests.toolhive.crds import FOLDERS, OLDER, PINNED, Crd, crds_folder, crds_of
 from workshop.core.instance import Upstream
 from workshop.core.settings import Setting, Settings
 from workshop.course.lessons import find_lessons
 from workshop.lab.base import Choices
+from workshop.lab.cluster.record import ClusterRecord
 from workshop.lab.cluster.render import Renderer
 from workshop.lab.pins import Pins
 from workshop.toolhive.manifests import Resource, Resources
@@ -104,10 +106,10 @@ def test_part_3_is_accepted_in_every_form_we_apply(crds: Crds, change: Change, f
 def test_what_up_applies_to_a_cluster_is_accepted(crds: Crds, tmp_path: Path, upstream: Upstream) -> None:
     settings = Settings(Setting("Iv1.mine", ".env"), Setting("the app's secret", ".env"))
     choices = Choices(upstream, settings, {"github-remote": 9090, "practice-github": 9091})
-    labels = {"app.kubernetes.io/managed-by": "workshop", "workshop/instance": "i-1"}
     pins = Pins.load({"mcp-server": "mirror.example/mcp-server:2"})
     deployments = [found for lesson in find_lessons() if (found := lesson.deployment())]
-    parts = Renderer(tmp_path, pins, "room-7", labels).render(deployments, choices)
+    site = site_in(tmp_path, ClusterRecord("kubernetes", "i-1", "test", "room-7"), pins)
+    parts = Renderer(site).render(deployments, choices)
     applied = [resource for part in parts for resource in part.objects if resource.kind in crds]
     assert {resource.kind for resource in applied} == KINDS
     assert {resource.find("metadata.namespace") for resource in applied} == {"room-7"}

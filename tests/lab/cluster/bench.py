@@ -20,13 +20,22 @@ from workshop.lab import process
 from workshop.lab.base import ClusterChoices, Limits
 from workshop.lab.cluster import checks as cluster_checks
 from workshop.lab.cluster.endpoint_checks import CheckResult
-from workshop.lab.cluster.record import Cluster, ClusterFile
+from workshop.lab.cluster.record import Cluster, ClusterFile, ClusterRecord, Tools
 from workshop.lab.cluster.render import RenderedPart
+from workshop.lab.pins import Pins, pinned
+from workshop.lab.tools.clusters import Access
 from workshop.lab.tools.run import Runner
 
 IMAGES = {"mcp-server": "lab/mcp-server:1", "practice": "lab/practice:1"}
 WORKLOADS = ("workshop", "github-remote", "practice-github")
 LOADING = "docker save"  # the command by whose failure no image comes into the node
+
+
+def site_in(home: Path, record: ClusterRecord, pins: Pins | None = None, at: Access | None = None) -> Cluster:
+    """A cluster as its backend opens it, whose instance has this record and this directory."""
+    pins = pins or pinned()
+    at = at or Access(home / "kubeconfig")
+    return Cluster(home, record, pins, at, Tools(Runner(), home, pins), ClusterFile(home), Limits(look=0))
 
 
 class Bench:

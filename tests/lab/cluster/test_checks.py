@@ -7,19 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.cluster.bench import site_in
 from tests.lab.cluster.fake_operator import OperatedEmulator
 from tests.lab.kube.fake_cluster import NAMESPACE, FakeCluster, running_cluster
 from workshop.core.console import Console
 from workshop.core.errors import WorkshopError
 from workshop.course.lessons import find_lessons
-from workshop.lab.base import Choices, Limits
+from workshop.lab.base import Choices
 from workshop.lab.cluster import checks as cluster_checks
 from workshop.lab.cluster.endpoint_checks import CheckResult, ProxyContract
-from workshop.lab.cluster.record import Cluster, ClusterFile, ClusterRecord, Tools
+from workshop.lab.cluster.record import Cluster, ClusterRecord
 from workshop.lab.cluster.render import RenderedPart, Renderer
-from workshop.lab.pins import pinned
 from workshop.lab.tools.clusters import Access
-from workshop.lab.tools.run import Runner
 
 SWAP = {"type": "upstreamswap", "parameters": {"config": {"provider_name": "github"}}}
 
@@ -33,17 +32,13 @@ def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
 @pytest.fixture
 def site(tmp_path: Path, cluster: FakeCluster) -> Cluster:
     record = ClusterRecord("kind", "w1", "workshop", NAMESPACE)
-    at = Access(cluster.kubeconfig, "test")
-    home = tmp_path / "home"
-    tools = Tools(Runner(), home, pinned())
-    return Cluster(home, record, pinned(), at, tools, ClusterFile(home), Limits(look=0))
+    return site_in(tmp_path / "home", record, at=Access(cluster.kubeconfig, "test"))
 
 
 @pytest.fixture
 def part(site: Cluster) -> RenderedPart:
     (deployment,) = [found for each in find_lessons() if each.number == 4 and (found := each.deployment())]
-    renderer = Renderer(site.home, site.pins, site.namespace, site.record.labels)
-    (rendered,) = renderer.render([deployment], Choices("practice"))
+    (rendered,) = Renderer(site).render([deployment], Choices("practice"))
     return rendered
 
 

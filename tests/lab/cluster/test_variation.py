@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.cluster.bench import WORKLOADS, Bench, running_bench
+from tests.lab.cluster.bench import WORKLOADS, Bench, running_bench, site_in
 from tests.lab.cluster.test_kubernetes import NAMESPACE, Shared, running_shared
 from tests.lab.kube.fake_cluster import TOOLHIVE
 from workshop.core.console import Console
@@ -16,7 +16,7 @@ from workshop.course.connect import connection
 from workshop.course.lessons import find_variation
 from workshop.course.variation_run import Running
 from workshop.lab.base import Choices
-from workshop.lab.cluster.record import VARIATION_LABEL, owner_labels
+from workshop.lab.cluster.record import VARIATION_LABEL, ClusterRecord, owner_labels
 from workshop.lab.cluster.render import RenderedPart, Renderer
 from workshop.lab.pins import pinned
 from workshop.lab.tools.run import Runner
@@ -59,7 +59,8 @@ def rendered(folder: Path, port: int) -> RenderedPart:
     deployment = find_variation(NAME).deployment()
     assert deployment
     choices = Choices("practice", ports={NAME: port, GITHUB: 18132})
-    (part,) = Renderer(folder, pinned(), NAMESPACE, owner_labels("w1")).render([deployment], choices)
+    site = site_in(folder, ClusterRecord("kubernetes", "w1", "test", NAMESPACE))
+    (part,) = Renderer(site).render([deployment], choices)
     return part
 
 

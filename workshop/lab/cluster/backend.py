@@ -177,14 +177,7 @@ class ClusterBackend(ABC):
 
     def workloads(self, cluster: Cluster, deployments: Sequence[Deployment], choices: Choices) -> Workloads:
         """Render these deployments for the cluster, and write their secrets and files."""
-        renderer = Renderer(
-            cluster.home,
-            cluster.pins,
-            cluster.namespace,
-            cluster.record.labels,
-            own_nodes=cluster.own_nodes,
-        )
-        return Workloads(cluster, renderer.render(deployments, choices))
+        return Workloads(cluster, Renderer(cluster).render(deployments, choices))
 
     def _one_part(
         self, cluster: Cluster, deployment: Deployment, choices: Choices

@@ -26,7 +26,7 @@ from workshop.lab.deployments import (
     with_choices,
     write_secrets,
 )
-from workshop.lab.pins import Pins, pinned
+from workshop.lab.pins import pinned
 from workshop.lab.tools.run import copyable
 from workshop.toolhive import lint, overrides
 from workshop.toolhive.manifests import UPSTREAM_OAUTH, Resource, Resources
@@ -116,25 +116,12 @@ class RenderedPart:
 
 
 class Renderer:
-    """Renders the parts for one instance in one namespace."""
+    """Renders the parts for one cluster; `shared` is the practice GitHub of a room."""
 
-    def __init__(
-        self,
-        home: Path,
-        pins: Pins,
-        namespace: str,
-        labels: Mapping[str, str],
-        *,
-        own_nodes: bool = False,
-        shared: SharedPractice | None = None,
-    ) -> None:
-        self._home = home
-        self._pins = pins
-        self._namespace = namespace
-        self._labels = labels
-        self._own_nodes = own_nodes
+    def __init__(self, cluster: Cluster, shared: SharedPractice | None = None) -> None:
+        self._cluster = cluster
         self._shared = shared
-        self.secrets = SecretFiles(home / "secrets")
+        self._secrets = SecretFiles(cluster.home / "secrets")
 
     def render(self, deployments: Sequence[Deployment], choices: Choices) -> list[RenderedPart]:
         """Render every part, and write its secrets and its file; raises UsageError for a broken rule."""
@@ -146,10 +133,10 @@ class Renderer:
     def _part(self, deployment: Deployment, choices: Choices) -> RenderedPart:
         ports = self._ports(deployment, choices)
         resources = self._resolve(deployment, choices, ports)
-        configs = write_secrets(self.secrets, resources, choices)
-        lint.check_for_cluster(resources, self.secrets)
+        configs = write_secrets(self._secrets, resources, choices)
+        lint.check_for_cluster(resources, self._secrets)
         practice = None
-        labels = {**self._labels, **variation_label(deployment.variation)}
+        labels = {**self._cluster.record.labels, **variation_label(deployment.variation)}
         shared = self._shared_by(deployment)
         if choices.upstream == "practice" and configs and not shared:
             made = self._practice(configs[0], deployment.practice, ports[deployment.practice])
@@ -160,7 +147,7 @@ class Renderer:
         endpoints = [_endpoint(workload, deployment, ports) for workload in reached]
         if choices.upstream == "practice" and configs:
             endpoints.append(_practice_endpoint(deployment.practice, ports[deployment.practice], shared))
-        file = self._home / "manifests" / f"{deployment.variation or f'part-{deployment.part}'}.yaml"
+        file = self._cluster.home / "manifests" / f"{deployment.variation or f'part-{deployment.part}'}.yaml"
         return RenderedPart(deployment, resources, practice, endpoints, file)
 
     def _shared_by(self, deployment: Deployment) -> SharedPractice | None:
@@ -183,14 +170,16 @@ class Renderer:
             )
 
         resources = with_choices(deployment.resources, choices, ports, with_practice)
-        if self._pins.ca_file and self._own_nodes:
+        if self._cluster.pins.ca_file and self._cluster.own_nodes:
             resources = overrides.with_node_authorities(resources)
         return overrides.with_early_probes(overrides.without_usage_metrics(resources))
 
     def _practice(self, auth: Resource, name: str, port: int) -> Resources:
-        client_secret = practice_secret(self.secrets).read_text("utf-8")
+        client_secret = practice_secret(self._secrets).read_text("utf-8")
         config = practice_config(auth, port, _CLIENT_SECRET)
-        return practice_manifests(self._pins.practice, self._namespace, config, client_secret, name)
+        return practice_manifests(
+            self._cluster.pins.practice, self._cluster.namespace, config, client_secret, name
+        )
 
     def _ours(self, resources: Resources, labels: Mapping[str, str]) -> Resources:
         return Resources(tuple(self._labelled(resource, labels) for resource in resources.all))
@@ -199,9 +188,9 @@ class Renderer:
         metadata = dict(resource.mapping("metadata"))
         labels = {**(metadata.get("labels") or {}), **own}
         body: dict[str, Any] = {**resource.body, "metadata": {**metadata, "labels": labels}}
-        body["metadata"]["namespace"] = self._namespace
+        body["metadata"]["namespace"] = self._cluster.namespace
         if resource.kind == "MCPServer" and resource.find("spec.image") == pinned().mcp_server:
-            body["spec"] = {**body["spec"], "image": self._pins.mcp_server}
+            body["spec"] = {**body["spec"], "image": self._cluster.pins.mcp_server}
         return replace(resource, body=body)
 
 

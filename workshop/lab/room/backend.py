@@ -228,14 +228,8 @@ class SeatBackend(ClusterBackend):
     def workloads(self, cluster: Cluster, deployments: Sequence[Deployment], choices: Choices) -> Workloads:
         """Render these deployments for the seat, with the room's practice GitHub."""
         practice = self.seat.about.practice
-        renderer = Renderer(
-            cluster.home,
-            cluster.pins,
-            cluster.namespace,
-            cluster.record.labels,
-            shared=SharedPractice(practice.namespace, practice.user) if practice else None,
-        )
-        return SeatWorkloads(cluster, renderer.render(deployments, choices))
+        shared = SharedPractice(practice.namespace, practice.user) if practice else None
+        return SeatWorkloads(cluster, Renderer(cluster, shared).render(deployments, choices))
 
     def remove(self, cluster: Cluster, progress: Progress) -> list[str]:
         """Remove what the seat applied; the namespace, the secrets and the room stay."""
