@@ -139,7 +139,7 @@ _PINS: Final[Mapping[str, tuple[str, Callable[[str, str], object]]]] = {
     "ca_file": ("WORKSHOP_CA_FILE", _certificates),
 }
 _NEVER_PROXIED = ("localhost", "127.0.0.1", "::1", ".svc", ".cluster.local")
-_BUILT_HERE = frozenset({"mcp_server", "practice"})
+_BUILT_HERE = frozenset({"mcp_server", "practice"})  # unless a person names an image
 
 
 @dataclass(frozen=True)

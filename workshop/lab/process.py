@@ -137,17 +137,11 @@ def wait_ready(state: ProcessState, seconds: float) -> None:
     """Wait until a program is healthy; raises WorkshopError when it ends, DeadlineError after `seconds`."""
     deadline = time.monotonic() + seconds
     while not is_healthy(state):
-        if find(state) is None:
-            raise WorkshopError(
-                f"`{state.name}` exited while it was starting",
-                why=_last_lines(state.log),
-                hint=f"Its log is `{state.log}`",
-            )
-        if time.monotonic() > deadline:
-            raise DeadlineError(
-                f"`{state.name}` was not ready within {seconds:.0f} s",
-                why=_last_lines(state.log),
-                hint=f"Its log is `{state.log}`",
+        ended = find(state) is None
+        if ended or time.monotonic() > deadline:
+            what = "exited while it was starting" if ended else f"was not ready within {seconds:.0f} s"
+            raise (WorkshopError if ended else DeadlineError)(
+                f"`{state.name}` {what}", why=_last_lines(state.log), hint=f"Its log is `{state.log}`"
             )
         time.sleep(_POLL_SECONDS)
 

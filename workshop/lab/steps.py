@@ -12,7 +12,7 @@ from workshop.core.console import Progress
 from workshop.core.errors import CredentialsError, PreflightError, UsageError, WorkshopError
 from workshop.toolhive.known_messages import may_heal
 
-_GRACE_SECONDS = 10.0
+_GRACE_SECONDS = 10.0  # in which the running steps may end by themselves after a failure
 _OTHERS_SECONDS = 5.0  # a network error may have a cause that another step reports a moment later
 
 

@@ -33,7 +33,7 @@ def with_gateway_port(resources: Resources, name: str, port: int) -> Resources:
     old = auth.text("spec.embeddedAuthServer.issuer")
     new = f"{urlsplit(old).scheme}://{urlsplit(old).hostname}:{port}"
     moved = _replace_prefix(resources, old, new)
-    return _edit(moved, "MCPRemoteProxy", lambda body: _put(body, "spec.proxyPort", port), name)
+    return _edit(moved, lambda body: _put(body, "spec.proxyPort", port), "MCPRemoteProxy", name=name)
 
 
 def with_virtual_server_port(resources: Resources, port: int) -> Resources:
@@ -48,7 +48,7 @@ def with_virtual_server_port(resources: Resources, port: int) -> Resources:
     def edit(body: dict[str, Any]) -> None:
         _put(body, "spec.inline.jwksUrl", f"{old}/.well-known/jwks.json")
 
-    return _edit(_replace_prefix(resources, old, f"http://localhost:{port}"), "MCPOIDCConfig", edit)
+    return _edit(_replace_prefix(resources, old, f"http://localhost:{port}"), edit, "MCPOIDCConfig")
 
 
 def with_practice_github(resources: Resources, origin: str, client_id: str) -> Resources:
@@ -109,8 +109,7 @@ def with_node_authorities(resources: Resources) -> Resources:
         template["volumes"] = [*template.get("volumes", ()), volume]
         patch["volumeMounts"] = [*patch.get("volumeMounts", ()), mount]
 
-    for kind in _WITH_LOGIN:
-        resources = _edit(resources, kind, edit)
+    resources = _edit(resources, edit, *_WITH_LOGIN)
     return _with_proxy_environment(resources, _WITH_LOGIN, "SSL_CERT_FILE", _AUTHORITIES)
 
 
@@ -125,7 +124,7 @@ def with_early_probes(resources: Resources) -> Resources:
         for probe, changes in _EARLY.items():
             patch[probe] = {**changes, **patch.get(probe, {})}
 
-    return _edit(resources, "MCPRemoteProxy", edit)
+    return _edit(resources, edit, "MCPRemoteProxy")
 
 
 def with_client_id(resources: Resources, client_id: str) -> Resources:
@@ -142,9 +141,7 @@ def _edit_upstreams(resources: Resources, change: Callable[[dict[str, Any]], Non
         if server:
             change(server["upstreamProviders"][0].setdefault("oauth2Config", {}))
 
-    for kind in ("MCPExternalAuthConfig", "VirtualMCPServer"):
-        resources = _edit(resources, kind, edit)
-    return resources
+    return _edit(resources, edit, "MCPExternalAuthConfig", "VirtualMCPServer")
 
 
 def _container(body: dict[str, Any]) -> dict[str, Any]:
@@ -178,9 +175,7 @@ def _with_proxy_environment(resources: Resources, kinds: Iterable[str], name: st
         others = [item for item in proxy.get("env", ()) if item["name"] != name]
         proxy["env"] = [*others, {"name": name, "value": value}]
 
-    for kind in kinds:
-        resources = _edit(resources, kind, edit)
-    return resources
+    return _edit(resources, edit, *kinds)
 
 
 def _replace_prefix(resources: Resources, old: str, new: str) -> Resources:
@@ -204,10 +199,10 @@ def _moved_url(text: str, old: str, new: str) -> str:
 
 
 def _edit(
-    resources: Resources, kind: str, change: Callable[[dict[str, Any]], None], name: str | None = None
+    resources: Resources, change: Callable[[dict[str, Any]], None], *kinds: str, name: str | None = None
 ) -> Resources:
     def edited(resource: Resource) -> Resource:
-        if resource.kind != kind or name not in (None, resource.name):
+        if resource.kind not in kinds or name not in (None, resource.name):
             return resource
         body = copy.deepcopy(dict(resource.body))
         change(body)

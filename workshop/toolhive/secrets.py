@@ -26,6 +26,7 @@ class SecretFiles:
     def path(self, name: str, key: str) -> Path:
         """The file of a secret's key; raises UsageError for a name that Kubernetes would refuse."""
         for part in (name, key):
+            # A path outside of the directory has a slash or starts with two dots.
             if not _SAFE.fullmatch(part) or part.startswith(".."):
                 raise UsageError(
                     f"`{part}` cannot name a secret or its key", hint="Use letters, digits, `.`, `-`, `_`"

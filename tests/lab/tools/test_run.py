@@ -62,11 +62,6 @@ def test_a_file_is_read_as_the_input_and_stands_in_what_is_shown(tmp_path: Path)
     assert told[0].endswith(f" < '{held}'")
 
 
-def test_a_working_directory_is_kept(tmp_path: Path) -> None:
-    done = Runner().run(python("import os; print(os.getcwd())"), seconds=30, cwd=tmp_path)
-    assert done.stdout.strip() == str(tmp_path)
-
-
 def test_a_failure_reports_the_last_lines_and_how_to_repeat_it() -> None:
     program = "import sys; [print(f'line {n}', file=sys.stderr) for n in range(9)]; sys.exit(7)"
     with pytest.raises(WorkshopError) as caught:

@@ -177,7 +177,7 @@ def _opened(bundle: Path) -> Iterator[tarfile.TarFile]:
     if bundle.exists() and not bundle.is_file():  # a pipe would be waited for, a device read for ever
         raise UsageError(f"Cannot use `{bundle}`", why="It is not a regular file")
     try:
-        with tarfile.open(bundle, "r:") as tar:
+        with tarfile.open(bundle, "r:") as tar:  # an archive that is compressed as a whole is refused
             yield tar
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise _damaged(bundle, str(error) or "it ends too early") from error

@@ -141,6 +141,7 @@ async def _in_session(
 ) -> list[CheckResult]:
     results: list[CheckResult] = []
     try:
+        # The session is opened within `seconds` too.
         async with asyncio.timeout(seconds * (1 + len(checks))), opening as client:
             for name, check in checks.items():
                 results += await _run_checks({name: lambda check=check: check(client)}, seconds)  # type: ignore[misc]

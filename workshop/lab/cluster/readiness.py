@@ -51,9 +51,9 @@ from workshop.toolhive.manifests import Resource
 _MOST_LINES = 4  # with the first line and the hint, the six lines that an error may have
 _LONGEST = 240
 _LOG_LINES = 2
-_SAME = 60
-_TAIL = 20
-_VAGUE = ("BackOff", "Unhealthy")
+_SAME = 60  # characters in which two messages agree that report the same
+_TAIL = 20  # lines of a container's log
+_VAGUE = ("BackOff", "Unhealthy")  # events that only repeat the state of a container
 _BAD_WORDS = ("error", "fatal", "panic", "fail", "denied", "refused", "cannot", "traceback")
 OPERATOR = "toolhive-operator"
 NAMESPACE = "toolhive-system"

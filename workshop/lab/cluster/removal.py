@@ -170,6 +170,7 @@ class Removal:
         """
         failures: list[WorkshopError] = []
         gateways = gateway_kinds(self._cluster)
+        # The operator keeps a config that something still refers to, and retries only much later.
         proxies, configs = (*gateways[:-1], *_PROXIES), (*_CONFIGS, *gateways[-1:])
         steps: list[tuple[str, Callable[[Line], None]]] = [
             ("Remove the proxies and servers", lambda line: self._objects(proxies, line)),

@@ -248,6 +248,7 @@ def _set_up(deployment: dict[str, Any], image: str, port: int, files: Mapping[st
     (container,) = template["spec"]["containers"]
     container["image"] = image
     container["ports"][0]["containerPort"] = port
+    # A pod reads its configuration at its start: another hash in the template replaces the pod.
     digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
     template["metadata"]["annotations"] = {"workshop/config-hash": digest[:16]}
 

@@ -39,7 +39,7 @@ _INSTALLS = (
     },
     {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": _WRITES},
 )
-_SERVED = (*KINDS[:5], (TOOLHIVE_API, "VirtualMCPServer"))
+_SERVED = (*KINDS[:5], (TOOLHIVE_API, "VirtualMCPServer"))  # what needs the operator, whoever applied it
 
 
 @dataclass(frozen=True, order=True)

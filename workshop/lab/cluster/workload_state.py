@@ -63,7 +63,7 @@ _REFERENCES = (
     ("externalAuthConfigRef", "MCPExternalAuthConfig", "externalAuthConfigHash"),
 )
 _MUST_HOLD = {"oidcConfigRef": "OIDCConfigRefValidated", "authServerRef": "AuthServerRefValidated"}
-_CONDITIONS = (
+_CONDITIONS = (  # in which the operator refuses a manifest
     "ConfigurationValid",
     "OIDCConfigRefValidated",
     "AuthServerRefValidated",

@@ -115,6 +115,7 @@ class Kube:
         listed = self._connection.ask(
             f"list {kind}", "get", found.path(namespace), label_selector=selector, field_selector=fields
         )
+        # The API leaves both out of the items of a list.
         return [{"apiVersion": api_version, "kind": kind, **item} for item in items(listed, "items")]
 
     def delete(

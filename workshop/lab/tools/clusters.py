@@ -114,6 +114,7 @@ class Kind:
 
 
 def _names(done: Done) -> tuple[str, ...]:
+    # "No kind clusters found." is on stderr.
     return tuple(line.strip() for line in done.stdout.splitlines() if line.strip())
 
 

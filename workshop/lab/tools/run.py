@@ -52,7 +52,6 @@ class Child:
         argv: Sequence[str],
         *,
         env: Mapping[str, str],
-        cwd: Path | None,
         stdin: bytes | Path | None,
         on_line: Callable[[str], None],
         grace_seconds: float,
@@ -66,7 +65,6 @@ class Child:
             self._process = subprocess.Popen(
                 argv,
                 env=env,
-                cwd=cwd,
                 stdin=given,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -204,7 +202,6 @@ class Runner:
         seconds: float,
         env: Environment | None = None,
         stdin: bytes | Path | None = None,
-        cwd: Path | None = None,
         check: bool = True,
         repeatable: bool = True,
     ) -> Done:
@@ -216,7 +213,7 @@ class Runner:
         if self._echo:
             read = f" < {shlex.quote(str(stdin))}" if isinstance(stdin, Path) else ""
             self._echo(copyable(argv, env, self._hide) + read)
-        child = self._start(argv, env or {}, stdin, cwd)
+        child = self._start(argv, env or {}, stdin)
         try:
             in_time = child.finished(seconds)
         finally:
@@ -265,9 +262,7 @@ class Runner:
             hint=hint_for(done.argv[0], done.combined),
         )
 
-    def _start(
-        self, argv: Sequence[str], changes: Environment, stdin: bytes | Path | None, cwd: Path | None
-    ) -> Child:
+    def _start(self, argv: Sequence[str], changes: Environment, stdin: bytes | Path | None) -> Child:
         merged = {**os.environ, **changes}
         env = {name: value for name, value in merged.items() if value is not None}
         program = shutil.which(argv[0], path=env.get("PATH"))
@@ -279,7 +274,6 @@ class Runner:
             child = Child(
                 [program, *argv[1:]],
                 env=env,
-                cwd=cwd,
                 stdin=stdin,
                 on_line=self._show,
                 grace_seconds=self._grace_seconds,
