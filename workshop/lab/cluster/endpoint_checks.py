@@ -11,13 +11,13 @@ import httpx2
 
 from workshop import __version__
 from workshop.core.http_client import open_local_client_sync
+from workshop.lab.cluster.readiness import NAMESPACE
 from workshop.toolhive.manifests import Resource, Resources, auth_config, oidc_config
 from workshop.toolhive.secrets import SecretFiles, references
 
 if TYPE_CHECKING:
     from mcp import Client
 
-_NAMESPACE = "toolhive-system"
 FORWARD_HINT = "Is the port-forward running? `workshop status` shows it"
 PATH = "/mcp"
 _METADATA = "/.well-known/oauth-protected-resource"
@@ -96,7 +96,7 @@ class ProxyContract:
         issuer = oidc_config(proxy, resources).text("spec.inline.issuer")
         return cls(
             name=proxy.name,
-            namespace=proxy.find("metadata.namespace") or _NAMESPACE,
+            namespace=proxy.find("metadata.namespace") or NAMESPACE,
             base_url=issuer,
             issuer=issuer,
             resource=proxy.text("spec.oidcConfigRef.resourceUrl"),

@@ -10,7 +10,7 @@ from workshop.core.errors import DeadlineError
 from workshop.core.paths import cluster_dir, write_private
 from workshop.lab.cluster.readiness import OPERATOR, find_operator, wait_operator
 from workshop.lab.cluster.record import MANAGED_BY, Cluster
-from workshop.lab.cluster.removal import clear_own_finalizers, wait_gone
+from workshop.lab.cluster.removal import DEFINED, clear_own_finalizers, wait_gone
 from workshop.lab.cluster.seats import Seats, require_removal_rights, require_rights
 from workshop.lab.cluster.workload_state import replicas
 from workshop.lab.kube.client import bound, wait_for
@@ -23,7 +23,7 @@ from workshop.lab.tools.run import copyable
 from workshop.toolhive.manifests import TOOLHIVE_API
 
 CRDS_RELEASE = "toolhive-operator-crds"
-DEFINITIONS = ("MCPServer", "MCPRemoteProxy", "MCPOIDCConfig", "MCPExternalAuthConfig", "MCPToolConfig")
+DEFINITIONS = tuple(kind for _, kind in DEFINED)
 # The operator's own lease, which it does not delete.
 _ELECTION = ("coordination.k8s.io/v1", "Lease", "toolhive-operator-leader-election")
 _HELM_SECONDS = 120.0

@@ -29,15 +29,15 @@ from workshop.lab.kube.objects import (
 )
 from workshop.toolhive.manifests import TOOLHIVE_API
 
-KINDS = (  # in the order of their removal: an object goes before those that it refers to
-    (TOOLHIVE_API, "MCPRemoteProxy"),
-    (TOOLHIVE_API, "MCPServer"),
+PROXIES = ((TOOLHIVE_API, "MCPRemoteProxy"), (TOOLHIVE_API, "MCPServer"))
+CONFIGS = (
     (TOOLHIVE_API, "MCPExternalAuthConfig"),
     (TOOLHIVE_API, "MCPOIDCConfig"),
     (TOOLHIVE_API, "MCPToolConfig"),
-    ("apps/v1", "Deployment"),
-    ("v1", "Service"),
 )
+DEFINED = (*PROXIES, *CONFIGS)  # by the operator's chart
+_REST = (("apps/v1", "Deployment"), ("v1", "Service"))
+KINDS = (*DEFINED, *_REST)  # in the order of their removal: an object goes before those that it refers to
 OF_GATEWAYS = (  # what only a variation applies, in the order of removal
     (TOOLHIVE_API, "VirtualMCPServer"),
     (TOOLHIVE_API, "MCPServerEntry"),
@@ -47,7 +47,6 @@ VARIATION = "variation/"
 """What the record has before the name of each variation that was applied."""
 Titled = tuple[str, str, str]
 Note = Callable[[str], None]
-_PROXIES, _CONFIGS, _REST = KINDS[:2], KINDS[2:5], KINDS[5:]
 T = TypeVar("T")
 _RESTART_SECONDS = 10.0  # an operator that restarts runs again by then
 _OF_THE_WORKSHOP = {"app.kubernetes.io/part-of": "workshop"}
@@ -171,7 +170,7 @@ class Removal:
         failures: list[WorkshopError] = []
         gateways = gateway_kinds(self._cluster)
         # The operator keeps a config that something still refers to, and retries only much later.
-        proxies, configs = (*gateways[:-1], *_PROXIES), (*_CONFIGS, *gateways[-1:])
+        proxies, configs = (*gateways[:-1], *PROXIES), (*CONFIGS, *gateways[-1:])
         steps: list[tuple[str, Callable[[Line], None]]] = [
             ("Remove the proxies and servers", lambda line: self._objects(proxies, line)),
             ("Remove their configurations", lambda line: self._objects(configs, line)),

@@ -13,7 +13,7 @@ from typing import Any
 from workshop.core.errors import UsageError
 from workshop.core.paths import cluster_dir
 from workshop.lab.cluster.record import INSTANCE_LABEL, MANAGED_BY, Cluster
-from workshop.lab.cluster.removal import KINDS
+from workshop.lab.cluster.removal import DEFINED
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.connection import ForbiddenError
 from workshop.lab.kube.lease import Lease
@@ -39,7 +39,7 @@ _INSTALLS = (
     },
     {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": _WRITES},
 )
-_SERVED = (*KINDS[:5], (TOOLHIVE_API, "VirtualMCPServer"))  # what needs the operator, whoever applied it
+_SERVED = (*DEFINED, (TOOLHIVE_API, "VirtualMCPServer"))  # what needs the operator, whoever applied it
 
 
 @dataclass(frozen=True, order=True)

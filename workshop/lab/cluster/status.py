@@ -8,7 +8,7 @@ from workshop.lab.base import State, WorkloadStatus
 from workshop.lab.cluster.kind_cluster import KindCluster
 from workshop.lab.cluster.readiness import OPERATOR, find_operator, version_note
 from workshop.lab.cluster.record import Cluster
-from workshop.lab.cluster.removal import KINDS, Titled, gateway_kinds, own_titles
+from workshop.lab.cluster.removal import PROXIES, Titled, gateway_kinds, own_titles
 from workshop.lab.cluster.workload_state import (
     controllers_of,
     is_leaving,
@@ -22,7 +22,7 @@ from workshop.lab.kube.objects import Object, items, name_of, namespace_of, text
 from workshop.lab.logs import ContainerLog
 from workshop.lab.pins import pinned
 
-_WORKLOADS = (*KINDS[:2], ("apps/v1", "Deployment"))
+_WORKLOADS = (*PROXIES, ("apps/v1", "Deployment"))
 
 
 def cluster_status(cluster: Cluster) -> Sequence[WorkloadStatus]:

@@ -11,7 +11,7 @@ from workshop.lab.cluster.forwards import Forwards
 from workshop.lab.cluster.readiness import wait_deployment, wait_workload
 from workshop.lab.cluster.record import Cluster
 from workshop.lab.cluster.removal import (
-    KINDS,
+    CONFIGS,
     Titled,
     await_end,
     clear_own_finalizers,
@@ -31,7 +31,7 @@ from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.overrides import OPTIONAL_FIELDS, without
 from workshop.toolhive.secrets import SecretFiles
 
-_CONFIGS = ("MCPExternalAuthConfig", "MCPOIDCConfig", "MCPToolConfig")
+_CONFIGS = [kind for _, kind in CONFIGS]
 _ON_OUR_IMAGES = (
     "MCPServer",
     "Deployment",
@@ -334,7 +334,7 @@ class Workloads:
     def _unwanted(self, wanted: set[tuple[str, str]]) -> list[Titled]:
         of_variations: list[Titled] = []  # `up` leaves them alone
         for name in variations_made(self._cluster):
-            of_variations += own_titles(self._cluster, KINDS, name)
+            of_variations += own_titles(self._cluster, variation=name)
         titles = [found for found in own_titles(self._cluster) if found not in of_variations]
         return [found for found in titles if found[1:] not in wanted]
 

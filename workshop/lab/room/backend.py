@@ -26,6 +26,7 @@ from workshop.lab.base import (
     WorkloadStatus,
 )
 from workshop.lab.cluster.backend import ClusterBackend
+from workshop.lab.cluster.operator import DEFINITIONS
 from workshop.lab.cluster.record import Cluster, ClusterRecord, Tools
 from workshop.lab.cluster.removal import Removal
 from workshop.lab.cluster.render import RenderedPart, Renderer, SharedPractice
@@ -46,7 +47,6 @@ from workshop.lab.tools.run import copyable
 from workshop.toolhive.manifests import TOOLHIVE_API
 from workshop.toolhive.secrets import SecretFiles, auth_configs, client_secret_reference
 
-_DEFINITIONS = ("MCPServer", "MCPRemoteProxy", "MCPOIDCConfig", "MCPExternalAuthConfig", "MCPToolConfig")
 # Of the Service that is forwarded, only the one name may be read, which a review does not show.
 _IN_THE_ROOM = (
     Right("", "pods", "get"),
@@ -68,7 +68,7 @@ def require_access(seat: SeatFile, kube: Kube) -> str:
         lacking = missing(kube, seat.about.namespace, rights_in(seat_rules(alone=False)))
         if practice := seat.about.practice:
             lacking = [*lacking, *missing(kube, practice.namespace, _IN_THE_ROOM)]
-        served = kube.serves(TOOLHIVE_API, _DEFINITIONS)
+        served = kube.serves(TOOLHIVE_API, DEFINITIONS)
     again = f"Ask the facilitator to run `workshop room create {seat.about.room}` again"
     refuse_lacking(lacking, f"The account of {label_of(seat)} lacks rights that a seat needs", again)
     if not served:

@@ -13,18 +13,14 @@ from workshop.core.console import Progress
 from workshop.core.console import Step as Line
 from workshop.lab.cluster.operator import Operator
 from workshop.lab.cluster.record import Cluster
-from workshop.lab.cluster.removal import KINDS, await_end, clear_finalizers, patience
+from workshop.lab.cluster.removal import CONFIGS, DEFINED, PROXIES, await_end, clear_finalizers, patience
 from workshop.lab.kube.client import wait_for
 from workshop.lab.kube.connection import UnreachableError
 from workshop.lab.kube.objects import is_being_deleted, name_of, namespace_of
 from workshop.lab.room.objects import room_labels
 from workshop.lab.room.parallel import for_each
 from workshop.lab.room.record import find_id, room_lease
-from workshop.toolhive.manifests import TOOLHIVE_API
 
-_OF_TOOLHIVE = tuple(kind for kind in KINDS if kind[0] == TOOLHIVE_API)
-_CONFIGS = tuple(kind for kind in _OF_TOOLHIVE if kind[1].endswith("Config"))
-_PROXIES = tuple(kind for kind in _OF_TOOLHIVE if kind not in _CONFIGS)
 Found = tuple[str, str, str, str]
 """The API version, kind, namespace and name of an object."""
 
@@ -57,7 +53,7 @@ def remove(site: Cluster, progress: Progress, *, keep_operator: bool = False) ->
 def plan_of(site: Cluster, *, keep_operator: bool = False) -> Sequence[str]:
     """What `remove` would delete."""
     removal = _Removal(site)
-    objects = [f"delete {kind}/{name} in {space}" for _, kind, space, name in removal.objects(_OF_TOOLHIVE)]
+    objects = [f"delete {kind}/{name} in {space}" for _, kind, space, name in removal.objects(DEFINED)]
     operator = (
         [] if keep_operator else ["uninstall the operator, if a room or seat installed it and none needs it"]
     )
@@ -77,7 +73,7 @@ class _Removal:
         seats = [name for name in spaces if name != room]
         objects: list[str] = []
         with progress.step("Remove what the seats run") as line:
-            for kinds in (_PROXIES, _CONFIGS):
+            for kinds in (PROXIES, CONFIGS):
                 objects += self._delete(kinds, line)
         with progress.step(f"Remove {len(seats)} seats") as line:
             self._delete_spaces(seats, line)
