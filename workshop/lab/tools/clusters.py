@@ -3,6 +3,7 @@
 Helm also has a home of its own: a person's logins and plug-ins are not used.
 """
 
+import contextlib
 import json
 import os
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 from workshop.core.errors import PreflightError, WorkshopError
 from workshop.core.paths import make_private_dir, write_private
 from workshop.lab.pins import Pins
-from workshop.lab.tools.run import Done, Runner, Version, parsed, spelled
+from workshop.lab.tools.run import INSTALL, Done, Runner, Version, parsed, spelled
 
 _ASK_SECONDS = 30.0
 _DELETE_SECONDS = 120.0
@@ -22,7 +23,7 @@ _LOAD_SECONDS = 300.0
 _PROVIDER = "KIND_EXPERIMENTAL_PROVIDER"
 _OLDEST_KUBECTL: Version = (1, 25, 0)  # ToolHive's own floor
 _OLDEST_HELM: Version = (3, 10, 0)
-_NEWEST_HELM = 4
+_HELM_BELOW: Version = (5, 0, 0)
 _PULL_SECONDS = 180.0
 _HEAL_SECONDS = 120.0
 # An entry that matches nothing: if the file has no entry, Helm looks into the system's keychain.
@@ -42,16 +43,9 @@ class Kind:
 
     def examine(self) -> Version:
         """The version of kind; raises PreflightError when it is absent or outside the supported range."""
-        minimum, below = Pins.load().kind_versions
-        done = self._run(["kind", "version"], seconds=_ASK_SECONDS)
-        version = parsed(done.stdout)
-        if version is None or not (parsed(minimum) or version) <= version < (parsed(below) or version):
-            raise PreflightError(
-                f"This version of kind does not work here: {done.stdout.strip()}",
-                why=f"The workshop needs {minimum} or newer, below {below}",
-                hint="Install a supported version: https://kind.sigs.k8s.io/docs/user/quick-start/#installation",
-            )
-        return version
+        oldest, below = Pins.load().kind_versions
+        printed = self._run(["kind", "version"], seconds=_ASK_SECONDS).stdout
+        return _supported("kind", printed, parsed(oldest), parsed(below), f"{oldest} or newer, below {below}")
 
     def clusters(self) -> tuple[str, ...]:
         """The names of this engine's kind clusters."""
@@ -113,6 +107,20 @@ class Kind:
         return self._runner.run(argv, seconds=seconds, env=together, repeatable=repeatable)
 
 
+def _supported(
+    program: str, printed: str, oldest: Version | None, below: Version | None, needed: str
+) -> Version:
+    """The version that a program printed; raises PreflightError for an unknown one, or one out of range."""
+    version = parsed(printed)
+    if version is None or (oldest and version < oldest) or (below and version >= below):
+        raise PreflightError(
+            f"This version of {program} does not work here: {printed.strip()[:80]}",
+            why=f"The workshop needs {needed}",
+            hint=INSTALL[program],
+        )
+    return version
+
+
 def _names(done: Done) -> tuple[str, ...]:
     # "No kind clusters found." is on stderr.
     return tuple(line.strip() for line in done.stdout.splitlines() if line.strip())
@@ -140,18 +148,11 @@ class Kubectl:
     def examine(self) -> Version:
         """The version of kubectl; raises PreflightError when it is absent or too old."""
         argv = ("kubectl", "version", "--client", "--output", "json")
-        done = self._runner.run(argv, seconds=_ASK_SECONDS)
-        try:
-            version = parsed(json.loads(done.stdout)["clientVersion"]["gitVersion"])
-        except (ValueError, LookupError, TypeError):
-            version = parsed(done.stdout)
-        if version is None or version < _OLDEST_KUBECTL:
-            raise PreflightError(
-                f"kubectl is too old: {spelled(version) if version else done.stdout.strip()[:80]}",
-                why=f"{spelled(_OLDEST_KUBECTL)} is the oldest version that works",
-                hint="Update kubectl: https://kubernetes.io/docs/tasks/tools/",
-            )
-        return version
+        printed = self._runner.run(argv, seconds=_ASK_SECONDS).stdout
+        with contextlib.suppress(ValueError, LookupError, TypeError):  # it has other versions too
+            printed = str(json.loads(printed)["clientVersion"]["gitVersion"])
+        needed = f"{spelled(_OLDEST_KUBECTL)} or newer"
+        return _supported("kubectl", printed, _OLDEST_KUBECTL, None, needed)
 
     @staticmethod
     def argv(at: Access, *words: str) -> list[str]:
@@ -222,15 +223,10 @@ class Helm:
 
     def examine(self) -> Version:
         """The version of Helm; raises PreflightError when it is absent or out of range."""
-        done = self._run(["helm", "version", "--template", "{{.Version}}"], seconds=_ASK_SECONDS)
-        version = parsed(done.stdout)
-        if version is None or version < _OLDEST_HELM or version[0] > _NEWEST_HELM:
-            raise PreflightError(
-                f"This version of Helm does not work here: {done.stdout.strip()}",
-                why=f"The workshop needs Helm 3 from {spelled(_OLDEST_HELM)} on, or Helm {_NEWEST_HELM}",
-                hint="Install a supported version: https://helm.sh/docs/intro/install/",
-            )
-        return version
+        argv = ["helm", "version", "--template", "{{.Version}}"]
+        printed = self._run(argv, seconds=_ASK_SECONDS).stdout
+        needed = f"{spelled(_OLDEST_HELM)} or newer, below {spelled(_HELM_BELOW)}"
+        return _supported("helm", printed, _OLDEST_HELM, _HELM_BELOW, needed)
 
     def pull(self, chart: str, version: str, folder: Path) -> Path:
         """The local path of a chart, which is fetched from its OCI reference unless it is in `folder`."""

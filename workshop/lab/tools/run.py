@@ -20,7 +20,7 @@ from workshop.core.errors import DeadlineError, PreflightError, WorkshopError
 from workshop.core.text import shortened
 from workshop.toolhive.known_messages import hint_for
 
-_INSTALL = {
+INSTALL = {
     "docker": "Install Docker: https://docs.docker.com/get-docker/",
     "kind": "Install kind: https://kind.sigs.k8s.io/docs/user/quick-start/#installation",
     "helm": "Install Helm: https://helm.sh/docs/intro/install/",
@@ -291,7 +291,7 @@ def absent(program: str) -> PreflightError:
     """The error for a program that is not on the PATH."""
     return PreflightError(
         f"`{program}` was not found on your PATH",
-        hint=_INSTALL.get(program, f"Install `{program}`"),
+        hint=INSTALL.get(program, f"Install `{program}`"),
     )
 
 
