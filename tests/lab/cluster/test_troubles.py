@@ -299,7 +299,7 @@ def test_a_volume_that_is_not_mounted_is_reported_from_its_event(cluster: FakeCl
     error = refused(cluster, creating, event("github-remote-1", "FailedMount", told))
     assert error.what == "`github-remote` cannot become ready: FailedMount"
     assert told in error.why
-    assert "A secret the pod needs is missing" in error.hint
+    assert "The pod needs a secret that is missing" in error.hint
 
 
 def test_a_pod_without_room_is_reported(cluster: FakeCluster) -> None:
