@@ -132,6 +132,7 @@ class EmbeddedBackend:
         pods = [f"{each.name}-0" for found in deployments for each in found.resources.of("MCPServer")]
         ports |= {name: port for name, port in choices.ports.items() if name in ports or name in pods}
         for pod in pods:
+            # A running server keeps its port: a part that has not changed is not restarted.
             running = states.get(pod)
             port = running.port if running and process.find(running) else None
             if port is None or port in ports.values():

@@ -87,7 +87,7 @@ async def after_login(
     async with open_local_client(base_url=contract.base_url, timeout=seconds) as http:
         token = {"access-token": lambda: endpoint_checks.access_token(http, contract, access_token)}
         results = await _run_checks(token, seconds)
-    if not results[-1].passed:
+    if not results[-1].passed:  # nothing else can be asked with this token
         return results
 
     todo: SessionChecks = {"tools": endpoint_checks.has_tools}

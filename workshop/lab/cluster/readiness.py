@@ -219,6 +219,7 @@ class _Watch:
 
     def _is_ready(self, snapshot: Snapshot) -> bool:
         kinds = {controller["kind"] for controller in snapshot.controllers}
+        # An MCPServer has a proxy, and its server beside it.
         expected = {"Deployment", "StatefulSet"} if self._kind == "MCPServer" else {"Deployment"}
         current = snapshot.operator is None or snapshot.operator.is_current(snapshot.controllers)
         rolled_out = kinds >= expected and all(map(is_rolled_out, snapshot.controllers))

@@ -209,7 +209,7 @@ class Removal:
         left = await_end(self._cluster, look, self._patience(kinds), line.note)
         for api, kind, name in left:  # all of which carries our label
             if api == TOOLHIVE_API:
-                self._is_silent = True
+                self._is_silent = True  # the next kinds are not waited for again
                 line.note(f"{kind}/{name}: no operator releases it, so its finalizers are cleared")
                 clear_finalizers(self._cluster, self._cluster.namespace, api, kind, name)
 

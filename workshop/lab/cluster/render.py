@@ -189,6 +189,7 @@ class Renderer:
         labels = {**(metadata.get("labels") or {}), **own}
         body: dict[str, Any] = {**resource.body, "metadata": {**metadata, "labels": labels}}
         body["metadata"]["namespace"] = self._cluster.namespace
+        # Any other image is the learner's own, and stays.
         if resource.kind == "MCPServer" and resource.find("spec.image") == pinned().mcp_server:
             body["spec"] = {**body["spec"], "image": self._cluster.pins.mcp_server}
         return replace(resource, body=body)

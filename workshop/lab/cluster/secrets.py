@@ -87,6 +87,7 @@ class ClusterSecrets:
         noted = annotations_of(old)
         if noted.get(_HASH) == digest:
             annotations[_SINCE] = noted.get(_SINCE, created_at(old))
+        # Created again, so that its creation time is that of its values.
         if old:
             self.kube.delete("v1", "Secret", name, self.namespace)
         made = self.kube.create(

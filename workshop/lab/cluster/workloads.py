@@ -71,6 +71,7 @@ class Workloads:
             for endpoint in part.endpoints:
                 applied = _later(part) if endpoint.name in names else _step(part)
                 steps += self.reach(part, endpoint, (applied, *operator))
+            # A server that only a gateway reaches is waited for, and not forwarded.
             reached = {endpoint.name for endpoint in part.endpoints}
             behind = [item.name for item in part.resources.workloads if item.name not in reached]
             steps += [self._ready(part, name, (_step(part), *operator)) for name in behind]
