@@ -152,6 +152,7 @@ def _message(entry: Entry) -> dict[str, Any]:
             return {"role": "user", "content": text}
         case ToolReply(call, result):
             return {"role": "tool", "tool_call_id": call.id, "content": result.text}
+        # Without `tool_calls`: OpenAI refuses an empty list.
         case ModelTurn(text, ()):
             return {"role": "assistant", "content": text, **entry.extra}
         case ModelTurn(text, calls):

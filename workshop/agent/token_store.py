@@ -117,6 +117,7 @@ class TokenStore:
 
     def find(self, resource: str) -> Login | None:
         """The latest login for this MCP server, from any issuer."""
+        # A server may have changed its issuer: the latest login counts.
         mine = [login for login in self.all() if login.resource == resource]
         return max(mine, key=lambda login: login.saved_at, default=None)
 

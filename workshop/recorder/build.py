@@ -47,13 +47,13 @@ def settled(requests: Sequence[Request], server_url: str) -> Iterator[Request]:
     stays as it was.
     """
     there = origin(server_url)
-    seen = [
+    recorded = [
         request
         for request in requests
         if request.seen_by == "agent" and request.ended and origin(request.url) == there
     ]
     for request in requests:
-        span = _span(request, seen) if request.sender == GATEWAY else None
+        span = _span(request, recorded) if request.sender == GATEWAY else None
         if span is None:
             yield request
             continue
@@ -62,16 +62,16 @@ def settled(requests: Sequence[Request], server_url: str) -> Iterator[Request]:
         yield replace(request, at=moved if abs(moved - request.at) <= _SLACK else request.at)
 
 
-def _span(request: Request, seen: Sequence[Request]) -> tuple[float, float] | None:
+def _span(request: Request, recorded: Sequence[Request]) -> tuple[float, float] | None:
     """Begin and end of the request that caused one of the gateway's own."""
     path = urlsplit(bare(request.url)).path
     asker = AGENT if path.startswith("/mcp") else BROWSER
     if asker == BROWSER and not path.endswith("/access_token"):  # a tool may call the upstream's API too
-        calls = [(one.at, one.ended or one.at) for one in seen if b'"tools/call"' in one.request_body]
+        calls = [(one.at, one.ended or one.at) for one in recorded if b'"tools/call"' in one.request_body]
         during = [span for span in calls if span[0] - _CUT <= request.at <= span[1]]
         if during:
             return during[-1]
-    spans = [(one.at, one.ended or one.at) for one in seen if one.sender == asker]
+    spans = [(one.at, one.ended or one.at) for one in recorded if one.sender == asker]
     return min(spans, key=lambda span: max(span[0] - request.at, request.at - span[1], 0.0), default=None)
 
 

@@ -207,6 +207,7 @@ def masked_json(value: Any, labels: Labels, key: str = "") -> Any:  # noqa: ANN4
 
 
 def _masked_text(value: str, labels: Labels, key: str) -> str:
+    # The server's own state between two calls, which the client only returns (MCP 2026-07-28).
     if key == "requestState":
         return labels.of("state", value)
     if key == "url" and "://" in value:  # the page of a URL elicitation

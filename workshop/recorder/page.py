@@ -46,7 +46,7 @@ def picture(trace: Trace) -> Picture | None:
         title = f"The {server} passed on the agent's token: it must not"
         return Picture("The token swap", title, boxes, ((leaked.left,), (leaked.right,)), good=False)
     agents, upstreams = (
-        _each(side) for side in zip(*((one.left, one.right) for one in compared), strict=True)
+        _unique(side) for side in zip(*((one.left, one.right) for one in compared), strict=True)
     )
     along = _sent_along(trace)
     if not any(label in along for label in upstreams):
@@ -57,7 +57,7 @@ def picture(trace: Trace) -> Picture | None:
     title = f"The agent's token ends at the {server}; the person's own token is passed on"
     notes = (
         *((label, f"the agent's, only for the {server}") for label in agents),
-        *((label, _whose(label, trace, along, server)) for label in _each((*along, *upstreams))),
+        *((label, _owner(label, trace, along, server)) for label in _unique((*along, *upstreams))),
     )
     return Picture("The tokens", title, boxes, ((*agents, *along), upstreams), notes=notes)
 
@@ -73,7 +73,7 @@ def _issued_elsewhere(trace: Trace) -> Picture | None:
     return Picture("The token", title, (ISSUER, AGENT, GATEWAY), (token, token))
 
 
-def _each(labels: Sequence[str]) -> tuple[str, ...]:
+def _unique(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(labels))
 
 
@@ -88,14 +88,14 @@ def _sent_along(trace: Trace) -> Mapping[str, str]:
     }
 
 
-def _whose(label: str, trace: Trace, along: Mapping[str, str], server: str) -> str:
+def _owner(label: str, trace: Trace, along: Mapping[str, str], server: str) -> str:
     if label in along:
         return f"the person's own, from the header {along[label]}"
     used = [step for step in trace.steps if any(one.right == label for one in step.comparisons)]
-    return f"the {server}'s own{', to list tools' if all(map(_lists, used)) else ''}"
+    return f"the {server}'s own{', to list tools' if all(map(_is_listing, used)) else ''}"
 
 
-def _lists(step: Step) -> bool:
+def _is_listing(step: Step) -> bool:
     return any(name.lower() == "mcp-method" and value in _LISTING for name, value in step.request.headers)
 
 

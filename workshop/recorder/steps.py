@@ -151,6 +151,7 @@ def kind_of(request: Request, context: Context) -> str:
     path = urlsplit(bare(request.url)).path
     if "/.well-known/oauth-protected-resource" in path:
         return "resource-metadata"
+    # `oauth-authorization-server` or `openid-configuration`; the other one was recognised above.
     if "/.well-known/o" in path:
         return "server-metadata"
     if request.sender == GATEWAY:

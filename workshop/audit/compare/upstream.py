@@ -135,6 +135,7 @@ def _candidates(data: bytes) -> Iterator[bytes]:
 
 def _decoded(run: bytes) -> Iterator[bytes]:
     with contextlib.suppress(ValueError):
+        # Padding may be missing; two signs are always enough, and more are ignored.
         yield base64.urlsafe_b64decode(run.rstrip(b"=").translate(_URL_SAFE) + b"==")
     with contextlib.suppress(ValueError):
         yield bytes.fromhex(run.decode())

@@ -118,6 +118,7 @@ async def receive(client: "httpx2.AsyncClient", request: "httpx2.Request") -> An
 async def _read(response: "httpx2.Response") -> bytes:
     """The beginning of the body: of an event stream its first message, of one that GET opened nothing."""
     stream = response.headers.get("content-type", "").startswith("text/event-stream")
+    # The stream that GET opens may stay silent and never end.
     if stream and response.request.method == "GET":
         return b""
     body = bytearray()

@@ -87,6 +87,7 @@ async def _metadata(issuer: str, exchange: Exchange) -> Answer | None:
     origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
     urls = [f"{origin}/.well-known/oauth-authorization-server{path}"]
     urls.append(f"{origin}/.well-known/openid-configuration{path}")
+    # OpenID Connect Discovery appends its path to the issuer, RFC 8414 inserts it.
     if path:
         urls.append(f"{origin}{path}/.well-known/openid-configuration")
     for url in urls:
