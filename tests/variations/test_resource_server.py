@@ -179,8 +179,8 @@ def test_what_is_not_served_is_said(options: dict[str, str]) -> None:
         ("no_such_module:run", "No module named 'no_such_module'"),
         ("..tools:run", "cannot be imported"),
         ("broken_while_imported:run", "RuntimeError: not today"),
-        ("math:sqrt", "arguments of a tool come by name"),
-        ("os.path:join", "arguments of a tool come by name"),
+        ("math:sqrt", "a tool's arguments are passed by name"),
+        ("os.path:join", "a tool's arguments are passed by name"),
     ],
 )
 def test_a_reference_that_names_no_tool_is_explained(
