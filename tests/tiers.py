@@ -152,15 +152,20 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 class _Scheduling(LoadFileScheduling):
-    """Gives a worker a file at a time; of the table of conditions, with its thousand cases, one condition."""
+    """Gives a worker a file at a time; of the table of conditions, with its thousand cases, one condition.
+
+    What needs a cluster shares one, so one worker has all of it.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
+        if "e2e/kind/" in file:
+            return "e2e/kind"
         return nodeid.partition("-")[0] if file.endswith("test_conditions.py") else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Scheduling:
-    """Divide the tests by file, as `--dist=loadfile` does, with one exception, in the workers' order."""
+    """Divide the tests by file, as `--dist=loadfile` does, with two exceptions, in the workers' order."""
     config.option.loadscopereorder = False
     return _Scheduling(config, log)
 

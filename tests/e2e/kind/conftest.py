@@ -132,7 +132,7 @@ class Course:
         return hashlib.sha256(self.kubeconfig.read_bytes()).hexdigest()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def course(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
     context = os.environ.get("WORKSHOP_E2E_CONTEXT")
     reason = _missing(context)
@@ -155,6 +155,17 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
         if context is None and name in made.clusters():
             away = ["kind", "delete", "cluster", "--name", name, "--kubeconfig", str(root / "none")]
             subprocess.run(away, check=False, timeout=300)
+
+
+@pytest.fixture(scope="session")
+def deployed(course: Course, request: pytest.FixtureRequest) -> Course:
+    """The course, up; the tests of this folder follow each other in it, and the last one removes it."""
+    try:
+        course.ok("up", "-v", "--keep", *course.up_options, seconds=3 * SECONDS)  # a failure can be looked at
+    except pytest.fail.Exception:
+        request.session.shouldstop = "without a cluster there is no more to see"  # once is enough
+        raise
+    return course
 
 
 def _missing(context: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Up, part 3, part 4, a proxy pod that dies, part 4 again, teardown: on a real cluster, in this order."""
+"""Up, part 3, part 4, a proxy pod that dies, part 4 again: on a real cluster, in this order."""
 
 import json
 import re
@@ -11,17 +11,6 @@ pytestmark = [pytest.mark.kind, pytest.mark.timeout(4 * SECONDS)]
 
 ANSWER = "trail-mapper has the most open issues"
 PROXY_PODS = "app.kubernetes.io/instance=github-remote"
-
-
-@pytest.fixture(scope="module")
-def deployed(course: Course, request: pytest.FixtureRequest) -> Course:
-    """The course, up; the tests follow each other in it."""
-    try:
-        course.ok("up", "-v", "--keep", *course.up_options, seconds=3 * SECONDS)  # a failure can be looked at
-    except pytest.fail.Exception:
-        request.session.shouldstop = "without a cluster there is no more to see"  # once is enough
-        raise
-    return course
 
 
 def proxy_pods(deployed: Course) -> set[str]:
@@ -118,14 +107,3 @@ def test_a_rehearsal_runs_on_the_cluster_that_is_up(deployed: Course) -> None:
     report = json.loads(deployed.ok("rehearse", "--json", seconds=2 * SECONDS).stdout)["data"]
     assert report["held"], report
     assert "GitHub received token 2 (its own)" in report["steps"][-1]["shown"]
-
-
-def test_teardown_leaves_nothing(deployed: Course) -> None:
-    done = deployed.ok("teardown")
-    assert "Stopped " in done.stdout
-    assert not deployed.directory.exists()
-    assert deployed.processes() == []
-    if deployed.context is None:
-        assert deployed.name not in deployed.clusters()
-    again = deployed.ok("teardown")
-    assert again.stdout == "Nothing was running\n"

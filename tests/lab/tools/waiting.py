@@ -9,11 +9,11 @@ _SECONDS = 60.0
 _POLL_SECONDS = 0.02
 
 
-def until(holds: Callable[[], bool]) -> None:
-    """Wait until a condition holds; fails after a minute."""
-    deadline = time.monotonic() + _SECONDS
+def until(holds: Callable[[], bool], seconds: float = _SECONDS) -> None:
+    """Wait until a condition holds; fails after so many seconds."""
+    deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, "it did not come true within a minute"
+        assert time.monotonic() < deadline, f"it did not come true within {seconds:.0f} s"
         time.sleep(_POLL_SECONDS)
 
 
