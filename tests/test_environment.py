@@ -1,5 +1,8 @@
 """A shell's choices for `up` do not reach the tests, and a person's choices for the tests do."""
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.conftest import clear_choices
@@ -15,3 +18,10 @@ def test_what_a_shell_has_set_for_up_is_cleared(selected: str, left: dict[str, s
     environment = CHOICES | OTHERS
     clear_choices(environment, selected)
     assert environment == left
+
+
+def test_a_program_that_a_test_starts_keeps_what_it_compiles() -> None:
+    """Whatever the shell has set: otherwise each start compiles all that it imports."""
+    program = "import sys; print(sys.dont_write_bytecode)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
