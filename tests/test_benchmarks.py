@@ -142,7 +142,7 @@ def test_the_rooms_benchmark_measures_a_class_that_logs_in_and_reports_what_it_l
     )
     assert done.returncode == 0, done.stderr
     skipped, *logins = done.stdout.splitlines()
-    assert skipped == "Skipped: a room needs kubectl and the programs of KUBEBUILDER_ASSETS"
+    assert skipped == "Skipped: a room needs kubectl, Helm and the programs of KUBEBUILDER_ASSETS"
     assert [line.partition(":")[0] for line in logins] == ["5 logins at once"] * 2
 
 
