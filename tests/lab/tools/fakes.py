@@ -1,6 +1,6 @@
 """Fake programs on the PATH: each records how it was called, and replays what a test told it to answer."""
 
-import json
+import ast
 import os
 import sys
 from dataclasses import dataclass
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+# A test starts up to thirty of these, so they import nothing that takes time to load, such as json.
 _PROGRAM = """#!{python} -IS
-import json, os, pathlib, sys, time
-folder = pathlib.Path({folder!r})
-name, words = {name!r}, sys.argv[1:]
-replies = json.loads((folder / "replies.json").read_text())
+import os, sys, time
+folder, name, words = {folder!r}, {name!r}, sys.argv[1:]
+with open(folder + "/replies") as file:
+    replies = eval(file.read())
 
 def fits(wanted):
     rest = iter(words)
@@ -21,18 +22,19 @@ def fits(wanted):
 found = [reply for reply in replies if reply["name"] == name and fits(reply["words"])]
 stdin = sys.stdin.buffer.read().decode() if any(reply["reads"] for reply in found) else ""
 call = dict(argv=[name, *words], env=dict(os.environ), stdin=stdin)
-(folder / f"{{time.time_ns()}}-{{os.getpid()}}.tmp").write_text(json.dumps(call))
-for path in folder.glob(f"*-{{os.getpid()}}.tmp"):
-    path.rename(path.with_suffix(".call"))
+path = f"{{folder}}/{{time.time_ns()}}-{{os.getpid()}}"
+with open(path + ".tmp", "w") as file:
+    file.write(ascii(call))
+os.rename(path + ".tmp", path + ".call")
 for index, reply in reversed(list(enumerate(replies))):
     if reply not in found:
         continue
     if reply["times"] is not None:
-        used = folder / f"used-{{index}}"
-        done = int(used.read_text()) if used.exists() else 0
-        if done >= reply["times"]:
-            continue
-        used.write_text(str(done + 1))
+        with open(f"{{folder}}/used-{{index}}", "a+") as used:
+            done = used.tell()
+            if done >= reply["times"]:
+                continue
+            used.write(".")
     exec(reply["does"], dict(argv=sys.argv))
     sys.stdout.write(reply["stdout"])
     sys.stderr.write(reply["stderr"])
@@ -79,7 +81,7 @@ class FakeTools:
         """
         reply = {"name": name, "words": words, "stdout": stdout, "stderr": stderr, "code": code}
         self._replies.append({**reply, "times": times, "reads": reads, "does": does})
-        (self._calls / "replies.json").write_text(json.dumps(self._replies))
+        (self._calls / "replies").write_text(ascii(self._replies))
         program = self._bin / name
         if not program.exists():
             text = _PROGRAM.format(python=sys.executable, folder=str(self._calls), name=name)
@@ -88,7 +90,7 @@ class FakeTools:
 
     def calls(self, name: str | None = None, *words: str) -> list[Call]:
         """The calls so far, in their order; only those of `name`, and with `words` among the arguments."""
-        told = [json.loads(path.read_text()) for path in sorted(self._calls.glob("*.call"))]
+        told = [ast.literal_eval(path.read_text()) for path in sorted(self._calls.glob("*.call"))]
         calls = [Call(**call) for call in told if name is None or call["argv"][0] == name]
         return [call for call in calls if set(words).issubset(call.argv)]
 
