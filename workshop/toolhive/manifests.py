@@ -3,6 +3,8 @@
 A manifest may hold the values that JSON can, within bounds; YAML's other types are refused.
 """
 
+import copy
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -159,7 +161,7 @@ def _documents(path: Path, *, gateways: bool = False) -> Iterable[Resource]:
     import yaml
 
     try:
-        documents = shallow(list(yaml.safe_load_all(read_bounded(path).decode("utf-8"))))
+        documents = copy.deepcopy(_parsed(read_bounded(path).decode("utf-8")))
     except (OSError, UnicodeDecodeError, DamagedFileError) as error:
         raise UsageError(f"Cannot read the manifest `{path}`", why=str(error)) from error
     except yaml.YAMLError as error:
@@ -181,6 +183,13 @@ def _documents(path: Path, *, gateways: bool = False) -> Iterable[Resource]:
         if body is not None:
             _check_values(body, f"{path}, document {number}")
             yield _resource(body, f"{path}, document {number}", gateways=gateways)
+
+
+@functools.lru_cache(maxsize=32)  # an `up` reads each manifest several times
+def _parsed(text: str) -> list[Any]:
+    import yaml
+
+    return shallow(list(yaml.safe_load_all(text)))
 
 
 def _resource(body: object, source: str, *, gateways: bool) -> Resource:
