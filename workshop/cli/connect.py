@@ -121,7 +121,7 @@ def _paths(options: Sequence[str] | None) -> dict[str, Path]:
         if not equals or not name.replace("-", "").isalnum() or not path:
             raise UsageError(
                 f"`{plain(option)}` is not NAME=FILE",
-                hint="For example `--header-file x-github-pat=token.txt`",
+                hint="Name the header and its file, as in `--header-file x-github-pat=token.txt`",
             )
         found[name.lower()] = Path(path).expanduser()
     return found
