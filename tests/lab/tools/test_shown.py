@@ -49,8 +49,18 @@ def test_hidden_values_and_logins_in_addresses_are_masked_everywhere() -> None:
     ]
 
 
+def test_a_token_in_the_users_place_is_masked() -> None:
+    assert masked("https://token@proxy:3128 ssh://me@host") == "https://***@proxy:3128 ssh://me@host"
+
+
 def test_masking_leaves_other_addresses_alone() -> None:
-    for text in ("http://host:80/a@b", "git@host:x", "https://host/p?q=a:b", "oci://ghcr.io/a/b:1@sha256:c"):
+    for text in (
+        "http://host:80/a@b",
+        "git@host:x",
+        "ssh://me@host",
+        "https://host/p?q=a:b",
+        "oci://ghcr.io/a/b:1@sha256:c",
+    ):
         assert masked(text, [""]) == text
 
 

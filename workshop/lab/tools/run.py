@@ -34,7 +34,8 @@ Environment = Mapping[str, str | None]  # added to our own; None takes a variabl
 _MASK = "***"
 _LINES = 3
 _WIDTH = 240
-_LOGIN_IN_URL = re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)")
+# A login without a colon counts, too: a proxy may take a token in the user's place. Only ssh's user is shown.
+_LOGIN_IN_URL = re.compile(r"(?<=://)(?:[^/\s:@]+:[^/\s@]+|(?<!ssh://)[^/\s@]+)(?=@)")
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY", re.IGNORECASE)
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
 _FAILURE = re.compile(r"^(error|fatal|failed)\b", re.IGNORECASE)
