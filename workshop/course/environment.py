@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workshop.core.console import Progress
-from workshop.core.errors import CredentialsError, PreflightError, UsageError
+from workshop.core.errors import PreflightError, UsageError
 from workshop.core.instance import Instance, Record, Upstream
 from workshop.core.ports import HIGHEST, LOWEST, free_port
 from workshop.core.settings import Settings
@@ -283,8 +283,10 @@ def _decide(instance: Instance, lessons: Sequence[Lesson], options: UpOptions, r
     if instance.is_named:
         ports = _own_ports(ports, deployments)
     _check_ports(ports, deployments)
-    if upstream == "github":
-        _require_oauth_app(settings, deployments)
+    if upstream == "github" and not seat:
+        from workshop.lab.deployments import require_oauth_app
+
+        require_oauth_app(settings, deployments)
     backend = backend_for(chosen.name, instance.directory, runner, options)
     return _Wanted(backend, deployments, Choices(upstream, settings, ports), reason)
 
@@ -341,24 +343,6 @@ def _choose_in(seat: "SeatFile", options: UpOptions) -> tuple[Chosen, Upstream, 
     if seat.about.practice is None:
         return chosen, "github", f"{chosen.summary}, GitHub upstream"
     return chosen, "practice", f"{chosen.summary}, the room's practice GitHub as {seat.about.practice.user}"
-
-
-def _require_oauth_app(settings: Settings, deployments: Sequence[Deployment]) -> None:
-    from workshop.toolhive.manifests import CLIENT_ID_PLACEHOLDER, UPSTREAM_OAUTH
-    from workshop.toolhive.secrets import auth_configs
-
-    hint = "`.env.example` names both keys; `--upstream practice` needs neither"
-    if not settings.github_client_secret:
-        raise CredentialsError("GITHUB_OAUTH_CLIENT_SECRET is not set in `.env`", hint=hint)
-    for deployment in deployments:
-        for auth in auth_configs(deployment.resources):
-            client_id = auth.find(f"{UPSTREAM_OAUTH}.clientId")
-            if client_id == CLIENT_ID_PLACEHOLDER and not settings.github_client_id:
-                raise CredentialsError(
-                    "GITHUB_OAUTH_CLIENT_ID is not set in `.env`",
-                    why=f"The `clientId` in {auth.source} is still the placeholder",
-                    hint=hint,
-                )
 
 
 def _names(deployments: Sequence[Deployment]) -> set[str]:

@@ -6,18 +6,20 @@ ToolHive makes a StatefulSet `<name>` (pod `<name>-0`) and a Deployment `<name>`
 
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from workshop.core.errors import CredentialsError
 from workshop.core.hops import SIGN_IN
+from workshop.core.settings import Settings
 from workshop.lab.base import PRACTICE_CLIENT_ID, PRACTICE_GITHUB, Choices, Deployment, Program
 from workshop.lab.process import on_this_machine
 from workshop.toolhive import overrides
 from workshop.toolhive.lint import CALLBACK_PATH, DEFAULT_SCOPES
 from workshop.toolhive.manifests import (
+    CLIENT_ID_PLACEHOLDER,
     UPSTREAM,
     UPSTREAM_OAUTH,
     Resource,
@@ -59,6 +61,22 @@ def with_choices(
         return with_practice(resources)
     client_id = choices.settings.github_client_id.value
     return overrides.with_client_id(resources, client_id) if client_id else resources
+
+
+def require_oauth_app(settings: Settings, deployments: Sequence[Deployment]) -> None:
+    """Raise CredentialsError if `.env` and the manifests do not name the OAuth app at the real GitHub."""
+    hint = "`.env.example` names both keys; `--upstream practice` needs neither"
+    if not settings.github_client_secret:
+        raise CredentialsError("GITHUB_OAUTH_CLIENT_SECRET is not set in `.env`", hint=hint)
+    for deployment in deployments:
+        for auth in auth_configs(deployment.resources):
+            client_id = auth.find(f"{UPSTREAM_OAUTH}.clientId")
+            if client_id == CLIENT_ID_PLACEHOLDER and not settings.github_client_id:
+                raise CredentialsError(
+                    "GITHUB_OAUTH_CLIENT_ID is not set in `.env`",
+                    why=f"The `clientId` in {auth.source} is still the placeholder",
+                    hint=hint,
+                )
 
 
 def write_secrets(files: SecretFiles, resources: Resources, choices: Choices) -> list[Resource]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.room.test_join import Attendee, attendee, room_in, seat_at
+from tests.lab.room.attendee import Attendee, attendee, room_in, seat_at
 from workshop.core.console import Console
 from workshop.core.errors import PreflightError
 from workshop.course.lessons import find_lessons

@@ -7,11 +7,11 @@ import pytest
 
 from tests.lab.cluster import bench
 from tests.lab.cluster.fake_operator import install_operator
+from tests.lab.room.attendee import Attendee
 from tests.lab.room.bench import Facilitator
 from tests.lab.room.fake_room import RoomEmulator
 from tests.lab.room.rooms import node
 from tests.lab.room.test_execute import part_4
-from tests.lab.room.test_join import Attendee
 from workshop.core.console import Console
 from workshop.core.settings import Settings
 from workshop.course import environment

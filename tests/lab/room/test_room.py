@@ -19,7 +19,7 @@ from tests.lab.room.fake_room import KINDS, RoomEmulator
 from tests.lab.room.rooms import node
 from workshop.core.errors import CredentialsError, DeadlineError, PreflightError, UsageError
 from workshop.core.seats import record_key
-from workshop.core.settings import Settings
+from workshop.core.settings import Setting, Settings
 from workshop.lab.kube.connection import ForbiddenError, UnreachableError
 from workshop.lab.kube.objects import annotations_of, name_of
 from workshop.lab.room import record, seat_file
@@ -118,17 +118,15 @@ def test_the_practice_github_has_a_user_for_each_seat_and_each_seat_its_secret(
 
 
 def test_with_the_real_github_there_is_no_practice_github(
-    facilitator: Facilitator, cluster: FakeCluster, tmp_path: Path
+    facilitator: Facilitator, cluster: FakeCluster
 ) -> None:
-    (tmp_path / "env").write_text(
-        "GITHUB_OAUTH_CLIENT_SECRET=made-up-secret\nGITHUB_OAUTH_CLIENT_ID=Ov23made\n"
-    )
-    settings = Settings.load(tmp_path / "env")
+    settings = Settings(Setting("Ov23made"), Setting("made-up-secret"))
     report = facilitator.create("monday", 1, upstream="github", settings=settings)
     assert within(cluster, "monday-01") == IN_A_SEAT - {"Service/practice-github"}
     assert cluster.get("Deployment", "practice-github", "monday") is None
     assert stored(cluster, "github-oauth-client", "client-secret", "monday-01") == "made-up-secret"
-    assert seat_file.read(Path(report.seats[0].file)).about.practice is None
+    about = seat_file.read(Path(report.seats[0].file)).about
+    assert (about.practice, about.github_client_id) == (None, "Ov23made")
 
 
 def test_without_its_oauth_app_a_room_at_github_is_refused_before_any_change(
@@ -137,7 +135,10 @@ def test_without_its_oauth_app_a_room_at_github_is_refused_before_any_change(
     before = everything(cluster)
     with pytest.raises(CredentialsError, match="GITHUB_OAUTH_CLIENT_SECRET is not set") as refused:
         facilitator.create("monday", 1, upstream="github")
-    assert "`--upstream practice` needs no OAuth app" in refused.value.hint
+    assert "`--upstream practice` needs neither" in refused.value.hint
+    settings = Settings(github_client_secret=Setting("made-up-secret"))
+    with pytest.raises(CredentialsError, match="GITHUB_OAUTH_CLIENT_ID is not set"):
+        facilitator.create("monday", 1, upstream="github", settings=settings)
     assert everything(cluster) == before
 
 

@@ -15,6 +15,7 @@ from functools import cached_property
 from workshop.core.console import Progress
 from workshop.core.console import Step as Line
 from workshop.core.errors import CredentialsError, PreflightError, UsageError
+from workshop.core.settings import Setting, Settings
 from workshop.lab.base import (
     PRACTICE_GITHUB,
     SEAT_FILE,
@@ -229,6 +230,8 @@ class SeatBackend(ClusterBackend):
         """Render these deployments for the seat, with the room's practice GitHub."""
         practice = self.seat.about.practice
         shared = SharedPractice(practice.namespace, practice.user) if practice else None
+        if not practice:
+            choices = replace(choices, settings=self._with_oauth_app(choices.settings, deployments))
         return SeatWorkloads(cluster, Renderer(cluster, shared).render(deployments, choices))
 
     def remove(self, cluster: Cluster, progress: Progress) -> list[str]:
@@ -246,6 +249,17 @@ class SeatBackend(ClusterBackend):
         with explained(self.seat):
             cluster.kube.version()
         return cluster
+
+    def _with_oauth_app(self, settings: Settings, deployments: Sequence[Deployment]) -> Settings:
+        """The settings with the room's OAuth app, from the seat file and from the seat's secret."""
+        files, source = SecretFiles(self._home / "secrets"), label_of(self.seat)
+        auths = [auth for deployment in deployments for auth in auth_configs(deployment.resources)]
+        paths = [path for auth in auths if (path := files.path(*client_secret_reference(auth))).exists()]
+        return replace(
+            settings,
+            github_client_id=Setting(self.seat.about.github_client_id, source),
+            github_client_secret=Setting(paths[0].read_text("utf-8") if paths else None, source),
+        )
 
     def _take_secrets(self, deployments: Sequence[Deployment]) -> None:
         """Read the seat's secrets into this instance's files, from which manifests and checks are made."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from workshop.core.console import Progress
 from workshop.core.console import Step as Line
-from workshop.core.errors import CredentialsError, UsageError
+from workshop.core.errors import UsageError
 from workshop.core.instance import Upstream
 from workshop.core.invocation import again
 from workshop.core.settings import Settings
@@ -26,7 +26,7 @@ from workshop.lab.cluster.record import Cluster
 from workshop.lab.cluster.render import practice_manifests
 from workshop.lab.cluster.seats import missing, refuse_lacking, rights_in
 from workshop.lab.cluster.secrets import secrets_of
-from workshop.lab.deployments import practice_config, write_secrets
+from workshop.lab.deployments import practice_config, require_oauth_app, write_secrets
 from workshop.lab.kube.client import bound
 from workshop.lab.kube.connection import UnreachableError
 from workshop.lab.kube.objects import Object, annotations_of, name_of, text
@@ -114,8 +114,14 @@ class CreateReport:
     seats: Sequence[SeatReport]
 
 
-def decide(site: Cluster, options: RoomOptions, known: Room | None = None) -> Room:
-    """The room that is wanted; raises UsageError for a number of seats that cannot be."""
+def decide(
+    site: Cluster, options: RoomOptions, parts: Sequence[Deployment], known: Room | None = None
+) -> Room:
+    """The room that is wanted.
+
+    Raises UsageError for a number of seats that cannot be, and CredentialsError without the OAuth app that
+    new seats need at the real GitHub.
+    """
     people = {**(known.people if known else {})}
     seats = options.seats or max(known.seats if known else 0, len(options.people))
     room = Room(site.namespace, site.record.id, seats)
@@ -138,14 +144,17 @@ def decide(site: Cluster, options: RoomOptions, known: Room | None = None) -> Ro
         )
     upstream = options.upstream or (known.upstream if known else "practice")
     if upstream == "github" and seats > (known.seats if known else 0):
-        _require_oauth_app(options.settings)
+        require_oauth_app(options.settings, parts)
     images = {"mcp_server": site.pins.mcp_server, "practice": site.pins.practice}
     if known and known.images:
         images |= {name: image for name, image in known.images.items() if name not in site.pins.prebuilt}
     else:
         require_images(site.pins, practice=upstream == "practice")
     hours = options.hours or (known.hours if known else room.hours)
-    return replace(room, people=people, upstream=upstream, images=images, hours=hours)
+    # The app of a room stays, as its seats' secrets do.
+    app = (known and known.client_id) or options.settings.github_client_id.value or ""
+    app = app if upstream == "github" else ""
+    return replace(room, people=people, upstream=upstream, client_id=app, images=images, hours=hours)
 
 
 def create(
@@ -160,7 +169,7 @@ def create(
     with _resumable():
         with progress.step("Check the rights of this account, the names and the space"):
             known = known_room(kube, site.namespace)
-            room = decide(site, options, known)
+            room = decide(site, options, parts, known)
             _require_rights(site)
             require_free(site, room)
             grows = room.seats > (known.seats if known else 0)
@@ -180,7 +189,7 @@ def plan_of(
     site: Cluster, options: RoomOptions, parts: Sequence[Deployment], handout: Handout
 ) -> Sequence[str]:
     """What `create` would run and write, without asking the cluster."""
-    room = decide(site, options)
+    room = decide(site, options, parts)
     return plan(Creation(site, room, options.settings, parts, handout).steps())
 
 
@@ -369,16 +378,6 @@ class Creation:
         with self._handout.adding():
             for_each(lacking, issue, line.note)
         line.note(f"{len(lacking)} new, in {self._handout.path}")
-
-
-def _require_oauth_app(settings: Settings) -> None:
-    """Raise CredentialsError, before any change, without the values that new seats need for GitHub."""
-    if not settings.github_client_secret:
-        raise CredentialsError(
-            "GITHUB_OAUTH_CLIENT_SECRET is not set in `.env`",
-            why="The seats of a room log in at GitHub through one OAuth app, whose secret each of them gets",
-            hint="`.env.example` names it; `--upstream practice` needs no OAuth app",
-        )
 
 
 def _require_rights(site: Cluster) -> None:

@@ -43,13 +43,15 @@ _REACHES = ("server", "certificate-authority-data", "tls-server-name", "insecure
 class Room:
     """What is recorded about a room: its id, its seats, and what they are made with.
 
-    `people` are names by seat; `images` are those of the seats' programs, `mcp_server` and `practice`.
+    `client_id` is the OAuth app at the real GitHub; `people` are names by seat; `images` are those of the
+    seats' programs, `mcp_server` and `practice`.
     """
 
     name: str
     id: str
     seats: int
     upstream: Upstream = "practice"
+    client_id: str = ""
     hours: int = 12
     people: Mapping[str, str] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
@@ -64,6 +66,7 @@ class Room:
         data = {
             "seats": str(self.seats),
             "upstream": self.upstream,
+            "clientId": self.client_id,
             "hours": str(self.hours),
             "people": json.dumps(self.people, sort_keys=True),
             "images": json.dumps(self.images, sort_keys=True),
@@ -187,6 +190,7 @@ def known_room(kube: Kube, name: str) -> Room | None:
             id=room_id,
             seats=int(data["seats"]),
             upstream="github" if data.get("upstream") == "github" else "practice",
+            client_id=data.get("clientId", ""),
             hours=int(data["hours"]),
             people=parsed_json(data.get("people") or "{}"),
             images=parsed_json(data.get("images") or "{}"),

@@ -56,6 +56,7 @@ class Issuer:
             seat=seat,
             namespace=seat_namespace(room.name, seat),
             practice=practice,
+            github_client_id=room.client_id or None,
             images=SeatImages(**images) if images else None,
         )
 

@@ -52,6 +52,8 @@ class Seat(_Model):
     seat: Annotated[str, Field(pattern=r"^[0-9]{2,4}\z")]
     namespace: _Name
     practice: Practice | None = None
+    github_client_id: _Text | None = None
+    """The OAuth app of a room at the real GitHub, if the manifest does not name one."""
     images: SeatImages | None = None
 
 
