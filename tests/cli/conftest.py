@@ -1,16 +1,21 @@
 """The command line in this process: exit code, stdout and stderr of one command."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from workshop.cli.app import build_tree
 from workshop.cli.main import main
 from workshop.cli.terminal import console
+from workshop.core.instance import INSTANCE
+from workshop.core.invocation import UV_RUN
+from workshop.course import lessons
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,17 @@ class Outcome:
 Workshop = Callable[..., Outcome]
 
 
-# A process builds the commands once; here that would be most of what a command costs.
-tree = cache(build_tree)
+@cache
+def _tree_for(*_reasons: object) -> Any:
+    return build_tree()
+
+
+def tree() -> Any:
+    """The command tree: a process builds it once, and here that would be most of what a command costs.
+
+    It depends on the folder of the parts, and its help on how the commands are typed.
+    """
+    return _tree_for(lessons.parts_dir(), os.environ.get(INSTANCE), os.environ.get(UV_RUN))
 
 
 @pytest.fixture

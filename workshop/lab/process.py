@@ -139,10 +139,10 @@ def wait_ready(state: ProcessState, seconds: float) -> None:
     while not is_healthy(state):
         ended = find(state) is None
         if ended or time.monotonic() > deadline:
-            what = "exited while it was starting" if ended else f"was not ready within {seconds:.0f} s"
-            raise (WorkshopError if ended else DeadlineError)(
-                f"`{state.name}` {what}", why=_last_lines(state.log), hint=f"Its log is `{state.log}`"
-            )
+            why, hint = _last_lines(state.log), f"Its log is `{state.log}`"
+            if ended:
+                raise WorkshopError(f"`{state.name}` exited while it was starting", why=why, hint=hint)
+            raise DeadlineError(f"`{state.name}` was not ready within {seconds:.0f} s", why=why, hint=hint)
         time.sleep(_POLL_SECONDS)
 
 
