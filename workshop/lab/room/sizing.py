@@ -20,7 +20,7 @@ from workshop.toolhive.manifests import Resource
 # Measured by `python -m tests.benchmarks.room`, and on a kind node of 2 cores.
 CREATE_CALLS, CREATE_CALLS_ONCE = 14, 85  # of `room create`: a seat, and the room
 UP_CALLS = 300  # of a seat's `up`
-USED_MEMORY = 45  # MiB, of a pod, at most
+USED_MEMORY = 25  # MiB, of a pod on average: the server 48, the two proxies 15 and 12
 CLIENTS = 5  # that a seat registers at its proxy: the agent, and some that `connect` prepares
 _COLD_MINUTES = 10  # in which a class runs its first `up`
 _MOST_CLIENTS = 10_000  # that a proxy keeps, unless `storage.maxDCRClients` changes it
