@@ -52,6 +52,7 @@ class Signing:
         Raises WorkshopError if `url` has another origin, if its metadata names another resource, or if it
         needs no login; otherwise what the agent's login raises.
         """
+        # Again, because it may be where a redirect from the checked URL led.
         self.check(url)
         if not same_origin(httpx2.URL(named), httpx2.URL(url)):
             raise WorkshopError(
@@ -67,6 +68,7 @@ class Signing:
                 has_tools = client.server_capabilities.tools is not None
                 listed = (await client.list_tools()).tools if has_tools else []
         stored = self.tokens.find(resource_url_from_server_url(url))
+        # The login begins with a challenge: a server that sends none was used without a token.
         if stored is None or stored.tokens is None:
             raise WorkshopError(f"{url} needs no login", hint="Leave out `--login`")
         tools = {tool.name: tool.model_dump_json(exclude_none=True) for tool in listed}

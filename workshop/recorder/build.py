@@ -34,6 +34,7 @@ def distinct(requests: Sequence[Request]) -> Iterable[Request]:
     }
     addresses = {(origin(url), urlsplit(bare(url)).path) for url in browsed}
     for request in requests:
+        # Without the query: the upstream's record has fingerprints in place of its values.
         address = (origin(request.url), urlsplit(bare(request.url)).path)
         repeated = request.url in browsed or (request.seen_by == "upstream" and address in addresses)
         if request.seen_by == "agent" or request.sender == GATEWAY or not repeated:
@@ -142,6 +143,7 @@ def build_trace(
         closing=closing,
         unseen=tuple(_unseen(steps, context, subject, has_record=upstreams is not None)),
     )
+    # At the end and as a whole: an early text may contain a secret that only a later request labelled.
     return from_data(_swept(asdict(trace), labels))
 
 

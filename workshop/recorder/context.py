@@ -50,7 +50,7 @@ def returned_object(request: Request) -> Mapping[str, Any]:
 def _object(body: bytes) -> Mapping[str, Any]:
     try:
         found = json.loads(body)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # a server can nest JSON as deep as it likes
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -103,6 +103,7 @@ class Context:
     def receiver(self, request: Request) -> str:
         """The party that receives the request."""
         there = origin(request.url)
+        # RFC 8252 section 7.3: the agent's port is a new one at each login, so only the request names it.
         if self.asked and bare(request.url) == self.asked.get("redirect_uri"):
             return AGENT
         if request.seen_by == "listener":

@@ -55,6 +55,7 @@ def _covers(resource: str, url: str) -> bool:
     """Whether `url` is at or below `resource`: the same origin, and the same or a longer path."""
     if not resource or origin(resource) != origin(url):
         return False
+    # `/mcp` covers `/mcp/x`, and not `/mcpx`.
     above, below = (urlsplit(one).path.rstrip("/") + "/" for one in (resource, url))
     return below.startswith(above)
 
@@ -175,6 +176,7 @@ def _compare_swap(agents: str, upstreams: str) -> Iterator[Comparison]:
 
 
 _UNAUTHORIZED = 401
+# A parameter's value is a token or a quoted string (RFC 9110 section 11.2).
 _CHALLENGE = re.compile(r'([\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _ASKED = (
     "client_id",
@@ -247,6 +249,7 @@ def _register(request: Request, context: Context, labels: Labels) -> Detail:
     asked, given = sent_object(request), returned_object(request)
     if "client_id" not in given:
         return Detail(_facts([("client_name", asked.get("client_name"))]))
+    # The server may change what was requested, and then returns it (RFC 7591 section 3.2.1).
     context.redirect_uris = strings(given.get("redirect_uris", asked.get("redirect_uris", [])))
     secret = given.get("client_secret")
     facts = [
@@ -354,6 +357,7 @@ def _upstream(request: Request, context: Context, labels: Labels) -> Detail:
     agents = labels.of("token", context.token) if context.token else ""
     compared = tuple(_compare_swap(agents, upstreams)) if agents else ()
     facts = _facts([("Authorization", upstreams), ("which is a", kind)])
+    # Labels are made from fingerprints: they are equal exactly if the tokens are.
     if agents == upstreams:
         return Detail(facts, compared, sentence=LEAKED)
     if not context.sent_along:

@@ -62,6 +62,7 @@ def _entry(trace: Trace, step: Step) -> dict[str, Any]:
             "blocked": _NOT_KNOWN,
             "dns": _NOT_KNOWN,
             "connect": _NOT_KNOWN,
+            # HAR 1.2 allows -1 for the other times only.
             "send": 0,
             "wait": round(wait if wait is not None else 0.0, 1),
             "receive": round(receive, 1),
@@ -81,6 +82,7 @@ def _request(step: Step) -> dict[str, Any]:
         "method": step.method,
         "url": quote(url, safe=":/?#[]@!$&'()*+,;=%~"),
         "httpVersion": step.http_version,
+        # Cookies are among the headers, with their values as labels.
         "cookies": [],
         "headers": _pairs(step.request.headers),
         "queryString": [{"name": name, "value": value} for name, value in query],
@@ -112,6 +114,7 @@ def _response(step: Step) -> dict[str, Any]:
 
 
 def _content(message: Message) -> dict[str, Any]:
+    # Chrome's HAR files have `x-unknown` where no media type is known.
     content = {"size": message.size, "mimeType": message.media_type or "x-unknown"}
     return {**content, "text": message.body, "comment": "masked"} if message.body else content
 

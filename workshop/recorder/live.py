@@ -77,7 +77,7 @@ def _runs(pid: int) -> bool:
 
     try:
         return psutil.pid_exists(pid)
-    except OverflowError:
+    except OverflowError:  # the number is from a file or its name
         return False
 
 
@@ -122,6 +122,7 @@ class LiveWriter:
         took = 0.0
         while self._again:
             await asyncio.sleep(max(_SOON, _SHARE * took))
+            # Before the reading, so that a change during it is written too.
             self._again = False
             with contextlib.suppress(OSError, WorkshopError):
                 # In a thread, because it waits for the upstream's answer.

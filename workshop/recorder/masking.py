@@ -30,6 +30,7 @@ LABEL = re.compile(r"⟨([a-z-]+)-(\d+)⟩")
 LONGEST_TEXT = 600
 _UNPRINTABLE = re.compile(r"[^\x21-\x7e⟨⟩]")
 
+# Lists of what is harmless, because a parameter or header that nobody thought of may be a secret.
 _OPEN_PARAMETERS = frozenset(
     {
         *("client_id", "client_name", "code_challenge", "code_challenge_method", "decision", "display"),
@@ -65,6 +66,7 @@ _SECRET_KEY = re.compile(
     r"(?:^|_|-)(?:token|secret|password|verifier|assertion|cookie|api_?key|ticket)$", re.IGNORECASE
 )
 _CREDENTIAL_HEADER = re.compile(r"(?:^|-)(?:credential|key|pat|secret|token)$")
+# A secret of 128 bits has 22 characters in base64url, so a shorter part is shown.
 _WORDS_OF_A_PATH = re.compile(
     r".{0,21}|_WORD(?:[-_.]_WORD)*".replace("_WORD", r"(?:[A-Z]?[a-z]+|[A-Z]+|\d{1,4})")
 )
@@ -73,6 +75,7 @@ _SESSION_CLAIMS = frozenset({"tsid", "sid"})
 
 def fingerprint(value: str) -> str:
     """SHA-256 in hexadecimal digits, as in the practice GitHub's record."""
+    # JSON can contain half of a surrogate pair.
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -92,6 +95,7 @@ class Labels:
             return self.of_digest(kind, value.removeprefix(DIGEST))
         label = self.of_digest(kind, fingerprint(value))
         if len(value) >= SHORTEST_SWEPT:
+            # A URL in a body or header has the value in its quoted form.
             self._values |= {value: label, quote(value, safe="", errors="replace"): label}
         return label
 
@@ -189,6 +193,7 @@ def is_credential(header: str) -> bool:
 
 def _cookie(pair: str, labels: Labels) -> str:
     name, _, value = pair.partition("=")
+    # Quotes are allowed around the value (RFC 6265 section 4.1.1), and a client may leave them out.
     value = value.strip('"')
     return f"{name}={labels.of('cookie', value)}"
 
@@ -237,6 +242,7 @@ def masked_body(body: bytes, media_type: str, labels: Labels) -> str:
         except (ValueError, RecursionError):
             return "(labelled as JSON, but not valid JSON)"
     if "html" in media_type:
+        # Only the title, because the forms of a page contain tokens.
         found = re.search(r"<title>([^<]{1,200})</title>", text)
         return f"(a page: {' '.join(found[1].split())})" if found else "(a page)"
     return "(not shown)"

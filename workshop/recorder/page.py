@@ -147,6 +147,7 @@ def to_html(trace: Trace) -> str:
             _values(trace),
             style=Markup(STYLE),  # noqa: S704 - our own file; escaping would change its hash
             script=Markup(SCRIPT),  # noqa: S704 - our own file
+            # In the page itself, because a file has no response headers.
             policy=f"default-src 'none'; style-src '{csp_hash(STYLE)}'; script-src '{csp_hash(SCRIPT)}'; "
             "base-uri 'none'; form-action 'none'",
         )
@@ -310,6 +311,7 @@ def _claims(claims: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _claim(name: str, value: object) -> str:
+    # JSON's `true` is 1 in Python.
     if name in _TIMES and isinstance(value, int | float) and not isinstance(value, bool):
         try:
             return f"{value} ({datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S} UTC)"

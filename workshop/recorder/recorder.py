@@ -78,6 +78,7 @@ class Recorder:
     def _requested(self, sender: str, request: httpx2.Request) -> None:
         recorded = Request(sender, request.method, str(request.url), self.clock())
         recorded.request_headers = request.headers.multi_items()
+        # Reading a streamed body here would use it up.
         with contextlib.suppress(httpx2.RequestNotRead):
             recorded.request_body = request.content[:MOST_BODY]
         self._open[request] = recorded
@@ -131,6 +132,7 @@ class _CopiedStream(httpx2.AsyncByteStream):
             yield chunk
         self._ended(self._request)
 
+    # A client may close a stream before its end, such as one of events.
     async def aclose(self) -> None:
         self._ended(self._request)
         await self._stream.aclose()

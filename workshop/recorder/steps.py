@@ -67,6 +67,7 @@ class Rpc:
     @property
     def elicitations(self) -> list[Mapping[str, Any]]:
         """The pages that a person must open first (MCP, URL elicitation), each with `url` and `message`."""
+        # 2025-11-25 has a request and an error for it, 2026-07-28 a result with `inputRequests`.
         found: list[object] = [self.params] if self.method == "elicitation/create" else []
         error, result = self.message.get("error"), self.message.get("result")
         if isinstance(error, Mapping) and error.get("code") == _URL_ELICITATION_REQUIRED:
@@ -83,6 +84,7 @@ class Rpc:
         if elicitations := self.elicitations:
             return "; ".join(_elicited(one, labels) for one in elicitations)
         if self.method:
+            # In 2026-07-28, `_meta` repeats the protocol version and the client's name in each request.
             shown = {name: value for name, value in self.params.items() if name != "_meta"}
             shown = shown.get("arguments", {}) if self.tool else shown
             return cut(_line(masked_json(shown, labels)))
@@ -130,6 +132,7 @@ def _parsed(text: bytes) -> Iterator[Rpc]:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return
+    # Batches exist in 2025-03-26 only, and a server may still send one.
     for message in found if isinstance(found, list) else [found]:
         if isinstance(message, dict) and message.get("jsonrpc") == "2.0":
             yield Rpc(message)
@@ -160,6 +163,7 @@ def kind_of(request: Request, context: Context) -> str:
 
 
 def _agent_kind(request: Request) -> str:
+    # By what is sent, because the metadata may name any path for these endpoints.
     if grant := form_of(request).get("grant_type"):
         return "refresh" if grant == "refresh_token" else "token"
     if "redirect_uris" in sent_object(request):
@@ -183,6 +187,7 @@ def _browser_kind(request: Request, context: Context) -> str:
     if receiver == AGENT:
         return "callback"
     upstream = receiver not in (GATEWAY, ISSUER)
+    # GitHub does not require `response_type`, so a request to it may lack that.
     if "response_type" in query or (upstream and "client_id" in query):
         if upstream:
             return "upstream-authorize"

@@ -203,6 +203,7 @@ def _unknown(name: str, value: Mapping[str, object], known: Field, prefix: str) 
 
 
 def _has_type(value: object, name: str) -> bool:
+    # Python counts a boolean as an integer; the API server does not.
     if isinstance(value, bool):
         return name in ("boolean", "any")
     if isinstance(value, float) and name in ("integer", "int32"):
@@ -214,6 +215,7 @@ def _wrong_type(value: object, name: str, path: str) -> Fault:
     """The value itself is not shown: it may be a header or a secret."""
     found = next(text for known, (text, _) in _TYPES.items() if _has_type(value, known))
     found = {"true or false": "a boolean", "anything": "empty"}.get(found, found)
+    # YAML reads an unquoted `on` or `1.10` as another type.
     hint = "Put it in quotes" if name == "string" and not isinstance(value, Mapping | list) else ""
     return Fault(path, f"must be {_TYPES[name][0]}, not {found}", hint)
 
@@ -283,6 +285,7 @@ def check_embedded(resources: Resources) -> None:
 
 def _unknown_paths(value: object, path: str, rule: str, known: Sequence[str]) -> Iterator[str]:
     """The paths of fields that are not known; `rule` is the path with `*` for the entries of a list."""
+    # An empty value requests nothing; 0 is equal to False here.
     if rule in known or value in (None, False, "", [], {}):
         return
     if not any(each.startswith(f"{rule}.") for each in known):

@@ -80,6 +80,7 @@ _MESSAGES = (
     ),
     _known(
         "pod operator",
+        # The kubelet tries again, so the pod starts once the secret exists.
         r"secret \"[^\"]+\" not found|non-existent secret key|couldn't find key \S+ in Secret",
         "The pod needs a secret that is missing: `workshop up` creates all of them again",
         heals=True,
@@ -176,18 +177,21 @@ _MESSAGES = (
     ),
     _known(
         "log",
+        # The API server's Service has the first address of the service range, such as 10.96.0.1.
         r"can't determine api server type|\b(10|172)(\.\d+){2}\.1:443: (connect: |i/o timeout)",
         "The pod could not reach the cluster's API: just after a start, run this command again",
         heals=True,
     ),
     _known(
         "log",
+        # `connection refused` here is CoreDNS, which restarts or has not started yet.
         r"lookup \S+.*(no such host|i/o timeout|server misbehaving|connection refused)",
         "The pod could not resolve a name: `kubectl get pods -n kube-system` shows whether CoreDNS runs",
         heals=True,
     ),
     _known(
         "pod",
+        # The scheduler tries again as soon as another pod has ended.
         r"Insufficient (cpu|memory)",
         "The cluster has no capacity left: give Docker more CPU and memory, or stop what else runs there",
         "The cluster has no capacity left: ask its owner for more, or delete what is not needed",
@@ -201,6 +205,7 @@ _MESSAGES = (
     ),
     _known(
         "pod",
+        # The kubelet compares numbers only: it cannot look up a name in the image's /etc/passwd.
         r"runAsNonRoot",
         "The image runs as root, or its user has no number: give its Dockerfile a numeric `USER`",
     ),
@@ -222,6 +227,7 @@ _MESSAGES = (
     ),
     _known(
         "pod",
+        # These are the container runtime's words for a container that never started, so no log has them.
         r"executable file not found|exec: .*no such file or directory",
         "The image has no such program: check `ENTRYPOINT` and `CMD` in its Dockerfile",
     ),

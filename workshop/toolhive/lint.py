@@ -23,6 +23,7 @@ from workshop.toolhive.manifests import (
 )
 from workshop.toolhive.secrets import SecretFiles, auth_configs, client_secret_reference, references
 
+# Seconds. These bounds of ToolHive are not in its CRDs, which have only a pattern.
 _LIFESPAN_BOUNDS = {
     "accessTokenLifespan": (60, 24 * 3600),
     "refreshTokenLifespan": (3600, 30 * 24 * 3600),
@@ -128,6 +129,7 @@ def _check_auth_server(auth: Resource) -> None:
     _check_documents(auth)
     _check_confidential(auth, issuer)
     _check_registrations(auth)
+    # Only a VirtualMCPServer may have several.
     upstreams = auth.items("spec.embeddedAuthServer.upstreamProviders")
     if len(upstreams) != 1:
         raise auth.error(f"needs exactly one upstream provider, not {len(upstreams)}")
@@ -206,18 +208,22 @@ def _check_agreement(proxy: Resource, auth: Resource, oidc: Resource) -> None:
         )
     audience = proxy.text("spec.oidcConfigRef.audience")
     resource = proxy.text("spec.oidcConfigRef.resourceUrl")
+    # ToolHive issue #4860. The final slash is for clients whose URL type adds one to a bare origin.
     if audience != resource:
         raise proxy.error(
             f"audience `{audience}` and resourceUrl `{resource}` must be the same text", _SLASH_HINT
         )
+    # Clients refuse metadata whose `resource` is not at or above their own URL (RFC 9728 section 3.3).
     if not resource.startswith(f"{issuer}/"):
         raise proxy.error(f"audience `{audience}` is not under the issuer `{issuer}`", _SLASH_HINT)
     _check_baseline(proxy, auth)
     port = proxy.port("spec.proxyPort", 8080)
     parts = _split(issuer)
+    # In the pod, the issuer's `localhost` is the proxy itself, where it reads its own metadata and keys.
     if parts is None or parts.port != port:
         raise proxy.error(f"proxyPort {port} is not the port of the issuer `{issuer}`")
     redirect = auth.find(f"{UPSTREAM_OAUTH}.redirectUri")
+    # ToolHive answers GitHub's redirect at this path only.
     if redirect not in (None, f"{issuer}{CALLBACK_PATH}"):
         raise auth.error(f"redirectUri must be `{issuer}{CALLBACK_PATH}`, not `{redirect}`")
 
@@ -345,8 +351,10 @@ def _is_internal(host: str, *, private_too: bool) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
+        # A bare Service name passes: the operator does not resolve names.
         names = _INTERNAL_HOSTS + (_PRIVATE_HOSTS if private_too else ())
         return any(host == name or host.endswith(f".{name}") for name in names)
+    # `::ffff:10.0.0.1` reaches 10.0.0.1.
     address = getattr(address, "ipv4_mapped", None) or address
     networks = _INTERNAL_NETWORKS + (_PRIVATE_NETWORKS if private_too else ())
     return any(address in ipaddress.ip_network(network) for network in networks)

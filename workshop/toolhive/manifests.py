@@ -74,6 +74,7 @@ class Resource:
         value = self.find(path)
         if value is None:
             return default
+        # YAML's `true` is 1 in Python.
         if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 16:
             return value
         raise self.error(f"`{path}` must be a port between 1 and 65535, not {value!r}")
@@ -161,6 +162,7 @@ def _documents(path: Path, *, gateways: bool = False) -> Iterable[Resource]:
     import yaml
 
     try:
+        # A copy, because the cached documents are shared by all who read this file.
         documents = copy.deepcopy(_parsed(read_bounded(path).decode("utf-8")))
     except (OSError, UnicodeDecodeError, DamagedFileError) as error:
         raise UsageError(f"Cannot read the manifest `{path}`", why=str(error)) from error
@@ -224,6 +226,7 @@ def _is_dns_label(name: str) -> bool:
 
 def seconds(text: str) -> int | None:
     """The whole seconds of a Go duration such as `168h` or `1h30m`, or None when the text is not one."""
+    # Not `\d`, which matches the digits of other scripts too.
     if not re.fullmatch(r"([0-9]{1,9}[hms])+", text):
         return None
     return sum(int(amount) * _UNIT_SECONDS[unit] for amount, unit in _TERM.findall(text))

@@ -60,6 +60,7 @@ def with_practice_github(resources: Resources, origin: str, client_id: str) -> R
     ):
         resources = _replace_prefix(resources, github, practice)
 
+    # ToolHive otherwise refuses plain http, and the private address of a Service.
     plain = {"insecureAllowHTTP": True, "allowPrivateIPs": True}
     resources = _edit_upstreams(resources, lambda upstream: upstream.update(plain))
     return with_client_id(resources, client_id)
@@ -187,6 +188,7 @@ def _replace_prefix(resources: Resources, old: str, new: str) -> Resources:
         return _moved_url(value, old, new) if isinstance(value, str) else value
 
     def body_of(resource: Resource) -> Mapping[str, Any]:
+        # Names and labels are not addresses, even if they look like one.
         return {key: moved(value) if key == "spec" else value for key, value in resource.body.items()}
 
     return Resources(tuple(replace(found, body=body_of(found)) for found in resources.all))
@@ -194,6 +196,7 @@ def _replace_prefix(resources: Resources, old: str, new: str) -> Resources:
 
 def _moved_url(text: str, old: str, new: str) -> str:
     rest = text.removeprefix(old)
+    # `http://localhost:80` must not match `http://localhost:8080`.
     whole = old.endswith("/") or rest[:1] in ("", "/")
     return new + rest if text.startswith(old) and whole else text
 

@@ -52,7 +52,7 @@ FOREIGN = "https://another-server.example/mcp"
 """A resource that none of the systems is."""
 HOSTILE = ("http://evil.example/cb", "javascript:alert(1)", "https://evil.example/*")
 """Redirect URIs that must not be registered: plain http off this machine, a script, a wildcard (RFC 9700)."""
-_MOST_PAGES = 12
+_MOST_PAGES = 12  # redirects included; more than any system has
 _BUTTONS = (("decision", "approve"), ("user", USER))
 _MOST_TRIES = 4
 _LONGEST_WAIT = 1.0
@@ -64,7 +64,7 @@ class HttpSession:
 
     def __init__(self) -> None:
         self._http = open_client(SECONDS, sender=None)
-        self._http.headers["accept-encoding"] = "identity"
+        self._http.headers["accept-encoding"] = "identity"  # `receive` does not unpack
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
@@ -97,6 +97,7 @@ async def follow_login(url: str, redirect_uri: str, client_name: str) -> Authori
         for _ in range(_MOST_PAGES):
             if str(request.url).startswith(redirect_uri):
                 return Authorization(tuple(pages), dict(parse_qsl(urlsplit(str(request.url)).query)))
+            # No browser of the comparison leaves this machine, wherever a system redirects it.
             if not is_loopback(str(request.url)):
                 return Authorization(tuple(pages), None, f"redirected to {request.url.host}")
             response = await http.send(request, follow_redirects=False)
@@ -187,6 +188,7 @@ async def register(http: HttpSession, provider: Provider, redirect_uri: str, nam
         "redirect_uris": [redirect_uri],
         "grant_types": ["authorization_code", "refresh_token"],
         "token_endpoint_auth_method": "none",
+        # OpenID Connect registration allows http redirect URIs on localhost to native clients only.
         "application_type": "native",
     }
     url = provider.endpoint("registration")
@@ -204,6 +206,7 @@ _PEM = b"-----BEGIN"
 
 def signing_key(token: str, secrets: Path) -> ECKey | None:
     """The key below `secrets` that signed a token; None if there is none."""
+    # Searched for, because each system stores its key under another name.
     for path in sorted(secrets.rglob("*")):
         data = path.read_bytes() if path.is_file() else b""
         if not data.startswith(_PEM):
@@ -241,6 +244,7 @@ class LoginProbes:
     async def registrations(self) -> Registered:
         """Register a correct client, and try to register some that must be refused."""
         provider = observed(self._provider)
+        # Nothing listens at this port: the redirect to it is read, and not followed.
         good = await register(self._http, provider, f"http://localhost:{free_port()}/callback", self._name)
         if good.status in CREATED and good.document:
             self._client = Client(self._http, provider, good.document, self._name)
@@ -291,6 +295,7 @@ class LoginProbes:
         return Presented(
             foreign,
             claims,
+            # If the server refuses even this one, its refusal of the next one does not show anything.
             control=await self._use(signed_again(token, key)),
             readdressed=await self._use(signed_again(token, key, aud=[FOREIGN])),
         )

@@ -49,11 +49,13 @@ _SECONDS = 15.0
 _AGENT_SECONDS = 25.0
 _LIST_SECONDS = 5.0
 _APPROVAL_SECONDS = 10.0
-_NOBODY_SECONDS = 1.0
+_NOBODY_SECONDS = 1.0  # nobody will come
 _LONGEST = 160
 """Characters of an error."""
 _MCP = "/mcp"
+# The list on the practice GitHub's home page, which has a line with `Nobody` if it is empty.
 _APPROVED = re.compile(r"<li>(?!Nobody )\S+ has approved ")
+# GitHub's API revokes at `/applications/{client_id}/token` and `/grant`, others at `/revoke` (RFC 7009).
 _REVOKING = re.compile(r"revo(ke|cation)|/applications/|/grants?\b")
 
 
@@ -75,6 +77,7 @@ def _why(error: BaseException, seconds: float) -> str:
         return f"{error.what}: {error.why}" if error.why else error.what
     if isinstance(error, httpx2.HTTPError):
         return f"no answer: {type(error).__name__} {error}".strip()
+    # The SDK's transport runs in a task group, which wraps every error.
     if isinstance(error, BaseExceptionGroup):
         return _why(error.exceptions[0], seconds)
     return f"{type(error).__name__}: {error}"
@@ -91,6 +94,7 @@ async def ask(running: RunningSystem, logins: Path, *, approval: Approval | None
 
     def observe(event: Event) -> None:
         nonlocal tools
+        # The time of day, which the practice GitHub's record has too.
         moments.append(Moment(time.time(), type(event).__name__))
         if isinstance(event, ToolsFound):
             tools = event.names
@@ -195,6 +199,7 @@ async def _provider(found: Evidence) -> Provider:
     probed = observed(found.probe_result).evidence
     prm = probed.prm.document if probed.prm else {}
     challenge = (probed.refusal.challenge if probed.refusal else None) or {}
+    # The challenge first, then the metadata (MCP authorization, Scope Selection Strategy).
     scopes = challenge.get("scope", "").split() or _texts(prm.get("scopes_supported"))
     metadata = probed.metadata or {}
     scopes = scopes or _texts(metadata.get("scopes_supported"))
@@ -288,6 +293,7 @@ async def _sign_out(http: HttpSession, running: RunningSystem, logins: Path) -> 
     if login is None or login.tokens is None:
         return "the agent had no login", None
     (ended,) = await sign_out(store, [login], forget=False)
+    # A server need not end the access token together with the refresh token (RFC 7009 section 2.1: SHOULD).
     return ended.told, await http.initialize(running.url, login.tokens.access_token, running.headers)
 
 

@@ -135,6 +135,7 @@ def _start(system: System, directory: Path, rest: contextlib.ExitStack, progress
     began = time.monotonic()
     with progress.step(f"Probe {system.name}") as step:
         step.note("start")
+        # In `rest` too, so that an error or Ctrl-C between two systems stops each one that runs.
         stack = rest.enter_context(contextlib.ExitStack())
         running = stack.enter_context(running_system(system, directory / "system"))
         evidence = interrupts.run(collect(running, directory / "logins", step.note))
@@ -167,6 +168,7 @@ def _remove(started: _Started, progress: Progress) -> Column:
                 lambda: clean_up(started.running, started.logins, started.evidence, started.remove),
             )
         )
+        # Again, because `clean_up` may have been cut off by its deadline.
         started.remove()
     evidence = replace(started.evidence, cleaned=cleaned)
     return column_of(evidence, started.running.system.title, time.monotonic() - started.began)
@@ -201,6 +203,7 @@ def to_html(comparison: Comparison, now: datetime | None = None) -> str:
             signs=_SIGNS,
             judgements=_JUDGEMENTS,
             style=Markup(style),  # noqa: S704 - our own file; escaping would change its hash
+            # In the page itself, because a file has no response headers.
             policy=f"default-src 'none'; style-src '{csp_hash(style)}'; base-uri 'none'; form-action 'none'",
             began=f"{now or datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         )
@@ -265,7 +268,7 @@ def _blank(target: Target, no_login: str) -> Evidence:
         workloads={_UNKNOWN: target.url},
         facts=(),
         server=_UNKNOWN,
-        github="",
+        github="",  # not None: that would state that there is none
         asked=not_asked,
         again=not_asked,
         github_record=no_record,
@@ -291,6 +294,7 @@ async def _with_login(found: Evidence, signed_in: SignedIn) -> Evidence:
     response = signed_in.response
     callback = {"iss": response.iss} if response and response.iss else {}
     authorization = Authorization(pages=None, callback=callback if response else None)
+    # The agent's client got the tokens, and does not pass on the answer: only the endpoint is known here.
     answered = TokenAnswer(Answer("POST", provider.endpoint("token"), _OK, (), ""))
     keeps = "there is a refresh token; it stays with the agent's login and is not used here"
     has_refresh = login.tokens is not None and bool(login.tokens.refresh_token)

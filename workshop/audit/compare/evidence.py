@@ -12,7 +12,7 @@ from workshop.core.errors import WorkshopError
 from workshop.servers.practice.client import RecordedRequest
 
 T = TypeVar("T")
-CREATED = (200, 201)
+CREATED = (200, 201)  # RFC 7591 requires 201; some servers answer 200
 _FAILED = 500
 
 
@@ -106,6 +106,7 @@ class Provider:
     def described(cls, metadata: Mapping[str, Any], resource: str, scopes: Sequence[str] = ()) -> "Provider":
         """With the scopes that the resource requests, and `offline_access` if the server supports it."""
         supported = metadata.get("scopes_supported", ())
+        # Without this scope, some servers issue no refresh token; ToolHive is one.
         wanted = [*scopes, *(["offline_access"] if "offline_access" in supported else [])]
         return cls(metadata, resource, tuple(dict.fromkeys(wanted)))
 

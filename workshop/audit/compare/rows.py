@@ -56,6 +56,7 @@ def registration(evidence: Evidence) -> Cell:
         shown = ", ".join(f"`{uri}`" for uri in taken)
         return bad(f"anyone, unchecked{also}", f"Forbidden redirect URIs were registered: {shown}.")
     shown = ", ".join(f"`{uri}` got {answer.summary}" for uri, answer in found.hostile.items())
+    # A 429 or a failure is not a decision about the redirect URI.
     if not all(is_refusal(answer.status) for answer in found.hostile.values()):
         return Cell(f"anyone{also}", f"Not observed whether redirect URIs are checked: {shown}.")
     return good(f"anyone, checked{also}", f"A loopback client was registered; {shown}.")
@@ -126,6 +127,7 @@ def consent(evidence: Evidence) -> Cell:
         raise NotObservedError("the pages were shown to a person")
     shown = [(workload_at(evidence, page.origin), page) for page in pages]
     way = ", then ".join(f"{page.path} of `{name or page.origin}`" for name, page in shown) or "no page"
+    # A page after GitHub's comes too late: GitHub skips its own for an app that the user once approved.
     before = list(itertools.takewhile(lambda each: each[0] != evidence.github, shown))
     asking = [(name, page) for name, page in before if _ASKING in page.buttons]
     if not asking:
@@ -150,6 +152,7 @@ def audience(evidence: Evidence) -> Cell:
     if taken:
         return bad("not checked", f"The server accepted {', '.join(taken)}; {asked}.")
     shown = f"refused: {', '.join(refused)}" if refused else "no foreign token could be sent"
+    # The strongest proof: this token differs from an accepted one in nothing but `aud`.
     if (readdressed := _readdressed(presented)) and is_refusal(readdressed.status):
         return good("checked (aud)", f"{asked[:1].upper()}{asked[1:]}; {shown}.")
     kind = "The token names its audience" if presented.claims else "The token is opaque"

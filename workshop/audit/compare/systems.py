@@ -82,6 +82,7 @@ class RunningSystem:
         found = process.find(state)
         if found is None:
             raise WorkshopError(f"`{self.server}` ended unexpectedly")
+        # Asked of the process, because a part and a variation start their servers in different ways.
         argv, environment = tuple(found.cmdline()), found.environ()
         process.stop(state)
         again = Program(state.name, argv, state.port, urlsplit(state.url).path, env=environment)
@@ -161,7 +162,7 @@ def _part(system: System, directory: Path) -> Iterator[RunningSystem]:
         raise TypeError("a part without manifests has no gateway")
     ports: dict[str, int] = {}
     for name in (PROXY, PRACTICE_GITHUB):
-        ports[name] = free_port(besides=ports.values())
+        ports[name] = free_port(besides=ports.values())  # nothing listens at the first one yet
     with _quiet() as progress:
         try:
             backend.apply([deployment], Choices("practice", ports=ports), progress)

@@ -79,6 +79,7 @@ def users(requests: Sequence[RecordedRequest]) -> list[str]:
 
 def carrying(requests: Sequence[RecordedRequest], tokens: Collection[str]) -> list[str]:
     """The paths of the requests with one of these tokens in a header, the query or the form."""
+    # The record has the fingerprint of a credential, and everything else as it came.
     marks = {mark for token in tokens for mark in (token, fingerprint(token))}
     return [each.path for each in requests if any(mark in json.dumps(asdict(each)) for mark in marks)]
 
@@ -105,6 +106,7 @@ def search(directory: Path, secrets: Path, upstream: Collection[str], client: Co
 
 def _files(directory: Path, secrets: Path) -> Iterator[Path]:
     for path in sorted(directory.rglob("*")):
+        # A link may lead out of the directory, or to a file that is searched anyway.
         if path.is_file() and not path.is_symlink() and secrets not in path.parents:
             yield path
 

@@ -93,9 +93,11 @@ class Exchange:
 
     async def _send(self, method: str, url: str, **content: Any) -> Answer:  # noqa: ANN401 - as httpx2
         request = self._client.build_request(method, url, **content)
+        # Without the query, which contains a token in one of the requests.
         self.requests.append(f"{method} {str(request.url).partition('?')[0]}")
         self._sending(f"{method} {request.url.path}")
         self._client.cookies.clear()  # no request may depend on the one before
+        # The client's own timeout begins anew with each byte, so a slow server could hold it for ever.
         async with asyncio.timeout(self.answer_seconds):
             return await receive(self._client, request)
 

@@ -61,11 +61,13 @@ class Target:
 
 def split(url: object) -> SplitResult | None:
     """The parts of an absolute http(s) URL; None for anything else."""
+    # `urlsplit` drops tabs and line ends, so another URL would be checked than the one that is sent.
     if not isinstance(url, str) or any(ord(char) <= ord(" ") for char in url):
         return None
     try:
         url.encode()  # JSON can contain half of a surrogate pair
         parts = urlsplit(url)
+        # Reading `port` raises ValueError if it is out of range.
         is_complete = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         return None
@@ -120,6 +122,7 @@ class Answer:
         """The JSON object of the body or of its first event; empty when there is none."""
         text = self.text
         if self.media_type == "text/event-stream":
+            # Lines of one event are joined by line ends (HTML, Server-sent events).
             text = "\n".join(line[5:] for line in text.splitlines() if line.startswith("data:"))
         try:
             found = json.loads(text)

@@ -50,6 +50,7 @@ def unsigned_token(issuer: str, audience: str) -> str:
         "iat": now,
         "exp": now + 60,
     }
+    # The type of RFC 9068, so that the signature alone is wrong.
     return f"{_encoded({'alg': 'none', 'typ': 'at+jwt'})}.{_encoded(claims)}."
 
 
@@ -113,6 +114,7 @@ async def _unregister(registration: Answer, exchange: Exchange) -> Answer | None
     """Delete the client that the server should have refused, if it allows that (RFC 7592 section 2.3)."""
     client = registration.document if registration.status in _CREATED else {}
     url, token = client.get("registration_client_uri"), client.get("registration_access_token")
+    # The token becomes a header: a line end in it would begin another one.
     if split(url) is None or not isinstance(token, str) or not (token.isascii() and token.isprintable()):
         return None
     return await exchange.send("DELETE", str(url), headers={"authorization": f"Bearer {token}"})
@@ -191,6 +193,7 @@ async def _greet(target: Target, exchange: Exchange) -> tuple[Target, McpAnswers
     if discover.header("location"):
         target = _moved(target, joined(target.url, discover.header("location")))
         discover = await exchange.first("POST", target.url, **_DISCOVER)
+    # Whatever the first answer was: many servers know the handshake of 2025-11-25 only.
     initialized = await exchange.send("POST", target.url, **initialize())
     answers = [answer for answer in (discover, initialized) if answer is not None]
     if not any(answer.speaks_mcp or answer.status in _REFUSED for answer in answers):
@@ -236,6 +239,7 @@ async def _resource(target: Target, mcp: McpAnswers, exchange: Exchange) -> Reso
 def _issuer(evidence: Evidence, exchange: Exchange, *, follow: bool) -> tuple[str, str]:
     """The metadata's first authorization server, or the origin, as old clients assume; why it is skipped."""
     if evidence.prm is None:
+        # MCP 2025-03-26: without metadata, the server's own origin is the authorization server.
         return evidence.target.origin if evidence.guarded else "", ""
     servers = evidence.prm.document.get("authorization_servers")
     url = servers[0] if isinstance(servers, list) and servers else None
@@ -246,6 +250,7 @@ def _issuer(evidence: Evidence, exchange: Exchange, *, follow: bool) -> tuple[st
     host = host_of(url)
     if not follow:
         return str(url), f"The authorization server {url}: on another host (`--follow` includes it)"
+    # A server elsewhere must not direct requests at programs on this machine (SSRF).
     if not is_secure(url) or (is_loopback(host) and not evidence.target.loopback):
         return str(url), f"The authorization server {url}: not https, or on this machine"
     exchange.allow(host)
@@ -325,6 +330,7 @@ async def collect_signed(target: Target, signed: "SignedIn", exchange: Exchange)
         seconds=signed.login.tokens.expires_in if signed.login.tokens else None,
         tools=signed.tools,
     )
+    # A server that wrongly carries a request out has opened a session for it too.
     for answer in (initialized, answers.origin, answers.host, answers.changed):
         await _leave(target, answer, exchange, authorization=f"Bearer {signed.token}")
     return answers

@@ -39,7 +39,7 @@ from workshop.lab.tools.run import Runner
 Note = Callable[[str], None]
 _CHUNK = 2**20
 _FASTEST = 1  # level 6 saves a tenth of the size and takes four times as long, measured
-_GZIP = zlib.MAX_WBITS + 16
+_GZIP = zlib.MAX_WBITS + 16  # 16 selects the gzip format (zlib.h, deflateInit2)
 _WORK = ".workshop-bundle-"
 _LOCK = "lock"
 
@@ -97,7 +97,9 @@ class Bundling:
             files=self.files,
         )
         part = self.folder / "bundle.tar"
+        # Not compressed as a whole, which `read` refuses: each image's archive is compressed.
         with tarfile.open(part, "w:", format=tarfile.PAX_FORMAT) as tar:
+            # First, so that a bundle for another machine is refused before a gigabyte is read.
             _add(tar, MANIFEST, manifest.text())
             for member in self.files:
                 note(member)
@@ -130,6 +132,7 @@ def bundling(
         raise UsageError(f"`{target}` already exists", hint="Remove it, or name another file")
     _clear(target.parent)
     try:
+        # Beside the target, because a rename is atomic only within one file system.
         folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=_WORK)
     except OSError as error:
         raise UsageError(f"Cannot write `{target}`", why=error.strerror or str(error)) from error

@@ -198,6 +198,7 @@ def _members(bundle: Path, tar: tarfile.TarFile, manifest: Manifest) -> Iterator
     missing = dict(manifest.files)
     while (member := tar.next()) is not None:
         file = missing.pop(member.name, None)
+        # A sparse member claims any size in a few bytes, and may have the type of a plain file (PAX format).
         if file is None or member.type != tarfile.REGTYPE or member.sparse or member.size != file.size:
             raise _damaged(bundle, f"{member.name!r} does not match its manifest")
         content = tar.extractfile(member)
@@ -219,6 +220,7 @@ def _unpacked_manifest(folder: Path) -> Manifest | None:
 def _is_unpacked(folder: Path, manifest: Manifest) -> bool:
     """Whether exactly this bundle is unpacked: its manifest is written last."""
     try:
+        # The digests were checked while unpacking; hashing 800 MB again would delay each `up`.
         return (folder / MANIFEST).read_bytes() == manifest.text() and all(
             _target(folder, name).stat().st_size == file.unpacked for name, file in manifest.files.items()
         )
@@ -263,6 +265,7 @@ def _check(bundle: Path, name: str, file: File, chunks: Iterator[bytes], unpacke
             continue
         data = inflate.decompress(chunk) if inflate else chunk
         length += len(data)
+        # At once: what a small archive unpacks to may be larger than the disk.
         if length > file.unpacked:
             raise _damaged(bundle, f"`{name}` unpacks to more bytes than its manifest states")
         unpacked.write(data)

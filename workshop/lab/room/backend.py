@@ -117,6 +117,7 @@ class SeatWorkloads(Workloads):
 
     def by_hand(self, part: RenderedPart) -> list[HandStep]:
         """What a person would type to deploy a part."""
+        # A seat's Role may read its secrets, and not create any.
         return [step for step in super().by_hand(part) if " secret " not in step.command]
 
     def _wait(self, part: RenderedPart, name: str, line: Line) -> None:
@@ -274,6 +275,7 @@ class SeatBackend(ClusterBackend):
                     files.write(name, key, base64.b64decode(str(data[key])))
             for auth in auth_configs(deployment.resources):
                 secret = files.path(*client_secret_reference(auth)).read_bytes()
+                # Without it, `write_secrets` makes a new one, which the practice GitHub refuses.
                 files.write(PRACTICE_GITHUB, "client-secret", secret)
 
 

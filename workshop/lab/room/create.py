@@ -177,7 +177,7 @@ def create(
                 sizing(kube, room.name, room.seats, parts).require()
             handout.prepare()
         site = claim(site)
-        site.file.write(site.record)
+        site.file.write(site.record)  # later commands then need no `--context`
         room = replace(room, id=site.record.id)
         with room_lease(site).held(site.limits.ready, progress.say):
             work = Creation(site, room, options.settings, parts, handout)
@@ -228,7 +228,7 @@ class Creation:
         files: tuple[str, ...] = ("seats",)
         if room.upstream == "practice":
             steps += self._practice_steps()
-            files = ("seats", "practice")
+            files = ("seats", "practice")  # the seat files' record keys are derived from a secret of it
         return [
             *steps,
             Step(

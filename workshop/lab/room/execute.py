@@ -44,6 +44,7 @@ class SeatHome:
         """
         own = {name: value for name, value in os.environ.items() if not name.startswith("WORKSHOP_")}
         seat = self.folder / UNNAMED / SEAT_FILE
+        # What a facilitator runs here is not the attendee's progress.
         env = {**own, "WORKSHOP_HOME": str(self.folder), "KUBECONFIG": str(seat), SETTING: "0"}
         stdout = subprocess.DEVNULL if quiet else None
         return subprocess.run([sys.executable, *argv], env=env, stdout=stdout, check=False).returncode
@@ -54,6 +55,7 @@ def seat_home(site: Cluster, seat: str, parts: Sequence[Deployment], console: Co
     """A seat as an instance of this machine, with a new token; see `as_seat`."""
     room = read_room(site.kube, site.namespace)
     (name,) = chosen(room, [seat])
+    # Not noted: the end that `room status` shows is that of the attendee's own token.
     file = Issuer(site, room).issue(name, _SECONDS, noted=False)
     with as_seat(file, parts, console) as home:
         yield home
@@ -68,6 +70,7 @@ def as_seat(file: SeatFile, parts: Sequence[Deployment], console: Console) -> It
     with tempfile.TemporaryDirectory(prefix="workshop-seat-") as folder:
         directory = Path(folder) / UNNAMED
         write(directory / SEAT_FILE, file)
+        # `_forward` may fail after some forwards have begun.
         try:
             Instance(directory, None).save(_forward(directory, file, parts, console))
             yield SeatHome(Path(folder), file.about.practice.user if file.about.practice else "")
@@ -97,7 +100,7 @@ def _ports(kube: Kube, file: SeatFile, part: Deployment) -> dict[str, int]:
     """
     ports = {server.name: free_port() for server in part.resources.of("MCPServer")}
     for proxy in part.resources.of("MCPRemoteProxy"):
-        ports[proxy.name] = 0
+        ports[proxy.name] = 0  # until its config is found below
     for workload in part.resources.workloads:
         if kube.get(TOOLHIVE_API, workload.kind, workload.name, file.about.namespace) is None:
             raise PreflightError(

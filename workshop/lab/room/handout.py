@@ -136,6 +136,7 @@ def read_people(path: Path) -> Sequence[str]:
         raise UsageError(f"The list of people `{path}` cannot be read", why=why[:200]) from error
     heading = [cell.strip().lower() for cell in rows[0]] if rows else []
     column = next((heading.index(name) for name in _HEADINGS if name in heading), None)
+    # True counts as 1 in the slice: the line of headings is left out.
     names = [row[column or 0] if len(row) > (column or 0) else "" for row in rows[column is not None :]]
     people = [one_line(name.strip()) for name in names]
     if not 0 < len(people) <= _MOST_PEOPLE:
@@ -166,4 +167,5 @@ def write_cards(path: Path, room: Room, handout: Handout) -> None:
 
 
 def _text(path: Path) -> str:
+    # Excel begins a CSV file in UTF-8 with a byte order mark.
     return read_bounded(path).decode("utf-8-sig")

@@ -84,6 +84,7 @@ def seat_namespace(room: str, seat: str) -> str:
 
 def room_labels(room: str, room_id: str, seat: str = "") -> Mapping[str, str]:
     """The labels of everything that belongs to a room, or to one of its seats."""
+    # The random id tells a room from an earlier one of the same name, and from another owner's.
     return {**MANAGED_BY, ROOM: room, ROOM_ID: room_id, **({SEAT: seat} if seat else {})}
 
 
@@ -102,6 +103,7 @@ class Reach:
     @classmethod
     def of(cls, kube: Kube, room: str, *, practice: bool) -> "Reach":
         """With the API server's addresses as the cluster knows them: its endpoints, and its Service's."""
+        # Both, because network plugins differ in whether a policy sees a Service's address or the endpoint's.
         service = kube.get("v1", "Service", "kubernetes", "default")
         addresses = {str(each) for each in mapping(service, "spec").get("clusterIPs") or ()}
         ports = {_HTTPS}
@@ -119,6 +121,7 @@ class Reach:
     def _upstream(self) -> Mapping[str, Any]:
         if not self.practice:
             return {"to": [{"ipBlock": block} for block in _PUBLIC], "ports": [_tcp(_HTTPS)]}
+        # The API server sets this label itself: no other namespace can claim it.
         space = {"matchLabels": {"kubernetes.io/metadata.name": self.room}}
         pods = {"matchLabels": {"app.kubernetes.io/name": PRACTICE_GITHUB}}
         return {"to": [{"namespaceSelector": space, "podSelector": pods}], "ports": [_tcp(PRACTICE_PORT)]}
@@ -196,6 +199,7 @@ def _finished(body: Object, namespace: str, labels: Mapping[str, str], person: s
         metadata.setdefault("namespace", namespace)
     elif person:
         annotations[PERSON] = person
+    # A hash, because the API server adds defaults: what it returns differs from what was applied.
     whole = json.dumps([{**body, "metadata": metadata}, annotations], sort_keys=True)
     annotations[_HASH] = hashlib.sha256(whole.encode()).hexdigest()[:16]
     return {**body, "metadata": {**metadata, "annotations": annotations}}

@@ -19,7 +19,7 @@ def for_each(items: Iterable[T], work: Callable[[T], U], note: Callable[[str], N
             for future in as_completed(futures):
                 done[futures[future]] = future.result()
                 note(f"{len(done)} of {len(waiting)}")
-        except BaseException:
+        except BaseException:  # Ctrl-C too
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     return {item: done[item] for item in waiting}

@@ -72,12 +72,14 @@ def share(directory: Path, part: int = 0, passed: Iterable[str] | None = None) -
     if os.environ.get(SETTING) == "0" or not file.is_file():
         return
     names = None if passed is None else tuple(passed)
+    # A daemon, because the command may end while the API server still does not answer.
     writing = threading.Thread(target=_write, args=(file, part, names), name="share progress", daemon=True)
     writing.start()
     writing.join(_MOST_SECONDS)
 
 
 def _write(file: Path, part: int, passed: tuple[str, ...] | None) -> None:
+    # Imported in the thread, so that the two seconds include that.
     from workshop.lab.kube.client import Kube
 
     with contextlib.suppress(Exception):

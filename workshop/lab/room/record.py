@@ -36,6 +36,7 @@ from workshop.lab.room.objects import (
 from workshop.lab.tools.clusters import Access
 from workshop.lab.tools.run import Runner
 
+# All the rest of the entry stays here: the facilitator's own credentials are never in a seat file.
 _REACHES = ("server", "certificate-authority-data", "tls-server-name", "insecure-skip-tls-verify")
 
 
@@ -111,6 +112,7 @@ def open_site(
         copy_context(runner, site.record.name, site.at.kubeconfig, yes=yes)
         site = replace(site, limits=limits or Limits())
         known, found = site.file.read(), find_id(site.kube, name)
+        # The room may have been removed and created again from another machine: then it has another id.
         if known and (known.id, known.name) == (found, site.record.name):
             yield replace(site, record=known)
         else:
@@ -244,6 +246,7 @@ def claim(site: Cluster) -> Cluster:
 def room_lease(site: Cluster) -> Lease:
     """The lease that one command at a time holds on a room."""
     room = site.namespace
+    # Random, so that two facilitators are two holders.
     return Lease(site.kube, RECORD, room, f"{room}/{new_id()}", what=f"room `{room}`")
 
 

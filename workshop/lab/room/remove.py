@@ -40,6 +40,7 @@ def remove(site: Cluster, progress: Progress, *, keep_operator: bool = False) ->
     report = RemoveReport(site.namespace, (), (), ())
     try:
         if find_id(site.kube, site.namespace):
+            # An interrupted removal can then be repeated without `--context`.
             site.file.write(site.record)
             with _turn(site, progress):
                 report = _Removal(site).run(progress, keep_operator=keep_operator)
@@ -73,6 +74,7 @@ class _Removal:
         seats = [name for name in spaces if name != room]
         objects: list[str] = []
         with progress.step("Remove what the seats run") as line:
+            # The operator releases a config only when nothing refers to it (`DeletionBlocked`).
             for kinds in (PROXIES, CONFIGS):
                 objects += self._delete(kinds, line)
         with progress.step(f"Remove {len(seats)} seats") as line:
@@ -96,6 +98,7 @@ class _Removal:
         return [
             (api, kind, namespace_of(one), name_of(one))
             for api, kind in kinds
+            # One list of the cluster for each kind: the number of calls does not grow with the seats.
             for one in self._site.kube.list(api, kind)
             if namespace_of(one) in spaces
         ]

@@ -39,6 +39,7 @@ class Issuer:
 
     def is_current(self, file: SeatFile | None, account_uid: str) -> bool:
         """Whether a file that was written earlier still describes its seat, with a token that works."""
+        # A token ends with its ServiceAccount, also if a new one has the same name.
         if file is None or file.account_uid != account_uid:
             return False
         until = file.expires

@@ -22,11 +22,13 @@ from workshop.lab.kube.objects import text
 EXTENSION = "workshop"
 _MOST_BYTES = 1024 * 1024
 _NOT_A_SEAT_FILE = "It is a kubeconfig, but not one of a seat"
+# Rust's regular expressions, which pydantic uses, have `\z` for the very end.
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z")]
 _Text = Annotated[str, Field(min_length=1)]
 
 
 class _Model(BaseModel):
+    # An error that repeats its input would show the token.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
@@ -110,6 +112,7 @@ class SeatFile(_Model):
         """What the token claims, unverified; nothing for a token of another form."""
         try:
             claims = self.token.split(".")[1]
+            # A JWT's parts have no padding (RFC 7515 section 2).
             found = parse_json(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
         except (LookupError, ValueError):
             return {}
@@ -172,8 +175,10 @@ def parsed(data: bytes) -> SeatFile:
     except ValidationError as error:
         problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
         at = ".".join(str(each) for each in problem["loc"] if each != "about")
+        # Without its cause, which may contain the token.
         raise DamagedFileError(f"`{at[:60]}` is missing or not valid") from None
     server = seat.cluster.get("server")
+    # Over plain http to another machine, anyone on the way could read the token.
     if not isinstance(server, str) or not (server.startswith("https://") or is_loopback(server)):
         raise DamagedFileError("`cluster.server` is missing or not valid")
     return seat

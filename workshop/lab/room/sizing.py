@@ -155,6 +155,7 @@ def plan(kube: Kube, room: str, seats: int, parts: Sequence[Deployment]) -> Sizi
     used: dict[str, Share] = {}
     for pod in kube.list("v1", "Pod"):
         node = text(pod, "spec", "nodeName")
+        # A pod without a node waits, and does not use anything yet.
         if node and namespace_of(pod) not in own and not is_leaving(pod):
             used[node] = used.get(node, Share()) + Share(1) + _requests(items(pod, "spec", "containers"))
     nodes = {
@@ -169,6 +170,7 @@ def seat_share(parts: Sequence[Deployment]) -> Share:
     """What the pods of a seat request by the parts' manifests; the practice GitHub is the room's."""
     found = Share()
     for part in parts:
+        # An MCPServer's `spec.resources` is for ToolHive's proxy; the server has a pod of its own.
         for resource in (*part.resources.of("MCPServer"), *part.resources.of("MCPRemoteProxy")):
             found += Share(1) + _request(resource.mapping("spec.resources.requests"))
         for server in part.resources.of("MCPServer"):

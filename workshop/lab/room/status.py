@@ -46,6 +46,7 @@ _LISTS = (
     *((TOOLHIVE_API, kind) for kind in _WORKLOADS),
 )
 _INSTALL = "`workshop room create` installs it again, and changes nothing else"
+# 300 s is the default toleration of `node.kubernetes.io/unreachable`.
 _NODE = "Kubernetes moves its pods after 5 minutes; `kubectl get nodes` shows whether it returns"
 _LONGEST = 160
 _MINUTE = 60
@@ -138,6 +139,7 @@ def ago(at: str, now: datetime | None = None) -> str:
     moment = _moment(at)
     if moment is None:
         return ""
+    # Negative if the seat's clock runs ahead of this one: shown as now.
     minutes = round(((now or datetime.now(UTC)) - moment).total_seconds() / _MINUTE)
     for unit, size in _UNITS:
         if minutes >= size:
@@ -168,6 +170,7 @@ class _Look:
         self._objects = _grouped(found, lambda each: namespace_of(each) in self._spaces)
         notes = kube.list("v1", "ConfigMap", None, {ROOM: room})
         self._progress = {namespace_of(note): note for note in notes if name_of(note) == PROGRESS}
+        # The normal events of a class that works are many, and do not explain any fault.
         warnings = kube.list("v1", "Event", None, fields="type=Warning")
         self._events = _grouped(warnings, lambda each: namespace_of(each) in self._spaces)
         self._lost = {name_of(node) for node in kube.list("v1", "Node") if _is_lost(node)}
@@ -175,8 +178,10 @@ class _Look:
     def room(self, record: Object) -> RoomStatus:
         """The seats that exist, and those that the record counts and that are gone."""
         counted = text(record, "data", "seats")
+        # A record that was edited by hand must not end the report.
         wanted = seat_numbers(int(counted) if counted.isdecimal() else 0)
         there = [text(labels_of(space), SEAT) for space in self._spaces.values()]
+        # By length first: seat 100 comes after 99.
         seats = sorted({*wanted, *filter(None, there)}, key=lambda seat: (len(seat), seat))
         people = _people(record)
         return RoomStatus(self._room, [self._seat(seat, people.get(seat)) for seat in seats], self._shared())

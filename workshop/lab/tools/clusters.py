@@ -22,7 +22,7 @@ _DELETE_SECONDS = 120.0
 _LOAD_SECONDS = 300.0
 _PROVIDER = "KIND_EXPERIMENTAL_PROVIDER"
 _OLDEST_KUBECTL: Version = (1, 25, 0)  # ToolHive's own floor
-_OLDEST_HELM: Version = (3, 10, 0)
+_OLDEST_HELM: Version = (3, 10, 0)  # ToolHive's charts support 3.10 and newer, and 4
 _HELM_BELOW: Version = (5, 0, 0)
 _PULL_SECONDS = 180.0
 _HEAL_SECONDS = 120.0
@@ -334,6 +334,7 @@ class Helm:
         now = self._settled(release, namespace, at, patience, note)
         if now is None:
             return
+        # A first installation has nothing to roll back to, and an uninstallation is only finished.
         if now.status in {"pending-install", "uninstalling"}:
             self.uninstall(release, namespace, at)
         elif now.status in {"pending-upgrade", "pending-rollback"}:
@@ -349,6 +350,7 @@ class Helm:
             now = self.status(release, namespace, at)
             if now is None or not now.pending:
                 return now
+            # Both, because `updated` is from the other machine's clock, which may run ahead of this one.
             if max(now.age(), time.monotonic() - begun) >= patience:
                 return now
             note(f"{release} is {now.status}, by another Helm command: waiting up to {patience:.0f} s")
@@ -367,4 +369,5 @@ def _moment(text: str) -> datetime | None:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
+    # Without a zone, the age would be a guess, wrong by hours.
     return moment if moment.tzinfo else None

@@ -58,6 +58,7 @@ class Docker:
         try:
             version = self._ask("version", "--format", "{{json .}}")
             found = _json(version.stdout)
+            # Without an engine, `docker version` still prints the client's half.
             if version.code or not found.get("Server"):
                 raise engine.unreachable(version.stderr or version.stdout, endpoint, context)
             info = self._ask("info", "--format", "{{json .}}")
@@ -123,6 +124,7 @@ class Docker:
     def load(self, archive: Path) -> tuple[str, ...]:
         """Load an archive's images into the engine; return their names."""
         done = self._runner.run(["docker", "load", "--input", str(archive)], seconds=_IMAGE_SECONDS)
+        # An image without a name has the line `Loaded image ID: sha256:…`.
         lines = [line.partition(":") for line in done.stdout.splitlines() if line.startswith("Loaded image")]
         return tuple(name.strip() for _, _, name in lines)
 
@@ -218,6 +220,7 @@ class Docker:
         """Pull without any stored login: registries refuse a stale one even for a public image."""
         _, endpoint = self._endpoint()
         with tempfile.TemporaryDirectory() as empty:
+            # An empty configuration has no contexts either, so the engine's address is given.
             env = {"DOCKER_CONFIG": empty, "DOCKER_HOST": endpoint}
             return self._runner.run(argv, seconds=_IMAGE_SECONDS, env=env, check=False).code == 0
 
@@ -263,4 +266,5 @@ def image_ids(archive: Path) -> dict[str, str]:
 
 
 def _digest(config: str) -> str:
+    # It is `HEX.json` up to Docker 24, and `blobs/sha256/HEX` in the OCI layout of newer ones.
     return f"sha256:{Path(config).name.removesuffix('.json')}"

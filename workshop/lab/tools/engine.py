@@ -12,8 +12,9 @@ from workshop.core.errors import PreflightError
 from workshop.lab.tools.run import Version, parsed, spelled
 
 MINIMUM: Version = (20, 10, 0)
-SAVE_PLATFORM_API: Version = (1, 48, 0)
+SAVE_PLATFORM_API: Version = (1, 48, 0)  # Docker 28
 _LOW_MEMORY = 4 * 2**30
+# `docker info` has the kernel's names, and images have Go's.
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 _KINDS = (  # by the text of `docker info` and `docker version`
     ("Podman", r"podman engine"),
@@ -79,6 +80,7 @@ def read_engine(version: Mapping[str, Any], info: Mapping[str, Any], endpoint: s
     name = _name(version, info)
     architecture = str(info.get("Architecture") or server.get("Arch", ""))
     number = parsed(server.get("Version", ""))
+    # Podman counts its own versions: 5 is a new one.
     if name != "Podman" and number is not None and number < MINIMUM:
         raise EngineError(
             "too-old",
@@ -94,7 +96,7 @@ def read_engine(version: Mapping[str, Any], info: Mapping[str, Any], endpoint: s
         remote=remote_part(endpoint),
         name=name,
         api=parsed(str(server.get("ApiVersion", ""))) or (0, 0, 0),
-        containerd_store="io.containerd.snapshotter.v1" in str(info.get("DriverStatus")),
+        containerd_store="io.containerd.snapshotter.v1" in str(info.get("DriverStatus")),  # the `driver-type`
         warnings=tuple(_warnings(name, info)),
     )
 
@@ -102,6 +104,7 @@ def read_engine(version: Mapping[str, Any], info: Mapping[str, Any], endpoint: s
 def remote_part(endpoint: str) -> str:
     """The endpoint without any login, if it is on another machine; empty if it is on this one."""
     parts = urlsplit(endpoint)
+    # `tcp://:2375` has no host and means this machine.
     if parts.scheme not in {"tcp", "ssh", "http", "https"} or _is_loopback(parts.hostname or "localhost"):
         return ""
     port = f":{parts.port}" if parts.port else ""

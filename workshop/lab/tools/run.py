@@ -99,6 +99,7 @@ class Child:
 
     def stop(self) -> None:
         """Ask its group to end, without waiting."""
+        # Before the signal, so that `run` never reports the exit code of a program that was stopped.
         self.stopped = True
         self._signal(signal.SIGTERM)
 
@@ -110,6 +111,7 @@ class Child:
             self._signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(self._grace_seconds)
+        # `finally`, because a second Ctrl-C during the wait must not leave the group running.
         finally:
             self._signal(signal.SIGKILL)
             self._process.wait()
@@ -123,12 +125,14 @@ class Child:
         return not any(reader.is_alive() for reader in self._readers)
 
     def _signal(self, number: signal.Signals) -> None:
+        # macOS answers EPERM for a group in which only zombies are left.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
     def _feed(self, data: bytes) -> None:
         pipe = self._process.stdin
         if pipe is not None:
+            # A program may end without reading its input.
             with contextlib.suppress(BrokenPipeError), pipe:
                 pipe.write(data)
 
@@ -235,6 +239,7 @@ class Runner:
         with self._lock:
             self._stopped = True
             children = list(self._children)
+        # All are asked before one is awaited, so that they end in one grace period together.
         for child in children:
             child.stop()
         for child in children:
@@ -269,6 +274,7 @@ class Runner:
         program = shutil.which(argv[0], path=env.get("PATH"))
         if program is None:
             raise absent(argv[0])
+        # The lock includes the start: otherwise `stop` could miss a program that starts meanwhile.
         with self._lock:
             if self._stopped:
                 raise _was_stopped(argv)

@@ -38,6 +38,7 @@ def evil_redirect_refused(evidence: Evidence) -> Verdict:
         return Unknown("429: too many registrations")
     if answer.status in _FAILURES:
         return Passed(f"{answer.status} {answer.gist[1]}".strip())
+    # A failure is not a check of the redirect URI: another one may get through.
     if answer.status in _CRASHES:
         return Found(Severity.MEDIUM, f"{answer.status} instead of a refusal")
     client, deletion = answer.document.get("client_id"), evidence.server.unregistration
@@ -81,6 +82,7 @@ def json_refused(evidence: Evidence) -> Verdict:
         return Unknown(_UNASKED)
     if body.status not in _FAILURES:
         return Found(Severity.LOW, f"{body.status} for a JSON body")
+    # A server gives these errors before it reads the grant type, so equal ones do not show anything.
     if body.gist == form.gist and body.gist[1] not in {"", "invalid_client", "invalid_request"}:
         return Found(Severity.LOW, f"a JSON body is read like a form: {body.gist[1]}")
     return Passed(f"{body.status} {body.gist[1]}".strip())
@@ -149,6 +151,7 @@ def _redirected(answer: Answer) -> Verdict:
 
 def _page(evidence: Evidence) -> Answer | None:
     answer = evidence.server.authorize if evidence.server else None
+    # Headers for pages do not matter for JSON and redirects.
     return answer if answer is not None and answer.media_type == "text/html" else None
 
 

@@ -51,6 +51,7 @@ def both_well_known(evidence: Evidence) -> Verdict:
     missing = [where for where, answer in urls.items() if answer is None or not is_prm(answer)]
     if not missing:
         return Passed("at every well-known URL")
+    # A client that reads the challenge needs no well-known URL.
     announced = evidence.resource.announced is not None and is_prm(evidence.resource.announced)
     return Found(Severity.INFO if announced else Severity.LOW, f"not {' and not '.join(missing)}")
 
@@ -63,6 +64,7 @@ def both_well_known(evidence: Evidence) -> Verdict:
 )
 def names_this_server(evidence: Evidence) -> Verdict:
     """Equal, or an origin or path above it, as clients compare (MCP authorization, canonical URI)."""
+    # The document at the root is the one of the origin, and may describe another server there.
     read = (evidence.resource.announced, evidence.resource.at_path)
     documents = [answer for answer in read if answer is not None and is_prm(answer)]
     documents = documents or ([evidence.prm] if evidence.prm else [])
@@ -94,6 +96,7 @@ def _covers(answer: Answer, evidence: Evidence) -> bool:
 def header_only(evidence: Evidence) -> Verdict:
     if evidence.prm is None:
         return None
+    # Optional: without it, clients use the header (RFC 9728 section 2).
     methods = evidence.prm.document.get("bearer_methods_supported", ["header"])
     if methods == ["header"]:
         return Passed("header only")
@@ -147,6 +150,7 @@ def server_described(evidence: Evidence) -> Verdict:
         return None
     if evidence.metadata is None:
         return Found(Severity.MEDIUM, f"no metadata for {evidence.issuer}")
+    # RFC 8414 section 2 requires these two of a server with the code grant; the others are optional.
     missing = [name for name in _ENDPOINTS[:2] if not isinstance(evidence.metadata.get(name), str)]
     if missing:
         return Found(Severity.MEDIUM, f"it lacks {' and '.join(missing)}")
@@ -267,9 +271,11 @@ def no_legacy_grants(evidence: Evidence) -> Verdict:
     grants = _list(evidence.metadata, "grant_types_supported")
     responses = _list(evidence.metadata, "response_types_supported") or []
     legacy = [name for name in grants or [] if name in {"implicit", "password"}]
+    # `id_token` alone returns no access token.
     legacy += [name for name in responses if "token" in name.split()]
     if legacy:
         return Found(Severity.MEDIUM, f"offers {', '.join(legacy)}")
+    # The default is `authorization_code` and `implicit` (RFC 8414 section 2).
     if grants is None:
         return Found(Severity.LOW, "`grant_types_supported` is missing, which means that implicit is offered")
     return Passed(", ".join(grants))

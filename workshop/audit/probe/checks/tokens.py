@@ -46,6 +46,7 @@ def token_required(evidence: Evidence) -> Verdict:
     names = " and ".join(open_to)
     if evidence.guarded:
         return Found(Severity.HIGH, f"{names} works without a token; other requests do not")
+    # It was meant to be protected, so something in front of it may be missing.
     if evidence.prm:
         return Found(Severity.MEDIUM, f"{names} works without a token, although the server announces OAuth")
     if evidence.target.loopback:
@@ -194,6 +195,7 @@ def query_token(evidence: Evidence) -> Verdict:
         return Unknown(_UNASKED)
     if answer.status < 300 or answer.result:  # noqa: PLR2004 - a success
         return Found(Severity.HIGH, f"a token in the query is accepted ({answer.status})")
+    # Then the answer in the query cannot show whether the token there was read.
     if garbage_answer is None or garbage_answer.gist == bare.gist:
         return Unknown("the answer is the same with and without a token")
     read = answer.status == UNAUTHORIZED and answer.gist != bare.gist
@@ -207,7 +209,7 @@ def query_token(evidence: Evidence) -> Verdict:
 WITH_LOGIN = Checks()
 _DAY = 24 * 60 * 60
 _SUCCESS = 300
-_INVISIBLE = frozenset({"Cf", "Co", "Cn"})
+_INVISIBLE = frozenset({"Cf", "Co", "Cn"})  # format (zero-width, tags), private use, unassigned
 _JOINERS = "\u200c\u200d"
 """Emoji and some languages' ordinary words have these."""
 
@@ -275,6 +277,7 @@ def names_audience(evidence: Evidence) -> Verdict:
     if not claims:
         return Unknown("the token is opaque")
     audience = claims.get("aud")
+    # Clients and servers differ about the final slash of a bare origin.
     named = {str(one).rstrip("/") for one in (audience if isinstance(audience, list) else [audience]) if one}
     resource = str(evidence.prm.document.get("resource", "")) if evidence.prm else ""
     own = {

@@ -17,7 +17,7 @@ from workshop.audit.probe.model import (
 )
 
 CHECKS = Checks()
-_REFUSALS = {400, 403, 404, 421}
+_REFUSALS = {400, 403, 404, 421}  # 403 is MCP's for Origin, 421 the SDKs' for Host
 _UNASKED = "no answer; the server may have closed the connection on purpose"
 
 
@@ -51,6 +51,7 @@ def _foreign(evidence: Evidence, answer: Answer | None, header: str) -> Verdict:
     if answer.result:
         severity = Severity.HIGH if evidence.target.loopback else Severity.MEDIUM
         return Found(severity, f"a request with {header} {EVIL_HOST} is carried out")
+    # If it equals the answer without the header, the refusal is about the missing token.
     if answer.status in _REFUSALS and answer.gist != (evidence.refusal or evidence.mcp.discover).gist:
         return Passed(f"{answer.status}")
     if evidence.refusal is not None and answer.status == evidence.refusal.status:
@@ -81,6 +82,7 @@ def no_foreign_cors(evidence: Evidence) -> Verdict:
     if not evidence.guarded:
         severity = Severity.HIGH if evidence.target.loopback else Severity.MEDIUM
     else:
+        # With `*`, a page cannot read the answer to a request with cookies, and it has no token.
         severity = Severity.MEDIUM if cookies or origin == EVIL_ORIGIN else Severity.LOW
     return Found(severity, f"allows {origin}{' with credentials' if cookies else ''}")
 
@@ -88,6 +90,7 @@ def no_foreign_cors(evidence: Evidence) -> Verdict:
 _SERVER_ERROR = 500
 _VERSION = re.compile(r"\d+\.\d+")
 _VERSIONED_HEADERS = ("server", "x-powered-by", "x-aspnet-version", "x-generator")
+# The stack traces of Python, of JavaScript and Java, and of Go.
 _TRACES = ("Traceback (most recent call last)", "\n    at ", "goroutine 1 [", "panic: ")
 
 
@@ -146,6 +149,7 @@ def no_versions(evidence: Evidence) -> Verdict:
     "Send `Strict-Transport-Security: max-age=31536000`.",
 )
 def strict_transport(evidence: Evidence) -> Verdict:
+    # The header must not be sent over plain http (RFC 6797 section 7.2).
     if evidence.target.parts.scheme != "https" or evidence.target.loopback:
         return None
     value = evidence.mcp.discover.header("strict-transport-security")
@@ -163,6 +167,7 @@ def cookies(evidence: Evidence) -> Verdict:
     found = [value for name, value in headers if name.lower() == "set-cookie"]
     if not found:
         return None
+    # Over http, browsers refuse to store a cookie with Secure, some of them on localhost too.
     wanted = {"httponly", "samesite"} | ({"secure"} if evidence.target.parts.scheme == "https" else set())
     for cookie in found:
         attributes = {part.partition("=")[0].strip().lower() for part in cookie.split(";")[1:]}
