@@ -98,6 +98,7 @@ class ApproveAs:
 
 def can_open_browser() -> bool:
     """Whether a browser with a window can be expected here; a text browser would take over the terminal."""
+    # `webbrowser` uses BROWSER before it looks for any other.
     if sys.platform in ("darwin", "win32") or os.environ.get("BROWSER"):
         return True
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

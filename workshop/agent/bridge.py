@@ -92,6 +92,7 @@ class Bridge:
         async with (
             stdio_server(stdin=lines) as (from_client, to_client),
             to_client,  # closed, it ends the task that writes
+            # Not the usual port: each client that is open starts a bridge of its own.
             LoopbackListener(free_port()) as listener,
         ):
             auth = OAuthClient(
@@ -145,6 +146,7 @@ class Bridge:
             message = received.message
             if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
                 asked = self._waiting.pop(message.id, "")
+                # Until 2025-11-25 the version is agreed once, and a header of each later request repeats it.
                 if asked == "initialize" and isinstance(message, JSONRPCResponse):
                     self._version = str(message.result.get("protocolVersion", ""))
             await to_client.send(SessionMessage(message))
@@ -179,6 +181,7 @@ async def _stdin_lines() -> AsyncIterator[str]:
     def read() -> None:
         with contextlib.suppress(RuntimeError), open(0, "rb", closefd=False) as stdin:  # the loop has ended
             for line in iter(lambda: stdin.readline(MOST_BYTES + 1), b""):
+                # A client that writes faster than the server answers must wait, not fill the memory.
                 slots.acquire()
                 loop.call_soon_threadsafe(lines.put_nowait, line)
             loop.call_soon_threadsafe(lines.put_nowait, b"")

@@ -93,7 +93,7 @@ class CheckedClient(AskingClient):
         if self.older and self.older.client:
             return await self.older.client.list_tools(cursor=cursor, **options)
         if cursor is None and not options and self.listed is not None:
-            listed, self.listed = self.listed, None
+            listed, self.listed = self.listed, None  # once: a later caller wants the list as it is then
             return listed
         return await super().list_tools(cursor=cursor, **options)
 
@@ -167,6 +167,7 @@ async def _stepping_back(
 
 async def _speaks(client: CheckedClient) -> bool:
     """Whether the server's list of tools is valid in the client's era of the protocol."""
+    # In the older era there is nothing left to change to.
     if client.protocol_version not in MODERN_PROTOCOL_VERSIONS or client.server_capabilities.tools is None:
         return True
     try:
@@ -203,6 +204,7 @@ async def connect(
     """
     label = target if isinstance(target, str) else shlex.join([target.command, *target.args])
     if recorder := current():
+        # They may hold a credential, which must not be in a trace.
         recorder.secrets += (headers or {}).values()
     server = _Server(label, isinstance(target, str), seconds, headers or {})
     observe(Connecting(server.name))
@@ -217,6 +219,7 @@ async def connect(
     except Exception as error:  # noqa: BLE001 - every error is raised again, out of its group
         cause = cause_of(error)
         explained_error = server.explain(cause)
+        # Only until the session is open: later, these may be errors of the caller's own code.
         if explained_error is None and not opened and isinstance(cause, ValidationError | RuntimeError):
             explained_error = server.unusable(cause)  # the SDK's errors for an answer that is not MCP's
         if explained_error is None:
@@ -283,6 +286,7 @@ class _Server:
         if not isinstance(target, str):
             # Half a UTF-8 sequence in one answer must not end the session.
             target = target.model_copy(update={"encoding_error_handler": "replace"})
+            # The real stderr: while progress is shown, `sys.stderr` is a stand-in of rich.
             transport = stdio_client(target, errlog=sys.__stderr__ or sys.stderr)
             async with AskingClient.over(transport, self.seconds, elicitation) as client:
                 yield client
@@ -299,6 +303,7 @@ class _Server:
                 yield client
 
     async def _note(self, response: httpx2.Response) -> None:
+        # The SDK's own error for a refused request has neither its status nor its reason.
         self.failure = response if response.is_error else None
 
     def explain(self, error: Exception) -> WorkshopError | None:

@@ -53,12 +53,13 @@ def mistake_in(url: str, server_url: str) -> str:
         return "it has characters that are not allowed in a URL (RFC 3986)"
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        _ = parts.port  # reading it raises ValueError for a port that cannot be one
         check_address(url, server_url)
     except ValueError:
         return "it is not a URL"
     except WorkshopError as error:
         return f"{error.why[:1].lower()}{error.why[1:]}"
+    # `https://github.com@evil.example/` looks like GitHub, and leads to evil.example.
     if "@" in parts.netloc:
         return "it contains a user name or a password"
     return ""
@@ -129,6 +130,7 @@ class Elicitation:
         if not self._calls:  # a page that no tool call of ours needs could be anything
             return ElicitResult(action="decline")
         action = await self._respond(params)
+        # An error ends the SDK's rounds; otherwise a server could ask again after every refusal.
         if self._refusals > _MOST_REFUSALS:
             return ErrorData(code=INVALID_REQUEST, message=self.refusal)
         return ElicitResult(action=action)
@@ -186,6 +188,7 @@ class Elicitation:
                 return self._refuse(
                     "decline", "The person did not agree to open the page that the server needs"
                 )
+            # Without a terminal nobody can agree, so the person decides by opening the printed URL.
             way = way if agreed else "printed"
         self._observe(PageOpened(way, host, approval.user, self._allowed - self._elapsed()))
         self._agreed.add(params.url)

@@ -71,6 +71,7 @@ async def read_request(reader: asyncio.StreamReader, port: int) -> str | Page | 
         async with asyncio.timeout(_REQUEST_SECONDS):
             head = await reader.readuntil(b"\r\n\r\n")
     except (asyncio.IncompleteReadError, TimeoutError):
+        # Browsers open connections in advance, on which nothing may ever come.
         return None
     except asyncio.LimitOverrunError:  # over the limit of the stream itself, 64 KiB
         return _TOO_LARGE
@@ -78,6 +79,7 @@ async def read_request(reader: asyncio.StreamReader, port: int) -> str | Page | 
 
 
 def _judge_head(head: bytes, port: int) -> str | Page:
+    # Latin-1 has a character for every byte, so decoding cannot fail.
     line, *fields = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     parts = line.split(" ")
     pairs = [
@@ -204,6 +206,7 @@ class LoopbackListener:
         elif urlsplit(request).path != PATH:
             page = _STRAY
         else:
+            # Blank values stay: an empty `iss` or `code` is wrong, not absent.
             page, outcome = _judge(parse_qs(urlsplit(request).query, keep_blank_values=True), login)
             page = replace(page, hop=CODE)
             if recorder := current():
@@ -246,6 +249,7 @@ def _judge(
 
 
 def _mistake(query: dict[str, list[str]], login: _Login) -> str:
+    # A parameter must not be repeated (RFC 6749 section 3.1): programs differ in which one they read.
     repeated = [name for name in ("code", "error", "iss") if len(query.get(name, [])) > 1]
     if repeated:
         return f"It contains more than one `{repeated[0]}`"
@@ -282,10 +286,12 @@ def _ended(error: str, description: str) -> tuple[Page, WorkshopError]:
 
 
 def _same(given: str, awaited: str) -> bool:
+    # In constant time: any program on this machine may send guesses and measure.
     return hmac.compare_digest(given.encode(), awaited.encode())
 
 
 def _bind(wanted: int) -> tuple[int, list[socket.socket]]:
+    # Another program may take a free port before it is bound here, so there are two of them.
     for port in (wanted, free_port(), free_port()):
         with contextlib.suppress(PreflightError):
             return port, bind_loopback(port)

@@ -92,6 +92,7 @@ def watched_model(model: ChatModel, observe: Observer) -> WatchedModel:
 
 def watched_tools(toolbox: Toolbox, observe: Observer) -> WatchedTools:
     """The toolbox with this observer, and with no other one."""
+    # A part may watch a toolbox itself, before `run_agent` does: each call would be shown twice.
     return WatchedTools(toolbox.toolbox if isinstance(toolbox, WatchedTools) else toolbox, observe)
 
 
@@ -138,6 +139,7 @@ async def _call(call: ToolCall, tools: Sequence[ToolSpec], toolbox: Toolbox, obs
     mistake = _mistake(call, tools)
     if not mistake:
         return await toolbox.call_tool(call.name, call.arguments)
+    # Reported like a call, so that the person can follow why the model tries again.
     observe(ToolCalled(call.name, call.arguments))
     observe(ToolReturned(call.name, one_line(mistake), is_error=True))
     return ToolResult(mistake, is_error=True)

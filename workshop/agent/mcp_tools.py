@@ -59,6 +59,7 @@ class McpTools:
                     "The server ended the connection", why=f"While the tool {name} ran"
                 ) from error
             return ToolResult(f"The server refused the call: {error.message}", is_error=True)
+        # The SDK raises RuntimeError for a result that does not fit the output schema of its tool.
         except (ValidationError, RuntimeError) as error:
             why = first_mistake(error) if isinstance(error, ValidationError) else str(error)
             return ToolResult(f"The server's answer cannot be used: {one_line(why, 300)}", is_error=True)

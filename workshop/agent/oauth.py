@@ -97,7 +97,7 @@ class OAuthClient(OAuthClientProvider):
             redirect_uris=[AnyUrl(listener.redirect_uri)],
             grant_types=["authorization_code", "refresh_token"],
             token_endpoint_auth_method="none",  # noqa: S106 - a public client has no secret
-            application_type="native",
+            application_type="native",  # as "web", localhost may be refused (SEP-837)
         )
         super().__init__(server_url, metadata, self, self._ask, self._receive, client_metadata_url)
         self._resource = resource_url_from_server_url(server_url)
@@ -217,6 +217,7 @@ class OAuthClient(OAuthClientProvider):
             try:
                 await self._run_flow(request, challenge)
             except ForgottenClientError as error:
+                # It is new, so another registration would be refused alike.
                 if self._registered_now:
                     raise
                 if self._client:
@@ -253,6 +254,7 @@ class OAuthClient(OAuthClientProvider):
 
     async def _exchange(self, http: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
         check_address(str(request.url), self._resource)
+        # A POST registers, or takes a secret along: only at a server whose metadata has passed.
         if request.method == "POST":
             check_metadata(self.context.oauth_metadata, self._resource)
         if known := self._documents.answer(request):
@@ -289,6 +291,7 @@ class OAuthClient(OAuthClientProvider):
         )
         self._observe(ApprovalNeeded(url, self._approval.way, self._approval.user, self._approval_seconds))
         if recorder := current():
+            # The browser sends this request, and only the agent's are recorded by themselves.
             recorder.built(url)
         await self._approval.start(url)
 
@@ -321,6 +324,7 @@ class OAuthClient(OAuthClientProvider):
 
     def _stored(self) -> Login | None:
         login = self._store.find(self._resource)
+        # A refresh token works only for the client that it was issued to (RFC 6749 section 6).
         mine = self._client is None or (login and login.client.client_id == self._client.client_id)
         return login if mine else None
 

@@ -43,6 +43,7 @@ def check_address(url: str, server_url: str) -> None:
 
 def _is_internal(host: str) -> bool:
     try:
+        # Also a link-local address, such as 169.254.169.254, where a cloud gives out credentials.
         return not ipaddress.ip_address(host).is_global
     except ValueError:
         return host == "localhost" or host.endswith((".localhost", ".local", ".internal"))
@@ -57,6 +58,7 @@ def check_metadata(metadata: OAuthMetadata | None, server_url: str) -> OAuthMeta
 
     MCP authorization, "Authorization Code Protection": a client stops if S256 is not advertised.
     """
+    # The SDK would guess `/authorize` and `/token` at the server's root, as MCP 2025-03-26 did.
     if metadata is None:
         raise WorkshopError(
             "The server asks for a login but no authorization server can be found",
@@ -92,6 +94,7 @@ async def send_bounded(http: httpx2.AsyncClient, request: httpx2.Request) -> htt
     # The SDK builds its requests without this client, so they have no timeout yet.
     request.extensions = {**request.extensions, "timeout": http.timeout.as_dict()}
     async with asyncio.timeout(OAUTH_SECONDS):
+        # A redirect would carry a code, a verifier or a token to an address that nobody has checked.
         response = await http.send(request, stream=True, auth=None, follow_redirects=False)
         try:
             body = await _read(response)

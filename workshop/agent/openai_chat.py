@@ -70,6 +70,7 @@ class OpenAIChat:
             "tools": [_function(tool) for tool in tools],
         }
         try:
+            # Not recorded: these requests carry the API key, and a trace is about MCP and OAuth.
             async with asyncio.timeout(self._timeout), open_client(self._timeout, sender=None) as http:
                 response = await self._send(http, body)
         except (TimeoutError, httpx2.TimeoutException) as error:
@@ -136,6 +137,7 @@ class OpenAIChat:
 
 def _checked(base_url: str) -> str:
     try:
+        # Reading the port raises ValueError for one that cannot be, `urlsplit` for a broken IPv6 address.
         _ = urlsplit(base_url).port
     except ValueError as error:
         raise UsageError(
@@ -176,6 +178,7 @@ def _turn(response: httpx2.Response) -> ModelTurn:
         message = choice["message"]
         asked = message.get("tool_calls") or []
         calls = tuple(_asked(call, number) for number, call in enumerate(asked, 1))
+        # OpenAI puts a refusal beside the content, which is then null.
         text = _text(message.get("content")) or _text(message.get("refusal"))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise WorkshopError(
@@ -197,6 +200,7 @@ def _text(content: object) -> str:
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else []
+    # Some reasoning models put their thoughts among the parts; they are not the answer.
     texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") != "thinking"]
     return "".join(text for text in texts if isinstance(text, str))
 

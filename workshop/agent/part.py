@@ -13,6 +13,7 @@ from workshop.core.instance import Instance
 from workshop.core.settings import Settings
 
 Text = Annotated[str, Field(pattern=r"\S")]
+# Strict: pydantic takes `true` for 1 and "30" for 30 otherwise.
 Seconds = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 
@@ -75,6 +76,7 @@ class Part(_Table):
     workloads: tuple[Workload, ...] = ()
     headers: Mapping[str, str] = {}
     prepare: Prepare = Prepare()
+    # `[rehearsal]` is one table, `[[rehearsal]]` a list of them.
     plans: Annotated[
         tuple[Plan, ...], BeforeValidator(lambda found: [found] if isinstance(found, dict) else found)
     ] = Field((), alias="rehearsal")

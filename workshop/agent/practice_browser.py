@@ -78,6 +78,7 @@ async def _approve(
 
 
 def _is_end(response: httpx2.Response, redirect_uri: str | None) -> bool:
+    # A page for a tool call may end at any address, a login only at the agent's callback.
     if redirect_uri is None:
         return response.status_code == httpx2.codes.OK and not forms(response)
     return str(response.url).partition("?")[0] == redirect_uri

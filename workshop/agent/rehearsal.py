@@ -175,10 +175,12 @@ class RehearsalModel:
         return _follow(plan, replies) if plan else _match(question, replies, tools)
 
     def _choose(self, question: str) -> Plan | None:
+        # By words: a question that was typed again may differ in case and punctuation.
         if self._plans and _words(question) == _words(self._question):
             return self._plans[0]
         asked = set(_words(question))
         fitting = [plan for plan in self._plans if plan.keywords and asked.issuperset(plan.keywords)]
+        # The plan with the most keywords is the most specific one.
         return max(fitting, key=lambda plan: len(plan.keywords), default=None)
 
 
@@ -203,7 +205,7 @@ def _match(question: str, replies: Sequence[ToolReply], tools: Sequence[ToolSpec
     score = {
         tool.name: len(asked & _meaning(f"{tool.name} {tool.description}"))
         for tool in tools
-        if not tool.input_schema.get("required")
+        if not tool.input_schema.get("required")  # keywords give no arguments
     }
     best = max(score, key=lambda name: score[name], default="")
     if best and score[best]:
@@ -219,6 +221,7 @@ def _words(text: str) -> list[str]:
 
 
 def _meaning(text: str) -> set[str]:
+    # "repos" in a question fits "repo" in a description.
     return {word.removesuffix("s") for word in _words(text)} - _SMALL_WORDS
 
 

@@ -189,6 +189,7 @@ def load_answer(directory: Path) -> Answer:
     """
     path = directory / "main.py"
     _forget_siblings(directory)
+    # By its file: the name of the folder begins with a digit, and every part has a `main`.
     spec = importlib.util.spec_from_file_location(f"workshop_{directory.name}", path)
     if spec is None or spec.loader is None or not path.is_file():
         raise UsageError(f"There is no `{path}`")

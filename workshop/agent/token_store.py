@@ -67,6 +67,7 @@ class Documents:
             return
         control = response.headers.get("cache-control", "").lower()
         age = _MAX_AGE.search(control)
+        # `no-store` and `no-cache` forbid what a `max-age` beside them allows (RFC 9111 section 5.2.2).
         if response.status_code != httpx2.codes.OK or age is None or "no-" in control:
             return
         until = time.time() + min(float(age.group(1)), _LONGEST_SECONDS)
@@ -227,6 +228,7 @@ async def _revoke(login: Login, http: httpx2.AsyncClient) -> _Answer:
     rest = await _revoke_token(login, access, "access_token", http)
     if rest.dead:
         return answer
+    # A server need not be able to revoke access tokens (RFC 7009 section 2).
     return _Answer(dead=True, detail="The refresh token is revoked; the access token works until it expires")
 
 
@@ -237,6 +239,7 @@ async def _revoke_token(login: Login, token: str, kind: str, http: httpx2.AsyncC
     fields, headers = _credentials(login.client)
     fields |= {"token": token, "token_type_hint": kind}
     try:
+        # The endpoint comes from a document of the server: a token must not follow it into a private network.
         check_address(str(endpoint), login.resource)
         request = http.build_request("POST", str(endpoint), data=fields, headers=headers)
         response = await send_bounded(http, request)
@@ -270,6 +273,7 @@ def _credentials(client: OAuthClientInformationFull) -> tuple[dict[str, str], di
     if not secret or method == "none":
         return identified, {}
     if method == "client_secret_basic":
+        # Each half is form-encoded first, because an identifier may have a colon (RFC 6749 section 2.3.1).
         pair = f"{quote(identified['client_id'], safe='')}:{quote(secret, safe='')}"
         return {}, {"authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
     return {**identified, "client_secret": secret}, {}

@@ -201,6 +201,7 @@ def _compare(
 
 
 def _finish(command: str, found: "Comparison", html: Path | None, *, as_json: bool) -> None:
+    # A pipe has no width, so it gets one table.
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     tables = [] if as_json else list(tables_for(found.columns, width))
     failed = [one_line(f"{one.name} did not start: {one.text}", 600) for one in found.not_started]

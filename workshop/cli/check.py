@@ -47,6 +47,7 @@ def add_check(group: typer.Typer, lesson: Lesson) -> None:
         """Check this part, and the exercises you have begun."""
         from workshop.core.settings import Settings
 
+        # The reason why a check failed may quote what the learner's code has read.
         console().hide(Settings.load().secrets())
         chosen = lesson_or_variation(lesson, variation)
         if watch and json:
@@ -62,6 +63,7 @@ def _checked(lesson: Lesson, exercise: int | None, *, hint: bool) -> Result:
 
     with console().progress() as progress, progress.step(f"Run {_called(lesson, exercise)}") as step:
         report = check_part(lesson, ProgressFile(console().warn), step.note, only=exercise, hint=hint)
+        # The line that stays must not name the check that was the last one.
         step.note("")
     return _result(lesson, report, exercise, asked=hint)
 
@@ -86,7 +88,7 @@ def _watch(lesson: Lesson, exercise: int | None, *, hint: bool) -> NoReturn:
                     screen.note(f"{error.what}; it is checked again when you save its file")
                     continue
                 result = _result(lesson, _failed_first(report), exercise, asked=hint)
-                hint = False
+                hint = False  # one `--hint` is one hint: not another after each save
                 screen.show(result)
                 screen.note(f"Save a file to run {called} again; Ctrl-C leaves")
     finally:

@@ -60,6 +60,7 @@ def _lesson(ctx: typer.Context) -> "list[Lesson]":
     """The part that the command line names; empty if it names none that exists."""
     from workshop.course.lessons import find_lessons
 
+    # The group of a part is named by its number.
     part = ctx.parent.info_name if ctx.parent else ""
     return [lesson for lesson in find_lessons() if str(lesson.number) == part]
 

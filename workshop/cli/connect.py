@@ -123,6 +123,7 @@ def _paths(options: Sequence[str] | None) -> dict[str, Path]:
                 f"`{plain(option)}` is not NAME=FILE",
                 hint="Name the header and its file, as in `--header-file x-github-pat=token.txt`",
             )
+        # Names of headers ignore case (RFC 9110 section 5.1): the same one twice is one.
         found[name.lower()] = Path(path).expanduser()
     return found
 
@@ -135,6 +136,7 @@ def _value(path: Path) -> str:
         raise UsageError(
             f"The header's file `{plain(str(path))}` cannot be read", why=plain(str(error))
         ) from error
+    # A line break in the value would begin another header (RFC 9110 section 5.5).
     if not value or not value.isprintable() or not value.isascii():
         raise UsageError(f"`{plain(str(path))}` does not hold one line of ASCII text, as a header needs")
     return value
@@ -177,6 +179,7 @@ def _header(variable: str) -> str:
 def _exports(found: "Connection") -> list[str]:
     if not found.variables:
         return []
+    # The shell reads the file, so the value is neither on the screen nor in its history.
     commands = [f'  export {name}="$(cat {shlex.quote(path)})"' for name, path in found.variables.items()]
     return ["Set, and start the client from the same shell:", *commands]
 

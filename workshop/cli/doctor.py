@@ -39,6 +39,7 @@ def doctor(
         machine = Machine(runner, state_home(), env_file, cluster=cluster, online=online)
         findings = list(examine(machine))
         mended = repair(findings) if fix else []
+        # Again, because a repair that did not help must not count as one.
         findings = list(examine(machine)) if mended else findings
     shown = [found for found in findings if show_all or found.severity in {"warn", "fail"}]
     rows = [(_MARKS[found.severity], found.id, found.found, found.remedy) for found in shown]

@@ -134,6 +134,7 @@ def _reset(lesson: Lesson, number: int | None, *, yes: bool) -> Result:
             standing.touch(lesson.key)
         else:
             standing.part(lesson.key).exercises.pop(str(number), None)
+            # Hints are counted by the name of a check, and this is that of the exercise's.
             standing.part(lesson.key).hints.pop(f"exercise_{number}", None)
     what = lesson.title_label if number is None else f"Exercise {number}"
     again = lesson.command("show") if number is None else lesson.command("exercise", str(number))

@@ -178,6 +178,7 @@ def _keys() -> Iterator[Callable[[], str]]:
 
     before = termios.tcgetattr(sys.stdin)
     try:
+        # Not raw mode, in which a line of the demo would not return to the first column.
         tty.setcbreak(sys.stdin)
         yield lambda: sys.stdin.read(1)
     finally:

@@ -114,6 +114,7 @@ def _quieter(given: int) -> None:
 
 
 def _no_questions(given: bool) -> None:  # noqa: FBT001 - Typer calls it so
+    # The option may stand at each level of a command, and one of them is enough.
     console().asks = console().asks and not given
 
 
@@ -173,6 +174,7 @@ def _converting_only_text(parameters: list[Any]) -> list[Any]:
     Typer imports pydantic to convert any value, even None: twice the time that `import typer` takes.
     """
     for parameter in parameters:
+        # The shared options are the same objects in every command: each is wrapped once.
         if "process_value" not in vars(parameter):
             parameter.process_value = _only_text(parameter)
     return parameters

@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with _on(instance):
             code = _run(given)
+        # Here a full disk can still be reported; Python's own flush at the end would be too late.
         sys.stdout.flush()
     except OutputError as error:  # the document cannot be printed either
         console().error(error)
@@ -59,6 +60,7 @@ def _on(instance: str) -> Iterator[None]:
     try:
         yield
     finally:
+        # One process may run several commands, as the tests do.
         if instance and before is None:
             del os.environ[INSTANCE]
         elif instance and before is not None:
@@ -83,6 +85,7 @@ def _run(given: list[str]) -> int:
     if code == INTERRUPTED:
         console().tell("Stopped")
         _show_interrupt(tree, given)
+    # Typer returns the code of a `typer.Exit` here, and otherwise whatever the command has returned.
     return code if isinstance(code, int) else 0
 
 
@@ -123,6 +126,7 @@ def _show_interrupt(tree: Any, given: list[str]) -> None:  # noqa: ANN401 - same
 
 
 def _wants_json(given: list[str]) -> bool:
+    # Before anything is parsed: a mistake in the command line is answered in JSON, too.
     return "--json" in itertools.takewhile(lambda word: word != "--", given)
 
 

@@ -48,6 +48,7 @@ def serve(page: "PageServer", note: str, *, opens: bool) -> None:
     from workshop.core.interrupts import interrupts
 
     async def ready() -> None:
+        # The port is bound by now, so a browser that opens at once gets its answer.
         console().out(page.url)
         console().say(note)
         if opens:

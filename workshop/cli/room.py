@@ -118,6 +118,7 @@ def create(
     files = handout.Handout(to or Path(f"{check_name(name)}-seats"), name)
     if dry_run:
         with running() as (_, runner):
+            # A plan can be made before the cluster exists.
             site = record.unopened(name, context, runner, overrides=parse_overrides(override))
             lines = creation.plan_of(site, options, parts, files)
         finish(Result("room create", {"room": name, "commands": lines}, "", lines), as_json=json)

@@ -33,7 +33,7 @@ _Words = Annotated[
     typer.Argument(metavar="COMMAND", help="After `--`, such as `part 4 check`.", show_default=False),
 ]
 _LOOK_SECONDS = 5.0
-_REDRAW_SECONDS = 0.2
+_REDRAW_SECONDS = 0.2  # a terminal that was resized is drawn anew as soon as this
 
 
 def add_status(group: Commands) -> None:
@@ -59,6 +59,7 @@ def status(
         raise UsageError("`--watch`, `--page` and `--json` exclude each other", hint="Choose one of them")
     with ExitStack() as stack:
         with running() as (_, runner):
+            # The site outlives the progress, which would draw over the table or the page.
             site = stack.enter_context(record.open_site(name, context, runner))
         if page:
             _serve(name, lambda: look(site.kube, name), opens=not no_browser)
@@ -82,6 +83,7 @@ def execute(*, name: Room, seat: _Seat, words: _Words, context: RoomContext = No
     with ExitStack() as stack:
         with running() as (_, runner):
             site = stack.enter_context(record.open_site(name, context, runner))
+        # Outside the progress, because the command draws its own.
         home = stack.enter_context(seat_home(site, seat, [found] if found else [], console()))
         code = _run_first(lesson, home) if lesson and words[2:3] == ["check"] else 0
         code = code or home.run(["-m", "workshop", *words])
@@ -151,6 +153,7 @@ def _watch(look: "Callable[[], RoomStatus]") -> NoReturn:
                 _pause(screen.refresh)
                 try:
                     result, note = replace(_result(look()), next=""), ""
+                # A cluster that is busy may answer the next time; any other error ends the watch.
                 except DeadlineError as error:
                     note = f"{error.what}, so this is older"
                 else:

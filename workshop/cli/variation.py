@@ -166,6 +166,7 @@ def serve(name: Name, *, config: Config = None, status: Status = False, json: Js
         raise UsageError("A server needs a configuration", hint=f"`workshop serve {name} --config FILE`")
     words = ["--status"] * status + ["--json"] * json
     argv = serve_command(find_variation(name), config, *words)
+    # `execv` drops what Python has not written yet.
     sys.stdout.flush()
     # The server replaces this process, so that a container's signals and a supervisor's arrive at the server.
     os.execv(argv[0], argv)  # noqa: S606 - not a shell

@@ -71,6 +71,7 @@ def following(response: httpx2.Response) -> httpx2.Request | None:
     request, before = response.next_request, response.request
     if request is None:
         return None
+    # A browser omits `Origin` on a navigation by GET, also where a POST was redirected to it.
     if request.method in {"GET", "HEAD"}:
         request.headers.pop("origin", None)
     elif _origin(request.url) != _origin(before.url) and "origin" in request.headers:

@@ -308,7 +308,7 @@ def _text_width(stream: RichConsole) -> int:
 
 
 def _rich(file: TextIO) -> RichConsole:
-    made = RichConsole(file=file, highlight=False, emoji=False)
+    made = RichConsole(file=file, highlight=False, emoji=False)  # `:x:` in a text stays as it is
     if made.is_dumb_terminal:  # rich assumes 80 columns
         made.size = ConsoleDimensions(*shutil.get_terminal_size())
     return made

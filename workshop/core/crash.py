@@ -152,7 +152,9 @@ def _learners_line(error: Exception) -> str:
     if isinstance(error, SyntaxError) and error.filename and _is_learners(error.filename):
         return f"`{Path(error.filename).name}`, line {error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
+    # Code without a file has a name such as `<frozen importlib._bootstrap>`.
     own = [frame for frame in frames if not frame.filename.startswith((*_LIBRARIES, "<"))]
+    # The innermost frame decides: an error inside `workshop` is a bug, even if a learner's line called it.
     if not own or not _is_learners(own[-1].filename):
         return ""
     return f"`{Path(own[-1].filename).name}`, line {own[-1].lineno}"

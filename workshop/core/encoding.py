@@ -79,6 +79,7 @@ def _jwt_part(token: str, index: int) -> dict[str, Any] | None:
         return None
     part = parts[index]
     try:
+        # A JWT leaves the padding out (RFC 7515 section 2), and Python requires it.
         found = parse_json(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
     except ValueError:  # also binascii.Error and UnicodeDecodeError, which are ValueErrors
         return None

@@ -91,6 +91,7 @@ def parsed_json(text: str | bytes) -> Any:  # noqa: ANN401 - JSON
     except json.JSONDecodeError as error:
         raise DamagedFileError(f"It is not JSON: {error}") from error
     except ValueError as error:  # nested too deeply, or a number of thousands of digits
+        # After the colon, Python names the function that raises its limit of digits: not a help here.
         why = str(error).partition(":")[0]
         raise DamagedFileError(f"It is not JSON that can be used: {why}") from error
 
@@ -135,6 +136,7 @@ def _plain(kind: Any, data: Any, at: str) -> Any:  # noqa: ANN401 - as above
         return tuple(_typed(inner[0], value, f"{at}.{number}") for number, value in enumerate(items))
     if kind is float:
         return data if type(data) in (int, float) and math.isfinite(data) else _refuse(at, _WORDS[kind])
+    # Not `isinstance`: True is an int, too, and a state file with `"pid": true` is damaged.
     return data if type(data) is kind else _refuse(at, _WORDS[kind])
 
 

@@ -67,6 +67,7 @@ def _bounded(
     hooks = options.get("event_hooks", {})
     return {
         **options,
+        # httpx2 would also ask for Brotli and Zstandard where it can unpack them; `_Meter` cannot.
         "headers": {"accept-encoding": CODING, **options.get("headers", {})},
         "event_hooks": {**hooks, "response": [*recording, bound, *hooks.get("response", ())]},
     }
@@ -92,10 +93,12 @@ class _Routes(httpx2.AsyncBaseTransport):
         self._outside: httpx2.AsyncClient | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        # `_Loopback` trusts no certificate, so https on this machine takes the other way, which verifies.
         if request.url.scheme == "http" and is_loopback(str(request.url)):
             return await self._loopback.handle_async_request(request)
         if self._outside is None:
             self._outside = _outside_client(self._limits)
+        # Unread: the hook of the client around this transport has to bound the body first.
         return await self._outside.send(request, stream=True)
 
     async def aclose(self) -> None:
@@ -126,6 +129,8 @@ def _system_certificates() -> ssl.SSLContext:
 
 @functools.cache
 def _no_certificates() -> ssl.SSLContext:
+    # Not the default context: that reads SSL_CERT_FILE and SSLKEYLOGFILE, and a mistake in one of them must
+    # not stop what talks to this machine only.
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
@@ -209,6 +214,8 @@ class _Meter:
 
     def end(self) -> None:
         """Raises UnusableAnswerError for a compressed body that ends in its middle."""
+        # Without a byte it is not cut: the answer to a HEAD request has the headers of a body, and no body
+        # (RFC 9110 section 9.3.2).
         if self._unpacker is not None and self._received and not self._unpacker.eof:
             raise self._broken(f"It ends in the middle of its {self._coding} data")
 

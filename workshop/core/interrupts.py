@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from workshop.core.console import Console
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-_SHOW_CURSOR = "\x1b[?25h"
+_SHOW_CURSOR = "\x1b[?25h"  # rich hides it while it draws the progress
 T = TypeVar("T")
 
 
@@ -41,6 +41,8 @@ class Interrupts:
         _wake_main_thread()
         for name in _SIGNALS:
             number = getattr(signal, name, None)
+            # `nohup` ignores SIGHUP, and a shell without job control ignores SIGINT for a command in the
+            # background (POSIX, Shell Command Language, section 2.11).
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._on_signal)
 
@@ -63,6 +65,7 @@ class Interrupts:
             return await coroutine
         except asyncio.CancelledError:
             if self._signals:
+                # Only if a signal caused it: any other cancellation belongs to whoever asked for it.
                 raise KeyboardInterrupt from None
             raise
         finally:
@@ -86,6 +89,7 @@ class Interrupts:
             "Exited at once: `workshop status` shows what is still running, `workshop teardown` removes it"
         )
         _in_another_thread(self._finish)
+        # Not `sys.exit`: that would run the cleanup which the person has just refused to wait for.
         os._exit(INTERRUPTED)
 
     def _finish(self) -> None:
@@ -123,6 +127,7 @@ def _wake_main_thread() -> None:
     if not hasattr(signal, "pthread_kill"):  # Windows, where Ctrl-C ends the waits of Python itself
         return
     reader, writer = os.pipe()
+    # `set_wakeup_fd` requires it: a handler must not wait at a full pipe.
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     # SIGURG is free for this (Go's runtime uses it likewise): a handler that does nothing ends the wait.
@@ -133,6 +138,7 @@ def _wake_main_thread() -> None:
 
 def _interrupt_waits(reader: int, main: int) -> None:
     while arrived := os.read(reader, 64):
+        # The signal that this thread sends arrives here, too; to answer it would never end.
         if set(arrived) == {signal.SIGURG}:
             continue
         for _ in range(10):  # the main thread may still be on its way to the wait
@@ -148,6 +154,7 @@ def _terminal_as_it_is() -> Callable[[], None]:
         before = termios.tcgetattr(sys.stdin)
     except (ImportError, OSError, ValueError, AttributeError, TypeError):
         return lambda: None
+    # Not in the tuple above: without the import, this name does not exist.
     except termios.error:
         return lambda: None
 

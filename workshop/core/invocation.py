@@ -52,6 +52,7 @@ def _program() -> str:
         return "workshop"
     called = Path(sys.argv[0])
     if called.name == "__main__.py" and called.parent == _PACKAGE:  # `python -m workshop`
+        # `sys.argv[0]` is the module's file by now; only `orig_argv` still has the Python that was typed.
         return f"{shlex.quote(sys.orig_argv[0])} -m workshop"
     if _is_this(sys.argv[0]):
         return shlex.quote(sys.argv[0])

@@ -54,6 +54,7 @@ def check_variables(names: Collection[str] = (*PROXIES, *TLS)) -> None:
 
 
 def _proxy_problem(value: str) -> str:
+    # httpx2 reads an address without a scheme as http, too.
     address = urlsplit(value if "://" in value else f"http://{value}")
     try:
         port = address.port
@@ -103,6 +104,7 @@ def is_loopback_host(host: str) -> bool:
     if host == "localhost":
         return True
     try:
+        # The name is not looked up: whoever answers for it could call any server loopback.
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

@@ -83,6 +83,7 @@ def replace_text(path: Path, text: str) -> None:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Write bytes as `replace_text` does."""
+    # A person's configuration may be a symbolic link, which the rename would replace.
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     _replace(path, data, path.stat().st_mode & 0o777 if path.exists() else 0o644)
@@ -103,6 +104,7 @@ def writing(path: Path) -> Iterator[TextIO]:
     with _removed_on_error(Path(name), path):
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             yield file
+        # `mkstemp` lets only the owner read it, and this file is meant to be passed on.
         Path(name).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
         Path(name).replace(path)
 
@@ -123,6 +125,7 @@ def _removed_on_error(written: Path, wanted: Path) -> Iterator[None]:
     """Remove the file `written` if the block fails; a full disk is then an error of the file `wanted`."""
     try:
         yield
+    # Also after Ctrl-C: half a file must not stay behind.
     except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             written.unlink()
@@ -134,5 +137,6 @@ def _removed_on_error(written: Path, wanted: Path) -> Iterator[None]:
 def make_private_dir(path: Path) -> None:
     """Create a directory and its missing parents, accessible only to their owner."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    # One by one: `mkdir(parents=True)` gives the mode to the last folder only.
     for folder in reversed(missing):
         folder.mkdir(mode=0o700, exist_ok=True)

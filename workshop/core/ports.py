@@ -11,7 +11,7 @@ from workshop.core.errors import PreflightError, UsageError
 
 _LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 _EVERYWHERE = ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"))
-LOWEST, HIGHEST = 1024, 65535
+LOWEST, HIGHEST = 1024, 65535  # below 1024, most systems let only root listen
 # Below every system's ephemeral range: an outgoing connection cannot take the port before its server does.
 UNUSED = range(20_000, 32_000)
 
@@ -95,6 +95,7 @@ def owner(port: int) -> str:
     """A sentence that names the process listening on `port`, or states that the system hides it."""
     import psutil
 
+    # On macOS this is for root only (psutil's documentation of `net_connections`).
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
             listens = connection.status == psutil.CONN_LISTEN and getattr(connection.laddr, "port", 0) == port

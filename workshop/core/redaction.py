@@ -14,6 +14,7 @@ from workshop.core.settings import Settings
 _SHORTEST = 8
 _OF_A_SEAT = re.compile(r"^\s*(?:token|record_key): (\S+)$", re.MULTILINE)
 _TOKEN_KINDS = ("access_token", "refresh_token", "id_token")
+# A JWT begins with `{"` and a letter, which is `eyJ` in base64url.
 _TOKENS = re.compile(
     r"eyJ[\w-]+\.[\w-]+\.[\w-]+|gh[a-z]_\w{8,}|github_pat_\w+|(?<=[Bb]earer )\S+|practice_[\w-]+_\w{16,}"
 )
@@ -47,6 +48,7 @@ def known_secrets(env_file: Path | None) -> list[str]:
     for path in (path for folder in folders for path in folder.rglob("*")):
         if path.is_file():
             text = path.read_text(encoding="utf-8", errors="replace")
+            # Each line as well: a log may quote one line of a private key.
             values |= {text, *text.splitlines()}
     for path in (directory / "logins").glob("*.json"):
         values |= set(_strings(path))

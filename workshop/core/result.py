@@ -67,6 +67,7 @@ def _dump(**fields: object) -> str:
 
 
 def _jsonable(data: object) -> object:
+    # `is_dataclass` is also true of the class itself.
     if is_dataclass(data) and not isinstance(data, type):
         return asdict(data)
     if isinstance(data, Mapping):

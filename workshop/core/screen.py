@@ -28,8 +28,8 @@ _FILE = re.compile(r"(?<=`)[^`\n]*[/.][^`\n]*(?=`)|(?<![\w`:/])/[\w.@~+/-]*\w")
 _BY_VARIABLE = ("WT_SESSION", "KITTY_WINDOW_ID", "KONSOLE_VERSION", "DOMTERM")
 _BY_PROGRAM = {"iTerm.app", "WezTerm", "vscode", "ghostty", "Hyper", "Tabby", "rio"}
 _BY_TERM = ("xterm-kitty", "xterm-ghostty", "foot", "alacritty", "wezterm", "contour")
-_FIRST_VTE = 5000
-_FIRST_TMUX = (3, 4)
+_FIRST_VTE = 5000  # version 0.50
+_FIRST_TMUX = (3, 4)  # earlier ones drop the hyperlinks
 _HOME, _CLEAR_LINE, _CLEAR_REST = "\x1b[H", "\x1b[K", "\x1b[J"
 _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"
 

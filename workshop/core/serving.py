@@ -70,6 +70,7 @@ class HeadDeadline:
 
     def await_head(self) -> None:
         """The head must end within `head_seconds` of the first call."""
+        # Not renewed by further bytes, or a client that sends one now and then would stay for ever.
         if self._late is None:
             self._late = self.loop.call_later(self.head_seconds, self._close)
 
@@ -96,6 +97,7 @@ class CoalescingProtocol(HeadDeadline, H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        # h11 stays idle until the head is complete.
         if self.conn.their_state is h11.IDLE:
             self.await_head()
         else:
@@ -212,6 +214,7 @@ _LONGEST_PATH = 200
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    # Quoted, because the path is the client's: a line break in it would forge a line of the log.
     path = quote(scope["path"][:_LONGEST_PATH], safe="/-._~:")
     milliseconds = seconds * 1000
     request = {"method": scope["method"], "path": path, "status": status, "ms": round(milliseconds)}
@@ -295,7 +298,7 @@ def log_to_stderr(formatter: logging.Formatter | None = None) -> None:
 def read_config(path: Path) -> dict[str, Any]:
     """The JSON object in a server's configuration file; raises UsageError for other content or no port."""
     config = read_object(path)
-    if type(config.get("port")) is not int:
+    if type(config.get("port")) is not int:  # not `isinstance`: True is an int, too
         raise UsageError(f"The configuration `{path}` has no `port`")
     return config
 
@@ -329,13 +332,14 @@ def server_config(app: ASGIApp, http: type[asyncio.Protocol] = CoalescingProtoco
     """The uvicorn settings of each of our servers; uvicorn configures no logging."""
     return uvicorn.Config(
         app if isinstance(app, LastResort) else LastResort(app),
+        # uvicorn's own configuration would write its lines in a form of their own.
         log_config=None,
         http=http,
         ws="none",
         proxy_headers=False,  # no trusted proxy in front
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=2,  # an event stream ends by itself only when its client leaves
         backlog=_BACKLOG,
         h11_max_incomplete_event_size=64 * 1024,
     )

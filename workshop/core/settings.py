@@ -148,6 +148,7 @@ def _checked(key: str, value: str, path: Path) -> Setting:
         )
     if key in SECRET_KEYS and any(char.isspace() for char in value):
         raise UsageError(f"{key} in `{path}` contains a space", hint="Copy the value once more")
+    # A line such as `OPENAI_API_KEY=`, from an uncommented `.env.example`, sets nothing.
     return Setting(value or None, f"{path}" if value else "not set")
 
 

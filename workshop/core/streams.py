@@ -103,9 +103,11 @@ def _reopen(number: int, name: str) -> None:
         os.close(handle)
         handle = number
     if handle == number:
+        # Python opens files for itself alone (PEP 446), but a program that is started expects these three.
         os.set_inheritable(number, True)
     stream = os.fdopen(handle, "r" if name == "stdin" else "w", encoding="utf-8", closefd=False)
     setattr(sys, name, stream)
+    # The original, too: `prepare_streams` takes a stream that differs from it for somebody else's.
     setattr(sys, f"__{name}__", stream)
 
 

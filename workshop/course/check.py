@@ -25,8 +25,10 @@ Note = Callable[[str], None]
 _START_SECONDS = 30.0  # before the first check: a cold start compiles what it imports
 GRACE_SECONDS = 3.0
 """How long a check may clean up after its deadline before its process is ended."""
+# An editor's one save is several events within a few milliseconds.
 _SETTLED_MS, _IDLE_MS = 50, 200
 _WORK = {".py", ".yaml", ".toml", ".json"}
+# -P: a learner's `json.py` in the current folder must not replace Python's.
 _CHILD = (sys.executable, "-P", "-m", "workshop.course.check_child")
 
 
@@ -238,6 +240,7 @@ class _Child:
 
     def __init__(self, job: Job, grace: float) -> None:
         self._grace = grace
+        # A file: a pipe that is read only at the end would fill up and stop a program that prints a lot.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
         self._process = subprocess.Popen(
             _CHILD,
@@ -290,6 +293,7 @@ class _Child:
             # SIGKILL: the learner's code may ignore or delay any other signal.
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        # A program that has left the session may still hold the pipe, and the reader waits for it.
         self._reader.join(self._grace)
         if self._process.stdout and not self._reader.is_alive():
             self._process.stdout.close()

@@ -49,6 +49,7 @@ class _Site(ThreadingHTTPServer):
         self.routes: dict[str, Answer] = {}
         self.missed: list[str] = []
         self.origin = f"http://127.0.0.1:{self.server_port}"
+        # `shutdown` waits for the next poll, by default up to half a second.
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def end(self) -> None:
@@ -64,6 +65,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
+        # A connection that is closed with a body unread is reset, and the answer may be lost.
         self.rfile.read(min(int(self.headers.get("Content-Length", 0)), _MOST_BODY))
         with_token = f"{path} with a token" if "Authorization" in self.headers else path
         answer = self.server.routes.get(with_token) or self.server.routes.get(path)
@@ -139,6 +141,7 @@ class Handshake:
         claims = {
             "iss": self.issuer,
             "sub": self.user,
+            # The other audience comes first: to compare that one alone is a mistake (RFC 7519 section 4.1.3).
             "aud": [f"https://{secrets.token_hex(4)}.example/", self.resource],
             "iat": now,
             "exp": now + 3600,

@@ -86,6 +86,7 @@ def outcomes_file(key: str) -> Path:
 def show_outcomes(key: str, outcomes: Sequence[Outcome]) -> None:
     """Let an open page show these outcomes, without their hints: those are given one at a time."""
     if is_page_open():
+        # A page may be on a projector.
         hidden = known_secrets(None)
         shown = [replace(one, hints=(), reason=without_secrets(one.reason, hidden)) for one in outcomes]
         write_private(outcomes_file(key), json.dumps([asdict(one) for one in shown]).encode())

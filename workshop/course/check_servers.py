@@ -54,9 +54,11 @@ async def embedded(directory: Path, scratch: Path, changed: Sequence[Resource]) 
     ports: dict[str, int] = {}
     for kind in _PROXIES:
         for resource in deployment.resources.of(kind):
+            # Not the usual ports: the learner's own environment runs beside a check.
             ports[resource.name] = free_port(besides=ports.values())
     with Console(io.StringIO(), io.StringIO()).progress() as quiet:
         try:
+            # In a thread: it waits for processes, and the time limit of the check must still count.
             await asyncio.to_thread(backend.apply, [deployment], Choices("practice", ports=ports), quiet)
             running = {status.name: status.url for status in backend.status()}
             yield Embedded(

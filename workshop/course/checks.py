@@ -189,6 +189,7 @@ class Subject:
         # No settings: the learner's code runs in this process, and they have secrets in them.
         context = RunContext(self.directory, Part.load(self.directory), Settings(), self.instance)
         made = prepare(context, RunOptions(question, rehearsal_model=True))
+        # A check runs unattended, also in a class: a browser must not open by itself.
         return replace(made, approval=PrintUrl(), model=model or made.model)
 
     def endpoint(self, name: str) -> str:

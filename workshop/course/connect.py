@@ -166,6 +166,7 @@ def connection(client: str, workload: str, header_files: Mapping[str, Path] | No
             "No server is running that a client could connect to",
             hint="Run `workshop up` or `workshop part 4 run --variation NAME` first",
         )
+    # The practice GitHub is an endpoint, too, but clients connect to the proxy in front of it.
     reachable = {name: url for name, url in instance.endpoints.items() if url.endswith("/mcp")}
     reachable |= {name: url for name, (url, _) in variations.items()}
     url = reachable.get(workload)
@@ -317,6 +318,7 @@ def _back_up(path: Path) -> str:
     text = path.read_bytes().decode("utf-8")
     for number in ("", *(f".{count}" for count in range(2, 100))):
         backup = path.with_name(f"{path.name}{_BACKUP}{number}")
+        # An equal copy serves again: `connect` and `disconnect` in turn must not fill the folder.
         if not backup.exists() or backup.read_bytes().decode("utf-8") == text:
             backup.touch(mode=path.stat().st_mode & 0o777)  # which `replace_text` leaves as it is
             replace_text(backup, text)

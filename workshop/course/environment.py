@@ -109,6 +109,7 @@ def up(
         progress.say(wanted.reason)  # the result with the reason comes minutes later
     backend, choices = wanted.backend, wanted.choices
     with instance.lock():
+        # Only `up` has every part, so only it may remove what no part needs.
         applied = backend.apply(wanted.deployments, choices, progress, prune=True)
         env_file = str(options.env_file.absolute()) if options.env_file else ""
         known = instance.record.env_file if instance.record else ""
@@ -280,6 +281,7 @@ def _decide(instance: Instance, lessons: Sequence[Lesson], options: UpOptions, r
     if options.seconds is not None:
         deployments = [replace(found, ready_seconds=options.seconds) for found in deployments]
     ports = {**(instance.record.ports if instance.record else {}), **options.ports}
+    # The usual ports belong to the unnamed instance, which may run at the same time.
     if instance.is_named:
         ports = _own_ports(ports, deployments)
     _check_ports(ports, deployments)

@@ -103,6 +103,7 @@ def begin(exercise: Exercise, folder: Path) -> Placed:
     """Copy the start to the learner's folder; an existing file stays as it is."""
     file = exercise.file(folder)
     try:
+        # Not a test and then a write: a file that appears between the two would be lost.
         create_file(file, exercise.start.read_bytes())
     except FileExistsError:
         return Placed(file, changed=False)
@@ -144,6 +145,7 @@ def _put(exercise: Exercise, source: Path, file: Path) -> Placed:
     try:
         if file.is_file() and file.read_bytes() == wanted:
             return Placed(file, changed=False)
+        # The start and the solution are in the package; only own work could be lost.
         copy = _save_copy(file) if is_own_work(exercise, file) else None
         replace_file(file, wanted)
     except OSError as error:

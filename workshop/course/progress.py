@@ -134,6 +134,7 @@ def _parsed(data: dict[str, Any]) -> Standing:
     if data.pop("version") != _VERSION:
         raise DamagedFileError("Another version of `workshop` wrote it")
     standing = typed(Standing, data)
+    # `typed` fills in what is absent, and the next `change` would write that over a damaged file.
     if asdict(standing) != data:
         raise DamagedFileError("Something is missing in it")
     return standing

@@ -31,6 +31,7 @@ def run_lesson(lesson: Lesson, options: RunOptions, console: Console) -> str:
         text = run_answer(
             context, answer, _in_a_seat(options, context), console, upstream_of(context.instance)
         )
+    # It names its cause already.
     except CredentialsError:
         raise
     except WorkshopError:

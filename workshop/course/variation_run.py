@@ -193,6 +193,7 @@ def stop_all(progress: Progress) -> Sequence[str]:
     """
     stopped: list[str] = []
     for variation in started_variations():
+        # Before `stop`, which removes the record of the addresses.
         _forget_logins(variation.endpoints().values())
         stopped += variation.stop(progress)
     # Also what a variation that never became ready has left.

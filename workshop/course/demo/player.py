@@ -54,6 +54,7 @@ class Shell:
         self._timeout = pexpect.TIMEOUT
         self._child = pexpect.spawn(
             bash,
+            # A person's aliases and prompt are not the demo's, and readline redraws what is typed.
             ["--noprofile", "--norc", "--noediting"],
             env={**_environment(term), **environment},
             cwd=folder,
@@ -92,6 +93,7 @@ class Shell:
             self._pass_on(self._held[: found.start()])
             self._held = self._held[found.end() :]
             code = int(found[1])
+        # A read may end in the middle of the mark, which must not be shown.
         beginning = _MARK_BEGINNING.search(self._held)
         end = beginning.start() if beginning else len(self._held)
         self._pass_on(self._held[:end])
@@ -133,7 +135,7 @@ def _environment(term: str) -> dict[str, str]:
         "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}",
         "TERM": term,
         "PS1": f"{prompt}{_PROMPT_END}",
-        "PROMPT_COMMAND": "",
+        "PROMPT_COMMAND": "",  # one of the person's shell would run before each prompt
         # On macOS, bash recommends zsh at each start.
         "BASH_SILENCE_DEPRECATION_WARNING": "1",
         "HISTFILE": "/dev/null",

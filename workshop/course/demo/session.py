@@ -233,6 +233,7 @@ class Masked:
     """Passes text on with `***` for each secret; holds back what may be the beginning of one."""
 
     def __init__(self, secrets: Sequence[str], pass_on: Callable[[str], None]) -> None:
+        # The longest first: one secret may contain another.
         self._secrets = sorted((secret for secret in secrets if secret), key=len, reverse=True)
         self._pass_on = pass_on
         self._held = ""

@@ -131,6 +131,7 @@ def browser(_: Machine) -> Iterator[Finding]:
     )
     if where:
         yield Finding("browser", "warn", f"This runs {where}: its localhost is not your browser's", remedy)
+    # In WSL, `wslview` opens the browser of Windows.
     elif shutil.which("wslview") is None and "microsoft" in platform.release().lower():
         yield Finding("browser", "warn", "This is WSL, and `wslview` is not installed", remedy)
     else:
@@ -242,6 +243,7 @@ def git_ignored(machine: Machine) -> Iterator[Finding]:
     ignored = machine.runner.run(
         [*where, "check-ignore", "--quiet", path.name], seconds=_GIT_SECONDS, check=False
     )
+    # First: git goes on committing a tracked file, even if it is ignored.
     if tracked.code == 0:
         remedy = f"Run `git rm --cached {path.name}`, and make a new secret: the old one is in the history"
         yield Finding("env-git", "fail", f"git has `{path}` in its index", remedy)

@@ -83,6 +83,7 @@ class CompanionPage(PageServer):
         if lesson is None:
             return missing("There is no such part.")
         present = "present" in request.query_params
+        # On a projector it is the class that reads, not the learner of this machine.
         if not present:
             await asyncio.to_thread(note_read, lesson)
         address = self._address(lesson)
@@ -101,6 +102,8 @@ class CompanionPage(PageServer):
         found = await asyncio.to_thread(read_live)
         if found is None:
             return missing("Nothing has been recorded yet.")
+        # The page's own policy is in a `meta` element, where this directive has no effect (CSP Level 3
+        # section 3.3).
         policy = {"Content-Security-Policy": "frame-ancestors 'none'"}
         return HTMLResponse(to_html(found.trace), headers={**HEADERS, **policy})
 
@@ -121,6 +124,7 @@ async def changes(lesson: Lesson) -> AsyncGenerator[str]:
             states = [_state(path) for path in paths]
             if name not in known or known[name] != states:
                 known[name] = states
+                # In a thread: some contents take long, and other pages must go on meanwhile.
                 yield event(name, await asyncio.to_thread(update, name, lesson))
         looks += 1
         if looks % _LOOKS_BEFORE_COMMENT == 0:
@@ -133,6 +137,7 @@ def _state(path: Path) -> tuple[int, int, int] | None:
         found = path.stat()
     except OSError:
         return None
+    # Most of them are replaced, not written to: the inode differs even if time and size do not.
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 

@@ -33,6 +33,7 @@ def _fence(_self: object, tokens: Sequence[Token], at: int, _options: object, _e
     """A code block; of commands, each line is an element of its own, which can be copied."""
     token = tokens[at]
     lines = token.content.rstrip("\n").split("\n")
+    # A command that goes on in the next line cannot be copied line by line.
     if token.info.strip() not in _SHELL or any(line.endswith("\\") or "<<" in line for line in lines):
         return str(Markup("<pre tabindex=0><code>{}</code></pre>\n").format(token.content.rstrip("\n")))
     shown = Markup("\n").join(_command(line) for line in lines)
@@ -67,6 +68,7 @@ def _turn_links(tokens: Sequence[Token], base: str) -> None:
         if token.type in ("link_open", "link_close") and not shown:
             token.tag = "span"
         if token.type == "image":
+            # The policy of the page allows no images; the file is not served either.
             token.attrs = {"src": "", "alt": ""}
 
 

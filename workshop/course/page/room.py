@@ -48,6 +48,7 @@ class RoomPage(PageServer):
 
     async def _update(self) -> Update:
         """The present content: that of the last good look, with a note while the cluster does not answer."""
+        # However many pages are open, the cluster is asked once.
         async with self._looking:
             if time.monotonic() - self._looked >= _LOOK_SECONDS:
                 try:

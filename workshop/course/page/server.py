@@ -55,6 +55,7 @@ class PageServer(ABC):
     command = "workshop open"
 
     def __init__(self, port: int) -> None:
+        # Other users of this machine reach the port, too, but cannot guess the path.
         self.base = f"/{secrets.token_urlsafe(24)}"
         self.port = port
         self._streams = 0
@@ -133,6 +134,7 @@ def html(template: str, script: str, **values: object) -> Response:
 
 def event(name: str, content: object) -> str:
     """A server-sent event whose data is JSON."""
+    # Without an indent JSON is one line, as the `data` of an event must be.
     return f"event: {name}\ndata: {json.dumps(content)}\n\n"
 
 
