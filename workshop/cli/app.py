@@ -59,6 +59,7 @@ def build_tree() -> Any:  # noqa: ANN401 - Typer keeps its commands' types priva
     """The whole command line as the tree that parses it, with the parts that exist now."""
     tree = _commands()
 
+    # Typer takes a class, so the headings are attributes of one that is made for this tree.
     class Root(RootGroup):
         headings = tree
         guesses = _GUESSES
@@ -187,6 +188,7 @@ def _command_help(tree: Any, words: list[str]) -> str:  # noqa: ANN401 - Typer k
             raise UsageError(
                 f"There is no topic and no command `{' '.join(words)}`", hint=f"The topics are {there}"
             )
+    # Typer prints a help itself; as a result, it can be JSON, too.
     with contextlib.redirect_stdout(io.StringIO()) as written:
         tree([*words, "--help"], prog_name="workshop", standalone_mode=False)
     return written.getvalue().rstrip()

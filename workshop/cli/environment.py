@@ -168,6 +168,7 @@ def status() -> Result:
         headline = f"Only variations are up: {len(active)} workloads" if active else "Nothing is up"
         table = _table(report) if active else None
         return Result("status", data, headline, lines, table=table, next="`workshop up`")
+    # `up` cannot start what this account may not read.
     down = [item.name for item in report.workloads if item.state not in ("running", "not visible")]
     return Result(
         "status",

@@ -107,6 +107,7 @@ def play(
     start, without = session.chosen(script, first, skip or ())
     if not auto and not sys.stdin.isatty():
         raise UsageError("There is no terminal to wait at", hint=f"{again('--auto')} plays without pauses")
+    # The demo's shell has to wrap its lines where this terminal does.
     size = shutil.get_terminal_size()
     settings = session.Settings(size.columns, size.lines, secrets=_secrets(None))
     console().say(f"Setting up: {', '.join(script.setup)}" if script.setup else "", "dim")

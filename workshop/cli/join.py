@@ -42,6 +42,7 @@ def join(*, file: File = None, leave: Leave = False, json: Json = False) -> None
         finish(Result("join", {"left": left}, "This instance has no seat any more"), as_json=json)
         return
     data = {
+        # The key of the seat's record is a secret.
         **seat.about.model_dump(exclude={"practice": {"record_key"}}),
         "server": seat.server,
         "expires": seat.expires,

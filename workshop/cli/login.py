@@ -94,6 +94,7 @@ def observe(event: "Event") -> None:
     from workshop.agent.events import ApprovalNeeded, Warned
 
     if isinstance(event, ApprovalNeeded):
+        # Also with `--quiet`: nothing goes on until somebody has opened it.
         console().tell(f"Log in at {plain(event.url)}")
     elif isinstance(event, Warned):
         console().warn(plain(event.text))

@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _taken(words: list[str]) -> tuple[list[str], str]:
     """The words without `--instance NAME`, anywhere before `--`, and the name; empty for none."""
     name, left, words = "", list[str](), list(words)
+    # What follows `--` is a command of its own, as in `room exec`.
     while words and words[0] != "--":
         word = words.pop(0)
         if word.startswith(f"{_OPTION}=") or (word == _OPTION and words):

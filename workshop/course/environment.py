@@ -285,6 +285,7 @@ def _decide(instance: Instance, lessons: Sequence[Lesson], options: UpOptions, r
     if instance.is_named:
         ports = _own_ports(ports, deployments)
     _check_ports(ports, deployments)
+    # A seat uses the OAuth app of its room.
     if upstream == "github" and not seat:
         from workshop.lab.deployments import require_oauth_app
 

@@ -55,6 +55,7 @@ class Logs:
         except (PreflightError, UsageError):  # torn down: what comes up next is followed again
             now = {}
         known = {log.name: log for log in self._logs}
+        # A known one remembers how far it was read.
         self._logs = [known.get(name, log) for name, log in now.items()]
         # A new `up` has new secrets.
         self._hidden = known_secrets(self._env_file)

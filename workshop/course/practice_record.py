@@ -125,6 +125,7 @@ def _read(url: str, key: str = "", login_token: str = "") -> Sequence[RecordedRe
 
 def _request(one: RecordedRequest, url: str, since: datetime) -> Request:
     query = f"?{urlencode(_values(one.query))}" if one.query else ""
+    # The record does not name the sender, but only a browser opens those pages.
     request = Request(
         sender="browser" if one.path.startswith(_PAGES) else "gateway",
         method=one.method,

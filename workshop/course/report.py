@@ -92,6 +92,7 @@ def write_report(target: Path, findings: Iterable[Mapping[str, Any]], env_file: 
     """Write the zip file; the names in it. Raises WorkshopError when the file cannot be written."""
     texts = {name: _json(content) for name, content in _documents(findings, env_file).items()} | _logs()
     hidden = known_secrets(env_file)
+    # In memory first: a report that fails in the middle must not leave a file to send.
     stream = BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as bundle:
         for name, text in texts.items():

@@ -126,6 +126,7 @@ def prepare(running: Running, progress: Progress, edition: Edition, *words: str)
     script = running.variation.contents.prepare
     path = running.directory / "prepare" / "config.json"
     config = running.programs.expand(script.config, edition)
+    # In a private file: the configuration may hold secrets, and every user can list arguments.
     write_private(path, json.dumps(config, indent=2).encode())
     argv = [sys.executable, str(running.variation.directory / script.run), "--config", str(path), *words]
     label = f"Run {script.run} {' '.join(words)}".rstrip()

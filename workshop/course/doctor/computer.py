@@ -77,6 +77,7 @@ def state_directory(machine: Machine) -> Iterator[Finding]:
 
 def disk(machine: Machine) -> Iterator[Finding]:
     """Free space for our state and, for a cluster, its images."""
+    # `disk_usage` needs a folder that exists.
     folder = machine.home if machine.home.exists() else Path.home()
     free = shutil.disk_usage(folder).free
     wanted = _CLUSTER_DISK if machine.cluster else _LOW_DISK

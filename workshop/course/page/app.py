@@ -272,6 +272,7 @@ def _received() -> Iterator[Received]:
     except WorkshopError:  # nothing is up
         return
     for line in (line for log in written for line in log.lines):
+        # Probes of health would push the handshake out of the list.
         if (found := _REQUEST.search(line)) and found["path"] != "/health":
             path, status = found["path"], found["status"]
             yield Received(found["time"], f"{found['method']} {path}", status, _hop(path, status))
