@@ -88,6 +88,7 @@ class AccessTokens:
     def verify(self, token: str) -> Claims | None:
         """The claims of one of our tokens if it is valid now, else None."""
         now = self._clock()
+        # Before the hash, because a stranger chooses the length.
         if len(token) > _LONGEST:
             return None
         name = _name(token)
@@ -97,6 +98,7 @@ class AccessTokens:
             if claims is None:
                 return None
             self._remember(name, claims, now)
+        # Also for a remembered token: it may expire within its minute.
         in_time = claims.issued - CLOCK_LEEWAY <= now < claims.expires
         return claims if in_time else None
 
@@ -130,11 +132,13 @@ class AccessTokens:
         times = [values.get(name) for name in ("iat", "exp")]
         if not all(isinstance(text, str) and text for text in texts):
             return None
+        # `type`, because JSON's true would pass `isinstance(…, int)`.
         if not all(type(time) is int and 0 <= time < _NEVER for time in times):
             return None
         if values["iss"] != self._config.issuer or values.get("aud") not in self._audiences:
             return None
         scopes = values.get("scp")
+        # We never write `nbf`: a token that has it was made by another program.
         if "nbf" in values or not isinstance(scopes, list) or not all(isinstance(s, str) for s in scopes):
             return None
         return Claims(

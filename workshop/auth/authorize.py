@@ -93,6 +93,7 @@ def _registered_redirect(client: Client, parameters: Parameters) -> str:
 def _checked(
     server: AuthServer, client: Client, parameters: Parameters, redirect_uri: str
 ) -> AuthorizationRequest:
+    # First, because two resources are an invalid_target (RFC 8707 section 2), not an invalid_request.
     _check_resource(server, parameters)
     if parameters.repeated:
         raise RedirectError("invalid_request", "A parameter is repeated")
@@ -128,10 +129,13 @@ def _check_resource(server: AuthServer, parameters: Parameters) -> None:
 def _check_unsupported(parameters: Parameters) -> None:
     if "request" in parameters:
         raise RedirectError("request_not_supported", "Request objects are not supported")
+    # Never fetched: whoever made the link chose the address (server-side request forgery).
     if "request_uri" in parameters:
         raise RedirectError("request_uri_not_supported", "Request objects are not supported")
+    # Another mode shows the code to more parties: `fragment`, for example, to all scripts of a page.
     if (parameters.get("response_mode") or "query") != "query":
         raise RedirectError("invalid_request", "Only response_mode query is supported")
+    # The client asked for an error instead of a page (OpenID Connect Core section 3.1.2.1).
     if "none" in (parameters.get("prompt") or "").split():
         raise RedirectError("consent_required", "The person is always asked")
 
@@ -146,6 +150,7 @@ def _state(parameters: Parameters) -> str | None:
 def _scopes(client: Client, parameters: Parameters) -> tuple[str, ...]:
     scopes = scopes_in(parameters.get("scope") or "")
     if not scopes:
+        # RFC 6749 section 3.3 leaves the default for an omitted scope to the server.
         return client.scopes
     if not set(scopes) <= set(client.scopes):
         raise RedirectError("invalid_scope", f"scope must be out of: {' '.join(client.scopes)}")

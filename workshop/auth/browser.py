@@ -25,6 +25,7 @@ _HEADERS = {
     **NO_STORE,
     "content-security-policy": PAGE_POLICY,
     "x-frame-options": "DENY",
+    # The address of a page may have a code or a state in it (RFC 9700 section 4.2.4).
     "referrer-policy": "no-referrer",
 }
 
@@ -95,6 +96,8 @@ def clear_flow_cookie(site: Site, response: Response, flow: str) -> None:
 def _set(site: Site, response: Response, flow: str, value: str, seconds: int) -> None:
     secure = site.secure_cookies
     name = _name(site, flow)
+    # Lax, because the callback comes from the upstream's site: browsers would not send a Strict cookie.
+    # The prefix `__Host-` requires the path `/`.
     response.set_cookie(name, value, max_age=seconds, path="/", secure=secure, httponly=True, samesite="lax")
 
 

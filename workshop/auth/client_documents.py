@@ -75,6 +75,7 @@ class ClientDocuments:
         client, until = self._kept.get(url, (None, 0.0))
         if client is not None and self._clock() < until:
             return client
+        # Waiting for a fetch that is under way costs nothing more.
         if url not in self._flights and not self._limit.take():
             raise TooManyFetchesError
         return await self._flights.join(url, lambda: self._fetched(url))
@@ -101,8 +102,10 @@ def _described(url: str, document: dict[str, Any], config: Auth, now: float) -> 
         raise DocumentError("The document's client_id is not its own address, character for character")
     if document.keys() & {"client_secret", "client_secret_expires_at"}:
         raise DocumentError("The document has a client secret, which everyone could read")
+    # For its refusals only: a client with a public document cannot have a secret.
     client_auth_method(document)
     name = client_name(document)
+    # MCP 2025-11-25 requires a name, because the consent page shows it.
     if not name:
         raise DocumentError("The document has no client_name")
     grant_types = _grant_types(document)
@@ -146,6 +149,7 @@ def fresh_seconds(headers: Mapping[str, str], default: float) -> float:
 
 def _stated(headers: Mapping[str, str], default: float) -> float:
     directives = _directives(headers.get("cache-control", ""))
+    # `private` too, because our cache serves everybody (RFC 9111 section 5.2.2.7).
     if directives.keys() & {"no-store", "no-cache", "private"}:
         return 0.0
     age = headers.get("age", "0")

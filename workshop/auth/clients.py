@@ -135,6 +135,7 @@ def client_id_problem(client_id: str, *, loopback: bool) -> str | None:
         if len(client_id) > _CLIENT_ID_CHARACTERS or FORBIDDEN.search(client_id)
         else split_url(client_id)
     )
+    # `urlsplit` lower-cases the scheme, but client ids are compared as they are written.
     if parts is None or not client_id.startswith(f"{parts.scheme}://{parts.netloc}"):
         return "The address is not an absolute https URL without user name and fragment"
     return _path_problem(parts.path) or _host_problem(parts, loopback=loopback)
@@ -154,6 +155,7 @@ def _host_problem(parts: SplitResult, *, loopback: bool) -> str | None:
         return None
     if parts.scheme != "https":
         return "The address is not https"
+    # `hostname` is always in lower case; `netloc` is as it was written.
     if len(host) > _HOST_CHARACTERS or not _NAME.fullmatch(host) or parts.netloc.partition(":")[0] != host:
         return "The address has no full domain name in lower case for a host"
     return None
@@ -205,6 +207,7 @@ def read_credentials(request: Request, fields: Parameters, realm: str) -> Creden
         return sent
     if client_id is None:
         raise OAuthError("invalid_request", "client_id is missing")
+    # An empty `client_secret` counts as none, because some public clients send one.
     return Credentials(client_id, _POST if in_body else "none", in_body or "")
 
 
@@ -229,6 +232,7 @@ def _basic(header: str, realm: str) -> Credentials:
     """Id and secret are form-encoded before they are joined (RFC 6749 section 2.3.1)."""
     scheme, _, encoded = header.partition(" ")
     try:
+        # Without `validate`, Python skips characters that are not base64.
         plain = base64.b64decode(encoded.strip(), validate=True).decode("utf-8")
         client_id, colon, secret = plain.partition(":")
         known = Credentials(

@@ -57,7 +57,7 @@ class DocumentRules(Block):
 
 CALLBACK_PATH = "/oauth/callback"
 DEFAULT_SCOPES = ("openid", "profile", "email", "offline_access")
-_SHORTEST_HMAC = 32
+_SHORTEST_HMAC = 32  # ToolHive's lower bound
 _DAY = 24 * 3600
 _INT32 = 2**31 - 1
 
@@ -93,6 +93,7 @@ class Registrations(Block):
     `max_clients` is how many may be registered at a time; 0 sets no bound.
     """
 
+    # ToolHive's defaults for `registrationRateLimit` and `maxDCRClients`.
     max_tokens: Annotated[int, Whole(1, _INT32)] = 5
     refill_seconds: Annotated[int, Whole(1, _INT32)] = 5
     max_clients: Annotated[int, Whole(0, _INT32)] = 10_000
@@ -176,6 +177,7 @@ class AuthBlock(Block):
     baseline_scopes: Scopes = ()
     signing_key_files: Texts = ()
     hmac_files: Texts = ()
+    # The defaults and bounds of `tokenLifespans` in ToolHive's CRD.
     access_token_seconds: Annotated[int, Whole(60, _DAY)] = 3600
     refresh_token_seconds: Annotated[int, Whole(3600, 30 * _DAY)] = 7 * _DAY
     code_seconds: Annotated[int, Whole(30, 600)] = 600

@@ -22,12 +22,14 @@ from workshop.core.settings import read_env
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")
+# They frame a message, describe its sender to the next server, or are for the relay to set.
 _NEVER_SET = frozenset(
     {"host", "content-length", "connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
     | {"proxy-authorization", "proxy-authenticate", "proxy-connection", "accept-encoding", "mcp-session-id"}
     | {"close", "http2-settings", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
     | {"x-real-ip"}
 )
+# Browsers read a backslash as a slash, and drop tabs and line breaks (URL standard).
 _UNSAFE_IN_URL = re.compile(r"[\s\x00-\x20\x7f-\uffff\\]")
 
 
@@ -143,6 +145,7 @@ def _pairs(value: object) -> object:
 
 
 def _flag(value: object) -> object:
+    # pydantic alone would also accept 1 and "yes".
     if value is not True and value is not False:
         raise ValueError("must be true or false")
     return value

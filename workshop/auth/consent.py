@@ -110,6 +110,7 @@ def consent_page(server: AuthServer, client: Client, asked: AuthorizationRequest
         resource_host=None if _only_signs_in(server, asked) else urlsplit(server.remote_url).netloc,
         upstream=None if server.signs_in_itself else server.config.upstream,
         ticket=_seal(server, flow, asked),
+        # With the client: the approval of one is not valid for another (MCP security best practices).
         csrf=server.vault.mac("csrf", flow, browser, asked.client_id),
         preconfigured=client.preconfigured,
         hop=server.hop,
@@ -155,6 +156,7 @@ async def consent(server: AuthServer, request: Request) -> Response:
 
 
 def _go_upstream(server: AuthServer, flow: str, asked: AuthorizationRequest) -> Response:
+    # The upstream's state is made after the approval, never before (MCP security best practices).
     state, verifier, browser = random_token(), random_token(), random_token()
     back = way_back(flow)
     pending = PendingSignIn(asked, back, digest(browser), verifier)
@@ -271,6 +273,7 @@ def _open_grant(
     server: AuthServer, asked: AuthorizationRequest, identity: Identity, tokens: UpstreamTokens
 ) -> tuple[Grant, str]:
     now = server.clock()
+    # A grant whose code nobody redeems expires with it.
     expires = now + server.config.code_seconds
     grant = Grant(
         tsid=str(uuid.uuid4()),
@@ -284,6 +287,7 @@ def _open_grant(
         upstream=tokens,
     )
     code = random_token()
+    # The client repeats the redirect URI only if its request had one (RFC 6749 section 4.1.3).
     bound = Code(asked.redirect_uri if asked.redirect_uri_given else None, asked.code_challenge, expires)
     server.store.open_grant(grant, code, bound)
     return grant, code

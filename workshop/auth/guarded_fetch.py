@@ -116,6 +116,7 @@ class GuardedFetch:
     def _session(self, rule: AddressRule) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             resolver=_CheckedNames(self._names or aiohttp.ThreadedResolver(), rule),
+            # Neither names nor connections are reused: each fetch checks its addresses anew.
             use_dns_cache=False,
             force_close=True,
             socket_factory=lambda info: _checked_socket(info, rule),
@@ -123,7 +124,9 @@ class GuardedFetch:
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
+            # A few compressed bytes could become gigabytes.
             auto_decompress=False,
+            # A proxy would resolve the name itself, and nobody would check the address.
             trust_env=False,
             timeout=aiohttp.ClientTimeout(total=None),
             max_line_size=_HEADER_BYTES,
@@ -159,6 +162,7 @@ def _checked_socket(info: tuple[Any, ...], rule: AddressRule) -> socket.socket:
 
 
 async def _get(session: aiohttp.ClientSession, url: str, tls: ssl.SSLContext | None) -> Document:
+    # As written: yarl would normalise it, and the document must name this very text.
     address = URL(url, encoded=True)
     async with session.get(address, headers=_HEADERS, allow_redirects=False, ssl=tls or True) as response:
         if response.status != _HTTP_OK:

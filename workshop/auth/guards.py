@@ -18,6 +18,7 @@ from workshop.auth.resource_server import PROTECTED_RESOURCE_PATH, Challenge, re
 from workshop.core.errors import UsageError
 
 _BAD_REQUEST = 400
+# The empty name is for an empty list element, which a header may have (RFC 9110 section 5.6.1).
 _HOPS = frozenset(
     {b"", b"close", b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization"}
     | {b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"http2-settings"}
@@ -64,6 +65,7 @@ class HostGuard:
                 origins.append(value.decode("latin-1").lower())
             elif name == b"connection":
                 connections += value.lower().split(b",")
+        # Against DNS rebinding: a page whose name now leads here still sends that name (CVE-2025-66414).
         if len(sent) != 1 or sent[0] not in (self._probe_hosts if path == "/health" else self._hosts):
             return (
                 421,
@@ -82,6 +84,7 @@ def _hosts(origin: str) -> set[str]:
     parts = urlsplit(origin.lower())
     default = _DEFAULT_PORTS[parts.scheme]
     hosts = {parts.netloc}
+    # Clients may write the scheme's default port or leave it out (RFC 9110 section 4.2.3).
     if parts.port is None:
         hosts.add(parts.netloc + default)
     elif parts.netloc.endswith(default):
@@ -111,6 +114,7 @@ class Cors:
             allow_methods=("GET", "HEAD", "POST", "DELETE"),
             # The names of `Mcp-…` headers and of a credential of one's own are not known beforehand.
             allow_headers=("*",),
+            # A script cannot read other headers of another origin's answer, and a client needs these two.
             expose_headers=("Mcp-Session-Id", "WWW-Authenticate"),
         )
 
@@ -165,6 +169,7 @@ class BearerGuard:
         Raises UsageError for a `resource` that is not an absolute URL.
         """
         parts = split_url(resource)
+        # The challenge has the resource between quotes.
         if parts is None or '"' in resource:
             raise UsageError(f"The protected resource {resource!r} is not an absolute http or https URL")
         origin, path = origin_of(resource), parts.path.rstrip("/")

@@ -113,6 +113,7 @@ async def form_parameters(request: Request, *, seconds: float) -> Parameters:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/x-www-form-urlencoded":
         raise OAuthError("invalid_request", "Send the parameters as application/x-www-form-urlencoded")
+    # Servers log addresses, so a secret must not be in one (RFC 6749 section 2.3.1).
     if request.scope["query_string"]:
         raise OAuthError("invalid_request", "Parameters belong in the body, not in the URL")
     parameters = _parse(await bounded_body(request, seconds=seconds), FORM_BYTES)

@@ -87,12 +87,14 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _finite(text: str) -> float:
     value = float(text)
+    # 1e999 is infinity to Python, and an error to Go's parser.
     if math.isinf(value):
         raise _AmbiguousError
     return value
 
 
 def _no_json(text: str) -> NoReturn:
+    # Python would accept NaN and Infinity, which JSON does not have (RFC 8259 section 6).
     raise ValueError(text)
 
 
@@ -128,6 +130,7 @@ async def read_tool_call(method: str, receive: Receive) -> tuple[str, Receive]:
     messages: list[Message] = [{"type": "http.request", "body": body}]
 
     async def again() -> Message:
+        # After the body, the app waits for the client's disconnect.
         return messages.pop() if messages else await receive()
 
     message = read_message(body)

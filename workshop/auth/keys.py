@@ -18,7 +18,7 @@ from workshop.auth.limits import Clock
 from workshop.core.errors import UsageError
 
 _EC_ALGORITHMS = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
-_SMALLEST_RSA_BITS = 2048
+_SMALLEST_RSA_BITS = 2048  # RFC 7518 section 3.3
 _MAKE_ONE = "Make one with: openssl ecparam -name prime256v1 -genkey -noout"
 
 
@@ -82,6 +82,7 @@ class InternalTokens:
             "exp": now + _SECONDS,
             "iat": now,
             "jti": str(uuid.uuid4()),
+            # RFC 9068 section 2.2 requires it; here the gateway itself is the client.
             "client_id": self._issuer,
         }
         return jwt.encode(header, claims, self._key.key, algorithms=[self._key.algorithm])

@@ -15,13 +15,13 @@ QUERY_BYTES = 8 * 1024
 RELAY_BYTES = 4 * 1024 * 1024
 REWRITE_BYTES = 8 * 1024 * 1024
 UPSTREAM_BYTES = 256 * 1024
-DOCUMENT_BYTES = 5 * 1024
+DOCUMENT_BYTES = 5 * 1024  # the maximum that draft CIMD-02 recommends
 JWKS_BYTES = 64 * 1024
 DOCUMENT_CLIENTS = 10_000
 SIGN_INS = 10_000
 SESSIONS_PER_GRANT = 1_000
 SESSION_SECONDS = 2 * 3600.0
-SIGN_IN_SECONDS = 600.0
+SIGN_IN_SECONDS = 600.0  # as MCP's security best practices advise for a state
 REPEAT_SECONDS = 20.0
 """How long a refresh token may be repeated: a client that lost our answer tries again."""
 CLOCK_LEEWAY = 30.0
@@ -63,6 +63,7 @@ class TokenBucket:
 
     def take(self) -> bool:
         now = self._clock()
+        # `max`, because the wall clock may be set back.
         self._left = min(self._burst, self._left + max(0.0, now - self._seen) * self._rate)
         self._seen = now
         if self._left < 1:
@@ -82,6 +83,7 @@ async def read_body(receive: Receive, limit: int, seconds: float) -> tuple[bytes
     Raises BodyTooLargeError, SlowBodyError or ClientGoneError.
     """
     chunks = bytearray()
+    # Most bodies arrive with their head, and each timer that is saved makes a call faster.
     message = _at_hand(receive)
     if message is not None and not _add(message, chunks, limit):
         return bytes(chunks), False

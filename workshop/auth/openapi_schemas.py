@@ -56,6 +56,7 @@ class Document:
         if not reference.startswith("#/"):
             raise wrong(where, f"`{reference[:100]}` is in another document")
         for step in reference[2:].split("/"):
+            # In this order, so that `~01` becomes `~1` (RFC 6901 section 4).
             name = unquote(step).replace("~1", "/").replace("~0", "~")
             if not isinstance(value, dict) or name not in value:
                 raise wrong(where, f"`{reference[:100]}` leads nowhere")
@@ -94,6 +95,7 @@ class Document:
         """The name of what a reference leads to; it is written out once, also if it refers to itself."""
         name = re.sub(r"[^A-Za-z0-9_.-]+", "_", reference.removeprefix("#/components/schemas/"))
         if name not in definitions:
+            # Entered first, so that a schema that refers to itself ends here.
             definitions[name] = {}
             definitions[name] = self.schema(self._found(reference, where), definitions, where)
         return name
@@ -128,6 +130,7 @@ def _of_3_0(raw: Mapping[str, Any], made: dict[str, Any]) -> dict[str, Any]:
 
 def _pattern(pattern: object, where: str) -> str:
     try:
+        # jsonschema uses Python's `re`, which lacks some of JavaScript's syntax.
         re.compile(str(pattern))
     except re.error as error:
         raise wrong(where, f"The pattern {str(pattern)[:80]!r} cannot be checked here") from error

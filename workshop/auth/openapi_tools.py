@@ -103,6 +103,7 @@ def _written(value: object, parameter: Parameter) -> str | list[str]:
 
 
 def _step(name: str, value: str) -> str:
+    # The server would resolve these to another path (RFC 3986 section 5.2.4).
     if value in {"", ".", ".."}:
         raise ValueError(f"`{name}` cannot be {value!r}")
     return quote(value, safe="")
@@ -245,6 +246,7 @@ class _Input:
         self._require(name, schema, required=raw.get("required") is True)
 
     def _require(self, name: str, schema: Mapping[str, Any], *, required: bool) -> None:
+        # The same parameter of the path may have been added before.
         self.required.discard(name)
         self.defaults.pop(name, None)
         if required and "default" in schema and self.parameters[name].location != "path":

@@ -101,7 +101,7 @@ class SingleFlight(Generic[Key, Result]):
             done.exception()  # looked at, even if everyone who waited has gone
 
 
-_SWITCHING = 101
+_SWITCHING = 101  # interim by its number, but HTTP ends with it
 _REPEATABLE = ("GET", "DELETE")
 """Methods that are sent once more if a connection from the pool turns out to be closed (RFC 9110, 9.2.2)."""
 
@@ -152,6 +152,7 @@ class Remote:
 
         lines = [b"%s: %s\r\n" % pair for pair in headers]
         head = b"".join(lines)
+        # After a line break in a value, the rest would be a header or a request of its own.
         if not head.count(b"\r") == head.count(b"\n") == len(lines):
             raise ValueError("a header has a line break in it")
         length = b"" if method == "GET" else b"Content-Length: %d\r\n" % len(body)
@@ -159,6 +160,7 @@ class Remote:
         try:
             return await self._exchange(sent)
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            # A connection that could not be opened did not come from the pool.
             if method not in _REPEATABLE or isinstance(error, aiohttp.ClientConnectorError):
                 raise
             return await self._exchange(sent)

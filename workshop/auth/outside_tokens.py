@@ -37,7 +37,7 @@ _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 _CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 ALGORITHMS = _RSA | frozenset(_CURVES.values())
 _PUBLIC = ("kty", "n", "e", "crv", "x", "y")
-_SMALLEST_RSA_BITS = 2048
+_SMALLEST_RSA_BITS = 2048  # RFC 7518 section 3.3
 _FETCH_SECONDS = 5.0
 _FRESH_SECONDS, _STALE_SECONDS = 300.0, 3600.0
 # Anybody can send a token with a new `kid`, and each would make us ask the issuer.

@@ -14,8 +14,10 @@ from workshop.auth.config_reader import LOOPBACK_HOSTS, split_url
 MOST_REDIRECT_URIS = 10
 _MOST_CHARACTERS = 2048
 FORBIDDEN = re.compile(r"[\s\x00-\x20\x7f-\U0010ffff\\#*<>\"`{}|^]")
+# `%2e` too, because browsers resolve it like a dot (URL standard).
 DOT_SEGMENT = re.compile(r"(?i)(^|/)(\.|%2e){1,2}(/|$)")
 _LOOPBACK = re.compile(r"http://(localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?((?:[/?].*)?)")
+# RFC 8252 section 7.1 has one slash after the scheme; Cursor's URI has two.
 _PRIVATE_USE = re.compile(r"([a-z][a-z0-9+.-]{1,63}):/{1,3}[^/?@][^@]*")
 # The answer adds these (RFC 6749 section 4.1.2, RFC 9207); a client may read the first of two.
 _RESERVED = frozenset({"code", "state", "iss", "error", "error_description", "error_uri"})
@@ -120,6 +122,7 @@ def redirect_uri_matches(requested: str, registered: str) -> bool:
     if requested == registered:
         return True
     one, other = _LOOPBACK.fullmatch(requested), _LOOPBACK.fullmatch(registered)
+    # `split_url` refuses a port above 65535, which the pattern allows.
     if one is None or other is None or split_url(requested) is None:
         return False
     return one.groups() == other.groups()

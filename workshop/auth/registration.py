@@ -33,6 +33,7 @@ async def register(server: AuthServer, request: Request) -> Response:
         raise OAuthError(
             "invalid_client_metadata", "Send the client metadata as application/json", status=415
         )
+    # Before the body is read, so that refused registrations count, too.
     if not server.registrations.take():
         later = _retry_after(server.registrations.wait)
         raise OAuthError("too_many_requests", "Too many registrations; try again", status=429, headers=later)
@@ -115,6 +116,7 @@ def _answer(client: Client, secret: str | None) -> dict[str, object]:
         "scope": " ".join(client.scopes),
     }
     if secret:
+        # RFC 7591 section 3.2.1 requires the expiry of a secret; 0 means never.
         answer |= {"client_secret": secret, "client_secret_expires_at": 0}
     if client.name:
         answer["client_name"] = client.name

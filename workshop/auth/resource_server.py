@@ -145,6 +145,7 @@ class ResourceServer:
     def upstream_refused(self, grant: Grant, used: UpstreamTokens | None) -> RefusedError:
         """The answer when the upstream refuses its own token: the user must sign in again."""
         current = self.store.grant(grant.tsid)
+        # The token may have been renewed while this request was on its way.
         if current is not None and current.upstream == used:
             self.store.revoke(grant.tsid)
             _LOG.warning("grant revoked: client %s, the upstream refused its token", grant.client_id)
@@ -183,6 +184,7 @@ class Sessions:
         if now - self._touched.get((session, tsid), -_TOUCH_SECONDS) < _TOUCH_SECONDS:
             return
         if len(self._touched) >= _REMEMBERED:
+            # It only costs one more write for each session.
             self._touched.clear()
         self._touched[session, tsid] = now
         self._store.bind_session(session, tsid, expires=now + SESSION_SECONDS, limit=SESSIONS_PER_GRANT)

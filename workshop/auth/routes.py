@@ -54,9 +54,11 @@ def _server_metadata(server: AuthServer) -> dict[str, object]:
         "jwks_uri": server.url("/.well-known/jwks.json"),
         "scopes_supported": list(server.config.scopes),
         "response_types_supported": ["code"],
+        # Without it, `fragment` would count as supported (RFC 8414 section 2).
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code", "refresh_token"],
         "code_challenge_methods_supported": ["S256"],
+        # Without them, client_secret_basic would be the only method (RFC 8414 section 2).
         "token_endpoint_auth_methods_supported": list(server.config.client_auth_methods),
         "revocation_endpoint_auth_methods_supported": list(server.config.client_auth_methods),
         "authorization_response_iss_parameter_supported": True,

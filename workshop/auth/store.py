@@ -191,7 +191,9 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     # A killed process loses nothing (the page cache survives it); a power cut may lose the last sign-ins.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA journal_mode = WAL")
+    # Off by default; without it, ON DELETE CASCADE does nothing.
     connection.execute("PRAGMA foreign_keys = ON")
+    # Otherwise deleted rows could still be read from the file.
     connection.execute("PRAGMA secure_delete = ON")
     connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT;")
 

@@ -171,6 +171,7 @@ class SqliteStore:
         with self.together():
             row = self._one(take, key, now)
             if row is None:
+                # The first use may have been the thief's (RFC 6749 section 4.1.2).
                 replayed = (
                     "DELETE FROM grants WHERE tsid = (SELECT tsid FROM codes WHERE code = ? AND taken = 1)"
                 )

@@ -90,6 +90,7 @@ async def _refresh(server: AuthServer, client: Client, fields: Parameters) -> Re
         server.store.revoke(grant.tsid)
         _LOG.warning("grant revoked: client %s, its upstream token is lost", client.client_id)
         raise OAuthError("invalid_grant", "The upstream token is lost; sign in again")
+    # Before the rotation, so that a wrong scope does not use the token up.
     scopes = _narrowed(grant, fields.get("scope"))
     # Derived, so that a repeated request gets the same successor without anyone storing it.
     successor = server.vault.mac("refresh token", old)

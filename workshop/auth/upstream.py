@@ -118,6 +118,7 @@ class UpstreamProvider:
             "redirect_uri": self._config.redirect_uri,
             "scope": " ".join(self._config.scopes) or None,
             "state": state,
+            # An upstream without PKCE ignores these two (RFC 6749 section 3.1).
             "code_challenge": s256(verifier),
             "code_challenge_method": "S256",
         }
@@ -203,6 +204,7 @@ def _userinfo_headers(info: UserInfo, access_token: str) -> dict[str, str]:
         "Accept": "application/json",
         "User-Agent": AGENT,
         **info.headers,
+        # Last, so that a configured header cannot replace it.
         "Authorization": f"Bearer {access_token}",
     }
 

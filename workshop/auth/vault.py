@@ -62,6 +62,7 @@ class Vault:
 
     def macs(self, purpose: str, *parts: str) -> Iterator[str]:
         """The same MAC under every secret, current first."""
+        # A separator, so that `ab`, `c` and `a`, `bc` have different MACs.
         message = "\0".join((purpose, *parts)).encode()
         for key in self._mac_keys:
             yield base64url(hmac.digest(key, message, "sha256"))
@@ -74,6 +75,7 @@ def random_token() -> str:
 
 def digest(secret: str) -> str:
     """What is stored in place of a random secret."""
+    # Without salt and stretching, because nobody can guess 256 random bits.
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -132,6 +134,7 @@ class SealedRecords:
         if count >= _MOST:
             raise StoreFullError(kind)
         name = digest(key)
+        # Sealed for this row: copied to another one, it cannot be opened.
         sealed = self._vault.seal(json.dumps(dict(value)).encode(), f"{kind} {name}")
         self._rows("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)", kind, name, sealed, now + seconds)
 

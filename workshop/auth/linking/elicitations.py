@@ -44,6 +44,7 @@ class Elicitations:
             return str(current["link"])
         link = random_token()
         self._put(link, asdict(asked), link)
+        # For half its time, so that nobody gets a link that is about to expire.
         self._records.put("current", _key(asked), {"link": link}, seconds=SIGN_IN_SECONDS / 2)
         return link
 
@@ -90,6 +91,7 @@ class Elicitations:
         """Call `notify` when it is settled, if this process still lives then."""
         now = time.monotonic()
         self._told = {known: told for known, told in self._told.items() if told[0] > now}
+        # Ten minutes for the link, and ten for the one that may replace it.
         self._told[link] = now + 2 * SIGN_IN_SECONDS, notify
 
     async def settle(self, link: str, asked: Asked, outcome: str) -> None:
@@ -104,6 +106,7 @@ class Elicitations:
     async def outcome(self, link: str, seconds: float) -> str | None:
         """What came of it, waiting so long; None while the person is still at it."""
         if (known := self._outcome(link)) is None:
+            # Nothing was awaited since the look-up, so no outcome can have come in between.
             event = self._settled.setdefault(link, asyncio.Event())
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(event.wait(), seconds)
@@ -148,4 +151,5 @@ class RequestState:
 
 
 def _digest(call: Mapping[str, Any]) -> str:
+    # Sorted, because a client may send the same arguments in another order.
     return hashlib.sha256(json.dumps(call, sort_keys=True).encode()).hexdigest()

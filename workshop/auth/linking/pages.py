@@ -81,6 +81,7 @@ class IdentityProvider:
             raise PageError(
                 "Signing in failed", "The identity provider did not answer.", status=502
             ) from error
+        # A token that another client obtained could be injected here (RFC 9700 section 4.6).
         if caller is None or caller.client_id != self.config.client_id:
             raise PageError("Signing in failed", "The token was not made for this gateway.", status=502)
         return caller
@@ -213,6 +214,7 @@ class Connect:
             _LOG.warning("upstream of target %s: %s", redirection.target, error)
             raise PageError("The account was not connected", error.sentence, status=502) from error
         finally:
+            # After a failure too, so that the call that waits for the outcome ends.
             await self._elicitations.settle(redirection.link, redirection.asked, outcome)
         self._count("allowed")
         _LOG.info("connected: user %s, target %s", redirection.subject, redirection.target)
@@ -243,6 +245,7 @@ class Connect:
         redirection, subject = self._ticket(request, fields)
         if fields.get("decision") not in {"approve", "deny"}:
             raise PageError("The form has no decision", "It must say `approve` or `deny`.")
+        # `first` before the claim, which removes the record that names it.
         first, asked = self._elicitations.first(redirection.link), self._elicitations.claim(redirection.link)
         if asked is None or asked.subject != subject:
             raise PageError(*_GONE)

@@ -118,6 +118,7 @@ class Resources:
         for raw in self._records.all("target"):
             try:
                 found[raw["name"]] = self._target(raw)
+            # A target that cannot be used must not take the others with it.
             except (ConflictError, UsageError) as error:
                 _LOG.warning("target %s left out: %s", raw["name"], error)
         return found

@@ -55,7 +55,7 @@ from workshop.core.serving import LastResort
 from workshop.servers.practice.catalog import User, load
 
 _CODE = "sign-in code"
-_CODE_SECONDS = 60.0
+_CODE_SECONDS = 60.0  # the redirect that carries the code follows at once
 
 
 class PracticePeople:
@@ -78,6 +78,7 @@ class PracticePeople:
         """A sealed statement that `user` has signed in, for the pending sign-in with this verifier."""
         signed = {
             "user": user.login,
+            # Binds the code to one sign-in: it cannot be injected into another (RFC 9700 section 4.5).
             "challenge": s256(verifier),
             "expires": self._clock() + _CODE_SECONDS,
         }
@@ -142,6 +143,7 @@ class LoginPage:
 
 def _waiting(server: AuthServer, request: Request, sent: Parameters | None) -> tuple[str, PendingSignIn]:
     state = sent.get("state") if sent else None
+    # Not removed: the callback does that, and until then the page may be reloaded.
     pending = server.store.pending(state, server.clock()) if state else None
     if state is None or pending is None:
         raise PageError(
@@ -189,6 +191,7 @@ class _Client(Block):
             grant_types=GRANT_TYPES,
             scopes=scopes,
             application_type=None,
+            # A configured client is not stored, so it never expires.
             registered=0.0,
             preconfigured=True,
         )
@@ -240,6 +243,7 @@ def _own_sign_in(issuer: str) -> Upstream:
     return Upstream(
         name="The practice identity provider",
         authorization_endpoint=issuer + LOGIN_PATH,
+        # Never called: `PracticePeople` exchanges the code itself.
         token_endpoint=issuer + LOGIN_PATH,
         client_id="",
         client_secret="",
@@ -289,6 +293,7 @@ def create_app(config: Mapping[str, Any], *, clock: Clock = time.time, fetch: Fe
         lifespan=lambda _: maintained(server.store, clock),
     )
     guarded = HostGuard(router, settings.auth.issuer, port=settings.port)
+    # `Cors` comes before the guard, which refuses every foreign Origin.
     return LastResort(Cors(guarded, CORS_PATHS), log_requests=True)
 
 

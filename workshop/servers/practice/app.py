@@ -136,6 +136,7 @@ class Control:
             fault = faults.parse(parse_json(await read_small(request)), users)
         except UsageError as error:
             return _refuse(error)
+        # A token stays revoked, whereas a fault ends after its `times`.
         if fault.kind == "revoked":
             self.state.tokens.revoke(fault.user)
         else:
@@ -230,6 +231,7 @@ def create_app(config: PracticeConfig, clock: Callable[[], float] = time.time) -
         exception_handlers={HTTPException: _refusal, Exception: _failure},
         lifespan=lifespan,
     )
+    # GitHub answers at `/mcp` and at `/mcp/`, without a redirect.
     app.router.redirect_slashes = False
     app.state.practice = state
     return app

@@ -81,6 +81,7 @@ class Commit:
     @cached_property
     def sha(self) -> str:
         text = f"{self.repository} {self.branch} {self.author} {self.date.isoformat()} {self.message}"
+        # SHA-1 gives the 40 digits of git; systems in FIPS mode allow it only with this flag.
         return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -121,6 +122,7 @@ class Repository:
     def history(self, branch: str) -> tuple[Commit, ...]:
         """The commits of a branch, newest first: its own, then those of the default branch before them."""
         own = tuple(commit for commit in self.commits if commit.branch == branch)
+        # A branch without commits of its own is where the default branch is.
         if branch == self.default_branch or not own:
             return tuple(commit for commit in self.commits if commit.branch == self.default_branch)
         began = own[-1].date
@@ -170,6 +172,7 @@ def _repository(owner: str, raw: dict[str, Any]) -> Repository:
         "labels": tuple(Label(**label) for label in raw.get("labels", ())),
         "issues": tuple(sorted(map(_issue, raw.get("issues", ())), key=lambda issue: -issue.number)),
         "commits": tuple(sorted(commits, key=lambda commit: commit.date, reverse=True)),
+        # Read-only, because `restore` returns to these very objects.
         "files": MappingProxyType({path: text.lstrip("\n") for path, text in raw["files"].items()}),
     }
     return Repository(owner=owner, **{**raw, **parts})
@@ -229,6 +232,7 @@ def _copied(model: Repository, login: str, number: int) -> Repository:
         for issue in model.issues
     ]
     commits = [
+        # A commit's sha depends on its repository, so each copy has its own.
         replace(commit, repository=f"{login}/{model.name}", author=whose(commit.author))
         for commit in model.commits
     ]
@@ -245,7 +249,7 @@ def _with_own_issue(repository: Repository, number: int) -> Repository:
     return replace(repository, issues=(own, *others))
 
 
-_FIRST_NEW_COMMENT = 930000
+_FIRST_NEW_COMMENT = 930000  # above the ids in `data/`, below those of copies
 
 
 class NotFoundError(Exception):
@@ -277,6 +281,7 @@ class Catalog:
     def user(self, login: str) -> User:
         """The account; raises NotFoundError if it does not exist."""
         try:
+            # GitHub ignores the case of logins.
             return self._data.users[login.lower()]
         except KeyError:
             raise NotFoundError(login) from None
@@ -345,6 +350,7 @@ def _may_see(caller: Caller, repository: Repository) -> bool:
 
 
 def _require_scope(caller: Caller, repository: Repository) -> None:
+    # At GitHub, `public_repo` is enough to write to a public repository.
     wanted = "repo" if repository.private else "public_repo"
     if not grants(caller.scopes, wanted):
         raise ForbiddenError(f"the token lacks the scope {wanted}")

@@ -15,7 +15,7 @@ from workshop.core.seats import seat_numbers, seat_user
 
 RECORD_SECRET = "PRACTICE_RECORD_SECRET"  # noqa: S105 - the name of a variable
 """The environment variable with the secret that the seats' record keys and tokens are made from."""
-_MOST_SEATS = 5000
+_MOST_SEATS = 5000  # below the catalog's `_FACTOR`, so that the ids of the copies are unique
 _WORDING = {
     "missing": "is missing",
     "extra_forbidden": "is not a known key",
@@ -108,6 +108,7 @@ class _File(BaseModel):
     client_secret_file: _Text
     callback_url: Annotated[str, AfterValidator(_checked_url)]
     app_name: _Text
+    # `\z` is the end of the text: pydantic uses Rust's regular expressions.
     service_host: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z")] = ""
     public_url: Annotated[str, Field(pattern=r"^https://[a-z0-9.-]+\z")] = ""
     hop: Annotated[int, Field(ge=1, le=len(HOPS))] | None = None

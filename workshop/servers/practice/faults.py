@@ -141,10 +141,11 @@ class Faults:
         """Switch everything off; delayed requests continue."""
         self._active.clear()
         self._released.set()
+        # Requests that wait hold the old event, which remains set.
         self._released = asyncio.Event()
 
 
-_HUGE_BYTES: Final = 16 * 1024 * 1024
+_HUGE_BYTES: Final = 16 * 1024 * 1024  # twice the gateway's largest limit, `REWRITE_BYTES`
 _PATHS: Final = {
     "/login/oauth/access_token": "token",
     "/login/oauth/authorize": "authorize",

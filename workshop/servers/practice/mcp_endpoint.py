@@ -28,6 +28,7 @@ _METADATA = "/.well-known/oauth-protected-resource"
 ALL_TOOLS = (*searching.TOOLS, *repositories.TOOLS, *issues.TOOLS)
 _TOOLS = {known.tool.name: known for known in ALL_TOOLS}
 TOOLSETS = ("context", "repos", "issues", "users")
+# GitHub reads every other value of `X-MCP-Readonly` as true.
 _FALSE = {"", "false", "f", "no", "n", "0", "off"}
 _MODIFIERS = {"readonly", "insiders"}
 
@@ -122,6 +123,7 @@ class McpEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = HTTPConnection(scope)
         rest = scope["path_params"]["rest"]
+        # The route also matches `/mcpx`.
         selection = select(rest, connection.headers) if not rest or rest.startswith("/") else None
         caller = self._caller(connection)
         if selection is None:
@@ -140,6 +142,7 @@ class McpEndpoint:
 
     def _challenge(self, connection: HTTPConnection) -> Response:
         sent = "authorization" in connection.headers
+        # GitHub sends an error code without a token, too, unlike RFC 6750 section 3.1.
         error, why = (
             ("invalid_token", "the token is not valid") if sent else ("invalid_request", "no token was sent")
         )
@@ -153,6 +156,7 @@ class McpEndpoint:
 async def only_selected(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """Tools that were not selected are neither listed nor callable."""
     selection: Selection = ctx.request.scope[_SELECTION]  # type: ignore[union-attr]
+    # A client may call a tool that was not listed.
     if ctx.method == "tools/call":
         name = (ctx.params or {}).get("name")
         if not _selected(selection, name):
@@ -166,6 +170,7 @@ async def only_selected(ctx: ServerRequestContext[Any, Any], call_next: CallNext
 def _own_hosts(service_host: str) -> TransportSecuritySettings:
     hosts = ["127.0.0.1:*", "localhost:*", "[::1]:*"]
     origins = [f"http://{host}" for host in hosts]  # no browser uses the service's name
+    # Without the service's name, the SDK would answer 421 to the other pods.
     return TransportSecuritySettings(
         allowed_hosts=[*hosts, *([f"{service_host}:*"] if service_host else [])], allowed_origins=origins
     )

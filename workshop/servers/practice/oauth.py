@@ -91,6 +91,7 @@ class AuthorizePage:
             user = None
         if user is None or user not in self.state.people:
             return self._message("Unknown practice user", "Choose one of the buttons.", status=400)
+        # The request has no token, so the recorder cannot find out whom it concerns.
         login = request.scope[USER] = self.state.acting(request, user.login)
         response = self._redirect_code(login, asked)
         _set_cookie(response, SESSION_COOKIE, self.state.authorizations.sign_in(login))
@@ -117,6 +118,7 @@ class AuthorizePage:
         if (query.get("redirect_uri") or asked.redirect_uri) != asked.redirect_uri:
             return "redirect_uri_mismatch", _AUTHORIZATION_DESCRIPTIONS["redirect_uri_mismatch"]
         challenge, method = asked.code_challenge, query.get("code_challenge_method")
+        # PKCE is optional at GitHub, but with S256 only.
         if (challenge or method) and (method != "S256" or len(challenge or "") != _CHALLENGE_LENGTH):
             return (
                 "invalid_request",
@@ -125,6 +127,7 @@ class AuthorizePage:
         return None
 
     def _may_skip(self, login: str, asked: AuthorizationRequest, prompt: str | None) -> bool:
+        # `prompt=select_account` shows the page in any case, as at GitHub.
         wanted = self.state.skip_consent and prompt is None
         return wanted and self.state.authorizations.has_approved(login, asked)
 
@@ -166,6 +169,7 @@ def _redirect_error(asked: AuthorizationRequest, error: str, description: str) -
 
 
 def _set_cookie(response: Response, name: str, value: str) -> None:
+    # Without Secure, because it is served over plain http on loopback.
     response.set_cookie(name, value, path="/login", httponly=True, samesite="lax")
 
 
@@ -198,11 +202,13 @@ class TokenEndpoint:
     async def exchange(self, request: Request) -> Response:
         """Turn a code into an access token that never expires and has no refresh token."""
         try:
+            # GitHub accepts the parameters in the query as well.
             form = dict(request.query_params) | await read_form(request)
         except UsageError as error:
             return JSONResponse(
                 {"error": "invalid_request", "error_description": error.what}, status_code=400
             )
+        # Before the code is redeemed: without the app's secret, nobody can use it up.
         if problem := self._refused(request, form):
             return _token_response(request, _token_error(problem))
         # Redeemed before it is checked: after a wrong verifier, the code cannot be tried again.
@@ -213,6 +219,7 @@ class TokenEndpoint:
             return _token_response(request, _token_error("redirect_uri_mismatch"))
         login = request.scope[USER] = self.state.acting(request, grant.login)
         token = self.state.tokens.issue(login, grant.request.scopes)
+        # GitHub separates granted scopes with commas, unlike RFC 6749 section 3.3.
         scope = ",".join(grant.request.scopes)
         return _token_response(request, {"access_token": token, "scope": scope, "token_type": "bearer"})
 
@@ -241,6 +248,7 @@ def _client_credentials(request: Request, form: dict[str, str]) -> tuple[str, st
         identity, _, secret = base64.b64decode(value, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         return "", ""
+    # Both are form-encoded before they are joined (RFC 6749 section 2.3.1).
     return unquote_plus(identity), unquote_plus(secret)
 
 

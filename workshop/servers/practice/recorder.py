@@ -19,6 +19,7 @@ from workshop.servers.practice.web import MOST_BYTES
 
 Verify = Callable[[str], Caller | None]
 
+# A state and a verifier too: with them, somebody could complete another person's login.
 _SECRET_PARAMETERS = {
     "access_token",
     "authenticity_token",
@@ -50,6 +51,7 @@ def describe_headers(headers: Iterable[tuple[str, str]], verify: Verify) -> dict
 def describe_authorization(value: str, verify: Verify) -> dict[str, Any]:
     """Scheme, kind, user and SHA-256 of the credential, as a dict with these keys."""
     scheme, _, credential = value.partition(" ")
+    # Without a scheme, the whole value is the credential.
     credential = credential.strip() or value
     caller = verify(credential)
     return {
@@ -117,6 +119,7 @@ class Recorder:
         return [asdict(request) for request in sorted(found, key=lambda request: request.number)]
 
 
+# The record is about clients of GitHub, not about those who look at the record.
 _UNRECORDED: Final = ("/practice/", "/health", "/favicon.ico")
 _log = logging.getLogger("workshop.servers.practice")
 
@@ -151,6 +154,7 @@ class Recording:
             if status is None:
                 self._record(scope, body, number, arrived, None)
             seconds = time.monotonic() - started
+            # Quoted, because the decoded path may have line breaks in it.
             _log.info("%s %s %s %.3f s", scope["method"], quote(scope["path"]), status, seconds)
 
     def _record(self, scope: Scope, body: bytes, number: int, arrived: datetime, status: int | None) -> None:
@@ -186,6 +190,7 @@ async def _form_body(scope: Scope, receive: Receive) -> tuple[bytes, Receive]:
     headers = Headers(scope=scope)
     length = headers.get("content-length", "")
     is_form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    # An MCP request must not wait here until its body is complete.
     if not is_form or not length.isdigit() or int(length) > MOST_BYTES:
         return b"", receive
     messages: list[Message] = [await receive()]

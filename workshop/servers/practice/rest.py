@@ -77,6 +77,7 @@ class Rest:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if not token:
             return _unauthorized("Requires authentication")
+        # GitHub also accepts `token`, its older scheme.
         caller = self.state.tokens.verify(token.strip()) if scheme.lower() in {"bearer", "token"} else None
         if caller is None:
             return _unauthorized("Bad credentials")
@@ -89,6 +90,7 @@ class Rest:
         common = usage.headers() | {"X-OAuth-Scopes": ", ".join(caller.scopes), "X-Accepted-OAuth-Scopes": ""}
         if usage.exceeded:
             refused = {"message": "API rate limit exceeded", "documentation_url": _DOCUMENTATION}
+            # GitHub answers 403, too, when the primary rate limit is exceeded.
             return JSONResponse(refused, status_code=403, headers=common)
         return JSONResponse(body, status_code=status, headers=common | (headers or {}))
 
@@ -132,6 +134,7 @@ def repositories_wanted(request: Request, repositories: Sequence[Repository]) ->
     """In the requested order; GitHub's default is by name."""
     name = request.query_params.get("sort", "full_name")
     name = name if name in _SORTS else "full_name"
+    # GitHub sorts names from A, and dates from the newest.
     direction = request.query_params.get("direction") or ("asc" if name == "full_name" else "desc")
     return sorted(repositories, key=_SORTS[name], reverse=direction == "desc")
 
@@ -156,6 +159,7 @@ def page_of(request: Request, items: Sequence[_Item], url: str) -> tuple[Sequenc
 
 def _number(request: Request, name: str, default: int, most: int = 10**6) -> int:
     text = request.query_params.get(name, "")
+    # `isdigit` alone accepts `²`, which `int` does not.
     return max(1, min(int(text), most)) if text.isascii() and text.isdigit() else default
 
 

@@ -40,6 +40,7 @@ def rest_user(catalog: Catalog, caller: Caller, url: str) -> Json:
         "type": "User",
         "site_admin": False,
         **_profile(catalog, user),
+        # Nobody can change a practice profile.
         "updated_at": stamp(user.created_at),
     }
 
@@ -64,6 +65,7 @@ def _profile(catalog: Catalog, user: User) -> Json:
 def me(catalog: Catalog, caller: Caller, url: str) -> Json:
     """The result of `get_me`."""
     user = catalog.user(caller.login)
+    # GitHub's server leaves empty fields out (`omitempty` in its Go types).
     profile = {name: value for name, value in _profile(catalog, user).items() if value not in (None, "")}
     details = profile | {"updated_at": stamp(user.created_at)}
     return person(user, url) | {"details": details}

@@ -99,6 +99,7 @@ class PracticeState:
     def reader(self, request: HTTPConnection) -> str | None:
         """The user whose record key a request has; None for any other key, and for none."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        # Found by its hash, so that the time of the look-up reveals nothing about a key.
         return self.readers.get(_digest(key.strip())) if scheme.lower() == "bearer" else None
 
     def reset(self) -> None:

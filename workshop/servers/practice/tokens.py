@@ -53,6 +53,7 @@ def grants(scopes: tuple[str, ...], wanted: str) -> bool:
     return any(wanted == scope or wanted in _INCLUDED.get(scope, ()) for scope in scopes)
 
 
+# Neither a login nor base32 has an underscore, so the parts are unambiguous.
 _SHAPE = re.compile(r"practice_(?P<login>[a-z0-9-]+)_(?P<body>[a-z2-7]+)_(?P<mac>[0-9a-f]{32})")
 
 
@@ -89,6 +90,7 @@ class Tokens:
         if not hmac.compare_digest(mac, self._mac(login, body)):
             return None
         issued, _, scopes = _decode(body).split("|")
+        # In nanoseconds, so that a token issued right after a revocation is valid.
         if int(issued) <= max(self._valid_after.get(login, 0), self._all_valid_after):
             return None
         return Caller(login, tuple(scopes.split()))
@@ -113,7 +115,7 @@ def _decode(body: str) -> str:
     return base64.b32decode(body.upper() + "=" * (-len(body) % 8)).decode()
 
 
-CODE_SECONDS = 600
+CODE_SECONDS = 600  # as at GitHub
 _MOST = 1000
 
 Item = TypeVar("Item")
@@ -178,6 +180,7 @@ class Authorizations:
 
     def asked(self, authenticity_token: str, browser: str) -> AuthorizationRequest | None:
         """The request that a form was made for: the first time only, and only for the same browser."""
+        # Removed before the browser is compared: a form that another browser has is compromised.
         request = self._pending.take(authenticity_token)
         matches = request is not None and hmac.compare_digest(request.browser.encode(), browser.encode())
         return request if matches else None

@@ -30,6 +30,7 @@ async def read_form(request: Request) -> dict[str, str]:
     """The fields of a form, or of a JSON object of strings. Raises UsageError for invalid JSON."""
     body = await read_small(request)
     if request.headers.get("content-type", "").startswith("application/json"):
+        # GitHub's token endpoint accepts JSON, too.
         raw = parse_json(body)
         return (
             {key: value for key, value in raw.items() if isinstance(value, str)}

@@ -47,6 +47,7 @@ def add_functions(server: MCPServer, found: Iterable[tuple[str, Function]], tran
             raise UsageError(f"`{taken[name]}` and `{text}` would be tools of one name")
         try:
             server.add_tool(_tool(function, trans))
+        # The SDK and pydantic have errors of their own for what they cannot describe.
         except Exception as error:
             raise UsageError(f"`{text}` cannot be a tool", why=f"{type(error).__name__}: {error}") from error
     if not taken:
@@ -74,6 +75,7 @@ def function_of(ref: str) -> Function:
         raise UsageError(f"`{ref}` is not a reference to a function", hint="Write `module:function`")
     try:
         module = importlib.import_module(module_name)
+    # An import runs the module's own code, which may raise anything.
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
         raise UsageError(f"The module of `{ref}` cannot be imported", why=why) from error
@@ -93,10 +95,12 @@ def _tool(function: Function, input_trans: InputTrans | None) -> Function:
     async def call(**arguments: object) -> object:
         try:
             bound = functools.partial(function, **prepared(arguments))
+            # In a thread, because a plain function would hold up all other calls.
             return await (bound() if inspect.iscoroutinefunction(function) else to_thread.run_sync(bound))
         except ValueError as error:
             raise ToolError(str(error)) from error
 
+    # The SDK reads the arguments from the signature of the wrapped function.
     return functools.wraps(function)(call)
 
 
@@ -158,6 +162,7 @@ def mk_auth_provider(config: object) -> AuthProvider | None:
         if not any(config.get(name) for name in names):
             raise ConfigError(f"auth needs {' or '.join(f'`{name}`' for name in names)}", why=why)
     known = AuthConfig.model_fields
+    # An empty value counts as left out; an unknown key remains, so that the model refuses it.
     given = {key: value for key, value in config.items() if value or key not in known}
     try:
         return _provider(validated(AuthConfig, given, Path("auth")))
@@ -189,6 +194,7 @@ class FunctionServer(MCPServer):
 
     def http_app(self, *, path: str = "/mcp", stateless_http: bool = False) -> Starlette:
         """The server as an ASGI application, with `auth` for callers with a token only."""
+        # For a server without `auth`; with it, the guard answers before.
         self.custom_route("/health", ["GET"])(_health)
         # The guard knows the right host; without it, the SDK accepts every name of loopback.
         hosts = TransportSecuritySettings(enable_dns_rebinding_protection=False) if self.auth else None
@@ -196,6 +202,7 @@ class FunctionServer(MCPServer):
             streamable_http_path=path, stateless_http=stateless_http, transport_security=hosts
         )
         if self.auth:
+            # The last one that is added runs first: the others need the caller that the guard found.
             app.add_middleware(CallerForSdk)
             app.add_middleware(CountedLogins)
             app.add_middleware(BearerGuard, tokens=self.auth.tokens, resource=self.auth.base_url + path)

@@ -146,6 +146,7 @@ def _clean_up(settings: SetUp, control: "_Control") -> None:
     state = _State(settings.state)
     if not state.begun:
         _say("· nothing was set up")
+    # A copy, because `end` removes from the list.
     for kind, name in reversed(tuple(state.begun)):
         gone = control.ask("DELETE", kind, name)["outcome"] == "absent"
         state.end((kind, name))
@@ -216,4 +217,5 @@ class _Control:
 
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
+    # Each step is shown at once, also when the output is a pipe.
     sys.stdout.flush()

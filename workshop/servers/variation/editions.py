@@ -29,6 +29,7 @@ class Editions:
     def __call__(self, name: str) -> ModuleType:
         path = self._file(self._folders[name])
         state = path.stat()
+        # With the path, because the learner's own file may appear or be removed.
         version = (path, state.st_mtime_ns, state.st_size)
         if name not in self._loaded or self._loaded[name][0] != version:
             self._loaded[name] = version, _module(path)
@@ -44,6 +45,7 @@ class Editions:
         """The file and line of an exercise that failed, and the error, for the author of that file."""
         places = (str(self._exercises), self._own or str(self._exercises))
         frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(places)]
+        # The innermost of these frames: below it are only libraries.
         file, line = (frames[-1].filename, frames[-1].lineno) if frames else ("", 0)
         if isinstance(error, SyntaxError) and error.filename:
             file, line = error.filename, error.lineno
@@ -68,6 +70,7 @@ class ReportedMistakes:
         try:
             await self._app(scope, receive, sending)
         except Exception as error:
+            # An answer that has begun cannot be replaced.
             if begun or not self._editions.weak or scope["type"] != "http":
                 raise
             mistake = self._editions.explain(error)

@@ -59,6 +59,7 @@ def tool_of(operation: Operation, name: str) -> Tool:
         input_schema=dict(operation.input_schema),
         annotations=ToolAnnotations(
             read_only_hint=reads,
+            # MCP gives these two a meaning only for tools that are not read-only.
             destructive_hint=None if reads else operation.method != "POST",
             idempotent_hint=None if reads else operation.method in {"PUT", "DELETE"},
             open_world_hint=True,

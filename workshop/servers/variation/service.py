@@ -165,6 +165,7 @@ class CountedLogins:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        # A dict, because its first key is the oldest.
         self._known: dict[int, None] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -199,6 +200,7 @@ def timed_upstream(name: str) -> Iterator[None]:
             _metrics.upstream.labels(name).observe(time.perf_counter() - started)
 
 
+# Each value of a label is a time series: strangers must not be able to add any.
 _METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS"})
 _PATHS = frozenset(
     {".well-known", "health", "mcp", "sse", "messages", "oauth", "auth", "register", "token", "revoke"}
@@ -238,6 +240,7 @@ class Metrics:
         async def counted(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
                 await app(scope, receive, send)
+            # The port of the socket; a client could put any port into the Host header.
             elif (scope.get("server") or ("", None))[1] == self._port:
                 await self._report(scope["path"])(scope, receive, send)
             else:
@@ -286,6 +289,7 @@ class _Answer:
     def _refusal(self, body: bytes) -> str:
         challenge = self._headers.get(b"www-authenticate", b"").decode("latin-1")
         found = _known([*_CODE.findall(challenge), *(_code_in(body) if not challenge else ())])
+        # Without an error code, the client sent no token (RFC 6750 section 3.1).
         if not found and challenge:
             return "no_token"
         return found or f"http_{self.status}"

@@ -108,6 +108,7 @@ def _argument(schema: Schema) -> Schema:
     flat.pop("title", None)
     if flat.get("default", ...) is None:
         del flat["default"]
+    # GitHub's server declares whole numbers as `number`.
     if flat.get("type") == "integer":
         flat["type"] = "number"
     return flat

@@ -118,12 +118,14 @@ def _labels(repository: Repository, issue: Issue) -> dict[str, object]:
 
 def _key(issue: Issue, order_by: OrderBy | None) -> tuple[float, int]:
     if order_by == "COMMENTS":
+        # The number decides between equals, so that pages do not overlap.
         return len(issue.comments), issue.number
     when = issue.updated_at if order_by == "UPDATED_AT" else issue.created_at
     return when.timestamp(), issue.number
 
 
 def _cursor(position: int) -> str:
+    # Opaque to clients, like the cursors of GitHub's GraphQL API.
     return base64.b64encode(f"cursor:{position}".encode()).decode()
 
 
@@ -176,6 +178,7 @@ def add_issue_comment(
 ) -> str:
     """Write a comment on an issue. It lasts until the practice GitHub is reset or restarted."""
     request = request_of(context)
+    # Optional in GitHub's schema, where a reaction can replace it; there are none here.
     if not body:
         raise ToolError("missing required parameter: body")
     text = body

@@ -123,6 +123,7 @@ def _entries(repository: Repository, folder: str, url: str) -> list[shapes.Json]
             "name": name,
             "path": prefix + name,
             "size": len(text.encode()),
+            # A folder has no text, so its name gives it a sha.
             "sha": _blob_sha(text or name),
             "html_url": f"{url}/{prefix}{name}",
         }

@@ -38,7 +38,9 @@ _NAMES = {
     "author",
     "label",
 }
+# GitHub knows these qualifiers; here they change nothing, and as words they would match nothing.
 _IGNORED = {"in", "sort", "type"}
+# Questions come in plain words, and these words are in nearly every issue.
 _STOP_WORDS = frozenset(
     (
         "a",
@@ -109,6 +111,7 @@ def _fits_repository(name: str, value: str, repository: Repository) -> bool:
         "topic": lambda: value in repository.topics,
         "is": lambda: value not in {"public", "private"} or (value == "private") == repository.private,
         "stars": lambda: _in_range(repository.stars, value),
+        # Nothing here is archived, and nothing is a fork.
         "archived": lambda: value != "true",
         "fork": lambda: value != "only",
     }
@@ -176,6 +179,7 @@ def search_users(
 ) -> str:
     """Find people by login, name or place."""
     request = request_of(context)
+    # A qualifier such as `type:user` is not part of a person's name.
     words = [word for word in query.lower().split() if ":" not in word]
     found = [user for user in request.catalog.users if all(word in _text(user) for word in words)]
     if sort:
@@ -257,6 +261,7 @@ def search_repositories(
     request = request_of(context)
     wanted = parse_query(query, request.caller.login)
     found = [repo for repo in request.catalog.visible(request.caller) if matches_repository(wanted, repo)]
+    # GitHub ignores `order` without `sort`.
     found.sort(
         key=lambda repo: _repository_key(repo, sort or "stars"), reverse=sort is None or order != "asc"
     )
@@ -295,6 +300,7 @@ def search_issues(
 ) -> str:
     """Find issues by what they are about, in all repositories you can see or in one."""
     request = request_of(context)
+    # GitHub's server adds them to the query in the same way, and only together.
     wanted = parse_query(f"{query} repo:{owner}/{repo}" if owner and repo else query, request.caller.login)
     scored = _hits(request, wanted)
     scored.sort(key=lambda hit: _issue_key(hit, sort), reverse=sort is None or order != "asc")
@@ -315,6 +321,7 @@ def _hits(request: ToolRequest, wanted: Query) -> list[tuple[int, Repository, Is
 
 def _issue_key(hit: tuple[int, Repository, Issue], sort: str | None) -> tuple[Any, ...]:
     score, _, issue = hit
+    # There are no reactions here, so interactions are comments.
     if sort in {"comments", "interactions"}:
         return (len(issue.comments), issue.created_at)
     if sort == "updated":
