@@ -36,9 +36,10 @@ def _tree_for(*_reasons: object) -> Any:
 def tree() -> Any:
     """The command tree: a process builds it once, and here that would be most of what a command costs.
 
-    It depends on the folder of the parts, and its help on how the commands are typed.
+    It depends on the folder of the parts, which a test may replace in that module, and its help on how the
+    commands are typed.
     """
-    return _tree_for(lessons.parts_dir(), os.environ.get(INSTANCE), os.environ.get(UV_RUN))
+    return _tree_for(vars(lessons)["parts_dir"](), os.environ.get(INSTANCE), os.environ.get(UV_RUN))
 
 
 @pytest.fixture

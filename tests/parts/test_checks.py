@@ -202,7 +202,7 @@ def test_part_3_passes_behind_a_proxy_that_does_as_the_yaml_says_and_fails_behin
 def log_in() -> None:
     folder = LESSONS[3].directory
     agent = prepare(RunContext.load(folder), RunOptions(approve_as="learner", rehearsal_model=True))
-    asyncio.run(load_answer(folder)(agent))  # type: ignore[arg-type]  # an answer is a coroutine
+    asyncio.run(load_answer(folder)(agent))  # an answer is a coroutine
 
 
 def test_part_4_passes_with_a_login_and_fails_with_a_token_that_got_out_or_was_revoked(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,7 +55,7 @@ class ApiAnswer:
 def page_of(url: str) -> int | None:
     """The number in the `page` parameter of a link to another page of a list."""
     number = URL(url).query.get("page", "")
-    return int(number) if number.isascii() and number.isdigit() else None
+    return int(number) if re.fullmatch(r"[0-9]{1,18}", number) else None
 
 
 async def call_api(

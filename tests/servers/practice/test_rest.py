@@ -84,7 +84,9 @@ async def test_pages_are_linked(practice: Practice) -> None:
     assert 'rel="next"' not in last.headers["link"]
 
 
-@pytest.mark.parametrize("query", ["?per_page=0", "?per_page=-1", "?per_page=x", "?page=²", "?sort=evil"])
+@pytest.mark.parametrize(
+    "query", ["?per_page=0", "?per_page=-1", "?per_page=x", "?page=²", f"?page={'9' * 5000}", "?sort=evil"]
+)
 async def test_strange_numbers_fall_back_to_the_defaults(practice: Practice, query: str) -> None:
     assert await repositories(practice, query)
 

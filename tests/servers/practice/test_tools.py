@@ -3,6 +3,7 @@
 Shapes: github/github-mcp-server at 64a49f34, pkg/github/minimal_types.go.
 """
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -128,6 +129,8 @@ async def test_issues_are_paged_with_cursors(tools: Tools) -> None:
     assert [issue["number"] for issue in rest["issues"]] == [33, 29]
     assert (rest["pageInfo"]["hasNextPage"], rest["pageInfo"]["hasPreviousPage"]) == (False, True)
     assert "cursor" in await tools.refusal("list_issues", **TRAIL, after="?")
+    before_all = base64.b64encode(b"cursor:-5").decode()
+    assert (await tools("list_issues", **TRAIL, perPage=4, after=before_all))["issues"] == first["issues"]
     assert "ISO 8601" in await tools.refusal("list_issues", **TRAIL, since="yesterday")
 
 

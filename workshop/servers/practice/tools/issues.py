@@ -133,7 +133,8 @@ def _position(cursor: str | None) -> int:
     if cursor is None:
         return 0
     try:
-        return int(base64.b64decode(cursor, validate=True).decode().removeprefix("cursor:"))
+        # Without a bound, `int` takes a sign, and a slice counts a negative position from the end.
+        return max(0, int(base64.b64decode(cursor, validate=True).decode().removeprefix("cursor:")))
     except (binascii.Error, ValueError):
         raise ToolError("`after` is not a cursor of this list: use `endCursor` of the page before") from None
 
