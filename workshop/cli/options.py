@@ -129,7 +129,7 @@ RoomContext = Annotated[
     str | None,
     typer.Option(
         "--context",
-        help="The cluster, as a context of your kubeconfig; unset: where this machine created the room.",
+        help="The cluster, as a context of your kubeconfig. Default: where this machine created the room.",
         show_default=False,
     ),
 ]

@@ -1,7 +1,7 @@
 """`workshop room`: a seat for each attendee on one cluster."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,7 +14,6 @@ from workshop.cli.options import (
     Room,
     RoomContext,
     Timeout,
-    UpstreamChoice,
     Yes,
     parse_overrides,
 )
@@ -41,7 +40,7 @@ _To = Annotated[
     typer.Option(
         "--to",
         metavar="PATH",
-        help="A folder or a `.zip` for the seat files; unset: `NAME-seats` in this folder.",
+        help="A folder or a `.zip` for the seat files. Default: `NAME-seats` in this folder.",
         show_default=False,
     ),
 ]
@@ -57,7 +56,15 @@ _Cards = Annotated[
 _Hours = Annotated[
     int | None,
     typer.Option(
-        "--hours", min=1, max=168, help="How long the tokens are valid; unset: 12.", show_default=False
+        "--hours", min=1, max=168, help="How long the tokens are valid. Default: 12.", show_default=False
+    ),
+]
+_Upstream = Annotated[
+    Literal["github", "practice"] | None,
+    typer.Option(
+        help="The real GitHub, through the OAuth app in `.env`, or the practice one. Default: that of the "
+        "room if it exists, otherwise the practice one.",
+        show_default=False,
     ),
 ]
 _KeepOperator = Annotated[
@@ -69,7 +76,7 @@ _Plan = Annotated[
 ]
 _SomeSeats = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[SEAT…]", help="Seats such as 01; unset: all.", show_default=False),
+    typer.Argument(metavar="[SEAT…]", help="Seats such as 01. Default: all.", show_default=False),
 ]
 
 
@@ -89,7 +96,7 @@ def create(
     seats: _Seats = None,
     people: _People = None,
     context: RoomContext = None,
-    upstream: UpstreamChoice = None,
+    upstream: _Upstream = None,
     to: _To = None,
     print_cards: _Cards = None,
     hours: _Hours = None,
