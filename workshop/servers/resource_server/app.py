@@ -232,28 +232,51 @@ def mk_mcp_server(
     return server
 
 
+# Each argument is written out, here and below, so that a type checker knows them in a caller's code.
 def mk_mcp_from_refs(
     refs: Iterable[Function | str],
-    **options: Any,  # noqa: ANN401 - those of mk_mcp_server
+    *,
+    name: str = "resource-server",
+    auth: object = None,
+    input_trans: InputTrans | None = None,
+    middleware: Middleware | Iterable[Middleware] | None = None,
+    instructions: str | None = None,
 ) -> FunctionServer:
     """`mk_mcp_server` for references: each is the text `module:function`, or a function."""
-    return mk_mcp_server(refs, **options)
+    return mk_mcp_server(
+        refs,
+        name=name,
+        auth=auth,
+        input_trans=input_trans,
+        middleware=middleware,
+        instructions=instructions,
+    )
 
 
 def mk_http_app(
     refs: Iterable[Function | str],
     *,
+    name: str = "resource-server",
     auth: object = None,
+    input_trans: InputTrans | None = None,
     transport: str = HTTP,
     path: str = "/mcp",
     stateless_http: bool = False,
-    **options: Any,  # noqa: ANN401 - those of mk_mcp_server
+    middleware: Middleware | Iterable[Middleware] | None = None,
+    instructions: str | None = None,
 ) -> Starlette:
     """The functions as an ASGI application, with `auth` for callers with a token only; raises UsageError."""
     provider = mk_auth_provider(auth)
     if transport != HTTP or not path.startswith("/"):
         raise UsageError(f"{transport} at {path!r} is not served", hint=f"{HTTP}, at a path such as /mcp")
-    server = mk_mcp_from_refs(refs, auth=provider, **options)
+    server = mk_mcp_from_refs(
+        refs,
+        name=name,
+        auth=provider,
+        input_trans=input_trans,
+        middleware=middleware,
+        instructions=instructions,
+    )
     return server.http_app(path=path, stateless_http=stateless_http)
 
 
