@@ -1,6 +1,7 @@
 """A seat's Role: its commands use each right of it and no other, and a missing one is named at first."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ from workshop.core.settings import Settings
 from workshop.course import environment
 from workshop.course.lessons import find_lessons
 from workshop.course.logs import Logs
+from workshop.lab.base import ClusterChoices
 from workshop.lab.cluster import checks as cluster_checks
+from workshop.lab.cluster.forwards import Forwards
 from workshop.lab.cluster.readiness import OPERATOR
 from workshop.lab.cluster.seats import rights_in, seat_rules
 from workshop.lab.kube.client import Kube
@@ -78,12 +81,15 @@ def test_the_commands_of_a_seat_use_each_right_of_its_role_and_no_other(seated: 
             environment.submit(lesson, shown, Settings())
             environment.forward(lesson, shown, Settings())
             environment.ensure(lesson, shown, Settings())
+        # The facilitator has another machine, on which these ports are free.
+        Forwards(seated.directory, ClusterChoices().bounds).stop_all(shown)
     with as_seat(seat, part_4(), Console(seated.shown, seated.shown)):  # `room exec`
         pass
     for part in (3, 4):
         progress.write(Kube(seated.file, seat.context, own_nodes=False), seat.about, part, ("tools",))
     seated.cluster.drop("Deployment", OPERATOR, "toolhive-system")
     seated.cluster.api.finalizing |= {"mcpservers"}
+    seated.limits = replace(seated.limits, removed=1)
     seated.teardown()
     granted = {f"{right.verb} {right.resource}" for right in rights_in(RULES)}
     assert granted - seated.emulator.used <= set(NOT_HERE)
