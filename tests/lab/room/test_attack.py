@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab.kube.api_server import ApiServer, add_node, assets, running_controllers
 from tests.lab.room.bench import Facilitator, at_home, count
-from tests.lab.room.rooms import node
+from tests.lab.room.rooms import node, space
 from workshop.lab.cluster import operator
 from workshop.lab.cluster.seats import rights_in, seat_rules
 from workshop.lab.kube.client import Kube
@@ -105,17 +105,22 @@ def operator_of(namespace: str) -> dict[str, Any]:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
 
 
+def put_operator(kube: Kube) -> None:
+    """What `room create` finds on a cluster with ToolHive: its definitions, an operator, and a node."""
+    for kind, plural in PLURALS.items():
+        kube.apply(definition(kind, plural))
+    kube.apply(space("toolhive-system"))
+    kube.apply(operator_of("toolhive-system"))
+    add_node(kube, node("one"))
+
+
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Class]:
     programs, folder = assets(), tmp_path_factory.mktemp("api-server")
     assert programs is not None
     with pytest.MonkeyPatch.context() as patch, ApiServer(programs, folder) as server:
         kube = Kube(server.admin, "test", look_seconds=0.1)
-        for kind, plural in PLURALS.items():
-            kube.apply(definition(kind, plural))
-        kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "toolhive-system"}})
-        kube.apply(operator_of("toolhive-system"))
-        add_node(kube, node("one"))
+        put_operator(kube)
         # There is no kubelet, so no pod becomes ready.
         patch.setattr(create, "wait_deployment", lambda *_: None)
         patch.setattr(operator, "wait_operator", lambda *_, **__: None)

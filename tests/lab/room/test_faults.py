@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.lab.kube.api_server import ApiServer, add_node, assets, pods_that_start, running_controllers
+from tests.lab.kube.api_server import ApiServer, assets, pods_that_start, running_controllers
 from tests.lab.room.bench import Facilitator, at_home, count
-from tests.lab.room.rooms import node, space
-from tests.lab.room.test_attack import KINDS, PLURALS, definition, operator_of, pytestmark
+from tests.lab.room.rooms import space
+from tests.lab.room.test_attack import KINDS, put_operator, pytestmark
 from workshop.core.errors import CredentialsError, UsageError
 from workshop.lab.kube.client import Kube, wait_for
 from workshop.lab.kube.connection import Connection, UnreachableError
@@ -46,11 +46,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     assert programs is not None
     with pytest.MonkeyPatch.context() as patch, ApiServer(programs, folder) as server:
         kube = Kube(server.admin, "test", look_seconds=0.1)
-        for kind, plural in PLURALS.items():
-            kube.apply(definition(kind, plural))
-        add_node(kube, node("one"))
-        kube.apply(space("toolhive-system"))
-        kube.apply(operator_of("toolhive-system"))
+        put_operator(kube)
         patch.setenv("PATH", f"{programs}:/usr/bin:/bin")
         controllers = running_controllers(programs, server.admin, CONTROLLERS)
         with at_home(folder, server.admin), controllers, pods_that_start(kube):
