@@ -273,7 +273,8 @@ class SeatBackend(ClusterBackend):
                     if key not in data:
                         raise _incomplete(self.seat, name, key)
                     files.write(name, key, base64.b64decode(str(data[key])))
-            for auth in auth_configs(deployment.resources):
+            # At the real GitHub, the app's secret stays in this one file.
+            for auth in auth_configs(deployment.resources) if self.seat.about.practice else ():
                 secret = files.path(*client_secret_reference(auth)).read_bytes()
                 # Without it, `write_secrets` makes a new one, which the practice GitHub refuses.
                 files.write(PRACTICE_GITHUB, "client-secret", secret)
