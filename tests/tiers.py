@@ -3,6 +3,7 @@
 import os
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,7 @@ LONGEST = (
 )
 
 
+@cache
 def is_slow(file: str, test: str = "") -> bool:
     """Whether `SLOW` names this test, its file, or a folder above it; what needs a cluster is in no tier."""
     if file.startswith("e2e/kind"):
@@ -130,13 +132,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Spare the fast tier the imports of the slow one."""
-    inside = collection_path.is_relative_to(TESTS) and config.option.markexpr == FAST
-    return True if inside and is_slow(collection_path.relative_to(TESTS).as_posix()) else None
+    return True if config.option.markexpr == FAST and is_slow(_below_tests(collection_path)) else None
+
+
+def pytest_pycollect_makeitem(collector: pytest.Module, name: str) -> list[pytest.Item] | None:
+    """Spare the fast tier the items of slow tests, which may have a thousand parameters."""
+    fast = collector.config.option.markexpr == FAST
+    return [] if fast and name.startswith("test") and is_slow(_below_tests(collector.path), name) else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark the slow tier; in a worker, sort the files: first `LONGEST`, then those with the most tests."""
-    files = {item: item.path.relative_to(TESTS).as_posix() for item in items}
+    files = {item: _below_tests(item.path) for item in items}
     for item, file in files.items():
         if is_slow(file, item.name.partition("[")[0]):
             item.add_marker(pytest.mark.slow)
@@ -172,5 +179,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Schedu
 
 def _named(config: pytest.Config, word: str) -> str:
     """What a word of the command line names, below `tests/`; "" when it is elsewhere."""
-    path = (config.invocation_params.dir / word.partition("::")[0]).resolve()
+    return _below_tests((config.invocation_params.dir / word.partition("::")[0]).resolve())
+
+
+@cache
+def _below_tests(path: Path) -> str:
+    """The path below `tests/`; "" when it is elsewhere."""
     return path.relative_to(TESTS).as_posix() if path.is_relative_to(TESTS) else ""

@@ -1,6 +1,7 @@
 """What ToolHive would refuse, or quietly break on, is refused before anything starts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -246,55 +247,61 @@ def pem(
     return key.private_bytes(Encoding.PEM, form, NoEncryption())
 
 
-RSA = rsa.generate_private_key(65537, 2048)
-CURVE = ec.generate_private_key(ec.SECP384R1())
+@cache
+def rsa_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
 
 
 @pytest.mark.parametrize(
-    "value",
-    [
-        pem(RSA, PrivateFormat.PKCS8),
-        pem(RSA, PrivateFormat.TraditionalOpenSSL),
-        pem(CURVE, PrivateFormat.PKCS8),
-        pem(CURVE, PrivateFormat.TraditionalOpenSSL),
-    ],
-    ids=["RSA PKCS#8", "RSA PKCS#1", "EC PKCS#8", "EC SEC1"],
+    "form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL], ids=["PKCS#8", "traditional"]
 )
+@pytest.mark.parametrize("key", [rsa_key, lambda: ec.generate_private_key(ec.SECP384R1())], ids=["RSA", "EC"])
 def test_each_form_of_key_that_toolhive_reads_passes(
-    auth: Resource, secrets: SecretFiles, value: bytes
+    auth: Resource,
+    secrets: SecretFiles,
+    key: Callable[[], ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey],
+    form: PrivateFormat,
 ) -> None:
-    secrets.write(*KEY, value)
+    secrets.write(*KEY, pem(key(), form))
     check_secrets(auth, secrets)
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
-    [
-        (b"", "not a private key in PEM format"),
+    ("made", "told"),
+    [  # in the test, and not while each worker collects
+        (lambda: b"", "not a private key in PEM format"),
         (
-            b"-----BEGIN PRIVATE KEY-----\nnot base64\n-----END PRIVATE KEY-----\n",
+            lambda: b"-----BEGIN PRIVATE KEY-----\nnot base64\n-----END PRIVATE KEY-----\n",
             "not a private key in PEM format",
         ),
         (
-            RSA.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"a passphrase")),
+            lambda: rsa_key().private_bytes(
+                Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"a passphrase")
+            ),
             "without a passphrase",
         ),
         (
-            ed25519.Ed25519PrivateKey.generate().private_bytes(
+            lambda: ed25519.Ed25519PrivateKey.generate().private_bytes(
                 Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
             ),
             "Ed25519",
         ),
-        (pem(rsa.generate_private_key(65537, 1024), PrivateFormat.PKCS8), "1024 bits; the minimum is 2048"),
-        (pem(ec.generate_private_key(ec.SECP256K1()), PrivateFormat.PKCS8), "neither an RSA key nor"),
-        (pem(dsa.generate_private_key(1024), PrivateFormat.PKCS8), "neither an RSA key nor"),
+        (
+            lambda: pem(rsa.generate_private_key(65537, 1024), PrivateFormat.PKCS8),
+            "1024 bits; the minimum is 2048",
+        ),
+        (
+            lambda: pem(ec.generate_private_key(ec.SECP256K1()), PrivateFormat.PKCS8),
+            "neither an RSA key nor",
+        ),
+        (lambda: pem(dsa.generate_private_key(1024), PrivateFormat.PKCS8), "neither an RSA key nor"),
     ],
     ids=["empty", "broken", "passphrase", "Ed25519", "short RSA", "other curve", "DSA"],
 )
 def test_a_key_toolhive_cannot_sign_with_is_refused(
-    auth: Resource, secrets: SecretFiles, value: bytes, told: str
+    auth: Resource, secrets: SecretFiles, made: Callable[[], bytes], told: str
 ) -> None:
-    secrets.write(*KEY, value)
+    secrets.write(*KEY, made())
     with pytest.raises(UsageError, match=told):
         check_secrets(auth, secrets)
 
