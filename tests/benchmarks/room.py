@@ -52,9 +52,9 @@ from workshop.lab.kube.client import Kube, wait_for
 from workshop.lab.kube.connection import Connection
 from workshop.lab.kube.objects import Object, text
 from workshop.lab.room import seat_file
-from workshop.lab.room.backend import SeatBackend
-from workshop.lab.room.parallel import for_each
+from workshop.lab.room.seat import SeatBackend
 from workshop.lab.room.status import look
+from workshop.lab.steps import for_each
 from workshop.lab.tools.run import Runner
 from workshop.servers.practice.config import RECORD_SECRET, PracticeConfig, load
 from workshop.toolhive.manifests import TOOLHIVE_API

@@ -15,8 +15,7 @@ from tests.recorder.test_page import HOSTILE, SAMPLE, poisoned
 from workshop.core.paths import parts_dir
 from workshop.course.check_outcome import Outcome, outcomes_file, show_outcomes
 from workshop.course.lessons import Lesson, find_lessons
-from workshop.course.page.app import CompanionPage, changes, update
-from workshop.course.page.lesson import lesson_html
+from workshop.course.page.app import CompanionPage, changes, lesson_html, update
 from workshop.recorder import files, live
 from workshop.recorder.build import build_trace
 from workshop.recorder.model import Outcome as Ended

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from workshop.core import console
 from workshop.core.console import Console
 from workshop.core.errors import WorkshopError
-from workshop.lab.steps import Outcome, Step, StepRun, in_order, plan
+from workshop.lab.steps import Outcome, Step, StepRun, for_each, in_order, plan
 
 NAMES = ("preflight", "images", "cluster", "load", "operator", "resources")
 NEEDS = {
@@ -83,7 +84,7 @@ def test_what_is_done_already_is_not_done_again(site: Site) -> None:
     site.run()
     site.did.clear()
     outcome = site.run()
-    assert set(outcome.kept) == set(NAMES)
+    assert set(outcome.skipped) == set(NAMES)
     assert site.did == []
     assert outcome.did == ()
 
@@ -188,7 +189,7 @@ def test_a_kept_failure_goes_on_where_it_stopped(site: Site, failing: str) -> No
     site.failing.clear()
     site.did.clear()
     outcome = site.run()
-    assert set(outcome.kept) == made_before
+    assert set(outcome.skipped) == made_before
     assert not made_before & set(site.did)
     assert site.made == set(NAMES)
 
@@ -295,3 +296,31 @@ def test_steps_that_wait_for_each_other_are_a_mistake_in_the_list() -> None:
     steps = [Step(a, a, do=lambda _note: None, needs=(b,)) for a, b in (("a", "b"), ("b", "a"))]
     with pytest.raises(ValueError, match="a, b"):
         in_order(steps)
+
+
+def test_after_a_failure_no_other_item_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+    go = threading.Event()
+    shutdown = ThreadPoolExecutor.shutdown
+
+    def cancels(pool: ThreadPoolExecutor, **given: bool) -> None:
+        shutdown(pool, **{**given, "wait": False})
+        go.set()
+        shutdown(pool, **given)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", cancels)
+
+    def work(item: int) -> int:
+        begun.append(item)
+        if item == 0:
+            raise WorkshopError("It failed")
+        go.wait(60)
+        return item
+
+    def note(_: str) -> None:
+        pass
+
+    with pytest.raises(WorkshopError, match="It failed"):
+        for_each(range(500), work, note)
+    assert len(begun) < 500
+    assert for_each([], work, note) == {}

@@ -13,8 +13,7 @@ from workshop.agent.run import RunOptions, load_answer, run_answer
 from workshop.core.console import Console
 from workshop.course.lessons import find_variation
 from workshop.course.run import variation_upstream
-from workshop.course.variation_run import Running, prepare, variation_running
-from workshop.lab.variation import Edition
+from workshop.course.variation_run import Edition, Running, prepare, variation_running
 from workshop.recorder import files, recording
 from workshop.recorder.build import build_trace
 from workshop.recorder.model import Outcome, Step, Subject, Trace

@@ -27,8 +27,8 @@ from tests.servers.gateway.outside import ISSUER, Issuer
 from workshop.core.console import Console
 from workshop.core.paths import parts_dir
 from workshop.core.ports import free_port
+from workshop.course.variation_run import Edition, VariationPrograms
 from workshop.lab.base import Program
-from workshop.lab.variation import Edition, VariationPrograms
 
 FOLDER = parts_dir() / "04_remote_oauth" / "variations" / "prefix-gateway"
 MODERN = "2026-07-28"
@@ -186,7 +186,7 @@ def gateway(directory: Path) -> Iterator[Site]:
     issuer = Issuer(Clock(time.time()))
     github = Upstream(("get_me", "search", "issue_write", "delete_repository"), refused="revoked")
     other, notes = Upstream(("get_me", "echo"), legacy=True), Upstream(("list_notes",))
-    programs = VariationPrograms(directory, lambda _secret, user: f"token-of-{user}")
+    programs = VariationPrograms(directory)
     with contextlib.ExitStack() as stack:
 
         def serve(app: ASGIApp) -> str:

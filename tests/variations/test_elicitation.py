@@ -20,7 +20,7 @@ from workshop.auth.outbound import Outbound
 from workshop.auth.upstream_api import ApiAnswer, count_items
 from workshop.core.console import Progress
 from workshop.course.lessons import find_variation
-from workshop.lab.variation import Edition, VariationPrograms
+from workshop.course.variation_run import Edition, VariationPrograms
 
 __all__ = ["gateway", "running"]
 
@@ -111,7 +111,7 @@ async def test_a_person_who_never_comes_is_waited_for_and_then_given_up(
     gateway: Gateway, tmp_path: Path, quiet: Progress
 ) -> None:
     """The SDK's client gives up after ten rounds: the gateway has said so before."""
-    programs = VariationPrograms(tmp_path, lambda _, user: user)
+    programs = VariationPrograms(tmp_path)
     variation = find_variation("elicitation")
     (pattern,) = (program for program in variation.programs if program.name == "elicitation")
     started = json.loads((gateway.running.directory / "elicitation" / "config.json").read_text())

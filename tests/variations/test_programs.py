@@ -24,8 +24,7 @@ from workshop.course.lessons import (
     variation_of,
     variations_of,
 )
-from workshop.course.variation_run import prepare, programs_of, start, stop_all, variation_running
-from workshop.lab.variation import Edition
+from workshop.course.variation_run import Edition, prepare, programs_of, start, stop_all, variation_running
 from workshop.servers.practice.tokens import Tokens
 
 SERVER = """
@@ -155,7 +154,9 @@ def test_a_port_that_is_lost_while_it_starts_gives_way_too(
     wanted = variation.programs[1].port
     taken = bind_loopback(wanted)
     looks = iter([True, True])  # what the first look at each preferred port says
-    monkeypatch.setattr("workshop.lab.variation.is_free", lambda port: next(looks, None) or is_free(port))
+    monkeypatch.setattr(
+        "workshop.course.variation_run.is_free", lambda port: next(looks, None) or is_free(port)
+    )
     try:
         running = start(variation, quiet)
         assert running.url != f"http://localhost:{wanted}/mcp"

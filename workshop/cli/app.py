@@ -14,10 +14,8 @@ from workshop.cli import (
     doctor,
     environment,
     facilitator,
-    join,
     login,
     next,  # noqa: A004 - the command's name; the builtin is not used here
-    open,  # noqa: A004 - the command's name; the builtin is not used here
     part,
     room,
     variation,
@@ -77,7 +75,7 @@ def _commands() -> dict[str, dict[str, Any]]:
     return {
         "Environment": {
             "up": environment.up,
-            "join": join.join,
+            "join": environment.join,
             "status": environment.status,
             "logs": environment.logs,
             "teardown": environment.teardown,
@@ -85,7 +83,7 @@ def _commands() -> dict[str, dict[str, Any]]:
         "Lessons": {
             "part": part.build_group(find_lessons()),
             "next": next.show_next,
-            "open": open.open_page,
+            "open": part.open_page,
             "trace": part.trace_group(),
             "connect": connect.connect,
             "disconnect": connect.disconnect,

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workshop.cli.completion import complete_systems
 from workshop.cli.login import observe
-from workshop.cli.options import ApproveAs, Json, NoBrowser
+from workshop.cli.options import ApproveAs, Json, NoBrowser, complete_systems
 from workshop.cli.terminal import console, finish
 from workshop.core.errors import CheckError, UsageError, WorkshopError
 from workshop.core.interrupts import interrupts

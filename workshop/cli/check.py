@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from workshop.cli.completion import complete_exercises
 from workshop.cli.next import following
-from workshop.cli.options import Json
+from workshop.cli.options import Json, complete_exercises
 from workshop.cli.terminal import console, finish
 from workshop.cli.variation import VariationName, lesson_or_variation, variation_name
 from workshop.core.errors import CheckError, UsageError

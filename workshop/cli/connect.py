@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from workshop.cli.completion import complete_endpoints
 from workshop.cli.login import observe
-from workshop.cli.options import ApproveAs, NoBrowser, Yes
+from workshop.cli.options import ApproveAs, NoBrowser, Yes, complete_endpoints
 from workshop.cli.terminal import agreed, console
 from workshop.core.errors import UsageError
 from workshop.core.result import Result

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workshop.cli.completion import complete_exercises
-from workshop.cli.options import Yes
+from workshop.cli.options import Yes, complete_exercises
 from workshop.cli.terminal import agreed, console
 from workshop.cli.variation import VariationName, lesson_or_variation
 from workshop.core.paths import current_dir

@@ -9,16 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workshop.cli.completion import complete_demos
 from workshop.cli.groups import EXAMPLES, Commands
-from workshop.cli.options import Backend, EnvFile, Overrides, Ports, parse_overrides, parse_ports
+from workshop.cli.options import (
+    Backend,
+    EnvFile,
+    Overrides,
+    Ports,
+    complete_demos,
+    parse_overrides,
+    parse_ports,
+)
 from workshop.cli.terminal import console, finish, running
 from workshop.core.errors import CheckError, UsageError, WorkshopError
 from workshop.core.invocation import again
 from workshop.core.result import Result, Table
 
 if TYPE_CHECKING:
-    from workshop.course.demo.script import Step
+    from workshop.course.demo.player import Step
     from workshop.lab.bundle.create import BundleReport
 
 Keep = Annotated[bool, typer.Option("--keep", help="Leave everything up afterwards.")]
@@ -31,7 +38,7 @@ def rehearse(*, backend: Backend = None, keep: Keep = False, port: Ports = None)
     terminal, each step is one line; `-v` shows all that it prints.
     """
     from workshop.course.lessons import find_lessons
-    from workshop.course.rehearse import Rehearsal, is_watched
+    from workshop.course.run import Rehearsal, is_watched
 
     outcomes = Rehearsal(find_lessons(), console()).run(ports=parse_ports(port), keep=keep, backend=backend)
     held = all(outcome.held for outcome in outcomes)
@@ -82,15 +89,15 @@ def demo_group() -> Commands:
 
 def list_demos(name: MaybeName = None) -> Result:
     """List the demos, or the steps of one."""
-    from workshop.course.demo import script as scripts
+    from workshop.course.demo.player import load, names
 
     if name is None:
-        found = [scripts.load(each) for each in scripts.names()]
+        found = [load(each) for each in names()]
         rows = [(each.name, str(len(each.steps)), each.summary) for each in found]
         table = Table(("demo", "steps", "what it shows"), rows)
         data = [{"name": each.name, "title": each.title, "steps": len(each.steps)} for each in found]
         return Result("demo list", data, table=table, next="`workshop demo play part-1`")
-    steps = scripts.load(name).steps
+    steps = load(name).steps
     rows = [(str(step.number), step.name, step.type or step.press or f"# {step.say}") for step in steps]
     return Result("demo list", steps, table=Table(("step", "name", "what"), rows))
 
@@ -100,8 +107,7 @@ def play(
 ) -> None:
     """Type a demo here as a person would; at a pause, space continues and q stops."""
     from workshop.course.demo import player, session
-    from workshop.course.demo.player import Pace
-    from workshop.course.demo.script import load
+    from workshop.course.demo.player import Pace, load
 
     script = load(name)
     start, without = session.chosen(script, first, skip or ())
@@ -120,7 +126,7 @@ def play(
 def record(name: Name, file: CastFile, *, speed: Speed = 1.0, env_file: EnvFile = None) -> None:
     """Record a demo as an asciicast (v3), secrets masked."""
     from workshop.course.demo import session
-    from workshop.course.demo.script import load
+    from workshop.course.demo.player import load
 
     script = load(name)
     with console().progress() as progress, progress.step(f"Record {script.name}"):
@@ -134,7 +140,7 @@ def record(name: Name, file: CastFile, *, speed: Speed = 1.0, env_file: EnvFile 
 def verify(name: Name, *, update: Update = False, env_file: EnvFile = None) -> Result:
     """Perform a demo at full speed and compare it with its golden text; exit 6 when it differs."""
     from workshop.course.demo import session
-    from workshop.course.demo.script import load
+    from workshop.course.demo.player import load
 
     script = load(name)
     with console().progress() as progress, progress.step(f"Perform {script.name}"):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workshop.cli.completion import complete_logins
 from workshop.cli.groups import EXAMPLES, Commands
 from workshop.cli.next import following
+from workshop.cli.options import complete_logins
 from workshop.cli.terminal import console
 from workshop.core.errors import UsageError, WorkshopError
 from workshop.core.instance import Instance

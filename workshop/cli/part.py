@@ -1,4 +1,4 @@
-"""`workshop part …`: list the parts, show a lesson, run it, check it; `trace …`: read what a run recorded."""
+"""`workshop part …`: list, show, run and check; `open`: a part as a page; `trace …`: what a run recorded."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +9,14 @@ import typer
 from workshop.cli.check import add_check, note_progress
 from workshop.cli.exercise import add_exercises
 from workshop.cli.groups import EXAMPLES, PART_EXAMPLES, Commands, LessonGroup, PartGroup
-from workshop.cli.next import following
+from workshop.cli.next import find_next, following
 from workshop.cli.options import ApproveAs, EnvFile, NoBrowser
-from workshop.cli.terminal import running
+from workshop.cli.terminal import running, serve
 from workshop.cli.variation import VariationName, Weak, add_variations, ask, lesson_or_variation
+from workshop.core.errors import UsageError
 from workshop.core.result import Result, Table
-from workshop.core.text import unbroken
-from workshop.course.lessons import Lesson, Variation
+from workshop.core.text import one_line, unbroken
+from workshop.course.lessons import Lesson, Variation, find_lessons
 
 Question = Annotated[
     str | None, typer.Option("--question", help="Ask this instead of the part's own question.")
@@ -35,6 +36,22 @@ Trace = Annotated[
 ]
 _TraceFile = Annotated[Path, typer.Argument(metavar="FILE.json", help="A trace of `part 4 run --trace`.")]
 _TraceOut = Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: .html, .har or .json.")]
+
+_Part = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[PART]", help="The part to show. Default: the one you are in.", show_default=False
+    ),
+]
+_Present = Annotated[
+    bool, typer.Option("--present", help="For a projector: large type, one request at a time (arrow keys).")
+]
+_Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port", min=1024, max=65535, help="Serve on this port. Default: a free one.", show_default=False
+    ),
+]
 
 
 def build_group(lessons: Sequence[Lesson]) -> Commands:
@@ -169,6 +186,30 @@ def _listing(lessons: Sequence[Lesson]) -> Result:
     rows = [(str(lesson.number), found.title, found.summary) for lesson, found in described]
     table = Table(("part", "title", "what is new"), rows)
     return Result("part list", data, table=table, next=following())
+
+
+def open_page(
+    part: _Part = None, *, no_browser: NoBrowser = False, present: _Present = False, port: _Port = None
+) -> None:
+    """Show the lesson, your progress and the handshake, as it happens, in a browser."""
+    from workshop.core.ports import free_port
+    from workshop.course.page.app import CompanionPage
+
+    page = CompanionPage(_lesson_named(part), port or free_port(), present=present)
+    serve(page, "It is served until Ctrl-C. Run the parts in another terminal.", opens=not no_browser)
+
+
+def _lesson_named(part: str | None) -> Lesson:
+    """The part that was named, or the one that comes next; raises UsageError if it does not exist."""
+    lessons = find_lessons()
+    wanted = part if part is not None else str(find_next().part or lessons[-1].number)
+    for lesson in lessons:
+        if str(lesson.number) == wanted:
+            return lesson
+    known = ", ".join(str(lesson.number) for lesson in lessons)
+    raise UsageError(
+        f"There is no part `{one_line(wanted)}`", hint=f"There are {known}: `workshop part list`"
+    )
 
 
 def trace_group() -> Commands:

@@ -160,7 +160,6 @@ def renew(
 ) -> None:
     """Write new seat files with new tokens."""
     from workshop.lab.room import handout, record
-    from workshop.lab.room import renew as renewal
     from workshop.lab.room.objects import check_name
 
     files = handout.Handout(to or Path(f"{check_name(name)}-seats"), name)
@@ -168,7 +167,7 @@ def renew(
         running() as (progress, runner),
         record.open_site(name, context, runner, yes=yes) as site,
     ):
-        made = renewal.renew(site, seats or (), files, progress, hours)
+        made = handout.renew(site, seats or (), files, progress, hours)
     rows = [(seat, files.where(seat), str(file.expires or "")) for seat, file in made.items()]
     data = [{"seat": seat, "file": file, "until": until} for seat, file, until in rows]
     line = f"Wrote {len(rows)} seat files; whoever has one runs `workshop join` with it again"

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from workshop.cli.groups import Commands
-from workshop.cli.open import serve
 from workshop.cli.options import Json, Room, RoomContext
-from workshop.cli.terminal import console, finish, running
+from workshop.cli.terminal import console, finish, running, serve
 from workshop.core.errors import DeadlineError, UsageError
 from workshop.core.result import Point, Result, Table
 

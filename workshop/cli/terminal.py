@@ -1,4 +1,4 @@
-"""What every command uses: the console, a runner of programs, a question, and the result's exit code."""
+"""What commands share: the console, a runner of programs, a question, the exit code, and serving a page."""
 
 import functools
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from workshop.core.invocation import again
 from workshop.core.result import Result
 
 if TYPE_CHECKING:
+    from workshop.course.page.server import PageServer
     from workshop.lab.tools.run import Runner
 
 
@@ -54,3 +55,18 @@ def finish(result: Result, *, as_json: bool = False) -> None:
     console().render(result, as_json=as_json)
     if result.exit_code:
         raise typer.Exit(result.exit_code)
+
+
+def serve(page: "PageServer", note: str, *, opens: bool) -> None:
+    """Show the address of a page, and serve it until Ctrl-C."""
+    from workshop.agent.approval import OpenBrowser
+    from workshop.core.interrupts import interrupts
+
+    async def ready() -> None:
+        # The port is bound by now, so a browser that opens at once gets its answer.
+        console().out(page.url)
+        console().say(note)
+        if opens:
+            await OpenBrowser().start(page.url)
+
+    interrupts.run(page.serve(ready))

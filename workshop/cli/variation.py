@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workshop.cli.audit import add_compare
-from workshop.cli.completion import complete_variations
-from workshop.cli.options import DryRun, Json
+from workshop.cli.options import DryRun, Json, complete_variations
 from workshop.cli.terminal import console
 from workshop.core.errors import UsageError
 from workshop.core.result import Result, Table

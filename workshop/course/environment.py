@@ -338,8 +338,7 @@ def _choose_upstream(wanted: Upstream | None, settings: Settings, backend: Chose
 
 def _choose_in(seat: "SeatFile", options: UpOptions) -> tuple[Chosen, Upstream, str]:
     """What a room has decided for its seats; raises UsageError for an option that wants something else."""
-    from workshop.lab.room.backend import label_of
-    from workshop.lab.room.join import refuse_choices
+    from workshop.lab.room.seat import label_of, refuse_choices
 
     refuse_choices(seat, options, options.backend, options.upstream)
     chosen = Chosen("kubernetes", label_of(seat))

@@ -94,7 +94,7 @@ def backend_for(
     from workshop.lab.tools.run import Runner
 
     if (directory / SEAT_FILE).exists():
-        from workshop.lab.room.backend import SeatBackend
+        from workshop.lab.room.seat import SeatBackend
 
         return SeatBackend(directory, runner or Runner(), choices or ClusterChoices())
     made = KindBackend if name == "kind" else KubernetesBackend

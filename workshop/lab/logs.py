@@ -95,7 +95,7 @@ class ContainerLog:
     namespace: str
     pod: str
     container: str
-    _seen: str = field(default="", init=False)
+    _newest: str = field(default="", init=False)
 
     def last(self, lines: int) -> Sequence[str]:
         """The last lines; if the container has not written any since its restart, those from before it."""
@@ -110,11 +110,11 @@ class ContainerLog:
 
     def _read(self, lines: int) -> Sequence[str]:
         stamped = self.kube.logs(
-            self.pod, self.namespace, self.container, lines, timestamps=True, since=self._seen
+            self.pod, self.namespace, self.container, lines, timestamps=True, since=self._newest
         )
         pairs = [line.partition(" ") for line in stamped]
-        fresh = [(stamp, text) for stamp, _, text in pairs if stamp[:1].isdigit() and stamp > self._seen]
-        self._seen = max([self._seen, *(stamp for stamp, _ in fresh)])
+        fresh = [(stamp, text) for stamp, _, text in pairs if stamp[:1].isdigit() and stamp > self._newest]
+        self._newest = max([self._newest, *(stamp for stamp, _ in fresh)])
         return [text for _, text in fresh]
 
 

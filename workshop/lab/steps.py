@@ -1,11 +1,12 @@
-"""Steps that can be done, skipped and undone, in parallel where dependencies allow."""
+"""Steps that can be done, skipped and undone, several at once; and the same work on many items."""
 
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from workshop.core import console
 from workshop.core.console import Progress
@@ -14,6 +15,9 @@ from workshop.toolhive.known_messages import may_heal
 
 _GRACE_SECONDS = 10.0  # in which the running steps may end by themselves after a failure
 _OTHERS_SECONDS = 5.0  # a network error may have a cause that another step reports a moment later
+_AT_ONCE = 8  # gentle to a small API server; 60 seats then take 20 s
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,10 @@ class StepTime:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The steps that a run did, those that were already done, and the time of each."""
+    """The steps that a run did, those that were done already and so were skipped, and the time of each."""
 
     did: tuple[str, ...]
-    kept: tuple[str, ...]
+    skipped: tuple[str, ...]
     times: tuple[StepTime, ...] = ()
 
 
@@ -103,7 +107,7 @@ class StepRun:
         self._failed: Step | None = None
         self.left = False  # whether a failed run left in place what it had begun
         self._did: list[str] = []
-        self._kept: list[str] = []
+        self._skipped: list[str] = []
         self._began: dict[str, float] = {}
         self._finished: dict[str, float] = {}
 
@@ -121,12 +125,12 @@ class StepRun:
             self.left = not undo and bool(self._begun)
             self._wind_up(undo=undo)
             raise
-        return Outcome(tuple(self._did), tuple(self._kept), self._times(start))
+        return Outcome(tuple(self._did), tuple(self._skipped), self._times(start))
 
     def _run(self) -> None:
         waiting = {step.name: step for step in self._steps}
         while waiting or self._running:
-            finished = {*self._did, *self._kept}
+            finished = {*self._did, *self._skipped}
             for step in [found for found in waiting.values() if finished.issuperset(found.needs)]:
                 self._start(waiting.pop(step.name))
             ended, error = self._ended.get()
@@ -176,7 +180,7 @@ class StepRun:
                 round(ended[step.name] - self._began[step.name], 2),
                 waited_for[step.name],
                 critical=step.name in critical,
-                kept=step.name in self._kept,
+                kept=step.name in self._skipped,
             )
             for step in sorted(self._steps, key=lambda step: self._began[step.name])
         )
@@ -193,7 +197,7 @@ class StepRun:
 
     def _do(self, step: Step) -> None:
         if step.done():
-            self._kept.append(step.name)
+            self._skipped.append(step.name)
             return
         self._raise_if_stopping()
         self._begun.append(step)
@@ -277,3 +281,19 @@ def in_order(steps: Iterable[Step]) -> list[Step]:
         waiting.remove(step)
         ordered.append(step)
     return ordered
+
+
+def for_each(items: Iterable[T], work: Callable[[T], U], note: Callable[[str], None]) -> dict[T, U]:
+    """What `work` returns for each item, several at once; after a failure no other item is begun."""
+    waiting = list(items)
+    done: dict[T, U] = {}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        futures = {pool.submit(work, item): item for item in waiting}
+        try:
+            for future in as_completed(futures):
+                done[futures[future]] = future.result()
+                note(f"{len(done)} of {len(waiting)}")
+        except BaseException:  # Ctrl-C too
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return {item: done[item] for item in waiting}

@@ -17,8 +17,7 @@ from workshop.cli.main import main
 from workshop.cli.terminal import console
 from workshop.core.errors import CheckError, UsageError
 from workshop.course.demo import session
-from workshop.course.demo.player import Pace, play
-from workshop.course.demo.script import Script, load, names
+from workshop.course.demo.player import Pace, Script, load, names, play
 from workshop.course.demo.session import Masked, Recorder
 
 Write = Callable[[str], Script]

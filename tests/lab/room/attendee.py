@@ -23,7 +23,7 @@ from workshop.lab.cluster import checks as cluster_checks
 from workshop.lab.cluster.secrets import secrets_of
 from workshop.lab.kube.objects import labels_of, name_of
 from workshop.lab.room import seat_file
-from workshop.lab.room.join import join
+from workshop.lab.room.seat import join
 from workshop.lab.room.seat_file import Practice, Seat, SeatFile
 from workshop.lab.tools.run import Runner
 from workshop.toolhive.secrets import SecretFiles, auth_configs

@@ -18,9 +18,9 @@ from workshop.lab.kube.client import Kube, wait_for
 from workshop.lab.kube.connection import Connection, UnreachableError
 from workshop.lab.kube.objects import Object, name_of
 from workshop.lab.room import seat_file
-from workshop.lab.room.backend import require_access
 from workshop.lab.room.objects import SEAT_KINDS
 from workshop.lab.room.remove import RemoveReport
+from workshop.lab.room.seat import require_access
 from workshop.lab.room.status import RoomStatus, look
 
 __all__ = ["pytestmark"]

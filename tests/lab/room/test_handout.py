@@ -3,9 +3,7 @@
 import io
 import json
 import stat
-import threading
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,11 +12,10 @@ from tests.lab.kube.fake_cluster import FakeCluster
 from tests.lab.room.bench import Facilitator
 from tests.lab.room.test_room import cluster, facilitator, stored
 from workshop.core.console import Console
-from workshop.core.errors import UsageError, WorkshopError
+from workshop.core.errors import UsageError
 from workshop.lab.room import handout, record, seat_file
+from workshop.lab.room.handout import renew
 from workshop.lab.room.objects import RECORD_SECRET
-from workshop.lab.room.parallel import for_each
-from workshop.lab.room.renew import renew
 from workshop.lab.tools.run import Runner
 
 __all__ = ["cluster", "facilitator"]  # fixtures
@@ -105,34 +102,6 @@ def test_a_list_of_people_that_cannot_be_used_is_reported(data: bytes | None, tm
         (tmp_path / "people.csv").write_bytes(data)
     with pytest.raises(UsageError, match=r"people\.csv"):
         handout.read_people(tmp_path / "people.csv")
-
-
-def test_after_a_failure_no_other_item_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[int] = []
-    go = threading.Event()
-    shutdown = ThreadPoolExecutor.shutdown
-
-    def cancels(pool: ThreadPoolExecutor, **given: bool) -> None:
-        shutdown(pool, **{**given, "wait": False})
-        go.set()
-        shutdown(pool, **given)
-
-    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", cancels)
-
-    def work(item: int) -> int:
-        begun.append(item)
-        if item == 0:
-            raise WorkshopError("It failed")
-        go.wait(60)
-        return item
-
-    def note(_: str) -> None:
-        pass
-
-    with pytest.raises(WorkshopError, match="It failed"):
-        for_each(range(500), work, note)
-    assert len(begun) < 500
-    assert for_each([], work, note) == {}
 
 
 def test_no_secret_is_shown(facilitator: Facilitator, cluster: FakeCluster) -> None:

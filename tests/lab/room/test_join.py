@@ -25,8 +25,7 @@ from workshop.lab.choose import backend_for, seat_of
 from workshop.lab.cluster.seats import rights_in, seat_rules
 from workshop.lab.kube.connection import ForbiddenError
 from workshop.lab.room import seat_file
-from workshop.lab.room.backend import SeatBackend, require_access
-from workshop.lab.room.join import join
+from workshop.lab.room.seat import SeatBackend, join, require_access
 from workshop.lab.tools.run import Runner
 from workshop.toolhive.secrets import SecretFiles
 

@@ -128,7 +128,7 @@ async def test_who_cannot_be_told_any_more_is_in_nobodys_way(links: Elicitations
         told.append(link)
         raise ConnectionError
 
-    links.tell(link, gone)
+    links.when_settled(link, gone)
     await links.settle(link, LEARNER, REFUSED)
     await links.settle(link, LEARNER, REFUSED)
     assert told == [link]

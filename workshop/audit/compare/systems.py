@@ -13,12 +13,11 @@ from workshop.core.console import Console, Progress
 from workshop.core.errors import UsageError, WorkshopError
 from workshop.core.ports import free_port, is_free
 from workshop.course.lessons import Lesson, Variation, variations_of
-from workshop.course.variation_run import PROXY, Running, prepare, variation_running
+from workshop.course.variation_run import PROXY, Edition, Running, prepare, variation_running
 from workshop.lab import process
 from workshop.lab.base import PRACTICE_GITHUB, Choices, Program
 from workshop.lab.embedded import EmbeddedBackend
 from workshop.lab.process import ProcessState
-from workshop.lab.variation import Edition
 
 PART_ITSELF = "toolhive"
 """The name of part 4 among its variations."""

@@ -32,7 +32,7 @@ class Elicitations:
     def __init__(self, records: SealedRecords) -> None:
         self._records = records
         self._settled: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()  # while somebody waits
-        self._told: dict[str, tuple[float, Callable[[], Awaitable[None]]]] = {}
+        self._on_settled: dict[str, tuple[float, Callable[[], Awaitable[None]]]] = {}
 
     def open(self, asked: Asked) -> str:
         """The id of a link: the same while the person may still be at it, so that a client can call again.
@@ -87,21 +87,22 @@ class Elicitations:
         self._records.put("current", _key(asked), {"link": found["first"]}, seconds=_AWAY_SECONDS)
         return asked
 
-    def tell(self, link: str, notify: Callable[[], Awaitable[None]]) -> None:
-        """Call `notify` when it is settled, if this process still lives then."""
+    def when_settled(self, link: str, notify: Callable[[], Awaitable[None]]) -> None:
+        """Call `notify` when the link is settled, if this process still runs then."""
         now = time.monotonic()
-        self._told = {known: told for known, told in self._told.items() if told[0] > now}
+        self._on_settled = {known: each for known, each in self._on_settled.items() if each[0] > now}
         # Ten minutes for the link, and ten for the one that may replace it.
-        self._told[link] = now + 2 * SIGN_IN_SECONDS, notify
+        self._on_settled[link] = now + 2 * SIGN_IN_SECONDS, notify
 
     async def settle(self, link: str, asked: Asked, outcome: str) -> None:
         self._records.take("current", _key(asked))
         self._records.put("outcome", link, {"outcome": outcome}, seconds=SIGN_IN_SECONDS)
         if event := self._settled.get(link):
             event.set()
-        if told := self._told.pop(link, None):
+        _, notify = self._on_settled.pop(link, (0.0, None))
+        if notify:
             with contextlib.suppress(Exception):  # nobody may be listening any more
-                await told[1]()
+                await notify()
 
     async def outcome(self, link: str, seconds: float) -> str | None:
         """What came of it, waiting so long; None while the person is still at it."""

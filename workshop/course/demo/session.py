@@ -15,8 +15,7 @@ from workshop.core.errors import UsageError
 from workshop.core.paths import replace_text, writing
 from workshop.core.ports import free_port
 from workshop.course.demo import player
-from workshop.course.demo.player import Pace, Shell
-from workshop.course.demo.script import Script, Step
+from workshop.course.demo.player import Pace, Script, Shell, Step
 
 _WORKLOADS = ("github-remote", "workshop", "practice-github")
 _WIDE = 500  # nothing is wrapped, whatever the length of a time or a port

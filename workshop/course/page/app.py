@@ -6,10 +6,15 @@ The progress, the handshake and the requests are made anew whenever one of their
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -22,7 +27,6 @@ from workshop.course.exercise import exercises_of
 from workshop.course.lessons import Lesson, find_lessons
 from workshop.course.logs import Logs
 from workshop.course.next_step import environment_now, next_step, overview
-from workshop.course.page.lesson import lesson_html
 from workshop.course.page.server import (
     HEADERS,
     Answer,
@@ -44,6 +48,26 @@ _SCRIPT = SCRIPT + script_of("page.js")
 # Polled: the files are few, and some systems watch no files.
 _LOOK_SECONDS = 0.2
 _LOOKS_BEFORE_COMMENT = 50
+_SHELL = frozenset({"sh", "bash", "shell", "console"})
+_FOLDER = re.compile(r"(\d+)_\w+")
+_PROXY = "github-remote"
+_LINES = 400
+_MOST_REQUESTS = 60
+_REQUEST = re.compile(
+    r"(?P<time>[\d:]{8})\S* INFO workshop\.gateway\.requests "
+    r"(?P<method>[A-Z]+) (?P<path>/\S*) (?P<status>\d{3}|-) "
+)
+_UNAUTHORIZED = 401
+_PATHS = (  # the beginning of a path, and the hop that a request for it belongs to
+    ("/.well-known/oauth-protected-resource", hops.RESOURCE),
+    ("/.well-known/o", hops.ISSUER),
+    ("/oauth/register", hops.REGISTRATION),
+    ("/oauth/authorize", hops.CONSENT),
+    ("/oauth/consent", hops.CONSENT),
+    ("/oauth/callback", hops.SIGN_IN),
+    ("/oauth/token", hops.TOKEN),
+    ("/mcp", hops.SWAP),
+)
 
 
 class CompanionPage(PageServer):
@@ -144,26 +168,6 @@ def _state(path: Path) -> tuple[int, int, int] | None:
 def _lesson(request: Request) -> Lesson | None:
     number = request.path_params["number"]
     return next((lesson for lesson in find_lessons() if str(lesson.number) == number), None)
-
-
-_PROXY = "github-remote"
-_LINES = 400
-_MOST_REQUESTS = 60
-_REQUEST = re.compile(
-    r"(?P<time>[\d:]{8})\S* INFO workshop\.gateway\.requests "
-    r"(?P<method>[A-Z]+) (?P<path>/\S*) (?P<status>\d{3}|-) "
-)
-_UNAUTHORIZED = 401
-_PATHS = (  # the beginning of a path, and the hop that a request for it belongs to
-    ("/.well-known/oauth-protected-resource", hops.RESOURCE),
-    ("/.well-known/o", hops.ISSUER),
-    ("/oauth/register", hops.REGISTRATION),
-    ("/oauth/authorize", hops.CONSENT),
-    ("/oauth/consent", hops.CONSENT),
-    ("/oauth/callback", hops.SIGN_IN),
-    ("/oauth/token", hops.TOKEN),
-    ("/mcp", hops.SWAP),
-)
 
 
 def note_read(lesson: Lesson) -> None:
@@ -282,3 +286,73 @@ def _hop(path: str, status: str) -> hops.Hop | None:
     if path.startswith("/mcp") and status == str(_UNAUTHORIZED):
         return hops.hop(hops.REFUSAL)
     return next((hops.hop(number) for start, number in _PATHS if path.startswith(start)), None)
+
+
+def lesson_html(markdown: str, base: str) -> Markup:
+    """The lesson; the pages of parts are below `base`, such as `/TOKEN/part/4`.
+
+    A link to another part's lesson leads to its page, one to a file of the checkout becomes plain text, and
+    any HTML in the text stays text.
+    """
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    parser.add_render_rule("fence", _fence)
+    tokens = parser.parse(markdown)
+    _add_anchors(tokens)
+    for token in tokens:
+        _turn_links(token.children or [], base)
+    return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 - HTML is off in the parser
+
+
+def _fence(_self: object, tokens: Sequence[Token], at: int, _options: object, _env: object) -> str:
+    """A code block; of commands, each line is an element of its own, which can be copied."""
+    token = tokens[at]
+    lines = token.content.rstrip("\n").split("\n")
+    # A command that goes on in the next line cannot be copied line by line.
+    if token.info.strip() not in _SHELL or any(line.endswith("\\") or "<<" in line for line in lines):
+        return str(Markup("<pre tabindex=0><code>{}</code></pre>\n").format(token.content.rstrip("\n")))
+    shown = Markup("\n").join(_command(line) for line in lines)
+    return str(Markup("<pre class=commands tabindex=0><code>{}</code></pre>\n").format(shown))
+
+
+def _command(line: str) -> Markup:
+    command = line.partition("  #")[0].strip()
+    if not command or command.startswith("#"):
+        return escape(line)
+    return Markup('<span class=command data-command="{}">{}</span>').format(command, line)
+
+
+def _add_anchors(tokens: Sequence[Token]) -> None:
+    """Give each heading the anchor that GitHub gives it; a repeated one is numbered."""
+    known: dict[str, int] = {}
+    for heading, inline in pairwise(tokens):
+        if heading.type == "heading_open":
+            text = "".join(child.content for child in inline.children or [])
+            name = re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-")
+            count = known[name] = known.get(name, -1) + 1
+            heading.attrSet("id", f"{name}-{count}" if count else name)
+
+
+def _turn_links(tokens: Sequence[Token], base: str) -> None:
+    shown = True
+    for token in tokens:
+        if token.type == "link_open":
+            target = _target(str(token.attrGet("href") or ""), base)
+            shown = bool(target)
+            token.attrs = {"href": target, "rel": "noreferrer"} if shown else {"class": "file"}
+        if token.type in ("link_open", "link_close") and not shown:
+            token.tag = "span"
+        if token.type == "image":
+            # The policy of the page allows no images; the file is not served either.
+            token.attrs = {"src": "", "alt": ""}
+
+
+def _target(href: str, base: str) -> str:
+    """Where a link leads on the page; empty for a file, which the page does not show."""
+    parts = urlsplit(href)
+    if parts.scheme in ("http", "https") or href.startswith("#"):
+        return href
+    path = PurePosixPath(parts.path)
+    folder = _FOLDER.fullmatch(path.parent.name)
+    if path.name != "README.md" or folder is None or parts.scheme or parts.netloc:
+        return ""
+    return f"{base.rpartition('/')[0]}/{int(folder[1])}" + (f"#{parts.fragment}" if parts.fragment else "")

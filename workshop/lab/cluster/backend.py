@@ -43,7 +43,7 @@ class ClusterBackend(ABC):
     """Runs the parts on a Kubernetes cluster with ToolHive's operator."""
 
     name: BackendName
-    keeps = ""  # the file in the instance's directory that stays after `teardown`
+    stays = ""  # the file in the instance's directory that stays after `teardown`
 
     def __init__(self, directory: Path, runner: Runner, choices: ClusterChoices) -> None:
         self._home = directory
@@ -121,7 +121,7 @@ class ClusterBackend(ABC):
         """Stop the forwards, remove our objects or the whole cluster, and remove the state."""
         stopped = [f"forward {name}" for name in self._forwards.stop_all(progress)]
         stopped += self.remove(self._recorded(), progress)
-        remove_state(self._home, self.keeps)
+        remove_state(self._home, self.stays)
         return stopped
 
     def open(self, *, new: bool) -> Cluster:
@@ -211,7 +211,7 @@ class ClusterBackend(ABC):
         made = [thing for thing in self._file.made() if thing != "crds"]
         if first and not left and not made:
             with contextlib.suppress(OSError, WorkshopError):
-                remove_state(self._home, self.keeps)
+                remove_state(self._home, self.stays)
             return False
         left_in_place = ", ".join(made) or "what is applied"
         progress.tell(f"Left in place: {left_in_place}. Run the same command again to resume")

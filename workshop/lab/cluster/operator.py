@@ -28,7 +28,7 @@ DEFINITIONS = tuple(kind for _, kind in DEFINED)
 _ELECTION = ("coordination.k8s.io/v1", "Lease", "toolhive-operator-leader-election")
 _HELM_SECONDS = 120.0
 _PENDING_SECONDS = 60.0  # a more recent Helm operation may be another person's, and still running
-_NOT_OURS = "the workshop did not install it, so it stays"
+_NOT_INSTALLED = "the workshop did not install it, so it stays"
 _CRDS_STAY = "its definitions (CRDs) stay, because others may use them"
 _LINGER_SECONDS = 15.0  # a namespace whose finalizers are cleared is deleted faster
 
@@ -51,9 +51,8 @@ class Operator:
                 "charts",
                 "Fetch the charts",
                 self._fetch,
-                needs=ready
-                if self._seats
-                else (),  # on a cluster of our own, already while it is being created
+                # On a cluster of our own, already while it is being created.
+                needs=ready if self._seats else (),
                 done=lambda: (
                     self._fetched()
                     or (self._seats is not None and self._crds_there() and self._operator_there())
@@ -103,11 +102,11 @@ class Operator:
             try:
                 of_a_seat, others = self._is_a_seats(), self._seats.others() if self._seats else ()
                 if others:
-                    note(f"it stays: still needed in {', '.join(others)}" if of_a_seat else _NOT_OURS)
+                    note(f"it stays: still needed in {', '.join(others)}" if of_a_seat else _NOT_INSTALLED)
                     return []
                 removed = self._uninstall(note) if of_a_seat else []
                 removed += self._clear_namespace(note)
-                note(_CRDS_STAY if of_a_seat else _NOT_OURS)
+                note(_CRDS_STAY if of_a_seat else _NOT_INSTALLED)
             except ForbiddenError as refused:
                 note(f"it stays: its owner has to remove it. {refused.what}")
                 return []
@@ -309,12 +308,12 @@ class Operator:
             return False
         return self._cluster.installed("operator") == self._fingerprint(OPERATOR)
 
-    def _is_ours(self) -> bool:
+    def _installs_it(self) -> bool:
         return self._seats is None or self._cluster.made("operator")
 
     def _is_anothers(self) -> bool:
         """Whether there is an operator that this instance did not install, or may not see."""
-        if self._is_ours():
+        if self._installs_it():
             return False
         try:
             return find_operator(self._cluster.kube) is not None
@@ -325,7 +324,7 @@ class Operator:
         try:
             found = find_operator(self._cluster.kube)
             where = namespace_of(found) or self.namespace
-            stuck = self._is_ours()
+            stuck = self._installs_it()
             wait_operator(self._cluster.kube, where, self._cluster.limits.ready, line, replace_stuck=stuck)
         except ForbiddenError:
             line.note("not visible to this account")

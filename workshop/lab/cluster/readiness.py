@@ -339,9 +339,8 @@ def _last_lines(
 def _log_lines(lines: Sequence[str]) -> Sequence[str]:
     texts = [_message(line) for line in lines if line.strip()]
     bad = [line for line in texts if any(word in line.lower() for word in _BAD_WORDS)]
-    once = {
-        line[-_SAME:]: line for line in bad or texts
-    }  # programs often log their end twice, with different beginnings
+    # Programs often log their end twice, with different beginnings.
+    once = {line[-_SAME:]: line for line in bad or texts}
     return [f"Log: {_short(line)}" for line in list(once.values())[-_LOG_LINES:]]
 
 

@@ -140,8 +140,8 @@ class Renderer:
         shared = self._shared_by(deployment)
         if choices.upstream == "practice" and configs and not shared:
             made = self._practice(configs[0], deployment.practice, ports[deployment.practice])
-            practice = self._ours(made, labels)
-        resources = self._ours(resources, labels)
+            practice = self._with_labels(made, labels)
+        resources = self._with_labels(resources, labels)
         # A server behind a gateway is reached through the gateway alone.
         reached = resources.of("VirtualMCPServer") or resources.workloads
         endpoints = [_endpoint(workload, deployment, ports) for workload in reached]
@@ -181,7 +181,7 @@ class Renderer:
             self._cluster.pins.practice, self._cluster.namespace, config, client_secret, name
         )
 
-    def _ours(self, resources: Resources, labels: Mapping[str, str]) -> Resources:
+    def _with_labels(self, resources: Resources, labels: Mapping[str, str]) -> Resources:
         return Resources(tuple(self._labelled(resource, labels) for resource in resources.all))
 
     def _labelled(self, resource: Resource, own: Mapping[str, str]) -> Resource:

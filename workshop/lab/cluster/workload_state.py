@@ -39,9 +39,8 @@ class Graces:
     retry: float = 15.0  # a secret created a moment later, a volume mounted at the second attempt
     registry: float = 60.0  # a registry or a network that fails for a moment
     terminating: float = 45.0  # a pod that is still terminating holds the space
-    node: float = (
-        150.0  # a node that is being created; since Kubernetes 1.34.2 its taint is not in the message
-    )
+    # A node that is being created; since Kubernetes 1.34.2 its taint is not in the message.
+    node: float = 150.0
     quota: float = 10.0  # a quota may have room again when an old pod is gone
     config: float = 30.0  # applied all at once, resources fail until those that they refer to are valid
 

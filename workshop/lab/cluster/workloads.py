@@ -32,10 +32,8 @@ from workshop.toolhive.overrides import OPTIONAL_FIELDS, without
 from workshop.toolhive.secrets import SecretFiles
 
 _CONFIGS = [kind for _, kind in CONFIGS]
-_ON_OUR_IMAGES = (
-    "MCPServer",
-    "Deployment",
-)  # a pod that starts before its image is loaded tries to pull it, and fails
+# A pod of these that starts before its image is loaded tries to pull it, and fails.
+_ON_BUILT_IMAGES = ("MCPServer", "Deployment")
 
 
 class Workloads:
@@ -63,7 +61,7 @@ class Workloads:
         """
         steps = [self.secrets(after)]
         for part in self.parts:
-            later = [item for item in part.objects if images and item.kind in _ON_OUR_IMAGES]
+            later = [item for item in part.objects if images and item.kind in _ON_BUILT_IMAGES]
             steps.append(self.apply(part, (*after, "secrets"), later))
             if later:
                 steps.append(self._apply_later(part, later, (steps[-1].name, *images)))
@@ -274,7 +272,7 @@ class Workloads:
         """The object of this name, or None; raises UsageError when it belongs to somebody else."""
         found = self._found(item)
         # Only in a cluster that is ours alone may an object without our label be taken over.
-        if found is not None and not self._cluster.own_nodes and not self._is_ours(found):
+        if found is not None and not self._cluster.own_nodes and not self._has_label(found):
             raise UsageError(
                 f"{item.title} in namespace `{self._cluster.namespace}` was not created by this instance",
                 why="It does not carry this instance's label, so it is left alone",
@@ -282,7 +280,7 @@ class Workloads:
             )
         return found
 
-    def _is_ours(self, found: Object) -> bool:
+    def _has_label(self, found: Object) -> bool:
         return self._cluster.record.labels.items() <= labels_of(found).items()
 
     def _wait(self, part: RenderedPart, name: str, line: Line) -> None:
@@ -308,7 +306,7 @@ class Workloads:
 
         Configs go last: the operator retries only much later if a config is still in use when it is deleted.
         """
-        own = [item for item in reversed(items) if (found := self._found(item)) and self._is_ours(found)]
+        own = [item for item in reversed(items) if (found := self._found(item)) and self._has_label(found)]
         configs = [item for item in own if item.kind in _CONFIGS]
         seconds = patience(self._cluster, self._cluster.limits.gone)
         for several in ([item for item in own if item not in configs], configs):

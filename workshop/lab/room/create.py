@@ -30,7 +30,7 @@ from workshop.lab.deployments import practice_config, require_oauth_app, write_s
 from workshop.lab.kube.client import bound
 from workshop.lab.kube.connection import UnreachableError
 from workshop.lab.kube.objects import Object, annotations_of, name_of, text
-from workshop.lab.room.handout import Handout
+from workshop.lab.room.handout import Handout, Issuer, accounts
 from workshop.lab.room.objects import (
     RECORD_SECRET,
     ROOM,
@@ -48,11 +48,9 @@ from workshop.lab.room.objects import (
     secret,
     with_seats,
 )
-from workshop.lab.room.parallel import for_each
 from workshop.lab.room.record import Room, claim, known_room, require_free, room_lease
-from workshop.lab.room.renew import Issuer, accounts
 from workshop.lab.room.sizing import plan as sizing
-from workshop.lab.steps import Step, StepRun, plan
+from workshop.lab.steps import Step, StepRun, for_each, plan
 from workshop.toolhive.manifests import Resources
 from workshop.toolhive.secrets import SecretFiles, auth_configs
 

@@ -19,10 +19,10 @@ from workshop.lab.cluster.forwards import Forwards
 from workshop.lab.cluster.record import Cluster
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.objects import items, mapping, text
-from workshop.lab.room.backend import SeatBackend
+from workshop.lab.room.handout import Issuer, chosen
 from workshop.lab.room.progress import SETTING
 from workshop.lab.room.record import read_room
-from workshop.lab.room.renew import Issuer, chosen
+from workshop.lab.room.seat import SeatBackend
 from workshop.lab.room.seat_file import SeatFile, write
 from workshop.lab.tools.run import runner_for
 from workshop.toolhive.manifests import TOOLHIVE_API

@@ -18,8 +18,8 @@ from workshop.lab.kube.client import wait_for
 from workshop.lab.kube.connection import UnreachableError
 from workshop.lab.kube.objects import is_being_deleted, name_of, namespace_of
 from workshop.lab.room.objects import room_labels
-from workshop.lab.room.parallel import for_each
 from workshop.lab.room.record import find_id, room_lease
+from workshop.lab.steps import for_each
 
 Found = tuple[str, str, str, str]
 """The API version, kind, namespace and name of an object."""

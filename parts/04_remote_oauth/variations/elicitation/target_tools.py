@@ -167,7 +167,7 @@ class Tools:
             request = ElicitRequest(params=ElicitRequestURLParams(message=message, url=url))
             state = self.states.seal(_call(asked, params), link, 1)
             return InputRequiredResult(input_requests={QUESTION: request}, request_state=state)
-        self.elicitations.tell(link, lambda: ctx.session.send_elicit_complete(link))
+        self.elicitations.when_settled(link, lambda: ctx.session.send_elicit_complete(link))
         raise UrlElicitationRequiredError(
             [ElicitRequestURLParams(message=message, url=url, elicitation_id=link)]
         )

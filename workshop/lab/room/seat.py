@@ -1,16 +1,18 @@
-"""The backend of an instance that joined a room: one seat of it, with no rights but that seat's.
+"""A seat of a room on this machine: join it, leave it, and the backend of the instance that joined.
 
 The facilitator's `room create` made the namespace, its secrets and its limits, the operator and the practice
-GitHub. The seat applies the parts' manifests, reaches them, and removes them.
+GitHub. The seat applies the parts' manifests, reaches them, and removes them, with no rights but that seat's.
 """
 
 import base64
 import contextlib
 import hashlib
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 
 from workshop.core.console import Progress
 from workshop.core.console import Step as Line
@@ -22,11 +24,14 @@ from workshop.lab.base import (
     Applied,
     BackendName,
     Choices,
+    ClusterChoices,
     Deployment,
     HandStep,
     WorkloadStatus,
+    remove_state,
 )
 from workshop.lab.cluster.backend import ClusterBackend
+from workshop.lab.cluster.forwards import Forwards
 from workshop.lab.cluster.operator import DEFINITIONS
 from workshop.lab.cluster.record import Cluster, ClusterRecord, Tools
 from workshop.lab.cluster.removal import Removal
@@ -43,8 +48,8 @@ from workshop.lab.room import seat_file
 from workshop.lab.room.objects import ROOM, SEAT
 from workshop.lab.room.seat_file import SeatFile
 from workshop.lab.steps import Step
-from workshop.lab.tools.clusters import Access
-from workshop.lab.tools.run import copyable
+from workshop.lab.tools.clusters import Access, Kubectl
+from workshop.lab.tools.run import Runner, copyable
 from workshop.toolhive.manifests import TOOLHIVE_API
 from workshop.toolhive.secrets import SecretFiles, auth_configs, client_secret_reference
 
@@ -54,6 +59,16 @@ _IN_THE_ROOM = (
     Right("", "pods", "list"),
     Right("", "pods/portforward", "create"),
 )
+_NOT_CHOSEN = {
+    "cluster_name": "--cluster-name",
+    "bundle": "--bundle",
+    "context": "--context",
+    "namespace": "--namespace",
+    "install_operator": "--install-operator",
+    "overrides": "--override",
+    "until": "--until",
+}
+_READABLE = stat.S_IRWXG | stat.S_IRWXO
 
 
 def label_of(seat: SeatFile) -> str:
@@ -108,6 +123,72 @@ def _expired(seat: SeatFile, why: str) -> CredentialsError:
     )
 
 
+def is_readable_by_others(file: Path) -> bool:
+    """Whether somebody else on this machine may read or write a file, such as one with a token."""
+    return file.is_file() and bool(file.stat().st_mode & _READABLE)
+
+
+def join(file: Path, directory: Path, backend: BackendName | None, runner: Runner) -> SeatFile:
+    """Check a seat file and the cluster behind it, and copy it into the instance's directory.
+
+    `backend` is what is up there. A newer file of the same seat replaces the old one. Raises one of our
+    errors, before anything is written, if the seat cannot be used.
+    """
+    seat = seat_file.read(file)
+    _require_unused(seat, directory, backend)
+    Kubectl(runner).examine()
+    require_access(seat, Kube(file, seat.context, own_nodes=False))
+    seat_file.write(directory / SEAT_FILE, seat)
+    return seat
+
+
+def _require_unused(seat: SeatFile, directory: Path, backend: BackendName | None) -> None:
+    """Raise PreflightError if the instance has another seat or runs without one."""
+    if not (directory / SEAT_FILE).exists():
+        occupied, way_out = f"It runs on the {backend} backend" if backend else "", "`workshop teardown`"
+    else:
+        joined = seat_file.read(directory / SEAT_FILE)
+        same = (joined.server, joined.about.namespace) == (seat.server, seat.about.namespace)
+        occupied, way_out = "" if same else f"It is {label_of(joined)}", "`workshop join --leave`"
+    if occupied:
+        another = f"`workshop --instance {seat.about.namespace} join FILE`"
+        raise PreflightError(
+            f"This instance cannot be {label_of(seat)}",
+            why=occupied,
+            hint=f"Join as another: {another}; or first {way_out}",
+        )
+
+
+def leave(directory: Path, progress: Progress) -> str:
+    """Forget the seat and stop its forwards, without asking the cluster; the seat file's path.
+
+    Raises UsageError if the instance has no seat, and if its parts are still in the cluster.
+    """
+    file = directory / SEAT_FILE
+    if not file.exists():
+        raise UsageError("This instance has not joined a room", hint="`workshop join FILE` does that")
+    Forwards(directory, ClusterChoices().bounds).stop_all(progress)
+    remove_state(directory)
+    return str(file)
+
+
+def refuse_choices(
+    seat: SeatFile, choices: ClusterChoices, backend: BackendName | None, upstream: str | None
+) -> None:
+    """Raise UsageError for an option of `up` that the room has decided."""
+    given = [option for field, option in _NOT_CHOSEN.items() if getattr(choices, field)]
+    if backend not in (None, "kubernetes"):
+        given.append(f"--backend {backend}")
+    if upstream not in (None, "practice" if seat.about.practice else "github"):
+        given.append(f"--upstream {upstream}")
+    if given:
+        raise UsageError(
+            f"`{given[0]}` does not apply to a seat of a room",
+            why=f"This instance is {label_of(seat)}, and the facilitator has decided that",
+            hint="`workshop --instance NAME up` starts something else beside it",
+        )
+
+
 class SeatWorkloads(Workloads):
     """The parts in a seat: its secrets and its practice GitHub are there already."""
 
@@ -131,7 +212,7 @@ class SeatBackend(ClusterBackend):
     """Deploys the parts into one seat; the seat file stays when the rest is removed."""
 
     name: BackendName = "kubernetes"
-    keeps = SEAT_FILE
+    stays = SEAT_FILE
 
     @cached_property
     def seat(self) -> SeatFile:
