@@ -1,33 +1,21 @@
 """The clients of other people, what they connect to, and a browser that approves for them."""
 
+import asyncio
 import json
-import shlex
-import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.clients.packages import Npm
+from tests.clients.relay import relayed
 from tests.environment import IsolatedInstance
-
-ROOT = Path(__file__).resolve().parents[2]
-# As a person does, it is slower than the program that waits for the redirect.
-APPROVE = """
-import asyncio, socket, sys, time
-from urllib.parse import parse_qs, urlsplit
 from workshop.agent.practice_browser import approve_login
 
-back = urlsplit(parse_qs(urlsplit(sys.argv[1]).query)["redirect_uri"][0])
-for _ in range(300):  # a client that has ended never listens
-    if not socket.socket().connect_ex((back.hostname, back.port)):
-        break
-    time.sleep(0.1)
-else:
-    sys.exit("nothing listens at the redirect URI")
-asyncio.run(approve_login(sys.argv[1], "learner"))
-"""
+_LISTENING_SECONDS = 60
 # What each server's tool answers for the practice user `learner` holds the second word.
 TOOLS = {
     "github-remote": ("get_me", "Lea Lerner"),
@@ -93,13 +81,26 @@ def _started(name: str, instance: IsolatedInstance) -> Server:
     return Server(name, url, *TOOLS[name], {"x-github-pat": pat.read_text()} if pat.exists() else {})
 
 
+async def approve(url: str) -> None:
+    """Approve a login, as a person does: slower than the program that waits for the redirect."""
+    back = urlsplit(parse_qs(urlsplit(url).query)["redirect_uri"][0])
+    async with asyncio.timeout(_LISTENING_SECONDS):  # a client that has ended never listens
+        while True:
+            with suppress(OSError):
+                _, writer = await asyncio.open_connection(back.hostname, back.port)
+                break
+            await asyncio.sleep(0.1)
+    writer.close()
+    await approve_login(url, "learner")
+
+
 @pytest.fixture
-def approver(tmp_path: Path) -> dict[str, str]:
+def approver(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of a client: a browser that approves as a practice user, and a home for its tokens."""
-    script = tmp_path / "browser"
-    python = shlex.join(["env", f"PYTHONPATH={ROOT}", sys.executable, "-c", APPROVE])
-    script.write_text(f'#!/bin/sh\nexec {python} "$1"\n', encoding="utf-8")
-    script.chmod(0o700)
     home = tmp_path / "home"
     home.mkdir()
-    return {"BROWSER": str(script), "HOME": str(home)}
+    with relayed(approve, tmp_path) as command:
+        script = tmp_path / "browser"
+        script.write_text(f'#!/bin/sh\nexec {command} "$1"\n', encoding="utf-8")
+        script.chmod(0o700)
+        yield {"BROWSER": str(script), "HOME": str(home)}

@@ -1,21 +1,19 @@
-"""The program that the conformance suite drives: the agent's own client, sent to a server of the suite.
+"""The client that the conformance suite drives: the agent's own, sent to a server of the suite.
 
-The suite's contract: the last argument is the server's URL, the environment names the scenario, and nobody is
-there to click, so its authorization servers redirect at once. The agent answers no elicitation; the two
-scenarios about that judge the SDK's client over the agent's HTTP and login.
+The suite's contract: it starts a command for each scenario, all at once; the environment names the scenario
+and describes it, the last argument is the server's URL, and nobody is there to click, so its authorization
+servers redirect at once. The agent answers no elicitation; the two scenarios about that judge the SDK's
+client over the agent's HTTP and login.
 """
 
 import contextlib
 import json
-import os
-import sys
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import anyio
 import httpx2
 from mcp import Client
 from mcp.client.context import ClientRequestContext
@@ -26,7 +24,6 @@ from mcp.types import ElicitRequestFormParams, ElicitRequestParams, ElicitResult
 from workshop.agent import LoopbackListener, McpTools, OAuthClient, TokenStore, ToolSpec
 from workshop.agent.connect import connect
 from workshop.agent.http import open_client
-from workshop.core.errors import WorkshopError
 from workshop.core.ports import free_port
 
 ELICITING = ("elicitation-sep1034-client-defaults", "sep-2322-client-request-state")
@@ -87,9 +84,9 @@ def registered(context: dict[str, Any]) -> OAuthClientInformationFull | None:
     )
 
 
-async def main(url: str) -> None:
-    scenario = os.environ["MCP_CONFORMANCE_SCENARIO"]
-    context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}"))
+async def run(scenario: str, described: str, url: str) -> None:
+    """One scenario: log in where the server wants it, list the tools, and call them."""
+    context = json.loads(described or "{}")
     with tempfile.TemporaryDirectory() as folder:
         async with LoopbackListener(free_port()) as listener:
             auth = OAuthClient(
@@ -105,10 +102,3 @@ async def main(url: str) -> None:
                 toolbox = McpTools(client, timeout=SECONDS)
                 for name, arguments in calls(await toolbox.list_tools(), context):
                     await toolbox.call_tool(name, arguments)
-
-
-if __name__ == "__main__":
-    try:
-        anyio.run(main, sys.argv[-1])
-    except WorkshopError as error:
-        sys.exit(f"{error}: {error.why}")

@@ -1,12 +1,14 @@
 """A server that has everything gives the same answers behind our gateway as without it, check by check."""
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.clients.packages import Npm
 from tests.conformance.servers import bearer_hop, gateway, log_in
-from tests.conformance.verdicts import Verdict, judge_server
+from tests.conformance.verdicts import Verdict, judge, judge_server
 from tests.servers.gateway.harness import settings
 from workshop.core.ports import free_port
 
@@ -38,10 +40,12 @@ async def test_the_gateway_changes_no_answer_of_a_server(
 
 
 async def judged(npm: Npm, url: str, revision: str) -> Verdict:
-    """The suite's verdict; asked for again, up to five times, if a busy machine was too slow for `TIMED`."""
+    """The suite's verdict; `TIMED` is judged again, up to five times, if it did not close in time."""
     verdict = await judge_server(npm, url, revision)
     for _ in range(5):
         if all(status == "SUCCESS" for scenario, _, status in verdict.checks if scenario == TIMED):
             break
-        verdict = await judge_server(npm, url, revision)
+        again = await judge(npm, "server", "--url", url, "--scenario", TIMED, "--spec-version", revision)
+        others = {check: number for check, number in verdict.checks.items() if check[0] != TIMED}
+        verdict = replace(verdict, checks=again.checks + Counter(others))
     return verdict

@@ -2,11 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.clients.conftest import cache
 from tests.variations.real_elicitation import SECRET, URL, World, real_world
+from tests.variations.test_worker_real import by_fastmcp
 
+__all__ = ["cache"]  # a fixture
+pytestmark = pytest.mark.timeout(400)
 ME, MINE = "GitHubTarget___getUserProfile", "get_user_repos"
 ADD, FIND = "Tasks___addTask", "Tasks___findTasks"
 
@@ -79,6 +84,13 @@ def test_health_and_metrics_answer_where_they_should(world: World) -> None:
     assert samples['workshop_logins_total{outcome="allowed"}'] == 2
     for name in ("GitHubTarget", "Tasks"):
         assert samples[f'workshop_upstream_seconds_count{{upstream="{name}"}}'] > 0
+
+
+def test_fastmcps_client_uses_it(cache: Path, world: World, tmp_path: Path) -> None:
+    """It does not know URL elicitation; our agent has connected the account before."""
+    answer = by_fastmcp(cache, tmp_path / "client", world.edge.environment, f"{URL}/mcp", ME)
+    assert all("learner" in text for text in answer["texts"])  # type: ignore[attr-defined]
+    assert answer["renewed"]
 
 
 def test_the_cleanup_removes_everything_and_the_tools_with_it(world: World) -> None:

@@ -3,7 +3,9 @@
 import json
 import re
 import secrets
-from collections.abc import Iterator
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +13,17 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.clients.conftest import cache
+from tests.clients.packages import python_package, run_python
+from tests.clients.test_python_clients import FASTMCP
 from tests.variations.edge import Edge, edge
 from tests.variations.real import AS_PROCESS, Served, Way, example, practice_github, visitor
+from workshop.core.paths import checkout_dir
 from workshop.core.ports import free_port
 from workshop.course.lessons import find_variation
 
+__all__ = ["cache"]  # a fixture
+pytestmark = pytest.mark.timeout(400)
 README = (find_variation("worker").directory / "README.md").read_text("utf-8")
 URL, SECRET = "https://worker.example.com", "the-secret-of-the-app"
 
@@ -112,3 +120,24 @@ def test_health_answers_under_any_host_and_nothing_else_does(world: World) -> No
     assert world.server.get("/health", host="10.0.0.7").status_code == 200
     refused = world.server.get("/auth", host="10.0.0.7")
     assert (refused.status_code, refused.json()["error"]) == (421, "misdirected_request")
+
+
+def by_fastmcp(cache: Path, home: Path, edge: Mapping[str, str], url: str, tool: str) -> dict[str, object]:
+    """What FastMCP's client gets: it logs in, lists, and calls a tool twice, with a refresh between."""
+    home.mkdir()
+    browser = home / "browser"
+    python = shlex.join(["env", f"PYTHONPATH={checkout_dir()}", sys.executable, "-m"])
+    browser.write_text(f'#!/bin/sh\nexec {python} tests.variations.visitor browse "$1"\n')
+    browser.chmod(0o700)
+    environment = {**edge, "HOME": str(home), "BROWSER": f"{browser} %s &"}
+    words = ["-c", FASTMCP, url, tool, "{}"]
+    done = run_python(python_package(cache, "fastmcp"), words, environment, home)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def test_fastmcps_client_uses_it(cache: Path, world: World, tmp_path: Path) -> None:
+    answer = by_fastmcp(cache, tmp_path / "client", world.edge.environment, f"{URL}/mcp", "get_user_info")
+    assert all("learner" in text for text in answer["texts"])  # type: ignore[attr-defined]
+    assert answer["renewed"]
