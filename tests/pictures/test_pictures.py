@@ -41,11 +41,8 @@ def size(png: Path) -> tuple[int, int]:
     return width, height
 
 
-def test_the_terminal_s_picture_shows_what_part_4_says_now(
-    instance: IsolatedInstance, tmp_path: Path
-) -> None:
-    instance.up()
-    terminal.draw(instance, tmp_path / "now.svg")
+def test_the_terminal_s_picture_shows_what_part_4_says_now(running: IsolatedInstance, tmp_path: Path) -> None:
+    terminal.draw(running, tmp_path / "now.svg")
     now, then = gist(drawn(tmp_path / "now.svg")), gist(drawn(terminal.FILE))
     assert then[0] == "$ workshop part 4 run --approve-as learner"
     assert "✓ Call get_me()" in then

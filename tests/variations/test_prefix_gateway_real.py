@@ -1,7 +1,7 @@
 """The gateway's file at work: status, reload, fixed headers, a server over stdio, a refused credential."""
 
-import asyncio
 import json
+import re
 import subprocess
 import sys
 import time
@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from tests.lab.tools.waiting import until
 from tests.servers.gateway.harness import NO_TLS, Clock, ec_pem, in_thread
 from tests.servers.gateway.outside import ISSUER, Issuer
 from tests.variations.prefix_gateway import Upstream, text_of
@@ -39,7 +40,6 @@ def whose() -> str:
 
 server.run("stdio")
 '''
-_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def as_before(site: Site) -> Iterator[None]:
     yield
     if site.config.read_text() != json.dumps(site.values):
         site.write(*site.values["registrations"])
-        reloaded(site, {"github", "dictionary"})
+        until(lambda: in_force(site) == ["github", "dictionary"])
 
 
 async def test_tools_of_both_kinds_of_servers_are_listed_and_called(site: Site) -> None:
@@ -194,7 +194,7 @@ def test_status_gives_the_reason_why_a_server_is_not_ready(site: Site) -> None:
         site.github_entry(credential_file=str(credential(site, "revoked"))),
         {"prefix": "gone_", "url": f"http://localhost:{free_port()}/mcp"},
     )
-    found = reloaded(site, {"github", "gone"})
+    found = reloaded(site, "github", "gone")
     assert [(one["ready"], one["tools"]) for one in found] == [(False, 0), (False, 0)]
     assert found[0]["reason"] == "It refuses the discovery credential (HTTP 401)"
     assert found[1]["reason"].startswith("The server behind gone_ gives no usable answer")
@@ -202,9 +202,12 @@ def test_status_gives_the_reason_why_a_server_is_not_ready(site: Site) -> None:
 
 def test_a_changed_secret_is_in_force_without_a_restart(site: Site) -> None:
     site.write(site.github_entry(credential_file=str(credential(site, "revoked"))))
-    assert not reloaded(site, {"github"})[0]["ready"]
+    assert not reloaded(site, "github")[0]["ready"]
+    before = site.server.log
     credential(site, "discovery-github")
-    assert reloaded(site, {"github"}, ready=True)[0]["reason"] == ""
+    until(lambda: "registrations reloaded: github" in site.server.log.removeprefix(before))
+    (found,) = reloaded(site, "github")
+    assert (found["ready"], found["reason"]) == (True, "")
 
 
 def credential(site: Site, value: str) -> Path:
@@ -213,21 +216,25 @@ def credential(site: Site, value: str) -> Path:
     return path
 
 
-def reloaded(site: Site, names: set[str], *, ready: bool = False) -> list[dict[str, Any]]:
-    """The status, once the gateway has these registrations, and if wanted, once all are ready."""
-    deadline = time.monotonic() + _SECONDS
-    while time.monotonic() < deadline:
-        found: list[dict[str, Any]] = json.loads(site.status("--json").stdout)["registrations"]
-        if {one["name"] for one in found} == names and (not ready or all(one["ready"] for one in found)):
-            return found
-    raise AssertionError(f"not reloaded: {site.server.log}")
+def in_force(site: Site) -> list[str]:
+    """The names of the registrations that the gateway has, as its log shows them."""
+    reloads = re.findall(r"registrations reloaded: (.+)$", site.server.log, re.MULTILINE)
+    return reloads[-1].split(", ") if reloads else ["github", "dictionary"]
+
+
+def reloaded(site: Site, *names: str) -> list[dict[str, Any]]:
+    """The status, once the gateway has these registrations; the log is read, as each status is a process."""
+    until(lambda: in_force(site) == list(names))
+    found: list[dict[str, Any]] = json.loads(site.status("--json").stdout)["registrations"]
+    assert [one["name"] for one in found] == list(names)
+    return found
 
 
 async def test_a_change_of_the_file_keeps_the_session_of_a_client(site: Site) -> None:
     async with site.caller(x_github_pat="mine") as http, site.client(http) as client:
         assert len((await client.list_tools()).tools) == 3
         site.write(site.github_entry(filter=["search"]))
-        reloaded(site, {"github"})
+        until(lambda: in_force(site) == ["github"])
         assert [tool.name for tool in (await client.list_tools()).tools] == ["github_search"]
         assert not (await client.call_tool("github_search", {})).is_error
         assert (await client.call_tool("github_get_me", {})).is_error
@@ -236,10 +243,7 @@ async def test_a_change_of_the_file_keeps_the_session_of_a_client(site: Site) ->
 
 async def test_a_mistake_in_the_changed_file_changes_nothing_and_is_logged_once(site: Site) -> None:
     site.write({"prefix": "GitHub", "url": "https://example.com/mcp"})
-    deadline = time.monotonic() + _SECONDS
-    while "not reloaded" not in site.server.log:
-        assert time.monotonic() < deadline, site.server.log
-        await asyncio.sleep(0.1)
+    until(lambda: "not reloaded" in site.server.log)
     async with site.caller() as http, site.client(http) as client:
         assert len((await client.list_tools()).tools) == 3
     assert site.server.log.count("not reloaded: `registrations.1.prefix`") == 1
