@@ -100,7 +100,26 @@ LONGEST = (
     "test_imports.py",
     "test_dependencies.py",
     "test_style.py",
+    # Of the slow tier.
+    "clients/test_requests.py",
+    "conformance/test_transparent_proxy.py",
+    "course/demo/test_demo.py",
+    "toolhive_real/test_clients.py",
+    "conformance/test_client.py",
+    "parts/test_outputs.py",
+    "e2e/test_variations.py",
+    "e2e/test_lifecycle.py",
+    "readme/test_commands.py",
+    "test_benchmarks.py",
+    "fuzz/test_families.py",
+    "e2e/test_instances.py",
+    "e2e/test_canaries.py",
+    "e2e/test_wheel.py",
+    "conformance/test_server.py",
+    "variations/test_resource_server_library.py",
 )
+# A server of tests/clients, in the parameters of a test.
+_SERVER = re.compile(r"\[(github-remote|worker|elicitation|resource-server|prefix-gateway)\b")
 
 
 @cache
@@ -161,13 +180,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 class _Scheduling(LoadFileScheduling):
     """Gives a worker a file at a time; of the table of conditions, with its thousand cases, one condition.
 
-    What needs a cluster shares one, so one worker has all of it.
+    What needs a cluster shares one, so one worker has all of it; of the clients' tests, all that use the same
+    server, which is started once then.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
         if "e2e/kind/" in file:
             return "e2e/kind"
+        if "/clients/" in file and (used := _SERVER.search(nodeid)):
+            return f"clients[{used[1]}]"
         return nodeid.partition("-")[0] if file.endswith("test_conditions.py") else file
 
 
