@@ -229,11 +229,11 @@ def logs() -> Sequence[Log]:
 
 def prove(lesson: Lesson, progress: Progress, context: "RunContext") -> None:
     """Test the upstream token behind each login; raises CredentialsError when a new login is needed."""
-    from workshop.agent.token_store import TokenStore
-
     deployment, instance = lesson.deployment(), context.instance
     if deployment is None or instance.record is None or instance.record.backend == "embedded":
         return
+    from workshop.agent.token_store import TokenStore  # only here: it loads the MCP SDK
+
     logins = TokenStore(instance.directory / "logins").all()
     tokens = {login.resource: login.tokens.access_token for login in logins if login.tokens}
     with _existing(lesson, context.settings, None) as (backend, choices):

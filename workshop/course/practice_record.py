@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from workshop.agent.token_store import TokenStore
 from workshop.core.errors import CheckError, WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.interrupts import interrupts
@@ -52,6 +51,8 @@ def token_swap(
     practice GitHub has refused, proves nothing about the proxy, so it does not count. One that serves a whole
     class needs the `key` of this instance's record.
     """
+    from workshop.agent.token_store import TokenStore  # with the MCP SDK, which part 1 runs without
+
     login = TokenStore(logins).find(server)
     login_token = fingerprint(login.tokens.access_token) if login and login.tokens else ""
     requests = [one for one in _read(github, key, login_token) if since is None or _is_after(one, since)]
