@@ -14,6 +14,7 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.fork_server import IMPORTS, ForkServer
 from workshop.core.ports import free_port
 from workshop.lab import process
 from workshop.lab.process import ProcessState
@@ -50,7 +51,16 @@ class IsolatedInstance:
         return [f"--port={name}={port}" for name, port in self.ports.items()]
 
     def run(self, *arguments: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
-        """Run one command to its end, without a terminal."""
+        """Run one command to its end, without a terminal, in a process that a fork server makes."""
+        return self.run_python("-m", "workshop", *arguments, timeout=timeout)
+
+    def run_python(self, *words: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
+        """The same for what follows `python`: a script, or `-m workshop …`."""
+        server = fork_server(self.environment)
+        return server.run(words, self.folder, self.environment, imports=IMPORTS, timeout=timeout)
+
+    def start(self, *arguments: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
+        """Run one command as `run` does, in a process that is really started."""
         return subprocess.run(
             [sys.executable, "-m", "workshop", *arguments],
             cwd=self.folder,
@@ -90,6 +100,26 @@ class IsolatedInstance:
     def processes(self) -> list[psutil.Process]:
         """Every process that names this instance's state directory."""
         return list(process.strays(self.directory))
+
+
+_SERVERS: dict[tuple[tuple[str, str], ...], ForkServer] = {}
+
+
+def fork_server(environment: Mapping[str, str]) -> ForkServer:
+    """The fork server with these variables, except for those of `workshop`, which only its children get."""
+    shell = {name: value for name, value in environment.items() if not name.startswith("WORKSHOP_")}
+    key = tuple(sorted(shell.items()))
+    if key not in _SERVERS:
+        _SERVERS[key] = ForkServer([sys.executable], Path(__file__).parent, shell)
+    return _SERVERS[key]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fork_servers() -> Iterator[None]:
+    """The end of every fork server."""
+    yield
+    while _SERVERS:
+        _SERVERS.popitem()[1].close()
 
 
 def instance_in(directory: Path, ports: Mapping[str, int] | None = None) -> IsolatedInstance:

@@ -29,6 +29,7 @@ SLOW = (
     "e2e/test_conditions.py::test_teardown_leaves_no_process",
     "e2e/test_conditions.py::test_a_localhost_that_leads_nowhere_is_named",
     "e2e/test_conditions.py::test_main_py_ends_in_a_few_lines",
+    "e2e/test_conditions.py::test_a_forked_command_does_what_a_started_one_does",
     "e2e/test_conditions.py::test_a_full_disk_leaves_no_process_and_no_half_file",
     "e2e/test_github_edge.py",
     "e2e/test_instances.py",
@@ -190,7 +191,9 @@ class _Scheduling(LoadFileScheduling):
             return "e2e/kind"
         if "/clients/" in file and (used := _SERVER.search(nodeid)):
             return f"clients[{used[1]}]"
-        return nodeid.partition("-")[0] if file.endswith("test_conditions.py") else file
+        if not file.endswith("test_conditions.py"):
+            return file
+        return file + nodeid.partition("[")[2].partition("-")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Scheduling:

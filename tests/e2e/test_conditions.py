@@ -9,14 +9,15 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.environment import IsolatedInstance
+from tests.fork_server import ENTRY, IMPORTS, ForkServer
 from workshop.cli.app import build_tree
 from workshop.core.errors import INTERRUPTED, WorkshopError
 from workshop.core.paths import parts_dir
@@ -154,6 +155,7 @@ CONDITIONS = {
     "no localhost": Condition(before=NO_LOCALHOST, namespace=True),
     "disk full": Condition(before=FULL_DISK, namespace=True),
 }
+FORKED = [name for name, condition in CONDITIONS.items() if "|" not in condition.streams]
 
 
 def can_unshare() -> bool:
@@ -170,6 +172,8 @@ class Machine:
     condition: Condition
     instance: IsolatedInstance
     folder: Path
+    server: ForkServer | None = None
+    few: bool = False
 
     def home(self, name: str) -> Path:
         """The state directory for a command: that of the running instance, or another one that may change."""
@@ -186,34 +190,78 @@ class Machine:
 
     def run(self, name: str, *more: str) -> subprocess.CompletedProcess[str]:
         """Run a command."""
-        return self.start("-m workshop", self.home(name), *words(name, self.instance), *more)
+        return self.start(["-m", "workshop", *words(name, self.instance), *more], self.home(name))
 
-    def start(self, program: str, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run what Python is given as `program` under this condition."""
+    def start(self, python: Sequence[str], home: Path) -> subprocess.CompletedProcess[str]:
+        """Run what Python is given under this condition; if there is a server, it forks the process."""
         (self.folder / ".env").touch(mode=0o600)
-        here = {key: value.format(folder=self.folder) for key, value in self.condition.environment.items()}
-        script = f'"{sys.executable}" {program} "$@" {self.condition.streams}'
-        script = f"{self.condition.before or ':'} || exit 99; {script}"
-        prefix = ["unshare", "-rm"] if self.condition.namespace else []
-        return subprocess.run(
-            [*prefix, "/bin/sh", "-c", script, "sh", *arguments],
-            cwd=self.folder,
-            env={**self.instance.environment, "WORKSHOP_HOME": str(home), **here},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
+        if self.server is None:
+            return subprocess.run(
+                [*self.interpreter, *python],
+                cwd=self.folder,
+                env=self.environment(home),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=SECONDS,
+                check=False,
+            )
+        inside = self.condition.namespace or not self.condition.before
+        # A command makes its streams usable before it imports the rest; a few commands need little of it.
+        few = self.condition.streams or self.few
+        return self.server.run(
+            python,
+            self.folder if inside else None,
+            self.environment(home),
+            imports=[ENTRY] if few else IMPORTS,
+            first=self.condition.before if self.condition.namespace else "",
             timeout=SECONDS,
-            check=False,
         )
 
+    @property
+    def interpreter(self) -> list[str]:
+        """The command line of Python under this condition, but for what it is given."""
+        script = f'"{sys.executable}" "$@" {self.condition.streams}'
+        script = f"{self.condition.before or ':'} || exit 99; {script}"
+        return [*(["unshare", "-rm"] if self.condition.namespace else []), "/bin/sh", "-c", script, "sh"]
 
-@pytest.fixture
-def machine(request: pytest.FixtureRequest, running: IsolatedInstance, tmp_path: Path) -> Machine:
+    def environment(self, home: Path) -> dict[str, str]:
+        here = {key: value.format(folder=self.folder) for key, value in self.condition.environment.items()}
+        return {**self.instance.environment, "WORKSHOP_HOME": str(home), **here}
+
+
+@pytest.fixture(scope="module")
+def prepared(
+    request: pytest.FixtureRequest, started: IsolatedInstance, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Condition, ForkServer | None]]:
+    """A condition, and a fork server that starts under it; none where the shell starts a reader too."""
     condition = CONDITIONS[request.param]
     if condition.namespace and not can_unshare():
         pytest.skip("No namespace with mounts of its own can be made here")
-    return Machine(condition, running, tmp_path)
+    if request.param not in FORKED:
+        yield condition, None
+        return
+    machine = Machine(condition, started, tmp_path_factory.mktemp("server"))
+    # A stream that the shell has closed, or has opened on a full file, is exactly that in a forked child.
+    redirected = [int(number or 1) for number in re.findall(r"(\d?)>", condition.streams)]
+    server = ForkServer(
+        machine.interpreter, machine.folder, machine.environment(machine.home("status")), redirected
+    )
+    yield condition, server
+    server.close()
+
+
+@pytest.fixture
+def machine(
+    request: pytest.FixtureRequest,
+    prepared: tuple[Condition, ForkServer | None],
+    running: IsolatedInstance,
+    tmp_path: Path,
+) -> Machine:
+    condition, server = prepared
+    few = request.node.originalname != "test_every_command_ends_in_a_few_lines"
+    return Machine(condition, running, tmp_path, server, few)
 
 
 def check(machine: Machine, name: str) -> None:
@@ -244,13 +292,13 @@ WITHOUT_NAMESPACE = [name for name, condition in CONDITIONS.items() if not condi
 
 
 @pytest.mark.parametrize("name", FAST)
-@pytest.mark.parametrize("machine", WITHOUT_NAMESPACE, indirect=True)
+@pytest.mark.parametrize("prepared", WITHOUT_NAMESPACE, indirect=True)
 def test_a_few_commands_end_in_a_few_lines(machine: Machine, name: str) -> None:
     check(machine, name)
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in FAST])
-@pytest.mark.parametrize("machine", CONDITIONS, indirect=True)
+@pytest.mark.parametrize("prepared", CONDITIONS, indirect=True)
 def test_every_command_ends_in_a_few_lines(machine: Machine, name: str) -> None:
     check(machine, name)
 
@@ -366,6 +414,12 @@ def test_a_localhost_that_leads_nowhere_is_named(hosts: str, instance: IsolatedI
 
 
 @pytest.mark.parametrize("part", ["01_agent_loop", "03_toolhive"])
-@pytest.mark.parametrize("machine", WITHOUT_NAMESPACE, indirect=True)
+@pytest.mark.parametrize("prepared", WITHOUT_NAMESPACE, indirect=True)
 def test_main_py_ends_in_a_few_lines(machine: Machine, part: str) -> None:
-    _few_lines(machine.start(f'"{parts_dir() / part / "main.py"}"', machine.home("part 3 run")))
+    _few_lines(machine.start([str(parts_dir() / part / "main.py")], machine.home("part 3 run")))
+
+
+@pytest.mark.parametrize("prepared", FORKED, indirect=True)
+def test_a_forked_command_does_what_a_started_one_does(machine: Machine) -> None:
+    forked, real = machine.run("status"), replace(machine, server=None).run("status")
+    assert (forked.returncode, forked.stdout, forked.stderr) == (real.returncode, real.stdout, real.stderr)

@@ -14,9 +14,9 @@ VERIFIER = "v" * 43
 CALLBACK = "http://localhost:8765/callback"
 
 
-def test_up_with_an_oauth_app_configures_github_itself(instance: IsolatedInstance) -> None:
+def test_with_an_oauth_app_the_gateway_sends_the_browser_to_github_itself(instance: IsolatedInstance) -> None:
     (instance.folder / ".env").write_text(
-        "GITHUB_OAUTH_CLIENT_ID=sample-client-id\nGITHUB_OAUTH_CLIENT_SECRET='sample#client-secret'\n"
+        "GITHUB_OAUTH_CLIENT_ID=sample-client-id\r\nGITHUB_OAUTH_CLIENT_SECRET='sample#client-secret'\r\n"
     )
     done = instance.up()
     assert "GitHub upstream (GITHUB_OAUTH_CLIENT_SECRET is in `" in done.stdout
@@ -30,12 +30,6 @@ def test_up_with_an_oauth_app_configures_github_itself(instance: IsolatedInstanc
     assert upstream["userinfo"]["url"] == "https://api.github.com/user"
     assert "sample#client-secret" not in text
 
-
-def test_the_browser_is_sent_to_github_with_our_apps_id_and_pkce(instance: IsolatedInstance) -> None:
-    (instance.folder / ".env").write_text(
-        "GITHUB_OAUTH_CLIENT_ID=sample-client-id\r\nGITHUB_OAUTH_CLIENT_SECRET=sample-client-secret\r\n"
-    )
-    instance.up()
     origin = f"http://localhost:{instance.ports['github-remote']}"
     sent = urlsplit(approve(origin))
     assert (sent.scheme, sent.netloc, sent.path) == ("https", "github.com", "/login/oauth/authorize")

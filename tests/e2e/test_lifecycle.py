@@ -5,8 +5,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 
 import pexpect
 import psutil
@@ -25,7 +23,7 @@ def end(pid: int, how: signal.Signals = signal.SIGKILL) -> None:
     process.wait(60)
 
 
-def test_up_reports_what_it_chose_and_a_second_up_what_is_already_there(instance: IsolatedInstance) -> None:
+def test_up_and_status_report_every_workload_and_teardown_ends_them_all(instance: IsolatedInstance) -> None:
     first = instance.up()
     assert "Embedded backend" in first.stdout
     assert "practice GitHub: no account needed" in first.stdout
@@ -35,10 +33,6 @@ def test_up_reports_what_it_chose_and_a_second_up_what_is_already_there(instance
     assert instance.states() == before
     assert "Already running: " in second.stdout
     assert "Start " not in second.stderr
-
-
-def test_status_tells_every_workload_and_teardown_ends_them_all(instance: IsolatedInstance) -> None:
-    instance.up()
     report = json.loads(instance.run("status", "--json").stdout)["data"]
     assert {item["name"]: item["state"] for item in report["workloads"]} == dict.fromkeys(ALL, "running")
     assert len(instance.processes()) == len(ALL)
@@ -50,40 +44,37 @@ def test_status_tells_every_workload_and_teardown_ends_them_all(instance: Isolat
     assert again.stdout == "Nothing was running\n"
 
 
-def test_a_dead_workload_is_noticed_and_started_again_alone(instance: IsolatedInstance) -> None:
-    instance.up()
-    before = instance.states()
+def test_a_dead_workload_is_noticed_and_started_again_alone(expendable: IsolatedInstance) -> None:
+    before = expendable.states()
     end(before["workshop"].pid)
-    report = json.loads(instance.run("status", "--json").stdout)["data"]
+    report = json.loads(expendable.run("status", "--json").stdout)["data"]
     assert {item["name"] for item in report["workloads"] if item["state"] == "stopped"} == {"workshop"}
-    done = instance.run("part", "3", "run", "--model", "rehearsal")
+    done = expendable.run("part", "3", "run", "--model", "rehearsal")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("trail-mapper")
-    after = instance.states()
+    after = expendable.states()
     assert after["workshop"].pid != before["workshop"].pid
     assert {name: after[name] for name in ALL - {"workshop"}} == {
         name: before[name] for name in ALL - {"workshop"}
     }
 
 
-def test_a_hung_workload_is_replaced(instance: IsolatedInstance) -> None:
-    instance.up()
-    hung = instance.states()["practice-github"]
+def test_a_hung_workload_is_replaced(expendable: IsolatedInstance) -> None:
+    hung = expendable.states()["practice-github"]
     os.kill(hung.pid, signal.SIGSTOP)
-    instance.up()
-    assert instance.states()["practice-github"].pid != hung.pid
-    assert hung.pid not in [process.pid for process in instance.processes()]
+    expendable.up()
+    assert expendable.states()["practice-github"].pid != hung.pid
+    assert hung.pid not in [process.pid for process in expendable.processes()]
 
 
-def test_another_port_restarts_only_what_it_concerns(instance: IsolatedInstance) -> None:
-    instance.up()
-    before = instance.states()
-    port = instance.ports["workshop"] = free_port()
-    instance.up()
-    after = instance.states()
+def test_another_port_restarts_only_what_it_concerns(expendable: IsolatedInstance) -> None:
+    before = expendable.states()
+    port = expendable.ports["workshop"] = free_port()
+    expendable.up()
+    after = expendable.states()
     assert after["workshop"].port == port
     assert {name for name in ALL if after[name] != before[name]} == {"workshop"}
-    assert instance.run("part", "3", "run", "--model", "rehearsal").returncode == 0
+    assert expendable.run("part", "3", "run", "--model", "rehearsal").returncode == 0
 
 
 @pytest.mark.parametrize("name", ["github-remote", "practice-github", "workshop"])
@@ -98,8 +89,6 @@ def test_a_taken_port_is_refused_with_its_owner_and_the_option(instance: Isolate
 
 
 def test_an_up_that_fails_half_way_stops_what_it_had_started(instance: IsolatedInstance) -> None:
-    instance.up()
-    instance.run("teardown")
     # The gateway cannot start with a signing key that is none; the other workloads can.
     key = instance.directory / "secrets" / "github-remote-signing-key" / "signing-key.pem"
     key.parent.mkdir(parents=True)
@@ -142,19 +131,9 @@ def test_a_workload_ends_itself_when_its_state_directory_is_deleted(instance: Is
     assert alive == []
 
 
-def test_each_part_runs_alone_against_what_up_started(instance: IsolatedInstance) -> None:
-    instance.up()
+def test_each_part_runs_alone_against_what_up_started(running: IsolatedInstance) -> None:
     for main in sorted(parts_dir().glob("*/main.py")):
         options = ["--approve-as", "learner"] if "oauth" in str(main) else []
-        done = subprocess.run(
-            [sys.executable, str(main), *options],
-            cwd=instance.folder,
-            env=instance.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = running.run_python(str(main), *options)
         assert done.returncode == 0, done.stderr
         assert "GPX export drops the last waypoint" in done.stdout

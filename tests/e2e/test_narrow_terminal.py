@@ -31,9 +31,8 @@ def test_progress_leaves_no_trace_of_its_animation(instance: IsolatedInstance, c
     assert told.endswith("Next: `workshop part 1 check`")
 
 
-def test_a_terminal_may_be_resized_while_something_is_under_way(instance: IsolatedInstance) -> None:
-    instance.up()
-    child = instance.spawn("part", "4", "run", "--no-browser", "--model", "rehearsal", timeout=60)
+def test_a_terminal_may_be_resized_while_something_is_under_way(running: IsolatedInstance) -> None:
+    child = running.spawn("part", "4", "run", "--no-browser", "--model", "rehearsal", timeout=60)
     child.expect(r"http://localhost:\d+/oauth/authorize\?\S+\r\n")
     child.expect(SPINNER)
     child.setwinsize(40, 28)

@@ -12,7 +12,7 @@ STEPS = ["up", "part 1", "part 2", "part 3", "part 4", "teardown"]
 
 
 def test_a_rehearsal_holds_shows_its_table_and_leaves_nothing(instance: IsolatedInstance) -> None:
-    done = instance.run("rehearse", *instance.port_options, timeout=120)
+    done = instance.start("rehearse", *instance.port_options, timeout=120)
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("✓")]
     assert len(rows) == len(STEPS)

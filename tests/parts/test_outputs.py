@@ -19,7 +19,7 @@ NAMED = [lesson.parent.name for lesson in LESSONS]
 PAGES = [*LESSONS, *sorted((ROOT / "parts").glob("*/*.md"))]
 # Not run here: a second `up` without the ports of this test would move everything.
 UP = "workshop up"
-RUN_BY = "tests/e2e/test_lifecycle.py::test_up_reports_what_it_chose_and_a_second_up_what_is_already_there"
+RUN_BY = "tests/e2e/test_lifecycle.py::test_up_and_status_report_every_workload_and_teardown_ends_them_all"
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,227 @@
+"""A fork server for commands: an interpreter that has imported what they need, and forks for each of them.
+
+The start of Python and imports are most of a short command's processor time. `ForkServer` is the tests' end.
+As a program, this file is the server. It starts as a command does, with the same variables, streams and
+namespace, and only imports before it forks. The child takes its own streams, folder and variables, runs
+`python -m workshop` or a script from the first line, and ends with Python's own finalization.
+"""
+
+import contextlib
+import fcntl
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ENTRY = "workshop.cli.main"  # what a command imports before it does anything
+IMPORTS = (
+    ENTRY,
+    "httpx2",
+    "kubernetes",
+    "mcp",
+    "mcp.client.auth",
+    "psutil",
+    "rich.live",
+    "rich.table",
+    "workshop.agent.run",
+    "workshop.course.doctor",
+    "workshop.course.environment",
+    "workshop.course.run",
+    "workshop.lab.embedded",
+    "workshop.lab.tools.run",
+    "workshop.toolhive.lint",
+)
+_BYTES = 65_536
+_ABOVE_STREAMS = 10
+
+
+class ForkServer:
+    """One server; it ends with `close`, or with the process that made this.
+
+    `start` is the command line of an interpreter, without what it is to run. Its children write to pipes,
+    except that streams in `redirected` (1, 2) stay as `start` has them; stdin always does.
+    """
+
+    def __init__(
+        self,
+        start: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        redirected: Sequence[int] = (),
+    ) -> None:
+        self._streams = [number for number in (1, 2) if number not in redirected]
+        self._lock = threading.Lock()
+        self._control, far = socket.socketpair()
+        with far:
+            self._process = subprocess.Popen(
+                [*start, __file__, str(far.fileno())],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=[far.fileno()],
+            )
+
+    def run(
+        self,
+        words: Sequence[str],
+        folder: Path | None,
+        environment: Mapping[str, str],
+        *,
+        imports: Sequence[str] = (),
+        first: str = "",
+        timeout: float = 100,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run what follows `python` on a command line: `-m workshop …`, or a script with its arguments.
+
+        Without a folder it runs in the server's own. `imports` are the modules to import before the fork;
+        `first` is a command of the shell, to be run after it. Raises TimeoutExpired after `timeout` seconds.
+        """
+        request = {
+            "words": [*words],
+            "folder": str(folder or ""),
+            "environment": {**environment},
+            "imports": [*imports],
+            "first": first,
+            "streams": self._streams,
+        }
+        pipes = [os.pipe() for _ in range(3)]  # stdout, stderr, and one that closes when the child ends
+        try:
+            try:
+                written = {1: pipes[0][1], 2: pipes[1][1]}
+                pid = self._ask(request, [*(written[number] for number in self._streams), pipes[2][1]])
+            finally:
+                for _, end in pipes:
+                    os.close(end)
+            try:
+                output, errors, _ = _read([end for end, _ in pipes], timeout)
+            except BaseException:
+                os.kill(pid, signal.SIGKILL)
+                raise
+            finally:
+                code = self._ask({"wait": pid})
+        finally:
+            for end, _ in pipes:
+                os.close(end)
+        return subprocess.CompletedProcess([*words], code, output, errors)
+
+    def close(self) -> None:
+        """End the server, which must not have printed anything itself."""
+        self._control.close()
+        printed = b"".join(self._process.communicate(timeout=60))
+        assert not printed, printed.decode("utf-8", "replace")
+
+    def _ask(self, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> int:
+        """The pid of a new child, or the exit code of one that has ended."""
+        answer = b""
+        with self._lock, contextlib.suppress(ConnectionError):
+            socket.send_fds(self._control, [json.dumps(request).encode()], descriptors)
+            answer = self._control.recv(_BYTES)
+        if not answer:
+            self.close()
+            raise RuntimeError(f"The fork server has ended with exit code {self._process.returncode}")
+        return int(answer)
+
+
+def _read(pipes: Sequence[int], timeout: float) -> list[str]:
+    """All that is written to each pipe until its last writer ends; raises TimeoutExpired."""
+    deadline = time.monotonic() + timeout
+    found = dict.fromkeys(pipes, b"")
+    left = set(pipes)
+    while left:
+        ready, _, _ = select.select(left, [], [], max(0, deadline - time.monotonic()))
+        if not ready:
+            raise subprocess.TimeoutExpired("a forked command", timeout)
+        for pipe in ready:
+            part = os.read(pipe, _BYTES)
+            found[pipe] += part
+            if not part:
+                left.remove(pipe)
+    texts = [found[pipe].decode("utf-8", "replace") for pipe in pipes]
+    return [text.replace("\r\n", "\n").replace("\r", "\n") for text in texts]  # as `subprocess` does
+
+
+def _serve(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """Answer requests until the tests end; return in a forked child, with its request and descriptors."""
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, _BYTES, 3)
+        if not message:
+            os._exit(0)
+        request = json.loads(message)
+        if "wait" in request:
+            answer = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
+        else:
+            _import(request["imports"])
+            answer = os.fork()
+            if answer == 0:
+                control.close()
+                return request, descriptors
+        for each in descriptors:
+            os.close(each)
+        control.send(str(answer).encode())
+
+
+def _import(names: Sequence[str]) -> None:
+    """Import modules; one that opens a file or starts a thread changes what a child is, and is refused."""
+    new = [name for name in names if name not in sys.modules]
+    before = _opened()
+    for name in new:
+        importlib.import_module(name)
+    if _opened() != before:
+        sys.exit("An import has opened a file or started a thread")
+    if new:
+        gc.freeze()  # a collection would write to what is shared with the children, and copy it
+
+
+def _opened() -> list[str]:
+    tasks = Path("/proc/self/task")
+    return [*os.listdir("/dev/fd"), *(os.listdir(tasks) if tasks.is_dir() else [])]  # noqa: PTH208 - one that is closed again
+
+
+def _take(request: Mapping[str, Any], descriptors: Sequence[int]) -> Sequence[str]:
+    """Take over streams, folder and variables, and return the words of the command line."""
+    # A descriptor may have the number of a stream that is closed, and shall stay so.
+    moved = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, _ABOVE_STREAMS) for each in descriptors]
+    for each in descriptors:
+        os.close(each)
+    for number, handle in zip(request["streams"], moved[:-1], strict=True):
+        os.dup2(handle, number)
+        os.close(handle)
+    os.environ.update(request["environment"])
+    if request["folder"]:
+        os.chdir(request["folder"])
+    if request["first"] and os.system(request["first"]):
+        sys.exit(99)
+    words: list[str] = request["words"]
+    return words
+
+
+def _run(words: Sequence[str]) -> None:
+    """Do what `python` with these words does."""
+    sys.orig_argv[1:] = words
+    if words[0] == "-m":
+        with contextlib.suppress(OSError):  # a folder that was deleted
+            sys.path.insert(0, str(Path.cwd()))
+        sys.argv = [words[1], *words[2:]]
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.path.insert(0, str(Path(words[0]).parent))
+        sys.argv = [*words]
+        runpy.run_path(words[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    del sys.path[0]  # this file's folder
+    _run(_take(*_serve(socket.socket(fileno=int(sys.argv[1])))))
