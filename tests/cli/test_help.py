@@ -3,14 +3,15 @@
 import json
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import workshop
-from tests.cli.conftest import Workshop
-from workshop.cli.app import build_tree, topics
+from tests.cli.conftest import Workshop, tree
+from workshop.cli.app import topics
 from workshop.cli.groups import EXAMPLES
 from workshop.core.errors import WorkshopError
 
@@ -19,13 +20,14 @@ TOPICS = PACKAGE / "cli" / "topics"
 LINES = [re.split(r"\s{3,}", line)[0] for lines in EXAMPLES.values() for line in lines]
 
 
+@cache
 def source() -> str:
     return "\n".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
 
 
 def parsed(words: list[str]) -> dict[str, Any]:
     """Parse a command line without running it."""
-    command = build_tree()
+    command = tree()
     for number, word in enumerate(words):
         children = getattr(command, "commands", {})
         if not children:
@@ -52,7 +54,7 @@ def test_every_command_is_listed_under_one_heading(workshop: Workshop) -> None:
     headings = re.findall(r"^(\S.*):$", shown, re.MULTILINE)
     assert headings == ["Environment", "Lessons", "Troubleshooting", "Security", "For facilitators"]
     listed = re.findall(r"^  ([a-z]+) {2,}", shown.partition("Environment:")[2], re.MULTILINE)
-    assert sorted(listed) == sorted(build_tree().commands)
+    assert sorted(listed) == sorted(tree().commands)
 
 
 def test_help_shows_a_topic_a_command_or_what_there_is(workshop: Workshop) -> None:

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Outcome, Workshop
-from workshop.cli.app import build_tree
+from tests.cli.conftest import Outcome, Workshop, tree
 from workshop.core.errors import code_of
 
 # What makes a command quick and harmless here; all others are called with their required arguments alone.
@@ -38,7 +37,7 @@ SUCCEED = {
 
 def commands() -> Iterator[tuple[str, ...]]:
     """The words of every command that takes `--json`."""
-    yield from _below(build_tree(), ())
+    yield from _below(tree(), ())
 
 
 def _below(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
@@ -49,16 +48,22 @@ def _below(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         yield path
 
 
+def command_at(path: tuple[str, ...]) -> Any:
+    command = tree()
+    for word in path:
+        command = command.commands[word]
+    return command
+
+
 def named(path: tuple[str, ...]) -> str:
     return " ".join(word for word in path if not word.isdigit())
 
 
 def required(path: tuple[str, ...]) -> list[str]:
     """A word for each argument that has to be given; none of them names anything that is there."""
-    command = build_tree()
-    for word in path:
-        command = command.commands[word]
-    arguments = [each for each in command.params if each.param_type_name == "argument" and each.required]
+    arguments = [
+        each for each in command_at(path).params if each.param_type_name == "argument" and each.required
+    ]
     return [SAMPLES.get(each.name, "nothing.json") for each in arguments]
 
 
@@ -110,12 +115,7 @@ def test_ctrl_c_is_an_envelope(
     def interrupted(**_: object) -> None:
         raise KeyboardInterrupt
 
-    tree = build_tree()
-    command = tree
-    for word in path:
-        command = command.commands[word]
-    command.callback = interrupted
-    monkeypatch.setattr("workshop.cli.main.build_tree", lambda: tree)
+    monkeypatch.setattr(command_at(path), "callback", interrupted)
     outcome = workshop(*path, *required(path), "--json")
     assert outcome.code == 130
     assert envelope(outcome, path)["error"]["code"] == "interrupted"

@@ -10,10 +10,9 @@ from typing import Any
 import pexpect
 import pytest
 
-from tests.cli.conftest import Workshop
+from tests.cli.conftest import Workshop, tree
 from tests.environment import IsolatedInstance
 from tests.lab.tools.fakes import FakeTools
-from workshop.cli.app import build_tree
 
 RUN = ("part", "1", "run", "--model", "rehearsal")
 ANIMATION = ("\x1b[?25l", "\x1b[2K", "\x1b[1A", "\r")
@@ -26,7 +25,7 @@ def every_command(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[st
 
 
 def test_every_command_and_group_knows_how_much_to_say(workshop: Workshop) -> None:
-    for path in every_command(build_tree()):
+    for path in every_command(tree()):
         told = workshop(*path, "-v", "-q", "--no-input", "--help")
         assert told.code == 0, path
         assert all(option in told.out for option in ("-v, --verbose", "-q, --quiet", "--no-input")), path

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import pytest
 
+from tests.cli.conftest import tree
 from tests.readme.page import (
     PAGES,
     ROOT,
@@ -26,7 +27,6 @@ from tests.readme.page import (
 from tests.test_imports import MAY_IMPORT
 from workshop.agent.part import Part, Prepare, Timeouts, Workload
 from workshop.agent.rehearsal import Plan, PlannedCall
-from workshop.cli.app import build_tree
 from workshop.core import errors
 from workshop.core.paths import cluster_dir
 from workshop.core.result import Result, envelope, error_envelope
@@ -35,7 +35,7 @@ from workshop.lab.base import PRACTICE_GITHUB, PRACTICE_PORT, BackendName, Progr
 
 EXIT_CODES = "| Code | Meaning |"
 NOT_OURS = {"--config", "-n", "-m", "--pdb"}  # of a variation's programs, and of pytest
-TREE = build_tree()
+TREE = tree()
 
 
 def words_of(text: str) -> list[str]:
