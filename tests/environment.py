@@ -4,22 +4,86 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import termios
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pexpect
 import psutil
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.fork_server import IMPORTS, ForkServer
+from tests.fork_server import IMPORTS, ForkedProcess, ForkServer
 from workshop.core.ports import free_port
 from workshop.lab import process
 from workshop.lab.process import ProcessState
 
+_HANG_UP_SECONDS = 5.0
 WORKLOADS = ("github-remote", "practice-github", "workshop")
+
+
+class ForkedTerminal(pexpect.spawn[str] if TYPE_CHECKING else pexpect.spawn):
+    """What `pexpect.spawn` is, for a process that a fork server makes."""
+
+    def __init__(
+        self,
+        server: ForkServer,
+        words: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        size: tuple[int, int],
+        timeout: float,
+    ) -> None:
+        super().__init__(None, timeout=timeout, encoding="utf-8")  # type: ignore[arg-type]  # as in its documentation
+        own, terminal = os.openpty()
+        termios.tcsetwinsize(own, size)
+        try:
+            forked = ForkedProcess(server, words, folder, environment, imports=IMPORTS, terminal=terminal)
+        finally:
+            os.close(terminal)
+        self.ptyproc = _TerminalProcess(own, forked)
+        self.child_fd, self.pid, self.name, self.closed = own, forked.pid, " ".join(words), False
+
+
+class _TerminalProcess:
+    """What pexpect asks of `ptyprocess.PtyProcess`."""
+
+    def __init__(self, fd: int, forked: ForkedProcess) -> None:
+        self.fd, self._forked = fd, forked
+        self.flag_eof = self.terminated = False
+        self.status: int | None = None
+        self.exitstatus: int | None = None
+        self.signalstatus: int | None = None
+
+    def isalive(self) -> bool:
+        # Its output has ended: so does the process, in a moment.
+        code = self._forked.wait() if self.flag_eof else self._forked.poll()
+        if code is not None:
+            self.status, self.terminated = code, True
+            self.exitstatus, self.signalstatus = (code, None) if code >= 0 else (None, -code)
+        return code is None
+
+    def close(self, force: bool = True) -> None:  # noqa: FBT001, FBT002 - as pexpect calls it
+        """Hang up, and end the process if that does not."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+        try:
+            self._forked.wait(_HANG_UP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._forked.kill()
+            self._forked.wait()
+        self.isalive()
+
+    def setwinsize(self, rows: int, columns: int) -> None:
+        termios.tcsetwinsize(self.fd, (rows, columns))
+
+    def sendintr(self) -> tuple[int, bytes]:
+        """Press Ctrl-C."""
+        return os.write(self.fd, b"\x03"), b"\x03"
 
 
 @dataclass(frozen=True)
@@ -36,9 +100,8 @@ class IsolatedInstance:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
         return {
-            **kept,
+            **plain_environment(),
             "WORKSHOP_HOME": str(self.home),
             "WORKSHOP_BACKEND": "embedded",
             "COLUMNS": "100",
@@ -76,17 +139,20 @@ class IsolatedInstance:
         self, *arguments: str, timeout: float = 60, size: tuple[int, int] = (40, 100), **variables: str
     ) -> "pexpect.spawn[str]":
         """Start one command on a real terminal of this many rows and columns, with more variables set."""
+        return self.spawn_python("-m", "workshop", *arguments, timeout=timeout, size=size, **variables)
+
+    def spawn_python(
+        self, *words: str, timeout: float = 60, size: tuple[int, int] = (40, 100), **variables: str
+    ) -> "pexpect.spawn[str]":
+        """The same for what follows `python`."""
         environment = {**self.environment, "TERM": "xterm-256color", **variables}
         del environment["COLUMNS"]  # then the terminal itself is asked
-        return pexpect.spawn(
-            sys.executable,
-            ["-m", "workshop", *arguments],
-            cwd=str(self.folder),
-            env=environment,
-            encoding="utf-8",
-            timeout=timeout,
-            dimensions=size,
-        )
+        server = fork_server(environment)
+        return ForkedTerminal(server, words, self.folder, environment, size, timeout)
+
+    def begin(self, *words: str, **variables: str) -> ForkedProcess:
+        """Start what follows `python` and let it run, with pipes for its three streams."""
+        return forked(*words, folder=self.folder, **{**self.environment, **variables})
 
     def up(self) -> subprocess.CompletedProcess[str]:
         """Bring everything up with the practice GitHub."""
@@ -103,15 +169,29 @@ class IsolatedInstance:
 
 
 _SERVERS: dict[tuple[tuple[str, str], ...], ForkServer] = {}
+# What no import reads, so that servers need not differ in it.
+_AT_RUN_TIME = ("WORKSHOP_", "BROWSER", "COLUMNS", "FORCE_", "NO_COLOR", "PAGER", "PRACTICE_", "TERM")
 
 
 def fork_server(environment: Mapping[str, str]) -> ForkServer:
-    """The fork server with these variables, except for those of `workshop`, which only its children get."""
-    shell = {name: value for name, value in environment.items() if not name.startswith("WORKSHOP_")}
+    """The fork server with these variables, except for those that only its children get."""
+    shell = {name: value for name, value in environment.items() if not name.startswith(_AT_RUN_TIME)}
     key = tuple(sorted(shell.items()))
     if key not in _SERVERS:
         _SERVERS[key] = ForkServer([sys.executable], Path(__file__).parent, shell)
     return _SERVERS[key]
+
+
+def plain_environment() -> dict[str, str]:
+    """What every program gets of the variables of whoever tests."""
+    return {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+
+
+def forked(*words: str, folder: Path, imports: Sequence[str] = IMPORTS, **variables: str) -> ForkedProcess:
+    """Start what follows `python` in a process that a fork server makes, with pipes for its three streams."""
+    environment = {**plain_environment(), **variables}
+    server = fork_server(environment)
+    return ForkedProcess(server, words, folder, environment, imports=imports, piped=(0, 1, 2))
 
 
 @pytest.fixture(scope="session", autouse=True)

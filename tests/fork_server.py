@@ -19,10 +19,9 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 ENTRY = "workshop.cli.main"  # what a command imports before it does anything
 IMPORTS = (
@@ -60,7 +59,7 @@ class ForkServer:
         environment: Mapping[str, str],
         redirected: Sequence[int] = (),
     ) -> None:
-        self._streams = [number for number in (1, 2) if number not in redirected]
+        self.streams = [number for number in (1, 2) if number not in redirected]
         self._lock = threading.Lock()
         self._control, far = socket.socketpair()
         with far:
@@ -89,33 +88,19 @@ class ForkServer:
         Without a folder it runs in the server's own. `imports` are the modules to import before the fork;
         `first` is a command of the shell, to be run after it. Raises TimeoutExpired after `timeout` seconds.
         """
-        request = {
-            "words": [*words],
-            "folder": str(folder or ""),
-            "environment": {**environment},
-            "imports": [*imports],
-            "first": first,
-            "streams": self._streams,
-        }
-        pipes = [os.pipe() for _ in range(3)]  # stdout, stderr, and one that closes when the child ends
-        try:
-            try:
-                written = {1: pipes[0][1], 2: pipes[1][1]}
-                pid = self._ask(request, [*(written[number] for number in self._streams), pipes[2][1]])
-            finally:
-                for _, end in pipes:
-                    os.close(end)
-            try:
-                output, errors, _ = _read([end for end, _ in pipes], timeout)
-            except BaseException:
-                os.kill(pid, signal.SIGKILL)
-                raise
-            finally:
-                code = self._ask({"wait": pid})
-        finally:
-            for end, _ in pipes:
-                os.close(end)
-        return subprocess.CompletedProcess([*words], code, output, errors)
+        with ForkedProcess(
+            self, words, folder, environment, imports=imports, first=first, piped=self.streams
+        ) as forked:
+            output, errors = forked.communicate(timeout=timeout)
+            return subprocess.CompletedProcess([*words], forked.wait(), output, errors)
+
+    def fork(self, request: Mapping[str, Any], descriptors: Sequence[int]) -> int:
+        """The pid of a new child with these descriptors: its streams, and one that closes when it ends."""
+        return self._ask(request, descriptors)
+
+    def exit_code(self, pid: int) -> int:
+        """The exit code of a child that has ended, or the negative number of the signal that ended it."""
+        return self._ask({"wait": pid})
 
     def close(self) -> None:
         """End the server, which must not have printed anything itself."""
@@ -135,28 +120,121 @@ class ForkServer:
         return int(answer)
 
 
-def _read(pipes: Sequence[int], timeout: float) -> list[str]:
-    """All that is written to each pipe until its last writer ends; raises TimeoutExpired."""
-    deadline = time.monotonic() + timeout
-    found = dict.fromkeys(pipes, b"")
-    left = set(pipes)
-    while left:
-        ready, _, _ = select.select(left, [], [], max(0, deadline - time.monotonic()))
-        if not ready:
-            raise subprocess.TimeoutExpired("a forked command", timeout)
-        for pipe in ready:
-            part = os.read(pipe, _BYTES)
-            found[pipe] += part
-            if not part:
-                left.remove(pipe)
-    texts = [found[pipe].decode("utf-8", "replace") for pipe in pipes]
-    return [text.replace("\r\n", "\n").replace("\r", "\n") for text in texts]  # as `subprocess` does
+class ForkedProcess:
+    """What `subprocess.Popen(…, text=True)` has, for a process that a server forks.
+
+    The streams in `piped` are pipes (0 is stdin), and the others are the server's. With a `terminal`, the
+    number of an open pseudo-terminal, that is its controlling terminal and all three of its streams.
+    """
+
+    def __init__(
+        self,
+        server: ForkServer,
+        words: Sequence[str],
+        folder: Path | None,
+        environment: Mapping[str, str],
+        *,
+        imports: Sequence[str] = (),
+        first: str = "",
+        piped: Sequence[int] = (1, 2),
+        terminal: int | None = None,
+    ) -> None:
+        self.returncode: int | None = None
+        self._server = server
+        request = {
+            "words": [*words],
+            "folder": str(folder or ""),
+            "environment": {**environment},
+            "imports": [*imports],
+            "first": first,
+            "streams": [*piped] if terminal is None else [],
+            "terminal": terminal is not None,
+        }
+        pipes = {number: os.pipe() for number in request["streams"]}
+        given = {number: ends[number > 0] for number, ends in pipes.items()}
+        self._alive, alive = os.pipe()
+        try:
+            handed = [*given.values()] if terminal is None else [terminal]
+            self.pid = server.fork(request, [*handed, alive])
+        finally:
+            for each in (*given.values(), alive):
+                os.close(each)
+        files = {
+            number: os.fdopen(ends[number == 0], "r" if number else "w", encoding="utf-8", errors="replace")
+            for number, ends in pipes.items()
+        }
+        self.stdin, self.stdout, self.stderr = (files.get(number) for number in range(3))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it if it runs, and close the pipes."""
+        if self.poll() is None:
+            self.kill()
+            self.wait()
+        for file in (self.stdin, self.stdout, self.stderr):
+            if file is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    file.close()
+
+    def communicate(self, text: str = "", timeout: float | None = None) -> tuple[str, str]:
+        """Write to stdin and close it; return the rest of stdout and stderr, after the process has ended."""
+        found = ["", ""]
+
+        def read(place: int, file: IO[str] | None) -> None:
+            with file or contextlib.nullcontext():
+                found[place] = file.read() if file else ""
+
+        readers = [
+            threading.Thread(target=read, args=each, daemon=True)
+            for each in enumerate((self.stdout, self.stderr))
+        ]
+        for reader in readers:
+            reader.start()
+        if self.stdin is not None:
+            with contextlib.suppress(BrokenPipeError), self.stdin:
+                self.stdin.write(text)
+        self.wait(timeout)
+        for reader in readers:
+            reader.join()
+        return found[0], found[1]
+
+    def poll(self) -> int | None:
+        """The exit code; None while it runs."""
+        return self._ended(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end and return the exit code; raises TimeoutExpired after `timeout` seconds."""
+        code = self._ended(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired("a forked process", timeout or 0)
+        return code
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Signal it, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
+
+    def _ended(self, timeout: float | None) -> int | None:
+        if self.returncode is None and select.select([self._alive], [], [], timeout)[0]:
+            self.returncode = self._server.exit_code(self.pid)
+            os.close(self._alive)
+        return self.returncode
 
 
 def _serve(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Answer requests until the tests end; return in a forked child, with its request and descriptors."""
     while True:
-        message, descriptors, _, _ = socket.recv_fds(control, _BYTES, 3)
+        message, descriptors, _, _ = socket.recv_fds(control, _BYTES, 4)
         if not message:
             os._exit(0)
         request = json.loads(message)
@@ -196,9 +274,12 @@ def _take(request: Mapping[str, Any], descriptors: Sequence[int]) -> Sequence[st
     moved = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, _ABOVE_STREAMS) for each in descriptors]
     for each in descriptors:
         os.close(each)
-    for number, handle in zip(request["streams"], moved[:-1], strict=True):
+    for number, handle in zip(request["streams"], moved[: len(request["streams"])], strict=True):
         os.dup2(handle, number)
         os.close(handle)
+    if request["terminal"]:
+        os.login_tty(moved[0])
+    os.environ.clear()
     os.environ.update(request["environment"])
     if request["folder"]:
         os.chdir(request["folder"])

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -36,18 +36,13 @@ async def bridged(instance: IsolatedInstance, *options: str, mode: str = "auto")
         yield client
 
 
-def said(instance: IsolatedInstance, url: str, *lines: str) -> subprocess.CompletedProcess[str]:
+def said(
+    instance: IsolatedInstance, url: str, *lines: str, options: Sequence[str] = ("--no-browser",)
+) -> subprocess.CompletedProcess[str]:
     """What the bridge answers to these lines, and a client that then closes its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "workshop", "bridge", url, "--no-browser"],
-        input="".join(f"{line}\n" for line in lines),
-        env=instance.environment,
-        cwd=instance.folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    with instance.begin("-m", "workshop", "bridge", url, *options) as bridge:
+        output, errors = bridge.communicate("".join(f"{line}\n" for line in lines), timeout=60)
+        return subprocess.CompletedProcess(["bridge", url], bridge.wait(), output, errors)
 
 
 def request(number: int, method: str, **params: object) -> str:
@@ -70,15 +65,15 @@ async def test_the_stored_login_needs_nobody_and_nothing_but_mcp_is_on_stdout(
     running: IsolatedInstance,
 ) -> None:
     """The bridge also ends with its client."""
-    async with bridged(running, "--approve-as", "mentor"):
-        pass
+    first = request(1, "initialize", **INITIALIZE)
+    assert said(running, url_of(running), first, options=("--approve-as", "mentor")).returncode == 0
     async with bridged(running, "--no-browser") as client:
         (content,) = (await client.call_tool("get_me", {})).content
         assert json.loads(content.text)["login"] == "mentor"  # type: ignore[union-attr]
     done = said(
         running,
         url_of(running),
-        request(1, "initialize", **INITIALIZE),
+        first,
         "this is not JSON",
         request(2, "tools/call", name="get_me", arguments={}),
     )
@@ -105,25 +100,13 @@ def test_where_nothing_answers_each_request_is_reported(running: IsolatedInstanc
 
 
 def test_it_shows_where_to_log_in_and_stops_when_it_is_asked_to(running: IsolatedInstance) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "workshop", "bridge", url_of(running), "--no-browser"],
-        env=running.environment,
-        cwd=running.folder,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdin
-        assert process.stderr
-        process.stdin.write(request(1, "initialize", **INITIALIZE) + "\n")
-        process.stdin.flush()
-        assert process.stderr.readline().startswith("Log in at http://localhost:")
-        process.terminate()
-        assert process.wait(30) == 130
-        assert process.stdout
-        assert process.stdout.read() == ""
-    finally:
-        process.kill()
-        process.communicate()
+    with running.begin("-m", "workshop", "bridge", url_of(running), "--no-browser") as bridge:
+        assert bridge.stdin
+        assert bridge.stderr
+        bridge.stdin.write(request(1, "initialize", **INITIALIZE) + "\n")
+        bridge.stdin.flush()
+        assert bridge.stderr.readline().startswith("Log in at http://localhost:")
+        bridge.terminate()
+        assert bridge.wait(60) == 130
+        assert bridge.stdout
+        assert bridge.stdout.read() == ""

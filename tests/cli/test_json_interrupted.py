@@ -3,8 +3,6 @@
 import json
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.environment import IsolatedInstance
+from tests.fork_server import ForkedProcess
 
 STUBBORN = """
 import sys, time
@@ -41,19 +40,7 @@ def silent() -> Iterator[socket.socket]:
         yield listening
 
 
-def started(instance: IsolatedInstance, *argv: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, *argv],
-        cwd=instance.folder,
-        env=instance.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def ended(child: "subprocess.Popen[str]") -> dict[str, Any]:
+def ended(child: ForkedProcess) -> dict[str, Any]:
     out, err = child.communicate(timeout=60)
     assert child.returncode == 130
     assert "Traceback" not in err
@@ -64,9 +51,8 @@ def ended(child: "subprocess.Popen[str]") -> dict[str, Any]:
 
 
 def test_after_ctrl_c(instance: IsolatedInstance, silent: socket.socket) -> None:
-    child = started(
-        instance, "-m", "workshop", "probe", f"http://127.0.0.1:{silent.getsockname()[1]}/mcp", "--json"
-    )
+    url = f"http://127.0.0.1:{silent.getsockname()[1]}/mcp"
+    child = instance.begin("-m", "workshop", "probe", url, "--json")
     asked, _ = silent.accept()
     child.send_signal(signal.SIGINT)
     assert ended(child)["command"] == "probe"
@@ -74,9 +60,8 @@ def test_after_ctrl_c(instance: IsolatedInstance, silent: socket.socket) -> None
 
 
 def test_after_sigterm(instance: IsolatedInstance, silent: socket.socket) -> None:
-    child = started(
-        instance, "-m", "workshop", "probe", f"http://127.0.0.1:{silent.getsockname()[1]}/mcp", "--json"
-    )
+    url = f"http://127.0.0.1:{silent.getsockname()[1]}/mcp"
+    child = instance.begin("-m", "workshop", "probe", url, "--json")
     asked, _ = silent.accept()
     child.terminate()
     ended(child)
@@ -86,7 +71,7 @@ def test_after_sigterm(instance: IsolatedInstance, silent: socket.socket) -> Non
 def test_after_being_left_at_once(instance: IsolatedInstance, tmp_path: Path) -> None:
     script = tmp_path / "stubborn.py"
     script.write_text(STUBBORN)
-    child = started(instance, str(script))
+    child = instance.begin(str(script))
     assert child.stderr
     for _ in range(3):
         while "working" not in child.stderr.readline():

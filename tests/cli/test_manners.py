@@ -1,8 +1,6 @@
 """How much is said, to whom, in which colours: the same everywhere on the command line."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,18 +80,8 @@ def test_external_commands_are_shown_by_one_v_and_their_output_by_two(
 
 
 def written(instance: IsolatedInstance, *arguments: str, **variables: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "workshop", *arguments],
-        cwd=instance.folder,
-        env={**instance.environment, **variables},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.stdout
+    with instance.begin("-m", "workshop", *arguments, **variables) as command:
+        return "".join(command.communicate(timeout=60))
 
 
 def test_without_a_terminal_there_is_neither_colour_nor_animation(instance: IsolatedInstance) -> None:

@@ -16,11 +16,14 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from tests.environment import forked
+from tests.fork_server import ForkedProcess
 from workshop.core.ports import free_port
 from workshop.core.serving import LastResort, OnceASecond, UnavailableError
 
 DEADLINE = 60
 SERVER = """
+import resource
 import sys
 from pathlib import Path
 from workshop.core.serving import CoalescingProtocol, serve
@@ -45,8 +48,11 @@ class Impatient({"h11": CoalescingProtocol, "httptools": StrictProtocol}[sys.arg
     head_seconds = float(sys.argv[4])
     most = int(sys.argv[5])
 
+if sys.argv[6:]:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[6]),) * 2)
 serve(app, port=int(sys.argv[1]), while_exists=Path(sys.argv[2]), http=Impatient)
 """
+IMPORTS = ("workshop.core.serving", "workshop.servers.gateway.http_protocol")
 
 
 @dataclass
@@ -54,7 +60,7 @@ class Served:
     """A process that serves, and what it has logged."""
 
     port: int
-    process: asyncio.subprocess.Process
+    process: ForkedProcess
     log: list[str] = field(default_factory=list)
     news: asyncio.Condition = field(default_factory=asyncio.Condition)
 
@@ -82,9 +88,9 @@ class Served:
     async def follow(self) -> None:
         """Read the log until the process ends."""
         assert self.process.stderr is not None
-        while line := await self.process.stderr.readline():
+        while line := await asyncio.to_thread(self.process.stderr.readline):
             async with self.news:
-                self.log.append(line.decode().rstrip())
+                self.log.append(line.rstrip())
                 self.news.notify_all()
 
     async def until(self, text: str) -> None:
@@ -98,29 +104,22 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    folder: Path, http: str, *, seconds: float = 30, most: int = 1000, descriptors: int | None = None
+    folder: Path, http: str, *, seconds: float = 30, most: int = 1000, descriptors: int = 0
 ) -> AsyncIterator[Served]:
     (folder / "server.py").write_text(SERVER)
     (folder / "runs").touch()
     port = free_port()
-    arguments = [str(port), str(folder / "runs"), http, str(seconds), str(most)]
-
-    def limit() -> None:
-        if descriptors:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
-
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, str(folder / "server.py"), *arguments, stderr=subprocess.PIPE, preexec_fn=limit
-    )
-    server = Served(port, process)
-    following = asyncio.create_task(server.follow())
-    try:
-        await server.until("startup complete")
-        yield server
-    finally:
-        process.terminate()
-        await following
-        await process.wait()
+    words = (port, folder / "runs", http, seconds, most, *([descriptors] if descriptors else []))
+    with forked(str(folder / "server.py"), *map(str, words), folder=folder, imports=IMPORTS) as process:
+        server = Served(port, process)
+        following = asyncio.create_task(server.follow())
+        try:
+            await server.until("startup complete")
+            yield server
+        finally:
+            process.terminate()
+            await following
+            process.wait()
 
 
 HTTP = pytest.mark.parametrize("http", ["h11", "httptools"])

@@ -1,7 +1,6 @@
 """What is on the screen of a real terminal when a command has ended."""
 
 import re
-import sys
 
 import pexpect
 import pyte
@@ -60,13 +59,6 @@ def test_the_address_to_open_is_written_in_one_piece_however_narrow_the_terminal
 
 
 def test_no_colour_means_no_colour(instance: IsolatedInstance) -> None:
-    child = pexpect.spawn(
-        "/usr/bin/env",
-        ["NO_COLOR=1", sys.executable, "-m", "workshop", "part", "1", "run", "--model", "rehearsal"],
-        cwd=str(instance.folder),
-        env={**instance.environment, "TERM": "xterm-256color"},
-        encoding="utf-8",
-        timeout=60,
-    )
+    child = instance.spawn("part", "1", "run", "--model", "rehearsal", NO_COLOR="1")
     child.expect(pexpect.EOF)
     assert not re.search(r"\x1b\[3[0-7]m", str(child.before))

@@ -4,8 +4,6 @@ import asyncio
 import json
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +11,8 @@ from typing import Any
 
 import httpx2
 
+from tests.environment import forked
+from tests.fork_server import ForkedProcess
 from tests.servers.gateway.harness import (
     DEADLINE,
     NO_TLS,
@@ -25,38 +25,39 @@ from tests.servers.gateway.harness import (
 )
 from workshop.core.ports import free_port
 
+IMPORTS = ("workshop.core.serving", "workshop.servers.gateway.app", "workshop.servers.gateway.http_protocol")
+
 
 class Process:
     """One gateway process and all it has written."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: ForkedProcess) -> None:
         self.process = process
-        self.log = b""
+        self.log = ""
 
-    async def until(self, text: bytes) -> None:
+    async def until(self, text: str) -> None:
         assert self.process.stderr is not None
         while text not in self.log:
-            line = await asyncio.wait_for(self.process.stderr.readline(), DEADLINE)
-            assert line, self.log.decode()
+            line = await asyncio.to_thread(self.process.stderr.readline)
+            assert line, self.log
             self.log += line
 
     async def end(self) -> int:
-        assert self.process.stderr is not None
-        self.log += await asyncio.wait_for(self.process.stderr.read(), DEADLINE)
-        return await asyncio.wait_for(self.process.wait(), DEADLINE)
+        _, rest = await asyncio.to_thread(self.process.communicate, timeout=DEADLINE)
+        self.log += rest
+        return self.process.wait()
+
+
+def gateway(path: Path) -> ForkedProcess:
+    """A gateway in a process of its own; `up` starts it as a program of its own, in other tests."""
+    words = ("-m", "workshop.servers.gateway", "--config", str(path))
+    return forked(*words, folder=path.parent, imports=IMPORTS)
 
 
 @asynccontextmanager
 async def gateway_process(path: Path) -> AsyncIterator[Process]:
-    command = [sys.executable, "-m", "workshop.servers.gateway", "--config", str(path)]
-    started = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    process = Process(started)
-    try:
-        yield process
-    finally:
-        if started.returncode is None:
-            started.kill()
-        await started.communicate()
+    with gateway(path) as process:
+        yield Process(process)
 
 
 @asynccontextmanager
@@ -78,12 +79,12 @@ async def test_clients_grants_and_upstream_tokens_survive_kill_9(tmp_path: Path,
     values = settings(tmp_path, upstream=practice, port=free_port())
     async with site_at(tmp_path, values) as site:
         async with gateway_process(tmp_path / "gateway.json") as process:
-            await process.until(b"startup complete")
+            await process.until("startup complete")
             signed_in = await site.sign_in()
             process.process.kill()
             await process.end()
         async with gateway_process(tmp_path / "gateway.json") as process:
-            await process.until(b"startup complete")
+            await process.until("startup complete")
             assert (await site.call(signed_in.bearer)).status_code == 200
             refreshed = await site.refresh(signed_in.client_id, signed_in.refresh_token)
             again = SignedIn(signed_in.client_id, refreshed.json())
@@ -94,7 +95,7 @@ async def test_clients_grants_and_upstream_tokens_survive_kill_9(tmp_path: Path,
 async def test_t117_the_log_reports_what_happened_and_no_secret(tmp_path: Path, practice: str) -> None:
     values = settings(tmp_path, upstream=practice, port=free_port())
     async with site_at(tmp_path, values) as site, gateway_process(tmp_path / "gateway.json") as process:
-        await process.until(b"startup complete")
+        await process.until("startup complete")
         client_id = await site.register(client_name="Nosy name")
         page = await site.authorize(client_id, state="client-state-value")
         cookies = list(site.browser.cookies.values())
@@ -109,7 +110,7 @@ async def test_t117_the_log_reports_what_happened_and_no_secret(tmp_path: Path, 
         await site.http.get("/a%0d%0aforged%1b[31m?x=query-value")
         process.process.send_signal(signal.SIGTERM)
         assert await process.end() == -signal.SIGTERM or process.process.returncode == 0
-    log = process.log.decode()
+    log = process.log
     upstream = [*httpx2.URL(to_upstream.headers["location"]).params.values()]
     upstream += [*httpx2.URL(back.headers["location"]).params.values()]
     secrets = [*cookies, *(value for value in upstream if len(value) > 30), code, VERIFIER]
@@ -128,14 +129,16 @@ async def test_t117_the_log_reports_what_happened_and_no_secret(tmp_path: Path, 
 async def test_it_stops_when_its_configuration_is_removed(tmp_path: Path) -> None:
     configured(tmp_path, settings(tmp_path, port=free_port()))
     async with gateway_process(tmp_path / "gateway.json") as process:
-        await process.until(b"startup complete")
+        await process.until("startup complete")
         (tmp_path / "gateway.json").unlink()
         assert await process.end() == 0
 
 
-def run(path: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "workshop.servers.gateway", "--config", str(path)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def run(path: Path) -> tuple[int, str]:
+    """The exit code of a gateway that cannot start, and what it wrote to stderr."""
+    with gateway(path) as process:
+        _, errors = process.communicate(timeout=DEADLINE)
+        return process.wait(), errors
 
 
 def test_a_wrong_configuration_is_reported_in_plain_lines(tmp_path: Path) -> None:
@@ -143,9 +146,9 @@ def test_a_wrong_configuration_is_reported_in_plain_lines(tmp_path: Path) -> Non
     values["auth"]["issuer"] += "/"
     path = tmp_path / "gateway.json"
     path.write_text(json.dumps(values))
-    done = run(path)
-    assert done.returncode == 2
-    assert done.stderr == (
+    code, errors = run(path)
+    assert code == 2
+    assert errors == (
         "Error: The configuration is wrong at `auth.issuer`\n"
         "  An issuer has no trailing slash; clients compare it byte for byte\n"
         "  Hint: Write http://localhost:8080\n"
@@ -160,15 +163,15 @@ def test_a_port_in_use_is_reported_in_plain_lines(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         configured(tmp_path, settings(tmp_path, port=port))
-        done = run(tmp_path / "gateway.json")
-    assert done.returncode == 3
-    assert f"Port {port} is already in use" in done.stderr
-    assert "Traceback" not in done.stderr
+        code, errors = run(tmp_path / "gateway.json")
+    assert code == 3
+    assert f"Port {port} is already in use" in errors
+    assert "Traceback" not in errors
 
 
 def test_a_store_that_cannot_be_written_is_reported_in_plain_lines(tmp_path: Path) -> None:
     values = settings(tmp_path) | {"store": str(tmp_path / "key.pem" / "store.sqlite")}
     configured(tmp_path, values)
-    done = run(tmp_path / "gateway.json")
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
+    code, errors = run(tmp_path / "gateway.json")
+    assert code == 2
+    assert "Traceback" not in errors

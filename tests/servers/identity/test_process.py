@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +11,8 @@ import httpx2
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
+from tests.environment import forked
+from tests.fork_server import ForkedProcess
 from tests.servers.gateway.harness import DEADLINE, NO_TLS, served
 from tests.servers.identity.provider import settings
 from workshop.agent.approval import ApproveAs
@@ -25,24 +25,25 @@ from workshop.auth.outside_tokens import OutsideIssuer, OutsideTokens
 from workshop.core.ports import free_port
 
 
+def provider(path: Path) -> ForkedProcess:
+    words = ("-m", "workshop.servers.identity", "--config", str(path))
+    return forked(
+        *words, folder=path.parent, imports=("workshop.core.serving", "workshop.servers.identity.app")
+    )
+
+
 @asynccontextmanager
-async def process(path: Path) -> AsyncIterator[bytearray]:
-    """The provider; gives its log, which is whole after the end."""
-    command = [sys.executable, "-m", "workshop.servers.identity", "--config", str(path)]
-    started = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
-    assert started.stderr is not None
-    log = bytearray()
-    try:
-        while b"startup complete" not in log:
-            line = await asyncio.wait_for(started.stderr.readline(), DEADLINE)
-            assert line, log.decode()
-            log += line
+async def process(path: Path) -> AsyncIterator[list[str]]:
+    """The provider; gives the lines of its log, which is whole after the end."""
+    log: list[str] = []
+    with provider(path) as started:
+        assert started.stderr is not None
+        while "startup complete" not in "".join(log):
+            log.append(await asyncio.to_thread(started.stderr.readline))
+            assert log[-1], "".join(log)
         yield log
-    finally:
-        if started.returncode is None:
-            started.kill()
-        _, rest = await started.communicate()
-        log += rest
+        started.kill()
+        log.append(started.communicate(timeout=DEADLINE)[1])
 
 
 async def whoami(scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,15 +88,15 @@ async def test_the_agent_signs_in_there_for_a_resource_elsewhere(tmp_path: Path)
     assert kept.tokens is not None
     secrets = [kept.tokens.access_token, kept.tokens.refresh_token or "", httpx2.URL(asked).params["state"]]
     assert all(secrets)
-    assert not [secret for secret in [*secrets, "hhhh"] if secret in log.decode()]
-    assert b"POST /login 303" in log
-    assert b"code issued" in log
+    assert not [secret for secret in [*secrets, "hhhh"] if secret in "".join(log)]
+    assert "POST /login 303" in "".join(log)
+    assert "code issued" in "".join(log)
 
 
 def test_a_wrong_configuration_is_reported_in_plain_lines(tmp_path: Path) -> None:
     path = configured(tmp_path, port=free_port(), resource="no address")
-    command = [sys.executable, "-m", "workshop.servers.identity", "--config", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("Error: The configuration is wrong at `resource`\n")
-    assert "Traceback" not in done.stderr
+    with provider(path) as started:
+        _, errors = started.communicate(timeout=DEADLINE)
+    assert started.returncode == 2
+    assert errors.startswith("Error: The configuration is wrong at `resource`\n")
+    assert "Traceback" not in errors

@@ -3,23 +3,23 @@
 import contextlib
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.environment import forked
+
+IMPORTS = ("workshop.core.serving", "workshop.servers.practice.app")
+
 
 class Process:
     """One practice GitHub in a process of its own."""
 
-    def __init__(self, config: Path, *options: str) -> None:
+    def __init__(self, config: Path, *options: str, **variables: str) -> None:
         self.lines: list[str] = []
-        command = [sys.executable, "-m", "workshop.servers.practice", "--config", str(config), *options]
-        self._process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        )
+        words = ("-m", "workshop.servers.practice", "--config", str(config), *options)
+        self._process = forked(*words, folder=config.parent, imports=IMPORTS, **variables)
 
     def wait_until_it_serves(self, port: int) -> None:
         assert self._process.stderr
@@ -38,7 +38,7 @@ class Process:
         """Wait until it has ended; returns the exit code."""
         _, rest = self._process.communicate(timeout=60)
         self.lines += rest.splitlines(keepends=True)
-        return self._process.returncode
+        return self._process.wait()
 
     def kill(self) -> None:
         self._process.kill()

@@ -200,14 +200,11 @@ def test_seats_without_a_secret_are_refused(
 
 
 @pytest.fixture
-def start_room(
-    config_file: Path, port: int, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[], Process]]:
-    monkeypatch.setenv(RECORD_SECRET, ROOM)
+def start_room(config_file: Path, port: int) -> Iterator[Callable[[], Process]]:
     started: list[Process] = []
 
     def start() -> Process:
-        started.append(Process(config_file, "--seats", "3"))
+        started.append(Process(config_file, "--seats", "3", **{RECORD_SECRET: ROOM}))
         started[-1].wait_until_it_serves(port)
         return started[-1]
 
