@@ -197,7 +197,7 @@ class ForkedProcess:
                 self.stdin.write(text)
         self.wait(timeout)
         for reader in readers:
-            reader.join()
+            reader.join(timeout)
         return found[0], found[1]
 
     def poll(self) -> int | None:
@@ -279,7 +279,6 @@ def _take(request: Mapping[str, Any], descriptors: Sequence[int]) -> Sequence[st
         os.close(handle)
     if request["terminal"]:
         os.login_tty(moved[0])
-    os.environ.clear()
     os.environ.update(request["environment"])
     if request["folder"]:
         os.chdir(request["folder"])
