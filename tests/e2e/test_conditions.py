@@ -21,7 +21,6 @@ from tests.fork_server import ENTRY, IMPORTS, ForkServer
 from workshop.cli.app import build_tree
 from workshop.core.errors import INTERRUPTED, WorkshopError
 from workshop.core.paths import parts_dir
-from workshop.lab import process
 
 FAMILIES: tuple[type[WorkshopError], ...] = (WorkshopError, *WorkshopError.__subclasses__())
 CODES = {0, INTERRUPTED, *(family.exit_code for family in FAMILIES)}
