@@ -161,7 +161,7 @@ def session_not_found() -> RefusedError:
     return rpc_error(-32001, "Session not found", status=404)
 
 
-_TOUCH_SECONDS = 300.0  # one write in five minutes for a session, not one for each of its calls
+_TOUCH_SECONDS = 300.0  # one query and one write in this time for a session, not for each of its calls
 _REMEMBERED = 10_000
 
 
@@ -172,22 +172,34 @@ class Sessions:
         self._store = store
         self._clock = clock
         self._touched: dict[tuple[str, str], float] = {}
+        self._owned: dict[tuple[str, str], float] = {}
 
     def check(self, session: str, tsid: str) -> None:
         """Raises RefusedError (404) for a session this grant did not open, whoever else may have."""
-        if self._store.session_owner(session, self._clock()) != tsid:
+        now = self._clock()
+        # One query in five minutes: a session never gets another owner, and one that another process has
+        # ended gets its 404 from the server.
+        if now - self._owned.get((session, tsid), -_TOUCH_SECONDS) < _TOUCH_SECONDS:
+            return
+        if self._store.session_owner(session, now) != tsid:
             raise session_not_found()
+        _remember(self._owned, (session, tsid), now)
 
     def record(self, session: str, tsid: str) -> None:
         """The server named this session in an answer to this grant; written at most every few minutes."""
         now = self._clock()
         if now - self._touched.get((session, tsid), -_TOUCH_SECONDS) < _TOUCH_SECONDS:
             return
-        if len(self._touched) >= _REMEMBERED:
-            # It only costs one more write for each session.
-            self._touched.clear()
-        self._touched[session, tsid] = now
+        _remember(self._touched, (session, tsid), now)
         self._store.bind_session(session, tsid, expires=now + SESSION_SECONDS, limit=SESSIONS_PER_GRANT)
 
-    def ended(self, session: str) -> None:
+    def ended(self, session: str, tsid: str) -> None:
+        """The server knows this session of the grant no more."""
+        self._owned.pop((session, tsid), None)
         self._store.end_session(session)
+
+
+def _remember(times: dict[tuple[str, str], float], session: tuple[str, str], now: float) -> None:
+    if len(times) >= _REMEMBERED:
+        times.clear()  # it only costs one more query for each session
+    times[session] = now

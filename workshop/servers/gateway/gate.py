@@ -85,7 +85,7 @@ class _SignedIn:
             raise self._server.upstream_refused(self._grant, self._used)
         succeeded = answer.status < _FAILURE
         if self._session and (answer.status == _NOT_FOUND or (succeeded and answer.method == "DELETE")):
-            self._sessions.ended(self._session)
+            self._sessions.ended(self._session, self._grant.tsid)
         elif answer.session and succeeded:
             self._sessions.record(answer.session, self._grant.tsid)
 

@@ -12,44 +12,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from workshop.core.serving import CoalescedTransport, CoalescingProtocol, HeadDeadline
 
 _HEAD_BYTES = 64 * 1024
-# An event that is at hand arrives within this; a client that waits for a later one gets the head first.
-_HEAD_SECONDS = 0.005
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _REFUSED = "Invalid HTTP request received."
-
-
-class PatientTransport(CoalescedTransport):
-    """The head of an event stream waits a little for the first event: most calls have one write less."""
-
-    _is_head = True
-    _late: asyncio.TimerHandle | None = None
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._is_head and data != _CONTINUE:
-            self._is_head = False
-            self._late = self._loop.call_later(_HEAD_SECONDS, self.flush)
-            self._waiting.append(data)
-        elif self._late is not None:
-            self._late.cancel()
-            self._late = None
-            self._loop.call_soon(self.flush)
-            self._waiting.append(data)
-        else:
-            super().write(data)
-
-    def response_ended(self) -> None:
-        """Write all of it; the next write is a head."""
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
-        self.flush()
-        self._is_head = True
 
 
 class StrictProtocol(HeadDeadline, HttpToolsProtocol):
     """uvicorn's protocol, stricter; a complete answer is sent in one write."""
 
-    _coalesced: PatientTransport
+    _coalesced: CoalescedTransport
     _unread = 0
     """Bytes of a request whose head has not ended yet."""
     _in_head = True
@@ -57,7 +26,7 @@ class StrictProtocol(HeadDeadline, HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         # uvloop would write at the end of its turn, behind the log and whatever else is due.
         transport.set_write_buffer_limits(0)
-        self._coalesced = PatientTransport(transport, self.loop)
+        self._coalesced = CoalescedTransport(transport, self.loop)
         super().connection_made(self._coalesced)
         self.limit_connections()
 
@@ -106,7 +75,7 @@ class StrictProtocol(HeadDeadline, HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        self._coalesced.response_ended()
+        self._coalesced.flush()
         super().on_response_complete()
 
     def _refuse(self) -> None:

@@ -265,20 +265,24 @@ class Relay:
         headers, chunks = await self._content(response, id_)
         has_length = response.headers.get("content-length", "0") != "0"
         first = await _first(chunks) if has_length else b""
-        is_whole = self._tools is None and response.content.at_eof()
         try:
             await send({"type": "http.response.start", "status": response.status, "headers": headers})
-            if first and not is_whole:
-                await send({"type": "http.response.body", "body": first, "more_body": True})
-                first = b""
-            if not is_whole:
-                async for chunk in chunks:
+            chunk: bytes | None = first
+            while chunk is not None and not self._is_complete(response):
+                if chunk:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": first})
+                chunk = await anext(chunks, None)
+                # A turn later the end of the stream has mostly arrived too, and both leave in one write.
+                await asyncio.sleep(0)
+            await send({"type": "http.response.body", "body": chunk or b""})
         except broken() as error:
             # The answer has begun: if it is left unfinished, our server closes the connection, so that the
             # client does not mistake half an answer for a whole one.
             _LOG.warning("the remote server's answer broke off: %s", type(error).__name__)
+
+    def _is_complete(self, response: RemoteAnswer) -> bool:
+        """Whether all of an answer has been read; a tool filter may still hold some of it."""
+        return self._tools is None and response.content.at_eof()
 
     async def _content(self, response: RemoteAnswer, id_: object) -> tuple[RawHeaders, AsyncIterator[bytes]]:
         chunks = response.content.iter_any()
