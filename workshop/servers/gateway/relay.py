@@ -268,10 +268,11 @@ class Relay:
         try:
             await send({"type": "http.response.start", "status": response.status, "headers": headers})
             chunk: bytes | None = first
-            while chunk is not None and not self._is_complete(response):
+            while not self._is_complete(response):
                 if chunk:
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                chunk = await anext(chunks, None)
+                if (chunk := await anext(chunks, None)) is None:
+                    break
                 # A turn later the end of the stream has mostly arrived too, and both leave in one write.
                 await asyncio.sleep(0)
             await send({"type": "http.response.body", "body": chunk or b""})
