@@ -84,7 +84,7 @@ ELSEWHERE = {
     ),
     "workshop join monday-07.kubeconfig": (
         CLUSTER,
-        f"{ROOM}/test_join.py::test_from_join_to_teardown_the_seat_gives_and_keeps_what_the_room_made",
+        f"{ROOM}/test_seat.py::test_from_join_to_teardown_the_seat_gives_and_keeps_what_the_room_made",
     ),
     "workshop part 4 run --approve-as seat-07": (
         CLUSTER,

@@ -192,7 +192,9 @@ def _turn(response: httpx2.Response) -> ModelTurn:
         raise WorkshopError(
             "The model replied with nothing", hint="Try again, or set another WORKSHOP_MODEL in `.env`"
         )
-    return ModelTurn(text, calls, _attached(message, "role", "tool_calls", *_plain_content(message)))
+    # A content that is a list of parts may have signatures in it, and goes back as it came.
+    plain = () if isinstance(message.get("content"), list) else ("content",)
+    return ModelTurn(text, calls, _attached(message, "role", "tool_calls", *plain))
 
 
 def _text(content: object) -> str:
@@ -203,11 +205,6 @@ def _text(content: object) -> str:
     # Some reasoning models put their thoughts among the parts; they are not the answer.
     texts = [part.get("text") for part in parts if isinstance(part, dict) and part.get("type") != "thinking"]
     return "".join(text for text in texts if isinstance(text, str))
-
-
-def _plain_content(message: Mapping[str, Any]) -> Sequence[str]:
-    # A list of parts may have signatures in it, and goes back as it came.
-    return () if isinstance(message.get("content"), list) else ("content",)
 
 
 def _cut_off(text: str) -> str:

@@ -24,7 +24,7 @@ from workshop.core.errors import INTERRUPTED, UsageError, WorkshopError
 from workshop.core.interrupts import interrupts
 from workshop.core.settings import Settings
 from workshop.core.streams import prepare_streams
-from workshop.core.text import plain
+from workshop.core.text import counted, plain
 from workshop.recorder import current, recording
 from workshop.recorder.files import check_targets, write
 from workshop.recorder.live import LiveWriter, is_page_open
@@ -330,7 +330,7 @@ def _note(event: Event) -> str:
         case on.ApprovalNeeded(_, "practice user", user) | on.PageOpened("practice user", _, user):
             return f"`--approve-as` plays the browser, as practice user {user}"
         case on.ModelReplied(turn, calls) if calls:
-            return f"The model, turn {turn}, asks for {calls} tool call{'s' if calls > 1 else ''}"
+            return f"The model, turn {turn}, asks for {counted(calls, 'tool call')}"
         case on.Warned(text):
             return text
         case _:

@@ -46,7 +46,8 @@ class PythonTools:
         try:
             return _result(await tool.call(arguments))
         except ValidationError as error:
-            return ToolResult(whole_characters(_explained(error)), is_error=True)
+            mistakes = "; ".join(map(mistake, error.errors(include_url=False)))
+            return ToolResult(whole_characters(f"Invalid arguments: {mistakes}"), is_error=True)
         # A tool may fail in any way; the model gets the error and can try something else.
         except Exception as error:  # noqa: BLE001 - the loop continues whatever a tool does
             return ToolResult(whole_characters(f"{type(error).__name__}: {error}"), is_error=True)
@@ -80,10 +81,6 @@ def _result(value: Any) -> ToolResult:  # noqa: ANN401 - a tool returns what it 
     data = to_jsonable_python(value)
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
     return ToolResult(whole_characters(text), data)
-
-
-def _explained(error: ValidationError) -> str:
-    return f"Invalid arguments: {'; '.join(map(mistake, error.errors(include_url=False)))}"
 
 
 def mistake(found: "ErrorDetails") -> str:

@@ -14,7 +14,7 @@ from workshop.agent import events as on
 from workshop.core import hops
 from workshop.core.console import Console, Progress, Step
 from workshop.core.errors import WorkshopError
-from workshop.core.text import one_line, unbroken
+from workshop.core.text import counted, one_line, unbroken, yes_or_no
 
 
 async def typed_line() -> str:
@@ -133,7 +133,7 @@ class View:
             case on.ModelAsked(turn):
                 self._begin("model", f"Model, turn {turn}")
             case on.ModelReplied(_, calls):
-                self._end("model", f"asks for {_count(calls, 'tool call')}" if calls else "answers")
+                self._end("model", f"asks for {counted(calls, 'tool call')}" if calls else "answers")
             case on.ToolCalled(name, arguments):
                 self._begin("call", f"Call {_name(name)}({_arguments(arguments)})")
             case on.ToolReturned(_, text, is_error):
@@ -183,9 +183,9 @@ class View:
     async def _answer(self, question: str) -> bool:
         while True:
             self._console.tell(unbroken(f"{question} [y/N]"), "bold")
-            answer = (await typed_line()).strip().lower()
-            if answer in {"y", "yes", "n", "no", ""}:  # an empty line, and the end of the input, are a no
-                return answer in {"y", "yes"}
+            # The end of the input is an empty line, which is a no.
+            if (answer := yes_or_no(await typed_line())) is not None:
+                return answer
             self._console.tell("Answer y for yes or n for no")
 
     def _say(self, text: str) -> None:
@@ -234,7 +234,7 @@ def _sentence(event: on.Event) -> str:
     if "seconds" in values:
         values["lifetime"] = _lifetime(values["seconds"])
     if isinstance(event, on.ToolsFound):
-        values = {"count": _count(len(event.names), "tool"), "names": _names(event.names)}
+        values = {"count": counted(len(event.names), "tool"), "names": _names(event.names)}
     if isinstance(event, on.ClientRegistered):
         values = {"client_id": one_line(event.client_id, _SHOWN_ID)}
     return _numbered(event, _SENTENCES.get(type(event), "").format(**values))
@@ -278,7 +278,3 @@ def _lifetime(seconds: int | None) -> str:
     if seconds >= _HOUR:
         return f", valid for {seconds // _HOUR} h"
     return f", valid for {seconds // _MINUTE} min" if seconds >= _MINUTE else f", valid for {seconds} s"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -11,6 +11,7 @@ from workshop.core.console import Console, Progress
 from workshop.core.errors import UsageError
 from workshop.core.invocation import again
 from workshop.core.result import Result
+from workshop.core.text import yes_or_no
 
 if TYPE_CHECKING:
     from workshop.course.page.server import PageServer
@@ -44,9 +45,9 @@ def agreed(question: str, *, yes: bool) -> bool:
         )
     while True:
         # On stderr: stdout may be a pipe, and the question is not data.
-        answer = typer.prompt(f"{question} [y/N]", default="", show_default=False, err=True).strip().lower()
-        if answer in {"y", "yes", "n", "no", ""}:
-            return answer in {"y", "yes"}
+        typed = typer.prompt(f"{question} [y/N]", default="", show_default=False, err=True)
+        if (answer := yes_or_no(typed)) is not None:
+            return answer
         console().tell("Answer y for yes or n for no")
 
 

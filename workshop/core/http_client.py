@@ -138,40 +138,38 @@ class UnusableAnswerError(WorkshopError):
     """A body is too large, or it does not match its `Content-Encoding`."""
 
 
-def bounded_answers(
-    most: int = MOST_BYTES, *, streams: bool = False
-) -> Callable[[httpx2.Response], Coroutine[Any, Any, None]]:
-    """A response hook: reading a body of more than `most` bytes raises UnusableAnswerError.
+def bounded_answers(*, streams: bool = False) -> Callable[[httpx2.Response], Coroutine[Any, Any, None]]:
+    """A response hook: reading a body of more than MOST_BYTES raises UnusableAnswerError.
 
     With `streams`, a successful event stream may go on for ever: its reader bounds each event.
     """
 
     async def bound(response: httpx2.Response) -> None:
         if isinstance(response.stream, httpx2.AsyncByteStream):
-            response.stream = _AsyncBounded(response.stream, _meter(response, most, streams=streams))
+            response.stream = _AsyncBounded(response.stream, _meter(response, streams=streams))
 
     return bound
 
 
-def bounded_answers_sync(most: int = MOST_BYTES) -> Callable[[httpx2.Response], None]:
+def bounded_answers_sync() -> Callable[[httpx2.Response], None]:
     """The same hook for a client that is not asynchronous."""
 
     def bound(response: httpx2.Response) -> None:
         if isinstance(response.stream, httpx2.SyncByteStream):
-            response.stream = _Bounded(response.stream, _meter(response, most))
+            response.stream = _Bounded(response.stream, _meter(response))
 
     return bound
 
 
-def unpacked(body: bytes, coding: str, most: int = MOST_BYTES) -> bytes:
+def unpacked(body: bytes, coding: str) -> bytes:
     """A body without its coding; raises UnusableAnswerError for one that is too large, cut, or in another."""
-    meter = _Meter("a recorded server", coding.strip().lower(), most)
+    meter = _Meter("a recorded server", coding.strip().lower(), MOST_BYTES)
     whole = b"".join(meter.pieces(body))
     meter.end()
     return whole
 
 
-def _meter(response: httpx2.Response, most: int, *, streams: bool = False) -> "_Meter":
+def _meter(response: httpx2.Response, *, streams: bool = False) -> "_Meter":
     """Remove the coding from the headers too, because the body is read unpacked."""
     coding = response.headers.get("content-encoding", "identity").strip().lower()
     # The length is that of the packed body, which nobody gets to read.
@@ -179,7 +177,7 @@ def _meter(response: httpx2.Response, most: int, *, streams: bool = False) -> "_
         response.headers.pop(name, None)
     endless = streams and response.is_success and response.headers.get("content-type", "").startswith(_EVENTS)
     host = response.request.url.netloc.decode("ascii")
-    return _Meter(host, coding, None if endless else most)
+    return _Meter(host, coding, None if endless else MOST_BYTES)
 
 
 class _Meter:

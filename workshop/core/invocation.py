@@ -7,7 +7,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from workshop.core.instance import INSTANCE
@@ -27,9 +27,9 @@ _PART_PROGRAM = re.compile(r"(?<=`)python parts/(?=\d\d_)")
 _PARTS = re.compile(r"(?<![\w/.-])parts/(?=\d\d_)")
 
 
-def under_uv_run(environment: Mapping[str, str] = os.environ) -> bool:
+def under_uv_run() -> bool:
     """Whether `uv run` started this process, so that a shell may not find `workshop` by itself."""
-    return UV_RUN in environment
+    return UV_RUN in os.environ
 
 
 def runnable(text: str) -> str:

@@ -6,7 +6,7 @@ import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -31,14 +31,14 @@ class Variable:
     remedy: str = ""
 
 
-def judged_variables(environment: Mapping[str, str] = os.environ) -> Iterator[Variable]:
+def judged_variables() -> Iterator[Variable]:
     """Each variable of proxies and TLS that is set, in either spelling for proxies, with what is wrong."""
     for name in (spelled for proxy in PROXIES for spelled in (proxy, proxy.lower())):
-        if value := environment.get(name):
+        if value := os.environ.get(name):
             remedy = f"Write http://HOST:PORT, or run `unset {name}`"
             yield Variable(name, _proxy_problem(value), remedy)
     for name, problem in zip(TLS, (_certificates_problem, _folder_problem, _key_log_problem), strict=True):
-        if value := environment.get(name):
+        if value := os.environ.get(name):
             yield Variable(name, problem(Path(value)), f"Run `unset {name}`, or correct its value")
 
 

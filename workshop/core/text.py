@@ -1,4 +1,4 @@
-"""Texts as people and models are shown them: those from elsewhere made safe to print, and docstrings.
+"""Texts as people and models are shown them: foreign ones made safe to print, numbers, docstrings; answers.
 
 In the name, message or result of a server, client or tool, a control character can drive a terminal, and a
 line break can forge a line of ours. A character without a shape, or one that turns the direction of writing,
@@ -44,6 +44,16 @@ def shortened(text: str, most: int) -> str:
     """The text cut to `most` characters in its middle: a chain of errors names its cause last."""
     start = most // 3
     return text if len(text) <= most else f"{text[:start]}…{text[start + 1 - most :]}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural unless it is 1."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def yes_or_no(answer: str) -> bool | None:
+    """Whether a typed answer is a yes; an empty one is a no, and None is any other."""
+    return {"y": True, "yes": True, "n": False, "no": False, "": False}.get(answer.strip().lower())
 
 
 def _is_plain(char: str) -> bool:

@@ -207,7 +207,8 @@ def _connection(client: str, name: str, url: str, files: Mapping[str, str]) -> C
     found = CLIENTS[client]
     variables = {header.upper().replace("-", "_"): header for header in files}
     references = {header: found.reference.format(name) for name, header in variables.items()}
-    entry = _bridge_entry(url, files) if client == _BRIDGE else _entry(found, url, references)
+    sent = {"headers": references} if references else {}
+    entry = _bridge_entry(url, files) if client == _BRIDGE else {**found.fixed, found.url_key: url, **sent}
     return Connection(
         client,
         name,
@@ -220,10 +221,6 @@ def _connection(client: str, name: str, url: str, files: Mapping[str, str]) -> C
         entry,
         {} if client == _BRIDGE else {variable: files[header] for variable, header in variables.items()},
     )
-
-
-def _entry(client: Client, url: str, references: Mapping[str, str]) -> dict[str, object]:
-    return {**client.fixed, client.url_key: url, **({"headers": dict(references)} if references else {})}
 
 
 def _bridge_entry(url: str, files: Mapping[str, str]) -> dict[str, object]:

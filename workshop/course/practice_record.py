@@ -9,11 +9,11 @@ from urllib.parse import urlencode
 from workshop.core.errors import CheckError, WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.interrupts import interrupts
+from workshop.core.text import counted
 from workshop.lab.base import PRACTICE_GITHUB
 from workshop.lab.choose import seat_of
 from workshop.recorder.masking import DIGEST
 from workshop.recorder.model import UNKNOWN, Request, Upstream
-from workshop.recorder.wording import counted
 from workshop.servers.practice.client import RecordedRequest, fingerprint, read_requests
 
 API = ("/mcp", "/user", "/repos")
@@ -26,11 +26,9 @@ _PAGES = "/login/oauth/authorize"
 _SAME_MOMENT = timedelta(milliseconds=1)  # the record's times are cut to a millisecond
 
 
-def require_token_swap(
-    instance: Instance, proxy: str = "github-remote", since: datetime | None = None
-) -> str:
+def require_token_swap(instance: Instance, since: datetime | None = None) -> str:
     """The result of the token-swap check of this instance in one sentence; raises as `token_swap` does."""
-    github, server = instance.endpoints[PRACTICE_GITHUB], instance.endpoints[proxy]
+    github, server = instance.endpoints[PRACTICE_GITHUB], instance.endpoints["github-remote"]
     return token_swap(github, server, instance.directory / "logins", since=since, key=_record_key(instance))
 
 
@@ -102,17 +100,17 @@ def upstream_of(instance: Instance) -> Upstream:
 
 def practice_upstream(url: str, key: str = "") -> Upstream:
     """The practice GitHub at `url` as an upstream that shows its requests, or those of one seat's `key`."""
-    return Upstream("Practice GitHub", url, lambda since: _recorded(url, since, key))
+
+    def requests_since(since: datetime) -> Sequence[Request]:
+        return [_request(one, url, since) for one in _read(url, key) if _is_after(one, since)]
+
+    return Upstream("Practice GitHub", url, requests_since)
 
 
 def _record_key(instance: Instance) -> str:
     """The key of this instance's record in a room's practice GitHub; empty for one of its own."""
     seat = seat_of(instance.directory)
     return seat.about.practice.record_key if seat and seat.about.practice else ""
-
-
-def _recorded(url: str, since: datetime, key: str) -> Sequence[Request]:
-    return [_request(one, url, since) for one in _read(url, key) if _is_after(one, since)]
 
 
 def _read(url: str, key: str = "", login_token: str = "") -> Sequence[RecordedRequest]:

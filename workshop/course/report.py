@@ -90,7 +90,10 @@ def _pins() -> list[Configured]:
 
 def write_report(target: Path, findings: Iterable[Mapping[str, Any]], env_file: Path | None) -> list[str]:
     """Write the zip file; the names in it. Raises WorkshopError when the file cannot be written."""
-    texts = {name: _json(content) for name, content in _documents(findings, env_file).items()} | _logs()
+    texts = {
+        name: json.dumps(content, indent=2, default=str)
+        for name, content in _documents(findings, env_file).items()
+    } | _logs()
     hidden = known_secrets(env_file)
     # In memory first: a report that fails in the middle must not leave a file to send.
     stream = BytesIO()
@@ -132,7 +135,3 @@ def _logs() -> dict[str, str]:
             log.seek(max(0, path.stat().st_size - _LOG_BYTES))
             found[f"logs/{path.parent.name}.txt"] = log.read().decode("utf-8", "replace")
     return found
-
-
-def _json(content: object) -> str:
-    return json.dumps(content, indent=2, default=str)

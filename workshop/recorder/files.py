@@ -13,9 +13,10 @@ from workshop import __version__
 from workshop.core.errors import UsageError
 from workshop.core.files import DamagedFileError, read_json
 from workshop.core.paths import check_writable, write_result
+from workshop.core.text import counted
 from workshop.recorder.masking import LABEL, cut
 from workshop.recorder.model import FORMAT, VERSION, Comparison, Message, Pairs, Step, Trace
-from workshop.recorder.wording import SIGNS, UNEQUAL, UNFOLDED, chapter, counted, span
+from workshop.recorder.wording import SIGNS, UNEQUAL, UNFOLDED, chapter, span
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

@@ -15,10 +15,11 @@ from markupsafe import Markup, escape
 
 from workshop.core.encoding import csp_hash
 from workshop.core.pages import page_environment
+from workshop.core.text import counted
 from workshop.recorder.context import AGENT, GATEWAY, ISSUER, UPSTREAM
 from workshop.recorder.masking import LABEL, is_credential
 from workshop.recorder.model import Comparison, Message, Step, Trace
-from workshop.recorder.wording import SIGNS, UNEQUAL, UNFOLDED, chapter, counted, hop_number, span
+from workshop.recorder.wording import SIGNS, UNEQUAL, UNFOLDED, chapter, hop_number, span
 
 _LISTING = frozenset({"initialize", "notifications/initialized", "server/discover", "tools/list"})
 

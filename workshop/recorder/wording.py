@@ -274,8 +274,3 @@ def span(seconds: float | None) -> str:
     if seconds < _MINUTE:
         return f"{seconds:.1f} s"
     return f"{int(seconds // _MINUTE)} min {int(seconds % _MINUTE)} s"
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -65,7 +65,7 @@ async def attempt(seconds: float, probe: Callable[[], Awaitable[T]]) -> T | Unob
         async with asyncio.timeout(seconds):
             return await probe()
     except Exception as error:  # noqa: BLE001 - a failure of any kind is a result too
-        return Unobserved(_shown(_why(error, seconds)))
+        return Unobserved(one_line(_why(error, seconds), _LONGEST - 1))
 
 
 def _why(error: BaseException, seconds: float) -> str:
@@ -81,10 +81,6 @@ def _why(error: BaseException, seconds: float) -> str:
     if isinstance(error, BaseExceptionGroup):
         return _why(error.exceptions[0], seconds)
     return f"{type(error).__name__}: {error}"
-
-
-def _shown(text: str) -> str:
-    return one_line(text, _LONGEST - 1)
 
 
 async def ask(running: RunningSystem, logins: Path, *, approval: Approval | None = None) -> Asked:

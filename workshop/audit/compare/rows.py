@@ -23,6 +23,7 @@ from workshop.audit.compare.evidence import (
 )
 from workshop.audit.compare.upstream import obtained, reaches, stored
 from workshop.audit.probe.model import Answer, Severity
+from workshop.core.text import counted
 
 
 def issuer(evidence: Evidence) -> Cell:
@@ -156,7 +157,7 @@ def audience(evidence: Evidence) -> Cell:
     if (readdressed := _readdressed(presented)) and is_refusal(readdressed.status):
         return good("checked (aud)", f"{asked[:1].upper()}{asked[1:]}; {shown}.")
     kind = "The token names its audience" if presented.claims else "The token is opaque"
-    if _is_refused_early(another):
+    if isinstance(another, ForAnother) and another.first_use is None:
         return good("checked", f"{kind}; {asked}; {shown}.")
     return Cell("foreign ones refused", f"{kind}; {asked}; {shown}.")
 
@@ -202,10 +203,6 @@ def _asked_for(another: ForAnother) -> str:
         return f"a code for another resource was answered with {another.answered.answer.summary}"
     taken = "and accepted here" if is_let_in(another.first_use) else "and refused here"
     return f"a token for another resource was issued {taken} ({another.first_use.summary})"
-
-
-def _is_refused_early(another: ForAnother | Unobserved) -> bool:
-    return isinstance(another, ForAnother) and another.first_use is None
 
 
 _SHOWN = 4
@@ -335,7 +332,7 @@ def _at_github(found: Cleaned) -> str:
         if found.revoked
         else "was not asked to revoke anything"
     )
-    listed = f"{found.approvals or 'no'} approval{'' if found.approvals == 1 else 's'}"
+    listed = counted(found.approvals, "approval") if found.approvals else "no approvals"
     sentence = f"GitHub lists {listed} and {asked}."
     if found.credential_after is None:
         return sentence

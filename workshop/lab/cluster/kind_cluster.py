@@ -95,7 +95,8 @@ class KindCluster:
             return []
         owner = self._owner()
         if owner != cluster.record.id:
-            error = _foreign_cluster(self._name, _ownership(owner))
+            why = f"its node belongs to instance `{owner}`" if owner else "its node does not name its owner"
+            error = _foreign_cluster(self._name, why)
             progress.tell(f"{error.what}: {error.why}. {error.hint}")
             return []
         removed: list[str] = []
@@ -333,10 +334,6 @@ def _foreign_cluster(name: str, why: str) -> PreflightError:
         why=why[:1].upper() + why[1:],
         hint=f"`workshop up --cluster-name OTHER`, or if nobody needs it `kind delete cluster --name {name}`",
     )
-
-
-def _ownership(owner: str | None) -> str:
-    return f"its node belongs to instance `{owner}`" if owner else "its node does not name its owner"
 
 
 def write_kind_config(pins: Pins, folder: Path, instance: str) -> Path:

@@ -50,7 +50,10 @@ class KubernetesBackend(ClusterBackend):
                 needs=("preflight",),
                 plan=lambda: [f"write {cluster.at.kubeconfig}", copyable(_view_argv(cluster.record.name))],
             ),
-            *(_after_access(step) for step in operator.steps(after=("access",))),
+            *(
+                step if step.needs else replace(step, needs=("access",))
+                for step in operator.steps(after=("access",))
+            ),
             *workloads.steps(after=("crds",), operator=("operator-ready",), images=()),
             workloads.prune(applied),
         ]
@@ -146,7 +149,3 @@ def require_images(pins: Pins, *, practice: bool) -> None:
             why="Only the workshop's own kind cluster gets images from this machine",
             hint=f"Push it to a registry; then {again(f'--override={option}=REGISTRY/NAME:TAG')}",
         )
-
-
-def _after_access(step: Step) -> Step:
-    return step if step.needs else replace(step, needs=("access",))

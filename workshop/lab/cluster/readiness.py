@@ -303,7 +303,8 @@ def diagnose(kube: Kube, namespace: str, names: Iterable[str], reported: Sequenc
     wrong = [trouble for pod in pods for trouble in troubles(pod, _about(pod, noted))]
     words = _last_lines(kube, namespace, pods, wrong)
     lines = [*reported, *(f"Pod {trouble.pod}: {trouble.summary}" for trouble in wrong[:1])]
-    lines += [] if pods else [_no_pod(workloads)]
+    quoted = " or ".join(f"`{name}`" for name in workloads)
+    lines += [] if pods else [f"There is no pod of {quoted} yet"]
     lines += [f"Event: {event.reason}: {event.message}" for event in _unreported(noted, lines, wrong)]
     lines = [*lines[: _MOST_LINES - len(words)], *words]
     messages: list[Message] = [("log", line) for line in words]
@@ -365,10 +366,6 @@ def _is_recent(event: Event, pods: Sequence[Object]) -> bool:
     """Whether an event is about these pods, or not older than they are."""
     made = {name_of(pod): created_at(pod) for pod in pods}
     return event.about in made or event.at >= max(made.values(), default="")
-
-
-def _no_pod(names: Sequence[str]) -> str:
-    return f"There is no pod of {' or '.join(f'`{name}`' for name in names)} yet"
 
 
 def _look_closer(namespace: str, names: Sequence[str], pods: Sequence[str], reported: Sequence[str]) -> str:

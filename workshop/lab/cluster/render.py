@@ -66,7 +66,6 @@ class SharedPractice:
 
     namespace: str
     user: str
-    port: int = PRACTICE_PORT
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ class Renderer:
             port, shared = ports[deployment.practice], self._shared_by(deployment)
             return overrides.with_practice_in_cluster(
                 found,
-                service_origin=f"http://{deployment.practice}:{shared.port if shared else port}",
+                service_origin=f"http://{deployment.practice}:{PRACTICE_PORT if shared else port}",
                 browser_origin=f"http://localhost:{port}",
                 client_id=PRACTICE_CLIENT_ID,
                 login=shared.user if shared else "",
@@ -207,7 +206,7 @@ def _endpoint(workload: Resource, deployment: Deployment, ports: Mapping[str, in
 
 
 def _practice_endpoint(name: str, port: int, shared: SharedPractice | None) -> Endpoint:
-    remote, namespace = (shared.port, shared.namespace) if shared else (port, "")
+    remote, namespace = (PRACTICE_PORT, shared.namespace) if shared else (port, "")
     return Endpoint(name, f"svc/{name}", remote, port, f"http://localhost:{port}", namespace)
 
 

@@ -225,7 +225,9 @@ def chosen(room: Room, seats: Sequence[str]) -> Sequence[str]:
 def read_people(path: Path) -> Sequence[str]:
     """The names in a CSV file: its column `name`, or else the first one; raises UsageError for none."""
     try:
-        rows = [row for row in csv.reader(io.StringIO(_text(path))) if any(cell.strip() for cell in row)]
+        # Excel begins a CSV file in UTF-8 with a byte order mark.
+        lines = io.StringIO(read_bounded(path).decode("utf-8-sig"))
+        rows = [row for row in csv.reader(lines) if any(cell.strip() for cell in row)]
     except (OSError, DamagedFileError, UnicodeDecodeError, csv.Error) as error:
         why = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
         raise UsageError(f"The list of people `{path}` cannot be read", why=why[:200]) from error
@@ -267,8 +269,3 @@ def _missing(room: Room) -> str:
         why=f"Secret `{RECORD_SECRET[0]}` in namespace `{room.name}` is missing or damaged",
         hint=f"`workshop room create {room.name}` makes what is missing",
     )
-
-
-def _text(path: Path) -> str:
-    # Excel begins a CSV file in UTF-8 with a byte order mark.
-    return read_bounded(path).decode("utf-8-sig")

@@ -114,7 +114,7 @@ class Reach:
 
     def as_text(self) -> Mapping[str, str]:
         """The two rules of the seat's NetworkPolicy, as JSON, which is also YAML."""
-        blocks = [{"ipBlock": {"cidr": _cidr(address)}} for address in self.addresses]
+        blocks = [{"ipBlock": {"cidr": f"{ip}/{128 if ':' in ip else 32}"}} for ip in self.addresses]
         api_server = {"to": blocks, "ports": [_tcp(port) for port in self.ports]}
         return {"api_server": json.dumps(api_server), "upstream": json.dumps(self._upstream())}
 
@@ -217,7 +217,3 @@ def _filled(file: str, **names: str) -> Sequence[Object]:
 
 def _tcp(port: int) -> Mapping[str, Any]:
     return {"protocol": "TCP", "port": port}
-
-
-def _cidr(address: str) -> str:
-    return f"{address}/{128 if ':' in address else 32}"

@@ -15,7 +15,6 @@ from workshop.lab.cluster.workload_state import is_leaving
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.objects import Object, conditions_of, items, mapping, name_of, namespace_of, text
 from workshop.lab.room.objects import ROOM
-from workshop.toolhive.manifests import Resource
 
 # Measured by `python -m tests.benchmarks.room`, and on a kind node of 2 cores.
 CREATE_CALLS, CREATE_CALLS_ONCE = 14, 85  # of `room create`: a seat, and the room
@@ -174,12 +173,8 @@ def seat_share(parts: Sequence[Deployment]) -> Share:
         for resource in (*part.resources.of("MCPServer"), *part.resources.of("MCPRemoteProxy")):
             found += Share(1) + _request(resource.mapping("spec.resources.requests"))
         for server in part.resources.of("MCPServer"):
-            found += Share(1) + _requests(_containers(server))
+            found += Share(1) + _requests(items(server.mapping("spec.podTemplateSpec"), "spec", "containers"))
     return found
-
-
-def _containers(server: Resource) -> Sequence[Mapping[str, Any]]:
-    return items(server.mapping("spec.podTemplateSpec"), "spec", "containers")
 
 
 def _requests(containers: Iterable[Mapping[str, Any]]) -> Share:

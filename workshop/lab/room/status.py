@@ -221,9 +221,10 @@ class _Look:
         rows += [] if rows else [SharedStatus(OPERATOR, 0, 0, [Problem("It is not installed", _INSTALL)])]
         own = [each for each in self._objects.get(self._room, ()) if each["kind"] == "Deployment"]
         rows += [self._row(name_of(each), self._objects, self._room) for each in own]
+        used = {text(each, "spec", "nodeName") for space in self._objects.values() for each in space}
         rows += [
             SharedStatus(f"node {name}", 0, 0, [Problem("The node is not ready", _NODE)])
-            for name in sorted(self._lost & self._used_nodes())
+            for name in sorted(self._lost & used)
         ]
         return rows
 
@@ -273,9 +274,6 @@ class _Look:
 
     def _pods(self, objects: Mapping[str, Sequence[Object]], namespace: str) -> Sequence[Object]:
         return [each for each in objects.get(namespace, ()) if each["kind"] == "Pod" and not is_leaving(each)]
-
-    def _used_nodes(self) -> set[str]:
-        return {text(each, "spec", "nodeName") for space in self._objects.values() for each in space}
 
 
 def _grouped(found: Iterable[Object], wanted: Callable[[Object], bool]) -> Mapping[str, Sequence[Object]]:
