@@ -4,7 +4,7 @@ import ast
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -70,12 +70,19 @@ def test_the_gateway_does_not_import_the_mcp_sdk() -> None:
         assert not [name for name in imports(path) if name.split(".")[0] in {"mcp", "mcp_types"}], path
 
 
-def test_the_gateway_starts_without_what_only_a_login_needs() -> None:
-    """Pages and HTTP client are half of what it imports; it loads them when it answers already."""
-    program = (
-        "import sys, workshop.servers.gateway.app, workshop.servers.gateway.http_protocol;"
-        "print(*{'aiohttp', 'jinja2', 'mcp'} & sys.modules.keys())"
-    )
+@pytest.mark.parametrize(
+    ("modules", "later"),
+    [
+        (("gateway.app", "gateway.http_protocol"), {"aiohttp", "jinja2", "mcp"}),
+        (("practice.app",), {"mcp"}),
+    ],
+)
+def test_a_server_starts_without_what_only_a_login_or_a_tool_call_needs(
+    modules: Sequence[str], later: set[str]
+) -> None:
+    """That is half of what it imports, or more; it loads that when it answers already."""
+    names = ", ".join(f"workshop.servers.{name}" for name in modules)
+    program = f"import sys, {names}; print(*{later!r} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 

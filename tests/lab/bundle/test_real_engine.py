@@ -92,4 +92,4 @@ def test_both_images_of_this_workshop_are_built_once_and_run_as_their_user(
         subprocess.run(["docker", "image", "rm", "--force", *names], capture_output=True, check=False)
 
 
-_SERVES = "import workshop.servers.practice.app, workshop.servers.practice.__main__, workshop.core.serving"
+_SERVES = "import workshop.core.serving; from workshop.servers.practice import __main__, app, mcp_server"

@@ -18,7 +18,8 @@ CLUSTER = paths.cluster_dir()
 # What the image has beside the package: the requirements of both images, by the names they are imported by.
 IMPORTED = """
 import importlib.metadata, sys
-import workshop.servers.practice.__main__, workshop.servers.practice.app, workshop.core.serving
+import workshop.servers.practice.__main__, workshop.servers.practice.app, workshop.servers.practice.mcp_server
+import workshop.core.serving
 assert workshop.__file__.startswith(sys.argv[1]), workshop.__file__
 names = importlib.metadata.packages_distributions()
 print(*{owner for name in list(sys.modules) for owner in names.get(name, ())}, sep="\\n")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from workshop.servers.practice.mcp_endpoint import ALL_TOOLS
+from workshop.servers.practice.mcp_server import ALL_TOOLS
 
 TEXT: dict[str, Any] = {"type": "string"}
 NUMBER: dict[str, Any] = {"type": "number"}

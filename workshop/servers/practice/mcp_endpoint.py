@@ -1,4 +1,4 @@
-"""The MCP server of the practice GitHub: `/mcp` and its variants, for the user a token belongs to.
+"""The endpoint `/mcp` of the practice GitHub and its variants, for the user a token belongs to.
 
 Path and headers select the tools as at GitHub's remote MCP server. Source: github/github-mcp-server,
 docs/remote-server.md, "Optional Headers" and "URL Path Parameters".
@@ -7,26 +7,22 @@ docs/remote-server.md, "Optional Headers" and "URL Path Parameters".
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING
 
-from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
-from mcp.server.mcpserver import MCPServer
-from mcp.server.transport_security import TransportSecuritySettings
-from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from workshop.servers.practice.state import PracticeState
+from workshop.servers.practice.state import TOOL_REQUEST, PracticeState, ToolRequest
 from workshop.servers.practice.tokens import Caller
-from workshop.servers.practice.tools import TOOL_REQUEST, ToolRequest, issues, repositories, searching
 
-_SELECTION: Final = "practice.selection"
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import MCPServer
+
 _METADATA = "/.well-known/oauth-protected-resource"
-ALL_TOOLS = (*searching.TOOLS, *repositories.TOOLS, *issues.TOOLS)
-_TOOLS = {known.tool.name: known for known in ALL_TOOLS}
 TOOLSETS = ("context", "repos", "issues", "users")
 # GitHub reads every other value of `X-MCP-Readonly` as true.
 _FALSE = {"", "false", "f", "no", "n", "0", "off"}
@@ -79,22 +75,12 @@ class McpEndpoint:
     The caller is in the ASGI scope of each request, so calls of two users never mix.
     """
 
+    _tasks: TaskGroup
+
     def __init__(self, state: PracticeState) -> None:
         self._state = state
-        self._server = MCPServer(
-            "practice-github",
-            title="Practice GitHub",
-            version="1.0.0",
-            instructions="A stand-in for GitHub's MCP server with practice users, not github.com.",
-            tools=[known.tool for known in ALL_TOOLS],
-            middleware=[only_selected],
-            log_level="WARNING",
-        )
-        self._server.streamable_http_app(
-            # Each request carries its own token, so no session has to be bound to a user.
-            stateless_http=True,
-            transport_security=_own_hosts(state.config.service_host),
-        )
+        self._server: ASGIApp | None = None
+        self._loading = anyio.Lock()
 
     def routes(self) -> list[Route]:
         return [
@@ -105,8 +91,26 @@ class McpEndpoint:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Serve MCP while this context is open."""
-        async with self._server.session_manager.run():
+        async with anyio.create_task_group() as self._tasks:
+            # A pod has a fraction of a processor, and a class that waits for it.
+            if self._state.config.service_host:
+                await self._loaded()
             yield
+            self._tasks.cancel_scope.cancel()
+
+    async def _loaded(self) -> ASGIApp:
+        """The SDK's server; the first request loads it, which takes longer than all the rest of a start."""
+        async with self._loading:
+            if self._server is None:
+                self._server = await self._tasks.start(self._serve)
+            return self._server
+
+    async def _serve(self, *, task_status: TaskStatus[ASGIApp]) -> None:
+        # In a thread, because other requests must be answered meanwhile.
+        server = await anyio.to_thread.run_sync(_load, self._state.config.service_host)
+        async with server.session_manager.run():
+            task_status.started(server.session_manager.asgi_app)
+            await anyio.sleep_forever()
 
     async def metadata(self, request: HTTPConnection) -> Response:
         """Protected-resource metadata (RFC 9728): the authorization server for this endpoint."""
@@ -131,9 +135,10 @@ class McpEndpoint:
         elif caller is None:
             await self._challenge(connection)(scope, receive, send)
         else:
-            request = ToolRequest(caller, self._state.catalog, self._state.config.url)
-            inside = {**scope, TOOL_REQUEST: request, _SELECTION: selection}
-            await self._server.session_manager.asgi_app(inside, receive, send)
+            url = self._state.config.url
+            request = ToolRequest(caller, self._state.catalog, url, selection.includes)
+            server = await self._loaded()
+            await server({**scope, TOOL_REQUEST: request}, receive, send)
 
     def _caller(self, connection: HTTPConnection) -> Caller | None:
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
@@ -153,29 +158,7 @@ class McpEndpoint:
         )
 
 
-async def only_selected(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Tools that were not selected are neither listed nor callable."""
-    selection: Selection = ctx.request.scope[_SELECTION]  # type: ignore[union-attr]
-    # A client may call a tool that was not listed.
-    if ctx.method == "tools/call":
-        name = (ctx.params or {}).get("name")
-        if not _selected(selection, name):
-            raise MCPError(INVALID_PARAMS, f"unknown tool {name!r}")
-    result = await call_next(ctx)
-    if ctx.method == "tools/list" and isinstance(result, dict):
-        return {**result, "tools": [tool for tool in result["tools"] if _selected(selection, tool["name"])]}
-    return result
+def _load(service_host: str) -> "MCPServer":
+    from workshop.servers.practice.mcp_server import create_server
 
-
-def _own_hosts(service_host: str) -> TransportSecuritySettings:
-    hosts = ["127.0.0.1:*", "localhost:*", "[::1]:*"]
-    origins = [f"http://{host}" for host in hosts]  # no browser uses the service's name
-    # Without the service's name, the SDK would answer 421 to the other pods.
-    return TransportSecuritySettings(
-        allowed_hosts=[*hosts, *([f"{service_host}:*"] if service_host else [])], allowed_origins=origins
-    )
-
-
-def _selected(selection: Selection, name: object) -> bool:
-    known = _TOOLS.get(name) if isinstance(name, str) else None
-    return known is not None and selection.includes(known.toolset, writes=known.writes)
+    return create_server(service_host)

@@ -12,10 +12,24 @@ from workshop.servers.practice.catalog import Catalog, User, load, with_seats
 from workshop.servers.practice.config import PracticeConfig
 from workshop.servers.practice.faults import WRONG_USER, Faults
 from workshop.servers.practice.recorder import Recorder
-from workshop.servers.practice.tokens import Authorizations, Tokens
+from workshop.servers.practice.tokens import Authorizations, Caller, Tokens
 
+TOOL_REQUEST = "practice.tool_request"
 LIMIT = 5000
 _WINDOW_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class ToolRequest:
+    """The caller of one request and the data; every link starts with `url`.
+
+    `includes` reports whether the request selects the tools of a toolset, or those of them that write.
+    """
+
+    caller: Caller
+    catalog: Catalog
+    url: str
+    includes: Callable[..., bool]
 
 
 @dataclass(frozen=True)

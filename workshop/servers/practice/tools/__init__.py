@@ -15,10 +15,9 @@ from mcp.server.mcpserver.tools import Tool
 from mcp_types import ToolAnnotations
 from pydantic import Field
 
-from workshop.servers.practice.catalog import Catalog, Commit, Issue, NotFoundError, Repository
-from workshop.servers.practice.tokens import Caller
+from workshop.servers.practice.catalog import Commit, Issue, NotFoundError, Repository
+from workshop.servers.practice.state import TOOL_REQUEST, ToolRequest
 
-TOOL_REQUEST = "practice.tool_request"
 DEFAULT_PER_PAGE = 30
 
 Item = TypeVar("Item")
@@ -27,15 +26,6 @@ Owner = Annotated[str, Field(description="Login of the repository's owner")]
 Repo = Annotated[str, Field(description="Name of the repository")]
 Page = Annotated[int, Field(ge=1, description="Which page, counted from 1")]
 PerPage = Annotated[int, Field(ge=1, le=100, description="Results per page, at most 100")]
-
-
-@dataclass(frozen=True)
-class ToolRequest:
-    """The caller of one request and the data; every link starts with `url`."""
-
-    caller: Caller
-    catalog: Catalog
-    url: str
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from pydantic import Field
 
 from workshop.servers.practice import shapes
 from workshop.servers.practice.catalog import ForbiddenError, Issue, NotFoundError, Repository
+from workshop.servers.practice.state import ToolRequest
 from workshop.servers.practice.tools import (
     DEFAULT_PER_PAGE,
     Owner,
     Page,
     PerPage,
     Repo,
-    ToolRequest,
     as_text,
     define,
     find_issue,

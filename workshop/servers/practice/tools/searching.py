@@ -12,10 +12,10 @@ from pydantic import Field
 
 from workshop.servers.practice import shapes
 from workshop.servers.practice.catalog import Issue, Repository, User
+from workshop.servers.practice.state import ToolRequest
 from workshop.servers.practice.tools import (
     Page,
     PerPage,
-    ToolRequest,
     as_text,
     define,
     page_of,
