@@ -1,4 +1,9 @@
-"""Other people's programs from npm and pip: installed once into a cache, and run in a scratch home."""
+"""Other people's programs from npm and pip: installed once into a cache, and run in a scratch home.
+
+    python -m tests.clients.packages
+
+installs all of them beforehand, so that no test waits for a package.
+"""
 
 import asyncio
 import contextlib
@@ -8,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -217,3 +223,19 @@ def end_group(pid: int) -> None:
     """End whatever is left of a process group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def main() -> None:
+    """Install every package into the folder of pytest's cache that the tests use."""
+    cache = Path(__file__).resolve().parents[2] / ".pytest_cache" / "d" / "clients"
+    with tempfile.TemporaryDirectory() as home:
+        npm = Npm(cache, Path(home))
+        for name in ("node", *PACKAGES):
+            if "==" in PACKAGES.get(name, ""):
+                python_package(cache, name)
+            else:
+                npm.folder(name)
+
+
+if __name__ == "__main__":
+    main()
