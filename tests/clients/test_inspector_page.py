@@ -43,7 +43,7 @@ def program(npm: Npm, name: str, home: Path, port: int, *words: str, **ports: st
 
 @pytest.fixture
 def wide(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1300, "height": 1000})
+    context = browser.new_context(viewport={"width": 1300, "height": 1000}, reduced_motion="reduce")
     page = context.new_page()
     page.set_default_timeout(SECONDS)
     yield page
