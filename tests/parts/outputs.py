@@ -65,7 +65,22 @@ def performed(command: str, instance: IsolatedInstance) -> str:
         instance.run("part", "4", "run", "--approve-as", "learner", "--trace", "trace.json")
     for name, port in PORTS.items():
         command = command.replace(f"localhost:{port}", f"localhost:{instance.ports[name]}")
-    child = pexpect.spawn(
+    child = begun(command, instance)
+    child.expect(pexpect.EOF)
+    child.close()
+    shown = str(child.before)
+    if child.exitstatus:
+        message = f"{command} failed: {shown}"
+        raise SystemExit(message)
+    return transcript(shown)
+
+
+def begun(command: str, instance: IsolatedInstance) -> "pexpect.spawn[str]":
+    """The command on a terminal; in a shell, if it is more than one of our own."""
+    program, *words = shlex.split(command)
+    if program == "workshop" and "|" not in words:
+        return instance.spawn(*words, timeout=100, size=(50, _WIDE))
+    return pexpect.spawn(
         "bash",
         ["-c", f'workshop() {{ {shlex.quote(sys.executable)} -m workshop "$@"; }}; {command}'],
         cwd=str(instance.folder),
@@ -74,13 +89,6 @@ def performed(command: str, instance: IsolatedInstance) -> str:
         timeout=100,
         dimensions=(50, _WIDE),
     )
-    child.expect(pexpect.EOF)
-    child.close()
-    shown = str(child.before)
-    if child.exitstatus:
-        message = f"{command} failed: {shown}"
-        raise SystemExit(message)
-    return transcript(shown)
 
 
 def tidied(shown: str, instance: IsolatedInstance) -> str:

@@ -1,8 +1,8 @@
 """The lessons: short, their outputs as the commands print them now, and every command of theirs is run."""
 
 import re
+import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,22 +71,10 @@ def test_every_command_of_a_lesson_works(lesson: Path, learner: IsolatedInstance
 def run(line: str, instance: IsolatedInstance) -> "subprocess.CompletedProcess[str]":
     """One line of a lesson, typed into an instance that is up, with nobody at a browser."""
     asks = "--approve-as" not in line and re.search(r"part 4 run|04_\S+main\.py", line)
-    approving = " --approve-as learner" if asks else ""
-    return subprocess.run(
-        ["bash", "-c", f'workshop() {{ "{sys.executable}" -m workshop "$@"; }}; {at(line)}{approving}'],
-        cwd=instance.folder,
-        env=instance.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def at(line: str) -> str:
-    """The line with the project's own Python and the folder of the lessons."""
-    return re.sub(r"^python (parts/\S+)", rf'"{sys.executable}" "{ROOT}/\1"', line)
+    program, *words = shlex.split(line)
+    script = ["-m", "workshop"] if program == "workshop" else [str(ROOT / words.pop(0))]
+    approving = ["--approve-as", "learner"] if asks else []
+    return instance.run_python(*script, *words, *approving, timeout=120)
 
 
 def test_up_is_run_elsewhere() -> None:

@@ -193,8 +193,8 @@ def instances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instances]:
             process.end(left)
 
 
-def argv(command: Command, instance: IsolatedInstance) -> list[str]:
-    """The command with this Python and the ports of this instance; on a cluster it is only planned."""
+def words_of(command: Command, instance: IsolatedInstance) -> list[str]:
+    """What follows `python`, with the ports of this instance; on a cluster it is only planned."""
     program, *words = command.words
     words = [
         re.sub(r"localhost:8080", f"localhost:{instance.ports['github-remote']}", word) for word in words
@@ -202,9 +202,9 @@ def argv(command: Command, instance: IsolatedInstance) -> list[str]:
     if words[:1] == ["up"] and "--backend" in words and "--dry-run" not in words:
         words.append("--dry-run")
     if program == "python":
-        return [sys.executable, *(str(ROOT / word) for word in words)]
+        return [str(ROOT / word) for word in words]
     assert program == "workshop"
-    return [sys.executable, "-m", "workshop", *words]
+    return ["-m", "workshop", *words]
 
 
 def filtered(command: Command, output: str) -> str:
@@ -223,21 +223,13 @@ def test_a_command_of_a_page_does_what_the_page_says(
 ) -> None:
     instance = instances.of(command.page)
     ports = " ".join(f"{name}={port}" for name, port in instance.ports.items())
-    done = subprocess.run(
-        argv(command, instance),
-        cwd=instance.folder,
-        env={**instance.environment, "WORKSHOP_PORT": ports, "KUBECONFIG": str(contexts)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
+    begun = instance.begin(*words_of(command, instance), WORKSHOP_PORT=ports, KUBECONFIG=str(contexts))
+    output, errors = begun.communicate(timeout=TIMEOUT)
     allowed = {0, 3} if command.text == DOCTOR else {command.exit_code}
-    assert done.returncode in allowed, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    assert begun.returncode in allowed, output + errors
+    assert "Traceback" not in errors
     if command.filter and shutil.which("jq"):
-        assert "null" not in filtered(command, done.stdout)
+        assert "null" not in filtered(command, output)
 
 
 @pytest.fixture(scope="module")
