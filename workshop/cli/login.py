@@ -16,7 +16,7 @@ from workshop.core.instance import Instance
 from workshop.core.interrupts import interrupts
 from workshop.core.invocation import again
 from workshop.core.result import Result, Table
-from workshop.core.text import one_line, plain
+from workshop.core.text import one_line, plain, rough_time
 
 if TYPE_CHECKING:
     from workshop.agent.events import Event
@@ -35,8 +35,6 @@ All = Annotated[bool, typer.Option("--all", help="End every login.")]
 Forget = Annotated[bool, typer.Option("--forget", help="Forget a login even if it could not be revoked.")]
 _NONE = "No login is stored"
 _SHOWN = 8
-_MINUTE = 60
-_UNITS = (("d", 24 * 60), ("h", 60), ("min", 1))
 _MOST = 300
 
 
@@ -153,12 +151,10 @@ def expiry(row: Mapping[str, object], now: datetime | None = None) -> str:
         ends = datetime.fromisoformat(str(row["expires"]))
     except ValueError:
         return str(row["expires"])
-    minutes = round((ends - (now or datetime.now().astimezone())).total_seconds() / _MINUTE)
+    minutes = round((ends - (now or datetime.now().astimezone())).total_seconds() / 60)
     if minutes == 0:
         return "just now; the next run renews it"
-    unit, size = next((unit, size) for unit, size in _UNITS if abs(minutes) > size or size == 1)
-    number = abs(minutes) // size
-    return f"in {number} {unit}" if minutes > 0 else f"{number} {unit} ago"
+    return f"in {rough_time(minutes)}" if minutes > 0 else f"{rough_time(-minutes)} ago"
 
 
 def _shortened(client_id: str) -> str:

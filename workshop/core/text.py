@@ -51,6 +51,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def rough_time(minutes: int) -> str:
+    """A duration in the largest unit of which it has more than one: `60 min`, `2 h`, `3 d`."""
+    unit, size = next(
+        (unit, size) for unit, size in (("d", 1440), ("h", 60), ("min", 1)) if minutes > size or size == 1
+    )
+    return f"{minutes // size} {unit}"
+
+
 def yes_or_no(answer: str) -> bool | None:
     """Whether a typed answer is a yes; an empty one is a no, and None is any other."""
     return {"y": True, "yes": True, "n": False, "no": False, "": False}.get(answer.strip().lower())

@@ -54,7 +54,6 @@ from workshop.lab.steps import Step, StepRun, for_each, plan
 from workshop.toolhive.manifests import Resources
 from workshop.toolhive.secrets import SecretFiles, auth_configs
 
-_HOUR = 3600
 _ALL = ["get", "list", "create", "patch", "delete"]
 # To grant the rights of a seat, the account needs them itself; `Operator` checks those.
 _RIGHTS = (
@@ -368,13 +367,7 @@ class Creation:
             for seat in self._room.numbers
             if not issuer.is_current(self._handout.read(seat), known.get(seat, ""))
         ]
-        seconds = self._room.hours * _HOUR
-
-        def issue(seat: str) -> None:
-            self._handout.add(seat, issuer.issue(seat, seconds))
-
-        with self._handout.adding():
-            for_each(lacking, issue, line.note)
+        issuer.hand_out(lacking, self._room.hours, self._handout, line.note)
         line.note(f"{len(lacking)} new, in {self._handout.path}")
 
 

@@ -9,8 +9,8 @@ import csv
 import html
 import io
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -157,6 +157,13 @@ class Issuer:
             self._kube.patch("v1", "Namespace", space, None, body)
         return SeatFile(about=self._about(seat), cluster=self._entry, token=token)
 
+    def hand_out(
+        self, seats: Sequence[str], hours: int, handout: Handout, note: Callable[[str], None]
+    ) -> Mapping[str, SeatFile]:
+        """Write the file of each of these seats, with a new token that is valid for so many hours."""
+        with handout.adding():
+            return for_each(seats, lambda seat: handout.add(seat, self.issue(seat, hours * _HOUR)), note)
+
     def is_current(self, file: SeatFile | None, account_uid: str) -> bool:
         """Whether a file that was written earlier still describes its seat, with a token that works."""
         # A token ends with its ServiceAccount, also if a new one has the same name.
@@ -184,10 +191,14 @@ class Issuer:
     def _record_secret(self) -> str:
         name, key = RECORD_SECRET
         value = text(self._kube.get("v1", "Secret", name, self._room.name), "data", key)
-        try:
-            return base64.b64decode(value, validate=True).decode() if value else _missing(self._room)
-        except (binascii.Error, UnicodeDecodeError):
-            return _missing(self._room)
+        with suppress(binascii.Error, UnicodeDecodeError):
+            if value:
+                return base64.b64decode(value, validate=True).decode()
+        raise UsageError(
+            f"Room `{self._room.name}` lacks the secret of its practice GitHub",
+            why=f"Secret `{name}` in namespace `{self._room.name}` is missing or damaged",
+            hint=f"`workshop room create {self._room.name}` makes what is missing",
+        )
 
 
 def renew(
@@ -199,10 +210,7 @@ def renew(
     handout.prepare()
     issuer = Issuer(site, room)
     with progress.step(f"Make tokens for {len(wanted)} seats") as line:
-        seconds = (hours or room.hours) * _HOUR
-        with handout.adding():
-            made = for_each(wanted, lambda seat: handout.add(seat, issuer.issue(seat, seconds)), line.note)
-    return made
+        return issuer.hand_out(wanted, hours or room.hours, handout, line.note)
 
 
 def accounts(site: Cluster) -> Mapping[str, str]:
@@ -261,11 +269,3 @@ def write_cards(path: Path, room: Room, handout: Handout) -> None:
     safe = [{key: html.escape(value) for key, value in card.items()} for card in cards]
     shown = "\n".join(_CARD.format(**card) for card in safe)
     replace_text(path, _CARDS.format(room=html.escape(room.name), cards=shown))
-
-
-def _missing(room: Room) -> str:
-    raise UsageError(
-        f"Room `{room.name}` lacks the secret of its practice GitHub",
-        why=f"Secret `{RECORD_SECRET[0]}` in namespace `{room.name}` is missing or damaged",
-        hint=f"`workshop room create {room.name}` makes what is missing",
-    )

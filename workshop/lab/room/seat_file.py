@@ -4,7 +4,6 @@
 is a secret; the token expires.
 """
 
-import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from workshop.core.encoding import parse_json
+from workshop.core.encoding import jwt_claims
 from workshop.core.errors import UsageError
 from workshop.core.files import DamagedFileError, read_bounded
 from workshop.core.outgoing import is_loopback
@@ -80,14 +79,14 @@ class SeatFile(_Model):
     def expires(self) -> datetime | None:
         """The end of the token, as its own `exp` claim has it; None if it has none that can be read."""
         try:
-            return datetime.fromtimestamp(self._claims()["exp"], UTC)
+            return datetime.fromtimestamp((jwt_claims(self.token) or {})["exp"], UTC)
         except (LookupError, ValueError, TypeError, OverflowError, OSError):
             return None
 
     @property
     def account_uid(self) -> str:
         """The uid of the ServiceAccount that the token belongs to; empty if it has none that can be read."""
-        return text(self._claims(), "kubernetes.io", "serviceaccount", "uid")
+        return text(jwt_claims(self.token), "kubernetes.io", "serviceaccount", "uid")
 
     def kubeconfig(self) -> dict[str, Any]:
         """The document to write: one context, with the extension."""
@@ -107,16 +106,6 @@ class SeatFile(_Model):
             "users": [{"name": name, "user": {"token": self.token}}],
             "contexts": [{"name": name, "context": context}],
         }
-
-    def _claims(self) -> Mapping[str, Any]:
-        """What the token claims, unverified; nothing for a token of another form."""
-        try:
-            claims = self.token.split(".")[1]
-            # A JWT's parts have no padding (RFC 7515 section 2).
-            found = parse_json(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
-        except (LookupError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
 
 
 def text_of(seat: SeatFile) -> bytes:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from workshop.core.files import parsed_json
 from workshop.core.seats import seat_numbers
-from workshop.core.text import one_line
+from workshop.core.text import one_line, rough_time
 from workshop.lab.cluster.readiness import OPERATOR
 from workshop.lab.cluster.workload_state import (
     OperatorView,
@@ -49,8 +49,6 @@ _INSTALL = "`workshop room create` installs it again, and changes nothing else"
 # 300 s is the default toleration of `node.kubernetes.io/unreachable`.
 _NODE = "Kubernetes moves its pods after 5 minutes; `kubectl get nodes` shows whether it returns"
 _LONGEST = 160
-_MINUTE = 60
-_UNITS = (("d", 1440), ("h", 60), ("min", 1))
 
 
 @dataclass(frozen=True)
@@ -140,11 +138,8 @@ def ago(at: str, now: datetime | None = None) -> str:
     if moment is None:
         return ""
     # Negative if the seat's clock runs ahead of this one: shown as now.
-    minutes = round(((now or datetime.now(UTC)) - moment).total_seconds() / _MINUTE)
-    for unit, size in _UNITS:
-        if minutes >= size:
-            return f"{minutes // size} {unit} ago"
-    return "just now"
+    minutes = round(((now or datetime.now(UTC)) - moment).total_seconds() / 60)
+    return f"{rough_time(minutes)} ago" if minutes > 0 else "just now"
 
 
 def _moment(at: str) -> datetime | None:
