@@ -63,6 +63,13 @@ def jwt_claims(token: str) -> dict[str, Any] | None:
     return _jwt_part(token, 1)
 
 
+def unsigned_jwt(claims: Mapping[str, Any], algorithm: str = "none", signature: str = "") -> str:
+    """A JWT of an access token's type (RFC 9068) without a valid signature: every server must refuse it."""
+    header = {"alg": algorithm, "typ": "at+jwt"}
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in (header, claims)]
+    return ".".join([*(part.rstrip("=") for part in parts), signature])
+
+
 def s256(verifier: str) -> str:
     """The PKCE S256 challenge of a verifier (RFC 7636 section 4.2)."""
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")

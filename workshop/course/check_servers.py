@@ -1,10 +1,8 @@
 """Servers for checks: a part's manifests run as processes, and calls of a protected MCP server."""
 
 import asyncio
-import base64
 import contextlib
 import io
-import json
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -24,7 +22,7 @@ from workshop.agent.listener import LoopbackListener
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.token_store import Login, TokenStore
 from workshop.core.console import Console
-from workshop.core.encoding import jwt_claims
+from workshop.core.encoding import jwt_claims, unsigned_jwt
 from workshop.core.ports import free_port
 from workshop.course.check_outcome import NotPassedError, expect
 from workshop.course.lessons import Lesson
@@ -177,9 +175,4 @@ class ProtectedServer:
     @staticmethod
     def forged(claims: Mapping[str, Any], algorithm: str = "none", signature: str = "") -> str:
         """A JWT without a valid signature."""
-        header = {"alg": algorithm, "typ": "at+jwt"}
-        return f"{_encoded(header)}.{_encoded(claims)}.{signature}"
-
-
-def _encoded(part: Mapping[str, Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+        return unsigned_jwt(claims, algorithm, signature)

@@ -1,7 +1,5 @@
 """The probe's requests in their order: the MCP endpoint, its metadata, then the authorization server."""
 
-import base64
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,7 +26,7 @@ from workshop.audit.probe.model import (
     joined,
     split,
 )
-from workshop.core.encoding import jwt_claims
+from workshop.core.encoding import jwt_claims, unsigned_jwt
 from workshop.core.errors import WorkshopError
 
 if TYPE_CHECKING:
@@ -50,12 +48,7 @@ def unsigned_token(issuer: str, audience: str) -> str:
         "iat": now,
         "exp": now + 60,
     }
-    # The type of RFC 9068, so that the signature alone is wrong.
-    return f"{_encoded({'alg': 'none', 'typ': 'at+jwt'})}.{_encoded(claims)}."
-
-
-def _encoded(content: dict[str, object]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
+    return unsigned_jwt(claims)  # the signature alone is wrong
 
 
 _CREATED = (200, 201)

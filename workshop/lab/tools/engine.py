@@ -1,6 +1,5 @@
 """The container engine behind `docker`: its kind, its address, and why it cannot be used."""
 
-import ipaddress
 import platform as machine
 import re
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from workshop.core.errors import PreflightError
+from workshop.core.outgoing import is_loopback_host
 from workshop.lab.tools.run import Version, parsed, spelled
 
 MINIMUM: Version = (20, 10, 0)
@@ -105,7 +105,7 @@ def remote_part(endpoint: str) -> str:
     """The endpoint without any login, if it is on another machine; empty if it is on this one."""
     parts = urlsplit(endpoint)
     # `tcp://:2375` has no host and means this machine.
-    if parts.scheme not in {"tcp", "ssh", "http", "https"} or _is_loopback(parts.hostname or "localhost"):
+    if parts.scheme not in {"tcp", "ssh", "http", "https"} or is_loopback_host(parts.hostname or "localhost"):
         return ""
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname}{port}"
@@ -152,13 +152,6 @@ def absent() -> EngineError:
         why="There is no `docker` on the PATH",
         hint="Install it (https://docs.docker.com/get-docker/), or use `workshop up --backend embedded`",
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _start_hint(endpoint: str, context: str) -> str:
