@@ -25,7 +25,13 @@ _HANG_UP_SECONDS = 5.0
 WORKLOADS = ("github-remote", "practice-github", "workshop")
 
 
-class ForkedTerminal(pexpect.spawn[str] if TYPE_CHECKING else pexpect.spawn):
+if TYPE_CHECKING:
+    _Spawn = pexpect.spawn[str]
+else:
+    _Spawn = pexpect.spawn
+
+
+class ForkedTerminal(_Spawn):
     """What `pexpect.spawn` is, for a process that a fork server makes."""
 
     def __init__(
@@ -145,10 +151,8 @@ class IsolatedInstance:
         self, *words: str, timeout: float = 60, size: tuple[int, int] = (40, 100), **variables: str
     ) -> "pexpect.spawn[str]":
         """The same for what follows `python`."""
-        environment = {**self.environment, "TERM": "xterm-256color", **variables}
-        del environment["COLUMNS"]  # then the terminal itself is asked
-        server = fork_server(environment)
-        return ForkedTerminal(server, words, self.folder, environment, size, timeout)
+        given = {name: value for name, value in self.environment.items() if name != "COLUMNS"}
+        return forked_terminal(*words, folder=self.folder, timeout=timeout, size=size, **given | variables)
 
     def begin(self, *words: str, **variables: str) -> ForkedProcess:
         """Start what follows `python` and let it run, with pipes for its three streams."""
@@ -192,6 +196,22 @@ def forked(*words: str, folder: Path, imports: Sequence[str] = IMPORTS, **variab
     environment = {**plain_environment(), **variables}
     server = fork_server(environment)
     return ForkedProcess(server, words, folder, environment, imports=imports, piped=(0, 1, 2))
+
+
+def forked_terminal(
+    *words: str, folder: Path, timeout: float = 60, size: tuple[int, int] = (40, 100), **variables: str
+) -> ForkedTerminal:
+    """Start what follows `python` on a terminal; without COLUMNS, the terminal itself is asked."""
+    environment = {**plain_environment(), "TERM": "xterm-256color", **variables}
+    return ForkedTerminal(fork_server(environment), words, folder, environment, size, timeout)
+
+
+def run_forked(
+    *words: str, folder: Path, imports: Sequence[str] = IMPORTS, timeout: float = 100, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """The same to its end, with nothing on stdin."""
+    environment = {**plain_environment(), **variables}
+    return fork_server(environment).run(words, folder, environment, imports=imports, timeout=timeout)
 
 
 @pytest.fixture(scope="session", autouse=True)

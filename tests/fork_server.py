@@ -6,6 +6,7 @@ namespace, and only imports before it forks. The child takes its own streams, fo
 `python -m workshop` or a script from the first line, and ends with Python's own finalization.
 """
 
+import atexit
 import contextlib
 import fcntl
 import gc
@@ -21,7 +22,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, NoReturn, Self
 
 ENTRY = "workshop.cli.main"  # what a command imports before it does anything
 IMPORTS = (
@@ -141,16 +142,17 @@ class ForkedProcess:
     ) -> None:
         self.returncode: int | None = None
         self._server = server
+        streams = [*piped] if terminal is None else []
         request = {
             "words": [*words],
             "folder": str(folder or ""),
             "environment": {**environment},
             "imports": [*imports],
             "first": first,
-            "streams": [*piped] if terminal is None else [],
+            "streams": streams,
             "terminal": terminal is not None,
         }
-        pipes = {number: os.pipe() for number in request["streams"]}
+        pipes = {number: os.pipe() for number in streams}
         given = {number: ends[number > 0] for number, ends in pipes.items()}
         self._alive, alive = os.pipe()
         try:
@@ -296,12 +298,49 @@ def _run(words: Sequence[str]) -> None:
             sys.path.insert(0, str(Path.cwd()))
         sys.argv = [words[1], *words[2:]]
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    elif words[0] == "-c":
+        sys.path.insert(0, "")
+        sys.argv = ["-c", *words[2:]]
+        exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
     else:
         sys.path.insert(0, str(Path(words[0]).parent))
         sys.argv = [*words]
         runpy.run_path(words[0], run_name="__main__")
 
 
+def _end(code: int) -> NoReturn:
+    """End as Python does, except that it does not take apart what it has imported: half of a command's time.
+
+    What this and the flush of the streams report is printed, as Python prints it.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for the threads that are no daemons
+    atexit._run_exitfuncs()
+    gc.collect()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream and not stream.closed:
+                stream.flush()
+        except (OSError, ValueError) as error:
+            code = 120
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                sys.stderr.write(f"Exception ignored in: {stream!r}\n{type(error).__name__}: {error}\n")
+                sys.stderr.flush()
+    os._exit(code)
+
+
+def _exit_code(ended: SystemExit) -> int:
+    """The exit code that Python gives for this, which may print a text first."""
+    if ended.code is None or isinstance(ended.code, int):
+        return (ended.code or 0) & 0xFF
+    sys.stderr.write(f"{ended.code}\n")
+    return 1
+
+
 if __name__ == "__main__":
     del sys.path[0]  # this file's folder
-    _run(_take(*_serve(socket.socket(fileno=int(sys.argv[1])))))
+    given = _take(*_serve(socket.socket(fileno=int(sys.argv[1]))))
+    try:
+        _run(given)
+    except SystemExit as ended:
+        _end(_exit_code(ended))
+    _end(0)

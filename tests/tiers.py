@@ -186,7 +186,7 @@ class _Scheduling(LoadFileScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        file = super()._split_scope(nodeid)
+        file = str(super()._split_scope(nodeid))
         if "e2e/kind/" in file:
             return "e2e/kind"
         if "/clients/" in file and (used := _SERVER.search(nodeid)):

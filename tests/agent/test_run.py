@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.environment import forked, run_forked
 from workshop.agent.approval import ApproveAs
 from workshop.agent.loop import Agent, WatchedModel
 from workshop.agent.messages import ChatModel
@@ -52,13 +53,9 @@ def part(tmp_path: Path) -> Path:
     return folder
 
 
-def _run(part: Path, *options: str | bytes, body: str = ASK) -> subprocess.CompletedProcess[str]:
+def _run(part: Path, *options: str, body: str = ASK) -> subprocess.CompletedProcess[str]:
     (part / "main.py").write_text(MAIN.replace("BODY", body))
-    command = [sys.executable, str(part / "main.py"), *options]
-    home = {**os.environ, "WORKSHOP_HOME": str(part / "state")}
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=part, env=home, timeout=60, check=False
-    )
+    return run_forked(str(part / "main.py"), *options, folder=part, WORKSHOP_HOME=str(part / "state"))
 
 
 def test_main_py_prints_the_answer_to_stdout_and_the_rest_to_stderr(part: Path) -> None:
@@ -74,7 +71,7 @@ def test_main_py_takes_another_question(part: Path) -> None:
 
 
 def test_a_question_that_is_not_utf_8_is_a_usage_error(part: Path) -> None:
-    done = _run(part, "--question", b"Wie sch\xc3")
+    done = _run(part, "--question", os.fsdecode(b"Wie sch\xc3"))
     assert done.returncode == 2
     assert "`--question` is not UTF-8 text" in done.stderr
     assert "Traceback" not in done.stderr
@@ -113,9 +110,8 @@ def test_main_py_refuses_options_it_does_not_have(part: Path) -> None:
 def test_ctrl_c_ends_a_run_with_130(part: Path) -> None:
     body = "import asyncio; print('waiting', flush=True); await asyncio.sleep(60)"
     (part / "main.py").write_text(MAIN.replace("BODY", body))
-    with subprocess.Popen(
-        [sys.executable, str(part / "main.py")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    home = str(part / "state")
+    with forked(str(part / "main.py"), folder=part, WORKSHOP_HOME=home) as process:
         assert process.stdout
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGINT)
@@ -280,7 +276,10 @@ def test_two_parts_may_each_have_a_module_of_the_same_name(part: Path, tmp_path:
 
 def test_a_part_without_mcp_does_not_load_it(part: Path) -> None:
     check = "assert not {'mcp', 'httpx2'} & set(__import__('sys').modules); "
-    assert _run(part, body=check + ASK).returncode == 0
+    (part / "main.py").write_text(MAIN.replace("BODY", check + ASK))
+    home = {**os.environ, "WORKSHOP_HOME": str(part / "state")}
+    done = subprocess.run([sys.executable, str(part / "main.py")], cwd=part, env=home, check=False)
+    assert done.returncode == 0
 
 
 def test_every_exported_name_is_there() -> None:

@@ -1,10 +1,11 @@
 """Ctrl-C on a real terminal: the first stops the command, the second exits at once."""
 
-import sys
 from pathlib import Path
 
 import pexpect
 import pytest
+
+from tests.environment import forked_terminal
 
 MAIN = """
 import asyncio, pathlib, time
@@ -42,7 +43,7 @@ def part(tmp_path: Path) -> Path:
 
 def started(part: Path, body: str) -> "pexpect.spawn[str]":
     (part / "main.py").write_text(MAIN.replace("    {body}", body))
-    child = pexpect.spawn(sys.executable, [str(part / "main.py")], cwd=part, encoding="utf-8", timeout=60)
+    child = forked_terminal(str(part / "main.py"), folder=part)
     child.expect("waiting")
     return child
 
@@ -130,7 +131,7 @@ try:
 except KeyboardInterrupt:
     print("Stopped", flush=True)
 """)
-    child = pexpect.spawn(sys.executable, [str(tmp_path / "main.py")], encoding="utf-8", timeout=60)
+    child = forked_terminal(str(tmp_path / "main.py"), folder=tmp_path)
     child.expect("waiting")
     child.sendintr()
     child.expect("Stopped")

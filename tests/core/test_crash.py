@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.environment import run_forked
 from workshop.core.crash import crash_logs, run_program, short_error
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
 
@@ -38,14 +39,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def forced_bug(here: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     code = "import workshop.course.environment\n" + BUG.format(secret=SECRET)
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=here,
-        env={**os.environ, "WORKSHOP_HOME": str(here / "state")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_forked("-c", code, *arguments, folder=here, WORKSHOP_HOME=str(here / "state"))
 
 
 def test_a_bug_is_one_short_error_and_a_masked_log(here: Path) -> None:
@@ -77,14 +71,13 @@ def test_a_bug_with_json_is_the_envelope(here: Path) -> None:
 
 def test_the_report_takes_the_log_along(here: Path) -> None:
     forced_bug(here)
-    done = subprocess.run(
-        [sys.executable, "-m", "workshop", "report", "--json"],
-        cwd=here,
-        env={**os.environ, "WORKSHOP_HOME": str(here / "state"), "WORKSHOP_BACKEND": "embedded"},
-        capture_output=True,
-        text=True,
-        check=True,
+    done = run_forked(
+        *("-m", "workshop", "report", "--json"),
+        folder=here,
+        WORKSHOP_HOME=str(here / "state"),
+        WORKSHOP_BACKEND="embedded",
     )
+    assert done.returncode == 0, done.stderr
     assert f"crashes/{crash_logs()[0].name}" in json.loads(done.stdout)["data"]["contents"]
 
 

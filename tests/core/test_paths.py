@@ -1,12 +1,11 @@
 """Files are private and written whole."""
 
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.environment import run_forked
 from workshop.core import paths
 from workshop.core.errors import PreflightError, UsageError
 
@@ -51,6 +50,7 @@ def test_the_parts_of_this_checkout_are_found() -> None:
 FULL = """
 import resource, signal, sys
 from pathlib import Path
+from tests.environment import run_forked
 from workshop.core import paths
 from workshop.core.errors import PreflightError, UsageError
 from workshop.core.crash import short_error
@@ -80,9 +80,8 @@ def test_on_a_full_disk_a_file_is_whole_or_absent(way: str, before: str, tmp_pat
     if before and way != "create_file":
         target.write_text(before)
     files = list(tmp_path.iterdir())
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, str(target), way], capture_output=True, text=True, check=False
-    )
+    imports = ("workshop.core.crash", "workshop.core.paths")
+    done = run_forked("-c", FULL, str(target), way, folder=tmp_path.parent, imports=imports)
     assert (done.returncode, done.stdout.strip()) == (PreflightError.exit_code, str(target)), done.stderr
     assert list(tmp_path.iterdir()) == files
     assert not files or target.read_text() == before

@@ -1,14 +1,14 @@
 """What leaves in a report: everything that helps, nothing that opens a door."""
 
 import json
+import os
 import platform
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from tests.environment import run_forked
 from workshop.core.instance import Instance, Record
 from workshop.core.redaction import redacted
 from workshop.course.report import configuration, write_report
@@ -94,6 +94,8 @@ def test_the_configuration_tells_every_source_and_no_secret(
 
 def test_both_commands_answer_in_json(state: Path) -> None:
     for words in (["config"], ["report", "out.zip"]):
-        argv = [sys.executable, "-m", "workshop", *words, "--json"]
-        told = json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+        home = os.environ["WORKSHOP_HOME"]
+        done = run_forked("-m", "workshop", *words, "--json", folder=Path.cwd(), WORKSHOP_HOME=home)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
         assert (told["command"], told["status"]) == (words[0], "success")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.environment import run_forked
 from workshop.core.instance import Instance, Record
 
 if TYPE_CHECKING:
@@ -29,15 +30,8 @@ def run(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     (tmp_path / ".env").write_text("", encoding="utf-8")
 
     def run(folder: str, *options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, str(parts / folder / "main.py"), *options],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        main, home = str(parts / folder / "main.py"), os.environ["WORKSHOP_HOME"]
+        return run_forked(main, *options, folder=tmp_path, WORKSHOP_HOME=home, COLUMNS="200")
 
     return run
 
