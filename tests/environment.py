@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,6 +173,7 @@ class IsolatedInstance:
         return list(process.strays(self.directory))
 
 
+_LOCK = threading.Lock()  # a test may run commands in several threads
 _SERVERS: dict[tuple[tuple[str, str], ...], ForkServer] = {}
 # What no import reads, so that servers need not differ in it.
 _AT_RUN_TIME = ("WORKSHOP_", "BROWSER", "COLUMNS", "FORCE_", "NO_COLOR", "PAGER", "PRACTICE_", "TERM")
@@ -181,9 +183,10 @@ def fork_server(environment: Mapping[str, str]) -> ForkServer:
     """The fork server with these variables, except for those that only its children get."""
     shell = {name: value for name, value in environment.items() if not name.startswith(_AT_RUN_TIME)}
     key = tuple(sorted(shell.items()))
-    if key not in _SERVERS:
-        _SERVERS[key] = ForkServer([sys.executable], Path(__file__).parent, shell)
-    return _SERVERS[key]
+    with _LOCK:
+        if key not in _SERVERS:
+            _SERVERS[key] = ForkServer([sys.executable], Path(__file__).parent, shell)
+        return _SERVERS[key]
 
 
 def plain_environment() -> dict[str, str]:

@@ -27,9 +27,21 @@ def click(page: Page, *names: str) -> None:
         page.get_by_role("button", name=re.compile(name)).click()
 
 
-def test_a_person_is_asked_in_the_middle_of_a_call_and_connects_in_the_browser(
+def test_a_person_is_asked_in_the_middle_of_a_call_and_declines_or_connects_in_the_browser(
     instance: IsolatedInstance, page: Page
 ) -> None:
+    child = instance.spawn("part", "4", "run", "--variation", "elicitation", "--no-browser", timeout=60)
+    page.goto(found(child, "oauth/authorize"))
+    click(page, "Approve", "learner")
+    child.expect(r"\[y/N\]")
+    child.sendline("n")
+    child.expect("I cannot answer")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    assert "did not want to connect" in " ".join(str(child.before).split()), "the model hears of it"
+
+    assert instance.run("login", "revoke", "--all").returncode == 0
     child = instance.spawn("part", "4", "run", "--variation", "elicitation", "--no-browser", timeout=60)
     page.goto(found(child, "oauth/authorize"))
     click(page, "Approve", "learner")
@@ -47,22 +59,6 @@ def test_a_person_is_asked_in_the_middle_of_a_call_and_connects_in_the_browser(
     assert instance.processes() == []
 
 
-def test_the_model_hears_of_a_person_who_does_not_want_to_connect(
-    instance: IsolatedInstance, page: Page
-) -> None:
-    child = instance.spawn("part", "4", "run", "--variation", "elicitation", "--no-browser", timeout=60)
-    page.goto(found(child, "oauth/authorize"))
-    click(page, "Approve", "learner")
-    child.expect(r"\[y/N\]")
-    child.sendline("n")
-    child.expect("I cannot answer")
-    child.expect(pexpect.EOF)
-    child.close()
-    assert child.exitstatus == 0
-    assert "did not want to connect" in " ".join(str(child.before).split())
-    instance.run("teardown")
-
-
 def test_the_weak_edition_reports_what_it_is_and_gives_way_to_the_mended_one(
     instance: IsolatedInstance,
 ) -> None:
@@ -78,6 +74,7 @@ def test_the_weak_edition_reports_what_it_is_and_gives_way_to_the_mended_one(
     assert document["data"]["variation"] == "worker"
     assert ANSWER in document["data"]["answer"]
     assert instance.run("probe", address[1]).returncode == 0
+    every_check_passes(instance, "worker")
 
     status = json.loads(instance.run("status", "--json").stdout)["data"]
     assert not status["up"]
@@ -89,15 +86,19 @@ def test_the_weak_edition_reports_what_it_is_and_gives_way_to_the_mended_one(
     assert not (instance.directory / "variations").exists()
 
 
-@pytest.mark.parametrize("name", ["worker", "elicitation", "resource-server", "prefix-gateway"])
+@pytest.mark.parametrize("name", ["elicitation", "resource-server", "prefix-gateway"])
 def test_every_check_of_a_variation_passes_after_its_run(instance: IsolatedInstance, name: str) -> None:
     ran = instance.run("part", "4", "run", "--variation", name, "--approve-as", "learner")
     assert ANSWER in ran.stdout, ran.stderr
+    every_check_passes(instance, name)
+    instance.run("teardown")
+
+
+def every_check_passes(instance: IsolatedInstance, name: str) -> None:
     done = instance.run("part", "4", "check", "--variation", name, "--json")
     checks = json.loads(done.stdout)["data"]["checks"]
     assert {check["id"]: check["reason"] for check in checks if check["state"] != "passed"} == {}
     assert len(checks) > 5
-    instance.run("teardown")
 
 
 @pytest.mark.parametrize(
