@@ -141,7 +141,7 @@ def prepare(
         question=_question(options.question) or part.question,
         model=_model(part, context.settings, rehearsal=options.rehearsal_model),
         approval=approval_for(no_browser=options.no_browser, approve_as=options.approve_as),
-        logins=instance.directory / "logins",
+        logins=instance.logins,
         endpoints=endpoints.urls if endpoints else instance.endpoints,
         headers=endpoints.headers if endpoints else {},
         timeouts=part.timeouts,

@@ -82,7 +82,7 @@ def _signing(*, login: bool, no_browser: bool, approve_as: str | None) -> "Signi
     from workshop.audit.sign_in import Signing
     from workshop.core.instance import Instance
 
-    tokens = TokenStore(Instance.locate().directory / "logins", observe)
+    tokens = TokenStore(Instance.locate().logins, observe)
     return Signing(tokens, approval_for(no_browser=no_browser, approve_as=approve_as), observe)
 
 

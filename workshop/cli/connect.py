@@ -104,7 +104,7 @@ def bridge(
     interrupts.run(
         Bridge(
             url,
-            TokenStore(Instance.locate().directory / "logins", observe),
+            TokenStore(Instance.locate().logins, observe),
             approval_for(no_browser=no_browser, approve_as=approve_as),
             headers=headers,
             observe=observe,

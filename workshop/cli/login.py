@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -61,7 +60,7 @@ def list_logins() -> Result:
 
 def logins_now() -> list[dict[str, object]]:
     """The stored logins for display, without their tokens."""
-    if not any(_folder().glob("*.json")):
+    if not any(Instance.load().logins.glob("*.json")):
         return []  # without the import of the store, which is slow
     return [_described(login) for login in _store().all()]
 
@@ -101,11 +100,7 @@ def observe(event: "Event") -> None:
 def _store() -> "TokenStore":
     from workshop.agent.token_store import TokenStore
 
-    return TokenStore(_folder(), observe)
-
-
-def _folder() -> Path:
-    return Instance.load().directory / "logins"
+    return TokenStore(Instance.load().logins, observe)
 
 
 def _chosen(logins: "Sequence[Login]", resource: str | None, *, everything: bool) -> "Sequence[Login]":

@@ -226,7 +226,7 @@ def complete_logins(incomplete: str) -> list[str]:
 
     return _matching(
         incomplete,
-        lambda: {login.resource for login in TokenStore(Instance.locate().directory / "logins").all()},
+        lambda: {login.resource for login in TokenStore(Instance.locate().logins).all()},
     )
 
 

@@ -73,6 +73,11 @@ class Instance:
         return self.directory.name != UNNAMED
 
     @property
+    def logins(self) -> Path:
+        """The folder of the agent's logins, with a file for each."""
+        return self.directory / "logins"
+
+    @property
     def upstream(self) -> Upstream | None:
         return self.record.upstream if self.record else None
 

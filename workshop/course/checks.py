@@ -235,7 +235,7 @@ class Subject:
         from workshop.agent.token_store import TokenStore
         from workshop.course.check_servers import ProtectedServer
 
-        return ProtectedServer(self.endpoint(name), TokenStore(self.instance.directory / "logins"))
+        return ProtectedServer(self.endpoint(name), TokenStore(self.instance.logins))
 
     def embedded(self, *changed: "Resource") -> "AbstractAsyncContextManager[Embedded]":
         """Run the part's manifests as local processes; `changed` replace those of the same name."""
@@ -255,7 +255,7 @@ class Subject:
         if github in self._variation():
             from workshop.course.practice_record import API, token_swap
 
-            logins = self.instance.directory / "logins"
+            logins = self.instance.logins
             return token_swap(self.endpoint(github), self.endpoint(server), logins, API)
         if self.instance.upstream == "github":
             raise NotApplicableError("Only the practice GitHub records what it receives")

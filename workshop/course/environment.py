@@ -234,7 +234,7 @@ def prove(lesson: Lesson, progress: Progress, context: "RunContext") -> None:
         return
     from workshop.agent.token_store import TokenStore  # only here: it loads the MCP SDK
 
-    logins = TokenStore(instance.directory / "logins").all()
+    logins = TokenStore(instance.logins).all()
     tokens = {login.resource: login.tokens.access_token for login in logins if login.tokens}
     with _existing(lesson, context.settings, None) as (backend, choices):
         backend.prove(deployment, choices, tokens, progress)

@@ -29,7 +29,7 @@ _SAME_MOMENT = timedelta(milliseconds=1)  # the record's times are cut to a mill
 def require_token_swap(instance: Instance, since: datetime | None = None) -> str:
     """The result of the token-swap check of this instance in one sentence; raises as `token_swap` does."""
     github, server = instance.endpoints[PRACTICE_GITHUB], instance.endpoints["github-remote"]
-    return token_swap(github, server, instance.directory / "logins", since=since, key=_record_key(instance))
+    return token_swap(github, server, instance.logins, since=since, key=_record_key(instance))
 
 
 def token_swap(

@@ -335,7 +335,7 @@ def _forget_logins(urls: Collection[str]) -> None:
     if urls:
         from workshop.agent.token_store import TokenStore  # its files are models of the SDK
 
-        logins = TokenStore(Instance.locate().directory / "logins")
+        logins = TokenStore(Instance.locate().logins)
         for url in urls:
             logins.forget(url)
 

@@ -30,7 +30,6 @@ from workshop.lab.cluster.render import RenderedPart
 from workshop.lab.kube.client import bound
 from workshop.lab.kube.objects import text
 from workshop.toolhive.manifests import UPSTREAM, Resource, auth_config
-from workshop.toolhive.secrets import SecretFiles
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -269,7 +268,7 @@ def check_after(part: RenderedPart, cluster: Cluster, tokens: Mapping[str, str],
 
 
 def _contract_of(proxy: Resource, part: RenderedPart, cluster: Cluster) -> ProxyContract:
-    return ProxyContract.of(proxy, part.resources, SecretFiles(cluster.home / "secrets"))
+    return ProxyContract.of(proxy, part.resources, cluster.secrets)
 
 
 def _token_swap(proxy: Resource, part: RenderedPart, cluster: Cluster) -> CheckResult:

@@ -18,6 +18,7 @@ from workshop.lab.pins import Pins
 from workshop.lab.tools.clusters import Access, Helm, Kind, Kubectl
 from workshop.lab.tools.docker import Docker
 from workshop.lab.tools.run import Runner
+from workshop.toolhive.secrets import SecretFiles
 
 INSTANCE_LABEL = "workshop/instance"
 VARIATION_LABEL = "workshop/variation"
@@ -163,6 +164,11 @@ class Cluster:
             retry_seconds=self.limits.retry,
             look_seconds=self.limits.look,
         )
+
+    @property
+    def secrets(self) -> SecretFiles:
+        """The values of the secrets, as files on this machine."""
+        return SecretFiles(self.home / "secrets")
 
     @property
     def own_nodes(self) -> bool:

@@ -120,7 +120,7 @@ class Renderer:
     def __init__(self, cluster: Cluster, shared: SharedPractice | None = None) -> None:
         self._cluster = cluster
         self._shared = shared
-        self._secrets = SecretFiles(cluster.home / "secrets")
+        self._secrets = cluster.secrets
 
     def render(self, deployments: Sequence[Deployment], choices: Choices) -> list[RenderedPart]:
         """Render every part, and write its secrets and its file; raises UsageError for a broken rule."""
@@ -257,7 +257,7 @@ def by_hand(
     cluster: Cluster, part: RenderedPart, apply_command: str, forward_command: Callable[[Endpoint], str]
 ) -> list[HandStep]:
     """Secrets, manifests, waits and forwards, in the order in which a person types them."""
-    files = SecretFiles(cluster.home / "secrets")
+    files = cluster.secrets
     for secret in part.all.of("Secret"):
         files.write_resource(secret)
     wanted = secrets_of(part.all)

@@ -29,7 +29,6 @@ from workshop.lab.steps import Step
 from workshop.lab.tools.run import copyable
 from workshop.toolhive.manifests import Resource, Resources
 from workshop.toolhive.overrides import OPTIONAL_FIELDS, without
-from workshop.toolhive.secrets import SecretFiles
 
 _CONFIGS = [kind for _, kind in CONFIGS]
 # A pod of these that starts before its image is loaded tries to pull it, and fails.
@@ -80,7 +79,7 @@ class Workloads:
         everything = Resources(tuple(item for part in self.parts for item in part.all.all))
 
         def do(line: Line) -> None:
-            files = SecretFiles(self._cluster.home / "secrets")
+            files = self._cluster.secrets
             for secret in everything.of("Secret"):
                 files.write_resource(secret)
             made = self._secrets.recreate(everything, files)
