@@ -71,7 +71,6 @@ def judged(monkeypatch: pytest.MonkeyPatch, folder: Path, *requests: tuple[str, 
 @pytest.fixture
 def seat(tmp_path: Path, config_file: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Instance]:
     """An instance in seat 03 of a room, whose practice GitHub has three seats."""
-    monkeypatch.setenv(RECORD_SECRET, ROOM)
     monkeypatch.setenv("WORKSHOP_HOME", str(tmp_path / "state"))
     practice = Practice(user="seat-03", namespace="monday", record_key=record_key(ROOM, "seat-03"))
     about = Seat(room="monday", seat="03", namespace="monday-03", practice=practice)
@@ -79,7 +78,7 @@ def seat(tmp_path: Path, config_file: Path, port: int, monkeypatch: pytest.Monke
     instance = Instance.locate()
     seat_file.write(instance.directory / SEAT_FILE, found)
     endpoints = {PRACTICE_GITHUB: f"http://localhost:{port}", "github-remote": SERVER}
-    process = Process(config_file, "--seats", "3")
+    process = Process(config_file, "--seats", "3", **{RECORD_SECRET: ROOM})
     try:
         process.wait_until_it_serves(port)
         yield instance.save(Record("kubernetes", "practice", endpoints=endpoints))
