@@ -3,7 +3,7 @@
 The start of Python and imports are most of a short command's processor time. `ForkServer` is the tests' end.
 As a program, this file is the server. It starts as a command does, with the same variables, streams and
 namespace, and only imports before it forks. The child takes its own streams, folder and variables, runs
-`python -m workshop` or a script from the first line, and ends with Python's own finalization.
+`python -m workshop` or a script from the first line, and ends as Python does, in full if that is asked for.
 """
 
 import atexit
@@ -82,15 +82,24 @@ class ForkServer:
         *,
         imports: Sequence[str] = (),
         first: str = "",
+        finalize: bool = False,
         timeout: float = 100,
     ) -> subprocess.CompletedProcess[str]:
         """Run what follows `python` on a command line: `-m workshop …`, or a script with its arguments.
 
         Without a folder it runs in the server's own. `imports` are the modules to import before the fork;
-        `first` is a command of the shell, to be run after it. Raises TimeoutExpired after `timeout` seconds.
+        `first` is a command of the shell, to be run after it. With `finalize` the child ends with all of
+        Python's finalization. Raises TimeoutExpired after `timeout` seconds.
         """
         with ForkedProcess(
-            self, words, folder, environment, imports=imports, first=first, piped=self.streams
+            self,
+            words,
+            folder,
+            environment,
+            imports=imports,
+            first=first,
+            finalize=finalize,
+            piped=self.streams,
         ) as forked:
             output, errors = forked.communicate(timeout=timeout)
             return subprocess.CompletedProcess([*words], forked.wait(), output, errors)
@@ -137,6 +146,7 @@ class ForkedProcess:
         *,
         imports: Sequence[str] = (),
         first: str = "",
+        finalize: bool = False,
         piped: Sequence[int] = (1, 2),
         terminal: int | None = None,
     ) -> None:
@@ -149,6 +159,7 @@ class ForkedProcess:
             "environment": {**environment},
             "imports": [*imports],
             "first": first,
+            "finalize": finalize,
             "streams": streams,
             "terminal": terminal is not None,
         }
@@ -338,9 +349,14 @@ def _exit_code(ended: SystemExit) -> int:
 
 if __name__ == "__main__":
     del sys.path[0]  # this file's folder
-    given = _take(*_serve(socket.socket(fileno=int(sys.argv[1]))))
-    try:
-        _run(given)
-    except SystemExit as ended:
-        _end(_exit_code(ended))
-    _end(0)
+    request, descriptors = _serve(socket.socket(fileno=int(sys.argv[1])))
+    words = _take(request, descriptors)
+    if request["finalize"]:
+        _run(words)
+    else:
+        code = 0
+        try:
+            _run(words)
+        except SystemExit as ended:
+            code = _exit_code(ended)
+        _end(code)  # not above, where the error still refers to what the program has left

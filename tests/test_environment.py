@@ -1,11 +1,14 @@
 """A shell's choices for `up` do not reach the tests, and a person's choices for the tests do."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import clear_choices
+from tests.environment import fork_server, plain_environment
 
 CHOICES = {"WORKSHOP_CHART_CRDS": "a.tgz", "WORKSHOP_NODE_IMAGE": "node:1", "WORKSHOP_MODEL": "m"}
 OTHERS = {"PATH": "/bin", "WORKSHOP_E2E_CONTEXT": "lab", "WORKSHOP_VMCP": "/bin/vmcp"}
@@ -25,3 +28,42 @@ def test_a_program_that_a_test_starts_keeps_what_it_compiles() -> None:
     program = "import sys; print(sys.dont_write_bytecode)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+GARBAGE = """
+class Late:
+    def __del__(self):
+        raise ValueError("late")
+late = Late()
+"""
+PROGRAMS = {
+    "what it is given": "import os, sys; print(sys.argv, sys.path[0], os.getcwd(), os.environ['X'])",
+    "a text as its end": "import sys; print('half'); sys.exit('why')",
+    "an exit code": "import sys; sys.exit(300)",
+    "a signal": "import os; os.kill(os.getpid(), 15)",
+    "a thread": "import threading; threading.Timer(0.1, print, ['late']).start()",
+    "an exit function": "import atexit; atexit.register(lambda: 1 / 0); atexit.register(print, 'late')",
+    "garbage": f"{GARBAGE}late.itself = late; del late",
+    "an object that is destroyed last": GARBAGE,
+    "a closed output": "import os; print('lost'); os.close(1)",
+}
+
+
+@pytest.mark.parametrize("finalize", [True, False])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_forked_program_does_what_a_started_one_does(name: str, finalize: bool, tmp_path: Path) -> None:  # noqa: FBT001 - a parameter
+    """Without the whole finalization, only an object that is destroyed last is not heard of."""
+    environment, words = {**plain_environment(), "X": "x"}, ["-c", PROGRAMS[name], "--word"]
+    forked = fork_server(environment).run(words, tmp_path, environment, finalize=finalize)
+    started = subprocess.run(
+        [sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (forked.returncode, forked.stdout) == (started.returncode, started.stdout)
+    if finalize or name != "an object that is destroyed last":
+        assert reported(forked.stderr) == reported(started.stderr)
+
+
+def reported(errors: str) -> list[str]:
+    """The lines, without addresses in memory and without those that quote a line of code."""
+    lines = re.sub(r"0x[0-9a-f]+", "0x", errors).splitlines()
+    return [line for line in lines if not line.startswith("  ")]

@@ -215,6 +215,7 @@ class Machine:
             self.environment(home),
             imports=[ENTRY] if few else IMPORTS,
             first=self.condition.before if self.condition.namespace else "",
+            finalize=True,  # an object that is destroyed last may print, too
             timeout=SECONDS,
         )
 
