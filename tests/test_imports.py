@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "course": {"lab", "agent", "recorder", "toolhive", "core", "servers.practice.client", "auth.guards"},
     "audit": {"course", "lab", "agent", "recorder", "core", "servers.practice.client"},
     "cli": {"audit", "course", "lab", "agent", "recorder", "core"},
-    "__main__": {"cli"},
+    "__main__": {"cli", "core.collector"},
     "__init__": set[str](),
 }
 # Manifests and the programs for clusters are a third of a start; only what starts something needs them.

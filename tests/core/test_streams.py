@@ -17,7 +17,7 @@ sys.stderr.write("progress ✓\\n")
 sys.stdout.write({LINE!r} + "\\n")
 sys.stdout.flush()
 """
-COMMAND = "from workshop.cli.main import run; run()"
+COMMAND = "from workshop.__main__ import run; run()"
 PLAIN = "* one -> two ... \"three\" 'four' x |"
 
 

@@ -18,6 +18,7 @@ from workshop.agent.messages import ChatModel
 from workshop.agent.part import Part, RunContext
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.view import View
+from workshop.core.collector import rare_collections
 from workshop.core.console import Console
 from workshop.core.crash import short_error
 from workshop.core.errors import INTERRUPTED, UsageError, WorkshopError
@@ -64,7 +65,9 @@ def run_part(main_file: str, answer: Answer) -> NoReturn:
 
     Exit codes are those of our errors (see `workshop.core.errors`), 130 for Ctrl-C.
     """
-    sys.exit(_main(Path(main_file).resolve().parent, answer, sys.argv[1:]))
+    with rare_collections():
+        code = _main(Path(main_file).resolve().parent, answer, sys.argv[1:])
+    sys.exit(code)
 
 
 def _main(directory: Path, answer: Answer, arguments: Sequence[str]) -> int:

@@ -140,8 +140,3 @@ def _named(tree: Any, given: list[str]) -> str:  # noqa: ANN401 - same
             tree = command
             path += [] if word.isdigit() else [word]
     return " ".join(path) or "workshop"
-
-
-def run() -> None:
-    """The console script."""
-    sys.exit(main())

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import importlib.metadata
 import platform
 import sys
 import sysconfig
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from workshop import __version__
+from workshop.core.collector import rare_collections
 from workshop.core.errors import INTERRUPTED, PreflightError, UsageError, WorkshopError
 from workshop.core.invocation import runnable
 from workshop.core.paths import current_dir, parts_dir, state_home, write_private
@@ -56,7 +56,8 @@ def run_program(act: Callable[[], object]) -> int:
     """Run what `python -m` or a supervisor starts, and return its exit code; an error is shown on stderr."""
     prepare_streams()
     try:
-        act()
+        with rare_collections():
+            act()
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - every error becomes a few lines
@@ -129,6 +130,8 @@ def _log_text(error: Exception, command: Sequence[str], hidden: Iterable[str]) -
 
 
 def _versions() -> Iterable[str]:
+    import importlib.metadata  # a third of what this module would otherwise load
+
     for name in _SHOWN_LIBRARIES:
         try:
             yield f"{name} {importlib.metadata.version(name)}"

@@ -16,6 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from workshop.core.collector import rare_collections
 from workshop.core.errors import CheckError, WorkshopError
 from workshop.core.text import one_line
 from workshop.course.check_outcome import (
@@ -170,4 +171,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with rare_collections():
+        main()
