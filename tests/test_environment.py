@@ -1,10 +1,13 @@
-"""A shell's choices for `up` do not reach the tests, and a person's choices for the tests do."""
+"""What the tests run in: no choice of a shell for `up` reaches it, and forked processes are like started ones."""
 
+import contextlib
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import clear_choices
@@ -30,6 +33,7 @@ def test_a_program_that_a_test_starts_keeps_what_it_compiles() -> None:
     assert done.stdout == "False\n"
 
 
+ROOT = Path(__file__).parents[1]
 GARBAGE = """
 class Late:
     def __del__(self):
@@ -61,6 +65,24 @@ def test_a_forked_program_does_what_a_started_one_does(name: str, finalize: bool
     assert (forked.returncode, forked.stdout) == (started.returncode, started.stdout)
     if finalize or name != "an object that is destroyed last":
         assert reported(forked.stderr) == reported(started.stderr)
+
+
+def test_a_fork_server_ends_when_the_tests_are_killed(tmp_path: Path) -> None:
+    program = f"""
+import os, signal, sys
+from pathlib import Path
+from tests.fork_server import ForkServer
+server = ForkServer([sys.executable], Path({str(tmp_path)!r}), {{}})
+print(server._process.pid, server.run(["-c", "print('here')"], None, {{}}).stdout, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    pid, word = killed.stdout.split()
+    assert (killed.returncode, word) == (-signal.SIGKILL, "here")
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(pid)).wait(60)
 
 
 def reported(errors: str) -> list[str]:
