@@ -1,4 +1,4 @@
-"""What the tests run in: no choice of a shell for `up` reaches it, and forked processes are like started ones."""
+"""What the tests run in: without the choices of a shell for `up`, in forked processes like started ones."""
 
 import contextlib
 import re
