@@ -176,7 +176,7 @@ class IsolatedInstance:
 _LOCK = threading.Lock()  # a test may run commands in several threads
 _SERVERS: dict[tuple[tuple[str, str], ...], ForkServer] = {}
 # What no import reads, so that servers need not differ in it.
-_AT_RUN_TIME = ("WORKSHOP_", "BROWSER", "COLUMNS", "FORCE_", "NO_COLOR", "PAGER", "PRACTICE_", "TERM")
+_AT_RUN_TIME = ("WORKSHOP_", "BROWSER", "COLUMNS", "FORCE_", "HOME", "NO_COLOR", "PAGER", "PRACTICE_", "TERM")
 
 
 def fork_server(environment: Mapping[str, str]) -> ForkServer:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from tests.environment import forked_terminal, run_forked
 from workshop.core.errors import PreflightError, UsageError
 from workshop.core.instance import Instance, Record
 from workshop.course.connect import CLIENTS, connection, former, remove, write
@@ -155,21 +156,30 @@ def test_a_credential_stays_in_its_file(here: Path, client: str) -> None:
         assert client in {"codex", "inspector"} or "X_GITHUB_PAT" in str(found.entry["headers"])
 
 
+def variables(here: Path) -> dict[str, str]:
+    return {"HOME": str(here.parent / "home"), "WORKSHOP_HOME": str(here.parent / "state")}
+
+
+def connected(here: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return run_forked("-m", "workshop", "connect", *words, folder=here, **variables(here))
+
+
 def test_the_page_of_a_client_reports_what_to_run_and_how_to_undo_it(here: Path) -> None:
-    command = [sys.executable, "-m", "workshop", "connect"]
     for client in CLIENTS:
-        done = subprocess.run([*command, client], capture_output=True, text=True, check=True)
+        done = connected(here, client)
+        assert done.returncode == 0, done.stderr
         assert "To log in: " in done.stdout
         assert ("To remove it: " in done.stdout) == (client != "inspector")
         first = done.stdout.splitlines()[0]
         assert first == ("Run:" if CLIENTS[client].command else f"Add to `{CLIENTS[client].path}`:")
     (here / "pat").write_text("sesame")
     for client in CLIENTS:
-        words = [*command, client, "--header-file", "x-github-pat=pat"]
-        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        done = connected(here, client, "--header-file", "x-github-pat=pat")
+        assert done.returncode == 0, done.stderr
         assert "sesame" not in done.stdout + done.stderr
         assert f"{here}/pat" in done.stdout
-    done = subprocess.run([*command, "codex", "workshop"], capture_output=True, text=True, check=True)
+    done = connected(here, "codex", "workshop")
+    assert done.returncode == 0, done.stderr
     assert "It needs no login" in done.stdout
 
 
@@ -183,17 +193,15 @@ def test_only_mcp_endpoints_of_something_that_is_up(here: Path) -> None:
 
 
 def test_it_asks_before_it_writes_and_without_a_terminal_it_does_not(here: Path) -> None:
-    command = ["-m", "workshop", "connect", "cursor", "--write"]
-    done = subprocess.run(
-        [sys.executable, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
+    done = connected(here, "cursor", "--write")
     assert (done.returncode, "--yes" in done.stderr) == (2, True)
-    child = pexpect.spawn(sys.executable, command, encoding="utf-8", timeout=60)
+    command = ("-m", "workshop", "connect", "cursor", "--write")
+    child = forked_terminal(*command, folder=here, **variables(here))
     child.expect(r"\[y/N\]")
     child.sendline("")
     child.expect(pexpect.EOF)
     assert not (here / ".cursor").exists()
-    child = pexpect.spawn(sys.executable, command, encoding="utf-8", timeout=60)
+    child = forked_terminal(*command, folder=here, **variables(here))
     child.expect(r"\[y/N\]")
     child.sendline("y")
     child.expect("disconnect cursor github-remote")

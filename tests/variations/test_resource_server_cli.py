@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ import httpx2
 import pytest
 from mcp import StdioServerParameters
 
+from tests.environment import forked, run_forked
+from tests.fork_server import ForkedProcess
 from tests.variations.resource_servers import SERVER, ask, load
 from workshop.agent.connect import connect
 from workshop.core.ports import bind_loopback, free_port
@@ -119,10 +120,9 @@ def test_what_is_no_json_object_is_refused(
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def running(*arguments: str) -> Iterator[tuple[ForkedProcess, str]]:
     """The program, once it logs that it serves; and what it wrote until then."""
-    command = [sys.executable, str(SERVER), *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
+    with forked(str(SERVER), *arguments, folder=Path.cwd()) as process:
         assert process.stderr is not None
         log = ""
         try:
@@ -216,13 +216,8 @@ def test_a_port_that_is_taken_has_the_exit_code_it_has_everywhere(tmp_path: Path
     port = free_port()
     sockets = bind_loopback(port)
     try:
-        done = subprocess.run(
-            [sys.executable, str(SERVER), "--ref", "os.path:basename", "--http", "--port", str(port)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        words = ("--ref", "os.path:basename", "--http", "--port", str(port))
+        done = run_forked(str(SERVER), *words, folder=tmp_path)
     finally:
         for sock in sockets:
             sock.close()

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -17,6 +15,8 @@ from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 
 from tests.course.conftest import Judge, judge
+from tests.environment import forked
+from tests.fork_server import ForkedProcess
 from tests.servers.gateway.reading import origin_of
 from tests.variations.test_worker import EXERCISES, FOLDER, at, mended, module
 from workshop.agent.connect import connect
@@ -282,17 +282,12 @@ def test_each_edition_has_a_store_of_its_own(mended: Running) -> None:
 
 
 @contextmanager
-def started(config: dict[str, Any], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def started(config: dict[str, Any], tmp_path: Path) -> Iterator[ForkedProcess]:
     """The worker with a configuration of the test's own; ended when the block ends."""
     path = tmp_path / "config.json"
     path.write_text(json.dumps(config))
-    command = [sys.executable, str(FOLDER / "server.py"), "--config", str(path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
+    with forked(str(FOLDER / "server.py"), "--config", str(path), folder=tmp_path) as process:
         yield process
-    finally:
-        process.terminate()
-        process.communicate(timeout=60)
 
 
 def changed_config(running: Running, tmp_path: Path, **changes: Any) -> dict[str, Any]:
