@@ -153,11 +153,13 @@ class IsolatedInstance:
     ) -> "pexpect.spawn[str]":
         """The same for what follows `python`."""
         given = {name: value for name, value in self.environment.items() if name != "COLUMNS"}
-        return forked_terminal(*words, folder=self.folder, timeout=timeout, size=size, **given | variables)
+        return forked_terminal(
+            *words, folder=self.folder, timeout=timeout, size=size, env={**given, **variables}
+        )
 
     def begin(self, *words: str, **variables: str) -> ForkedProcess:
         """Start what follows `python` and let it run, with pipes for its three streams."""
-        return forked(*words, folder=self.folder, **{**self.environment, **variables})
+        return forked(*words, folder=self.folder, env={**self.environment, **variables})
 
     def up(self) -> subprocess.CompletedProcess[str]:
         """Bring everything up with the practice GitHub."""
@@ -176,7 +178,10 @@ class IsolatedInstance:
 _LOCK = threading.Lock()  # a test may run commands in several threads
 _SERVERS: dict[tuple[tuple[str, str], ...], ForkServer] = {}
 # What no import reads, so that servers need not differ in it.
-_AT_RUN_TIME = ("WORKSHOP_", "BROWSER", "COLUMNS", "FORCE_", "HOME", "NO_COLOR", "PAGER", "PRACTICE_", "TERM")
+_AT_RUN_TIME = (
+    *("WORKSHOP_", "BROWSER", "COLUMNS", "FORCE_", "HOME", "LOG_LEVEL", "MCP_", "NO_COLOR", "PAGER"),
+    *("PRACTICE_", "TERM"),
+)
 
 
 def fork_server(environment: Mapping[str, str]) -> ForkServer:
@@ -189,31 +194,39 @@ def fork_server(environment: Mapping[str, str]) -> ForkServer:
         return _SERVERS[key]
 
 
+Env = Mapping[str, str] | None  # what a program gets besides the plain variables
+
+
 def plain_environment() -> dict[str, str]:
     """What every program gets of the variables of whoever tests."""
     return {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
 
 
-def forked(*words: str, folder: Path, imports: Sequence[str] = IMPORTS, **variables: str) -> ForkedProcess:
-    """Start what follows `python` in a process that a fork server makes, with pipes for its three streams."""
-    environment = {**plain_environment(), **variables}
+def forked(
+    *words: str, folder: Path, imports: Sequence[str] = IMPORTS, log: Path | None = None, env: Env = None
+) -> ForkedProcess:
+    """Start what follows `python` in a process that a fork server makes, with pipes for its three streams.
+
+    What runs for long and is not read writes to a file, `log`.
+    """
+    environment = {**plain_environment(), **(env or {})}
     server = fork_server(environment)
-    return ForkedProcess(server, words, folder, environment, imports=imports, piped=(0, 1, 2))
+    return ForkedProcess(server, words, folder, environment, imports=imports, piped=(0, 1, 2), log=log)
 
 
 def forked_terminal(
-    *words: str, folder: Path, timeout: float = 60, size: tuple[int, int] = (40, 100), **variables: str
+    *words: str, folder: Path, timeout: float = 60, size: tuple[int, int] = (40, 100), env: Env = None
 ) -> ForkedTerminal:
     """Start what follows `python` on a terminal; without COLUMNS, the terminal itself is asked."""
-    environment = {**plain_environment(), "TERM": "xterm-256color", **variables}
+    environment = {**plain_environment(), "TERM": "xterm-256color", **(env or {})}
     return ForkedTerminal(fork_server(environment), words, folder, environment, size, timeout)
 
 
 def run_forked(
-    *words: str, folder: Path, imports: Sequence[str] = IMPORTS, timeout: float = 100, **variables: str
+    *words: str, folder: Path, imports: Sequence[str] = IMPORTS, timeout: float = 100, env: Env = None
 ) -> subprocess.CompletedProcess[str]:
     """The same to its end, with nothing on stdin."""
-    environment = {**plain_environment(), **variables}
+    environment = {**plain_environment(), **(env or {})}
     return fork_server(environment).run(words, folder, environment, imports=imports, timeout=timeout)
 
 

@@ -134,7 +134,8 @@ class ForkedProcess:
     """What `subprocess.Popen(…, text=True)` has, for a process that a server forks.
 
     The streams in `piped` are pipes (0 is stdin), and the others are the server's. With a `terminal`, the
-    number of an open pseudo-terminal, that is its controlling terminal and all three of its streams.
+    number of an open pseudo-terminal, that is its controlling terminal and all three of its streams. With a
+    `log`, stdout and stderr are that file.
     """
 
     def __init__(
@@ -149,6 +150,7 @@ class ForkedProcess:
         finalize: bool = False,
         piped: Sequence[int] = (1, 2),
         terminal: int | None = None,
+        log: Path | None = None,
     ) -> None:
         self.returncode: int | None = None
         self._server = server
@@ -163,8 +165,10 @@ class ForkedProcess:
             "streams": streams,
             "terminal": terminal is not None,
         }
-        pipes = {number: os.pipe() for number in streams}
+        pipes = {number: os.pipe() for number in streams if number == 0 or log is None}
         given = {number: ends[number > 0] for number, ends in pipes.items()}
+        if log is not None:
+            given |= {number: os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for number in (1, 2)}
         self._alive, alive = os.pipe()
         try:
             handed = [*given.values()] if terminal is None else [terminal]

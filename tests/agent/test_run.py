@@ -55,7 +55,9 @@ def part(tmp_path: Path) -> Path:
 
 def _run(part: Path, *options: str, body: str = ASK) -> subprocess.CompletedProcess[str]:
     (part / "main.py").write_text(MAIN.replace("BODY", body))
-    return run_forked(str(part / "main.py"), *options, folder=part, WORKSHOP_HOME=str(part / "state"))
+    return run_forked(
+        str(part / "main.py"), *options, folder=part, env={"WORKSHOP_HOME": str(part / "state")}
+    )
 
 
 def test_main_py_prints_the_answer_to_stdout_and_the_rest_to_stderr(part: Path) -> None:
@@ -111,7 +113,7 @@ def test_ctrl_c_ends_a_run_with_130(part: Path) -> None:
     body = "import asyncio; print('waiting', flush=True); await asyncio.sleep(60)"
     (part / "main.py").write_text(MAIN.replace("BODY", body))
     home = str(part / "state")
-    with forked(str(part / "main.py"), folder=part, WORKSHOP_HOME=home) as process:
+    with forked(str(part / "main.py"), folder=part, env={"WORKSHOP_HOME": home}) as process:
         assert process.stdout
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGINT)

@@ -39,7 +39,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def forced_bug(here: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     code = "import workshop.course.environment\n" + BUG.format(secret=SECRET)
-    return run_forked("-c", code, *arguments, folder=here, WORKSHOP_HOME=str(here / "state"))
+    return run_forked("-c", code, *arguments, folder=here, env={"WORKSHOP_HOME": str(here / "state")})
 
 
 def test_a_bug_is_one_short_error_and_a_masked_log(here: Path) -> None:
@@ -74,8 +74,7 @@ def test_the_report_takes_the_log_along(here: Path) -> None:
     done = run_forked(
         *("-m", "workshop", "report", "--json"),
         folder=here,
-        WORKSHOP_HOME=str(here / "state"),
-        WORKSHOP_BACKEND="embedded",
+        env={"WORKSHOP_HOME": str(here / "state"), "WORKSHOP_BACKEND": "embedded"},
     )
     assert done.returncode == 0, done.stderr
     assert f"crashes/{crash_logs()[0].name}" in json.loads(done.stdout)["data"]["contents"]

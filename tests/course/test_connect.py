@@ -161,7 +161,7 @@ def variables(here: Path) -> dict[str, str]:
 
 
 def connected(here: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return run_forked("-m", "workshop", "connect", *words, folder=here, **variables(here))
+    return run_forked("-m", "workshop", "connect", *words, folder=here, env=variables(here))
 
 
 def test_the_page_of_a_client_reports_what_to_run_and_how_to_undo_it(here: Path) -> None:
@@ -196,12 +196,12 @@ def test_it_asks_before_it_writes_and_without_a_terminal_it_does_not(here: Path)
     done = connected(here, "cursor", "--write")
     assert (done.returncode, "--yes" in done.stderr) == (2, True)
     command = ("-m", "workshop", "connect", "cursor", "--write")
-    child = forked_terminal(*command, folder=here, **variables(here))
+    child = forked_terminal(*command, folder=here, env=variables(here))
     child.expect(r"\[y/N\]")
     child.sendline("")
     child.expect(pexpect.EOF)
     assert not (here / ".cursor").exists()
-    child = forked_terminal(*command, folder=here, **variables(here))
+    child = forked_terminal(*command, folder=here, env=variables(here))
     child.expect(r"\[y/N\]")
     child.sendline("y")
     child.expect("disconnect cursor github-remote")

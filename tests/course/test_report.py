@@ -95,7 +95,7 @@ def test_the_configuration_tells_every_source_and_no_secret(
 def test_both_commands_answer_in_json(state: Path) -> None:
     for words in (["config"], ["report", "out.zip"]):
         home = os.environ["WORKSHOP_HOME"]
-        done = run_forked("-m", "workshop", *words, "--json", folder=Path.cwd(), WORKSHOP_HOME=home)
+        done = run_forked("-m", "workshop", *words, "--json", folder=Path.cwd(), env={"WORKSHOP_HOME": home})
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)
         assert (told["command"], told["status"]) == (words[0], "success")

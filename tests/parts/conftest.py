@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.environment import forked
+from tests.fork_server import ForkedProcess
 from tests.servers.gateway.harness import settings
 from workshop.core.ports import free_port
 
@@ -31,7 +32,7 @@ class RunningServer:
     """Part 2's server over HTTP: where it answers, and the process."""
 
     port: int
-    process: subprocess.Popen[str]
+    process: ForkedProcess
 
     @property
     def url(self) -> str:
@@ -41,7 +42,7 @@ class RunningServer:
         """Signal the process and return its exit code and the rest of its log."""
         self.process.send_signal(number)
         _, log = self.process.communicate(timeout=STOP_SECONDS)
-        return self.process.returncode, log
+        return self.process.wait(), log
 
 
 StartServer = Callable[[Mapping[str, str]], AbstractContextManager[RunningServer]]
@@ -65,19 +66,10 @@ def start_server(server_script: Path) -> StartServer:
     @contextlib.contextmanager
     def start(environment: Mapping[str, str]) -> Iterator[RunningServer]:
         port = free_port()
-        process = subprocess.Popen(
-            [sys.executable, str(server_script)],
-            env={**http_environment(port), **environment},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
+        variables = {**http_environment(port), **environment}
+        with forked(str(server_script), folder=server_script.parent, env=variables) as process:
             _wait_until_it_listens(process)
             yield RunningServer(port, process)
-        finally:
-            process.kill()
-            process.communicate(timeout=STOP_SECONDS)
 
     return start
 
@@ -91,17 +83,15 @@ def http_server(start_server: StartServer) -> Iterator[RunningServer]:
 
 def http_environment(port: int) -> dict[str, str]:
     """What ToolHive tells a container, but on loopback; INFO makes the server say when it listens."""
-    told = {
+    return {
         "MCP_TRANSPORT": "streamable-http",
         "MCP_PORT": str(port),
         "MCP_HOST": "127.0.0.1",
         "LOG_LEVEL": "INFO",
     }
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return kept | {"PYTHONDONTWRITEBYTECODE": "1"} | told
 
 
-def _wait_until_it_listens(process: subprocess.Popen[str]) -> None:
+def _wait_until_it_listens(process: ForkedProcess) -> None:
     assert process.stderr is not None
     seen = []
     for line in process.stderr:
@@ -116,18 +106,14 @@ def started(module: str, config: Mapping[str, Any], directory: Path) -> Iterator
     """One of our servers as a process; its port, once it is healthy."""
     path = directory / f"{module}.json"
     path.write_text(json.dumps(config), encoding="utf-8")
-    argv = [sys.executable, "-m", module, "--config", str(path)]
-    with (directory / f"{module}.log").open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(argv, cwd=ROOT, stdout=log, stderr=log)
-    try:
+    imports = ("workshop.core.serving", f"{module}.app", "workshop.servers.gateway.http_protocol")
+    words, log = ("-m", module, "--config", str(path)), directory / f"{module}.log"
+    with forked(*words, folder=directory, imports=imports, log=log) as process:
         _until_healthy(config["port"], process)
         yield config["port"]
-    finally:
-        process.terminate()
-        process.wait(STOP_SECONDS)
 
 
-def _until_healthy(port: int, process: subprocess.Popen[bytes]) -> None:
+def _until_healthy(port: int, process: ForkedProcess) -> None:
     """Wait until the port is listened on; the health endpoint then has to answer."""
     running = psutil.Process(process.pid)
     while process.poll() is None:

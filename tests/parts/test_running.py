@@ -31,7 +31,7 @@ def run(parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def run(folder: str, *options: str) -> subprocess.CompletedProcess[str]:
         main, home = str(parts / folder / "main.py"), os.environ["WORKSHOP_HOME"]
-        return run_forked(main, *options, folder=tmp_path, WORKSHOP_HOME=home, COLUMNS="200")
+        return run_forked(main, *options, folder=tmp_path, env={"WORKSHOP_HOME": home, "COLUMNS": "200"})
 
     return run
 

@@ -19,7 +19,7 @@ class Process:
     def __init__(self, config: Path, *options: str, **variables: str) -> None:
         self.lines: list[str] = []
         words = ("-m", "workshop.servers.practice", "--config", str(config), *options)
-        self._process = forked(*words, folder=config.parent, imports=IMPORTS, **variables)
+        self._process = forked(*words, folder=config.parent, imports=IMPORTS, env=variables)
 
     def wait_until_it_serves(self, port: int) -> None:
         assert self._process.stderr
