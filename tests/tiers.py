@@ -102,11 +102,11 @@ LONGEST = (
     "test_style.py",
     # Of the slow tier.
     "clients/test_requests.py",
-    "conformance/test_transparent_proxy.py",
     "course/demo/test_demo.py",
-    "toolhive_real/test_clients.py",
-    "conformance/test_client.py",
+    "conformance/test_transparent_proxy.py",
     "parts/test_outputs.py",
+    "course/test_page_in_browser.py",
+    "variations/test_prefix_gateway_real.py",
     "e2e/test_variations.py",
     "e2e/test_lifecycle.py",
     "e2e/test_namespaces.py",
@@ -119,6 +119,8 @@ LONGEST = (
     "conformance/test_server.py",
     "variations/test_resource_server_library.py",
 )
+# Long tests that share nothing: each may have a worker of its own.
+_APART = ("demo/test_demo.py", "conformance/test_client.py", "conformance/test_transparent_proxy.py")
 # A server of tests/clients, in the parameters of a test.
 _SERVER = re.compile(r"\[(github-remote|worker|elicitation|resource-server|prefix-gateway)\b")
 
@@ -182,7 +184,7 @@ class _Scheduling(LoadFileScheduling):
     """Gives a worker a file at a time; of the table of conditions, with its thousand cases, one condition.
 
     What needs a cluster shares one, so one worker has all of it; of the clients' tests, all that use the same
-    server, which is started once then.
+    server, which is started once then. Each test of the files in `_APART` is given alone.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -191,13 +193,15 @@ class _Scheduling(LoadFileScheduling):
             return "e2e/kind"
         if "/clients/" in file and (used := _SERVER.search(nodeid)):
             return f"clients[{used[1]}]"
+        if file.endswith(_APART):
+            return nodeid
         if not file.endswith("test_conditions.py"):
             return file
         return file + nodeid.partition("[")[2].partition("-")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Scheduling:
-    """Divide the tests by file, as `--dist=loadfile` does, with two exceptions, in the workers' order."""
+    """Divide the tests as `_Scheduling` does, in the workers' order."""
     config.option.loadscopereorder = False
     return _Scheduling(config, log)
 
