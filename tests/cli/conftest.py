@@ -33,7 +33,7 @@ def _tree_for(*_reasons: object) -> Any:
     return build_tree()
 
 
-def tree() -> Any:
+def tree(_given: object = ()) -> Any:
     """The command tree: a process builds it once, and here that would be most of what a command costs.
 
     It depends on the folder of the parts, which a test may replace in that module, and its help on how the

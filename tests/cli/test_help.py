@@ -11,7 +11,7 @@ import pytest
 
 import workshop
 from tests.cli.conftest import Workshop, tree
-from workshop.cli.app import topics
+from workshop.cli.app import build_tree, topics
 from workshop.cli.groups import EXAMPLES
 from workshop.core.errors import WorkshopError
 
@@ -126,3 +126,11 @@ def test_a_damaged_state_is_in_troubleshooting_too(workshop: Workshop, tmp_path:
     record.write_text("{")
     assert "Error: Cannot use the state in " in workshop("logs").err
     assert "Cannot use the state in …" in titles()
+
+
+@pytest.mark.parametrize("given", ["", "help", "--help", "-v", "stats", *tree().commands])
+def test_only_a_command_line_that_begins_with_a_command_leaves_the_others_out(given: str) -> None:
+    everything = list(tree().commands)
+    built = build_tree([given, "part"])
+    alone = given in everything and given != "help"
+    assert list(built.commands) == ([given] if alone else everything)

@@ -27,7 +27,7 @@ def stay(**_):
 
 tree = build_tree()
 tree.commands["status"].callback = stay
-main.build_tree = lambda: tree
+main.build_tree = lambda _: tree
 sys.exit(main.main(["status", "--json"]))
 """
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,9 +54,15 @@ _GUESSES = {
 _TOPICS = Path(__file__).parent / "topics"
 
 
-def build_tree() -> Any:  # noqa: ANN401 - Typer keeps its commands' types private
-    """The whole command line as the tree that parses it, with the parts that exist now."""
+def build_tree(given: Sequence[str] = ()) -> Any:  # noqa: ANN401 - Typer keeps its commands' types private
+    """The whole command line as the tree that parses it, with the parts that exist now.
+
+    If `given` begins with a command, the tree has no other: only the help and a guess need all of them.
+    """
     tree = _commands()
+    # To make every command is a fifth of the start of `status`.
+    names = {name for commands in tree.values() for name in commands}
+    wanted = names & set(given[:1]) - {"help"} or names
 
     # Typer takes a class, so the headings are attributes of one that is made for this tree.
     class Root(RootGroup):
@@ -66,7 +73,8 @@ def build_tree() -> Any:  # noqa: ANN401 - Typer keeps its commands' types priva
     app.callback()(_options)
     for commands in tree.values():
         for name, command in commands.items():
-            app.add(name, command)
+            if name in wanted:
+                app.add(name, command)
     return typer.main.get_command(app)
 
 

@@ -73,7 +73,7 @@ def _run(given: list[str]) -> int:
     # Before the tree is built, because Ctrl-C must also end a slow start.
     interrupts.install(console(), lambda: _show_interrupt(tree, given))
     try:
-        tree = build_tree()
+        tree = build_tree(given)
         code = tree(given, prog_name="workshop", standalone_mode=False)
     except OutputError:  # nothing more can be printed there; `main` reports it on stderr
         raise
