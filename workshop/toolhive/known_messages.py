@@ -29,7 +29,7 @@ class Known:
     """
 
     origins: frozenset[str]
-    pattern: re.Pattern[str]
+    pattern: str
     hint: str
     elsewhere: str = ""
     heals: bool = False
@@ -40,7 +40,7 @@ class Known:
 
 
 def _known(origins: str, pattern: str, hint: str, elsewhere: str = "", *, heals: bool = False) -> Known:
-    return Known(frozenset(origins.split()), re.compile(pattern, re.IGNORECASE), hint, elsewhere, heals)
+    return Known(frozenset(origins.split()), pattern, hint, elsewhere, heals)
 
 
 _AGAIN = "then run this command again"
@@ -274,7 +274,8 @@ def recognise(messages: Iterable[Message]) -> Known | None:
         known
         for known in _MESSAGES
         for origin, text in texts
-        if origin in known.origins and known.pattern.search(text)
+        # Not compiled before: most commands never have a message to recognise.
+        if origin in known.origins and re.search(known.pattern, text, re.IGNORECASE)
     )
     return next(matches, None)
 
