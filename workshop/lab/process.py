@@ -27,7 +27,7 @@ from workshop.lab.base import Applied, Program, WorkloadStatus
 if TYPE_CHECKING:
     import psutil
 
-_POLL_SECONDS = 0.03
+_POLL_SECONDS = 0.05
 _PROBE_SECONDS = 5.0
 _TERMINATE_SECONDS = 4.0
 _SAME_START_SECONDS = 2.0  # psutil counts from the boot time, which a corrected clock moves a little
@@ -130,7 +130,8 @@ def find(state: ProcessState) -> "psutil.Process | None":
 def is_healthy(state: ProcessState) -> bool:
     """Whether this process, not another one on its port, answers `/health` with 200."""
     process = find(state)
-    return process is not None and _listens(process, state.port) and _answers_health(state.port)
+    # The question first: while a program starts, a refused connection costs least.
+    return process is not None and _answers_health(state.port) and _listens(process, state.port)
 
 
 def wait_ready(state: ProcessState, seconds: float) -> None:
