@@ -49,6 +49,14 @@ SLOW = (
     "parts/test_outputs.py::test_every_command_of_a_lesson_works",
     "readme/test_commands.py::test_a_command_of_a_page_does_what_the_page_says",
     "readme/test_commands.py::test_the_commands_left_only_the_files_that_the_pages_name",
+    # Each variation in full, and three whole systems beside one another; the fast tier has their parts.
+    "recorder/test_variations.py",
+    "audit/compare/test_comparison.py",
+    # The same pages in Chromium as in e2e/test_browser.py, where the fast tier approves one login.
+    "servers/identity/test_browser.py",
+    "servers/practice/test_pages_in_browser.py",
+    "e2e/test_browser.py::test_a_person_who_denies_ends_the_run_with_a_clear_word",
+    "e2e/test_browser.py::test_the_consent_page_fits_a_phone_loads_nothing_and_runs_no_script",
     # Whole clusters in memory, several at a time; test_kind.py and test_kubernetes.py are fast.
     "lab/cluster/test_seats.py",
     "lab/cluster/test_restart.py",
@@ -84,19 +92,15 @@ LONGEST = (
     "core/test_invocation.py",
     "core/test_serving.py",
     "lab/cluster/test_kubernetes.py",
-    "recorder/test_variations.py",
     "lab/cluster/test_login.py",
     "cli/test_snapshots.py",
-    "audit/compare/test_comparison.py",
     "cli/test_guesses.py",
-    "servers/practice/test_pages_in_browser.py",
     "variations/test_elicitation_targets.py",
     "lab/cluster/test_kind.py",
     "e2e/test_terminal.py",
     "e2e/test_login.py",
     "e2e/test_probe.py",
     "e2e/test_browser.py",
-    "servers/identity/test_browser.py",
     "test_imports.py",
     "test_dependencies.py",
     "test_style.py",
@@ -123,6 +127,8 @@ LONGEST = (
 _APART = ("demo/test_demo.py", "conformance/test_client.py", "conformance/test_transparent_proxy.py")
 # A server of tests/clients, in the parameters of a test.
 _SERVER = re.compile(r"\[(github-remote|worker|elicitation|resource-server|prefix-gateway)\b")
+# The files of the fast tier whose tests end workloads of one `up`.
+_EXPENDABLE = ("e2e/test_login.py", "e2e/test_part_4.py")
 
 
 @cache
@@ -183,14 +189,17 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 class _Scheduling(LoadFileScheduling):
     """Gives a worker a file at a time; of the table of conditions, with its thousand cases, one condition.
 
-    What needs a cluster shares one, so one worker has all of it; of the clients' tests, all that use the same
-    server, which is started once then. Each test of the files in `_APART` is given alone.
+    What needs a cluster shares one, so one worker has all of it; so it is with what ends the workloads of
+    `expendable`, and of the clients' tests with all that use the same server, which is started once then.
+    Each test of the files in `_APART` is given alone.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
         if "e2e/kind/" in file:
             return "e2e/kind"
+        if file.endswith(_EXPENDABLE):
+            return "expendable"
         if "/clients/" in file and (used := _SERVER.search(nodeid)):
             return f"clients[{used[1]}]"
         if file.endswith(_APART):
