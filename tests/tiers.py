@@ -57,7 +57,7 @@ SLOW = (
     "servers/practice/test_pages_in_browser.py",
     "e2e/test_browser.py::test_a_person_who_denies_ends_the_run_with_a_clear_word",
     "e2e/test_browser.py::test_the_consent_page_fits_a_phone_loads_nothing_and_runs_no_script",
-    # The page of a trace in Chromium; the fast tier moves through it with keys, and shows it a hostile answer.
+    # The page of a trace in Chromium; the fast tier uses its keys, and shows it a hostile answer.
     "recorder/test_page.py::test_the_page_fits_and_can_be_read",
     "recorder/test_page.py::test_no_word_of_the_diagram_or_of_a_comparison_is_broken",
     "recorder/test_page.py::test_what_is_between_backticks_is_shown_as_code",
