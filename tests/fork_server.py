@@ -249,23 +249,29 @@ class ForkedProcess:
 
 
 def _serve(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Answer requests until the tests end; return in a forked child, with its request and descriptors."""
+    """Answer requests until the tests end, then end the children; return in a child, with its request."""
+    running: set[int] = set()
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, _BYTES, 4)
         if not message:
+            for pid in running:
+                os.kill(pid, signal.SIGKILL)
             os._exit(0)
         request = json.loads(message)
         if "wait" in request:
             answer = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
+            running.discard(request["wait"])
         else:
             _import(request["imports"])
             answer = os.fork()
             if answer == 0:
                 control.close()
                 return request, descriptors
+            running.add(answer)
         for each in descriptors:
             os.close(each)
-        control.send(str(answer).encode())
+        with contextlib.suppress(ConnectionError):
+            control.send(str(answer).encode())
 
 
 def _import(names: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import clear_choices
 from tests.environment import fork_server, plain_environment
+from workshop.lab import process
 
 CHOICES = {"WORKSHOP_CHART_CRDS": "a.tgz", "WORKSHOP_NODE_IMAGE": "node:1", "WORKSHOP_MODEL": "m"}
 OTHERS = {"PATH": "/bin", "WORKSHOP_E2E_CONTEXT": "lab", "WORKSHOP_VMCP": "/bin/vmcp"}
@@ -67,22 +68,24 @@ def test_a_forked_program_does_what_a_started_one_does(name: str, finalize: bool
         assert reported(forked.stderr) == reported(started.stderr)
 
 
-def test_a_fork_server_ends_when_the_tests_are_killed(tmp_path: Path) -> None:
+def test_a_fork_server_and_what_it_forked_end_when_the_tests_are_killed(tmp_path: Path) -> None:
     program = f"""
 import os, signal, sys
 from pathlib import Path
-from tests.fork_server import ForkServer
+from tests.fork_server import ForkedProcess, ForkServer
 server = ForkServer([sys.executable], Path({str(tmp_path)!r}), {{}})
-print(server._process.pid, server.run(["-c", "print('here')"], None, {{}}).stdout, flush=True)
+forked = ForkedProcess(server, ["-c", "import signal; print('here', flush=True); signal.pause()"], None, {{}})
+print(server._process.pid, forked.pid, forked.stdout.readline(), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     killed = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    pid, word = killed.stdout.split()
-    assert (killed.returncode, word) == (-signal.SIGKILL, "here")
-    with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(int(pid)).wait(60)
+    *pids, word = killed.stdout.split()
+    assert (killed.returncode, word, len(pids)) == (-signal.SIGKILL, "here", 2)
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            assert process._wait_for_end(psutil.Process(int(pid)), 60)  # a zombie has ended
 
 
 def reported(errors: str) -> list[str]:
