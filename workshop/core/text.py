@@ -52,7 +52,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def rough_time(minutes: int) -> str:
-    """A duration in the largest unit of which it has more than one: `60 min`, `2 h`, `3 d`."""
+    """A duration in the largest unit of which it has more than one, or in minutes: `60 min`, `2 h`, `3 d`."""
     unit, size = next(
         (unit, size) for unit, size in (("d", 1440), ("h", 60), ("min", 1)) if minutes > size or size == 1
     )
