@@ -136,3 +136,36 @@ except KeyboardInterrupt:
     child.sendintr()
     child.expect("Stopped")
     ended(child)
+
+
+# The handler runs inside a write to stderr, whose buffer Python has locked.
+WRITING = """
+import io, signal, sys
+from workshop.core.console import Console
+from workshop.core.interrupts import interrupts
+
+class Terminal(io.FileIO):
+    signals = 2
+
+    def write(self, data):
+        written = super().write(data)
+        while Terminal.signals:
+            Terminal.signals -= 1
+            signal.raise_signal(signal.SIGINT)
+        return written
+
+async def act():
+    print("writing", file=sys.stderr, flush=True)
+
+if __name__ == "__main__":
+    sys.stderr = io.TextIOWrapper(io.BufferedWriter(Terminal(2, "w", closefd=False)))
+    interrupts.install(Console())
+    interrupts.run(act())
+"""
+
+
+def test_the_second_exits_at_once_also_from_the_middle_of_a_write(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(WRITING)
+    child = forked_terminal(str(tmp_path / "main.py"), folder=tmp_path)
+    child.expect("Exited at once: `workshop status` shows what is still running")
+    assert ended(child) == 130

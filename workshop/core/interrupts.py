@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from workshop.core.console import Console
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+_LEFT = "Exited at once: `workshop status` shows what is still running, `workshop teardown` removes it"
 _SHOW_CURSOR = "\x1b[?25h"  # rich hides it while it draws the progress
 T = TypeVar("T")
 
@@ -84,10 +85,10 @@ class Interrupts:
             self._leave()
 
     def _leave(self) -> NoReturn:
-        self._restore()
-        self._say(
-            "Exited at once: `workshop status` shows what is still running, `workshop teardown` removes it"
-        )
+        _in_another_thread(self._restore)
+        # The signal may have come while this thread was printing, which keeps the console from any other.
+        if not self._say(_LEFT):
+            _in_another_thread(lambda: _write_unbuffered(f"{_LEFT}\n"))
         _in_another_thread(self._finish)
         # Not `sys.exit`: that would run the cleanup which the person has just refused to wait for.
         os._exit(INTERRUPTED)
@@ -96,13 +97,13 @@ class Interrupts:
         self._leaving()
         sys.stdout.flush()
 
-    def _say(self, text: str) -> None:
-        if self._console:
-            _in_another_thread(functools.partial(self._console.tell, text))
+    def _say(self, text: str) -> bool:
+        """Whether it was printed; without a console there is nothing to print."""
+        return self._console is None or _in_another_thread(functools.partial(self._console.tell, text))
 
 
-def _in_another_thread(action: Callable[[], object]) -> None:
-    """Do it, but wait at most a second for it; whatever it raises is ignored.
+def _in_another_thread(action: Callable[[], object]) -> bool:
+    """Do it, but wait at most a second for it, and return whether it ended; what it raises is ignored.
 
     A signal handler must not print by itself: it may have interrupted this thread while it held one of the
     console's locks, and the thread that draws the progress may hold the other.
@@ -115,6 +116,12 @@ def _in_another_thread(action: Callable[[], object]) -> None:
     thread = threading.Thread(target=act, daemon=True)
     thread.start()
     thread.join(1)
+    return not thread.is_alive()
+
+
+def _write_unbuffered(text: str) -> None:
+    """Write to stderr without the lock of its buffer, which the interrupted thread may hold."""
+    os.write(sys.stderr.fileno(), text.encode())
 
 
 @functools.cache  # one thread a process, however often `install` is called
@@ -161,8 +168,7 @@ def _terminal_as_it_is() -> Callable[[], None]:
     def restore() -> None:
         termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
         if sys.stderr.isatty():
-            sys.stderr.write(_SHOW_CURSOR)
-            sys.stderr.flush()
+            _write_unbuffered(_SHOW_CURSOR)
 
     return restore
 
