@@ -50,14 +50,14 @@ if TYPE_CHECKING:
     from workshop.auth.limits import ClientGoneError as ClientGoneError
     from workshop.auth.limits import Patience as Patience
     from workshop.auth.limits import TokenBucket as TokenBucket
-    from workshop.auth.linking.elicitations import CONNECTED as CONNECTED
-    from workshop.auth.linking.elicitations import Asked as Asked
-    from workshop.auth.linking.elicitations import Elicitations as Elicitations
-    from workshop.auth.linking.elicitations import RequestState as RequestState
-    from workshop.auth.linking.grants import Grants as Grants
     from workshop.auth.linking.pages import Connect as Connect
     from workshop.auth.linking.pages import IdentityProvider as IdentityProvider
     from workshop.auth.linking.pages import own_registration as own_registration
+    from workshop.auth.linking.records import CONNECTED as CONNECTED
+    from workshop.auth.linking.records import Asked as Asked
+    from workshop.auth.linking.records import Elicitations as Elicitations
+    from workshop.auth.linking.records import Grants as Grants
+    from workshop.auth.linking.records import RequestState as RequestState
     from workshop.auth.linking.targets import Control as Control
     from workshop.auth.linking.targets import Resources as Resources
     from workshop.auth.linking.targets import Target as Target
@@ -98,9 +98,8 @@ _NAMES = {
     "json_rpc": "read_tool_call",
     "keys": "InternalTokens load_signing_key",
     "limits": "ClientGoneError Patience TokenBucket",
-    "linking.elicitations": "Asked CONNECTED Elicitations RequestState",
-    "linking.grants": "Grants",
     "linking.pages": "Connect IdentityProvider own_registration",
+    "linking.records": "Asked CONNECTED Elicitations Grants RequestState",
     "linking.targets": "Control Resources Target",
     "openapi_tools": "ApiRequest Operation",
     "outbound": "Outbound",

@@ -1,8 +1,8 @@
 """Clients that need no registration: their id is the address of a document about them (draft CIMD-02).
 
 Fetched at the authorization endpoint only, where a person waits; the token endpoint never makes a request to
-an address a stranger named. What was fetched is kept for as long as HTTP and our bounds allow; a failure is
-never kept (section 5.2), so what limits it is the rate of all fetches together.
+an address a stranger named. What was fetched is cached for as long as HTTP and our bounds allow; a failure is
+never cached (section 5.2), so what limits it is the rate of all fetches together.
 """
 
 import logging
@@ -61,7 +61,7 @@ class ClientDocuments:
         self._fetch = fetch
         self._clock = clock
         self._limit = TokenBucket(_FETCHES_A_SECOND, _FETCH_BURST, clock)
-        self._kept: OrderedDict[str, tuple[Client, float]] = OrderedDict()
+        self._cached: OrderedDict[str, tuple[Client, float]] = OrderedDict()
         self._flights = SingleFlight[str, Client]()
 
     async def client(self, url: str) -> Client:
@@ -72,7 +72,7 @@ class ClientDocuments:
         problem = client_id_problem(url, loopback=self._rules.allow_loopback)
         if problem:
             raise DocumentError(problem)
-        client, until = self._kept.get(url, (None, 0.0))
+        client, until = self._cached.get(url, (None, 0.0))
         if client is not None and self._clock() < until:
             return client
         # Waiting for a fetch that is under way costs nothing more.
@@ -91,10 +91,10 @@ class ClientDocuments:
         return client
 
     def _keep(self, client: Client, seconds: float) -> None:
-        self._kept[client.client_id] = (client, self._clock() + seconds)
-        self._kept.move_to_end(client.client_id)
-        while len(self._kept) > self._rules.cache_size:
-            self._kept.popitem(last=False)
+        self._cached[client.client_id] = (client, self._clock() + seconds)
+        self._cached.move_to_end(client.client_id)
+        while len(self._cached) > self._rules.cache_size:
+            self._cached.popitem(last=False)
 
 
 def _described(url: str, document: dict[str, Any], config: Auth, now: float) -> Client:

@@ -27,7 +27,7 @@ from workshop.auth.config_reader import (
 )
 from workshop.auth.keys import SigningKey, load_signing_key
 
-_MOST_KEPT = 10_000
+_MOST_CACHED = 10_000
 SHORTEST_CACHE_SECONDS, LONGEST_CACHE_SECONDS = 10, 24 * 3600
 
 
@@ -44,7 +44,7 @@ class DocumentRules(Block):
 
     enabled: Flag = False
     cache_seconds: Annotated[int, Whole(SHORTEST_CACHE_SECONDS, LONGEST_CACHE_SECONDS)] = 300
-    cache_size: Annotated[int, Whole(1, _MOST_KEPT)] = 256
+    cache_size: Annotated[int, Whole(1, _MOST_CACHED)] = 256
     allow_loopback: Flag = False
 
     def check(self, issuer: str, where: str) -> None:

@@ -145,7 +145,7 @@ _LOG = logging.getLogger(__name__)
 _CALLER = "workshop.caller"
 _NO_KEYS = "The issuer's keys are not available now"
 _READ = ("GET", "HEAD")
-_KEPT = ("www-authenticate", "retry-after")
+_PASSED_ON = ("www-authenticate", "retry-after")
 
 
 class BearerGuard:
@@ -177,7 +177,7 @@ class BearerGuard:
         self._tokens = tokens
         self._refusals = refusals or {}
         self._resource = resource
-        self._documents = {PROTECTED_RESOURCE_PATH + place for place in ("", "/", "/mcp", "/mcp/", path)}
+        self._documents = {PROTECTED_RESOURCE_PATH + below for below in ("", "/", "/mcp", "/mcp/", path)}
         self._documents.add(f"{PROTECTED_RESOURCE_PATH}{path}/")
         metadata_url = f"{origin}{PROTECTED_RESOURCE_PATH}{path}"
         self._challenge = Challenge(resource, metadata_url, tokens.issuer.requested_scopes)
@@ -237,8 +237,8 @@ class BearerGuard:
         body = self._refusals.get(response.status_code)
         if body is None:
             return response
-        kept = {name: response.headers[name] for name in _KEPT if name in response.headers}
-        return private_json(body, status=response.status_code, headers=kept)
+        headers = {name: response.headers[name] for name in _PASSED_ON if name in response.headers}
+        return private_json(body, status=response.status_code, headers=headers)
 
 
 def caller_of(scope: Scope) -> Caller:

@@ -87,7 +87,7 @@ class InternalTokens:
         }
         return jwt.encode(header, claims, self._key.key, algorithms=[self._key.algorithm])
 
-    def is_ours(self, header: str, audience: str) -> bool:
+    def is_valid(self, header: str, audience: str) -> bool:
         """Whether an Authorization header has such a token, for this audience."""
         try:
             claims = jwt.decode(

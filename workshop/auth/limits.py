@@ -59,13 +59,13 @@ class TokenBucket:
 
     def __init__(self, rate: float, burst: int, clock: Clock) -> None:
         self._rate, self._burst, self._clock = rate, burst, clock
-        self._left, self._seen = float(burst), clock()
+        self._left, self._counted_at = float(burst), clock()
 
     def take(self) -> bool:
         now = self._clock()
         # `max`, because the wall clock may be set back.
-        self._left = min(self._burst, self._left + max(0.0, now - self._seen) * self._rate)
-        self._seen = now
+        self._left = min(self._burst, self._left + max(0.0, now - self._counted_at) * self._rate)
+        self._counted_at = now
         if self._left < 1:
             return False
         self._left -= 1

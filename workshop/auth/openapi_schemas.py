@@ -124,8 +124,8 @@ def _of_3_0(raw: Mapping[str, Any], made: dict[str, Any]) -> dict[str, Any]:
             made[flag] = raw[flag]
     if raw.get("nullable") is not True:
         return made
-    kept: dict[str, Any] = {key: made.pop(key) for key in ("description", "title", "default") if key in made}
-    return {"anyOf": [made, {"type": "null"}], **kept}
+    rest: dict[str, Any] = {key: made.pop(key) for key in ("description", "title", "default") if key in made}
+    return {"anyOf": [made, {"type": "null"}], **rest}
 
 
 def _pattern(pattern: object, where: str) -> str:

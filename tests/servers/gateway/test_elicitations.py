@@ -10,8 +10,7 @@ import anyio
 import pytest
 
 from tests.servers.gateway.harness import Clock
-from workshop.auth.linking.elicitations import CONNECTED, REFUSED, Asked, Elicitations, RequestState
-from workshop.auth.linking.grants import Grants
+from workshop.auth.linking.records import CONNECTED, REFUSED, Asked, Elicitations, Grants, RequestState
 from workshop.auth.store import UpstreamTokens
 from workshop.auth.upstream import Trouble, UpstreamError
 from workshop.auth.vault import SealedRecords, Vault

@@ -28,8 +28,7 @@ from workshop.auth.browser import (
 from workshop.auth.config import Upstream
 from workshop.auth.http import PageError, Parameters, form_parameters, query_parameters, redirect
 from workshop.auth.limits import SIGN_IN_SECONDS, Clock
-from workshop.auth.linking.elicitations import CONNECTED, REFUSED, Asked, Elicitations
-from workshop.auth.linking.grants import Grants
+from workshop.auth.linking.records import CONNECTED, REFUSED, Asked, Elicitations, Grants
 from workshop.auth.linking.targets import Resources, Target
 from workshop.auth.outbound import Outbound
 from workshop.auth.outside_tokens import Caller, KeysUnavailableError, OutsideTokens

@@ -25,7 +25,7 @@ from workshop.auth.config_reader import (
     wrong_setting,
 )
 from workshop.auth.http import private_json
-from workshop.auth.linking.grants import grants_of
+from workshop.auth.linking.records import grants_of
 from workshop.auth.openapi_tools import Api, read_api
 from workshop.auth.vault import SealedRecords, same_secret
 from workshop.core.errors import UsageError

@@ -135,12 +135,12 @@ _HOP_BY_HOP = frozenset(
 )
 # Cookies and challenges would be those of our origin, CORS would open it to web pages, and Location would
 # lead a client with our token elsewhere; our own server writes server and date.
-_NOT_OURS = frozenset(
+_OF_ITS_ORIGIN = frozenset(
     {b"set-cookie", b"set-cookie2", b"www-authenticate", b"authentication-info", b"server", b"date", b"via"}
     | {b"alt-svc", b"location", b"refresh", b"strict-transport-security", b"clear-site-data", b"x-powered-by"}
     | {b"report-to", b"nel", b"service-worker-allowed", b"x-content-type-options"}
 )
-_DROPPED = _HOP_BY_HOP | _NOT_OURS
+_DROPPED = _HOP_BY_HOP | _OF_ITS_ORIGIN
 _CORS_PREFIX = b"access-control-"
 
 

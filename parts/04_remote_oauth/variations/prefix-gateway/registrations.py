@@ -17,7 +17,7 @@ from workshop.servers.variation.service import Service, load
 
 _LOG = logging.getLogger(__name__)
 _PREFIX = re.compile(r"[a-z0-9][a-z0-9_]*")  # as in Kuadrant's MCPServerRegistration
-_OURS = frozenset({"authorization", "accept", "content-type", "cookie"})
+_SET_HERE = frozenset({"authorization", "accept", "content-type", "cookie"})
 _RELOAD_SECONDS = 2.0
 
 
@@ -30,7 +30,7 @@ def _prefix(value: str) -> str:
 def _headers(value: Mapping[str, str]) -> Mapping[str, str]:
     for name, text in value.items():
         check_header(name, text, f"registrations.headers.{name}")
-        if name.lower() in _OURS or name.lower().startswith("mcp-"):
+        if name.lower() in _SET_HERE or name.lower().startswith("mcp-"):
             raise ValueError(f"cannot have {name}: the gateway sets it")
     return value
 

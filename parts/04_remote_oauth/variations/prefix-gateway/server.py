@@ -51,7 +51,7 @@ def create_app(config: GatewayConfig, file: Path) -> ASGIApp:
     guarded = BearerGuard(CountedLogins(mcp), OutsideTokens(issuer), resource, refusals={401: UNAUTHORIZED})
 
     async def status(request: Request) -> Response:
-        if not passes.is_ours(request.headers.get("authorization", ""), config.url + STATUS_PATH):
+        if not passes.is_valid(request.headers.get("authorization", ""), config.url + STATUS_PATH):
             return private_json(UNAUTHORIZED, status=401)
         return private_json({"registrations": [asdict(one) for one in await broker.status()]})
 
