@@ -1,5 +1,8 @@
 """Ctrl-C on a real terminal: the first stops the command, the second exits at once."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pexpect
@@ -169,3 +172,31 @@ def test_the_second_exits_at_once_also_from_the_middle_of_a_write(tmp_path: Path
     child = forked_terminal(str(tmp_path / "main.py"), folder=tmp_path)
     child.expect("Exited at once: `workshop status` shows what is still running")
     assert ended(child) == 130
+
+
+LOADING = """
+import os, signal, sys
+
+class Loading:
+    def find_spec(name, path, target=None):
+        if name == "workshop.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Loading)
+"""
+ENDING = "import atexit, os, signal; atexit.register(lambda: os.kill(os.getpid(), signal.{}))\n"
+MOMENTS = {"loading": LOADING, **{name: ENDING.format(name) for name in ("SIGINT", "SIGTERM", "SIGHUP")}}
+
+
+@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
+def test_a_signal_before_or_after_the_command_ends_the_process_without_a_traceback(moment: str) -> None:
+    program = f"{moment}from workshop.__main__ import run\nsys.argv[1:] = ['--version']\nrun()\n"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{program}"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert -ended.returncode in {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    assert ended.stderr == ""
