@@ -151,7 +151,7 @@ def test_a_damaged_state_file_is_refused_and_teardown_clears_it(workshop: Worksh
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["ftp://localhost/mcp"], "is not the address of an MCP server"),
+        (["ftp://localhost/mcp"], "No login at"),
         (["http://example.com/mcp"], "It needs https, or http on this machine"),
         (["http://localhost:1/mcp", "--header-file", "x-pat"], "is not NAME=FILE"),
         (["http://localhost:1/mcp", "--header-file", "x-pat=nothing"], "cannot be read"),

@@ -63,8 +63,6 @@ try:
     if way == "writing":
         with paths.writing(target) as file:
             file.write(data.decode())
-    elif way == "replace_text":
-        paths.replace_text(target, data.decode())
     else:
         getattr(paths, way)(target, data)
 except OSError as error:
@@ -73,7 +71,7 @@ except OSError as error:
 """
 
 
-@pytest.mark.parametrize("way", ["write_private", "replace_text", "replace_file", "create_file", "writing"])
+@pytest.mark.parametrize("way", ["write_private", "replace_file", "create_file", "writing"])
 @pytest.mark.parametrize("before", ["old", ""])
 def test_on_a_full_disk_a_file_is_whole_or_absent(way: str, before: str, tmp_path: Path) -> None:
     target = tmp_path / "file"

@@ -15,7 +15,8 @@ from workshop.agent.listener import LoopbackListener
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.token_store import Login, TokenStore
 from workshop.audit.probe.model import is_secure
-from workshop.core.errors import UsageError, WorkshopError
+from workshop.core.errors import WorkshopError
+from workshop.core.outgoing import no_token_for
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,7 @@ class Signing:
     def check(url: str) -> None:
         """Raise UsageError for the URL of a server to which a token must not be sent."""
         if not is_secure(url):
-            raise UsageError(
-                f"No login at {url!r}",
-                why="It needs https, or http on this machine, as a token is sent there",
-            )
+            raise no_token_for(url)
 
     async def at(self, named: str, url: str) -> SignedIn:
         """Log in at `url`, or use the stored login for it; `named` is the URL that the person gave.

@@ -7,7 +7,6 @@ import os
 import secrets
 import sqlite3
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from workshop.auth.limits import Clock
 from workshop.auth.store import StoreFullError, StoreUnavailableError
+from workshop.core.encoding import base64url
 from workshop.core.errors import UsageError
 from workshop.core.paths import make_private_dir
 
@@ -82,10 +82,6 @@ def digest(secret: str) -> str:
 def same_secret(one: str, other: str) -> bool:
     """Compare in constant time."""
     return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
-
-
-def base64url(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def _derive(secret: bytes, use: bytes) -> bytes:

@@ -216,9 +216,9 @@ def _finish(command: str, found: "Comparison", html: Path | None, *, as_json: bo
 
 def _compared(found: "Comparison") -> str:
     cells = sum(len(column.cells) for column in found.columns)
-    unseen = f", {found.unseen} not observed" if found.unseen else ""
+    missing = f", {found.not_observed} not observed" if found.not_observed else ""
     failed = f"; {len(found.not_started)} did not start" if found.not_started else ""
-    return f"{len(found.columns)} systems, {cells} observations{unseen}, {found.seconds:.0f} s{failed}"
+    return f"{len(found.columns)} systems, {cells} observations{missing}, {found.seconds:.0f} s{failed}"
 
 
 def tables_for(columns: Sequence["Column"], width: int | None) -> Iterator[Table]:

@@ -90,14 +90,10 @@ def bridge(
     from workshop.agent.token_store import TokenStore
     from workshop.core.instance import Instance
     from workshop.core.interrupts import interrupts
-    from workshop.core.outgoing import is_loopback
+    from workshop.core.outgoing import is_loopback, no_token_for
 
     if not url.startswith("https://") and not (url.startswith("http://") and is_loopback(url)):
-        raise UsageError(
-            f"{plain(url)!r} is not the address of an MCP server",
-            why="It needs https, or http on this machine, as a token is sent there",
-        )
-
+        raise no_token_for(url)
     headers = {name: _value(path) for name, path in _paths(header_files).items()}
     # A header may hold a credential, which no error may show.
     console().hide(list(headers.values()))

@@ -32,11 +32,12 @@ from workshop.cli.options import (
 from workshop.cli.terminal import console, finish, running
 from workshop.core.errors import UsageError
 from workshop.core.instance import Instance
+from workshop.core.invocation import again
 from workshop.core.paths import state_home
 from workshop.core.result import Result, Table
 
 if TYPE_CHECKING:
-    from workshop.course.environment import StatusReport, UpOptions, UpReport
+    from workshop.course.environment import StatusReport, UpReport
     from workshop.course.logs import Written
     from workshop.course.next_step import NextStep
     from workshop.lab.room.seat_file import SeatFile
@@ -104,7 +105,7 @@ def up(
             # In a room, the facilitator sees the seat from its first `up` on.
             share_progress()
     if dry_run:
-        return Result("up", planned, planned.reason, planned.commands, next=_again(options))
+        return Result("up", planned, planned.reason, planned.commands, next=again(without="--dry-run"))
     lines = [f"{name:<16} {url}" for name, url in report.endpoints.items()]
     if report.kept:
         lines.append(f"Already running: {', '.join(report.kept)}")
@@ -121,33 +122,6 @@ def teardown() -> Result:
         stopped = environment.teardown(progress, runner)
     line = f"Stopped {', '.join(stopped)}" if stopped else "Nothing was running"
     return Result("teardown", {"stopped": list(stopped)}, line)
-
-
-def _again(options: "UpOptions") -> str:
-    """The command that does what was planned, with the options that were given."""
-    from workshop.lab.tools.run import copyable
-
-    given: list[tuple[str, object]] = [
-        ("--backend", options.backend),
-        ("--upstream", options.upstream),
-        *(("--port", f"{name}={port}") for name, port in options.ports.items()),
-        ("--env-file", options.env_file),
-        ("--keep", options.keep),
-        ("--until", options.until),
-        ("--timeout", f"{options.seconds:g}" if options.seconds else None),
-        ("--yes", options.yes),
-        ("--cluster-name", options.cluster_name),
-        ("--bundle", options.bundle),
-        *(("--override", f"{name}={value}") for name, value in options.overrides.items()),
-        ("--context", options.context),
-        ("--namespace", options.namespace),
-        ("--install-operator", options.install_operator),
-    ]
-    words = ["workshop", "up"]
-    for option, value in given:
-        if value:
-            words += [option] if value is True else [option, str(value)]
-    return f"`{copyable(words)}`"
 
 
 def _times(report: "UpReport") -> Table:

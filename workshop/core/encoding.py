@@ -66,13 +66,17 @@ def jwt_claims(token: str) -> dict[str, Any] | None:
 def unsigned_jwt(claims: Mapping[str, Any], algorithm: str = "none", signature: str = "") -> str:
     """A JWT of an access token's type (RFC 9068) without a valid signature: every server must refuse it."""
     header = {"alg": algorithm, "typ": "at+jwt"}
-    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in (header, claims)]
-    return ".".join([*(part.rstrip("=") for part in parts), signature])
+    return ".".join([*(base64url(json.dumps(part).encode()) for part in (header, claims)), signature])
 
 
 def s256(verifier: str) -> str:
     """The PKCE S256 challenge of a verifier (RFC 7636 section 4.2)."""
-    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
+    return base64url(hashlib.sha256(verifier.encode()).digest())
+
+
+def base64url(data: bytes) -> str:
+    """Base64 in the alphabet of URLs, without padding (RFC 7515 section 2)."""
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def csp_hash(text: str) -> str:

@@ -76,9 +76,9 @@ def remember(words: Sequence[str], instance: str = "") -> None:
     _instance[:] = [shlex.quote(instance)] if instance else []
 
 
-def again(*more: str) -> str:
-    """The command that was typed, with these words added, in backticks."""
-    return f"`{shlex.join(['workshop', *_words, *more])}`"
+def again(*more: str, without: str = "") -> str:
+    """The command that was typed, with these words added, or without one of its own, in backticks."""
+    return f"`{shlex.join(['workshop', *(word for word in _words if word != without), *more])}`"
 
 
 def runnable_line(line: str) -> str:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from workshop.core.errors import PreflightError
+from workshop.core.errors import PreflightError, UsageError
+from workshop.core.text import plain
 
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 TLS = ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE")
@@ -108,6 +109,12 @@ def is_loopback_host(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def no_token_for(url: str) -> UsageError:
+    """The error for an address to which no token is sent."""
+    why = "It needs https, or http on this machine, as a token is sent there"
+    return UsageError(f"No login at {plain(url)!r}", why=why)
 
 
 def localhost_problem() -> str:

@@ -76,13 +76,8 @@ def write_result(path: Path, text: str, what: str) -> None:
         raise UsageError(f"Cannot write the {what} to `{path}`", why=error.strerror or str(error)) from error
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write one of the user's own files atomically; an existing file keeps its mode."""
-    replace_file(path, text.encode())
-
-
 def replace_file(path: Path, data: bytes) -> None:
-    """Write bytes as `replace_text` does."""
+    """Write one of the user's own files atomically; an existing file keeps its mode."""
     # A person's configuration may be a symbolic link, which the rename would replace.
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from workshop.core.encoding import shallow
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
 from workshop.core.files import read_bounded
 from workshop.core.instance import INSTANCE, Instance
-from workshop.core.paths import replace_text
+from workshop.core.paths import replace_file
 
 WHY_LOCALHOST = (
     "Write `localhost`, not `127.0.0.1`: issuer, audience and callback use `localhost`, "
@@ -317,14 +317,14 @@ def _back_up(path: Path) -> str:
         backup = path.with_name(f"{path.name}{_BACKUP}{number}")
         # An equal copy serves again: `connect` and `disconnect` in turn must not fill the folder.
         if not backup.exists() or backup.read_bytes().decode("utf-8") == text:
-            backup.touch(mode=path.stat().st_mode & 0o777)  # which `replace_text` leaves as it is
-            replace_text(backup, text)
+            backup.touch(mode=path.stat().st_mode & 0o777)  # which `replace_file` leaves as it is
+            replace_file(backup, text.encode())
             return str(backup)
     raise UsageError(f"There are 99 backups of `{path}` already", hint="Remove those you do not need")
 
 
 def _save(path: Path, document: Mapping[str, Any], bom: str) -> None:
     try:
-        replace_text(path, bom + json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        replace_file(path, f"{bom}{json.dumps(document, indent=2, ensure_ascii=False)}\n".encode())
     except OSError as error:
         raise WorkshopError(f"Cannot write `{path}`", why=error.strerror or str(error)) from error

@@ -131,6 +131,19 @@ class ClusterChoices:
         return replace(self.limits, ready=self.seconds, removed=self.seconds) if self.seconds else self.limits
 
 
+OPTION_OF = {
+    "cluster_name": "--cluster-name",
+    "bundle": "--bundle",
+    "context": "--context",
+    "namespace": "--namespace",
+    "install_operator": "--install-operator",
+    "overrides": "--override",
+    "until": "--until",
+    "keep": "--keep",
+}
+"""The option of `up` for a choice of `ClusterChoices` that not every backend has."""
+
+
 @dataclass(frozen=True)
 class WorkloadStatus:
     """The present state of a workload; on a cluster also of the cluster, the operator and the pods."""

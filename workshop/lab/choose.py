@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
-from workshop.lab.base import CLUSTER_FILE, SEAT_FILE, Backend, BackendName, ClusterChoices
+from workshop.lab.base import CLUSTER_FILE, OPTION_OF, SEAT_FILE, Backend, BackendName, ClusterChoices
 
 if TYPE_CHECKING:
     from workshop.lab.room.seat_file import SeatFile
@@ -14,18 +14,12 @@ if TYPE_CHECKING:
 
 _TOOLS = ("docker", "kind", "helm", "kubectl")
 _TITLES = {"kind": "Kind backend", "kubernetes": "Kubernetes backend", "embedded": "Embedded backend"}
-_ONLY_KIND = {"cluster_name": "--cluster-name", "bundle": "--bundle"}
-_ONLY_KUBERNETES = {
-    "context": "--context",
-    "namespace": "--namespace",
-    "install_operator": "--install-operator",
-}
-_ONLY_CLUSTERS = {"overrides": "--override", "keep": "--keep", "until": "--until"}
 _FOREIGN = {
-    "kind": _ONLY_KUBERNETES,
-    "kubernetes": _ONLY_KIND,
-    "embedded": {**_ONLY_KIND, **_ONLY_KUBERNETES, **_ONLY_CLUSTERS},
+    "kind": ("context", "namespace", "install_operator"),
+    "kubernetes": ("cluster_name", "bundle"),
+    "embedded": tuple(OPTION_OF),
 }
+"""The choices that do not apply to a backend."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +52,10 @@ def choose(wanted: BackendName | None, existing: BackendName | None, runner: "Ru
 
 def check_options(name: BackendName, choices: ClusterChoices) -> None:
     """Raise UsageError for an option that does not apply to the backend."""
-    for field, option in _FOREIGN[name].items():
+    for field in _FOREIGN[name]:
         if getattr(choices, field):
             raise UsageError(
-                f"`{option}` does not apply to the {name} backend",
+                f"`{OPTION_OF[field]}` does not apply to the {name} backend",
                 why="It has no operator" if field == "until" else "",
                 hint="`workshop up --help` explains each option; `--backend` decides",
             )

@@ -254,14 +254,14 @@ class Supervisor:
         Raises PreflightError, before anything is started, for a port that another program has.
         """
         states = self.states()
-        kept = [item for item in programs if _is_current(item, states.get(item.name))]
-        changed = [item for item in programs if item not in kept]
+        unchanged = [item for item in programs if _is_current(item, states.get(item.name))]
+        changed = [item for item in programs if item not in unchanged]
         _refuse_taken_ports(changed, states)
         self._start(changed, states, progress)
         return Applied(
             {item.name: item.url for item in programs},
             started=[item.name for item in changed],
-            kept=[item.name for item in kept],
+            kept=[item.name for item in unchanged],
         )
 
     def prune(self, programs: Sequence[Program], progress: Progress) -> None:

@@ -21,6 +21,7 @@ from workshop.recorder.masking import Labels
 from workshop.recorder.model import PROXIES, Outcome, Party, Request, Step, Subject, Trace
 from workshop.recorder.recorder import Recorder
 from workshop.recorder.steps import step_of
+from workshop.recorder.wording import WAITING
 
 _ROUNDED = 0.0002  # seconds; the times of steps are rounded to 0.1 ms
 _CUT = 0.001  # seconds; the upstream's times are cut to milliseconds
@@ -168,7 +169,7 @@ def _parties(steps: Sequence[Step], context: Context, subject: Subject) -> tuple
 
 def _role(kinds: set[str], steps: Sequence[Step], context: Context, subject: Subject) -> str:
     """What the MCP server is: a proxy for another server, or a server with its own tools."""
-    own_tools = "upstream-call" in kinds or any(step.phase == "visit" for step in steps)
+    own_tools = "upstream-call" in kinds or any(step.phase == WAITING for step in steps)
     relays = "upstream-mcp" in kinds or (subject.server_name in PROXIES and not own_tools)
     if context.issued_elsewhere:
         return "MCP proxy" if relays else "MCP server"
@@ -198,8 +199,8 @@ def _unseen(steps: Sequence[Step], context: Context, subject: Subject, *, has_re
             f"The {server}'s requests to others, such as for the authorization server's public keys, are "
             "missing: the agent cannot see them."
         )
-    visited_unseen = context.waiting_call and not any(step.kind == "visit" for step in steps)
-    if visited_unseen or any(step.seen_by == "built" for step in steps):
+    lacks_link = context.waiting_call and not any(step.kind == "link" for step in steps)
+    if lacks_link or any(step.seen_by == "built" for step in steps):
         yield "The requests of the person's browser are missing too."
 
 

@@ -82,7 +82,7 @@ class Comparison:
     seconds: float
 
     @property
-    def unseen(self) -> int:
+    def not_observed(self) -> int:
         """How many cells could not be filled."""
         return sum(cell.tone == "unseen" for column in self.columns for cell in column.cells.values())
 
@@ -191,7 +191,7 @@ def _not_started(system: System, error: WorkshopError | OSError) -> NotStarted:
     return NotStarted(system.name, "It could not start", error.strerror or str(error), "")
 
 
-def to_html(comparison: Comparison, now: datetime | None = None) -> str:
+def to_html(comparison: Comparison) -> str:
     """The comparison as one HTML page without script or network; what systems sent is escaped."""
     style = (_TEMPLATES / "compare.css").read_text(encoding="utf-8")
     return (
@@ -205,7 +205,7 @@ def to_html(comparison: Comparison, now: datetime | None = None) -> str:
             style=Markup(style),  # noqa: S704 - our own file; escaping would change its hash
             # In the page itself, because a file has no response headers.
             policy=f"default-src 'none'; style-src '{csp_hash(style)}'; base-uri 'none'; form-action 'none'",
-            began=f"{now or datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+            began=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         )
     )
 

@@ -332,5 +332,5 @@ async def collect_signed(target: Target, signed: "SignedIn", exchange: Exchange)
 def changed(token: str) -> str:
     """The token with one other character, in the signature if it is a JWT."""
     # Not the last character: in base64 its lowest bits may be padding, and a change of those is none.
-    place = len(token) - min(10, (len(token) + 1) // 2)
-    return f"{token[:place]}{'A' if token[place] != 'A' else 'B'}{token[place + 1 :]}"
+    at = len(token) - min(10, (len(token) + 1) // 2)
+    return f"{token[:at]}{'A' if token[at] != 'A' else 'B'}{token[at + 1 :]}"

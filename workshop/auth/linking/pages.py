@@ -27,7 +27,7 @@ from workshop.auth.browser import (
 )
 from workshop.auth.config import Upstream
 from workshop.auth.http import PageError, Parameters, form_parameters, query_parameters, redirect
-from workshop.auth.limits import SIGN_IN_SECONDS, Clock
+from workshop.auth.limits import SIGN_IN_SECONDS
 from workshop.auth.linking.records import CONNECTED, REFUSED, Asked, Elicitations, Grants
 from workshop.auth.linking.targets import Resources, Target
 from workshop.auth.outbound import Outbound
@@ -59,11 +59,10 @@ class IdentityProvider:
     config: Upstream
     tokens: OutsideTokens
     outbound: Outbound
-    clock: Clock = time.time
 
     def peer(self, config: Upstream) -> UpstreamProvider:
         """Any OAuth server that the gateway is a client of: this one, or GitHub."""
-        return UpstreamProvider(config, self.outbound, self.clock)
+        return UpstreamProvider(config, self.outbound, time.time)
 
     async def caller(self, parameters: Parameters, verifier: str) -> Caller:
         """The person who signed in.

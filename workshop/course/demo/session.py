@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from workshop.core.errors import UsageError
-from workshop.core.paths import replace_text, writing
+from workshop.core.paths import replace_file, writing
 from workshop.core.ports import free_port
 from workshop.course.demo import player
 from workshop.course.demo.player import Pace, Script, Shell, Step
@@ -116,7 +116,7 @@ def verify(script: Script, secrets: Sequence[str], *, update: bool = False) -> S
             player.play(script, shell, Pace())
     text = normalised("".join(shown))
     if update:
-        replace_text(script.golden, text)
+        replace_file(script.golden, text.encode())
         return []
     if not script.golden.is_file():
         raise UsageError(

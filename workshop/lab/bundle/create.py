@@ -68,7 +68,7 @@ class Bundling:
                     hint="Pack it with `helm package FOLDER` and name the .tgz",
                 )
             member = f"charts/{name}.tgz"
-            self.files[member] = _copy(path, self._place(member))
+            self.files[member] = _copy(path, self._path(member))
             self.charts[name] = BundledChart(source, member)
 
     def add_images(self, note: Note) -> None:
@@ -81,7 +81,7 @@ class Bundling:
             self.docker.save([reference], archive, self.docker.engine.platform)
             (image_id,) = image_ids(archive).values()
             member = f"images/{name}.tar.gz"
-            self.files[member] = _pack(archive, self._place(member))
+            self.files[member] = _pack(archive, self._path(member))
             archive.unlink()
             self.images[name] = BundledImage(reference, source, image_id, member)
 
@@ -103,11 +103,11 @@ class Bundling:
             _add(tar, MANIFEST, manifest.text())
             for member in self.files:
                 note(member)
-                tar.add(self._place(member), member, recursive=False, filter=_anonymous)
+                tar.add(self._path(member), member, recursive=False, filter=_anonymous)
         part.replace(target)  # a killed `bundle create` leaves no half bundle under this name
         return manifest
 
-    def _place(self, member: str) -> Path:
+    def _path(self, member: str) -> Path:
         path = self.folder / member
         path.parent.mkdir(exist_ok=True)
         return path

@@ -213,8 +213,8 @@ class ClusterBackend(ABC):
             with contextlib.suppress(OSError, WorkshopError):
                 remove_state(self._home, self.stays)
             return False
-        left_in_place = ", ".join(made) or "what is applied"
-        progress.tell(f"Left in place: {left_in_place}. Run the same command again to resume")
+        there = ", ".join(made) or "what is applied"
+        progress.tell(f"Left in place: {there}. Run the same command again to resume")
         return True
 
     def _reapply(self, deployments: Sequence[Deployment], choices: Choices, progress: Progress) -> Applied:
@@ -255,8 +255,8 @@ class ClusterBackend(ABC):
         endpoints = [endpoint for part in workloads.parts for endpoint in part.endpoints]
         names = [getattr(item, "title", "") for item in objects] or [each.name for each in endpoints]
         started = [name for name in names if name in workloads.changed | workloads.affected]
-        kept = [name for name in names if name not in started]
-        return Applied({each.name: each.url for each in endpoints}, started, kept, commands)
+        unchanged = [name for name in names if name not in started]
+        return Applied({each.name: each.url for each in endpoints}, started, unchanged, commands)
 
 
 def _name_nothing_removed(error: BaseException, home: Path) -> None:

@@ -167,9 +167,9 @@ async def authorization_server(http: httpx2.AsyncClient, contract: ProxyContract
         ("code_challenge_methods_supported", "S256"),
         ("token_endpoint_auth_methods_supported", "none"),
     ):
-        offered = document.get(field)
-        if not isinstance(offered, list) or wanted not in offered:
-            raise MissedError(f"`{field}` is {offered!r}, without `{wanted}`", _STRANGER)
+        found = document.get(field)
+        if not isinstance(found, list) or wanted not in found:
+            raise MissedError(f"`{field}` is {found!r}, without `{wanted}`", _STRANGER)
     return contract.issuer
 
 

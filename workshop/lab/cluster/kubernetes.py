@@ -67,11 +67,7 @@ class KubernetesBackend(ClusterBackend):
         """The record with the chosen context and namespace."""
         context = self._choices.context or (known.name if known else None)
         if context is None:
-            raise UsageError(
-                "`--backend kubernetes` needs `--context NAME`",
-                why="The current context is never used, because it may be any cluster",
-                hint="`kubectl config get-contexts` lists yours",
-            )
+            raise no_context("`--backend kubernetes` needs `--context NAME`")
         namespace = self._choices.namespace or (known.namespace if known else pins.namespace)
         if known and (known.name, known.namespace) != (context, namespace):
             raise UsageError(
@@ -89,6 +85,15 @@ class KubernetesBackend(ClusterBackend):
     def with_images(self, record: ClusterRecord, pins: Pins, _tools: Tools) -> tuple[ClusterRecord, Pins]:
         """The workshop's own images; the operator's are those of whoever installs it."""
         return replace(record, images={"mcp_server": pins.mcp_server, "practice": pins.practice}), pins
+
+
+def no_context(what: str, hint: str = "") -> UsageError:
+    """The error for a command that names no context."""
+    return UsageError(
+        what,
+        why="The current context is never used, because it may be any cluster",
+        hint=f"{hint}`kubectl config get-contexts` lists yours",
+    )
 
 
 def copy_context(runner: Runner, context: str, path: Path, *, yes: bool) -> str:

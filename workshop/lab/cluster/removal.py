@@ -102,8 +102,11 @@ def patience(cluster: Cluster, seconds: float) -> float:
     return seconds if number(operator, "status", "availableReplicas") else min(seconds, _RESTART_SECONDS)
 
 
-def clear_finalizers(cluster: Cluster, namespace: str, api: str, kind: str, name: str) -> None:
+def clear_finalizers(
+    cluster: Cluster, namespace: str, api: str, kind: str, name: str, *, note: Note = lambda _: None
+) -> None:
     """Clear an object's finalizers, and delete what the operator would have deleted with the object."""
+    note(f"{kind}/{name} in {namespace}: no operator releases it, so its finalizers are cleared")
     cluster.kube.patch(api, kind, name, namespace, {"metadata": {"finalizers": None}})
     if kind == "MCPServer":  # its StatefulSet has no owner reference
         cluster.kube.delete("apps/v1", "StatefulSet", name, namespace)
@@ -210,8 +213,7 @@ class Removal:
         for api, kind, name in left:  # all of which carries our label
             if api == TOOLHIVE_API:
                 self._is_silent = True  # the next kinds are not waited for again
-                line.note(f"{kind}/{name}: no operator releases it, so its finalizers are cleared")
-                clear_finalizers(self._cluster, self._cluster.namespace, api, kind, name)
+                clear_finalizers(self._cluster, self._cluster.namespace, api, kind, name, note=line.note)
 
     def _patience(self, kinds: tuple[tuple[str, str], ...]) -> float:
         """How long to wait for these; an operator that has not cleared a finalizer gets no more time."""

@@ -6,8 +6,7 @@ be refused until the next one runs, and another program could take the port mean
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +17,7 @@ from workshop.core.paths import write_private
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardConfig:
-    """The local port, the Service's port behind it, and the path at which the Service reports its health."""
+    """The local port, the Service's port behind it, and the program that forwards it."""
 
     port: Port
     kubeconfig: str
@@ -28,8 +27,6 @@ class ForwardConfig:
     state_file: str
     context: str = ""
     kubectl: str = "kubectl"
-    health_path: str = "/health"
-    env: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def argv(self) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ _NOISE = ("Handling connection for ", "Forwarding from ")
 _END_SECONDS = 3.0
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
+_HEALTH = "/health"
 _TRIES = 4
 _MOST_SILENT = 2
 _CHUNK = 64 * 1024
@@ -207,8 +208,7 @@ class Supervisor:
 
     async def _forward(self) -> WorkshopError:
         """One run of kubectl, from its start to its end; return why it ended."""
-        env = {**self._config.env, "KUBECONFIG": self._config.kubeconfig}
-        async with tunnel(self._config.argv, env) as running:
+        async with tunnel(self._config.argv, {"KUBECONFIG": self._config.kubeconfig}) as running:
             ended = asyncio.create_task(running.ended())
             serving = asyncio.create_task(self._serve(running))
             try:
@@ -233,7 +233,7 @@ class Supervisor:
         while silent < _MOST_SILENT:
             await self._wait(self._timing.between_probes, least=self._timing.least)
             asked = time.monotonic()
-            answer = await probe(port, self._config.health_path, self._host, self._timing.probe)
+            answer = await probe(port, _HEALTH, self._host, self._timing.probe)
             silent = 0 if answer or self._relay.heard > asked else silent + 1
             if answer:
                 self._answered(answer)
@@ -243,7 +243,7 @@ class Supervisor:
         deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
             each = self._patience / _TRIES  # a request from before the pod had its address never ends
-            answer = await probe(port, self._config.health_path, self._host, each)
+            answer = await probe(port, _HEALTH, self._host, each)
             if answer:
                 self._patience = self._timing.first_answer
                 self._answered(answer)
@@ -254,7 +254,7 @@ class Supervisor:
 
     def _answered(self, status: int) -> None:
         healthy = status == HTTPStatus.OK
-        self._set("forwarding", "" if healthy else f"{self._config.health_path} answers with status {status}")
+        self._set("forwarding", "" if healthy else f"{_HEALTH} answers with status {status}")
 
     async def _wait(self, seconds: float, *, least: float) -> None:
         """Wait, but not longer than `least` when a client connects."""

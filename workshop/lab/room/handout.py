@@ -18,7 +18,7 @@ from workshop.core.console import Progress
 from workshop.core.errors import UsageError
 from workshop.core.files import DamagedFileError, read_bounded
 from workshop.core.invocation import again
-from workshop.core.paths import make_private_dir, replace_text, write_private
+from workshop.core.paths import make_private_dir, replace_file, write_private
 from workshop.core.seats import record_key, seat_user
 from workshop.core.text import one_line
 from workshop.lab.cluster.record import Cluster
@@ -264,8 +264,8 @@ def write_cards(path: Path, room: Room, handout: Handout) -> None:
         for seat in room.numbers
     ]
     if path.suffix.lower() == ".txt":
-        replace_text(path, "\n".join(_TEXT_CARD.format(**card) for card in cards))
+        replace_file(path, "\n".join(_TEXT_CARD.format(**card) for card in cards).encode())
         return
     safe = [{key: html.escape(value) for key, value in card.items()} for card in cards]
     shown = "\n".join(_CARD.format(**card) for card in safe)
-    replace_text(path, _CARDS.format(room=html.escape(room.name), cards=shown))
+    replace_file(path, _CARDS.format(room=html.escape(room.name), cards=shown).encode())

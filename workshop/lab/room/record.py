@@ -17,7 +17,7 @@ from workshop.core.outgoing import is_loopback
 from workshop.core.paths import state_home
 from workshop.core.seats import seat_numbers
 from workshop.lab.base import Limits
-from workshop.lab.cluster.kubernetes import copy_context
+from workshop.lab.cluster.kubernetes import copy_context, no_context
 from workshop.lab.cluster.record import Cluster, ClusterFile, ClusterRecord, Tools, new_id
 from workshop.lab.kube.client import Kube
 from workshop.lab.kube.connection import UNREACHABLE_HINT, ConflictError, UnreachableError
@@ -135,10 +135,8 @@ def only_here(site: Cluster) -> bool:
 def _context(name: str, context: str | None, known: ClusterRecord | None) -> str:
     chosen = context or (known.name if known else None)
     if chosen is None:
-        raise UsageError(
-            f"This machine does not know the cluster of room `{name}`",
-            why="The current context is never used, because it may be any cluster",
-            hint=f"{again('--context=CLUSTER')}; `kubectl config get-contexts` lists yours",
+        raise no_context(
+            f"This machine does not know the cluster of room `{name}`", f"{again('--context=CLUSTER')}; "
         )
     return chosen
 

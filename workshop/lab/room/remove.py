@@ -109,8 +109,7 @@ class _Removal:
         seconds = patience(self._site, self._site.limits.removed) if found else 0.0
         left = await_end(self._site, lambda: self.objects(kinds), seconds, line.note) if found else []
         for api, kind, space, name in left:
-            line.note(f"{kind}/{name} in {space}: no operator releases it, so its finalizers are cleared")
-            clear_finalizers(self._site, space, api, kind, name)
+            clear_finalizers(self._site, space, api, kind, name, note=line.note)
         return [f"{kind}/{name} in {space}" for _, kind, space, name in found]
 
     def _delete_spaces(self, names: Sequence[str], line: Line) -> None:

@@ -19,6 +19,7 @@ from workshop.core.console import Step as Line
 from workshop.core.errors import CredentialsError, PreflightError, UsageError
 from workshop.core.settings import Setting, Settings
 from workshop.lab.base import (
+    OPTION_OF,
     PRACTICE_GITHUB,
     SEAT_FILE,
     Applied,
@@ -59,15 +60,6 @@ _IN_THE_ROOM = (
     Right("", "pods", "list"),
     Right("", "pods/portforward", "create"),
 )
-_NOT_CHOSEN = {
-    "cluster_name": "--cluster-name",
-    "bundle": "--bundle",
-    "context": "--context",
-    "namespace": "--namespace",
-    "install_operator": "--install-operator",
-    "overrides": "--override",
-    "until": "--until",
-}
 _READABLE = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -176,7 +168,7 @@ def refuse_choices(
     seat: SeatFile, choices: ClusterChoices, backend: BackendName | None, upstream: str | None
 ) -> None:
     """Raise UsageError for an option of `up` that the room has decided."""
-    given = [option for field, option in _NOT_CHOSEN.items() if getattr(choices, field)]
+    given = [option for field, option in OPTION_OF.items() if field != "keep" and getattr(choices, field)]
     if backend not in (None, "kubernetes"):
         given.append(f"--backend {backend}")
     if upstream not in (None, "practice" if seat.about.practice else "github"):
