@@ -22,6 +22,11 @@ class WorkshopError(Exception):
         self.why = why
         self.hint = hint
 
+    @property
+    def sentence(self) -> str:
+        """What happened and why, for a place that has one line."""
+        return f"{self.what}. {self.why}" if self.why else self.what
+
 
 class UsageError(WorkshopError):
     """The command line, `.env` or a manifest is not valid."""

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 from workshop.core.errors import DeadlineError, UsageError
 from workshop.core.files import DamagedFileError, Port, read_state
-from workshop.core.paths import make_private_dir, state_home, write_private
+from workshop.core.paths import locked, state_home, write_private
 from workshop.core.text import unbroken
 
 Upstream = Literal["github", "practice"]
@@ -93,30 +93,19 @@ class Instance:
 
     @contextlib.contextmanager
     def lock(self, *, needed: bool = True) -> Iterator[None]:
-        """Lock the instance against other commands; raises DeadlineError after `lock_seconds`.
+        """Lock the instance against other commands, see `locked`; `teardown` goes on without, to free a disk.
 
-        Where no lock can be written, such as on a full disk, it raises OSError only if the lock is `needed`.
+        Raises DeadlineError after `lock_seconds`.
         """
-        from filelock import FileLock, Timeout
-
         # Beside the directory, because `teardown` removes the directory while it holds the lock.
-        guard = FileLock(self.directory.parent / f"{self.directory.name}.lock", timeout=self.lock_seconds)
-        try:
-            make_private_dir(self.directory.parent)
-            guard.acquire()
-        except Timeout as error:
-            raise DeadlineError(
-                "Another `workshop` command is still running",
-                why=f"It has held `{guard.lock_file}` for {self.lock_seconds:g} seconds",
-                hint="Wait for it, or end it, and run this command again",
-            ) from error
-        except OSError:  # `teardown` goes on, because it frees the disk
-            if needed:
-                raise
-        try:
+        file = self.directory.parent / f"{self.directory.name}.lock"
+        busy = DeadlineError(
+            "Another `workshop` command is still running",
+            why=f"It has held `{file}` for {self.lock_seconds:g} seconds",
+            hint="Wait for it, or end it, and run this command again",
+        )
+        with locked(file, self.lock_seconds, busy, needed=needed):
             yield
-        finally:
-            guard.release()
 
 
 def _read(path: Path) -> Record | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from workshop.core.errors import UsageError
+from workshop.core.errors import UsageError, WorkshopError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -127,6 +127,29 @@ def _removed_on_error(written: Path, wanted: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(written)):
             raise OSError(error.errno, error.strerror, str(wanted)) from error
         raise
+
+
+@contextlib.contextmanager
+def locked(path: Path, seconds: float, busy: WorkshopError, *, needed: bool = True) -> Iterator[None]:
+    """Hold the lock file `path` in the block; raises `busy` if another process has it for so many seconds.
+
+    Where no lock can be written, such as on a full disk, it raises OSError only if the lock is `needed`.
+    """
+    from filelock import FileLock, Timeout
+
+    guard = FileLock(path, timeout=seconds)
+    try:
+        make_private_dir(path.parent)
+        guard.acquire()
+    except Timeout as error:
+        raise busy from error
+    except OSError:
+        if needed:
+            raise
+    try:
+        yield
+    finally:
+        guard.release()
 
 
 def make_private_dir(path: Path) -> None:

@@ -88,8 +88,7 @@ def _tried(check: Check, subject: Subject, pause: float) -> tuple[State, str, tu
     except NotApplicableError as error:
         return "not applicable", str(error), (), False
     except WorkshopError as error:
-        reason = f"{error.what}. {error.why}" if error.why else error.what
-        return "failed", reason, _hints_from(error.hint, check), isinstance(error, NotUpError)
+        return "failed", error.sentence, _hints_from(error.hint, check), isinstance(error, NotUpError)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the learner's code may fail in any way
         return "failed", _explained(error, subject), check.hints, False
     return "passed", "", (), False

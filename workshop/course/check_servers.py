@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import io
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -21,12 +20,11 @@ from workshop.agent.http import open_client
 from workshop.agent.listener import LoopbackListener
 from workshop.agent.oauth import OAuthClient
 from workshop.agent.token_store import Login, TokenStore
-from workshop.core.console import Console
 from workshop.core.encoding import jwt_claims, unsigned_jwt
 from workshop.core.ports import free_port
 from workshop.course.check_outcome import NotPassedError, expect
 from workshop.course.lessons import Lesson
-from workshop.lab.base import Choices, Deployment
+from workshop.lab.base import Choices, Deployment, quiet_progress
 from workshop.lab.embedded import EmbeddedBackend
 from workshop.toolhive import lint
 from workshop.toolhive.manifests import Resource, Resources
@@ -54,7 +52,7 @@ async def embedded(directory: Path, scratch: Path, changed: Sequence[Resource]) 
         for resource in deployment.resources.of(kind):
             # Not the usual ports: the learner's own environment runs beside a check.
             ports[resource.name] = free_port(besides=ports.values())
-    with Console(io.StringIO(), io.StringIO()).progress() as quiet:
+    with quiet_progress() as quiet:
         try:
             # In a thread: it waits for processes, and the time limit of the check must still count.
             await asyncio.to_thread(backend.apply, [deployment], Choices("practice", ports=ports), quiet)

@@ -228,7 +228,7 @@ class Subject:
         except UsageError as error:
             if hints:
                 raise
-            raise NotPassedError(f"{error.what}. {error.why}") from error
+            raise NotPassedError(error.sentence) from error
 
     def server(self, name: str) -> "ProtectedServer":
         """A workload that requires a token, with the agent's stored login there."""

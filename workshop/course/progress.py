@@ -14,7 +14,7 @@ from typing import Any
 from workshop.core.errors import DeadlineError
 from workshop.core.files import DamagedFileError, read_json, typed
 from workshop.core.instance import Instance
-from workshop.core.paths import current_dir, make_private_dir, state_home, write_private
+from workshop.core.paths import current_dir, locked, state_home, write_private
 from workshop.lab.base import CLUSTER_FILE
 
 Warn = Callable[[str], None]
@@ -109,25 +109,12 @@ class ProgressFile:
                 f"Your progress could not be read ({error}), so it starts again; the old file is `{aside}`"
             )
 
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        from filelock import FileLock, Timeout
-
-        guard = FileLock(self._path.with_suffix(".lock"), timeout=_LOCK_SECONDS)
-        try:
-            make_private_dir(self._path.parent)
-            guard.acquire()
-        except Timeout as error:
-            raise DeadlineError(
-                "Another `workshop` command is writing your progress", hint="Run this command again"
-            ) from error
-        except OSError:  # what cannot be locked cannot be written either; `change` warns of it
-            yield
-            return
-        try:
-            yield
-        finally:
-            guard.release()
+    def _lock(self) -> contextlib.AbstractContextManager[None]:
+        busy = DeadlineError(
+            "Another `workshop` command is writing your progress", hint="Run this command again"
+        )
+        # What cannot be locked cannot be written either; `change` warns of it.
+        return locked(self._path.with_suffix(".lock"), _LOCK_SECONDS, busy, needed=False)
 
 
 def _parsed(data: dict[str, Any]) -> Standing:

@@ -1,6 +1,5 @@
 """Run a variation: its programs, with ports, secrets and configuration of their own, and its script."""
 
-import io
 import json
 import re
 import secrets
@@ -13,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workshop.core.console import Console, Progress
+from workshop.core.console import Progress
 from workshop.core.errors import DeadlineError, UsageError, WorkshopError
 from workshop.core.instance import Instance
 from workshop.core.paths import write_private
@@ -21,7 +20,7 @@ from workshop.core.ports import free_port, is_free
 from workshop.core.text import one_line, unbroken
 from workshop.course.lessons import Variation
 from workshop.lab import process
-from workshop.lab.base import Applied, Program, WorkloadStatus
+from workshop.lab.base import Applied, Program, WorkloadStatus, quiet_progress
 from workshop.lab.logs import Log, file_logs
 from workshop.lab.process import on_this_machine
 
@@ -217,7 +216,7 @@ def variation_running(
     variation: Variation, directory: Path, *, edition: str = "mended", exercises: Path | None = None
 ) -> Iterator[Running]:
     """A variation with its own state and free ports, which ends with the block."""
-    with Console(io.StringIO(), io.StringIO()).progress() as quiet:
+    with quiet_progress() as quiet:
         try:
             yield start(
                 variation, quiet, weak=edition == "weak", exercises=exercises, directory=directory, free=True

@@ -1,15 +1,17 @@
 """The backend protocol, the values that cross it, and what every backend does at its end."""
 
+import contextlib
 import hashlib
+import io
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from workshop import __version__
-from workshop.core.console import Progress
+from workshop.core.console import Console, Progress
 from workshop.core.errors import WorkshopError
 from workshop.core.instance import Upstream
 from workshop.core.settings import Settings
@@ -220,6 +222,13 @@ class Backend(Protocol):
 
     def teardown(self, progress: Progress) -> Sequence[str]:
         """Stop every workload and remove the state; return the names of what was stopped."""
+
+
+@contextlib.contextmanager
+def quiet_progress() -> Iterator[Progress]:
+    """Progress that nobody sees."""
+    with Console(io.StringIO(), io.StringIO()).progress() as progress:
+        yield progress
 
 
 def remove_state(directory: Path, keep: str = "") -> None:

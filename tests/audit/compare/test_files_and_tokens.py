@@ -98,7 +98,7 @@ def test_an_opaque_token_has_no_key(tmp_path: Path) -> None:
     ("error", "why"),
     [
         (NotObservedError("nobody asked"), "nobody asked"),
-        (WorkshopError("It broke", why="on its way"), "It broke: on its way"),
+        (WorkshopError("It broke", why="On its way"), "It broke. On its way"),
         (httpx2.ConnectError("refused"), "no answer: ConnectError refused"),
         (KeyError("code"), "KeyError: 'code'"),
         (ExceptionGroup("several", [WorkshopError("It broke")]), "It broke"),

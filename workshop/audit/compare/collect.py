@@ -74,7 +74,7 @@ def _why(error: BaseException, seconds: float) -> str:
     if isinstance(error, TimeoutError):
         return f"not finished within {seconds:g} s"
     if isinstance(error, WorkshopError):
-        return f"{error.what}: {error.why}" if error.why else error.what
+        return error.sentence
     if isinstance(error, httpx2.HTTPError):
         return f"no answer: {type(error).__name__} {error}".strip()
     # The SDK's transport runs in a task group, which wraps every error.
@@ -100,7 +100,7 @@ async def ask(running: RunningSystem, logins: Path, *, approval: Approval | None
     try:
         answer = await load_answer(running.system.main_directory)(replace(agent, observe=observe))
     except WorkshopError as error:
-        failure = one_line(f"{error.what}: {error.why}" if error.why else error.what, 600)
+        failure = one_line(error.sentence, 600)
     return Asked(plain(answer), failure, moments, tools, token_of(running, logins))
 
 

@@ -1,7 +1,6 @@
 """The systems that are compared; each runs in a temporary directory on free ports, beside the instance."""
 
 import contextlib
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,13 +8,12 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from workshop.core.console import Console, Progress
 from workshop.core.errors import UsageError, WorkshopError
 from workshop.core.ports import free_port, is_free
 from workshop.course.lessons import Lesson, Variation, variations_of
 from workshop.course.variation_run import PROXY, Edition, Running, prepare, variation_running
 from workshop.lab import process
-from workshop.lab.base import PRACTICE_GITHUB, Choices, Program
+from workshop.lab.base import PRACTICE_GITHUB, Choices, Program, quiet_progress
 from workshop.lab.embedded import EmbeddedBackend
 from workshop.lab.process import ProcessState
 
@@ -92,7 +90,7 @@ class RunningSystem:
         running = self.variation
         if running is None or not running.variation.contents.prepare.run:
             return ()
-        with _quiet() as progress:
+        with quiet_progress() as progress:
             return prepare(running, progress, Edition(), "--cleanup")
 
 
@@ -162,7 +160,7 @@ def _part(system: System, directory: Path) -> Iterator[RunningSystem]:
     ports: dict[str, int] = {}
     for name in (PROXY, PRACTICE_GITHUB):
         ports[name] = free_port(besides=ports.values())  # nothing listens at the first one yet
-    with _quiet() as progress:
+    with quiet_progress() as progress:
         try:
             backend.apply([deployment], Choices("practice", ports=ports), progress)
             running = {status.name: status.url for status in backend.status()}
@@ -179,13 +177,6 @@ def _part(system: System, directory: Path) -> Iterator[RunningSystem]:
             )
         finally:
             backend.teardown(progress)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[Progress]:
-    """Progress that is not shown."""
-    with Console(io.StringIO(), io.StringIO()).progress() as progress:
-        yield progress
 
 
 def remains(directory: Path, ports: Sequence[int]) -> tuple[list[int], list[int]]:

@@ -28,7 +28,7 @@ def engine(machine: Machine) -> Iterator[Finding]:
             raise found
         found.refuse_remote()
     except WorkshopError as error:
-        yield Finding(error.code, machine.unless_wanted, f"{error.what}. {error.why}", error.hint)
+        yield Finding(error.code, machine.unless_wanted, error.sentence, error.hint)
         return
     size = f"{found.cpus} CPUs, {found.memory_bytes / 2**30:.1f} GiB"
     yield Finding("docker", "ok", f"{found.name} {found.version}, {found.platform}, {size}")
@@ -52,7 +52,7 @@ def tools(machine: Machine) -> Iterator[Finding]:
             if name == "kubectl":
                 yield from _skew(version)
         except WorkshopError as error:
-            yield Finding(name, machine.unless_wanted, f"{error.what}. {error.why}".strip(), error.hint)
+            yield Finding(name, machine.unless_wanted, error.sentence, error.hint)
 
 
 def _skew(version: Version) -> Iterator[Finding]:

@@ -199,7 +199,7 @@ def env_file(machine: Machine) -> Iterator[Finding]:
     try:
         Settings.load(path)
     except WorkshopError as error:
-        yield Finding("env-file", "fail", f"{error.what}. {error.why}", error.hint)
+        yield Finding("env-file", "fail", error.sentence, error.hint)
     else:
         yield Finding("env-file", "ok", str(path))
 

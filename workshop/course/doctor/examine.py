@@ -45,7 +45,7 @@ def examine(machine: Machine, checks: Sequence[Check] = ALL) -> Iterator[Finding
         try:
             yield from check(machine)
         except WorkshopError as error:
-            yield Finding(name, "fail", f"{error.what}. {error.why}".strip(), error.hint)
+            yield Finding(name, "fail", error.sentence, error.hint)
         except (OSError, ValueError) as error:
             yield Finding(name, "info", f"This could not be checked: {error}")
 
