@@ -208,7 +208,7 @@ def test_a_step_that_cannot_be_taken_back_is_reported_and_the_others_are(site: S
     with pytest.raises(WorkshopError, match="refused"):
         site.run()
     assert site.made == {"cluster"}
-    assert "cluster cannot be removed: it holds on" in site.shown.getvalue()
+    assert "cluster cannot be removed. it holds on" in site.shown.getvalue()
 
 
 class Runner:

@@ -169,7 +169,7 @@ class Bridge:
     async def _explain(self, error: WorkshopError, to_client: Any) -> None:  # noqa: ANN401 - same
         self._failed(error)
         waiting, self._waiting = list(self._waiting), {}
-        data = ErrorData(code=CONNECTION_CLOSED, message=": ".join(filter(None, (error.what, error.why))))
+        data = ErrorData(code=CONNECTION_CLOSED, message=error.sentence)
         for request in waiting:
             await to_client.send(SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=data)))
 

@@ -207,7 +207,7 @@ class Elicitation:
             elif way == "browser":
                 await approval.start(url)
         except WorkshopError as error:
-            self._observe(Warned(f"{error.what}: {error.why}"))
+            self._observe(Warned(error.sentence))
             return self._refuse("cancel", "The page that the server needs could not be completed")
         return "accept"
 

@@ -82,7 +82,7 @@ class OpenAIChat:
         except UnusableAnswerError as error:
             raise WorkshopError(
                 f"The reply of the model's endpoint {self._url} cannot be used",
-                why=f"{error.what}: {error.why}",
+                why=error.sentence,
                 hint="Check OPENAI_BASE_URL in `.env`: a proxy on the way may have changed the reply",
             ) from error
         except (httpx2.RequestError, httpx2.InvalidURL) as error:

@@ -269,7 +269,7 @@ def recorded(
             try:
                 write(trace, path)
             except WorkshopError as error:  # an error of the run itself is more important
-                console.warn(f"{error.what}: {error.why}")
+                console.warn(error.sentence)
             else:
                 console.say(f"Trace: {path}")
 

@@ -244,7 +244,7 @@ async def _revoke_token(login: Login, token: str, kind: str, http: httpx2.AsyncC
         request = http.build_request("POST", str(endpoint), data=fields, headers=headers)
         response = await send_bounded(http, request)
     except WorkshopError as error:
-        return _Answer(dead=False, detail=f"{error.what}: {error.why}")
+        return _Answer(dead=False, detail=error.sentence)
     except (TimeoutError, httpx2.TimeoutException):
         return _Answer(dead=False, detail="The authorization server does not answer")
     except httpx2.HTTPError as error:

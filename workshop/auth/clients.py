@@ -19,6 +19,7 @@ from workshop.auth.config_reader import LOOPBACK_HOSTS, split_url
 from workshop.auth.http import OAuthError, Parameters, visible
 from workshop.auth.redirect_rules import DOT_SEGMENT, FORBIDDEN, MOST_REDIRECT_URIS, registration_problem
 from workshop.auth.vault import digest, same_secret
+from workshop.core.text import DNS_LABEL
 
 GRANT_TYPES = ("authorization_code", "refresh_token")
 _NAME_CHARACTERS = 256
@@ -113,10 +114,9 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 # At least two labels, in lower case, the last one not a number: browsers and resolvers read `1.2.3`, `0x7f.1`
 # and `2130706433` as IPv4 addresses (URL standard, "ends in a number").
-_NAME = re.compile(rf"({_LABEL}\.)+(?![0-9]+$|0x[0-9a-f]*$){_LABEL}")
+_NAME = re.compile(rf"({DNS_LABEL}\.)+(?![0-9]+$|0x[0-9a-f]*$){DNS_LABEL}")
 
 
 def is_url(client_id: str) -> bool:

@@ -24,8 +24,13 @@ class WorkshopError(Exception):
 
     @property
     def sentence(self) -> str:
-        """What happened and why, for a place that has one line."""
-        return f"{self.what}. {self.why}" if self.why else self.what
+        """What happened and why, where there is one line for it."""
+        return ". ".join(filter(None, (self.what, self.why)))
+
+    @property
+    def in_full(self) -> str:
+        """What happened, why, and what to do, where there is one line for it."""
+        return ". ".join(filter(None, (self.what, self.why, self.hint)))
 
 
 class UsageError(WorkshopError):

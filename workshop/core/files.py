@@ -226,7 +226,8 @@ def _usage_error(found: "ErrorDetails", model: type["BaseModel"], file: Path, de
         return UsageError(f"{where} {found['ctx']['error']}")
     shown = repr(found["input"])
     why = f"It is {shown if len(shown) <= _MOST_SHOWN else f'{shown[:_MOST_SHOWN]}…'}"
-    return UsageError(f"`{key}` in `{file}` is not {requirement(found)}", why=why)
+    hidden = model.model_config.get("hide_input_in_errors")
+    return UsageError(f"`{key}` in `{file}` is not {requirement(found)}", why="" if hidden else why)
 
 
 def requirement(found: "ErrorDetails") -> str:

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from workshop.core.errors import PreflightError, UsageError
 from workshop.core.text import plain
@@ -93,6 +93,19 @@ def _key_log_problem(file: Path) -> str:
     if not file.parent.is_dir():
         return "Its folder does not exist"
     return "" if os.access(file if file.exists() else file.parent, os.W_OK) else "It is not writable"
+
+
+def web_url(text: str) -> SplitResult | None:
+    """The parts of an absolute http or https URL; None for anything else."""
+    # `urlsplit` drops tabs and line ends, so another URL would be checked than the one that is used.
+    if any(char <= " " for char in text):
+        return None
+    try:
+        parts = urlsplit(text)
+        usable = parts.port != 0  # reading it raises ValueError for a port that cannot be one
+    except ValueError:
+        return None
+    return parts if usable and parts.hostname and parts.scheme in {"http", "https"} else None
 
 
 def is_loopback(url: str) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 _BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # Control characters, halves of a surrogate pair (no UTF-8 stream takes them), ends of lines and paragraphs.
 _NEVER = ("Cc", "Cs", "Zl", "Zp")
+DNS_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"  # in lower case, as Kubernetes has it (RFC 1123)
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 

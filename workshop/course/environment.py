@@ -256,7 +256,7 @@ def teardown(
         try:
             name = existing_backend(instance.directory, None)
         except UsageError as error:  # the cluster's record is damaged: local processes can still be ended
-            progress.say(f"{error.what}: {error.why}")
+            progress.say(error.sentence)
             name = None
         backend = backend_for(name or "embedded", instance.directory, runner, choices)
         # The backend last: it removes the state directory, where the variations' records are.

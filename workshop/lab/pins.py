@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from workshop.core.errors import UsageError
+from workshop.core.outgoing import web_url
 from workshop.core.paths import cluster_dir
 
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::\d{1,5})?"
@@ -59,13 +59,8 @@ def _chart(origin: str, value: str) -> str:
 
 
 def _address(origin: str, value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-        sound = sound and not parts.query and not parts.fragment
-    except ValueError:  # the port is not a number
-        sound = False
-    if not sound or re.search(r"[\s\"'\\]", value):
+    parts = web_url(value)
+    if parts is None or parts.query or parts.fragment or re.search(r"[\s\"'\\]", value):
         raise UsageError(  # the value is not repeated, because it may contain a password
             f"`{origin}` is not an http or https address", hint="Write http://HOST:PORT"
         )

@@ -236,7 +236,7 @@ class StepRun:
                 with self._progress.step(f"Undo: {step.label}"):
                     step.undo()  # type: ignore[misc]  # those without were left out above
             except WorkshopError as error:
-                self._progress.tell(f"{error.what}: {error.why or error.hint}")
+                self._progress.tell(error.in_full)
             self._begun.remove(step)
 
 

@@ -8,9 +8,10 @@ Sources: ToolHive 0.63.0, the CRD patterns, `controllerutil/authserver.go`
 import ipaddress
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from workshop.core.errors import UsageError
+from workshop.core.outgoing import web_url
 from workshop.toolhive import fields
 from workshop.toolhive.manifests import (
     CLIENT_ID_PLACEHOLDER,
@@ -93,8 +94,7 @@ def _check_server(server: Resource, resources: Resources) -> None:
 
 
 def _check_proxy(proxy: Resource, resources: Resources) -> None:
-    remote = _split(proxy.text("spec.remoteUrl"))
-    if remote is None or remote.scheme not in ("http", "https") or not remote.hostname:
+    if web_url(proxy.text("spec.remoteUrl")) is None:
         raise proxy.error("`spec.remoteUrl` must start with http:// or https://")
     _check_tools(proxy, resources)
     auth = auth_config(proxy, resources)
@@ -144,8 +144,8 @@ def _check_auth_server(auth: Resource) -> None:
 
 
 def _check_issuer_scheme(auth: Resource, issuer: str) -> None:
-    parts = _split(issuer)
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+    parts = web_url(issuer)
+    if parts is None:
         raise auth.error(f"the issuer `{issuer}` must start with http:// or https://")
     loopback = parts.hostname in _LOOPBACK or auth.find("spec.embeddedAuthServer.insecureAllowHTTP") is True
     if parts.scheme == "http" and not loopback:
@@ -218,9 +218,8 @@ def _check_agreement(proxy: Resource, auth: Resource, oidc: Resource) -> None:
         raise proxy.error(f"audience `{audience}` is not under the issuer `{issuer}`", _SLASH_HINT)
     _check_baseline(proxy, auth)
     port = proxy.port("spec.proxyPort", 8080)
-    parts = _split(issuer)
     # In the pod, the issuer's `localhost` is the proxy itself, where it reads its own metadata and keys.
-    if parts is None or parts.port != port:
+    if urlsplit(issuer).port != port:
         raise proxy.error(f"proxyPort {port} is not the port of the issuer `{issuer}`")
     redirect = auth.find(f"{UPSTREAM_OAUTH}.redirectUri")
     # ToolHive answers GitHub's redirect at this path only.
@@ -237,15 +236,6 @@ def _check_baseline(proxy: Resource, auth: Resource) -> None:
                 f"`baselineClientScopes` has `{scope}`, which {proxy.title} does not support",
                 f"Supported: {', '.join(map(str, supported))}",
             )
-
-
-def _split(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:  # an open bracket, or a port that is not a number
-        return None
-    return parts
 
 
 def _check_tools(workload: Resource, resources: Resources) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from workshop.core.encoding import shallow
 from workshop.core.errors import UsageError
 from workshop.core.files import DamagedFileError, read_bounded
+from workshop.core.text import DNS_LABEL
 
 API_GROUP = "toolhive.stacklok.dev"
 TOOLHIVE_API = f"{API_GROUP}/v1beta1"
@@ -206,7 +207,7 @@ def _resource(body: object, source: str, *, gateways: bool) -> Resource:
         )
     metadata = body.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
-    if not isinstance(name, str) or not _is_dns_label(name):
+    if not isinstance(name, str) or not re.fullmatch(DNS_LABEL, name):
         raise UsageError(
             f"{kind}: `metadata.name` must be lower-case letters, digits and `-`, not {name!r}",
             why=f"Read from {source}",
@@ -215,13 +216,6 @@ def _resource(body: object, source: str, *, gateways: bool) -> Resource:
     if api != apis[kind]:
         raise resource.error(f"`apiVersion` must be `{apis[kind]}`, not {api!r}")
     return resource
-
-
-def _is_dns_label(name: str) -> bool:
-    inner = name.replace("-", "")
-    edges = name[:1] + name[-1:]
-    lower = inner.isascii() and inner.isalnum() and inner == inner.lower()
-    return lower and "-" not in edges and len(name) <= 63  # noqa: PLR2004 - RFC 1123
 
 
 def seconds(text: str) -> int | None:

@@ -63,7 +63,7 @@ def test_the_secret_does_not_show_in_the_representation(tmp_path: Path) -> None:
 def test_a_wrong_field_is_named(tmp_path: Path, changes: dict[str, Any], named: str) -> None:
     with pytest.raises(UsageError) as caught:
         config.load(write(tmp_path, **changes))
-    assert named in caught.value.why
+    assert named in caught.value.what
     assert "never in here" not in f"{caught.value.what}{caught.value.why}{caught.value.hint}"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit
 
 from workshop.core.errors import UsageError
-from workshop.core.outgoing import is_loopback_host
+from workshop.core.outgoing import is_loopback_host, web_url
 
 OK, UNAUTHORIZED, FORBIDDEN = 200, 401, 403
 _HINT = "Give the MCP server's whole URL, such as `http://localhost:8080/mcp`"
@@ -61,17 +61,8 @@ class Target:
 
 def split(url: object) -> SplitResult | None:
     """The parts of an absolute http(s) URL; None for anything else."""
-    # `urlsplit` drops tabs and line ends, so another URL would be checked than the one that is sent.
-    if not isinstance(url, str) or any(ord(char) <= ord(" ") for char in url):
-        return None
-    try:
-        url.encode()  # JSON can contain half of a surrogate pair
-        parts = urlsplit(url)
-        # Reading `port` raises ValueError if it is out of range.
-        is_complete = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        return None
-    return parts if is_complete else None
+    # JSON can contain half of a surrogate pair, which cannot be sent.
+    return web_url(url) if isinstance(url, str) and not re.search("[\ud800-\udfff]", url) else None
 
 
 def host_of(url: object) -> str:

@@ -178,7 +178,7 @@ def _explained(cause: Exception, refusals: list[httpx2.Response], issuer: str) -
     if isinstance(cause, httpx2.TransportError):
         return MissedError(f"No answer: {cause or type(cause).__name__}", FORWARD_HINT)
     if isinstance(cause, UnusableAnswerError):
-        return MissedError(f"{cause.what}: {cause.why}", _LOG)
+        return MissedError(cause.sentence, _LOG)
     if refusals:
         return _refused(refusals[-1], issuer)
     return MissedError(f"{type(cause).__name__}: {str(cause)[:200]}", _LOG)

@@ -96,8 +96,7 @@ class KindCluster:
         owner = self._owner()
         if owner != cluster.record.id:
             why = f"its node belongs to instance `{owner}`" if owner else "its node does not name its owner"
-            error = _foreign_cluster(self._name, why)
-            progress.tell(f"{error.what}: {error.why}. {error.hint}")
+            progress.tell(_foreign_cluster(self._name, why).in_full)
             return []
         removed: list[str] = []
         if self._reached():

@@ -190,7 +190,7 @@ class Removal:
                 with progress.step(label) as line:
                     act(line)
             except WorkshopError as error:
-                progress.tell(f"{error.what}: {error.why or error.hint}")
+                progress.tell(error.in_full)
                 failures.append(error)
                 if not must:
                     break  # the whole cluster is deleted next

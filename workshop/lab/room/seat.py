@@ -245,8 +245,8 @@ class SeatBackend(ClusterBackend):
         try:
             require_token(self.seat)
         except CredentialsError as error:
-            detail = f"{error.what}. {error.why}. {error.hint}"
-            return [WorkloadStatus("cluster", "unhealthy", "", None, "", detail), *self._forwards.status()]
+            expired = WorkloadStatus("cluster", "unhealthy", "", None, "", error.in_full)
+            return [expired, *self._forwards.status()]
         return super().status()
 
     def logs(self) -> Sequence[Log]:

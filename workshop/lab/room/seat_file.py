@@ -16,13 +16,14 @@ from workshop.core.errors import UsageError
 from workshop.core.files import DamagedFileError, read_bounded
 from workshop.core.outgoing import is_loopback
 from workshop.core.paths import write_private
+from workshop.core.text import DNS_LABEL
 from workshop.lab.kube.objects import text
 
 EXTENSION = "workshop"
 _MOST_BYTES = 1024 * 1024
 _NOT_A_SEAT_FILE = "It is a kubeconfig, but not one of a seat"
 # Rust's regular expressions, which pydantic uses, have `\z` for the very end.
-_Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z")]
+_Name = Annotated[str, Field(pattern=rf"^{DNS_LABEL}\z")]
 _Text = Annotated[str, Field(min_length=1)]
 
 

@@ -1,32 +1,25 @@
 """The configuration file of the practice GitHub, checked before anything starts."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from workshop.core.errors import UsageError
-from workshop.core.files import read_object
+from workshop.core.files import read_object, validated
 from workshop.core.hops import HOPS
+from workshop.core.outgoing import web_url
 from workshop.core.seats import seat_numbers, seat_user
+from workshop.core.text import DNS_LABEL
 
 RECORD_SECRET = "PRACTICE_RECORD_SECRET"  # noqa: S105 - the name of a variable
 """The environment variable with the secret that the seats' record keys and tokens are made from."""
 _MOST_SEATS = 5000  # below the catalog's `_FACTOR`, so that the ids of the copies are unique
-_WORDING = {
-    "missing": "is missing",
-    "extra_forbidden": "is not a known key",
-    "int_type": "must be an integer",
-    "string_type": "must be text",
-    "string_too_short": "must not be empty",
-    "greater_than_equal": "must be between 1 and 65535",
-    "less_than_equal": "must be between 1 and 65535",
-    "string_pattern_mismatch": "must be one label of a host name, or https:// and a host name",
-    "value_error": "must be an http or https URL without a fragment",
-}
+_REQUIRED = "Required: port, client_id, client_secret_file, callback_url, app_name"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +82,19 @@ class PracticeConfig:
 
 
 def _checked_url(text: str) -> str:
-    url = urlsplit(text)
-    if url.scheme not in {"http", "https"} or not url.hostname or url.fragment or url.port == 0:
-        raise ValueError
+    url = web_url(text)
+    if url is None or url.fragment:
+        raise ValueError("must be an http or https URL without a fragment")
     return text
+
+
+def _matching(pattern: str, problem: str) -> AfterValidator:
+    def checked(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(problem)
+        return text
+
+    return AfterValidator(checked)
 
 
 _Text = Annotated[str, Field(min_length=1)]
@@ -101,31 +103,22 @@ _Text = Annotated[str, Field(min_length=1)]
 class _File(BaseModel):
     """The keys of the JSON file."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    # The input is hidden, because it may be a secret in the wrong place.
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
     port: Annotated[int, Field(ge=1, le=65535)]
     client_id: _Text
     client_secret_file: _Text
     callback_url: Annotated[str, AfterValidator(_checked_url)]
     app_name: _Text
-    # `\z` is the end of the text: pydantic uses Rust's regular expressions.
-    service_host: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\z")] = ""
-    public_url: Annotated[str, Field(pattern=r"^https://[a-z0-9.-]+\z")] = ""
+    service_host: Annotated[str, _matching(DNS_LABEL, "must be one label of a host name")] = ""
+    public_url: Annotated[str, _matching(r"https://[a-z0-9.-]+", "must be https:// and a host name")] = ""
     hop: Annotated[int, Field(ge=1, le=len(HOPS))] | None = None
 
 
 def load(path: Path) -> PracticeConfig:
     """Read and check the JSON file. Raises UsageError with the file and the key that is wrong."""
-    try:
-        found = _File.model_validate(read_object(path))
-    except ValidationError as error:
-        # Neither the input nor pydantic's own text: the value may be a secret in the wrong place.
-        problem = error.errors(include_input=False, include_url=False)[0]
-        raise UsageError(
-            f"The practice GitHub cannot use {path}",
-            why=f"`{problem['loc'][0]}` {_WORDING.get(problem['type'], 'is not valid')}",
-            hint="Required: port, client_id, client_secret_file, callback_url, app_name",
-        ) from None
+    found = validated(_File, read_object(path), path, _REQUIRED)
     secret = _read_secret(path.parent / found.client_secret_file)
     return PracticeConfig(client_secret=secret, **found.model_dump(exclude={"client_secret_file"}))
 

@@ -62,11 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         _serve(options)
     except WorkshopError as error:
-        message = ". ".join(filter(None, (error.what, error.why, error.hint)))
         if isinstance(error, UsageError):
             # This exits with code 2, as py2mcp does for a wrong configuration.
-            parser.error(message)
-        parser.exit(error.exit_code, f"{parser.prog}: error: {message}\n")
+            parser.error(error.in_full)
+        parser.exit(error.exit_code, f"{parser.prog}: error: {error.in_full}\n")
 
 
 def _serve(options: argparse.Namespace) -> None:
