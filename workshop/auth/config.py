@@ -2,17 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from workshop.auth.clients import SECRET_METHODS
 from workshop.auth.config_reader import (
     LOOPBACK_HOSTS,
     Block,
-    Flag,
-    OneOf,
     Or,
     Pairs,
     Scopes,
@@ -42,10 +40,10 @@ class DocumentRules(Block):
     do not register when the document cannot be fetched. So it is the operator who must want them.
     """
 
-    enabled: Flag = False
+    enabled: StrictBool = False
     cache_seconds: Annotated[int, Whole(SHORTEST_CACHE_SECONDS, LONGEST_CACHE_SECONDS)] = 300
     cache_size: Annotated[int, Whole(1, _MOST_CACHED)] = 256
-    allow_loopback: Flag = False
+    allow_loopback: StrictBool = False
 
     def check(self, issuer: str, where: str) -> None:
         """Raises UsageError for a server that is not on loopback itself."""
@@ -66,7 +64,7 @@ class UserInfo(Block):
     """The upstream's endpoint about its user, and the fields to try, in order."""
 
     url: Url
-    method: Annotated[str, OneOf("GET", "POST")] = "GET"
+    method: Literal["GET", "POST"] = "GET"
     headers: Pairs = Field(default_factory=dict)
     subject_fields: Annotated[Texts, Or("sub")] = ("sub",)
     name_fields: Annotated[Texts, Or("name")] = ("name",)
@@ -184,7 +182,7 @@ class AuthBlock(Block):
     upstream: UpstreamBlock
     cimd: DocumentRules | None = None
     registrations: Registrations | None = None
-    confidential_clients: Flag = False
+    confidential_clients: StrictBool = False
 
     def read(self) -> Auth:
         """The settings with the secrets' files read; raises UsageError for what does not fit together."""

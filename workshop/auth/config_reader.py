@@ -125,42 +125,15 @@ def read_block(model: type[BlockType], values: object, above: str = "") -> Block
     raise wrong_setting(where, f"It must be {'a JSON object' if is_object else requirement(found)}")
 
 
-def _text(value: object) -> object:
-    if not isinstance(value, str) or not value:
-        raise ValueError("must be a text that is not empty")
-    return value
-
-
-def _texts(value: object) -> object:
-    if not isinstance(value, list | tuple) or not all(isinstance(item, str) and item for item in value):
-        raise ValueError("must be a list of texts")
-    return value
-
-
-def _pairs(value: object) -> object:
-    pairs = value or {}
-    if not isinstance(pairs, dict) or not all(isinstance(item, str) for item in pairs.values()):
-        raise ValueError("must map names to texts")
-    return pairs
-
-
-def _flag(value: object) -> object:
-    # pydantic alone would also accept 1 and "yes".
-    if value is not True and value is not False:
-        raise ValueError("must be true or false")
-    return value
-
-
 def _scopes(values: tuple[str, ...]) -> tuple[str, ...]:
     if not all(SCOPE.fullmatch(scope) for scope in values):
         raise ValueError("has a scope with spaces, quotes or backslashes")
     return values
 
 
-Text = Annotated[str, BeforeValidator(_text)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
-Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
-Flag = Annotated[bool, BeforeValidator(_flag)]
+Text = Annotated[str, Field(min_length=1)]
+Texts = tuple[Text, ...]
+Pairs = Annotated[dict[str, str], BeforeValidator(lambda pairs: pairs or {})]
 Scopes = Annotated[Texts, AfterValidator(_scopes)]
 
 
@@ -178,17 +151,6 @@ def Whole(low: int, high: int) -> BeforeValidator:  # noqa: N802 - part of a typ
 def Or(*default: str) -> AfterValidator:  # noqa: N802 - part of a type
     """These texts in place of none."""
     return AfterValidator(lambda texts: texts or default)
-
-
-def OneOf(*allowed: str) -> BeforeValidator:  # noqa: N802 - part of a type
-    """One of these texts."""
-
-    def check(value: object) -> object:
-        if value not in allowed:
-            raise ValueError(f"must be {' or '.join(allowed)}")
-        return value
-
-    return BeforeValidator(check)
 
 
 def origin_of(url: str) -> str:

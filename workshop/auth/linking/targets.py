@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -15,7 +15,6 @@ from workshop.auth.config import Upstream
 from workshop.auth.config_reader import (
     Block,
     BlockType,
-    Flag,
     Pairs,
     Text,
     Texts,
@@ -46,7 +45,7 @@ class _Provider(Block):
     display_name: Text | None = None
     client_secret_file: Text | None = None
     issuer: str | None = None
-    requires_iss: Flag = False
+    requires_iss: StrictBool = False
 
 
 class _Gateway(Block):
