@@ -20,6 +20,7 @@ from workshop.core.files import keys_at, requirement
 from workshop.core.settings import read_env
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+_NO_PATH = "must be the path of a file, or PATH#KEY for a file of KEY=VALUE lines"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")
 # They frame a message, describe its sender to the next server, or are for the relay to set.
@@ -64,20 +65,31 @@ Url = Annotated[str, AfterValidator(_checked_url)]
 """A key of a configuration's model: an absolute URL, https anywhere, http on loopback only."""
 
 
-def _secret_at(value: object, info: ValidationInfo) -> bytes:
-    """The secret that `PATH` or `PATH#KEY` names, relative to the folder of the configuration."""
-    if not isinstance(value, str) or not value or "\0" in value:
-        raise ValueError("must be the path of a file, or PATH#KEY for a file of KEY=VALUE lines")
-    name, _, key = value.partition("#")
-    path = Path((info.context or {}).get("folder", ""), name)
-    if key:
-        return _value_in(path, key)
+def _secret_in(text: str, folder: Path) -> bytes:
+    """The bytes of a file, or of one value of a file such as `.env`: PATH#KEY.
+
+    Raises ValueError, which names the file and never its content.
+    """
+    name, _, key = text.partition("#")
+    path = folder / name
     try:
-        content = path.read_bytes()
+        content = read_env(path).get(key, "").encode() if key else path.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot be read: {path}: {error.strerror}") from error
+    except ValueError as error:  # a NUL character, or half of a surrogate pair
+        raise ValueError(_NO_PATH) from error
+    if key and not content:
+        raise ValueError(f"names {key} in `{path}`, which has no such value")
+    return content
+
+
+def _secret_at(value: object, info: ValidationInfo) -> bytes:
+    """The secret that a configuration names, relative to its folder."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(_NO_PATH)
+    content = _secret_in(value, Path((info.context or {}).get("folder", "")))
     if not content.strip():
-        raise ValueError(f"names an empty file: {path}")
+        raise ValueError(f"names an empty file: {value}")
     return content
 
 
@@ -160,34 +172,11 @@ def origin_of(url: str) -> str:
 
 
 def read_secret(path: str, where: str) -> bytes:
-    """The bytes of a mounted secret, or of one value of a file such as `.env`: PATH#KEY.
-
-    Raises UsageError, which names the file and never its content.
-    """
-    name, _, key = path.partition("#")
+    """The secret at PATH or PATH#KEY; raises UsageError with the setting that names it."""
     try:
-        if key:
-            return _value_in(Path(name), key)
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise wrong_setting(where, f"{path}: {error.strerror}", "The secret was not mounted") from error
-    except _NoSuchValueError as error:
-        raise wrong_setting(where, f"It {error}") from error
+        return _secret_in(path, Path())
     except ValueError as error:
-        raise wrong_setting(
-            where, "It is not a path: a path has no NUL character and no lone surrogates"
-        ) from error
-
-
-class _NoSuchValueError(ValueError):
-    """A file of KEY=VALUE lines does not have the key."""
-
-
-def _value_in(path: Path, key: str) -> bytes:
-    value = read_env(path).get(key)
-    if not value:
-        raise _NoSuchValueError(f"names {key} in `{path}`, which has no such value")
-    return value.encode()
+        raise wrong_setting(where, f"It {error}") from error
 
 
 def check_header(name: str, value: str, where: str) -> None:
