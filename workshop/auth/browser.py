@@ -90,15 +90,16 @@ def way_back(flow: str) -> str:
 def clear_flow_cookie(site: Site, response: Response, flow: str) -> None:
     """Delete the cookie of a flow, and that of the page it began with."""
     for name in dict.fromkeys((flow.removesuffix(_BACK), flow)):
-        _set(site, response, name, "", 0)
+        _set(site, response, name, '""', 0)
 
 
 def _set(site: Site, response: Response, flow: str, value: str, seconds: int) -> None:
-    secure = site.secure_cookies
-    name = _name(site, flow)
     # Lax, because the callback comes from the upstream's site: browsers would not send a Strict cookie.
     # The prefix `__Host-` requires the path `/`.
-    response.set_cookie(name, value, max_age=seconds, path="/", secure=secure, httponly=True, samesite="lax")
+    secure = "; Secure" if site.secure_cookies else ""
+    # `set_cookie` takes ten times as long, to quote what needs no quotes here.
+    cookie = f"{_name(site, flow)}={value}; HttpOnly; Max-Age={seconds}; Path=/; SameSite=lax{secure}"
+    response.headers.append("set-cookie", cookie)
 
 
 def _name(site: Site, flow: str) -> str:

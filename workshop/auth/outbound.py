@@ -196,8 +196,9 @@ async def _answer(
 
     if protocol is None or protocol.transport is None:
         raise aiohttp.ServerDisconnectedError
-    protocol.set_response_params(read_until_eof=True, auto_decompress=False, max_field_size=_FIELD_BYTES)
     protocol.transport.write(sent)
+    # The parser is made while the server works already; nothing is read before this function waits.
+    protocol.set_response_params(read_until_eof=True, auto_decompress=False, max_field_size=_FIELD_BYTES)
     while True:
         try:
             message, content = await protocol.read()

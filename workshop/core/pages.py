@@ -32,6 +32,7 @@ def page_environment(templates: Path) -> "Environment":
         loader=FileSystemLoader([templates, _TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
+        auto_reload=False,  # a page would look at the dates of its files each time
         trim_blocks=True,
         lstrip_blocks=True,
     )
