@@ -259,6 +259,14 @@ def test_a_main_py_without_an_answer_is_reported(part: Path, text: str | None, t
         load_answer(part)
 
 
+def test_a_main_py_may_have_a_dataclass_with_annotations_that_are_texts(part: Path) -> None:
+    lines = ("from __future__ import annotations", "from dataclasses import dataclass", "")
+    (part / "main.py").write_text(
+        "\n".join((*lines, "@dataclass", "class Note:", "    text: str = ''", MAIN))
+    )
+    load_answer(part)
+
+
 def test_two_parts_may_each_have_a_module_of_the_same_name(part: Path, tmp_path: Path) -> None:
     console = Console(io.StringIO(), io.StringIO())
     other = tmp_path / "08_other"

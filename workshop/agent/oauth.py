@@ -250,7 +250,7 @@ class OAuthClient(OAuthClientProvider):
                 self._announce()
                 response = await self._exchange(http, outgoing)
                 if self._last_error == "invalid_client" and not self._registered_now:
-                    raise ForgottenClientError("The authorization server has forgotten the agent")
+                    raise ForgottenClientError
 
     async def _exchange(self, http: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
         check_address(str(request.url), self._resource)
@@ -388,7 +388,7 @@ async def _probe(url: str) -> None:
     async with open_client(OAUTH_SECONDS) as http:
         response = await send_bounded(http, http.build_request("GET", url))
     if response.is_client_error:
-        raise ForgottenClientError("The authorization server has forgotten the agent")
+        raise ForgottenClientError
 
 
 def _is_challenge(response: httpx2.Response) -> bool:

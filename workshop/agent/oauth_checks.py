@@ -130,6 +130,9 @@ def oauth_error(response: httpx2.Response) -> str:
 class ForgottenClientError(WorkshopError):
     """The authorization server no longer knows the stored client identifier."""
 
+    def __init__(self) -> None:
+        super().__init__("The authorization server has forgotten the agent")
+
 
 @contextlib.contextmanager
 def login_errors(last_error: Callable[[], str]) -> Iterator[None]:

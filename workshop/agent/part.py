@@ -1,13 +1,17 @@
 """The model of `part.toml`, a part's or a variation's, and what else a run of it reads once."""
 
+import importlib.util
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from workshop.agent.rehearsal import Plan
+from workshop.core.errors import UsageError
 from workshop.core.files import read_toml, validated
 from workshop.core.instance import Instance
 from workshop.core.settings import Settings
@@ -106,3 +110,24 @@ class RunContext:
     def load(cls, directory: Path, env_file: Path | None = None) -> Self:
         """Read everything for the part in `directory`; raises UsageError for the first mistake."""
         return cls(directory, Part.load(directory), Settings.load(env_file), Instance.load())
+
+
+def load_module(path: Path, directory: Path) -> ModuleType:
+    """A file as a new module, which finds the modules in its part's `directory`; UsageError without the file.
+
+    An error inside the file itself is raised as it is: it names the line of the learner's code.
+    """
+    # By its file: the name of a part's folder begins with a digit, and every part has a `main`.
+    spec = importlib.util.spec_from_file_location(f"workshop_{path.parent.name}_{path.stem}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise UsageError(f"There is no `{path}`")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # a dataclass looks its module up there
+    for sibling in directory.glob("*.py"):
+        sys.modules.pop(sibling.stem, None)  # two parts may each have a `tools.py`
+    sys.path.insert(0, str(directory))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(directory))
+    return module

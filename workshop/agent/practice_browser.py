@@ -67,7 +67,7 @@ async def _approve(
         response = await http.send(request)
         # A forgotten client is refused at the first page; later refusals are about the form.
         if number == 0 and response.is_client_error and redirect_uri is not None:
-            raise ForgottenClientError("The authorization server has forgotten the agent")
+            raise ForgottenClientError
         if (onward := following(response)) is not None:
             request = onward
         elif _is_end(response, redirect_uri):

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import importlib.util
 import inspect
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from workshop.agent.approval import approval_for
 from workshop.agent.events import Asked, Event, ModelAnnounced, Observer, ignore
 from workshop.agent.loop import Agent
 from workshop.agent.messages import ChatModel
-from workshop.agent.part import Part, RunContext
+from workshop.agent.part import Part, RunContext, load_module
 from workshop.agent.rehearsal import RehearsalModel
 from workshop.agent.view import View
 from workshop.core.collector import rare_collections
@@ -191,31 +190,11 @@ def load_answer(directory: Path) -> Answer:
     An error inside the file itself is raised as it is: it names the line of the learner's code.
     """
     path = directory / "main.py"
-    _forget_siblings(directory)
-    # By its file: the name of the folder begins with a digit, and every part has a `main`.
-    spec = importlib.util.spec_from_file_location(f"workshop_{directory.name}", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise UsageError(f"There is no `{path}`")
-    module = importlib.util.module_from_spec(spec)
-    # For the modules beside `main.py`; it is removed again, or another part would find them.
-    sys.path.insert(0, str(directory))
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(directory))
-    answer = getattr(module, "answer", None)
+    answer = getattr(load_module(path, directory), "answer", None)
     if not inspect.iscoroutinefunction(answer):
         raise UsageError(f"`{path}` has no `async def answer(agent)`")
     found: Answer = answer
     return found
-
-
-def _forget_siblings(directory: Path) -> None:
-    """Forget the modules of another part: two parts may each have a `tools.py`."""
-    for path in directory.glob("*.py"):
-        module = sys.modules.get(path.stem)
-        if module is not None and getattr(module, "__file__", None) not in (None, str(path)):
-            del sys.modules[path.stem]
 
 
 _ENDED = Outcome("interrupted", "The run's process was ended")

@@ -10,14 +10,12 @@ A check passes when it returns. It may be async or not; it runs in a process of 
 """
 
 import functools
-import importlib.util
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from workshop.agent.approval import PrintUrl
 from workshop.agent.messages import (
@@ -270,20 +268,6 @@ class Subject:
         return own[0].endpoints() if own else {}
 
     def _load(self, path: Path) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(f"checked_{path.parent.name}_{path.stem}", path)
-        if spec is None or spec.loader is None or not path.is_file():
-            _missing(path)
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # a dataclass looks its module up there
-        sys.path.insert(0, str(self.directory))
-        for sibling in self.directory.glob("*.py"):
-            sys.modules.pop(sibling.stem, None)  # two parts may each have a `tools.py`
-        try:
-            spec.loader.exec_module(module)
-        finally:
-            sys.path.remove(str(self.directory))
-        return module
+        from workshop.agent.part import load_module
 
-
-def _missing(path: Path) -> NoReturn:
-    raise WorkshopError(f"`{path}` does not exist")
+        return load_module(path, self.directory)
