@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from rich.console import Console as RichConsole
 from rich.text import Text
 
-from workshop.core.screen import link, pager, takes_hyperlinks
+from workshop.core.screen import link, markdown_shown, pager, takes_hyperlinks
 
 
 @pytest.mark.parametrize(
@@ -64,3 +65,18 @@ def test_less_shows_styles_whatever_its_options(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     assert pager({}) == ["less", "-RFX"]
     assert pager({"LESS": "-i"}) == ["less", "-R"]
+
+
+@pytest.mark.parametrize(
+    ("markdown", "shown"),
+    [
+        ("[`by-hand.md`](by-hand.md) shows", "by-hand.md shows"),
+        ("[a.md](a.md), [`b.md`](b.md)", "a.md, b.md"),
+        ("[by hand](by-hand.md)", "by hand (by-hand.md)"),
+    ],
+)
+def test_a_link_whose_text_is_its_address_is_shown_once(markdown: str, shown: str) -> None:
+    console = RichConsole(width=60)
+    with console.capture() as captured:
+        console.print(markdown_shown(markdown, hyperlinks=False))
+    assert captured.get().strip() == shown

@@ -30,7 +30,8 @@ def test_kind_is_taken_where_docker_answers_and_the_tools_are_here(machine: Fake
     ("absent", "told"),
     [
         (["kind"], "kind is not installed"),
-        (["kind", "helm"], "kind, helm are not installed"),
+        (["kind", "helm"], "kind and helm are not installed"),
+        (["kind", "helm", "kubectl"], "kind, helm and kubectl are not installed"),
         (["docker"], "docker is not installed"),
     ],
 )

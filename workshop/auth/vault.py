@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from workshop.auth.limits import Clock
 from workshop.auth.store import StoreFullError, StoreUnavailableError
 from workshop.core.encoding import base64url
-from workshop.core.errors import UsageError
+from workshop.core.errors import UsageError, reason
 from workshop.core.paths import make_private_dir
 
 _NONCE = 12  # bytes, as NIST SP 800-38D section 8.2 recommends for random ones
@@ -116,7 +116,7 @@ class SealedRecords:
             )
         except (OSError, sqlite3.DatabaseError) as error:
             raise UsageError(
-                f"The store {path} cannot be used", why=str(error), hint="Remove the file; it is made anew"
+                f"The store {path} cannot be used", why=reason(error), hint="Remove the file; it is made anew"
             ) from error
 
     def put(self, kind: str, key: str, value: Mapping[str, Any], *, seconds: float = float("inf")) -> None:

@@ -12,7 +12,7 @@ import typer
 from workshop.cli.login import observe
 from workshop.cli.options import ApproveAs, NoBrowser, Yes, complete_endpoints
 from workshop.cli.terminal import agreed, console
-from workshop.core.errors import UsageError
+from workshop.core.errors import UsageError, reason
 from workshop.core.result import Result
 from workshop.core.text import plain
 
@@ -129,7 +129,7 @@ def _value(path: Path) -> str:
         value = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"The header's file `{plain(str(path))}` cannot be read", why=plain(str(error))
+            f"The header's file `{plain(str(path))}` cannot be read", why=plain(reason(error))
         ) from error
     # A line break in the value would begin another header (RFC 9110 section 5.5).
     if not value or not value.isprintable() or not value.isascii():

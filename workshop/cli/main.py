@@ -99,8 +99,7 @@ def _short(error: Exception, given: list[str]) -> WorkshopError:
 
 
 def _show_usage_error(error: TyperException, tree: Any, given: list[str]) -> int:  # noqa: ANN401 - Typer's own type
-    formatted = getattr(error, "format_message", None)
-    message = str(formatted() if formatted else error)
+    message = _message(error)
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "workshop"
     if message.startswith("Usage:"):  # no command was named: the message is the help
@@ -111,6 +110,13 @@ def _show_usage_error(error: TyperException, tree: Any, given: list[str]) -> int
     return _show_error(
         UsageError(message.rstrip("."), hint=f"`{path} --help` shows what there is"), tree, given
     )
+
+
+def _message(error: TyperException) -> str:
+    """Typer's message, without the line before each choice and its name for an error in a value."""
+    formatted = getattr(error, "format_message", None)
+    message = str(formatted() if formatted else error)
+    return message.replace("\n\t", " ").replace(": Value error, ", ": ", 1)
 
 
 def _show_error(error: WorkshopError, tree: Any, given: list[str]) -> int:  # noqa: ANN401 - same

@@ -154,6 +154,7 @@ def serve(name: Name, *, config: Config = None, status: Status = False, json: Js
     from workshop.course.lessons import find_variation
     from workshop.course.variation_run import serve_command
 
+    variation = find_variation(name)
     if status and name != _REPORTING:
         raise UsageError(
             f"`{name}` has no registered servers",
@@ -164,7 +165,7 @@ def serve(name: Name, *, config: Config = None, status: Status = False, json: Js
     if config is None and not status:
         raise UsageError("A server needs a configuration", hint=f"`workshop serve {name} --config FILE`")
     words = ["--status"] * status + ["--json"] * json
-    argv = serve_command(find_variation(name), config, *words)
+    argv = serve_command(variation, config, *words)
     # `execv` drops what Python has not written yet.
     sys.stdout.flush()
     # The server replaces this process, so that a container's signals and a supervisor's arrive at the server.

@@ -78,6 +78,12 @@ class InterruptError(WorkshopError):
     code = "interrupted"
 
 
+def reason(error: Exception) -> str:
+    """Why something failed, without the number and the path that Python puts around the system's words."""
+    words = error.strerror if isinstance(error, OSError) else None
+    return words or str(error) or type(error).__name__
+
+
 def code_of(exit_code: int) -> str:
     """The error code that `--json` shows for an exit code."""
     families = {family.exit_code: family for family in WorkshopError.__subclasses__()}

@@ -26,7 +26,7 @@ from typing import (
 )
 
 from workshop.core.encoding import parse_json, shallow
-from workshop.core.errors import UsageError
+from workshop.core.errors import UsageError, reason
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -187,7 +187,7 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         config = read_json(path)
     except (OSError, ValueError) as error:
-        raise UsageError(f"The configuration `{path}` cannot be read", why=str(error)) from error
+        raise UsageError(f"The configuration `{path}` cannot be read", why=reason(error)) from error
     if not isinstance(config, dict):
         raise UsageError(f"The configuration `{path}` is not a JSON object")
     return config

@@ -24,6 +24,7 @@ WIDEST = 100
 """Lines of text are wrapped at this column, however wide the terminal is: longer ones are hard to read."""
 _URL = re.compile(r"https?://[^\s`'\"<>()\[\]…]*[^\s`'\"<>()\[\]….,;:!?]")
 _FILE = re.compile(r"(?<=`)[^`\n]*[/.][^`\n]*(?=`)|(?<![\w`:/])/[\w.@~+/-]*\w")
+_OWN_ADDRESS = re.compile(r"\[(?P<text>(?P<mark>`?)(?P<address>[^]`\n]+)(?P=mark))\]\((?P=address)\)")
 # Terminals that document OSC 8; others may print its bytes, so they get plain text.
 _BY_VARIABLE = ("WT_SESSION", "KITTY_WINDOW_ID", "KONSOLE_VERSION", "DOMTERM")
 _BY_PROGRAM = {"iTerm.app", "WezTerm", "vscode", "ghostty", "Hyper", "Tabby", "rio"}
@@ -71,6 +72,8 @@ def link(text: "Text") -> "Text":
 def markdown_shown(markdown: str, *, hyperlinks: bool) -> "Markdown":
     """Markdown as rich prints it, such as a lesson; without `hyperlinks`, a link's address follows its text.
 
+    Where the text is the address, it is shown once.
+
     Lines of code are neither wrapped nor indented, so that they can be copied.
     """
     # Rich's Markdown imports a parser, which only lessons, tasks and help topics need.
@@ -85,7 +88,7 @@ def markdown_shown(markdown: str, *, hyperlinks: bool) -> "Markdown":
     class Lesson(Markdown):
         elements: ClassVar = {**Markdown.elements, "fence": WholeLines, "code_block": WholeLines}
 
-    return Lesson(markdown, hyperlinks=hyperlinks)
+    return Lesson(markdown if hyperlinks else _OWN_ADDRESS.sub(r"\g<text>", markdown), hyperlinks=hyperlinks)
 
 
 def _exists(path: Path) -> bool:

@@ -122,8 +122,8 @@ def _missing(runner: "Runner") -> str:
     """Why this machine cannot run a kind cluster, in a few words; empty if it can."""
     absent = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if absent:
-        verb = "are" if absent[1:] else "is"
-        return f"{', '.join(absent)} {verb} not installed"
+        names = " and ".join(filter(None, (", ".join(absent[:-1]), absent[-1])))
+        return f"{names} {'are' if absent[1:] else 'is'} not installed"
     from workshop.lab.tools.docker import Docker
 
     try:

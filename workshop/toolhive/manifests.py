@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from workshop.core.encoding import shallow
-from workshop.core.errors import UsageError
+from workshop.core.errors import UsageError, reason
 from workshop.core.files import DamagedFileError, read_bounded
 from workshop.core.text import DNS_LABEL
 
@@ -166,7 +166,7 @@ def _documents(path: Path, *, gateways: bool = False) -> Iterable[Resource]:
         # A copy, because the cached documents are shared by all who read this file.
         documents = copy.deepcopy(_parsed(read_bounded(path).decode("utf-8")))
     except (OSError, UnicodeDecodeError, DamagedFileError) as error:
-        raise UsageError(f"Cannot read the manifest `{path}`", why=str(error)) from error
+        raise UsageError(f"Cannot read the manifest `{path}`", why=reason(error)) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""

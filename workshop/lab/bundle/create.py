@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from workshop import __version__
 from workshop.core.console import Progress
-from workshop.core.errors import PreflightError, UsageError, WorkshopError
+from workshop.core.errors import PreflightError, UsageError, WorkshopError, reason
 from workshop.lab.bundle.read import (
     CHARTS,
     IMAGES,
@@ -140,7 +140,7 @@ def bundling(
         try:
             yield Bundling(pins, docker, helm_for(Path(name) / "helm"), Path(name))
         except OSError as error:
-            raise WorkshopError(f"Cannot write `{target}`", why=str(error)) from error
+            raise WorkshopError(f"Cannot write `{target}`", why=reason(error)) from error
 
 
 @dataclass(frozen=True)

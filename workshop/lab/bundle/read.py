@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Annotated, Any
 
 from workshop import __version__
-from workshop.core.errors import PreflightError, UsageError, WorkshopError
+from workshop.core.errors import PreflightError, UsageError, WorkshopError, reason
 from workshop.core.files import parsed_json, typed
 from workshop.core.paths import make_private_dir
 from workshop.core.text import one_line
@@ -182,7 +182,7 @@ def _opened(bundle: Path) -> Iterator[tarfile.TarFile]:
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise _damaged(bundle, str(error) or "it ends too early") from error
     except OSError as error:
-        raise UsageError(f"Cannot use `{bundle}`", why=str(error)) from error
+        raise UsageError(f"Cannot use `{bundle}`", why=reason(error)) from error
 
 
 def _manifest(bundle: Path, tar: tarfile.TarFile) -> Manifest:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from workshop.core.errors import UsageError
+from workshop.core.errors import UsageError, reason
 from workshop.core.files import DamagedFileError, Port, read_json, typed
 from workshop.core.paths import write_private
 
@@ -48,7 +48,7 @@ def load(path: Path) -> ForwardConfig:
     try:
         return typed(ForwardConfig, read_json(path))
     except (OSError, DamagedFileError) as error:
-        raise UsageError(f"Cannot use the forward's configuration {path}", why=str(error)) from error
+        raise UsageError(f"Cannot use the forward's configuration {path}", why=reason(error)) from error
 
 
 @dataclass(frozen=True)

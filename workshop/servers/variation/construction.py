@@ -20,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from workshop.auth import SecretText
 from workshop.core.crash import run_program
 from workshop.core.encoding import parse_json
-from workshop.core.errors import DeadlineError, UsageError, WorkshopError
+from workshop.core.errors import DeadlineError, UsageError, WorkshopError, reason
 from workshop.core.files import read_json, read_object, validated
 from workshop.core.http_client import open_local_client_sync
 from workshop.core.paths import write_private
@@ -166,7 +166,7 @@ class _State:
             self.begun = [(str(kind), str(name)) for kind, name in begun]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UsageError(
-                f"The state file `{path}` cannot be read", why=str(error), hint="Restore it, or remove it"
+                f"The state file `{path}` cannot be read", why=reason(error), hint="Restore it, or remove it"
             ) from error
 
     def begin(self, step: tuple[str, str]) -> None:
