@@ -55,6 +55,7 @@ from workshop.core import paths
 from workshop.core.errors import PreflightError, UsageError
 from workshop.core.crash import short_error
 
+sys.dont_write_bytecode = True  # a compiled file would be cut off, and fail each later import
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the limit is an error of the write, as a full disk is
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 target, way = Path(sys.argv[1]), sys.argv[2]
