@@ -83,7 +83,8 @@ def disk(machine: Machine) -> Iterator[Finding]:
     wanted = _CLUSTER_DISK if machine.cluster else _LOW_DISK
     found = f"{free / 2**30:.1f} GiB free"
     if free < wanted:
-        remedy = f"Free some space: {wanted / 2**30:.0f} GiB; `docker system df` shows what images take"
+        images = "; `docker system df` shows what images take" if machine.cluster else ""
+        remedy = f"Make it at least {wanted / 2**30:.0f} GiB{images}"
         yield Finding("disk", "warn", found, remedy)
     else:
         yield Finding("disk", "ok", found)
