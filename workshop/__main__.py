@@ -1,6 +1,7 @@
 """`workshop`, and `python -m workshop`."""
 
-import signal
+# Not `signal`, which loads enum: a Ctrl-C during that would be shown as a traceback.
+import _signal  # type: ignore[import-not-found]
 import sys
 
 
@@ -21,9 +22,9 @@ def run() -> None:
 def _end_at_a_signal() -> None:
     """Let a signal end this process at once, without a traceback: the command has not begun, or is done."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+        number = getattr(_signal, name, None)
+        if number is not None and _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, _signal.SIG_DFL)
 
 
 if __name__ == "__main__":

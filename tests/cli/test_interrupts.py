@@ -200,3 +200,19 @@ def test_a_signal_before_or_after_the_command_ends_the_process_without_a_traceba
     )
     assert -ended.returncode in {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     assert ended.stderr == ""
+
+
+def test_the_entry_point_takes_signals_before_it_loads_any_module_written_in_python() -> None:
+    # Until then, Ctrl-C is a traceback.
+    loaded = "print(*sorted({*sys.modules} - before))"
+    program = f"import sys; before = {{*sys.modules}}; import workshop.__main__; {loaded}"
+    ended = subprocess.run(
+        # -S: without `site`, which loads more
+        [sys.executable, "-S", "-c", program],
+        cwd=Path(__file__).parents[2],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert ended.stdout.split() == ["workshop", "workshop.__main__"]
