@@ -49,8 +49,8 @@ def test_a_link_is_named_and_its_secret_is_not(asking: dict[str, Any]) -> None:
     trace = trace_of(call(0, asking, 0.1), browsed(1, LINK), browsed(2, LINK, "POST"), call(3, DONE, 4))
     assert [(step.phase, step.kind) for step in trace.steps] == [
         ("calls", "mcp"),
-        ("waiting", "link"),
-        ("waiting", "connect"),
+        ("visit", "visit"),
+        ("visit", "connect"),
         ("calls", "mcp"),
     ]
     answer = dict(trace.steps[0].facts)["answer"]
@@ -64,7 +64,7 @@ def test_a_link_is_named_and_its_secret_is_not(asking: dict[str, Any]) -> None:
 
 def test_a_call_that_is_repeated_while_the_person_is_away_belongs_to_the_elicitation() -> None:
     trace = trace_of(call(0, LEGACY, 0.1), call(1, LEGACY, 1.1), call(2, DONE, 2.1), call(3, DONE, 3.1))
-    assert [step.phase for step in trace.steps] == ["calls", "waiting", "calls", "calls"]
+    assert [step.phase for step in trace.steps] == ["calls", "visit", "calls", "calls"]
     assert "has not finished" in trace.steps[1].sentence
     assert "The requests of the person's browser" in trace.unseen[-1]
     assert [step.title for step in trace.steps[2:]] == [
@@ -75,7 +75,7 @@ def test_a_call_that_is_repeated_while_the_person_is_away_belongs_to_the_elicita
 
 def test_what_a_person_does_while_the_repeated_call_is_open_belongs_to_the_elicitation() -> None:
     trace = trace_of(call(0, MODERN, 0.1), call(1, DONE, 9), browsed(2, LINK), call(10, DONE, 11, "other"))
-    assert [step.phase for step in trace.steps] == ["calls", "calls", "waiting", "calls"]
+    assert [step.phase for step in trace.steps] == ["calls", "calls", "visit", "calls"]
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ LOGINS = {
     "prefix-gateway": LOGIN_ELSEWHERE,
 }
 ELICITATION = [
-    ("link", "browser", "gateway"),
+    ("visit", "browser", "gateway"),
     ("own-authorize", "browser", "authorization-server"),
     ("own-consent", "browser", "authorization-server"),
     *LOGIN_ELSEWHERE[2:5],
@@ -235,29 +235,29 @@ def test_the_picture_shows_which_token_went_where(recorded: RecordedRun) -> None
 
 @pytest.mark.parametrize("recorded", ["elicitation"], indirect=True)
 def test_a_call_that_waits_for_a_person_is_shown_as_the_gateways_own(recorded: RecordedRun) -> None:
-    waiting = recorded.phase("waiting")
-    assert [(step.kind, step.sender, step.receiver) for step in waiting] == ELICITATION
+    visit = recorded.phase("visit")
+    assert [(step.kind, step.sender, step.receiver) for step in visit] == ELICITATION
     asked, answered = (
         step
         for step in recorded.trace.steps
         if "getUserProfile is called" in step.title and step.kind == "mcp"
     )
-    assert (asked.number + 1, answered.number - 1) == (waiting[0].number, waiting[-1].number)
+    assert (asked.number + 1, answered.number - 1) == (visit[0].number, visit[-1].number)
     assert "The answer is a link" in asked.sentence
     assert "⟨link-1⟩" in dict(asked.facts)["answer"]
-    assert "⟨link-1⟩" in waiting[0].url
+    assert "⟨link-1⟩" in visit[0].url
     assert answered.title.endswith("called again")
     assert "The agent gets nothing" in next(
-        step.sentence for step in waiting if step.kind == "upstream-callback"
+        step.sentence for step in visit if step.kind == "upstream-callback"
     )
-    assert "waiting" not in {step.phase for step in recorded.again.steps}
+    assert "visit" not in {step.phase for step in recorded.again.steps}
 
 
 @pytest.mark.parametrize("recorded", ["elicitation"], indirect=True)
 def test_an_elicitation_is_the_same_with_a_stored_login(recorded: RecordedRun) -> None:
     assert recorded.later is not None
     requests = [
-        (step.kind, step.sender, step.receiver) for step in recorded.later.steps if step.phase == "waiting"
+        (step.kind, step.sender, step.receiver) for step in recorded.later.steps if step.phase == "visit"
     ]
     assert requests == ELICITATION
     assert "server-metadata" not in {step.kind for step in recorded.later.steps}

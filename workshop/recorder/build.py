@@ -199,7 +199,7 @@ def _unseen(steps: Sequence[Step], context: Context, subject: Subject, *, has_re
             f"The {server}'s requests to others, such as for the authorization server's public keys, are "
             "missing: the agent cannot see them."
         )
-    lacks_link = context.waiting_call and not any(step.kind == "link" for step in steps)
+    lacks_link = context.waiting_call and not any(step.kind == "visit" for step in steps)
     if lacks_link or any(step.seen_by == "built" for step in steps):
         yield "The requests of the person's browser are missing too."
 

@@ -196,7 +196,7 @@ def _browser_kind(request: Request, context: Context) -> str:
         return _callback_kind(request, context, receiver)
     if request.method == "POST":
         return "upstream-consent" if upstream else _form_kind(request, context, receiver)
-    return "link" if receiver == GATEWAY and context.waits(request) else "page"
+    return "visit" if receiver == GATEWAY and context.waits(request) else "page"
 
 
 def _gateways_own(query: dict[str, str], context: Context) -> bool:

@@ -17,7 +17,7 @@ _PHASES = {
     hops.TOKEN: "token",
     hops.SWAP: "calls",
 }
-WAITING = "waiting"
+WAITING = "visit"
 """The phase of requests that happen while a call waits for a person."""
 
 
@@ -95,7 +95,7 @@ WORDS = {
         "The {receiver} gets the result and makes a code for the client that asked.",
         ("RFC 6749 §4.1.2",),
     ),
-    "link": Words(
+    "visit": Words(
         hops.SIGN_IN,
         "The browser opens the link",
         "The {receiver} does not show anything yet: it first checks who has opened the link.",
