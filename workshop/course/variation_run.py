@@ -99,7 +99,11 @@ class VariationPrograms:
         return self._processes.status()
 
     def logs(self) -> Sequence[Log]:
-        return file_logs(self.directory)
+        """Each program's log; that of a forward is `forward/NAME`, since `NAME` means the logs of its pods."""
+        return file_logs(self.directory, "forward/" if self._are_forwards() else "")
+
+    def _are_forwards(self) -> bool:
+        return any(self.directory.glob("*/forward.json"))
 
     def stop(self, progress: Progress) -> Sequence[str]:
         """Stop every process; the state stays."""

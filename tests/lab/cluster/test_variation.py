@@ -8,16 +8,19 @@ import pytest
 from tests.lab.cluster.bench import WORKLOADS, Bench, running_bench, site_in
 from tests.lab.cluster.test_kubernetes import NAMESPACE, Shared, running_shared
 from tests.lab.kube.fake_cluster import TOOLHIVE
+from tests.lab.kube.refused import Refusal
 from workshop.core.console import Console
 from workshop.core.errors import UsageError
 from workshop.core.settings import Settings
 from workshop.course import environment
 from workshop.course.connect import connection
 from workshop.course.lessons import find_variation
+from workshop.course.logs import chosen
 from workshop.course.variation_run import Running
 from workshop.lab.base import Choices
 from workshop.lab.cluster.record import VARIATION_LABEL, ClusterRecord, owner_labels
 from workshop.lab.cluster.render import RenderedPart, Renderer
+from workshop.lab.kube.connection import ForbiddenError
 from workshop.lab.pins import pinned
 from workshop.lab.tools.run import Runner
 
@@ -124,6 +127,7 @@ def test_on_somebodys_cluster_it_comes_stays_over_an_up_and_goes_alone(shared: S
     assert states["VirtualMCPServer/prefix-gateway"] == states["MCPServer/local"] == "running"
     assert states["VirtualMCPServer/prefix-gateway"] == "running"
     assert {"prefix-gateway-1", "local-0"} <= {log.name for log in environment.logs()}
+    assert [log.name for log in chosen(environment.logs(), NAME)] == [f"{NAME}-1", f"forward/{NAME}"]
     assert deploy(shared).started == []
 
     shared.up()
@@ -150,6 +154,23 @@ def test_what_somebody_else_made_under_its_name_stays(shared: Shared) -> None:
     assert found
     assert found["spec"] == theirs["spec"]
     shared.cluster.drop("VirtualMCPServer", NAME, NAMESPACE)
+
+
+def test_a_seat_that_may_not_see_gateways_is_told_so_and_keeps_what_it_has(tmp_path: Path) -> None:
+    with running_shared(tmp_path) as seat:
+        seat.up()
+        here = f"GET /apis/{TOOLHIVE}/namespaces/{NAMESPACE}"
+        for kinds in ("virtualmcpservers", "mcpserverentries", "mcpgroups"):
+            told = f'{kinds}.toolhive.stacklok.dev is forbidden: User "seat" cannot list resource "{kinds}"'
+            seat.cluster.api.refusals.append(Refusal(f"{here}/{kinds}", 403, told))
+        with pytest.raises(ForbiddenError, match="may not list virtualmcpservers"):
+            deploy(seat)
+        assert there(seat, NAMESPACE) == set()
+        assert stop(seat) == []
+        states = {each.name: each.state for each in environment.status().workloads}
+        assert states["MCPServer/workshop"] == states["MCPRemoteProxy/github-remote"] == "running"
+        assert {"MCPServer/workshop", "MCPRemoteProxy/github-remote"} <= set(seat.teardown())
+        assert seat.cluster.get("MCPServer", "workshop", NAMESPACE) is None
 
 
 def test_teardown_removes_it_with_everything_else(shared: Shared) -> None:

@@ -24,7 +24,7 @@ from workshop.lab.base import (
 from workshop.lab.cluster.checks import check_after
 from workshop.lab.cluster.forwards import Forwards
 from workshop.lab.cluster.record import Cluster, ClusterFile, ClusterRecord, Tools
-from workshop.lab.cluster.removal import VARIATION, Removal, variations_made
+from workshop.lab.cluster.removal import VARIATION, Removal, require_gateways, variations_made
 from workshop.lab.cluster.render import RenderedPart, Renderer
 from workshop.lab.cluster.status import cluster_logs, cluster_status
 from workshop.lab.cluster.workloads import Workloads
@@ -219,8 +219,11 @@ class ClusterBackend(ABC):
 
     def _reapply(self, deployments: Sequence[Deployment], choices: Choices, progress: Progress) -> Applied:
         cluster = self._reachable(progress)
+        variations = [each.variation for each in deployments if each.variation]
+        if variations:
+            require_gateways(cluster)
         workloads = self.workloads(cluster, deployments, choices)
-        for name in (each.variation for each in deployments if each.variation):
+        for name in variations:
             self._file.creating(VARIATION + name)
         images = self.image_steps(cluster, deployments)
         loaded = tuple(step.name for step in images[-1:])

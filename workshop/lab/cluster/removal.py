@@ -77,6 +77,14 @@ def gateway_kinds(cluster: Cluster) -> tuple[tuple[str, str], ...]:
     return OF_GATEWAYS if variations_made(cluster) else ()
 
 
+def require_gateways(cluster: Cluster) -> None:
+    """Raise ForbiddenError if this account may not list the kinds of gateways.
+
+    Once a variation is recorded, `status` and `teardown` list them, and fail without that right.
+    """
+    own_titles(cluster, OF_GATEWAYS)
+
+
 def await_end(cluster: Cluster, look: Callable[[], list[T]], seconds: float, note: Note) -> list[T]:
     """Wait until `look` finds nothing any more; after `seconds`, return what is left."""
     deadline = time.monotonic() + seconds
