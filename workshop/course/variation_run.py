@@ -99,7 +99,7 @@ class VariationPrograms:
         return self._processes.status()
 
     def logs(self) -> Sequence[Log]:
-        """Each program's log; that of a forward is `forward/NAME`, since `NAME` means the logs of its pods."""
+        """Each program's log; that of a forward is `forward/NAME`, since `NAME` means its pods' logs."""
         return file_logs(self.directory, "forward/" if self._are_forwards() else "")
 
     def _are_forwards(self) -> bool:
