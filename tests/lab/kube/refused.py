@@ -32,6 +32,11 @@ def not_served_yet(start: str, times: int = 2) -> Refusal:
     return Refusal(start, 404, told, times, "NotFound")
 
 
+def no_roles_yet(start: str, path: str, times: int = 2) -> Refusal:
+    """An API server that started a moment ago has not read yet what every account may ask."""
+    return Refusal(start, 403, f'forbidden: User "kubernetes-admin" cannot get path "{path}"', times)
+
+
 def version_too_old(start: str, times: int = 1) -> Refusal:
     """The version that a list or a watch was to go on from is compacted away."""
     return Refusal(start, 410, "The provided continue parameter is too old", times, "Expired")

@@ -1,5 +1,7 @@
 """A request is tried again while the API server is busy, restarts or is out of date, but not for ever."""
 
+import socket
+import threading
 import time
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from tests.lab.kube.refused import (
     Refusal,
     changed_meanwhile,
     connection_lost,
+    no_roles_yet,
     not_served_yet,
     too_many_requests,
     version_too_old,
@@ -18,7 +21,13 @@ from tests.lab.kube.test_client import secret
 from workshop.core.errors import PreflightError, WorkshopError
 from workshop.core.ports import free_port
 from workshop.lab.kube import connection
-from workshop.lab.kube.connection import ConflictError, Connection, NotFoundError, UnreachableError
+from workshop.lab.kube.connection import (
+    ConflictError,
+    Connection,
+    ForbiddenError,
+    NotFoundError,
+    UnreachableError,
+)
 
 FOR_EVER = 1_000_000
 
@@ -135,6 +144,54 @@ def test_a_write_that_names_the_version_it_was_made_from_is_not_sent_again(
 def test_a_kind_that_discovery_does_not_list_yet_is_waited_for(cluster: FakeCluster) -> None:
     cluster.api.refusals = [not_served_yet(f"GET /apis/{TOOLHIVE}", 3)]
     assert cluster.kube.apply(server())["kind"] == "MCPServer"
+
+
+def test_an_api_server_that_has_no_roles_yet_is_asked_for_its_kinds_again(
+    cluster: FakeCluster, pauses: list[float]
+) -> None:
+    cluster.put(secret())
+    cluster.api.refusals = [no_roles_yet("GET /version", "/version"), no_roles_yet("GET /api/v1", "/api/v1")]
+    assert cluster.kube.version()
+    assert cluster.kube.list("v1", "Secret", NAMESPACE)
+    assert len(pauses) == 4
+    del pauses[:]
+    cluster.api.refusals = [no_roles_yet(f"GET /apis/{TOOLHIVE}", f"/apis/{TOOLHIVE}", FOR_EVER)]
+    with pytest.raises(WorkshopError, match="refused to list the kinds") as caught:
+        cluster.kube.list(TOOLHIVE, "MCPServer", NAMESPACE)
+    assert "cannot get path" in caught.value.why
+    assert len(pauses) == connection._PATIENT_ATTEMPTS - 1
+
+
+def test_a_connection_that_ends_during_tls_is_a_server_that_does_not_answer(tmp_path: Path) -> None:
+    """As a kind node's published port, which Docker accepts connections for before anything listens there."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        accepted: list[bytes] = []
+
+        def accept() -> None:
+            while True:
+                try:
+                    taken, _ = listening.accept()
+                except OSError:
+                    return
+                with taken:
+                    accepted.append(taken.recv(65536))
+
+        threading.Thread(target=accept, daemon=True).start()
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}"
+        asking = Connection(write_kubeconfig(tmp_path / "kubeconfig", url), "test")
+        with pytest.raises(UnreachableError, match="does not answer") as caught:
+            asking.ask("show its version", "get", "/version")
+        assert "EOF occurred" in caught.value.why
+        assert len(accepted) == connection._ATTEMPTS
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_right_that_is_missing_is_reported_at_once(cluster: FakeCluster, pauses: list[float]) -> None:
+    told = 'secrets is forbidden: User "seat" cannot list resource "secrets" in API group ""'
+    cluster.api.refusals = [Refusal("GET /api/v1/namespaces", 403, told)]
+    with pytest.raises(ForbiddenError, match="may not list secrets"):
+        cluster.kube.list("v1", "Secret", NAMESPACE)
+    assert pauses == []
 
 
 def test_a_kind_that_is_absent_is_waited_for_a_few_times(cluster: FakeCluster, pauses: list[float]) -> None:

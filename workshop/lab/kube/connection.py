@@ -27,6 +27,10 @@ _UNTYPED = "failed to create typed patch object"  # a field unknown or of anothe
 # A kind whose definition was established a moment ago, or is not known to every API server yet.
 _NOT_SERVED = ("could not find the requested resource", "404 page not found")
 _DISCOVERY = re.compile(r"/api/[^/]+|/apis/[^/]+/[^/]+")
+# An API server refuses what every account may ask until it has read its roles after its start.
+_NO_ROLES_YET = re.compile(r"forbidden: .* cannot get path")
+_OPEN_TO_ALL = re.compile(rf"/version|{_DISCOVERY.pattern}")
+_CUT_OFF = "EOF occurred"  # during TLS: Docker accepts for a node in which nothing listens yet
 _BUSY = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 _LONGEST = 400
 _SHOWN = 100
@@ -97,6 +101,8 @@ def may_pass(refusal: Refusal, method: str, path: str, body: object) -> bool:
     if refusal.status == HTTPStatus.NOT_FOUND:
         # Discovery is not repeated: its 404 means that there is no such kind.
         return not _DISCOVERY.fullmatch(path) and any(words in refusal.message for words in _NOT_SERVED)
+    if refusal.status == HTTPStatus.FORBIDDEN:
+        return bool(_OPEN_TO_ALL.fullmatch(path) and _NO_ROLES_YET.search(refusal.message))
     return refusal.status == HTTPStatus.INTERNAL_SERVER_ERROR and "etcdserver: " in refusal.message
 
 
@@ -247,9 +253,7 @@ class Connection:
         waits = Waits(self.retry_seconds)
         while True:
             try:
-                answer = self._client.request(
-                    method, path, serialize=False, _request_timeout=_TIMEOUT, **given
-                )
+                answer = self._send(method, path, given)
             except ApiException as refused:
                 self._has_answered = True
                 refusal = read_refusal(refused.status, refused.reason, refused.body, refused.headers)
@@ -262,8 +266,21 @@ class Connection:
                     raise unreachable(self._client.configuration.host, problem) from problem
             else:
                 self._has_answered = True
-                return bytes(answer.data)
+                return answer
             time.sleep(wait)
+
+    def _send(self, method: str, path: str, given: Mapping[str, object]) -> bytes:
+        """The body of a successful answer; raises HTTPError when there was none."""
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            answer = self._client.request(method, path, serialize=False, _request_timeout=_TIMEOUT, **given)
+        except ApiException as error:
+            if not error.status and _CUT_OFF in str(error.reason):
+                raise HTTPError(error.reason) from error
+            raise
+        return bytes(answer.data)
 
     @cached_property
     def _client(self) -> "DynamicClient":
