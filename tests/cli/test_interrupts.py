@@ -174,6 +174,33 @@ def test_the_second_exits_at_once_also_from_the_middle_of_a_write(tmp_path: Path
     assert ended(child) == 130
 
 
+IGNORED = """
+import os, signal, time
+from workshop.core.console import Console
+from workshop.core.interrupts import interrupts
+
+class Callback:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+
+interrupts.install(Console())
+try:
+    Callback()
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("Stopped", flush=True)
+"""
+
+
+def test_a_signal_in_a_callback_whose_errors_python_ignores_is_not_lost(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(IGNORED)
+    child = forked_terminal(str(tmp_path / "main.py"), folder=tmp_path)
+    child.expect("Stopped")
+    assert "Traceback" not in str(child.before)
+    assert ended(child) == 0
+
+
 LOADING = """
 import os, signal, sys
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 _LEFT = "Exited at once: `workshop status` shows what is still running, `workshop teardown` removes it"
+_AFTER_CALLBACK = 0.05  # seconds
 _SHOW_CURSOR = "\x1b[?25h"  # rich hides it while it draws the progress
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ class Interrupts:
         """
         self._console, self._signals, self._leaving = console, 0, leaving
         self._restore = _terminal_as_it_is()
+        sys.unraisablehook = self._on_ignored
         _wake_main_thread()
         for name in _SIGNALS:
             number = getattr(signal, name, None)
@@ -83,6 +85,14 @@ class Interrupts:
             raise KeyboardInterrupt
         else:
             self._leave()
+
+    def _on_ignored(self, ignored: "sys.UnraisableHookArgs") -> None:
+        """Repeat a signal that came in a `__del__` or a callback, where Python ignores what it raises."""
+        if ignored.exc_type is not KeyboardInterrupt:
+            sys.__unraisablehook__(ignored)
+            return
+        self._signals -= 1
+        threading.Timer(_AFTER_CALLBACK, os.kill, (os.getpid(), signal.SIGINT)).start()
 
     def _leave(self) -> NoReturn:
         _in_another_thread(self._restore)
