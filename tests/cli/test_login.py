@@ -4,6 +4,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mcp.shared.auth import OAuthClientInformationFull, OAuthMetadata, OAuthToken
@@ -30,6 +31,22 @@ def stored(resource: str) -> Login:
 @pytest.fixture
 def logins(workshop: Workshop, tmp_path: Path) -> TokenStore:
     return TokenStore(tmp_path / "state" / "default" / "logins")
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({}, "(expires in "),
+        ({"tokens": None}, "(not completed)"),
+        ({"expires_at": None}, "(no expiry stated)"),
+        ({"expires_at": 1_000_000_000}, "(expired "),
+    ],
+)
+def test_status_shows_how_long_a_login_lasts(
+    workshop: Workshop, logins: TokenStore, changes: dict[str, Any], shown: str
+) -> None:
+    logins.save(stored("http://localhost:8080/mcp").model_copy(update=changes))
+    assert f"Login: http://localhost:8080/mcp {shown}" in workshop("status").out
 
 
 def test_without_logins_both_commands_report_that(workshop: Workshop) -> None:

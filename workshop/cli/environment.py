@@ -235,12 +235,17 @@ def _about_endpoints(answers: Sequence[Mapping[str, object]]) -> list[str]:
     return [f"{text}; not {', '.join(silent)}" if silent else text, *ways_to_register()]
 
 
+_WITHOUT_TIME = {"no token": "not completed", "not stated": "no expiry stated"}
+
+
 def _about_logins(logins: Sequence[Mapping[str, object]]) -> list[str]:
-    ends = [(each["resource"], expiry(each)) for each in logins]
-    return [
-        f"Login: {resource} ({'expired' if 'just now' in end or 'ago' in end else 'expires'} {end})"
-        for resource, end in ends
-    ]
+    return [f"Login: {each['resource']} ({_ending(expiry(each))})" for each in logins]
+
+
+def _ending(end: str) -> str:
+    if end in _WITHOUT_TIME:
+        return _WITHOUT_TIME[end]
+    return f"{'expired' if 'just now' in end or 'ago' in end else 'expires'} {end}"
 
 
 def _about_part(step: "NextStep", *, up: bool) -> list[str]:
