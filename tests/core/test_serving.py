@@ -242,7 +242,7 @@ async def test_at_the_limit_of_descriptors_the_log_stays_small(tmp_path: Path) -
         for _, writer in pairs:
             writer.close()
         await server.serves_again()
-    assert all("no connection can be accepted" in line for line in server.troubles)
+    assert [line for line in server.troubles if "no connection can be accepted" not in line] == []
     assert len(server.troubles) <= 30
 
 
