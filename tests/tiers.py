@@ -39,7 +39,7 @@ SLOW = (
     "e2e/test_rehearse.py::test_a_rehearsal_told_as_json_is_one_document",
     "e2e/test_rehearse.py::test_on_a_terminal_each_step_is_one_line",
     "audit/compare/test_outside.py::test_the_command_puts_it_beside_the_workshops_own",
-    "course/test_watch.py::test_an_editor_that_replaces_the_file_is_noticed_without_inotify_too",
+    "course/test_watch.py::test_an_editor_that_replaces_the_file_is_noticed_too",
     "course/test_watch.py::test_a_file_that_is_gone_for_a_while_is_waited_for",
     "course/test_watch.py::test_an_exercise_that_is_begun_meanwhile_is_checked_too",
     "course/test_watch.py::test_without_a_terminal_each_result_is_printed_below_the_last",

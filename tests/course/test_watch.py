@@ -1,8 +1,10 @@
 """`part N check --watch`: each save is checked again, on one screen, until Ctrl-C."""
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from tests.course.conftest import ALL
 from tests.environment import IsolatedInstance
 from workshop.core.errors import INTERRUPTED, UsageError
-from workshop.course.check import _is_work
+from workshop.course.check import _is_work, _saves
 
 COMMAND = ("part", "1", "check", "1", "--watch")
 SECONDS = 90
@@ -44,10 +46,10 @@ def shown(stream: str, rows: int, columns: int) -> list[str]:
     return [line.rstrip() for line in screen.display]
 
 
-def follow(instance: IsolatedInstance, save: Callable[[Path, str], None], **variables: str) -> str:
+def follow(instance: IsolatedInstance, save: Callable[[Path, str], None]) -> str:
     """Save a wrong answer, then the right one, then leave; everything that the terminal got."""
     file, stream = begun(instance), []
-    child = instance.spawn(*COMMAND, timeout=SECONDS, size=(24, 80), **variables)
+    child = instance.spawn(*COMMAND, timeout=SECONDS, size=(24, 80))
     for text, mark in (("", "31m✗"), (WRONG, "31m✗"), (RIGHT, "32m✓")):
         if text:
             save(file, text)
@@ -81,8 +83,30 @@ def test_a_save_is_checked_again_on_one_screen_until_ctrl_c(instance: IsolatedIn
     assert after.endswith("Stopped\r\n")
 
 
-def test_an_editor_that_replaces_the_file_is_noticed_without_inotify_too(instance: IsolatedInstance) -> None:
-    follow(instance, replace, WATCHFILES_FORCE_POLLING="true")
+def test_an_editor_that_replaces_the_file_is_noticed_too(instance: IsolatedInstance) -> None:
+    follow(instance, replace)
+
+
+def test_two_saves_within_one_second_are_both_noticed(tmp_path: Path) -> None:
+    file = tmp_path / "main.py"
+    saves = _saves([tmp_path, tmp_path / "gone"])
+    second = time.time_ns() // 10**9 * 10**9
+    for text, moment in (("one", second), ("two", second + 1), ("six", second + 2)):
+        file.write_text(text, encoding="utf-8")
+        os.utime(file, ns=(moment, moment))
+        assert next(saves) is (text != "one"), "the first look is what later ones are compared with"
+        assert not next(saves)
+    file.unlink()
+    assert next(saves)
+
+
+def test_a_file_that_cannot_be_looked_at_hides_no_other(tmp_path: Path) -> None:
+    for name in ("a.py", "z.py"):
+        (tmp_path / name).symlink_to(tmp_path / "nothing")
+    saves = _saves([tmp_path])
+    assert not next(saves)
+    (tmp_path / "main.py").touch()
+    assert next(saves)
 
 
 def test_a_file_that_is_gone_for_a_while_is_waited_for(instance: IsolatedInstance) -> None:
@@ -156,4 +180,4 @@ def test_a_watch_prints_no_document(instance: IsolatedInstance) -> None:
     ],
 )
 def test_only_a_learners_own_files_are_work(name: str, *, expected: bool) -> None:
-    assert _is_work(None, f"/somewhere/{name}") is expected
+    assert _is_work(Path("/somewhere", name)) is expected

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,13 @@ from workshop.course.progress import PartStanding, ProgressFile, exercise_folder
 from workshop.lab import process
 
 Note = Callable[[str], None]
+Versions = dict[Path, tuple[int, int, int]]
+"""Of each file: when it was last changed (nanoseconds), its size, and its inode."""
 _START_SECONDS = 30.0  # before the first check: a cold start compiles what it imports
 GRACE_SECONDS = 3.0
 """How long a check may clean up after its deadline before its process is ended."""
-# An editor's one save is several events within a few milliseconds.
-_SETTLED_MS, _IDLE_MS = 50, 200
+_LOOK_SECONDS = 0.2
+_SETTLED_SECONDS = 0.05  # an editor's one save is several changes within a few milliseconds
 _WORK = {".py", ".yaml", ".toml", ".json"}
 # -P: a learner's `json.py` in the current folder must not replace Python's.
 _CHILD = (sys.executable, "-P", "-m", "workshop.course.check_child")
@@ -147,30 +151,41 @@ def _watched(lesson: Lesson, progress: ProgressFile) -> list[Path]:
 
 
 def _saves(folders: Sequence[Path]) -> Iterator[bool]:
-    """Whether a file was saved, each time that one was, and otherwise several times a second."""
-    from watchfiles import watch
+    """Whether a file was saved, several times a second.
 
-    def changes(*, force_polling: bool | None) -> Iterator[bool]:
-        for found in watch(
-            *folders,
-            watch_filter=_is_work,
-            step=_SETTLED_MS,
-            rust_timeout=_IDLE_MS,
-            yield_on_timeout=True,
-            force_polling=force_polling,
-            recursive=False,
-        ):
-            yield bool(found)
-
-    try:
-        yield from changes(force_polling=None)
-    except OSError:  # the system watches as many folders as it may
-        yield from changes(force_polling=True)
+    Looking at a few files costs next to nothing, and works on every file system. The polling of watchfiles
+    compares whole seconds, so it misses the second of two saves in one second.
+    """
+    known = _versions(folders)
+    while True:
+        time.sleep(_LOOK_SECONDS)
+        found = _settled(folders, known)
+        yield found != known
+        known = found
 
 
-def _is_work(_change: object, path: str) -> bool:
+def _settled(folders: Sequence[Path], known: Versions) -> Versions:
+    """The versions now; after a change, those that stayed the same for a moment."""
+    found = _versions(folders)
+    while found != known:
+        time.sleep(_SETTLED_SECONDS)
+        known, found = found, _versions(folders)
+    return found
+
+
+def _versions(folders: Sequence[Path]) -> Versions:
+    found = {}
+    for folder in folders:
+        with suppress(OSError):  # a folder may be removed meanwhile, and a file too
+            for file in filter(_is_work, folder.iterdir()):
+                with suppress(OSError):
+                    status = file.stat()
+                    found[file] = (status.st_mtime_ns, status.st_size, status.st_ino)
+    return found
+
+
+def _is_work(file: Path) -> bool:
     """Whether a learner writes such a file; editors leave others beside it for a moment."""
-    file = Path(path)
     return file.suffix in _WORK and not file.name.startswith(".") and ".mine-" not in file.name
 
 
