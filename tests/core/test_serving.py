@@ -23,6 +23,7 @@ from workshop.core.serving import LastResort, OnceASecond, UnavailableError
 
 DEADLINE = 60
 SERVER = """
+import asyncio.constants
 import resource
 import sys
 from pathlib import Path
@@ -50,6 +51,7 @@ class Impatient({"h11": CoalescingProtocol, "httptools": StrictProtocol}[sys.arg
 
 if sys.argv[6:]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[6]),) * 2)
+    asyncio.constants.ACCEPT_RETRY_DELAY = float(sys.argv[7])
 serve(app, port=int(sys.argv[1]), while_exists=Path(sys.argv[2]), http=Impatient)
 """
 IMPORTS = ("workshop.core.serving", "workshop.servers.gateway.http_protocol")
@@ -104,12 +106,25 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    folder: Path, http: str, *, seconds: float = 30, most: int = 1000, descriptors: int = 0
+    folder: Path,
+    http: str,
+    *,
+    seconds: float = 30,
+    most: int = 1000,
+    descriptors: int = 0,
+    retry_seconds: float = 1,
 ) -> AsyncIterator[Served]:
     (folder / "server.py").write_text(SERVER)
     (folder / "runs").touch()
     port = free_port()
-    words = (port, folder / "runs", http, seconds, most, *([descriptors] if descriptors else []))
+    words = (
+        port,
+        folder / "runs",
+        http,
+        seconds,
+        most,
+        *([descriptors, retry_seconds] if descriptors else []),
+    )
     with forked(str(folder / "server.py"), *map(str, words), folder=folder, imports=IMPORTS) as process:
         server = Served(port, process)
         following = asyncio.create_task(server.follow())
@@ -244,6 +259,16 @@ async def test_at_the_limit_of_descriptors_the_log_stays_small(tmp_path: Path) -
         await server.serves_again()
     assert [line for line in server.troubles if "no connection can be accepted" not in line] == []
     assert len(server.troubles) <= 30
+
+
+async def test_a_server_that_ends_at_the_limit_of_descriptors_logs_nothing_more(tmp_path: Path) -> None:
+    """It is to accept again in a moment, when its sockets are closed already."""
+    async with served(tmp_path, "h11", descriptors=64, retry_seconds=0.02) as server:
+        pairs = await half_open(server.port, 100, b"GET / HT")
+        await server.until("no connection can be accepted")
+    assert [line for line in server.troubles if "no connection can be accepted" not in line] == []
+    for _, writer in pairs:
+        writer.close()
 
 
 def test_a_repeated_warning_is_logged_once_a_second(caplog: pytest.LogCaptureFixture) -> None:

@@ -352,9 +352,11 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 def _loop_failure(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log a failure of the event loop; at the limit of descriptors, asyncio repeats one for each client."""
-    if str(context.get("message", "")).startswith("socket.accept()"):
-        once_a_second.warn(_LOG, f"no connection can be accepted: {context.get('exception')}")
-    else:
+    message, error = str(context.get("message", "")), context.get("exception")
+    if message.startswith("socket.accept()"):
+        once_a_second.warn(_LOG, f"no connection can be accepted: {error}")
+    # asyncio tries again a second later, also where the server has ended and its sockets are closed.
+    elif not (isinstance(error, ValueError) and "._start_serving(" in message):
         loop.default_exception_handler(context)
 
 
