@@ -45,25 +45,27 @@ def test_the_file_is_its_owners_alone_and_outside_what_teardown_removes(
 
 
 @pytest.mark.parametrize(
-    "damaged",
+    ("damaged", "why"),
     [
-        "{",
-        "[]",
-        '{"version": 2, "parts": {}, "folder": ""}',
-        '{"version": 1, "parts": {"1": {}}, "folder": ""}',
-        '{"version": 1, "parts": {"1": 5}, "folder": ""}',
-        '{"version": 1, "parts": {}, "folder": 7}',
-        "\xff",
+        ("{", "It is not JSON: "),
+        ("[]", "It is not a JSON object)"),
+        ("{}", "Another version of `workshop` wrote it)"),
+        ('{"version": 2, "parts": {}, "folder": ""}', "Another version of `workshop` wrote it)"),
+        ('{"version": 1, "parts": {"1": {}}, "folder": ""}', "Something is missing in it)"),
+        ('{"version": 1, "parts": {"1": 5}, "folder": ""}', "`parts.1` is not a table)"),
+        ('{"version": 1, "parts": {}, "folder": 7}', "`folder` is not text)"),
+        ("\xff", "It is not UTF-8 text)"),
     ],
 )
 def test_a_damaged_file_is_put_aside_and_reported_and_nothing_fails(
-    progress: ProgressFile, home: Path, warnings: list[str], damaged: str
+    progress: ProgressFile, home: Path, warnings: list[str], damaged: str, why: str
 ) -> None:
     home.mkdir()
     (home / "progress.json").write_bytes(damaged.encode("latin-1"))
     assert progress.read().parts == {}
     assert (home / "progress.damaged.json").read_bytes() == damaged.encode("latin-1")
     (warning,) = warnings
+    assert warning.startswith(f"Your progress could not be read ({why}")
     assert str(home / "progress.damaged.json") in warning
     with progress.change() as standing:
         standing.touch(1).ran = True

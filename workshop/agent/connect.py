@@ -32,7 +32,7 @@ from workshop.agent.elicitation import AskingClient, Elicitation, Person
 from workshop.agent.events import Connected, Connecting, Observer, Warned, ignore
 from workshop.agent.http import headers_for, open_client, status_line
 from workshop.agent.mcp_tools import first_mistake
-from workshop.core.errors import DeadlineError, WorkshopError
+from workshop.core.errors import DeadlineError, WorkshopError, reason
 from workshop.core.http_client import MOST_BYTES, UnusableAnswerError
 from workshop.core.text import one_line
 from workshop.recorder import current
@@ -313,7 +313,7 @@ class _Server:
         if isinstance(error, httpx2.RequestError | httpx2.InvalidURL):
             return self._unreachable(error)
         if isinstance(error, FileNotFoundError | PermissionError) and not self.remote and error.filename:
-            return WorkshopError(f"Cannot start `{self.label}`", why=f"{error.strerror}: {error.filename}")
+            return WorkshopError(f"Cannot start `{self.label}`", why=f"{reason(error)}: {error.filename}")
         return None
 
     def _unreachable(self, error: httpx2.RequestError | httpx2.InvalidURL) -> WorkshopError:

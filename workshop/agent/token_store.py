@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from workshop.agent.events import Observer, Warned, ignore
 from workshop.agent.http import open_client
 from workshop.agent.oauth_checks import OAUTH_SECONDS, check_address, oauth_error, send_bounded
-from workshop.core.errors import DeadlineError, WorkshopError
+from workshop.core.errors import DeadlineError, WorkshopError, reason
 from workshop.core.paths import make_private_dir, write_private
 from workshop.core.text import one_line
 
@@ -128,9 +128,7 @@ class TokenStore:
         try:
             write_private(path, login.model_dump_json(exclude_none=True).encode())
         except OSError as error:
-            raise WorkshopError(
-                f"Cannot store the login in `{path}`", why=error.strerror or str(error)
-            ) from error
+            raise WorkshopError(f"Cannot store the login in `{path}`", why=reason(error)) from error
 
     def forget(self, resource: str) -> None:
         """Remove every login for this MCP server."""
@@ -167,7 +165,7 @@ class TokenStore:
         except FileNotFoundError:
             return None
         except (OSError, ValidationError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is damaged or from another version"
+            why = reason(error) if isinstance(error, OSError) else "it is damaged or from another version"
             self._observe(Warned(f"The stored login `{path}` is not used: {why}"))
             return None
 

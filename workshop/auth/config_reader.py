@@ -15,7 +15,7 @@ from pydantic import (
     ValidationInfo,
 )
 
-from workshop.core.errors import UsageError
+from workshop.core.errors import UsageError, reason
 from workshop.core.files import keys_at, requirement
 from workshop.core.settings import read_env
 
@@ -75,7 +75,7 @@ def _secret_in(text: str, folder: Path) -> bytes:
     try:
         content = read_env(path).get(key, "").encode() if key else path.read_bytes()
     except OSError as error:
-        raise ValueError(f"cannot be read: {path}: {error.strerror}") from error
+        raise ValueError(f"cannot be read: {path}: {reason(error)}") from error
     except ValueError as error:  # a NUL character, or half of a surrogate pair
         raise ValueError(_NO_PATH) from error
     if key and not content:

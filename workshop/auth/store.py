@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from workshop.core.errors import UsageError
+from workshop.core.errors import UsageError, reason
 from workshop.core.serving import UnavailableError
 
 
@@ -204,4 +204,4 @@ def _make_private(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         path.chmod(0o600)  # SQLite gives its -wal and -shm files the mode of this one
     except OSError as error:
-        raise UsageError(f"The store {path} cannot be opened", why=str(error.strerror)) from error
+        raise UsageError(f"The store {path} cannot be opened", why=reason(error)) from error

@@ -20,7 +20,7 @@ from workshop.cli.options import (
     parse_ports,
 )
 from workshop.cli.terminal import console, finish, running
-from workshop.core.errors import CheckError, UsageError, WorkshopError
+from workshop.core.errors import CheckError, UsageError, WorkshopError, reason
 from workshop.core.invocation import again
 from workshop.core.result import Result, Table
 
@@ -133,7 +133,7 @@ def record(name: Name, file: CastFile, *, speed: Speed = 1.0, env_file: EnvFile 
         try:
             seconds = session.record(script, session.Settings(secrets=_secrets(env_file)), file, speed=speed)
         except OSError as error:
-            raise UsageError(f"Cannot write `{file}`", why=error.strerror or str(error)) from error
+            raise UsageError(f"Cannot write `{file}`", why=reason(error)) from error
     finish(Result("demo record", headline=f"{file}: {seconds:.0f} s", next=f"`asciinema play {file}`"))
 
 

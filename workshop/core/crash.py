@@ -13,7 +13,7 @@ from pathlib import Path
 
 from workshop import __version__
 from workshop.core.collector import rare_collections
-from workshop.core.errors import INTERRUPTED, PreflightError, UsageError, WorkshopError
+from workshop.core.errors import INTERRUPTED, PreflightError, UsageError, WorkshopError, reason
 from workshop.core.invocation import runnable
 from workshop.core.paths import current_dir, parts_dir, state_home, write_private
 from workshop.core.redaction import known_secrets, redacted
@@ -89,9 +89,7 @@ def _of_file(error: OSError) -> WorkshopError:
     with contextlib.suppress(WorkshopError, OSError):
         if file.is_relative_to(state_home()):
             hint = f"{hint}, or set WORKSHOP_HOME to another folder that you may write to"
-    return PreflightError(
-        f"Cannot use `{unbroken(str(file))}`", why=error.strerror or type(error).__name__, hint=hint
-    )
+    return PreflightError(f"Cannot use `{unbroken(str(file))}`", why=reason(error), hint=hint)
 
 
 def _write_log(error: Exception, command: Sequence[str], hidden: Iterable[str]) -> Path | None:

@@ -103,7 +103,7 @@ def read_state(kind: type[T], path: Path) -> T | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise DamagedFileError(error.strerror or type(error).__name__) from error
+        raise DamagedFileError(reason(error)) from error
 
 
 def typed(kind: type[T], data: object) -> T:
@@ -173,7 +173,7 @@ def read_toml(file: Path) -> dict[str, Any]:
     try:
         return shallow(tomllib.loads(read_bounded(file).decode("utf-8")))
     except OSError as error:
-        raise UsageError(f"Cannot read `{file}`", why=error.strerror or str(error)) from error
+        raise UsageError(f"Cannot read `{file}`", why=reason(error)) from error
     except RecursionError as error:
         raise UsageError(f"`{file}` is not TOML", why="It is nested too deeply") from error
     except ValueError as error:  # not TOML, not UTF-8, or nested too deeply

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx2
 
-from workshop.core.errors import PreflightError, WorkshopError
+from workshop.core.errors import PreflightError, WorkshopError, reason
 from workshop.core.outgoing import check_variables, explaining_localhost, is_loopback
 
 _LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
@@ -116,7 +116,7 @@ def _outside_client(limits: httpx2.Limits) -> httpx2.AsyncClient:
     except (ValueError, OSError, ImportError, httpx2.InvalidURL) as error:
         raise PreflightError(
             "The proxy and TLS variables of the environment cannot be used",
-            why=str(error),
+            why=reason(error),
             hint="`workshop doctor --all` shows each of them",
         ) from error
 

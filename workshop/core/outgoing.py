@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from workshop.core.errors import PreflightError, UsageError
+from workshop.core.errors import PreflightError, UsageError, reason
 from workshop.core.text import plain
 
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
@@ -77,7 +77,7 @@ def _certificates_problem(file: Path) -> str:
     except ssl.SSLError:
         return "The file holds no certificates in PEM format"
     except OSError as error:
-        return f"The file cannot be read: {error.strerror or error}"
+        return f"The file cannot be read: {reason(error)}"
     return ""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from workshop.core.errors import UsageError, WorkshopError
+from workshop.core.errors import UsageError, WorkshopError, reason
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -73,7 +73,7 @@ def write_result(path: Path, text: str, what: str) -> None:
     try:
         write_private(path, text.encode("utf-8", "replace"))
     except OSError as error:
-        raise UsageError(f"Cannot write the {what} to `{path}`", why=error.strerror or str(error)) from error
+        raise UsageError(f"Cannot write the {what} to `{path}`", why=reason(error)) from error
 
 
 def replace_file(path: Path, data: bytes) -> None:

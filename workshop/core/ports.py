@@ -7,7 +7,7 @@ import itertools
 import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from workshop.core.errors import PreflightError, UsageError
+from workshop.core.errors import PreflightError, UsageError, reason
 
 _LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 _EVERYWHERE = ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::"))
@@ -49,7 +49,7 @@ def bind_at(host: str, port: int) -> list[socket.socket]:
             raise PreflightError(f"Port {port} is already in use on {host}", why=owner(port)) from error
         raise UsageError(
             f"Cannot listen at {host}",
-            why=error.strerror or str(error),
+            why=reason(error),
             hint="It is localhost, 0.0.0.0 for all addresses, or one address of this machine",
         ) from error
 

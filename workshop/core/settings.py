@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from workshop.core.errors import UsageError
+from workshop.core.errors import UsageError, reason
 from workshop.core.instance import Instance
 from workshop.core.paths import checkout_dir, current_dir
 from workshop.core.text import unbroken
@@ -106,7 +106,7 @@ def _read(path: Path) -> str:
     except OSError as error:
         raise UsageError(
             f"Cannot read `{path}`",
-            why=error.strerror or str(error),
+            why=reason(error),
             hint="Name another file with `--env-file`",
         ) from error
     except UnicodeDecodeError as error:

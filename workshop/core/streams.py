@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TextIO
 
-from workshop.core.errors import WorkshopError
+from workshop.core.errors import WorkshopError, reason
 
 _NAMES = ("stdin", "stdout", "stderr")
 _HANDLER = "workshop.plain"
@@ -76,9 +76,7 @@ def _unwritable(error: OSError) -> BaseException:
         _discard(sys.stdout)
     if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has read enough
         return SystemExit(WorkshopError.exit_code)
-    return OutputError(
-        "The output cannot be written", why=error.strerror or str(error), hint="Write it to another file"
-    )
+    return OutputError("The output cannot be written", why=reason(error), hint="Write it to another file")
 
 
 def _discard(stream: TextIO) -> None:

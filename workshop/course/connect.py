@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from workshop.core.encoding import shallow
-from workshop.core.errors import PreflightError, UsageError, WorkshopError
+from workshop.core.errors import PreflightError, UsageError, WorkshopError, reason
 from workshop.core.files import read_bounded
 from workshop.core.instance import INSTANCE, Instance
 from workshop.core.paths import replace_file
@@ -284,7 +284,7 @@ def _open(connection: Connection) -> tuple[Path, dict[str, Any], str]:
         why = f"It has a comment, a trailing comma or a mistake: line {error.lineno}, column {error.colno}"
         raise _unusable(path, why) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise _unusable(path, str(error)) from error
+        raise _unusable(path, reason(error)) from error
     if not isinstance(document, dict) or not isinstance(document.get(connection.key, {}), dict):
         raise _unusable(path, f"`{connection.key}` in it is not an object")
     return path, document, _BOM if text.startswith(_BOM) else ""
@@ -327,4 +327,4 @@ def _save(path: Path, document: Mapping[str, Any], bom: str) -> None:
     try:
         replace_file(path, f"{bom}{json.dumps(document, indent=2, ensure_ascii=False)}\n".encode())
     except OSError as error:
-        raise WorkshopError(f"Cannot write `{path}`", why=error.strerror or str(error)) from error
+        raise WorkshopError(f"Cannot write `{path}`", why=reason(error)) from error

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workshop.core.errors import PreflightError, UsageError
+from workshop.core.errors import PreflightError, UsageError, reason
 from workshop.core.paths import create_file, replace_file
 from workshop.course.lessons import Lesson
 
@@ -169,6 +169,6 @@ def _save_copy(file: Path) -> Path:
 def _refused(file: Path, error: OSError) -> PreflightError:
     return PreflightError(
         f"Cannot write `{file}`",
-        why=error.strerror or str(error),
+        why=reason(error),
         hint="Go to a folder of your own and run this there; exercises go into `workshop-exercises` in it",
     )

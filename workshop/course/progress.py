@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from workshop.core.errors import DeadlineError
+from workshop.core.errors import DeadlineError, reason
 from workshop.core.files import DamagedFileError, read_json, typed
 from workshop.core.instance import Instance
 from workshop.core.paths import current_dir, locked, state_home, write_private
@@ -77,7 +76,7 @@ class ProgressFile:
             return _parsed(read_json(self._path))
         except FileNotFoundError:
             return Standing()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, DamagedFileError) as error:
             self._move_aside(error)
             return Standing()
 
@@ -91,7 +90,7 @@ class ProgressFile:
             try:
                 write_private(self._path, text.encode())
             except OSError as error:
-                self._warn(f"Your progress cannot be saved in `{self._path}`: {error.strerror or error}")
+                self._warn(f"Your progress cannot be saved in `{self._path}`: {reason(error)}")
 
     def forget(self) -> bool:
         """Remove it; False when there was none."""
@@ -105,9 +104,8 @@ class ProgressFile:
         aside = self._path.with_name("progress.damaged.json")
         with contextlib.suppress(OSError):
             self._path.replace(aside)
-            self._warn(
-                f"Your progress could not be read ({error}), so it starts again; the old file is `{aside}`"
-            )
+            unread = f"Your progress could not be read ({reason(error)})"
+            self._warn(f"{unread}, so it starts again; the old file is `{aside}`")
 
     def _lock(self) -> contextlib.AbstractContextManager[None]:
         busy = DeadlineError(
@@ -117,8 +115,10 @@ class ProgressFile:
         return locked(self._path.with_suffix(".lock"), _LOCK_SECONDS, busy, needed=False)
 
 
-def _parsed(data: dict[str, Any]) -> Standing:
-    if data.pop("version") != _VERSION:
+def _parsed(data: object) -> Standing:
+    if not isinstance(data, dict):
+        raise DamagedFileError("It is not a JSON object")
+    if data.pop("version", None) != _VERSION:
         raise DamagedFileError("Another version of `workshop` wrote it")
     standing = typed(Standing, data)
     # `typed` fills in what is absent, and the next `change` would write that over a damaged file.

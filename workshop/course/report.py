@@ -12,7 +12,7 @@ from typing import Any
 
 from workshop import __version__
 from workshop.core.crash import crash_logs
-from workshop.core.errors import WorkshopError
+from workshop.core.errors import WorkshopError, reason
 from workshop.core.instance import INSTANCE, Instance, instance_name
 from workshop.core.paths import checkout_dir, parts_dir, state_home, write_private
 from workshop.core.redaction import known_secrets, redacted
@@ -103,7 +103,7 @@ def write_report(target: Path, findings: Iterable[Mapping[str, Any]], env_file: 
     try:
         write_private(target, stream.getvalue())
     except OSError as error:
-        raise WorkshopError(f"Cannot write `{target}`", why=error.strerror or str(error)) from error
+        raise WorkshopError(f"Cannot write `{target}`", why=reason(error)) from error
     return list(texts)
 
 

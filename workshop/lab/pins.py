@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from workshop.core.errors import UsageError
+from workshop.core.errors import UsageError, reason
 from workshop.core.outgoing import web_url
 from workshop.core.paths import cluster_dir
 
@@ -97,9 +97,7 @@ def _certificates(origin: str, value: str) -> Path:
     try:
         pem = path.read_bytes()
     except OSError as error:
-        raise UsageError(
-            f"`{origin}` names `{value}`, which cannot be read", why=error.strerror or ""
-        ) from error
+        raise UsageError(f"`{origin}` names `{value}`, which cannot be read", why=reason(error)) from error
     if b"PRIVATE KEY" in pem:
         raise UsageError(
             f"`{origin}` names `{value}`, which contains a private key",

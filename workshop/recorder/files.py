@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from workshop import __version__
-from workshop.core.errors import UsageError
+from workshop.core.errors import UsageError, reason
 from workshop.core.files import DamagedFileError, read_json
 from workshop.core.paths import check_writable, write_result
 from workshop.core.text import counted
@@ -154,7 +154,7 @@ def read(path: Path) -> Trace:
     try:
         data = read_json(path, MOST_BYTES)
     except OSError as error:
-        raise UsageError(f"Cannot read `{path}`", why=error.strerror or str(error)) from error
+        raise UsageError(f"Cannot read `{path}`", why=reason(error)) from error
     except DamagedFileError as error:
         raise _not_a_trace(path, str(error)) from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:

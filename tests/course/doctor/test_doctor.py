@@ -1,5 +1,6 @@
 """Each finding is provoked on this machine: a wrong mode, a taken port, a drifted clock, a missing tool."""
 
+import errno
 import json
 import os
 import shutil
@@ -255,8 +256,11 @@ def test_the_registry_is_asked_only_online_and_its_certificate_is_judged(
     assert found(computer.registry, machine) == {}
     online = Machine(machine.runner, machine.home, online=True)
     assert found(computer.registry, online)["registry-tls"].severity == "fail"
-    monkeypatch.setenv("WORKSHOP_REGISTRY_MIRROR", f"https://localhost:{free_port()}")
-    assert found(computer.registry, online)["registry"].severity == "info"
+    silent = free_port()
+    monkeypatch.setenv("WORKSHOP_REGISTRY_MIRROR", f"https://localhost:{silent}")
+    finding = found(computer.registry, online)["registry"]
+    assert finding.severity == "info"
+    assert finding.found == f"localhost:{silent} does not answer: {os.strerror(errno.ECONNREFUSED)}"
 
 
 def test_it_reports_whether_a_proxy_reads_documents_about_clients(

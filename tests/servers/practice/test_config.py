@@ -95,3 +95,7 @@ def test_a_missing_file_and_an_empty_secret_are_refused(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(" \n")
     with pytest.raises(UsageError, match="is empty"):
         config.load(path)
+    (tmp_path / "secret").unlink()
+    with pytest.raises(UsageError, match=f"client secret file {tmp_path}/secret cannot be read") as caught:
+        config.load(path)
+    assert caught.value.why == "No such file or directory"

@@ -34,7 +34,7 @@ from workshop.audit.probe.report import examine
 from workshop.audit.sign_in import SignedIn, Signing
 from workshop.core.console import Progress
 from workshop.core.encoding import csp_hash
-from workshop.core.errors import UsageError, WorkshopError
+from workshop.core.errors import UsageError, WorkshopError, reason
 from workshop.core.interrupts import interrupts
 from workshop.core.pages import page_environment
 from workshop.core.paths import check_writable, write_result
@@ -188,7 +188,7 @@ def _safe(cell: Cell) -> Cell:
 def _not_started(system: System, error: WorkshopError | OSError) -> NotStarted:
     if isinstance(error, WorkshopError):
         return NotStarted(system.name, error.what, error.why, error.hint)
-    return NotStarted(system.name, "It could not start", error.strerror or str(error), "")
+    return NotStarted(system.name, "It could not start", reason(error), "")
 
 
 def to_html(comparison: Comparison) -> str:

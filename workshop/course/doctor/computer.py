@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from workshop.core.errors import WorkshopError
+from workshop.core.errors import WorkshopError, reason
 from workshop.core.instance import Instance
 from workshop.core.outgoing import LOCALHOST_REMEDY, PROXIES, judged_variables, localhost_problem
 from workshop.core.paths import make_private_dir
@@ -58,7 +58,7 @@ def state_directory(machine: Machine) -> Iterator[Finding]:
         make_private_dir(home)
     except OSError as error:
         remedy = "Set WORKSHOP_HOME to a folder that you can write"
-        yield Finding("state-directory", "fail", f"Cannot make `{home}`: {error.strerror}", remedy)
+        yield Finding("state-directory", "fail", f"Cannot make `{home}`: {reason(error)}", remedy)
         return
     if not home.is_dir() or not os.access(home, os.W_OK | os.X_OK):
         remedy = "Change its owner, or set WORKSHOP_HOME to another folder"
@@ -335,7 +335,8 @@ def registry(machine: Machine) -> Iterator[Finding]:
         yield Finding("registry-tls", "fail", f"{host}: {error.verify_message}", remedy)
     except OSError as error:
         remedy = "Bring `workshop bundle create FILE` along, or use `workshop up --backend embedded`"
-        yield Finding("registry", machine.unless_wanted, f"{host}:{port} does not answer: {error}", remedy)
+        found = f"{host}:{port} does not answer: {reason(error)}"
+        yield Finding("registry", machine.unless_wanted, found, remedy)
     else:
         yield Finding("registry", "ok", f"{host} answers; its certificate is from {issuer}")
 

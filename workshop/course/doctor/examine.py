@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from workshop.core.errors import PreflightError, WorkshopError
+from workshop.core.errors import PreflightError, WorkshopError, reason
 from workshop.course.doctor import Check, Finding, Machine, cluster, computer
 
 # Only checks that start no program but git: `up` makes them each time.
@@ -47,7 +47,7 @@ def examine(machine: Machine, checks: Sequence[Check] = ALL) -> Iterator[Finding
         except WorkshopError as error:
             yield Finding(name, "fail", error.sentence, error.hint)
         except (OSError, ValueError) as error:
-            yield Finding(name, "info", f"This could not be checked: {error}")
+            yield Finding(name, "info", f"This could not be checked: {reason(error)}")
 
 
 def repair(findings: Sequence[Finding]) -> list[str]:

@@ -135,7 +135,7 @@ def bundling(
         # Beside the target, because a rename is atomic only within one file system.
         folder = tempfile.TemporaryDirectory(dir=target.parent, prefix=_WORK)
     except OSError as error:
-        raise UsageError(f"Cannot write `{target}`", why=error.strerror or str(error)) from error
+        raise UsageError(f"Cannot write `{target}`", why=reason(error)) from error
     with folder as name, FileLock(Path(name) / _LOCK):
         try:
             yield Bundling(pins, docker, helm_for(Path(name) / "helm"), Path(name))

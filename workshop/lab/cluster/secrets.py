@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from workshop.core.errors import UsageError
+from workshop.core.errors import UsageError, reason
 from workshop.lab.cluster.record import INSTANCE_LABEL, MANAGED_BY, owner_labels, variation_label
 from workshop.lab.cluster.workload_state import controllers_of, is_leaving, pods_of, replace_pod
 from workshop.lab.kube.client import Kube
@@ -157,7 +157,7 @@ def _value(files: SecretFiles, name: str, key: str) -> bytes:
     except OSError as error:
         raise UsageError(
             f"Secret `{name}` has no value for `{key}`",
-            why=str(error),
+            why=reason(error),
             hint="A manifest refers to it: add a `Secret` with this key to the manifests",
         ) from error
 

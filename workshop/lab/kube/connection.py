@@ -10,7 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workshop.core.errors import CredentialsError, DeadlineError, UsageError, WorkshopError
+from workshop.core.errors import CredentialsError, DeadlineError, UsageError, WorkshopError, reason
 from workshop.core.outgoing import PROXIES, check_variables, is_loopback
 from workshop.core.text import shortened
 from workshop.lab.kube.objects import Object, items, text, without_nulls
@@ -314,7 +314,7 @@ class Connection:
         ) as error:
             raise UsageError(
                 f"Cannot use the kubeconfig `{self._kubeconfig}`",
-                why=" ".join(str(error).split())[:200],
+                why=" ".join(reason(error).split())[:200],
                 hint="`kubectl config get-contexts` lists what it has",
             ) from error
         # The kubeconfig decides this; kubectl does not warn at each request either.

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from workshop.core.console import Progress
-from workshop.core.errors import UsageError
+from workshop.core.errors import UsageError, reason
 from workshop.core.files import DamagedFileError, read_bounded
 from workshop.core.invocation import again
 from workshop.core.paths import make_private_dir, replace_file, write_private
@@ -95,7 +95,7 @@ class Handout:
         except OSError as error:
             raise UsageError(
                 f"The seat files cannot be written to `{self.path}`",
-                why=error.strerror or type(error).__name__,
+                why=reason(error),
                 hint=f"{again('--to=FOLDER')}, or a file that ends in `.zip`",
             ) from error
 
@@ -134,7 +134,7 @@ class Handout:
         except (OSError, DamagedFileError, zipfile.BadZipFile) as error:
             raise UsageError(
                 f"`{self.path}` exists, and is not a zip file that can be extended",
-                why=str(error),
+                why=reason(error),
                 hint=again("--to=OTHER.zip"),
             ) from error
 
@@ -237,8 +237,7 @@ def read_people(path: Path) -> Sequence[str]:
         lines = io.StringIO(read_bounded(path).decode("utf-8-sig"))
         rows = [row for row in csv.reader(lines) if any(cell.strip() for cell in row)]
     except (OSError, DamagedFileError, UnicodeDecodeError, csv.Error) as error:
-        why = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
-        raise UsageError(f"The list of people `{path}` cannot be read", why=why[:200]) from error
+        raise UsageError(f"The list of people `{path}` cannot be read", why=reason(error)[:200]) from error
     heading = [cell.strip().lower() for cell in rows[0]] if rows else []
     column = next((heading.index(name) for name in _HEADINGS if name in heading), None)
     # True counts as 1 in the slice: the line of headings is left out.

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workshop.core.encoding import jwt_claims
-from workshop.core.errors import UsageError
+from workshop.core.errors import UsageError, reason
 from workshop.core.files import DamagedFileError, read_bounded
 from workshop.core.outgoing import is_loopback
 from workshop.core.paths import write_private
@@ -128,7 +128,7 @@ def read(path: Path) -> SeatFile:
     except OSError as error:
         raise UsageError(
             f"The seat file `{path}` cannot be read",
-            why=error.strerror or type(error).__name__,
+            why=reason(error),
             hint="Give the path of the file that you got from the facilitator",
         ) from error
     except DamagedFileError as error:

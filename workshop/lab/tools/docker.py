@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from workshop.core.errors import DeadlineError, WorkshopError
+from workshop.core.errors import DeadlineError, WorkshopError, reason
 from workshop.lab.tools import engine
 from workshop.lab.tools.engine import Engine, EngineError
 from workshop.lab.tools.run import Done, Runner
@@ -261,7 +261,8 @@ def image_ids(archive: Path) -> dict[str, str]:
         return {tag: _digest(image["Config"]) for image in images for tag in image["RepoTags"] or ()}
     except (OSError, EOFError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
         raise WorkshopError(
-            f"`{archive.name}` is not an image archive", why=str(error) or "It ends too early"
+            f"`{archive.name}` is not an image archive",
+            why="It ends too early" if isinstance(error, EOFError) else reason(error),
         ) from error
 
 

@@ -20,7 +20,7 @@ from workshop.auth.config_reader import (
     read_block,
     read_secret,
 )
-from workshop.core.errors import UsageError
+from workshop.core.errors import UsageError, reason
 from workshop.core.files import DamagedFileError, read_json
 
 
@@ -96,9 +96,7 @@ def _read_json(path: Path) -> object:
     try:
         return read_json(path)
     except OSError as error:
-        raise UsageError(
-            f"Cannot read the gateway's configuration {path}", why=str(error.strerror)
-        ) from error
+        raise UsageError(f"Cannot read the gateway's configuration {path}", why=reason(error)) from error
     except DamagedFileError as error:
         raise UsageError(f"The gateway's configuration {path} is not JSON", why=str(error)) from error
 

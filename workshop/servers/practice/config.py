@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from workshop.core.errors import UsageError
+from workshop.core.errors import UsageError, reason
 from workshop.core.files import read_object, validated
 from workshop.core.hops import HOPS
 from workshop.core.outgoing import web_url
@@ -129,7 +129,7 @@ def _read_secret(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         hint = "Check the path, its permissions and that it is a UTF-8 text file."
         raise UsageError(
-            f"The client secret file {path} cannot be read", why=str(error), hint=hint
+            f"The client secret file {path} cannot be read", why=reason(error), hint=hint
         ) from error
     if not secret:
         hint = "Write the OAuth app's secret into it."

@@ -106,7 +106,7 @@ class Construction(Generic[Settings]):
                 else:
                     _construct(settings, steps, control)
         except OSError as error:
-            why = f"{error.strerror}: {error.filename}"
+            why = f"{reason(error)}: {error.filename}"
             raise UsageError("A file of the configuration cannot be used", why=why) from error
 
 
