@@ -20,7 +20,7 @@ from workshop.core.ports import free_port, is_free
 from workshop.core.text import one_line, unbroken
 from workshop.course.lessons import Variation
 from workshop.lab import process
-from workshop.lab.base import Applied, Program, WorkloadStatus, quiet_progress
+from workshop.lab.base import Applied, Limits, Program, WorkloadStatus, quiet_progress
 from workshop.lab.logs import Log, file_logs
 from workshop.lab.process import on_this_machine
 
@@ -96,7 +96,12 @@ class VariationPrograms:
         return path
 
     def status(self) -> Sequence[WorkloadStatus]:
-        return self._processes.status()
+        """How each program is now, or each forward."""
+        if not self._are_forwards():
+            return self._processes.status()
+        from workshop.lab.cluster.forwards import Forwards  # a variation without a cluster needs no renderer
+
+        return Forwards(self.directory.parents[1], Limits(), self.directory.name).status()
 
     def logs(self) -> Sequence[Log]:
         """Each program's log; that of a forward is `forward/NAME`, since `NAME` means its pods' logs."""

@@ -123,6 +123,7 @@ def test_on_somebodys_cluster_it_comes_stays_over_an_up_and_goes_alone(shared: S
     assert connection("claude-code", NAME).variables == {}
     status = environment.status()
     assert {each.name: each.state for each in status.variations} == {NAME: "running", GITHUB: "running"}
+    assert {each.detail for each in status.variations} == {"forward"}
     states = {each.name: each.state for each in status.workloads}
     assert states["VirtualMCPServer/prefix-gateway"] == states["MCPServer/local"] == "running"
     assert states["VirtualMCPServer/prefix-gateway"] == "running"
