@@ -58,6 +58,14 @@ def there(bench: Bench, namespace: str) -> set[tuple[str, str]]:
     return set(labels)
 
 
+def refuse_gateways(bench: Bench) -> None:
+    """From now on the account may not list any kind of a gateway."""
+    here = f"GET /apis/{TOOLHIVE}/namespaces/{NAMESPACE}"
+    for kinds in ("virtualmcpservers", "mcpserverentries", "mcpgroups"):
+        told = f'{kinds}.toolhive.stacklok.dev is forbidden: User "seat" cannot list resource "{kinds}"'
+        bench.cluster.api.refusals.append(Refusal(f"{here}/{kinds}", 403, told))
+
+
 def rendered(folder: Path, port: int) -> RenderedPart:
     deployment = find_variation(NAME).deployment()
     assert deployment
@@ -160,10 +168,7 @@ def test_what_somebody_else_made_under_its_name_stays(shared: Shared) -> None:
 def test_a_seat_that_may_not_see_gateways_is_told_so_and_keeps_what_it_has(tmp_path: Path) -> None:
     with running_shared(tmp_path) as seat:
         seat.up()
-        here = f"GET /apis/{TOOLHIVE}/namespaces/{NAMESPACE}"
-        for kinds in ("virtualmcpservers", "mcpserverentries", "mcpgroups"):
-            told = f'{kinds}.toolhive.stacklok.dev is forbidden: User "seat" cannot list resource "{kinds}"'
-            seat.cluster.api.refusals.append(Refusal(f"{here}/{kinds}", 403, told))
+        refuse_gateways(seat)
         with pytest.raises(ForbiddenError, match="may not list virtualmcpservers"):
             deploy(seat)
         assert there(seat, NAMESPACE) == set()
@@ -172,6 +177,32 @@ def test_a_seat_that_may_not_see_gateways_is_told_so_and_keeps_what_it_has(tmp_p
         assert states["MCPServer/workshop"] == states["MCPRemoteProxy/github-remote"] == "running"
         assert {"MCPServer/workshop", "MCPRemoteProxy/github-remote"} <= set(seat.teardown())
         assert seat.cluster.get("MCPServer", "workshop", NAMESPACE) is None
+
+
+GATEWAYS = {("VirtualMCPServer", NAME), ("MCPServerEntry", "github"), ("MCPGroup", NAME)}
+
+
+def test_a_seat_that_may_not_see_its_gateway_any_more_loses_sight_of_nothing_else(tmp_path: Path) -> None:
+    with running_shared(tmp_path) as seat:
+        seat.cluster.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        seat.up()
+        deploy(seat)
+        refuse_gateways(seat)
+        rows = {each.name: each for each in environment.status().workloads}
+        assert rows["gateways"].state == "not visible"
+        assert "may not list virtualmcpservers" in rows["gateways"].detail
+        assert rows["MCPServer/local"].state == rows["MCPServer/workshop"].state == "running"
+        assert "local-0" in {log.name for log in environment.logs()}
+        with pytest.raises(ForbiddenError, match="may not list virtualmcpservers") as caught:
+            stop(seat)
+        assert f"kubectl --namespace={NAMESPACE} delete virtualmcpserver,mcpserverentry," in caught.value.hint
+        assert there(seat, NAMESPACE) == GATEWAYS, "the rest of the variation is gone"
+        assert f"variation/{NAME}" in seat.made()
+        told = seat.teardown()
+        assert {"MCPServer/workshop", "MCPRemoteProxy/github-remote"} <= set(told)
+        assert "The gateway of a variation may be left. The cluster's owner" in seat.shown.getvalue()
+        assert seat.cluster.get("MCPServer", "workshop", NAMESPACE) is None
+        assert not seat.directory.exists()
 
 
 def test_teardown_removes_it_with_everything_else(shared: Shared) -> None:

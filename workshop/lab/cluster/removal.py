@@ -12,7 +12,7 @@ from workshop.core.console import Progress
 from workshop.core.console import Step as Line
 from workshop.core.errors import WorkshopError
 from workshop.lab.cluster.readiness import find_operator
-from workshop.lab.cluster.record import Cluster, variation_label
+from workshop.lab.cluster.record import INSTANCE_LABEL, Cluster, variation_label
 from workshop.lab.cluster.secrets import ClusterSecrets
 from workshop.lab.cluster.workload_state import replicas
 from workshop.lab.kube.client import Kube, wait_for
@@ -78,11 +78,19 @@ def gateway_kinds(cluster: Cluster) -> tuple[tuple[str, str], ...]:
 
 
 def require_gateways(cluster: Cluster) -> None:
-    """Raise ForbiddenError if this account may not list the kinds of gateways.
-
-    Once a variation is recorded, `status` and `teardown` list them, and fail without that right.
-    """
+    """Raise ForbiddenError if this account may not list gateways: it could not remove them either."""
     own_titles(cluster, OF_GATEWAYS)
+
+
+def hidden_gateways(cluster: Cluster) -> dict[tuple[str, str], ForbiddenError]:
+    """The kinds of gateways that this account may not list any more, each with the API server's refusal."""
+    hidden = {}
+    for kind in gateway_kinds(cluster):
+        try:
+            own_titles(cluster, (kind,))
+        except ForbiddenError as error:
+            hidden[kind] = error
+    return hidden
 
 
 def await_end(cluster: Cluster, look: Callable[[], list[T]], seconds: float, note: Note) -> list[T]:
@@ -122,9 +130,11 @@ def clear_finalizers(
 
 def clear_own_finalizers(cluster: Cluster, namespace: str) -> Sequence[str]:
     """Clear the finalizers of what this instance applied, instead of the operator; return the titles."""
+    hidden = hidden_gateways(cluster)
     stuck = [
         (api, kind, name_of(found))
         for api, kind in (*gateway_kinds(cluster), *KINDS)
+        if (api, kind) not in hidden
         for found in cluster.kube.list(api, kind, namespace, cluster.record.labels)
         if mapping(found, "metadata").get("finalizers") and is_being_deleted(found)
     ]
@@ -171,12 +181,14 @@ class Removal:
         self._seconds = seconds
         self._variation = variation
         self._is_silent = False
+        self._hidden: dict[tuple[str, str], ForbiddenError] = {}
         self.removed: list[str] = []
 
     def run(self, progress: Progress, *, must: bool, only_workloads: bool = False) -> list[str]:
         """Remove everything in order; return what was removed. With `must`, raise the first failure last.
 
-        With `only_workloads`, what the cluster's owner made for this instance stays.
+        With `only_workloads`, what the cluster's owner made for this instance stays. Gateways that this
+        account may not see are told of; they are a failure only of the removal of a variation.
         """
         failures: list[WorkshopError] = []
         gateways = gateway_kinds(self._cluster)
@@ -202,13 +214,31 @@ class Removal:
                 failures.append(error)
                 if not must:
                     break  # the whole cluster is deleted next
+        if self._hidden and self._variation:
+            failures.append(self._unseen())
+        elif self._hidden and f"namespace/{self._cluster.namespace}" not in self.removed:
+            progress.tell(self._unseen().in_full)
         if failures and must:
             raise failures[0]
         if self._variation:
             self._cluster.file.removed(VARIATION + self._variation)
         return self.removed
 
-    def _objects(self, kinds: tuple[tuple[str, str], ...], line: Line) -> None:
+    def _unseen(self) -> ForbiddenError:
+        """Which gateways may be left, and how the cluster's owner removes them."""
+        kinds = ",".join(kind.lower() for _, kind in self._hidden)
+        where = f"--namespace={self._cluster.namespace}"
+        selector = f"--selector={INSTANCE_LABEL}={self._cluster.record.id}"
+        return ForbiddenError(
+            next(iter(self._hidden.values())).what,
+            why="The gateway of a variation may be left",
+            hint=f"The cluster's owner removes it: `kubectl {where} delete {kinds} {selector}`",
+        )
+
+    def _objects(self, wanted: tuple[tuple[str, str], ...], line: Line) -> None:
+        if not self._hidden and set(wanted) & set(OF_GATEWAYS):
+            self._hidden = hidden_gateways(self._cluster)
+        kinds = tuple(kind for kind in wanted if kind not in self._hidden)
         for api, kind, name in own_titles(self._cluster, kinds, self._variation):
             line.note(f"{kind}/{name}")
             self._cluster.kube.delete(api, kind, name, self._cluster.namespace)

@@ -1,5 +1,6 @@
 """The present state of a cluster and its workloads, for `status`, and the logs of its containers."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -37,7 +38,8 @@ def cluster_status(cluster: Cluster) -> Sequence[WorkloadStatus]:
     return [
         WorkloadStatus("cluster", state, "", None, "", f"{title}, Kubernetes {version}{detail}"),
         *_visible("operator", lambda: _operator(cluster)),
-        *_visible("workloads", lambda: _workloads(cluster)),
+        *_visible("gateways", lambda: _workloads(cluster, _gateways(cluster))),
+        *_visible("workloads", lambda: _workloads(cluster, own_titles(cluster, _WORKLOADS))),
     ]
 
 
@@ -78,14 +80,12 @@ def _operator(cluster: Cluster) -> Sequence[WorkloadStatus]:
     return [replace(row, detail=f"{row.detail} · {note}" if note else row.detail)]
 
 
-def _workloads(cluster: Cluster) -> Sequence[WorkloadStatus]:
-    return [
-        _pods(cluster, f"{kind}/{name}", name, cluster.namespace) for _, kind, name in _own_workloads(cluster)
-    ]
+def _workloads(cluster: Cluster, titles: Sequence[Titled]) -> Sequence[WorkloadStatus]:
+    return [_pods(cluster, f"{kind}/{name}", name, cluster.namespace) for _, kind, name in titles]
 
 
-def _own_workloads(cluster: Cluster) -> list[Titled]:
-    return own_titles(cluster, (*gateway_kinds(cluster)[:1], *_WORKLOADS))
+def _gateways(cluster: Cluster) -> Sequence[Titled]:
+    return own_titles(cluster, gateway_kinds(cluster)[:1])
 
 
 def _pods(cluster: Cluster, title: str, name: str, namespace: str) -> WorkloadStatus:
@@ -109,7 +109,10 @@ def _state(pods: Sequence[Object], ready: Sequence[Object], wrong: Sequence[str]
 
 def cluster_logs(cluster: Cluster) -> list[ContainerLog]:
     """The log of each present container; raises DeadlineError when the cluster does not answer."""
-    names = [name for _, _, name in _own_workloads(cluster)]
+    titles = own_titles(cluster, _WORKLOADS)
+    with contextlib.suppress(ForbiddenError):  # the account may have lost the right to see gateways
+        titles = [*_gateways(cluster), *titles]
+    names = [name for _, _, name in titles]
     own = [log for name in names for log in _containers(cluster, name, name, cluster.namespace)]
     return [*_operator_logs(cluster), *own]
 
