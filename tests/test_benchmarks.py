@@ -121,7 +121,7 @@ def test_the_clusters_benchmark_reports_what_it_lacks(tmp_path: Path) -> None:
         env={"PATH": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stderr

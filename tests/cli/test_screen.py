@@ -125,7 +125,7 @@ def test_no_address_is_broken_in_a_table(running: IsolatedInstance) -> None:
             next(n for n, line in enumerate(written) if line.startswith(("workload", "resource"))) :
         ]
         assert max(map(len, table)) <= columns
-        assert any("in 59 min" in line or "in 60 min" in line for line in written), "times are relative"
+        assert any(re.search(r"in (5\d|60) min", line) for line in written), "times are relative"
 
 
 def test_a_long_line_goes_on_below_its_first_word(running: IsolatedInstance) -> None:

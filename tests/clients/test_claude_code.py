@@ -49,7 +49,7 @@ class Claude:
             ["mcp", "login", name],
             env=self.environment | variables,
             cwd=str(self.project),
-            timeout=90,
+            timeout=200,
             encoding="utf-8",
         )
         try:

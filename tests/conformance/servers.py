@@ -21,7 +21,7 @@ from workshop.core.ports import free_port
 ROOT = Path(__file__).resolve().parents[2]
 _READY = b"Uvicorn running on"
 _GATEWAY_READY = b"startup complete"
-_SECONDS = 30
+_SECONDS = 100
 _HOP_BY_HOP = ("connection", "keep-alive", "transfer-encoding", "content-length", "upgrade", "te", "trailer")
 
 

@@ -28,7 +28,7 @@ def shell(script: str, program: str = PROGRAM, **environment: str) -> subprocess
         env={"PATH": "/usr/bin:/bin", "CODE": program, **environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
 

@@ -148,7 +148,7 @@ def test_without_a_terminal_each_result_is_printed_below_the_last(instance: Isol
         assert child.stdout
         lines = iter(child.stdout)
         assert next(lines) == "Exercise 1 has not passed yet\n"
-        write(file, RIGHT)
+        replace(file, RIGHT)
         assert "Exercise 1 has passed\n" in lines
         child.send_signal(signal.SIGINT)
         out, err = child.communicate(timeout=SECONDS)

@@ -24,7 +24,7 @@ from tests.servers.gateway.harness import (
 )
 from workshop.core.ports import free_port
 
-DEADLINE = 40.0
+DEADLINE = 100.0
 _READY = b"startup complete"
 
 

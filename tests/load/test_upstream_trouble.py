@@ -110,7 +110,7 @@ async def test_a_remote_server_that_hangs_is_given_up_on_within_the_bound(tmp_pa
     remote = Remote()
     async with upstream_of(web.route("*", "/{path:.*}", remote.answer)) as url:
         config = configured(tmp_path, open_gate(tmp_path, url))
-        async with real_site(config, patience=Patience(headers=0.5)) as site:
+        async with real_site(config, patience=Patience(headers=3.0)) as site:
             answer = await asyncio.wait_for(site.http.post("/mcp", **asking("hang")), DEADLINE)
             assert answer.status_code == 504
             assert answer.json()["error"] == "gateway_timeout"

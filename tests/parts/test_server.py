@@ -264,7 +264,7 @@ def test_a_wrong_setting_ends_the_process_with_1(server_script: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert ended.returncode == 1

@@ -34,7 +34,7 @@ from workshop.toolhive.secrets import SecretFiles
 
 NAME = "github-remote"
 CONTROL = {"X-Practice-Control": "1"}
-DEADLINE = 40.0
+DEADLINE = 100.0
 _ROOT = Path(__file__).resolve().parents[2]
 _GATEWAY_SERVES = b"startup complete"
 TOOLHIVE_SERVES = b"workload started successfully"

@@ -175,7 +175,7 @@ class Relay:
 
     def hold(self) -> None:
         self.held.set()
-        self.end.wait(30)
+        self.end.wait(200)
 
 
 def killed(setup: Setup, number: int, *words: str, passes_it_on: bool) -> None:

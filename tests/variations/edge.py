@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from workshop.core.ports import bind_at, bind_loopback, free_port
 
 _DAY = dt.timedelta(days=1)
-_READY_SECONDS = 30
+_READY_SECONDS = 100
 
 
 @dataclass

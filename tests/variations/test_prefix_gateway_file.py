@@ -92,7 +92,7 @@ def test_a_wrong_configuration_ends_the_gateway_with_our_error(tmp_path: Path) -
     (tmp_path / "key.pem").write_bytes(ec_pem())
     path.write_text(json.dumps({**GATEWAY, "registrations": [{}]}))
     argv = [sys.executable, str(FOLDER / "server.py"), "--config", str(path)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 2
     assert f"Error: `{path}` has no `registrations.1.prefix`" in done.stderr
     assert "Hint: *Use it for real* in the README of the variation describes every key" in done.stderr

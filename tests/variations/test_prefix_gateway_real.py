@@ -75,7 +75,11 @@ class Site:
     def status(self, *words: str) -> subprocess.CompletedProcess[str]:
         argv = ["serve", "prefix-gateway", "--config", str(self.config), "--status", *words]
         return subprocess.run(
-            [sys.executable, "-m", "workshop", *argv], capture_output=True, text=True, timeout=90, check=False
+            [sys.executable, "-m", "workshop", *argv],
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
         )
 
     def github_entry(self, **changes: Any) -> dict[str, Any]:
@@ -260,7 +264,7 @@ def test_status_is_for_the_operator_only(site: Site) -> None:
     other.write_text(json.dumps({**site.values, "signing_key_file": "other.pem"}))
     argv = ["serve", "prefix-gateway", "--config", str(other), "--status"]
     done = subprocess.run(
-        [sys.executable, "-m", "workshop", *argv], capture_output=True, text=True, timeout=90, check=False
+        [sys.executable, "-m", "workshop", *argv], capture_output=True, text=True, timeout=200, check=False
     )
     assert done.returncode == 1
     assert "shows no status" in done.stderr

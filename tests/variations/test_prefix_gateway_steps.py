@@ -258,7 +258,7 @@ def test_step_5_a_registration_that_refers_to_the_route_and_the_secret() -> None
 def test_step_6_the_registered_server_is_ready_with_its_tools(running: Running) -> None:
     file = running.directory / "prefix-gateway" / "config.json"
     argv = [sys.executable, "-m", "workshop", "serve", "prefix-gateway", "--config", str(file), "--status"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     head, github, _ = (line.split() for line in done.stdout.splitlines())
     assert head == COLUMNS

@@ -155,7 +155,7 @@ async def logged_in(site: Site, folder: Path) -> AsyncIterator[Client]:
     """The agent's own login at the realm, then the SDK's client."""
     async with LoopbackListener(free_port()) as listener:
         login = OAuthClient(
-            site.url, listener=listener, approval=Visit(), tokens=TokenStore(folder), approval_seconds=10
+            site.url, listener=listener, approval=Visit(), tokens=TokenStore(folder), approval_seconds=200
         )
         async with connect(site.url, auth=login, seconds=60) as client:
             yield client

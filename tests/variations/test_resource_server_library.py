@@ -110,7 +110,7 @@ def test_another_project_imports_it_from_its_own_folder(tmp_path: Path) -> None:
     code = "import json, my_server; print(json.dumps([route.path for route in my_server.same.routes]))"
     project(tmp_path)
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "/tools" in json.loads(done.stdout)

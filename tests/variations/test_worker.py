@@ -240,7 +240,7 @@ def curl(running: Running, *words: str) -> tuple[int, Any]:
     origin, *options = words[-1], *words[:-1]
     url = running.url.removesuffix("/mcp") + origin
     command = ["curl", "-sS", "--noproxy", "*", "-w", "\n%{http_code}", *options, url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=True)
     body, _, status = done.stdout.rpartition("\n")
     return int(status), json.loads(body)
 

@@ -116,7 +116,7 @@ async def sign_in(url: str, logins: Path) -> str:
     """A real login, as the agent makes it; returns the access token."""
     store, approval = TokenStore(logins), ApproveAs("learner")
     async with LoopbackListener(free_port()) as listener:
-        login = OAuthClient(url, listener=listener, approval=approval, tokens=store, approval_seconds=30)
+        login = OAuthClient(url, listener=listener, approval=approval, tokens=store, approval_seconds=200)
         async with connect(url, auth=login):
             pass
     found = store.find(url)

@@ -216,7 +216,7 @@ def test_the_script_in_the_pod_tells_a_refused_connection_from_an_open_one() -> 
         opened, refused = server.getsockname()[1], free_port()
         words = ["localhost", f"localhost:{opened}", f"localhost:{refused}"]
         argv = [sys.executable, "-c", cluster_dns.LOOK_UP, *words]
-        told = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout
+        told = subprocess.run(argv, capture_output=True, text=True, timeout=200, check=True).stdout
     assert told == f"localhost:{refused} Connection refused\n"
 
 
@@ -251,4 +251,4 @@ def test_a_node_asks_for_the_name_in_one_datagram_and_reads_the_answer() -> None
                 asked, asker = server.recvfrom(512)
                 server.sendto(answer, asker)
                 assert asked == question
-                assert cluster_dns.has_address(asking.communicate(timeout=60)[0]) is found
+                assert cluster_dns.has_address(asking.communicate(timeout=200)[0]) is found

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from tests.lab.forward.conftest import Bench, until
+from tests.lab.tools.waiting import gone
 from workshop.core.errors import PreflightError
 from workshop.core.ports import bind_loopback
 from workshop.lab.forward import load, supervisor
@@ -90,6 +91,7 @@ async def test_when_kubectl_dies_it_is_started_again_behind_the_same_listener(be
         await standing(bench)
         first = bench.kubectl()
         first.kill()
+        await until(lambda: gone(first.pid))  # it may take a connection until then, and lose it
         assert (await get(bench)).status_code == 200
         await until(lambda: bench.state.restarts > 0)
         await standing(bench)
@@ -117,7 +119,7 @@ async def test_who_waits_too_long_learns_why(bench: Bench) -> None:
 
 
 async def test_a_kubectl_that_hangs_is_replaced(bench: Bench) -> None:
-    async with running(bench, replace(QUICK, probe=0.2)):
+    async with running(bench, replace(QUICK, probe=2)):
         await standing(bench)
         hanging = bench.kubectl()
         hanging.suspend()
@@ -183,6 +185,20 @@ async def test_the_pause_between_two_tries_grows_to_its_bound(
     async with running(bench, replace(QUICK, longest_pause=0.08)):
         await until(lambda: len(pauses) > 4)
     assert pauses[:5] == [0.02, 0.04, 0.08, 0.08, 0.08]
+
+
+@pytest.mark.parametrize("steps", range(3))
+async def test_its_end_is_not_lost_when_a_client_connects_at_that_moment(bench: Bench, steps: int) -> None:
+    ending = Supervisor(load(bench.config))
+    waiting = asyncio.create_task(ending._wait(60, least=0))
+    for _ in range(5):  # of the event loop, until it waits for a client
+        await asyncio.sleep(0)
+    ending._wanted.set()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    if waiting.cancel():  # otherwise it has ended before
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
 
 
 async def test_it_ends_when_its_configuration_is_removed(bench: Bench) -> None:

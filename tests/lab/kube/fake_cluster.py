@@ -315,7 +315,7 @@ class FakeCluster:
         return kmock_resource(f"{body['apiVersion']}/{plural}"), namespace, body["metadata"]["name"]
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(100)
 
 
 @contextmanager
@@ -336,11 +336,11 @@ def running_cluster(folder: Path, made: type[Emulator] = Emulator) -> Iterator[F
         await server.__aexit__(None, None, None)
         await emulator.__aexit__(None, None, None)
 
-    url = asyncio.run_coroutine_threadsafe(enter(), loop).result(10)
+    url = asyncio.run_coroutine_threadsafe(enter(), loop).result(100)
     try:
         yield FakeCluster(emulator, loop, write_kubeconfig(folder / "kubeconfig", url.rstrip("/")))
     finally:
-        asyncio.run_coroutine_threadsafe(leave(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(leave(), loop).result(100)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(60)
         loop.close()

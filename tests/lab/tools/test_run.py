@@ -13,7 +13,11 @@ from tests.lab.tools.waiting import gone, until
 from workshop.core.errors import DeadlineError, PreflightError, WorkshopError
 from workshop.lab.tools.run import Runner
 
-SLEEPER = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
+# The note is whole when it is there: a deadline may end the program between two steps.
+SLEEPER = (
+    "import os, sys, time; note = sys.argv[1]; open(note + '.new', 'w').write(str(os.getpid()));"
+    "os.rename(note + '.new', note); time.sleep(600)"
+)
 PARENT = (
     "import subprocess, sys, time;"
     f"subprocess.Popen([sys.executable, '-c', {SLEEPER!r}, sys.argv[1]]); time.sleep(600)"
@@ -30,7 +34,7 @@ def written_pid(path: Path) -> int:
 
 
 def test_a_program_that_ends_well_gives_its_output() -> None:
-    done = Runner().run(python("import sys; print('out'); print('err', file=sys.stderr)"), seconds=30)
+    done = Runner().run(python("import sys; print('out'); print('err', file=sys.stderr)"), seconds=100)
     assert (done.code, done.stdout, done.stderr) == (0, "out\n", "err\n")
 
 
@@ -38,19 +42,19 @@ def test_the_environment_is_ours_with_changes(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("KEPT", "kept")
     monkeypatch.setenv("TAKEN", "taken")
     program = "import os; print(*[os.environ.get(name) for name in ('KEPT', 'TAKEN', 'GIVEN')])"
-    done = Runner().run(python(program), seconds=30, env={"TAKEN": None, "GIVEN": "given"})
+    done = Runner().run(python(program), seconds=100, env={"TAKEN": None, "GIVEN": "given"})
     assert done.stdout == "kept None given\n"
     assert os.environ["TAKEN"] == "taken"
 
 
 def test_input_is_fed_and_none_means_an_empty_input() -> None:
     read = "import sys; print(len(sys.stdin.read()))"
-    assert Runner().run(python(read), seconds=30, stdin=b"x" * 300_000).stdout == "300000\n"
-    assert Runner().run(python(read), seconds=30).stdout == "0\n"
+    assert Runner().run(python(read), seconds=100, stdin=b"x" * 300_000).stdout == "300000\n"
+    assert Runner().run(python(read), seconds=100).stdout == "0\n"
 
 
 def test_a_program_that_does_not_read_its_input_is_no_error() -> None:
-    assert Runner().run(python("print(1)"), seconds=30, stdin=b"x" * 300_000).stdout == "1\n"
+    assert Runner().run(python("print(1)"), seconds=100, stdin=b"x" * 300_000).stdout == "1\n"
 
 
 def test_a_file_is_read_as_the_input_and_stands_in_what_is_shown(tmp_path: Path) -> None:
@@ -58,26 +62,26 @@ def test_a_file_is_read_as_the_input_and_stands_in_what_is_shown(tmp_path: Path)
     held.write_bytes(b"x" * 300_000)
     told: list[str] = []
     read = "import sys; print(len(sys.stdin.read()))"
-    assert Runner(echo=told.append).run(python(read), seconds=30, stdin=held).stdout == "300000\n"
+    assert Runner(echo=told.append).run(python(read), seconds=100, stdin=held).stdout == "300000\n"
     assert told[0].endswith(f" < '{held}'")
 
 
 def test_a_failure_reports_the_last_lines_and_how_to_repeat_it() -> None:
     program = "import sys; [print(f'line {n}', file=sys.stderr) for n in range(9)]; sys.exit(7)"
     with pytest.raises(WorkshopError) as caught:
-        Runner().run(python(program), seconds=30)
+        Runner().run(python(program), seconds=100)
     assert "exit code 7" in caught.value.what
     assert caught.value.why == "line 6\nline 7\nline 8"
     assert caught.value.hint.startswith("By hand: ")
 
 
 def test_a_failure_can_be_looked_at_instead() -> None:
-    assert Runner().run(python("raise SystemExit(3)"), seconds=30, check=False).code == 3
+    assert Runner().run(python("raise SystemExit(3)"), seconds=100, check=False).code == 3
 
 
 def test_a_silent_failure_reports_that() -> None:
     with pytest.raises(WorkshopError) as caught:
-        Runner().run(python("raise SystemExit(1)"), seconds=30)
+        Runner().run(python("raise SystemExit(1)"), seconds=100)
     assert caught.value.why == "It wrote no output"
 
 
@@ -86,14 +90,14 @@ def test_a_message_we_know_becomes_a_hint(tmp_path: Path) -> None:
     docker.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('write /x: no space left on device')\n")
     docker.chmod(0o755)
     with pytest.raises(WorkshopError) as caught:
-        Runner().run([str(docker)], seconds=30)
+        Runner().run([str(docker)], seconds=100)
     assert "docker system df" in caught.value.hint
 
 
 def test_an_absent_program_is_reported_with_where_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(PreflightError) as caught:
-        Runner().run(["kind", "version"], seconds=30)
+        Runner().run(["kind", "version"], seconds=100)
     assert caught.value.what == "`kind` was not found on your PATH"
     assert "kind.sigs.k8s.io" in caught.value.hint
 
@@ -162,16 +166,16 @@ def test_stop_ends_what_runs_in_other_threads_and_starts_nothing_more(tmp_path: 
     assert len(caught) == 1
     assert "was stopped" in caught[0]
     with pytest.raises(WorkshopError, match="was stopped"):
-        runner.run(python("print(1)"), seconds=30)
+        runner.run(python("print(1)"), seconds=100)
     runner.resume()
-    assert runner.run(python("print(1)"), seconds=30).stdout == "1\n"
+    assert runner.run(python("print(1)"), seconds=100).stdout == "1\n"
 
 
 def test_echo_and_stream_mask_what_is_hidden() -> None:
     echoed: list[str] = []
     streamed: list[str] = []
     runner = Runner(echoed.append, streamed.append, hide=["s3cret"])
-    runner.run(python("import sys; print(sys.argv[1])", "s3cret"), seconds=30, env={"GIVEN": "s3cret"})
+    runner.run(python("import sys; print(sys.argv[1])", "s3cret"), seconds=100, env={"GIVEN": "s3cret"})
     assert streamed == ["***"]
     assert echoed[0].startswith("GIVEN='***' ")
     assert "s3cret" not in echoed[0]
@@ -180,6 +184,6 @@ def test_echo_and_stream_mask_what_is_hidden() -> None:
 def test_an_error_masks_what_is_hidden() -> None:
     runner = Runner(hide=["s3cret"])
     with pytest.raises(WorkshopError) as caught:
-        runner.run(python("import sys; sys.exit('no ' + sys.argv[1])", "s3cret"), seconds=30)
+        runner.run(python("import sys; sys.exit('no ' + sys.argv[1])", "s3cret"), seconds=100)
     assert caught.value.why == "no ***"
     assert "s3cret" not in f"{caught.value.what} {caught.value.hint}"

@@ -259,8 +259,10 @@ class Supervisor:
     async def _wait(self, seconds: float, *, least: float) -> None:
         """Wait, but not longer than `least` when a client connects."""
         await asyncio.sleep(least)
+        # Not `wait_for`, which Python 3.11 lets end as usual where it is cancelled as a client connects.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wanted.wait(), seconds - least)
+            async with asyncio.timeout(seconds - least):
+                await self._wanted.wait()
         self._wanted.clear()
 
     def _set(
