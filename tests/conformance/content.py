@@ -18,8 +18,7 @@ from mcp.types import (
     UnsubscribeRequestParams,
 )
 
-from tests.conformance.media import PNG
-from tests.conformance.tools import embedded
+from tests.conformance.tools import PNG, embedded
 
 
 def static_text() -> str:

@@ -1,6 +1,8 @@
 """Tools that answer on their own: content of every kind, progress, logs, errors, changes, headers."""
 
 import asyncio
+import struct
+import zlib
 from typing import Annotated, Any
 
 from mcp import MCPError
@@ -10,7 +12,22 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import MISSING_REQUIRED_CLIENT_CAPABILITY, EmbeddedResource, TextResourceContents
 from pydantic import Field
 
-from tests.conformance.media import PNG, WAV
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+PNG = (
+    b"\x89PNG\r\n\x1a\n"
+    + _chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
+    + _chunk(b"IDAT", zlib.compress(b"\x00\xff\x00\x00"))
+    + _chunk(b"IEND", b"")
+)
+"""One red pixel."""
+
+WAV = b"RIFF" + struct.pack("<I4s4sIHHIIHH4sI", 36, b"WAVE", b"fmt ", 16, 1, 1, 8000, 8000, 1, 8, b"data", 0)
+"""No samples at 8 kHz."""
+
 
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
