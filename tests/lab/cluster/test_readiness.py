@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from tests.lab.cluster.waits import late, refused, wait_proxy
 from tests.lab.cluster.workloads import (
     PROXY,
     SERVER,
@@ -13,12 +12,15 @@ from tests.lab.cluster.workloads import (
     config,
     controller,
     event,
+    late,
     pod,
     put_configs,
     put_proxy,
+    refused,
     remote_proxy,
     resource,
     run_config,
+    wait_proxy,
 )
 from tests.lab.kube.fake_cluster import NAMESPACE, FakeCluster
 from tests.lab.kube.refused import Refusal

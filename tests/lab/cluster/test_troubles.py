@@ -4,19 +4,22 @@ from dataclasses import replace
 
 import pytest
 
-from tests.lab.cluster.waits import late, put_starting, refused, wait_proxy
 from tests.lab.cluster.workloads import (
     PROXY,
     SERVER,
     Script,
     controller,
     event,
+    late,
     pod,
     put_configs,
     put_proxy,
+    put_starting,
+    refused,
     remote_proxy,
     resource,
     run_config,
+    wait_proxy,
 )
 from tests.lab.kube.fake_cluster import NAMESPACE, FakeCluster
 from workshop.core.errors import DeadlineError, WorkshopError

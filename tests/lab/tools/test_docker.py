@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.tools.fake_engine import LOCAL, VERSION, docker
-from tests.lab.tools.fakes import FakeTools
+from tests.lab.tools.fakes import LOCAL, VERSION, FakeTools, docker
 from workshop.core.errors import PreflightError, WorkshopError
 from workshop.lab.tools.docker import Docker
 from workshop.lab.tools.engine import EngineError

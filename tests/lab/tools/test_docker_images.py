@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.tools.fake_engine import docker
-from tests.lab.tools.fakes import FakeTools
+from tests.lab.tools.fakes import FakeTools, docker
 from workshop.core.errors import WorkshopError
 from workshop.lab.tools.docker import Docker
 from workshop.lab.tools.engine import EngineError
