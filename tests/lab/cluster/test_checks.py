@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from workshop.core.errors import WorkshopError
 from workshop.course.lessons import find_lessons
 from workshop.lab.base import Choices
 from workshop.lab.cluster import checks as cluster_checks
+from workshop.lab.cluster.checks import check_token_swap
 from workshop.lab.cluster.endpoint_checks import CheckResult, ProxyContract
 from workshop.lab.cluster.record import Cluster, ClusterRecord
 from workshop.lab.cluster.render import RenderedPart, Renderer
@@ -100,3 +102,48 @@ def put(cluster: FakeCluster, middlewares: list[object]) -> None:
     metadata = {"name": "github-remote-runconfig", "namespace": NAMESPACE}
     data = {"runconfig.json": json.dumps({"middleware_configs": middlewares})}
     cluster.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+
+
+SWAP = {"type": "upstreamswap", "parameters": {"config": {"provider_name": "github"}}}
+AUTH = {"type": "auth", "parameters": {"oidc_config": {}}}
+
+
+def runconfig(*middlewares: Any) -> str:
+    return json.dumps({"name": "github-remote", "middleware_configs": list(middlewares)})
+
+
+@pytest.mark.parametrize("strategy", [None, "", "replace"])
+def test_a_swap_for_the_upstream_passes(strategy: str | None) -> None:
+    swap = {
+        "type": "upstreamswap",
+        "parameters": {"config": {"provider_name": "github", "header_strategy": strategy}},
+    }
+    assert check_token_swap(runconfig(AUTH, swap), "github").passed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"middleware_configs": null}',
+        runconfig(),
+        runconfig(AUTH),
+        runconfig("upstreamswap"),
+        runconfig({"type": "upstreamswap"}),
+        runconfig({"type": "upstreamswap", "parameters": {"config": {"provider_name": "gitlab"}}}),
+        runconfig(
+            {
+                "type": "upstreamswap",
+                "parameters": {"config": {"provider_name": "github", "header_strategy": "custom"}},
+            }
+        ),
+        runconfig(SWAP, {"type": "upstreamswap", "parameters": {}}),
+    ],
+)
+def test_anything_else_names_the_known_defect(text: str) -> None:
+    result = check_token_swap(text, "github")
+    assert not result.passed
+    assert "upstreamswap" in result.found
+    assert "#6681" in result.hint
