@@ -1,4 +1,4 @@
-"""The application as a whole: failures it did not foresee, health, and addresses under https."""
+"""The application as a whole: a sign-in, failures it did not foresee, health, addresses under https."""
 
 import logging
 from pathlib import Path
@@ -11,6 +11,13 @@ from workshop.auth.http import redirect
 from workshop.auth.limits import TokenBucket
 from workshop.auth.store import StoreUnavailableError
 from workshop.auth.store_sqlite import SqliteStore
+
+
+async def test_a_person_signs_in_and_the_client_reaches_the_remote_server(gateway: Site) -> None:
+    signed_in = await gateway.sign_in()
+    answer = await gateway.call(signed_in.bearer)
+    assert answer.status_code == 200, answer.text
+    assert "result" in answer.json()
 
 
 async def test_a_store_that_is_gone_is_a_503_and_not_healthy(
