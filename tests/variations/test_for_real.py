@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import httpx2
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tests.agent.conftest import Visit
 from tests.clients.packages import python_package, run_python
 from tests.servers.gateway.harness import ec_pem, in_thread
 from tests.variations.edge import Edge, edge
@@ -167,18 +166,6 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, github: Upstream) -> Itera
         yield site
 
 
-@dataclass(frozen=True)
-class Browser:
-    """An approval: a browser that is logged in at the provider already."""
-
-    way: Literal["printed"] = "printed"
-    user: str = ""
-
-    async def start(self, url: str) -> None:
-        async with httpx2.AsyncClient(follow_redirects=True) as http:
-            await http.get(url)
-
-
 async def by_our_agent(
     site: Site,
     folder: Path,
@@ -193,7 +180,7 @@ async def by_our_agent(
     _system_certificates.cache_clear()  # each site has an authority of its own
     async with LoopbackListener(free_port()) as listener:
         login = OAuthClient(
-            site.url, listener=listener, approval=Browser(), tokens=TokenStore(folder), approval_seconds=60
+            site.url, listener=listener, approval=Visit(), tokens=TokenStore(folder), approval_seconds=60
         )
         async with connect(site.url, auth=login, seconds=60, headers=headers) as client:
             return str((await client.call_tool(tool, given)).content)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import httpx2
 import pytest
@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from tests.agent.conftest import Visit
 from tests.servers.gateway.harness import in_thread
 from tests.variations.resource_servers import Keycloak, ask, keycloak_config
 from workshop.agent.connect import connect
@@ -136,18 +137,6 @@ async def test_while_the_keys_cannot_be_had_nobody_gets_in_and_nobody_is_blamed(
         response = await ask(site.url, site.token())
     assert response.status_code == 503
     assert "www-authenticate" not in response.headers
-
-
-@dataclass(frozen=True)
-class Visit:
-    """An approval: a browser that is logged in already opens the page and follows it to the callback."""
-
-    way: Literal["printed"] = "printed"
-    user: str = ""
-
-    async def start(self, url: str) -> None:
-        async with httpx2.AsyncClient(follow_redirects=True, trust_env=False) as browser:
-            await browser.get(url)
 
 
 @asynccontextmanager

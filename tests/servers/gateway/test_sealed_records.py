@@ -7,18 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.gateway.harness import Clock
 from workshop.auth.vault import SealedRecords, Vault
 from workshop.core.errors import UsageError
 
 KEY = b"a key of the tests, long enough for all"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
