@@ -102,7 +102,7 @@ def test_a_bash_that_took_the_script_completes_on_tab(workshop: Workshop, tmp_pa
     )
     shell.expect_exact("ready$ ")
     shell.sendline("workshop --install-completion")
-    shell.expect(r"completion installed in (\S+)")
+    shell.expect(r"completion installed in (\S+)\s")
     assert isinstance(shell.match, re.Match)
     assert shell.match.group(1).startswith(str(tmp_path / "home"))
     shell.expect_exact("ready$ ")

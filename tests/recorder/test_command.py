@@ -62,7 +62,7 @@ def test_a_run_that_fails_leaves_its_trace_with_the_error(running: IsolatedInsta
 def test_ctrl_c_at_the_consent_page_leaves_its_trace_too(running: IsolatedInstance) -> None:
     options = ["--no-browser", "--model", "rehearsal", "--trace", "stopped.json"]
     child = running.spawn("part", "4", "run", *options)
-    child.expect(r"(http://localhost:\d+/oauth/authorize\?\S+)")
+    child.expect(r"(http://localhost:\d+/oauth/authorize\?\S+)\s")
     child.expect("wait for the sign-in")
     child.sendintr()
     child.expect(pexpect.EOF)
@@ -78,7 +78,7 @@ def test_with_ones_own_browser_the_agents_and_the_upstreams_requests_are_recorde
 ) -> None:
     options = ["--no-browser", "--model", "rehearsal", "--trace", "person.json"]
     child = running.spawn("part", "4", "run", *options)
-    child.expect(r"(http://localhost:\d+/oauth/authorize\?\S+)")
+    child.expect(r"(http://localhost:\d+/oauth/authorize\?\S+)\s")
     assert isinstance(child.match, re.Match)
     anyio.run(approve_login, child.match.group(1), "learner")
     child.expect("GPX export drops the last waypoint")
