@@ -162,9 +162,11 @@ def deploy(
     if set(programs.endpoints()) - set(names):
         programs.stop(progress)  # they ran before this cluster was up
     wanted = default_ports(deployment)
-    ports = programs.ports([Program(name, (), wanted[name]) for name in names])
+    endpoints = [Program(name, (), wanted[name]) for name in names]
     with _existing(variation, settings, runner) as (backend, choices):
-        applied = backend.apply([deployment], replace(choices, ports=ports), progress)
+        applied = programs.on_ports(
+            endpoints, lambda ports: backend.apply([deployment], replace(choices, ports=ports), progress)
+        )
     return Running(variation, programs, applied.endpoints, applied.started, on_cluster=True)
 
 

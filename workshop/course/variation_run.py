@@ -56,15 +56,19 @@ class VariationPrograms:
         self, programs: Sequence[Program], edition: Edition, seconds: float, progress: Progress
     ) -> Applied:
         """Start what does not run as described; a free port replaces a preferred one that is taken."""
+        return self.on_ports(programs, lambda ports: self._start(programs, ports, edition, seconds, progress))
+
+    def on_ports(self, programs: Sequence[Program], act: Callable[[Mapping[str, int]], Applied]) -> Applied:
+        """What `act` starts on the ports of these, once more on others if one was taken meanwhile."""
         ports = self.ports(programs)
         try:
-            return self._start(programs, ports, edition, seconds, progress)
+            return act(ports)
         except WorkshopError:
             running = self.endpoints()
             if all(name in running or is_free(port) for name, port in ports.items()):
                 raise
             # Another variation, started at the same moment, took the same free port first.
-            return self._start(programs, self.ports(programs), edition, seconds, progress)
+            return act(self.ports(programs))
 
     def _start(
         self,

@@ -1,6 +1,7 @@
 """The variation prefix-gateway on a cluster: ToolHive's gateway is applied, forwarded, shown and removed."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,14 @@ from tests.lab.kube.fake_cluster import TOOLHIVE
 from tests.lab.kube.refused import Refusal
 from workshop.core.console import Console
 from workshop.core.errors import UsageError
+from workshop.core.ports import bind_loopback, free_port
 from workshop.core.settings import Settings
 from workshop.course import environment
 from workshop.course.connect import connection
 from workshop.course.lessons import find_variation
 from workshop.course.logs import chosen
-from workshop.course.variation_run import Running
-from workshop.lab.base import Choices
+from workshop.course.variation_run import Running, VariationPrograms
+from workshop.lab.base import Choices, Program
 from workshop.lab.cluster.record import VARIATION_LABEL, ClusterRecord, owner_labels
 from workshop.lab.cluster.render import RenderedPart, Renderer
 from workshop.lab.kube.connection import ForbiddenError
@@ -151,6 +153,26 @@ def test_on_somebodys_cluster_it_comes_stays_over_an_up_and_goes_alone(shared: S
     assert shared.alive() == set(WORKLOADS)
     assert f"variation/{NAME}" not in shared.made()
     assert stop(shared) == []
+
+
+def test_a_port_that_is_taken_after_its_choice_is_replaced(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, wanted = VariationPrograms.ports, free_port()
+
+    def too_early(self: VariationPrograms, programs: Sequence[Program]) -> dict[str, int]:
+        monkeypatch.setattr(VariationPrograms, "ports", chosen)
+        return {**chosen(self, programs), NAME: wanted}
+
+    shared.up()
+    monkeypatch.setattr(VariationPrograms, "ports", too_early)
+    with contextlib.ExitStack() as taken:
+        for sock in bind_loopback(wanted):
+            taken.enter_context(sock)
+        running = deploy(shared)
+    assert str(wanted) not in running.url
+    assert set(running.started) == {NAME, GITHUB}
+    stop(shared)
 
 
 def test_what_somebody_else_made_under_its_name_stays(shared: Shared) -> None:

@@ -227,7 +227,8 @@ class ClusterBackend(ABC):
             self._file.creating(VARIATION + name)
         images = self.image_steps(cluster, deployments)
         loaded = tuple(step.name for step in images[-1:])
-        self._run([*images, *workloads.steps(after=loaded, operator=(), images=())], progress)
+        with workloads.forwards.holding([each for part in workloads.parts for each in part.endpoints]):
+            self._run([*images, *workloads.steps(after=loaded, operator=(), images=())], progress)
         return self._applied(workloads, [])
 
     def _run(self, steps: Sequence[Step], progress: Progress) -> Outcome:
