@@ -171,10 +171,13 @@ def connect(path: str) -> sqlite3.Connection:
         )
         _prepare(connection, path)
     except sqlite3.DatabaseError as error:
+        is_full = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
         raise UsageError(
             f"The store {path} cannot be used",
             why=str(error),
-            hint="Remove the file; everyone signs in once more",
+            hint=f"Free some space on the disk with `{path}`"
+            if is_full
+            else "Remove the file; everyone signs in once more",
         ) from error
     return connection
 

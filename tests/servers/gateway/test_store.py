@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -260,6 +261,18 @@ def test_a_file_that_is_no_store_is_refused(tmp_path: Path, content: bytes) -> N
     with pytest.raises(UsageError) as caught:
         SqliteStore(str(path), vault())
     assert "Remove the file" in caught.value.hint
+
+
+def test_a_store_on_a_full_disk_is_not_to_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(connection: Any, _path: str) -> None:
+        connection.execute("PRAGMA max_page_count = 1")
+        connection.execute("CREATE TABLE more (than, one, page)")
+
+    path = tmp_path / "s.sqlite"
+    monkeypatch.setattr("workshop.auth.store._prepare", prepare)
+    with pytest.raises(UsageError, match="cannot be used") as caught:
+        SqliteStore(str(path), vault())
+    assert caught.value.hint == f"Free some space on the disk with `{path}`"
 
 
 def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
