@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -79,6 +82,20 @@ def test_a_process_that_ends_while_starting_is_reported_with_its_last_words(
     assert "exited while it was starting" in caught.value.what
     assert caught.value.why == "first / the reason"
     assert state.log in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("free", "why"), [(0, "and the disk with `.*log.txt` is full$"), (1 << 30, "^Its log is empty$")]
+)
+def test_a_process_that_ends_without_a_word_may_have_met_a_full_disk(
+    make_program: MakeProgram, directory: Path, monkeypatch: pytest.MonkeyPatch, free: int, why: str
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    state = process.start(make_program(program="raise SystemExit(1)"), directory)
+    with pytest.raises(WorkshopError) as caught:
+        process.wait_ready(state, 60)
+    assert re.search(why, caught.value.why)
+    assert ("Free some space" in caught.value.hint) == (free == 0)
 
 
 def test_a_process_that_ignores_terminate_is_killed(make_program: MakeProgram, directory: Path) -> None:

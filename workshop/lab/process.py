@@ -6,6 +6,7 @@ As in ToolHive's local mode, each has a folder with its state file, its configur
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -32,6 +33,7 @@ _PROBE_SECONDS = 5.0
 _TERMINATE_SECONDS = 4.0
 _SAME_START_SECONDS = 2.0  # psutil counts from the boot time, which a corrected clock moves a little
 _LOG_LINES = 2
+_LEAST_FREE = 1024 * 1024  # bytes; not 0, because a program that fails gives back some of what it had
 # A program gets no other variable of the person's shell: some of them contain secrets.
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
@@ -140,7 +142,7 @@ def wait_ready(state: ProcessState, seconds: float) -> None:
     while not is_healthy(state):
         ended = find(state) is None
         if ended or time.monotonic() > deadline:
-            why, hint = _last_lines(state.log), f"Its log is `{state.log}`"
+            why, hint = _last_words(Path(state.log))
             if ended:
                 raise WorkshopError(f"`{state.name}` exited while it was starting", why=why, hint=hint)
             raise DeadlineError(f"`{state.name}` was not ready within {seconds:.0f} s", why=why, hint=hint)
@@ -230,12 +232,21 @@ def _answers_health(port: int) -> bool:
         connection.close()
 
 
-def _last_lines(log: str) -> str:
+def _last_words(log: Path) -> tuple[str, str]:
+    """The last lines of a program's log and where it is; of an empty one on a full disk, the remedy."""
+    hint = f"Its log is `{log}`"
     try:
-        lines = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return "There is no log"
-    return " / ".join(line.strip() for line in lines[-_LOG_LINES:]) or "Its log is empty"
+        return "There is no log", hint
+    if words := " / ".join(line.strip() for line in lines[-_LOG_LINES:]):
+        return words, hint
+    if shutil.disk_usage(log.parent).free >= _LEAST_FREE:
+        return "Its log is empty", hint
+    return (
+        f"Its log is empty, and the disk with `{log}` is full",
+        "Free some space on that disk, or set WORKSHOP_HOME to another folder that you may write to",
+    )
 
 
 class Supervisor:
