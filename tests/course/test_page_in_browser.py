@@ -137,6 +137,7 @@ def test_the_page_fits_every_screen(running: IsolatedInstance, address: str, bro
     for width, scheme in product((390, 1280, 3840), SCHEMES):
         context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
         opened = context.new_page()
+        opened.set_default_timeout(MINUTE)
         opened.goto(address)
         opened.locator("#progress h2").first.wait_for()
         for tab in ("Lesson", "Handshake", "At the proxy"):
@@ -151,6 +152,7 @@ def test_a_command_is_copied_and_an_anchor_leads_to_its_heading(address: str, br
     context = browser.new_context()
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     opened = context.new_page()
+    opened.set_default_timeout(MINUTE)
     opened.goto(address)
     opened.get_by_role("button", name="Copy workshop part 4 run", exact=True).first.click()
     opened.get_by_text("Copied").first.wait_for()

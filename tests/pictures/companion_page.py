@@ -46,6 +46,7 @@ def photograph(browser: Browser, address: str, folder: Path) -> None:
             viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
         )
         page = context.new_page()
+        page.set_default_timeout(180_000)
         page.goto(address)
         page.locator("#progress h2").first.wait_for()
         for view in VIEWS:

@@ -41,6 +41,7 @@ def photograph(browser: Browser, page_file: Path, picture: Path) -> None:
     """The screen with the first token swap, light."""
     context = browser.new_context(viewport=_SCREEN, color_scheme="light", reduced_motion="reduce")
     page = context.new_page()
+    page.set_default_timeout(180_000)
     page.goto(page_file.as_uri())
     swap = page.locator(".row", has_text=SWAP).first
     assert SWAP in swap.inner_text()

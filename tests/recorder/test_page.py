@@ -73,6 +73,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def show(context: BrowserContext, path: Path) -> tuple[Page, list[str]]:
     """The page, and everything it asked for or complained about."""
     page, heard = context.new_page(), list[str]()
+    page.set_default_timeout(180_000)
     page.on("request", lambda request: heard.append(request.url) if request.url != path.as_uri() else None)
     page.on("console", lambda message: heard.append(message.text))
     page.on("pageerror", lambda error: heard.append(str(error)))

@@ -58,6 +58,7 @@ def test_the_page_is_read_at_each_width_and_in_the_dark(
     for width, scheme in schemes:
         context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
         shown, heard = context.new_page(), list[str]()
+        shown.set_default_timeout(180_000)
         _listen(shown, heard)
         shown.goto((tmp_path / "compare.html").as_uri())
         assert shown.evaluate("document.documentElement.scrollWidth") <= width

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzz.effort import looks
 from workshop.cli.main import main
 from workshop.cli.terminal import console
 from workshop.core.errors import CheckError, UsageError
@@ -168,6 +169,7 @@ def test_a_recordings_times_are_since_the_event_before() -> None:
     assert recorder.seconds == 2.0
 
 
+@looks(100)
 @given(
     text=st.text("abcS-", max_size=60),
     cuts=st.lists(st.integers(0, 60), max_size=8),
