@@ -100,16 +100,16 @@ def test_plans_are_read_in_order_with_calls_and_rules() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("rehearsal = 1", "`rehearsal` in `part.toml` is not a list"),
-        ("[[rehearsal]]\nkeywords = []", r"has no `rehearsal\.1\.answer`"),
-        ("[[rehearsal]]\nanswer = ''\ncolour = 1", r"unknown key `rehearsal\.1\.colour`"),
+        ("rehearsal = 1", "`rehearsal` in `part.toml` must be a list"),
+        ("[[rehearsal]]\nkeywords = []", r"`rehearsal\.1\.answer` in .* is missing"),
+        ("[[rehearsal]]\nanswer = ''\ncolour = 1", r"`rehearsal\.1\.colour` in .* is unknown"),
         (
             "[[rehearsal]]\nanswer = ''\nkeywords = 'most'\ncalls = 3",
-            r"`rehearsal\.1\.calls` in `part\.toml` is not a list",
+            r"`rehearsal\.1\.calls` in `part\.toml` must be a list",
         ),
         (
             "[[rehearsal]]\nanswer = ''\n[[rehearsal.calls]]\narguments = {}",
-            r"has no `rehearsal\.1\.calls\.1\.tool`",
+            r"`rehearsal\.1\.calls\.1\.tool` in .* is missing",
         ),
         (
             "[[rehearsal]]\nanswer = ''\ncalls = [{tool = 'x', keep = {a = 1}}]",

@@ -188,10 +188,10 @@ def test_an_agent_knows_what_up_started_and_where_logins_are_kept(part: Path, ho
     ("text", "told"),
     [
         ("title = ", "is not TOML"),
-        ("title = 'x'\nsummary = 's'", "has no `question`"),
-        ("question = 'x'\nsummary = 's'", "has no `title`"),
-        ("question = 'x'\ntitle = 't'", "has no `summary`"),
-        ("title = 'x'\nsummary = 's'\nquestion = 'y'\ntimeouts = 3", "`timeouts` .* is not a table"),
+        ("title = 'x'\nsummary = 's'", "`question` in .* is missing"),
+        ("question = 'x'\nsummary = 's'", "`title` in .* is missing"),
+        ("question = 'x'\ntitle = 't'", "`summary` in .* is missing"),
+        ("title = 'x'\nsummary = 's'\nquestion = 'y'\ntimeouts = 3", "`timeouts` .* must be a table"),
         ("title = 'x'\nsummary = 's'\nquestion = 'y'\ntimeouts = {call = 0}", r"`timeouts\.call` .* above 0"),
         ("title = 'x'\nsummary = 's'\nquestion = 'y'\ntimeouts = {call = true}", r"`timeouts\.call`"),
     ],
@@ -207,7 +207,7 @@ def test_a_mistake_in_part_toml_is_reported(part: Path, text: str, told: str) ->
     [
         (
             "timeouts = {calls = 1}",
-            "has the unknown key `timeouts.calls`",
+            "part.toml` is unknown",
             "",
             "approval, call, model, ready",
         ),
@@ -215,13 +215,13 @@ def test_a_mistake_in_part_toml_is_reported(part: Path, text: str, told: str) ->
         ("expect = [1]", "`expect.1` in", "It is 1", ""),
         (
             "[[workloads]]\nname = 'a'\nlocal_port = 70000",
-            "is not a port from 1 to 65535",
+            "must be a port from 1 to 65535",
             "It is 70000",
             "",
         ),
         (
             "[[workloads]]\nname = 'a'\nlocal_port = 1\nkind = 'Pod'",
-            "is not 'MCPServer' or 'MCPRemoteProxy'",
+            "must be 'MCPServer' or 'MCPRemoteProxy'",
             "It is 'Pod'",
             "",
         ),

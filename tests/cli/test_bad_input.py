@@ -128,7 +128,7 @@ def test_a_timeout_that_is_no_time_is_refused(
     monkeypatch.setattr("workshop.course.lessons.parts_dir", lambda: parts)
     outcome = workshop("up")
     assert outcome.code == 2
-    assert "is not a number of seconds above 0" in told(outcome.err)
+    assert "must be a number of seconds above 0" in told(outcome.err)
 
 
 def test_an_error_is_reported_as_json_where_json_was_asked_for(workshop: Workshop) -> None:

@@ -92,8 +92,8 @@ async def test_of_several_targets_a_kill_at_any_step_leaves_none_behind(
         ({"description": "tasks.json", "server": "http://tasks.example"}, "must be https"),
         ({"description": "upload.json"}, "The OpenAPI description cannot be used at `POST /upload`"),
         ({"description": "tasks.json", "provider": "nobody"}, "Its provider is not there"),
-        ({"description": "tasks.json", "colour": "red"}, "unknown key `targets.Tasks.colour`"),
-        ({}, "has no `targets.Tasks.description`"),
+        ({"description": "tasks.json", "colour": "red"}, "construct.json` is unknown"),
+        ({}, "Error: `targets.Tasks.description` in"),
     ],
 )
 async def test_a_target_that_cannot_work_is_named(

@@ -29,7 +29,7 @@ def registration(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("registrations", "told"),
     [
-        ([], "`registrations` in `FILE` is not a list with an entry"),
+        ([], "`registrations` in `FILE` must be a list with an entry"),
         ([registration(prefix="GitHub_")], "`registrations.1.prefix` in `FILE` does not match"),
         ([registration(prefix="_github")], "`registrations.1.prefix` in `FILE` does not match"),
         ([registration(prefix="")], "`registrations.1.prefix` in `FILE` does not match"),
@@ -43,10 +43,10 @@ def registration(**changes: Any) -> dict[str, Any]:
         ),
         ([registration(url="http://example.com/mcp")], "`registrations.1.url` in `FILE` must be https"),
         ([registration(url="file:///etc/passwd")], "must be an absolute http or https URL"),
-        ([registration(filters=["get_me"])], "has the unknown key `registrations.1.filters`"),
-        ([registration(filter="get_me")], "`registrations.1.filter` in `FILE` is not a list"),
-        ([registration(only=["get_me"])], "`registrations.1.only` in `FILE` is not a table"),
-        ([registration(only={"get_me": "mentor"})], "`registrations.1.only.get_me` in `FILE` is not a list"),
+        ([registration(filters=["get_me"])], "`registrations.1.filters` in `FILE` is unknown"),
+        ([registration(filter="get_me")], "`registrations.1.filter` in `FILE` must be a list"),
+        ([registration(only=["get_me"])], "`registrations.1.only` in `FILE` must be a JSON object"),
+        ([registration(only={"get_me": "mentor"})], "`registrations.1.only.get_me` in `FILE` must be a list"),
         ([registration(url=None)], "`registrations.1` in `FILE` needs either `url` or `command`"),
         ([registration(command=["x"])], "`registrations.1` in `FILE` needs either `url` or `command`"),
         ([registration(headers={"Authorization": "x"})], "cannot have Authorization: the gateway sets it"),
@@ -94,6 +94,6 @@ def test_a_wrong_configuration_ends_the_gateway_with_our_error(tmp_path: Path) -
     argv = [sys.executable, str(FOLDER / "server.py"), "--config", str(path)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 2
-    assert f"Error: `{path}` has no `registrations.1.prefix`" in done.stderr
+    assert f"Error: `registrations.1.prefix` in `{path}` is missing" in done.stderr
     assert "Hint: *Use it for real* in the README of the variation describes every key" in done.stderr
     assert "Traceback" not in done.stderr

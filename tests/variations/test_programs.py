@@ -226,8 +226,8 @@ def test_the_script_that_prepares_it_is_run_and_its_failure_reported(tmp_path: P
     ("wrong", "told"),
     [
         ('name = "tiny"\n', "has no workload `tiny`"),
-        ('run = "server.py"\n', r"has no `workloads\.1\.run`"),
-        ("local_port", r"has no `workloads\.1\.local_port`"),
+        ('run = "server.py"\n', r"`workloads\.1\.run` in .* is missing"),
+        ("local_port", r"`workloads\.1\.other_port` in .* is unknown"),
     ],
 )
 def test_a_part_toml_that_is_wrong_is_reported(tmp_path: Path, wrong: str, told: str) -> None:

@@ -91,7 +91,7 @@ def test_a_mistake_on_the_command_line_is_said_by_the_parser(
         ({"refs": ["os.path:basename"], "name": 1}, "`name`"),
         (
             {"refs": ["os.path:basename"], "transport": "sse"},
-            "is not 'stdio' or 'streamable-http'. It is 'sse'",
+            "must be 'stdio' or 'streamable-http'. It is 'sse'",
         ),
         ({"refs": ["os.path:basename"], "auth": "oauth"}, "auth must be a dict"),
         ({"refs": ["os.path:basename"], "auth": {"type": "magic"}}, "Unsupported auth type 'magic'"),

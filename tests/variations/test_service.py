@@ -147,12 +147,12 @@ def test_a_secret_is_read_from_a_file_or_a_key_of_env_beside_the_configuration(t
         ({"word_file": ""}, "must be the path of a file, or PATH#KEY"),
         ({"word_file": "a\0b"}, "must be the path of a file, or PATH#KEY"),
         ({"key_file": 5}, "`key_file` in `FILE` must be the path of a file"),
-        ({"word": "in the file itself"}, "has the unknown key `word`"),
+        ({"word": "in the file itself"}, "`word` in `FILE` is unknown"),
         ({"url": "https://example.com/tools"}, "`url` in `FILE` must be a scheme and a host, without a path"),
         ({"url": "http://example.com"}, "`url` in `FILE` must be https"),
-        ({"port": 0}, "`port` in `FILE` is not a port from 1 to 65535"),
-        ({"metrics_port": "9100"}, "`metrics_port` in `FILE` is not a port from 1 to 65535"),
-        ({"log": "xml"}, "`log` in `FILE` is not 'text' or 'json'"),
+        ({"port": 0}, "`port` in `FILE` must be a port from 1 to 65535"),
+        ({"metrics_port": "9100"}, "`metrics_port` in `FILE` must be a port from 1 to 65535"),
+        ({"log": "xml"}, "`log` in `FILE` must be 'text' or 'json'"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -166,7 +166,7 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, values: dict[str, object
 def test_a_missing_key_names_the_readme(tmp_path: Path) -> None:
     path = tmp_path / "server.toml"
     path.write_text("port = 8000\n")
-    with pytest.raises(UsageError, match="has no `url`") as caught:
+    with pytest.raises(UsageError, match=r"`url` in .* is missing") as caught:
         load(Service, path)
     assert "*Use it for real*" in caught.value.hint
 

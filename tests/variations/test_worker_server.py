@@ -334,11 +334,11 @@ def test_the_weak_edition_does_not_start_where_others_could_reach_it(mended: Run
         ({"edition": "weak", "host": "0.0.0.0"}, "The weak edition works on loopback only"),
         ({"edition": "weak", "url": "http://192.0.2.1:8101"}, "`url` in `FILE` must be https"),
         ({"allowed_usernames": []}, "`FILE` has no `allowed_usernames`, so nobody could log in"),
-        ({"allowed_usernames": "learner"}, "`allowed_usernames` in `FILE` is not a list"),
+        ({"allowed_usernames": "learner"}, "`allowed_usernames` in `FILE` must be a list"),
         ({"client_secret_file": "/no/such/file"}, "`client_secret_file` in `FILE` cannot be read: /no/such"),
         ({"cookie_encryption_key_file": ".env#NO"}, "`cookie_encryption_key_file` in `FILE` names NO in"),
-        ({"edition": None}, "`edition` in `FILE` is not 'mended' or 'weak'"),
-        ({"surprise": 1}, "`FILE` has the unknown key `surprise`"),
+        ({"edition": None}, "`edition` in `FILE` must be 'mended' or 'weak'"),
+        ({"surprise": 1}, "`surprise` in `FILE` is unknown"),
     ],
 )
 def test_a_wrong_configuration_is_reported(

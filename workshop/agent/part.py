@@ -14,12 +14,8 @@ from workshop.agent.rehearsal import Plan
 from workshop.core.errors import UsageError
 from workshop.core.files import read_toml, validated
 from workshop.core.instance import Instance
+from workshop.core.mistakes import Port, Seconds, VisibleText
 from workshop.core.settings import Settings
-
-Text = Annotated[str, Field(pattern=r"\S")]
-# Strict: pydantic takes `true` for 1 and "30" for 30 otherwise.
-Seconds = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
-Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 
 
 class _Table(BaseModel):
@@ -49,11 +45,11 @@ class Workload(_Table):
     `path` is that of the endpoint's URL; unset, it depends on `run`.
     """
 
-    name: Text
+    name: VisibleText
     local_port: Port
     kind: Literal["MCPServer", "MCPRemoteProxy"] | None = None
     entrypoint: tuple[str, ...] = ()
-    run: Text | None = None
+    run: VisibleText | None = None
     path: str | None = None
     config: Mapping[str, Any] = {}
 
@@ -72,9 +68,9 @@ class Part(_Table):
     agent sends to the name of the secret with its value.
     """
 
-    title: Text
-    summary: Text
-    question: Text
+    title: VisibleText
+    summary: VisibleText
+    question: VisibleText
     expect: tuple[str, ...] = ()
     timeouts: Timeouts = Timeouts()
     workloads: tuple[Workload, ...] = ()

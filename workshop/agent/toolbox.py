@@ -11,21 +11,11 @@ from pydantic_core import ArgsKwargs, to_jsonable_python
 from workshop.agent.messages import ToolResult, ToolSpec
 from workshop.core.encoding import whole_characters
 from workshop.core.errors import UsageError
+from workshop.core.mistakes import in_words
 from workshop.core.text import docstring
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
-
-_KINDS = {  # the beginning of pydantic's name for a mistake: what the value should be
-    "int_": "a whole number",
-    "float_": "a number",
-    "finite_": "a number",
-    "string_": "a text",
-    "bool_": "true or false",
-    "list_": "a list",
-    "dict_": "an object",
-    "model_": "an object",
-}
 
 
 class PythonTools:
@@ -85,13 +75,4 @@ def _result(value: Any) -> ToolResult:  # noqa: ANN401 - a tool returns what it 
 
 def mistake(found: "ErrorDetails") -> str:
     """One mistake that pydantic found, in our words: the path in the JSON, and what is wrong there."""
-    where, kind = ".".join(map(str, found["loc"])), str(found["type"])
-    if kind == "missing" or kind.startswith("missing_"):
-        return f"`{where}` is missing"
-    if kind in {"extra_forbidden", "unexpected_keyword_argument"}:
-        return f"`{where}` is unknown"
-    expected = found.get("ctx", {}).get("expected")
-    if expected and kind in {"literal_error", "enum"}:
-        return f"`{where}` must be {expected}"
-    wanted = next((words for prefix, words in _KINDS.items() if kind.startswith(prefix)), "")
-    return f"`{where}` must be {wanted}" if wanted else f"`{where}` is not valid"
+    return f"`{'.'.join(map(str, found['loc']))}` {in_words(found)}"

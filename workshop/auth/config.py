@@ -17,13 +17,13 @@ from workshop.auth.config_reader import (
     Text,
     Texts,
     Url,
-    Whole,
     check_header,
     origin_of,
     read_secret,
     wrong_setting,
 )
 from workshop.auth.keys import SigningKey, load_signing_key
+from workshop.core.mistakes import Whole
 
 _MOST_CACHED = 10_000
 SHORTEST_CACHE_SECONDS, LONGEST_CACHE_SECONDS = 10, 24 * 3600

@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from workshop.core.errors import UsageError, reason
-from workshop.core.files import keys_at, requirement
+from workshop.core.mistakes import allowed, first, in_words
 from workshop.core.settings import read_env
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -123,18 +123,9 @@ def read_block(model: type[BlockType], values: object, above: str = "") -> Block
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        # An unknown key first: a misspelt one is unknown and missing, and the first names the mistake.
-        found = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+        found = first(error)
     where = ".".join([*filter(None, [above]), *map(str, found["loc"])]) or "the file"
-    if found["type"] == "extra_forbidden":
-        known = ", ".join(sorted(keys_at(model, found["loc"][:-1])))
-        raise wrong_setting(where, "There is no such setting", f"Known: {known}")
-    if found["type"] == "value_error":
-        raise wrong_setting(where, f"It {found['ctx']['error']}")
-    if found["type"] == "missing":
-        raise wrong_setting(where, "It is missing")
-    is_object = found["type"] in ("model_type", "dict_type")
-    raise wrong_setting(where, f"It must be {'a JSON object' if is_object else requirement(found)}")
+    raise wrong_setting(where, f"It {in_words(found, 'a JSON object')}", allowed(found, model))
 
 
 def _scopes(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -147,17 +138,6 @@ Text = Annotated[str, Field(min_length=1)]
 Texts = tuple[Text, ...]
 Pairs = Annotated[dict[str, str], BeforeValidator(lambda pairs: pairs or {})]
 Scopes = Annotated[Texts, AfterValidator(_scopes)]
-
-
-def Whole(low: int, high: int) -> BeforeValidator:  # noqa: N802 - part of a type
-    """A whole number of this range, which JSON's true and false are not."""
-
-    def check(value: object) -> object:
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return value
-
-    return BeforeValidator(check)
 
 
 def Or(*default: str) -> AfterValidator:  # noqa: N802 - part of a type

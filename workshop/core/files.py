@@ -38,28 +38,6 @@ MOST_BYTES = 8 * 1024 * 1024
 Port = Annotated[int, range(1, 1 << 16)]
 Pid = Annotated[int, range(1, 1 << 31)]
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", NoneType: "null"}
-_KINDS = {  # pydantic's name of an error: what the value is not
-    "string_type": "a text",
-    "string_too_short": "a text of one character or more",
-    "string_pattern_mismatch": "a text with a visible character",
-    "model_type": "a table",
-    "dataclass_type": "a table",
-    "dict_type": "a table",
-    "mapping_type": "a table",
-    "tuple_type": "a list",
-    "float_type": "a number of seconds above 0",
-    "greater_than": "a number of seconds above 0",
-    "finite_number": "a number of seconds above 0",
-    "int_type": "a port from 1 to 65535",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "list_type": "a list",
-    "frozen_set_type": "a list",
-    "too_short": "a list with an entry",
-    "greater_than_equal": "a port from 1 to 65535",
-    "less_than_equal": "a port from 1 to 65535",
-}
-_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 _MOST_SHOWN = 60
 
 
@@ -119,7 +97,8 @@ def _typed(kind: Any, data: Any, at: str) -> Any:  # noqa: ANN401 - any annotati
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
         value = _typed(inner[0], data, at)
-        return value if value in inner[1] else _refuse(at, "in its range")
+        low, high = inner[1][0], inner[1][-1]
+        return value if value in inner[1] else _refuse(at, f"{_WORDS[inner[0]]} from {low} to {high}")
     if origin is Literal:
         return data if isinstance(data, str) and data in inner else _refuse(at, f"one of {', '.join(inner)}")
     if origin in (Union, UnionType):
@@ -205,52 +184,24 @@ def validated(
     """
     from pydantic import ValidationError
 
+    from workshop.core.mistakes import first
+
     try:
         return model.model_validate(data, context={"folder": file.absolute().parent})
     except ValidationError as error:
-        # A missing key first: a misspelt one is missing and unknown, and the first names what to write.
-        found = min(error.errors(), key=lambda one: one["type"] != "missing")
-        raise _usage_error(found, model, file, described) from error
+        raise _usage_error(first(error), model, file, described) from error
 
 
 def _usage_error(found: "ErrorDetails", model: type["BaseModel"], file: Path, described: str) -> UsageError:
-    kind, path = found["type"], found["loc"]
-    key = ".".join(str(step + 1) if isinstance(step, int) else step for step in path)
-    if kind == "missing":
-        return UsageError(f"`{file}` has no `{key}`", hint=described)
-    if kind in _UNKNOWN:
-        allowed = ", ".join(sorted(keys_at(model, path[:-1])))
-        return UsageError(f"`{file}` has the unknown key `{key}`", hint=f"Allowed are {allowed}")
-    if kind == "value_error":
-        where = f"`{key}` in `{file}`" if key else f"`{file}`"
-        return UsageError(f"{where} {found['ctx']['error']}")
+    from workshop.core.mistakes import allowed, in_words, is_about_value
+
+    key = ".".join(str(step + 1) if isinstance(step, int) else step for step in found["loc"])
+    where = f"`{key}` in `{file}`" if key else f"`{file}`"
     shown = repr(found["input"])
     why = f"It is {shown if len(shown) <= _MOST_SHOWN else f'{shown[:_MOST_SHOWN]}…'}"
-    hidden = model.model_config.get("hide_input_in_errors")
-    return UsageError(f"`{key}` in `{file}` is not {requirement(found)}", why="" if hidden else why)
-
-
-def requirement(found: "ErrorDetails") -> str:
-    """What the value must be, as in "is not a list"."""
-    return _KINDS.get(found["type"]) or str(found.get("ctx", {}).get("expected", "valid"))
-
-
-def keys_at(kind: Any, path: Sequence[str | int]) -> list[str]:  # noqa: ANN401 - any annotation
-    """The keys that the table at `path` below a table of type `kind` may have."""
-    inner = [each for each in get_args(kind) if each not in (..., NoneType)]
-    if NoneType in get_args(kind):
-        return keys_at(inner[-1], path)
-    known = _fields(kind)
-    if not path:
-        return list(known)
-    # Without fields, a step leads to the items of a list, or the values of a table.
-    return keys_at(known[str(path[0])] if known else inner[-1], path[1:])
-
-
-def _fields(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - any annotation
-    """The annotation of each key of a model or a dataclass; empty for any other type."""
-    if is_dataclass(kind):
-        hints = get_type_hints(kind)
-        return {field.name: hints[field.name] for field in fields(kind)}
-    known = getattr(kind, "model_fields", {})
-    return {field.alias or name: field.annotation for name, field in known.items()}
+    hidden = model.model_config.get("hide_input_in_errors") or not is_about_value(found)
+    return UsageError(
+        f"{where} {in_words(found, 'a table' if file.suffix == '.toml' else 'a JSON object')}",
+        why="" if hidden else why,
+        hint=described if found["type"] == "missing" else allowed(found, model),
+    )

@@ -299,7 +299,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """The JSON object in a server's configuration file; raises UsageError for other content or no port."""
     config = read_object(path)
     if type(config.get("port")) is not int:  # not `isinstance`: True is an int, too
-        raise UsageError(f"The configuration `{path}` has no `port`")
+        raise UsageError(f"`port` in `{path}` is missing")
     return config
 
 

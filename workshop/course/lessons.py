@@ -162,7 +162,7 @@ class Variation(Lesson):
         for number, item in enumerate(self.contents.workloads, 1):
             if item.run is None:
                 raise UsageError(
-                    f"`{file}` has no `workloads.{number}.run`", hint="A variation runs programs"
+                    f"`workloads.{number}.run` in `{file}` is missing", hint="A variation runs programs"
                 )
             # A module is a service with pages and an API; a file of the variation's own is an MCP server.
             path = item.path if item.path is not None else _MCP_PATH if item.run.endswith(".py") else ""

@@ -93,7 +93,7 @@ async def test_kubectl_ends_even_when_its_guard_was_killed_before(bench: Bench, 
 @pytest.mark.parametrize(
     ("changes", "code", "told"),
     [
-        ({"port": 0}, 2, "`port` is not in its range"),
+        ({"port": 0}, 2, "`port` is not a whole number from 1 to 65535"),
         ({"port": True}, 2, "`port` is not a whole number"),
         ({"target": None}, 2, "`target` is missing"),
         ({"target": 5}, 2, "`target` is not text"),

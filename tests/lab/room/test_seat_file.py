@@ -107,10 +107,10 @@ def of_another_kind(config: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (without_token, "`token` is missing or not valid"),
+        (without_token, "`token` is missing"),
         (without_extension, "It is a kubeconfig, but not one of a seat"),
-        (with_bad_room, "`room` is missing or not valid"),
-        (with_unknown_key, "`extra` is missing or not valid"),
+        (with_bad_room, "`room` must be one label of a host name"),
+        (with_unknown_key, "`extra` is unknown"),
         (over_plain_http, "`cluster.server` is missing or not valid"),
         (without_contexts, "It is a kubeconfig, but not one of a seat"),
         (of_another_kind, "It is not a kubeconfig"),

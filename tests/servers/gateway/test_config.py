@@ -184,7 +184,7 @@ def test_an_unknown_key_comes_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         load(written(tmp_path, values))
     assert "`auth.upstream.userinfo.uri`" in caught.value.what
-    assert caught.value.hint == "Known: email_fields, headers, method, name_fields, subject_fields, url"
+    assert caught.value.hint == "Allowed are email_fields, headers, method, name_fields, subject_fields, url"
 
 
 @pytest.mark.parametrize(("key", "needed"), [("remote_url", "a text"), ("auth", "a JSON object")])

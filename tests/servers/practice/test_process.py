@@ -122,7 +122,7 @@ def test_a_bad_configuration_ends_in_plain_words(config_file: Path) -> None:
     process = Process(config_file)
     assert process.end() == 2
     said = "".join(process.lines)
-    assert said.startswith(f"Error: `{config_file}` has no `port`")
+    assert said.startswith(f"Error: `port` in `{config_file}` is missing")
     assert "Traceback" not in said
 
 

@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from workshop.core.errors import CheckError, DeadlineError, PreflightError, UsageError, WorkshopError
 from workshop.core.files import read_toml, validated
 from workshop.core.invocation import UV_RUN
+from workshop.core.mistakes import Seconds
 from workshop.core.paths import parts_dir
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -86,7 +87,7 @@ class Step:
     ] = ()
     until: _Pattern = ""
     exit: Annotated[int, BeforeValidator(_exit_code)] = 0
-    seconds: Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)] = 60.0
+    seconds: Seconds = 60.0
     pause: bool = False
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from workshop.core.encoding import jwt_claims
 from workshop.core.errors import UsageError, reason
 from workshop.core.files import DamagedFileError, read_bounded
+from workshop.core.mistakes import Needed, first, in_words
 from workshop.core.outgoing import is_loopback
 from workshop.core.paths import write_private
 from workshop.core.text import DNS_LABEL
@@ -23,7 +24,7 @@ EXTENSION = "workshop"
 _MOST_BYTES = 1024 * 1024
 _NOT_A_SEAT_FILE = "It is a kubeconfig, but not one of a seat"
 # Rust's regular expressions, which pydantic uses, have `\z` for the very end.
-_Name = Annotated[str, Field(pattern=rf"^{DNS_LABEL}\z")]
+_Name = Annotated[str, Field(pattern=rf"^{DNS_LABEL}\z"), Needed("one label of a host name")]
 _Text = Annotated[str, Field(min_length=1)]
 
 
@@ -51,7 +52,7 @@ class Seat(_Model):
     """The extension: which seat of which room; `practice` is None if the room uses the real GitHub."""
 
     room: _Name
-    seat: Annotated[str, Field(pattern=r"^[0-9]{2,4}\z")]
+    seat: Annotated[str, Field(pattern=r"^[0-9]{2,4}\z"), Needed("a text of two to four digits")]
     namespace: _Name
     practice: Practice | None = None
     github_client_id: _Text | None = None
@@ -154,19 +155,18 @@ def parsed(data: bytes) -> SeatFile:
     extension = next((each for each in _named(extensions) if each.get("name") == EXTENSION), None)
     if extension is None:
         raise DamagedFileError(_NOT_A_SEAT_FILE)
+    parts = {
+        "about": extension.get("extension"),
+        "cluster": _entry(found, "cluster", str(context.get("cluster"))),
+        "token": _entry(found, "user", str(context.get("user"))).get("token"),
+    }
     try:
-        seat = SeatFile.model_validate(
-            {
-                "about": extension.get("extension"),
-                "cluster": _entry(found, "cluster", str(context.get("cluster"))),
-                "token": _entry(found, "user", str(context.get("user"))).get("token"),
-            }
-        )
+        seat = SeatFile.model_validate({key: value for key, value in parts.items() if value is not None})
     except ValidationError as error:
-        problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        at = ".".join(str(each) for each in problem["loc"] if each != "about")
+        mistake = first(error)
+        at = ".".join(str(each) for each in mistake["loc"] if each != "about")
         # Without its cause, which may contain the token.
-        raise DamagedFileError(f"`{at[:60]}` is missing or not valid") from None
+        raise DamagedFileError(f"`{at[:60]}` {in_words(mistake)}") from None
     server = seat.cluster.get("server")
     # Over plain http to another machine, anyone on the way could read the token.
     if not isinstance(server, str) or not (server.startswith("https://") or is_loopback(server)):

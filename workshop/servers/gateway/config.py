@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field
 
@@ -15,13 +14,13 @@ from workshop.auth.config_reader import (
     Text,
     Texts,
     Url,
-    Whole,
     check_header,
     read_block,
     read_secret,
 )
 from workshop.core.errors import UsageError, reason
 from workshop.core.files import DamagedFileError, read_json
+from workshop.core.mistakes import Port
 
 
 class ToolOverride(Block):
@@ -53,7 +52,7 @@ class _Tools(Block):
 
 class _File(Block):
     name: Text
-    port: Annotated[int, Whole(1, 65535)] = 8080
+    port: Port = 8080
     remote_url: Url
     store: Text
     header_forward: Pairs = Field(default_factory=dict)

@@ -40,7 +40,7 @@ from workshop.auth.browser import check_browser, template_in
 from workshop.auth.client_documents import Fetch
 from workshop.auth.clients import GRANT_TYPES
 from workshop.auth.config import CALLBACK_PATH, DEFAULT_SCOPES, Auth, DocumentRules, check_hmac
-from workshop.auth.config_reader import Block, Scopes, Text, Texts, Url, Whole, read_block, read_secret
+from workshop.auth.config_reader import Block, Scopes, Text, Texts, Url, read_block, read_secret
 from workshop.auth.guarded_fetch import GuardedFetch
 from workshop.auth.http import visible
 from workshop.auth.limits import Clock
@@ -51,6 +51,7 @@ from workshop.auth.store import Client, Grant, Identity, PendingSignIn, Upstream
 from workshop.auth.store_sqlite import SqliteStore, maintained
 from workshop.auth.upstream import Trouble
 from workshop.core.hops import HOPS
+from workshop.core.mistakes import Port, Whole
 from workshop.core.serving import LastResort
 from workshop.servers.practice.catalog import User, load
 
@@ -198,7 +199,7 @@ class _Client(Block):
 
 
 class _File(Block):
-    port: Annotated[int, Whole(1, 65535)] = 8080
+    port: Port = 8080
     url: Url | None = None
     resource: Url
     store: Text

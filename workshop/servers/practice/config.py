@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from workshop.core.errors import UsageError, reason
 from workshop.core.files import read_object, validated
 from workshop.core.hops import HOPS
+from workshop.core.mistakes import Port, Whole
 from workshop.core.outgoing import web_url
 from workshop.core.seats import seat_numbers, seat_user
 from workshop.core.text import DNS_LABEL
@@ -106,14 +107,14 @@ class _File(BaseModel):
     # The input is hidden, because it may be a secret in the wrong place.
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
-    port: Annotated[int, Field(ge=1, le=65535)]
+    port: Port
     client_id: _Text
     client_secret_file: _Text
     callback_url: Annotated[str, AfterValidator(_checked_url)]
     app_name: _Text
     service_host: Annotated[str, _matching(DNS_LABEL, "must be one label of a host name")] = ""
     public_url: Annotated[str, _matching(r"https://[a-z0-9.-]+", "must be https:// and a host name")] = ""
-    hop: Annotated[int, Field(ge=1, le=len(HOPS))] | None = None
+    hop: Annotated[int, Whole(1, len(HOPS))] | None = None
 
 
 def load(path: Path) -> PracticeConfig:

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
 from workshop.core.errors import UsageError, WorkshopError
 from workshop.core.files import read_object, validated
+from workshop.core.mistakes import VisibleText
 from workshop.core.serving import log_to_stderr
 from workshop.servers.resource_server.app import (
     HTTP,
@@ -38,8 +39,8 @@ def _is_path(value: str) -> str:
 class ServerConfig(Listening):
     """The server's file: the functions, whose tokens are accepted, and how it is served."""
 
-    host: Annotated[str, Field(pattern=r"\S")] = "127.0.0.1"
-    name: Annotated[str, Field(pattern=r"\S")] = "resource-server"
+    host: VisibleText = "127.0.0.1"
+    name: VisibleText = "resource-server"
     instructions: str | None = None
     refs: tuple[str, ...] = ()
     auth: Any = None

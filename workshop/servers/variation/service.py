@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import Annotated, Literal, NoReturn, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workshop.auth import Url, caller_of
 from workshop.core.crash import run_program
 from workshop.core.files import read_object, validated
+from workshop.core.mistakes import Port, VisibleText
 from workshop.core.serving import LastResort, log_to_stderr, serve, unforeseen
-
-Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 
 
 def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
@@ -52,7 +51,7 @@ class Listening(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: Annotated[str, Field(pattern=r"\S")] = "localhost"
+    host: VisibleText = "localhost"
     port: Port = 8000
     metrics_port: Port | None = None
     log: Literal["text", "json"] = "text"

@@ -41,6 +41,7 @@ from workshop.auth import (
     Vault,
     own_registration,
 )
+from workshop.core.mistakes import Needed
 from workshop.servers.variation.sdk import CallerForSdk
 from workshop.servers.variation.service import FilePath, Service, count_login, main
 
@@ -61,7 +62,7 @@ class GatewayConfig(Service):
     vault_key: Annotated[SecretFile, Field(alias="vault_key_file")]
     control: Annotated[SecretText, Field(alias="control_file")]
     store: FilePath
-    wait_seconds: Annotated[float, Field(gt=0)] = 20.0
+    wait_seconds: Annotated[float, Field(gt=0), Needed("a number of seconds above 0")] = 20.0
     providers: Mapping[str, Any] = {}
     targets: Mapping[str, Any] = {}
     state: str = ""
