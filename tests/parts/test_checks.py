@@ -127,6 +127,24 @@ def test_what_is_broken_in_part_1_fails_its_check(
     assert check in failed(judge(change(1, file, old, new)))
 
 
+def test_the_check_that_the_page_shows_passes_and_fails(change: Change, judge: Judge) -> None:
+    page = (parts_dir() / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```python\n(.+?)```", page, re.DOTALL)
+    folder = change(
+        1,
+        "checks.py",
+        '@check(\n    hints=(\n        "Look',
+        f'{shown}\n\n@check(\n    hints=(\n        "Look',
+    )
+    outcomes = judge(folder)
+    assert outcomes["the_model_gets_the_tools"].state == "passed"
+    assert failed(outcomes) == []
+    main = folder / "main.py"
+    broken = main.read_text("utf-8").replace("reply(conversation, tools)", "reply(conversation, [])")
+    main.write_text(broken, encoding="utf-8")
+    assert failed(judge(folder))[0] == "the_model_gets_the_tools"
+
+
 def test_part_2_passes_as_it_is(judge: Judge) -> None:
     assert failed(judge(LESSONS[1].directory)) == []
 

@@ -4,16 +4,19 @@ import ast
 import re
 import sys
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from workshop.agent.part import Part
+from workshop.agent.part import Part, Prepare, Timeouts, Workload
+from workshop.agent.rehearsal import Plan, PlannedCall
 from workshop.course.lessons import find_lessons, variation_of
 
 PARTS = Path(__file__).resolve().parents[2] / "parts"
 FOLDERS = ["01_agent_loop", "02_local_mcp", "03_toolhive", "04_remote_oauth"]
+VARIED = "04_remote_oauth"
 VARIATIONS = ["worker", "elicitation", "resource-server", "prefix-gateway"]
 QUESTION = "Which of my repositories has the most open issues, and what is its newest issue about?"
 FACTS = ["trail-mapper", "GPX export drops the last waypoint"]
@@ -142,12 +145,21 @@ def test_a_variation_has_the_parts_question_facts_and_agent(name: str) -> None:
 
 @pytest.mark.parametrize("name", VARIATIONS)
 def test_a_variations_readme_fits_a_terminal_and_pastes_into_any_shell(name: str) -> None:
-    text = readme(f"{FOLDERS[-1]}/variations/{name}")
+    text = readme(f"{VARIED}/variations/{name}")
     blocks = CODE.findall(text)
     assert f"workshop part 4 run --variation {name}" in text
     assert [line for _, block in blocks for line in block.splitlines() if len(line) > CODE_COLUMNS] == []
     shell = [line for language, block in blocks if language == "sh" for line in block.splitlines()]
     assert [line for line in shell if re.search(r"(^|\s)#", line)] == []
+
+
+def test_the_page_explains_each_key_of_part_toml() -> None:
+    page = (PARTS / "README.md").read_text(encoding="utf-8").partition("\n## part.toml\n")[2]
+    explained = {word for code in re.findall(r"`([^`]+)`", page) for word in re.findall(r"\w+", code)}
+    keys = {field.alias or name for name, field in Part.model_fields.items()}
+    keys |= {*Workload.model_fields, *Prepare.model_fields}
+    keys |= {found.name for table in (Timeouts, Plan, PlannedCall) for found in fields(table)}
+    assert keys - explained == set()
 
 
 def imported(path: Path) -> list[str]:
@@ -174,4 +186,4 @@ def test_a_task_uses_the_names_of_its_own_file(task: Path) -> None:
 
 def test_the_lesson_counts_its_variations_right() -> None:
     words = {3: "Three", 4: "Four", 5: "Five"}
-    assert f"## {words[len(VARIATIONS)]} other ways" in readme("04_remote_oauth")
+    assert f"## {words[len(VARIATIONS)]} other ways" in readme(VARIED)

@@ -16,7 +16,7 @@ from workshop.core.errors import CheckError, UsageError, WorkshopError
 from workshop.core.interrupts import interrupts
 from workshop.core.invocation import again
 from workshop.core.result import Result, Table
-from workshop.core.text import one_line
+from workshop.core.text import counted, one_line
 from workshop.course.lessons import Lesson, find_lessons, variations_of
 
 if TYPE_CHECKING:
@@ -207,18 +207,20 @@ def _finish(command: str, found: "Comparison", html: Path | None, *, as_json: bo
     page = f"{again('--html', 'compare.html')} writes a page with the evidence"
     shown = f"`{html}` has the evidence" if html else page
     code = WorkshopError.exit_code if failed else 0
-    last = Result(command, _data(found, html), _compared(found), failed, next=shown, exit_code=code)
+    last = Result(command, _data(found, html), compared(found), failed, next=shown, exit_code=code)
     for table in tables[:-1]:
         console().render(replace(last, table=table, next=""))
         last = replace(last, headline="", lines=[""])  # shown with the first table
     finish(replace(last, table=tables[-1] if tables else None), as_json=as_json)
 
 
-def _compared(found: "Comparison") -> str:
+def compared(found: "Comparison") -> str:
+    """A comparison in one line: how much was compared, and what is missing."""
     cells = sum(len(column.cells) for column in found.columns)
     missing = f", {found.not_observed} not observed" if found.not_observed else ""
     failed = f"; {len(found.not_started)} did not start" if found.not_started else ""
-    return f"{len(found.columns)} systems, {cells} observations{missing}, {found.seconds:.0f} s{failed}"
+    systems = counted(len(found.columns), "system")
+    return f"{systems}, {cells} observations{missing}, {found.seconds:.0f} s{failed}"
 
 
 def tables_for(columns: Sequence["Column"], width: int | None) -> Iterator[Table]:

@@ -12,7 +12,7 @@ from workshop.audit.compare import comparison as comparing
 from workshop.audit.compare.comparison import Column, Comparison, NotStarted
 from workshop.audit.compare.evidence import Cell, Evidence
 from workshop.audit.compare.rows import ROWS
-from workshop.cli.audit import tables_for
+from workshop.cli.audit import compared, tables_for
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -40,6 +40,13 @@ def test_a_narrow_terminal_gets_fewer_systems_in_each_table(
     found = [list(table.columns[1:]) for table in tables_for(comparison.columns, width)]
     assert [name for some in found for name in some] == list(NAMES)
     assert max(len(some) for some in found) == each
+
+
+def test_one_system_is_counted_as_one(comparison: Comparison) -> None:
+    alone = replace(comparison, columns=comparison.columns[:1], not_started=())
+    cells = len(ROWS)
+    assert compared(alone) == f"1 system, {cells} observations, 30 s"
+    assert compared(comparison) == f"6 systems, {6 * cells} observations, 30 s; 1 did not start"
 
 
 def test_the_page_escapes_what_a_system_sent(comparison: Comparison) -> None:
