@@ -196,14 +196,11 @@ _TICKET = TypeAdapter(_Ticket)
 
 def _seal(server: AuthServer, flow: str, asked: AuthorizationRequest) -> str:
     ticket = _Ticket(flow, server.clock() + SIGN_IN_SECONDS, asked)
-    return server.vault.seal(_TICKET.dump_json(ticket), "consent ticket").hex()
+    return server.vault.seal_text(_TICKET.dump_json(ticket).decode(), "consent ticket")
 
 
 def _open(server: AuthServer, ticket: str) -> _Ticket:
-    try:
-        plain = server.vault.unseal(bytes.fromhex(ticket), "consent ticket")
-    except ValueError:
-        plain = None
+    plain = server.vault.unseal_text(ticket, "consent ticket")
     if plain is None:
         raise PageError(
             "This form cannot be accepted",

@@ -53,6 +53,18 @@ class Vault:
                 continue
         return None
 
+    def seal_text(self, plain: str, purpose: str) -> str:
+        """The same for a text, as hexadecimal digits: for a form, a cookie or an address."""
+        return self.seal(plain.encode(), purpose).hex()
+
+    def unseal_text(self, sealed: str, purpose: str) -> str | None:
+        """The plain text, or None unless one of our secrets sealed it for this purpose."""
+        try:
+            plain = self.unseal(bytes.fromhex(sealed), purpose)
+        except ValueError:
+            return None
+        return None if plain is None else plain.decode()
+
     def _label(self, purpose: str) -> bytes:
         return f"{purpose}\0{self._bound_to}".encode()
 

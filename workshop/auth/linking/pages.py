@@ -233,7 +233,7 @@ class Connect:
             upstream_name=provider.name,
             upstream_host=_host(provider),
             scopes=provider.scopes,
-            ticket=self._vault.seal(json.dumps(ticket).encode(), "connect ticket").hex(),
+            ticket=self._vault.seal_text(json.dumps(ticket), "connect ticket"),
             csrf=self._vault.mac("connect csrf", redirection.flow, redirection.browser),
             hop=self._hop,
         )
@@ -255,10 +255,7 @@ class Connect:
         return self._leave("upstream", onward, _provider(self._target(asked.target)))
 
     def _ticket(self, request: Request, fields: Parameters) -> tuple[Redirection, str]:
-        try:
-            plain = self._vault.unseal(bytes.fromhex(fields.get("ticket") or ""), "connect ticket")
-        except ValueError:
-            plain = None
+        plain = self._vault.unseal_text(fields.get("ticket") or "", "connect ticket")
         refuse_other_sites(request, self._url)
         if plain is None:
             raise PageError("This form cannot be accepted", "Nothing was connected.", status=403)

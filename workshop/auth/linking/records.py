@@ -145,14 +145,11 @@ class RequestState:
     def seal(self, call: Mapping[str, Any], link: str, turn: int) -> str:
         """`call` names the caller, the tool and the arguments."""
         state = {"call": _digest(call), "link": link, "turn": turn, "expires": self._clock() + _SECONDS}
-        return self._vault.seal(json.dumps(state).encode(), _PURPOSE).hex()
+        return self._vault.seal_text(json.dumps(state), _PURPOSE)
 
     def open(self, call: Mapping[str, Any], sealed: str) -> tuple[str, int] | None:
         """Link and turn, or None for a state that is old, forged, or of another call."""
-        try:
-            plain = self._vault.unseal(bytes.fromhex(sealed), _PURPOSE)
-        except ValueError:
-            return None
+        plain = self._vault.unseal_text(sealed, _PURPOSE)
         state = json.loads(plain) if plain is not None else None
         if state is None or state["call"] != _digest(call) or state["expires"] <= self._clock():
             return None

@@ -83,14 +83,11 @@ class PracticePeople:
             "challenge": s256(verifier),
             "expires": self._clock() + _CODE_SECONDS,
         }
-        return self._vault.seal(json.dumps(signed).encode(), _CODE).hex()
+        return self._vault.seal_text(json.dumps(signed), _CODE)
 
     async def exchange(self, code: str, verifier: str) -> UpstreamTokens:
         """Raises UpstreamError for a code of another sign-in, or one that is too old."""
-        try:
-            plain = self._vault.unseal(bytes.fromhex(code), _CODE)
-        except ValueError:
-            plain = None
+        plain = self._vault.unseal_text(code, _CODE)
         signed = json.loads(plain) if plain else {}
         if (
             not signed

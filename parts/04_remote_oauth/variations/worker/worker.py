@@ -100,7 +100,7 @@ class Worker:
     def set_cookie(self, response: Response, value: str, seconds: int) -> None:
         """Let a browser keep a value, sealed if there is a key for cookies."""
         is_secure = self.url.startswith("https:")
-        sealed = self.cookies.seal(value.encode(), _COOKIE).hex() if self.cookies else value
+        sealed = self.cookies.seal_text(value, _COOKIE) if self.cookies else value
         name = self._cookie_name
         response.set_cookie(name, sealed, max_age=seconds, secure=is_secure, httponly=True, samesite="lax")
 
@@ -109,11 +109,7 @@ class Worker:
         found = request.cookies.get(self._cookie_name, "")
         if self.cookies is None:
             return found
-        try:
-            value = self.cookies.unseal(bytes.fromhex(found), _COOKIE)
-        except ValueError:
-            value = None
-        return value.decode() if value else ""
+        return self.cookies.unseal_text(found, _COOKIE) or ""
 
     @property
     def _cookie_name(self) -> str:
