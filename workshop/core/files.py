@@ -45,6 +45,18 @@ class DamagedFileError(ValueError):
     """The contents of a file cannot be used; the message gives the reason, and nothing of the contents."""
 
 
+def version_of(path: Path) -> tuple[int, int, int] | None:
+    """What changes with a file: its inode, its time in nanoseconds, its size; None for no file.
+
+    One that is replaced has another inode, even if its time and its size are the same.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def read_bounded(path: Path, most: int = MOST_BYTES) -> bytes:
     """The contents of a regular file; raises OSError, or DamagedFileError for another kind or size."""
     found = path.stat()

@@ -10,6 +10,7 @@ import functools
 import inspect
 import unicodedata
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,15 @@ def rough_time(minutes: int) -> str:
         (unit, size) for unit, size in (("d", 1440), ("h", 60), ("min", 1)) if minutes > size or size == 1
     )
     return f"{minutes // size} {unit}"
+
+
+def moment(text: str) -> datetime | None:
+    """A moment in RFC 3339; None for another text, also for one without a zone: its age would be a guess."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
 
 
 def yes_or_no(answer: str) -> bool | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from workshop.core.errors import UsageError, WorkshopError
+from workshop.core.files import version_of
 from workshop.course.check_outcome import Job, Outcome, State, show_outcomes
 from workshop.course.exercise import Exercise, begun, exercise_of, exercises_of
 from workshop.course.lessons import Lesson, Variation
@@ -25,7 +26,6 @@ from workshop.lab import process
 
 Note = Callable[[str], None]
 Versions = dict[Path, tuple[int, int, int]]
-"""Of each file: when it was last changed (nanoseconds), its size, and its inode."""
 _START_SECONDS = 30.0  # before the first check: a cold start compiles what it imports
 GRACE_SECONDS = 3.0
 """How long a check may clean up after its deadline before its process is ended."""
@@ -176,11 +176,10 @@ def _settled(folders: Sequence[Path], known: Versions) -> Versions:
 def _versions(folders: Sequence[Path]) -> Versions:
     found = {}
     for folder in folders:
-        with suppress(OSError):  # a folder may be removed meanwhile, and a file too
+        with suppress(OSError):  # a folder may be removed meanwhile
             for file in filter(_is_work, folder.iterdir()):
-                with suppress(OSError):
-                    status = file.stat()
-                    found[file] = (status.st_mtime_ns, status.st_size, status.st_ino)
+                if version := version_of(file):
+                    found[file] = version
     return found
 
 

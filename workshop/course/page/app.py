@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from workshop.core import hops
 from workshop.core.errors import WorkshopError
+from workshop.core.files import version_of
 from workshop.core.instance import Instance
 from workshop.core.paths import state_home
 from workshop.course.check_outcome import MARKS, last_outcomes, outcomes_file
@@ -145,7 +146,7 @@ async def changes(lesson: Lesson) -> AsyncGenerator[str]:
     while True:
         files = changed_files(lesson)
         for name, paths in files.items():
-            states = [_state(path) for path in paths]
+            states = [version_of(path) for path in paths]
             if name not in known or known[name] != states:
                 known[name] = states
                 # In a thread: some contents take long, and other pages must go on meanwhile.
@@ -154,15 +155,6 @@ async def changes(lesson: Lesson) -> AsyncGenerator[str]:
         if looks % _LOOKS_BEFORE_COMMENT == 0:
             yield ": still here\n\n"  # a browser that has gone is noticed when something is written
         await asyncio.sleep(_LOOK_SECONDS)
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    # Most of them are replaced, not written to: the inode differs even if time and size do not.
-    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _lesson(request: Request) -> Lesson | None:

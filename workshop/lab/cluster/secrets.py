@@ -90,20 +90,9 @@ class ClusterSecrets:
         # Created again, so that its creation time is that of its values.
         if old:
             self.kube.delete("v1", "Secret", name, self.namespace)
-        made = self.kube.create(
-            {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "type": "Opaque",
-                "metadata": {
-                    "name": name,
-                    "namespace": self.namespace,
-                    "labels": self._labels,
-                    "annotations": annotations,
-                },
-                "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
-            }
-        )
+        body = secret(name, self.namespace, data, self._labels)
+        body["metadata"]["annotations"] = annotations
+        made = self.kube.create(body)
         return annotations.get(_SINCE, created_at(made))
 
     def _replace(self, workload: Resource, since: str) -> Sequence[str]:
@@ -114,6 +103,15 @@ class ClusterSecrets:
         for pod in stale:
             replace_pod(self.kube, pod)
         return list(map(name_of, stale))
+
+
+def secret(
+    name: str, namespace: str, data: Mapping[str, bytes], labels: Mapping[str, str] | None = None
+) -> Object:
+    """A Secret with these values."""
+    encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+    metadata = {"name": name, "namespace": namespace, "labels": dict(labels or {})}
+    return {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "data": encoded}
 
 
 def secrets_of(resources: Resources) -> dict[str, list[str]]:

@@ -25,7 +25,7 @@ from workshop.lab.cluster.readiness import wait_deployment
 from workshop.lab.cluster.record import Cluster
 from workshop.lab.cluster.render import practice_manifests
 from workshop.lab.cluster.seats import missing, refuse_lacking, rights_in
-from workshop.lab.cluster.secrets import secrets_of
+from workshop.lab.cluster.secrets import secret, secrets_of
 from workshop.lab.deployments import practice_config, require_oauth_app, write_secrets
 from workshop.lab.kube.client import bound
 from workshop.lab.kube.connection import UnreachableError
@@ -45,7 +45,6 @@ from workshop.lab.room.objects import (
     room_objects,
     seat_namespace,
     seat_objects,
-    secret,
     with_seats,
 )
 from workshop.lab.room.record import Room, claim, known_room, require_free, room_lease

@@ -1,6 +1,5 @@
 """The objects of a room and of each seat: names, labels, and contents from the files in `cluster/`."""
 
-import base64
 import copy
 import hashlib
 import json
@@ -148,15 +147,6 @@ def room_objects(room: str, room_id: str) -> Sequence[Object]:
 def finished(body: Object, room: str, room_id: str) -> Object:
     """An object of the room's own namespace with the room's labels, and the hash of what it contains."""
     return _finished(body, room, room_labels(room, room_id))
-
-
-def secret(
-    name: str, namespace: str, data: Mapping[str, bytes], labels: Mapping[str, str] | None = None
-) -> Object:
-    """A Secret with these values."""
-    encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
-    metadata = {"name": name, "namespace": namespace, "labels": dict(labels or {})}
-    return {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "data": encoded}
 
 
 def with_seats(deployment: Object, seats: int) -> Object:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from workshop.core.files import parsed_json
 from workshop.core.seats import seat_numbers
-from workshop.core.text import one_line, rough_time
+from workshop.core.text import moment, one_line, rough_time
 from workshop.lab.cluster.readiness import OPERATOR
 from workshop.lab.cluster.workload_state import (
     OperatorView,
@@ -134,20 +134,12 @@ def look(kube: Kube, room: str) -> RoomStatus:
 
 def ago(at: str, now: datetime | None = None) -> str:
     """How long ago a moment in RFC 3339 was, such as `5 min ago`; empty for another text."""
-    moment = _moment(at)
-    if moment is None:
+    then = moment(at)
+    if then is None:
         return ""
     # Negative if the seat's clock runs ahead of this one: shown as now.
-    minutes = round(((now or datetime.now(UTC)) - moment).total_seconds() / 60)
+    minutes = round(((now or datetime.now(UTC)) - then).total_seconds() / 60)
     return f"{rough_time(minutes)} ago" if minutes > 0 else "just now"
-
-
-def _moment(at: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(at)
-    except ValueError:
-        return None
-    return found if found.tzinfo else None
 
 
 class _Look:
@@ -205,7 +197,7 @@ class _Look:
             create = f"`workshop room create {self._room}` makes it again"
             yield Problem(f"Its namespace `{namespace}` {state}", create)
             return
-        until = _moment(text(annotations_of(space), TOKEN_UNTIL))
+        until = moment(text(annotations_of(space), TOKEN_UNTIL))
         if until is not None and until < datetime.now(UTC):
             renew = f"`workshop room renew {self._room} {seat}`, and give the person the new file"
             yield Problem(f"Its token expired {ago(until.isoformat())}", renew)

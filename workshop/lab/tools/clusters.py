@@ -14,6 +14,7 @@ from pathlib import Path
 
 from workshop.core.errors import PreflightError, WorkshopError
 from workshop.core.paths import make_private_dir, write_private
+from workshop.core.text import moment
 from workshop.lab.pins import Pins
 from workshop.lab.tools.run import INSTALL, Done, Runner, Version, parsed, spelled
 
@@ -254,7 +255,7 @@ class Helm:
             raise self._runner.failure(done)
         try:
             last = json.loads(done.stdout)[-1]
-            updated = _moment(str(last.get("updated", "")))
+            updated = moment(str(last.get("updated", "")))
             return Release(str(last["status"]), int(last["revision"]), str(last["chart"]), updated)
         except (ValueError, LookupError, TypeError) as error:
             raise WorkshopError(
@@ -362,12 +363,3 @@ class Helm:
 
 def _is_absent(done: Done) -> bool:
     return done.code != 0 and "release: not found" in done.stderr.lower()
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    # Without a zone, the age would be a guess, wrong by hours.
-    return moment if moment.tzinfo else None
