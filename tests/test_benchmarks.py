@@ -27,16 +27,22 @@ Table = dict[str, dict[str, list[str]]]
 
 @pytest.fixture(scope="module")
 def table() -> Table:
+    return read_table(printed("gateway", *SMALLEST))
+
+
+def printed(benchmark: str, *words: str, path: Path | None = None, seconds: float = 280) -> str:
+    """What a benchmark prints; with `path`, that is its whole environment."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.gateway", *SMALLEST],
+        [sys.executable, "-m", f"tests.benchmarks.{benchmark}", *words],
         cwd=ROOT,
+        env={"PATH": str(path)} if path else None,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=seconds,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return read_table(done.stdout)
+    return done.stdout
 
 
 def read_table(text: str) -> Table:
@@ -115,33 +121,13 @@ def test_it_measures_the_peer_where_it_is_installed(table: Table) -> None:
 
 def test_the_clusters_benchmark_reports_what_it_lacks(tmp_path: Path) -> None:
     (tmp_path / "kind").touch(mode=0o755)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.cluster"],
-        cwd=ROOT,
-        env={"PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == (
+    assert printed("cluster", path=tmp_path) == (
         "Skipped: this needs docker, kind, helm, kubectl, and there is no docker, helm, kubectl on the PATH\n"
     )
 
 
 def test_the_rooms_benchmark_measures_a_class_that_logs_in_and_reports_what_it_lacks(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.room", "--people", "5"],
-        cwd=ROOT,
-        env={"PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    skipped, *logins = done.stdout.splitlines()
+    skipped, *logins = printed("room", "--people", "5", path=tmp_path).splitlines()
     assert skipped == "Skipped: a room needs kubectl, Helm and the programs of KUBEBUILDER_ASSETS"
     assert [line.partition(":")[0] for line in logins] == ["5 logins at once"] * 2
 
@@ -163,37 +149,20 @@ def test_it_measures_toolhives_proxy_where_it_is_named(table: Table) -> None:
 
 
 def test_the_agent_takes_little_memory_for_a_bomb() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.bombs"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    lines = printed("bombs").splitlines()
     assert [line.split("  ")[0] for line in lines] == [
         "gzip bomb",
         "endless JSON",
         "huge 401",
         "endless line",
     ]
-    assert all(" MB met " in line and line.endswith("is too large") for line in lines), done.stdout
+    assert all(" MB met " in line and line.endswith("is too large") for line in lines), lines
 
 
 @pytest.mark.timeout(600)
 def test_a_variations_server_has_its_figures() -> None:
     """Of the two whose people have more than a token."""
     names = ["worker", "elicitation"]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.variations", *names, "--people=2", "--calls=1"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=580,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    told = printed("variations", *names, "--people=2", "--calls=1", seconds=580)
     figures = r"p50 \d+ ms, p99 \d+ ms, \d+/s, \d+\.\d ms of processor time, \d+ MiB"
-    assert re.findall(rf"^([\w-]+): 2 people, {figures}$", done.stdout, re.MULTILINE) == names
+    assert re.findall(rf"^([\w-]+): 2 people, {figures}$", told, re.MULTILINE) == names
