@@ -1,11 +1,16 @@
-"""The authorize page: who may be continued as, what the app learns, and what a stranger cannot do."""
+"""The authorize page: who may be continued as, what the app learns, and what a stranger cannot do.
+
+The table of the redirect rule is the one of docs.github.com, "Authorizing OAuth apps".
+"""
 
 import pytest
 
 from tests.servers.practice.conftest import Practice
+from workshop.servers.practice.oauth import accepts_redirect, with_parameters
 from workshop.servers.practice.tokens import CODE_SECONDS
 
 CALLBACK = "http://localhost:8080/oauth/callback"
+EXAMPLE = "http://example.com/path"
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 
@@ -158,3 +163,52 @@ async def test_skip_consent_never_helps_another_browser_or_somebody_who_denied(p
     await practice.decide("learner")
     async with practice.another_browser() as stranger:
         assert (await stranger.get(practice.page_url())).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("callback", "asked"),
+    [
+        (EXAMPLE, "http://example.com/path"),
+        (EXAMPLE, "http://example.com/path/subdir/other"),
+        (EXAMPLE, "http://oauth.example.com/path"),
+        (EXAMPLE, "http://oauth.example.com/path/subdir/other"),
+        (EXAMPLE, "http://example.com:80/path"),
+        (CALLBACK, "http://localhost:8080/oauth/callback"),
+        (CALLBACK, "http://localhost:1234/oauth/callback"),
+        (CALLBACK, "http://localhost/oauth/callback/below"),
+        ("http://127.0.0.1/path", "http://127.0.0.1:1234/path"),
+    ],
+)
+def test_what_github_calls_good_is_accepted(callback: str, asked: str) -> None:
+    assert accepts_redirect(callback, asked)
+
+
+@pytest.mark.parametrize(
+    ("callback", "asked"),
+    [
+        (EXAMPLE, "http://example.com/bar"),
+        (EXAMPLE, "http://example.com/"),
+        (EXAMPLE, "http://example.com:8080/path"),
+        (EXAMPLE, "http://oauth.example.com:8080/path"),
+        (EXAMPLE, "http://example.org/path"),
+        (EXAMPLE, "http://notexample.com/path"),
+        (EXAMPLE, "https://example.com/path"),
+        (EXAMPLE, "http://example.com/pathology"),
+        (EXAMPLE, "http://example.com/path/../bar"),
+        (EXAMPLE, "http://example.com/path/%2e%2e/bar"),
+        (EXAMPLE, "http://example.com/path#part"),
+        (EXAMPLE, "http://somebody@example.com/path"),
+        (CALLBACK, "http://127.0.0.1:8080/oauth/callback"),
+        (CALLBACK, "http://localhost.example.com/oauth/callback"),
+        (CALLBACK, "http://sub.localhost:8080/oauth/callback"),
+        (CALLBACK, "http://localhost:99999/oauth/callback"),
+        (CALLBACK, "javascript:alert(1)"),
+    ],
+)
+def test_everything_else_is_refused(callback: str, asked: str) -> None:
+    assert not accepts_redirect(callback, asked)
+
+
+def test_parameters_join_those_that_are_there() -> None:
+    joined = with_parameters("http://localhost/cb?a=1", {"code": "x y", "state": "&"})
+    assert joined == "http://localhost/cb?a=1&code=x+y&state=%26"
