@@ -13,7 +13,7 @@ import sys
 import zlib
 from collections.abc import Mapping
 
-from tests.raw_server import raw
+from tests.serving import raw
 
 BUDGET = 150.0
 _MEGABYTE = 1024 * 1024

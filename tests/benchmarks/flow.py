@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks.timing import seconds
+from tests.benchmarks.start_up import seconds
 from workshop.core.ports import free_port
 
 ROUNDS = 5
