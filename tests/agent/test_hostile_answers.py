@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.raw_server import raw
+from tests.serving import raw
 from workshop.agent.connect import connect
 from workshop.agent.loop import run_agent
 from workshop.agent.mcp_tools import McpTools

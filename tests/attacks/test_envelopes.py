@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.relaying import relaying
+from tests.servers.gateway.mcp_upstream import relaying
 
 NO_MESSAGE = {
     "a batch": b'[{"jsonrpc":"2.0","id":1,"method":"ping"}]',

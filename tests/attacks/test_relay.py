@@ -9,7 +9,6 @@ import httpx2
 import pytest
 from aiohttp import web
 
-from tests.attacks.relaying import CALL, relaying
 from tests.servers.gateway.harness import (
     DEADLINE,
     PATIENT,
@@ -19,7 +18,7 @@ from tests.servers.gateway.harness import (
     site,
     upstream_of,
 )
-from tests.servers.gateway.mcp_upstream import Recorder
+from tests.servers.gateway.mcp_upstream import CALL, Recorder, relaying
 from tests.servers.gateway.reading import challenge_of
 from workshop.auth.limits import Patience
 from workshop.core.ports import free_port

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from tests.attacks.relaying import CALL, relaying
 from tests.servers.gateway.harness import Site, configured, settings, site, upstream_of
-from tests.servers.gateway.mcp_upstream import Recorder
+from tests.servers.gateway.mcp_upstream import CALL, Recorder, relaying
 
 
 def with_session(session: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.relaying import CALL
-from tests.raw_server import raw
 from tests.servers.gateway.harness import configured, settings, site
+from tests.servers.gateway.mcp_upstream import CALL
+from tests.serving import raw
 
 
 async def relayed(folder: Path, head: bytes, body: bytes = b"{}") -> tuple[int, str]:

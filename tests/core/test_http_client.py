@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import httpx2
 import pytest
 
-from tests.raw_server import raw
+from tests.serving import raw
 from workshop.core.http_client import (
     MOST_BYTES,
     UnusableAnswerError,

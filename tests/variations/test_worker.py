@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
-from tests.raw_server import answer_to_two_lengths
+from tests.serving import answer_to_two_lengths
 from workshop.agent.part import RunContext
 from workshop.agent.run import RunOptions, load_answer, run_answer
 from workshop.audit.probe.report import probe

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.relaying import CALL
 from tests.servers.gateway.harness import PATIENT, Site, configured, settings, site
+from tests.servers.gateway.mcp_upstream import CALL
 from workshop.auth import Outbound
 from workshop.auth.outbound import Remote
 

@@ -11,9 +11,9 @@ import pytest
 from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.raw_server import answer_to_two_lengths
 from tests.servers.practice.conftest import CONTROL, SECRET, write_config
 from tests.servers.practice.process import Process
+from tests.serving import answer_to_two_lengths
 from workshop.core.ports import bind_loopback, free_port
 from workshop.servers.practice.client import read_requests
 from workshop.servers.practice.tokens import Tokens

@@ -8,8 +8,8 @@ import logging
 import httpx2
 import pytest
 
-from tests.raw_server import raw
 from tests.servers.practice.conftest import Practice
+from tests.serving import raw
 from workshop.servers.practice.client import read_requests
 from workshop.servers.practice.recorder import MOST
 
