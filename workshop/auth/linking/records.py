@@ -118,7 +118,8 @@ class Elicitations:
             # Nothing was awaited since the look-up, so no outcome can have come in between.
             event = self._settled.setdefault(link, asyncio.Event())
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await event.wait()
             known = self._outcome(link)
         return known
 

@@ -9,7 +9,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -80,16 +80,14 @@ class Tunnel:
     async def ended(self) -> WorkshopError:
         """Wait for kubectl to end; return the reason."""
         code = await self._process.wait()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(self._reading), _END_SECONDS)
+        await _within(_END_SECONDS, asyncio.shield(self._reading))
         return WorkshopError(self.problem or f"kubectl ended with exit code {code}")
 
     async def close(self) -> None:
         """End kubectl, and wait until it and its guard have ended."""
         if self._process.stdin:
             self._process.stdin.close()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), _END_SECONDS)
+        await _within(_END_SECONDS, self._process.wait())
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
@@ -221,7 +219,8 @@ class Supervisor:
     async def _serve(self, running: Tunnel) -> WorkshopError:
         """Pass connections on from the first answer until answers cease; return what was wrong then."""
         try:
-            port = await asyncio.wait_for(asyncio.shield(running.port), self._timing.open)
+            async with asyncio.timeout(self._timing.open):
+                port = await asyncio.shield(running.port)
         except TimeoutError:
             return WorkshopError(
                 running.problem or f"kubectl did not forward a port within {self._timing.open:.0f} s"
@@ -259,10 +258,7 @@ class Supervisor:
     async def _wait(self, seconds: float, *, least: float) -> None:
         """Wait, but not longer than `least` when a client connects."""
         await asyncio.sleep(least)
-        # Not `wait_for`, which Python 3.11 lets end as usual where it is cancelled as a client connects.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds - least):
-                await self._wanted.wait()
+        await _within(seconds - least, self._wanted.wait())
         self._wanted.clear()
 
     def _set(
@@ -281,10 +277,16 @@ class Supervisor:
 
 
 async def _until_gone(path: Path, stop: asyncio.Event, look_seconds: float) -> None:
-    while path.exists():  # noqa: ASYNC240 - one stat now and then; there is no event for an unlink
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), look_seconds)
-            return
+    # One stat now and then: there is no event for an unlink.
+    while path.exists() and not stop.is_set():  # noqa: ASYNC240
+        await _within(look_seconds, stop.wait())
+
+
+async def _within(seconds: float, happens: Awaitable[object]) -> None:
+    """Wait for it, but not longer."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await happens
 
 
 async def _cancelled(*tasks: asyncio.Task[None]) -> None:
@@ -343,16 +345,12 @@ class Relay:
             self._serving.discard(asyncio.current_task())
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        deadline = time.monotonic() + self._hold_seconds
-        while (left := deadline - time.monotonic()) > 0:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._open.wait(), left)
-            if self._port is None:
-                continue
-            try:
-                return await asyncio.open_connection("127.0.0.1", self._port)
-            except OSError:  # kubectl has just ended, and its supervisor has not noticed yet
-                await asyncio.sleep(_RETRY_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._hold_seconds):
+                while await self._open.wait():
+                    with contextlib.suppress(OSError):  # kubectl has ended: its supervisor learns it soon
+                        return await asyncio.open_connection("127.0.0.1", self._port)
+                    await asyncio.sleep(_RETRY_SECONDS)
         return None
 
     async def _join(
@@ -370,7 +368,7 @@ class Relay:
             if answering.done() or sending.exception():
                 return
             forth.write_eof()
-            answering.cancel()
+            await _cancelled(answering)  # only one task may read
             with contextlib.suppress(TimeoutError):
                 await self._copy(back, writer, heard=True, patience=self._linger_seconds)
         finally:
@@ -386,7 +384,11 @@ class Relay:
         heard: bool = False,
         patience: float | None = None,
     ) -> None:
-        while data := await asyncio.wait_for(reader.read(_CHUNK), patience):
+        while True:
+            async with asyncio.timeout(patience):
+                data = await reader.read(_CHUNK)
+            if not data:
+                return
             if heard:
                 self.heard = time.monotonic()
             writer.write(data)

@@ -135,7 +135,8 @@ class Faults:
     async def wait(self, seconds: float) -> None:
         """Delay a request, at most until the faults are cleared."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._released.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._released.wait()
 
     def clear(self) -> None:
         """Switch everything off; delayed requests continue."""
