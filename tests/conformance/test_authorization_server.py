@@ -29,7 +29,7 @@ async def report_of(npm: Npm, issuer: str) -> str:
     async with npm.start("conformance", "authorization", *arguments) as process:
         assert process.stdout
         report = ""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             while "Callback server started" not in report:
                 line = await process.stdout.readline()
                 assert line, report

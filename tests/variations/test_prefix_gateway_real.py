@@ -216,8 +216,9 @@ def test_a_changed_secret_is_in_force_without_a_restart(site: Site) -> None:
 
 def credential(site: Site, value: str) -> Path:
     path = site.config.with_name("credential")
-    path.write_text(value)
-    return path
+    new = path.with_suffix(".new")  # the gateway reads it at any moment
+    new.write_text(value)
+    return new.replace(path)
 
 
 def in_force(site: Site) -> list[str]:
@@ -247,7 +248,7 @@ async def test_a_change_of_the_file_keeps_the_session_of_a_client(site: Site) ->
 
 async def test_a_mistake_in_the_changed_file_changes_nothing_and_is_logged_once(site: Site) -> None:
     site.write({"prefix": "GitHub", "url": "https://example.com/mcp"})
-    until(lambda: "not reloaded" in site.server.log)
+    until(lambda: "not reloaded: `registrations.1.prefix`" in site.server.log)
     async with site.caller() as http, site.client(http) as client:
         assert len((await client.list_tools()).tools) == 3
     assert site.server.log.count("not reloaded: `registrations.1.prefix`") == 1
