@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -53,7 +54,7 @@ def named(kinds: ast.expr) -> set[str]:
     return {node.id for node in ast.walk(kinds) if isinstance(node, ast.Name)}
 
 
-def is_text_of(node: ast.AST, error: str) -> bool:
+def is_text_of(node: ast.AST, error: str) -> TypeGuard[ast.expr]:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "str":
         return [ast.unparse(each) for each in node.args] == [error]
     return isinstance(node, ast.FormattedValue) and ast.unparse(node.value) == error
