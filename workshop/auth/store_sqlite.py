@@ -109,8 +109,9 @@ class SqliteStore:
         """True for the first call with this ticket only."""
         with self.together():
             self._refuse_when_full("tickets", limit)
-            insert = "INSERT OR IGNORE INTO tickets (ticket, expires) VALUES (?, ?)"
-            return self._execute(insert, (digest(ticket), expires)).rowcount == 1
+            # Not `rowcount`: in a Turkish locale Python 3.11 and 3.12 do not see that this is an INSERT.
+            insert = "INSERT OR IGNORE INTO tickets (ticket, expires) VALUES (?, ?) RETURNING 1"
+            return self._one(insert, digest(ticket), expires) is not None
 
     def add_pending(self, state: str, pending: PendingSignIn, *, expires: float, limit: int) -> None:
         """Raises StoreFullError at `limit` sign-ins in progress."""

@@ -1,6 +1,8 @@
 """Single use, decided by the store: in one process, in two, and after a crash."""
 
 import asyncio
+import locale
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -96,6 +98,28 @@ def test_clients_with_a_document_are_counted_by_themselves(store: SqliteStore) -
 
 
 def test_a_ticket_is_spent_once(store: SqliteStore) -> None:
+    assert store.spend_ticket("x", expires=NOW, limit=9)
+    assert not store.spend_ticket("x", expires=NOW, limit=9)
+
+
+@pytest.fixture
+def turkish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The locale in which the small letter of I is not i, from this machine or from `localedef`."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    if shutil.which("localedef"):
+        made = tmp_path / "tr_TR.UTF-8"
+        subprocess.run(["localedef", "-i", "tr_TR", "-f", "UTF-8", made], capture_output=True, check=False)
+        monkeypatch.setenv("LOCPATH", str(tmp_path))
+    try:
+        locale.setlocale(locale.LC_CTYPE, "tr_TR.UTF-8")
+    except locale.Error:
+        pytest.skip("This machine has no Turkish locale, and cannot make one")
+    yield
+    locale.setlocale(locale.LC_CTYPE, before)
+
+
+@pytest.mark.usefixtures("turkish")
+def test_a_ticket_is_spent_once_in_turkish(store: SqliteStore) -> None:
     assert store.spend_ticket("x", expires=NOW, limit=9)
     assert not store.spend_ticket("x", expires=NOW, limit=9)
 
