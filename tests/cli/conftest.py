@@ -13,8 +13,7 @@ import pytest
 from workshop.cli.app import build_tree
 from workshop.cli.main import main
 from workshop.cli.terminal import console
-from workshop.core.instance import INSTANCE
-from workshop.core.invocation import UV_RUN
+from workshop.core.invocation import INSTANCE, UV_RUN
 from workshop.course import lessons
 
 

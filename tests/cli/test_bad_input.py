@@ -30,7 +30,7 @@ def told(err: str) -> str:
         (["up", "--port", "github-remote=eighty"], "is not NAME=PORT"),
         (["up", "--port", "github-remote=0"], "Port 0 for `github-remote` is out of range"),
         (["up", "--port", "github-remote=70000"], "out of range"),
-        (["up", "--port", "nobody=8080"], "`--port` names an unknown workload `nobody`"),
+        (["up", "--port", "nobody=8080"], "`--port nobody=8080` names an unknown workload"),
         (["up", "--upstream", "gitlab"], "Invalid value for '--upstream'"),
         (["up", "--upstream", "gitlab"], ": 'gitlab' is not one of 'github', 'practice'"),
         (["connect"], "Missing argument 'client'. Choose from: claude-code, claude-desktop, "),
@@ -47,6 +47,45 @@ def test_a_mistake_on_the_command_line_is_exit_code_2(
     assert outcome.code == 2
     assert what in told(outcome.err)
     assert outcome.out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "what"),
+    [
+        (["up", "--backend", "knid"], {}, "Invalid value for '--backend': 'knid' is not one of"),
+        (["up", "--backend=knid"], {"WORKSHOP_BACKEND": "kind"}, "for '--backend': 'knid' is not one of"),
+        (["up"], {"WORKSHOP_BACKEND": "knid"}, "for WORKSHOP_BACKEND: 'knid' is not one of"),
+        (["rehearse"], {"WORKSHOP_BACKEND": "knid"}, "for WORKSHOP_BACKEND: 'knid' is not one of"),
+        (["up", "--port", "x"], {"WORKSHOP_PORT": "y"}, "`--port x` is not NAME=PORT"),
+        (["up"], {"WORKSHOP_PORT": "x"}, "`WORKSHOP_PORT=x` is not NAME=PORT"),
+        (["rehearse"], {"WORKSHOP_PORT": "github-remote=8088 x"}, "`WORKSHOP_PORT=x` is not NAME=PORT"),
+        (["up"], {"WORKSHOP_PORT": "no=8080"}, "`WORKSHOP_PORT=no=8080` names an unknown workload"),
+        (["up", "--port=no=8080"], {}, "`--port no=8080` names an unknown workload"),
+        (
+            ["up", "-q"],
+            {"WORKSHOP_BACKEND": "kubernetes"},
+            "`WORKSHOP_BACKEND=kubernetes` needs `--context NAME`",
+        ),
+        (["up", "--backend", "kubernetes"], {}, "`--backend kubernetes` needs `--context NAME`"),
+        (["status"], {"WORKSHOP_INSTANCE": "a/b"}, "`WORKSHOP_INSTANCE=a/b` cannot name an instance"),
+        (["status", "--instance", "a/b"], {}, "`--instance a/b` cannot name an instance"),
+        (["--instance=a/b", "status"], {"WORKSHOP_INSTANCE": "c"}, "`--instance a/b` cannot name an"),
+    ],
+)
+def test_a_wrong_value_is_reported_with_the_option_or_the_variable_that_gave_it(
+    workshop: Workshop,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    variables: dict[str, str],
+    what: str,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    outcome = workshop(*words)
+    assert (outcome.code, outcome.out) == (2, "")
+    # `up` reports the chosen backend before it asks for more.
+    assert what in told(outcome.err[outcome.err.index("Error: ") :])
+    assert "env var" not in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 
 from tests.cli.conftest import Workshop
 from workshop.core.files import read_state
-from workshop.core.instance import INSTANCE, Record
+from workshop.core.instance import Record
+from workshop.core.invocation import INSTANCE
 
 
 @pytest.mark.parametrize(
@@ -60,8 +61,8 @@ def test_each_suggestion_repeats_the_option(
 
 def test_a_bad_name_and_a_missing_one_are_two_lines(workshop: Workshop, tmp_path: Path) -> None:
     for words, what in (
-        (("--instance", "../else", "up"), "`../else` cannot name an instance"),
-        (("--instance=Second", "teardown"), "`Second` cannot name an instance"),
+        (("--instance", "../else", "up"), "`--instance ../else` cannot name an instance"),
+        (("--instance=Second", "teardown"), "`--instance Second` cannot name an instance"),
         (("status", "--instance"), "No such option"),
     ):
         outcome = workshop(*words)

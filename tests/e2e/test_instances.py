@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.environment import IsolatedInstance, instance_in
-from workshop.core.instance import INSTANCE
+from workshop.core.invocation import INSTANCE
 from workshop.lab import process
 
 

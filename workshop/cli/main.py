@@ -14,8 +14,8 @@ from workshop.cli.app import build_tree
 from workshop.cli.terminal import console
 from workshop.core import invocation
 from workshop.core.errors import INTERRUPTED, InterruptError, UsageError, WorkshopError
-from workshop.core.instance import INSTANCE
 from workshop.core.interrupts import interrupts
+from workshop.core.invocation import INSTANCE
 from workshop.core.streams import OutputError, prepare_streams
 
 _OPTION = "--instance"
@@ -114,9 +114,21 @@ def _show_usage_error(error: TyperException, tree: Any, given: list[str]) -> int
 
 def _message(error: TyperException) -> str:
     """Typer's message, without the line before each choice and its name for an error in a value."""
+    if hint := _given_by(error):
+        error.param_hint = hint  # type: ignore[attr-defined]  # only an error about an option has a variable
     formatted = getattr(error, "format_message", None)
     message = str(formatted() if formatted else error)
     return message.replace("\n\t", " ").replace(": Value error, ", ": ", 1)
+
+
+def _given_by(error: TyperException) -> str:
+    """What gave a wrong value, of an option that has a variable: Typer names both, whichever it was."""
+    option, context = getattr(error, "param", None), getattr(error, "ctx", None)
+    variable = getattr(option, "envvar", None)
+    if not isinstance(variable, str) or option is None or context is None:
+        return ""
+    source = context.get_parameter_source(option.name)
+    return variable if source is not None and source.name == "ENVIRONMENT" else f"'{option.opts[0]}'"
 
 
 def _show_error(error: WorkshopError, tree: Any, given: list[str]) -> int:  # noqa: ANN401 - same

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from workshop.core.errors import UsageError, WorkshopError
+from workshop.core.invocation import BACKEND_VARIABLE, PORT_VARIABLE, given_as
 
 if TYPE_CHECKING:
     from workshop.course.lessons import Lesson
@@ -17,7 +18,7 @@ Backend = Annotated[
     Literal["kind", "kubernetes", "embedded"] | None,
     typer.Option(
         "--backend",
-        envvar="WORKSHOP_BACKEND",
+        envvar=BACKEND_VARIABLE,
         help="Where the workloads run. Default: kind if Docker and its tools are ready, else embedded.",
         show_default=False,
     ),
@@ -32,7 +33,7 @@ Ports = Annotated[
     typer.Option(
         "--port",
         metavar="NAME=PORT",
-        envvar="WORKSHOP_PORT",
+        envvar=PORT_VARIABLE,
         help="Give a workload another port, such as github-remote=8088.",
     ),
 ]
@@ -137,7 +138,7 @@ def parse_ports(given: Sequence[str] | None) -> dict[str, int]:
         name, _, port = word.partition("=")
         if not name or not port.isascii() or not port.isdigit():
             raise UsageError(
-                f"`--port {word}` is not NAME=PORT",
+                f"`{given_as('--port', PORT_VARIABLE, word)}` is not NAME=PORT",
                 hint="For example `workshop up --port github-remote=8088`",
             )
         ports[name] = int(port)

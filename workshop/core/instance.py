@@ -11,12 +11,11 @@ from typing import ClassVar, Literal
 
 from workshop.core.errors import DeadlineError, UsageError
 from workshop.core.files import DamagedFileError, Port, read_state
+from workshop.core.invocation import INSTANCE, given_as
 from workshop.core.paths import locked, state_home, write_private
 from workshop.core.text import unbroken
 
 Upstream = Literal["github", "practice"]
-INSTANCE = "WORKSHOP_INSTANCE"
-"""The environment variable with the instance's name; `--instance` sets it for one command."""
 UNNAMED = "default"
 _VERSION = 1
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
@@ -28,7 +27,7 @@ def instance_name() -> str:
     name = os.environ.get(INSTANCE) or UNNAMED
     if not _NAME.fullmatch(name) or name in _OTHERS:
         raise UsageError(
-            f"`{unbroken(name)[:60]}` cannot name an instance",
+            f"`{given_as('--instance', INSTANCE, unbroken(name)[:60])}` cannot name an instance",
             why="The workshop has a folder of that name itself" if name in _OTHERS else "",
             hint="Use up to 40 lower-case letters, digits and hyphens, such as `--instance second`",
         )

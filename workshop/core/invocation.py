@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import os
 import re
 import shlex
@@ -10,9 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from workshop.core.instance import INSTANCE
 from workshop.core.paths import current_dir, parts_dir
 
+INSTANCE = "WORKSHOP_INSTANCE"
+"""The environment variable with the instance's name; `--instance` sets it for one command."""
+BACKEND_VARIABLE = "WORKSHOP_BACKEND"
+PORT_VARIABLE = "WORKSHOP_PORT"
 UV_RUN = "UV_RUN_RECURSION_DEPTH"
 """`uv run` sets this variable for the program that it starts; it stays set in that program's children."""
 _COMMAND = re.compile(r"(?<=`)workshop(?= [a-z-])")
@@ -79,6 +83,20 @@ def remember(words: Sequence[str], instance: str = "") -> None:
 def again(*more: str, without: str = "") -> str:
     """The command that was typed, with these words added, or without one of its own, in backticks."""
     return f"`{shlex.join(['workshop', *(word for word in _words if word != without), *more])}`"
+
+
+def given_as(option: str, variable: str, value: str) -> str:
+    """How a person gave a value: `--option value`, or `VARIABLE=value` if the option was not typed."""
+    # `--instance` is taken out of the words, wherever it was.
+    typed = (
+        bool(_instance)
+        if variable == INSTANCE
+        else any(
+            word == option or word.startswith(f"{option}=")
+            for word in itertools.takewhile("--".__ne__, _words)
+        )
+    )
+    return f"{option} {value}" if typed or variable not in os.environ else f"{variable}={value}"
 
 
 def runnable_line(line: str) -> str:

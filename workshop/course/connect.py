@@ -16,7 +16,8 @@ from typing import Any
 from workshop.core.encoding import shallow
 from workshop.core.errors import PreflightError, UsageError, WorkshopError, reason
 from workshop.core.files import read_bounded
-from workshop.core.instance import INSTANCE, Instance
+from workshop.core.instance import Instance
+from workshop.core.invocation import INSTANCE
 from workshop.core.paths import replace_file
 
 WHY_LOCALHOST = (

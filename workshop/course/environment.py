@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from workshop.core.console import Progress
 from workshop.core.errors import PreflightError, UsageError
 from workshop.core.instance import Instance, Record, Upstream
+from workshop.core.invocation import PORT_VARIABLE, given_as
 from workshop.core.ports import HIGHEST, LOWEST, free_port
 from workshop.core.settings import Settings
 from workshop.course import variation_run
@@ -367,7 +368,8 @@ def _check_ports(ports: Mapping[str, int], deployments: Sequence[Deployment]) ->
     for name, port in ports.items():
         if name not in names:
             raise UsageError(
-                f"`--port` names an unknown workload `{name}`", hint=f"Choose {', '.join(sorted(names))}"
+                f"`{given_as('--port', PORT_VARIABLE, f'{name}={port}')}` names an unknown workload",
+                hint=f"Choose {', '.join(sorted(names))}",
             )
         if not LOWEST <= port <= HIGHEST:
             raise UsageError(

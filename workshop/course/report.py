@@ -13,7 +13,8 @@ from typing import Any
 from workshop import __version__
 from workshop.core.crash import crash_logs
 from workshop.core.errors import WorkshopError, reason
-from workshop.core.instance import INSTANCE, Instance, instance_name
+from workshop.core.instance import Instance, instance_name
+from workshop.core.invocation import INSTANCE
 from workshop.core.paths import checkout_dir, parts_dir, state_home, write_private
 from workshop.core.redaction import known_secrets, redacted
 from workshop.core.settings import SECRET_KEYS, Settings, env_path, remembered_env_file

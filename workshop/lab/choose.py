@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workshop.core.errors import PreflightError, UsageError, WorkshopError
+from workshop.core.invocation import BACKEND_VARIABLE, given_as
 from workshop.lab.base import CLUSTER_FILE, OPTION_OF, SEAT_FILE, Backend, BackendName, ClusterChoices
 
 if TYPE_CHECKING:
@@ -37,9 +38,10 @@ class Chosen:
 def choose(wanted: BackendName | None, existing: BackendName | None, runner: "Runner") -> Chosen:
     """The backend to use; raises PreflightError when another one is up."""
     if wanted and existing not in {None, wanted}:
+        asked = given_as("--backend", BACKEND_VARIABLE, wanted)
         raise PreflightError(
             f"The {existing} backend is up, but the {wanted} backend was requested",
-            why="One instance has one backend at a time",
+            why=f"`{asked}` asks for it, and one instance has one backend at a time",
             hint=f"Run `workshop teardown`, then `workshop up --backend {wanted}`",
         )
     if wanted:

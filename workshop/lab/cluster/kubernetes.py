@@ -8,7 +8,7 @@ from pathlib import Path
 from workshop.core.console import Progress
 from workshop.core.console import Step as Line
 from workshop.core.errors import CredentialsError, PreflightError, UsageError
-from workshop.core.invocation import again
+from workshop.core.invocation import BACKEND_VARIABLE, again, given_as
 from workshop.core.paths import write_private
 from workshop.lab.base import BackendName, Choices, Deployment
 from workshop.lab.cluster.backend import ClusterBackend
@@ -67,7 +67,9 @@ class KubernetesBackend(ClusterBackend):
         """The record with the chosen context and namespace."""
         context = self._choices.context or (known.name if known else None)
         if context is None:
-            raise no_context("`--backend kubernetes` needs `--context NAME`")
+            raise no_context(
+                f"`{given_as('--backend', BACKEND_VARIABLE, 'kubernetes')}` needs `--context NAME`"
+            )
         namespace = self._choices.namespace or (known.namespace if known else pins.namespace)
         if known and (known.name, known.namespace) != (context, namespace):
             raise UsageError(

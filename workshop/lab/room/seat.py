@@ -17,6 +17,7 @@ from pathlib import Path
 from workshop.core.console import Progress
 from workshop.core.console import Step as Line
 from workshop.core.errors import CredentialsError, PreflightError, UsageError
+from workshop.core.invocation import BACKEND_VARIABLE, given_as
 from workshop.core.settings import Setting, Settings
 from workshop.lab.base import (
     OPTION_OF,
@@ -170,7 +171,7 @@ def refuse_choices(
     """Raise UsageError for an option of `up` that the room has decided."""
     given = [option for field, option in OPTION_OF.items() if field != "keep" and getattr(choices, field)]
     if backend not in (None, "kubernetes"):
-        given.append(f"--backend {backend}")
+        given.append(given_as("--backend", BACKEND_VARIABLE, backend))
     if upstream not in (None, "practice" if seat.about.practice else "github"):
         given.append(f"--upstream {upstream}")
     if given:
