@@ -60,6 +60,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_finish() -> None:
     """From here on there is garbage, but not among the modules and the collected tests."""
+    # The SDK's client takes a server that does not answer its first question in ten seconds for an old one.
+    if session := sys.modules.get("mcp.client.session"):
+        vars(session)["DISCOVER_TIMEOUT_SECONDS"] = 60.0
     gc.enable()
     gc.freeze()
 

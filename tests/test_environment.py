@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from mcp.client import session
 
 from tests.conftest import clear_choices
 from tests.environment import fork_server, plain_environment
@@ -32,6 +33,10 @@ def test_a_program_that_a_test_starts_keeps_what_it_compiles() -> None:
     program = "import sys; print(sys.dont_write_bytecode)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_server_whose_start_takes_long_is_not_taken_for_one_of_an_older_era() -> None:
+    assert session.DISCOVER_TIMEOUT_SECONDS >= 60
 
 
 ROOT = Path(__file__).parents[1]
