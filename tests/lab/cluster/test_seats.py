@@ -238,15 +238,18 @@ class Installed:
         self.cluster.api.undefined.discard(TOOLHIVE)
         self.at_work.remove(release)
 
-    def up(self, namespace: str) -> None:
+    def operator(self, namespace: str) -> Operator:
         home = self.folder / namespace
         record = ClusterRecord("kubernetes", f"w-{namespace}", "test", namespace)
         file = ClusterFile(home)
         file.write(record)
         at = Access(self.cluster.kubeconfig, "test")
-        site = Cluster(home, record, pinned(), at, Tools(Runner(), home, pinned()), file, Limits(look=0.02))
+        tools = Tools(Runner(), home, pinned())
+        return Operator(Cluster(home, record, pinned(), at, tools, file, Limits(look=0.02)))
+
+    def up(self, namespace: str) -> None:
         with Console(io.StringIO(), io.StringIO()).progress() as progress:
-            StepRun(Operator(site).steps(after=()), progress).run(undo=False)
+            StepRun(self.operator(namespace).steps(after=()), progress).run(undo=False)
 
 
 def test_seats_that_start_at_one_moment_install_one_operator_one_after_the_other(
@@ -272,6 +275,21 @@ def test_seats_that_start_at_one_moment_install_one_operator_one_after_the_other
         assert installed.installs == ["toolhive-operator-crds", OPERATOR]
         assert not installed.together
         assert cluster.get("Lease", "workshop-operator", "default") is None
+
+
+def test_a_seat_that_waited_while_another_installed_the_operator_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = io.StringIO()
+    with running_cluster(tmp_path, OperatedEmulator) as cluster:
+        install_operator(cluster)
+        operator = Installed(cluster, tmp_path, monkeypatch).operator("team-a")
+        with Console(shown, shown).progress() as progress:
+            for step in operator.steps(after=()):
+                if step.name in ("crds", "operator"):  # as if it was not done yet when the wait began
+                    with progress.step(step.label) as line:
+                        step.do(line)
+    assert shown.getvalue().count("· another seat installed it") == 2
 
 
 @pytest.fixture

@@ -262,7 +262,8 @@ class Operator:
     def _install_crds(self, line: Line) -> None:
         with self._exclusively(line.note):
             if self._crds_there():
-                return  # another seat was faster
+                line.note("another seat installed it")  # while this one waited
+                return
             self._make_namespace(self.namespace, line)
             first = self._is_first("crds")
             self._cluster.file.creating("crds")
@@ -290,7 +291,8 @@ class Operator:
     def _install_operator(self, line: Line) -> None:
         with self._exclusively(line.note):
             if self._operator_there():
-                return  # another seat was faster
+                line.note("another seat installed it")  # while this one waited
+                return
             self._make_namespace(self.namespace, line)
             first = self._is_first("operator")
             if first or self._cluster.tools.helm.status(OPERATOR, self.namespace, self._cluster.at) is None:
