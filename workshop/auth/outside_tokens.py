@@ -206,8 +206,6 @@ def _no_public_key(why: str) -> UsageError:
     )
 
 
-__all__ = ["Caller", "KeysUnavailableError", "OutsideIssuer", "OutsideTokens"]
-
 _LONGEST = 8 * 1024
 _SHAPE = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _NEVER = 1e12

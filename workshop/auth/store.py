@@ -61,6 +61,14 @@ class UpstreamTokens:
     refresh_token: str | None = field(repr=False)
     expires_at: float | None
 
+    def left(self, now: float) -> float:
+        """For how many seconds they are valid from now on."""
+        return float("inf") if self.expires_at is None else self.expires_at - now
+
+
+EARLY_SECONDS = 60.0
+"""A token with less time left is renewed: it might expire on its way to the upstream."""
+
 
 @dataclass(frozen=True)
 class Identity:

@@ -21,7 +21,7 @@ from workshop.auth.config import Upstream, UserInfo
 from workshop.auth.http import Parameters, visible
 from workshop.auth.limits import UPSTREAM_BYTES, Clock
 from workshop.auth.outbound import Outbound, Remote, SingleFlight, broken, read_at_most
-from workshop.auth.store import Grant, Identity, UpstreamTokens
+from workshop.auth.store import EARLY_SECONDS, Grant, Identity, UpstreamTokens
 from workshop.auth.store_sqlite import SqliteStore
 from workshop.core.encoding import s256
 from workshop.core.refusals import Refusal, known_refusal
@@ -267,7 +267,6 @@ def first_text(answer: Mapping[str, Any], fields: tuple[str, ...]) -> str | None
 
 
 _LOG = logging.getLogger(__name__)
-_EARLY_SECONDS = 60.0  # a token with less time left might expire on its way to the upstream
 
 
 class UpstreamTokenSource:
@@ -285,15 +284,15 @@ class UpstreamTokenSource:
         Raises UpstreamError while the upstream cannot be asked and the old token is past its time.
         """
         tokens = grant.upstream
-        if tokens is None or self._left(tokens) > _EARLY_SECONDS:
+        if tokens is None or tokens.left(self._clock()) > EARLY_SECONDS:
             return tokens
         if tokens.refresh_token is None:
-            return tokens if self._left(tokens) > 0 else None
+            return tokens if tokens.left(self._clock()) > 0 else None
         return await self._flights.join(grant.tsid, lambda: self._refresh(grant.tsid))
 
     async def _refresh(self, tsid: str) -> UpstreamTokens | None:
         grant = self._store.grant(tsid)
-        if grant is None or grant.upstream is None or self._left(grant.upstream) > _EARLY_SECONDS:
+        if grant is None or grant.upstream is None or grant.upstream.left(self._clock()) > EARLY_SECONDS:
             return grant.upstream if grant else None
         try:
             fresh = await self._provider.refresh(grant.upstream)
@@ -308,11 +307,8 @@ class UpstreamTokenSource:
         stored = self._store.grant(tsid)
         if stored is not None and stored.upstream != tried:
             return stored.upstream  # another process was faster, and the upstream takes a refresh token once
-        if self._left(tried) > 0:
+        if tried.left(self._clock()) > 0:
             return tried
         if error.trouble is Trouble.REFUSED:
             return None
         raise error
-
-    def _left(self, tokens: UpstreamTokens) -> float:
-        return float("inf") if tokens.expires_at is None else tokens.expires_at - self._clock()

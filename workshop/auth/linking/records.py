@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 from workshop.auth.limits import SIGN_IN_SECONDS, Clock
 from workshop.auth.outbound import SingleFlight
-from workshop.auth.store import UpstreamTokens
+from workshop.auth.store import EARLY_SECONDS, UpstreamTokens
 from workshop.auth.upstream import Trouble, UpstreamError
 from workshop.auth.vault import SealedRecords, Vault, random_token
 
@@ -163,7 +163,6 @@ def _digest(call: Mapping[str, Any]) -> str:
 
 
 _LOG = logging.getLogger(__name__)
-_EARLY_SECONDS = 60.0  # a token with less time left might expire on its way to the upstream
 Refresh = Callable[[UpstreamTokens], Awaitable[UpstreamTokens]]
 
 
@@ -186,7 +185,7 @@ class Grants:
         if found is None or found["home"] != home:
             return None
         tokens = UpstreamTokens(**found["tokens"])
-        return tokens if tokens.refresh_token or self._left(tokens) > 0 else None
+        return tokens if tokens.refresh_token or tokens.left(self._clock()) > 0 else None
 
     async def current(self, asked: Asked, home: str, refresh: Refresh) -> UpstreamTokens | None:
         """Tokens that are valid now; None if the person has to connect the account again.
@@ -194,7 +193,7 @@ class Grants:
         Raises UpstreamError while the upstream cannot be asked for new ones.
         """
         tokens = self.get(asked, home)
-        if tokens is None or self._left(tokens) > _EARLY_SECONDS:
+        if tokens is None or tokens.left(self._clock()) > EARLY_SECONDS:
             return tokens
         return await self.renewed(asked, home, tokens, refresh)
 
@@ -216,7 +215,7 @@ class Grants:
         if stored is None or stored.access_token != old.access_token:
             return stored  # newer ones have come meanwhile, or there are none any more
         if stored.refresh_token is None:
-            return stored if self._left(stored) > 0 else None
+            return stored if stored.left(self._clock()) > 0 else None
         try:
             fresh = await refresh(stored)
         except UpstreamError as error:
@@ -224,7 +223,7 @@ class Grants:
             if error.trouble is Trouble.REFUSED:
                 self.evict(asked, home, stored)
                 return None
-            if self._left(stored) > 0:
+            if stored.left(self._clock()) > 0:
                 return stored
             raise
         if self.get(asked, home) == stored:  # its target may have been removed meanwhile
@@ -236,9 +235,6 @@ class Grants:
         """Forget tokens that the upstream refused, unless newer ones have come meanwhile."""
         if self.get(asked, home) == refused:
             self._records.take(grants_of(asked.target), asked.subject)
-
-    def _left(self, tokens: UpstreamTokens) -> float:
-        return float("inf") if tokens.expires_at is None else tokens.expires_at - self._clock()
 
 
 def grants_of(target: str) -> str:
