@@ -18,6 +18,7 @@ SLEEPER = (
     "import os, sys, time; note = sys.argv[1]; open(note + '.new', 'w').write(str(os.getpid()));"
     "os.rename(note + '.new', note); time.sleep(600)"
 )
+PROXY = "http://me:s3cret@proxy:3128"
 PARENT = (
     "import subprocess, sys, time;"
     f"subprocess.Popen([sys.executable, '-c', {SLEEPER!r}, sys.argv[1]]); time.sleep(600)"
@@ -171,19 +172,18 @@ def test_stop_ends_what_runs_in_other_threads_and_starts_nothing_more(tmp_path: 
     assert runner.run(python("print(1)"), seconds=100).stdout == "1\n"
 
 
-def test_echo_and_stream_mask_what_is_hidden() -> None:
+def test_echo_and_stream_mask_a_login() -> None:
     echoed: list[str] = []
     streamed: list[str] = []
-    runner = Runner(echoed.append, streamed.append, hide=["s3cret"])
-    runner.run(python("import sys; print(sys.argv[1])", "s3cret"), seconds=100, env={"GIVEN": "s3cret"})
-    assert streamed == ["***"]
-    assert echoed[0].startswith("GIVEN='***' ")
+    runner = Runner(echoed.append, streamed.append)
+    runner.run(python("import sys; print(sys.argv[1])", PROXY), seconds=100, env={"GIVEN": PROXY})
+    assert streamed == ["http://***@proxy:3128"]
+    assert echoed[0].startswith("GIVEN='http://***@proxy:3128' ")
     assert "s3cret" not in echoed[0]
 
 
-def test_an_error_masks_what_is_hidden() -> None:
-    runner = Runner(hide=["s3cret"])
+def test_an_error_masks_a_login() -> None:
     with pytest.raises(WorkshopError) as caught:
-        runner.run(python("import sys; sys.exit('no ' + sys.argv[1])", "s3cret"), seconds=100)
-    assert caught.value.why == "no ***"
+        Runner().run(python("import sys; sys.exit('no ' + sys.argv[1])", PROXY), seconds=100)
+    assert caught.value.why == "no http://***@proxy:3128"
     assert "s3cret" not in f"{caught.value.what} {caught.value.hint}"

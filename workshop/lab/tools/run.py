@@ -177,16 +177,15 @@ class Done:
 class Runner:
     """Runs programs for all tools, from any thread.
 
-    `echo` gets each command in copyable form, `stream` each line that one writes; the values of `hide` are
-    masked in both, and in errors. A program that has to end gets `grace_seconds` after SIGTERM; its output is
-    read for `drain_seconds` after its end.
+    `echo` gets each command in copyable form, `stream` each line that one writes; in both, and in errors, the
+    login of a URL is masked. A program that has to end gets `grace_seconds` after SIGTERM; its output is read
+    for `drain_seconds` after its end.
     """
 
     def __init__(
         self,
         echo: Callable[[str], None] | None = None,
         stream: Callable[[str], None] | None = None,
-        hide: Sequence[str] = (),
         *,
         grace_seconds: float = 5.0,
         drain_seconds: float = 2.0,
@@ -195,7 +194,6 @@ class Runner:
         self._grace_seconds = grace_seconds
         self._drain_seconds = drain_seconds
         self._stream = stream
-        self._hide = tuple(hide)
         self._children: set[Child] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -217,7 +215,7 @@ class Runner:
         """
         if self._echo:
             read = f" < {shlex.quote(str(stdin))}" if isinstance(stdin, Path) else ""
-            self._echo(copyable(argv, env, self._hide) + read)
+            self._echo(copyable(argv, env) + read)
         child = self._start(argv, env or {}, stdin)
         try:
             in_time = child.finished(seconds)
@@ -254,17 +252,17 @@ class Runner:
         self, done: Done, env: Environment | None = None, *, what: str = "", repeatable: bool = True
     ) -> WorkshopError:
         """The error for a program that failed; `what` replaces the first line of the message."""
-        by_hand = f"By hand: {copyable(done.argv, env, self._hide)}"
+        by_hand = f"By hand: {copyable(done.argv, env)}"
         return WorkshopError(
-            what or f"`{masked(named(done.argv), self._hide)}` failed (exit code {done.code})",
-            why=key_lines(done.combined, self._hide) or "It wrote no output",
+            what or f"`{masked(named(done.argv))}` failed (exit code {done.code})",
+            why=key_lines(done.combined) or "It wrote no output",
             hint=hint_for(done.argv[0], done.combined) or (by_hand if repeatable else _AGAIN),
         )
 
     def _too_slow(self, done: Done, seconds: float) -> DeadlineError:
         return DeadlineError(
-            f"`{masked(named(done.argv), self._hide)}` did not finish within {seconds:.0f} s and was ended",
-            why=key_lines(done.combined, self._hide) or "It wrote no output",
+            f"`{masked(named(done.argv))}` did not finish within {seconds:.0f} s and was ended",
+            why=key_lines(done.combined) or "It wrote no output",
             hint=hint_for(done.argv[0], done.combined),
         )
 
@@ -291,7 +289,7 @@ class Runner:
 
     def _show(self, line: str) -> None:
         if self._stream:
-            self._stream(masked(line, self._hide))
+            self._stream(masked(line))
 
 
 def absent(program: str) -> PreflightError:
@@ -341,9 +339,9 @@ def _assigned(name: str, value: str, hide: Sequence[str]) -> str:
     return f"{name}={shlex.quote(shown)}"
 
 
-def key_lines(output: str, hide: Sequence[str] = ()) -> str:
+def key_lines(output: str) -> str:
     """The most useful lines of a failed command's output: its error line, then its last ones."""
-    lines = [line.strip() for line in _ESCAPES.sub("", masked(output, hide)).splitlines()]
+    lines = [line.strip() for line in _ESCAPES.sub("", masked(output)).splitlines()]
     lines = _without_stack([line for line in lines if line])
     errors = [index for index, line in enumerate(lines) if _FAILURE.match(line)]
     last = range(max(0, len(lines) - _LINES), len(lines))
