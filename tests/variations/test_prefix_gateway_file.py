@@ -4,7 +4,10 @@ import json
 import runpy
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -85,6 +88,29 @@ def test_a_changed_file_replaces_the_registrations_and_a_mistake_in_it_does_not(
     path.write_text(json.dumps({**GATEWAY, "registrations": [{**notes, "headers": {"X-A": "b"}}]}))
     registered.reload()
     assert registered() == (same, added)
+
+
+async def test_a_server_that_has_just_started_has_as_long_for_its_list_as_a_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registrations = SimpleNamespace(**runpy.run_path(str(FOLDER / "registrations.py")))
+    monkeypatch.setitem(sys.modules, "registrations", registrations)
+    server: Any = runpy.run_path(str(FOLDER / "upstreams.py"))["UpstreamServer"]
+    given: list[float] = []
+
+    class Watched(server):  # type: ignore[misc]
+        @asynccontextmanager
+        async def _session(self, _credential: str, seconds: float) -> AsyncIterator[object]:
+            async def list_tools(cursor: str | None) -> object:
+                return SimpleNamespace(tools=[], next_cursor=cursor)
+
+            given.append(seconds)
+            yield SimpleNamespace(list_tools=list_tools)
+
+    for url in ("https://example.com/mcp", None):
+        assert await Watched(SimpleNamespace(url=url)).tools("a credential") == []
+    served, started = given
+    assert started <= served < 30, "the agent waits 30"
 
 
 def test_a_wrong_configuration_ends_the_gateway_with_our_error(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from workshop.core.http_client import open_client
 from workshop.servers.variation.service import timed_upstream
 
 logging.getLogger("mcp.client").setLevel(logging.CRITICAL)  # it logs, with tracebacks, what it then raises
-_LIST_SECONDS, _CALL_SECONDS = 5.0, 25.0  # the agent waits 30
-_START_SECONDS = 20.0  # a process, until it has listed its tools
+# The agent waits 30. What has just started, a process or a server, loads a lot for its first list.
+_LIST_SECONDS, _CALL_SECONDS = 20.0, 25.0
 _MOST_PAGES = 50
 _MOST_PROCESSES = 8
 _REFUSALS = (401, 403)
@@ -49,8 +49,7 @@ class UpstreamServer:
         """All its tools, whatever their number of pages."""
         found: list[Tool] = []
         cursor: str | None = None
-        seconds = _LIST_SECONDS if self.one.url else _START_SECONDS
-        async with self._session(credential, seconds) as client:
+        async with self._session(credential, _LIST_SECONDS) as client:
             for _ in range(_MOST_PAGES):
                 page = await client.list_tools(cursor=cursor)
                 found, cursor = [*found, *page.tools], page.next_cursor
