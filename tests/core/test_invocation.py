@@ -141,3 +141,28 @@ def test_a_hint_names_a_parts_program_by_a_path_that_works_here(
     monkeypatch.chdir(tmp_path)
     path = ROOT / "parts/04_remote_oauth/main.py"
     assert f" {path}`" in runnable("Next: `python parts/04_remote_oauth/main.py`")
+
+
+def test_a_lessons_commands_work_where_a_folder_has_a_space_in_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a foldér" / "parts"
+    shutil.copytree(ROOT / "parts/01_agent_loop", folder / "01_agent_loop")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr(invocation, "parts_dir", lambda: folder)
+    lesson = runnable_markdown((ROOT / "parts/01_agent_loop/README.md").read_text("utf-8"))
+    (run,) = [line for line in lesson.splitlines() if line.endswith("01_agent_loop/main.py'")]
+    by_hand = lesson.partition("## Change this and see\n")[2].partition("\n## ")[0]
+    script = "\n".join(["set -e", run, *re.findall(r"```sh\n(.*?)```", by_hand, re.DOTALL)])
+    environment = {**os.environ, "WORKSHOP_HOME": str(tmp_path / "state")}
+    done = subprocess.run(
+        ["bash", "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "trail-mapper" in done.stdout
+    assert '"enum"' in done.stdout
+    hint = runnable("Next: `python parts/01_agent_loop/main.py`")
+    assert hint.endswith(f" {shlex.quote(str(folder / '01_agent_loop/main.py'))}`")
+    named = runnable_markdown("Read `parts/01_agent_loop/main.py`.")
+    assert named == f"Read `{folder}/01_agent_loop/main.py`."

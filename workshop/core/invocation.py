@@ -22,13 +22,14 @@ UV_RUN = "UV_RUN_RECURSION_DEPTH"
 _COMMAND = re.compile(r"(?<=`)workshop(?= [a-z-])")
 _FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _COMMAND_LINE = re.compile(r"^workshop(?= )", re.MULTILINE)
-_PYTHON_LINE = re.compile(r"(?:^|(?<=\| ))python(?= [-\w/])", re.MULTILINE)
-_PYTHON = re.compile(r"(?<=`)python(?= [-\w/])")
+_PYTHON_LINE = re.compile(r"(?:^|(?<=\| ))python(?= [-\w/'])", re.MULTILINE)
+_PYTHON = re.compile(r"(?<=`)python(?= [-\w/'])")
 _PACKAGE = Path(__file__).resolve().parents[1]
 _words: list[str] = []
 _instance: list[str] = []
-_PART_PROGRAM = re.compile(r"(?<=`)python parts/(?=\d\d_)")
-_PARTS = re.compile(r"(?<![\w/.-])parts/(?=\d\d_)")
+_PART_PROGRAM = re.compile(r"(?<=`)python (parts/\d\d_[\w./-]*)")
+# After a space it is a word of a command; after a quote or a backtick it is a name, as in a line of Python.
+_PARTS = re.compile(r"(?P<word>(?<= ))?(?<![\w/.-])(?P<path>parts/\d\d_(?:[\w./-]*\w)?)")
 
 
 def under_uv_run() -> bool:
@@ -38,7 +39,7 @@ def under_uv_run() -> bool:
 
 def runnable(text: str) -> str:
     """The text with its commands, such as `workshop up` or `python parts/…`, as they are typed here."""
-    text = _PART_PROGRAM.sub(lambda _: f"{_python()} {_parts(current_dir())}", text)
+    text = _PART_PROGRAM.sub(lambda found: f"{_python()} {shlex.quote(_below(found[1], _parts()))}", text)
     return _COMMAND.sub(lambda _: command(), text)
 
 
@@ -106,8 +107,14 @@ def runnable_line(line: str) -> str:
 
 def runnable_markdown(markdown: str) -> str:
     """A lesson whose `workshop …` and `python …` lines, and whose paths below `parts/`, work here."""
-    parts, python = _parts(current_dir()), _python()
-    text = _PARTS.sub(lambda _: parts, _PYTHON.sub(lambda _: python, markdown))
+    parts, python = _parts(), _python()
+
+    def placed(found: re.Match[str]) -> str:
+        path = _below(found["path"], parts)
+        return path if found["word"] is None else shlex.quote(path)
+
+    # The paths first: what is put in for `python` may have such a path itself.
+    text = _PYTHON.sub(lambda _: python, _PARTS.sub(placed, markdown))
 
     def fenced(block: re.Match[str]) -> str:
         lines = _PYTHON_LINE.sub(lambda _: python, block[0])
@@ -116,9 +123,13 @@ def runnable_markdown(markdown: str) -> str:
     return runnable(_FENCE.sub(fenced, text))
 
 
-def _parts(here: Path | None) -> str:
+def _below(path: str, parts: str) -> str:
+    return parts + path.removeprefix("parts/")
+
+
+def _parts() -> str:
     """The folder of the parts with a final slash: relative if it is below the current folder."""
-    folder = parts_dir()
+    folder, here = parts_dir(), current_dir()
     shown = folder.relative_to(here) if here and folder.is_relative_to(here) else folder
     return f"{shown.as_posix()}/"
 
