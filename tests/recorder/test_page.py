@@ -145,6 +145,24 @@ def test_the_page_has_the_structure_that_a_screen_reader_needs(shown: tuple[Page
     )
 
 
+BAR_AND_TEXT = """() => {
+    const row = document.activeElement, inset = getComputedStyle(row).boxShadow.includes("inset");
+    const wide = Math.abs(parseFloat(getComputedStyle(row).boxShadow.match(/(-?[\\d.]+)px/)[1]));
+    const left = row.getBoundingClientRect().left - (inset ? 0 : wide);
+    return [left, left + wide, row.querySelector("h3").getBoundingClientRect().left];
+}"""
+
+
+def test_the_bar_of_the_selected_request_covers_no_letter_on_a_telephone(
+    shown: tuple[Page, list[str]],
+) -> None:
+    page, _ = shown
+    page.set_viewport_size({"width": 360, "height": 700})
+    page.keyboard.press("j")
+    start, end, text = page.evaluate(BAR_AND_TEXT)
+    assert 0 <= start < end <= text
+
+
 def test_the_keyboard_moves_through_the_requests_and_opens_them(shown: tuple[Page, list[str]]) -> None:
     page, _ = shown
     page.keyboard.press("Tab")
