@@ -113,14 +113,18 @@ def play(
     start, without = session.chosen(script, first, skip or ())
     if not auto and not sys.stdin.isatty():
         raise UsageError("There is no terminal to wait at", hint=f"{again('--auto')} plays without pauses")
-    # The demo's shell has to wrap its lines where this terminal does.
-    size = shutil.get_terminal_size()
-    settings = session.Settings(size.columns, size.lines, secrets=_secrets(None))
+    settings = session.Settings(window=_window, secrets=_secrets(None))
     console().say(f"Setting up: {', '.join(script.setup)}" if script.setup else "", "dim")
     with _keys() as key, session.opened(script, settings, console().raw) as shell:
         player.play(script, shell, Pace(speed, pause=_pause(key, auto=auto)), first=start, without=without)
     console().raw("\n")
     finish(Result("demo play", next="`workshop demo list`"))
+
+
+def _window() -> tuple[int, int]:
+    """Rows and columns: the demo's shell has to wrap its lines where this terminal does."""
+    size = shutil.get_terminal_size()
+    return size.lines, size.columns
 
 
 def record(name: Name, file: CastFile, *, speed: Speed = 1.0, env_file: EnvFile = None) -> None:

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -236,6 +237,28 @@ def test_on_stage_space_goes_on_and_q_ends_it(script: Write, tmp_path: Path) -> 
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 130
+
+
+def test_a_demo_follows_a_window_that_is_resized(script: Write, tmp_path: Path) -> None:
+    step = "[[steps]]\ntype = 'echo {} $(stty size)'\npause = true\n"
+    script(step.format("is") + step.format("now"))
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "workshop", "demo", "play", "mine.toml", "--speed", "50"],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}},
+        encoding="utf-8",
+        timeout=60,
+        dimensions=(24, 80),
+    )
+    child.expect("is 24 80")
+    child.setwinsize(20, 60)
+    child.send(" ")
+    child.expect("now 20 60")
+    child.send(" ")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
 
 
 def test_without_a_terminal_a_demo_does_not_wait(script: Write, capsys: pytest.CaptureFixture[str]) -> None:

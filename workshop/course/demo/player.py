@@ -139,13 +139,14 @@ def load(name: str) -> Script:
 class Shell:
     """Bash on a pseudo-terminal, whose prompt reports the exit code of the last command.
 
-    `show` gets everything that it writes, as it comes.
+    `show` gets everything that it writes, as it comes. `size` is asked for rows and columns again and again,
+    so that the pseudo-terminal follows a window.
     """
 
     def __init__(
         self,
         show: Callable[[str], None],
-        size: tuple[int, int],
+        size: Callable[[], tuple[int, int]],
         term: str,
         environment: Mapping[str, str],
         folder: Path | None,
@@ -156,6 +157,7 @@ class Shell:
         if bash is None:
             raise PreflightError("`bash` is not installed", why="Demos type their commands into it")
         self._show = show
+        self._size, self._now = size, size()
         self._held = ""
         self._written = ""
         self._eof = pexpect.EOF
@@ -168,7 +170,7 @@ class Shell:
             cwd=folder,
             encoding="utf-8",
             codec_errors="replace",
-            dimensions=size,
+            dimensions=self._now,
             echo=True,
         )
         # pexpect waits 50 ms before each key otherwise.
@@ -190,6 +192,7 @@ class Shell:
 
     def pump(self) -> int | None:
         """Show what has been written; the exit code when the prompt came back, else None."""
+        self._follow_window()
         try:
             self._held += self._child.read_nonblocking(_READ, timeout=_SLICE_SECONDS)
         except self._timeout:
@@ -226,6 +229,11 @@ class Shell:
     def close(self) -> None:
         """End the shell and what it started."""
         self._child.close(force=True)
+
+    def _follow_window(self) -> None:
+        if (size := self._size()) != self._now:
+            self._now = size
+            self._child.setwinsize(*size)
 
     def _pass_on(self, text: str) -> None:
         if text:

@@ -53,10 +53,14 @@ _ADDRESS = (
 
 @dataclass(frozen=True)
 class Settings:
-    """The terminal of a performance, and the secrets that must not be shown on it."""
+    """The terminal of a performance, and the secrets that must not be shown on it.
+
+    `window`, if there is one, gives the rows and columns instead, which may change.
+    """
 
     columns: int = COLUMNS
     rows: int = ROWS
+    window: Callable[[], tuple[int, int]] | None = None
     term: str = "xterm-256color"
     secrets: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -67,7 +71,7 @@ class Settings:
 def opened(script: Script, settings: Settings, show: Callable[[str], None]) -> Iterator[Shell]:
     """A shell after the setup, whose output goes to `show`; the cleanup runs whatever happens."""
     output = _Output(Masked(settings.secrets, show))
-    size = (settings.rows, settings.columns)
+    size = settings.window or (lambda: (settings.rows, settings.columns))
     shell = Shell(output.write, size, settings.term, settings.environment, settings.folder)
     try:
         player.quietly(script.setup, shell)
