@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import anyio
 import httpx2
 import pytest
+from mcp import Client
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -22,6 +23,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from tests import serving
+from workshop.agent.approval import ApproveAs
+from workshop.agent.connect import connect
 from workshop.agent.events import Event
 from workshop.agent.listener import LoopbackListener
 from workshop.agent.oauth import OAuthClient
@@ -195,6 +198,27 @@ class Visit:
     async def start(self, url: str) -> None:
         async with httpx2.AsyncClient(follow_redirects=True) as browser:
             await browser.get(url)
+
+
+@contextlib.asynccontextmanager
+async def logged_in(url: str, logins: Path, approval: Any, **options: Any) -> AsyncIterator[Client]:
+    """The SDK's client, after the agent's own login at a server."""
+    async with LoopbackListener(free_port()) as listener:
+        login = OAuthClient(
+            url, listener=listener, approval=approval, tokens=TokenStore(logins), approval_seconds=200
+        )
+        async with connect(url, auth=login, seconds=60, **options) as client:
+            yield client
+
+
+async def log_in(url: str, logins: Path) -> str:
+    """The access token of the agent's own login, as the practice user `learner`."""
+    async with logged_in(url, logins, ApproveAs("learner")):
+        pass
+    login = TokenStore(logins).find(url)
+    assert login
+    assert login.tokens
+    return login.tokens.access_token
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,6 @@ import aiohttp
 from aiohttp import web
 
 from tests.servers.gateway.harness import configured
-from workshop.agent import ApproveAs, LoopbackListener, OAuthClient, TokenStore
-from workshop.agent.connect import connect
 from workshop.core.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,19 +74,6 @@ async def gateway(folder: Path, values: dict[str, Any]) -> AsyncIterator[str]:
     path = str(folder / "gateway.json")
     async with program("-m", "workshop.servers.gateway", "--config", path, ready=_GATEWAY_READY):
         yield f"http://localhost:{port}"
-
-
-async def log_in(url: str, folder: Path) -> str:
-    """An access token of the gateway at `url`, got by the agent for the practice user `learner`."""
-    store = TokenStore(folder / "logins")
-    async with LoopbackListener(free_port()) as listener:
-        auth = OAuthClient(url, listener=listener, approval=ApproveAs("learner"), tokens=store)
-        async with connect(url, auth=auth):
-            pass
-    login = store.find(url)
-    assert login
-    assert login.tokens
-    return login.tokens.access_token
 
 
 @asynccontextmanager

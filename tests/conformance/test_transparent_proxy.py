@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.agent.conftest import log_in
 from tests.clients.packages import Npm
-from tests.conformance.servers import bearer_hop, gateway, log_in
+from tests.conformance.servers import bearer_hop, gateway
 from tests.conformance.verdicts import Verdict, judge, judge_server
 from tests.servers.gateway.harness import settings
 from workshop.core.ports import free_port
@@ -33,7 +34,7 @@ async def test_the_gateway_changes_no_answer_of_a_server(
 
     async with (
         gateway(tmp_path, values) as url,
-        bearer_hop(url, await log_in(f"{url}/mcp", tmp_path)) as hop,
+        bearer_hop(url, await log_in(f"{url}/mcp", tmp_path / "logins")) as hop,
     ):
         behind_login = await judged(npm, f"{hop}/mcp", revision)
     assert behind_login.checks == direct.checks, behind_login.summary

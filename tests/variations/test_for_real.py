@@ -12,17 +12,13 @@ from pathlib import Path
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.agent.conftest import Visit
+from tests.agent.conftest import Visit, logged_in
 from tests.clients.packages import python_package, run_python
 from tests.servers.gateway.harness import ec_pem, in_thread
 from tests.variations.edge import Edge, edge
 from tests.variations.prefix_gateway import Upstream
 from tests.variations.real import AS_PROCESS, Served, Way
 from tests.variations.resource_servers import Keycloak
-from workshop.agent.connect import connect
-from workshop.agent.listener import LoopbackListener
-from workshop.agent.oauth import OAuthClient
-from workshop.agent.token_store import TokenStore
 from workshop.core.http_client import _system_certificates
 from workshop.core.paths import parts_dir
 from workshop.core.ports import free_port
@@ -178,12 +174,8 @@ async def by_our_agent(
     for name, value in site.internet.environment.items():
         monkeypatch.setenv(name, value)
     _system_certificates.cache_clear()  # each site has an authority of its own
-    async with LoopbackListener(free_port()) as listener:
-        login = OAuthClient(
-            site.url, listener=listener, approval=Visit(), tokens=TokenStore(folder), approval_seconds=60
-        )
-        async with connect(site.url, auth=login, seconds=60, headers=headers) as client:
-            return str((await client.call_tool(tool, given)).content)
+    async with logged_in(site.url, folder, Visit(), headers=headers) as client:
+        return str((await client.call_tool(tool, given)).content)
 
 
 def by_fastmcp(

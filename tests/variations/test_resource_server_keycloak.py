@@ -1,7 +1,7 @@
 """The documented configuration for Keycloak, with a realm that behaves so; and what a tool gets to know."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tests.agent.conftest import Visit
+from tests.agent.conftest import Visit, logged_in
 from tests.servers.gateway.harness import in_thread
 from tests.variations.resource_servers import Keycloak, ask, keycloak_config
-from workshop.agent.connect import connect
-from workshop.agent.listener import LoopbackListener
-from workshop.agent.oauth import OAuthClient
-from workshop.agent.token_store import TokenStore
 from workshop.core.errors import WorkshopError
 from workshop.core.ports import free_port
 from workshop.servers.resource_server import mk_http_app
@@ -139,21 +135,10 @@ async def test_while_the_keys_cannot_be_had_nobody_gets_in_and_nobody_is_blamed(
     assert "www-authenticate" not in response.headers
 
 
-@asynccontextmanager
-async def logged_in(site: Site, folder: Path) -> AsyncIterator[Client]:
-    """The agent's own login at the realm, then the SDK's client."""
-    async with LoopbackListener(free_port()) as listener:
-        login = OAuthClient(
-            site.url, listener=listener, approval=Visit(), tokens=TokenStore(folder), approval_seconds=200
-        )
-        async with connect(site.url, auth=login, seconds=60) as client:
-            yield client
-
-
 async def test_the_agent_logs_in_at_keycloak_and_the_scope_brings_the_audience(
     site: Site, tmp_path: Path
 ) -> None:
-    async with logged_in(site, tmp_path) as client:
+    async with logged_in(site.url, tmp_path, Visit()) as client:
         result = await client.call_tool("basename", {"p": "/routes/ridge.gpx"})
     assert "ridge.gpx" in str(result.content)
     (asked,) = [line for line in site.keycloak.asked if line.startswith("auth")]
@@ -165,7 +150,7 @@ async def test_without_the_mapper_the_login_works_and_the_token_is_worth_nothing
         serving(mapped=False) as site,
         pytest.raises(WorkshopError, match="refuses the token of the login that was just approved"),
     ):
-        async with logged_in(site, tmp_path):
+        async with logged_in(site.url, tmp_path, Visit()):
             pass
 
 

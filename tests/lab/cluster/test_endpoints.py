@@ -20,13 +20,9 @@ from joserfc.jwk import ECKey
 from mcp.server.mcpserver import MCPServer
 from starlette.responses import JSONResponse, Response
 
+from tests.agent.conftest import log_in
 from tests.lab.cluster.tampering import Tampering
 from tests.serving import serve
-from workshop.agent.approval import ApproveAs
-from workshop.agent.connect import connect
-from workshop.agent.listener import LoopbackListener
-from workshop.agent.oauth import OAuthClient
-from workshop.agent.token_store import TokenStore
 from workshop.core.console import Console
 from workshop.core.errors import CredentialsError, WorkshopError
 from workshop.core.ports import free_port
@@ -105,24 +101,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             process.read_states(directory / "workloads")["workshop-0"].url,
             ServerContract.of(part_3.of("MCPServer")[0], part_3, endpoints["workshop"]),
             ProxyContract.of(resources.of("MCPRemoteProxy")[0], resources, secrets),
-            asyncio.run(sign_in(endpoints["github-remote"], directory / "logins")),
+            asyncio.run(log_in(endpoints["github-remote"], directory / "logins")),
         )
     finally:
         with Console(io.StringIO(), io.StringIO()).progress() as bar:
             backend.teardown(bar)
-
-
-async def sign_in(url: str, logins: Path) -> str:
-    """A real login, as the agent makes it; returns the access token."""
-    store, approval = TokenStore(logins), ApproveAs("learner")
-    async with LoopbackListener(free_port()) as listener:
-        login = OAuthClient(url, listener=listener, approval=approval, tokens=store, approval_seconds=200)
-        async with connect(url, auth=login):
-            pass
-    found = store.find(url)
-    assert found
-    assert found.tokens
-    return found.tokens.access_token
 
 
 def failed(results: list[CheckResult]) -> CheckResult:
