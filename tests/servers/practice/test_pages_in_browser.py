@@ -1,14 +1,17 @@
 """The pages as Chromium shows them: on a phone, in the dark, and all the way through the form."""
 
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import Browser, Page
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from tests.environment import IsolatedInstance
+from tests.servers.gateway.harness import in_thread
+from workshop.core.ports import free_port
 
 
 @pytest.fixture
@@ -26,25 +29,12 @@ def phone(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-class Callback(BaseHTTPRequestHandler):
-    """The app that asked: it answers whatever comes back."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b"the app has it")
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
-        """Say nothing."""
-
-
 @pytest.fixture
 def callback() -> Iterator[str]:
     """Where the app listens: another loopback port than the registered one, which GitHub allows."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Callback) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://localhost:{server.server_port}/oauth/callback"
-        server.shutdown()
+    app = Starlette(routes=[Route("/oauth/callback", lambda _: PlainTextResponse("the app has it"))])
+    with in_thread(app, free_port()) as url:
+        yield f"{url}/oauth/callback"
 
 
 def authorize(port: int, callback: str) -> str:
