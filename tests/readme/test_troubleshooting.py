@@ -2,20 +2,20 @@
 
 import re
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from starlette.responses import Response
 
 from tests.cli.conftest import Outcome, Workshop, workshop
 from tests.environment import WORKLOADS
 from tests.lab.cluster.fake_tools import FakeMachine
 from tests.readme.page import ROOT, topic
+from tests.servers.gateway.harness import in_thread
 from tests.tiers import exists
 from workshop.core.instance import Instance, Record
 from workshop.core.ports import free_port
@@ -207,28 +207,9 @@ HERE: dict[str, Callable[[Scene], Outcome]] = {
 }
 
 
-@contextmanager
-def answering(status: int) -> Iterator[str]:
+def answering(status: int) -> AbstractContextManager[str]:
     """A server that answers everything with this status."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length", 0)))
-            self.send_response(status)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        do_POST = do_GET  # noqa: N815 - the name http.server calls
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    return in_thread(Response(status_code=status), free_port())
 
 
 def pattern(text: str) -> str:
