@@ -48,7 +48,7 @@ def doctor(
     return Result(
         "doctor",
         data,
-        _headline([found.severity for found in findings]),
+        headline([found.severity for found in findings], show_all=show_all),
         mended,
         table=Table(("", "check", "found", "remedy"), rows) if rows else None,
         next="" if failed else following(),
@@ -99,9 +99,10 @@ def _finding(found: "Finding") -> dict[str, object]:
     }
 
 
-def _headline(severities: list[str]) -> str:
+def headline(severities: list[str], *, show_all: bool) -> str:
+    """The findings in one line."""
     bad, warned = severities.count("fail"), severities.count("warn")
     if bad:
         return f"Not ready: {bad} of {len(severities)} checks failed"
     text = f"Ready: {len(severities)} checks" + (f", {warned} with a warning" if warned else ", none failed")
-    return f"{text}; `--all` shows each"
+    return text if show_all else f"{text}; `--all` shows each"

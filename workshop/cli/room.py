@@ -33,7 +33,7 @@ _Seats = Annotated[
 ]
 _People = Annotated[
     Path | None,
-    typer.Option("--from", metavar="CSV", help="The names of the people, one a line.", show_default=False),
+    typer.Option("--from", metavar="CSV", help="The names of the people, one per line.", show_default=False),
 ]
 _To = Annotated[
     Path | None,
@@ -72,7 +72,9 @@ _KeepOperator = Annotated[
 ]
 _Plan = Annotated[
     bool,
-    typer.Option("--plan", help="Only show what so many seats need of the cluster, and if they fit."),
+    typer.Option(
+        "--plan", help="Only show what that many seats need from the cluster, and whether they fit."
+    ),
 ]
 _SomeSeats = Annotated[
     list[str] | None,

@@ -50,7 +50,7 @@ def status(
     no_browser: _NoBrowser = False,
     json: Json = False,
 ) -> None:
-    """Show each seat: its person, part, checks, pods, and what is wrong with the fix."""
+    """Show each seat: its person, part, checks, pods, and what is wrong, with the remedy."""
     from workshop.lab.room import record
     from workshop.lab.room.status import look
 
@@ -110,7 +110,7 @@ def _run_first(lesson: "Lesson", home: "SeatHome") -> int:
 
 
 def show_plan(name: str, context: str | None, seats: int, *, yes: bool, json: bool) -> None:
-    """Show what so many seats, or 0 for those of the room, need; raises PreflightError if they do not fit."""
+    """Show what that many seats need, or all of the room with 0; raises PreflightError if they do not fit."""
     from workshop.course.lessons import find_lessons
     from workshop.lab.room import record
     from workshop.lab.room.sizing import plan

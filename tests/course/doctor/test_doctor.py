@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from workshop.cli.doctor import headline
 from workshop.core import paths
 from workshop.core.errors import PreflightError
 from workshop.core.instance import Instance, Record
@@ -303,6 +304,12 @@ def test_the_command_tells_a_person_and_a_program_the_same(machine: Machine) -> 
         [sys.executable, "-m", "workshop", "doctor"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout.startswith("Ready: ")) == (0, True)
+
+
+def test_all_is_advised_only_to_those_who_have_not_typed_it() -> None:
+    advice = "; `--all` shows each"
+    assert headline(["ok", "warn"], show_all=False) == f"Ready: 2 checks, 1 with a warning{advice}"
+    assert headline(["ok", "warn"], show_all=True) == "Ready: 2 checks, 1 with a warning"
 
 
 @pytest.mark.parametrize(("encoding", "severity"), [("utf-8", "ok"), ("iso8859-15", "warn")])

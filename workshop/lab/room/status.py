@@ -1,4 +1,4 @@
-"""The state of a room: each seat's progress, its pods, and what is wrong with the fix.
+"""The state of a room: each seat's progress, its pods, and what is wrong, with the remedy.
 
 It takes one list of each kind for the whole room, however many seats it has.
 """
