@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pexpect
+import pyte
 import pytest
 
 LINE = "✓ one → two … “three” \u2018four\u2019 ✗ │"
@@ -113,3 +115,35 @@ for _ in range(100_000):
 """
     done = shell("PROGRAM | head -1", program)
     assert (done.stdout, done.stderr) == (b"line\n", b"")
+
+
+STEPS = """
+from workshop.core.streams import prepare_streams
+prepare_streams()
+from workshop.core.console import Console
+label = "A label \\u2192 that is longer than the window is " * 3
+with Console().progress() as progress, progress.step(label) as step:
+    for number in range(3):
+        step.detail = f"what it did last, {number}" * 3
+        progress._refresh()
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1", "utf-8"])
+def test_a_running_step_keeps_to_its_line_in_every_encoding(encoding: str) -> None:
+    """A sign that is printed as three dots must not push the end of the line onto the next."""
+    child = pexpect.spawn(
+        sys.executable,
+        ["-c", STEPS],
+        env={"PATH": "/usr/bin:/bin", "PYTHONIOENCODING": encoding, "TERM": "xterm"},
+        encoding=encoding,
+        timeout=200,
+        dimensions=(20, 60),
+    )
+    screen = pyte.Screen(60, 20)
+    child.expect(pexpect.EOF)
+    pyte.Stream(screen).feed(str(child.before))
+    (line,) = [row.rstrip() for row in screen.display if row.strip()]
+    assert line.startswith(("* A label -> that", "✓ A label → that"))
+    assert line.endswith(" s)")
+    assert encoding == "utf-8" or "?" not in str(child.before).replace("\x1b[?", "")

@@ -28,6 +28,7 @@ from workshop.core.screen import (
     show_in_pager,
     takes_hyperlinks,
 )
+from workshop.core.streams import printed
 from workshop.core.text import plain, unbroken
 
 if TYPE_CHECKING:
@@ -380,7 +381,10 @@ class Progress:
         detail = Text(f" · {self._console.for_person(step.detail)}" if step.detail else "")
         detail.style = "not bold dim default"
         if self._live:
-            free = self._live.console.width - line.cell_len - len(end)
+            encoding = self._live.console.encoding
+            label.plain, detail.plain = printed(label.plain, encoding), printed(detail.plain, encoding)
+            # Room for the sign of a cut, which some encodings print as three dots.
+            free = self._live.console.width - line.cell_len - len(end) - len(printed("…", encoding)) + 1
             label.truncate(max(free, 0), overflow="ellipsis")
             free -= label.cell_len
             detail.truncate(max(free, 1), overflow="ellipsis")
@@ -390,7 +394,8 @@ class Progress:
     def _refresh(self) -> None:
         if self._live:
             rows: list[RenderableType] = [
-                Running(functools.partial(self._running_line, step)) for step in self._running
+                Running(functools.partial(self._running_line, step), self._live.console.encoding)
+                for step in self._running
             ]
             self._live.update(Group(*rows), refresh=True)
 

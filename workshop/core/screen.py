@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from workshop.core.result import Point, Result
+from workshop.core.streams import printed
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -130,11 +131,12 @@ def show_in_pager(text: str, command: list[str]) -> None:
 class Running:
     """A spinner, and after it a line that is made anew each time it is drawn."""
 
-    def __init__(self, line: "Callable[[], Text]") -> None:
+    def __init__(self, line: "Callable[[], Text]", encoding: str) -> None:
         self._line = line
         from rich.spinner import Spinner
 
-        self._spinner = Spinner("dots", style="cyan")
+        # The first turns in Braille, which an older encoding lacks.
+        self._spinner = Spinner("dots" if printed("⠋", encoding) == "⠋" else "line", style="cyan")
 
     def __rich__(self) -> "Spinner":
         self._spinner.text = self._line()

@@ -26,7 +26,6 @@ def prepare_streams() -> None:
     One that is closed reads or writes nothing from now on. A character that the encoding lacks is printed in
     a plain form. A write that fails is OutputError on stdout, and is dropped on stderr.
     """
-    codecs.register_error(_HANDLER, _in_plain_form)
     for number, name in enumerate(_NAMES):
         if getattr(sys, name) is None:
             _reopen(number, name)
@@ -37,6 +36,11 @@ def prepare_streams() -> None:
         sys.stdout = _rewrapped(sys.stdout, _Stdout)
     if isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr is sys.__stderr__:
         sys.stderr = _rewrapped(sys.stderr, _Stderr)
+
+
+def printed(text: str, encoding: str) -> str:
+    """The text as a stream of this encoding prints it: a plain form may be longer than its character."""
+    return text.encode(encoding, _HANDLER).decode(encoding)
 
 
 class _Stdout(io.TextIOWrapper):
@@ -114,3 +118,6 @@ def _in_plain_form(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     return "".join(_PLAIN.get(char, "?") for char in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(_HANDLER, _in_plain_form)
