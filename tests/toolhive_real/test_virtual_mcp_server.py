@@ -19,7 +19,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp_types import CallToolResult, TextContent
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.conformance.servers import log_in
+from tests.agent.conftest import log_in
 from tests.servers.gateway.harness import NO_TLS, in_thread
 from tests.toolhive.test_virtual_mcp_server import VARIATION, gateway
 from tests.toolhive_real import run_configs
@@ -163,7 +163,7 @@ async def test_the_manifests_give_each_server_its_tools_and_github_alone_a_token
     tmp_path: Path, vmcp: Path, era: str
 ) -> None:
     with running_vmcp(tmp_path, vmcp) as running:
-        token = await log_in(running.url, tmp_path)
+        token = await log_in(running.url, tmp_path / "logins")
         async with connected(running.url, token, era) as client:
             assert client.protocol_version == era
             assert {tool.name for tool in (await client.list_tools()).tools} == TOOLS
