@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import psutil
-import pytest
 
 from tests.environment import IsolatedInstance
 
@@ -101,7 +100,6 @@ def leaks(secrets: dict[str, str], places: dict[str, str]) -> list[str]:
     ]
 
 
-@pytest.mark.timeout(180)
 def test_no_secret_of_a_rehearsal_is_anywhere_but_at_home(instance: IsolatedInstance) -> None:
     with echoing_model() as (url, heard):
         (instance.folder / ".env").write_text(

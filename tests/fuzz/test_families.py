@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -179,6 +180,7 @@ class Families(RuleBasedStateMachine):
         return Refresh(family, answer["refresh_token"], self.now + self.bench.auth.refresh_seconds)
 
 
+@pytest.mark.timeout(900)  # it takes a minute alone, and other programs may have both cores
 def test_a_code_gives_one_set_of_tokens_and_a_dead_family_stays_dead(target: Bench) -> None:
     bound = type("BoundFamilies", (Families,), {"bench": target})
     run_state_machine_as_test(bound, settings=looks(50, steps=40))

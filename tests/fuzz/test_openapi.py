@@ -37,7 +37,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.mark.timeout(120)
 @SCHEMA.parametrize()
 @looks(40)
 def test_the_gateway_answers_as_described(case: "Case[Any]", address: str) -> None:

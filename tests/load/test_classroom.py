@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
-import pytest
 
 from tests.load.processes import DEADLINE, classroom
 from tests.servers.gateway.harness import CALLBACK, DISCOVER, MCP_HEADERS, NO_TLS, Clock, SignedIn, Site
@@ -79,7 +78,6 @@ def whose(answer: httpx2.Response) -> str:
     return users[0]
 
 
-@pytest.mark.timeout(120)
 async def test_fifty_people_at_once_each_get_their_own_data(tmp_path: Path) -> None:
     async with classroom(tmp_path) as (site, running):
         clients = register_beforehand(site, PEOPLE)
@@ -116,7 +114,6 @@ async def dribble(writers: list[asyncio.StreamWriter]) -> None:
     await asyncio.gather(*(writer.drain() for writer in writers))
 
 
-@pytest.mark.timeout(120)
 async def test_two_hundred_slow_clients_keep_nobody_waiting(tmp_path: Path) -> None:
     async with classroom(tmp_path) as (site, running):
         (client_id,) = register_beforehand(site, 1)
