@@ -16,6 +16,7 @@ from tests.environment import IsolatedInstance
 PARTS = Path(__file__).resolve().parents[2] / "parts"
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\]8;.*?\x1b\\")
 DIAGRAM = re.compile(r"^```\n(.*?)^```", re.MULTILINE | re.DOTALL)
+HEADINGS = ("workload ", "part ", "resource ", "variation ", "severity ")
 VARIATIONS = [path.parent.name for path in PARTS.glob("04_*/variations/*/part.toml")]
 
 
@@ -126,6 +127,38 @@ def test_no_address_is_broken_in_a_table(running: IsolatedInstance) -> None:
         ]
         assert max(map(len, table)) <= columns
         assert any(re.search(r"in (5\d|60) min", line) for line in written), "times are relative"
+
+
+@pytest.mark.parametrize("columns", [40, 50, 60])
+@pytest.mark.parametrize(
+    "words",
+    [["status"], ["next"], ["login", "list"], ["part", "4", "variations"], ["probe", "URL", "--all"]],
+    ids=" ".join,
+)
+def test_a_narrow_terminal_breaks_no_word_and_no_address(
+    running: IsolatedInstance, words: list[str], columns: int
+) -> None:
+    url = f"http://localhost:{running.ports['github-remote']}/mcp"
+    assert running.run("part", "4", "run", "--approve-as", "learner").returncode == 0
+    words = [url if word == "URL" else word for word in words]
+    child = running.spawn(*words, size=(50, columns))
+    child.expect(pexpect.EOF)
+    child.close()
+    screen = pyte.Screen(columns, 2000)
+    pyte.Stream(screen).feed(str(child.before))
+    there = {word.strip(":") for line in screen.display for word in line.split()}
+    piped = running.run(*words).stdout.splitlines()
+    # A list leaves out the headings of what is empty.
+    expected = {word for line in piped if not line.startswith(HEADINGS) for word in line.split()}
+    # What has a digit may be a time, which goes on; what is longer than a line is left to the terminal.
+    missing = {
+        word
+        for word in expected
+        if word.strip(":") not in there and not re.search(r"\d", word) and len(word) <= columns - 4
+    }
+    assert missing == set()
+    if words[0] in ("status", "login"):
+        assert any(url in line for line in screen.display)
 
 
 def test_a_long_line_goes_on_below_its_first_word(running: IsolatedInstance) -> None:

@@ -34,7 +34,7 @@ from workshop.core.errors import UsageError
 from workshop.core.instance import Instance
 from workshop.core.invocation import again
 from workshop.core.paths import state_home
-from workshop.core.result import Result, Table
+from workshop.core.result import Result, Table, sentences
 
 if TYPE_CHECKING:
     from workshop.course.environment import StatusReport, UpReport
@@ -203,14 +203,14 @@ def status() -> Result:
     if not report.up:
         headline = f"Only variations are up: {len(active)} workloads" if active else "Nothing is up"
         table = _table(report) if active else None
-        return Result("status", data, headline, lines, table=table, next="`workshop up`")
+        return Result("status", data, headline, points=sentences(lines), table=table, next="`workshop up`")
     # `up` cannot start what this account may not read.
     down = [item.name for item in report.workloads if item.state not in ("running", "not visible")]
     return Result(
         "status",
         data,
         _environment(report),
-        [*lines, f"State and logs: {report.directory}"],
+        points=sentences([*lines, f"State and logs: {report.directory}"]),
         table=_table(report),
         next="`workshop up` starts what is stopped" if down else next_command(step),
     )

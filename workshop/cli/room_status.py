@@ -14,7 +14,7 @@ from workshop.cli.groups import Commands
 from workshop.cli.options import Json, Room, RoomContext
 from workshop.cli.terminal import console, finish, running, serve
 from workshop.core.errors import DeadlineError, UsageError
-from workshop.core.result import Point, Result, Table
+from workshop.core.result import Point, Result, Table, sentences
 
 if TYPE_CHECKING:
     from workshop.course.lessons import Lesson
@@ -191,4 +191,5 @@ def _result(found: "RoomStatus") -> Result:
     columns = ("Seat", "Person", "Part", "Checks", "Last sign", "Pods", "Wrong")
     lines = [f"{each.name}: {each.ready} of {each.pods} pods ready" for each in found.shared]
     again = f"`workshop room status {found.room} --watch`"
-    return Result("room status", found, found.summary, lines, Table(columns, rows), points=wrong, next=again)
+    points = [*sentences(lines), *wrong]
+    return Result("room status", found, found.summary, table=Table(columns, rows), points=points, next=again)

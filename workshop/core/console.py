@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
-from rich.cells import cell_len
 from rich.console import Console as RichConsole
 from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.text import Text
@@ -29,17 +28,16 @@ from workshop.core.screen import (
     takes_hyperlinks,
 )
 from workshop.core.streams import printed
+from workshop.core.tables import laid_out
 from workshop.core.text import plain, unbroken
 
 if TYPE_CHECKING:
     from rich.live import Live
-    from rich.table import Table as RichTable
 
 # `-qq`.
 _NO_WARNINGS = -2
 # Rich needs some width; in a pipe no row may be wrapped.
 _WIDE = 10_000
-_NARROWEST = 10  # columns of a table's column whose cells may be wrapped
 _MOST_INDENT = 4
 _MARKS = {"done": ("✓", "green"), "failed": ("✗", "bold red"), "stopped": ("■", "yellow")}
 _STYLES = {**dict(_MARKS.values()), "→": "cyan", "+": "green", "-": "red"}
@@ -189,18 +187,17 @@ class Console:
         for point in result.points:
             self._point(point)
         if result.table:
-            self._print_table(self._table(result.table))
+            self._print_table(result.table)
         if result.markdown:
             self._markdown(self.masked(runnable_markdown(result.markdown)))
         if result.next:
             self.say(f"Next: {result.next}", "cyan")
 
     def _headline(self, text: str) -> None:
-        at_terminal = self._out.file.isatty()
-        if at_terminal:
+        if self._out.file.isatty():
             self._out.print()
-        shown = self._linked(Text(self.for_person(text), style="bold"), self._out)
-        self._out.print(shown, soft_wrap=not at_terminal, width=_text_width(self._out))
+        shown = Text("\n".join(self._lines(self.for_person(text), "")), style="bold")
+        self._out.print(self._linked(shown, self._out), soft_wrap=True)
 
     def _markdown(self, markdown: str) -> None:
         """Print Markdown; on a terminal, what is longer than the screen goes through the person's pager."""
@@ -224,20 +221,22 @@ class Console:
         style = _STYLES.get(first, "")
         is_mark = first in _STYLES or (len(first) == 1 and not first.isalnum())
         indent = margin + " " * (len(first) + 1) if is_mark else margin
-        whole = f"{margin}{first} {rest}".rstrip()
-        lines = [whole]
-        if self._out.file.isatty():
-            lines = textwrap.wrap(
-                whole,
-                _text_width(self._out),
-                subsequent_indent=indent,
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
-        shown = Text("\n".join(lines))
+        shown = Text("\n".join(self._lines(f"{margin}{first} {rest}".rstrip(), indent)))
         if style:
             shown.stylize(style, len(margin), len(margin) + len(first))
         self._out.print(self._linked(shown, self._out), soft_wrap=True)
+
+    def _lines(self, text: str, indent: str) -> list[str]:
+        """The lines of a text; on a terminal they are broken between words, never inside a URL."""
+        if not self._out.file.isatty():
+            return [text]
+        return textwrap.wrap(
+            text,
+            _text_width(self._out),
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
 
     @contextlib.contextmanager
     def progress(self) -> Iterator["Progress"]:
@@ -260,33 +259,13 @@ class Console:
         with self._out.screen():
             yield Screen(self._out, self.render, redraws=True)
 
-    def _print_table(self, table: "RichTable") -> None:
+    def _print_table(self, table: Table) -> None:
         """Print a table; in a pipe, each row is one line."""
-        if self._out.file.isatty():
-            self._out.print(table)
-            return
-        wide = RichConsole(file=self._out.file, width=_WIDE, highlight=False, emoji=False)
-        with wide.capture() as captured:
-            wide.print(table)
-        for line in captured.get().splitlines():
-            self.raw(f"{line.rstrip()}\n")
+        width = self._out.width if self._out.file.isatty() else _WIDE
+        self._out.print(laid_out(table, width, self._cell), soft_wrap=True)
 
-    def _table(self, table: Table) -> "RichTable":
-        from rich.table import Table as RichTable
-
-        drawn = RichTable(
-            title=table.title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 3, 0, 0)
-        )
-        widths = [max(map(cell_len, cells)) for cells in zip(table.columns, *table.rows, strict=True)]
-        words = [not any(" " in row[index] for row in table.rows) for index in range(len(table.columns))]
-        # A column of single words, such as addresses, is not broken while the others leave it the room.
-        needed = sum(width if word else _NARROWEST for width, word in zip(widths, words, strict=True))
-        whole = needed + 3 * (len(widths) - 1) <= self._out.width
-        for column, word in zip(table.columns, words, strict=True):
-            drawn.add_column(column, header_style="bold", overflow="fold", no_wrap=word and whole)
-        for row in table.rows:
-            drawn.add_row(*(self._linked(Text(self.for_person(cell)), self._out) for cell in row))
-        return drawn
+    def _cell(self, text: str) -> Text:
+        return self._linked(Text(self.for_person(text)), self._out)
 
     def _linked(self, text: Text, stream: RichConsole) -> Text:
         """The text with hyperlinks, if the stream is a terminal that takes them."""

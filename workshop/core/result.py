@@ -1,7 +1,7 @@
 """What a command returns: data for `--json`, and the lines and table a person reads."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 
 from workshop.core.errors import WorkshopError, code_of
@@ -25,6 +25,11 @@ class Point:
     mark: str
     text: str
     details: Sequence[str] = ()
+
+
+def sentences(lines: Iterable[str]) -> list[Point]:
+    """Lines to read, not to copy: a terminal breaks them between words, and never inside one."""
+    return [Point(first, rest) for first, _, rest in (line.partition(" ") for line in lines)]
 
 
 @dataclass(frozen=True)
