@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from workshop.agent.approval import ApproveAs, OpenBrowser, PrintUrl, approval_for
+from workshop.agent.approval import Approvals, ApproveAs, OpenBrowser, PrintUrl, approval_for
+from workshop.agent.events import ApprovalNeeded, Event, LoginReused, PageOpened
 from workshop.core.browser import following, press
 from workshop.core.errors import CredentialsError, WorkshopError
 from workshop.core.ports import free_port
@@ -192,3 +193,23 @@ def test_the_options_choose_the_approval() -> None:
     assert approval_for() == OpenBrowser()
     assert approval_for(no_browser=True) == PrintUrl()
     assert approval_for(approve_as="mentor", no_browser=True) == ApproveAs("mentor")
+
+
+@pytest.mark.parametrize(
+    ("events", "why"),
+    [
+        ([], "nothing asked for a login"),
+        ([LoginReused("http://localhost")], "the agent used its stored login"),
+        ([LoginReused("http://localhost"), ApprovalNeeded("u", "practice user", "mentor", 1)], ""),
+        ([PageOpened("practice user", "localhost", "mentor", 1)], ""),
+    ],
+)
+def test_a_practice_user_who_had_nothing_to_approve_is_reported(events: list[Event], why: str) -> None:
+    seen: list[Event] = []
+    approvals = Approvals(seen.append)
+    for event in events:
+        approvals(event)
+    assert seen == events
+    assert approvals.unused(None) == ""
+    assert approvals.unused("mentor").startswith(f"`--approve-as mentor` was not used: {why}" if why else "")
+    assert bool(approvals.unused("mentor")) == bool(why)

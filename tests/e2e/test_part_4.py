@@ -47,6 +47,20 @@ def test_another_user_gets_their_own_answer(running: IsolatedInstance) -> None:
     assert "trail-mapper" not in done.stdout
 
 
+def test_a_practice_user_who_is_not_needed_is_reported_and_nothing_else_changes(
+    running: IsolatedInstance,
+) -> None:
+    for number in ("1", "2", "3"):
+        part = running.run("part", number, "run", "--model", "rehearsal", "--approve-as", "mentor")
+        assert (part.returncode, FACT in part.stdout) == (0, True), part.stderr
+        assert part.stderr.count("`--approve-as mentor` was not used: nothing asked for a login\n") == 1
+    assert "was not used" not in approve(running)
+    again = ask(running, "--approve-as", "mentor", "--json")
+    assert again.returncode == 0
+    assert FACT in json.loads(again.stdout)["data"]["answer"]
+    assert "`--approve-as mentor` was not used: the agent used its stored login, which `" in again.stderr
+
+
 def test_a_killed_gateway_needs_no_second_approval_and_a_lost_store_needs_one(
     expendable: IsolatedInstance,
 ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from workshop.agent.events import Way
+from workshop.agent.events import ApprovalNeeded, Event, LoginReused, Observer, PageOpened, Way
 from workshop.core.errors import CredentialsError
 
 _NOBODY = "A login is required, and nobody is at the browser"
@@ -109,3 +109,27 @@ def approval_for(*, no_browser: bool = False, approve_as: str | None = None) -> 
     if approve_as:
         return ApproveAs(approve_as)
     return PrintUrl() if no_browser else OpenBrowser()
+
+
+class Approvals:
+    """An observer of a run that passes its events on, and knows what became of `--approve-as`."""
+
+    def __init__(self, observe: Observer) -> None:
+        self._observe = observe
+        self._used = self._reused = False
+
+    def __call__(self, event: Event) -> None:
+        """Note an event, and pass it on."""
+        if isinstance(event, ApprovalNeeded | PageOpened) and event.way == "practice user":
+            self._used = True
+        self._reused = self._reused or isinstance(event, LoginReused)
+        self._observe(event)
+
+    def unused(self, user: str | None) -> str:
+        """Why this practice user had nothing to approve; empty where they had, and without a user."""
+        if self._used or not user:
+            return ""
+        stored = "the agent used its stored login, which `workshop login revoke` ends"
+        return (
+            f"`--approve-as {user}` was not used: {stored if self._reused else 'nothing asked for a login'}"
+        )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from workshop.agent import events as on
-from workshop.agent.approval import approval_for
+from workshop.agent.approval import Approvals, approval_for
 from workshop.agent.events import Asked, Event, ModelAnnounced, Observer, ignore
 from workshop.agent.loop import Agent
 from workshop.agent.messages import ChatModel
@@ -49,6 +49,8 @@ class RunOptions:
     trace: tuple[Path, ...] = ()
     practice_user: str = "learner"
     """Who is suggested for `approve_as`."""
+    attended: bool = True
+    """Whether a person typed these options."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ def run_answer(
     record = context.instance.record
     practice = options.practice_user if record is not None and record.upstream == "practice" else ""
     with recorded(context, options.trace, console, upstream), View(console, practice=practice) as view:
-        agent = prepare(context, options, noted(view.observe), endpoints)
+        approvals = Approvals(view.observe)
+        agent = prepare(context, options, noted(approvals), endpoints)
         agent = replace(agent, consent=view.agrees)
         view.observe(Asked(agent.question))
         view.observe(ModelAnnounced(agent.model.name))
@@ -131,6 +134,10 @@ def run_answer(
             f"`answer` of `{context.directory.name}/main.py` returned no text",
             hint="It ends with `return await agent.ask(…)`",
         )
+    # A variation's headers are this user's, also where nobody logs in.
+    asked = options.attended and not (endpoints and endpoints.headers)
+    if asked and (unused := approvals.unused(options.approve_as)):
+        console.say(unused)
     return plain(text)
 
 

@@ -27,7 +27,7 @@ from workshop.lab.choose import seat_of
 from workshop.lab.tools.run import runner_for
 from workshop.recorder.model import UNKNOWN, Upstream
 
-_UNATTENDED = RunOptions(approve_as="learner", rehearsal_model=True)
+_UNATTENDED = RunOptions(approve_as="learner", rehearsal_model=True, attended=False)
 
 
 def run_lesson(lesson: Lesson, options: RunOptions, console: Console) -> str:
