@@ -157,11 +157,11 @@ CONDITIONS = {
 FORKED = [name for name, condition in CONDITIONS.items() if "|" not in condition.streams]
 
 
-def can_unshare() -> bool:
+def can_unshare(flags: str = "-rm") -> bool:
     """Whether a namespace with mounts of its own can be made here."""
     if shutil.which("unshare") is None:
         return False
-    return subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode == 0
+    return subprocess.run(["unshare", flags, "true"], capture_output=True, check=False).returncode == 0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Whole scripts of commands on a full disk, or without a usable localhost: each in mounts of its own."""
+"""Whole scripts of commands on a full disk, or without a usable localhost: each in a namespace of its own."""
 
 import subprocess
 import sys
@@ -27,12 +27,12 @@ EMPTY_FILES = 'find . -type f -size 0 ! -name .env ! -name "*.lock"'
 
 
 @contextmanager
-def commands(before: str, folder: Path, environment: Mapping[str, str]) -> Iterator[Run]:
+def commands(before: str, folder: Path, environment: Mapping[str, str], flags: str = "-rm") -> Iterator[Run]:
     """Runs commands in the mounts and the folder that `before` makes; `first` is a shell's, before one."""
-    if not can_unshare():
-        pytest.skip("No namespace with mounts of its own can be made here")
+    if not can_unshare(flags):
+        pytest.skip("No namespace of its own can be made here")
     script = f'{before} || exit 99; "{sys.executable}" "$@"'
-    server = ForkServer(["unshare", "-rm", "/bin/sh", "-c", script, "sh"], folder, environment)
+    server = ForkServer(["unshare", flags, "/bin/sh", "-c", script, "sh"], folder, environment)
 
     def run(*words: str, first: str = "") -> subprocess.CompletedProcess[str]:
         argv = ("-m", "workshop", *words)
@@ -75,4 +75,22 @@ def test_a_localhost_that_leads_nowhere_is_named(hosts: str, instance: IsolatedI
     assert [each.returncode for each in done] == [0, 3, 6, 3, 0], output + errors
     assert f"Error: `localhost` {problem} on this machine" in errors
     assert output.count(f"`localhost` {problem}") == 2  # the check and doctor name it too
+    assert instance.processes() == []
+
+
+def test_a_loopback_that_is_down_is_named_before_anything_starts(instance: IsolatedInstance) -> None:
+    up = ("up", "--upstream", "practice", *instance.port_options)
+    worker = ("part", "4", "run", "--variation", "worker", "--approve-as", "learner")
+    # A new network namespace has an interface `lo` that nobody has turned on.
+    with commands(":", instance.folder, instance.environment, "-rn") as workshop:
+        done = [workshop(*words) for words in (up, worker, ("rehearse",), ("doctor",))]
+    down = "This machine's loopback interface is down"
+    hint = "  → Turn it on as root: `ip link set lo up`\n"
+    for each in done[:2]:
+        assert each.returncode == 3, each.stderr
+        assert each.stderr.endswith(f"Error: {down}\n  127.0.0.1: Network is unreachable\n{hint}")
+        assert "…" not in each.stderr, "no program was started"
+    assert f"{down}" in done[2].stdout + done[2].stderr
+    assert done[3].returncode == 3
+    assert f"{down}: 127.0.0.1: Network is unreachable" in done[3].stdout
     assert instance.processes() == []

@@ -1,6 +1,7 @@
 """How this machine reaches servers: the variables of proxies and TLS, and the name `localhost`."""
 
 import contextlib
+import errno
 import importlib.util
 import ipaddress
 import os
@@ -144,12 +145,38 @@ def localhost_problem() -> str:
 LOCALHOST_REMEDY = "Add the line `127.0.0.1 localhost` to the hosts file of this machine (`/etc/hosts`)"
 
 
+LOOPBACK_REMEDY = "Turn it on as root: `ip link set lo up`"
+_NO_ROUTE = {errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EHOSTUNREACH}
+
+
+def loopback_problem() -> str:
+    """Why no program of this machine reaches another one at 127.0.0.1; "" if it does."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.connect(
+                ("127.0.0.1", 9)
+            )  # of a datagram's socket, this looks up the route and sends nothing
+    except OSError as error:
+        if error.errno in _NO_ROUTE:
+            return f"This machine's loopback interface is down: 127.0.0.1: {reason(error)}"
+    return ""
+
+
+def check_loopback() -> None:
+    """Raise PreflightError where a server that is started here could not be reached."""
+    if problem := loopback_problem():
+        what, _, why = problem.partition(": ")
+        raise PreflightError(what, why=why, hint=LOOPBACK_REMEDY)
+
+
 @contextlib.contextmanager
 def explaining_localhost(host: str, *errors: type[Exception]) -> Iterator[None]:
-    """Turn one of these errors of a connection to `host` into PreflightError if the name is the cause."""
+    """Turn one of these errors of a connection to `host` into PreflightError if this machine is the cause."""
     try:
         yield
     except errors as error:
+        if host in ("localhost", "127.0.0.1"):
+            check_loopback()
         if host == "localhost" and (problem := localhost_problem()):
             raise PreflightError(problem, hint=LOCALHOST_REMEDY) from error
         raise

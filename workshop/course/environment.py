@@ -10,6 +10,7 @@ from workshop.core.console import Progress
 from workshop.core.errors import PreflightError, UsageError
 from workshop.core.instance import Instance, Record, Upstream
 from workshop.core.invocation import PORT_VARIABLE, given_as
+from workshop.core.outgoing import check_loopback
 from workshop.core.ports import HIGHEST, LOWEST, free_port
 from workshop.core.settings import Settings
 from workshop.course import variation_run
@@ -105,6 +106,7 @@ def up(
 ) -> UpReport:
     """Start everything that the parts need; what runs unchanged is not restarted."""
     instance = Instance.load()
+    check_loopback()  # on a cluster too, whose API server and forwards are there
     wanted = _decide(instance, lessons, options, runner or _runner())
     if wanted.backend.name != "embedded":
         progress.say(wanted.reason)  # the result with the reason comes minutes later

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from workshop.core.console import Progress
 from workshop.core.errors import DeadlineError, PreflightError, WorkshopError
 from workshop.core.files import DamagedFileError, Pid, Port, read_state
+from workshop.core.outgoing import check_loopback
 from workshop.core.paths import make_private_dir, write_private
 from workshop.core.ports import is_free, owner
 from workshop.lab.base import Applied, Program, WorkloadStatus
@@ -262,11 +263,14 @@ class Supervisor:
     def apply(self, programs: Sequence[Program], progress: Progress) -> Applied:
         """Start those that do not run as described; if one fails, those of this call are stopped again.
 
-        Raises PreflightError, before anything is started, for a port that another program has.
+        Raises PreflightError, before anything is started, for a port that another program has, and where
+        nothing that listens here could be reached.
         """
         states = self.states()
         unchanged = [item for item in programs if _is_current(item, states.get(item.name))]
         changed = [item for item in programs if item not in unchanged]
+        if changed:
+            check_loopback()
         _refuse_taken_ports(changed, states)
         self._start(changed, states, progress)
         return Applied(

@@ -15,7 +15,14 @@ from urllib.parse import urlsplit
 
 from workshop.core.errors import WorkshopError, reason
 from workshop.core.instance import Instance
-from workshop.core.outgoing import LOCALHOST_REMEDY, PROXIES, judged_variables, localhost_problem
+from workshop.core.outgoing import (
+    LOCALHOST_REMEDY,
+    LOOPBACK_REMEDY,
+    PROXIES,
+    judged_variables,
+    localhost_problem,
+    loopback_problem,
+)
 from workshop.core.paths import make_private_dir
 from workshop.core.ports import is_free, owner
 from workshop.core.settings import Settings, env_path
@@ -287,7 +294,9 @@ _HTTPS_PORT = 443
 
 def localhost(_: Machine) -> Iterator[Finding]:
     """Whether `localhost`, which every URL of the lessons names, is this machine's loopback address."""
-    if problem := localhost_problem():
+    if problem := loopback_problem():
+        yield Finding("localhost", "fail", problem, LOOPBACK_REMEDY)
+    elif problem := localhost_problem():
         yield Finding("localhost", "fail", problem, LOCALHOST_REMEDY)
     else:
         yield Finding("localhost", "ok", "`localhost` is this machine's loopback address")
