@@ -53,7 +53,7 @@ def read_table(text: str) -> Table:
         if not line.startswith(" "):
             rows = sections.setdefault(line.removesuffix(", 2 connections"), {})
             continue
-        label, *cells = re.split(r"\s{2,}", line[2:].rstrip()) if line[2] != " " else ["", *line.split()]
+        label, *cells = re.split(r"\s{2,}", line[2:].rstrip())
         if label in {BARS, TOOLHIVE}:
             rows = sections.setdefault(label, {})
         rows[label] = cells
