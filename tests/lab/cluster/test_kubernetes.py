@@ -1,5 +1,6 @@
 """The Kubernetes backend on somebody's cluster: only what carries our label is made, changed or removed."""
 
+import errno
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from workshop.course import environment
 from workshop.course.environment import UpReport
 from workshop.course.logs import chosen
 from workshop.lab.cluster import checks as cluster_checks
+from workshop.lab.cluster import record
 from workshop.lab.cluster.operator import Operator
 from workshop.lab.cluster.readiness import OPERATOR
 from workshop.lab.cluster.record import ClusterFile
@@ -299,3 +301,16 @@ def test_each_container_and_each_forward_of_ours_has_a_log(up: Shared) -> None:
     up.cluster.api.logs = {("workshop-0", False): "one\ntwo"}
     (server,) = chosen(logs, "workshop-0")
     assert list(server.last(1)) == ["two"]
+
+
+def test_a_full_disk_does_not_keep_teardown_from_its_end(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, _data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    shared.up()
+    monkeypatch.setattr(record, "write_private", full)
+    assert f"namespace/{NAMESPACE}" in shared.teardown()
+    assert shared.cluster.get("MCPServer", "workshop", NAMESPACE) is None
+    assert not shared.directory.exists()

@@ -1,5 +1,6 @@
 """The record of this instance's cluster. It is written before anything is created, so nothing is lost."""
 
+import contextlib
 import json
 import secrets
 import threading
@@ -107,8 +108,8 @@ class ClusterFile:
                 self.write(replace(record, made=(*record.made, thing)))
 
     def removed(self, thing: str) -> None:
-        """Record that `thing` is gone."""
-        with self._changing:
+        """Record that `thing` is gone; on a full disk, which `teardown` may free, it stays in the record."""
+        with self._changing, contextlib.suppress(OSError):
             record = self._known()
             installed = {name: fingerprint for name, fingerprint in record.installed.items() if name != thing}
             made = tuple(name for name in record.made if name != thing)
