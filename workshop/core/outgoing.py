@@ -143,8 +143,6 @@ def localhost_problem() -> str:
 
 
 LOCALHOST_REMEDY = "Add the line `127.0.0.1 localhost` to the hosts file of this machine (`/etc/hosts`)"
-
-
 LOOPBACK_REMEDY = "Turn it on as root: `ip link set lo up`"
 _NO_ROUTE = {errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EHOSTUNREACH}
 
@@ -153,9 +151,7 @@ def loopback_problem() -> str:
     """Why no program of this machine reaches another one at 127.0.0.1; "" if it does."""
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.connect(
-                ("127.0.0.1", 9)
-            )  # of a datagram's socket, this looks up the route and sends nothing
+            sock.connect(("127.0.0.1", 9))  # only looks up the route: nothing is sent
     except OSError as error:
         if error.errno in _NO_ROUTE:
             return f"This machine's loopback interface is down: 127.0.0.1: {reason(error)}"
