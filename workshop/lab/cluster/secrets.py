@@ -90,9 +90,7 @@ class ClusterSecrets:
         # Created again, so that its creation time is that of its values.
         if old:
             self.kube.delete("v1", "Secret", name, self.namespace)
-        body = secret(name, self.namespace, data, self._labels)
-        body["metadata"]["annotations"] = annotations
-        made = self.kube.create(body)
+        made = self.kube.create(secret(name, self.namespace, data, self._labels, annotations))
         return annotations.get(_SINCE, created_at(made))
 
     def _replace(self, workload: Resource, since: str) -> Sequence[str]:
@@ -106,11 +104,17 @@ class ClusterSecrets:
 
 
 def secret(
-    name: str, namespace: str, data: Mapping[str, bytes], labels: Mapping[str, str] | None = None
+    name: str,
+    namespace: str,
+    data: Mapping[str, bytes],
+    labels: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
 ) -> Object:
     """A Secret with these values."""
     encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
-    metadata = {"name": name, "namespace": namespace, "labels": dict(labels or {})}
+    metadata: Object = {"name": name, "namespace": namespace, "labels": dict(labels or {})}
+    if annotations:
+        metadata["annotations"] = dict(annotations)
     return {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "data": encoded}
 
 
