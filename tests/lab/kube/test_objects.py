@@ -198,8 +198,8 @@ def readers_of_the_api() -> list[Path]:
     return [
         path
         for path in sorted(PACKAGE.rglob("*.py"))
-        if re.search(r"workshop\.kube|\bkube\.(get|list|apply|patch|create)\(", path.read_text("utf-8"))
-        and path != PACKAGE / "kube" / "objects.py"
+        if re.search(r"workshop\.lab\.kube|\bkube\.(get|list|apply|patch|create)\(", path.read_text("utf-8"))
+        and path != PACKAGE / "lab" / "kube" / "objects.py"
     ]
 
 
