@@ -88,6 +88,15 @@ SLOW = (
     "variations/test_for_real.py",
     "variations/test_prefix_gateway_real.py",
     "variations/test_resource_server_library.py::test_another_projects_use_of_it_passes_strict_mypy",
+    # What takes long because something is waited for: a kill, an absence, a person at a terminal.
+    "audit/compare/test_command.py::test_the_page_is_read_at_each_width_and_in_the_dark",
+    "cli/test_logs.py::test_following_goes_on_until_ctrl_c_and_finds_what_comes_later",
+    "e2e/test_login.py::test_without_the_gateway_a_login_stays_unless_it_is_to_be_forgotten",
+    "e2e/test_part_4.py::test_a_killed_gateway_needs_no_second_approval_and_a_lost_store_needs_one",
+    "lab/cluster/test_kind.py::test_a_forward_that_fails_leaves_the_cluster_and_the_log_that_the_error_names",
+    "lab/room/test_watching.py::test_status_without_an_answering_api_server_is_an_error_of_ours",
+    "lab/room/test_watching.py::test_watch_shows_what_changes_and_outlives_an_api_server_that_is_away",
+    "parts/test_readmes.py::test_part_2_answers_lines_typed_by_hand",
 )
 # The files that take longest, which are begun first: begun last, one would keep the other workers waiting.
 LONGEST = (
