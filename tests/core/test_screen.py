@@ -1,12 +1,16 @@
 """Hyperlinks where the terminal takes them, and the person's pager."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console as RichConsole
 from rich.text import Text
 
-from workshop.core.screen import link, markdown_shown, pager, takes_hyperlinks
+from workshop.core.screen import link, markdown_shown, pager, show_in_pager, takes_hyperlinks
 
 
 @pytest.mark.parametrize(
@@ -80,3 +84,22 @@ def test_a_link_whose_text_is_its_address_is_shown_once(markdown: str, shown: st
     with console.capture() as captured:
         console.print(markdown_shown(markdown, hyperlinks=False))
     assert captured.get().strip() == shown
+
+
+def test_ctrl_c_belongs_to_the_pager_from_its_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, file = subprocess.Popen, tmp_path / "action"
+
+    def started(*words: object, **options: object) -> object:
+        process = real(*words, **options)  # type: ignore[call-overload]  # as it was called
+        os.kill(os.getpid(), signal.SIGINT)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", started)
+    program = f"import signal; open({str(file)!r}, 'w').write(str(signal.getsignal(signal.SIGINT)))"
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        show_in_pager("text", [sys.executable, "-c", program])
+    except KeyboardInterrupt:
+        pytest.fail("the pager had started")
+    assert "default_int_handler" in file.read_text("utf-8"), "the pager does not inherit that it is ignored"
+    assert signal.getsignal(signal.SIGINT) is before

@@ -1,5 +1,6 @@
 """What a terminal can show beyond plain lines: hyperlinks, spinners, a pager, a screen that is redrawn."""
 
+import contextlib
 import os
 import re
 import shlex
@@ -116,12 +117,15 @@ def show_in_pager(text: str, command: list[str]) -> None:
     """Show the text in the pager until the person leaves it; Ctrl-C belongs to the pager meanwhile."""
     import subprocess  # a fifth of the time of `--help`
 
-    started = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, encoding="utf-8", errors="replace")
     in_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main else None
+    # Before the pager starts, which may be left at once. Not SIG_IGN, which the pager would inherit.
+    before = signal.signal(signal.SIGINT, lambda *_: None) if in_main else None
     try:
-        started.communicate(text)
-    except BrokenPipeError:  # left before the end of the text
+        started = subprocess.Popen(
+            command, stdin=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
+        )
+        with contextlib.suppress(BrokenPipeError):  # left before the end of the text
+            started.communicate(text)
         started.wait()
     finally:
         if in_main:
