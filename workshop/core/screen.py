@@ -159,12 +159,13 @@ class Screen:
         self.redraws = redraws
         self._note = ""
         self._result: Result | None = None
+        self._size = out.size
         self._drawn = ""
 
     def note(self, text: str) -> None:
         """State what happens now."""
         self._note = text
-        self.refresh()
+        self._draw()
 
     def show(self, result: Result) -> None:
         """Show this result instead of the last one."""
@@ -173,12 +174,17 @@ class Screen:
             return
         following = [Point("→", f"Next: {result.next}")] if result.next else []
         self._result = replace(result, next="", points=[*result.points, *following])
-        self.refresh()
+        self._draw()
 
     def refresh(self) -> None:
-        """Draw it again if anything has changed, such as the size of the terminal."""
+        """Draw it again if the size of the terminal has changed."""
+        if self._out.size != self._size:
+            self._draw()
+
+    def _draw(self) -> None:
         if not self.redraws:
             return
+        self._size = self._out.size
         lines = self._lines()
         height = self._out.height
         shown = [*lines[: height - 1], "…"] if len(lines) > height else lines

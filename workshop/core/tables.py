@@ -16,9 +16,8 @@ _HEADING = "bold"
 def laid_out(table: Table, width: int, cell: Callable[[str], Text]) -> Text:
     """The table for so many columns of a terminal; `cell` makes the text that is shown of a cell's."""
     rows = [[cell(text) for text in row] for row in table.rows]
-    without = [[_split(text) for text in row] for row in rows]
-    whole = [[(text, Text()) for text in row] for row in rows]
-    lines = _in_columns(table, whole, width) or _in_columns(table, without, width)
+    lines = _in_columns(table, [[(text, Text()) for text in row] for row in rows], width)
+    lines = lines or _in_columns(table, [[_split(text) for text in row] for row in rows], width)
     title = [Text(table.title, style="italic")] if table.title else []
     return Text("\n").join([*title, *(lines or _listed(table, rows, width))])
 

@@ -218,15 +218,22 @@ def test_a_changed_text_is_reported_as_a_diff_with_exit_code_6(
     assert main(["demo", "verify", str(tmp_path / "mine.toml")]) == 0
 
 
-def test_on_stage_space_goes_on_and_q_ends_it(script: Write, tmp_path: Path) -> None:
-    script("".join(f"[[steps]]\ntype = 'echo step-$((3+{n}))'\npause = true\n" for n in range(1, 4)))
-    child = pexpect.spawn(
+def played(folder: Path) -> "pexpect.spawn[str]":
+    """The demo of the script, on a terminal of 24 rows and 80 columns."""
+    return pexpect.spawn(
         sys.executable,
         ["-m", "workshop", "demo", "play", "mine.toml", "--speed", "50"],
-        cwd=tmp_path,
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}},
         encoding="utf-8",
         timeout=60,
+        dimensions=(24, 80),
     )
+
+
+def test_on_stage_space_goes_on_and_q_ends_it(script: Write, tmp_path: Path) -> None:
+    script("".join(f"[[steps]]\ntype = 'echo step-$((3+{n}))'\npause = true\n" for n in range(1, 4)))
+    child = played(tmp_path)
     child.expect("step-4")
     with pytest.raises(pexpect.TIMEOUT):
         child.expect("step-5", timeout=0.5)
@@ -242,15 +249,7 @@ def test_on_stage_space_goes_on_and_q_ends_it(script: Write, tmp_path: Path) -> 
 def test_a_demo_follows_a_window_that_is_resized(script: Write, tmp_path: Path) -> None:
     step = "[[steps]]\ntype = 'echo {} $(stty size)'\npause = true\n"
     script(step.format("is") + step.format("now"))
-    child = pexpect.spawn(
-        sys.executable,
-        ["-m", "workshop", "demo", "play", "mine.toml", "--speed", "50"],
-        cwd=tmp_path,
-        env={name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}},
-        encoding="utf-8",
-        timeout=60,
-        dimensions=(24, 80),
-    )
+    child = played(tmp_path)
     child.expect("is 24 80")
     child.setwinsize(20, 60)
     child.send(" ")
